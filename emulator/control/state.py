@@ -1,0 +1,132 @@
+"""The cluster's state after control: every object complete, every address given. Pure values.
+
+Invariants (control guarantees them, everything after relies on them):
+
+- every Node has at least one InternalIP inside ``hostSubnet`` or a route of its own, and a podCIDR;
+- every Pod has ``spec.nodeName`` of an existing Node and at least one ``status.podIPs`` entry (a hostNetwork Pod has its node's);
+- every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a ``nodePort``
+  (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
+- every EndpointSlice belongs to a Service by label, and carries resolved port numbers;
+- names are RFC 1123; no two network namespaces share a name (:func:`pod_netns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Network, ip_address
+
+from emulator.objects.config import ExternalClient, FlowCheck, ProxyMode
+from emulator.objects.kinds import EndpointSlice, Loaded, Node, Pod, Protocol, Service
+
+SWITCH = "switch"  # network namespace of the host network's switch
+ROUTER = "router"  # network namespace of the upstream router; external clients are behind it
+API_SERVER_PORT = 6443
+
+
+def pod_netns(pod: Pod) -> str:
+    """The network namespace that ``pod`` lives in: its own, or its node's with hostNetwork.
+
+    "_" occurs in no Kubernetes name, so a Pod's namespace never meets a node's.
+    """
+    return pod.spec.nodeName if pod.spec.hostNetwork else f"{pod.namespace}_{pod.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """What every node's kube-proxy is told. ``localMode`` "" means that there is no local-traffic detector."""
+
+    mode: ProxyMode = "iptables"
+    localMode: str = "ClusterCIDR"  # "", ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix
+    clusterCIDR: str = ""
+    nodePortAddresses: tuple[str, ...] = ()
+    masqueradeAll: bool = False
+    localhostNodePorts: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One port that a container means to serve. ``ip`` is the Pod's (hostNetwork: the node's)."""
+
+    pod: str  # namespace/name
+    netns: str
+    node: str
+    container: str
+    ip: str
+    port: int
+    protocol: Protocol
+    refused: str = ""  # why it cannot bind ("port 80/TCP is taken by container a"); "" if it can
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterState:
+    name: str
+    seed: int
+    podSubnet: IPv4Network
+    serviceSubnet: IPv4Network
+    hostSubnet: IPv4Network
+    routerIP: str
+    podNetwork: str
+    proxy: ProxySettings
+    nodes: tuple[Node, ...]
+    pods: tuple[Pod, ...]
+    services: tuple[Service, ...]
+    endpointSlices: tuple[EndpointSlice, ...]
+    clients: tuple[ExternalClient, ...]
+    listeners: tuple[Listener, ...]
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Pod key → containers that run their real command
+    flowChecks: tuple[Loaded[FlowCheck], ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @cached_property
+    def node(self) -> Mapping[str, Node]:
+        return {n.name: n for n in self.nodes}
+
+    @cached_property
+    def pod(self) -> Mapping[str, Pod]:
+        """By ``namespace/name``."""
+        return {p.key: p for p in self.pods}
+
+    @cached_property
+    def service(self) -> Mapping[str, Service]:
+        """By ``namespace/name``."""
+        return {s.key: s for s in self.services}
+
+    @cached_property
+    def client(self) -> Mapping[str, ExternalClient]:
+        return {c.name: c for c in self.clients}
+
+    @cached_property
+    def pod_by_ip(self) -> Mapping[str, Pod]:
+        """Pods with a network of their own, by each of their addresses."""
+        return {a.ip: p for p in self.pods if not p.spec.hostNetwork for a in p.status.podIPs}
+
+    @cached_property
+    def node_by_ip(self) -> Mapping[str, Node]:
+        return {ip: n for n in self.nodes for ip in n.internalIPs}
+
+    @cached_property
+    def pods_on(self) -> Mapping[str, tuple[Pod, ...]]:
+        """The Pods of each node, in the order of ``pods``."""
+        rows: dict[str, list[Pod]] = {n.name: [] for n in self.nodes}
+        for pod in self.pods:
+            rows[pod.spec.nodeName].append(pod)
+        return {name: tuple(pods) for name, pods in rows.items()}
+
+    @cached_property
+    def slices_of(self) -> Mapping[str, tuple[EndpointSlice, ...]]:
+        """The EndpointSlices of each Service, by ``namespace/name``."""
+        rows: dict[str, list[EndpointSlice]] = {}
+        for item in self.endpointSlices:
+            rows.setdefault(f"{item.metadata.namespace}/{item.serviceName}", []).append(item)
+        return {key: tuple(slices) for key, slices in rows.items()}
+
+    def podCIDR(self, node: str) -> str:
+        """The (first) podCIDR of ``node``."""
+        spec = self.node[node].spec
+        return spec.podCIDRs[0] if spec.podCIDRs else spec.podCIDR
+
+    def bridge_ip(self, node: str) -> str:
+        """The address of ``node``'s Pod bridge: the first of its podCIDR (host-local's gateway)."""
+        return str(ip_address(int(ip_address(self.podCIDR(node).split("/")[0])) + 1))

@@ -1,0 +1,96 @@
+"""The errors that reach a user, and the exit code that each of them means.
+
+Imports nothing of ours. Foreign exceptions are mapped to these where they enter; only ``cli`` prints
+them and exits.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line."""
+
+    OK = 0
+    FLOW_FAILED = 1
+    BAD_INPUT = 2
+    MACHINE_LACKS = 3
+    INTERRUPTED = 130
+
+
+def printable(text: str) -> str:
+    """``text`` with every control character (newlines and terminal escapes too) spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in what the user wrote: where it is, what is wrong, and what to do about it.
+
+    ``document`` counts the YAML documents of ``file`` from 1 (0: the file as a whole); ``path`` is the way to
+    the field as a user would write it (``spec.ports[0].nodePort``); ``line`` counts from 1 (0: not known).
+    """
+
+    file: str
+    what: str
+    hint: str = ""
+    document: int = 0
+    path: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        where = self.file
+        if self.line:
+            where += f":{self.line}"
+        if self.document:
+            where += f": document {self.document}"
+        if self.path:
+            where += f": {self.path}"
+        text = f"{where}: {self.what}"
+        return printable(text + (f" (hint: {self.hint})" if self.hint else ""))
+
+
+class PodwireError(Exception):
+    """Base of every error that a user may see. ``exit_code`` is what the process exits with."""
+
+    exit_code: Exit = Exit.BAD_INPUT
+
+
+class UsageError(PodwireError):
+    """The command line asks for something that cannot be: an unknown topology, an unwritable directory."""
+
+
+class InputError(PodwireError):
+    """Everything that is wrong with the input, at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class MissingCapability(PodwireError):
+    """This kernel or machine lacks ``name``; ``remedy`` is what would mend that."""
+
+    exit_code = Exit.MACHINE_LACKS
+
+    def __init__(self, name: str, remedy: str) -> None:
+        self.name, self.remedy = name, remedy
+        super().__init__(f"this machine lacks {name}: {remedy}")
+
+
+class KernelError(PodwireError):
+    """The kernel or a tool refused. Shows namespace, command, input and error, ready to paste into a shell."""
+
+    exit_code = Exit.MACHINE_LACKS
+
+    def __init__(self, netns: str, command: Sequence[str], error: str, stdin: str = "") -> None:
+        self.netns, self.command, self.error, self.stdin = netns, tuple(command), error, stdin
+        shown = f"ip netns exec {shlex.quote(netns)} " if netns else ""
+        shown += shlex.join(command)
+        if stdin:
+            shown += f" <<'EOF'\n{stdin.rstrip()}\nEOF"
+        super().__init__(f"{error.strip()}\n  while running:\n{shown}")

@@ -1,0 +1,1 @@
+"""The Kubernetes objects that podwire reads, and loading them."""

@@ -1,0 +1,166 @@
+"""The cluster's shape, the proxy's settings and FlowChecks: what a user writes beside Kubernetes' own objects.
+
+Frozen values, no effects. ``Inventory`` is everything that one run was given, as loading leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from emulator.objects.kinds import (
+    Endpoints,
+    EndpointSlice,
+    Loaded,
+    Namespace,
+    Node,
+    ObjectMeta,
+    Pod,
+    Service,
+    Taint,
+    Workload,
+)
+
+ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
+Outcome = Literal["delivered", "rejected", "dropped", "unreachable"]
+FlowProtocol = Literal["TCP", "UDP", "ICMP", "SCTP"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeShape:
+    """One entry of ``nodes`` of a ``Cluster``; ``name`` "" is filled in as kind does it (control-plane, worker,
+    worker-1, worker-2…). ``role: etcd`` is ours: an etcd member of its own."""
+
+    role: Literal["control-plane", "worker", "etcd"] = "worker"
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    podCIDR: str = ""
+    addresses: tuple[str, ...] = ()  # InternalIPs, the primary one first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networking:
+    """``None`` / "" means "not said": control puts the default there."""
+
+    ipFamily: Literal["ipv4", "ipv6", "dual"] = "ipv4"
+    podSubnet: str = ""  # 10.244.0.0/16
+    serviceSubnet: str = ""  # 10.96.0.0/12
+    hostSubnet: str = ""  # 172.18.0.0/16
+    podNetwork: str = "kubenet"
+    kubeProxyMode: ProxyMode | None = None  # "iptables"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalClient:
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """``kind: Cluster`` of ``podwire.dev/v1alpha1`` or ``kind.x-k8s.io/v1alpha4``."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    nodes: tuple[NodeShape, ...] = ()
+    networking: Networking = Networking()
+    externalClients: tuple[ExternalClient, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IPTablesConfig:
+    masqueradeAll: bool = False
+    localhostNodePorts: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeProxyConfiguration:
+    """``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the Pod subnet
+    unless ``detectLocalMode`` says otherwise."""
+
+    mode: ProxyMode | Literal[""] = ""
+    clusterCIDR: str | None = None
+    detectLocalMode: Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] = ""
+    nodePortAddresses: tuple[str, ...] = ()
+    iptables: IPTablesConfig = IPTablesConfig()
+
+
+# --- FlowCheck --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowFrom:
+    """Exactly one of ``pod``, ``podSelector``, ``node``, ``external``. ``namespace`` goes with the first two."""
+
+    pod: str = ""
+    podSelector: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
+    external: str = ""
+    namespace: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowTo:
+    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or port), ``ip`` + port,
+    ``loadBalancer`` + port. For ICMP no port is needed. A Service's or Pod's port may be named."""
+
+    service: str = ""
+    pod: str = ""
+    podSelector: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
+    ip: str = ""
+    loadBalancer: str = ""
+    namespace: str = "default"
+    port: int | str | None = None
+    nodePort: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowExpect:
+    """Everything may be left out: what is not said is what the objects promise. ``source`` is "preserved", "node" or an address."""
+
+    outcome: Outcome | None = None
+    source: str | None = None
+    backends: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSpec:
+    name: str
+    from_: FlowFrom  # written ``from``
+    to: FlowTo
+    via: str = ""
+    protocol: FlowProtocol = "TCP"
+    attempts: int | None = None
+    expect: FlowExpect = FlowExpect()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowCheck:
+    metadata: ObjectMeta
+    flows: tuple[FlowSpec, ...] = ()
+
+
+# --- everything that a run was given ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What loading leaves: valid objects, each with its origin, and lines about what was left out.
+
+    ``notices`` are whole sentences for the user ("left out: 3 ConfigMap, 1 Ingress").
+    """
+
+    name: str
+    nodes: tuple[Loaded[Node], ...] = ()
+    namespaces: tuple[Loaded[Namespace], ...] = ()
+    pods: tuple[Loaded[Pod], ...] = ()
+    workloads: tuple[Loaded[Workload], ...] = ()
+    services: tuple[Loaded[Service], ...] = ()
+    endpointSlices: tuple[Loaded[EndpointSlice], ...] = ()
+    endpoints: tuple[Loaded[Endpoints], ...] = ()
+    cluster: Loaded[ClusterConfig] | None = None
+    proxy: Loaded[KubeProxyConfiguration] | None = None
+    flowChecks: tuple[Loaded[FlowCheck], ...] = ()
+    notices: tuple[str, ...] = ()

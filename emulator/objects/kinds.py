@@ -1,0 +1,453 @@
+"""The Kubernetes objects that podwire reads, as frozen values with Kubernetes' own field names.
+
+Field meanings and defaults are those of the Kubernetes API reference (core/v1, apps/v1, discovery.k8s.io/v1).
+Only the fields that have a meaning here are typed; the manifest as it came is kept beside the typed view
+(:class:`Loaded`), because a live API gives it back unchanged. Imports nothing of ours.
+
+An address is a ``str`` in canonical form (``ipaddress`` prints it); a prefix is a ``str`` as well. The same types serve
+before and after control: control only fills in what is empty (``nodeName``, ``podIPs``, ``clusterIPs``, ``nodePort``…).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+Protocol = Literal["TCP", "UDP", "SCTP"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerReference:
+    kind: str
+    name: str
+    uid: str = ""
+    controller: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectMeta:
+    """``namespace`` is "" for cluster-scoped objects; loading sets "default" for namespaced ones without it."""
+
+    name: str = ""
+    generateName: str = ""
+    namespace: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    ownerReferences: tuple[OwnerReference, ...] = ()
+    deletionTimestamp: str | None = None
+    uid: str = ""
+
+
+# --- Node, Namespace -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taint:
+    key: str
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSpec:
+    podCIDR: str = ""
+    podCIDRs: tuple[str, ...] = ()
+    taints: tuple[Taint, ...] = ()
+    unschedulable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAddress:
+    type: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    metadata: ObjectMeta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def internalIPs(self) -> tuple[str, ...]:
+        """Every ``InternalIP``, the primary one first."""
+        return tuple(a.address for a in self.status.addresses if a.type == "InternalIP")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    metadata: ObjectMeta
+
+
+# --- Pod -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPort:
+    containerPort: int
+    name: str = ""
+    protocol: Protocol = "TCP"
+    hostPort: int | None = None
+    hostIP: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectFieldSelector:
+    fieldPath: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvVarSource:
+    fieldRef: ObjectFieldSelector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvVar:
+    name: str
+    value: str = ""
+    valueFrom: EnvVarSource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    name: str
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    workingDir: str = ""
+    env: tuple[EnvVar, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    restartPolicy: str = ""  # "Always" on an init container makes it a sidecar: it serves as long as the Pod lives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toleration:
+    key: str = ""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSpec:
+    containers: tuple[Container, ...] = ()
+    initContainers: tuple[Container, ...] = ()
+    nodeName: str = ""
+    nodeSelector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    hostNetwork: bool = False
+    hostname: str = ""
+    subdomain: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodIP:
+    ip: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodCondition:
+    type: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatus:
+    phase: str = ""
+    podIP: str = ""
+    podIPs: tuple[PodIP, ...] = ()
+    hostIP: str = ""
+    conditions: tuple[PodCondition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    metadata: ObjectMeta
+    spec: PodSpec
+    status: PodStatus = PodStatus()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``: how kubectl and our reports name it."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def ip(self) -> str:
+        """The primary Pod address ("" before control has given it one)."""
+        return self.status.podIPs[0].ip if self.status.podIPs else self.status.podIP
+
+    @property
+    def ready(self) -> bool:
+        """The ``Ready`` condition; unset means ready (podwire runs every Pod that it is given)."""
+        return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
+
+
+# --- workload controllers ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSelectorRequirement:
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSelector:
+    matchLabels: Mapping[str, str] = field(default_factory=dict)
+    matchExpressions: tuple[LabelSelectorRequirement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodTemplateSpec:
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSpec:
+    """``replicas`` is meaningless for a DaemonSet; ``serviceName`` is a StatefulSet's governing Service."""
+
+    template: PodTemplateSpec
+    replicas: int = 1
+    selector: LabelSelector | None = None
+    serviceName: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A Deployment, ReplicaSet, StatefulSet or DaemonSet."""
+
+    kind: Literal["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"]
+    metadata: ObjectMeta
+    spec: WorkloadSpec
+
+    @property
+    def key(self) -> str:
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+
+# --- Service, EndpointSlice, Endpoints --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePort:
+    port: int
+    name: str = ""
+    protocol: Protocol = "TCP"
+    targetPort: int | str | None = None  # unset means ``port``
+    nodePort: int | None = None
+    appProtocol: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientIPConfig:
+    timeoutSeconds: int = 10800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionAffinityConfig:
+    clientIP: ClientIPConfig = ClientIPConfig()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    selector: Mapping[str, str] = field(default_factory=dict)
+    clusterIP: str = ""  # "None": headless
+    clusterIPs: tuple[str, ...] = ()
+    ipFamilies: tuple[str, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    externalIPs: tuple[str, ...] = ()
+    externalName: str = ""
+    sessionAffinity: Literal["None", "ClientIP"] = "None"
+    sessionAffinityConfig: SessionAffinityConfig = SessionAffinityConfig()
+    externalTrafficPolicy: Literal["Cluster", "Local"] = "Cluster"
+    internalTrafficPolicy: Literal["Cluster", "Local"] = "Cluster"
+    loadBalancerSourceRanges: tuple[str, ...] = ()
+    loadBalancerClass: str = ""
+    loadBalancerIP: str = ""
+    allocateLoadBalancerNodePorts: bool = True
+    healthCheckNodePort: int | None = None
+    publishNotReadyAddresses: bool = False
+    trafficDistribution: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBalancerIngress:
+    ip: str = ""
+    hostname: str = ""
+    ipMode: Literal["VIP", "Proxy"] = "VIP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBalancerStatus:
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatus:
+    loadBalancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    metadata: ObjectMeta
+    spec: ServiceSpec
+    status: ServiceStatus = ServiceStatus()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @property
+    def key(self) -> str:
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def headless(self) -> bool:
+        return self.spec.clusterIP == "None" or "None" in self.spec.clusterIPs
+
+    @property
+    def proxied(self) -> bool:
+        """Whether kube-proxy looks at it: neither headless nor ExternalName."""
+        return not self.headless and self.spec.type != "ExternalName"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointConditions:
+    """Unset ``ready`` means ready; unset ``serving`` means the same as ready (discovery.k8s.io/v1)."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectReference:
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForZone:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHints:
+    forZones: tuple[ForZone, ...] = ()
+    forNodes: tuple[ForZone, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    addresses: tuple[str, ...]
+    conditions: EndpointConditions = EndpointConditions()
+    nodeName: str | None = None
+    zone: str | None = None
+    hostname: str | None = None
+    targetRef: ObjectReference | None = None
+    hints: EndpointHints | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.conditions.ready is not False
+
+    @property
+    def serving(self) -> bool:
+        return self.ready if self.conditions.serving is None else self.conditions.serving
+
+    @property
+    def terminating(self) -> bool:
+        return self.conditions.terminating is True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointPort:
+    name: str | None = None
+    protocol: Protocol = "TCP"
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSlice:
+    metadata: ObjectMeta
+    addressType: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+    @property
+    def serviceName(self) -> str:
+        """The Service in the same namespace that this slice belongs to ("" if none)."""
+        return self.metadata.labels.get("kubernetes.io/service-name", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointAddress:
+    ip: str
+    nodeName: str | None = None
+    hostname: str | None = None
+    targetRef: ObjectReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSubset:
+    addresses: tuple[EndpointAddress, ...] = ()
+    notReadyAddresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """The older form; control mirrors it into an EndpointSlice when its Service has no selector."""
+
+    metadata: ObjectMeta
+    subsets: tuple[EndpointSubset, ...] = ()
+
+
+# --- where an object came from ----------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an object was written: ``file`` as the user named it, ``document`` from 1 (0: built in Python),
+    ``prefix`` the path inside the document ("items[3]" in a List)."""
+
+    file: str
+    document: int = 0
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """A typed object, the manifest as it came, and where that stands."""
+
+    object: T
+    raw: Mapping[str, Any]
+    origin: Origin

@@ -1,0 +1,108 @@
+"""The operations that a plan is made of. Each is a frozen value, says ``why``, and can be printed, compared and applied.
+
+``netns`` is the network namespace that the operation happens in (``ip netns exec`` form), a safe file name. MACs are
+``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddNetns:
+    """A network namespace of its own, with ``lo`` up."""
+
+    netns: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSysctl:
+    """``key`` in dotted form (``net.ipv4.ip_forward``)."""
+
+    netns: str
+    key: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddBridge:
+    """A bridge that is up. ``mac`` is fixed, or the bridge would take its lowest port's."""
+
+    netns: str
+    name: str
+    mac: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddVeth:
+    """A veth pair, both ends up: ``name`` in ``netns`` and ``peer`` in ``peer_netns``.
+
+    ``bridge`` / ``peer_bridge``: the bridge that end is a port of ("" if none); ``hairpin``: that port may send a frame back out
+    where it came in.
+    """
+
+    netns: str
+    name: str
+    mac: str
+    peer_netns: str
+    peer: str
+    peer_mac: str
+    why: str
+    bridge: str = ""
+    peer_bridge: str = ""
+    hairpin: bool = False
+    peer_hairpin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddAddress:
+    """``address`` is ``a.b.c.d/len``."""
+
+    netns: str
+    dev: str
+    address: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRoute:
+    """``dst`` is a prefix or "default"; ``via`` "" means on-link (scope link). ``onlink``: ``via`` needs no route of its own."""
+
+    netns: str
+    dst: str
+    dev: str
+    why: str
+    via: str = ""
+    onlink: bool = False
+    src: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRules:
+    """One atomic load of rule text: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft -f -)."""
+
+    netns: str
+    tool: Literal["iptables-restore", "nft"]
+    text: str
+    why: str
+
+
+Operation: TypeAlias = AddNetns | SetSysctl | AddBridge | AddVeth | AddAddress | AddRoute | LoadRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Operations in the order in which they must be applied."""
+
+    name: str
+    operations: tuple[Operation, ...]
+
+    @property
+    def netns(self) -> tuple[str, ...]:
+        """The network namespaces that the plan makes, in order."""
+        return tuple(op.netns for op in self.operations if isinstance(op, AddNetns))

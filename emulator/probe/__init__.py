@@ -1,0 +1,1 @@
+"""Flows, taps, crafted packets, correlation, expectations and verdicts."""

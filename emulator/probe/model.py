@@ -1,0 +1,288 @@
+"""The values that probing is about: flows, expectations, frames, journeys, results. Pure; imports ``objects.config`` names only.
+
+The order of a flow's life: ``Flow`` (what to send) + ``Expectation`` (what Kubernetes promises) → packets → ``Frame`` (what a tap saw) →
+``Journey`` (one token's frames in order) → ``Observation`` (what the journeys say) → ``FlowResult`` (the verdict).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from emulator.objects.config import FlowProtocol, Outcome
+
+Verdict = Literal["pass", "fail", "unknown"]
+SourceRule = Literal["preserved", "node"]
+
+# The kinds of communication, in the order in which reports show them.
+Kind = Literal[
+    "container-to-container",
+    "pod-to-pod",
+    "pod-to-service",
+    "external-to-service",
+    "node-to-service",
+    "node-to-pod",
+    "pod-to-node",
+    "external-to-pod",
+    "pod-to-external",
+    "other",
+]
+
+
+class Backend(NamedTuple):
+    """Where a connection ended: the endpoint's address and port (port 0 for ICMP)."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ip}:{self.port}" if self.port else self.ip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Who sends. ``label`` is what a person calls it: ``pod default/client``, ``node worker-1``, ``external client-1``."""
+
+    kind: Literal["pod", "node", "external"]
+    label: str
+    netns: str
+    ip: str  # the address it sends from unless routing chooses another (a node may have several)
+    node: str = ""  # the node it is (on); "" for an external client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """What is dialled. ``label``: ``svc default/web:80``, ``pod default/web-0:8080``, ``node worker-1:30080``.
+
+    ``service`` and ``port_name`` name the Service port behind the address ("" when the address is nobody's Service), ``how`` by
+    which of its addresses it is reached.
+    """
+
+    label: str
+    ip: str
+    port: int  # 0 for ICMP
+    service: str = ""  # namespace/name
+    port_name: str = ""
+    how: Literal["clusterIP", "nodePort", "externalIP", "loadBalancer", "pod", "node", "loopback", "ip"] = "ip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One client talking to one destination, ``attempts`` times."""
+
+    name: str
+    kind: Kind
+    client: Client
+    to: Destination
+    protocol: FlowProtocol
+    attempts: int
+    via: str = ""  # the node whose eth0 an external client's packets enter through
+    controls: tuple[str, ...] = ()  # names of the flows that are this one's control
+    control: bool = False  # this flow is itself a control
+    check: str = ""  # the FlowCheck that it comes from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What the objects promise for a flow.
+
+    ``backends`` maps each endpoint that may (and must) be met to whose address it sees. ``addresses`` maps each source rule
+    to the addresses that satisfy it ("preserved" → the client's; "node" → those of the masquerading node). ``because`` is the sentence
+    of the semantics, ``source`` what a report prints ("preserved", "node", an address, "preserved; node on hairpin").
+    """
+
+    outcome: Outcome
+    because: str
+    backends: Mapping[Backend, SourceRule] = field(default_factory=dict)
+    addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
+    source: str = ""
+    partial: bool = False  # the backends are many: not each must be met
+
+
+PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
+REQUEST_MAGIC = b"podwire?"  # then 16 hex digits: the cookie of a UDP datagram or an ICMP echo, at the start of its payload
+REPLY_MAGIC = b"podwire!"  # the same in what an echo server sends back
+
+
+def make_token(protocol: str, value: int) -> int:
+    """What identifies a packet across NAT: ``value`` is the TCP initial sequence number or SCTP initiate tag (32 bits) or the cookie
+    (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart."""
+    return PROTOCOL_NUMBER[protocol] << 64 | value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an echo server said of itself and of the client as it saw it."""
+
+    pod: str
+    container: str
+    node: str
+    client: str  # address:port
+    dialled: str  # address:port, from the connection tracking of the nodes ("" if it could not tell)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One connection, datagram or crafted packet that a client sent.
+
+    ``token`` is 0 for a TCP socket, whose initial sequence number only the first tap can tell: it is found by ``src`` in ``netns``
+    between ``started`` and ``finished`` (ns since the epoch). ``error`` is the errno name that the client's socket met ("" if none,
+    "ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "timeout"…; always "" for crafted packets, save when sending failed).
+    """
+
+    flow: str
+    protocol: FlowProtocol
+    netns: str
+    src: tuple[str, int]
+    dst: tuple[str, int]
+    token: int
+    crafted: bool
+    started: int
+    finished: int
+    error: str = ""
+    answer: Answer | None = None
+
+
+class Captured(NamedTuple):
+    """A raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the link header (Ethernet, on ``lo`` too)
+    and may be cut; ``length`` is its length on the wire."""
+
+    time: int
+    netns: str
+    interface: str
+    outgoing: bool
+    length: int
+    data: bytes
+
+
+class Frame(NamedTuple):
+    """What one tap saw, decoded as far as correlation needs. ``time`` is ns since the epoch.
+
+    ``token`` identifies the packet across NAT: TCP initial sequence number, UDP/ICMP cookie, SCTP initiate tag (0: none of
+    ours). ``reply`` says that it travels back to the client. For an ICMP error, ``token`` is that of the packet it quotes.
+    """
+
+    number: int  # index in the capture, from 0
+    time: int
+    netns: str
+    interface: str
+    outgoing: bool
+    protocol: str  # TCP UDP ICMP SCTP, "ICMP error", ARP, other
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    ttl: int
+    flags: str  # TCP: "S", "SA", "R"…; ICMP error: "type/code"; SCTP: chunk name
+    token: int
+    reply: bool
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """``netns/interface`` in or out, with the addresses that the packet had there. ``frame`` is the Frame's number."""
+
+    time: int
+    netns: str
+    interface: str
+    direction: Literal["in", "out"]
+    src: str  # address:port
+    dst: str
+    ttl: int
+    frame: int
+
+    def __str__(self) -> str:
+        return f"{self.netns}/{self.interface} {self.direction} {self.src} → {self.dst} ttl {self.ttl}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a node did to a packet between two hops. ``frame`` is the first Frame that shows it."""
+
+    what: Literal["DNAT", "SNAT", "un-DNAT", "un-SNAT"]
+    where: str  # network namespace
+    before: str
+    after: str
+    frame: int
+
+    def __str__(self) -> str:
+        return f"{self.what} at {self.where}: {self.before} → {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """One attempt's way there and back."""
+
+    token: int
+    crafted: bool
+    sent: tuple[str, str]  # src, dst as the client sent it (address:port)
+    there: tuple[Hop, ...]
+    back: tuple[Hop, ...]
+    changes: tuple[Change, ...]
+    outcome: Outcome
+    backend: Backend | None = None
+    source_seen: str = ""  # the client address (without port) as the backend saw it
+    reply_from: str = ""  # address:port that the client heard from
+    evidence: str = ""  # for rejected/unreachable: "ICMP port unreachable from 172.18.0.3", "RST from …", "no route"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What all attempts of a flow together say. ``outcomes`` counts attempts by outcome."""
+
+    outcomes: Mapping[str, int]
+    backends: Mapping[Backend, int] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    reply_from: tuple[str, ...] = ()
+    lost_frames: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowResult:
+    flow: Flow
+    expected: Expectation
+    observed: Observation
+    journeys: tuple[Journey, ...]  # one for each distinct way, at least one crafted and one by socket where both were sent
+    verdict: Verdict
+    reason: str  # why not "pass" ("" when it is)
+    captures: tuple[str, ...] = ()  # file names inside the captures directory
+    frames: tuple[int, ...] = ()  # the numbers of every frame of the flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One sentence of the Kubernetes network model, and what the packets and interfaces say about it."""
+
+    name: str
+    text: str
+    verdict: Verdict
+    checked: int  # how many facts it rests on
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that a run found; tables, JSON, JUnit and pcapng are made from this alone."""
+
+    topology: str
+    seed: int
+    proxy_mode: str
+    machine: Mapping[str, str]  # kernel, iptables flavour, podwire version, started (RFC 3339), seconds
+    cluster: tuple[tuple[str, ...], ...]  # rows: node, role, address, podCIDR, Pods (names)
+    services: tuple[tuple[str, ...], ...]  # rows: namespace/name, type, clusterIP, ports, endpoints
+    flows: tuple[FlowResult, ...]
+    requirements: tuple[Requirement, ...]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> Mapping[str, int]:
+        counts = {"flows": len(self.flows), "pass": 0, "fail": 0, "unknown": 0}
+        for result in self.flows:
+            counts[result.verdict] += 1
+        return counts
+
+    @property
+    def ok(self) -> bool:
+        return all(f.verdict == "pass" for f in self.flows) and all(r.verdict == "pass" for r in self.requirements)
