@@ -72,7 +72,7 @@ class InputError(PodwireError):
         super().__init__("\n".join(str(p) for p in self.problems))
 
 
-class MissingCapability(PodwireError):
+class MissingCapabilityError(PodwireError):
     """This kernel or machine lacks ``name``; ``remedy`` is what would mend that."""
 
     exit_code = Exit.MACHINE_LACKS
