@@ -1,0 +1,111 @@
+"""Rule sets as values: what one node's netfilter tables hold, and the one restore text that loads it.
+
+Rules are kept as ``iptables-save`` prints them, without the leading ``-A CHAIN``, so that a rule set can be compared with what a
+kernel holds and one chain at a time with another rule set. Imports only ``emulator.errors``. Invariant: text that came from outside
+enters a rule through :func:`comment`, :func:`address`, :func:`network` or :func:`number`, so no object's field can become rule syntax.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+
+from emulator.errors import PodwireError
+
+# The built-in chains of each table, in the order of the kernel's hooks (net/ipv4/netfilter/iptable_*.c).
+BUILTIN: Mapping[str, tuple[str, ...]] = {
+    "raw": ("PREROUTING", "OUTPUT"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+}
+
+_COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
+
+
+class UnsafeTextError(PodwireError):
+    """A value that must not become part of a rule or a command: it could be read as syntax. Loading normally refuses it first."""
+
+    def __init__(self, what: str, value: object) -> None:
+        super().__init__(f"not a safe {what}: {value!r}")
+
+
+def comment(text: str) -> str:
+    """``-m comment --comment "text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
+    if not _COMMENT.fullmatch(text):
+        raise UnsafeTextError("rule comment", text)
+    return f'-m comment --comment "{text}"'
+
+
+def address(text: str) -> str:
+    """``text`` as a canonical IPv4 address. Raises :class:`UnsafeTextError`."""
+    try:
+        return str(IPv4Address(text))
+    except AddressValueError:
+        raise UnsafeTextError("IPv4 address", text) from None
+
+
+def network(text: str) -> str:
+    """``text`` as a canonical IPv4 prefix: blanks around it and host bits are dropped. Raises :class:`UnsafeTextError`."""
+    try:
+        return str(IPv4Network(text.strip(), strict=False))
+    except (AddressValueError, NetmaskValueError, ValueError):
+        raise UnsafeTextError("IPv4 prefix", text) from None
+
+
+def number(value: int) -> int:
+    """``value`` if it really is an integer that iptables would take: what a typed field promises, but does not enforce."""
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise UnsafeTextError("number", value)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """``tables``: table → chain → that chain's rules in order. A chain without rules is declared all the same."""
+
+    tables: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+def merge(*rulesets: RuleSet) -> RuleSet:
+    """One rule set out of several owners' ones.
+
+    The rules of a built-in chain follow each other in the order of ``rulesets``; any other chain has one owner, and a second one
+    raises ``ValueError``.
+    """
+    tables: dict[str, dict[str, tuple[str, ...]]] = {}
+    for ruleset in rulesets:
+        for table, chains in ruleset.tables.items():
+            merged = tables.setdefault(table, {})
+            for chain, rules in chains.items():
+                if chain in merged and chain not in BUILTIN[table]:
+                    raise ValueError(f"two rule sets define chain {chain} of table {table}")
+                merged[chain] = merged.get(chain, ()) + rules
+    return RuleSet(tables)
+
+
+def compose(*rulesets: RuleSet) -> str:
+    """The text for one ``iptables-restore --noflush`` that makes the tables hold exactly these rules in these chains.
+
+    Loading it twice is loading it once: with ``--noflush`` a declared chain is emptied unless it is built in (iptables 1.8.9,
+    legacy and nf_tables alike), so each built-in chain gets a ``-F`` of its own. Chains are sorted, built-in ones first, so that a
+    difference between two texts is a difference between two rule sets.
+    """
+    lines: list[str] = []
+    tables = merge(*rulesets).tables
+    for table, builtin in BUILTIN.items():
+        if table not in tables:
+            continue
+        chains = tables[table]
+        own = sorted(chain for chain in chains if chain not in builtin)
+        lines.append(f"*{table}")
+        lines += [f":{chain} ACCEPT [0:0]" for chain in builtin]
+        lines += [f":{chain} - [0:0]" for chain in own]
+        lines += [f"-F {chain}" for chain in builtin]
+        for chain in (*builtin, *own):
+            prefix = f"-A {chain} "
+            lines += [prefix + rule for rule in chains.get(chain, ())]
+        lines.append("COMMIT")
+    return "\n".join(lines) + "\n"

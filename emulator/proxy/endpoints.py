@@ -1,0 +1,202 @@
+"""Which endpoints a node's kube-proxy may use for each Service port: the one answer that every back-end spells out.
+
+Cluster facts and one node's name go in, lists come out. Imports the objects, the cluster state and ``plan.rules`` for reading
+addresses; nothing here knows a rule. Rules of choice: the Kubernetes documents on Service traffic policies, EndpointSlice
+conditions and topology-aware routing, as kube-proxy v1.30 to v1.34 carries them out. Invariant: the same facts and node give the
+same lists in the same order (by ``ip:port``, as kube-proxy sorts them).
+
+One address family at a time: everything that is not IPv4 is left to a later pass with facts of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emulator.control.state import ClusterState
+from emulator.objects.kinds import EndpointSlice, Node, Protocol, Service, ServicePort
+from emulator.plan.rules import UnsafeTextError, address, network, number
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+_NONE: frozenset[str] = frozenset()
+
+
+class EndpointFacts(NamedTuple):
+    """One endpoint of one Service port. ``address`` is ``ip:port``; ``node`` is "" when the slice does not say."""
+
+    ip: str
+    port: int
+    address: str
+    node: str
+    ready: bool
+    draining: bool  # serving and terminating, and not ready
+    zones: frozenset[str]  # hints
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePortFacts:
+    """What every back-end must know of a Service port. ``nodePort`` and ``healthCheckNodePort`` are 0 when there is none,
+    ``affinitySeconds`` is 0 without session affinity; ``loadBalancerVIPs`` are the ingress addresses whose ``ipMode`` is VIP."""
+
+    namespace: str
+    service: str
+    portName: str
+    protocol: Protocol
+    clusterIP: str
+    port: int
+    nodePort: int
+    externalIPs: tuple[str, ...]
+    loadBalancerVIPs: tuple[str, ...]
+    sourceRanges: tuple[str, ...]
+    affinitySeconds: int
+    internalLocal: bool
+    externalLocal: bool
+    healthCheckNodePort: int
+    endpoints: tuple[EndpointFacts, ...]
+
+    @property
+    def name(self) -> str:
+        """``namespace/service:port``, as kube-proxy writes it in comments and hashes (no ``:port`` for an unnamed port)."""
+        return f"{self.namespace}/{self.service}" + (f":{self.portName}" if self.portName else "")
+
+    @property
+    def external(self) -> bool:
+        """Whether any address but the ClusterIP leads here."""
+        return bool(self.nodePort or self.externalIPs or self.loadBalancerVIPs)
+
+    @property
+    def usesCluster(self) -> bool:
+        """Whether the Cluster list is ever asked for: under eTP Local too, for the short cut of Pods and the node itself."""
+        return not self.internalLocal or self.external
+
+    @property
+    def usesLocal(self) -> bool:
+        return self.internalLocal or (self.externalLocal and self.external)
+
+
+class EndpointChoice(NamedTuple):
+    """What one node may use for one Service port. A list that no traffic policy asks for is empty."""
+
+    cluster: tuple[EndpointFacts, ...]
+    local: tuple[EndpointFacts, ...]
+    hasAny: bool  # whether anything is usable anywhere in the cluster
+
+    @property
+    def reachable(self) -> tuple[EndpointFacts, ...]:
+        """Both lists as one, without doubles, sorted by address."""
+        if not self.local:
+            return self.cluster
+        return tuple(sorted({*self.cluster, *self.local}, key=_by_address))
+
+
+def _by_address(endpoint: EndpointFacts) -> str:
+    return endpoint.address
+
+
+def _ipv4(addresses: Iterable[str]) -> tuple[str, ...]:
+    return tuple(address(a) for a in addresses if a and ":" not in a)
+
+
+def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[EndpointFacts, ...]:
+    """The endpoints behind ``port``: slice ports are matched by name and protocol. Of doubles the first counts."""
+    found: dict[str, EndpointFacts] = {}
+    for item in slices:
+        if item.addressType != "IPv4":
+            continue
+        for slice_port in item.ports:
+            port_number = slice_port.port
+            if port_number is None or (slice_port.name or "") != port.name or slice_port.protocol != port.protocol:
+                continue
+            number(port_number)
+            for endpoint in item.endpoints:
+                ip = address(endpoint.addresses[0])  # the others are defined to be equivalent; kube-proxy takes the first
+                key = f"{ip}:{port_number}"
+                if key not in found:
+                    ready, hints = endpoint.ready, endpoint.hints
+                    found[key] = EndpointFacts(
+                        ip,
+                        port_number,
+                        key,
+                        endpoint.nodeName or "",
+                        ready,
+                        not ready and endpoint.serving and endpoint.terminating,
+                        frozenset(h.name for h in hints.forZones) if hints else _NONE,
+                        frozenset(h.name for h in hints.forNodes) if hints else _NONE,
+                    )
+    return tuple(sorted(found.values(), key=_by_address))
+
+
+def _protocol(value: Protocol) -> Protocol:
+    if value not in ("TCP", "UDP", "SCTP"):
+        raise UnsafeTextError("protocol", value)
+    return value
+
+
+def _ports_of(service: Service, slices: tuple[EndpointSlice, ...]) -> list[ServicePortFacts]:
+    spec = service.spec
+    cluster_ips = _ipv4(spec.clusterIPs or (spec.clusterIP,))
+    if not cluster_ips:
+        return []
+    external_ips = _ipv4(spec.externalIPs)
+    vips = _ipv4(i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP")
+    external_local = spec.externalTrafficPolicy == "Local" and (spec.type != "ClusterIP" or bool(spec.externalIPs))
+    return [
+        ServicePortFacts(
+            namespace=service.namespace,
+            service=service.name,
+            portName=port.name,
+            protocol=_protocol(port.protocol),
+            clusterIP=cluster_ips[0],
+            port=number(port.port),
+            nodePort=number(port.nodePort or 0),
+            externalIPs=external_ips,
+            loadBalancerVIPs=vips,
+            sourceRanges=tuple(network(r) for r in spec.loadBalancerSourceRanges if ":" not in r),
+            affinitySeconds=number(spec.sessionAffinityConfig.clientIP.timeoutSeconds) if spec.sessionAffinity == "ClientIP" else 0,
+            internalLocal=spec.internalTrafficPolicy == "Local",
+            externalLocal=external_local,
+            healthCheckNodePort=number(spec.healthCheckNodePort or 0) if external_local and spec.type == "LoadBalancer" else 0,
+            endpoints=_endpoints(slices, port),
+        )
+        for port in spec.ports
+    ]
+
+
+def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
+    """Every Service port that kube-proxy looks at, sorted by namespace, Service, port name and protocol; the same for all nodes.
+
+    Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
+    """
+    slices = state.slices_of
+    ports = (port for s in state.services if s.proxied for port in _ports_of(s, slices.get(s.key, ())))
+    return tuple(sorted(ports, key=lambda p: (p.namespace, p.service, p.portName, p.protocol)))
+
+
+def _hinted(ready: tuple[EndpointFacts, ...], node: Node) -> tuple[EndpointFacts, ...]:
+    """``ready`` narrowed by topology hints: node hints first, then zone hints, each all or nothing."""
+    if all(e.nodes for e in ready):
+        same_node = tuple(e for e in ready if node.name in e.nodes)
+        if same_node:
+            return same_node
+    zone = node.metadata.labels.get(ZONE_LABEL)
+    if zone and all(e.zones for e in ready):
+        return tuple(e for e in ready if zone in e.zones) or ready
+    return ready
+
+
+def choose(port: ServicePortFacts, node: Node) -> EndpointChoice:
+    """The endpoints that ``node`` may use for ``port``.
+
+    Ready endpoints if there are any; only without one, those that are serving while they terminate. Hints narrow the Cluster list
+    alone, and never among terminating endpoints.
+    """
+    ready = tuple(e for e in port.endpoints if e.ready)
+    draining = () if ready else tuple(e for e in port.endpoints if e.draining)
+    cluster = (_hinted(ready, node) or draining) if port.usesCluster else ()
+    if not port.usesLocal:
+        return EndpointChoice(cluster, (), bool(cluster))
+    here = [e for e in port.endpoints if e.node == node.name]
+    local = tuple(e for e in here if e.ready) or tuple(e for e in here if e.draining)
+    return EndpointChoice(cluster, local, bool(ready) or any(e.draining for e in port.endpoints))

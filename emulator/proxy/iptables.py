@@ -1,0 +1,326 @@
+"""kube-proxy's iptables mode: one node's rules, as kube-proxy v1.30.5 writes them (pkg/proxy/iptables/proxier.go).
+
+Chains, names, marks, comments and their order are the real ones; rules are spelled as ``iptables-save`` prints them. The order of
+chains such as KUBE-SERVICES, which means nothing to kube-proxy, is that of the objects here. Imports the cluster state, the choice
+of endpoints and ``plan.rules``. Invariant: the rules depend on the objects, the proxy's settings and the node alone.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from emulator.control.state import ClusterState, ProxySettings
+from emulator.errors import UsageError
+from emulator.objects.kinds import Node
+from emulator.plan.rules import RuleSet, address, comment, network
+from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
+
+BRIDGE = "cbr0"  # what is local to detectLocalMode BridgeInterface
+INTERFACE_PREFIX = "veth"  # what is local to InterfaceNamePrefix
+MARK = "0x4000/0x4000"  # masqueradeBit 14
+LOOPBACK = IPv4Network("127.0.0.0/8")
+LARGE_CLUSTER = 1000  # with more endpoints than this kube-proxy leaves the comments of per-endpoint rules out
+
+Rule = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
+
+_NEW = "-m conntrack --ctstate NEW"
+
+
+def _jump(chain: str, why: str = "", match: str = "") -> str:
+    return " ".join(part for part in (match, comment(why) if why else "", f"-j {chain}") if part)
+
+
+def _frame() -> Iterator[Rule]:
+    """The rules that every node has, whatever the Services are. kube-proxy puts each jump in front of the one before it."""
+    firewall = _jump("KUBE-PROXY-FIREWALL", "kubernetes load balancer firewall", _NEW)
+    portals = _jump("KUBE-SERVICES", "kubernetes service portals", _NEW)
+    external = _jump("KUBE-EXTERNAL-SERVICES", "kubernetes externally-visible service portals", _NEW)
+    health_checks = _jump("KUBE-NODEPORTS", "kubernetes health check service ports")
+    forwarding = _jump("KUBE-FORWARD", "kubernetes forwarding rules")
+    established = comment("kubernetes forwarding conntrack rule")
+    jumps = {
+        "INPUT": (_jump("KUBE-FIREWALL"), firewall, health_checks, external),
+        "FORWARD": (firewall, forwarding, portals, external),
+        "OUTPUT": (_jump("KUBE-FIREWALL"), firewall, portals),
+        "KUBE-FORWARD": (
+            "-m conntrack --ctstate INVALID -j DROP",
+            f"{comment('kubernetes forwarding rules')} -m mark --mark {MARK} -j ACCEPT",
+            f"{established} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        ),
+    }
+    for chain, rules in jumps.items():
+        for rule in rules:
+            yield "filter", chain, rule
+    for chain in ("PREROUTING", "OUTPUT"):
+        yield "nat", chain, _jump("KUBE-SERVICES", "kubernetes service portals")
+    yield "nat", "POSTROUTING", _jump("KUBE-POSTROUTING", "kubernetes postrouting rules")
+    yield "nat", "KUBE-MARK-MASQ", f"-j MARK --set-xmark {MARK}"
+    yield "nat", "KUBE-POSTROUTING", f"-m mark ! --mark {MARK} -j RETURN"
+    # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded twice.
+    yield "nat", "KUBE-POSTROUTING", "-j MARK --set-xmark 0x4000/0x0"
+    yield "nat", "KUBE-POSTROUTING", f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully"
+
+
+# Chains that are there even when nothing is in them.
+_CHAINS = {
+    "mangle": ("KUBE-PROXY-CANARY",),
+    "filter": (
+        *("KUBE-EXTERNAL-SERVICES", "KUBE-FIREWALL", "KUBE-FORWARD", "KUBE-NODEPORTS"),
+        *("KUBE-PROXY-CANARY", "KUBE-PROXY-FIREWALL", "KUBE-SERVICES"),
+    ),
+    "nat": ("KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-PROXY-CANARY", "KUBE-SERVICES"),
+}
+
+
+# --- which packets are a local Pod's ------------------------------------------------------------------------
+
+
+class _Detector(NamedTuple):
+    """The local-traffic detector: a source prefix, or the interface that a packet came in by."""
+
+    source: str = ""
+    interface: str = ""
+
+    @property
+    def local(self) -> str:
+        return f"-s {self.source}" if self.source else f"-i {self.interface}"
+
+    def stranger(self, destination: str) -> str:
+        """The match for everything else that goes to ``destination``."""
+        return f"! -s {self.source} {destination}" if self.source else f"{destination} ! -i {self.interface}"
+
+
+def _detector(state: ClusterState, node: str) -> _Detector | None:
+    """The detector of ``node``; ``None`` when the settings name none, or the prefix that it needs is not known."""
+    mode = state.proxy.localMode
+    if mode == "BridgeInterface":
+        return _Detector(interface=BRIDGE)
+    if mode == "InterfaceNamePrefix":
+        return _Detector(interface=f"{INTERFACE_PREFIX}+")
+    prefixes = {"ClusterCIDR": state.proxy.clusterCIDR, "NodeCIDR": state.podCIDR(node)}.get(mode, "")
+    source = next((network(p) for p in prefixes.split(",") if p and ":" not in p), "")
+    if source == "0.0.0.0/0":
+        raise UsageError(f"{mode} {prefixes} calls every address local, which iptables cannot invert: name the Pods' prefix")
+    return _Detector(source=source) if source else None
+
+
+# --- node ports ---------------------------------------------------------------------------------------------
+
+
+def _primary(node: Node) -> str:
+    return next((address(ip) for ip in node.internalIPs if ":" not in ip), "")
+
+
+def _node_port_prefixes(settings: ProxySettings) -> tuple[IPv4Network, ...]:
+    """``nodePortAddresses`` of this family; everything when there are none or one of them is everything."""
+    prefixes = tuple(IPv4Network(network(p)) for p in settings.nodePortAddresses if ":" not in p)
+    everything = IPv4Network("0.0.0.0/0")
+    return (everything,) if not prefixes or everything in prefixes else prefixes
+
+
+def serves_localhost(settings: ProxySettings) -> bool:
+    """Whether node ports answer on 127.0.0.1, for which the node needs ``net.ipv4.conf.all.route_localnet=1``."""
+    return settings.localhostNodePorts and any(p.overlaps(LOOPBACK) for p in _node_port_prefixes(settings))
+
+
+def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
+    """The last rules of KUBE-SERVICES: which addresses of the node carry node ports."""
+    prefixes = _node_port_prefixes(state.proxy)
+    localhost = serves_localhost(state.proxy)
+    note = comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
+    if prefixes[0].prefixlen == 0:
+        loopback = "" if localhost else f"! -d {LOOPBACK} "
+        yield "nat", "KUBE-SERVICES", f"{loopback}{note} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
+        return
+    addresses = ["127.0.0.1"] if localhost else []
+    addresses += [ip for ip in state.node[node].internalIPs if ":" not in ip]
+    if state.podCIDR(node) and ":" not in state.podCIDR(node):
+        addresses.append(state.bridge_ip(node))
+    for ip in sorted({IPv4Address(a) for a in addresses}):
+        if any(ip in prefix for prefix in prefixes):
+            yield "nat", "KUBE-SERVICES", f"-d {ip}/32 {note} -j KUBE-NODEPORTS"
+
+
+# --- one Service port ---------------------------------------------------------------------------------------
+
+
+def _hash(text: str) -> str:
+    """Chain names must stay under 29 characters: 16 of the hash's base32, as kube-proxy takes them."""
+    return b32encode(sha256(text.encode()).digest()).decode()[:16]
+
+
+@cache
+def _probability(n: int) -> str:
+    """One in ``n``, as the kernel keeps it (xt_statistic: 31 bits of fraction) of what kube-proxy writes (ten digits)."""
+    return f"{round(float(f'{1 / n:.10f}') * 2**31) / 2**31:.11f}"
+
+
+class _Context(NamedTuple):
+    """What the rules of a Service port depend on besides its facts and the choice of endpoints."""
+
+    detector: _Detector | None
+    masqueradeAll: bool
+    comments: bool  # on per-endpoint rules
+    primary: str
+
+
+def _policy_chain(chain: str, port: ServicePortFacts, endpoints: Sequence[EndpointFacts], comments: bool) -> Iterator[Rule]:
+    """``chain`` picks one of ``endpoints``: the client's own of before, or any with the same chance."""
+    seps = [(f"KUBE-SEP-{_hash(port.name + port.protocol.lower() + e.address)}", e) for e in endpoints]
+    notes = [comment(f"{port.name} -> {e.address}") + " " if comments else "" for e in endpoints]
+    if port.affinitySeconds:
+        for note, (sep, _) in zip(notes, seps, strict=True):
+            recent = f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {sep} --mask 255.255.255.255 --rsource"
+            yield "nat", chain, f"{note}{recent} -j {sep}"
+    for left, note, (sep, _) in zip(range(len(seps), 0, -1), notes, seps, strict=True):
+        chance = f"-m statistic --mode random --probability {_probability(left)} " if left > 1 else ""
+        yield "nat", chain, f"{note}{chance}-j {sep}"
+
+
+def _endpoint_chain(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) -> Iterator[Rule]:
+    protocol = port.protocol.lower()
+    sep = f"KUBE-SEP-{_hash(port.name + protocol + endpoint.address)}"
+    note = comment(port.name) + " " if comments else ""
+    yield "nat", sep, f"-s {endpoint.ip}/32 {note}-j KUBE-MARK-MASQ"
+    recent = f"-m recent --set --name {sep} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
+    yield "nat", sep, f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}"
+
+
+def _external_chain(chain: str, port: ServicePortFacts, cluster: str, policy: str, detector: _Detector | None) -> Iterator[Rule]:
+    """What traffic to an external address goes through. ``policy`` is "" when its traffic policy has no endpoint."""
+    goal = f"{port.name} external destinations"
+    if not port.externalLocal:
+        yield "nat", chain, f"{comment(f'masquerade traffic for {goal}')} -j KUBE-MARK-MASQ"
+    else:
+        if detector:
+            yield "nat", chain, f"{detector.local} {comment(f'pod traffic for {goal}')} -j {cluster}"
+        from_node = "-m addrtype --src-type LOCAL"
+        yield "nat", chain, f"{comment(f'masquerade LOCAL traffic for {goal}')} {from_node} -j KUBE-MARK-MASQ"
+        yield "nat", chain, f"{comment(f'route LOCAL traffic for {goal}')} {from_node} -j {cluster}"
+    if policy:
+        yield "nat", chain, f"-j {policy}"
+
+
+def _firewall_chain(chain: str, port: ServicePortFacts, target: str, primary: str) -> Iterator[Rule]:
+    """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the node is in a range (the
+    node's traffic to a local load-balancer address has that address as its source)."""
+    note = comment(f"{port.name} loadbalancer IP")
+    for allowed in port.sourceRanges:
+        source = "" if allowed == "0.0.0.0/0" else f"-s {allowed} "
+        yield "nat", chain, f"{source}{note} -j {target}"
+    if primary and any(IPv4Address(primary) in IPv4Network(r) for r in port.sourceRanges):
+        for vip in port.loadBalancerVIPs:
+            yield "nat", chain, f"-s {vip}/32 {note} -j {target}"
+    yield "nat", chain, comment(f"other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL")
+
+
+def _port_rules(port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> Iterator[Rule]:
+    """Everything that one Service port puts into the tables of one node."""
+    name, protocol = port.name, port.protocol.lower()
+    key = _hash(name + protocol)
+    svc, svl, ext, fw = (f"KUBE-{kind}-{key}" for kind in ("SVC", "SVL", "EXT", "FW"))
+    usable = choice.hasAny
+    internal_usable = bool(choice.local) if port.internalLocal else usable
+    external_usable = bool(choice.local) if port.externalLocal else usable
+    firewalled = usable and port.loadBalancerVIPs and port.sourceRanges
+    verdict = "-j DROP" if usable else "-j REJECT --reject-with icmp-port-unreachable"
+    refusal = comment(f"{name} has no {'local ' if usable else ''}endpoints")
+
+    def to(ip: str, note: str, target: str) -> str:
+        return f"-d {ip}/32 -p {protocol} {note} -m {protocol} --dport {port.port} {target}"
+
+    cluster_ip = comment(f"{name} cluster IP")
+    internal = svl if port.internalLocal else svc
+    if internal_usable:
+        yield "nat", "KUBE-SERVICES", to(port.clusterIP, cluster_ip, f"-j {internal}")
+    else:
+        yield "filter", "KUBE-SERVICES", to(port.clusterIP, refusal, verdict)
+
+    for ip in port.externalIPs:
+        if usable:
+            yield "nat", "KUBE-SERVICES", to(ip, comment(f"{name} external IP"), f"-j {ext}")
+        if not external_usable:
+            yield "filter", "KUBE-EXTERNAL-SERVICES", to(ip, refusal, verdict)
+    for ip in port.loadBalancerVIPs:
+        if usable:
+            yield "nat", "KUBE-SERVICES", to(ip, comment(f"{name} loadbalancer IP"), f"-j {fw if firewalled else ext}")
+        if firewalled:
+            yield "filter", "KUBE-PROXY-FIREWALL", to(ip, comment(f"{name} traffic not accepted by {fw}"), "-j DROP")
+        if not external_usable:
+            yield "filter", "KUBE-EXTERNAL-SERVICES", to(ip, refusal, verdict)
+    if port.nodePort:
+        tail = f"-m {protocol} --dport {port.nodePort}"
+        if usable:
+            yield "nat", "KUBE-NODEPORTS", f"-p {protocol} {comment(name)} {tail} -j {ext}"
+        if not external_usable:
+            yield "filter", "KUBE-EXTERNAL-SERVICES", f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail} {verdict}"
+    if port.healthCheckNodePort:
+        note = comment(f"{name} health check node port")
+        yield "filter", "KUBE-NODEPORTS", f"-p tcp {note} -m tcp --dport {port.healthCheckNodePort} -j ACCEPT"
+
+    if internal_usable:
+        masquerade = to(port.clusterIP, cluster_ip, "-j KUBE-MARK-MASQ")
+        if context.masqueradeAll:
+            yield "nat", internal, masquerade
+        elif context.detector:
+            destination = f"-d {port.clusterIP}/32"
+            yield "nat", internal, context.detector.stranger(destination) + masquerade[len(destination) :]
+    if usable and port.external:
+        policy = (svl if port.externalLocal else svc) if external_usable else ""
+        yield from _external_chain(ext, port, svc, policy, context.detector)
+    if firewalled:
+        yield from _firewall_chain(fw, port, ext, context.primary)
+    for chain, endpoints in ((svc, choice.cluster), (svl, choice.local)):
+        yield from _policy_chain(chain, port, endpoints, context.comments)
+    for endpoint in choice.reachable:
+        yield from _endpoint_chain(port, endpoint, context.comments)
+
+
+# --- one node -----------------------------------------------------------------------------------------------
+
+
+def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
+    """``route_localnet`` would let the neighbours of a node in to what listens on its 127.0.0.1 (CVE-2020-8558)."""
+    if serves_localhost(settings):
+        note = comment("block incoming localnet connections")
+        state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
+        yield "filter", "KUBE-FIREWALL", f"! -s {LOOPBACK} -d {LOOPBACK} {note} {state} -j DROP"
+
+
+def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
+    """A function that gives any node's rules. What the nodes have in common is worked out once.
+
+    Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a detector that covers
+    everything.
+    """
+    ports = service_ports(state)
+    comments = sum(len(p.endpoints) for p in ports) <= LARGE_CLUSTER
+    frame = tuple(_frame())
+
+    @cache
+    def port_rules(index: int, choice: EndpointChoice, context: _Context) -> tuple[Rule, ...]:
+        return tuple(_port_rules(ports[index], choice, context))
+
+    def render(node: str) -> RuleSet:
+        me = state.node[node]
+        context = _Context(_detector(state, node), state.proxy.masqueradeAll, comments, "")
+        firewall_context = context._replace(primary=_primary(me))  # only source ranges tell one node's address from another's
+        tables: dict[str, dict[str, list[str]]] = {t: {chain: [] for chain in chains} for t, chains in _CHAINS.items()}
+
+        def add(rules: Sequence[Rule]) -> None:
+            for table, chain, rule in rules:
+                tables[table].setdefault(chain, []).append(rule)
+
+        add(frame)
+        add(tuple(_localnet_guard(state.proxy)))
+        for index, port in enumerate(ports):
+            add(port_rules(index, choose(port, me), firewall_context if port.sourceRanges else context))
+        add(tuple(_node_port_tail(state, node)))
+        return RuleSet({table: {chain: tuple(rules) for chain, rules in chains.items()} for table, chains in tables.items()})
+
+    return render
