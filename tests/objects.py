@@ -31,19 +31,19 @@ from emulator.objects.kinds import (
 T = TypeVar("T")
 
 
-def build(cls: type[T], manifest: Any) -> T:
-    """``manifest`` as a ``cls``, field by field; what ``cls`` does not know is left out."""
-    if is_dataclass(cls):
+def build(cls: Any, manifest: Any) -> Any:
+    """``manifest`` as a ``cls`` (a type annotation), field by field; what ``cls`` does not know is left out."""
+    if isinstance(cls, type) and is_dataclass(cls):
         hints = typing.get_type_hints(cls)
         known = {f.name: build(hints[f.name], manifest[f.name]) for f in fields(cls) if f.name in manifest}
-        return cls(**known)  # type: ignore[return-value]  # mypy loses T behind is_dataclass
+        return cls(**known)
     origin, arguments = typing.get_origin(cls), typing.get_args(cls)
     if origin is tuple:
-        return tuple(build(arguments[0], item) for item in manifest)  # type: ignore[return-value]
+        return tuple(build(arguments[0], item) for item in manifest)
     if origin in (types.UnionType, typing.Union):
         inner = [a for a in arguments if is_dataclass(a)]
-        return build(inner[0], manifest) if inner and manifest is not None else manifest  # type: ignore[no-any-return]
-    return manifest  # type: ignore[no-any-return]
+        return build(inner[0], manifest) if inner and manifest is not None else manifest
+    return manifest
 
 
 def state(
@@ -118,4 +118,5 @@ def slice_of(svc: Service, *endpoints: Mapping[str, Any], name: str = "", ports:
         "endpoints": [{"addresses": [e["ip"]], **{k: v for k, v in e.items() if k != "ip"}} for e in endpoints],
         "ports": list(ports) or default,
     }
-    return build(EndpointSlice, manifest)
+    built: EndpointSlice = build(EndpointSlice, manifest)
+    return built

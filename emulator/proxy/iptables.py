@@ -169,26 +169,40 @@ class _Context(NamedTuple):
     primary: str
 
 
-def _policy_chain(chain: str, port: ServicePortFacts, endpoints: Sequence[EndpointFacts], comments: bool) -> Iterator[Rule]:
-    """``chain`` picks one of ``endpoints``: the client's own of before, or any with the same chance."""
-    seps = [(f"KUBE-SEP-{_hash(port.name + port.protocol.lower() + e.address)}", e) for e in endpoints]
-    notes = [comment(f"{port.name} -> {e.address}") + " " if comments else "" for e in endpoints]
+class _Backend(NamedTuple):
+    """An endpoint with the chain that leads to it. ``note`` and ``jump_note`` are comments with a blank after them, or ""."""
+
+    endpoint: EndpointFacts
+    chain: str
+    note: str
+    jump_note: str
+
+
+def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) -> _Backend:
+    chain = f"KUBE-SEP-{_hash(port.name + port.protocol.lower() + endpoint.address)}"
+    if not comments:
+        return _Backend(endpoint, chain, "", "")
+    return _Backend(endpoint, chain, comment(port.name) + " ", comment(f"{port.name} -> {endpoint.address}") + " ")
+
+
+def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backend]) -> Iterator[Rule]:
+    """``chain`` picks one of ``backends``: the one that the client had before, or any with the same chance."""
     if port.affinitySeconds:
-        for note, (sep, _) in zip(notes, seps, strict=True):
-            recent = f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {sep} --mask 255.255.255.255 --rsource"
-            yield "nat", chain, f"{note}{recent} -j {sep}"
-    for left, note, (sep, _) in zip(range(len(seps), 0, -1), notes, seps, strict=True):
+        for backend in backends:
+            recent = f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} --mask 255.255.255.255 --rsource"
+            yield "nat", chain, f"{backend.jump_note}{recent} -j {backend.chain}"
+    for left, backend in zip(range(len(backends), 0, -1), backends, strict=True):
         chance = f"-m statistic --mode random --probability {_probability(left)} " if left > 1 else ""
-        yield "nat", chain, f"{note}{chance}-j {sep}"
+        yield "nat", chain, f"{backend.jump_note}{chance}-j {backend.chain}"
 
 
-def _endpoint_chain(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) -> Iterator[Rule]:
+def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]:
+    """The way to one endpoint; a Pod that meets itself is masqueraded, or it would answer itself past the node."""
+    endpoint, chain, note, _ = backend
     protocol = port.protocol.lower()
-    sep = f"KUBE-SEP-{_hash(port.name + protocol + endpoint.address)}"
-    note = comment(port.name) + " " if comments else ""
-    yield "nat", sep, f"-s {endpoint.ip}/32 {note}-j KUBE-MARK-MASQ"
-    recent = f"-m recent --set --name {sep} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
-    yield "nat", sep, f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}"
+    yield "nat", chain, f"-s {endpoint.ip}/32 {note}-j KUBE-MARK-MASQ"
+    recent = f"-m recent --set --name {chain} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
+    yield "nat", chain, f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}"
 
 
 def _external_chain(chain: str, port: ServicePortFacts, cluster: str, policy: str, detector: _Detector | None) -> Iterator[Rule]:
@@ -275,10 +289,11 @@ def _port_rules(port: ServicePortFacts, choice: EndpointChoice, context: _Contex
         yield from _external_chain(ext, port, svc, policy, context.detector)
     if firewalled:
         yield from _firewall_chain(fw, port, ext, context.primary)
+    backends = {e.address: _backend(port, e, context.comments) for e in choice.reachable}
     for chain, endpoints in ((svc, choice.cluster), (svl, choice.local)):
-        yield from _policy_chain(chain, port, endpoints, context.comments)
-    for endpoint in choice.reachable:
-        yield from _endpoint_chain(port, endpoint, context.comments)
+        yield from _policy_chain(chain, port, [backends[e.address] for e in endpoints])
+    for backend in backends.values():
+        yield from _endpoint_chain(port, backend)
 
 
 # --- one node -----------------------------------------------------------------------------------------------

@@ -1,0 +1,131 @@
+"""A plan as a bash script that builds the same network with ``ip``, ``sysctl`` and ``iptables-restore`` (or ``nft``) alone.
+
+Pure; imports the plan's values and ``emulator.errors``. Invariant: every value is checked and quoted, so that no name in a manifest
+can become a command or an option; each step is preceded by its reason.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import singledispatch
+from itertools import groupby
+
+from emulator.errors import printable
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.rules import UnsafeTextError
+
+DELIMITER = "PODWIRE_EOF"
+LOADERS = {"iptables-restore": ("iptables-restore", "--noflush"), "nft": ("nft", "-f", "-")}
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # network namespaces and devices: never an option, never a way into a directory
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")  # addresses, prefixes, MACs, sysctl keys
+
+_HEADER = """\
+#!/usr/bin/env bash
+# {title}
+# Written by podwire: builds the network with ip, sysctl, iptables-restore and nft alone.
+#
+# It makes network namespaces and nothing outside them. To keep their names off this machine too, run it in a sandbox
+# of its own, as root, and look around in the shell that follows (ip netns list; ip netns exec NAME ...):
+#
+#   unshare --net --mount sh -c 'mount -t tmpfs tmpfs /run && bash script.sh && exec bash'
+set -euo pipefail
+"""
+
+
+def render_shell(plan: Plan, *, title: str) -> str:
+    """The script. ``title`` is its first comment. Operations that follow each other for the same reason share one comment.
+
+    Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the here-document's
+    delimiter as a line.
+    """
+    lines = [_HEADER.format(title=printable(title))]
+    for why, operations in groupby(plan.operations, key=lambda op: op.why):
+        lines.append(f"# {printable(why)}")
+        for operation in operations:
+            lines += _commands(operation)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise UnsafeTextError("name", text)
+    return shlex.quote(text)
+
+
+def _word(text: str) -> str:
+    if not _WORD.fullmatch(text):
+        raise UnsafeTextError("word of a command", text)
+    return shlex.quote(text)
+
+
+def _ip(netns: str, *words: str) -> str:
+    """``ip`` in ``netns``; ``words`` are ready for the shell."""
+    return " ".join(("ip -n", _name(netns), *words))
+
+
+@singledispatch
+def _commands(operation: Operation) -> Iterator[str]:
+    raise TypeError(f"no shell form for {operation!r}")
+
+
+@_commands.register
+def _(op: AddNetns) -> Iterator[str]:
+    yield f"ip netns add {_name(op.netns)}"
+    yield _ip(op.netns, "link set dev lo up")
+
+
+@_commands.register
+def _(op: SetSysctl) -> Iterator[str]:
+    yield f"ip netns exec {_name(op.netns)} sysctl -qw {_word(op.key)}={shlex.quote(op.value)}"
+
+
+@_commands.register
+def _(op: AddBridge) -> Iterator[str]:
+    yield _ip(op.netns, f"link add name {_name(op.name)} address {_word(op.mac)} type bridge")
+    yield _ip(op.netns, f"link set dev {_name(op.name)} up")
+
+
+@_commands.register
+def _(op: AddVeth) -> Iterator[str]:
+    peer = f"peer name {_name(op.peer)} address {_word(op.peer_mac)} netns {_name(op.peer_netns)}"
+    yield _ip(op.netns, f"link add name {_name(op.name)} address {_word(op.mac)} type veth {peer}")
+    ends = (
+        (op.netns, op.name, op.bridge, op.hairpin),
+        (op.peer_netns, op.peer, op.peer_bridge, op.peer_hairpin),
+    )
+    for netns, name, bridge, hairpin in ends:
+        dev = f"link set dev {_name(name)}"
+        if bridge:
+            yield _ip(netns, f"{dev} master {_name(bridge)}")
+        if hairpin:
+            yield _ip(netns, f"{dev} type bridge_slave hairpin on")
+        yield _ip(netns, f"{dev} up")
+
+
+@_commands.register
+def _(op: AddAddress) -> Iterator[str]:
+    yield _ip(op.netns, f"address add {_word(op.address)} dev {_name(op.dev)}")
+
+
+@_commands.register
+def _(op: AddRoute) -> Iterator[str]:
+    words = [f"route add {_word(op.dst)}"]
+    words += [f"via {_word(op.via)}"] if op.via else []
+    words += [f"dev {_name(op.dev)}"]
+    words += [f"src {_word(op.src)}"] if op.src else []
+    words += ["onlink"] if op.onlink else []
+    words += [] if op.via else ["scope link"]
+    yield _ip(op.netns, *words)
+
+
+@_commands.register
+def _(op: LoadRules) -> Iterator[str]:
+    if DELIMITER in op.text.splitlines() or "\0" in op.text:
+        raise UnsafeTextError("here-document", op.text)
+    yield f"ip netns exec {_name(op.netns)} {shlex.join(LOADERS[op.tool])} <<'{DELIMITER}'"
+    yield op.text.rstrip("\n")
+    yield DELIMITER

@@ -1,0 +1,81 @@
+"""The script of a plan: its text, and that nothing in it can become a command or an option."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from emulator.plan.operations import AddAddress, AddNetns, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.rules import UnsafeTextError
+from emulator.plan.shell import render_shell
+from tests.small_plan import PLAN
+
+VETH = next(op for op in PLAN.operations if isinstance(op, AddVeth))
+
+
+def script_of(*operations: Operation, title: str = "test") -> str:
+    return render_shell(Plan(name="test", operations=operations), title=title)
+
+
+def check_syntax(script: str) -> None:
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=10, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_script_of_every_kind_of_operation(golden: Callable[[str, str], None]) -> None:
+    script = render_shell(PLAN, title="topology small")
+    check_syntax(script)
+    golden("small-plan.sh.txt", script)
+
+
+def test_operations_for_one_reason_share_a_comment() -> None:
+    script = script_of(AddNetns(netns="a", why="twins"), AddNetns(netns="b", why="twins"), AddNetns(netns="c", why="a single"))
+    assert script.count("# twins") == 1
+    assert script.index("# twins") < script.index("add b") < script.index("# a single") < script.index("add c")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["-x", "--all", "a b", "a;reboot", "$(reboot)", "a\nreboot", "", "../a", "a/../../b", "a'b"],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda text: AddNetns(netns=text, why="w"),
+        lambda text: replace(VETH, name=text),
+        lambda text: replace(VETH, peer=text),
+        lambda text: replace(VETH, peer_netns=text),
+        lambda text: LoadRules(netns=text, tool="nft", text="", why="w"),
+    ],
+    ids=["netns", "device", "peer", "peer-netns", "rules-netns"],
+)
+def test_hostile_names_are_refused(make: Callable[[str], Operation], hostile: str) -> None:
+    with pytest.raises(UnsafeTextError):
+        script_of(make(hostile))
+
+
+@pytest.mark.parametrize("hostile", ["-4", "10.0.0.1/8 peer 1.2.3.4", "`id`", "10.0.0.1\n"])
+def test_hostile_addresses_are_refused(hostile: str) -> None:
+    with pytest.raises(UnsafeTextError):
+        script_of(AddAddress(netns="a", dev="eth0", address=hostile, why="w"))
+
+
+def test_a_sysctl_value_is_one_word() -> None:
+    script = script_of(SetSysctl(netns="a", key="net.ipv4.ip_forward", value="1; reboot", why="w"))
+    assert "net.ipv4.ip_forward='1; reboot'" in script
+
+
+@pytest.mark.parametrize("text", ["*nat\nPODWIRE_EOF\nreboot\n", "a\0b"])
+def test_rules_cannot_end_their_here_document(text: str) -> None:
+    with pytest.raises(UnsafeTextError):
+        script_of(LoadRules(netns="a", tool="iptables-restore", text=text, why="w"))
+
+
+def test_reasons_and_title_stay_comments() -> None:
+    script = script_of(AddNetns(netns="a", why="one\nreboot"), title="two\nreboot\x1b[2J")
+    assert "reboot" not in [line.strip() for line in script.splitlines()]
+    assert "\x1b" not in script
+    check_syntax(script)
