@@ -69,7 +69,10 @@ class InputError(PodwireError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+        super().__init__(self.problems)  # the arguments as given: errors cross the sandbox's pipe by pickle
+
+    def __str__(self) -> str:
+        return "\n".join(str(p) for p in self.problems)
 
 
 class MissingCapabilityError(PodwireError):
@@ -79,7 +82,10 @@ class MissingCapabilityError(PodwireError):
 
     def __init__(self, name: str, remedy: str) -> None:
         self.name, self.remedy = name, remedy
-        super().__init__(f"this machine lacks {name}: {remedy}")
+        super().__init__(name, remedy)
+
+    def __str__(self) -> str:
+        return f"this machine lacks {self.name}: {self.remedy}"
 
 
 class KernelError(PodwireError):
@@ -87,10 +93,16 @@ class KernelError(PodwireError):
 
     exit_code = Exit.MACHINE_LACKS
 
-    def __init__(self, netns: str, command: Sequence[str], error: str, stdin: str = "") -> None:
-        self.netns, self.command, self.error, self.stdin = netns, tuple(command), error, stdin
-        shown = f"ip netns exec {shlex.quote(netns)} " if netns else ""
-        shown += shlex.join(command)
-        if stdin:
-            shown += f" <<'EOF'\n{stdin.rstrip()}\nEOF"
-        super().__init__(f"{error.strip()}\n  while running:\n{shown}")
+    def __init__(self, netns: str, command: Sequence[str] | str, error: str, stdin: str = "") -> None:
+        """``command`` is an argv list run inside ``netns``, or lines of shell that name their namespaces themselves."""
+        self.netns, self.command, self.error, self.stdin = netns, command, error, stdin
+        super().__init__(netns, command, error, stdin)
+
+    def __str__(self) -> str:
+        if isinstance(self.command, str):
+            shown = self.command
+        else:
+            shown = (f"ip netns exec {shlex.quote(self.netns)} " if self.netns else "") + shlex.join(self.command)
+        if self.stdin:
+            shown += f" <<'EOF'\n{self.stdin.rstrip()}\nEOF"
+        return f"{self.error.strip()}\n  while running:\n{shown}"

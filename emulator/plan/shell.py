@@ -67,6 +67,11 @@ def _ip(netns: str, *words: str) -> str:
     return " ".join(("ip -n", _name(netns), *words))
 
 
+def shell_commands(operation: Operation) -> str:
+    """The lines of one operation: what a person would type for it."""
+    return "\n".join(_commands(operation))
+
+
 @singledispatch
 def _commands(operation: Operation) -> Iterator[str]:
     raise TypeError(f"no shell form for {operation!r}")

@@ -1,0 +1,225 @@
+"""The command line: the only module that prints and exits. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from emulator import __version__
+from emulator.errors import Exit, PodwireError, UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+TOPOLOGIES = ROOT / "topologies"
+DEFAULT_TOPOLOGY = "three-networks"
+
+_EPILOG = f"""\
+Targets: the name of a topology (podwire list), a .py or .yaml file, a directory of manifests, or - for standard input;
+several are one cluster. None means {DEFAULT_TOPOLOGY}.
+
+Exit codes: 0 all as expected; 1 some flow is not; 2 bad input or usage; 3 this machine lacks something (named); 130 interrupted.
+
+Examples:
+  podwire                                    the default topology
+  podwire source-address -o wide             whose address arrives under externalTrafficPolicy
+  kubectl get nodes,pods,svc,endpointslices -A -o yaml | podwire -
+  podwire plan hairpin > hairpin.sh          the same network as a bash script
+  podwire three-networks --keep              stay up; then, elsewhere: podwire exec client -- curl web
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process' own); returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parse(words)
+        code: int = args.function(args)
+        sys.stdout.flush()
+        return code
+    except PodwireError as error:
+        print(f"podwire: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("podwire: interrupted; everything is cleaned up", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us (head, less) has gone
+        return Exit.OK
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "emulator":
+            raise
+        print(
+            f"podwire: the Python package {error.name} is missing: run through scripts/with-env, or pip install -r {ROOT / 'requirements.txt'}",
+            file=sys.stderr,
+        )
+        return Exit.MACHINE_LACKS
+
+
+# --- arguments --------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    commands = {
+        "run": ("build the network, send every flow, print the verdicts (the default command)", _add_run, _run),
+        "plan": ("print a bash script that builds the same network with ip, sysctl and iptables-restore", _add_plan, _plan),
+        "list": ("the topologies that come with podwire, each with its question", _add_nothing, _list),
+        "doctor": ("what this kernel and machine have and lack, with the remedy", _add_nothing, _doctor),
+        "ps": ("running clusters", _add_nothing, _ps),
+        "exec": ("run a command in a Pod, node or client of a running cluster", _add_exec, _exec),
+        "shell": ("a shell in a Pod, node or client of a running cluster", _add_shell, _shell),
+    }
+    parser = _Parser(prog="podwire", description="A packet-level emulator of the Kubernetes network.", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"podwire {__version__}")
+    sub = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    for name, (text, add, function) in commands.items():
+        command = sub.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=_EPILOG if name == "run" else None, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        add(command)
+        command.set_defaults(function=function)
+    # "podwire TARGET…" is "podwire run TARGET…": everything that is not a command belongs to run.
+    if not words or (words[0] not in commands and words[0] not in ("-h", "--help", "--version")):
+        words = ["run", *words]
+    args = parser.parse_args(words)
+    return args
+
+
+def _add_nothing(_: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"topology, file, directory or - (default: {DEFAULT_TOPOLOGY})")
+    parser.add_argument("--proxy-mode", metavar="MODE", choices=("iptables", "nftables", "ipvs", "userspace"), help="kube-proxy's mode, whatever the input says")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of everything that is drawn: Pod names, node ports, cookies (default: 0)")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    _add_cluster(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_cluster(parser)
+    parser.add_argument("-o", "--output", choices=("table", "wide", "json", "yaml"), default="table", help="what to print (default: table)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON as well")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report as well")
+    parser.add_argument("--captures", metavar="DIR", default="captures", help="where evidence goes, a directory per topology; none: nowhere (default: captures)")
+    parser.add_argument("--all-pairs", action="store_true", help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for")
+    parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
+    parser.add_argument("--iptables", choices=("nft", "legacy"), help="flavour of the iptables tools (default: nft where it works)")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say where the time goes; -vv: also print each plan operation")
+
+
+def _add_exec(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a Pod (name or namespace/name), node or external client")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command and its arguments")
+    parser.add_argument("--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running")
+
+
+def _add_shell(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a Pod (name or namespace/name), node or external client")
+    parser.add_argument("--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running")
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+def _run(args: argparse.Namespace) -> int:
+    from emulator.run import Options, run_cluster
+
+    return run_cluster(
+        _settle(args),
+        Options(
+            output=args.output,
+            json=args.json,
+            junit=args.junit,
+            captures=None if args.captures == "none" else Path(args.captures),
+            all_pairs=args.all_pairs,
+            keep=args.keep,
+            iptables=args.iptables or "",
+            verbose=args.verbose,
+        ),
+    )
+
+
+def _settle(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # ClusterState; importing it here would cost every --help
+    from emulator.control.settle import settle
+    from emulator.objects.load import load
+
+    inventory = load(args.targets or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES, stdin=sys.stdin)
+    return settle(inventory, seed=args.seed, proxy_mode=args.proxy_mode)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from emulator.plan.shell import render_shell
+    from emulator.planner import plan_cluster
+
+    state = _settle(args)
+    for notice in state.notices:
+        print(f"podwire: {notice}", file=sys.stderr)
+    print(render_shell(plan_cluster(state), title=f"The network of {state.name}"), end="")
+    return Exit.OK
+
+
+def _list(_: argparse.Namespace) -> int:
+    from emulator.objects.load import describe_topologies
+
+    rows = describe_topologies(TOPOLOGIES)
+    width = max(len(name) for name, _ in rows)
+    for name, question in rows:
+        print(f"{name:{width}}  {question}")
+    return Exit.OK
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from emulator.doctor import examine, render
+
+    findings = examine()
+    print(render(findings))
+    return Exit.OK if all(f.ok or not f.required for f in findings) else Exit.MACHINE_LACKS
+
+
+def _ps(_: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from emulator.clusters import find_running
+
+    running = find_running()
+    if not running:
+        print("No cluster is running (podwire TARGET --keep starts one that stays).")
+        return Exit.OK
+    rows = [(r.pid, r.topology, r.nodes, r.pods, r.services, r.started) for r in running]
+    print(tabulate(rows, headers=("PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"), tablefmt="plain"))
+    return Exit.OK
+
+
+def _exec(args: argparse.Namespace) -> int:
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise UsageError("exec needs a command: podwire exec NAME -- COMMAND …")
+    return _enter(args, command)
+
+
+def _shell(args: argparse.Namespace) -> int:
+    return _enter(args, [os.environ.get("SHELL") or "/bin/sh"])
+
+
+def _enter(args: argparse.Namespace, command: list[str]) -> int:
+    from emulator.clusters import choose, execute
+
+    running, netns = choose(args.name, args.cluster)
+    return execute(running, netns, command)

@@ -1,0 +1,129 @@
+"""Find running clusters and get into them from another terminal.
+
+A running sandbox listens on an abstract Unix socket ``podwire/<uid>/<pid>/<random>`` of the host's network namespace, and tells whoever has its
+own uid what it is (:mod:`emulator.sandbox`). Entering is what nsenter(1) does: join the namespaces of the sandbox's PID 1, then the network
+namespace by its name, then become the command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import UsageError
+from emulator.kernel import linux
+from emulator.sandbox import ADDRESS_PREFIX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """One running cluster. ``init`` is its PID 1 as this terminal counts; ``names`` maps what a user may call a Pod, node or client to its
+    network namespace; ``nodes``, ``pods``, ``services`` are counts."""
+
+    pid: int
+    init: int
+    topology: str
+    started: str
+    nodes: int
+    pods: int
+    services: int
+    names: Mapping[str, str]
+
+
+def find_running() -> list[Running]:
+    """Every cluster that runs under this uid, oldest first."""
+    found = []
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        path = line.split()[-1]
+        if path.startswith(f"@{ADDRESS_PREFIX}{os.geteuid()}/"):
+            info = _ask("\0" + path[1:])
+            if info and "topology" in info:
+                found.append(Running(pid=int(path.split("/")[2]), **info))
+    return sorted(found, key=lambda running: running.started)
+
+
+def _ask(address: str) -> dict[str, Any] | None:
+    """What the listener says of itself; None when it is gone, or belongs to somebody else (anyone may bind any abstract name)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(1)
+        try:
+            sock.connect(address)
+            _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if uid != os.geteuid():
+                return None
+            data = b""
+            while chunk := sock.recv(1 << 16):
+                data += chunk
+            info = json.loads(data)
+        except (OSError, ValueError):
+            return None
+    return info if isinstance(info, dict) else None
+
+
+def choose(name: str, cluster: str) -> tuple[Running, str]:
+    """The running cluster and the network namespace that ``name`` means there. ``cluster`` ("" for the only one) is its topology's name or
+    its pid. Raises UsageError with what there is."""
+    running = find_running()
+    if cluster:
+        running = [r for r in running if cluster in (r.topology, str(r.pid))]
+    if not running:
+        raise UsageError("no cluster is running" + (f" as {cluster!r}" if cluster else "") + ": start one with --keep (podwire ps lists them)")
+    if len(running) > 1:
+        which = ", ".join(f"{r.pid} ({r.topology})" for r in running)
+        raise UsageError(f"several clusters are running: {which}: say which with --cluster PID")
+    cluster_names = running[0].names
+    if name not in cluster_names:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, cluster_names, n=3)
+        known = ", ".join(near or sorted(n for n in cluster_names if "/" not in n))
+        raise UsageError(f"no Pod, node or client {name!r} in {running[0].topology}: " + ("did you mean " if near else "there are ") + known)
+    return running[0], cluster_names[name]
+
+
+def execute(running: Running, netns: str, command: Sequence[str]) -> int:
+    """Run ``command`` inside ``netns`` of ``running`` with this terminal; its exit code (127: no such command, 128 + n: signal n)."""
+    try:
+        _join(running.init, netns)
+    except OSError as error:
+        raise UsageError(f"cannot enter {netns}: {error.strerror} (the cluster may just have ended; podwire ps lists them)") from None
+    child = os.fork()  # the PID namespace is entered by children only
+    if child == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if shutil.which(command[0]) is None:
+            os.write(2, f"podwire exec: {command[0]}: not found on this machine (Pods share its file system)\n".encode())
+            os._exit(127)
+        try:
+            os.execvp(command[0], list(command))  # noqa: S606 - argv, no shell
+        except OSError as error:
+            os.write(2, f"podwire exec: {command[0]}: {error.strerror}\n".encode())
+            os._exit(126)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's affair
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _join(init: int, netns: str) -> None:
+    where = os.getcwd()
+    proc = Path(f"/proc/{init}/ns")
+    foreign_user = os.stat(proc / "user").st_ino != os.stat("/proc/self/ns/user").st_ino
+    fds = [os.open(proc / kind, os.O_RDONLY | os.O_CLOEXEC) for kind in (["user"] if foreign_user else []) + ["mnt", "pid"]]
+    for fd in fds:
+        linux.setns(fd)
+        os.close(fd)
+    fd = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
+    linux.setns(fd, linux.CLONE_NEWNET)
+    os.close(fd)
+    try:
+        os.chdir(where)
+    except OSError:
+        os.chdir("/")

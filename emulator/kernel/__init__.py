@@ -1,0 +1,1 @@
+"""The only room that touches Linux: namespaces, netlink, rule loading, sysctls, packet rings. It decides nothing."""

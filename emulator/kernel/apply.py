@@ -1,0 +1,161 @@
+"""Apply a plan: one dumb loop over its operations, batched per network namespace.
+
+Nothing is decided here. Links get interface indexes of our own choosing (counted per namespace), so nothing needs to be looked up;
+messages wait in a queue per namespace and are sent when an operation of a later stage comes. To apply a plan twice is to apply it once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from emulator.errors import KernelError
+from emulator.kernel import netlink
+from emulator.kernel.netns import Namespaces, finish, start
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.shell import shell_commands
+
+_STAGE: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 3, LoadRules: 4}
+
+
+class Applied:
+    """What the kernel holds after :func:`apply`: the namespaces, their links' indexes and one netlink socket each."""
+
+    def __init__(self, iptables: str = "iptables-restore") -> None:
+        """``iptables``: the restore command of the flavour in use (iptables-nft-restore or iptables-legacy-restore)."""
+        self.namespaces = Namespaces()
+        self.indexes: dict[tuple[str, str], int] = {}
+        self.iptables = iptables
+        self._sockets: dict[str, netlink.NetlinkSocket] = {}
+        self._next: dict[str, int] = {}
+        self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
+        self._halves: list[AddVeth] = []  # pairs whose peer's end is still to be raised
+        self._rules: list[LoadRules] = []
+
+    def interfaces(self, netns: str) -> dict[int, str]:
+        """Interface index → name of every link in ``netns`` that a plan made, and ``lo``."""
+        return {1: "lo"} | {index: name for (where, name), index in self.indexes.items() if where == netns}
+
+    def push(self, op: Operation) -> None:
+        """Do ``op``, or queue it until the next :meth:`flush`."""
+        match op:
+            case AddNetns():
+                self._add_netns(op)
+            case SetSysctl():
+                self._set_sysctl(op)
+            case AddBridge():
+                self._push(op.netns, netlink.new_bridge(self._index(op.netns, op.name), op.name, op.mac), op)
+            case AddVeth():
+                self._add_veth(op)
+            case AddAddress():
+                self._push(op.netns, netlink.new_address(self.indexes[op.netns, op.dev], op.address), op)
+            case AddRoute():
+                self._push(op.netns, netlink.new_route(self.indexes[op.netns, op.dev], op.dst, op.via, op.onlink, op.src), op)
+            case LoadRules():
+                self._rules.append(op)
+
+
+    def _add_netns(self, op: AddNetns) -> None:
+        if op.netns in self.namespaces:
+            return
+        self.namespaces.create(op.netns)
+        self._sockets[op.netns] = netlink.NetlinkSocket()
+        self._next[op.netns] = 2
+        self._push(op.netns, netlink.link_up(1), op)
+
+    def _set_sysctl(self, op: SetSysctl) -> None:
+        self.namespaces.enter(op.netns)
+        try:
+            fd = os.open("/proc/sys/" + op.key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, op.value.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise KernelError(op.netns, shell_commands(op), f"{op.key}: {error.strerror}") from None
+
+    def _add_veth(self, op: AddVeth) -> None:
+        index, peer_index = self._index(op.netns, op.name), self._index(op.peer_netns, op.peer)
+        peer_fd = self.namespaces[op.peer_netns]
+        message = netlink.new_veth(index, op.name, op.mac, peer_fd, peer_index, op.peer, op.peer_mac)
+        if op.bridge:
+            message += netlink.bridge_port(index, self.indexes[op.netns, op.bridge], op.hairpin)
+        self._push(op.netns, message, op)
+        self._halves.append(op)
+
+    def _finish_veth(self, op: AddVeth) -> None:
+        """The peer's half, from inside its namespace, once the pair exists."""
+        peer_index = self.indexes[op.peer_netns, op.peer]
+        message = netlink.link_up(peer_index)
+        if op.peer_bridge:
+            message += netlink.bridge_port(peer_index, self.indexes[op.peer_netns, op.peer_bridge], op.peer_hairpin)
+        self._push(op.peer_netns, message, op)
+
+    def add_route(self, op: AddRoute) -> None:
+        """Add or replace one route at once, outside any plan (the router's way to an address *via* a chosen node)."""
+        self.push(op)
+        self.flush()
+
+    def delete_route(self, op: AddRoute) -> None:
+        self._push(op.netns, netlink.delete_route(self.indexes[op.netns, op.dev], op.dst, op.via), op)
+        self.flush()
+
+    # --- queues ---
+
+    def _index(self, netns: str, name: str) -> int:
+        index = self.indexes.get((netns, name))
+        if index is None:
+            index = self.indexes[netns, name] = self._next[netns]
+            self._next[netns] += 1
+        return index
+
+    def _push(self, netns: str, message: bytes, op: Operation) -> None:
+        self._queues.setdefault(netns, []).append((message, op))
+
+    def flush(self) -> None:
+        """Send what waits; KernelError names the first operation that the kernel refused, as a command to paste."""
+        queues, self._queues = self._queues, {}
+        for netns, rows in queues.items():
+            for index, error in self._sockets[netns].send([message for message, _ in rows]):
+                raise KernelError("", shell_commands(rows[index][1]), error)
+        halves, self._halves = self._halves, []
+        for veth in halves:
+            self._finish_veth(veth)
+
+    def flush_rules(self) -> None:
+        """Load the rule texts that wait, as many at once as there are processors."""
+        rules, self._rules = self._rules, []
+        width = (os.cpu_count() or 1) + 1
+        for begin in range(0, len(rules), width):
+            running: list[tuple[subprocess.Popen[str], LoadRules]] = []
+            for op in rules[begin : begin + width]:
+                command = ["nft", "-f", "-"] if op.tool == "nft" else [self.iptables, "--noflush"]
+                running.append((start(self.namespaces, op.netns, command), op))
+            for process, op in running:
+                finish(process, op.netns, op.text)
+
+
+def apply(plan: Plan, applied: Applied | None = None) -> Applied:
+    """Make the kernel hold what ``plan`` says; ``applied`` is what an earlier plan of the same cluster left.
+
+    Raises KernelError at the first refusal.
+    """
+    applied = applied or Applied()
+    stage = 0
+    try:
+        for op in plan.operations:
+            if _STAGE[type(op)] != stage:
+                stage = _STAGE[type(op)]
+                applied.flush()
+            applied.push(op)
+        applied.flush()
+        applied.flush()  # the halves of veth pairs that the flush before left to be finished
+        applied.flush_rules()
+    finally:
+        applied.namespaces.leave()
+    return applied
+
+
+def read_sysctl(namespaces: Namespaces, netns: str, key: str) -> str:
+    return namespaces.call_in(netns, lambda: Path("/proc/sys/" + key.replace(".", "/")).read_text().strip())

@@ -1,0 +1,64 @@
+"""Read what a namespace's kernel holds: addresses for the requirements, and everything for an evidence bundle.
+
+Links, addresses, routes and neighbours come through pyroute2, which decodes far more of them than our own messages; rules and connection
+tracking come from the tools that the user would call.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from emulator.errors import KernelError
+from emulator.kernel.netlink import dump_addresses
+from emulator.kernel.netns import Namespaces, check_output
+
+
+def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Every IPv4 address on an interface (``lo``'s 127.0.0.1 left out) of each namespace of ``names``."""
+    return {
+        name: frozenset(ip for index, ip in namespaces.call_in(name, dump_addresses) if not (index == 1 and ip.startswith("127."))) for name in names
+    }
+
+
+def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str, str]:
+    """Title → text of everything that ``netns`` holds: rules with their counters, routes, addresses, neighbours, links, conntrack.
+
+    ``iptables`` is the restore command in use; its flavour's save command prints the rules. What could not be read says why.
+    """
+    texts = {title: json.dumps(rows, indent=1, sort_keys=True) for title, rows in _netlink_state(namespaces, netns).items()}
+    texts["rules"] = _read(namespaces, netns, [iptables.replace("restore", "save"), "-c"])
+    texts["conntrack"] = (
+        _read(namespaces, netns, ["conntrack", "-L", "-o", "extended"]) if shutil.which("conntrack") else "the tool conntrack is not installed (Debian: conntrack)"
+    )
+    return texts
+
+
+def _read(namespaces: Namespaces, netns: str, command: list[str]) -> str:
+    try:
+        return check_output(namespaces, netns, command)
+    except KernelError as error:
+        return f"could not be read: {error}"
+
+
+def _netlink_state(namespaces: Namespaces, netns: str) -> Mapping[str, list[dict[str, Any]]]:
+    from pyroute2 import IPRoute
+
+    route = namespaces.call_in(netns, IPRoute)  # its socket stays in the namespace
+    try:
+        return {
+            "links": [_plain(m, ("index", "state"), ("IFLA_IFNAME", "IFLA_ADDRESS", "IFLA_MASTER", "IFLA_MTU")) for m in route.get_links()],
+            "addresses": [_plain(m, ("index", "prefixlen"), ("IFA_LABEL", "IFA_ADDRESS")) for m in route.get_addr()],
+            "routes": [_plain(m, ("dst_len", "table", "scope"), ("RTA_DST", "RTA_GATEWAY", "RTA_OIF", "RTA_PREFSRC")) for m in route.get_routes()],
+            "neighbours": [_plain(m, ("ifindex", "state"), ("NDA_DST", "NDA_LLADDR")) for m in route.get_neighbours()],
+        }
+    finally:
+        route.close()
+
+
+def _plain(message: Any, fields: tuple[str, ...], attributes: tuple[str, ...]) -> dict[str, Any]:
+    row = {field: message.get(field) for field in fields}
+    row.update({name.split("_", 1)[1].lower(): value for name in attributes if (value := message.get_attr(name)) is not None})
+    return row

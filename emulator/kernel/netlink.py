@@ -1,0 +1,207 @@
+"""rtnetlink messages as bytes, and one socket per network namespace that sends them in batches.
+
+Only what plans need, encoded directly (a message costs about 3 µs; through a general library 0.5 ms). Formats: rtnetlink(7),
+linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h. A message is built without its sequence number; the socket puts it in.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv4Network
+
+RTM_NEWLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 20, 22, 24, 25
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
+NLM_F_DUMP = 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+IFF_UP = 0x1
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 10, 18, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+VETH_INFO_PEER = 1
+IFLA_BRPORT_MODE = 4
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
+RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
+
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_IFINFO = struct.Struct("=BBHiII")
+_U32 = struct.Struct("=I")
+
+
+def _attr(kind: int, payload: bytes) -> bytes:
+    length = 4 + len(payload)
+    return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
+
+
+def _name(name: str) -> bytes:
+    return _attr(IFLA_IFNAME, name.encode() + b"\0")
+
+
+def _mac(mac: str) -> bytes:
+    return _attr(IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+
+
+def _message(kind: int, flags: int, payload: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(payload), kind, NLM_F_REQUEST | flags, 0, 0) + payload
+
+
+def link_up(index: int) -> bytes:
+    """Set the link ``index`` up."""
+    return _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP))
+
+
+def new_bridge(index: int, name: str, mac: str) -> bytes:
+    """Create a bridge that is up."""
+    info = _attr(IFLA_LINKINFO, _attr(IFLA_INFO_KIND, b"bridge"))
+    return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info)
+
+
+def new_veth(index: int, name: str, mac: str, peer_fd: int, peer_index: int, peer: str, peer_mac: str) -> bytes:
+    """Create a veth pair, this end up, the other in the namespace behind ``peer_fd`` and down.
+
+    The peer cannot be set up in the same message (ENOTCONN, kernel 6.18): raise it from inside.
+    """
+    other = _IFINFO.pack(0, 0, 0, peer_index, 0, 0) + _name(peer) + _mac(peer_mac) + _attr(IFLA_NET_NS_FD, _U32.pack(peer_fd))
+    info = _attr(IFLA_LINKINFO, _attr(IFLA_INFO_KIND, b"veth") + _attr(IFLA_INFO_DATA, _attr(VETH_INFO_PEER, other)))
+    return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info)
+
+
+def bridge_port(index: int, bridge: int, hairpin: bool) -> bytes:
+    """Make the link ``index`` a port of the bridge with index ``bridge``; with hairpin mode when asked."""
+    message = _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + _attr(IFLA_MASTER, _U32.pack(bridge)))
+    if hairpin:
+        slave = _attr(IFLA_INFO_SLAVE_KIND, b"bridge") + _attr(IFLA_INFO_SLAVE_DATA, _attr(IFLA_BRPORT_MODE, b"\x01"))
+        message += _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + _attr(IFLA_LINKINFO, slave))
+    return message
+
+
+def new_address(index: int, address: str) -> bytes:
+    """Add ``a.b.c.d/len`` to the link ``index``, with the prefix' broadcast address where it has one."""
+    interface = IPv4Interface(address)
+    prefix = interface.network.prefixlen
+    local = interface.ip.packed
+    payload = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index) + _attr(IFA_LOCAL, local) + _attr(IFA_ADDRESS, local)
+    if prefix < 31:
+        payload += _attr(IFA_BROADCAST, interface.network.broadcast_address.packed)
+    return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload)
+
+
+def new_route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
+    """Add or replace the route to ``dst`` ("default" or a prefix) through the link ``index``; ``via`` "" is on-link."""
+    return _message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _route(index, dst, via, onlink, src))
+
+
+def delete_route(index: int, dst: str, via: str) -> bytes:
+    """Take the route away that :func:`new_route` made with these values."""
+    return _message(RTM_DELROUTE, 0, _route(index, dst, via, False, ""))
+
+
+def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
+    network = IPv4Network("0.0.0.0/0" if dst == "default" else dst)
+    scope = RT_SCOPE_UNIVERSE if via else RT_SCOPE_LINK
+    flags = RTNH_F_ONLINK if onlink else 0
+    payload = struct.pack("=BBBBBBBBI", socket.AF_INET, network.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST, flags)
+    if network.prefixlen:
+        payload += _attr(RTA_DST, network.network_address.packed)
+    payload += _attr(RTA_OIF, _U32.pack(index))
+    if via:
+        payload += _attr(RTA_GATEWAY, socket.inet_aton(via))
+    if src:
+        payload += _attr(RTA_PREFSRC, socket.inet_aton(src))
+    return payload
+
+
+class NetlinkSocket:
+    """A route socket of the network namespace in which it is made. Not shared between threads."""
+
+    _CHUNK = 128 << 10  # bytes in one sendmsg; the default send buffer is 208 KiB
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        self._sequence = 0
+
+    def send(self, messages: Sequence[bytes]) -> list[tuple[int, str]]:
+        """Send all ``messages`` and wait until the kernel has done them.
+
+        Returns the failures as (index, error text); "exists already" (EEXIST) is none: to apply twice is to apply once. Only the last
+        message of each chunk asks for an acknowledgement: errors come unasked.
+        """
+        failures: list[tuple[int, str]] = []
+        start = 0
+        while start < len(messages):
+            end, size = start, 0
+            while end < len(messages) and (size == 0 or size + len(messages[end]) <= self._CHUNK):
+                size += len(messages[end])
+                end += 1
+            failures += self._send_chunk(messages[start:end], start)
+            start = end
+        return failures
+
+    def _send_chunk(self, messages: Sequence[bytes], first: int) -> list[tuple[int, str]]:
+        numbers: dict[int, int] = {}  # sequence number → index; a message may hold several netlink messages
+        out = bytearray()
+        last = 0
+        for index, message in enumerate(messages, first):
+            begin = len(out)
+            out += message
+            while begin < len(out):
+                self._sequence += 1
+                numbers[self._sequence] = index
+                struct.pack_into("=I", out, begin + 8, self._sequence)
+                last = begin
+                begin += struct.unpack_from("=I", out, begin)[0]
+        flags = struct.unpack_from("=H", out, last + 6)[0]
+        struct.pack_into("=H", out, last + 6, flags | NLM_F_ACK)
+        self._socket.send(out)
+        failures: list[tuple[int, str]] = []
+        while True:
+            data = self._socket.recv(1 << 16)
+            offset = 0
+            while offset < len(data):
+                length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+                if kind == NLMSG_ERROR:
+                    code = -struct.unpack_from("=i", data, offset + _HEADER.size)[0]
+                    if code not in (0, errno.EEXIST):
+                        failures.append((numbers[sequence], os.strerror(code)))
+                    if sequence == self._sequence:
+                        return failures
+                offset += (length + 3) & ~3
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def dump_addresses() -> list[tuple[int, str]]:
+    """(interface index, IPv4 address) of every address in the calling thread's network namespace."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
+        sock.bind((0, 0))
+        payload = struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)
+        sock.send(_HEADER.pack(_HEADER.size + len(payload), RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload)
+        rows: list[tuple[int, str]] = []
+        while True:
+            data = sock.recv(1 << 16)
+            offset = 0
+            while offset < len(data):
+                length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
+                if kind == NLMSG_DONE:
+                    return rows
+                if kind == RTM_NEWADDR:
+                    index = struct.unpack_from("=I", data, offset + 20)[0]
+                    rows += [(index, ip) for ip in _local_addresses(data[offset + 24 : offset + length])]
+                offset += (length + 3) & ~3
+
+
+def _local_addresses(attributes: bytes) -> list[str]:
+    offset, rows = 0, []
+    while offset + 4 <= len(attributes):
+        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
+        if kind == IFA_LOCAL:
+            rows.append(socket.inet_ntoa(attributes[offset + 4 : offset + 8]))
+        offset += max(4, (length + 3) & ~3)
+    return rows

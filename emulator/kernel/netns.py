@@ -1,0 +1,105 @@
+"""Network namespaces held by file descriptors, and the one place that enters them.
+
+A namespace needs no process: it lives as long as a descriptor, a socket inside it or a mount refers to it. Sockets stay in the
+namespace in which they were opened, whoever reads them, so one process serves every Pod.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from emulator.errors import KernelError
+from emulator.kernel import linux
+
+T = TypeVar("T")
+
+RUN_NETNS = Path("/run/netns")
+_SELF = "/proc/thread-self/ns/net"
+
+
+class Namespaces(Mapping[str, int]):
+    """The network namespaces of one cluster: name → descriptor. Must be made inside a sandbox, whose ``/run/netns`` is private."""
+
+    def __init__(self) -> None:
+        self._fds: dict[str, int] = {}
+        self._home = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        self._current = self._home
+
+    def __getitem__(self, name: str) -> int:
+        return self._fds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fds)
+
+    def __len__(self) -> int:
+        return len(self._fds)
+
+    def create(self, name: str) -> None:
+        """Make the namespace ``name``, known to ``ip netns`` as well, and stay in it (until :meth:`leave` or the next entry)."""
+        linux.unshare(linux.CLONE_NEWNET)
+        fd = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        self._fds[name] = self._current = fd
+        path = RUN_NETNS / name
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+        linux.mount(_SELF, str(path), None, linux.MS_BIND)
+
+    def enter(self, name: str) -> None:
+        """Move the calling thread into ``name``; free when it is there already."""
+        fd = self._fds[name]
+        if fd != self._current:
+            linux.setns(fd, linux.CLONE_NEWNET)
+            self._current = fd
+
+    def leave(self) -> None:
+        """Back to the sandbox's own network namespace."""
+        if self._current != self._home:
+            linux.setns(self._home, linux.CLONE_NEWNET)
+            self._current = self._home
+
+    def call_in(self, name: str, function: Callable[[], T]) -> T:
+        """``function()`` with the calling thread inside ``name``; sockets and processes that it makes stay there."""
+        previous = self._current
+        self.enter(name)
+        try:
+            return function()
+        finally:
+            linux.setns(previous, linux.CLONE_NEWNET)
+            self._current = previous
+
+
+def start(
+    namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start ``command`` inside ``netns`` with pipes for all three streams. Raises KernelError when there is no such program."""
+    try:
+        return namespaces.call_in(
+            netns,
+            lambda: subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=env
+            ),
+        )
+    except OSError as error:
+        raise KernelError(netns, command, f"{command[0]}: {error.strerror}") from None
+
+
+def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout: float = 60) -> str:
+    """Feed ``stdin``, wait at most ``timeout`` seconds, return standard output. Raises KernelError with all there is to know."""
+    command = [str(word) for word in process.args] if isinstance(process.args, list | tuple) else [str(process.args)]
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise KernelError(netns, command, f"no end after {timeout:.0f} s", stdin) from None
+    if process.returncode:
+        raise KernelError(netns, command, err or f"exit code {process.returncode}", stdin)
+    return out
+
+
+def check_output(namespaces: Namespaces, netns: str, command: Sequence[str]) -> str:
+    """Standard output of ``command`` run inside ``netns``; KernelError when it fails."""
+    return finish(start(namespaces, netns, list(command)), netns)

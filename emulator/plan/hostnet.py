@@ -1,0 +1,91 @@
+"""The host network: a switch, every node's eth0 on it, a router, and external clients behind the router. Pure.
+
+External links are unnumbered (RFC 5309 in spirit): a client's own /32 on its eth0, the router's host-network address as its gateway, so
+clients may have any addresses without a subnet being made up for them. Invariant: nothing here knows of Pods or Services, save that
+the router has routes to Pods as a cloud's route table does (``pod_routes``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.control.state import ROUTER, SWITCH, ClusterState
+from emulator.plan.naming import interface_name, mac_of_ip, mac_of_name
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, Operation, SetSysctl
+
+_NO_IPV6 = "IPv4 only: without it every link would flood router and neighbour discovery"
+
+
+def plan_base(netns: str, why: str) -> Iterator[Operation]:
+    """A network namespace without IPv6."""
+    yield AddNetns(netns=netns, why=why)
+    for scope in ("all", "default"):
+        yield SetSysctl(netns=netns, key=f"net.ipv6.conf.{scope}.disable_ipv6", value="1", why=_NO_IPV6)
+
+
+def _forwarding(netns: str, why: str) -> Iterator[Operation]:
+    yield SetSysctl(netns=netns, key="net.ipv4.ip_forward", value="1", why=why)
+    for scope in ("all", "default"):
+        yield SetSysctl(
+            netns=netns, key=f"net.ipv4.conf.{scope}.rp_filter", value="0", why="a Pod's packet may come in where the way back does not lead"
+        )
+
+
+def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
+    """Namespaces, links, addresses and routes of the host network, nodes included."""
+    length = state.hostSubnet.prefixlen
+    yield from plan_base(SWITCH, "the host network's switch: a plain Ethernet bridge")
+    yield SetSysctl(
+        netns=SWITCH, key="net.bridge.bridge-nf-call-iptables", value="0", why="a switch does not look into IP (the default is per namespace: set it)"
+    )
+    yield AddBridge(netns=SWITCH, name="br0", mac=mac_of_name("switch br0"), why="the host network's switch: a plain Ethernet bridge")
+
+    yield from plan_base(ROUTER, "the upstream router: the nodes' default gateway, external clients behind it")
+    yield from _forwarding(ROUTER, "a router forwards")
+    yield _uplink(ROUTER, state.routerIP, "the router's port on the switch")
+    yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
+
+    for node in state.nodes:
+        why = f"Node {node.name}"
+        yield from plan_base(node.name, why)
+        yield from _forwarding(node.name, "a node forwards its Pods' packets")
+        yield SetSysctl(
+            netns=node.name,
+            key="net.bridge.bridge-nf-call-iptables",
+            value="1",
+            why="replies between Pods of one node cross the bridge only: without it they would not be un-NATed (kubelet and kube-proxy require it)",
+        )
+        yield _uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
+        for ip in node.internalIPs:
+            yield AddAddress(netns=node.name, dev="eth0", address=f"{ip}/{length}", why=f"{node.name}'s InternalIP")
+        yield AddRoute(netns=node.name, dst="default", dev="eth0", via=state.routerIP, why="what is not in the cluster is reached through the router")
+
+    for client in state.clients:
+        why = f"external client {client.name}"
+        port = interface_name("ext", client.name)
+        yield from plan_base(client.name, why)
+        yield AddVeth(
+            netns=ROUTER,
+            name=port,
+            mac=mac_of_name(f"router {client.name}"),
+            peer_netns=client.name,
+            peer="eth0",
+            peer_mac=mac_of_ip(client.address),
+            why=f"the link between the router and {why}",
+        )
+        yield AddAddress(netns=client.name, dev="eth0", address=f"{client.address}/32", why=f"{why}'s address")
+        yield AddRoute(netns=client.name, dst="default", dev="eth0", via=state.routerIP, onlink=True, why="all of the world is behind the router")
+        yield AddRoute(netns=ROUTER, dst=f"{client.address}/32", dev=port, src=state.routerIP, why=f"the way to {why}")
+
+
+def _uplink(netns: str, ip: str, why: str) -> AddVeth:
+    return AddVeth(
+        netns=SWITCH,
+        name=interface_name("sw", netns),
+        mac=mac_of_name(f"switch {netns}"),
+        bridge="br0",
+        peer_netns=netns,
+        peer="eth0",
+        peer_mac=mac_of_ip(ip),
+        why=why,
+    )

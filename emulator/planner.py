@@ -1,0 +1,33 @@
+"""From cluster state to one plan: host network, Pod network, rules. Pure: a plan is a value that can be printed, compared and applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.control.state import ClusterState
+from emulator.plan.hostnet import plan_hostnet
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.rules import compose
+from emulator.podnet import plan_podnet, podnet_rules
+from emulator.proxy import rules_renderer
+
+# Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
+_STAGES: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, LoadRules: 5}
+
+
+def plan_cluster(state: ClusterState) -> Plan:
+    """Everything that the kernel must hold for ``state``, in the order in which it must be done."""
+    operations = [*plan_hostnet(state), *plan_podnet(state), *plan_rules(state)]
+    operations.sort(key=lambda op: _STAGES[type(op)])  # stable: within a stage as planned
+    return Plan(name=state.name, operations=tuple(operations))
+
+
+def plan_rules(state: ClusterState) -> Iterator[Operation]:
+    """Each node's rules, in one atomic load; and the sysctl that node ports on localhost need."""
+    proxy_rules = rules_renderer(state)
+    for node in state.nodes:
+        if state.proxy.mode == "iptables" and state.proxy.localhostNodePorts:
+            why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"
+            yield SetSysctl(netns=node.name, key="net.ipv4.conf.all.route_localnet", value="1", why=why)
+        text = compose(proxy_rules(node.name), podnet_rules(state, node.name))
+        yield LoadRules(netns=node.name, tool="iptables-restore", text=text, why=f"{node.name}: kube-proxy's and the Pod network's rules, in one load")

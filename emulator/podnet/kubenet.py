@@ -1,0 +1,106 @@
+"""kubenet: a bridge ``cbr0`` per node, host-local addresses, routes to the other nodes' podCIDRs over the host network. Pure.
+
+What kubelet's kubenet did (Kubernetes ≤ 1.23, https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/): the bridge has the first
+address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode. Masquerading of what leaves the
+cluster is ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or node keeps its source address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+
+from emulator.control.state import ROUTER, ClusterState, pod_netns
+from emulator.objects.kinds import Pod
+from emulator.plan.hostnet import plan_base
+from emulator.plan.naming import mac_of_ip, short_hash
+from emulator.plan.operations import AddAddress, AddBridge, AddRoute, AddVeth, Operation, SetSysctl
+from emulator.plan.rules import RuleSet, comment
+
+BRIDGE = "cbr0"
+
+
+def veth_name(pod: Pod) -> str:
+    """The node's end of the Pod's link."""
+    return f"veth{short_hash(pod.key)}"
+
+
+def plan_pods(state: ClusterState) -> Iterator[Operation]:
+    """Bridges, Pods with their links and addresses, and the routes between nodes."""
+    outside: list[tuple[str, str, str]] = []  # (Pod address outside its node's podCIDR, node, Pod)
+    for node in state.nodes:
+        cidr = IPv4Network(state.podCIDR(node.name))
+        gateway = state.bridge_ip(node.name)
+        why = f"{node.name}'s Pod bridge"
+        yield AddBridge(netns=node.name, name=BRIDGE, mac=mac_of_ip(gateway), why=why)
+        yield AddAddress(netns=node.name, dev=BRIDGE, address=f"{gateway}/{cidr.prefixlen}", why=f"{why} is its Pods' gateway")
+        for pod in state.pods_on[node.name]:
+            if pod.spec.hostNetwork:
+                continue
+            yield from _plan_pod(pod, node.name, gateway, cidr)
+            outside += [(a.ip, node.name, pod.key) for a in pod.status.podIPs if IPv4Address(a.ip) not in cidr]
+    routers = [*(n.name for n in state.nodes), ROUTER]
+    for node in state.nodes:
+        via = node.internalIPs[0]
+        for netns in routers:
+            if netns != node.name:
+                yield AddRoute(netns=netns, dst=state.podCIDR(node.name), dev="eth0", via=via, why=f"{node.name}'s Pods are behind {node.name}")
+    for ip, home, key in outside:
+        why = f"Pod {key} has an address outside the podCIDR of {home}"
+        yield AddRoute(netns=home, dst=f"{ip}/32", dev=BRIDGE, why=why)
+        for netns in routers:
+            if netns != home:
+                yield AddRoute(netns=netns, dst=f"{ip}/32", dev="eth0", via=state.node[home].internalIPs[0], why=why)
+
+
+def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[Operation]:
+    netns, ips = pod_netns(pod), [a.ip for a in pod.status.podIPs]
+    why = f"Pod {pod.key} on {node}"
+    yield from plan_base(netns, why)
+    yield SetSysctl(netns=netns, key="net.ipv4.ip_unprivileged_port_start", value="0", why="a container may listen on any port, as container runtimes have it")
+    yield AddVeth(
+        netns=node,
+        name=veth_name(pod),
+        mac=_host_end_mac(ips[0]),
+        bridge=BRIDGE,
+        hairpin=True,
+        peer_netns=netns,
+        peer="eth0",
+        peer_mac=mac_of_ip(ips[0]),
+        why=f"{why}: its eth0, and a hairpin bridge port at the node (a Pod may reach itself through its Service)",
+    )
+    for ip in ips:
+        inside = IPv4Address(ip) in cidr
+        yield AddAddress(netns=netns, dev="eth0", address=f"{ip}/{cidr.prefixlen if inside else 32}", why=f"{why}: its address")
+    first_inside = IPv4Address(ips[0]) in cidr
+    yield AddRoute(netns=netns, dst="default", dev="eth0", via=gateway, onlink=not first_inside, why=f"{why}: everything else goes through the bridge")
+
+
+def _host_end_mac(ip: str) -> str:
+    """The node's end of a Pod's link: as the Pod's MAC, in another locally administered block."""
+    return "0e:58" + mac_of_ip(ip)[5:]
+
+
+def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
+    """nat rules of ``node``: what leaves the cluster gets the node's address, what stays in it does not."""
+    chain = "IP-MASQ-AGENT"
+    inside = [
+        (state.podSubnet, "Pods"),
+        (state.serviceSubnet, "Services"),
+        (state.hostSubnet, "nodes"),
+        *((IPv4Network(c), "Pods") for c in _foreign_cidrs(state)),
+    ]
+    rules = [f"-d {net} {comment(f'ip-masq-agent: {what} are inside the cluster')} -j RETURN" for net, what in inside]
+    rules.append(f"{comment('ip-masq-agent: outbound traffic')} -j MASQUERADE")
+    cidr = IPv4Network(state.podCIDR(node))
+    pinned = [f"{a.ip}/32" for pod in state.pods_on[node] for a in pod.status.podIPs if not pod.spec.hostNetwork and IPv4Address(a.ip) not in cidr]
+    match = f"{comment('ip-masq-agent: Pods of this node')} -m addrtype ! --dst-type LOCAL"
+    jumps = [f"-s {source} {match} -j {chain}" for source in (str(cidr), *pinned)]
+    return RuleSet({"nat": {"POSTROUTING": tuple(jumps), chain: tuple(rules)}})
+
+
+def _foreign_cidrs(state: ClusterState) -> list[str]:
+    """podCIDRs and pinned Pod addresses that the Pod subnet does not hold (dumps of clusters that were extended)."""
+    cidrs = {state.podCIDR(n.name) for n in state.nodes}
+    cidrs |= {f"{ip}/32" for ip in state.pod_by_ip}
+    return sorted(c for c in cidrs if not IPv4Network(c).subnet_of(state.podSubnet))

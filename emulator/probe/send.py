@@ -1,0 +1,285 @@
+"""Send every attempt of every flow: real sockets in the clients' namespaces, and crafted packets through raw sockets there.
+
+One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited for together: an attempt is given up
+when *nothing at all* has happened anywhere for :data:`SILENCE`, which a slow machine stretches by itself. Imports the kernel room;
+decides nothing about what an outcome means.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from emulator.kernel.netns import Namespaces
+from emulator.kernel.ring import Taps
+from emulator.objects.config import FlowProtocol
+from emulator.probe.crafted import Crafted, craft
+from emulator.probe.decode import decode
+from emulator.probe.model import Answer, Attempt, Captured, Flow, Frame, make_token
+from emulator.workload.answer import read_reply, request_line
+
+SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
+_WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
+_DRAIN_EVERY = 0.004  # seconds between two looks at the taps
+_LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
+_FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports of crafted packets: below node ports and ephemeral ports
+
+Progress = Callable[[int], None]
+
+
+class Recording:
+    """All that the taps delivered, raw and decoded, index by index."""
+
+    def __init__(self, taps: Taps) -> None:
+        self._taps = taps
+        self.captured: list[Captured] = []
+        self.frames: list[Frame] = []
+
+    def drain(self) -> list[Frame]:
+        """Take what has come; the new frames, decoded."""
+        new = self._taps.drain()
+        first = len(self.captured)
+        self.captured += new
+        frames = [decode(number, captured) for number, captured in enumerate(new, first)]
+        self.frames += frames
+        return frames
+
+    def lost(self) -> int:
+        return self._taps.lost()
+
+
+class _Job:
+    """One attempt by socket on its way."""
+
+    __slots__ = ("answer", "buffer", "cookie", "flow", "sock", "src", "started", "talk")
+
+    def __init__(self, flow: Flow, talk: bool) -> None:
+        self.flow, self.talk = flow, talk
+        self.cookie = 0
+        self.started = 0
+        self.src: tuple[str, int] = ("", 0)
+        self.buffer = b""
+        self.answer: Answer | None = None
+        self.sock: socket.socket | None = None
+
+
+def socket_jobs(flows: Sequence[Flow], *, talk: bool) -> list[_Job]:
+    """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and so do all of a node's own, whose
+    packets are rewritten before any tap sees them; the others connect and leave."""
+    return [
+        _Job(flow, talk and (number == 0 or flow.client.kind == "node"))
+        for flow in flows
+        if flow.protocol in ("TCP", "UDP")
+        for number in range(flow.attempts)
+    ]
+
+
+class Prober:
+    """Sends from inside the namespaces; everything it saw is in ``recording``."""
+
+    def __init__(self, namespaces: Namespaces, recording: Recording, seed: int, progress: Progress | None = None) -> None:
+        self._namespaces, self.recording, self._progress = namespaces, recording, progress or (lambda _: None)
+        self._random = Random(seed)
+        self._tokens: set[int] = set()
+        self._port = _FIRST_PORT
+        self._epoll = select.epoll()
+        self._open: dict[int, _Job] = {}
+        self._done: list[Attempt] = []
+        self._last = 0.0  # monotonic time of the last event
+        self._drained = 0.0
+
+    def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True) -> list[Attempt]:
+        """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`."""
+        self._done = []
+        self._last = time.monotonic()
+        sent = self._send_crafted(flows) if crafted else []
+        self._drive(iter(socket_jobs(flows, talk=talk)))
+        self._await_replies([a for a in sent if not a.error])
+        self._namespaces.leave()
+        return [*sent, *self._done]
+
+    # --- crafted packets ---
+
+    def _new_value(self, protocol: FlowProtocol) -> int:
+        while True:
+            value = self._random.getrandbits(64 if protocol in ("UDP", "ICMP") else 32)
+            if value and value not in self._tokens:
+                self._tokens.add(value)
+                return value
+
+    def _next_port(self) -> int:
+        self._port = _FIRST_PORT if self._port == _LAST_PORT else self._port + 1
+        return self._port
+
+    def _send_crafted(self, flows: Sequence[Flow]) -> list[Attempt]:
+        plans = []
+        for flow in flows:
+            src = flow.to.ip if flow.to.how == "loopback" else flow.client.ip
+            value = self._new_value(flow.protocol)
+            plans.append(Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value))
+        out: list[Attempt] = []
+        sockets: dict[str, socket.socket] = {}
+        for flow, packet, data in zip(flows, plans, craft(plans), strict=True):
+            netns = flow.client.netns
+            if netns not in sockets:
+                sockets[netns] = self._namespaces.call_in(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+            started, error = time.time_ns(), ""
+            try:
+                sockets[netns].sendto(data, (flow.to.ip, 0))
+            except OSError as failure:
+                error = _errno_name(failure.errno or 0)
+            echo = flow.protocol == "ICMP"
+            out.append(
+                Attempt(
+                    flow=flow.name,
+                    protocol=flow.protocol,
+                    netns=netns,
+                    src=(packet.src[0], 0 if echo else packet.src[1]),
+                    dst=(flow.to.ip, 0 if echo else flow.to.port),
+                    token=make_token(flow.protocol, packet.value),
+                    crafted=True,
+                    started=started,
+                    finished=time.time_ns(),
+                    error=error,
+                )
+            )
+            self._look()
+        for sock in sockets.values():
+            sock.close()
+        self._last = time.monotonic()
+        return out
+
+    def _await_replies(self, sent: Sequence[Attempt]) -> None:
+        """Until each crafted packet had its reply at the client, or nothing moves any more."""
+        waiting = {(a.token, a.netns) for a in sent}
+        seen = 0
+        while True:
+            self.recording.drain()
+            frames = self.recording.frames
+            for frame in frames[seen:]:
+                if frame.reply and not frame.outgoing or frame.reply and frame.interface == "lo":
+                    waiting.discard((frame.token, frame.netns))
+            if len(frames) > seen:
+                self._last = time.monotonic()
+            seen = len(frames)
+            if not waiting or time.monotonic() - self._last > SILENCE:
+                return
+            time.sleep(0.005)
+
+    # --- sockets ---
+
+    def _drive(self, jobs: Iterator[_Job]) -> None:
+        more = True
+        while more or self._open:
+            while more and len(self._open) < _WINDOW:
+                job = next(jobs, None)
+                if job is None:
+                    more = False
+                    break
+                self._begin(job)
+                self._look()
+                if len(self._open) % 64 == 63:
+                    self._handle(self._epoll.poll(0))
+            self._handle(self._epoll.poll(_DRAIN_EVERY))
+            self._look()
+            if time.monotonic() - self._last > SILENCE:
+                for job in list(self._open.values()):
+                    self._end(job, "timeout")
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._drained > _DRAIN_EVERY:
+            self.recording.drain()
+            self._drained = now
+
+    def _begin(self, job: _Job) -> None:
+        flow = job.flow
+        self._namespaces.enter(flow.client.netns)
+        tcp = flow.protocol == "TCP"
+        kind = (socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        job.sock = sock = socket.socket(socket.AF_INET, kind)
+        if tcp:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ABORT)
+        job.started = time.time_ns()
+        code = sock.connect_ex((flow.to.ip, flow.to.port))
+        job.src = sock.getsockname()
+        self._open[sock.fileno()] = job
+        if code not in (0, errno.EINPROGRESS):
+            self._end(job, _errno_name(code))
+            return
+        if tcp:
+            self._epoll.register(sock.fileno(), select.EPOLLOUT)
+            return
+        job.cookie = self._new_value("UDP")
+        try:
+            sock.send(request_line(job.cookie))
+        except OSError as error:
+            self._end(job, _errno_name(error.errno or 0))
+            return
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def _handle(self, events: list[tuple[int, int]]) -> None:
+        if events:
+            self._last = time.monotonic()
+        for fd, _ in events:
+            job = self._open.get(fd)
+            if job and job.sock:
+                self._advance(job, job.sock)
+
+    def _advance(self, job: _Job, sock: socket.socket) -> None:
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._end(job, _errno_name(code))
+            return
+        tcp = job.flow.protocol == "TCP"
+        try:
+            if tcp and not job.talk:
+                self._end(job, "")
+            elif tcp and not job.cookie:
+                job.cookie = self._new_value("UDP")
+                sock.send(request_line(job.cookie))
+                self._epoll.modify(sock.fileno(), select.EPOLLIN)
+            else:
+                data = sock.recv(4096)
+                job.buffer += data
+                if not data and tcp:
+                    self._end(job, "EOF")
+                elif job.buffer.endswith(b"\n"):
+                    job.answer = read_reply(job.buffer)
+                    self._end(job, "")
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(job, _errno_name(error.errno or 0))
+
+    def _end(self, job: _Job, error: str) -> None:
+        sock, flow = job.sock, job.flow
+        if sock is None:
+            return
+        del self._open[sock.fileno()]
+        sock.close()
+        self._done.append(
+            Attempt(
+                flow=flow.name,
+                protocol=flow.protocol,
+                netns=flow.client.netns,
+                src=job.src,
+                dst=(flow.to.ip, flow.to.port),
+                token=make_token("UDP", job.cookie) if flow.protocol == "UDP" and job.cookie else 0,
+                crafted=False,
+                started=job.started,
+                finished=time.time_ns(),
+                error=error,
+                answer=job.answer,
+            )
+        )
+        self._progress(1)
+
+
+def _errno_name(code: int) -> str:
+    return errno.errorcode.get(code, str(code))

@@ -1,0 +1,307 @@
+"""One run's sandbox: its own user (when not root), mount, PID and network namespaces, which die whole.
+
+Four processes, each with one job::
+
+    supervisor   the caller: passes signals on, answers `podwire ps/exec`, returns the result
+      keeper     leaves the host's namespaces; exists because PID namespaces begin with a child
+        init     PID 1: reaps orphans; when it ends, the kernel ends everything in the sandbox
+          worker runs the given function
+
+Each dies by SIGKILL when the one above it does, so whichever of them is killed, nothing stays: namespaces live only in file
+descriptors and mounts of these processes. Nothing is written to the host: a running sandbox is announced by an *abstract* Unix
+socket (unix(7)), which has no file and vanishes with its owner.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+from emulator.errors import Exit, MissingCapabilityError, PodwireError
+from emulator.kernel import linux
+
+T = TypeVar("T")
+
+ADDRESS_PREFIX = "podwire/"
+_HEADER = struct.Struct("!cI")  # kind of message, length of the pickle that follows
+
+
+class SandboxDiedError(PodwireError):
+    """The sandbox ended without a result: somebody killed it, or the machine ran out of memory."""
+
+    exit_code = Exit.FLOW_FAILED
+
+
+class Channel:
+    """The worker's way to the supervisor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def announce(self, info: dict[str, Any]) -> None:
+        """Tell ``podwire ps`` and ``exec`` of other terminals what runs here (JSON-safe)."""
+        self._send(b"A", info)
+
+    def _send(self, kind: bytes, value: object) -> None:
+        data = pickle.dumps(value)
+        view = memoryview(_HEADER.pack(kind, len(data)) + data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+def run(function: Callable[[Channel], T]) -> T:
+    """Run ``function`` in a fresh sandbox and return what it returned, or raise what it raised.
+
+    Must be called from the main thread of a process with no other threads that hold locks (it forks).
+    Raises MissingCapabilityError where the kernel refuses such a sandbox, SandboxDiedError when it was killed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    listener = _listen()  # in the host's network namespace: other terminals must find it
+    reader, writer = os.pipe()
+    supervisor = os.getpid()
+    keeper = os.fork()
+    if keeper == 0:
+        os.close(reader)
+        listener.close()
+        _keeper(function, writer, supervisor)
+    os.close(writer)
+    return cast(T, _supervise(keeper, reader, listener))
+
+
+# --- supervisor -------------------------------------------------------------------------------------------
+
+
+def _listen() -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(f"\0{ADDRESS_PREFIX}{os.geteuid()}/{os.getpid()}/{os.urandom(4).hex()}")
+    listener.listen(8)
+    return listener
+
+
+def _supervise(keeper: int, reader: int, listener: socket.socket) -> Any:
+    """Wait for the result; meanwhile pass SIGINT on and answer who asks what runs here."""
+    info: dict[str, Any] = {}
+    buffer = bytearray()
+    wake_reader, wake_writer = os.pipe()
+    os.set_blocking(wake_writer, False)
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, lambda *_: None) for number in handled}
+    previous_wakeup = signal.set_wakeup_fd(wake_writer)
+    poll = select.poll()
+    for fd in (reader, wake_reader, listener.fileno()):
+        poll.register(fd, select.POLLIN)
+    try:
+        while True:
+            for fd, _ in poll.poll():
+                if fd == wake_reader:
+                    for number in os.read(wake_reader, 64):
+                        os.kill(keeper, signal.SIGKILL if number == signal.SIGHUP else signal.SIGINT)
+                elif fd == listener.fileno():
+                    _answer(listener, info)
+                else:
+                    chunk = os.read(reader, 1 << 16)
+                    buffer += chunk
+                    while (message := _take(buffer)) is not None:
+                        kind, value = message
+                        if kind == b"A":
+                            info.update(value)
+                        elif kind == b"R":
+                            return value
+                        elif kind == b"E":
+                            raise value
+                    if not chunk:
+                        raise SandboxDiedError("the sandbox ended before its work was done: one of its processes was killed; run again")
+    finally:
+        signal.set_wakeup_fd(previous_wakeup)
+        _reap(keeper)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for fd in (reader, wake_reader, wake_writer):
+            os.close(fd)
+        listener.close()
+
+
+def _reap(keeper: int) -> None:
+    while True:
+        try:
+            os.waitpid(keeper, 0)
+        except InterruptedError:
+            continue
+        except ChildProcessError:
+            pass
+        return
+
+
+def _take(buffer: bytearray) -> tuple[bytes, Any] | None:
+    if len(buffer) < _HEADER.size:
+        return None
+    kind, length = _HEADER.unpack_from(buffer)
+    end = _HEADER.size + length
+    if len(buffer) < end:
+        return None
+    value = pickle.loads(bytes(buffer[_HEADER.size : end]))  # noqa: S301 - our own worker wrote it, through a pipe that only it has
+    del buffer[:end]
+    return kind, value
+
+
+def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(1)
+        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid in (0, os.geteuid()):
+            try:
+                connection.sendall(json.dumps(info).encode())
+            except OSError:
+                return  # who asked has gone: nothing to tell
+
+
+# --- keeper, init, worker ---------------------------------------------------------------------------------
+
+
+def _keeper(function: Callable[[Channel], object], writer: int, supervisor: int) -> NoReturn:
+    status = 1
+    try:
+        os.setpgid(0, 0)  # the terminal's Ctrl-C reaches the supervisor alone, which passes it on: once
+        linux.die_with_parent(signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(1)
+        channel = Channel(writer)
+        try:
+            _leave_host()
+        except BaseException as error:
+            channel._send(b"E", error if isinstance(error, PodwireError) else PodwireError(f"cannot make a sandbox: {error}"))
+            os._exit(1)
+        linux.die_with_parent(signal.SIGKILL)  # the new credentials cleared it
+        if os.getppid() != supervisor:
+            os._exit(1)
+        alive_reader, alive_writer = os.pipe()
+        init = os.fork()
+        if init == 0:
+            os.close(alive_writer)
+            _init(function, channel, alive_reader)
+        os.close(alive_reader)
+        signal.signal(signal.SIGINT, lambda *_: os.kill(init, signal.SIGINT))
+        channel.announce({"init": init})
+        os.close(writer)
+        status = _wait_for(init)
+    finally:
+        os._exit(status)
+
+
+def _leave_host() -> None:
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWPID
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        if uid != 0:
+            linux.unshare(linux.CLONE_NEWUSER)
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        linux.unshare(flags)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.EUSERS, errno.ENOSYS):
+            raise
+        raise MissingCapabilityError(*_why_no_namespaces(uid, error)) from None
+
+
+def _why_no_namespaces(uid: int, error: OSError) -> tuple[str, str]:
+    """The name of what is missing, and the remedy, as far as the kernel's own switches tell."""
+    if uid == 0:
+        return f"the right to make namespaces ({error.strerror})", "root in this container lacks CAP_SYS_ADMIN: run it with that capability"
+    switches = {
+        "kernel.unprivileged_userns_clone": ("/proc/sys/kernel/unprivileged_userns_clone", "0", "1"),
+        "kernel.apparmor_restrict_unprivileged_userns": ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        "user.max_user_namespaces": ("/proc/sys/user/max_user_namespaces", "0", "15000"),
+    }
+    for name, (path, bad, good) in switches.items():
+        try:
+            value = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if value == bad:
+            return "unprivileged user namespaces", f"run with sudo, or allow them: sudo sysctl -w {name}={good}"
+    return f"unprivileged user namespaces ({error.strerror})", "run with sudo"
+
+
+def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -> NoReturn:
+    """PID 1 of the sandbox."""
+    try:
+        linux.die_with_parent(signal.SIGKILL)
+        if select.select([alive], [], [], 0)[0]:  # end of file: the keeper was gone before the line above
+            os._exit(1)
+        os.close(alive)
+        _prepare_mounts()
+        worker = os.fork()
+        if worker == 0:
+            _worker(function, channel)
+        os.close(channel._fd)
+        signal.signal(signal.SIGINT, lambda *_: os.kill(worker, signal.SIGINT))
+        os._exit(_wait_for(worker))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _prepare_mounts() -> None:
+    """A private ``/run`` (``/run/netns``, ``/run/xtables.lock``) and a ``/proc`` of this PID namespace."""
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("podwire", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+    os.mkdir("/run/netns")
+    try:
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    except OSError as error:
+        # In a container whose own /proc is masked the kernel refuses (EPERM); the old /proc still serves /proc/sys/net of
+        # whoever asks, but its "self" is of another PID namespace: nothing could be found there.
+        raise MissingCapabilityError(
+            f"a /proc of its own ({error.strerror})", "run outside the container, or with --security-opt systempaths=unconfined"
+        ) from None
+
+
+def _worker(function: Callable[[Channel], object], channel: Channel) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = function(channel)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        channel._send(b"R", result)
+    except BaseException as error:
+        sys.stdout.flush()
+        channel._send(b"E", _picklable(error))
+    os._exit(0)
+
+
+def _picklable(error: BaseException) -> BaseException:
+    if isinstance(error, KeyboardInterrupt):
+        return KeyboardInterrupt()
+    try:
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - only to see whether it survives
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    if isinstance(error, PodwireError):
+        return copy  # type: ignore[no-any-return]
+    return RuntimeError("".join(traceback.format_exception(error)))
+
+
+def _wait_for(child: int) -> int:
+    """Reap until ``child`` has ended; its exit status, 128 + n for signal n."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, 0)
+        except InterruptedError:
+            continue
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code

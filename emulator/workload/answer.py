@@ -1,0 +1,56 @@
+"""What an echo server says: the words on the wire, made and read. Pure.
+
+A client that speaks HTTP gets an HTTP reply with a JSON body; any other gets one line that begins with :data:`REPLY_MAGIC` and the cookie of the
+request (16 hex digits, zeros if it carried none), then the same JSON.
+"""
+
+from __future__ import annotations
+
+import json
+
+from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Answer
+
+_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
+COOKIE_DIGITS = 16
+
+
+def is_http(data: bytes) -> bool:
+    return data.startswith(_METHODS)
+
+
+def request_line(cookie: int) -> bytes:
+    """What podwire's own clients send."""
+    return b"%s%016x\n" % (REQUEST_MAGIC, cookie)
+
+
+def cookie_of(data: bytes) -> bytes:
+    """The 16 hex digits of the request's cookie; zeros when it is not one of ours."""
+    begin = len(REQUEST_MAGIC)
+    return data[begin : begin + COOKIE_DIGITS] if data.startswith(REQUEST_MAGIC) else b"0" * COOKIE_DIGITS
+
+
+def reply_line(request: bytes, answer: Answer) -> bytes:
+    return b"%s%s %s\n" % (REPLY_MAGIC, cookie_of(request), _body(answer))
+
+
+def reply_http(request: bytes, answer: Answer) -> bytes:
+    body = _body(answer) + b"\n"
+    head = b"HTTP/1.1 200 OK\r\nServer: podwire\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    return head if request.startswith(b"HEAD ") else head + body
+
+
+def _body(answer: Answer) -> bytes:
+    return json.dumps(
+        {"pod": answer.pod, "container": answer.container, "node": answer.node, "client": answer.client, "dialled": answer.dialled}
+    ).encode()
+
+
+def read_reply(data: bytes) -> Answer | None:
+    """The answer in a reply line; None when it is not one of ours."""
+    if not data.startswith(REPLY_MAGIC):
+        return None
+    try:
+        row = json.loads(data[len(REPLY_MAGIC) + COOKIE_DIGITS :])
+        return Answer(**{key: str(row[key]) for key in ("pod", "container", "node", "client", "dialled")})
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Build a topology's network, send its flows, print the verdicts: ``sudo scripts/with-env python run_topology.py [TARGET…]``."""
+
+import sys
+
+from emulator.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
