@@ -1,0 +1,154 @@
+"""Which Service port an address belongs to, and which endpoints each node may use for it (docs/semantics, 1 to 3).
+
+An independent reading of the published semantics for the expectations: it shares nothing with the proxy back-ends on purpose, so that
+a misreading on one side shows up as a difference. Imports ``objects``, ``control.state``, ``probe.model`` and ``probe.parties``. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from emulator.control.state import ClusterState
+from emulator.objects.kinds import Endpoint, EndpointSlice, Service, ServicePort
+from emulator.probe.model import Backend
+from emulator.probe.parties import ServiceAddress
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One endpoint of a Service port. ``node`` is "" when its slice names none: it is remote to every node."""
+
+    backend: Backend
+    node: str
+    ready: bool
+    draining: bool  # terminating and still serving
+    zones: frozenset[str]  # hinted zones
+    nodes: frozenset[str]  # hinted nodes
+
+
+class PortEndpoints:
+    """The endpoints of one port of one Service. Compared by identity: one per port and :class:`ServiceTable`."""
+
+    def __init__(self, service: Service, port: ServicePort, slices: tuple[EndpointSlice, ...]) -> None:
+        self.service = service
+        self.port = port
+        self._slices = slices
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every endpoint, usable or not, each address and port once, in the order of the slices."""
+        found: dict[Backend, Candidate] = {}
+        for item in self._slices:
+            if item.addressType != "IPv4":
+                continue
+            for port in item.ports:
+                if port.port is None or (port.name or "") != self.port.name or port.protocol != self.port.protocol:
+                    continue
+                for endpoint in item.endpoints:
+                    candidate = _candidate(endpoint, port.port)
+                    found.setdefault(candidate.backend, candidate)
+        return tuple(found.values())
+
+    @cached_property
+    def ips(self) -> frozenset[str]:
+        """The addresses of all candidates."""
+        return frozenset(c.backend.ip for c in self.candidates)
+
+    @cached_property
+    def usable(self) -> tuple[Candidate, ...]:
+        """What the Cluster list is made of: all ready endpoints; if there are none, all that are serving and terminating."""
+        return _ready_else_draining(self.candidates)
+
+    def cluster_list(self, node: str, labels: Mapping[str, str]) -> tuple[Backend, ...]:
+        """The Cluster list of ``node``, narrowed by hints; ``labels`` are the node's."""
+        return tuple(c.backend for c in self._hinted(node, labels.get(ZONE_LABEL, "")))
+
+    def local_list(self, node: str) -> tuple[Backend, ...]:
+        """The Local list of ``node``: its ready endpoints; if there are none, its serving and terminating ones. Hints never apply."""
+        return tuple(c.backend for c in _ready_else_draining(tuple(c for c in self.candidates if c.node == node)))
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that hold usable endpoints, each once, in the order of the endpoints."""
+        return tuple(dict.fromkeys(c.node for c in self.usable if c.node))
+
+    def _hinted(self, node: str, zone: str) -> tuple[Candidate, ...]:
+        if not all(c.ready for c in self.usable):
+            return self.usable
+        if self.service.spec.trafficDistribution == "PreferSameNode" and all(c.nodes for c in self.usable):
+            on_node = tuple(c for c in self.usable if node in c.nodes)
+            if on_node:
+                return on_node
+        if zone and all(c.zones for c in self.usable):
+            in_zone = tuple(c for c in self.usable if zone in c.zones)
+            if in_zone:
+                return in_zone
+        return self.usable
+
+
+class ServiceTable:
+    """Every address and port that kube-proxy captures, and the Service port behind each (docs/semantics 1).
+
+    ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two Services claim the same one,
+    the first has it.
+    """
+
+    def __init__(self, state: ClusterState) -> None:
+        self.ports: tuple[PortEndpoints, ...] = tuple(
+            PortEndpoints(service, port, state.slices_of.get(service.key, ()))
+            for service in state.services
+            if service.proxied
+            for port in service.spec.ports
+        )
+        self.addresses: dict[tuple[str, int, str], tuple[PortEndpoints, ServiceAddress]] = {}
+        self.node_ports: dict[tuple[int, str], PortEndpoints] = {}
+        self.cluster_ips = frozenset(ip for service in state.services if service.proxied for ip in cluster_ips(service))
+        for endpoints in self.ports:
+            port = endpoints.port
+            for how, ip in _captured(endpoints.service):
+                self.addresses.setdefault((ip, port.port, port.protocol), (endpoints, how))
+            if port.nodePort and endpoints.service.spec.type in ("NodePort", "LoadBalancer"):
+                self.node_ports.setdefault((port.nodePort, port.protocol), endpoints)
+
+    @cached_property
+    def by_port(self) -> Mapping[tuple[str, str, str], PortEndpoints]:
+        """By Service (namespace/name), port name and protocol."""
+        return {(e.service.key, e.port.name, e.port.protocol): e for e in self.ports}
+
+
+def cluster_ips(service: Service) -> tuple[str, ...]:
+    """The IPv4 ClusterIPs of a proxied Service, the primary one first."""
+    given = service.spec.clusterIPs or (service.spec.clusterIP,)
+    return tuple(ip for ip in given if "." in ip)
+
+
+def load_balancer_ips(service: Service) -> tuple[str, ...]:
+    """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``."""
+    return tuple(i.ip for i in service.status.loadBalancer.ingress if i.ipMode != "Proxy" and "." in i.ip)
+
+
+def _captured(service: Service) -> Iterator[tuple[ServiceAddress, str]]:
+    yield from (("clusterIP", ip) for ip in cluster_ips(service))
+    yield from (("externalIP", ip) for ip in service.spec.externalIPs)
+    yield from (("loadBalancer", ip) for ip in load_balancer_ips(service))
+
+
+def _candidate(endpoint: Endpoint, port: int) -> Candidate:
+    """Of an endpoint's addresses the first counts, as the EndpointSlice API says that they are fungible."""
+    hints = endpoint.hints
+    return Candidate(
+        backend=Backend(endpoint.addresses[0], port),
+        node=endpoint.nodeName or "",
+        ready=endpoint.ready,
+        draining=endpoint.serving and endpoint.terminating,
+        zones=frozenset(z.name for z in hints.forZones) if hints else frozenset(),
+        nodes=frozenset(n.name for n in hints.forNodes) if hints else frozenset(),
+    )
+
+
+def _ready_else_draining(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    return tuple(c for c in candidates if c.ready) or tuple(c for c in candidates if c.draining)

@@ -1,0 +1,397 @@
+"""What Kubernetes promises for a flow: outcome, the complete set of backends, and whose address each of them sees.
+
+Read from the objects and the published semantics alone (docs/semantics, cited by section): never from rules, and never through the code
+that makes rules. Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Invariants: the same state and flow
+always give the same expectation; exactly one outcome is promised.
+
+Where the semantics leave something open, it is settled so:
+
+- An endpoint that nobody serves is still an endpoint: if all of a port's are so, the promise is what comes of dialling them. If some
+  are served and some are not, "delivered" to every one is promised all the same, since ready means serving: such a flow
+  fails, and ``because`` names the endpoints that nobody serves. If none is served and they differ, the slowest outcome is promised
+  (dropped before unreachable before rejected).
+- An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes POSTROUTING, where
+  masquerading happens: it sees the client's own address even where section 5 says "a node's" (measured on kernel 6.18). The node's
+  own packets do pass POSTROUTING on their way to ``lo``, and are masqueraded.
+- A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
+  that node the reply takes the direct way and bypasses the translation; the packets will show that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network, ip_address
+from typing import Literal
+
+from emulator.control.state import ClusterState, pod_netns
+from emulator.objects.config import Outcome
+from emulator.objects.kinds import Service
+from emulator.probe.endpoints import PortEndpoints, ServiceTable, load_balancer_ips
+from emulator.probe.model import Backend, Client, Expectation, Flow, SourceRule
+from emulator.probe.parties import Owner, ServiceAddress, find_owners
+
+MAX_ATTEMPTS = 400
+MISS = 1e-6  # the accepted chance that some endpoint is never chosen
+
+Origin = Literal["pod", "node", "outside"]
+Dialled = Literal["ClusterIP", "Cluster", "Local"]  # a ClusterIP, or an external address under that externalTrafficPolicy
+
+# Whose address the backend sees (docs/semantics 5): masqueraded or not, and the sentence. {how} is the kind of address dialled.
+_SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, str]] = {
+    ("ClusterIP", "pod"): (False, "ClusterIP from a Pod: the client's own address"),
+    ("ClusterIP", "node"): (True, "ClusterIP from a node: masqueraded to the node's address"),
+    ("ClusterIP", "outside"): (True, "ClusterIP from outside the cluster: masqueraded to the node's address"),
+    ("Cluster", "pod"): (True, "{how} under externalTrafficPolicy Cluster from a Pod: masqueraded to the node's address"),
+    ("Cluster", "node"): (True, "{how} under externalTrafficPolicy Cluster from the node: masqueraded to its address"),
+    ("Cluster", "outside"): (True, "{how} under externalTrafficPolicy Cluster from outside: masqueraded to the node's address"),
+    ("Local", "pod"): (False, "{how} under externalTrafficPolicy Local from a Pod: any endpoint, the client's own address"),
+    ("Local", "node"): (True, "{how} under externalTrafficPolicy Local from the node: any endpoint, masqueraded to its address"),
+    ("Local", "outside"): (False, "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address"),
+}
+_HOW: Mapping[ServiceAddress, str] = {
+    "clusterIP": "ClusterIP",
+    "nodePort": "NodePort",
+    "externalIP": "externalIP",
+    "loadBalancer": "load-balancer IP",
+}
+_SLOWEST: tuple[Outcome, ...] = ("dropped", "unreachable", "rejected")
+
+
+@lru_cache(maxsize=4096)
+def attempts_for(backends: int) -> int:
+    """The least number of connections that meets every one of ``backends`` endpoints, each chosen with equal chance, but for a risk
+    below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound). Never above 400, which is enough for 24 endpoints."""
+    if backends <= 1:
+        return 1
+    needed = (math.log(backends) - math.log(MISS)) / -math.log1p(-1 / backends)
+    return min(math.floor(needed) + 1, MAX_ATTEMPTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from ``origin`` as that node sees it."""
+
+    node: str
+    endpoints: PortEndpoints
+    how: ServiceAddress
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Promise:
+    """The part of an expectation that does not depend on the number of attempts or on the client's own addresses."""
+
+    outcome: Outcome
+    because: str
+    backends: Mapping[Backend, SourceRule]
+    source: str
+    needed: int  # attempts that meet every backend; 0: no number of attempts does (session affinity)
+
+
+class Expectations:
+    """The promises of one cluster state. Builds its indexes once; :meth:`expect` then costs microseconds."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self.state = state
+        self.table = ServiceTable(state)
+        self.owners: Mapping[str, Owner] = find_owners(state)
+        self._served = {(x.netns, x.port, x.protocol) for x in state.listeners if not x.refused} | _served_by_commands(state)
+        self._node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
+        self._pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
+        self._detector = _Detector(state)
+        self._service_promises: dict[tuple[PortEndpoints, str, str, str, str], _Promise] = {}
+        self._direct_promises: dict[tuple[str, int, str, bool, bool], _Promise] = {}
+        self._addresses: dict[tuple[str, str, str], Mapping[SourceRule, frozenset[str]]] = {}
+
+    def expect(self, flow: Flow) -> Expectation:
+        """What the objects promise for ``flow``."""
+        met = self.translation(flow)
+        promise = self._direct(flow) if met is None else self._service(flow, met)
+        return self._expectation(flow, met, promise)
+
+    def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
+        """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would see."""
+        met = self.translation(flow)
+        rules = {b: self._direct_rule(flow.client, b.ip) if met is None else self._service_rule(flow, met, b) for b in backends}
+        promise = _Promise("delivered", "", rules, _source_text(rules.values(), ""), _needed(met, len(rules)))
+        return self._expectation(flow, met, promise)
+
+    def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
+        """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has at all."""
+        met = self.translation(flow)
+        if met is None:
+            return (Backend(flow.to.ip, flow.to.port),)
+        chosen, usable = self._chosen(met), met.endpoints.usable
+        return chosen or tuple(c.backend for c in usable or met.endpoints.candidates)
+
+    def translation(self, flow: Flow) -> Translation | None:
+        """Which node's kube-proxy takes ``flow`` for which Service port; None where no Service is dialled, or no node is passed."""
+        client, ip, key = flow.client, flow.to.ip, (flow.to.port, flow.protocol)
+        if ip.startswith("127."):
+            port = self.table.node_ports.get(key) if client.kind == "node" else None
+            if port is None or not self._is_node_port_address(client.node, ip):
+                return None
+            return Translation(client.node, port, "nodePort", "node")
+        owner = self.owners.get(ip)
+        first = self._first_node(flow)
+        entry = self.table.addresses.get((ip, *key))
+        if entry is not None and first:
+            return Translation(first, entry[0], entry[1], self._origin(client, first))
+        if owner is not None and owner.kind == "node":
+            port = self.table.node_ports.get(key)
+            if port is not None and self._is_node_port_address(owner.node, ip):
+                return Translation(owner.node, port, "nodePort", self._origin(client, owner.node))
+        return None
+
+    # --- Services -----------------------------------------------------------------------------------------
+
+    def _service(self, flow: Flow, met: Translation) -> _Promise:
+        if met.endpoints.usable and met.how == "loadBalancer" and not self._in_source_ranges(flow.client, met):
+            service = met.endpoints.service.key
+            return _Promise("dropped", f"the client is outside loadBalancerSourceRanges of svc {service} (docs/semantics 6)", {}, "", 1)
+        hairpin = flow.client.ip if flow.client.kind == "pod" else ""
+        if hairpin not in met.endpoints.ips:
+            hairpin = ""
+        key = (met.endpoints, met.how, met.node, met.origin, hairpin)
+        promise = self._service_promises.get(key)
+        if promise is None:
+            promise = self._service_promises[key] = self._promise_service(flow, met)
+        return promise
+
+    def _promise_service(self, flow: Flow, met: Translation) -> _Promise:
+        service = met.endpoints.service
+        if not met.endpoints.usable:
+            return _Promise("rejected", f"svc {service.key} has no usable endpoint: rejected at once (docs/semantics 7)", {}, "", 1)
+        chosen = self._chosen(met)
+        if not chosen:
+            policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
+            return _Promise("dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)", {}, "", 1)
+        ends = {b: self._answer(b.ip, b.port, flow.protocol, True) for b in chosen}
+        unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
+        nobody = f"; nobody serves {', '.join(unserved)}" if unserved else ""
+        if len(unserved) == len(ends):
+            outcome = next(o for o in _SLOWEST if o in ends.values())
+            return _Promise(outcome, f"svc {service.key} leads to its endpoints{nobody}", {}, "", 1)
+        rules = {b: self._service_rule(flow, met, b) for b in chosen}
+        hairpin = flow.client.ip if any(b.ip == flow.client.ip for b in chosen) and len(set(rules.values())) > 1 else ""
+        because = self._because(met, rules, flow.client) + nobody
+        needed = _needed(met, len(chosen))
+        if not needed:
+            because += "; session affinity ClientIP: always the same one (docs/semantics 12)"
+        return _Promise("delivered", because, rules, _source_text(rules.values(), hairpin), needed)
+
+    def _chosen(self, met: Translation) -> tuple[Backend, ...]:
+        """The list that applies (docs/semantics 4)."""
+        spec = met.endpoints.service.spec
+        if met.how == "clusterIP":
+            local = spec.internalTrafficPolicy == "Local"
+        else:
+            local = spec.externalTrafficPolicy == "Local" and met.origin == "outside"
+        if local:
+            return met.endpoints.local_list(met.node)
+        return met.endpoints.cluster_list(met.node, self.state.node[met.node].metadata.labels)
+
+    def _masqueraded(self, met: Translation) -> tuple[bool, str]:
+        """Whether what ``met`` says is masqueraded (hairpin aside), and the sentence that says so."""
+        if met.how != "clusterIP":
+            masqueraded, because = _SOURCE[met.endpoints.service.spec.externalTrafficPolicy, met.origin]
+            return masqueraded, because.format(how=_HOW[met.how])
+        if self.state.proxy.masqueradeAll:
+            return True, "ClusterIP under masqueradeAll: masqueraded to the node's address"
+        if not self._detector.works:
+            return False, "ClusterIP without a local-traffic detector: the client's own address"
+        return _SOURCE["ClusterIP", met.origin]
+
+    def _service_rule(self, flow: Flow, met: Translation, backend: Backend) -> SourceRule:
+        hairpin = backend.ip == flow.client.ip
+        local = backend.ip in self._node_ips[met.node] and met.origin != "node"
+        return "node" if (hairpin or self._masqueraded(met)[0]) and not local else "preserved"
+
+    def _because(self, met: Translation, rules: Mapping[Backend, SourceRule], client: Client) -> str:
+        masqueraded, because = self._masqueraded(met)
+        only_itself = all(b.ip == client.ip for b in rules)
+        if not masqueraded and any(b.ip == client.ip and rule == "node" for b, rule in rules.items()):
+            hairpin = "hairpin, the backend is the client itself: masqueraded to the node's address"
+            because = hairpin if only_itself else f"{because}; {hairpin}"
+        because += " (docs/semantics 5)"
+        if masqueraded and "preserved" in rules.values():
+            because += f"; an endpoint on {met.node}'s own address is delivered locally, which nothing masquerades"
+        return because
+
+    def _in_source_ranges(self, client: Client, met: Translation) -> bool:
+        """docs/semantics 6. No ranges: everybody is in them."""
+        service: Service = met.endpoints.service
+        ranges = [IPv4Network(text.strip()) for text in service.spec.loadBalancerSourceRanges if "." in text]
+        sources = [ip_address(client.ip)]
+        if client.ip in load_balancer_ips(service):
+            sources.append(ip_address(self.state.node[met.node].internalIPs[0]))
+        return not ranges or any(source in r for source in sources for r in ranges)
+
+    def _origin(self, client: Client, node: str) -> Origin:
+        if client.kind == "node" and client.node == node:
+            return "node"
+        return "pod" if self._detector.is_local(client, node) else "outside"
+
+    def _is_node_port_address(self, node: str, ip: str) -> bool:
+        """Whether node ports are served at ``ip``, an address of ``node`` (docs/semantics 9)."""
+        settings, primary = self.state.proxy, self.state.node[node].internalIPs[0]
+        if ip.startswith("127.") and (settings.mode == "nftables" or not settings.localhostNodePorts):
+            return False
+        if not settings.nodePortAddresses:
+            return settings.mode != "nftables" or ip == primary
+        return any(ip_address(ip) in IPv4Network(text.strip()) for text in settings.nodePortAddresses if "." in text)
+
+    # --- addresses dialled directly -----------------------------------------------------------------------
+
+    def _direct(self, flow: Flow) -> _Promise:
+        client, to, protocol = flow.client, flow.to, flow.protocol
+        if to.ip.startswith("127."):
+            return self._promise_loopback(client, to.ip, to.port, protocol)
+        through_node = client.kind != "external" or bool(flow.via)
+        key = (to.ip, to.port, protocol, client.kind == "pod", through_node)
+        promise = self._direct_promises.get(key)
+        if promise is None:
+            promise = self._direct_promises[key] = self._promise_direct(client, to.ip, to.port, protocol, through_node)
+        return promise
+
+    def _promise_direct(self, client: Client, ip: str, port: int, protocol: str, through_node: bool) -> _Promise:
+        outcome = self._answer(ip, port, protocol, through_node)
+        owner = self.owners.get(ip)
+        if outcome != "delivered":
+            return _Promise(outcome, self._why_not(ip, port, protocol, outcome), {}, "", 1)
+        rule = self._direct_rule(client, ip)
+        if rule == "node":
+            because = "what a Pod sends out of the cluster is masqueraded by its node"
+        elif owner is not None and owner.kind == "pod":
+            because = "a Pod's address is reached without NAT (Kubernetes network model)"
+        else:
+            because = "an address that no Service has: nothing translates it"
+        return _Promise(outcome, because, {Backend(ip, port): rule}, rule, 1)
+
+    def _promise_loopback(self, client: Client, ip: str, port: int, protocol: str) -> _Promise:
+        if port and (client.netns, port, protocol) not in self._served:
+            return _Promise("rejected", f"nobody in {client.label} serves {port}/{protocol}: a closed port", {}, "", 1)
+        because = "one network namespace: its loopback reaches whoever listens in it"
+        return _Promise("delivered", because, {Backend(ip, port): "preserved"}, "preserved", 1)
+
+    def _answer(self, ip: str, port: int, protocol: str, through_node: bool) -> Outcome:
+        """What comes of dialling ``ip`` itself, whoever does it; ``through_node``: by way of a node that runs kube-proxy."""
+        owner = self.owners.get(ip)
+        if owner is not None:
+            return "delivered" if protocol == "ICMP" or (owner.netns, port, protocol) in self._served else "rejected"
+        address = ip_address(ip)
+        if address in self.state.serviceSubnet and through_node and self.state.proxy.mode == "nftables":
+            return "rejected" if ip in self.table.cluster_ips else "dropped"
+        on_link = address in self.state.hostSubnet or any(address in cidr for cidr in self._pod_cidrs)
+        return "dropped" if on_link else "unreachable"
+
+    def _why_not(self, ip: str, port: int, protocol: str, outcome: Outcome) -> str:
+        owner = self.owners.get(ip)
+        if owner is not None:
+            return f"nobody serves {port}/{protocol} at {owner.label}: a closed port"
+        no_route = ": the router has no route for it" if outcome == "unreachable" else ""
+        if ip_address(ip) in self.state.serviceSubnet:
+            if ip not in self.table.cluster_ips:
+                return f"no Service has {ip}{no_route} (docs/semantics 8)"
+            if (ip, port, protocol) in self.table.addresses:
+                return f"{ip} is a ClusterIP, and no node was asked{no_route} (docs/semantics 1)"
+            return f"{ip} is a ClusterIP, but not for {port}/{protocol}{no_route} (docs/semantics 8)"
+        if outcome == "dropped":
+            return f"nobody has {ip}, though its network is there: neighbours are asked in vain for longer than a client waits"
+        return f"nobody has {ip}{no_route}"
+
+    def _direct_rule(self, client: Client, ip: str) -> SourceRule:
+        owner = self.owners.get(ip)
+        return "node" if client.kind == "pod" and owner is not None and owner.kind == "external" else "preserved"
+
+    # --- addresses that clients and nodes are seen by -----------------------------------------------------
+
+    def _expectation(self, flow: Flow, met: Translation | None, promise: _Promise) -> Expectation:
+        if promise.outcome != "delivered":
+            return Expectation(outcome=promise.outcome, because=promise.because)
+        return Expectation(
+            outcome="delivered",
+            because=promise.because,
+            backends=promise.backends,
+            addresses=self._seen(flow, met.node if met else self._first_node(flow)),
+            source=promise.source,
+            partial=not promise.needed or flow.attempts < promise.needed,
+        )
+
+    def _first_node(self, flow: Flow) -> str:
+        """The first node on the way of ``flow`` ("" if it passes none)."""
+        owner = self.owners.get(flow.to.ip)
+        return flow.client.node or flow.via or (owner.node if owner else "")
+
+    def _seen(self, flow: Flow, node: str) -> Mapping[SourceRule, frozenset[str]]:
+        """The addresses that satisfy each source rule; "node" is that of the node that translates, "" if no node does."""
+        client = flow.client
+        if flow.to.ip.startswith("127."):
+            return {"preserved": frozenset({"127.0.0.1"}), "node": self._node_ips.get(node, frozenset())}
+        key = (client.netns, client.ip, node)
+        seen = self._addresses.get(key)
+        if seen is None:
+            own = self._node_ips[client.node] if client.kind == "node" else frozenset({client.ip})
+            pod = self.state.pod_by_ip.get(client.ip) if client.kind == "pod" else None
+            if pod is not None:
+                own = frozenset(a.ip for a in pod.status.podIPs)
+            seen = self._addresses[key] = {"preserved": own, "node": self._node_ips.get(node, frozenset())}
+        return seen
+
+
+class _Detector:
+    """kube-proxy's local-traffic detector: which packets it takes for those of Pods (docs/semantics 4, 5)."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self._mode = state.proxy.localMode
+        self._cluster = tuple(IPv4Network(c.strip()) for c in state.proxy.clusterCIDR.split(",") if "." in c)
+        self._node = {n.name: IPv4Network(state.podCIDR(n.name)) for n in state.nodes}
+        self._known: dict[tuple[str, str], bool] = {}
+        self.works = bool(self._mode) and not (self._mode == "ClusterCIDR" and not self._cluster)
+
+    def is_local(self, client: Client, node: str) -> bool:
+        """By source address, or for the interface modes: whether the packet enters ``node`` from one of its own Pods."""
+        known = self._known.get((client.ip, node))
+        if known is None:
+            if not self.works:
+                known = False
+            elif self._mode == "ClusterCIDR":
+                known = any(ip_address(client.ip) in cidr for cidr in self._cluster)
+            elif self._mode == "NodeCIDR":
+                known = ip_address(client.ip) in self._node[node]
+            else:
+                known = client.kind == "pod" and client.node == node
+            self._known[client.ip, node] = known
+        return known
+
+
+def _needed(met: Translation | None, backends: int) -> int:
+    """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to the same one."""
+    sticky = met is not None and met.endpoints.service.spec.sessionAffinity == "ClientIP" and backends > 1
+    return 0 if sticky else attempts_for(backends)
+
+
+def _source_text(rules: Iterable[SourceRule], hairpin: str) -> str:
+    kinds = set(rules)
+    if len(kinds) == 1:
+        return kinds.pop()
+    return "preserved; node on hairpin" if hairpin else "node; preserved on the node itself"
+
+
+def _served_by_commands(state: ClusterState) -> set[tuple[str, int, str]]:
+    """The ports that containers which run their real command declare: declaring one is the promise to serve it."""
+    return {
+        (pod_netns(state.pod[key]), port.containerPort, port.protocol)
+        for key, containers in state.commands.items()
+        for container in (*state.pod[key].spec.initContainers, *state.pod[key].spec.containers)
+        if container.name in containers
+        for port in container.ports
+    }
+
+
+def expect(state: ClusterState, flow: Flow) -> Expectation:
+    """:meth:`Expectations.expect` for one flow. For many, keep the ``Expectations``."""
+    return Expectations(state).expect(flow)
