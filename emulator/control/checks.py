@@ -1,0 +1,251 @@
+"""Whether FlowChecks speak of things that exist.
+
+May import ``objects`` and this room. It looks at names and ports alone: what a flow ought to meet is the expectations' affair. A port that
+does not exist may be dialled by a check which expects that nothing is delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+
+from emulator.control.findings import Findings
+from emulator.control.state import Listener, pod_netns
+from emulator.objects.config import ExternalClient, FlowCheck, FlowSpec
+from emulator.objects.faults import did_you_mean
+from emulator.objects.kinds import Loaded, Node, Origin, Pod, Service
+from emulator.objects.selectors import matches_labels
+
+
+class _Known:
+    """What a FlowCheck may name."""
+
+    def __init__(
+        self,
+        pods: Sequence[Pod],
+        services: Sequence[Service],
+        nodes: Sequence[Node],
+        clients: Sequence[ExternalClient],
+        listeners: Iterable[Listener],
+        commands: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.pods = {pod.key: pod for pod in pods}
+        self.services = {service.key: service for service in services}
+        self.nodes = {node.name: node for node in nodes}
+        self.clients = {client.name: client for client in clients}
+        self.listening = {(li.netns, li.port, li.protocol) for li in listeners}
+        self.node_ports = {
+            (port.nodePort, port.protocol) for service in services for port in service.spec.ports if port.nodePort is not None
+        }
+        # A real command listens where it likes.
+        self.unpredictable = {pod_netns(pod) for pod in pods if pod.key in commands}
+
+    def serves(self, netns: str, port: int, protocol: str) -> bool:
+        return netns in self.unpredictable or (netns, port, protocol) in self.listening
+
+
+def check_flows(
+    checks: Iterable[Loaded[FlowCheck]],
+    pods: Sequence[Pod],
+    services: Sequence[Service],
+    nodes: Sequence[Node],
+    clients: Sequence[ExternalClient],
+    listeners: Iterable[Listener],
+    commands: Mapping[str, Sequence[str]],
+    findings: Findings,
+) -> None:
+    """Report every reference of every flow that leads nowhere."""
+    known = _Known(pods, services, nodes, clients, listeners, commands)
+    for loaded in checks:
+        for index, flow in enumerate(loaded.object.flows):
+            _Flow(flow, loaded.origin, f"spec.flows[{index}]", known, findings).check()
+
+
+class _Flow:
+    """One flow of a check while its references are looked up."""
+
+    def __init__(self, flow: FlowSpec, origin: Origin, path: str, known: _Known, findings: Findings) -> None:
+        self.flow, self.origin, self.path, self.known, self.findings = flow, origin, path, known, findings
+        self.may_miss = flow.expect.outcome not in (None, "delivered")
+
+    def problem(self, path: str, what: str, hint: str = "") -> None:
+        self.findings.problem(self.origin, f"{self.path}.{path}", what, hint)
+
+    def check(self) -> None:
+        self._source()
+        to = self.flow.to
+        if to.service:
+            self._service(to.service)
+        elif to.loadBalancer:
+            self._load_balancer(to.loadBalancer)
+        elif to.pod:
+            if pod := self._pod(to.pod, to.namespace, "to.pod"):
+                self._pod_port(pod)
+        elif to.podSelector:
+            for pod in self._selected(to.podSelector, to.namespace, "to.podSelector"):
+                self._pod_port(pod)
+        elif to.node:
+            self._node_port(to.node)
+        elif to.ip:
+            self._plain_port("an address")
+        for index, backend in enumerate(self.flow.expect.backends or ()):
+            self._backend(backend, f"expect.backends[{index}]")
+
+    # --- who sends ----------------------------------------------------------------------------------------
+
+    def _source(self) -> None:
+        source = self.flow.from_
+        if source.pod:
+            self._pod(source.pod, source.namespace, "from.pod")
+        if source.podSelector:
+            self._selected(source.podSelector, source.namespace, "from.podSelector")
+        if source.node:
+            self._named("node", source.node, self.known.nodes, "from.node")
+        if source.external:
+            self._named("external client", source.external, self.known.clients, "from.external")
+        if self.flow.via:
+            self._named("node", self.flow.via, self.known.nodes, "via")
+            if not source.external:
+                self.problem("via", "via is for external clients only: others send from their node", "leave it out")
+
+    # --- names --------------------------------------------------------------------------------------------
+
+    def _named(self, kind: str, name: str, known: Iterable[str], path: str) -> bool:
+        if name in known:
+            return True
+        names = sorted(known)
+        self.problem(path, f"there is no {kind} {name}", did_you_mean(name, names) or f"there is: {', '.join(names[:8])}")
+        return False
+
+    def _in_namespace(self, kind: str, name: str, namespace: str, keys: Iterable[str], path: str) -> None:
+        """Say that ``namespace/name`` is none of ``keys``, with what comes near in that namespace, or where else the name is."""
+        keys = list(keys)
+        elsewhere = [key for key in keys if key.endswith(f"/{name}")]
+        hint = f"it is in namespace {elsewhere[0].split('/')[0]}" if elsewhere else ""
+        if not hint:
+            hint = did_you_mean(name, [key.split("/")[1] for key in keys if key.startswith(f"{namespace}/")])
+        self.problem(path, f"there is no {kind} {namespace}/{name}", hint)
+
+    def _pod(self, name: str, namespace: str, path: str) -> Pod | None:
+        pod = self.known.pods.get(f"{namespace}/{name}")
+        if pod is None:
+            self._in_namespace("Pod", name, namespace, self.known.pods, path)
+        return pod
+
+    def _selected(self, selector: Mapping[str, str], namespace: str, path: str) -> list[Pod]:
+        pods = [p for p in self.known.pods.values() if p.namespace == namespace and matches_labels(selector, p.metadata.labels)]
+        if not pods:
+            text = ",".join(f"{key}={value}" for key, value in selector.items())
+            self.problem(path, f"no Pod in namespace {namespace} has the labels {text}")
+        return pods
+
+    # --- ports --------------------------------------------------------------------------------------------
+
+    def _number(self, whose: str) -> int | None:
+        """The port of ``to`` as a number; what is wrong with it is said (ICMP has none)."""
+        port = self.flow.to.port
+        if self.flow.protocol == "ICMP":
+            return None
+        if port is None:
+            self.problem("to.port", "a port is missing", "only ICMP goes without one")
+        elif isinstance(port, str):
+            self.problem("to.port", f"{whose} has no named ports: {port}", "write the port's number")
+        else:
+            return port
+        return None
+
+    def _plain_port(self, whose: str) -> None:
+        self._number(whose)
+
+    def _service_port(self, service: Service) -> None:
+        port, protocol = self.flow.to.port, self.flow.protocol
+        if protocol == "ICMP":
+            return
+        there = ", ".join(f"{p.port}/{p.protocol}" + (f" ({p.name})" if p.name else "") for p in service.spec.ports)
+        if port is None:
+            self.problem("to.port", "a port is missing", f"ports of Service {service.key}: {there}")
+        elif isinstance(port, str):
+            if not any(p.name == port and p.protocol == protocol for p in service.spec.ports):
+                hint = did_you_mean(port, [p.name for p in service.spec.ports if p.name]) or f"it has {there}"
+                self.problem("to.port", f"Service {service.key} has no {protocol} port named {port}", hint)
+        elif not self.may_miss and not any(p.port == port and p.protocol == protocol for p in service.spec.ports):
+            self.problem("to.port", f"Service {service.key} has no port {port}/{protocol}", f"it has {there}")
+
+    def _service_named(self, name: str, path: str) -> Service | None:
+        service = self.known.services.get(f"{self.flow.to.namespace}/{name}")
+        if service is None:
+            self._in_namespace("Service", name, self.flow.to.namespace, self.known.services, path)
+        return service
+
+    def _service(self, name: str) -> None:
+        service = self._service_named(name, "to.service")
+        if service is None:
+            return
+        if service.proxied:
+            self._service_port(service)
+            return
+        reason = "is headless" if service.headless else "is of type ExternalName"
+        self.problem("to.service", f"Service {service.key} {reason}: it has no address to dial", "name one of its Pods instead")
+
+    def _load_balancer(self, name: str) -> None:
+        service = self._service_named(name, "to.loadBalancer")
+        if service is None:
+            return
+        if any(ingress.ip for ingress in service.status.loadBalancer.ingress):
+            self._service_port(service)
+        else:
+            what = f"Service {service.key} has no load-balancer address"
+            self.problem("to.loadBalancer", what, "give it status.loadBalancer.ingress[].ip")
+
+    def _pod_port(self, pod: Pod) -> None:
+        port, protocol = self.flow.to.port, self.flow.protocol
+        declared = [p for c in (*pod.spec.initContainers, *pod.spec.containers) for p in c.ports]
+        if isinstance(port, str) and protocol != "ICMP":
+            if not any(p.name == port and p.protocol == protocol for p in declared):
+                hint = did_you_mean(port, [p.name for p in declared if p.name])
+                self.problem("to.port", f"Pod {pod.key} has no {protocol} port named {port}", hint)
+            return
+        number = self._number(f"Pod {pod.key}")
+        if number is not None and not self.may_miss and pod.ip and not self.known.serves(pod_netns(pod), number, protocol):
+            there = ", ".join(f"{p.containerPort}/{p.protocol}" for p in declared)
+            self.problem("to.port", f"nothing in Pod {pod.key} listens on {number}/{protocol}", f"it has {there}" if there else "")
+
+    def _node_port(self, name: str) -> None:
+        to, protocol = self.flow.to, self.flow.protocol
+        if not self._named("node", name, self.known.nodes, "to.node") or protocol == "ICMP":
+            return
+        if to.nodePort is not None:
+            if not self.may_miss and (to.nodePort, protocol) not in self.known.node_ports:
+                there = ", ".join(f"{port}/{p}" for port, p in sorted(self.known.node_ports)[:8])
+                self.problem("to.nodePort", f"no Service has the node port {to.nodePort}/{protocol}", f"there is: {there}" if there else "")
+            return
+        number = self._number("a node")
+        if number is None or self.may_miss or (number, protocol) in self.known.node_ports:
+            return
+        if not self.known.serves(name, number, protocol):
+            self.problem("to.port", f"nothing on node {name} listens on {number}/{protocol}")
+
+    # --- backends -----------------------------------------------------------------------------------------
+
+    def _backend(self, text: str, path: str) -> None:
+        """``namespace/pod``, ``namespace/pod:port``, ``ip:port`` (for ICMP an address alone)."""
+        head, colon, port = text.partition(":")
+        number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
+        good = 0 < number < 65536 if colon else True
+        namespace, slash, name = head.partition("/")
+        if slash:
+            good = good and bool(namespace and name)
+            if good and head not in self.known.pods:
+                self._in_namespace("Pod", name, namespace, self.known.pods, path)
+        else:
+            good = good and _is_address(head) and (bool(colon) or self.flow.protocol == "ICMP")
+        if not good:
+            self.problem(path, f"{text!r} is no backend", "write namespace/pod, namespace/pod:port or ip:port")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

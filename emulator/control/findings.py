@@ -1,0 +1,71 @@
+"""What settling has to tell the user: problems and notices, each pointing at what the user wrote.
+
+May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of one
+template show it; order is the order in which things were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
+from typing import Generic, TypeVar
+
+from emulator.errors import Problem
+from emulator.objects.kinds import Origin
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft(Generic[T]):
+    """An object on its way into the cluster state, and where a problem with it lies.
+
+    ``base`` is the path from the written document to the object ("spec.template." for a Pod of a Deployment, "nodes[1]." for a
+    node of a Cluster).
+    """
+
+    object: T
+    origin: Origin
+    base: str = ""
+
+
+class Findings:
+    """Collects while control goes on, so that the user sees every mistake at once."""
+
+    def __init__(self, notices: Iterable[str] = ()) -> None:
+        self._problems: dict[Problem, None] = {}
+        self._notices: dict[str, None] = dict.fromkeys(notices)
+        self._ipv6 = False
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(self._problems)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        ipv6 = ("IPv6 addresses are left out: this version builds IPv4 networks only",) if self._ipv6 else ()
+        return (*self._notices, *ipv6)
+
+    def problem(self, origin: Origin, path: str, what: str, hint: str = "") -> None:
+        full = ".".join(part for part in (origin.prefix, path) if part)
+        self._problems[Problem(file=origin.file, document=origin.document, path=full, what=what, hint=hint)] = None
+
+    def notice(self, text: str) -> None:
+        self._notices[text] = None
+
+    def ipv4(self, text: str, origin: Origin, path: str) -> IPv4Address | None:
+        """``text`` as an IPv4 address; None for an IPv6 address (noticed) and for what is no address (a problem)."""
+        try:
+            address = ip_address(text)
+        except ValueError:
+            self.problem(origin, path, f"{text!r} is not an IP address")
+            return None
+        if isinstance(address, IPv4Address):
+            return address
+        self._ipv6 = True
+        return None
+
+    def ipv6_left_out(self) -> None:
+        """Say once that something of IPv6 was left out."""
+        self._ipv6 = True

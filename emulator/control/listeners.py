@@ -1,0 +1,149 @@
+"""What listens where: the ports that Pods serve, and the containers that run their real command instead.
+
+May import ``objects`` and this room. Invariant: at most one listener that is not refused per network namespace, port and protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from emulator.control.controlplane import api_server_pod
+from emulator.control.findings import Draft, Findings
+from emulator.control.placement import serving_containers
+from emulator.control.shape import is_control_plane
+from emulator.control.state import API_SERVER_PORT, Listener, pod_netns
+from emulator.objects.faults import did_you_mean
+from emulator.objects.kinds import EndpointSlice, Node, Pod, Protocol
+
+RUN_ANNOTATION = "podwire.dev/run"
+
+
+def real_commands(drafts: Iterable[Draft[Pod]], findings: Findings) -> dict[str, tuple[str, ...]]:
+    """Pod key → its containers that run their real ``command``, as the annotation asks ("*" or names with commas)."""
+    result = {}
+    for draft in drafts:
+        pod = draft.object
+        wish = pod.metadata.annotations.get(RUN_ANNOTATION)
+        if wish is None:
+            continue
+        containers = {c.name: c for c in serving_containers(pod.spec)}
+        names = tuple(containers) if wish.strip() == "*" else tuple(dict.fromkeys(n.strip() for n in wish.split(",") if n.strip()))
+        path = f'{draft.base}metadata.annotations["{RUN_ANNOTATION}"]'
+        for name in names:
+            if name not in containers:
+                hint = did_you_mean(name, containers) or f"containers: {', '.join(containers)}"
+                findings.problem(draft.origin, path, f"there is no container {name}", hint)
+            elif not containers[name].command:
+                findings.problem(draft.origin, path, f"container {name} has no command to run", "images are not pulled: give it a command")
+        if names:
+            result[pod.key] = names
+    return result
+
+
+class _Table:
+    """The listeners so far; who comes second to a port is refused."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+        self.served: dict[tuple[str, int, Protocol], Listener] = {}
+
+    def add(self, pod: Pod, container: str, port: int, protocol: Protocol) -> Listener:
+        netns = pod_netns(pod)
+        first = self.served.get((netns, port, protocol))
+        holder = f"container {first.container}" if first else ""
+        if first and first.pod != pod.key:
+            holder += f" of Pod {first.pod}"
+        listener = Listener(
+            pod=pod.key,
+            netns=netns,
+            node=pod.spec.nodeName,
+            container=container,
+            ip=pod.ip,
+            port=port,
+            protocol=protocol,
+            refused=f"port {port}/{protocol} is taken by {holder}" if first else "",
+        )
+        self.listeners.append(listener)
+        self.served.setdefault((netns, port, protocol), listener)
+        return listener
+
+
+def make_listeners(
+    pods: Sequence[Pod],
+    nodes: Iterable[Node],
+    slices: Iterable[EndpointSlice],
+    commands: Mapping[str, Sequence[str]],
+    findings: Findings,
+) -> tuple[Listener, ...]:
+    """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to though no container declares
+    them (``containerPort`` is informational in Kubernetes), then an API server on every control plane."""
+    placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
+    table = _Table()
+    for pod in placed:
+        _declared(pod, commands.get(pod.key, ()), table, findings)
+    _undeclared(placed, slices, commands, table, findings)
+    by_key = {pod.key: pod for pod in placed}
+    for node in nodes:
+        api_server = by_key.get(api_server_pod(node.name))
+        if is_control_plane(node) and api_server is not None and not _serves(table, api_server, API_SERVER_PORT, "TCP"):
+            table.add(api_server, api_server.spec.containers[0].name, API_SERVER_PORT, "TCP")
+    _notice_host_ports(placed, findings)
+    return tuple(table.listeners)
+
+
+def _serves(table: _Table, pod: Pod, port: int, protocol: Protocol) -> bool:
+    return (pod_netns(pod), port, protocol) in table.served
+
+
+def _declared(pod: Pod, commanded: Sequence[str], table: _Table, findings: Findings) -> None:
+    for container in serving_containers(pod.spec):
+        if container.name in commanded:
+            continue
+        own = dict.fromkeys((port.containerPort, port.protocol) for port in container.ports)
+        for port, protocol in own:
+            listener = table.add(pod, container.name, port, protocol)
+            if listener.refused:
+                findings.notice(f"container {container.name} of Pod {pod.key} cannot listen: {listener.refused}")
+
+
+def _undeclared(
+    pods: Sequence[Pod], slices: Iterable[EndpointSlice], commands: Mapping[str, Sequence[str]], table: _Table, findings: Findings
+) -> None:
+    """A real image would usually listen where its Service leads, declared or not; so the Pod's first container does. Not where a
+    container runs its real command: that may be the one which listens."""
+    by_ip = {address.ip: pod for pod in pods if not pod.spec.hostNetwork for address in pod.status.podIPs}
+    by_key = {pod.key: pod for pod in pods}
+    added: dict[str, list[Listener]] = {}
+    for item in slices:
+        service = f"{item.metadata.namespace}/{item.serviceName}"
+        for address, reference in _targets(item):
+            pod = by_ip.get(address) or by_key.get(reference)
+            if pod is None or not any(own.ip == address for own in pod.status.podIPs):
+                continue
+            if pod.key in commands or not pod.spec.containers:
+                continue
+            for port in item.ports:
+                if port.port and not _serves(table, pod, port.port, port.protocol):
+                    listener = table.add(pod, pod.spec.containers[0].name, port.port, port.protocol)
+                    added.setdefault(service, []).append(listener)
+    for service, listeners in added.items():
+        pods_of = dict.fromkeys(listener.pod for listener in listeners)
+        ports = dict.fromkeys(f"{li.port}" if li.protocol == "TCP" else f"{li.port}/{li.protocol}" for li in listeners)
+        pod_text = f"Pod {next(iter(pods_of))}" + (f" (and of {len(pods_of) - 1} more)" if len(pods_of) > 1 else "")
+        what = f"Service {service} targets port {', '.join(ports)}, which no container of {pod_text} declares"
+        findings.notice(f"{what}: served anyway by its first container")
+
+
+def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
+    """(address, Pod key that the endpoint names or "") of every endpoint."""
+    for endpoint in item.endpoints:
+        reference = endpoint.targetRef
+        key = f"{reference.namespace or item.metadata.namespace}/{reference.name}" if reference and reference.kind == "Pod" else ""
+        for address in endpoint.addresses:
+            yield address, key
+
+
+def _notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
+    count = sum(1 for p in pods if not p.spec.hostNetwork and any(port.hostPort for c in serving_containers(p.spec) for port in c.ports))
+    if count:
+        findings.notice(f"hostPort of {count} Pod{'s' if count > 1 else ''} is ignored: kubenet's port mapping is not built yet")

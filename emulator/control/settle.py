@@ -1,0 +1,105 @@
+"""Control: from what the user wrote to the cluster's complete state, as a real control plane would fill it in.
+
+May import ``objects``, ``errors`` and this room; pure, and deterministic for a seed. Data goes through the modules of this room in one
+direction: shape → networks → workloads → placement → addresses → services → slices → listeners → checks. A step that meets a mistake
+reports it and goes on as well as it can: every mistake is reported at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from emulator.control.addresses import address_pods
+from emulator.control.checks import check_flows
+from emulator.control.clients import external_clients
+from emulator.control.controlplane import kubernetes_service, static_pods
+from emulator.control.findings import Draft, Findings
+from emulator.control.listeners import make_listeners, real_commands
+from emulator.control.networks import address_nodes, choose_networks
+from emulator.control.placement import place
+from emulator.control.services import complete_services
+from emulator.control.settings import proxy_settings
+from emulator.control.shape import make_nodes
+from emulator.control.slices import make_slices
+from emulator.control.state import ClusterState
+from emulator.control.workloads import controlled_pods, given_pods
+from emulator.errors import InputError
+from emulator.objects.config import Inventory, ProxyMode
+from emulator.objects.kinds import Node, Origin, Pod, Service
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")  # RFC 1123
+
+
+def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None) -> ClusterState:
+    """The cluster that ``inventory`` describes, every object complete and every address given.
+
+    ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says. Raises InputError with every problem.
+    """
+    findings = Findings(inventory.notices)
+    origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
+    given = given_pods(inventory, seed, findings)
+    shaped = make_nodes(inventory, given, findings)
+    networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], findings)
+    node_drafts = address_nodes(shaped, networks, given, list(_external_addresses(inventory)), origin, findings)
+    nodes = [draft.object for draft in node_drafts]
+    clients = external_clients(inventory, node_drafts, networks, findings)
+
+    running = [*static_pods(node_drafts, given), *given]
+    running += controlled_pods(inventory, running, nodes, seed, networks.pods.num_addresses, findings)
+    pod_drafts = address_pods(place(running, nodes, findings), nodes, networks, clients, findings)
+    pods = [draft.object for draft in pod_drafts]
+
+    written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
+    service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks.services, seed, findings)
+    services = [draft.object for draft in service_drafts]
+    slices = make_slices(inventory, service_drafts, pods, nodes, seed, findings)
+
+    commands = real_commands(pod_drafts, findings)
+    listeners = make_listeners(pods, nodes, slices, commands, findings)
+    check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
+    _check_names([*node_drafts, *pod_drafts, *service_drafts], findings)
+    proxy = proxy_settings(inventory, networks.pods, proxy_mode, findings)
+    if findings.problems:
+        raise InputError(findings.problems)
+    return ClusterState(
+        name=inventory.name,
+        seed=seed,
+        podSubnet=networks.pods,
+        serviceSubnet=networks.services,
+        hostSubnet=networks.hosts,
+        routerIP=str(networks.router),
+        podNetwork="kubenet",
+        proxy=proxy,
+        nodes=tuple(nodes),
+        pods=tuple(pods),
+        services=tuple(services),
+        endpointSlices=tuple(slices),
+        clients=clients,
+        listeners=listeners,
+        commands=commands,
+        flowChecks=inventory.flowChecks,
+        notices=findings.notices,
+    )
+
+
+def _external_addresses(inventory: Inventory) -> Iterator[str]:
+    """Addresses of Services that may lie in the host network and belong to no node."""
+    for loaded in inventory.services:
+        yield from loaded.object.spec.externalIPs
+        yield from (ingress.ip for ingress in loaded.object.status.loadBalancer.ingress if ingress.ip)
+
+
+def _check_names(drafts: list[Draft[Node] | Draft[Pod] | Draft[Service]], findings: Findings) -> None:
+    """Names become namespace and file names: whatever way an object came here, its name is a DNS subdomain, and its own."""
+    seen: set[tuple[type[object], str, str]] = set()
+    for draft in drafts:
+        metadata = draft.object.metadata
+        key = (type(draft.object), metadata.namespace, metadata.name)
+        if key in seen:
+            what = f"there is a {type(draft.object).__name__} {metadata.namespace}/{metadata.name} already"
+            findings.problem(draft.origin, f"{draft.base}metadata.name", what, "give one of them another name")
+        seen.add(key)
+        for name in (metadata.name, metadata.namespace or "default"):
+            if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+                findings.problem(draft.origin, f"{draft.base}metadata.name", f"{name!r} is no name", "lower-case letters, digits and '-'")

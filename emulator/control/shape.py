@@ -1,0 +1,216 @@
+"""The cluster's nodes: from Node manifests, from a ``Cluster``, or as many as the manifests name.
+
+May import ``objects`` and this room. Invariant: node names are unique, the control plane carries its label, and every node
+``kubernetes.io/hostname``; addresses and podCIDRs are still only those that were given (IPv4, canonical).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network, ip_network
+
+from emulator.control.findings import Draft, Findings
+from emulator.objects.config import Inventory, NodeShape
+from emulator.objects.kinds import Node, NodeAddress, NodeSpec, NodeStatus, ObjectMeta, Origin, Pod, PodSpec, Taint
+
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+ETCD_LABEL = "node-role.kubernetes.io/etcd"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+
+_ROLE_KEYS = {"control-plane": CONTROL_PLANE_LABEL, "etcd": ETCD_LABEL}
+_DEFAULT_WORKERS = ("worker-1", "worker-2")
+_CONTROL_PLANE_NAME = re.compile(r"(.*-)?control-plane-?\d*")
+_WORKER_NAME = re.compile(r"worker-([1-9]\d{0,2})")
+
+
+def is_control_plane(node: Node) -> bool:
+    return CONTROL_PLANE_LABEL in node.metadata.labels
+
+
+def is_etcd(node: Node) -> bool:
+    return ETCD_LABEL in node.metadata.labels
+
+
+def address_path(draft: Draft[Node], index: int = 0) -> str:
+    """Where the node's address number ``index`` is written: a Cluster's entry has another form than a Node manifest."""
+    return f"{draft.base}addresses[{index}]" if draft.base else f"status.addresses[{index}].address"
+
+
+def pod_cidr_path(draft: Draft[Node]) -> str:
+    return f"{draft.base}podCIDR" if draft.base else "spec.podCIDR"
+
+
+def make_nodes(inventory: Inventory, pods: Sequence[Draft[Pod]], findings: Findings) -> list[Draft[Node]]:
+    """The nodes in order: those of ``Cluster.nodes``, then further Node manifests; without either, the default shape."""
+    shapes = _named_shapes(inventory)
+    if not shapes and not inventory.nodes:
+        shapes = [(Draft(shape, Origin(inventory.name)), shape.name) for shape in _default_shape(inventory, pods)]
+    taint = len(shapes) + len(inventory.nodes) > 1
+    drafts: dict[str, Draft[Node]] = {}
+    for shape, name in shapes:
+        if name in drafts:
+            findings.problem(shape.origin, shape.base + "name", f"there is a node {name} already", "node names are unique")
+        else:
+            drafts[name] = Draft(_from_shape(shape.object, name, taint=taint), shape.origin, shape.base)
+    manifests: set[str] = set()
+    for loaded in inventory.nodes:
+        node = loaded.object
+        if node.name in manifests:
+            findings.problem(loaded.origin, "metadata.name", f"there is a node {node.name} already", "node names are unique")
+            continue
+        manifests.add(node.name)
+        shaped = drafts.get(node.name)
+        drafts[node.name] = Draft(_merge(shaped.object, node) if shaped else node, loaded.origin)
+    hosts = {p.object.spec.nodeName: p.object.status.hostIP for p in reversed(pods) if p.object.status.hostIP}
+    return [_given(draft, hosts.get(name, ""), findings) for name, draft in drafts.items()]
+
+
+def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:
+    """Each entry of ``Cluster.nodes`` with its name: given, or control-plane, control-plane-2, worker-1, worker-2, etcd-1…"""
+    if inventory.cluster is None:
+        return []
+    given = {shape.name for shape in inventory.cluster.object.nodes if shape.name}
+    counts = {"control-plane": 0, "worker": 0, "etcd": 0}
+    rows = []
+    for index, shape in enumerate(inventory.cluster.object.nodes):
+        name = shape.name
+        counts[shape.role] += 1
+        while not name:
+            count = counts[shape.role]
+            made = "control-plane" if shape.role == "control-plane" and count == 1 else f"{shape.role}-{count}"
+            if made in given:
+                counts[shape.role] += 1
+            else:
+                name = made
+        rows.append((Draft(shape, inventory.cluster.origin, f"nodes[{index}]."), name))
+    return rows
+
+
+def _from_shape(shape: NodeShape, name: str, *, taint: bool) -> Node:
+    key = _ROLE_KEYS.get(shape.role)
+    role_taints = (Taint(key=key, effect="NoSchedule"),) if key and taint else ()
+    return Node(
+        metadata=ObjectMeta(name=name, labels={**({key: ""} if key else {}), **shape.labels}),
+        spec=NodeSpec(podCIDRs=(shape.podCIDR,) if shape.podCIDR else (), taints=(*role_taints, *shape.taints)),
+        status=NodeStatus(addresses=tuple(NodeAddress(type="InternalIP", address=a) for a in shape.addresses)),
+    )
+
+
+def _merge(shaped: Node, manifest: Node) -> Node:
+    """A Node manifest over the Cluster's entry of that name: the manifest wins where it says something."""
+    has_cidr = manifest.spec.podCIDR or manifest.spec.podCIDRs
+    return replace(
+        manifest,
+        metadata=replace(manifest.metadata, labels={**shaped.metadata.labels, **manifest.metadata.labels}),
+        spec=manifest.spec if has_cidr else replace(manifest.spec, podCIDRs=shaped.spec.podCIDRs),
+        status=manifest.status if manifest.internalIPs else NodeStatus(addresses=(*shaped.status.addresses, *manifest.status.addresses)),
+    )
+
+
+def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
+    """The node with its hostname label, and of its addresses and podCIDRs the IPv4 ones in canonical form.
+
+    ``host_ip`` is what the node's Pods say of it (``status.hostIP``): used if the node itself does not say.
+    """
+    node = draft.object
+    addresses = []
+    for index, entry in enumerate(node.status.addresses):
+        if entry.type not in ("InternalIP", "ExternalIP"):
+            addresses.append(entry)
+        elif ip := findings.ipv4(entry.address, draft.origin, address_path(draft, index)):
+            addresses.append(NodeAddress(type=entry.type, address=str(ip)))
+    if host_ip and not any(a.type == "InternalIP" for a in addresses) and (ip := findings.ipv4(host_ip, draft.origin, "status.hostIP")):
+        addresses.insert(0, NodeAddress(type="InternalIP", address=str(ip)))
+    cidrs = []
+    for text in node.spec.podCIDRs or ((node.spec.podCIDR,) if node.spec.podCIDR else ()):
+        cidr = _pod_cidr(text, draft, findings)
+        if cidr is not None:
+            cidrs.append(str(cidr))
+    return replace(
+        draft,
+        object=replace(
+            node,
+            metadata=replace(node.metadata, labels={HOSTNAME_LABEL: node.name, **node.metadata.labels}),
+            spec=replace(node.spec, podCIDR=cidrs[0] if cidrs else "", podCIDRs=tuple(cidrs)),
+            status=NodeStatus(addresses=tuple(addresses)),
+        ),
+    )
+
+
+def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> IPv4Network | None:
+    path = pod_cidr_path(draft)
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        findings.problem(draft.origin, path, f"{text!r} is not a prefix", "write it as 10.244.1.0/24")
+        return None
+    if not isinstance(network, IPv4Network):
+        findings.ipv6_left_out()
+        return None
+    if network.prefixlen > 30:
+        findings.problem(draft.origin, path, f"{network} has no room for a bridge and a Pod", "a /24 is usual")
+        return None
+    return network
+
+
+# --- the default shape ------------------------------------------------------------------------------------
+
+
+def _default_shape(inventory: Inventory, pods: Sequence[Draft[Pod]]) -> list[NodeShape]:
+    """A control plane, and the workers that the objects name, else two; FlowChecks may add to them but take none away.
+
+    Naming worker-3 implies worker-1 and worker-2. Pods of API servers tell which of the named nodes are control planes, and that this
+    is a dump: its nodes are the named ones, so it gets no default workers.
+    """
+    api_servers = {
+        p.object.name.removeprefix("kube-apiserver-")
+        for p in pods
+        if p.object.namespace == "kube-system" and p.object.name.startswith("kube-apiserver-")
+    }
+    by_objects, by_checks = set(_named_by_objects(inventory, pods)), set(_named_by_checks(inventory))
+    planes = {n for n in by_objects | by_checks if n in api_servers or _CONTROL_PLANE_NAME.fullmatch(n)}
+    workers = by_objects - planes
+    if not workers and not api_servers:
+        workers.update(_DEFAULT_WORKERS)
+    workers |= by_checks - planes
+    for name in tuple(workers):
+        if match := _WORKER_NAME.fullmatch(name):
+            workers.update(f"worker-{n}" for n in range(1, int(match[1])))
+    return [
+        *(NodeShape(role="control-plane", name=n) for n in sorted(planes or {"control-plane"}, key=_natural)),
+        *(NodeShape(role="worker", name=n) for n in sorted(workers, key=_natural)),
+    ]
+
+
+def _natural(name: str) -> tuple[tuple[str, int], ...]:
+    """Sorts worker-2 before worker-10."""
+    parts = re.split(r"(\d+)", name)
+    return tuple(zip(parts[::2], [*map(int, parts[1::2]), -1], strict=True))
+
+
+def _named_by_objects(inventory: Inventory, pods: Iterable[Draft[Pod]]) -> Iterator[str]:
+    templates: Iterable[PodSpec] = (w.object.spec.template.spec for w in inventory.workloads)
+    for spec in (*(p.object.spec for p in pods), *templates):
+        yield from _nonempty(spec.nodeName, spec.nodeSelector)
+    for loaded_slice in inventory.endpointSlices:
+        for endpoint in loaded_slice.object.endpoints:
+            yield from _nonempty(endpoint.nodeName)
+    for loaded_endpoints in inventory.endpoints:
+        for subset in loaded_endpoints.object.subsets:
+            for address in (*subset.addresses, *subset.notReadyAddresses):
+                yield from _nonempty(address.nodeName)
+
+
+def _named_by_checks(inventory: Inventory) -> Iterator[str]:
+    for check in inventory.flowChecks:
+        for flow in check.object.flows:
+            yield from (name for name in (flow.via, flow.from_.node, flow.to.node) if name)
+
+
+def _nonempty(node_name: str | None, selector: Mapping[str, str] | None = None) -> Iterator[str]:
+    if node_name:
+        yield node_name
+    if selector and (host := selector.get(HOSTNAME_LABEL)):
+        yield host
