@@ -1,4 +1,4 @@
-"""What all tests share: golden files, and the mark for tests that need a kernel of their own."""
+"""What all tests share: golden files, and how a test gets a kernel of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ UNSHARE = ("unshare", "--net", "--mount", *(() if os.geteuid() == 0 else ("--use
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kernel: builds real network namespaces (each test in a sandbox of its own)")
 
 
 @pytest.fixture

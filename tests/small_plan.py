@@ -36,7 +36,7 @@ PLAN = Plan(
     operations=(
         AddNetns(netns="worker-1", why="Node worker-1"),
         SetSysctl(netns="worker-1", key="net.ipv4.ip_forward", value="1", why="a node forwards its Pods' packets"),
-        SetSysctl(netns="worker-1", key="net.ipv4.ping_group_range", value="0 7", why="a value with a blank"),
+        SetSysctl(netns="worker-1", key="net.ipv4.ip_local_port_range", value="20000 30000", why="a value with a blank"),
         AddBridge(netns="worker-1", name="cbr0", mac="02:00:00:00:00:01", why="kubenet's bridge"),
         AddAddress(netns="worker-1", dev="cbr0", address="10.244.1.1/24", why="kubenet's bridge"),
         *_pod("a", 2),

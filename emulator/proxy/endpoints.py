@@ -111,6 +111,8 @@ def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Endp
                 continue
             number(port_number)
             for endpoint in item.endpoints:
+                if not endpoint.addresses:
+                    continue
                 ip = address(endpoint.addresses[0])  # the others are defined to be equivalent; kube-proxy takes the first
                 key = f"{ip}:{port_number}"
                 if key not in found:

@@ -24,6 +24,7 @@ BRIDGE = "cbr0"  # what is local to detectLocalMode BridgeInterface
 INTERFACE_PREFIX = "veth"  # what is local to InterfaceNamePrefix
 MARK = "0x4000/0x4000"  # masqueradeBit 14
 LOOPBACK = IPv4Network("127.0.0.0/8")
+EVERYTHING = IPv4Network("0.0.0.0/0")
 LARGE_CLUSTER = 1000  # with more endpoints than this kube-proxy leaves the comments of per-endpoint rules out
 
 Rule = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
@@ -104,7 +105,7 @@ def _detector(state: ClusterState, node: str) -> _Detector | None:
         return _Detector(interface=f"{INTERFACE_PREFIX}+")
     prefixes = {"ClusterCIDR": state.proxy.clusterCIDR, "NodeCIDR": state.podCIDR(node)}.get(mode, "")
     source = next((network(p) for p in prefixes.split(",") if p and ":" not in p), "")
-    if source == "0.0.0.0/0":
+    if source == str(EVERYTHING):
         raise UsageError(f"{mode} {prefixes} calls every address local, which iptables cannot invert: name the Pods' prefix")
     return _Detector(source=source) if source else None
 
@@ -116,24 +117,26 @@ def _primary(node: Node) -> str:
     return next((address(ip) for ip in node.internalIPs if ":" not in ip), "")
 
 
-def _node_port_prefixes(settings: ProxySettings) -> tuple[IPv4Network, ...]:
-    """``nodePortAddresses`` of this family; everything when there are none or one of them is everything."""
-    prefixes = tuple(IPv4Network(network(p)) for p in settings.nodePortAddresses if ":" not in p)
-    everything = IPv4Network("0.0.0.0/0")
-    return (everything,) if not prefixes or everything in prefixes else prefixes
+def _node_port_prefixes(settings: ProxySettings, primary: str) -> tuple[IPv4Network, ...]:
+    """``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address; everything when there are none or one of
+    them is everything."""
+    words = (primary if p == "primary" else p for p in settings.nodePortAddresses if ":" not in p)
+    prefixes = tuple(IPv4Network(network(word)) for word in words)
+    return (EVERYTHING,) if not prefixes or EVERYTHING in prefixes else prefixes
 
 
 def serves_localhost(settings: ProxySettings) -> bool:
     """Whether node ports answer on 127.0.0.1, for which the node needs ``net.ipv4.conf.all.route_localnet=1``."""
-    return settings.localhostNodePorts and any(p.overlaps(LOOPBACK) for p in _node_port_prefixes(settings))
+    some_node = "192.0.2.1"  # any will do: a primary address is never a loopback one
+    return settings.localhostNodePorts and any(p.overlaps(LOOPBACK) for p in _node_port_prefixes(settings, some_node))
 
 
 def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
     """The last rules of KUBE-SERVICES: which addresses of the node carry node ports."""
-    prefixes = _node_port_prefixes(state.proxy)
+    prefixes = _node_port_prefixes(state.proxy, _primary(state.node[node]))
     localhost = serves_localhost(state.proxy)
     note = comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
-    if prefixes[0].prefixlen == 0:
+    if EVERYTHING in prefixes:
         loopback = "" if localhost else f"! -d {LOOPBACK} "
         yield "nat", "KUBE-SERVICES", f"{loopback}{note} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
         return
@@ -225,7 +228,7 @@ def _firewall_chain(chain: str, port: ServicePortFacts, target: str, primary: st
     node's traffic to a local load-balancer address has that address as its source)."""
     note = comment(f"{port.name} loadbalancer IP")
     for allowed in port.sourceRanges:
-        source = "" if allowed == "0.0.0.0/0" else f"-s {allowed} "
+        source = "" if allowed == str(EVERYTHING) else f"-s {allowed} "
         yield "nat", chain, f"{source}{note} -j {target}"
     if primary and any(IPv4Address(primary) in IPv4Network(r) for r in port.sourceRanges):
         for vip in port.loadBalancerVIPs:

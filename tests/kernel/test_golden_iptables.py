@@ -24,7 +24,9 @@ def load(flavour: str, text: str, times: int = 1) -> str:
     """What ``iptables-save`` prints after ``text`` was loaded into a network namespace of its own (with a lock file of its own)."""
     steps = ["mount -t tmpfs run /run", "text=$(cat; echo .)"]
     steps += [f'printf %s "${{text%.}}" | iptables-{flavour}-restore --noflush'] * times
-    command = [*UNSHARE, "sh", "-ec", "; ".join([*steps, f"iptables-{flavour}-save"])]
+    # One table at a time: the list of tables (/proc/net/ip_tables_names) is closed to the root of a user namespace.
+    steps += [f"iptables-{flavour}-save -t {table}" for table in parse(text)]
+    command = [*UNSHARE, "sh", "-ec", "; ".join(steps)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

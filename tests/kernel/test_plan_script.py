@@ -21,7 +21,7 @@ QUESTIONS = {
     "pod addresses": "ip -j -n default_a -4 address",
     "node routes": "ip -j -n worker-1 route",
     "pod routes": "ip -j -n default_a route",
-    "sysctls": "ip netns exec worker-1 sysctl -n net.ipv4.ip_forward net.ipv4.ping_group_range",
+    "sysctls": "ip netns exec worker-1 sysctl -n net.ipv4.ip_forward net.ipv4.ip_local_port_range",
     "rules": "ip netns exec worker-1 iptables-save -t nat",
     "nft": "ip netns exec default_a nft -j list tables",
     "connect": "ip netns exec default_a bash -c 'echo > /dev/tcp/10.244.1.3/9' 2>&1 || true",
@@ -78,7 +78,7 @@ def test_routes(network: dict[str, Any]) -> None:
 
 
 def test_sysctls_are_set(network: dict[str, Any]) -> None:
-    assert network["sysctls"] == ["1", "0\t7"]
+    assert network["sysctls"] == ["1", "20000\t30000"]
 
 
 def test_rules_are_loaded(network: dict[str, Any]) -> None:
