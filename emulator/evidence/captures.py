@@ -1,0 +1,87 @@
+"""Which pcapng files a run leaves, and what is written on their frames.
+
+Imports the model and the pcapng writer; pure. Invariant: a file name here is [a-z0-9-] with one ".pcapng" behind it, begins with
+no dash, and is given once: whatever a manifest calls a flow, its evidence stays inside the captures directory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from emulator.evidence.compare import address_of, dialled, sources_sent
+from emulator.evidence.pcapng import encode_pcapng
+from emulator.probe.model import Captured, FlowResult, Report
+
+ALL_FRAMES = "all.pcapng"
+_LONGEST_SLUG = 80
+
+
+def slug(text: str) -> str:
+    """``text`` as a file name: [a-z0-9-], 1 to 80 characters, a dash neither first nor last."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_LONGEST_SLUG].rstrip("-") or "flow"
+
+
+def plan_captures(report: Report, frames: Sequence[Captured], names: Mapping[str, str]) -> tuple[Report, Iterator[tuple[str, bytes]]]:
+    """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content), encoded as they are taken.
+
+    ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address in Wireshark. Inside a file
+    the frames stand in the order of their stamps.
+    """
+    digits = max(2, len(str(len(report.flows))))
+    files = [f"{number:0{digits}}-{slug(result.flow.name)}.pcapng" for number, result in enumerate(report.flows, 1)]
+    flows = tuple(replace(result, captures=(file,)) for result, file in zip(report.flows, files, strict=True))
+    return replace(report, flows=flows), _encode_all(report, files, frames, names)
+
+
+def verdict_line(result: FlowResult) -> str:
+    """``podwire: FAIL pod to ClusterIP: dialled …, source … → …: reason``: the comment on the last frame of a flow."""
+    sent, seen = ", ".join(sources_sent(result)), ", ".join(result.observed.sources) or "none"
+    line = f"podwire: {result.verdict.upper()} {result.flow.name}: dialled {dialled(result.flow)}, source {sent} → {seen}"
+    return f"{line}: {result.reason}" if result.reason else line
+
+
+def _encode_all(report: Report, files: Sequence[str], frames: Sequence[Captured], names: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    stamps = [frame.time for frame in frames]
+    order = sorted(range(len(frames)), key=stamps.__getitem__)
+    of_flow = [sorted(result.frames, key=lambda number: (stamps[number], number)) for result in report.flows]
+    comments: dict[int, list[str]] = {}
+    for result, numbers in zip(report.flows, of_flow, strict=True):
+        _comment(result, numbers, comments)
+    title = f"topology {report.topology}, proxy mode {report.proxy_mode}, seed {report.seed}"
+    yield (
+        ALL_FRAMES,
+        encode_pcapng([frames[n] for n in order], names=names, comments=comments, numbers=order, section_comment=f"podwire: {title}"),
+    )
+    for result, file, numbers in zip(report.flows, files, of_flow, strict=True):
+        yield (
+            file,
+            encode_pcapng(
+                [frames[n] for n in numbers],
+                names=_names_met(result, names),
+                comments=comments,
+                numbers=numbers,
+                section_comment=f"{verdict_line(result)} ({title})",
+            ),
+        )
+
+
+def _comment(result: FlowResult, numbers: Sequence[int], comments: dict[int, list[str]]) -> None:
+    """Adds what the frames of one flow (``numbers``, in order of time) have to say to ``comments``."""
+    for journey in result.journeys:
+        for change in journey.changes:
+            texts = comments.setdefault(change.frame, [])
+            if str(change) not in texts:
+                texts.append(str(change))
+    if numbers:
+        comments.setdefault(numbers[-1], []).append(verdict_line(result))
+
+
+def _names_met(result: FlowResult, names: Mapping[str, str]) -> Mapping[str, str]:
+    """The part of ``names`` that the flow's file needs: thousands of files need not carry thousands of names each."""
+    met = {result.flow.client.ip, result.flow.to.ip}
+    for journey in result.journeys:
+        for hop in journey.there + journey.back:
+            met |= {address_of(hop.src), address_of(hop.dst)}
+    return {ip: name for ip, name in names.items() if ip in met}

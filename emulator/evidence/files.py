@@ -1,0 +1,225 @@
+"""Writing evidence: the only effectful module of this room (os, and a random name for a temporary file).
+
+Invariants: a file appears under its name complete or not at all; nothing outside the directory is written or removed, whatever links
+lie in it; only files that ``index.json`` of an earlier run lists are removed. Every step goes through descriptors of directories that
+were opened without following links, since podwire often writes as root where an ordinary user may rename things meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from emulator.errors import UsageError
+
+INDEX = "index.json"
+_INDEX_SCHEMA = "podwire.dev/captures/v1"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+
+
+def check_writable(directory: Path) -> None:
+    """Makes ``directory`` and proves that files can be written in it.
+
+    Raises :class:`UsageError` if it is a symbolic link, is no directory, or cannot be written.
+    """
+    with _reported(directory), _opened(directory) as fd:
+        _prove_writable(fd)
+
+
+def check_writable_file(path: Path) -> None:
+    """Proves that :func:`write_file` can write ``path``; :class:`UsageError` if not."""
+    with _reported(path):
+        if _is_stream(path):
+            return
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with _descriptor(os.open(path.parent, _DIRECTORY)) as fd:
+            _prove_writable(fd)
+
+
+def write_evidence(directory: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Writes ``files`` (relative name, content) into ``directory`` and removes what the previous run wrote there and this one did not.
+
+    Raises :class:`UsageError` if that fails, ``ValueError`` for a name that is not made of [A-Za-z0-9._-] and single slashes.
+    """
+    with _reported(directory), _opened(directory) as fd:
+        before = _read_index(fd)
+        written: dict[str, None] = {}
+        try:
+            for name, content in files:
+                if not _SAFE_NAME.fullmatch(name):
+                    raise ValueError(f"not a safe file name: {name!r}")
+                *parents, last = name.split("/")
+                with _descended(fd, parents, create=True) as parent:
+                    _replace(parent, last, content)
+                written[name] = None
+            for name in before:
+                if name not in written:
+                    _remove(fd, name)
+        except BaseException:
+            _write_index(fd, [*before, *written])  # so that the next run removes what this one leaves
+            raise
+        _write_index(fd, written)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes one file that the user named (``--json``, ``--junit``): replaced whole, or written through if it is a pipe or a device.
+
+    Raises :class:`UsageError` if that fails.
+    """
+    with _reported(path):
+        if _is_stream(path):
+            path.write_bytes(content)
+            return
+        with _descriptor(os.open(path.parent, _DIRECTORY)) as fd:
+            _replace(fd, path.name, content)
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turns what the operating system says about ``path`` into a :class:`UsageError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
+            raise UsageError(f"cannot write {path}: it is a symbolic link; name the directory itself") from error
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+# --- directories ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _descriptor(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    """A descriptor of ``directory``, which is made if need be and may not be a link (its parents may)."""
+    path = Path(os.path.abspath(directory))
+    with _descriptor(_open_parent(path.parent)) as parent, _descriptor(_enter(parent, path.name, create=True)) as fd:
+        yield fd
+
+
+def _open_parent(path: Path) -> int:
+    try:
+        return os.open(path, _DIRECTORY)
+    except FileNotFoundError:
+        with _descriptor(_open_parent(path.parent)) as parent:
+            return _enter(parent, path.name, create=True)
+
+
+@contextlib.contextmanager
+def _descended(fd: int, names: Iterable[str], *, create: bool) -> Iterator[int]:
+    """A descriptor of the directory ``names`` below ``fd``."""
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            fd = stack.enter_context(_descriptor(_enter(fd, name, create=create)))
+        yield fd
+
+
+def _enter(parent: int, name: str, *, create: bool) -> int:
+    made = False
+    if create:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name or ".", dir_fd=parent)  # the root directory has no name, and exists
+            made = True
+    fd = os.open(name or ".", _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    if made:
+        _give_to_user(fd)
+    return fd
+
+
+def _prove_writable(fd: int) -> None:
+    name = _temporary_name()
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=fd))
+    os.unlink(name, dir_fd=fd)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def _temporary_name() -> str:
+    return f".podwire-{secrets.token_hex(8)}.tmp"
+
+
+def _replace(directory: int, name: str, content: bytes) -> None:
+    """Writes ``name`` in ``directory``; a link of that name is replaced, not followed."""
+    temporary = _temporary_name()
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory)
+    try:
+        with os.fdopen(fd, "wb", buffering=0) as file:
+            _give_to_user(fd)
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view) or 0 :]
+        os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        os.unlink(temporary, dir_fd=directory)
+        raise
+
+
+def _give_to_user(fd: int) -> None:
+    """Under sudo, hands what was just made to the user who called it."""
+    uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() == 0 and uid.isdecimal() and gid.isdecimal():
+        # A user namespace may know no such user: then root keeps it, which is no reason to lose the evidence.
+        with contextlib.suppress(OSError):
+            os.fchown(fd, int(uid), int(gid))
+
+
+def _remove(directory: int, name: str) -> None:
+    """Removes ``name`` below ``directory`` and the directories that this empties; what is gone or not a file any more is left alone."""
+    *parents, last = name.split("/")
+    with contextlib.suppress(OSError), _descended(directory, parents, create=False) as parent:
+        os.unlink(last, dir_fd=parent)
+    for depth in range(len(parents), 0, -1):
+        with contextlib.suppress(OSError), _descended(directory, parents[: depth - 1], create=False) as parent:
+            os.rmdir(parents[depth - 1], dir_fd=parent)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether ``path`` is a pipe, a device or the like (``/dev/stdout``), which must not be replaced."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+# --- what the previous run wrote --------------------------------------------------------------------------
+
+
+def _read_index(directory: int) -> tuple[str, ...]:
+    """The names in our ``index.json``; none if there is none, or it is not ours."""
+    try:
+        fd = os.open(INDEX, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return ()
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return ()
+        try:
+            index = json.load(file)
+        except (ValueError, RecursionError):
+            return ()
+    if not isinstance(index, dict) or index.get("schema") != _INDEX_SCHEMA or not isinstance(index.get("files"), list):
+        return ()
+    return tuple(name for name in index["files"] if isinstance(name, str) and _SAFE_NAME.fullmatch(name))
+
+
+def _write_index(directory: int, names: Iterable[str]) -> None:
+    content = json.dumps({"schema": _INDEX_SCHEMA, "files": sorted(set(names))}, indent=2) + "\n"
+    _replace(directory, INDEX, content.encode())

@@ -1,0 +1,307 @@
+"""A report as text for people: tables of the cluster, the flows and the requirements, and a block for every flow that is not as promised.
+
+Imports tabulate and the model; pure: what it returns depends on its arguments alone. Invariants: PASS, FAIL and UNKNOWN are words, never
+colours only; no text of a manifest reaches the terminal with a control character in it.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from tabulate import tabulate
+
+from emulator.errors import printable
+from emulator.evidence.compare import (
+    KIND_TITLES,
+    address_of,
+    backend_name,
+    counted,
+    dialled,
+    few,
+    named_counts,
+    side_by_side,
+    sources_sent,
+    telling_journey,
+    where_it_differs,
+)
+from emulator.probe.model import Backend, FlowResult, Journey, Kind, Report, Verdict
+
+MOST_FLOWS = 60  # more than these are counted instead of listed, save in wide output
+MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
+_NARROWEST = 10  # columns are wrapped down to this, not further
+_GAP, _HEADER_PADDING = 2, 2  # what tabulate's plain format puts between two columns, and behind a header
+_BOLD, _DIM = "1", "2"
+_VERDICT_COLOURS: Mapping[Verdict, str] = {"pass": "32", "fail": "1;31", "unknown": "1;33"}
+_NO_PODS: Mapping[str, str] = {}
+
+
+def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Mapping[str, str] = _NO_PODS) -> str:
+    """The whole report, ending in a newline.
+
+    ``width`` is the number of columns to stay within (as far as words of ten characters allow); ``wide`` ignores it and shows every
+    flow, backend, rewrite and hop. ``pods`` maps an address to ``namespace/name``.
+    """
+    paint = Paint(color)
+    limit = None if wide else width
+    shown = report.flows if wide or len(report.flows) <= MOST_FLOWS else tuple(r for r in report.flows if r.verdict != "pass")
+    sections = [
+        paint(_BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
+        _table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
+        _table(("SERVICE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS"), _shortened(report.services, 4, None if wide else 4), limit),
+        "" if len(shown) == len(report.flows) else _counts(report, len(shown)),
+        _flows(shown, wide, paint, limit, pods),
+        _journeys(shown, pods) if wide else "",
+        _table(
+            ("REQUIREMENT", "CHECKED", "VERDICT", "REASON"),
+            [(printable(r.text), str(r.checked), paint.verdict(r.verdict), printable(r.reason)) for r in report.requirements],
+            limit,
+        ),
+        _failures([r for r in report.flows if r.verdict != "pass"], paint, limit, pods),
+        "\n".join(f"note: {printable(notice)}" for notice in report.notices),
+        _totals(report, paint),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | None = None) -> str:
+    """Why ``result`` is not "pass": the reason, expected beside observed, and the hop where its journey ended or differed."""
+    rows = [(row.what, row.expected, row.observed, "" if row.same else "← differs") for row in side_by_side(result, pods)]
+    journey = telling_journey(result)
+    where = where_it_differs(result, journey) if journey else f"no journey was seen in {result.flow.client.netns}"
+    facts = [
+        ("reason", result.reason),
+        ("promised", result.expected.because),
+        ("dialled", f"{dialled(result.flow)} ({result.flow.to.label}) by {result.flow.client.label}{_via(result)}"),
+        ("where", where),
+        ("evidence", ", ".join(result.captures)),
+    ]
+    return "\n".join(
+        (
+            _table(None, [(what, printable(text)) for what, text in facts if text], width),
+            _table(("", "EXPECTED", "OBSERVED", ""), [tuple(map(printable, row)) for row in rows], width),
+        )
+    )
+
+
+def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]) -> str:
+    """A line about one way that ``result``'s packets took, then its hops there and (after an arrow) back."""
+    by = "crafted packet" if journey.crafted else "socket"
+    where = f" to {backend_name(journey.backend, pods)}" if journey.backend else ""
+    evidence = f" ({journey.evidence})" if journey.evidence else ""
+    title = f"{result.flow.name}: {by}, {journey.sent[0]} → {journey.sent[1]}, {journey.outcome}{where}{evidence}"
+    hops = [*(f"    {hop}" for hop in journey.there), *(f"  ← {hop}" for hop in journey.back)]
+    return "\n".join(map(printable, [title, *hops]))
+
+
+class Paint:
+    """Terminal colours, or none. ``paint(code, text)``: ``code`` as in ECMA-48's SGR."""
+
+    def __init__(self, color: bool) -> None:
+        self.color = color
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color else text
+
+    def verdict(self, verdict: Verdict) -> str:
+        return self(_VERDICT_COLOURS[verdict], verdict.upper())
+
+
+# --- flows ------------------------------------------------------------------------------------------------
+
+
+def _flows(results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int | None, pods: Mapping[str, str]) -> str:
+    """One table of all ``results``, with a heading line before each kind of communication."""
+    groups = _by_kind(results)
+    ordered = [result for group in groups.values() for result in group]
+    if not ordered:
+        return ""
+    headers: tuple[str, ...] = ("FLOW", "PROTO", "DIALLED", "SOURCE SENT → SEEN", "CHANGES, AND WHERE")
+    columns: list[tuple[str, ...]] = [_cells(result, wide, pods) for result in ordered]
+    if wide:
+        headers = (*headers, "BACKENDS")
+        met = [counted(sorted(named_counts(result.observed.backends, pods).items())) for result in ordered]
+        columns = [(*cells, printable(backends)) for cells, backends in zip(columns, met, strict=True)]
+    rows = _fitted((*headers, "VERDICT"), [(*cells, paint.verdict(r.verdict)) for cells, r in zip(columns, ordered, strict=True)], limit)
+    lines = iter(_layout((*headers, "VERDICT"), rows).split("\n"))
+    text, row = [next(lines)], iter(rows)
+    for kind, group in groups.items():
+        text += ["", paint(_BOLD, _heading(kind, group))]
+        for _ in group:
+            text += [next(lines) for _ in range(max(cell.count("\n") + 1 for cell in next(row)))]
+    return "\n".join(text)
+
+
+def _by_kind(results: Iterable[FlowResult]) -> Mapping[Kind, list[FlowResult]]:
+    """The results of each kind that occurs, in the order of reports."""
+    groups: dict[Kind, list[FlowResult]] = {kind: [] for kind in KIND_TITLES}
+    for result in results:
+        groups[result.flow.kind].append(result)
+    return {kind: group for kind, group in groups.items() if group}
+
+
+def _heading(kind: Kind, group: Sequence[FlowResult]) -> str:
+    verdicts = Counter(result.verdict for result in group)
+    bad = [f"{verdicts[v]} {v.upper()}" for v in ("fail", "unknown") if verdicts[v]]
+    return f"{KIND_TITLES[kind]} ({', '.join([str(len(group)), *bad])})"
+
+
+def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str, ...]:
+    flow = result.flow
+    source = f"{', '.join(sources_sent(result))} → {', '.join(result.observed.sources) or 'none'}"
+    name = f"{flow.name} (control)" if flow.control else flow.name
+    changes = _every_change(result) if wide else _changes(result, pods)
+    lines = "\n".join(map(printable, [*_not_delivered(result), *changes]))
+    return printable(name), flow.protocol, printable(dialled(flow) + _via(result)), printable(source), lines
+
+
+def _via(result: FlowResult) -> str:
+    return f" via {result.flow.via}" if result.flow.via else ""
+
+
+def _not_delivered(result: FlowResult) -> list[str]:
+    """``rejected ×2: ICMP port unreachable from 172.18.0.3`` for each way in which attempts did not arrive."""
+    evidence: dict[str, str] = {}
+    for journey in result.journeys:
+        evidence.setdefault(journey.outcome, journey.evidence)
+    return [
+        counted([(outcome, number)]) + (f": {evidence[outcome]}" if evidence.get(outcome) else "")
+        for outcome, number in result.observed.outcomes.items()
+        if outcome != "delivered"
+    ]
+
+
+def _changes(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
+    """What was rewritten on the way there, one line for each kind of rewrite and node.
+
+    A DNAT names the backends that it led to, with their counts where they are several; an SNAT the addresses, since their ports are any.
+    """
+    led_to: dict[str, dict[str, int]] = {}
+    for journey in result.journeys:
+        for change in journey.changes:
+            if change.what == "SNAT":
+                led_to.setdefault(f"SNAT at {change.where}", {})[address_of(change.after)] = 0
+            elif change.what == "DNAT":
+                name, count = _named(change.after, result.observed.backends, pods)
+                led_to.setdefault(f"DNAT at {change.where}", {})[name] = count
+    return [
+        f"{what} → {few((f'{name} ×{count}' if count and len(targets) > 1 else name for name, count in targets.items()), 4)}"
+        for what, targets in led_to.items()
+    ]
+
+
+def _named(endpoint: str, backends: Mapping[Backend, int], pods: Mapping[str, str]) -> tuple[str, int]:
+    """The name of ``endpoint`` (address:port) and how many attempts it answered."""
+    return next(((backend_name(b, pods), count) for b, count in backends.items() if str(b) == endpoint), (endpoint, 0))
+
+
+def _every_change(result: FlowResult) -> list[str]:
+    return list(dict.fromkeys(str(change) for journey in result.journeys for change in journey.changes))
+
+
+def _counts(report: Report, shown: int) -> str:
+    """How many flows of each kind passed, where they are too many to list."""
+    rows = []
+    for kind, group in _by_kind(report.flows).items():
+        verdicts = Counter(result.verdict for result in group)
+        rows.append((KIND_TITLES[kind], str(len(group)), *(str(verdicts[v]) for v in _VERDICT_COLOURS)))
+    which = f"the {shown} that did not pass are listed" if shown else "all passed"
+    return (
+        _table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None) + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"
+    )
+
+
+def _journeys(results: Sequence[FlowResult], pods: Mapping[str, str]) -> str:
+    """Every journey of every flow, hop by hop."""
+    texts = [render_journey(result, journey, pods) for result in results for journey in result.journeys]
+    return "\n".join(["JOURNEYS", *texts]) if texts else ""
+
+
+# --- failures and totals ----------------------------------------------------------------------------------
+
+
+def _failures(results: Sequence[FlowResult], paint: Paint, limit: int | None, pods: Mapping[str, str]) -> str:
+    blocks = [
+        f"{paint.verdict(result.verdict)} {paint(_BOLD, printable(result.flow.name))}\n"
+        + textwrap.indent(render_difference(result, pods, None if limit is None else limit - 2), "  ")
+        for result in results[:MOST_FAILURES]
+    ]
+    if len(results) > MOST_FAILURES:
+        blocks.append(f"{len(results) - MOST_FAILURES} more flows did not pass; -o json explains every flow")
+    return "\n\n".join(blocks)
+
+
+def _totals(report: Report, paint: Paint) -> str:
+    def total(verdicts: Iterable[Verdict]) -> str:
+        counts = Counter(verdicts)
+        said = [f"{counts[v]} {paint.verdict(v)}" for v in _VERDICT_COLOURS if counts[v]]
+        return ", ".join(said) or "none"
+
+    seconds = report.machine.get("seconds", "")
+    parts = [
+        f"{len(report.flows)} flows: {total(r.verdict for r in report.flows)}",
+        f"{len(report.requirements)} requirements: {total(r.verdict for r in report.requirements)}",
+    ]
+    if kernel := report.machine.get("kernel", ""):
+        parts.append(f"kernel {printable(kernel)}")
+    if seconds:
+        parts.append(f"{printable(seconds)} s")
+    return "; ".join(parts)
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+def _shortened(rows: Sequence[Sequence[str]], column: int, limit: int | None) -> list[tuple[str, ...]]:
+    """``rows``, printable, with the comma-separated list in ``column`` cut to ``limit`` items (``None``: not cut)."""
+    clean = [tuple(map(printable, row)) for row in rows]
+    if limit is None:
+        return clean
+    return [(*row[:column], few(re.split(r",\s*", row[column]), limit), *row[column + 1 :]) for row in clean]
+
+
+def _table(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> str:
+    """``rows`` under ``headers`` within ``width`` columns; "" when there is no row."""
+    return _layout(headers, _fitted(headers, rows, width)) if rows else ""
+
+
+def _layout(headers: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
+    text = tabulate(rows, headers or (), tablefmt="plain", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+def _fitted(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> Sequence[Sequence[str]]:
+    """``rows`` with cells wrapped until all columns fit into ``width``: the widest gives way first.
+
+    A cell may have several lines; apart from their ends it must be printable already.
+    """
+    if width is None or not rows:
+        return rows
+    floors = [len(header) + _HEADER_PADDING for header in headers or [""] * len(rows[0])]
+    columns = list(zip(*rows, strict=True))
+    widths = [
+        max(floor, *(_visible(line) for cell in column for line in cell.split("\n"))) for floor, column in zip(floors, columns, strict=True)
+    ]
+    floors = [min(natural, max(floor, _NARROWEST)) for natural, floor in zip(widths, floors, strict=True)]
+    while sum(widths) + _GAP * (len(widths) - 1) > width:
+        wrappable = [index for index, floor in enumerate(floors) if widths[index] > floor]
+        if not wrappable:
+            break
+        widths[max(wrappable, key=widths.__getitem__)] -= 1
+    return [[_wrapped(cell, room) for cell, room in zip(row, widths, strict=True)] for row in rows]
+
+
+def _visible(line: str) -> int:
+    """How many columns ``line`` takes on a terminal: colours take none."""
+    return len(re.sub(r"\x1b\[[0-9;]*m", "", line))
+
+
+def _wrapped(cell: str, width: int) -> str:
+    indent = " " if width > _NARROWEST else ""
+    lines: list[str] = []
+    for line in cell.split("\n"):
+        fits = _visible(line) <= width
+        lines += [line] if fits else textwrap.wrap(line, width, break_on_hyphens=False, subsequent_indent=indent)
+    return "\n".join(lines)

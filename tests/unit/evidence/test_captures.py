@@ -1,0 +1,98 @@
+"""Which files a run leaves, and what their frames say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.evidence.captures import ALL_FRAMES, plan_captures, slug, verdict_line
+from tests.unit.evidence.samples import CLIENT, FAILED, FRAMES, NAMES, PASSED, REPORT, WEB_1, flow
+from tests.unit.evidence.test_pcapng import Parsed, parse
+
+
+@given(
+    st.text() | st.sampled_from(["../../etc/passwd", "..", "-rf", "a/b", "\0", "C:\\x", "~", "'; rm -rf /", "-" * 300, "a" * 300, "名前"])
+)
+def test_a_slug_is_a_harmless_file_name(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?", slug(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("pod default/client → svc default/web:80", "pod-default-client-svc-default-web-80"),
+        ("", "flow"),
+        ("…", "flow"),
+        ("a" * 79 + " b", "a" * 79),
+    ],
+)
+def test_slug(text: str, expected: str) -> None:
+    assert slug(text) == expected
+
+
+def planned() -> tuple[list[str], dict[str, Parsed]]:
+    report, files = plan_captures(REPORT, FRAMES, NAMES)
+    return [name for result in report.flows for name in result.captures], {name: parse(content) for name, content in files}
+
+
+def test_one_file_per_flow_and_one_for_all() -> None:
+    captures, files = planned()
+    assert captures == ["01-pod-default-client-svc-default-web-80-other-node.pcapng", "02-pod-default-client-svc-default-gone-80.pcapng"]
+    assert list(files) == [ALL_FRAMES, *captures]
+    assert files[ALL_FRAMES].frames == FRAMES
+    assert files[captures[0]].frames == FRAMES[:6]
+    assert files[captures[1]].frames == FRAMES[6:]
+
+
+def test_changes_and_the_verdict_are_written_on_the_frames() -> None:
+    captures, files = planned()
+    changed = ["DNAT at worker-1: 10.96.0.10:80 → 10.244.2.4:8080", "DNAT at worker-1: 10.96.0.10:80 → 10.244.1.3:8080"]
+    last = ["un-DNAT at worker-1: 10.244.2.4:8080 → 10.96.0.10:80", verdict_line(PASSED)]
+    assert files[captures[0]].comments == [[], [], changed, [], [], last]
+    assert files[ALL_FRAMES].comments == [[], [], changed, [], [], last, [verdict_line(FAILED)]]
+
+
+def test_the_verdict_line_says_what_was_seen_and_why() -> None:
+    assert verdict_line(PASSED) == (
+        "podwire: PASS pod default/client → svc default/web:80 (other node): dialled 10.96.0.10:80, source 10.244.1.2 → 10.244.1.2"
+    )
+    assert verdict_line(FAILED) == (
+        "podwire: FAIL pod default/client → svc default/gone:80: dialled 10.96.0.20:80, source 10.244.1.2 → none: "
+        "dropped instead of delivered: last seen at default_client/eth0 out"
+    )
+
+
+def test_a_flow_file_names_only_what_it_met() -> None:
+    captures, files = planned()
+    assert {name for _, name in files[ALL_FRAMES].names} == set(NAMES.values())
+    assert {name for _, name in files[captures[0]].names} == {NAMES[CLIENT], NAMES[WEB_1], "svc/web"}
+    assert {name for _, name in files[captures[1]].names} == {"client"}
+
+
+def test_frames_stand_in_the_order_of_their_stamps_with_their_own_comments() -> None:
+    shuffled = [FRAMES[i] for i in (5, 4, 3, 2, 1, 0)]
+    result = replace(PASSED, frames=(0, 1, 2, 3, 4, 5), journeys=())
+    _, files = plan_captures(replace(REPORT, flows=(result,)), shuffled, {})
+    for _, content in files:
+        parsed = parse(content)
+        assert parsed.frames == FRAMES[:6]
+        assert parsed.comments == [[], [], [], [], [], [verdict_line(result)]]
+
+
+def test_flows_of_one_name_have_files_of_their_own_and_a_flow_without_frames_has_an_empty_one() -> None:
+    silent = replace(FAILED, flow=flow("../x"), frames=(), journeys=())
+    report, files = plan_captures(replace(REPORT, flows=(silent, silent)), FRAMES, NAMES)
+    contents = dict(files)
+    assert [result.captures for result in report.flows] == [("01-x.pcapng",), ("02-x.pcapng",)]
+    assert parse(contents["01-x.pcapng"]).frames == []
+    assert b"FAIL ../x" in contents["01-x.pcapng"], "the section says what no frame can"
+
+
+def test_numbers_sort_as_text() -> None:
+    report, _ = plan_captures(replace(REPORT, flows=(FAILED,) * 100), FRAMES, NAMES)
+    files = [result.captures[0] for result in report.flows]
+    assert files == sorted(files)

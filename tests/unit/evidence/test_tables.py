@@ -1,0 +1,122 @@
+"""The report as people read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.evidence.tables import render_difference, render_text
+from emulator.probe.model import Change
+from tests.unit.evidence.samples import CLIENT, DELIVERED, FAILED, PASSED, PODS, REPORT, WORKER_1, flow
+
+
+def text(*, wide: bool = False, color: bool = False, width: int = 140, **fields: object) -> str:
+    return render_text(replace(REPORT, **fields), wide=wide, color=color, width=width, pods=PODS)  # type: ignore[arg-type]  # by test
+
+
+def test_the_whole_report(golden: Callable[[str, str], None]) -> None:
+    golden("evidence/report.txt", text(width=120))
+
+
+def test_the_whole_report_wide(golden: Callable[[str, str], None]) -> None:
+    golden("evidence/report-wide.txt", text(wide=True))
+
+
+@pytest.mark.parametrize("width", [100, 120, 140])
+def test_lines_stay_within_the_width(width: int) -> None:
+    lines = text(width=width).splitlines()
+    assert max(map(len, lines)) <= width
+
+
+def test_rows_of_a_kind_stand_under_its_heading() -> None:
+    direct = replace(PASSED, flow=flow("direct", kind="pod-to-pod"))
+    shown = text(flows=(PASSED, direct, FAILED))
+    order = [shown.index(part) for part in ("Pod to Pod (1)", "direct", "Pod to Service (2, 1 FAIL)", "(other node)", "default/gone:80")]
+    assert order == sorted(order)
+
+
+def test_several_backends_show_their_counts_and_one_backend_shows_none() -> None:
+    assert "DNAT at worker-1 → default/web-1:8080 ×8, default/web-0:8080 ×9" in text(flows=(PASSED,), width=400)
+    assert "DNAT at worker-1 → default/web-1:8080  " in text(flows=(replace(PASSED, journeys=(DELIVERED,)),), width=400)
+
+
+def test_masquerading_shows_the_address_that_the_backend_saw() -> None:
+    snat = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
+    masqueraded = replace(PASSED, journeys=(replace(DELIVERED, changes=(snat,)),), observed=replace(PASSED.observed, sources=(WORKER_1,)))
+    shown = text(flows=(masqueraded,), width=400)
+    assert f"{CLIENT} → {WORKER_1}" in shown
+    assert f"SNAT at worker-1 → {WORKER_1}  " in shown
+
+
+def test_the_node_that_packets_enter_through() -> None:
+    assert "10.96.0.10:80 via worker-2" in text(flows=(replace(PASSED, flow=flow("x", via="worker-2")),), width=400)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_thousand_passing_flows_are_counted_unless_wide(wide: bool) -> None:
+    many = tuple(replace(PASSED, flow=flow(f"flow-{number}-")) for number in range(1000))
+    shown = text(wide=wide, flows=(*many, FAILED))
+    assert ("flow-999-" in shown) == wide
+    assert ("1001 flows, the 1 that did not pass are listed; -o wide lists every flow" in shown) == (not wide)
+    assert re.search(r"^Pod to Service +1001 +1000 +1 +0$", shown, re.MULTILINE) or wide
+    assert "pod default/client → svc default/gone:80" in shown
+
+
+def test_only_the_first_failures_are_explained() -> None:
+    shown = text(flows=(FAILED,) * 25)
+    assert shown.count("← differs") == 2 * 20
+    assert "5 more flows did not pass; -o json explains every flow" in shown
+
+
+def test_verdicts_are_words_and_colours_only_where_asked_for() -> None:
+    plain, painted = text(), text(color=True)
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == plain
+    assert "\x1b[32mPASS\x1b[0m" in painted
+    assert "\x1b[1;31mFAIL\x1b[0m" in painted
+
+
+def test_many_pods_are_abbreviated_unless_wide() -> None:
+    cluster = (("worker-1", "worker", WORKER_1, "10.244.1.0/24", ", ".join(f"pod-{n}" for n in range(100))),)
+    assert "pod-11 (+88 more)" in text(cluster=cluster, width=400)
+    assert "pod-99" in text(cluster=cluster, wide=True)
+
+
+def test_a_failure_shows_both_sides_and_the_hop() -> None:
+    shown = render_difference(FAILED, PODS)
+    assert re.search(r"^outcome +delivered +dropped ×2 +← differs$", shown, re.MULTILINE)
+    assert re.search(r"^where +ended at default_client/eth0 out", shown, re.MULTILINE)
+
+
+def test_a_flow_without_a_journey() -> None:
+    assert "no journey was seen in default_client" in render_difference(replace(FAILED, journeys=()), PODS)
+
+
+def test_an_empty_report() -> None:
+    shown = text(flows=(), requirements=(), cluster=(), services=(), notices=(), machine={})
+    assert shown == "podwire: three-networks  proxy mode iptables, seed 7\n\n0 flows: none; 0 requirements: none\n"
+
+
+@given(st.text(max_size=40), st.booleans(), st.booleans())
+def test_no_control_character_of_a_manifest_reaches_the_terminal(hostile: str, wide: bool, color: bool) -> None:
+    result = replace(FAILED, flow=flow(hostile, via=hostile), reason=hostile)
+    requirement = replace(REPORT.requirements[0], text=hostile, reason=hostile)
+    shown = text(
+        wide=wide,
+        color=color,
+        topology=hostile,
+        flows=(result,),
+        requirements=(requirement,),
+        notices=(hostile,),
+        cluster=((hostile,) * 5,),
+        services=((hostile,) * 5,),
+        machine={"seconds": hostile, "kernel": hostile},
+    )
+    shown.encode()
+    assert all(line.isprintable() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown).split("\n"))
+    assert color or "\x1b" not in shown
