@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from emulator.objects.kinds import (
     Endpoints,
@@ -127,6 +127,8 @@ class FlowExpect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSpec:
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"alias_generator": lambda name: name.rstrip("_")}
+
     name: str
     from_: FlowFrom  # written ``from``
     to: FlowTo

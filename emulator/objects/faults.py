@@ -1,0 +1,65 @@
+"""What is wrong with a field, before it is known in which file that field stands. Pure; imports nothing of ours.
+
+The rooms' readers say :class:`Fault`; ``load`` adds file, document and line and makes a ``Problem`` of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+FieldPath: TypeAlias = tuple[str | int, ...]
+
+LONGEST_SHOWN = 60  # characters of a user's value that a message repeats
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is 'eighty'``) and what to do about it."""
+
+    path: FieldPath
+    what: str
+    hint: str = ""
+
+
+def path_text(path: FieldPath) -> str:
+    """``path`` as a user writes it: ``spec.ports[0].port``, ``metadata.labels["app.kubernetes.io/name"]``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.match(step):
+            text += f".{step}" if text else step
+        else:
+            text += f'["{cut(step)}"]'
+    return text
+
+
+def cut(text: str) -> str:
+    """``text``, or its beginning where it is too long to repeat."""
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+
+
+def shown(value: Any) -> str:
+    """``value`` as a message repeats it: YAML's words for scalars, only the sort of a collection."""
+    if isinstance(value, str):
+        return f"'{cut(value)}'"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return cut(str(value))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint that names what ``word`` may have meant ("" if nothing comes near)."""
+    close = get_close_matches(cut(word), sorted(known), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else ""

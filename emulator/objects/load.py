@@ -1,0 +1,351 @@
+"""Targets → Inventory: reads what the user named, and says everything that is wrong with it at once. May import ``objects``, ``errors``.
+
+The only effect is reading files (and running the user's own Python topologies). Invariant: an Inventory holds valid objects only, each
+identity once; everything else that was given is in its notices, or the whole is an InputError.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from emulator.errors import InputError, Problem
+from emulator.objects.builder import TopologyError, Written, build_topology, question_of
+from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
+from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_text, shown
+from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
+from emulator.objects.schema import Kind, LeftOut, decode, identify
+from emulator.objects.validate import validate
+from emulator.objects.yamltext import MAX_DEPTH, read_documents
+
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
+STDIN = "-"
+
+_SLUG_LENGTH = 100
+_PROXY_CONFIG_KEY = "config.conf"  # where kubeadm's ConfigMap kube-proxy keeps the KubeProxyConfiguration
+
+
+def load(targets: Sequence[str], *, topologies: Path, stdin: TextIO | None = None) -> Inventory:
+    """Everything that ``targets`` hold, as one cluster.
+
+    A target is the name of a topology in the directory ``topologies`` (``NAME.py``, ``NAME.yaml`` or ``NAME/``), the path of a ``.py``,
+    ``.yaml``, ``.yml`` or ``.json`` file, a directory of manifests, or ``-`` for ``stdin``. Raises InputError with every problem.
+    """
+    gathering = _Gathering()
+    for target in targets:
+        with gathering.target("stdin" if target == STDIN else target):
+            if target == STDIN:
+                gathering.stream(sys.stdin if stdin is None else stdin, "stdin")
+            for path in [] if target == STDIN else _resolve(target, topologies, gathering):
+                gathering.file(path)
+    return gathering.inventory("+".join(dict.fromkeys(_slug(target) for target in targets)))
+
+
+def describe_topologies(directory: Path) -> list[tuple[str, str]]:
+    """The name and the question of every topology in ``directory``, by name."""
+    return [(name, question_of(path)) for name, path in sorted(_topologies(directory).items())]
+
+
+# --- targets → files --------------------------------------------------------------------------------------
+
+
+def _topologies(directory: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+        if path.name.startswith((".", "_")):
+            continue
+        if path.is_dir():
+            if next(_manifests(path), None):
+                found[path.name] = path
+        elif path.suffix in (".py", *MANIFEST_SUFFIXES):
+            found[path.stem] = path
+    return found
+
+
+def _resolve(target: str, topologies: Path, gathering: _Gathering) -> list[Path]:
+    """The files that ``target`` names."""
+    named = _topologies(topologies)
+    path = named.get(target, Path(target))
+    try:
+        is_directory, is_file = bool(target) and path.is_dir(), path.exists() and not path.is_dir()
+    except (OSError, ValueError):
+        is_directory = is_file = False
+    if is_directory:
+        files = list(_manifests(path))
+        if not files:
+            gathering.problem(Problem(str(path), f"holds no manifest ({', '.join('*' + s for s in MANIFEST_SUFFIXES)})"))
+        return files
+    if is_file:
+        return [path]
+    known = f"topologies: {', '.join(sorted(named))}" if named else f"there are no topologies in {topologies}"
+    hint = "; ".join(part for part in (did_you_mean(target, named), known) if part)
+    gathering.problem(Problem(cut(target) or "''", "is neither a topology nor a file nor a directory", hint))
+    return []
+
+
+def _manifests(directory: Path) -> Iterator[Path]:
+    """The manifests under ``directory`` in order, without what is hidden."""
+    for root, directories, files in os.walk(directory):
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
+        for name in sorted(files):
+            if name.endswith(MANIFEST_SUFFIXES) and not name.startswith("."):
+                yield Path(root, name)
+
+
+def _slug(target: str) -> str:
+    """A name for what ``target`` holds that is safe as a file name."""
+    name = "stdin" if target == STDIN else Path(target).name
+    if name in ("", ".."):
+        name = Path(target).resolve().name
+    for suffix in (".py", *MANIFEST_SUFFIXES):
+        name = name.removesuffix(suffix)
+    return re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")[:_SLUG_LENGTH].strip("-.") or "cluster"
+
+
+# --- documents → objects ----------------------------------------------------------------------------------
+
+
+class _Source(Protocol):
+    """What knows the line of each of its fields."""
+
+    @property
+    def lines(self) -> Mapping[FieldPath, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a manifest stands: ``base`` is its path inside the document, ``label`` what a Python topology calls it."""
+
+    file: str
+    document: int
+    source: _Source
+    base: FieldPath = ()
+    label: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.file, self.document, self._path(()))
+
+    def inside(self, *steps: str | int) -> _Place:
+        return replace(self, base=(*self.base, *steps))
+
+    def problem(self, fault: Fault) -> Problem:
+        return Problem(self.file, fault.what, fault.hint, self.document, self._path(fault.path), self.line(fault.path))
+
+    def line(self, path: FieldPath = ()) -> int:
+        """The line of the field at ``path``, or of what it is missing from."""
+        at = (*self.base, *path)
+        while at and at not in self.source.lines:
+            at = at[:-1]
+        return self.source.lines.get(at, 0)
+
+    def _path(self, path: FieldPath) -> str:
+        return ".".join(part for part in (self.label, path_text((*self.base, *path))) if part)
+
+
+class _Gathering:
+    """What has been read so far."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self._documents = 0
+        self._objects: dict[type[Any], list[Loaded[Any]]] = {}
+        self._first: dict[tuple[str, str, str], _Place] = {}
+        self._left_out: Counter[str] = Counter()
+        self._ignored: dict[str, dict[str, None]] = {}
+
+    def problem(self, problem: Problem) -> None:
+        self._problems.append(problem)
+
+    @contextmanager
+    def target(self, name: str) -> Iterator[None]:
+        """What is read inside belongs to one target, which has to hold something."""
+        before = (self._documents, len(self._problems))
+        yield
+        if before == (self._documents, len(self._problems)):
+            self.problem(Problem(name, "holds no object", "a manifest has at least kind and metadata"))
+
+    def inventory(self, name: str) -> Inventory:
+        """Everything that was read. Raises InputError if there was any problem."""
+        if self._problems:
+            raise InputError(self._problems)
+        notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
+        if self._left_out:
+            counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
+            notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")
+        return Inventory(
+            name=name,
+            nodes=self._of(Node),
+            namespaces=self._of(Namespace),
+            pods=self._of(Pod),
+            workloads=self._of(Workload),
+            services=self._of(Service),
+            endpointSlices=self._of(EndpointSlice),
+            endpoints=self._of(Endpoints),
+            cluster=next(iter(self._of(ClusterConfig)), None),
+            proxy=next(iter(self._of(KubeProxyConfiguration)), None),
+            flowChecks=self._of(FlowCheck),
+            notices=tuple(notices),
+        )
+
+    def _of(self, type_: type[Any]) -> tuple[Loaded[Any], ...]:
+        return tuple(self._objects.get(type_, ()))
+
+    def file(self, path: Path) -> None:
+        if path.suffix == ".py":
+            self._python(path)
+            return
+        if path.suffix not in MANIFEST_SUFFIXES and not path.is_fifo():  # a pipe: <(helm template …)
+            self.problem(Problem(str(path), "is neither a topology nor a manifest", f"known suffixes: .py {' '.join(MANIFEST_SUFFIXES)}"))
+            return
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            self.problem(Problem(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"))
+        except OSError as error:
+            self.problem(Problem(str(path), f"cannot be read: {error.strerror}"))
+        else:
+            self.text(text, str(path))
+
+    def stream(self, stream: TextIO, name: str) -> None:
+        try:
+            text = stream.read()
+        except (OSError, ValueError) as error:
+            self.problem(Problem(name, f"cannot be read: {cut(str(error))}"))
+        else:
+            self.text(text, name)
+
+    def text(self, text: str, file: str) -> None:
+        documents, faults = read_documents(text)
+        self._problems += [Problem(file, fault.what, fault.hint, fault.document, "", fault.line) for fault in faults]
+        for document in documents:
+            self._document(document.value, _Place(file, document.number, document))
+        self._documents += len(documents) + len(faults)
+
+    def _python(self, path: Path) -> None:
+        try:
+            written = build_topology(path)
+        except TopologyError as error:
+            self.problem(Problem(str(path), error.what, error.hint, line=error.line))
+            return
+        self._documents += 1
+        for one in written:
+            self._written(one, str(path))
+
+    def _written(self, one: Written, file: str) -> None:
+        place = _Place(file, 0, one, label=one.label)
+        if not isinstance(one.value, str):
+            try:
+                self._document(_plain(one.value), place)
+            except _UnfitError as error:
+                self.problem(place.problem(error.fault))
+            return
+        documents, faults = read_documents(one.value)
+        for text_fault in faults:
+            self.problem(place.problem(Fault((), f"line {text_fault.line} of the text {text_fault.what}", text_fault.hint)))
+        for document in documents:
+            self._document(document.value, place)
+
+    def _document(self, value: Any, place: _Place, kind: str = "", api_version: str = "") -> None:
+        """One document, or one item of a List, whose own kind and apiVersion default to those that the List implies."""
+        if not isinstance(value, dict):
+            hint = "several objects go into documents of their own (---) or into a List" if isinstance(value, list) else ""
+            self.problem(place.problem(Fault((), f"must be a mapping with kind and metadata, is {shown(value)}", hint)))
+            return
+        name = value.get("kind")
+        if name == "List" or (isinstance(name, str) and name.endswith("List") and "items" in value):
+            self._list(name, value, place)
+            return
+        if name is None and Path(place.file).stem == "kustomization":  # kustomize lets its own file go without a kind
+            kind = "Kustomization"
+        found = identify(value, kind=kind, api_version=api_version)
+        if isinstance(found, Fault):
+            self.problem(place.problem(found))
+        elif isinstance(found, LeftOut):
+            self._left_out[found.name] += 1
+        elif found.name == "ConfigMap":
+            self._config_map(value, place)
+        else:
+            self._object(found, value, place)
+
+    def _list(self, name: str, value: Mapping[str, Any], place: _Place) -> None:
+        items = value.get("items") or []
+        if not isinstance(items, list):
+            self.problem(place.problem(Fault(("items",), f"must be a list, is {shown(items)}")))
+            return
+        version = value.get("apiVersion")
+        implied = version if name != "List" and isinstance(version, str) else ""
+        for i, item in enumerate(items):
+            self._document(item, place.inside("items", i), name.removesuffix("List"), implied)
+
+    def _config_map(self, value: Mapping[str, Any], place: _Place) -> None:
+        """kube-proxy's ConfigMap carries its configuration; every other one is left out."""
+        meta, data = value.get("metadata"), value.get("data")
+        ours = isinstance(meta, dict) and meta.get("name") == "kube-proxy" and meta.get("namespace") == "kube-system"
+        text = data.get(_PROXY_CONFIG_KEY) if ours and isinstance(data, dict) else None
+        if not isinstance(text, str):
+            self._left_out["ConfigMap"] += 1
+            return
+        inside = place.inside("data", _PROXY_CONFIG_KEY)
+        documents, faults = read_documents(text)
+        for fault in faults:
+            self.problem(inside.problem(Fault((), f"line {fault.line} of the text {fault.what}", fault.hint)))
+        for document in documents:
+            self._document(document.value, inside)
+
+    def _object(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
+        decoded, faults, ignored = decode(kind, value)
+        if not faults:
+            decoded, faults = validate(decoded, namespaced=kind.namespaced)
+        self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
+        if ignored:
+            self._ignored.setdefault(kind.name, {}).update(dict.fromkeys(ignored))
+        if faults:
+            return
+        self._once(kind, decoded, place)
+        self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))
+
+    def _once(self, kind: Kind, value: Any, place: _Place) -> None:
+        """No object of this identity may have been read before."""
+        if isinstance(value, (ClusterConfig, KubeProxyConfiguration)):
+            identity, what = (kind.name, "", ""), f"there is one {kind.name} already"
+        else:
+            meta = value.metadata
+            if not meta.name:
+                return  # generateName: control gives it a name of its own
+            full = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
+            identity, what = (kind.name, meta.namespace, meta.name), f"{kind.name} {full} is there already"
+        first = self._first.setdefault(identity, place)
+        if first is not place:
+            where = f"{first.file}:{first.line()}" + (f": document {first.document}" if first.document else "")
+            self.problem(place.problem(Fault((), f"{what}, in {where}", "keep one of the two")))
+
+
+def _plain(value: Any, path: FieldPath = ()) -> Any:
+    """A topology's value as JSON has it: tuples become lists. Raises _UnfitError for what no manifest can hold."""
+    if len(path) > MAX_DEPTH:
+        raise _UnfitError(Fault(path[:1], f"is nested more than {MAX_DEPTH} levels deep"))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return [_plain(item, (*path, i)) for i, item in enumerate(value)]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise _UnfitError(Fault(path, "is too large a number"))
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise _UnfitError(Fault(path, f"a manifest cannot hold a Python {type(value).__name__}"))
+
+
+class _UnfitError(Exception):
+    """A Python value that is no manifest's."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(fault.what)

@@ -1,0 +1,304 @@
+"""A document → which kind it is, and its typed object or everything that is wrong with its shape. Imports pydantic; no effects.
+
+The types are the dataclasses of ``kinds`` and ``config``; pydantic reads them, so that every error of a document comes at once, and its
+messages are rewritten here into the words of a manifest's author. Scalars are read as strictly as the API server reads them (``port: "80"``
+is an error, and so is a label whose value is a number); ``null`` means that a field is not set. Fields that podwire does not know are
+ignored in Kubernetes' kinds, whose manifests have hundreds, and are errors in podwire's own, where they can only be slips of the pen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Literal, get_args, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from emulator.objects.config import ClusterConfig, FlowCheck, FlowSpec, KubeProxyConfiguration
+from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_text, shown
+from emulator.objects.kinds import (
+    Endpoints,
+    EndpointSlice,
+    Namespace,
+    Node,
+    ObjectMeta,
+    Pod,
+    Service,
+    Workload,
+)
+
+OURS = "podwire.dev/v1alpha1"
+KIND_CLUSTER = "kind.x-k8s.io/v1alpha4"
+PROXY_CONFIG = "kubeproxy.config.k8s.io/v1alpha1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FlowCheckSpec:
+    flows: tuple[FlowSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FlowCheckManifest:
+    """A FlowCheck as it is written: its flows stand under ``spec``."""
+
+    metadata: ObjectMeta
+    spec: _FlowCheckSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind that podwire reads. ``groups`` are its API groups ("" is the core); ``apiVersion`` is what a hint recommends.
+
+    ``exact``: the apiVersion must be this very one, and be there. ``namespaced`` is false for what a namespace means nothing to.
+    """
+
+    name: str
+    apiVersion: str
+    type: Any  # the class that it is read into
+    groups: frozenset[str]
+    namespaced: bool = True
+    exact: bool = False
+
+
+def _kubernetes(name: str, api_version: str, type_: type[Any], *, namespaced: bool = True, also: tuple[str, ...] = ()) -> Kind:
+    return Kind(name=name, apiVersion=api_version, type=type_, groups=frozenset({_group(api_version), *also}), namespaced=namespaced)
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
+
+
+def _ours(name: str, api_version: str, type_: type[Any], *, namespaced: bool = False) -> Kind:
+    group = frozenset({_group(api_version)})
+    return Kind(name=name, apiVersion=api_version, type=type_, groups=group, namespaced=namespaced, exact=True)
+
+
+_KINDS = (
+    _kubernetes("Node", "v1", Node, namespaced=False),
+    _kubernetes("Namespace", "v1", Namespace, namespaced=False),
+    _kubernetes("Pod", "v1", Pod),
+    _kubernetes("Deployment", "apps/v1", Workload, also=("extensions",)),
+    _kubernetes("ReplicaSet", "apps/v1", Workload, also=("extensions",)),
+    _kubernetes("StatefulSet", "apps/v1", Workload),
+    _kubernetes("DaemonSet", "apps/v1", Workload, also=("extensions",)),
+    _kubernetes("Service", "v1", Service),
+    _kubernetes("EndpointSlice", "discovery.k8s.io/v1", EndpointSlice),
+    _kubernetes("Endpoints", "v1", Endpoints),
+    _kubernetes("ConfigMap", "v1", dict),
+    _ours("Cluster", OURS, ClusterConfig),
+    _ours("Cluster", KIND_CLUSTER, ClusterConfig),
+    _ours("KubeProxyConfiguration", PROXY_CONFIG, KubeProxyConfiguration),
+    _ours("FlowCheck", OURS, _FlowCheckManifest, namespaced=True),
+)
+_STANDARD_GROUPS = frozenset(group for kind in _KINDS if not kind.exact for group in kind.groups)
+
+# The fields of kind's own Cluster that have a meaning here; the others are about the containers that kind makes.
+_OF_KIND_CLUSTER = frozenset({"apiVersion", "kind", "name", "metadata", "nodes", "networking"})
+_OF_KIND_NODE = frozenset({"role", "labels"})
+_OF_KIND_NETWORKING = frozenset({"podSubnet", "serviceSubnet", "kubeProxyMode", "ipFamily"})
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A kind that podwire does not read, as the notice calls it."""
+
+    name: str
+
+
+def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = "") -> Kind | LeftOut | Fault:
+    """Which kind ``document`` is. ``kind`` and ``api_version`` are what its List says where it says nothing itself."""
+    name, version = document.get("kind"), document.get("apiVersion")
+    name = kind if name is None else name
+    version = api_version if version is None else version
+    if not isinstance(name, str) or not name:
+        what = "is required" if name in (None, "") else f"must be a string, is {shown(name)}"
+        return Fault(("kind",), what, "every Kubernetes object says its kind (Pod, Service…)")
+    if not isinstance(version, str):
+        return Fault(("apiVersion",), f"must be a string, is {shown(version)}")
+    group = _group(version)
+    candidates = [k for k in _KINDS if k.name == name]
+    for candidate in candidates:
+        if version == candidate.apiVersion or (not candidate.exact and (not version or group in candidate.groups)):
+            return candidate
+    if not version and candidates:
+        return Fault(("apiVersion",), f"is required for kind {name}", f"write {' or '.join(k.apiVersion for k in candidates)}")
+    if candidates and (group in _STANDARD_GROUPS or any(group in k.groups for k in candidates)):
+        return Fault(("apiVersion",), f"{shown(version)} has no kind {name}", f"write {' or '.join(k.apiVersion for k in candidates)}")
+    if group == _group(OURS):
+        return Fault(("kind",), f"{shown(version)} has no kind {shown(name)}", did_you_mean(name, ("Cluster", "FlowCheck")))
+    if group in _STANDARD_GROUPS and _slip_of(name):
+        return Fault(("kind",), f"there is no kind {shown(name)}", f"did you mean {_slip_of(name)}?")
+    return LeftOut(name if not group or group in _STANDARD_GROUPS else f"{name}.{group}")
+
+
+def _slip_of(name: str) -> str:
+    """The kind that ``name`` is a misspelling of ("" if it is a kind of its own, for all that we know)."""
+    names = {kind.name.lower(): kind.name for kind in _KINDS if not kind.exact}
+    close = get_close_matches(cut(name).lower(), names, n=1, cutoff=0.85)
+    return names[close[0]] if close else ""
+
+
+# --- decoding ---------------------------------------------------------------------------------------------
+
+
+def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], tuple[str, ...]]:
+    """``document`` as (object, faults, ignored): a value of ``kind``'s type, or None with faults; ``ignored`` names the fields of a
+    cluster's or proxy's configuration that have no meaning here."""
+    value: dict[str, Any] = _without_nulls(document)
+    ignored: tuple[str, ...] = ()
+    if kind.exact:
+        if kind.apiVersion == KIND_CLUSTER:
+            value, ignored = _kind_cluster(value)
+        elif kind.type is KubeProxyConfiguration:
+            ignored = _unknown_fields(value, kind.type)
+        value.pop("apiVersion", None)
+        value.pop("kind", None)
+    elif kind.type is Workload:
+        value["kind"] = kind.name
+    if kind.apiVersion == OURS and isinstance(value.get("metadata"), dict):  # nobody misspells what the API server wrote there
+        value["metadata"] = {key: item for key, item in value["metadata"].items() if key in _field_types(ObjectMeta)}
+    unknown: Literal["forbid", "ignore"] = "forbid" if kind.apiVersion == OURS else "ignore"
+    try:
+        decoded = _adapter(kind.type).validate_json(json.dumps(value), strict=True, extra=unknown)
+    except ValidationError as error:
+        return None, _faults(error.errors(include_url=False), value, kind.type), ignored
+    if isinstance(decoded, _FlowCheckManifest):
+        decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows)
+    return decoded, [], ignored
+
+
+@cache
+def _adapter(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_)
+
+
+def _without_nulls(value: Any) -> Any:
+    """``value`` without the mapping entries that are null: to the API server they are not there."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _kind_cluster(value: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """kind's Cluster with only the fields that podwire takes from it, and the names of the others."""
+    kept, ignored = _keep(value, _OF_KIND_CLUSTER, "")
+    name = kept.pop("name", None)
+    if isinstance(name, str):
+        kept.setdefault("metadata", {"name": name})
+    if isinstance(kept.get("networking"), dict):
+        kept["networking"], dropped = _keep(kept["networking"], _OF_KIND_NETWORKING, "networking.")
+        ignored += dropped
+    if isinstance(kept.get("nodes"), list):
+        nodes = [_keep(node, _OF_KIND_NODE, "nodes[].") if isinstance(node, dict) else (node, []) for node in kept["nodes"]]
+        kept["nodes"] = [node for node, _ in nodes]
+        ignored += [name for _, dropped in nodes for name in dropped]
+    return kept, tuple(dict.fromkeys(ignored))
+
+
+def _keep(value: dict[str, Any], names: frozenset[str], prefix: str) -> tuple[dict[str, Any], list[str]]:
+    kept = {key: item for key, item in value.items() if key in names}
+    return kept, [f"{prefix}{path_text((key,))}" for key in value if key not in names]
+
+
+def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> tuple[str, ...]:
+    """The fields of ``value`` that ``type_`` has not, with their way from the top."""
+    known, names = _field_types(type_), []
+    for key, item in value.items():
+        if key in ("apiVersion", "kind") and not prefix:
+            continue
+        if key not in known:
+            names.append(f"{prefix}{path_text((key,))}")
+        elif isinstance(item, dict) and (inner := _dataclass_in(known[key])):
+            names += _unknown_fields(item, inner, f"{prefix}{key}.")
+    return tuple(names)
+
+
+@cache
+def _field_types(type_: Any) -> Mapping[str, Any]:
+    """The fields of a dataclass under the names that manifests use, with their types."""
+    hints = get_type_hints(type_)
+    return {f.name.rstrip("_"): hints[f.name] for f in fields(type_)}
+
+
+def _dataclass_in(hint: Any) -> Any:
+    """The dataclass that ``hint`` is, or is a list or an optional of (None if there is none)."""
+    if is_dataclass(hint):
+        return hint
+    return next((found for arg in get_args(hint) if (found := _dataclass_in(arg))), None)
+
+
+# --- pydantic's errors in plain words ----------------------------------------------------------------------
+
+_NOUNS: Mapping[str, str] = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "dataclass_type": "a mapping",
+}
+_HINTS: Mapping[tuple[str, str], str] = {
+    ("kubeProxyMode", "none"): "a cluster without kube-proxy is not supported yet",
+}
+
+
+def _faults(errors: Iterable[ErrorDetails], value: Any, type_: Any) -> list[Fault]:
+    """One fault for each field; the branches of a union (``integer or string``) become one sentence."""
+    by_path: dict[FieldPath, list[ErrorDetails]] = {}
+    for error in errors:
+        by_path.setdefault(_way(error, value), []).append(error)
+    return [_fault(path, found, type_) for path, found in by_path.items()]
+
+
+def _way(error: ErrorDetails, value: Any) -> FieldPath:
+    """pydantic's location without the names of union branches: only steps that the document has, or lacks."""
+    way: list[str | int] = []
+    for step in error["loc"]:
+        inside = step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        if inside:
+            value = value[step]
+        elif error["type"] != "missing":
+            break
+        way.append(step)
+    return tuple(way)
+
+
+def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
+    first = errors[0]
+    given = first["input"]
+    if first["type"] == "missing":
+        return Fault(path, "is required")
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _fields_at(path[:-1], type_)
+        return Fault(path, "is not a field of podwire's", did_you_mean(str(path[-1]), known) or f"fields here: {', '.join(known)}")
+    words = [w for e in errors if e["type"] == "literal_error" for w in re.findall(r"'([^']+)'", e["ctx"]["expected"])]
+    nouns = [f"one of {', '.join(words)}"] if words else []
+    nouns += [_NOUNS[e["type"]] for e in errors if e["type"] in _NOUNS]
+    if not nouns:
+        return Fault(path, f"cannot be read: {first['msg']}")
+    hint = _HINTS.get((str(path[-1]) if path else "", str(given)), "")
+    if not hint and words and isinstance(given, str):
+        hint = did_you_mean(given, words)
+    if not hint and nouns == ["a string"] and isinstance(given, (int, float)):
+        hint = f'write it in quotes: "{shown(given)}"'
+    if not hint and nouns == ["an integer"] and isinstance(given, str) and given.isdecimal():
+        hint = "leave the quotes out"
+    return Fault(path, f"must be {' or '.join(dict.fromkeys(nouns))}, is {shown(given)}", hint)
+
+
+def _fields_at(path: FieldPath, type_: Any) -> list[str]:
+    """The fields that the mapping at ``path`` may have."""
+    for step in path:
+        if isinstance(step, str):
+            type_ = _dataclass_in(_field_types(type_)[step])
+    return list(_field_types(type_))
