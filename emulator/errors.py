@@ -24,6 +24,8 @@ class Exit(IntEnum):
 
 def printable(text: str) -> str:
     """``text`` with every control character (newlines and terminal escapes too) spelled out."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

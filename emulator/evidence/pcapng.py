@@ -7,7 +7,8 @@ before the first frame that was captured on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 from itertools import count
 from struct import Struct
@@ -73,11 +74,12 @@ def encode_pcapng(
             pack, total = packers[captured] = _packer(captured, len(options[0]))
         append(pack(_ENHANCED_PACKET, total, tap, time >> 32, time & _LOW_HALF, captured, length, data, options[outgoing], total))
     head = [_section_header(section_comment), *(_interface(f"{netns}/{interface}") for netns, interface in taps)]
-    if records := _name_records(names.items()):
+    if records := b"".join(_name_record(ip, name) for ip, name in names.items()):
         head.append(_block(_NAME_RESOLUTION, records, _HEAD.pack(_NRB_END, 0)))
     return b"".join([*head, *packets])
 
 
+@lru_cache(maxsize=4096)
 def _packer(captured: int, options: int) -> tuple[Callable[..., bytes], int]:
     """How to pack a whole frame block with ``captured`` bytes of data in one call (struct pads with zeros), and its length."""
     layout = Struct(f"<7I{captured + -captured % 4}s{options}sI")
@@ -89,19 +91,18 @@ def _section_header(comment: str) -> bytes:
     return _block(_SECTION_HEADER, Struct("<IHHq").pack(_BYTE_ORDER_MAGIC, 1, 0, -1), options)
 
 
+@lru_cache(maxsize=4096)  # one run writes thousands of files about the same taps and addresses
 def _interface(name: str) -> bytes:
     options = _text(_IF_NAME, name) + _option(_IF_TSRESOL, b"\x09") + _end()  # a stamp counts units of 10 ** -9 s
     return _block(_INTERFACE_DESCRIPTION, Struct("<HHI").pack(_LINKTYPE_ETHERNET, 0, _SNAPLEN), options)
 
 
-def _name_records(names: Iterable[tuple[str, str]]) -> bytes:
-    records = []
-    for ip, name in names:
-        address = ip_address(ip)
-        if name:
-            kind = _NRB_IPV4 if isinstance(address, IPv4Address) else _NRB_IPV6
-            records.append(_option(kind, address.packed + _cut(name, _LONGEST_NAME) + b"\0"))
-    return b"".join(records)
+@lru_cache(maxsize=4096)
+def _name_record(ip: str, name: str) -> bytes:
+    address = ip_address(ip)
+    if not name:
+        return b""
+    return _option(_NRB_IPV4 if isinstance(address, IPv4Address) else _NRB_IPV6, address.packed + _cut(name, _LONGEST_NAME) + b"\0")
 
 
 def _flags(direction: int) -> bytes:

@@ -7,7 +7,6 @@ integer below 2**53, so that any JSON reader keeps it (stamps, which are larger,
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,8 +27,8 @@ def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
         "seed": report.seed,
         "proxyMode": report.proxy_mode,
         "machine": dict(report.machine),
-        "cluster": [_row(("node", "role", "address", "podCIDR", "pods"), row) for row in report.cluster],
-        "services": [_row(("name", "type", "clusterIP", "ports", "endpoints"), row) for row in report.services],
+        "cluster": [_node(row) for row in report.cluster],
+        "services": [_service(row) for row in report.services],
         "flows": [flow_to_dict(result, pods) for result in report.flows],
         "requirements": [
             {"name": r.name, "text": r.text, "verdict": r.verdict, "checked": r.checked, "reason": r.reason} for r in report.requirements
@@ -143,7 +142,16 @@ def _change(change: Change) -> dict[str, Any]:
     return {"what": change.what, "where": change.where, "before": change.before, "after": change.after, "frame": change.frame}
 
 
-def _row(keys: Sequence[str], row: Sequence[str]) -> dict[str, Any]:
-    """A row of a report's table by column; the last column is a list."""
-    *fields, last = keys
-    return {**dict(zip(fields, row, strict=False)), last: [item for item in re.split(r",\s*", row[len(fields)]) if item]}
+def _node(row: Sequence[str]) -> dict[str, Any]:
+    node, role, addresses, pod_cidr, pods = row
+    names = [pod.split(" ")[0] for pod in _items(pods)]  # without a remark such as "(hostNetwork)"
+    return {"node": node, "role": role, "addresses": _items(addresses), "podCIDR": pod_cidr, "pods": names}
+
+
+def _service(row: Sequence[str]) -> dict[str, Any]:
+    name, kind, cluster_ip, ports, endpoints = row
+    return {"name": name, "type": kind, "clusterIP": cluster_ip, "ports": _items(ports), "endpoints": int(endpoints)}
+
+
+def _items(text: str) -> list[str]:
+    return text.split(", ") if text else []

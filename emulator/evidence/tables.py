@@ -50,7 +50,7 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
     sections = [
         paint(_BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
         _table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
-        _table(("SERVICE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS"), _shortened(report.services, 4, None if wide else 4), limit),
+        _table(("SERVICE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS"), _shortened(report.services, 3, None if wide else 6), limit),
         "" if len(shown) == len(report.flows) else _counts(report, len(shown)),
         _flows(shown, wide, paint, limit, pods),
         _journeys(shown, pods) if wide else "",
@@ -259,7 +259,7 @@ def _shortened(rows: Sequence[Sequence[str]], column: int, limit: int | None) ->
     clean = [tuple(map(printable, row)) for row in rows]
     if limit is None:
         return clean
-    return [(*row[:column], few(re.split(r",\s*", row[column]), limit), *row[column + 1 :]) for row in clean]
+    return [(*row[:column], few(row[column].split(", "), limit), *row[column + 1 :]) for row in clean]
 
 
 def _table(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> str:

@@ -141,13 +141,13 @@ REPORT = Report(
     proxy_mode="iptables",
     machine={"kernel": "6.18.44", "iptables": "nft", "podwire": "0.1.0", "started": "2026-01-01T00:00:00Z", "seconds": "2.31"},
     cluster=(
-        ("control-plane", "control-plane", "172.18.0.2", "10.244.0.0/24", ""),
+        ("control-plane", "control-plane", "172.18.0.2", "10.244.0.0/24", "kube-apiserver-control-plane (hostNetwork)"),
         ("worker-1", "worker", WORKER_1, "10.244.1.0/24", "client, web-0"),
         ("worker-2", "worker", "172.18.0.4", "10.244.2.0/24", "web-1"),
     ),
     services=(
-        ("default/kubernetes", "ClusterIP", "10.96.0.1", "443/TCP", "172.18.0.2:6443"),
-        ("default/web", "ClusterIP", SERVICE, "80/TCP", f"{WEB_0}:8080, {WEB_1}:8080"),
+        ("default/kubernetes", "ClusterIP", "10.96.0.1", "443/TCP", "1"),
+        ("default/web", "ClusterIP", SERVICE, "80:30080/TCP, 53/UDP", "2"),
     ),
     flows=(PASSED, FAILED),
     requirements=(

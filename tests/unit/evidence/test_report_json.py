@@ -114,15 +114,21 @@ def test_a_flow() -> None:
 
 def test_the_tables_become_objects() -> None:
     exported = to_dict(REPORT, PODS)
-    assert exported["cluster"][0]["pods"] == []
+    assert exported["cluster"][0]["pods"] == ["kube-apiserver-control-plane"]
     assert exported["cluster"][1] == {
         "node": "worker-1",
         "role": "worker",
-        "address": "172.18.0.3",
+        "addresses": ["172.18.0.3"],
         "podCIDR": "10.244.1.0/24",
         "pods": ["client", "web-0"],
     }
-    assert exported["services"][1]["endpoints"] == ["10.244.1.3:8080", "10.244.2.4:8080"]
+    assert exported["services"][1] == {
+        "name": "default/web",
+        "type": "ClusterIP",
+        "clusterIP": "10.96.0.10",
+        "ports": ["80:30080/TCP", "53/UDP"],
+        "endpoints": 2,
+    }
     assert exported["summary"] == {
         "ok": False,
         "flows": 2,
