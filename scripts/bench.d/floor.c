@@ -1,0 +1,361 @@
+/* The kernel floor: what bringing a network up costs when nothing is left but the kernel's own work.
+ *
+ * Reads a plan from standard input, one operation a line, fields separated by tabs, and does exactly what podwire's kernel room does with the
+ * same plan: the same network namespaces (bind-mounted for ip-netns(8)), the same rtnetlink messages in the same batches, the same sysctl writes,
+ * the same iptables-restore processes with the same text. Namespaces are numbered from 0 in the order of their lines, links carry the
+ * interface indexes that they shall have, so nothing is looked up; parsing ends before the clock starts. Must run in a sandbox of its
+ * own with an empty /run/netns. Prints the seconds of each stage and their sum as one JSON object.
+ *
+ *   netns    NAME
+ *   sysctl   NS PATH VALUE                                       PATH below /proc/sys
+ *   bridge   NS INDEX NAME MAC
+ *   veth     NS INDEX NAME MAC BRIDGE HAIRPIN  NS INDEX NAME MAC BRIDGE HAIRPIN      one end, then its peer; BRIDGE 0: no port
+ *   address  NS INDEX A.B.C.D LENGTH
+ *   route    NS INDEX A.B.C.D LENGTH VIA ONLINK SRC              VIA and SRC 0.0.0.0: none
+ *   rules    NS PROGRAM FILE                                     PROGRAM --noflush <FILE
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIELDS 13
+#define CHUNK (128 << 10) /* bytes in one send, below the default send buffer */
+
+enum stage { NAMESPACES, BRIDGES, LINKS, ADDRESSES, RULES, STAGES };
+static const char *const stage_name[STAGES] = {"namespaces", "bridges", "links", "addresses", "rules"};
+
+struct operation {
+    enum stage stage;
+    char *field[FIELDS];
+};
+
+struct netns {
+    int fd, socket;
+    char *queue; /* messages that wait */
+    size_t length, room;
+    size_t last; /* where the last of them begins */
+};
+
+static struct netns *spaces;
+static int space_count, current = -1; /* the one that this process is in */
+
+static void die(const char *what) {
+    fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* --- netlink messages ------------------------------------------------------------------------------------------------------------ */
+
+static void flush_one(struct netns *n) {
+    if (!n->length)
+        return;
+    ((struct nlmsghdr *)(n->queue + n->last))->nlmsg_flags |= NLM_F_ACK; /* of the last only: errors come unasked */
+    if (send(n->socket, n->queue, n->length, 0) < 0)
+        die("send");
+    n->length = 0;
+    for (;;) {
+        char answer[1 << 16];
+        ssize_t size = recv(n->socket, answer, sizeof answer, 0);
+        if (size < 0)
+            die("recv");
+        for (struct nlmsghdr *h = (void *)answer; NLMSG_OK(h, size); h = NLMSG_NEXT(h, size)) {
+            struct nlmsgerr *e = NLMSG_DATA(h);
+            if (h->nlmsg_type != NLMSG_ERROR)
+                continue;
+            if (!e->error)
+                return;
+            errno = -e->error;
+            die("the kernel refused a message");
+        }
+    }
+}
+
+static void flush_all(void) {
+    for (int i = 0; i < space_count; i++)
+        flush_one(&spaces[i]);
+}
+
+static struct nlmsghdr *begin(struct netns *n, int type, int flags, const void *body, size_t size) {
+    if (n->length > CHUNK - 1024)
+        flush_one(n);
+    if (n->length + 1024 > n->room && !(n->queue = realloc(n->queue, n->room += 64 << 10)))
+        die("realloc");
+    struct nlmsghdr *h = (void *)(n->queue + n->length);
+    n->last = n->length;
+    *h = (struct nlmsghdr){.nlmsg_len = NLMSG_LENGTH(size), .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags};
+    memcpy(NLMSG_DATA(h), body, size);
+    return h;
+}
+
+static void end(struct netns *n, struct nlmsghdr *h) { n->length += NLMSG_ALIGN(h->nlmsg_len); }
+
+static struct rtattr *attribute(struct nlmsghdr *h, int type, const void *data, size_t size) {
+    struct rtattr *a = (void *)((char *)h + NLMSG_ALIGN(h->nlmsg_len));
+    a->rta_type = type;
+    a->rta_len = RTA_LENGTH(size);
+    if (size)
+        memcpy(RTA_DATA(a), data, size);
+    h->nlmsg_len = NLMSG_ALIGN(h->nlmsg_len) + RTA_ALIGN(a->rta_len);
+    return a;
+}
+
+static void close_nest(struct nlmsghdr *h, struct rtattr *a) { a->rta_len = (char *)h + h->nlmsg_len - (char *)a; }
+
+static void text_attribute(struct nlmsghdr *h, int type, const char *text) { attribute(h, type, text, strlen(text) + 1); }
+
+static void mac_attribute(struct nlmsghdr *h, const char *text) {
+    unsigned char mac[6];
+    sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5);
+    attribute(h, IFLA_ADDRESS, mac, 6);
+}
+
+static void raise_link(struct netns *n, int index) {
+    struct ifinfomsg link = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    end(n, begin(n, RTM_NEWLINK, 0, &link, sizeof link));
+}
+
+static void make_port(struct netns *n, int index, int bridge, int hairpin) {
+    struct ifinfomsg link = {.ifi_index = index};
+    struct nlmsghdr *h = begin(n, RTM_NEWLINK, 0, &link, sizeof link);
+    attribute(h, IFLA_MASTER, &bridge, sizeof bridge);
+    end(n, h);
+    if (!hairpin)
+        return;
+    h = begin(n, RTM_NEWLINK, 0, &link, sizeof link);
+    struct rtattr *info = attribute(h, IFLA_LINKINFO, 0, 0);
+    text_attribute(h, IFLA_INFO_SLAVE_KIND, "bridge");
+    struct rtattr *data = attribute(h, IFLA_INFO_SLAVE_DATA, 0, 0);
+    attribute(h, IFLA_BRPORT_MODE, &(char){1}, 1);
+    close_nest(h, data);
+    close_nest(h, info);
+    end(n, h);
+}
+
+static struct nlmsghdr *begin_link(struct netns *n, char **f) { /* f: INDEX NAME MAC */
+    struct ifinfomsg link = {.ifi_index = atoi(f[0]), .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    struct nlmsghdr *h = begin(n, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &link, sizeof link);
+    text_attribute(h, IFLA_IFNAME, f[1]);
+    mac_attribute(h, f[2]);
+    return h;
+}
+
+static void add_bridge(char **f) {
+    struct netns *n = &spaces[atoi(f[1])];
+    struct nlmsghdr *h = begin_link(n, f + 2);
+    struct rtattr *info = attribute(h, IFLA_LINKINFO, 0, 0);
+    text_attribute(h, IFLA_INFO_KIND, "bridge");
+    close_nest(h, info);
+    end(n, h);
+}
+
+static void add_veth(char **f) { /* 1: NS INDEX NAME MAC BRIDGE HAIRPIN, 7: the same of the peer */
+    struct netns *n = &spaces[atoi(f[1])], *peer = &spaces[atoi(f[7])];
+    struct nlmsghdr *h = begin_link(n, f + 2);
+    struct rtattr *info = attribute(h, IFLA_LINKINFO, 0, 0);
+    text_attribute(h, IFLA_INFO_KIND, "veth");
+    struct rtattr *data = attribute(h, IFLA_INFO_DATA, 0, 0);
+    struct ifinfomsg other = {.ifi_index = atoi(f[8])}; /* not up: in this message the kernel refuses it (ENOTCONN) */
+    struct rtattr *end_of_it = attribute(h, VETH_INFO_PEER, &other, sizeof other);
+    text_attribute(h, IFLA_IFNAME, f[9]);
+    mac_attribute(h, f[10]);
+    attribute(h, IFLA_NET_NS_FD, &peer->fd, sizeof peer->fd);
+    close_nest(h, end_of_it);
+    close_nest(h, data);
+    close_nest(h, info);
+    end(n, h);
+    if (atoi(f[5]))
+        make_port(n, atoi(f[2]), atoi(f[5]), atoi(f[6]));
+}
+
+static void finish_veth(char **f) { /* the peer's half, once the pair exists */
+    struct netns *peer = &spaces[atoi(f[7])];
+    raise_link(peer, atoi(f[8]));
+    if (atoi(f[11]))
+        make_port(peer, atoi(f[8]), atoi(f[11]), atoi(f[12]));
+}
+
+static void add_address(char **f) {
+    struct netns *n = &spaces[atoi(f[1])];
+    struct ifaddrmsg body = {.ifa_family = AF_INET, .ifa_prefixlen = atoi(f[4]), .ifa_index = atoi(f[2])};
+    struct nlmsghdr *h = begin(n, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &body, sizeof body);
+    in_addr_t address = inet_addr(f[3]);
+    attribute(h, IFA_LOCAL, &address, 4);
+    attribute(h, IFA_ADDRESS, &address, 4);
+    if (body.ifa_prefixlen < 31) {
+        in_addr_t broadcast = address | htonl(0xffffffffu >> body.ifa_prefixlen);
+        attribute(h, IFA_BROADCAST, &broadcast, 4);
+    }
+    end(n, h);
+}
+
+static void add_route(char **f) {
+    struct netns *n = &spaces[atoi(f[1])];
+    in_addr_t dst = inet_addr(f[3]), via = inet_addr(f[5]), src = inet_addr(f[7]);
+    int index = atoi(f[2]);
+    struct rtmsg body = {.rtm_family = AF_INET,
+                         .rtm_dst_len = atoi(f[4]),
+                         .rtm_table = RT_TABLE_MAIN,
+                         .rtm_protocol = RTPROT_STATIC,
+                         .rtm_scope = via ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+                         .rtm_type = RTN_UNICAST,
+                         .rtm_flags = atoi(f[6]) ? RTNH_F_ONLINK : 0};
+    struct nlmsghdr *h = begin(n, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &body, sizeof body);
+    if (body.rtm_dst_len)
+        attribute(h, RTA_DST, &dst, 4);
+    attribute(h, RTA_OIF, &index, sizeof index);
+    if (via)
+        attribute(h, RTA_GATEWAY, &via, 4);
+    if (src)
+        attribute(h, RTA_PREFSRC, &src, 4);
+    end(n, h);
+}
+
+/* --- everything else ------------------------------------------------------------------------------------------------------------- */
+
+static void add_netns(char **f) {
+    char path[512];
+    struct netns *n = &spaces[space_count++];
+    if (unshare(CLONE_NEWNET))
+        die("unshare");
+    n->fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    snprintf(path, sizeof path, "/run/netns/%s", f[1]);
+    close(open(path, O_CREAT | O_EXCL | O_CLOEXEC, 0444));
+    if (n->fd < 0 || mount("/proc/thread-self/ns/net", path, 0, MS_BIND, 0))
+        die(path);
+    n->socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (n->socket < 0)
+        die("socket");
+    current = space_count - 1;
+    raise_link(n, 1);
+}
+
+static void enter(int space) {
+    if (current != space && setns(spaces[space].fd, CLONE_NEWNET))
+        die("setns");
+    current = space;
+}
+
+static void set_sysctl(char **f) {
+    char path[512];
+    snprintf(path, sizeof path, "/proc/sys/%s", f[2]);
+    enter(atoi(f[1]));
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, f[3], strlen(f[3])) < 0)
+        die(path);
+    close(fd);
+}
+
+static void wait_for_rules(void) {
+    int status;
+    if (wait(&status) < 0 || status) {
+        fprintf(stderr, "floor: loading rules failed\n");
+        exit(1);
+    }
+}
+
+static void load_rules(char **f) {
+    enter(atoi(f[1]));
+    pid_t child = vfork();
+    if (child < 0)
+        die("vfork");
+    if (!child) {
+        int fd = open(f[3], O_RDONLY);
+        dup2(fd, 0);
+        execlp(f[2], f[2], "--noflush", (char *)0);
+        _exit(127);
+    }
+}
+
+int main(void) {
+    size_t count = 0, room = 0, size = 0;
+    struct operation *plan = 0;
+    char *line = 0;
+    while (getline(&line, &size, stdin) > 0) {
+        if (count == room && !(plan = realloc(plan, (room += 4096) * sizeof *plan)))
+            die("realloc");
+        struct operation *op = &plan[count++];
+        char *rest = strdup(line);
+        rest[strcspn(rest, "\n")] = 0;
+        for (int i = 0; i < FIELDS; i++)
+            op->field[i] = strsep(&rest, "\t");
+        switch (op->field[0][0]) {
+        case 'n': case 's': op->stage = NAMESPACES; break;
+        case 'b': op->stage = BRIDGES; break;
+        case 'v': op->stage = LINKS; break;
+        case 'a': op->stage = ADDRESSES; break;
+        default: op->stage = op->field[0][1] == 'o' ? ADDRESSES : RULES;
+        }
+    }
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    spaces = calloc(count, sizeof *spaces);
+
+    int width = sysconf(_SC_NPROCESSORS_ONLN) + 1, running = 0;
+    double start = now(), before = start;
+    size_t i = 0;
+    printf("{");
+    for (enum stage stage = 0; stage < STAGES; stage++) {
+        size_t first = i;
+        for (; i < count && plan[i].stage == stage; i++) {
+            char **f = plan[i].field;
+            switch (f[0][0]) {
+            case 'n': add_netns(f); break;
+            case 's': set_sysctl(f); break;
+            case 'b': add_bridge(f); break;
+            case 'v': add_veth(f); break;
+            case 'a': add_address(f); break;
+            default:
+                if (stage == ADDRESSES) {
+                    add_route(f);
+                    break;
+                }
+                if (running == width)
+                    wait_for_rules();
+                else
+                    running++;
+                load_rules(f);
+            }
+        }
+        flush_all();
+        if (stage == LINKS) {
+            for (size_t k = first; k < i; k++)
+                finish_veth(plan[k].field);
+            flush_all();
+        }
+        for (; stage == RULES && running; running--)
+            wait_for_rules();
+        double t = now();
+        printf("\"%s\": %.6f, ", stage_name[stage], t - before);
+        before = t;
+    }
+    if (i != count) {
+        fprintf(stderr, "floor: the operations are not in the order of their stages\n");
+        return 1;
+    }
+    printf("\"seconds\": %.6f}\n", before - start);
+    return 0;
+}

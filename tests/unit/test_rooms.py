@@ -1,0 +1,63 @@
+"""What the import contract (pyproject.toml) cannot say: that it forgets no module, and what ``--help`` costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in (ROOT / "emulator").rglob("*.py"))
+
+# The modules that act: on the kernel, on processes, on the terminal. Everything else decides, and must be in the contract.
+ACTING = (
+    "emulator.__main__",
+    "emulator.cli",
+    "emulator.clusters",
+    "emulator.doctor",
+    "emulator.kernel",
+    "emulator.probe.crafted",  # builds packets with Scapy, which imports all that the contract forbids
+    "emulator.probe.send",
+    "emulator.run",
+    "emulator.sandbox",
+    "emulator.workload",
+)
+
+
+def _is_in(module: str, rooms: tuple[str, ...]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def _pure_rooms() -> tuple[str, ...]:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return tuple(next(c["source_modules"] for c in contracts if c["name"] == "Decisions are pure"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_is_pure_by_contract_or_one_of_those_that_act(module: str) -> None:
+    if module not in ("emulator", "emulator.probe"):
+        assert _is_in(module, _pure_rooms()) != _is_in(module, ACTING)
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "run --help"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    code = """
+import sys
+from emulator.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+    output = subprocess.run([sys.executable, "-c", code, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    imported = set(output.rpartition("imported: ")[2].split())
+    assert "argparse" in imported
+    assert not imported & {"asyncio", "pydantic", "pyroute2", "scapy", "tabulate", "tqdm", "yaml"}

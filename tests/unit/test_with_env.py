@@ -1,0 +1,90 @@
+"""scripts/with-env where it can be tried without installing anything: what it refuses, and that it adds nothing of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WITH_ENV = ROOT / "scripts" / "with-env"
+
+in_its_environment = pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="these tests do not run through scripts/with-env")
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def as_user() -> list[str]:
+    """The prefix that makes a command an ordinary user's."""
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+@pytest.fixture
+def bare_checkout() -> Iterator[Path]:
+    """A checkout without ``.venv`` that an ordinary user may read and not write, at a path with a blank in it."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "a checkout"
+        (root / "scripts").mkdir(parents=True)
+        for name in ("scripts/with-env", "requirements.txt", "requirements-dev.txt"):
+            shutil.copy(ROOT / name, root / name)
+        Path(directory).chmod(0o755)
+        root.chmod(0o555)
+        yield root
+        root.chmod(0o755)
+
+
+def test_without_a_command_it_says_how_to_use_it() -> None:
+    result = run(WITH_ENV)
+    assert (result.returncode, result.stderr) == (2, "usage: scripts/with-env COMMAND [ARGUMENT…]\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "mends"),
+    [
+        (["python", "run_topology.py"], "python --version"),
+        (["podwire"], "python --version"),
+        (["pytest"], "pytest --version"),
+        (["python", "-m", "pytest"], "pytest --version"),
+    ],
+    ids=" ".join,
+)
+def test_who_may_not_install_is_told_what_would(bare_checkout: Path, command: list[str], mends: str) -> None:
+    script = bare_checkout / "scripts" / "with-env"
+    result = run(*as_user(), script, *command)
+    assert result.returncode == 3
+    assert result.stdout == ""
+    assert f"run: sudo {str(script).replace(' ', chr(92) + ' ')} {mends}\n" in result.stderr
+    assert not (bare_checkout / ".venv").exists()
+
+
+@in_its_environment
+def test_words_exit_code_and_directory_are_the_commands_own(tmp_path: Path) -> None:
+    code = "import os, sys; print(sys.argv[1:], os.getcwd(), sys.prefix); sys.exit(7)"
+    result = run(WITH_ENV, "python", "-c", code, "two words", "*", "", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (7, "")
+    assert result.stdout == f"['two words', '*', ''] {tmp_path} {ROOT / '.venv'}\n"
+
+
+@in_its_environment
+@pytest.mark.parametrize("command", [["podwire", "--version"], ["python", "-m", "emulator", "--version"]], ids=" ".join)
+def test_podwire_runs_from_anywhere(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "emulator").mkdir()  # a directory of that name where one happens to be does not get in the way of `podwire`
+    result = run(WITH_ENV, *command, cwd=tmp_path if command[0] == "podwire" else ROOT)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("podwire ")
+
+
+@in_its_environment
+def test_an_ordinary_user_uses_what_root_installed() -> None:
+    if run(*as_user(), "test", "-r", WITH_ENV).returncode:
+        pytest.skip("this checkout lies where an ordinary user cannot read")
+    result = run(*as_user(), WITH_ENV, "python", "-c", "import yaml, pydantic")
+    assert (result.returncode, result.stderr) == (0, "")
