@@ -10,6 +10,7 @@ from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, 
 from emulator.plan.rules import compose
 from emulator.podnet import plan_podnet, podnet_rules
 from emulator.proxy import rules_renderer
+from emulator.proxy.iptables import serves_localhost
 
 # Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
 _STAGES: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, LoadRules: 5}
@@ -26,7 +27,7 @@ def plan_rules(state: ClusterState) -> Iterator[Operation]:
     """Each node's rules, in one atomic load; and the sysctl that node ports on localhost need."""
     proxy_rules = rules_renderer(state)
     for node in state.nodes:
-        if state.proxy.mode == "iptables" and state.proxy.localhostNodePorts:
+        if state.proxy.mode == "iptables" and serves_localhost(state.proxy):
             why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"
             yield SetSysctl(netns=node.name, key="net.ipv4.conf.all.route_localnet", value="1", why=why)
         text = compose(proxy_rules(node.name), podnet_rules(state, node.name))

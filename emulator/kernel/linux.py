@@ -52,3 +52,8 @@ def set_hostname(name: str) -> None:
     """The host name of the calling process' UTS namespace (64 bytes at the most)."""
     raw = name.encode()[:64]
     _check(_libc.sethostname(raw, len(raw)), "sethostname")
+
+
+def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:
+    """``socket.setsockopt`` that lets other threads run: some packet(7) options wait out an RCU grace period."""
+    _check(_libc.setsockopt(fd, level, option, value, len(value)), f"setsockopt({level}, {option})")

@@ -22,7 +22,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 10
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
@@ -81,13 +81,11 @@ def bridge_port(index: int, bridge: int, hairpin: bool) -> bytes:
 
 
 def new_address(index: int, address: str) -> bytes:
-    """Add ``a.b.c.d/len`` to the link ``index``, with the prefix' broadcast address where it has one."""
+    """Add ``a.b.c.d/len`` to the link ``index``."""
     interface = IPv4Interface(address)
     prefix = interface.network.prefixlen
     local = interface.ip.packed
     payload = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index) + _attr(IFA_LOCAL, local) + _attr(IFA_ADDRESS, local)
-    if prefix < 31:
-        payload += _attr(IFA_BROADCAST, interface.network.broadcast_address.packed)
     return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 

@@ -13,7 +13,9 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from emulator.kernel import linux
 from emulator.kernel.netns import Namespaces
 from emulator.probe.model import Captured
 
@@ -57,16 +59,24 @@ class _Tap:
     __slots__ = ("interfaces", "map", "name", "next", "slots", "socket", "width")
 
     def __init__(self, name: str, interfaces: dict[int, str], slots: int, width: int, program: BpfProgram | None) -> None:
+        """Opens the socket in the calling thread's namespace; :meth:`set_up` makes it a tap."""
         self.name, self.interfaces, self.width = name, interfaces, width
         per_block = _BLOCK // width
-        blocks = max(1, slots // per_block)
-        self.slots, self.next = blocks * per_block, 0
+        self.slots, self.next = max(1, slots // per_block) * per_block, 0
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
-        self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
-        self.socket.setsockopt(SOL_PACKET, PACKET_RX_RING, _REQUEST.pack(_BLOCK, blocks, width, self.slots))
         if program:
             _attach(self.socket, program)
-        self.map = mmap.mmap(self.socket.fileno(), blocks * _BLOCK)
+
+    def set_up(self) -> None:
+        """May run in any thread: takes an RCU grace period (some 10 ms, kernel 6.18)."""
+        size = self.slots * self.width
+        self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
+        linux.setsockopt(self.socket.fileno(), SOL_PACKET, PACKET_RX_RING, _REQUEST.pack(_BLOCK, size // _BLOCK, self.width, self.slots))
+        self.map = mmap.mmap(self.socket.fileno(), size)
+
+    def close(self) -> None:
+        self.map.close()
+        self.socket.close()
 
 
 def _attach(sock: socket.socket, program: BpfProgram) -> None:
@@ -90,8 +100,10 @@ class Taps:
         ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames are cut. ``program`` (classic
         BPF) leaves frames out in the kernel.
         """
-        for name, count in slots.items():
-            self._taps.append(namespaces.call_in(name, lambda: _Tap(name, interfaces[name], count, width, program)))  # noqa: B023 - called at once
+        new = [namespaces.call_in(name, partial(_Tap, name, interfaces[name], count, width, program)) for name, count in slots.items()]
+        self._taps += new
+        with ThreadPoolExecutor(max_workers=64) as pool:
+            list(pool.map(_Tap.set_up, new))
 
     def drain(self) -> list[Captured]:
         """Every frame that has come since the last call."""
@@ -131,13 +143,8 @@ class Taps:
         return self._lost
 
     def close(self) -> None:
-        """Close all rings, in parallel: the kernel waits out an RCU grace period for each (some 10 ms, kernel 6.18)."""
+        """Close all rings, in parallel: the kernel waits out an RCU grace period for each."""
         with ThreadPoolExecutor(max_workers=64) as pool:
-            list(pool.map(_close, self._taps))
+            list(pool.map(_Tap.close, self._taps))
         self._taps = []
-
-
-def _close(tap: _Tap) -> None:
-    tap.map.close()
-    tap.socket.close()
 

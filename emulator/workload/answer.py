@@ -12,6 +12,7 @@ from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Answer
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 COOKIE_DIGITS = 16
+_FIELDS = ("pod", "container", "node", "client", "dialled", "local")
 
 
 def is_http(data: bytes) -> bool:
@@ -40,9 +41,7 @@ def reply_http(request: bytes, answer: Answer) -> bytes:
 
 
 def _body(answer: Answer) -> bytes:
-    return json.dumps(
-        {"pod": answer.pod, "container": answer.container, "node": answer.node, "client": answer.client, "dialled": answer.dialled}
-    ).encode()
+    return json.dumps({name: getattr(answer, name) for name in _FIELDS}).encode()
 
 
 def read_reply(data: bytes) -> Answer | None:
@@ -51,6 +50,6 @@ def read_reply(data: bytes) -> Answer | None:
         return None
     try:
         row = json.loads(data[len(REPLY_MAGIC) + COOKIE_DIGITS :])
-        return Answer(**{key: str(row[key]) for key in ("pod", "container", "node", "client", "dialled")})
+        return Answer(**{name: str(row[name]) for name in _FIELDS})
     except (ValueError, KeyError, TypeError):
         return None

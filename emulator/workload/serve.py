@@ -135,7 +135,12 @@ class _Server:
     def _answer(self, listener: Listener, peer: Address, local: Address) -> Answer:
         dialled = self._dialled(PROTOCOL_NUMBER[listener.protocol], peer, local)
         return Answer(
-            pod=listener.pod, container=listener.container, node=listener.node, client=_spell(peer), dialled=_spell(dialled)
+            pod=listener.pod,
+            container=listener.container,
+            node=listener.node,
+            client=_spell(peer),
+            dialled=_spell(dialled),
+            local=_spell(local),
         )
 
     def _dialled(self, protocol: int, peer: Address, local: Address) -> Address:

@@ -1,0 +1,69 @@
+"""Tests that need a kernel: each runs its body in a sandbox of its own, so that tests may run side by side and leave nothing."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from emulator import sandbox
+from emulator.control.settle import settle
+from emulator.control.state import ClusterState
+from emulator.objects.load import load
+
+ROOT = Path(__file__).resolve().parent.parent
+TOPOLOGIES = ROOT / "topologies"
+SHIPPED = sorted({p.stem for p in TOPOLOGIES.iterdir() if p.suffix in (".yaml", ".py") or (p.is_dir() and not p.name.startswith("_"))})
+
+
+def in_sandbox(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run the test inside a fresh sandbox; its assertion errors come back as text."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return sandbox.run(lambda _: function(*args, **kwargs))
+
+    return wrapper
+
+
+def state_of(*targets: str, text: str = "", **options: Any) -> ClusterState:
+    """A settled cluster: shipped topologies and files by name, or manifests as ``text``."""
+    names = [*targets, *(["-"] if text else [])]
+    return settle(load(names, topologies=TOPOLOGIES, stdin=io.StringIO(text)), **options)
+
+
+def podwire(*words: str, stdin: str = "", cwd: Path | None = None, prefix: Sequence[str] = (), timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, as a user starts it."""
+    return subprocess.run(
+        [*prefix, sys.executable, str(ROOT / "run_topology.py"), *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+
+
+def host_state() -> dict[str, str]:
+    """What podwire must never change: links, addresses, routes, rules, mounts, sysctls and names of the network namespace we are in."""
+    commands = {
+        "links": ["ip", "-o", "link"],
+        "addresses": ["ip", "-o", "address"],
+        "routes": ["ip", "route", "show", "table", "all"],
+        "rules": ["iptables-nft-save"],
+        "legacy rules": ["iptables-legacy-save"],
+        "names": ["ip", "netns", "list"],
+        "sysctls": ["sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all.route_localnet", "net.ipv4.conf.all.rp_filter", "net.ipv6.conf.all.disable_ipv6"],
+    }
+    state = {name: subprocess.run(command, capture_output=True, text=True, check=False).stdout for name, command in commands.items()}
+    state["rules"] = "\n".join(line for line in state["rules"].splitlines() if not line.startswith("#"))
+    state["legacy rules"] = "\n".join(line for line in state["legacy rules"].splitlines() if not line.startswith("#"))
+    state["mounts"] = Path("/proc/self/mountinfo").read_text()
+    return state
