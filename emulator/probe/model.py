@@ -120,6 +120,7 @@ class Answer:
     node: str
     client: str  # address:port
     dialled: str  # address:port, from the connection tracking of the nodes ("" if it could not tell)
+    local: str = ""  # address:port of the server's own socket: the endpoint that was met, even where no tap sees the rewritten packet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +272,7 @@ class Report:
     proxy_mode: str
     machine: Mapping[str, str]  # kernel, iptables flavour, podwire version, started (RFC 3339), seconds
     cluster: tuple[tuple[str, ...], ...]  # rows: node, role, address, podCIDR, Pods (names)
-    services: tuple[tuple[str, ...], ...]  # rows: namespace/name, type, clusterIP, ports, endpoints
+    services: tuple[tuple[str, ...], ...]  # rows: namespace/name, type, clusterIP, ports, endpoints (how many)
     flows: tuple[FlowResult, ...]
     requirements: tuple[Requirement, ...]
     notices: tuple[str, ...] = ()

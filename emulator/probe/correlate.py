@@ -1,0 +1,242 @@
+"""Frames → journeys: which frames belong to an attempt, in which order it passed them, and what was rewritten between two of them.
+
+A token (:func:`emulator.probe.model.make_token`) survives NAT, so frames that carry the same one are one packet on its way. Only a TCP
+socket's initial sequence number must be looked for. Imports the standard library and ``probe.model``. Invariant: nothing is guessed; an
+attempt whose frames cannot be told from another's has no journey.
+
+What a tap cannot see. It stands outside the netfilter hooks of its namespace: an incoming frame is seen before PREROUTING, an outgoing one
+after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself the client shows its packet already translated, and the reply
+not yet translated back; a node whose own process is the endpoint shows the packet before DNAT and the reply after un-DNAT. Hence:
+
+- a first hop that differs from what was sent was rewritten by the client's own namespace;
+- a reply whose last hop mirrors the first hop there is what connection tracking turns back: the client hears the address it dialled;
+- an endpoint behind the last tap is known by the server's own account alone (``Answer.local``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emulator.objects.config import Outcome
+from emulator.probe.model import Attempt, Backend, Change, Frame, Hop, Journey
+from emulator.probe.tokens import Trace, divide_frames, find_tokens, parse_endpoint
+
+# ICMP type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1): what it is called, and what it makes of an attempt. The
+# prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end nothing.
+_ICMP_ERRORS: Mapping[str, tuple[str, Outcome]] = {
+    "3/0": ("ICMP network unreachable", "unreachable"),
+    "3/1": ("ICMP host unreachable", "unreachable"),
+    "3/2": ("ICMP protocol unreachable", "rejected"),
+    "3/3": ("ICMP port unreachable", "rejected"),
+    "3/5": ("ICMP source route failed", "unreachable"),
+    "3/6": ("ICMP destination network unknown", "unreachable"),
+    "3/7": ("ICMP destination host unknown", "unreachable"),
+    "3/8": ("ICMP source host isolated", "unreachable"),
+    "3/9": ("ICMP network prohibited", "rejected"),
+    "3/10": ("ICMP host prohibited", "rejected"),
+    "3/11": ("ICMP network unreachable for this type of service", "unreachable"),
+    "3/12": ("ICMP host unreachable for this type of service", "unreachable"),
+    "3/13": ("ICMP communication prohibited", "rejected"),
+    "11/0": ("ICMP time exceeded", "unreachable"),
+}
+# What a client's error says when no answer to it was captured. A crafted packet reports nothing but a failure to send.
+_SOCKET_ERRORS: Mapping[str, Outcome] = {
+    "ENETUNREACH": "unreachable",
+    "EHOSTUNREACH": "unreachable",
+    "EPERM": "dropped",
+    "timeout": "dropped",
+}
+_SENDING_ERRORS: Mapping[str, Outcome] = {"ENETUNREACH": "unreachable", "EHOSTUNREACH": "unreachable", "EPERM": "dropped", "": "dropped"}
+
+_Place = tuple[str, str, bool, int]  # netns, interface, outgoing, ttl
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """``journeys`` and ``frames`` by the attempt's index; ``frames`` are the numbers of every frame of its token and connection (data and
+    FIN too) in order of time.
+
+    An attempt has no journey if nothing certain can be said of it: its frames may be another's (``collisions``: another attempt had
+    the same token at the same time), or its socket heard something that no tap saw.
+    """
+
+    journeys: Mapping[int, Journey]
+    frames: Mapping[int, tuple[int, ...]]
+    collisions: tuple[int, ...]
+
+
+def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
+    """The journey of each attempt. ``frames`` may come in any order in which each namespace's own frames are in theirs."""
+    trace = Trace(frames)
+    tokens, ambiguous = find_tokens(attempts, trace)
+    own, collisions = divide_frames(attempts, tokens, trace.members)
+    journeys: dict[int, Journey] = {}
+    unclear = ambiguous.union(collisions)
+    for index, attempt in enumerate(attempts):
+        if index not in unclear:
+            journey = _make_journey(attempt, tokens.get(index, 0), own.get(index, []))
+            if journey is not None:
+                journeys[index] = journey
+    numbers = {index: tuple([frame.number for frame in members]) for index, members in own.items()}
+    return Correlation(journeys, numbers, tuple(sorted(collisions)))
+
+
+# --- one attempt ------------------------------------------------------------------------------------------
+
+
+def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Journey | None:
+    """What ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each other."""
+    there, answers = _order_hops(token, frames)
+    sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
+    left_as = there[0].src if there and there[0].netns == attempt.netns else sent[0]
+    heard = next((answer for answer in answers if _reached(answer.hops[-1], attempt.netns, (sent[0], left_as))), None)
+    answer = heard or (answers[0] if answers else _NO_ANSWER)
+    outcome = heard.outcome if heard else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
+    if outcome is None:
+        return None
+    backend, source_seen = _find_backend(attempt, sent[1], there, answer)
+    reply_from = ""
+    if heard and outcome == "delivered":
+        last = heard.hops[-1]
+        mirrored = bool(there) and (last.src, last.dst) == (there[0].dst, there[0].src)
+        reply_from = sent[1] if mirrored else last.src
+    return Journey(
+        token=token,
+        crafted=attempt.crafted,
+        sent=sent,
+        there=there,
+        back=answer.hops,
+        changes=_find_changes(attempt.netns, sent, there, answer.hops),
+        outcome=outcome,
+        backend=backend,
+        source_seen=source_seen,
+        reply_from=reply_from,
+        evidence=_tell(attempt, outcome, there, answer, heard is not None),
+    )
+
+
+class _Answer(NamedTuple):
+    """One kind of packet that came back. ``refusal`` is what it is called if it refuses; ``outcome`` is what it means to who hears it."""
+
+    hops: tuple[Hop, ...]
+    refusal: str
+    outcome: Outcome
+    by_icmp: bool
+
+
+_NO_ANSWER = _Answer((), "", "dropped", False)
+
+
+def _order_hops(token: int, frames: Iterable[Frame]) -> tuple[tuple[Hop, ...], list[_Answer]]:
+    """The packet's hops there, and those of each kind of answer, the first answer first.
+
+    The same place again is a retransmission, of which the first is kept, unless the packet has grown older: then it runs in a circle.
+    """
+    there: dict[_Place, Frame] = {}
+    answers: dict[tuple[str, str], dict[_Place, Frame]] = {}
+    for frame in frames:
+        if frame.token != token:
+            continue  # another segment of the connection
+        place = (frame.netns, frame.interface, frame.outgoing, frame.ttl)
+        if frame.reply:
+            answers.setdefault((frame.protocol, frame.flags), {}).setdefault(place, frame)
+        elif frame.protocol != "ICMP error":  # the client's error about a reply
+            there.setdefault(place, frame)
+    return (
+        tuple([_hop(frame) for frame in there.values()]),
+        [
+            _Answer(tuple([_hop(frame) for frame in way.values()]), *meaning, protocol == "ICMP error")
+            for (protocol, flags), way in answers.items()
+            if (meaning := _read_answer(protocol, flags))
+        ],
+    )
+
+
+def _read_answer(protocol: str, flags: str) -> tuple[str, Outcome] | None:
+    """What an answer is called if it refuses ("" if it does not) and what it means; None if it ends nothing."""
+    if protocol == "ICMP error":
+        return _ICMP_ERRORS.get(flags)
+    if protocol == "TCP" and "R" in flags:
+        return "RST", "rejected"
+    if protocol == "SCTP" and flags == "ABORT":
+        return "ABORT", "rejected"
+    return "", "delivered"
+
+
+def _find_backend(attempt: Attempt, dialled: str, there: Sequence[Hop], answer: _Answer) -> tuple[Backend | None, str]:
+    """Who answered, and the address that it saw: the packet's last hop came in where the answer's first hop is, and no router spoke."""
+    if not there or not answer.hops or answer.by_icmp or there[-1].direction == "out" or there[-1].netns != answer.hops[0].netns:
+        return None, ""
+    last = there[-1]
+    behind_tap = attempt.answer.local if attempt.answer and last.dst == dialled else ""
+    return parse_endpoint(behind_tap or last.dst), parse_endpoint(last.src).ip
+
+
+def _tell(attempt: Attempt, outcome: Outcome, there: Sequence[Hop], answer: _Answer, heard: bool) -> str:
+    """Why the attempt was not delivered, in words."""
+    back, refusal = answer.hops, answer.refusal
+    if heard:
+        return f"{refusal} from {back[0].src}" if refusal else ""
+    if outcome == "unreachable":
+        return f"no route: {attempt.error} at the client"
+    if attempt.error == "EPERM":
+        return "EPERM: the client's own rules let nothing out"
+    if back:
+        what = f"the {refusal} from {back[0].src}" if refusal else "the reply"
+        return f"silence: {what} was last seen at {_where(back[-1])}"
+    return f"silence: last seen at {_where(there[-1])}" if there else f"silence: no packet left {attempt.netns}"
+
+
+def _find_changes(client: str, sent: tuple[str, str], there: Sequence[Hop], back: Sequence[Hop]) -> tuple[Change, ...]:
+    """What differs between neighbouring hops. An answer is compared from its first hop on, save that its server's own node may
+    have turned it back before that hop: then its source is what that node's DNAT had replaced."""
+    changes: list[Change] = []
+    where, (src, dst) = client, sent
+    for hop in there:
+        if hop.dst != dst:
+            changes.append(Change("DNAT", _between(where, hop.netns), dst, hop.dst, hop.frame))
+        if hop.src != src:
+            changes.append(Change("SNAT", _between(where, hop.netns), src, hop.src, hop.frame))
+        where, src, dst = hop.netns, hop.src, hop.dst
+    if not back:
+        return tuple(changes)
+    first = back[0]
+    changes += [
+        Change("un-DNAT", first.netns, change.after, change.before, first.frame)
+        for change in changes
+        if change.what == "DNAT" and change.where == first.netns and (change.before, change.after) == (first.src, dst)
+    ]
+    where, src, dst = first.netns, first.src, first.dst
+    for hop in back:
+        if hop.src != src:
+            changes.append(Change("un-DNAT", _between(where, hop.netns), src, hop.src, hop.frame))
+        if hop.dst != dst:
+            changes.append(Change("un-SNAT", _between(where, hop.netns), dst, hop.dst, hop.frame))
+        where, src, dst = hop.netns, hop.src, hop.dst
+    return tuple(changes)
+
+
+def _between(before: str, after: str) -> str:
+    """Where it happened: a link changes nothing, so two namespaces differ only if a tap between them missed the packet."""
+    return after if before == after else f"{before}…{after}"
+
+
+def _reached(hop: Hop, netns: str, addresses: tuple[str, str]) -> bool:
+    """Whether an answer's last hop brings it to the client, and not merely through the client's namespace."""
+    return hop.netns == netns and hop.direction == "in" and hop.dst in addresses
+
+
+def _hop(frame: Frame) -> Hop:
+    _, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, _, _, _, _ = frame
+    sender = src if protocol == "ICMP error" else _endpoint(src, sport)
+    return Hop(time, netns, interface, "out" if outgoing else "in", sender, _endpoint(dst, dport), ttl, frame.number)
+
+
+def _where(hop: Hop) -> str:
+    return f"{hop.netns}/{hop.interface} {hop.direction}"
+
+
+def _endpoint(ip: str, port: int) -> str:
+    return f"{ip}:{port}" if port else ip

@@ -1,0 +1,612 @@
+"""correlate: each attempt's frames and no other's, in order, with what was rewritten and where, and what it all says."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.objects.config import FlowProtocol
+from emulator.probe.correlate import Correlation, correlate
+from emulator.probe.model import Answer, Attempt, Backend, Frame, Journey, make_token
+
+POD, VIP, WEB = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080"
+N1, N2, N1_MASQUERADED = "172.18.0.3:4000", "172.18.0.4:30080", "172.18.0.3:61000"
+CBR0, CBR0_MASQUERADED = "10.244.1.1:4000", "10.244.1.1:61000"
+TOKEN = make_token("TCP", 9)
+
+
+def parse(endpoint: str) -> tuple[str, int]:
+    ip, _, port = endpoint.partition(":")
+    return ip, int(port or 0)
+
+
+class Tape:
+    """Frames as the taps of a run would have delivered them: one a nanosecond."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.now = 0
+
+    def see(
+        self,
+        place: str,
+        src: str,
+        dst: str,
+        flags: str = "S",
+        token: int = TOKEN,
+        *,
+        protocol: str = "TCP",
+        reply: bool = False,
+        ttl: int = 64,
+    ) -> None:
+        """``place`` is "netns/interface in" or "… out"."""
+        where, direction = place.split(" ")
+        netns, interface = where.split("/")
+        self.now += 1
+        (sip, sport), (dip, dport) = parse(src), parse(dst)
+        self.frames.append(
+            Frame(
+                len(self.frames),
+                self.now,
+                netns,
+                interface,
+                direction == "out",
+                protocol,
+                sip,
+                sport,
+                dip,
+                dport,
+                ttl,
+                flags,
+                token,
+                reply,
+                74,
+            )
+        )
+
+    def there(self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "S") -> None:
+        for place, src, dst in hops:
+            self.see(place, src, dst, flags, token, protocol=protocol)
+
+    def back(self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "SA") -> None:
+        for place, src, dst in hops:
+            self.see(place, src, dst, flags, token, protocol=protocol, reply=True)
+
+    def error(self, *hops: tuple[str, str, str], code: str = "3/3", token: int = TOKEN) -> None:
+        for place, src, dst in hops:
+            self.see(place, src, dst, code, token, protocol="ICMP error", reply=True)
+
+
+def attempt(
+    src: str = POD,
+    dst: str = VIP,
+    *,
+    netns: str = "pod",
+    token: int = TOKEN,
+    crafted: bool = True,
+    started: int = 0,
+    finished: int = 10**6,
+    error: str = "",
+    answer: Answer | None = None,
+    protocol: FlowProtocol = "TCP",
+) -> Attempt:
+    return Attempt(
+        flow="f",
+        protocol=protocol,
+        netns=netns,
+        src=parse(src),
+        dst=parse(dst),
+        token=token,
+        crafted=crafted,
+        started=started,
+        finished=finished,
+        error=error,
+        answer=answer,
+    )
+
+
+def by_socket(src: str = POD, dst: str = VIP, **fields: Any) -> Attempt:
+    return attempt(src, dst, token=0, crafted=False, **fields)
+
+
+def answer(client: str, local: str = "") -> Answer:
+    return Answer(pod="default/web-0", container="web", node="worker-2", client=client, dialled=VIP, local=local)
+
+
+def only(tape: Tape, what: Attempt) -> Journey:
+    return correlate([what], tape.frames).journeys[0]
+
+
+def changes(journey: Journey) -> list[str]:
+    return [str(change) for change in journey.changes]
+
+
+# --- a whole way ------------------------------------------------------------------------------------------
+
+THERE = (
+    ("pod/eth0 out", POD, VIP),
+    ("worker-1/veth1 in", POD, VIP),
+    ("worker-1/cbr0 in", POD, WEB),
+    ("worker-1/eth0 out", POD, WEB),
+    ("worker-2/eth0 in", POD, WEB),
+    ("worker-2/cbr0 out", POD, WEB),
+    ("worker-2/veth9 out", POD, WEB),
+    ("web-0/eth0 in", POD, WEB),
+)
+BACK = (
+    ("web-0/eth0 out", WEB, POD),
+    ("worker-2/veth9 in", WEB, POD),
+    ("worker-2/cbr0 in", WEB, POD),
+    ("worker-2/eth0 out", WEB, POD),
+    ("worker-1/eth0 in", WEB, POD),
+    ("worker-1/cbr0 out", VIP, POD),
+    ("worker-1/veth1 out", VIP, POD),
+    ("pod/eth0 in", VIP, POD),
+)
+
+
+def pod_to_service() -> Tape:
+    tape = Tape()
+    tape.there(*THERE)
+    tape.back(*BACK)
+    return tape
+
+
+def test_a_pod_dials_a_service_on_another_node() -> None:
+    journey = only(pod_to_service(), attempt())
+    assert [str(hop) for hop in journey.there] == [f"{place} {src} → {dst} ttl 64" for place, src, dst in THERE]
+    assert [str(hop) for hop in journey.back] == [f"{place} {src} → {dst} ttl 64" for place, src, dst in BACK]
+    assert changes(journey) == [f"DNAT at worker-1: {VIP} → {WEB}", f"un-DNAT at worker-1: {WEB} → {VIP}"]
+    assert [change.frame for change in journey.changes] == [2, 13]
+    assert (journey.outcome, journey.backend, journey.source_seen) == ("delivered", Backend("10.244.2.4", 8080), "10.244.1.2")
+    assert (journey.reply_from, journey.evidence, journey.sent, journey.crafted) == (VIP, "", (POD, VIP), True)
+
+
+def test_masquerading_is_named_both_ways() -> None:
+    tape = Tape()
+    tape.there(
+        ("client/eth0 out", POD, N2),
+        ("worker-2/eth0 in", POD, N2),
+        ("worker-2/eth0 out", N1_MASQUERADED, WEB),
+        ("web-0/eth0 in", N1_MASQUERADED, WEB),
+    )
+    tape.back(
+        ("web-0/eth0 out", WEB, N1_MASQUERADED),
+        ("worker-2/eth0 in", WEB, N1_MASQUERADED),
+        ("worker-2/eth0 out", N2, POD),
+        ("client/eth0 in", N2, POD),
+    )
+    journey = only(tape, attempt(dst=N2, netns="client"))
+    assert changes(journey) == [
+        f"DNAT at worker-2: {N2} → {WEB}",
+        f"SNAT at worker-2: {POD} → {N1_MASQUERADED}",
+        f"un-DNAT at worker-2: {WEB} → {N2}",
+        f"un-SNAT at worker-2: {N1_MASQUERADED} → {POD}",
+    ]
+    assert (journey.source_seen, journey.reply_from) == ("172.18.0.3", N2)
+
+
+def test_the_same_addresses_at_another_port_are_a_change() -> None:
+    tape = Tape()
+    tape.there(("pod/eth0 out", POD, VIP), ("n/veth in", POD, VIP), ("n/eth0 out", "10.244.1.2:5000", VIP))
+    assert changes(only(tape, attempt())) == [f"SNAT at n: {POD} → 10.244.1.2:5000"]
+
+
+def test_a_change_that_a_missing_tap_hides_is_between_two() -> None:
+    tape = Tape()
+    tape.there(("pod/eth0 out", POD, VIP), ("web-0/eth0 in", POD, WEB))
+    assert changes(only(tape, attempt())) == [f"DNAT at pod…web-0: {VIP} → {WEB}"]
+
+
+def test_loopback() -> None:
+    client, server = "127.0.0.1:4000", "127.0.0.1:8080"
+    tape = Tape()
+    tape.there(("pod/lo out", client, server), ("pod/lo in", client, server))
+    tape.back(("pod/lo out", server, client), ("pod/lo in", server, client))
+    journey = only(tape, attempt(client, server))
+    assert (journey.outcome, journey.backend, journey.source_seen, journey.changes) == (
+        "delivered",
+        Backend("127.0.0.1", 8080),
+        "127.0.0.1",
+        (),
+    )
+
+
+def test_icmp_has_no_ports() -> None:
+    token = make_token("ICMP", 5)
+    tape = Tape()
+    tape.there(
+        ("pod/eth0 out", "10.244.1.2", "10.244.2.4"), ("web-0/eth0 in", "10.244.1.2", "10.244.2.4"), token=token, protocol="ICMP", flags=""
+    )
+    tape.back(
+        ("web-0/eth0 out", "10.244.2.4", "10.244.1.2"), ("pod/eth0 in", "10.244.2.4", "10.244.1.2"), token=token, protocol="ICMP", flags=""
+    )
+    journey = only(tape, attempt("10.244.1.2", "10.244.2.4", token=token, protocol="ICMP"))
+    assert (journey.outcome, str(journey.backend), journey.reply_from) == ("delivered", "10.244.2.4", "10.244.2.4")
+
+
+def test_a_retransmission_is_no_second_hop() -> None:
+    tape = Tape()
+    tape.there(*THERE[:3])
+    tape.there(*THERE)
+    tape.back(*BACK)
+    tape.back(*BACK[:4])
+    journey = only(tape, attempt())
+    assert [hop.frame for hop in journey.there] == [0, 1, 2, 6, 7, 8, 9, 10]
+    assert journey.outcome == "delivered"
+
+
+def test_a_packet_that_grows_older_runs_in_a_circle() -> None:
+    tape = Tape()
+    for ttl in (63, 62, 61):
+        tape.see("router/eth0 in", POD, VIP, ttl=ttl)
+    assert [hop.ttl for hop in only(tape, attempt()).there] == [63, 62, 61]
+
+
+def test_hops_on_one_stamp_keep_the_tap_s_order() -> None:
+    tape = pod_to_service()
+    tape.frames = [frame._replace(time=frame.number // 2) for frame in tape.frames]
+    assert [hop.frame for hop in only(tape, attempt()).there] == list(range(8))
+
+
+# --- what the taps cannot see ------------------------------------------------------------------------------
+
+
+def test_a_node_s_own_packet_is_first_seen_translated() -> None:
+    tape = Tape()
+    tape.there(("worker-1/eth0 out", N1_MASQUERADED, WEB), ("web-0/eth0 in", N1_MASQUERADED, WEB))
+    tape.back(("web-0/eth0 out", WEB, N1_MASQUERADED), ("worker-1/eth0 in", WEB, N1_MASQUERADED))
+    journey = only(tape, attempt(N1, netns="worker-1"))
+    assert changes(journey) == [f"DNAT at worker-1: {VIP} → {WEB}", f"SNAT at worker-1: {N1} → {N1_MASQUERADED}"]
+    assert (journey.outcome, journey.reply_from, journey.source_seen) == ("delivered", VIP, "172.18.0.3")
+
+
+def test_an_endpoint_behind_the_last_tap_is_known_by_its_own_account() -> None:
+    tape = Tape()
+    tape.there(("client/eth0 out", POD, N2), ("worker-2/eth0 in", POD, N2))
+    tape.back(("worker-2/eth0 out", N2, POD), ("client/eth0 in", N2, POD))
+    told = by_socket(dst=N2, netns="client", answer=answer(POD, "172.18.0.4:6443"))
+    assert only(tape, told).backend == Backend("172.18.0.4", 6443)
+    assert only(tape, attempt(dst=N2, netns="client")).backend == Backend(*parse(N2))
+
+
+def test_a_server_s_node_turns_the_reply_back_before_its_first_hop() -> None:
+    api, kubernetes = "172.18.0.2:6443", "10.96.0.1:443"
+    tape = Tape()
+    tape.there(("pod/eth0 out", POD, kubernetes), ("cp/veth1 in", POD, kubernetes), ("cp/cbr0 in", POD, api))
+    tape.back(("cp/cbr0 out", kubernetes, POD), ("cp/veth1 out", kubernetes, POD), ("pod/eth0 in", kubernetes, POD))
+    journey = only(tape, attempt(dst=kubernetes))
+    assert changes(journey) == [f"DNAT at cp: {kubernetes} → {api}", f"un-DNAT at cp: {api} → {kubernetes}"]
+    assert (str(journey.backend), journey.reply_from) == (api, kubernetes)
+
+
+def test_a_reply_that_nobody_turned_back_comes_from_the_endpoint() -> None:
+    tape = Tape()
+    tape.there(*THERE)
+    tape.back(*BACK[:5], ("pod/eth0 in", WEB, POD))
+    journey = only(tape, attempt())
+    assert (journey.outcome, journey.reply_from) == ("delivered", WEB)
+
+
+def test_a_reply_that_passes_the_client_s_node_has_not_arrived() -> None:
+    """The client is the node that the endpoint runs on; the reply has still to go to worker-2, which masqueraded."""
+    masqueraded = "172.18.0.4:61000"
+    tape = Tape()
+    tape.there(
+        ("worker-1/eth0 out", N1, N2),
+        ("worker-2/eth0 in", N1, N2),
+        ("worker-2/eth0 out", masqueraded, "10.244.1.7:8080"),
+        ("worker-1/eth0 in", masqueraded, "10.244.1.7:8080"),
+        ("web-1/eth0 in", masqueraded, "10.244.1.7:8080"),
+    )
+    tape.back(("web-1/eth0 out", "10.244.1.7:8080", masqueraded), ("worker-1/cbr0 in", "10.244.1.7:8080", masqueraded))
+    journey = only(tape, attempt(N1, N2, netns="worker-1"))
+    assert (journey.outcome, journey.evidence) == ("dropped", "silence: the reply was last seen at worker-1/cbr0 in")
+    assert journey.backend == Backend("10.244.1.7", 8080)
+
+
+def test_the_client_kernel_s_error_about_a_reply_is_no_hop() -> None:
+    """Nobody listens for the reply to a crafted packet, and the client's kernel says so to the server."""
+    token = make_token("UDP", 5)
+    tape = Tape()
+    tape.there(("pod/eth0 out", POD, WEB), ("web-0/eth0 in", POD, WEB), token=token, protocol="UDP", flags="")
+    tape.back(("web-0/eth0 out", WEB, POD), ("pod/eth0 in", WEB, POD), token=token, protocol="UDP", flags="")
+    tape.see("pod/eth0 out", "10.244.1.2:8080", WEB, "3/3", token, protocol="ICMP error")
+    correlation = correlate([attempt(dst=WEB, token=token, protocol="UDP")], tape.frames)
+    assert (len(correlation.journeys[0].there), correlation.journeys[0].outcome) == (2, "delivered")
+    assert correlation.frames[0] == (0, 1, 2, 3, 4)
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------
+
+OUTCOMES = {
+    # id: (flags or type/code of what the client hears, protocol, outcome, evidence)
+    "syn-ack": ("SA", "TCP", "delivered", ""),
+    "syn-ack-with-ecn": ("SAE", "TCP", "delivered", ""),
+    "rst": ("RA", "TCP", "rejected", f"RST from {WEB}"),
+    "sctp-init-ack": ("INIT-ACK", "SCTP", "delivered", ""),
+    "sctp-abort": ("ABORT", "SCTP", "rejected", f"ABORT from {WEB}"),
+    "udp-reply": ("", "UDP", "delivered", ""),
+    "network": ("3/0", "ICMP error", "unreachable", "ICMP network unreachable from 10.244.2.4"),
+    "host": ("3/1", "ICMP error", "unreachable", "ICMP host unreachable from 10.244.2.4"),
+    "protocol": ("3/2", "ICMP error", "rejected", "ICMP protocol unreachable from 10.244.2.4"),
+    "port": ("3/3", "ICMP error", "rejected", "ICMP port unreachable from 10.244.2.4"),
+    "source-route": ("3/5", "ICMP error", "unreachable", "ICMP source route failed from 10.244.2.4"),
+    "network-prohibited": ("3/9", "ICMP error", "rejected", "ICMP network prohibited from 10.244.2.4"),
+    "host-prohibited": ("3/10", "ICMP error", "rejected", "ICMP host prohibited from 10.244.2.4"),
+    "host-and-service": ("3/12", "ICMP error", "unreachable", "ICMP host unreachable for this type of service from 10.244.2.4"),
+    "prohibited": ("3/13", "ICMP error", "rejected", "ICMP communication prohibited from 10.244.2.4"),
+    "time": ("11/0", "ICMP error", "unreachable", "ICMP time exceeded from 10.244.2.4"),
+}
+
+
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_what_the_client_hears_is_the_outcome(case: str) -> None:
+    flags, protocol, outcome, evidence = OUTCOMES[case]
+    tape = Tape()
+    tape.there(("pod/eth0 out", POD, WEB), ("web-0/eth0 in", POD, WEB))
+    tape.back(("web-0/eth0 out", WEB, POD), ("pod/eth0 in", WEB, POD), protocol=protocol, flags=flags)
+    journey = only(tape, attempt(dst=WEB))
+    assert (journey.outcome, journey.evidence) == (outcome, evidence)
+    assert journey.reply_from == (WEB if outcome == "delivered" else "")
+    assert journey.backend == (None if protocol == "ICMP error" else Backend("10.244.2.4", 8080))
+
+
+@pytest.mark.parametrize("code", ["5/1", "3/4", "4/0"])
+def test_a_redirect_ends_nothing(code: str) -> None:
+    tape = Tape()
+    tape.there(THERE[0])
+    tape.error(("pod/eth0 in", "10.244.1.1", POD), code=code)
+    tape.there(*THERE[1:])
+    tape.back(*BACK)
+    assert only(tape, attempt()).outcome == "delivered"
+
+
+SILENCES = {
+    # id: (hops there, hops back, error, crafted, outcome, evidence); outcome "": nothing certain can be said
+    "crafted-lost-on-the-way": (4, 0, "", True, "dropped", "silence: last seen at worker-1/eth0 out"),
+    "crafted-never-seen": (0, 0, "", True, "dropped", "silence: no packet left pod"),
+    "crafted-not-permitted": (0, 0, "EPERM", True, "dropped", "EPERM: the client's own rules let nothing out"),
+    "crafted-no-route": (0, 0, "ENETUNREACH", True, "unreachable", "no route: ENETUNREACH at the client"),
+    "crafted-not-sent": (0, 0, "ENOBUFS", True, "", ""),
+    "crafted-reply-lost": (8, 3, "", True, "dropped", "silence: the reply was last seen at worker-2/cbr0 in"),
+    "timeout-on-the-way": (8, 0, "timeout", False, "dropped", "silence: last seen at web-0/eth0 in"),
+    "timeout-never-seen": (0, 0, "timeout", False, "dropped", "silence: no packet left pod"),
+    "timeout-reply-lost": (8, 7, "timeout", False, "dropped", "silence: the reply was last seen at worker-1/veth1 out"),
+    "no-route": (0, 0, "ENETUNREACH", False, "unreachable", "no route: ENETUNREACH at the client"),
+    "no-neighbour": (0, 0, "EHOSTUNREACH", False, "unreachable", "no route: EHOSTUNREACH at the client"),
+    "connected-but-no-tap-saw-the-reply": (8, 3, "", False, "", ""),
+    "refused-but-no-tap-saw-it": (8, 0, "ECONNREFUSED", False, "", ""),
+}
+
+
+@pytest.mark.parametrize("case", SILENCES)
+def test_silence_at_the_client(case: str) -> None:
+    there, back, error, crafted, outcome, evidence = SILENCES[case]
+    tape = Tape()
+    tape.there(*THERE[:there])
+    tape.back(*BACK[:back])
+    journeys = correlate([attempt(error=error) if crafted else by_socket(error=error)], tape.frames).journeys
+    assert [(j.outcome, j.evidence) for j in journeys.values()] == ([(outcome, evidence)] if outcome else [])
+
+
+def test_a_refusal_that_is_lost_is_named() -> None:
+    tape = Tape()
+    tape.there(*THERE[:3])
+    tape.error(("worker-1/cbr0 out", "10.244.1.1", POD))
+    journey = only(tape, attempt())
+    assert (journey.outcome, journey.evidence) == (
+        "dropped",
+        "silence: the ICMP port unreachable from 10.244.1.1 was last seen at worker-1/cbr0 out",
+    )
+
+
+# --- which token is a socket's ----------------------------------------------------------------------------
+
+
+def opened(*ways: tuple[str, str, str, int], start: int = 0) -> Tape:
+    """SYNs: (place, src, dst, token's value)."""
+    tape = Tape()
+    tape.now = start
+    for place, src, dst, value in ways:
+        tape.see(place, src, dst, token=make_token("TCP", value))
+    return tape
+
+
+def tokens(tape: Tape, *attempts: Attempt) -> list[int]:
+    """The token's value that each attempt was given; 0 for none, -1 where there is no journey."""
+    journeys = correlate(attempts, tape.frames).journeys
+    return [journeys[index].token & 0xFFFFFFFF if index in journeys else -1 for index in range(len(attempts))]
+
+
+WAITED = "timeout"
+
+
+def test_a_socket_s_syn_has_its_addresses() -> None:
+    tape = opened(("pod/eth0 out", POD, WEB, 1), ("pod/eth0 out", POD, VIP, 2), ("pod/eth0 out", "10.244.1.2:4001", VIP, 3))
+    assert tokens(tape, by_socket(error=WAITED)) == [2]
+
+
+def test_a_port_used_again_is_told_by_the_time() -> None:
+    tape = opened(("pod/eth0 out", POD, VIP, 1), ("pod/eth0 out", POD, VIP, 2))
+    first, second = by_socket(error=WAITED, started=0, finished=1), by_socket(error=WAITED, started=2, finished=3)
+    assert tokens(tape, second, first) == [2, 1]
+
+
+def test_a_syn_that_passes_is_not_the_node_s_own() -> None:
+    """A Pod's SYN leaves its node as the node's address and port by chance."""
+    tape = opened(("pod/eth0 out", POD, VIP, 1), ("worker-1/eth0 out", N1, WEB, 1))
+    assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [0]
+
+
+def test_a_node_s_syn_goes_elsewhere_from_the_same_port() -> None:
+    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", "172.18.0.3:4001", WEB, 2))
+    assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [1]
+
+
+def test_one_address_and_port_towards_two_services() -> None:
+    """Linux lets two sockets share a port as long as they dial different addresses."""
+    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, VIP, 2))
+    plain, translated = by_socket(N1, netns="worker-1", error=WAITED), by_socket(N1, "10.96.0.99:80", netns="worker-1", error=WAITED)
+    assert tokens(tape, translated, plain) == [1, 2]
+
+
+def test_a_reject_in_the_node_s_own_output_shows_the_error_alone() -> None:
+    tape = Tape()
+    tape.error(("worker-1/lo out", "172.18.0.3", N1), ("worker-1/lo in", "172.18.0.3", N1))
+    journey = only(tape, by_socket(N1, netns="worker-1", error="ECONNREFUSED"))
+    assert (journey.outcome, journey.evidence) == ("rejected", "ICMP port unreachable from 172.18.0.3")
+    assert (journey.there, len(journey.back)) == ((), 2)
+
+
+def masqueraded(value: int, src: str, dst: str = WEB) -> tuple[tuple[str, str, str, int], ...]:
+    return ("worker-1/eth0 out", src, dst, value), ("web-0/eth0 in", src, dst, value)
+
+
+def reply(tape: Tape, value: int, src: str) -> None:
+    tape.back(("web-0/eth0 out", WEB, src), ("worker-1/eth0 in", WEB, src), token=make_token("TCP", value))
+
+
+def test_a_masqueraded_socket_is_known_by_what_the_server_saw() -> None:
+    tape = opened(*masqueraded(1, "172.18.0.3:61001"), *masqueraded(2, "172.18.0.3:61002"), *masqueraded(3, "172.18.0.3:61003"))
+    for value in (1, 2, 3):
+        reply(tape, value, f"172.18.0.3:6100{value}")
+    clients = [by_socket(f"172.18.0.3:400{n}", netns="worker-1", answer=answer(f"172.18.0.3:6100{n}")) for n in (3, 1, 2)]
+    assert tokens(tape, *clients) == [3, 1, 2]
+
+
+def test_one_masqueraded_port_towards_two_servers_is_told_by_the_server_s_address() -> None:
+    other = "10.244.2.5:8080"
+    tape = opened(*masqueraded(1, N1_MASQUERADED), *masqueraded(2, N1_MASQUERADED, other))
+    reply(tape, 1, N1_MASQUERADED)
+    assert tokens(tape, by_socket(N1, netns="worker-1", answer=answer(N1_MASQUERADED, WEB))) == [1]
+
+
+def test_the_only_syn_left_is_the_only_socket_s_left() -> None:
+    tape = opened(*masqueraded(1, N1_MASQUERADED), ("pod/eth0 out", POD, VIP, 2), ("worker-1/eth0 out", POD, WEB, 2))
+    assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [1]
+
+
+def test_elimination_goes_on_while_it_settles_something() -> None:
+    tape = opened(*masqueraded(1, "172.18.0.3:61001"), *masqueraded(2, "172.18.0.3:61002"))  # at 1 and 3
+    early, late = (by_socket(N1, netns="worker-1", error=WAITED, finished=end) for end in (2, 9))
+    assert tokens(tape, late, early) == [2, 1]
+
+
+def test_two_sockets_that_could_both_be_it_are_left_open() -> None:
+    tape = opened(*masqueraded(1, N1_MASQUERADED))
+    pair = [by_socket(N1, netns="worker-1", error=WAITED), by_socket("172.18.0.3:4001", netns="worker-1", error=WAITED)]
+    assert tokens(tape, *pair) == [-1, -1]
+
+
+def test_two_syns_that_could_both_be_its_are_left_open() -> None:
+    tape = opened(*masqueraded(1, "172.18.0.3:61001"), *masqueraded(2, "172.18.0.3:61002"))
+    assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [-1]
+
+
+# --- the rest of a connection -----------------------------------------------------------------------------
+
+
+def test_data_and_fin_belong_to_their_connection_under_every_address() -> None:
+    tape = pod_to_service()
+    tape.see("pod/eth0 out", POD, VIP, "PA", 0)
+    tape.see("worker-1/eth0 out", POD, WEB, "PA", 0)
+    tape.see("web-0/eth0 out", WEB, POD, "FA", 0)
+    tape.see("pod/eth0 in", "10.96.0.10:81", POD, "FA", 0)
+    tape.see("web-0/eth0 out", VIP, POD, "FA", 0)  # addresses that this namespace has never seen together
+    correlation = correlate([by_socket()], tape.frames)
+    assert correlation.frames[0] == tuple(range(19))
+    assert len(correlation.journeys[0].there) == 8
+
+
+def test_a_segment_belongs_to_the_latest_syn_before_it() -> None:
+    tape = Tape()
+    for value in (1, 2):
+        tape.see("pod/eth0 out", POD, VIP, token=make_token("TCP", value))
+        tape.see("pod/eth0 out", POD, VIP, "PA", 0)
+    assert correlate([attempt(token=make_token("TCP", value)) for value in (1, 2)], tape.frames).frames == {0: (0, 1), 1: (2, 3)}
+
+
+def test_a_segment_without_a_syn_belongs_to_nobody() -> None:
+    tape = Tape()
+    tape.see("pod/eth0 out", POD, VIP, "PA", 0)
+    assert correlate([attempt()], tape.frames).frames == {0: ()}
+
+
+# --- one sequence number twice ----------------------------------------------------------------------------
+
+
+def test_one_token_one_after_the_other_is_divided_by_time() -> None:
+    tape = pod_to_service()
+    middle = tape.now
+    tape.there(*THERE)
+    first, second = by_socket(finished=middle), by_socket(started=middle + 1, error="timeout")
+    correlation = correlate([second, first], tape.frames)
+    assert [correlation.journeys[index].outcome for index in (0, 1)] == ["dropped", "delivered"]
+    assert correlation.frames == {1: tuple(range(16)), 0: tuple(range(16, 24))}
+    assert correlation.collisions == ()
+
+
+@pytest.mark.parametrize("crafted", [False, True])
+def test_one_token_at_once_says_nothing(crafted: bool) -> None:
+    tape = pod_to_service()
+    tape.see("pod-2/eth0 out", "10.244.1.3:4000", VIP)
+    one, other = attempt(finished=1) if crafted else by_socket(), by_socket("10.244.1.3:4000", netns="pod-2", started=2)
+    correlation = correlate([one, other], tape.frames)
+    assert correlation == Correlation({}, {}, (0, 1))
+
+
+# --- properties -------------------------------------------------------------------------------------------
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_the_taps_does_not_matter(random: Random) -> None:
+    tape = pod_to_service()
+    tape.see("pod/eth0 out", POD, VIP, "PA", 0)
+    shuffled = list(tape.frames)
+    random.shuffle(shuffled)
+    assert correlate([by_socket(), attempt()], shuffled) == correlate([by_socket(), attempt()], tape.frames)
+
+
+ENDPOINTS = st.sampled_from([POD, VIP, WEB, N1])
+FRAMES = st.builds(
+    lambda time, netns, interface, outgoing, protocol, src, dst, ttl, flags, token, reply: Frame(
+        0, time, netns, interface, outgoing, protocol, *parse(src), *parse(dst), ttl, flags, token, reply, 74
+    ),
+    st.integers(0, 9),
+    st.sampled_from(["pod", "worker-1"]),
+    st.sampled_from(["eth0", "lo"]),
+    st.booleans(),
+    st.sampled_from(["TCP", "UDP", "ICMP error", "other"]),
+    ENDPOINTS,
+    ENDPOINTS,
+    st.integers(62, 64),
+    st.sampled_from(["S", "SA", "RA", "3/3", "9/9", ""]),
+    st.sampled_from([0, TOKEN, make_token("TCP", 10)]),
+    st.booleans(),
+)
+ATTEMPTS = st.builds(
+    lambda src, dst, token, crafted, started, error: attempt(
+        src, dst, token=token, crafted=crafted, started=started, finished=9, error=error
+    ),
+    ENDPOINTS,
+    ENDPOINTS,
+    st.sampled_from([0, TOKEN]),
+    st.booleans(),
+    st.integers(0, 9),
+    st.sampled_from(["", "timeout", "ECONNREFUSED"]),
+)
+
+
+@given(st.lists(ATTEMPTS, max_size=4), st.lists(FRAMES, max_size=30))
+def test_no_frame_is_two_attempts(attempts: list[Attempt], frames: list[Frame]) -> None:
+    numbered = [frame._replace(number=number) for number, frame in enumerate(frames)]
+    correlation = correlate(attempts, numbered)
+    used = [number for numbers in correlation.frames.values() for number in numbers]
+    assert len(used) == len(set(used))
+    for index, journey in correlation.journeys.items():
+        assert {hop.frame for hop in journey.there + journey.back} <= set(correlation.frames.get(index, ()))
