@@ -16,7 +16,6 @@ from tabulate import tabulate
 from emulator.errors import printable
 from emulator.evidence.compare import (
     KIND_TITLES,
-    address_of,
     backend_name,
     counted,
     dialled,
@@ -29,10 +28,10 @@ from emulator.evidence.compare import (
 )
 from emulator.probe.model import Backend, FlowResult, Journey, Kind, Report, Verdict
 
-MOST_FLOWS = 60  # more than these are counted instead of listed, save in wide output
+MOST_FLOWS = 60  # more than these are counted instead of listed, save in wide output; controls that passed are always
 MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
 _NARROWEST = 10  # columns are wrapped down to this, not further
-_GAP, _HEADER_PADDING = 2, 2  # what tabulate's plain format puts between two columns, and behind a header
+_GAP = 2  # what tabulate's plain format puts between two columns
 _BOLD, _DIM = "1", "2"
 _VERDICT_COLOURS: Mapping[Verdict, str] = {"pass": "32", "fail": "1;31", "unknown": "1;33"}
 _NO_PODS: Mapping[str, str] = {}
@@ -46,14 +45,18 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
     """
     paint = Paint(color)
     limit = None if wide else width
-    shown = report.flows if wide or len(report.flows) <= MOST_FLOWS else tuple(r for r in report.flows if r.verdict != "pass")
+    listed = [r for r in report.flows if wide or r.verdict != "pass" or not r.flow.control]
+    too_many = not wide and len(listed) > MOST_FLOWS
+    if too_many:
+        listed = [r for r in listed if r.verdict != "pass"]
     sections = [
         paint(_BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
         _table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
         _table(("SERVICE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS"), _shortened(report.services, 3, None if wide else 6), limit),
-        "" if len(shown) == len(report.flows) else _counts(report, len(shown)),
-        _flows(shown, wide, paint, limit, pods),
-        _journeys(shown, pods) if wide else "",
+        _counts(report, len(listed)) if too_many else "",
+        _flows(listed, wide, paint, limit, pods),
+        "" if too_many else _set_aside(len(report.flows) - len(listed)),
+        _journeys(listed, pods) if wide else "",
         _table(
             ("REQUIREMENT", "CHECKED", "VERDICT", "REASON"),
             [(printable(r.text), str(r.checked), paint.verdict(r.verdict), printable(r.reason)) for r in report.requirements],
@@ -151,9 +154,9 @@ def _heading(kind: Kind, group: Sequence[FlowResult]) -> str:
 def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str, ...]:
     flow = result.flow
     source = f"{', '.join(sources_sent(result))} → {', '.join(result.observed.sources) or 'none'}"
-    name = f"{flow.name} (control)" if flow.control else flow.name
     changes = _every_change(result) if wide else _changes(result, pods)
-    lines = "\n".join(map(printable, [*_not_delivered(result), *changes]))
+    name = flow.name if wide else re.sub(r"(?<![\w-])default/", "", flow.name)  # as kubectl leaves the default namespace out
+    lines = "\n".join(map(printable, [*_not_delivered(result), *changes])) or "none"
     return printable(name), flow.protocol, printable(dialled(flow) + _via(result)), printable(source), lines
 
 
@@ -174,22 +177,31 @@ def _not_delivered(result: FlowResult) -> list[str]:
 
 
 def _changes(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
-    """What was rewritten on the way there, one line for each kind of rewrite and node.
+    """What was rewritten on the way there, a line for each node: ``DNAT, SNAT at worker-1 → web-0:8080``.
 
-    A DNAT names the backends that it led to, with their counts where they are several; an SNAT the addresses, since their ports are any.
+    The address that an SNAT gave is the source that the backend saw, which has a column of its own.
     """
+    own_namespace = result.flow.to.service.split("/")[0] + "/"
+    rewrites: dict[str, dict[str, None]] = {}
     led_to: dict[str, dict[str, int]] = {}
     for journey in result.journeys:
         for change in journey.changes:
-            if change.what == "SNAT":
-                led_to.setdefault(f"SNAT at {change.where}", {})[address_of(change.after)] = 0
-            elif change.what == "DNAT":
+            if change.what in ("DNAT", "SNAT"):
+                rewrites.setdefault(change.where, {})[change.what] = None
+            if change.what == "DNAT":
                 name, count = _named(change.after, result.observed.backends, pods)
-                led_to.setdefault(f"DNAT at {change.where}", {})[name] = count
+                led_to.setdefault(change.where, {})[name.removeprefix(own_namespace)] = count
     return [
-        f"{what} → {few((f'{name} ×{count}' if count and len(targets) > 1 else name for name, count in targets.items()), 4)}"
-        for what, targets in led_to.items()
+        f"{', '.join(what)} at {where}" + (f" → {_backends(led_to[where])}" if where in led_to else "") for where, what in rewrites.items()
     ]
+
+
+def _backends(counts: Mapping[str, int]) -> str:
+    """The one backend that was met, or how many there were and how often each of them was met."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    often = [f"×{count}" for count in counts.values()]
+    return f"{len(counts)} backends ({', '.join(often) if len(often) <= 4 else f'×{min(counts.values())} to ×{max(counts.values())}'})"
 
 
 def _named(endpoint: str, backends: Mapping[Backend, int], pods: Mapping[str, str]) -> tuple[str, int]:
@@ -211,6 +223,11 @@ def _counts(report: Report, shown: int) -> str:
     return (
         _table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None) + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"
     )
+
+
+def _set_aside(controls: int) -> str:
+    """Where the controls that passed went: what they prove is in the verdicts of the flows that they control."""
+    return f"{controls} controls passed too (the same clients straight to the Pods); -o wide lists them" if controls else ""
 
 
 def _journeys(results: Sequence[FlowResult], pods: Mapping[str, str]) -> str:
@@ -268,7 +285,8 @@ def _table(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: 
 
 
 def _layout(headers: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
-    text = tabulate(rows, headers or (), tablefmt="plain", disable_numparse=True)
+    # The header goes in as a row: tabulate would make its columns wider than they need to be.
+    text = tabulate([headers, *rows] if headers else rows, tablefmt="plain", disable_numparse=True)
     return "\n".join(line.rstrip() for line in text.split("\n"))
 
 
@@ -279,7 +297,7 @@ def _fitted(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width:
     """
     if width is None or not rows:
         return rows
-    floors = [len(header) + _HEADER_PADDING for header in headers or [""] * len(rows[0])]
+    floors = [len(header) for header in headers or [""] * len(rows[0])]
     columns = list(zip(*rows, strict=True))
     widths = [
         max(floor, *(_visible(line) for cell in column for line in cell.split("\n"))) for floor, column in zip(floors, columns, strict=True)

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.evidence.tables import render_difference, render_text
-from emulator.probe.model import Change
-from tests.unit.evidence.samples import CLIENT, DELIVERED, FAILED, PASSED, PODS, REPORT, WORKER_1, flow
+from emulator.probe.model import Backend, Change, Journey
+from tests.unit.evidence.samples import CLIENT, DELIVERED, DNAT, FAILED, PASSED, PODS, REPORT, WORKER_1, flow
+
+SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
 
 
 def text(*, wide: bool = False, color: bool = False, width: int = 140, **fields: object) -> str:
@@ -36,21 +38,61 @@ def test_lines_stay_within_the_width(width: int) -> None:
 def test_rows_of_a_kind_stand_under_its_heading() -> None:
     direct = replace(PASSED, flow=flow("direct", kind="pod-to-pod"))
     shown = text(flows=(PASSED, direct, FAILED))
-    order = [shown.index(part) for part in ("Pod to Pod (1)", "direct", "Pod to Service (2, 1 FAIL)", "(other node)", "default/gone:80")]
+    order = [shown.index(part) for part in ("Pod to Pod (1)", "direct", "Pod to Service (2, 1 FAIL)", "(other node)", "gone:80")]
     assert order == sorted(order)
 
 
-def test_several_backends_show_their_counts_and_one_backend_shows_none() -> None:
-    assert "DNAT at worker-1 → default/web-1:8080 ×8, default/web-0:8080 ×9" in text(flows=(PASSED,), width=400)
-    assert "DNAT at worker-1 → default/web-1:8080  " in text(flows=(replace(PASSED, journeys=(DELIVERED,)),), width=400)
+@pytest.mark.parametrize(
+    ("journeys", "line"),
+    [
+        pytest.param((DELIVERED,), "DNAT at worker-1 → web-1:8080  ", id="one backend by name, without the Service's namespace"),
+        pytest.param(PASSED.journeys, "DNAT at worker-1 → 2 backends (×8, ×9)  ", id="two backends with their counts"),
+        pytest.param((replace(DELIVERED, changes=(DNAT, SNAT)),), "DNAT, SNAT at worker-1 → web-1:8080  ", id="masqueraded too"),
+        pytest.param((replace(DELIVERED, changes=(SNAT,)),), "SNAT at worker-1  ", id="masqueraded alone"),
+        pytest.param((replace(DELIVERED, changes=()),), "10.244.1.2  none  ", id="nothing"),
+        pytest.param(
+            (replace(DELIVERED, changes=(replace(DNAT, after="10.0.0.9:80"),)),),
+            "DNAT at worker-1 → 10.0.0.9:80  ",
+            id="an unnamed backend",
+        ),
+    ],
+)
+def test_what_was_rewritten_and_where(journeys: tuple[Journey, ...], line: str) -> None:
+    assert line in text(flows=(replace(PASSED, journeys=journeys),), width=400)
 
 
-def test_masquerading_shows_the_address_that_the_backend_saw() -> None:
-    snat = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
-    masqueraded = replace(PASSED, journeys=(replace(DELIVERED, changes=(snat,)),), observed=replace(PASSED.observed, sources=(WORKER_1,)))
-    shown = text(flows=(masqueraded,), width=400)
-    assert f"{CLIENT} → {WORKER_1}" in shown
-    assert f"SNAT at worker-1 → {WORKER_1}  " in shown
+def test_many_backends_show_the_range_of_their_counts() -> None:
+    backends = {Backend(f"10.244.1.{n}", 80): n for n in range(10, 16)}
+    journeys = tuple(replace(DELIVERED, changes=(replace(DNAT, after=str(backend)),)) for backend in backends)
+    many = replace(PASSED, journeys=journeys, observed=replace(PASSED.observed, backends=backends))
+    assert "DNAT at worker-1 → 6 backends (×10 to ×15)" in text(flows=(many,), width=400)
+
+
+def test_the_source_that_was_seen() -> None:
+    masqueraded = replace(PASSED, observed=replace(PASSED.observed, sources=(WORKER_1, CLIENT)))
+    assert f"{CLIENT} → {WORKER_1}, {CLIENT}" in text(flows=(masqueraded,), width=400)
+
+
+def test_an_outcome_that_was_promised_stands_among_the_changes() -> None:
+    refused = replace(FAILED.journeys[0], outcome="rejected", evidence="RST from 10.244.1.3:80")
+    result = replace(FAILED, verdict="pass", journeys=(refused,), observed=replace(FAILED.observed, outcomes={"rejected": 2}))
+    assert "rejected ×2: RST from 10.244.1.3:80" in text(flows=(result,), width=400)
+
+
+def test_the_default_namespace_is_left_out_of_names_unless_wide() -> None:
+    named = replace(PASSED, flow=flow("pod default/a → svc not-default/b"))
+    assert "\npod a → svc not-default/b  " in text(flows=(named,), width=400)
+    assert "\npod default/a → svc not-default/b  " in text(flows=(named,), wide=True)
+
+
+def test_controls_that_passed_are_counted_and_those_that_did_not_are_listed() -> None:
+    passed = replace(PASSED, flow=flow("a quiet one", control=True))
+    shown = text(flows=(*(passed for _ in range(100)), replace(FAILED, flow=flow("a loud one", control=True)), PASSED))
+    assert "a quiet one" not in shown
+    assert "a loud one" in shown
+    assert "\n100 controls passed too" in shown
+    assert "102 flows: 101 PASS, 1 FAIL" in shown
+    assert "a quiet one" in text(flows=(passed,), wide=True)
 
 
 def test_the_node_that_packets_enter_through() -> None:
