@@ -86,8 +86,6 @@ class _Flow:
                 self._pod_port(pod)
         elif to.node:
             self._node_port(to.node)
-        elif to.ip:
-            self._plain_port("an address")
         for index, backend in enumerate(self.flow.expect.backends or ()):
             self._backend(backend, f"expect.backends[{index}]")
 
@@ -105,8 +103,6 @@ class _Flow:
             self._named("external client", source.external, self.known.clients, "from.external")
         if self.flow.via:
             self._named("node", self.flow.via, self.known.nodes, "via")
-            if not source.external:
-                self.problem("via", "via is for external clients only: others send from their node", "leave it out")
 
     # --- names --------------------------------------------------------------------------------------------
 
@@ -141,30 +137,12 @@ class _Flow:
 
     # --- ports --------------------------------------------------------------------------------------------
 
-    def _number(self, whose: str) -> int | None:
-        """The port of ``to`` as a number; what is wrong with it is said (ICMP has none)."""
-        port = self.flow.to.port
-        if self.flow.protocol == "ICMP":
-            return None
-        if port is None:
-            self.problem("to.port", "a port is missing", "only ICMP goes without one")
-        elif isinstance(port, str):
-            self.problem("to.port", f"{whose} has no named ports: {port}", "write the port's number")
-        else:
-            return port
-        return None
-
-    def _plain_port(self, whose: str) -> None:
-        self._number(whose)
-
     def _service_port(self, service: Service) -> None:
         port, protocol = self.flow.to.port, self.flow.protocol
         if protocol == "ICMP":
             return
         there = ", ".join(f"{p.port}/{p.protocol}" + (f" ({p.name})" if p.name else "") for p in service.spec.ports)
-        if port is None:
-            self.problem("to.port", "a port is missing", f"ports of Service {service.key}: {there}")
-        elif isinstance(port, str):
+        if isinstance(port, str):
             if not any(p.name == port and p.protocol == protocol for p in service.spec.ports):
                 hint = did_you_mean(port, [p.name for p in service.spec.ports if p.name]) or f"it has {there}"
                 self.problem("to.port", f"Service {service.key} has no {protocol} port named {port}", hint)
@@ -200,15 +178,15 @@ class _Flow:
     def _pod_port(self, pod: Pod) -> None:
         port, protocol = self.flow.to.port, self.flow.protocol
         declared = [p for c in (*pod.spec.initContainers, *pod.spec.containers) for p in c.ports]
-        if isinstance(port, str) and protocol != "ICMP":
+        if protocol == "ICMP" or port is None:
+            return
+        if isinstance(port, str):
             if not any(p.name == port and p.protocol == protocol for p in declared):
                 hint = did_you_mean(port, [p.name for p in declared if p.name])
                 self.problem("to.port", f"Pod {pod.key} has no {protocol} port named {port}", hint)
-            return
-        number = self._number(f"Pod {pod.key}")
-        if number is not None and not self.may_miss and pod.ip and not self.known.serves(pod_netns(pod), number, protocol):
+        elif not self.may_miss and pod.ip and not self.known.serves(pod_netns(pod), port, protocol):
             there = ", ".join(f"{p.containerPort}/{p.protocol}" for p in declared)
-            self.problem("to.port", f"nothing in Pod {pod.key} listens on {number}/{protocol}", f"it has {there}" if there else "")
+            self.problem("to.port", f"nothing in Pod {pod.key} listens on {port}/{protocol}", f"it has {there}" if there else "")
 
     def _node_port(self, name: str) -> None:
         to, protocol = self.flow.to, self.flow.protocol
@@ -219,11 +197,10 @@ class _Flow:
                 there = ", ".join(f"{port}/{p}" for port, p in sorted(self.known.node_ports)[:8])
                 self.problem("to.nodePort", f"no Service has the node port {to.nodePort}/{protocol}", f"there is: {there}" if there else "")
             return
-        number = self._number("a node")
-        if number is None or self.may_miss or (number, protocol) in self.known.node_ports:
+        if not isinstance(to.port, int) or self.may_miss or (to.port, protocol) in self.known.node_ports:
             return
-        if not self.known.serves(name, number, protocol):
-            self.problem("to.port", f"nothing on node {name} listens on {number}/{protocol}")
+        if not self.known.serves(name, to.port, protocol):
+            self.problem("to.port", f"nothing on node {name} listens on {to.port}/{protocol}")
 
     # --- backends -----------------------------------------------------------------------------------------
 

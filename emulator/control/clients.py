@@ -7,8 +7,7 @@ and "router" are distinct.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 
 from emulator.control.findings import Draft, Findings
 from emulator.control.networks import Networks
@@ -22,22 +21,14 @@ DEFAULT_CLIENT = ExternalClient(name="client-1", address="203.0.113.10")  # TEST
 def external_clients(
     inventory: Inventory, nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings
 ) -> tuple[ExternalClient, ...]:
-    """The clients outside the cluster: those declared, else one. A client with an unusable address is left out, and a problem says why."""
+    """The clients outside the cluster: those declared, else one. A problem says what is wrong with an address or a name."""
     origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
-    declared = inventory.cluster.object.externalClients if inventory.cluster else ()
+    clients = (inventory.cluster.object.externalClients if inventory.cluster else ()) or (DEFAULT_CLIENT,)
     holders = {ip: f"node {node.object.name}" for node in nodes for ip in node.object.internalIPs}
     prefixes = (("podSubnet", networks.pods), ("serviceSubnet", networks.services), ("hostSubnet", networks.hosts))
-    clients = []
-    for index, client in enumerate(declared or (DEFAULT_CLIENT,)):
+    for index, client in enumerate(clients):
         path = f"externalClients[{index}].address"
-        try:
-            address = ip_address(client.address)
-        except ValueError:
-            findings.problem(origin, path, f"{client.address!r} is not an IP address")
-            continue
-        if not isinstance(address, IPv4Address):
-            findings.problem(origin, path, f"{address} is not an IPv4 address", "this version builds IPv4 networks only")
-            continue
+        address = IPv4Address(client.address)
         inside = next((f"{name} {prefix}" for name, prefix in prefixes if address in prefix), "")
         if inside:
             what = f"{address} of external client {client.name} lies in {inside}"
@@ -45,17 +36,14 @@ def external_clients(
         elif holder := holders.get(str(address)):
             what = f"{address} of external client {client.name} is the address of {holder} already"
             findings.problem(origin, path, what, "give it an address of its own")
-        else:
-            holders[str(address)] = f"external client {client.name}"
-            clients.append(replace(client, address=str(address)))
-    _check_names(inventory, nodes, origin, findings)
-    return tuple(clients)
+        holders.setdefault(str(address), f"external client {client.name}")
+    _check_names(clients, nodes, origin, findings)
+    return clients
 
 
-def _check_names(inventory: Inventory, nodes: Sequence[Draft[Node]], origin: Origin, findings: Findings) -> None:
-    declared = inventory.cluster.object.externalClients if inventory.cluster else ()
+def _check_names(clients: Sequence[ExternalClient], nodes: Sequence[Draft[Node]], origin: Origin, findings: Findings) -> None:
     rows = [(d.object.name, f"node {d.object.name}", d.origin, f"{d.base}name" if d.base else "metadata.name") for d in nodes]
-    for index, client in enumerate(declared or (DEFAULT_CLIENT,)):
+    for index, client in enumerate(clients):
         rows.append((client.name, f"external client {client.name}", origin, f"externalClients[{index}].name"))
     owners = {SWITCH: "the switch of the host network", ROUTER: "the upstream router"}
     for name, whose, where, path in rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 
 from emulator.control.findings import Draft, Findings
@@ -54,7 +54,7 @@ def choose_networks(
     service_subnet = said.services or _infer_services(services, said.origin, findings)
     pod_subnet = said.pods or _infer_pods(nodes, pods, (hosts, service_subnet))
     _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
-    taken = {ip_address(ip) for node in nodes for ip in node.object.internalIPs}
+    taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs}
     router = next((ip for ip in _usable(hosts) if ip not in taken), hosts.network_address)
     return Networks(pods=pod_subnet, services=service_subnet, hosts=hosts, router=router)
 
@@ -64,29 +64,11 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
     origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
     if networking.podNetwork != "kubenet":
         findings.problem(origin, "networking.podNetwork", f"podNetwork {networking.podNetwork} is not supported yet", "use kubenet")
-    if networking.ipFamily != "ipv4":
-        findings.problem(origin, "networking.ipFamily", f"ipFamily {networking.ipFamily} is not supported yet", "use ipv4")
 
-    def parse(name: str, text: str) -> IPv4Network | None:
-        if not text or networking.ipFamily != "ipv4":
-            return None
-        try:
-            network = ip_network(text, strict=False)
-        except ValueError:
-            findings.problem(origin, f"networking.{name}", f"{text!r} is not a prefix", "write it as 10.244.0.0/16")
-            return None
-        if isinstance(network, IPv4Network):
-            return network
-        findings.problem(origin, f"networking.{name}", f"{network} is not an IPv4 prefix", "this version builds IPv4 networks only")
-        return None
+    def parse(text: str) -> IPv4Network | None:
+        return IPv4Network(text) if text else None
 
-    return _Said(
-        networking,
-        origin,
-        pods=parse("podSubnet", networking.podSubnet),
-        services=parse("serviceSubnet", networking.serviceSubnet),
-        hosts=parse("hostSubnet", networking.hostSubnet),
-    )
+    return _Said(networking, origin, parse(networking.podSubnet), parse(networking.serviceSubnet), parse(networking.hostSubnet))
 
 
 # --- what was not said ------------------------------------------------------------------------------------
@@ -168,11 +150,8 @@ def _infer_services(services: Iterable[Service], origin: Origin, findings: Findi
 
 
 def _parse(text: str) -> IPv4Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return address if isinstance(address, IPv4Address) else None
+    """An address that may be missing or of IPv6: None then."""
+    return None if not text or ":" in text else IPv4Address(text)
 
 
 def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, IPv4Address]]:

@@ -192,14 +192,8 @@ def _claim_given(draft: Draft[Service], ports: _NodePorts, findings: Findings) -
             findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")
 
     for index, port in enumerate(service.spec.ports):
-        if not port.nodePort:
-            continue
-        path = f"spec.ports[{index}].nodePort"
-        if service.spec.type in ("NodePort", "LoadBalancer"):
-            claim(port.nodePort, port.protocol, path)
-        else:
-            what = f"a Service of type {service.spec.type} has no node ports"
-            findings.problem(draft.origin, path, what, "set spec.type to NodePort")
+        if port.nodePort:
+            claim(port.nodePort, port.protocol, f"spec.ports[{index}].nodePort")
     if service.spec.healthCheckNodePort and _wants_health_check(service):
         claim(service.spec.healthCheckNodePort, "TCP", "spec.healthCheckNodePort")
 

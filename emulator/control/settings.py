@@ -5,12 +5,11 @@ May import ``objects`` and this room. Invariant: ``localMode`` "" stands exactly
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network
 
 from emulator.control.findings import Findings
 from emulator.control.state import ProxySettings
 from emulator.objects.config import Inventory, KubeProxyConfiguration, ProxyMode
-from emulator.objects.kinds import Origin
 
 
 def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: ProxyMode | None, findings: Findings) -> ProxySettings:
@@ -21,8 +20,6 @@ def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: Prox
     if not override and config.mode and shaped and config.mode != shaped:
         findings.notice(f"the KubeProxyConfiguration's mode {config.mode} is used, not networking.kubeProxyMode {shaped}")
     cluster_cidr = config.clusterCIDR
-    if cluster_cidr is not None and inventory.proxy is not None:
-        cluster_cidr = _ipv4_part(cluster_cidr, inventory.proxy.origin, findings)
     local_mode: str = config.detectLocalMode or "ClusterCIDR"
     if local_mode == "ClusterCIDR":
         cluster_cidr = str(pod_subnet) if cluster_cidr is None else cluster_cidr
@@ -35,19 +32,3 @@ def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: Prox
         masqueradeAll=config.iptables.masqueradeAll,
         localhostNodePorts=config.iptables.localhostNodePorts,
     )
-
-
-def _ipv4_part(text: str, origin: Origin, findings: Findings) -> str:
-    """The IPv4 prefix of a clusterCIDR, which in dual-stack clusters holds one of each family ("" if there is none)."""
-    found = ""
-    for part in text.replace(" ", "").split(",") if text else ():
-        try:
-            network = ip_network(part, strict=False)
-        except ValueError:
-            findings.problem(origin, "clusterCIDR", f"{part!r} is not a prefix", "write it as 10.244.0.0/16")
-            continue
-        if not isinstance(network, IPv4Network):
-            findings.ipv6_left_out()
-        elif not found:
-            found = str(network)
-    return found

@@ -7,7 +7,6 @@ reports it and goes on as well as it can: every mistake is reported at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from emulator.control.addresses import address_pods
@@ -26,9 +25,7 @@ from emulator.control.state import ClusterState
 from emulator.control.workloads import controlled_pods, given_pods
 from emulator.errors import InputError
 from emulator.objects.config import Inventory, ProxyMode
-from emulator.objects.kinds import Node, Origin, Pod, Service
-
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")  # RFC 1123
+from emulator.objects.kinds import Origin
 
 
 def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None) -> ClusterState:
@@ -58,7 +55,6 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
     commands = real_commands(pod_drafts, findings)
     listeners = make_listeners(pods, nodes, slices, commands, findings)
     check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
-    _check_names([*node_drafts, *pod_drafts, *service_drafts], findings)
     proxy = proxy_settings(inventory, networks.pods, proxy_mode, findings)
     if findings.problems:
         raise InputError(findings.problems)
@@ -88,18 +84,3 @@ def _external_addresses(inventory: Inventory) -> Iterator[str]:
     for loaded in inventory.services:
         yield from loaded.object.spec.externalIPs
         yield from (ingress.ip for ingress in loaded.object.status.loadBalancer.ingress if ingress.ip)
-
-
-def _check_names(drafts: list[Draft[Node] | Draft[Pod] | Draft[Service]], findings: Findings) -> None:
-    """Names become namespace and file names: whatever way an object came here, its name is a DNS subdomain, and its own."""
-    seen: set[tuple[type[object], str, str]] = set()
-    for draft in drafts:
-        metadata = draft.object.metadata
-        key = (type(draft.object), metadata.namespace, metadata.name)
-        if key in seen:
-            what = f"there is a {type(draft.object).__name__} {metadata.namespace}/{metadata.name} already"
-            findings.problem(draft.origin, f"{draft.base}metadata.name", what, "give one of them another name")
-        seen.add(key)
-        for name in (metadata.name, metadata.namespace or "default"):
-            if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
-                findings.problem(draft.origin, f"{draft.base}metadata.name", f"{name!r} is no name", "lower-case letters, digits and '-'")

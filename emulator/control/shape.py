@@ -48,19 +48,9 @@ def make_nodes(inventory: Inventory, pods: Sequence[Draft[Pod]], findings: Findi
     if not shapes and not inventory.nodes:
         shapes = [(Draft(shape, Origin(inventory.name)), shape.name) for shape in _default_shape(inventory, pods)]
     taint = len(shapes) + len(inventory.nodes) > 1
-    drafts: dict[str, Draft[Node]] = {}
-    for shape, name in shapes:
-        if name in drafts:
-            findings.problem(shape.origin, shape.base + "name", f"there is a node {name} already", "node names are unique")
-        else:
-            drafts[name] = Draft(_from_shape(shape.object, name, taint=taint), shape.origin, shape.base)
-    manifests: set[str] = set()
+    drafts = {name: Draft(_from_shape(s.object, name, taint=taint), s.origin, s.base) for s, name in shapes}
     for loaded in inventory.nodes:
         node = loaded.object
-        if node.name in manifests:
-            findings.problem(loaded.origin, "metadata.name", f"there is a node {node.name} already", "node names are unique")
-            continue
-        manifests.add(node.name)
         shaped = drafts.get(node.name)
         drafts[node.name] = Draft(_merge(shaped.object, node) if shaped else node, loaded.origin)
     hosts = {p.object.spec.nodeName: p.object.status.hostIP for p in reversed(pods) if p.object.status.hostIP}
@@ -140,17 +130,12 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
 
 
 def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> IPv4Network | None:
-    path = pod_cidr_path(draft)
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        findings.problem(draft.origin, path, f"{text!r} is not a prefix", "write it as 10.244.1.0/24")
-        return None
+    network = ip_network(text)
     if not isinstance(network, IPv4Network):
         findings.ipv6_left_out()
         return None
     if network.prefixlen > 30:
-        findings.problem(draft.origin, path, f"{network} has no room for a bridge and a Pod", "a /24 is usual")
+        findings.problem(draft.origin, pod_cidr_path(draft), f"{network} has no room for a bridge and a Pod", "a /24 is usual")
         return None
     return network
 

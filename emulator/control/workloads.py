@@ -14,7 +14,6 @@ from emulator.control.names import generate_name, template_hash
 from emulator.control.placement import DAEMON_TOLERATIONS, obstacle
 from emulator.objects.config import Inventory
 from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
-from emulator.objects.selectors import matches
 
 ENDED_PHASES = ("Succeeded", "Failed")
 
@@ -55,14 +54,6 @@ def controlled_pods(
         workload = loaded.object
         if (workload.kind, workload.metadata.namespace, workload.metadata.name) in owned:
             continue
-        selector = workload.spec.selector
-        if selector is not None and not matches(selector, workload.spec.template.metadata.labels):
-            findings.problem(
-                loaded.origin,
-                "spec.selector",
-                f"the selector of {workload.kind} {workload.key} does not match its template's labels",
-                "give spec.template.metadata.labels the selector's labels",
-            )
         if workload.kind != "DaemonSet" and len(made) + workload.spec.replicas > room:
             findings.problem(loaded.origin, "spec.replicas", f"{workload.spec.replicas} replicas: the Pod subnet has {room} addresses")
             continue

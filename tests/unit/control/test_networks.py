@@ -1,0 +1,168 @@
+"""Prefixes said and inferred, and every node's share of them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.control.networks import cover
+from tests.unit.control.clusters import cluster, node, pod, problem_of, problems_of, service, settled
+
+
+def test_defaults() -> None:
+    state = settled(pod("a"))
+    assert (str(state.podSubnet), str(state.serviceSubnet), str(state.hostSubnet)) == ("10.244.0.0/16", "10.96.0.0/12", "172.18.0.0/16")
+    assert state.routerIP == "172.18.0.1"
+    assert [(n.internalIPs, n.spec.podCIDRs) for n in state.nodes] == [
+        (("172.18.0.2",), ("10.244.0.0/24",)),
+        (("172.18.0.3",), ("10.244.1.0/24",)),
+        (("172.18.0.4",), ("10.244.2.0/24",)),
+    ]
+
+
+def test_given_addresses_and_podcidrs_are_kept_and_skipped() -> None:
+    state = settled(node("a", "172.18.0.2", "10.244.0.0/24"), node("b"), node("c", "172.18.0.1", "10.244.1.0/24"))
+    assert {n.name: (n.internalIPs[0], n.spec.podCIDR) for n in state.nodes} == {
+        "a": ("172.18.0.2", "10.244.0.0/24"),
+        "b": ("172.18.0.4", "10.244.2.0/24"),
+        "c": ("172.18.0.1", "10.244.1.0/24"),
+    }
+    assert state.routerIP == "172.18.0.3"
+
+
+def test_nodes_stay_off_the_addresses_of_services() -> None:
+    state = settled(service("s", "ports: [{port: 80}], externalIPs: [172.18.0.2]", "loadBalancer: {ingress: [{ip: 172.18.0.3}]}"))
+    assert state.nodes[0].internalIPs == ("172.18.0.4",)
+
+
+def test_every_kind_of_node_address_is_kept() -> None:
+    text = """{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: n.local},
+    {type: InternalIP, address: 172.18.0.9}, {type: InternalIP, address: 192.168.7.9}, {type: ExternalIP, address: 198.51.100.9}]}}"""
+    (only,) = settled(text).nodes
+    assert [(a.type, a.address) for a in only.status.addresses] == [
+        ("Hostname", "n.local"),
+        ("InternalIP", "172.18.0.9"),
+        ("InternalIP", "192.168.7.9"),
+        ("ExternalIP", "198.51.100.9"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "subnet"),
+    [
+        pytest.param(["192.168.49.2", "192.168.49.3"], "192.168.49.0/29", id="room for the router, none is the broadcast address"),
+        pytest.param(["192.168.49.2"], "192.168.49.0/30", id="one node"),
+        pytest.param(["10.128.0.10", "10.128.3.7"], "10.128.0.0/22", id="a cloud's subnet"),
+        pytest.param(["172.18.0.9", "172.19.0.9"], "172.18.0.0/15", id="partly outside the default"),
+    ],
+)
+def test_host_subnet_of_a_dump(addresses: list[str], subnet: str) -> None:
+    state = settled(*(node(f"n{i}", address) for i, address in enumerate(addresses)))
+    assert str(state.hostSubnet) == subnet
+    assert state.routerIP not in addresses
+
+
+@pytest.mark.parametrize(
+    ("cluster_ips", "subnet"),
+    [
+        pytest.param({"kubernetes": "10.43.0.1", "dns": "10.43.0.10"}, "10.43.0.0/28", id="k3s"),
+        pytest.param({"dns": "10.43.0.10"}, "10.43.0.8/30", id="without kubernetes, room for it"),
+        pytest.param({"a": "10.43.0.1"}, "10.42.0.0/15", id="the first address is taken by another Service"),
+        pytest.param({"kubernetes": "172.20.0.1", "a": "172.20.200.7"}, "172.20.0.0/16", id="EKS"),
+        pytest.param({"kubernetes": "10.96.0.1"}, "10.96.0.0/12", id="the default"),
+    ],
+)
+def test_service_subnet_of_a_dump(cluster_ips: dict[str, str], subnet: str) -> None:
+    state = settled(*(service(name, f"clusterIP: {ip}, ports: [{{port: 80}}]") for name, ip in cluster_ips.items()))
+    assert str(state.serviceSubnet) == subnet
+    assert {name: state.service[f"default/{name}"].spec.clusterIP for name in cluster_ips} == cluster_ips
+
+
+def test_pod_subnet_of_a_dump_covers_podcidrs_and_pods() -> None:
+    state = settled(
+        node("a", cidr="192.168.0.0/24"),
+        node("b", cidr="192.168.1.0/24"),
+        pod("p", spec="nodeName: a", status="podIP: 192.168.77.130"),
+    )
+    assert str(state.podSubnet) == "192.168.0.0/17"
+    assert state.pod["default/p"].ip == "192.168.77.130"
+
+
+def test_pod_subnet_leaves_the_host_network_alone() -> None:
+    """A cloud that gives Pods addresses of the nodes' subnet."""
+    state = settled(node("a", "192.168.10.4"), node("b", "192.168.10.60"), pod("p", spec="nodeName: a", status="podIP: 192.168.10.9"))
+    assert (str(state.hostSubnet), str(state.podSubnet)) == ("192.168.10.0/26", "10.244.0.0/16")
+    assert state.pod["default/p"].ip == "192.168.10.9"
+
+
+def test_one_pinned_address_is_a_wish_and_no_dump() -> None:
+    state = settled(pod("a", status="podIP: 192.168.77.5"), pod("b"))
+    assert str(state.podSubnet) == "10.244.0.0/16"
+    assert state.pod["default/a"].ip == "192.168.77.5"
+
+
+def test_nodes_without_podcidr_get_the_prefix_that_their_pods_are_in() -> None:
+    state = settled(
+        node("a"),
+        node("b"),
+        pod("p", spec="nodeName: b", status="podIP: 10.244.0.7"),
+        pod("q", spec="nodeName: a", status="podIP: 10.244.5.7"),
+    )
+    assert {n.name: n.spec.podCIDR for n in state.nodes} == {"a": "10.244.5.0/24", "b": "10.244.0.0/24"}
+
+
+TWO = "{role: control-plane}, {role: worker}"
+
+
+@pytest.mark.parametrize(
+    ("manifests", "path", "what"),
+    [
+        pytest.param([cluster(TWO, podSubnet="172.18.4.0/22")], "networking.hostSubnet", "overlap", id="podSubnet in the hosts' default"),
+        pytest.param([cluster(TWO, hostSubnet="10.96.0.0/16")], "networking.serviceSubnet", "overlap", id="hosts in the Services' default"),
+        pytest.param([cluster(TWO, podSubnet="10.9.0.0/24")], "networking.podSubnet", "too small for a /24", id="podSubnet too small"),
+        pytest.param(
+            [cluster(TWO, hostSubnet="192.168.0.0/30")], "networking.hostSubnet", "too small for 2 nodes", id="hostSubnet too small"
+        ),
+        pytest.param(
+            [cluster(hostSubnet="192.168.0.0/24"), node("n", "192.168.1.4")], "status.addresses[0].address", "192.168.1.4", id="outside"
+        ),
+        pytest.param(
+            [cluster("{role: worker, addresses: [172.18.0.0]}", hostSubnet="172.18.0.0/16")],
+            "nodes[0].addresses[0]",
+            "no host's address",
+            id="network address",
+        ),
+        pytest.param([node("n", "10.0.0.1"), node("m", "172.18.0.1")], "networking.hostSubnet", "no common prefix", id="far apart"),
+        pytest.param([node("n", "172.18.0.5"), node("m", "172.18.0.5")], "status.addresses[0].address", "node n already", id="twice"),
+        pytest.param([node("n", cidr="10.244.0.0/23"), node("m", cidr="10.244.1.0/24")], "spec.podCIDR", "overlaps", id="podCIDRs overlap"),
+        pytest.param(
+            [cluster(podSubnet="10.1.0.0/16"), node("n", cidr="10.2.0.0/24")], "spec.podCIDR", "outside podSubnet", id="podCIDR outside"
+        ),
+        pytest.param([node("n", cidr="10.244.0.0/31")], "spec.podCIDR", "no room", id="podCIDR too small"),
+        pytest.param([cluster(podNetwork="cilium")], "networking.podNetwork", "not supported yet", id="podNetwork"),
+    ],
+)
+def test_mistakes(manifests: list[str], path: str, what: str) -> None:
+    found = [p for p in problems_of(*manifests) if p.path == path]
+    assert len(found) == 1
+    assert what in found[0].what
+
+
+def test_an_overlap_names_the_setting_to_change() -> None:
+    problem = problem_of(cluster(podSubnet="10.96.0.0/16"))
+    assert problem.path == "networking.serviceSubnet"
+    assert "networking.serviceSubnet" in problem.hint
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0x0A000000, 0x0AFFFFFF), min_size=1, max_size=8))
+def test_cover_is_the_smallest_prefix(numbers: list[int]) -> None:
+    networks = [IPv4Network((number, 32)) for number in numbers]
+    found = cover(networks, lambda _: True)
+    assert found is not None
+    assert all(n.subnet_of(found) for n in networks)
+    if found.prefixlen < 32:
+        assert not any(all(n.subnet_of(half) for n in networks) for half in found.subnets())

@@ -1,0 +1,88 @@
+"""Which nodes a cluster has, their names, roles, taints and labels."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulator.control.shape import CONTROL_PLANE_LABEL, ETCD_LABEL, HOSTNAME_LABEL
+from tests.unit.control.clusters import cluster, flow_check, node, pod, settled
+
+DEFAULT = ["control-plane", "worker-1", "worker-2"]
+SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: s}},
+addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.244.9.9], nodeName: edge}]}"""
+VIA = flow_check("{name: f, from: {external: client-1}, to: {ip: 10.96.0.1, port: 443}, via: %s}")
+
+
+@pytest.mark.parametrize(
+    ("manifests", "names"),
+    [
+        pytest.param([pod("a")], DEFAULT, id="nothing said"),
+        pytest.param(
+            [pod("a", spec="nodeName: node-b"), pod("b", spec="nodeName: node-a")], ["control-plane", "node-a", "node-b"], id="Pods"
+        ),
+        pytest.param([pod("a", spec="nodeName: worker-3")], ["control-plane", "worker-1", "worker-2", "worker-3"], id="a worker's number"),
+        pytest.param([pod("a", spec="nodeName: control-plane")], DEFAULT, id="the control plane alone"),
+        pytest.param([pod("a", spec="nodeSelector: {kubernetes.io/hostname: rack-7}")], ["control-plane", "rack-7"], id="nodeSelector"),
+        pytest.param([SLICE], ["control-plane", "edge"], id="EndpointSlice"),
+        pytest.param([VIA % "worker-2"], DEFAULT, id="a FlowCheck takes no node away"),
+        pytest.param([VIA % "edge"], ["control-plane", "edge", "worker-1", "worker-2"], id="a FlowCheck adds a node"),
+        pytest.param(
+            [pod("a", spec="nodeName: kind-control-plane"), pod("b", spec="nodeName: kind-worker")],
+            ["kind-control-plane", "kind-worker"],
+            id="a dump of kind without its Nodes",
+        ),
+        pytest.param(
+            [pod("kube-apiserver-minikube", spec="nodeName: minikube, hostNetwork: true", meta="namespace: kube-system")],
+            ["minikube"],
+            id="a dump of minikube without its Node",
+        ),
+        pytest.param(
+            [cluster("{role: worker}, {role: control-plane}, {role: worker}, {role: control-plane}, {role: etcd}")],
+            ["worker-1", "control-plane", "worker-2", "control-plane-2", "etcd-1"],
+            id="Cluster",
+        ),
+        pytest.param(
+            [cluster("{role: worker}, {role: worker, name: worker-1}")], ["worker-2", "worker-1"], id="a given name is not made again"
+        ),
+        pytest.param([node("b"), node("a")], ["b", "a"], id="Node manifests"),
+        pytest.param(
+            [cluster("{role: control-plane}, {role: worker}"), node("worker-1"), node("x")], ["control-plane", "worker-1", "x"], id="both"
+        ),
+    ],
+)
+def test_node_names(manifests: list[str], names: list[str]) -> None:
+    assert [n.name for n in settled(*manifests).nodes] == names
+
+
+def test_roles_are_labels_and_taints() -> None:
+    state = settled(cluster("{role: control-plane}, {role: worker}, {role: etcd}"))
+    taints = {n.name: [(t.key, t.effect) for t in n.spec.taints] for n in state.nodes}
+    assert taints == {"control-plane": [(CONTROL_PLANE_LABEL, "NoSchedule")], "worker-1": [], "etcd-1": [(ETCD_LABEL, "NoSchedule")]}
+    assert state.node["control-plane"].metadata.labels == {HOSTNAME_LABEL: "control-plane", CONTROL_PLANE_LABEL: ""}
+    assert state.node["etcd-1"].metadata.labels == {HOSTNAME_LABEL: "etcd-1", ETCD_LABEL: ""}
+
+
+def test_a_single_control_plane_takes_pods() -> None:
+    state = settled(cluster("{role: control-plane}"), pod("a"))
+    assert state.nodes[0].spec.taints == ()
+    assert state.pod["default/a"].spec.nodeName == "control-plane"
+
+
+def test_node_manifests_keep_their_own_taints_and_labels() -> None:
+    role = "node-role.kubernetes.io/control-plane: '', kubernetes.io/hostname: other"
+    (only,) = settled(node("m", labels=role)).nodes
+    assert only.spec.taints == ()
+    assert only.metadata.labels[HOSTNAME_LABEL] == "other"
+
+
+def test_a_node_manifest_completes_the_entry_of_its_name() -> None:
+    entry = "{role: worker, name: w, labels: {zone: a, rack: '1'}, podCIDR: 10.244.7.0/24, addresses: [172.18.0.77]}"
+    merged = settled(cluster("{role: control-plane}, " + entry), node("w", labels="zone: b")).node["w"]
+    assert {k: merged.metadata.labels[k] for k in ("zone", "rack")} == {"zone": "b", "rack": "1"}
+    assert (merged.internalIPs, merged.spec.podCIDRs) == (("172.18.0.77",), ("10.244.7.0/24",))
+
+
+def test_host_ips_of_pods_address_nodes_that_are_not_in_the_dump() -> None:
+    state = settled(pod("a", spec="nodeName: worker-1", status="hostIP: 172.18.0.40, podIP: 10.244.3.9"))
+    assert state.node["worker-1"].internalIPs == ("172.18.0.40",)
+    assert state.podCIDR("worker-1") == "10.244.3.0/24"
