@@ -48,13 +48,14 @@ def flows_from_checks(state: ClusterState, expectations: Expectations | None = N
 def apply_expect(expectation: Expectation, wanted: FlowExpect, flow: Flow, expectations: Expectations) -> Expectation:
     """``expectation`` of ``flow`` with what the user wrote in place of what the objects promise; what is not said stays promised.
 
-    Where delivery is wanted and none is promised, the backends are those that the Service port has. Raises InputError for a backend
-    that cannot be resolved.
+    A source or backends without an outcome want it delivered. Where delivery is wanted and none is promised, the backends are those that
+    the Service port has. Raises InputError for a backend that cannot be resolved.
     """
     if wanted == FlowExpect():
         return expectation
     said = f"FlowCheck {flow.check}" if flow.check else "the FlowCheck"
-    outcome = wanted.outcome or expectation.outcome
+    arrives = wanted.source is not None or wanted.backends is not None
+    outcome = wanted.outcome or ("delivered" if arrives else expectation.outcome)
     if outcome != "delivered":
         return Expectation(outcome=outcome, because=f"{said} wants it {outcome}; the objects promise: {expectation.because}")
     if wanted.backends is not None:

@@ -1,0 +1,275 @@
+"""Derived flows: every kind of communication, every Service port, representatives only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.control.state import ClusterState
+from emulator.objects.kinds import Container, ContainerPort, EndpointPort, ServicePort
+from emulator.probe.derive import all_pairs, derive_flows
+from emulator.probe.expect import Expectations, attempts_for
+from emulator.probe.flowbook import MAX_CONTROLS, SAMPLED_CONTROLS
+from emulator.probe.model import Flow, Kind
+from tests.unit.probe.states import (
+    BOTH,
+    CLIENT,
+    ENDPOINT_1,
+    NODE_IP,
+    OTHER,
+    PODS,
+    WEB_0,
+    WEB_1,
+    WEB_IP,
+    make_endpoint,
+    make_pod,
+    make_service,
+    make_slice,
+    make_state,
+    node_port_service,
+)
+
+TYPICAL = make_state(
+    node_port_service(),
+    make_service("kubernetes", "10.96.0.1", [ServicePort(port=443, name="https", targetPort=6443)]),
+    slices=[
+        BOTH,
+        make_slice(make_endpoint("172.18.0.2", "control-plane"), service="kubernetes", ports=[EndpointPort(name="https", port=6443)]),
+    ],
+)
+
+
+def named(flows: Sequence[Flow]) -> dict[str, Flow]:
+    return {flow.name: flow for flow in flows}
+
+
+def outcomes(state: ClusterState, flows: Sequence[Flow]) -> dict[str, str]:
+    expectations = Expectations(state)
+    return {flow.name: expectations.expect(flow).outcome for flow in flows}
+
+
+def test_a_typical_cluster() -> None:
+    flows = derive_flows(TYPICAL)
+    assert [flow.name for flow in flows if not flow.control] == [
+        "pod default/web-0 → localhost:8080 (container main)",
+        "pod default/web-1 → localhost:8080 (container main)",
+        "pod default/client → pod default/web-0:8080 (same node)",
+        "pod default/other → pod default/web-0:8080 (other node)",
+        "pod default/client → pod default/web-0 (ICMP, same node)",
+        "pod default/client → pod default/web-1 (ICMP, other node)",
+        "pod default/other → pod default/web-1 (ICMP, same node)",
+        "pod default/other → pod default/web-0 (ICMP, other node)",
+        "pod default/web-0 → svc default/web:80 (hairpin)",
+        "pod default/client → svc default/web:80 (same node)",
+        "pod default/other → svc default/web:80 (other node)",
+        "pod default/other → node worker-2:30080 (svc default/web, own node)",
+        "pod default/client → svc default/kubernetes:443 (node without an endpoint)",
+        "external client-1 → node worker-1:30080 (svc default/web, node with an endpoint)",
+        "external client-1 → node control-plane:30080 (svc default/web, node without an endpoint)",
+        "node worker-1 → svc default/web:80 (node with an endpoint)",
+        "node control-plane → svc default/web:80 (node without an endpoint)",
+        "node control-plane → node control-plane:30080 (svc default/web, node without an endpoint)",
+        "node control-plane → localhost:30080 (svc default/web)",
+        "node control-plane → svc default/kubernetes:443 (node with an endpoint)",
+        "node worker-1 → svc default/kubernetes:443 (node without an endpoint)",
+        "node worker-1 → pod default/web-0 (ICMP, same node)",
+        "node worker-1 → pod default/web-0:8080 (same node)",
+        "node worker-1 → pod default/web-1 (ICMP, other node)",
+        "node worker-1 → pod default/web-1:8080 (other node)",
+        "node worker-2 → pod default/web-1 (ICMP, same node)",
+        "node worker-2 → pod default/web-1:8080 (same node)",
+        "node worker-2 → pod default/web-0 (ICMP, other node)",
+        "node worker-2 → pod default/web-0:8080 (other node)",
+        "node control-plane → pod default/web-0 (ICMP, other node)",
+        "node control-plane → pod default/web-0:8080 (other node)",
+        "pod default/client → node worker-1 (ICMP, own node)",
+        "pod default/client → node worker-2 (ICMP, other node)",
+        "pod default/client → node control-plane:6443 (API server)",
+        "external client-1 → pod default/web-1 (ICMP)",
+        "pod default/client → external client-1 (ICMP)",
+    ]
+    assert set(outcomes(TYPICAL, flows).values()) == {"delivered"}
+
+
+def test_every_kind_of_communication() -> None:
+    assert {flow.kind for flow in derive_flows(TYPICAL) if not flow.control} == set(get_args(Kind)) - {"other"}
+
+
+def test_controls_are_the_same_client_straight_to_each_endpoint() -> None:
+    flows = derive_flows(TYPICAL)
+    by_name = named(flows)
+    for flow in flows:
+        if flow.to.service == "default/web":
+            controls = [by_name[name] for name in flow.controls]
+            assert {(c.to.ip, c.to.port) for c in controls} == {(WEB_0, 8080), (WEB_1, 8080)}
+            assert all(c.client == flow.client and c.protocol == flow.protocol and not c.controls for c in controls)
+    hairpin = by_name["pod default/web-0 → svc default/web:80 (hairpin)"]
+    assert "pod default/web-0 → pod default/web-0:8080 (control)" in hairpin.controls
+    # a flow that is there anyway is the control
+    assert (
+        "pod default/client → pod default/web-0:8080 (same node)" in by_name["pod default/client → svc default/web:80 (same node)"].controls
+    )
+    controls = [flow for flow in flows if flow.control]
+    assert len({(c.client.netns, c.to.ip, c.to.port, c.protocol) for c in controls}) == len(controls)
+    assert flows[-len(controls) :] == tuple(controls)
+
+
+def test_attempts_meet_every_endpoint() -> None:
+    by_name = named(derive_flows(TYPICAL))
+    assert by_name["pod default/client → svc default/web:80 (same node)"].attempts == attempts_for(2)
+    assert by_name["pod default/client → svc default/kubernetes:443 (node without an endpoint)"].attempts == 1
+    assert by_name["pod default/client → pod default/web-0:8080 (same node)"].attempts == 1
+
+
+@pytest.mark.parametrize("policy", ["Cluster", "Local"])
+def test_a_node_port_through_nodes_with_and_without_an_endpoint(policy: str) -> None:
+    state = make_state(node_port_service(externalTrafficPolicy=policy))
+    flows = derive_flows(state)
+    expected = outcomes(state, flows)
+    assert expected["external client-1 → node worker-1:30080 (svc default/web, node with an endpoint)"] == "delivered"
+    without = named(flows)["external client-1 → node control-plane:30080 (svc default/web, node without an endpoint)"]
+    assert expected[without.name] == ("delivered" if policy == "Cluster" else "dropped")
+    assert len(without.controls) == 2  # the Pods answer all the same
+    assert expected["pod default/other → node worker-2:30080 (svc default/web, own node)"] == "delivered"
+
+
+def test_a_service_without_endpoints_is_dialled_from_everywhere() -> None:
+    state = make_state(node_port_service(), slices=[make_slice(make_endpoint(WEB_0, "worker-1", ready=False))])
+    flows = [flow for flow in derive_flows(state) if flow.to.service]
+    assert [flow.name for flow in flows] == [
+        "pod default/client → svc default/web:80 (no endpoints)",
+        "pod default/client → node worker-1:30080 (svc default/web, own node)",
+        "external client-1 → node worker-1:30080 (svc default/web, no endpoints)",
+        "node worker-1 → svc default/web:80 (no endpoints)",
+        "node worker-1 → node worker-1:30080 (svc default/web, no endpoints)",
+    ]
+    assert set(outcomes(state, flows).values()) == {"rejected"}
+    assert all(len(flow.controls) == 1 and flow.attempts == 1 for flow in flows)  # the Pod that is not ready answers when dialled itself
+
+
+def test_every_port_and_protocol_of_a_service() -> None:
+    ports = [
+        ServicePort(port=53, name="dns", protocol="UDP"),
+        ServicePort(port=53, name="dns-tcp"),
+        ServicePort(port=99, name="sig", protocol="SCTP"),
+    ]
+    slice_ports = [EndpointPort(name=p.name, protocol=p.protocol, port=p.port) for p in ports]
+    pods = (*PODS, make_pod("dns", "worker-2", "10.244.2.9", [(53, "UDP"), 53, (99, "SCTP")]))
+    state = make_state(
+        make_service("dns", "10.96.0.53", ports),
+        slices=[make_slice(make_endpoint("10.244.2.9", "worker-2"), service="dns", ports=slice_ports)],
+        pods=pods,
+    )
+    flows = derive_flows(state)
+    dialled = {(flow.to.port, flow.protocol) for flow in flows if flow.to.service == "default/dns"}
+    assert dialled == {(53, "UDP"), (53, "TCP"), (99, "SCTP")}
+    assert "pod default/client → svc default/dns:53 (UDP, node without an endpoint)" in named(flows)
+    pairs = {(f.protocol, f.name.endswith("same node)")) for f in flows if f.kind == "pod-to-pod" and not f.control}
+    assert pairs == {(protocol, same) for protocol in ("TCP", "UDP", "SCTP", "ICMP") for same in (True, False)}
+    assert set(outcomes(state, flows).values()) == {"delivered"}
+
+
+def test_endpoints_are_clients_only_where_there_is_no_choice() -> None:
+    pods = (make_pod("web-0", "worker-1", WEB_0, [8080]), make_pod("web-1", "worker-2", WEB_1, [8080]))
+    flows = [flow for flow in derive_flows(make_state(make_service(), pods=pods)) if flow.kind == "pod-to-service"]
+    assert [flow.name for flow in flows] == [
+        "pod default/web-0 → svc default/web:80 (hairpin)",
+        "pod default/web-1 → svc default/web:80 (same node)",
+    ]
+
+
+def test_no_hairpin_where_a_pod_does_not_meet_itself() -> None:
+    flows = derive_flows(make_state(make_service(), slices=[make_slice(make_endpoint(WEB_0), ENDPOINT_1)]))
+    assert "pod default/web-0 → svc default/web:80 (hairpin)" in named(flows)
+    local = make_state(make_service(internalTrafficPolicy="Local"), slices=[make_slice(make_endpoint(WEB_0), ENDPOINT_1)])
+    assert "pod default/web-1 → svc default/web:80 (hairpin)" in named(derive_flows(local))
+
+
+def test_pods_with_several_containers_go_first() -> None:
+    def container(name: str, port: int) -> Container:
+        return Container(name=name, ports=(ContainerPort(containerPort=port),))
+
+    pair = make_pod("pair", "worker-2", "10.244.2.9")
+    pair = replace(pair, spec=replace(pair.spec, containers=(container("app", 8080), container("proxy", 9090))))
+    flows = [flow for flow in derive_flows(make_state(pods=(*PODS, pair))) if flow.kind == "container-to-container"]
+    assert [flow.name for flow in flows] == [
+        "pod default/pair → localhost:8080 (container app)",
+        "pod default/pair → localhost:9090 (container proxy)",
+        "pod default/web-0 → localhost:8080 (container main)",
+    ]
+
+
+def test_nodes_alone() -> None:
+    state = make_state(node_port_service(), pods=(), slices=[make_slice(make_endpoint(NODE_IP["worker-2"], "worker-2"))])
+    flows = derive_flows(state)
+    assert {flow.kind for flow in flows if not flow.control} == {"node-to-service", "external-to-service"}
+
+
+def test_an_empty_cluster_has_no_flows_between_what_is_not_there() -> None:
+    assert derive_flows(make_state(pods=(), slices=(), clients=())) == ()
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "controls"), [(MAX_CONTROLS, MAX_CONTROLS), (MAX_CONTROLS + 1, SAMPLED_CONTROLS), (100, SAMPLED_CONTROLS)]
+)
+def test_many_endpoints_are_controlled_by_sample(endpoints: int, controls: int) -> None:
+    pods = [make_pod(f"web-{i}", "worker-2", f"10.244.2.{i + 50}", [8080]) for i in range(endpoints)]
+    state = make_state(make_service(), slices=[make_slice(*(make_endpoint(p.ip, "worker-2") for p in pods))], pods=(*PODS, *pods))
+    flows = named(derive_flows(state))
+    assert len(flows["pod default/client → svc default/web:80 (node without an endpoint)"].controls) == controls
+    hairpin = flows["pod default/web-0 → svc default/web:80 (hairpin)"]
+    assert len(hairpin.controls) == controls
+    assert flows[hairpin.controls[0]].to.ip == hairpin.client.ip
+
+
+@given(
+    pods=st.lists(st.tuples(st.sampled_from(["worker-1", "worker-2"]), st.sampled_from([(), (8080,), (8080, 9090)])), max_size=6),
+    ready=st.lists(st.booleans(), max_size=6),
+    policy=st.sampled_from(["Cluster", "Local"]),
+)
+def test_derived_flows_are_consistent_and_bounded(pods: list[tuple[str, tuple[int, ...]]], ready: list[bool], policy: str) -> None:
+    made = [make_pod(f"p{i}", node, f"10.244.{node[-1]}.{i + 10}", ports) for i, (node, ports) in enumerate(pods)]
+    endpoints = [make_endpoint(p.ip, p.spec.nodeName, ready=r) for p, r in zip(made, ready, strict=False)]
+    state = make_state(
+        node_port_service(externalTrafficPolicy=policy, internalTrafficPolicy=policy), slices=[make_slice(*endpoints)], pods=made
+    )
+    flows = derive_flows(state)
+    names = [flow.name for flow in flows]
+    assert len(set(names)) == len(names)
+    assert all(set(flow.controls) <= set(names) for flow in flows)
+    assert flows == derive_flows(state)
+    assert len(names) < 80
+    expectations = Expectations(state)
+    assert all(flow.attempts >= attempts_for(len(expectations.expect(flow).backends)) for flow in flows)
+
+
+def test_all_pairs() -> None:
+    pods = (*PODS, make_pod("dns", "worker-2", "10.244.2.9", [(53, "UDP"), 8053]))
+    headless = make_service("none", "None")
+    state = make_state(make_service(), headless, pods=pods)
+    flows = all_pairs(state)
+    own = [CLIENT, WEB_0, OTHER, WEB_1, "10.244.2.9"]
+    targets = [(WEB_0, 8080), (WEB_1, 8080), ("10.244.2.9", 8053), (WEB_IP, 80)]
+    assert {(f.client.ip, f.to.ip, f.to.port) for f in flows} == {(c, ip, port) for c in own for ip, port in targets if c != ip}
+    assert len({f.name for f in flows}) == len(flows)
+    assert {f.protocol for f in flows} == {"TCP"}
+    assert {f.attempts for f in flows} == {1}
+    expectations = Expectations(state)
+    assert all(expectations.expect(f).partial == (f.to.ip == WEB_IP) for f in flows)
+
+
+def test_all_pairs_share_what_they_can() -> None:
+    """What is promised is worked out once per destination and node, not once per flow."""
+    pods = [make_pod(f"p{i}", f"worker-{i % 2 + 1}", f"10.244.{i % 2 + 1}.{i // 2 + 2}", [8080]) for i in range(40)]
+    endpoints = make_slice(*(make_endpoint(p.ip, p.spec.nodeName) for p in pods[:6]))
+    state = make_state(make_service(), slices=[endpoints], pods=pods)
+    expectations = Expectations(state)
+    promises = [expectations.expect(flow) for flow in all_pairs(state)]
+    assert len(promises) == 40 * 40
+    assert len({id(p.backends) for p in promises}) == 40 + 2 + 6  # Pods; the Service from each node; the Service from each of its endpoints
+    assert len({id(p.addresses) for p in promises}) == 40

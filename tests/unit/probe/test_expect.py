@@ -1,0 +1,615 @@
+"""Expectations against the published semantics, one id per row of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.control.state import ClusterState
+from emulator.objects.kinds import EndpointPort, LoadBalancerIngress, Service, ServicePort
+from emulator.probe.expect import MAX_ATTEMPTS, Expectations, attempts_for, expect
+from emulator.probe.model import Backend, Expectation
+from tests.unit.probe.states import (
+    BOTH,
+    BRIDGE_IP,
+    CLIENT,
+    ENDPOINT_0,
+    ENDPOINT_1,
+    EXTERNAL_IP,
+    NODE_IP,
+    NODE_PORT,
+    OTHER,
+    OUTSIDE,
+    PODS,
+    VIP,
+    WEB_0,
+    WEB_1,
+    WEB_IP,
+    load_balancer_service,
+    make_endpoint,
+    make_flow,
+    make_node,
+    make_pod,
+    make_service,
+    make_slice,
+    make_state,
+    node_port_service,
+)
+
+ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
+WORKER_1 = frozenset({NODE_IP["worker-1"], BRIDGE_IP["worker-1"]})
+WORKER_2 = frozenset({NODE_IP["worker-2"], BRIDGE_IP["worker-2"]})
+
+
+def promised(state: ClusterState, who: str, ip: str, port: int, **more: Any) -> Expectation:
+    return expect(state, make_flow(state, who, ip, port, **more))
+
+
+def sources(expectation: Expectation) -> dict[str, frozenset[str]]:
+    """Per backend address the addresses that it may see."""
+    return {str(backend): expectation.addresses[rule] for backend, rule in expectation.backends.items()}
+
+
+# --- 5: whose address the backend sees ---------------------------------------------------------------------
+
+LOCAL = {"externalTrafficPolicy": "Local"}
+SERVICES = {
+    "Cluster": load_balancer_service(externalIPs=(EXTERNAL_IP,)),
+    "Local": load_balancer_service(externalIPs=(EXTERNAL_IP,), **LOCAL),
+}
+# how, eTP, client, via → source rule and the nodes whose endpoints are met
+SOURCE_TABLE = [
+    ("clusterIP", "Cluster", "client", "", "preserved", "12"),
+    ("clusterIP", "Cluster", "worker-1", "", "node", "12"),
+    ("clusterIP", "Cluster", "control-plane", "", "node", "12"),
+    ("clusterIP", "Cluster", "client-1", "worker-1", "node", "12"),
+    ("clusterIP", "Local", "client", "", "preserved", "12"),
+    ("clusterIP", "Local", "worker-1", "", "node", "12"),
+    ("clusterIP", "Local", "client-1", "worker-1", "node", "12"),
+    *(
+        row
+        for how in ("nodePort", "externalIP", "loadBalancer")
+        for row in (
+            (how, "Cluster", "client", "", "node", "12"),
+            (how, "Cluster", "worker-1", "", "node", "12"),
+            (how, "Cluster", "client-1", "worker-1", "node", "12"),
+            (how, "Local", "client", "", "preserved", "12"),
+            (how, "Local", "worker-1", "", "node", "12"),
+            (how, "Local", "client-1", "worker-1", "preserved", "1"),
+        )
+    ),
+]
+DIALLED = {
+    "clusterIP": (WEB_IP, 80),
+    "nodePort": (NODE_IP["worker-1"], NODE_PORT),
+    "externalIP": (EXTERNAL_IP, 80),
+    "loadBalancer": (VIP, 80),
+}
+
+
+@pytest.mark.parametrize(("how", "policy", "who", "via", "rule", "nodes"), SOURCE_TABLE, ids=lambda value: str(value) or "-")
+def test_source_address_table(how: str, policy: str, who: str, via: str, rule: str, nodes: str) -> None:
+    state = make_state(SERVICES[policy])
+    result = promised(state, who, *DIALLED[how], via="" if how == "nodePort" else via)
+    assert result.outcome == "delivered"
+    assert result.backends == {{"1": ON_1, "2": ON_2}[n]: rule for n in nodes}
+    assert result.source == rule
+    assert "docs/semantics 5" in result.because
+    if rule == "node":
+        assert result.addresses["node"] == (WORKER_1 if who != "control-plane" else {"172.18.0.2", "10.244.0.1"})
+    elif who == "client":
+        assert result.addresses["preserved"] == {CLIENT}
+
+
+@pytest.mark.parametrize(
+    ("how", "policy", "who", "rule"),
+    [
+        ("clusterIP", "Cluster", "client", "node"),
+        ("clusterIP", "Local", "client", "node"),
+        ("nodePort", "Cluster", "client", "node"),
+        ("nodePort", "Local", "client", "preserved"),
+        ("nodePort", "Local", "client-1", "preserved"),
+    ],
+)
+def test_masquerade_all_changes_only_cluster_ips(how: str, policy: str, who: str, rule: str) -> None:
+    state = make_state(SERVICES[policy], proxy={"masqueradeAll": True})
+    assert promised(state, who, *DIALLED[how]).source == rule
+
+
+@pytest.mark.parametrize(
+    ("how", "policy", "who", "rule", "met"),
+    [
+        ("clusterIP", "Cluster", "client", "preserved", [ON_1, ON_2]),
+        ("clusterIP", "Cluster", "worker-1", "preserved", [ON_1, ON_2]),
+        ("nodePort", "Cluster", "client", "node", [ON_1, ON_2]),
+        ("nodePort", "Local", "client", "preserved", [ON_1]),  # an outside client now
+        ("nodePort", "Local", "worker-1", "node", [ON_1, ON_2]),  # keeps its short cut
+    ],
+)
+@pytest.mark.parametrize("proxy", [{"localMode": ""}, {"clusterCIDR": ""}], ids=["no mode", "no clusterCIDR"])
+def test_without_a_local_traffic_detector(
+    proxy: dict[str, Any], how: str, policy: str, who: str, rule: str, met: Sequence[Backend]
+) -> None:
+    state = make_state(SERVICES[policy], proxy=proxy)
+    assert promised(state, who, *DIALLED[how]).backends == dict.fromkeys(met, rule)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rule", "met"),
+    [("ClusterCIDR", "preserved", [ON_1, ON_2]), ("NodeCIDR", "preserved", [ON_1]), ("BridgeInterface", "preserved", [ON_1])],
+)
+def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(mode: str, rule: str, met: Sequence[Backend]) -> None:
+    state = make_state(SERVICES["Local"], proxy={"localMode": mode})
+    assert promised(state, "other", NODE_IP["worker-1"], NODE_PORT).backends == dict.fromkeys(met, rule)
+
+
+@pytest.mark.parametrize("mode", ["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"])
+def test_every_detector_knows_a_nodes_own_pods(mode: str) -> None:
+    assert promised(make_state(SERVICES["Cluster"], proxy={"localMode": mode}), "client", WEB_IP, 80).source == "preserved"
+
+
+def test_a_pod_outside_the_cluster_cidr_is_masqueraded() -> None:
+    state = make_state(SERVICES["Cluster"], proxy={"clusterCIDR": "10.244.2.0/24"})
+    assert promised(state, "client", WEB_IP, 80).source == "node"
+    assert promised(state, "other", WEB_IP, 80).source == "preserved"
+
+
+def test_a_node_port_dialled_at_another_node_is_masqueraded_there() -> None:
+    state = make_state(SERVICES["Cluster"])
+    for who in ("client", "worker-1"):
+        assert promised(state, who, NODE_IP["worker-2"], NODE_PORT).addresses["node"] == WORKER_2
+
+
+def test_a_node_is_an_outside_client_of_another_nodes_local_policy() -> None:
+    state = make_state(SERVICES["Local"])
+    result = promised(state, "worker-1", NODE_IP["worker-2"], NODE_PORT)
+    assert result.backends == {ON_2: "preserved"}
+    assert result.addresses["preserved"] == WORKER_1
+    assert promised(state, "worker-1", NODE_IP["control-plane"], NODE_PORT).outcome == "dropped"
+
+
+def test_the_control_plane_masquerades_to_every_address_of_its_own() -> None:
+    nodes = (make_node("control-plane", 0, more_ips=["172.18.7.7"]), make_node("worker-1", 1), make_node("worker-2", 2))
+    state = make_state(SERVICES["Cluster"], nodes=nodes)
+    assert promised(state, "control-plane", WEB_IP, 80).addresses["node"] == {"172.18.0.2", "172.18.7.7", "10.244.0.1"}
+
+
+# --- hairpin -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["Cluster", "Local"])
+@pytest.mark.parametrize("how", ["clusterIP", "nodePort", "externalIP", "loadBalancer"])
+def test_hairpin_is_masqueraded(how: str, policy: str) -> None:
+    result = promised(make_state(SERVICES[policy]), "web-0", *DIALLED[how])
+    preserved = how == "clusterIP" or policy == "Local"
+    assert result.backends == {ON_1: "node", ON_2: "preserved" if preserved else "node"}
+    assert sources(result)[str(ON_1)] == WORKER_1
+    assert result.source == ("preserved; node on hairpin" if preserved else "node")
+
+
+def test_hairpin_alone_is_the_sentence() -> None:
+    result = promised(make_state(SERVICES["Cluster"], slices=[make_slice(ENDPOINT_0)]), "web-0", WEB_IP, 80)
+    assert result.source == "node"
+    assert result.because.startswith("hairpin")
+
+
+def test_hairpin_without_a_detector_is_masqueraded_too() -> None:
+    state = make_state(SERVICES["Cluster"], proxy={"localMode": ""})
+    assert promised(state, "web-0", WEB_IP, 80).backends == {ON_1: "node", ON_2: "preserved"}
+
+
+# --- hostNetwork -------------------------------------------------------------------------------------------
+
+API = Backend("172.18.0.2", 6443)
+KUBERNETES = make_service(
+    "kubernetes", "10.96.0.1", [ServicePort(port=443, name="https", targetPort=6443, nodePort=30443)], type="NodePort"
+)
+API_SLICE = make_slice(make_endpoint("172.18.0.2", "control-plane"), service="kubernetes", ports=[EndpointPort(name="https", port=6443)])
+
+
+@pytest.mark.parametrize(
+    ("who", "ip", "port", "rule"),
+    [
+        ("client", "10.96.0.1", 443, "preserved"),
+        ("worker-1", "10.96.0.1", 443, "node"),
+        ("control-plane", "10.96.0.1", 443, "node"),  # its own address either way
+        ("api", "10.96.0.1", 443, "node"),  # a hostNetwork Pod is its node
+        ("client-1", "172.18.0.3", 30443, "node"),
+        ("client-1", "172.18.0.2", 30443, "preserved"),  # delivered locally: POSTROUTING is not passed
+        ("client", "172.18.0.2", 30443, "preserved"),
+        ("control-plane", "172.18.0.2", 30443, "node"),
+    ],
+)
+def test_an_endpoint_on_a_nodes_address(who: str, ip: str, port: int, rule: str) -> None:
+    assert promised(make_state(KUBERNETES, slices=[API_SLICE]), who, ip, port).backends == {API: rule}
+
+
+# --- 2, 3: endpoint lists ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "met"),
+    [
+        pytest.param([make_endpoint(WEB_0, ready=True), make_endpoint(WEB_1, ready=False)], [ON_1], id="not ready"),
+        pytest.param([make_endpoint(WEB_0, ready=False, serving=True, terminating=True), ENDPOINT_1], [ON_2], id="ready before draining"),
+        pytest.param([make_endpoint(WEB_0, ready=False, serving=True, terminating=True)], [ON_1], id="draining if none is ready"),
+        pytest.param(
+            [
+                make_endpoint(WEB_0, ready=False, serving=False, terminating=True),
+                make_endpoint(WEB_1, ready=False, serving=True, terminating=True),
+            ],
+            [ON_2],
+            id="terminating and not serving",
+        ),
+        pytest.param([make_endpoint(WEB_0, ready=False, serving=True)], [], id="serving alone does not count"),
+        pytest.param([ENDPOINT_0, ENDPOINT_0], [ON_1], id="listed twice"),
+    ],
+)
+def test_cluster_list(endpoints: list[Any], met: list[Backend]) -> None:
+    result = promised(make_state(make_service(), slices=[make_slice(*endpoints)]), "client", WEB_IP, 80)
+    assert list(result.backends) == met
+    assert result.outcome == ("delivered" if met else "rejected")
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "outcome", "met"),
+    [
+        pytest.param([ENDPOINT_0, ENDPOINT_1], "delivered", [ON_1], id="own ready"),
+        pytest.param(
+            [make_endpoint(WEB_0, "worker-1", ready=False, serving=True, terminating=True), ENDPOINT_1],
+            "delivered",
+            [ON_1],
+            id="own draining",
+        ),
+        pytest.param([ENDPOINT_1], "dropped", [], id="only elsewhere"),
+        pytest.param([make_endpoint(WEB_0)], "dropped", [], id="no nodeName is remote"),
+        pytest.param(
+            [make_endpoint(WEB_0, "worker-1", zone="b"), make_endpoint(WEB_1, "worker-2", zone="a")],
+            "delivered",
+            [ON_1],
+            id="hints do not apply",
+        ),
+        pytest.param([], "rejected", [], id="none anywhere"),
+    ],
+)
+def test_local_list(endpoints: list[Any], outcome: str, met: list[Backend]) -> None:
+    nodes = (make_node("control-plane", 0), make_node("worker-1", 1, "a"), make_node("worker-2", 2, "b"))
+    slices = [make_slice(*endpoints)]
+    internal = promised(make_state(make_service(internalTrafficPolicy="Local"), slices=slices, nodes=nodes), "client", WEB_IP, 80)
+    external = promised(make_state(node_port_service(**LOCAL), slices=slices, nodes=nodes), "client-1", NODE_IP["worker-1"], NODE_PORT)
+    assert [internal.outcome, external.outcome] == [outcome, outcome]
+    assert [list(internal.backends), list(external.backends)] == [met, met]
+
+
+@pytest.mark.parametrize(
+    ("zone", "hints", "distribution", "met"),
+    [
+        pytest.param("a", [("a", ""), ("b", "")], "", [ON_1], id="own zone"),
+        pytest.param("b", [("a", ""), ("b", "")], "", [ON_2], id="other zone"),
+        pytest.param("c", [("a", ""), ("b", "")], "", [ON_1, ON_2], id="nothing hinted for the zone"),
+        pytest.param("", [("a", ""), ("b", "")], "", [ON_1, ON_2], id="node without zone"),
+        pytest.param("a", [("a", ""), ("", "")], "", [ON_1, ON_2], id="one without a hint"),
+        pytest.param("b", [("a", "worker-1"), ("b", "worker-2")], "PreferSameNode", [ON_1], id="node hints first"),
+        pytest.param("b", [("a", "worker-1"), ("b", "")], "PreferSameNode", [ON_2], id="node hints incomplete, then zones"),
+        pytest.param("b", [("a", "worker-1"), ("b", "worker-2")], "PreferClose", [ON_2], id="node hints need PreferSameNode"),
+    ],
+)
+def test_topology_hints(zone: str, hints: list[tuple[str, str]], distribution: str, met: list[Backend]) -> None:
+    nodes = (make_node("control-plane", 0), make_node("worker-1", 1, zone), make_node("worker-2", 2))
+    endpoints = [
+        make_endpoint(ip, node, zone=z, on_node=n)
+        for (ip, node), (z, n) in zip([(WEB_0, "worker-1"), (WEB_1, "worker-2")], hints, strict=True)
+    ]
+    state = make_state(make_service(trafficDistribution=distribution), slices=[make_slice(*endpoints)], nodes=nodes)
+    assert list(promised(state, "client", WEB_IP, 80).backends) == met
+
+
+def test_hints_of_endpoints_that_are_not_ready_do_not_count() -> None:
+    nodes = (make_node("control-plane", 0), make_node("worker-1", 1, "a"), make_node("worker-2", 2))
+    endpoints = [make_endpoint(WEB_0, zone="a"), make_endpoint("10.244.2.9", zone="b"), make_endpoint(WEB_1, ready=False)]
+    state = make_state(make_service(), slices=[make_slice(*endpoints)], nodes=nodes)
+    assert list(promised(state, "client", WEB_IP, 80).backends) == [ON_1]
+
+
+def test_slice_ports_are_matched_by_name_and_protocol() -> None:
+    ports = [ServicePort(port=53, name="dns", protocol="UDP"), ServicePort(port=53, name="dns-tcp"), ServicePort(port=54)]
+    slice_ports = [
+        EndpointPort(name="dns", protocol="UDP", port=1053),
+        EndpointPort(name="dns-tcp", port=2053),
+        EndpointPort(name=None, port=8080),
+        EndpointPort(name="dns-tcp", protocol="UDP", port=7),
+    ]
+    pods = (*PODS, make_pod("dns", "worker-2", "10.244.2.9", [(1053, "UDP"), 2053, 8080]))
+    state = make_state(make_service(ports=ports), slices=[make_slice(make_endpoint("10.244.2.9"), ports=slice_ports)], pods=pods)
+    assert list(promised(state, "client", WEB_IP, 53, protocol="UDP").backends) == [Backend("10.244.2.9", 1053)]
+    assert list(promised(state, "client", WEB_IP, 53).backends) == [Backend("10.244.2.9", 2053)]
+    assert list(promised(state, "client", WEB_IP, 54).backends) == [Backend("10.244.2.9", 8080)]
+
+
+# --- 4, 7: policies, reject and drop -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["client", "worker-1", "client-1"])
+@pytest.mark.parametrize("how", ["clusterIP", "nodePort", "externalIP", "loadBalancer"])
+@pytest.mark.parametrize("policy", ["Cluster", "Local"])
+def test_without_endpoints_everything_is_rejected(policy: str, how: str, who: str) -> None:
+    service = load_balancer_service(externalIPs=(EXTERNAL_IP,), externalTrafficPolicy=policy, internalTrafficPolicy=policy)
+    via = "worker-1" if who == "client-1" else ""
+    assert promised(make_state(service, slices=[]), who, *DIALLED[how], via=via).outcome == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("how", "who", "outcome"),
+    [
+        ("nodePort", "client-1", "dropped"),
+        ("externalIP", "client-1", "dropped"),
+        ("loadBalancer", "client-1", "dropped"),
+        ("nodePort", "client", "delivered"),
+        ("loadBalancer", "client", "delivered"),
+        ("nodePort", "worker-1", "delivered"),
+        ("externalIP", "worker-1", "delivered"),
+        ("clusterIP", "client-1", "delivered"),
+        ("clusterIP", "client", "delivered"),
+    ],
+)
+def test_external_policy_local_without_local_endpoint(how: str, who: str, outcome: str) -> None:
+    state = make_state(SERVICES["Local"], slices=[make_slice(ENDPOINT_1)])
+    assert promised(state, who, *DIALLED[how], via="worker-1" if who == "client-1" else "").outcome == outcome
+
+
+@pytest.mark.parametrize("who", ["client", "worker-1", "client-1"])
+def test_internal_policy_local_without_local_endpoint_drops_for_everyone(who: str) -> None:
+    service = node_port_service(internalTrafficPolicy="Local")
+    state = make_state(service, slices=[make_slice(ENDPOINT_1)])
+    assert promised(state, who, WEB_IP, 80, via="worker-1" if who == "client-1" else "").outcome == "dropped"
+    assert promised(state, who, NODE_IP["worker-1"], NODE_PORT).outcome == "delivered"
+
+
+# --- 6: source ranges --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ranges", "who", "how", "outcome"),
+    [
+        (["203.0.113.0/24"], "client-1", "loadBalancer", "delivered"),
+        ([" 203.0.113.0/24 "], "client-1", "loadBalancer", "delivered"),
+        (["198.51.100.0/24"], "client-1", "loadBalancer", "dropped"),
+        (["203.0.113.0/24"], "client", "loadBalancer", "dropped"),
+        (["203.0.113.0/24"], "worker-1", "loadBalancer", "dropped"),
+        (["203.0.113.0/24", "10.244.0.0/16"], "client", "loadBalancer", "delivered"),
+        (["198.51.100.0/24"], "client-1", "nodePort", "delivered"),
+        (["198.51.100.0/24"], "client-1", "externalIP", "delivered"),
+        (["198.51.100.0/24"], "client", "clusterIP", "delivered"),
+    ],
+)
+def test_source_ranges_act_at_load_balancer_addresses_only(ranges: list[str], who: str, how: str, outcome: str) -> None:
+    service = load_balancer_service(externalIPs=(EXTERNAL_IP,), loadBalancerSourceRanges=tuple(ranges))
+    result = promised(make_state(service), who, *DIALLED[how], via="worker-1" if who == "client-1" and how != "nodePort" else "")
+    assert result.outcome == outcome
+    assert ("docs/semantics 6" in result.because) == (outcome == "dropped")
+
+
+def test_source_ranges_do_not_hide_that_there_are_no_endpoints() -> None:
+    state = make_state(load_balancer_service(loadBalancerSourceRanges=("198.51.100.0/24",)), slices=[])
+    assert promised(state, "client", VIP, 80).outcome == "rejected"
+
+
+def test_ip_mode_proxy_is_not_captured() -> None:
+    assert promised(make_state(load_balancer_service("Proxy")), "client", VIP, 80).outcome == "dropped"
+    outside = make_service(vips=[LoadBalancerIngress(ip="198.51.100.9", ipMode="Proxy")], type="LoadBalancer")
+    assert promised(make_state(outside), "client", "198.51.100.9", 80).outcome == "unreachable"
+
+
+# --- 8: nothing matches ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("who", "ip", "port", "protocol", "via", "iptables", "nftables"),
+    [
+        pytest.param("client", WEB_IP, 81, "TCP", "", "unreachable", "rejected", id="wrong port"),
+        pytest.param("client", WEB_IP, 80, "UDP", "", "unreachable", "rejected", id="wrong protocol"),
+        pytest.param("worker-1", WEB_IP, 81, "TCP", "", "unreachable", "rejected", id="wrong port, from a node"),
+        pytest.param("client", WEB_IP, 0, "ICMP", "", "unreachable", "rejected", id="ping"),
+        pytest.param("client", "10.96.0.99", 80, "TCP", "", "unreachable", "dropped", id="unknown ClusterIP"),
+        pytest.param("client-1", "10.96.0.99", 80, "TCP", "worker-1", "unreachable", "dropped", id="unknown ClusterIP, from outside"),
+        pytest.param("client-1", WEB_IP, 80, "TCP", "", "unreachable", "unreachable", id="ClusterIP from outside, through no node"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_nothing_matches(mode: str, who: str, ip: str, port: int, protocol: Any, via: str, iptables: str, nftables: str) -> None:
+    state = make_state(make_service(), proxy={"mode": mode})
+    result = promised(state, who, ip, port, protocol=protocol, via=via)
+    assert result.outcome == {"iptables": iptables, "nftables": nftables}[mode]
+    assert not result.backends
+
+
+@pytest.mark.parametrize("spec", [{"type": "ExternalName"}, {}], ids=["ExternalName", "headless"])
+def test_not_proxied(spec: dict[str, Any]) -> None:
+    service = make_service(ip=WEB_IP if spec else "None", externalIPs=(EXTERNAL_IP,), **spec)
+    assert promised(make_state(service), "client", EXTERNAL_IP, 80).outcome == "unreachable"
+    assert promised(make_state(service), "client", WEB_IP, 80).outcome == "unreachable"
+
+
+# --- 9: NodePort addresses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("proxy", "who", "ip", "served"),
+    [
+        pytest.param({}, "client-1", "172.18.0.3", True, id="InternalIP"),
+        pytest.param({}, "client-1", "10.244.1.1", True, id="any local address: the bridge"),
+        pytest.param({}, "worker-1", "127.0.0.1", True, id="localhost"),
+        pytest.param({}, "client", "127.0.0.1", False, id="a Pod's localhost is its own"),
+        pytest.param({"localhostNodePorts": False}, "worker-1", "127.0.0.1", False, id="localhostNodePorts false"),
+        pytest.param({"localhostNodePorts": False}, "worker-1", "172.18.0.3", True, id="localhostNodePorts false, InternalIP"),
+        pytest.param({"nodePortAddresses": ("172.18.0.0/16",)}, "client-1", "172.18.0.3", True, id="inside nodePortAddresses"),
+        pytest.param({"nodePortAddresses": ("172.18.0.0/16",)}, "client-1", "10.244.1.1", False, id="outside nodePortAddresses"),
+        pytest.param({"nodePortAddresses": ("172.18.0.0/16",)}, "worker-1", "127.0.0.1", False, id="loopback excluded"),
+        pytest.param({"nodePortAddresses": ("127.0.0.0/8", "172.18.0.0/16")}, "worker-1", "127.0.0.1", True, id="loopback included"),
+        pytest.param({"mode": "nftables"}, "client-1", "172.18.0.3", True, id="nftables, primary"),
+        pytest.param({"mode": "nftables"}, "client-1", "10.244.1.1", False, id="nftables, bridge"),
+        pytest.param({"mode": "nftables"}, "worker-1", "127.0.0.1", False, id="nftables, localhost"),
+    ],
+)
+def test_node_port_addresses(proxy: dict[str, Any], who: str, ip: str, served: bool) -> None:
+    result = promised(make_state(node_port_service(), proxy=proxy), who, ip, NODE_PORT)
+    assert result.outcome == ("delivered" if served else "rejected")
+    assert result.source == ("node" if served else "")
+
+
+def test_the_same_number_on_another_protocol_is_another_port() -> None:
+    assert promised(make_state(node_port_service()), "client-1", "172.18.0.3", NODE_PORT, protocol="UDP").outcome == "rejected"
+
+
+# --- 12: session affinity; attempts ------------------------------------------------------------------------
+
+
+def test_session_affinity_meets_one_of_them() -> None:
+    result = promised(make_state(make_service(sessionAffinity="ClientIP")), "client", WEB_IP, 80)
+    assert result.partial
+    assert set(result.backends) == {ON_1, ON_2}
+    alone = make_state(make_service(sessionAffinity="ClientIP"), slices=[make_slice(ENDPOINT_0)])
+    assert not promised(alone, "client", WEB_IP, 80).partial
+
+
+@pytest.mark.parametrize(
+    ("backends", "attempts"), [(0, 1), (1, 1), (2, 21), (3, 37), (5, 70), (24, 400), (25, MAX_ATTEMPTS), (5000, MAX_ATTEMPTS)]
+)
+def test_attempts_for(backends: int, attempts: int) -> None:
+    assert attempts_for(backends) == attempts
+
+
+@given(st.integers(2, 24))
+def test_attempts_are_the_fewest_that_meet_every_backend(backends: int) -> None:
+    def risk(attempts: int) -> float:
+        return backends * (1 - 1 / backends) ** attempts
+
+    assert risk(attempts_for(backends)) < 1e-6 <= risk(attempts_for(backends) - 1)
+
+
+@pytest.mark.parametrize(("attempts", "partial"), [(None, False), (21, False), (20, True), (1, True)])
+def test_too_few_attempts_need_not_meet_every_backend(attempts: int | None, partial: bool) -> None:
+    assert promised(make_state(make_service()), "client", WEB_IP, 80, attempts=attempts).partial is partial
+
+
+# --- endpoints that nobody serves --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ips", "outcome"),
+    [
+        pytest.param([CLIENT], "rejected", id="a Pod without a listener"),
+        pytest.param(["10.244.2.77"], "dropped", id="nobody's, in a podCIDR"),
+        pytest.param(["192.0.2.1"], "unreachable", id="nobody's, anywhere"),
+        pytest.param([OUTSIDE], "rejected", id="an external client"),
+        pytest.param([CLIENT, "192.0.2.1", "10.244.2.77"], "dropped", id="the slowest"),
+        pytest.param([WEB_0, "10.244.2.77"], "delivered", id="some served"),
+    ],
+)
+def test_endpoints_that_nobody_serves(ips: list[str], outcome: str) -> None:
+    result = promised(make_state(make_service(), slices=[make_slice(*map(make_endpoint, ips))]), "client", WEB_IP, 80)
+    assert result.outcome == outcome
+    assert f"nobody serves {ips[-1] if outcome == 'delivered' else ips[0]}" in result.because
+    assert len(result.backends) == (len(ips) if outcome == "delivered" else 0)
+
+
+# --- direct --------------------------------------------------------------------------------------------------
+
+DIRECT = [
+    ("client", WEB_1, 8080, "TCP", "delivered", {CLIENT}),
+    ("client", WEB_0, 8080, "TCP", "delivered", {CLIENT}),
+    ("web-0", WEB_0, 8080, "TCP", "delivered", {WEB_0}),
+    ("client", WEB_0, 8081, "TCP", "rejected", None),
+    ("client", WEB_0, 8080, "UDP", "rejected", None),
+    ("client", WEB_0, 8080, "SCTP", "rejected", None),
+    ("client", WEB_1, 0, "ICMP", "delivered", {CLIENT}),
+    ("client", "172.18.0.2", 6443, "TCP", "delivered", {CLIENT}),
+    ("client", "172.18.0.3", 6443, "TCP", "rejected", None),
+    ("client", "172.18.0.4", 0, "ICMP", "delivered", {CLIENT}),
+    ("client", "10.244.2.1", 0, "ICMP", "delivered", {CLIENT}),
+    ("client", "172.18.0.1", 0, "ICMP", "delivered", {CLIENT}),
+    ("client", OUTSIDE, 0, "ICMP", "delivered", WORKER_1),
+    ("client", OUTSIDE, 80, "TCP", "rejected", None),
+    ("worker-1", OUTSIDE, 0, "ICMP", "delivered", WORKER_1),
+    ("worker-1", WEB_0, 8080, "TCP", "delivered", WORKER_1),
+    ("worker-2", WEB_0, 8080, "TCP", "delivered", WORKER_2),
+    ("api", WEB_0, 8080, "TCP", "delivered", {"172.18.0.2", "10.244.0.1"}),
+    ("worker-1", "172.18.0.3", 0, "ICMP", "delivered", WORKER_1),
+    ("client-1", WEB_0, 8080, "TCP", "delivered", {OUTSIDE}),
+    ("client-1", WEB_0, 0, "ICMP", "delivered", {OUTSIDE}),
+    ("client-1", "172.18.0.2", 6443, "TCP", "delivered", {OUTSIDE}),
+    ("web-0", "127.0.0.1", 8080, "TCP", "delivered", {"127.0.0.1"}),
+    ("web-0", "127.0.0.1", 0, "ICMP", "delivered", {"127.0.0.1"}),
+    ("web-0", "127.0.0.1", 8081, "TCP", "rejected", None),
+    ("control-plane", "127.0.0.1", 6443, "TCP", "delivered", {"127.0.0.1"}),
+    ("client", "192.0.2.1", 80, "TCP", "unreachable", None),
+    ("client", "10.244.1.77", 80, "TCP", "dropped", None),
+    ("client", "10.244.99.1", 80, "TCP", "unreachable", None),
+    ("client", "172.18.9.9", 80, "TCP", "dropped", None),
+    ("client-1", "172.18.9.9", 80, "TCP", "dropped", None),
+    ("client-1", VIP, 80, "TCP", "dropped", None),
+]
+
+
+@pytest.mark.parametrize(("who", "ip", "port", "protocol", "outcome", "seen"), DIRECT)
+def test_direct(who: str, ip: str, port: int, protocol: Any, outcome: str, seen: set[str] | None) -> None:
+    result = promised(make_state(SERVICES["Cluster"]), who, ip, port, protocol=protocol)
+    assert result.outcome == outcome
+    assert result.because
+    if seen is None:
+        assert not result.backends
+    else:
+        assert sources(result) == {str(Backend(ip, port)): seen}
+
+
+def test_sctp_is_answered_where_it_is_declared() -> None:
+    pods = (*PODS, make_pod("diameter", "worker-2", "10.244.2.9", [(3868, "SCTP")]))
+    service = make_service(ports=[ServicePort(port=3868, protocol="SCTP")])
+    slices = [make_slice(make_endpoint("10.244.2.9"), ports=[EndpointPort(protocol="SCTP", port=3868)])]
+    state = make_state(service, slices=slices, pods=pods)
+    assert promised(state, "client", "10.244.2.9", 3868, protocol="SCTP").outcome == "delivered"
+    assert list(promised(state, "client", WEB_IP, 3868, protocol="SCTP").backends) == [Backend("10.244.2.9", 3868)]
+    assert promised(state, "client", WEB_IP, 3868).outcome == "unreachable"
+
+
+def test_a_listener_that_could_not_bind_serves_nothing() -> None:
+    state = make_state()
+    refused = replace(state, listeners=tuple(replace(x, refused="port 8080/TCP is taken by container a") for x in state.listeners))
+    assert promised(refused, "client", WEB_0, 8080).outcome == "rejected"
+
+
+def test_a_real_command_serves_the_ports_that_it_declares() -> None:
+    state = replace(make_state(), listeners=(), commands={"default/web-0": ("main",)})
+    assert promised(state, "client", WEB_0, 8080).outcome == "delivered"
+    assert promised(state, "client", WEB_1, 8080).outcome == "rejected"
+
+
+# --- as a whole ----------------------------------------------------------------------------------------------
+
+
+@given(
+    service=st.sampled_from(
+        [*SERVICES.values(), node_port_service(internalTrafficPolicy="Local"), make_service(sessionAffinity="ClientIP")]
+    ),
+    slices=st.sampled_from([[], [BOTH], [make_slice(ENDPOINT_1)], [make_slice(make_endpoint(WEB_0))]]),
+    mode=st.sampled_from(["ClusterCIDR", "NodeCIDR", "BridgeInterface", ""]),
+    who=st.sampled_from(["client", "web-0", "other", "api", "worker-1", "control-plane", "client-1"]),
+    ip=st.sampled_from([WEB_IP, VIP, EXTERNAL_IP, WEB_0, OTHER, OUTSIDE, "127.0.0.1", "192.0.2.1", "10.96.9.9", *NODE_IP.values()]),
+    port=st.sampled_from([80, NODE_PORT, 8080, 6443]),
+    via=st.sampled_from(["", "worker-2"]),
+)
+def test_every_expectation_is_complete(service: Service, slices: Any, mode: str, who: str, ip: str, port: int, via: str) -> None:
+    state = make_state(service, slices=slices, proxy={"localMode": mode})
+    expectations = Expectations(state)
+    flow = make_flow(state, who, ip, port, via=via if who == "client-1" else "")
+    result = expectations.expect(flow)
+    assert result == expectations.expect(flow)
+    assert result.because
+    assert (result.outcome == "delivered") == bool(result.backends) == bool(result.source)
+    assert all(result.addresses[rule] for rule in result.backends.values())
+    assert set(result.backends) <= set(expectations.may_meet(flow))
