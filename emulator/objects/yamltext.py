@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -37,7 +38,7 @@ _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)\Z")
 _BASED = re.compile(r"[-+]?0(?:o?[0-7_]+|x[0-9a-fA-F_]+|b[01_]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_LONGEST_INT = 19  # digits of a 64-bit integer; what is longer is a float, as in go-yaml
+_LONGEST_INT = 20  # characters of a 64-bit integer; what is longer is a float, as in go-yaml
 
 _HELM = "a Helm template must be rendered first: helm template … | podwire -"
 _TAG = "tag:yaml.org,2002:"
@@ -72,10 +73,9 @@ class Document:
     def lines(self) -> Mapping[FieldPath, int]:
         """The line of each field (reading the text again: only a problem asks for it)."""
         lines: dict[FieldPath, int] = {}
-        try:
+        with suppress(_BrokenError, yaml.YAMLError):  # JSON that YAML cannot read (tabs): the document's own line has to do
             _Builder(self.first_line, lines).build(self.text)
-        except (_BrokenError, yaml.YAMLError):  # JSON that YAML cannot read (tabs): the document's own line has to do
-            lines.setdefault((), self.first_line)
+        lines.setdefault((), self.first_line)
         return lines
 
 
@@ -314,6 +314,8 @@ class _Builder:
         """Give ``value`` to the innermost open collection."""
         if not self._stack:
             self.root = value
+            if self._lines is not None:
+                self._lines.setdefault((), self._line(event))
             return
         top = self._stack[-1]
         top.height = max(top.height, height + 1)
