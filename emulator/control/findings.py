@@ -1,7 +1,7 @@
 """What settling has to tell the user: problems and notices, each pointing at what the user wrote.
 
 May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of one
-template show it; order is the order in which things were found.
+template show it; problems come in the order of the documents, notices in the order in which they were found.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Findings:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(self._problems)
+        return tuple(sorted(self._problems, key=lambda problem: (problem.file, problem.document)))
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from emulator.objects.config import Inventory
 from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
 
 ENDED_PHASES = ("Succeeded", "Failed")
+TEMPLATE_HASH_LABEL = "pod-template-hash"
 
 
 def given_pods(inventory: Inventory, seed: int, findings: Findings) -> list[Draft[Pod]]:
@@ -62,10 +63,22 @@ def controlled_pods(
 
 
 def _owned(inventory: Inventory) -> set[tuple[str, str, str]]:
-    """(kind, namespace, name) of every controller that owns something in the input, Pods that have ended included."""
+    """(kind, namespace, name) of every controller that owns something in the input, Pods that have ended included.
+
+    A dump of Deployments and Pods alone lacks the ReplicaSets between them: theirs are named after Deployment and template hash.
+    """
     metas: list[ObjectMeta] = [p.object.metadata for p in inventory.pods]
     metas += [w.object.metadata for w in inventory.workloads]
-    return {(owner.kind, meta.namespace, owner.name) for meta in metas for owner in meta.ownerReferences if owner.controller}
+    owned = set()
+    for meta in metas:
+        for owner in meta.ownerReferences:
+            if not owner.controller:
+                continue
+            owned.add((owner.kind, meta.namespace, owner.name))
+            key = f"-{meta.labels.get(TEMPLATE_HASH_LABEL, '')}"
+            if owner.kind == "ReplicaSet" and key != "-" and owner.name.endswith(key):
+                owned.add(("Deployment", meta.namespace, owner.name.removesuffix(key)))
+    return owned
 
 
 def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set[str], findings: Findings) -> list[Draft[Pod]]:
@@ -73,7 +86,7 @@ def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set
     name, spec = workload.metadata.name, workload.spec.template.spec
     if workload.kind == "Deployment":
         key = template_hash(seed, workload.key, workload.spec.template)
-        return _replicas(workload, origin, seed, taken, "ReplicaSet", f"{name}-{key}", {"pod-template-hash": key})
+        return _replicas(workload, origin, seed, taken, "ReplicaSet", f"{name}-{key}", {TEMPLATE_HASH_LABEL: key})
     if workload.kind == "ReplicaSet":
         return _replicas(workload, origin, seed, taken, "ReplicaSet", name, {})
     if workload.kind == "StatefulSet":

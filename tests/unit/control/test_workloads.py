@@ -75,6 +75,11 @@ def test_a_dump_is_not_made_twice() -> None:
     assert [p.name for p in users_pods(state)] == ["web-5d8f7-x2x4k"]
 
 
+def test_a_dump_without_its_replicasets_is_not_made_twice() -> None:
+    owned = pod("web-5d8f7-x2x4k", "pod-template-hash: 5d8f7", meta=OWNED % ("ReplicaSet", "web-5d8f7"))
+    assert [p.name for p in users_pods(settled(workload("Deployment", "web", 2), owned))] == ["web-5d8f7-x2x4k"]
+
+
 def test_a_replicaset_in_the_dump_makes_its_deployments_pods() -> None:
     replica_set = workload("ReplicaSet", "web-5d8f7", 2).replace(
         "name: web-5d8f7}", "name: web-5d8f7, " + OWNED % ("Deployment", "web") + "}", 1

@@ -1,0 +1,124 @@
+"""What listens where, and what runs for real."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulator.control.state import ClusterState
+from tests.unit.control.clusters import cluster, node, pod, problem_of, service, settled, workload
+
+ONE = cluster("{role: control-plane}, {role: worker}")
+
+
+def rows(state: ClusterState, prefix: str = "default/") -> list[tuple[str, str, int, str, bool]]:
+    return [(li.pod, li.container, li.port, li.protocol, bool(li.refused)) for li in state.listeners if li.pod.startswith(prefix)]
+
+
+def pod_of(containers: str, more: str = "", meta: str = "") -> str:
+    return f"{{apiVersion: v1, kind: Pod, metadata: {{name: p, labels: {{app: p}}, {meta}}}, spec: {{containers: [{containers}], {more}}}}}"
+
+
+def test_every_declared_port_of_sidecars_and_containers() -> None:
+    containers = "{name: a, ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}, {name: b, ports: [{containerPort: 81}]}"
+    inits = "initContainers: [{name: s, restartPolicy: Always, ports: [{containerPort: 15001}]}, {name: once, ports: [{containerPort: 9}]}]"
+    state = settled(ONE, pod_of(containers, inits))
+    assert rows(state) == [
+        ("default/p", "s", 15001, "TCP", False),
+        ("default/p", "a", 80, "TCP", False),
+        ("default/p", "a", 53, "UDP", False),
+        ("default/p", "b", 81, "TCP", False),
+    ]
+    listener = next(li for li in state.listeners if li.container == "a")
+    assert (listener.netns, listener.node, listener.ip) == ("default_p", "worker-1", "10.244.1.2")
+
+
+def test_the_second_container_on_a_port_is_refused() -> None:
+    state = settled(ONE, pod_of("{name: a, ports: [{containerPort: 80}]}, {name: b, ports: [{containerPort: 80}]}"))
+    assert [li.refused for li in state.listeners if li.container == "b"] == ["port 80/TCP is taken by container a"]
+    assert any("port 80/TCP is taken by container a" in notice for notice in state.notices)
+
+
+def test_one_container_may_declare_a_port_twice() -> None:
+    state = settled(ONE, pod_of("{name: a, ports: [{containerPort: 80, name: x}, {containerPort: 80, name: y}]}"))
+    assert rows(state) == [("default/p", "a", 80, "TCP", False)]
+
+
+def test_an_undeclared_target_port_is_served_with_a_notice() -> None:
+    state = settled(ONE, pod_of("{name: a}, {name: b}"), service("s", "selector: {app: p}, ports: [{port: 80, targetPort: 9376}]"))
+    assert rows(state) == [("default/p", "a", 9376, "TCP", False)]
+    assert state.notices == (
+        "Service default/s targets port 9376, which no container of Pod default/p declares: served anyway by its first container",
+    )
+
+
+def test_the_notice_is_one_a_service() -> None:
+    ports = "{name: a, port: 80}, {name: b, port: 81, protocol: UDP}"
+    state = settled(ONE, workload("Deployment", "w", 3, ports=""), service("s", f"selector: {{app: w}}, ports: [{ports}]"))
+    (notice,) = state.notices
+    assert "80, 81/UDP" in notice
+    assert "and of 2 more" in notice
+
+
+def test_no_listener_for_a_slice_that_leads_elsewhere() -> None:
+    text = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: s}},
+    addressType: IPv4, ports: [{port: 9}], endpoints: [{addresses: [10.244.1.77], targetRef: {kind: Pod, name: p, namespace: default}}]}"""
+    assert rows(settled(ONE, pod_of("{name: a}"), text)) == []
+
+
+def test_a_host_network_pod_listens_on_its_node() -> None:
+    host = pod("p", "app: p", spec="hostNetwork: true")
+    state = settled(ONE, host, service("s", "selector: {app: p}, ports: [{port: 80}]"))
+    listener = next(li for li in state.listeners if li.pod == "default/p")
+    assert (listener.netns, listener.ip, listener.port) == ("worker-1", "172.18.0.3", 80)
+
+
+def test_the_api_server_listens_declared_or_not() -> None:
+    plane = node("n", labels="node-role.kubernetes.io/control-plane: ''")
+    dumped = pod("kube-apiserver-n", spec="nodeName: n, hostNetwork: true", meta="namespace: kube-system")
+    for manifests in ([plane], [plane, dumped]):
+        state = settled(*manifests)
+        assert [(li.netns, li.port) for li in state.listeners] == [("n", 6443)]
+        assert len(state.pods) == 1
+
+
+def test_host_ports_are_ignored_with_a_notice() -> None:
+    state = settled(ONE, pod("p", ports="{containerPort: 80, hostPort: 8080}"))
+    assert any("hostPort of 1 Pod is ignored" in notice for notice in state.notices)
+
+
+RUN = "annotations: {podwire.dev/run: '%s'}"
+TWO = "{name: a, command: [sleep, '1'], ports: [{containerPort: 80}]}, {name: b, command: [sh], ports: [{containerPort: 81}]}"
+
+
+@pytest.mark.parametrize(
+    ("wish", "commands", "listening"),
+    [("a", ("a",), [81]), (" b , a", ("b", "a"), []), ("*", ("a", "b"), []), ("", (), [80, 81])],
+)
+def test_containers_with_their_real_command_have_no_listener(wish: str, commands: tuple[str, ...], listening: list[int]) -> None:
+    state = settled(ONE, pod_of(TWO, meta=RUN % wish))
+    assert state.commands == ({"default/p": commands} if commands else {})
+    assert [row[2] for row in rows(state)] == listening
+
+
+def test_undeclared_ports_are_left_to_a_real_command() -> None:
+    web = service("s", "selector: {app: p}, ports: [{port: 9999}]")
+    assert [row[2] for row in rows(settled(ONE, pod_of(TWO, meta=RUN % "a"), web))] == [81]
+
+
+@pytest.mark.parametrize(
+    ("containers", "wish", "part"),
+    [
+        ("{name: web, command: [x]}", "wep", "there is no container wep"),
+        ("{name: web}", "web", "container web has no command"),
+        ("{name: web, command: [x]}, {name: side}", "*", "container side has no command"),
+    ],
+)
+def test_mistakes(containers: str, wish: str, part: str) -> None:
+    problem = problem_of(ONE, pod_of(containers, meta=RUN % wish))
+    assert problem.path == 'metadata.annotations["podwire.dev/run"]'
+    assert part in problem.what
+
+
+def test_a_mistake_in_a_template_is_said_once() -> None:
+    problem = problem_of(ONE, workload("Deployment", "w", 3, template=RUN % "nobody"))
+    assert problem.path == 'spec.template.metadata.annotations["podwire.dev/run"]'
