@@ -85,7 +85,6 @@ class _Deriver:
         self.expectations = expectations
         self.state = expectations.state
         self.book = FlowBook(expectations)
-        self._known: set[tuple[str, str, int, str]] = set()
         self._served = _served(self.state)
         own = [pod for pod in self.state.pods if not pod.spec.hostNetwork]
         # a Pod that serves nothing is what a client looks like
@@ -97,11 +96,7 @@ class _Deriver:
         self._localhost_dialled = False
 
     def add(self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "") -> None:
-        """Adds a flow unless the same client already dials the same."""
-        key = (client.netns, to.ip, to.port, protocol)
-        if key not in self._known:
-            self._known.add(key)
-            self.book.add(flow_name(client, to, protocol, note), client, to, protocol)
+        self.book.add(flow_name(client, to, protocol, note), client, to, protocol)
 
     # --- without Services ---------------------------------------------------------------------------------
 
@@ -180,7 +175,7 @@ class _Deriver:
                 self.add(pod_client(far), to, port.protocol, "node without an endpoint" if far.spec.nodeName not in nodes else "other node")
             for node, note in self._with_and_without(endpoints):
                 self.add(node_client(node), to, port.protocol, note)
-        if port.nodePort and service.spec.type in ("NodePort", "LoadBalancer"):
+        if port.nodePort:
             self._node_port(endpoints, far or near or itself or next(iter(self._clients), None))
 
     def _node_port(self, endpoints: PortEndpoints, pod: Pod | None) -> None:

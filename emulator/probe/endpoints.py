@@ -83,7 +83,7 @@ class PortEndpoints:
             on_node = tuple(c for c in self.usable if node in c.nodes)
             if on_node:
                 return on_node
-        if zone and all(c.zones for c in self.usable):
+        if all(c.zones for c in self.usable):
             in_zone = tuple(c for c in self.usable if zone in c.zones)
             if in_zone:
                 return in_zone
@@ -111,7 +111,7 @@ class ServiceTable:
             port = endpoints.port
             for how, ip in _captured(endpoints.service):
                 self.addresses.setdefault((ip, port.port, port.protocol), (endpoints, how))
-            if port.nodePort and endpoints.service.spec.type in ("NodePort", "LoadBalancer"):
+            if port.nodePort:
                 self.node_ports.setdefault((port.nodePort, port.protocol), endpoints)
 
     @cached_property

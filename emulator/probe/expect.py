@@ -176,7 +176,7 @@ class Expectations:
             outcome = next(o for o in _SLOWEST if o in ends.values())
             return _Promise(outcome, f"svc {service.key} leads to its endpoints{nobody}", {}, "", 1)
         rules = {b: self._service_rule(flow, met, b) for b in chosen}
-        hairpin = flow.client.ip if any(b.ip == flow.client.ip for b in chosen) and len(set(rules.values())) > 1 else ""
+        hairpin = flow.client.ip if any(b.ip == flow.client.ip for b in chosen) else ""
         because = self._because(met, rules, flow.client) + nobody
         needed = _needed(met, len(chosen))
         if not needed:

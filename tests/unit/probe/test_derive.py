@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.control.state import ClusterState
-from emulator.objects.kinds import Container, ContainerPort, EndpointPort, ServicePort
+from emulator.objects.kinds import Container, ContainerPort, EndpointPort, OwnerReference, Pod, ServicePort
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.flowbook import MAX_CONTROLS, SAMPLED_CONTROLS
@@ -183,6 +183,38 @@ def test_endpoints_are_clients_only_where_there_is_no_choice() -> None:
     ]
 
 
+def test_pods_that_serve_nothing_are_the_clients() -> None:
+    for pods in (PODS, PODS[::-1]):
+        clients = {f.client.label for f in derive_flows(make_state(make_service(), pods=pods)) if f.to.service and f.client.kind == "pod"}
+        assert clients == {"pod default/client", "pod default/other"} | {"pod default/web-0"}  # the last one is the hairpin
+
+
+def test_endpoints_that_nobody_has_are_not_controlled() -> None:
+    """It would prove nothing, and each costs the wait for silence."""
+    state = make_state(make_service(), slices=[make_slice(ENDPOINT_1, make_endpoint("10.244.2.99"))])
+    [flow] = [f for f in derive_flows(state) if f.client.ip == CLIENT and f.to.service]
+    assert [name.partition(" → ")[2] for name in flow.controls] == ["pod default/web-1:8080 (control)"]
+
+
+def test_controls_go_to_the_endpoints_that_the_flow_may_meet() -> None:
+    flows = derive_flows(make_state(make_service(internalTrafficPolicy="Local")))
+    by_name = named(flows)
+    assert len(by_name["pod default/client → svc default/web:80 (same node)"].controls) == 1
+    dropped = by_name["node control-plane → svc default/web:80 (node without an endpoint)"]
+    assert len(dropped.controls) == 2  # where it may meet none, to those that exist
+
+
+def test_one_pod_of_each_owner_talks_to_itself() -> None:
+    def owned(pod: Pod, owner: str) -> Pod:
+        return replace(
+            pod, metadata=replace(pod.metadata, ownerReferences=(OwnerReference(kind="ReplicaSet", name=owner, controller=True),))
+        )
+
+    pods = [owned(make_pod(f"p{i}", "worker-1", f"10.244.1.{i + 10}", [8080]), owner) for i, owner in enumerate("aab")]
+    clients = [f.client.label for f in derive_flows(make_state(pods=pods)) if f.kind == "container-to-container"]
+    assert clients == ["pod default/p0", "pod default/p2"]
+
+
 def test_no_hairpin_where_a_pod_does_not_meet_itself() -> None:
     flows = derive_flows(make_state(make_service(), slices=[make_slice(make_endpoint(WEB_0), ENDPOINT_1)]))
     assert "pod default/web-0 → svc default/web:80 (hairpin)" in named(flows)
@@ -240,7 +272,7 @@ def test_derived_flows_are_consistent_and_bounded(pods: list[tuple[str, tuple[in
     )
     flows = derive_flows(state)
     names = [flow.name for flow in flows]
-    assert len(set(names)) == len(names)
+    assert len(set(names)) == len({(flow.client.netns, flow.to.ip, flow.to.port, flow.protocol) for flow in flows}) == len(names)
     assert all(set(flow.controls) <= set(names) for flow in flows)
     assert flows == derive_flows(state)
     assert len(names) < 80

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.control.state import ClusterState
+from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import EndpointPort, LoadBalancerIngress, Service, ServicePort
 from emulator.probe.expect import MAX_ATTEMPTS, Expectations, attempts_for, expect
 from emulator.probe.model import Backend, Expectation
@@ -226,7 +227,9 @@ API_SLICE = make_slice(make_endpoint("172.18.0.2", "control-plane"), service="ku
     ],
 )
 def test_an_endpoint_on_a_nodes_address(who: str, ip: str, port: int, rule: str) -> None:
-    assert promised(make_state(KUBERNETES, slices=[API_SLICE]), who, ip, port).backends == {API: rule}
+    result = promised(make_state(KUBERNETES, slices=[API_SLICE]), who, ip, port)
+    assert result.backends == {API: rule}
+    assert ("delivered locally" in result.because) == (ip == "172.18.0.2" and rule == "preserved")
 
 
 # --- 2, 3: endpoint lists ----------------------------------------------------------------------------------
@@ -248,10 +251,16 @@ def test_an_endpoint_on_a_nodes_address(who: str, ip: str, port: int, rule: str)
         ),
         pytest.param([make_endpoint(WEB_0, ready=False, serving=True)], [], id="serving alone does not count"),
         pytest.param([ENDPOINT_0, ENDPOINT_0], [ON_1], id="listed twice"),
+        pytest.param(
+            [make_endpoint(ip, ready=False, serving=True, terminating=True, zone=zone) for ip, zone in ((WEB_0, "a"), (WEB_1, "b"))],
+            [ON_1, ON_2],
+            id="hints do not apply to the draining",
+        ),
     ],
 )
 def test_cluster_list(endpoints: list[Any], met: list[Backend]) -> None:
-    result = promised(make_state(make_service(), slices=[make_slice(*endpoints)]), "client", WEB_IP, 80)
+    nodes = (make_node("control-plane", 0), make_node("worker-1", 1, "a"), make_node("worker-2", 2, "b"))
+    result = promised(make_state(make_service(), slices=[make_slice(*endpoints)], nodes=nodes), "client", WEB_IP, 80)
     assert list(result.backends) == met
     assert result.outcome == ("delivered" if met else "rejected")
 
@@ -295,6 +304,7 @@ def test_local_list(endpoints: list[Any], outcome: str, met: list[Backend]) -> N
         pytest.param("", [("a", ""), ("b", "")], "", [ON_1, ON_2], id="node without zone"),
         pytest.param("a", [("a", ""), ("", "")], "", [ON_1, ON_2], id="one without a hint"),
         pytest.param("b", [("a", "worker-1"), ("b", "worker-2")], "PreferSameNode", [ON_1], id="node hints first"),
+        pytest.param("b", [("a", "worker-2"), ("b", "worker-2")], "PreferSameNode", [ON_2], id="nothing hinted for the node, then zones"),
         pytest.param("b", [("a", "worker-1"), ("b", "")], "PreferSameNode", [ON_2], id="node hints incomplete, then zones"),
         pytest.param("b", [("a", "worker-1"), ("b", "worker-2")], "PreferClose", [ON_2], id="node hints need PreferSameNode"),
     ],
@@ -314,6 +324,11 @@ def test_hints_of_endpoints_that_are_not_ready_do_not_count() -> None:
     endpoints = [make_endpoint(WEB_0, zone="a"), make_endpoint("10.244.2.9", zone="b"), make_endpoint(WEB_1, ready=False)]
     state = make_state(make_service(), slices=[make_slice(*endpoints)], nodes=nodes)
     assert list(promised(state, "client", WEB_IP, 80).backends) == [ON_1]
+
+
+def test_slices_of_another_family_are_not_used() -> None:
+    slices = [make_slice(ENDPOINT_0), replace(make_slice(make_endpoint("fd00::1")), addressType="IPv6")]
+    assert list(promised(make_state(make_service(), slices=slices), "client", WEB_IP, 80).backends) == [ON_1]
 
 
 def test_slice_ports_are_matched_by_name_and_protocol() -> None:
@@ -394,6 +409,12 @@ def test_source_ranges_act_at_load_balancer_addresses_only(ranges: list[str], wh
     assert ("docs/semantics 6" in result.because) == (outcome == "dropped")
 
 
+@pytest.mark.parametrize(("ranges", "outcome"), [("172.18.0.3/32", "delivered"), ("172.18.0.4/32", "dropped")])
+def test_a_services_own_address_as_source_passes_where_the_nodes_does(ranges: str, outcome: str) -> None:
+    state = make_state(load_balancer_service(loadBalancerSourceRanges=(ranges,)), clients=(ExternalClient(name="vip", address=VIP),))
+    assert promised(state, "vip", VIP, 80, via="worker-1").outcome == outcome
+
+
 def test_source_ranges_do_not_hide_that_there_are_no_endpoints() -> None:
     state = make_state(load_balancer_service(loadBalancerSourceRanges=("198.51.100.0/24",)), slices=[])
     assert promised(state, "client", VIP, 80).outcome == "rejected"
@@ -454,6 +475,9 @@ def test_not_proxied(spec: dict[str, Any]) -> None:
         pytest.param({"mode": "nftables"}, "client-1", "172.18.0.3", True, id="nftables, primary"),
         pytest.param({"mode": "nftables"}, "client-1", "10.244.1.1", False, id="nftables, bridge"),
         pytest.param({"mode": "nftables"}, "worker-1", "127.0.0.1", False, id="nftables, localhost"),
+        pytest.param(
+            {"mode": "nftables", "nodePortAddresses": ("127.0.0.0/8",)}, "worker-1", "127.0.0.1", False, id="nftables, loopback included"
+        ),
     ],
 )
 def test_node_port_addresses(proxy: dict[str, Any], who: str, ip: str, served: bool) -> None:
