@@ -1,0 +1,267 @@
+"""Journeys beside the expectation: one flow's observation and verdict.
+
+``_RULES`` is the whole judgement, in order: the first rule that has something to say gives the verdict and its sentence; if none has,
+the flow passes. Imports the standard library and ``probe.model``. Invariant: "fail" rests on frames that were seen; where frames or
+controls are missing the verdict is "unknown", never a guess.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emulator.objects.config import Outcome
+from emulator.probe.model import Attempt, Backend, Expectation, Flow, FlowResult, Hop, Journey, Observation, Verdict
+
+# What the error that a client met says of an attempt that no frame can be found for.
+_ACCOUNTS: Mapping[str, Outcome] = {
+    "": "delivered",
+    "ECONNREFUSED": "rejected",
+    "timeout": "dropped",
+    "EPERM": "dropped",
+    "ENETUNREACH": "unreachable",
+    "EHOSTUNREACH": "unreachable",
+}
+
+
+def observe(journeys: Iterable[Journey], lost_frames: int) -> Observation:
+    """What ``journeys`` together say. Backends, sources and who was heard are those of the delivered ones."""
+    journeys = list(journeys)
+    delivered = [journey for journey in journeys if journey.outcome == "delivered"]
+    return Observation(
+        outcomes=dict(Counter(journey.outcome for journey in journeys)),
+        backends=dict(Counter(journey.backend for journey in delivered if journey.backend)),
+        sources=tuple(dict.fromkeys(journey.source_seen for journey in delivered if journey.source_seen)),
+        reply_from=tuple(dict.fromkeys(journey.reply_from for journey in delivered if journey.reply_from)),
+        lost_frames=lost_frames,
+    )
+
+
+def judge(
+    flow: Flow,
+    expectation: Expectation,
+    journeys: Sequence[Journey | None],
+    attempts: Sequence[Attempt],
+    lost_frames: int,
+    control_verdicts: Mapping[str, Verdict],
+    frames: tuple[int, ...] = (),
+) -> FlowResult:
+    """The verdict on ``flow``. ``journeys[i]`` is that of ``attempts[i]``; None: it has none.
+
+    ``lost_frames`` counts what the flow's taps lost, ``control_verdicts`` has the verdicts of other flows by name. A result's
+    journeys are one of each kind: endpoint, source, outcome, who was heard, crafted or by socket.
+    """
+    traced = [
+        (_unless_hidden(flow, expectation, journey, attempt), attempt)
+        for journey, attempt in zip(journeys, attempts, strict=True)
+        if journey is not None
+    ]
+    untraced = [attempt for journey, attempt in zip(journeys, attempts, strict=True) if journey is None]
+    observed = observe([journey for journey, _ in traced], lost_frames)
+    case = _Case(flow, expectation, observed, traced, untraced, control_verdicts)
+    verdict, reason = _decide(case)
+    kinds: dict[tuple[object, ...], Journey] = {}
+    for journey, _ in traced:
+        kinds.setdefault((journey.backend, journey.source_seen, journey.outcome, journey.reply_from, journey.crafted), journey)
+    return FlowResult(
+        flow=flow,
+        expected=expectation,
+        observed=observed,
+        journeys=tuple(kinds.values()),
+        verdict=verdict,
+        reason=reason,
+        frames=frames,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that a rule may look at. ``traced`` has at least one entry for every rule but the first."""
+
+    flow: Flow
+    expected: Expectation
+    observed: Observation
+    traced: Sequence[tuple[Journey, Attempt]]
+    untraced: Sequence[Attempt]
+    control_verdicts: Mapping[str, Verdict]
+
+    @property
+    def delivered(self) -> Iterable[tuple[Journey, Attempt]]:
+        return (pair for pair in self.traced if pair[0].outcome == "delivered")
+
+
+def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt) -> Journey:
+    """``journey`` without its endpoint, where the last tap saw the Service's own address and the server did not tell: the packet was
+    translated behind that tap, for a process of that node."""
+    told = attempt.answer is not None and attempt.answer.local
+    dialled = Backend(flow.to.ip, flow.to.port)
+    if told or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
+        return journey
+    return replace(journey, backend=None)
+
+
+def _decide(case: _Case) -> tuple[Verdict, str]:
+    verdict: Verdict
+    reason: str
+    verdict, reason = next(((verdict, reason) for rule, verdict in _RULES if (reason := rule(case))), ("pass", ""))
+    lost = case.observed.lost_frames
+    if not lost:
+        return verdict, reason
+    if reason:
+        return "unknown", f"the capture lost {_count(lost, 'frame')}, and for want of them perhaps {reason}"
+    if case.expected.outcome == "dropped":
+        return "unknown", f"the capture lost {_count(lost, 'frame')}, so silence proves nothing"
+    if case.untraced:
+        return "unknown", f"the capture lost {_count(lost, 'frame')}, and {_count(len(case.untraced), 'attempt')} could not be followed"
+    return verdict, reason
+
+
+# --- the rules: a sentence, or "" ------------------------------------------------------------------------------
+
+
+def _nothing_observed(case: _Case) -> str:
+    if case.traced:
+        return ""
+    errors = ", ".join(dict.fromkeys(attempt.error for attempt in case.untraced if attempt.error))
+    return "no attempt was observed" + (f": the client met {errors}" if errors else "")
+
+
+def _control_failed(case: _Case) -> str:
+    failed = next((name for name in case.flow.controls if case.control_verdicts.get(name) == "fail"), "")
+    return f"its control “{failed}” failed, so this says nothing of the Service" if failed else ""
+
+
+def _outcome_differs(case: _Case) -> str:
+    expected = case.expected.outcome
+    wrong = [journey for journey, _ in case.traced if journey.outcome != expected]
+    if not wrong:
+        return ""
+    same = sum(journey.outcome == wrong[0].outcome for journey in wrong)
+    whose = "it was" if same == len(case.traced) else f"{same} of {_count(len(case.traced), 'attempt')} {'was' if same == 1 else 'were'}"
+    return f"{whose} {wrong[0].outcome}, not {expected}: {_how_it_ended(wrong[0])}"
+
+
+def _backend_outside(case: _Case) -> str:
+    expected = case.expected.backends
+    for journey, _ in case.delivered:
+        if expected and journey.backend and journey.backend not in expected:
+            return f"{journey.backend} answered, which is none of its endpoints: {_rewrite(journey, 'DNAT') or _seen_at(journey.there)}"
+    return ""
+
+
+def _source_differs(case: _Case) -> str:
+    expected = case.expected
+    for journey, _ in case.delivered:
+        rule = expected.backends.get(journey.backend) if journey.backend else None
+        rules = {rule} if rule else set(expected.backends.values()) or set(expected.addresses)
+        allowed = frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in rules))
+        if journey.source_seen and allowed and journey.source_seen not in allowed:
+            how = _rewrite(journey, "SNAT")
+            return (
+                f"{journey.backend or 'the endpoint'} saw {journey.source_seen}, not {' or '.join(sorted(rules))} "
+                f"({', '.join(sorted(allowed))}): {how + ', ' if how else ''}{_seen_at(journey.there)}"
+            )
+    return ""
+
+
+def _reply_from_elsewhere(case: _Case) -> str:
+    for journey, _ in case.delivered:
+        if journey.reply_from and journey.reply_from != journey.sent[1]:
+            return f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}: {_seen_at(journey.back)}"
+    return ""
+
+
+def _server_disagrees(case: _Case) -> str:
+    """The server's own account of the client, of its address and of its name."""
+    names: dict[Backend, str] = {}
+    for journey, attempt in case.delivered:
+        answer, backend = attempt.answer, journey.backend
+        if answer is None or backend is None:
+            continue
+        client = answer.client.partition(":")[0]
+        if journey.source_seen and client != journey.source_seen:
+            return f"{answer.pod} says that it saw {client}, the frames say {journey.source_seen}: {_seen_at(journey.there)}"
+        if answer.local and answer.local != str(backend):
+            return f"{answer.pod} says that it was reached at {answer.local}, the frames say {backend}: {_seen_at(journey.there)}"
+        if names.setdefault(backend, answer.pod) != answer.pod:
+            return f"{backend} says that it is {names[backend]}, and then that it is {answer.pod}: {_seen_at(journey.there)}"
+    return ""
+
+
+def _client_disagrees(case: _Case) -> str:
+    for journey, attempt in case.delivered:
+        if attempt.error:
+            return f"the answer came in, and yet the client's socket met {attempt.error}: {_seen_at(journey.back)}"
+    return ""
+
+
+def _untraced_disagrees(case: _Case) -> str:
+    for attempt in case.untraced:
+        if _ACCOUNTS.get(attempt.error) != case.expected.outcome and not (attempt.crafted and not attempt.error):
+            met = f"met {attempt.error}" if attempt.error else "was answered"
+            return f"a client {met}, and the frames of that attempt ({_endpoints(attempt)}) cannot be told from others"
+    return ""
+
+
+def _unmet(case: _Case) -> str:
+    if case.expected.outcome != "delivered" or case.expected.partial:
+        return ""
+    missing = [str(backend) for backend in case.expected.backends if backend not in case.observed.backends]
+    return f"{', '.join(missing)} never answered in {_count(len(case.traced), 'attempt')}" if missing else ""
+
+
+def _perhaps_unmet(case: _Case) -> str:
+    """An endpoint that was not seen may be the one of an attempt without a journey, or of one that ended behind the last tap."""
+    hidden = [journey for journey, _ in case.delivered if journey.backend is None]
+    reason = _unmet(case) if hidden or case.untraced else ""
+    if not reason:
+        return ""
+    if hidden:
+        return f"{reason} as far as frames show: one attempt ended behind the last tap, {_seen_at(hidden[0].there)}"
+    return f"{reason} that could be followed; {_count(len(case.untraced), 'attempt')} could not"
+
+
+_RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
+    (_nothing_observed, "unknown"),
+    (_control_failed, "unknown"),
+    (_outcome_differs, "fail"),
+    (_backend_outside, "fail"),
+    (_source_differs, "fail"),
+    (_reply_from_elsewhere, "fail"),
+    (_server_disagrees, "fail"),
+    (_client_disagrees, "fail"),
+    (_untraced_disagrees, "unknown"),
+    (_perhaps_unmet, "unknown"),
+    (_unmet, "fail"),
+)
+
+
+# --- words ----------------------------------------------------------------------------------------------------
+
+
+def _how_it_ended(journey: Journey) -> str:
+    if journey.outcome == "delivered":
+        return f"{journey.backend or 'somebody'} answered, {_seen_at(journey.there or journey.back)}"
+    refused = journey.outcome != "dropped" and journey.back
+    return f"{journey.evidence}, first seen at {_place(journey.back[0])}" if refused else journey.evidence
+
+
+def _rewrite(journey: Journey, what: str) -> str:
+    return next((str(change) for change in reversed(journey.changes) if change.what == what), "")
+
+
+def _seen_at(hops: Sequence[Hop]) -> str:
+    return f"at {hops[-1]}" if hops else "at no hop that was seen"
+
+
+def _place(hop: Hop) -> str:
+    return f"{hop.netns}/{hop.interface} {hop.direction}"
+
+
+def _endpoints(attempt: Attempt) -> str:
+    return f"{Backend(*attempt.src)} → {Backend(*attempt.dst)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

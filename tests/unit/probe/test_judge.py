@@ -1,0 +1,323 @@
+"""judge: one flow's journeys beside what was promised. Each case changes one thing of a flow that passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from emulator.probe.judge import judge, observe
+from emulator.probe.model import (
+    Answer,
+    Attempt,
+    Backend,
+    Change,
+    Client,
+    Destination,
+    Expectation,
+    Flow,
+    FlowResult,
+    Hop,
+    Journey,
+    Observation,
+    Verdict,
+)
+
+POD, VIP, WEB, WEB_1 = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080", "10.244.2.5:8080"
+NODE = "172.18.0.3"
+
+FLOW = Flow(
+    name="pod default/client → svc default/web:80",
+    kind="pod-to-service",
+    client=Client(kind="pod", label="pod default/client", netns="client", ip="10.244.1.2", node="worker-1"),
+    to=Destination(label="svc default/web:80", ip="10.96.0.10", port=80, service="default/web", how="clusterIP"),
+    protocol="TCP",
+    attempts=2,
+    controls=("the control",),
+)
+ADDRESSES: Any = {"preserved": frozenset({"10.244.1.2"}), "node": frozenset({NODE, "10.244.1.1"})}
+PROMISE = Expectation(
+    outcome="delivered",
+    because="",
+    backends={Backend("10.244.2.4", 8080): "preserved", Backend("10.244.2.5", 8080): "preserved"},
+    addresses=ADDRESSES,
+    source="preserved",
+)
+
+
+def nothing_but(outcome: Any) -> Expectation:
+    return Expectation(outcome=outcome, because="")
+
+
+def backend(endpoint: str) -> Backend:
+    ip, port = endpoint.split(":")
+    return Backend(ip, int(port))
+
+
+def delivered(to: str = WEB, **fields: Any) -> Journey:
+    there = (Hop(1, "client", "eth0", "out", POD, VIP, 64, 0), Hop(2, "web-0", "eth0", "in", POD, to, 62, 1))
+    back = (Hop(3, "web-0", "eth0", "out", to, POD, 64, 2), Hop(4, "client", "eth0", "in", VIP, POD, 62, 3))
+    journey = Journey(
+        token=1,
+        crafted=False,
+        sent=(POD, VIP),
+        there=there,
+        back=back,
+        changes=(Change("DNAT", "worker-1", VIP, to, 1),),
+        outcome="delivered",
+        backend=backend(to),
+        source_seen="10.244.1.2",
+        reply_from=VIP,
+    )
+    return replace(journey, **fields)
+
+
+def ended(outcome: Any, evidence: str, back: tuple[Hop, ...] = ()) -> Journey:
+    return delivered(outcome=outcome, evidence=evidence, back=back, backend=None, source_seen="", reply_from="")
+
+
+DROPPED = ended("dropped", "silence: last seen at worker-1/eth0 in")
+REFUSED = ended("rejected", "ICMP port unreachable from 172.18.0.3", (Hop(3, "worker-1", "cbr0", "out", NODE, POD, 64, 2),))
+NO_ROUTE = ended("unreachable", "no route: ENETUNREACH at the client")
+
+
+def attempt(**fields: Any) -> Attempt:
+    plain = Attempt(
+        flow=FLOW.name,
+        protocol="TCP",
+        netns="client",
+        src=("10.244.1.2", 4000),
+        dst=("10.96.0.10", 80),
+        token=0,
+        crafted=False,
+        started=0,
+        finished=9,
+    )
+    return replace(plain, **fields)
+
+
+def told(client: str = POD, local: str = WEB, pod: str = "default/web-0") -> Attempt:
+    return attempt(answer=Answer(pod=pod, container="web", node="worker-2", client=client, dialled=VIP, local=local))
+
+
+def verdict_of(
+    *pairs: tuple[Journey | None, Attempt], expected: Expectation = PROMISE, flow: Flow = FLOW, lost: int = 0, controls: Any = None
+) -> FlowResult:
+    journeys, attempts = [journey for journey, _ in pairs], [one for _, one in pairs]
+    return judge(flow, expected, journeys, attempts, lost, controls or {})
+
+
+def plain(*journeys: Journey | None) -> list[tuple[Journey | None, Attempt]]:
+    return [(journey, attempt()) for journey in journeys]
+
+
+BOTH = plain(delivered(), delivered(WEB_1))
+HIDDEN = delivered(VIP, changes=())
+ONE = replace(PROMISE, backends={Backend("10.244.2.4", 8080): "preserved"})
+
+CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Verdict, str]] = {
+    # id: (journeys with their attempts, what else is special, verdict, words of the reason)
+    "all-as-promised": (BOTH, {}, "pass", ""),
+    "its-control-passed": (BOTH, {"controls": {"the control": "pass", "another": "fail"}}, "pass", ""),
+    "rejected-as-promised": (plain(REFUSED), {"expected": nothing_but("rejected")}, "pass", ""),
+    "dropped-as-promised": (plain(DROPPED), {"expected": nothing_but("dropped")}, "pass", ""),
+    "unreachable-as-promised": (plain(NO_ROUTE), {"expected": nothing_but("unreachable")}, "pass", ""),
+    "any-endpoint-will-do": (plain(delivered("10.9.9.9:1")), {"expected": nothing_but("delivered")}, "pass", ""),
+    # unknown
+    "nothing-observed": ([(None, attempt(error="timeout"))], {}, "unknown", "no attempt was observed: the client met timeout"),
+    "nothing-sent": ([], {}, "unknown", "no attempt was observed"),
+    "its-control-failed": (
+        plain(DROPPED),
+        {"controls": {"the control": "fail"}},
+        "unknown",
+        "its control “the control” failed, so this says nothing of the Service",
+    ),
+    # outcome
+    "dropped": (plain(DROPPED), {}, "fail", "it was dropped, not delivered: silence: last seen at worker-1/eth0 in"),
+    "some-dropped": (
+        [*BOTH, *plain(DROPPED)],
+        {},
+        "fail",
+        "1 of 3 attempts was dropped, not delivered: silence: last seen at worker-1/eth0 in",
+    ),
+    "rejected": (
+        plain(REFUSED, REFUSED),
+        {},
+        "fail",
+        "it was rejected, not delivered: ICMP port unreachable from 172.18.0.3, first seen at worker-1/cbr0 out",
+    ),
+    "no-route": (plain(NO_ROUTE), {}, "fail", "it was unreachable, not delivered: no route: ENETUNREACH at the client"),
+    "delivered-against-the-promise": (
+        plain(delivered()),
+        {"expected": nothing_but("dropped")},
+        "fail",
+        f"it was delivered, not dropped: {WEB} answered, at web-0/eth0 in {POD} → {WEB} ttl 62",
+    ),
+    # backend
+    "a-foreign-endpoint": (
+        [*BOTH, *plain(delivered("10.9.9.9:1"))],
+        {},
+        "fail",
+        f"none of its endpoints: DNAT at worker-1: {VIP} → 10.9.9.9:1",
+    ),
+    "one-never-met": (plain(delivered(), delivered()), {}, "fail", f"{WEB_1} never answered in 2 attempts"),
+    "one-need-not-be-met": (plain(delivered()), {"expected": replace(PROMISE, partial=True)}, "pass", ""),
+    "one-perhaps-met": (
+        [*plain(delivered()), (None, attempt())],
+        {},
+        "unknown",
+        f"{WEB_1} never answered in 1 attempt that could be followed",
+    ),
+    "behind-the-last-tap": (plain(HIDDEN), {"expected": ONE}, "unknown", "one attempt ended behind the last tap, at web-0/eth0 in"),
+    "behind-the-last-tap-but-told": (
+        [(delivered(there=HIDDEN.there), told()), (HIDDEN, attempt(crafted=True))],
+        {"expected": ONE},
+        "pass",
+        "",
+    ),
+    "the-dialled-address-itself-answers": (
+        [(HIDDEN, told(local=VIP))],
+        {"expected": ONE},
+        "fail",
+        f"{VIP} answered, which is none of its endpoints",
+    ),
+    "the-dialled-address-of-no-service": (
+        plain(HIDDEN),
+        {"expected": ONE, "flow": replace(FLOW, to=replace(FLOW.to, service=""))},
+        "fail",
+        f"{VIP} answered, which is none of its endpoints",
+    ),
+    # source
+    "masqueraded": (
+        [*plain(delivered(source_seen=NODE, changes=(Change("SNAT", "worker-1", POD, f"{NODE}:61000", 1),))), *BOTH],
+        {},
+        "fail",
+        f"{WEB} saw {NODE}, not preserved (10.244.1.2): SNAT at worker-1: {POD} → {NODE}:61000, at web-0/eth0 in",
+    ),
+    "not-masqueraded": (
+        BOTH,
+        {"expected": replace(PROMISE, backends=dict.fromkeys(PROMISE.backends, "node"))},
+        "fail",
+        f"{WEB} saw 10.244.1.2, not node (10.244.1.1, {NODE}): at web-0/eth0 in",
+    ),
+    "masqueraded-for-one-endpoint-only": (
+        plain(delivered(source_seen=NODE), delivered(WEB_1, source_seen=NODE)),
+        {"expected": replace(PROMISE, backends={**PROMISE.backends, Backend("10.244.2.4", 8080): "node"})},
+        "fail",
+        f"{WEB_1} saw {NODE}, not preserved",
+    ),
+    "source-of-any-endpoint": (
+        plain(delivered(source_seen="10.9.9.9")),
+        {"expected": replace(PROMISE, backends={})},
+        "fail",
+        f"{WEB} saw 10.9.9.9, not node or preserved",
+    ),
+    # the way back
+    "heard-from-another-address": (
+        plain(delivered(reply_from=WEB), delivered(WEB_1)),
+        {},
+        "fail",
+        f"the client dialled {VIP} and heard from {WEB}: at client/eth0 in",
+    ),
+    "server-saw-another-client": (
+        [(delivered(), told(f"{NODE}:4000")), *BOTH],
+        {},
+        "fail",
+        f"default/web-0 says that it saw {NODE}, the frames say 10.244.1.2",
+    ),
+    "server-has-another-address": ([(delivered(), told(local=WEB_1)), *BOTH], {}, "fail", f"was reached at {WEB_1}, the frames say {WEB}"),
+    "server-has-two-names": (
+        [(delivered(), told()), (delivered(), told(pod="default/web-1")), *BOTH],
+        {},
+        "fail",
+        f"{WEB} says that it is default/web-0, and then that it is default/web-1",
+    ),
+    "server-agrees": ([(delivered(), told()), (delivered(WEB_1), told(local=WEB_1, pod="default/web-1"))], {}, "pass", ""),
+    "server-does-not-tell-its-address": ([(delivered(), told(local="")), *BOTH], {}, "pass", ""),
+    "socket-did-not-get-it": (
+        [(delivered(), attempt(error="EOF")), *BOTH],
+        {},
+        "fail",
+        "the answer came in, and yet the client's socket met EOF",
+    ),
+    # attempts without a journey
+    "untraced-but-alike": ([*BOTH, (None, attempt())], {}, "pass", ""),
+    "untraced-and-different": (
+        [*BOTH, (None, attempt(error="ECONNREFUSED"))],
+        {},
+        "unknown",
+        f"a client met ECONNREFUSED, and the frames of that attempt ({POD} → {VIP}) cannot be told from others",
+    ),
+    "untraced-and-answered": (
+        [*plain(DROPPED), (None, attempt())],
+        {"expected": nothing_but("dropped")},
+        "unknown",
+        "a client was answered",
+    ),
+    "untraced-crafted": ([*plain(DROPPED), (None, attempt(crafted=True))], {"expected": nothing_but("dropped")}, "pass", ""),
+    # lost frames
+    "lost-but-all-is-there": (BOTH, {"lost": 3}, "pass", ""),
+    "lost-and-something-differs": (
+        plain(DROPPED),
+        {"lost": 3},
+        "unknown",
+        "the capture lost 3 frames, and for want of them perhaps it was dropped, not delivered",
+    ),
+    "lost-and-never-met": (
+        plain(delivered()),
+        {"lost": 1},
+        "unknown",
+        f"the capture lost 1 frame, and for want of them perhaps {WEB_1} never answered",
+    ),
+    "lost-and-silent": (plain(DROPPED), {"lost": 3, "expected": nothing_but("dropped")}, "unknown", "so silence proves nothing"),
+    "lost-and-untraced": ([*BOTH, (None, attempt())], {"lost": 3}, "unknown", "1 attempt could not be followed"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_verdict(case: str) -> None:
+    pairs, special, verdict, words = CASES[case]
+    result = verdict_of(*pairs, **special)
+    assert result.verdict == verdict, result.reason
+    assert words in result.reason
+    assert bool(result.reason) == (verdict != "pass")
+
+
+def test_an_observation_counts_attempts() -> None:
+    observation = observe([delivered(), delivered(WEB_1), delivered(source_seen=NODE), REFUSED], 2)
+    assert observation == Observation(
+        outcomes={"delivered": 3, "rejected": 1},
+        backends={Backend("10.244.2.4", 8080): 2, Backend("10.244.2.5", 8080): 1},
+        sources=("10.244.1.2", NODE),
+        reply_from=(VIP,),
+        lost_frames=2,
+    )
+
+
+def test_a_refusal_is_no_backend_and_no_source() -> None:
+    observation = observe([delivered(outcome="rejected")], 0)
+    assert (observation.backends, observation.sources, observation.reply_from) == ({}, (), ())
+
+
+def test_a_result_keeps_the_first_journey_of_each_kind() -> None:
+    journeys = [
+        delivered(token=1),
+        delivered(token=2),
+        delivered(WEB_1, token=3),
+        delivered(token=4, crafted=True),
+        delivered(WEB_1, token=5),
+    ]
+    result = judge(FLOW, PROMISE, journeys, [attempt()] * 5, 0, {}, frames=(1, 2))
+    assert [journey.token for journey in result.journeys] == [1, 3, 4]
+    assert (result.flow, result.expected, result.frames) == (FLOW, PROMISE, (1, 2))
+
+
+def test_a_hidden_endpoint_is_not_reported_as_the_service_s_address() -> None:
+    result = verdict_of((HIDDEN, attempt()), expected=ONE)
+    assert (result.journeys[0].backend, result.observed.backends) == (None, {})
+
+
+def test_journeys_and_attempts_go_in_pairs() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        judge(FLOW, PROMISE, [delivered()], [], 0, {})
