@@ -28,7 +28,7 @@ from emulator.objects.yamltext import MAX_DEPTH, read_documents
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
 
-_SLUG_LENGTH = 100
+_NAME_LENGTH = 100
 _PROXY_CONFIG_KEY = "config.conf"  # where kubeadm's ConfigMap kube-proxy keeps the KubeProxyConfiguration
 
 
@@ -43,9 +43,10 @@ def load(targets: Sequence[str], *, topologies: Path, stdin: TextIO | None = Non
         with gathering.target("stdin" if target == STDIN else target):
             if target == STDIN:
                 gathering.stream(sys.stdin if stdin is None else stdin, "stdin")
-            for path in [] if target == STDIN else _resolve(target, topologies, gathering):
-                gathering.file(path)
-    return gathering.inventory("+".join(dict.fromkeys(_slug(target) for target in targets)))
+            else:
+                for path in _resolve(target, topologies, gathering):
+                    gathering.file(path)
+    return gathering.inventory(_name(targets))
 
 
 def describe_topologies(directory: Path) -> list[tuple[str, str]]:
@@ -99,14 +100,19 @@ def _manifests(directory: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
+def _name(targets: Sequence[str]) -> str:
+    """A name for what ``targets`` hold together that is safe as a file name."""
+    names = "+".join(dict.fromkeys(_slug(target) for target in targets))
+    return names[:_NAME_LENGTH].strip("+-.") or "cluster"
+
+
 def _slug(target: str) -> str:
-    """A name for what ``target`` holds that is safe as a file name."""
     name = "stdin" if target == STDIN else Path(target).name
     if name in ("", ".."):
         name = Path(target).resolve().name
     for suffix in (".py", *MANIFEST_SUFFIXES):
         name = name.removesuffix(suffix)
-    return re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")[:_SLUG_LENGTH].strip("-.") or "cluster"
+    return re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.") or "cluster"
 
 
 # --- documents → objects ----------------------------------------------------------------------------------
@@ -214,9 +220,9 @@ class _Gathering:
         else:
             self.text(text, str(path))
 
-    def stream(self, stream: TextIO, name: str) -> None:
+    def stream(self, stream: TextIO | None, name: str) -> None:
         try:
-            text = stream.read()
+            text = stream.read() if stream else ""  # Python has no sys.stdin when the shell closed it
         except (OSError, ValueError) as error:
             self.problem(Problem(name, f"cannot be read: {cut(str(error))}"))
         else:

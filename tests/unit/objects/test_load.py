@@ -80,6 +80,15 @@ def test_describe_nothing() -> None:
     assert describe_topologies(NOWHERE) == []
 
 
+def test_name_of_many_targets_fits_a_file_name(tmp_path: Path) -> None:
+    for i in range(30):
+        (tmp_path / f"manifest-{i}.yaml").write_text(POD % f"p{i}")
+    name = load([str(path) for path in sorted(tmp_path.iterdir())], topologies=NOWHERE).name
+    assert name.startswith("manifest-0+manifest-1+manifest-10+")
+    assert len(name) <= 100
+    assert name[-1].isalnum()
+
+
 @pytest.mark.parametrize("target", ["hairpi", "", "\0", "a" * 5000, "no/such/file.yaml"])
 def test_unknown_target(topologies: Path, target: str) -> None:
     (problem,) = problems([target], topologies)
