@@ -12,7 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.control.findings import Draft, Findings
-from emulator.control.networks import Networks
+from emulator.control.networks import Networks, special_use
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, PodIP, PodStatus
 
@@ -112,6 +112,8 @@ def _take(
     """Whether the Pod may have ``address``; if so, it holds it from now on."""
     if address in holders:
         what, hint = f"{address} of Pod {draft.object.key} belongs to {holders[address]} already", "give the Pod an address of its own"
+    elif special := special_use(IPv4Network(address)):
+        what, hint = f"{address} of Pod {draft.object.key} is a {special} address", "give the Pod an address of its own"
     elif address in services:
         what, hint = f"{address} of Pod {draft.object.key} lies in serviceSubnet {services}", "Pods and Services share no addresses"
     else:

@@ -23,6 +23,14 @@ DEFAULT_HOST_SUBNET = IPv4Network("172.18.0.0/16")
 POD_CIDR_LENGTH = 24  # kube-controller-manager --node-cidr-mask-size
 SHORTEST_INFERRED = 8
 
+# No interface has such an address (RFC 6890). 240.0.0.0/4 is not here: clouds give it to Pods, and Linux routes it.
+_NO_HOSTS = {
+    IPv4Network("0.0.0.0/8"): "this network",
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv4Network("224.0.0.0/4"): "multicast",
+    IPv4Network("255.255.255.255"): "broadcast",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Networks:
@@ -65,10 +73,27 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
     if networking.podNetwork != "kubenet":
         findings.problem(origin, "networking.podNetwork", f"podNetwork {networking.podNetwork} is not supported yet", "use kubenet")
 
-    def parse(text: str) -> IPv4Network | None:
-        return IPv4Network(text) if text else None
+    def parse(name: str) -> IPv4Network | None:
+        text: str = getattr(networking, name)
+        network = IPv4Network(text) if text else None
+        if network is None:
+            return None
+        if special := special_use(network):
+            findings.problem(origin, f"networking.{name}", f"{name} {network} holds {special} addresses", "use a private prefix (RFC 1918)")
+            return None
+        if network.prefixlen > 30:
+            findings.problem(origin, f"networking.{name}", f"{name} {network} is too small", f"set networking.{name} to a shorter prefix")
+            return None
+        return network
 
-    return _Said(networking, origin, parse(networking.podSubnet), parse(networking.serviceSubnet), parse(networking.hostSubnet))
+    return _Said(networking, origin, pods=parse("podSubnet"), services=parse("serviceSubnet"), hosts=parse("hostSubnet"))
+
+
+def special_use(network: IPv4Network) -> str:
+    """What ``network`` (an address is a /32) holds that no host can have: "loopback", "multicast"… ("" if nothing)."""
+    return next(
+        (use for special, use in _NO_HOSTS.items() if network.overlaps(special) and special.prefixlen <= max(network.prefixlen, 8)), ""
+    )
 
 
 # --- what was not said ------------------------------------------------------------------------------------
@@ -130,12 +155,10 @@ def _infer_services(services: Iterable[Service], origin: Origin, findings: Findi
         return DEFAULT_SERVICE_SUBNET
 
     def enough(network: IPv4Network) -> bool:
+        if network.num_addresses - 2 < count:
+            return False
         first = network.network_address + 1
-        return (
-            all(_is_host(ip, network) for ip in given)
-            and given.get(first, "default/kubernetes") == "default/kubernetes"
-            and network.num_addresses - 2 >= count
-        )
+        return given.get(first, "default/kubernetes") == "default/kubernetes" and all(_is_host(ip, network) for ip in given)
 
     found = cover(_single(given), enough)
     if found:
@@ -219,7 +242,9 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
             if ip in owners:
                 findings.problem(draft.origin, path, f"{ip} is the address of node {owners[ip]} already", "node addresses are unique")
             owners.setdefault(ip, draft.object.name)
-            if index == 0 and not _is_host(address, networks.hosts):
+            if special := special_use(IPv4Network(ip)):
+                findings.problem(draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own")
+            elif index == 0 and not _is_host(address, networks.hosts):
                 findings.problem(
                     draft.origin,
                     path,

@@ -162,9 +162,9 @@ class Prober:
             self.recording.drain()
             frames = self.recording.frames
             for frame in frames[seen:]:
-                if frame.reply and not frame.outgoing or frame.reply and frame.interface == "lo":
+                if frame.reply and (not frame.outgoing or frame.interface == "lo"):
                     waiting.discard((frame.token, frame.netns))
-            if len(frames) > seen:
+            if 0 < seen < len(frames):
                 self._last = time.monotonic()
             seen = len(frames)
             if not waiting or time.monotonic() - self._last > SILENCE:

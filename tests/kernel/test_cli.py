@@ -1,0 +1,252 @@
+"""The command line end to end, as a user has it: processes, exit codes, files, other terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sandboxed import ROOT, SHIPPED, TOPOLOGIES, host_state, podwire
+
+pytestmark = pytest.mark.kernel
+
+FAILING = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: worker-1, containers: [{name: c, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: worker-2, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: wrong}
+spec:
+  flows:
+  - {name: web drops, from: {pod: client}, to: {service: web, port: 80}, expect: {outcome: dropped}}
+"""
+
+
+@pytest.mark.parametrize("topology", SHIPPED)
+def test_every_shipped_topology_is_as_promised(topology: str, tmp_path: Path) -> None:
+    done = podwire(topology, "--captures", str(tmp_path), "-o", "json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    report = json.loads(done.stdout)
+    assert report["summary"]["pass"] == report["summary"]["flows"] > 0
+    assert {r["verdict"] for r in report["requirements"]} == {"pass"}
+    assert (tmp_path / topology / "all.pcapng").stat().st_size > 1000
+    for flow in report["flows"]:
+        assert flow["captures"], flow["name"]
+        assert all((tmp_path / topology / name).is_file() for name in flow["captures"])
+
+
+def test_default_topology_exercises_the_four_kinds_of_communication(tmp_path: Path) -> None:
+    report = json.loads(podwire("--captures", "none", "-o", "json", cwd=tmp_path).stdout)
+    kinds = {flow["kind"] for flow in report["flows"]}
+    assert {"container-to-container", "pod-to-pod", "pod-to-service", "external-to-service", "node-to-pod", "pod-to-node"} <= kinds
+    assert {flow["protocol"] for flow in report["flows"]} >= {"TCP", "UDP", "ICMP"}
+    assert any(change.startswith("DNAT at worker-1: ") for flow in report["flows"] for change in flow["journey"]["changes"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flow_that_is_not_as_expected_fails_with_a_bundle(tmp_path: Path) -> None:
+    done = podwire("-", "--captures", str(tmp_path), "--json", str(tmp_path / "r.json"), "--junit", str(tmp_path / "r.xml"), stdin=FAILING)
+    assert done.returncode == 1, done.stderr
+    assert "FAIL" in done.stdout
+    report = json.loads((tmp_path / "r.json").read_text())
+    flow = next(f for f in report["flows"] if f["check"] == "wrong" and not f["control"])
+    assert (flow["verdict"], flow["expected"]["outcome"], flow["observed"]["outcome"]) == ("fail", "dropped", "delivered")
+    bundle = next((tmp_path / report["topology"] / "failed").iterdir())
+    rules = (bundle / "worker-2.rules.txt").read_text()
+    assert "KUBE-SVC-" in rules
+    assert "10.96." in (bundle / "worker-2.conntrack.txt").read_text()
+    assert "10.244." in (bundle / "worker-2.routes.txt").read_text()
+    assert (tmp_path / "r.xml").read_text().count("<failure") == 1
+
+
+@pytest.mark.parametrize("output", ["table", "wide", "json", "yaml"])
+def test_outputs(output: str) -> None:
+    done = podwire("no-endpoints", "--captures", "none", "-o", output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\x1b" not in done.stdout
+    if output in ("json", "yaml"):
+        report = yaml.safe_load(done.stdout)
+        assert report["schema"] == "podwire.dev/report/v1"
+        assert any(f["observed"]["outcome"] == "rejected" for f in report["flows"])
+    else:
+        assert "rejected" in done.stdout
+        assert "PASS" in done.stdout
+
+
+@pytest.mark.parametrize("flavour", ["nft", "legacy"])
+def test_both_iptables_flavours(flavour: str) -> None:
+    done = podwire("source-address", "--captures", "none", "--iptables", flavour, "-o", "json")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert json.loads(done.stdout)["machine"]["iptables"] == f"iptables-{flavour}"
+
+
+def test_all_pairs_reaches_everything() -> None:
+    done = podwire("three-tier", "--captures", "none", "--all-pairs", "-o", "json")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    report = json.loads(done.stdout)
+    assert report["summary"]["flows"] >= 20
+    assert all(f["observed"]["lostFrames"] == 0 for f in report["flows"])
+
+
+def test_the_same_seed_gives_the_same_cluster() -> None:
+    first, again, other = (podwire("plan", "three-networks", "--seed", seed).stdout for seed in ("1", "1", "2"))
+    assert first == again != other
+
+
+def test_two_runs_at_once_do_not_meet(tmp_path: Path) -> None:
+    before = host_state()
+    commands = [[sys.executable, str(ROOT / "run_topology.py"), "source-address", "--captures", str(tmp_path / str(n))] for n in range(2)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands]
+    for process in running:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+    assert host_state() == before
+
+
+def test_a_run_leaves_the_host_as_it_was(tmp_path: Path) -> None:
+    before = host_state()
+    assert podwire("--captures", str(tmp_path)).returncode == 0
+    assert host_state() == before
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.4, 0.7, 1.0, 1.3])
+def test_ctrl_c_cleans_up_and_says_so(delay: float, tmp_path: Path) -> None:
+    before = host_state()
+    command = [sys.executable, str(ROOT / "run_topology.py"), "--keep", "--captures", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        time.sleep(delay)
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=20)
+    assert run.returncode == 130 or (run.returncode == 0 and "stays up" in err), err
+    assert "Traceback" not in err
+    assert host_state() == before
+
+
+# --- a cluster that stays up --------------------------------------------------------------------------------
+
+
+@contextmanager
+def kept(topology: str) -> Iterator[int]:
+    command = [sys.executable, str(ROOT / "run_topology.py"), topology, "--keep", "--captures", "none"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            assert run.stderr is not None
+            assert "stays up until Ctrl-C" in run.stderr.readline()
+            yield run.pid
+            run.send_signal(signal.SIGINT)
+            run.communicate(timeout=20)
+            assert run.returncode == 0
+        finally:
+            run.kill()
+
+
+def test_ps_and_exec_from_another_terminal() -> None:
+    with kept("three-networks") as pid:
+        ps = podwire("ps")
+        row = next(line for line in ps.stdout.splitlines() if line.startswith(str(pid)))
+        assert "three-networks" in row
+
+        def run_in(name: str, *command: str) -> subprocess.CompletedProcess[str]:
+            return podwire("exec", "--cluster", str(pid), name, "--", *command)
+
+        assert "10.244.1.2" in run_in("client-a", "ip", "-4", "-br", "address").stdout
+        assert run_in("default/client-a", "ip", "-br", "link").stdout == run_in("client-a", "ip", "-br", "link").stdout
+        assert "cbr0" in run_in("worker-1", "ip", "-br", "link").stdout
+        answer = json.loads(run_in("client-a", "curl", "-sS", "http://10.96.0.1:443/").stdout)
+        assert answer["pod"] == "kube-system/kube-apiserver-control-plane"
+        assert answer["client"].startswith("10.244.1.2:")
+        assert answer["dialled"] == "10.96.0.1:443"
+        assert "worker-1" in run_in("worker-2", "ip", "netns", "list").stdout
+        assert run_in("client-a", "sh", "-c", "exit 7").returncode == 7
+        assert run_in("client-a", "no-such-command").returncode == 127
+        wrong = run_in("client-aa", "true")
+        assert (wrong.returncode, "did you mean client-a" in wrong.stderr) == (2, True)
+    assert str(pid) not in podwire("ps").stdout
+
+
+def test_exec_without_a_cluster_says_how_to_start_one() -> None:
+    done = podwire("exec", "--cluster", "no-such-cluster", "web", "--", "true")
+    assert done.returncode == 2
+    assert "--keep" in done.stderr
+
+
+# --- without privileges -------------------------------------------------------------------------------------
+
+
+def as_nobody(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run as uid 65534 with the checkout and the Python environment bound where anybody may read them."""
+    if os.geteuid() != 0:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    script = 'mkdir -p /run/p /run/w && mount --bind "$1" /run/p && mount -t tmpfs -o mode=1777 w /run/w && cd /run/w && shift && exec setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"'
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs r /run && {script}", "sh", str(ROOT), *command], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_an_ordinary_user_can_run_it() -> None:
+    root = "/run/p" if os.geteuid() == 0 else str(ROOT)
+    python = sys.executable if not sys.executable.startswith(str(ROOT)) else sys.executable.replace(str(ROOT), root)
+    done = as_nobody("env", f"PYTHONPATH={root}", "PYTHONDONTWRITEBYTECODE=1", python, f"{root}/run_topology.py", "source-address", "--captures", "evidence", "-o", "json")
+    assert done.returncode == 0, done.stderr + done.stdout[-2000:]
+    assert json.loads(done.stdout)["summary"]["fail"] == 0
+
+
+def test_where_user_namespaces_are_forbidden_the_remedy_is_named() -> None:
+    root = "/run/p" if os.geteuid() == 0 else str(ROOT)
+    python = sys.executable.replace(str(ROOT), root)
+    limited = "echo 0 > /proc/sys/user/max_user_namespaces 2>/dev/null; exec \"$@\""
+    if os.geteuid() == 0:
+        # a user namespace whose own limit is 0 stands for a host that forbids them
+        command = ["unshare", "--user", "--map-root-user", "sh", "-c", f"{limited}", "sh", "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", python, str(ROOT / "run_topology.py")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 3, done.stderr
+        assert "CAP_SYS_ADMIN" in done.stderr
+    assert "Traceback" not in (done.stderr if os.geteuid() == 0 else "")
+
+
+# --- inputs that were not written for podwire ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manifest", ["guestbook.yaml", "shop.yaml", "kind-dump.yaml"])
+def test_public_manifests_run(manifest: str) -> None:
+    done = podwire(str(ROOT / "tests" / "data" / manifest), "--captures", "none", "-o", "json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    report = json.loads(done.stdout)
+    assert report["summary"]["pass"] == report["summary"]["flows"] >= 20
+
+
+def test_a_dump_keeps_its_addresses() -> None:
+    dump = yaml.safe_load((ROOT / "tests" / "data" / "kind-dump.yaml").read_text())
+    pods = {(i["metadata"]["namespace"], i["metadata"]["name"]): i["status"]["podIP"] for i in dump["items"] if i["kind"] == "Pod" and not i["spec"].get("hostNetwork")}
+    plan = podwire("plan", str(ROOT / "tests" / "data" / "kind-dump.yaml")).stdout
+    for (namespace, name), ip in pods.items():
+        assert re.search(rf"ip -n {namespace}_{re.escape(name)} address add {ip}/\d+ dev eth0", plan), name
+
+
+def test_several_targets_are_one_cluster() -> None:
+    done = podwire("plan", str(TOPOLOGIES / "hairpin.yaml") if (TOPOLOGIES / "hairpin.yaml").exists() else "hairpin", str(ROOT / "tests/data/guestbook.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "frontend" in done.stdout

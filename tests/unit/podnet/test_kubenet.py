@@ -1,0 +1,121 @@
+"""Plans of the host network and kubenet, as values: what each namespace is given, in which order, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from emulator.control.state import ROUTER, SWITCH, ClusterState
+from emulator.errors import UsageError
+from emulator.plan.naming import IFNAMSIZ, interface_name, mac_of_ip, mac_of_name
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, SetSysctl
+from emulator.planner import plan_cluster
+from emulator.podnet import podnet_rules
+from tests.sandboxed import SHIPPED, state_of
+
+TWO_PODS = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [{role: control-plane}, {role: worker, name: a-worker-with-a-very-long-name}, {role: worker}]
+---
+{apiVersion: v1, kind: Pod, metadata: {name: inside}, spec: {nodeName: a-worker-with-a-very-long-name, containers: [{name: c}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pinned, annotations: {cni.projectcalico.org/ipAddrs: '["10.250.0.9"]'}}
+spec: {nodeName: a-worker-with-a-very-long-name, containers: [{name: c}]}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: on-host}, spec: {hostNetwork: true, nodeName: a-worker-with-a-very-long-name, containers: [{name: c}]}}
+"""
+LONG = "a-worker-with-a-very-long-name"
+
+
+@pytest.fixture(scope="module")
+def state() -> ClusterState:
+    return state_of(text=TWO_PODS)
+
+
+@pytest.mark.parametrize("topology", SHIPPED)
+def test_every_operation_refers_to_what_was_made_before_and_says_why(topology: str) -> None:
+    netns: set[str] = set()
+    devices: set[tuple[str, str]] = set()
+    for op in plan_cluster(state_of(topology)).operations:
+        assert op.why
+        if isinstance(op, AddNetns):
+            assert op.netns not in netns
+            netns.add(op.netns)
+            continue
+        assert op.netns in netns
+        if isinstance(op, AddBridge):
+            devices.add((op.netns, op.name))
+        elif isinstance(op, AddVeth):
+            assert op.peer_netns in netns
+            for where, name, bridge in ((op.netns, op.name, op.bridge), (op.peer_netns, op.peer, op.peer_bridge)):
+                assert len(name) <= IFNAMSIZ
+                assert (where, name) not in devices
+                assert not bridge or (where, bridge) in devices
+                devices.add((where, name))
+        elif isinstance(op, AddAddress | AddRoute):
+            assert (op.netns, op.dev) in devices
+
+
+def test_macs_are_unique_in_a_plan(state: ClusterState) -> None:
+    macs = Counter(mac for op in plan_cluster(state).operations if isinstance(op, AddVeth) for mac in (op.mac, op.peer_mac))
+    assert [mac for mac, count in macs.items() if count > 1] == []
+    assert all(int(mac[:2], 16) & 3 == 2 for mac in macs), "locally administered, unicast"
+
+
+def test_a_host_network_pod_has_no_namespace_of_its_own(state: ClusterState) -> None:
+    assert set(plan_cluster(state).netns) == {SWITCH, ROUTER, "control-plane", LONG, "worker-2", "client-1", "default_inside", "default_pinned"}
+
+
+def test_a_pod_outside_its_podcidr_gets_routes_of_its_own(state: ClusterState) -> None:
+    plan = plan_cluster(state)
+    routes = {(op.netns, op.dev, op.via) for op in plan.operations if isinstance(op, AddRoute) and op.dst == "10.250.0.9/32"}
+    home = state.node[LONG].internalIPs[0]
+    assert routes == {(LONG, "cbr0", ""), ("control-plane", "eth0", home), ("worker-2", "eth0", home), (ROUTER, "eth0", home)}
+    default = next(op for op in plan.operations if isinstance(op, AddRoute) and op.netns == "default_pinned")
+    assert (default.via, default.onlink) == (state.bridge_ip(LONG), True)
+    assert "-s 10.250.0.9/32" in " ".join(podnet_rules(state, LONG).tables["nat"]["POSTROUTING"])
+
+
+def test_what_stays_in_the_cluster_is_not_masqueraded(state: ClusterState) -> None:
+    rules = podnet_rules(state, "worker-2").tables["nat"]
+    chain = rules["IP-MASQ-AGENT"]
+    assert [rule.split()[1] for rule in chain[:-1]] == ["10.244.0.0/16", "10.96.0.0/12", "172.18.0.0/16", "10.250.0.9/32"]
+    assert chain[-1].endswith("-j MASQUERADE")
+
+
+def test_nodes_filter_bridged_packets_and_the_switch_does_not(state: ClusterState) -> None:
+    key = "net.bridge.bridge-nf-call-iptables"
+    values = {op.netns: op.value for op in plan_cluster(state).operations if isinstance(op, SetSysctl) and op.key == key}
+    assert values == {SWITCH: "0", "control-plane": "1", LONG: "1", "worker-2": "1"}
+
+
+def test_each_node_has_one_load_of_rules(state: ClusterState) -> None:
+    loads = Counter(op.netns for op in plan_cluster(state).operations if isinstance(op, LoadRules))
+    assert loads == {"control-plane": 1, LONG: 1, "worker-2": 1}
+
+
+def test_an_unknown_pod_network_is_refused_by_name(state: ClusterState) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UsageError, match=r"podNetwork 'calico' is not supported; supported: kubenet"):
+        plan_cluster(replace(state, podNetwork="calico"))
+
+
+@pytest.mark.parametrize(("prefix", "text", "name"), [("sw", "worker-1", "worker-1"), ("sw", "x" * 15, "x" * 15)])
+def test_names_that_fit_stay(prefix: str, text: str, name: str) -> None:
+    assert interface_name(prefix, text) == name
+
+
+def test_long_names_become_short_and_stay_apart() -> None:
+    names = {interface_name("sw", "x" * 16 + str(n)) for n in range(1000)}
+    assert len(names) == 1000
+    assert max(map(len, names)) <= IFNAMSIZ
+
+
+def test_macs() -> None:
+    assert mac_of_ip("10.244.1.2") == "0a:58:0a:f4:01:02"
+    assert mac_of_name("x") == mac_of_name("x") != mac_of_name("y")

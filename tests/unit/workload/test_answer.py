@@ -1,0 +1,84 @@
+"""What echo servers say, and that a client reads the same back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.inet import IP
+from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkInit, SCTPChunkInitAck
+
+from emulator.probe.model import Answer
+from emulator.workload import sctp
+from emulator.workload.answer import is_http, read_reply, reply_http, reply_line, request_line
+from emulator.workload.commands import expand
+
+TEXT = st.text(min_size=0, max_size=40)
+
+
+@given(st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT), st.integers(0, 2**64 - 1))
+def test_a_reply_line_carries_the_cookie_and_reads_back(answer: Answer, cookie: int) -> None:
+    line = reply_line(request_line(cookie), answer)
+    assert line.count(b"\n") == 1
+    assert line[8:24] == b"%016x" % cookie
+    assert read_reply(line) == answer
+
+
+@given(st.binary(max_size=200))
+def test_strange_replies_are_none(data: bytes) -> None:
+    assert read_reply(data) is None or data.startswith(b"podwire!")
+
+
+def test_http_reply_is_json_of_its_stated_length() -> None:
+    answer = Answer(pod="default/web-0", container="c", node="worker-1", client="10.0.0.1:5", dialled="10.96.0.10:80", local="10.244.1.2:8080")
+    head, body = reply_http(b"GET / HTTP/1.1\r\n\r\n", answer).split(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert json.loads(body)["dialled"] == "10.96.0.10:80"
+    assert reply_http(b"HEAD / HTTP/1.1\r\n\r\n", answer).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(("data", "http"), [(b"GET / HTTP/1.1", True), (b"POST /x", True), (b"podwire?", False), (b"GETTING", False), (b"", False)])
+def test_http_is_told_by_its_method(data: bytes, http: bool) -> None:
+    assert is_http(data) is http
+
+
+def init(port: int, tag: int) -> bytes:
+    return bytes(SCTP(sport=4000, dport=port, tag=0) / SCTPChunkInit(init_tag=tag, a_rwnd=65536, n_out_streams=1, n_in_streams=1, init_tsn=1))
+
+
+def test_sctp_init_is_acknowledged_with_a_right_checksum() -> None:
+    raw = sctp.answer(init(38412, 0x1234), {38412})
+    reply = SCTP(raw)
+    assert (reply.sport, reply.dport, reply.tag) == (38412, 4000, 0x1234)
+    assert reply.haslayer(SCTPChunkInitAck)
+    checksum = reply.chksum
+    del reply.chksum
+    assert SCTP(bytes(reply)).chksum == checksum
+
+
+def test_sctp_port_that_nobody_serves_is_aborted() -> None:
+    reply = SCTP(sctp.answer(init(9, 0x1234), {38412}))
+    assert reply.haslayer(SCTPChunkAbort)
+    assert reply.tag == 0x1234
+
+
+@given(st.binary(max_size=100))
+def test_sctp_answers_nothing_but_init(data: bytes) -> None:
+    if len(data) < 32 or data[12] != sctp.INIT:
+        assert sctp.answer(data, {1}) == b""
+
+
+def test_our_checksum_is_scapys() -> None:
+    packet = init(1, 2)
+    assert sctp.packet(4000, 1, 0, packet[12:]) == packet
+    assert IP(bytes(IP() / SCTP(packet))).haslayer(SCTP)
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [("$(A)", "1"), ("x$(A)y$(B)", "x1y$(B)"), ("$$(A)", "$(A)"), ("$A", "$A"), ("$(A)$(A)", "11"), ("", "")],
+)
+def test_variables_in_commands_expand_as_kubernetes_says(text: str, expanded: str) -> None:
+    assert expand(text, {"A": "1"}) == expanded
