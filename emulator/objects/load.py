@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from emulator.errors import InputError, Problem
+from emulator.errors import InputError, Problem, printable
 from emulator.objects.builder import TopologyError, Written, build_topology, question_of
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_text, shown
@@ -198,7 +198,7 @@ class _Gathering:
             cluster=next(iter(self._of(ClusterConfig)), None),
             proxy=next(iter(self._of(KubeProxyConfiguration)), None),
             flowChecks=self._of(FlowCheck),
-            notices=tuple(notices),
+            notices=tuple(printable(notice) for notice in notices),
         )
 
     def _of(self, type_: type[Any]) -> tuple[Loaded[Any], ...]:
@@ -275,7 +275,7 @@ class _Gathering:
         if isinstance(found, Fault):
             self.problem(place.problem(found))
         elif isinstance(found, LeftOut):
-            self._left_out[found.name] += 1
+            self._left_out[cut(found.name)] += 1
         elif found.name == "ConfigMap":
             self._config_map(value, place)
         else:

@@ -363,6 +363,15 @@ _WORDS = """
 apiVersion kind metadata name namespace labels spec ports port targetPort containers selector nodes role networking podSubnet flows from to
 service expect source items v1 apps/v1 Pod Service List Cluster FlowCheck Deployment podwire.dev/v1alpha1 web 10.0.0.0/8
 """
+
+
+def test_no_notice_carries_control_characters() -> None:
+    text = json.dumps({"kind": "\x1b[2J", "apiVersion": "a/b"}) + KIND_CLUSTER.replace("name: demo", '"\\e[2J": 1')
+    notices = load_text(text.replace("\napiVersion", "\n---\napiVersion", 1)).notices
+    assert len(notices) == 2
+    assert all(notice.isprintable() for notice in notices)
+
+
 WORDS = st.sampled_from(_WORDS.split())
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=8)
 VALUES = st.recursive(
