@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from emulator.control.state import ClusterState, pod_netns
 from emulator.probe.model import FlowResult, Journey, Kind, Requirement
 
-
 # Each fact that was looked at: why it breaks the sentence, or "" if it bears it out.
 _Facts = Iterator[str]
 
@@ -19,7 +18,7 @@ _Facts = Iterator[str]
 def check_requirements(
     state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]
 ) -> tuple[Requirement, ...]:
-    """Every sentence with its verdict. ``addresses`` has the addresses on the interfaces of each network namespace, 127.0.0.0/8 left out."""
+    """Every sentence with its verdict. ``addresses``: network namespace → the addresses on its interfaces, 127.0.0.0/8 left out."""
     return (
         _requirement(
             "pods-reach-pods",
