@@ -28,8 +28,8 @@ _NO_HOSTS = {
     IPv4Network("0.0.0.0/8"): "this network",
     IPv4Network("127.0.0.0/8"): "loopback",
     IPv4Network("224.0.0.0/4"): "multicast",
-    IPv4Network("255.255.255.255"): "broadcast",
 }
+_BROADCAST = IPv4Network("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
 
 def special_use(network: IPv4Network) -> str:
     """What ``network`` (an address is a /32) holds that no host can have: "loopback", "multicast"… ("" if nothing)."""
-    return next(
-        (use for special, use in _NO_HOSTS.items() if network.overlaps(special) and special.prefixlen <= max(network.prefixlen, 8)), ""
-    )
+    if network == _BROADCAST:
+        return "broadcast"
+    return next((use for special, use in _NO_HOSTS.items() if network.overlaps(special)), "")
 
 
 # --- what was not said ------------------------------------------------------------------------------------

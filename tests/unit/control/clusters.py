@@ -11,7 +11,7 @@ from emulator.control.settle import settle
 from emulator.control.state import ClusterState
 from emulator.errors import InputError, Problem
 from emulator.objects.config import Inventory, ProxyMode
-from emulator.objects.kinds import Node, Pod
+from emulator.objects.kinds import Pod
 from emulator.objects.load import load
 
 
@@ -79,7 +79,3 @@ def service(name: str, spec: str, status: str = "") -> str:
 
 def flow_check(*flows: str) -> str:
     return f"{{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {{name: check}}, spec: {{flows: [{', '.join(flows)}]}}}}"
-
-
-def named(state: ClusterState, name: str) -> Node:
-    return state.node[name]

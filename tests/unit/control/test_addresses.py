@@ -59,6 +59,7 @@ def test_host_network_pods_of_a_dump_have_their_nodes_address() -> None:
         pytest.param([pod("p", status="podIP: 203.0.113.10")], "status.podIP", "client-1", id="a client's"),
         pytest.param([pod("p", status="podIP: 10.244.1.1")], "status.podIP", "bridge of node worker-1", id="a bridge's"),
         pytest.param([pod("p", status="podIP: 10.244.1.255")], "status.podIP", "broadcast", id="the broadcast address"),
+        pytest.param([pod("p", status="podIP: 127.0.0.1")], "status.podIP", "loopback", id="a loopback address"),
         pytest.param([pod("p", status="podIPs: [{ip: 10.96.0.9}]")], "status.podIPs[0].ip", "serviceSubnet", id="a Service's"),
         pytest.param([pod("p", meta=CALICO % "10.244.1.9")], CALICO_PATH, "JSON", id="no JSON"),
         pytest.param([pod("p", meta=CALICO % "[1]")], CALICO_PATH, "JSON", id="no strings"),

@@ -141,6 +141,9 @@ TWO = "{role: control-plane}, {role: worker}"
         pytest.param(
             [cluster(podSubnet="10.1.0.0/16"), node("n", cidr="10.2.0.0/24")], "spec.podCIDR", "outside podSubnet", id="podCIDR outside"
         ),
+        pytest.param([cluster(TWO, serviceSubnet="10.9.0.0/31")], "networking.serviceSubnet", "too small", id="serviceSubnet too small"),
+        pytest.param([cluster(TWO, podSubnet="126.0.0.0/7")], "networking.podSubnet", "loopback", id="podSubnet of loopback"),
+        pytest.param([node("n", "255.255.255.255")], "status.addresses[0].address", "broadcast", id="the broadcast address"),
         pytest.param([node("n", cidr="10.244.0.0/31")], "spec.podCIDR", "no room", id="podCIDR too small"),
         pytest.param([cluster(podNetwork="cilium")], "networking.podNetwork", "not supported yet", id="podNetwork"),
     ],
@@ -149,6 +152,10 @@ def test_mistakes(manifests: list[str], path: str, what: str) -> None:
     found = [p for p in problems_of(*manifests) if p.path == path]
     assert len(found) == 1
     assert what in found[0].what
+
+
+def test_class_e_addresses_are_ordinary() -> None:
+    assert settled(cluster(TWO, podSubnet="240.0.0.0/4"), pod("p")).pod["default/p"].ip == "240.0.1.2"
 
 
 def test_an_overlap_names_the_setting_to_change() -> None:
