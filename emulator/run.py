@@ -29,10 +29,11 @@ from emulator.planner import plan_cluster
 from emulator.probe.checks import apply_expect, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.expect import Expectations
-from emulator.probe.model import Expectation, Flow, FlowResult, Report
+from emulator.probe.model import Attempt, Expectation, Flow, FlowResult, Report, Verdict
 
 if TYPE_CHECKING:
     from emulator.kernel.apply import Applied
+    from emulator.probe.correlate import Correlation
     from emulator.probe.send import Prober, Recording
 
 
@@ -211,9 +212,8 @@ def _ring_sizes(state: ClusterState, names: Sequence[str] | Mapping[str, int], h
 
 def _probe(run: _Run, applied: Applied, prober: Prober, recording: Recording) -> list[FlowResult]:
     from emulator.probe.correlate import correlate
-    from emulator.probe.judge import judge_all
 
-    attempts = []
+    attempts: list[Attempt] = []
     with run.clock.phase("probe"):
         for routes, flows in _rounds(run.state, run.flows):
             for route in routes:
@@ -224,7 +224,32 @@ def _probe(run: _Run, applied: Applied, prober: Prober, recording: Recording) ->
     with run.clock.phase("correlate"):
         correlation = correlate(attempts, recording.frames)
     with run.clock.phase("judge"):
-        return judge_all(run.flows, run.expectations, attempts, correlation, recording.lost())
+        return _judge(run, attempts, correlation, recording.lost())
+
+
+def _judge(run: _Run, attempts: Sequence[Attempt], correlation: Correlation, lost: int) -> list[FlowResult]:
+    """Controls first: the verdict on a Service's flow depends on theirs. In the order of the flows."""
+    from emulator.probe.judge import judge
+
+    own: dict[str, list[int]] = {flow.name: [] for flow in run.flows}
+    for index, attempt in enumerate(attempts):
+        own[attempt.flow].append(index)
+    results: dict[str, FlowResult] = {}
+    verdicts: dict[str, Verdict] = {}
+    for flow in sorted(run.flows, key=lambda flow: bool(flow.controls)):
+        indexes = own[flow.name]
+        numbers = {number for index in indexes for number in correlation.frames.get(index, ())}
+        results[flow.name] = result = judge(
+            flow,
+            run.expectations[flow.name],
+            [correlation.journeys.get(index) for index in indexes],
+            [attempts[index] for index in indexes],
+            lost,
+            verdicts,
+            tuple(sorted(numbers)),
+        )
+        verdicts[flow.name] = result.verdict
+    return [results[flow.name] for flow in run.flows]
 
 
 def _rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[AddRoute], list[Flow]]]:

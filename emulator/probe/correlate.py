@@ -100,7 +100,8 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
     reply_from = ""
     if heard and outcome == "delivered":
         last = heard.hops[-1]
-        mirrored = bool(there) and (last.src, last.dst) == (there[0].dst, there[0].src)
+        # sent[0]: a bridge with br_netfilter turns SNAT back before its own tap, DNAT after it (INPUT).
+        mirrored = bool(there) and last.src == there[0].dst and last.dst in (there[0].src, sent[0])
         reply_from = sent[1] if mirrored else last.src
     return Journey(
         token=token,

@@ -286,4 +286,5 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return all(f.verdict == "pass" for f in self.flows) and all(r.verdict == "pass" for r in self.requirements)
+        """Whether every flow is as expected and no requirement is broken (one that no flow of this run bears on is no failure)."""
+        return all(f.verdict == "pass" for f in self.flows) and all(r.verdict != "fail" for r in self.requirements)
