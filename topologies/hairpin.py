@@ -1,8 +1,8 @@
 """Can a Pod reach itself through its own Service, and whose address does it see then?
 
-The packet leaves the Pod, is turned back by its node and comes in where it went out. With its own address as the source the Pod would answer
-itself over its loopback and the reply would never be translated back, so kube-proxy masquerades this one case always: the Pod
-sees a node's address. A Pod next to it that dials the same Service keeps its own.
+The packet leaves the Pod, is turned back by its node and comes in where it went out. Were its source still the Pod's own address, the
+Pod would answer itself over its loopback and the reply would never be translated back, so kube-proxy always masquerades this one case: the
+Pod sees a node's address. A Pod next to it that dials the same Service keeps its own.
 
 Also an example to copy: a topology in Python is a module with ``build``.
 """

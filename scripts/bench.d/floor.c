@@ -203,10 +203,6 @@ static void add_address(char **f) {
     in_addr_t address = inet_addr(f[3]);
     attribute(h, IFA_LOCAL, &address, 4);
     attribute(h, IFA_ADDRESS, &address, 4);
-    if (body.ifa_prefixlen < 31) {
-        in_addr_t broadcast = address | htonl(0xffffffffu >> body.ifa_prefixlen);
-        attribute(h, IFA_BROADCAST, &broadcast, 4);
-    }
     end(n, h);
 }
 
