@@ -88,3 +88,8 @@ def test_an_ordinary_user_uses_what_root_installed() -> None:
         pytest.skip("this checkout lies where an ordinary user cannot read")
     result = run(*as_user(), WITH_ENV, "python", "-c", "import yaml, pydantic")
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    last = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
+    assert last.replace('"${as_root[@]}"', "sudo") in (ROOT / "README.md").read_text().splitlines()
