@@ -75,20 +75,28 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "exec": ("run a command in a Pod, node or client of a running cluster", _add_exec, _exec),
         "shell": ("a shell in a Pod, node or client of a running cluster", _add_shell, _shell),
     }
-    parser = _Parser(prog="podwire", description="A packet-level emulator of the Kubernetes network.", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog="podwire",
+        description="A packet-level emulator of the Kubernetes network.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"podwire {__version__}")
     sub = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for name, (text, add, function) in commands.items():
         command = sub.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=_EPILOG if name == "run" else None, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=_EPILOG if name == "run" else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add(command)
         command.set_defaults(function=function)
     # "podwire TARGET…" is "podwire run TARGET…": everything that is not a command belongs to run.
     if not words or (words[0] not in commands and words[0] not in ("-h", "--help", "--version")):
         words = ["run", *words]
-    args = parser.parse_args(words)
-    return args
+    return parser.parse_args(words)
 
 
 def _add_nothing(_: argparse.ArgumentParser) -> None:
@@ -97,8 +105,15 @@ def _add_nothing(_: argparse.ArgumentParser) -> None:
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"topology, file, directory or - (default: {DEFAULT_TOPOLOGY})")
-    parser.add_argument("--proxy-mode", metavar="MODE", choices=("iptables", "nftables", "ipvs", "userspace"), help="kube-proxy's mode, whatever the input says")
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of everything that is drawn: Pod names, node ports, cookies (default: 0)")
+    parser.add_argument(
+        "--proxy-mode",
+        metavar="MODE",
+        choices=("iptables", "nftables", "ipvs", "userspace"),
+        help="kube-proxy's mode, whatever the input says",
+    )
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="seed of everything that is drawn: Pod names, node ports, cookies (default: 0)"
+    )
 
 
 def _seed(text: str) -> int:
@@ -117,8 +132,17 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("table", "wide", "json", "yaml"), default="table", help="what to print (default: table)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON as well")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report as well")
-    parser.add_argument("--captures", metavar="DIR", default="captures", help="where evidence goes, a directory per topology; none: nowhere (default: captures)")
-    parser.add_argument("--all-pairs", action="store_true", help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for")
+    parser.add_argument(
+        "--captures",
+        metavar="DIR",
+        default="captures",
+        help="where evidence goes, a directory per topology; none: nowhere (default: captures)",
+    )
+    parser.add_argument(
+        "--all-pairs",
+        action="store_true",
+        help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for",
+    )
     parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
     parser.add_argument("--iptables", choices=("nft", "legacy"), help="flavour of the iptables tools (default: nft where it works)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say where the time goes; -vv: also print each plan operation")

@@ -75,7 +75,9 @@ def choose(name: str, cluster: str) -> tuple[Running, str]:
     if cluster:
         running = [r for r in running if cluster in (r.topology, str(r.pid))]
     if not running:
-        raise UsageError("no cluster is running" + (f" as {cluster!r}" if cluster else "") + ": start one with --keep (podwire ps lists them)")
+        raise UsageError(
+            "no cluster is running" + (f" as {cluster!r}" if cluster else "") + ": start one with --keep (podwire ps lists them)"
+        )
     if len(running) > 1:
         which = ", ".join(f"{r.pid} ({r.topology})" for r in running)
         raise UsageError(f"several clusters are running: {which}: say which with --cluster PID")
@@ -85,7 +87,9 @@ def choose(name: str, cluster: str) -> tuple[Running, str]:
 
         near = get_close_matches(name, cluster_names, n=3)
         known = ", ".join(near or sorted(n for n in cluster_names if "/" not in n))
-        raise UsageError(f"no Pod, node or client {name!r} in {running[0].topology}: " + ("did you mean " if near else "there are ") + known)
+        raise UsageError(
+            f"no Pod, node or client {name!r} in {running[0].topology}: " + ("did you mean " if near else "there are ") + known
+        )
     return running[0], cluster_names[name]
 
 

@@ -85,7 +85,9 @@ def examine() -> list[Finding]:
 
 
 def _python() -> Finding:
-    return Finding(group="machine", name="Python", ok=True, required=True, detail=f"{platform.python_version()}, Linux {platform.release()}")
+    return Finding(
+        group="machine", name="Python", ok=True, required=True, detail=f"{platform.python_version()}, Linux {platform.release()}"
+    )
 
 
 def _packages() -> list[Finding]:
@@ -100,7 +102,14 @@ def _tools() -> list[Finding]:
     for name, package, required, why in _TOOLS:
         path = shutil.which(name)
         rows.append(
-            Finding(group="tool", name=name, ok=path is not None, required=required, detail=path or why, remedy="" if path else f"apt-get install {package}")
+            Finding(
+                group="tool",
+                name=name,
+                ok=path is not None,
+                required=required,
+                detail=path or why,
+                remedy="" if path else f"apt-get install {package}",
+            )
         )
     return rows
 
@@ -108,7 +117,14 @@ def _tools() -> list[Finding]:
 def _descriptors() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ok = hard >= 4096
-    return Finding(group="machine", name="open files", ok=ok, required=False, detail=f"{soft} (hard {hard})", remedy="" if ok else "ulimit -Hn: four per Pod")
+    return Finding(
+        group="machine",
+        name="open files",
+        ok=ok,
+        required=False,
+        detail=f"{soft} (hard {hard})",
+        remedy="" if ok else "ulimit -Hn: four per Pod",
+    )
 
 
 def _kernel() -> list[Finding]:
@@ -130,7 +146,14 @@ def _kernel() -> list[Finding]:
         )
     works = any(f.ok for f in found if f.name.startswith("iptables"))
     found.append(
-        Finding(group="kernel", name="iptables", ok=works, required=True, detail="one flavour at least", remedy="" if works else "see the flavours above")
+        Finding(
+            group="kernel",
+            name="iptables",
+            ok=works,
+            required=True,
+            detail="one flavour at least",
+            remedy="" if works else "see the flavours above",
+        )
     )
     found.append(_try("nf_tables", ["nft", "add", "table", "ip", "x"], False))
     found.append(_try("ipset", ["ipset", "create", "x", "hash:ip,port"], False))
@@ -150,7 +173,13 @@ def _finding(name: str, ok: bool, required: bool, detail: str, remedy: str) -> F
 def _try(name: str, command: list[str], required: bool) -> Finding:
     failure = _failure(command)
     _tidy()
-    return _finding(name, not failure, required, failure.splitlines()[0] if failure else "", _NO_MODULE if shutil.which(command[0]) else f"the tool {command[0]} is needed to tell")
+    return _finding(
+        name,
+        not failure,
+        required,
+        failure.splitlines()[0] if failure else "",
+        _NO_MODULE if shutil.which(command[0]) else f"the tool {command[0]} is needed to tell",
+    )
 
 
 def _failure(command: list[str], stdin: str = "") -> str:
@@ -175,7 +204,7 @@ def _packet_socket() -> Finding:
         namespaces.create("probe")
         namespaces.leave()
         try:
-            taps.open(namespaces, {"probe": {1: "lo"}}, {"probe": 64})
+            taps.open(namespaces, {"probe": {1: "lo"}}, {}, {"probe": 64})
             taps.close()
         except OSError as error:
             return str(error)
@@ -193,4 +222,7 @@ def render(findings: Sequence[Finding]) -> str:
     rows = [(f.group, f.name, word(f), f.detail, f.remedy) for f in findings]
     lacking = [f.name for f in findings if not f.ok and f.required]
     verdict = f"podwire cannot run here yet: {', '.join(lacking)}" if lacking else "podwire runs here."
-    return tabulate(rows, headers=("", "what", "", "detail", "remedy"), tablefmt="simple", maxcolwidths=[None, None, None, 60, 60]) + f"\n\n{verdict}"
+    return (
+        tabulate(rows, headers=("", "what", "", "detail", "remedy"), tablefmt="simple", maxcolwidths=[None, None, None, 60, 60])
+        + f"\n\n{verdict}"
+    )

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from emulator.control.state import ClusterState
 from emulator.plan.hostnet import plan_hostnet
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
 from emulator.plan.rules import compose
 from emulator.podnet import plan_podnet, podnet_rules
 from emulator.proxy import rules_renderer
 from emulator.proxy.iptables import serves_localhost
 
 # Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
-_STAGES: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, LoadRules: 5}
+_STAGES: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, AddNeighbour: 5, LoadRules: 6}
 
 
 def plan_cluster(state: ClusterState) -> Plan:
@@ -31,4 +31,6 @@ def plan_rules(state: ClusterState) -> Iterator[Operation]:
             why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"
             yield SetSysctl(netns=node.name, key="net.ipv4.conf.all.route_localnet", value="1", why=why)
         text = compose(proxy_rules(node.name), podnet_rules(state, node.name))
-        yield LoadRules(netns=node.name, tool="iptables-restore", text=text, why=f"{node.name}: kube-proxy's and the Pod network's rules, in one load")
+        yield LoadRules(
+            netns=node.name, tool="iptables-restore", text=text, why=f"{node.name}: kube-proxy's and the Pod network's rules, in one load"
+        )

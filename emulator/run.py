@@ -6,6 +6,7 @@ wires them together; ``cli`` decides what a user asked for.
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
@@ -17,15 +18,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from emulator import __version__, sandbox
 from emulator.control.state import ROUTER, SWITCH, ClusterState, pod_netns
-from emulator.errors import Exit, MissingCapabilityError, PodwireError, printable
+from emulator.errors import Exit, MissingCapabilityError, printable
 from emulator.plan.operations import AddRoute, Plan
 from emulator.planner import plan_cluster
+from emulator.podnet import plan_all_pairs
 from emulator.probe.checks import apply_expect, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.expect import Expectations
@@ -74,9 +77,10 @@ class Clock:
 def run_cluster(state: ClusterState, options: Options) -> int:
     """Run ``state`` and print and write everything that ``options`` ask for; returns the exit code."""
     from emulator.evidence import files
+    from emulator.evidence.captures import slug
 
     clock = Clock()
-    directory = options.captures / state.name if options.captures else None
+    directory = options.captures / slug(state.name) if options.captures else None
     if directory:
         files.check_writable(directory)
     for path in (options.json, options.junit):
@@ -85,6 +89,8 @@ def run_cluster(state: ClusterState, options: Options) -> int:
     with clock.phase("plan"):
         flows, expectations = _flows(state, options.all_pairs)
         plan = plan_cluster(state)
+        if options.all_pairs:
+            plan = replace(plan, operations=(*plan.operations, *plan_all_pairs(state)))
     if options.verbose > 1:
         _print_plan(plan)
     return sandbox.run(lambda channel: _inside(channel, _Run(state, plan, flows, expectations, options, directory, clock)))
@@ -136,6 +142,7 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
     state, options, clock = run.state, run.options, run.clock
     started = datetime.now(timezone.utc)
     _raise_descriptor_limit()
+    gc.disable()  # a process of seconds that holds millions of frames: looking for cycles among them costs more than they could free
     channel.announce(_announcement(state, started))
     with clock.phase("build"):
         applied = apply(run.plan, Applied(find_iptables(options.iptables)))
@@ -149,6 +156,7 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
             taps.open(
                 applied.namespaces,
                 {name: applied.interfaces(name) for name in applied.namespaces},
+                applied.ports,
                 _ring_sizes(state, applied.namespaces, options.all_pairs),
                 width=width,
                 program=HANDSHAKES if options.all_pairs else None,
@@ -203,10 +211,14 @@ def _announcement(state: ClusterState, started: datetime) -> dict[str, object]:
     }
 
 
-def _ring_sizes(state: ClusterState, names: Sequence[str] | Mapping[str, int], handshakes: bool) -> dict[str, int]:
+_POD_FRAMES = 1 << 17  # slots of all Pods' rings together: 256 MiB at 2 KiB each
+
+
+def _ring_sizes(state: ClusterState, names: Mapping[str, int], handshakes: bool) -> dict[str, int]:
     """How many frames each namespace's ring holds: where many Pods' packets meet, more."""
     shared = {SWITCH, ROUTER, *(node.name for node in state.nodes)}
-    many, few = (16384, 512) if handshakes else (8192, 512)
+    many = 16384 if handshakes else 8192
+    few = max(32, min(512, _POD_FRAMES // len(names)))
     return {name: many if name in shared else few for name in names}
 
 
@@ -222,6 +234,7 @@ def _probe(run: _Run, applied: Applied, prober: Prober, recording: Recording) ->
             for route in routes:
                 applied.delete_route(route)
     with run.clock.phase("correlate"):
+        recording.finish()
         correlation = correlate(attempts, recording.frames)
     with run.clock.phase("judge"):
         return _judge(run, attempts, correlation, recording.lost())
@@ -283,6 +296,9 @@ def _report(run: _Run, applied: Applied, results: Sequence[FlowResult], lost: in
     state = run.state
     addresses = read_addresses(applied.namespaces, applied.namespaces)
     notices = [*state.notices]
+    sampled = sum(e.partial for e in run.expectations.values())
+    if sampled and not run.options.all_pairs:
+        notices.append(f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all")
     if lost:
         notices.append(f"{lost} frames were lost: the taps' rings were full; flows that miss one are UNKNOWN")
     return Report(
@@ -309,7 +325,9 @@ def _report(run: _Run, applied: Applied, results: Sequence[FlowResult], lost: in
 _BUNDLES = 20  # a bundle for each of the first so many flows that are not as promised
 
 
-def _write_evidence(run: _Run, applied: Applied, report: Report, recording: Recording, commands: Sequence[tuple[str, object]], logs: Path) -> Report:
+def _write_evidence(
+    run: _Run, applied: Applied, report: Report, recording: Recording, commands: Sequence[tuple[str, object]], logs: Path
+) -> Report:
     from emulator.evidence import files, junit, report_json
     from emulator.evidence.captures import plan_captures
     from emulator.evidence.describe import name_addresses, pod_names
@@ -319,7 +337,7 @@ def _write_evidence(run: _Run, applied: Applied, report: Report, recording: Reco
         report, captures = plan_captures(report, recording.captured, name_addresses(run.state))
         bundles = _bundles(applied, report, recording, pods)
         output = [(f"logs/{path.name}", path.read_bytes()) for path in sorted(logs.iterdir())] if commands else []
-        files.write_evidence(run.directory, [*captures, *bundles, *output])
+        files.write_evidence(run.directory, chain(captures, bundles, output))
     if run.options.json:
         files.write_file(run.options.json, report_json.to_json(report, pods).encode())
     if run.options.junit:

@@ -37,7 +37,9 @@ def state_of(*targets: str, text: str = "", **options: Any) -> ClusterState:
     return settle(load(names, topologies=TOPOLOGIES, stdin=io.StringIO(text)), **options)
 
 
-def podwire(*words: str, stdin: str = "", cwd: Path | None = None, prefix: Sequence[str] = (), timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def podwire(
+    *words: str, stdin: str = "", cwd: Path | None = None, prefix: Sequence[str] = (), timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, as a user starts it."""
     return subprocess.run(
         [*prefix, sys.executable, str(ROOT / "run_topology.py"), *words],
@@ -60,7 +62,13 @@ def host_state() -> dict[str, str]:
         "rules": ["iptables-nft-save"],
         "legacy rules": ["iptables-legacy-save"],
         "names": ["ip", "netns", "list"],
-        "sysctls": ["sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all.route_localnet", "net.ipv4.conf.all.rp_filter", "net.ipv6.conf.all.disable_ipv6"],
+        "sysctls": [
+            "sysctl",
+            "net.ipv4.ip_forward",
+            "net.ipv4.conf.all.route_localnet",
+            "net.ipv4.conf.all.rp_filter",
+            "net.ipv6.conf.all.disable_ipv6",
+        ],
     }
     state = {name: subprocess.run(command, capture_output=True, text=True, check=False).stdout for name, command in commands.items()}
     state["rules"] = "\n".join(line for line in state["rules"].splitlines() if not line.startswith("#"))

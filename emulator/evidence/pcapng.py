@@ -58,7 +58,7 @@ def encode_pcapng(
     packets: list[bytes] = []
     append = packets.append
     options = (_flags(_INBOUND) + _end(), _flags(_OUTBOUND) + _end())
-    for number, (time, netns, interface, outgoing, length, data) in zip(count() if numbers is None else numbers, frames, strict=False):
+    for number, (time, netns, interface, outgoing, length, data, _) in zip(count() if numbers is None else numbers, frames, strict=False):
         tap = taps.get((netns, interface))
         if tap is None:
             tap = taps[netns, interface] = len(taps)

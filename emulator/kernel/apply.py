@@ -6,6 +6,7 @@ messages wait in a queue per namespace and are sent when an operation of a later
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -13,10 +14,10 @@ from pathlib import Path
 from emulator.errors import KernelError
 from emulator.kernel import netlink
 from emulator.kernel.netns import Namespaces, finish, start
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
 from emulator.plan.shell import shell_commands
 
-_STAGE: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 3, LoadRules: 4}
+_STAGE: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 3, AddNeighbour: 3, LoadRules: 4}
 
 
 class Applied:
@@ -26,6 +27,7 @@ class Applied:
         """``iptables``: the restore command of the flavour in use (iptables-nft-restore or iptables-legacy-restore)."""
         self.namespaces = Namespaces()
         self.indexes: dict[tuple[str, str], int] = {}
+        self.ports: dict[str, set[int]] = {}  # bridge ports by namespace
         self.iptables = iptables
         self._sockets: dict[str, netlink.NetlinkSocket] = {}
         self._next: dict[str, int] = {}
@@ -52,9 +54,10 @@ class Applied:
                 self._push(op.netns, netlink.new_address(self.indexes[op.netns, op.dev], op.address), op)
             case AddRoute():
                 self._push(op.netns, netlink.new_route(self.indexes[op.netns, op.dev], op.dst, op.via, op.onlink, op.src), op)
+            case AddNeighbour():
+                self._push(op.netns, netlink.new_neighbour(self.indexes[op.netns, op.dev], op.address, op.mac), op)
             case LoadRules():
                 self._rules.append(op)
-
 
     def _add_netns(self, op: AddNetns) -> None:
         if op.netns in self.namespaces:
@@ -73,6 +76,8 @@ class Applied:
             finally:
                 os.close(fd)
         except OSError as error:
+            if op.optional and error.errno == errno.ENOENT:
+                return
             raise KernelError(op.netns, shell_commands(op), f"{op.key}: {error.strerror}") from None
 
     def _add_veth(self, op: AddVeth) -> None:
@@ -80,6 +85,7 @@ class Applied:
         peer_fd = self.namespaces[op.peer_netns]
         message = netlink.new_veth(index, op.name, op.mac, peer_fd, peer_index, op.peer, op.peer_mac)
         if op.bridge:
+            self.ports.setdefault(op.netns, set()).add(index)
             message += netlink.bridge_port(index, self.indexes[op.netns, op.bridge], op.hairpin)
         self._push(op.netns, message, op)
         self._halves.append(op)
@@ -89,6 +95,7 @@ class Applied:
         peer_index = self.indexes[op.peer_netns, op.peer]
         message = netlink.link_up(peer_index)
         if op.peer_bridge:
+            self.ports.setdefault(op.peer_netns, set()).add(peer_index)
             message += netlink.bridge_port(peer_index, self.indexes[op.peer_netns, op.peer_bridge], op.peer_hairpin)
         self._push(op.peer_netns, message, op)
 

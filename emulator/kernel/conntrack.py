@@ -29,7 +29,9 @@ def _attr(kind: int, payload: bytes) -> bytes:
 def _tuple(kind: int, protocol: int, src: Address, dst: Address) -> bytes:
     ip = _attr(CTA_IP_V4_SRC, socket.inet_aton(src[0])) + _attr(CTA_IP_V4_DST, socket.inet_aton(dst[0]))
     proto = (
-        _attr(CTA_PROTO_NUM, bytes([protocol])) + _attr(CTA_PROTO_SRC_PORT, struct.pack("!H", src[1])) + _attr(CTA_PROTO_DST_PORT, struct.pack("!H", dst[1]))
+        _attr(CTA_PROTO_NUM, bytes([protocol]))
+        + _attr(CTA_PROTO_SRC_PORT, struct.pack("!H", src[1]))
+        + _attr(CTA_PROTO_DST_PORT, struct.pack("!H", dst[1]))
     )
     return _attr(kind | NLA_F_NESTED, _attr(CTA_TUPLE_IP | NLA_F_NESTED, ip) + _attr(CTA_TUPLE_PROTO | NLA_F_NESTED, proto))
 

@@ -19,7 +19,8 @@ from emulator.kernel.netns import Namespaces, check_output
 def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:
     """Every IPv4 address on an interface (``lo``'s 127.0.0.1 left out) of each namespace of ``names``."""
     return {
-        name: frozenset(ip for index, ip in namespaces.call_in(name, dump_addresses) if not (index == 1 and ip.startswith("127."))) for name in names
+        name: frozenset(ip for index, ip in namespaces.call_in(name, dump_addresses) if not (index == 1 and ip.startswith("127.")))
+        for name in names
     }
 
 
@@ -31,7 +32,9 @@ def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str
     texts = {title: json.dumps(rows, indent=1, sort_keys=True) for title, rows in _netlink_state(namespaces, netns).items()}
     texts["rules"] = _read(namespaces, netns, [iptables.replace("restore", "save"), "-c"])
     texts["conntrack"] = (
-        _read(namespaces, netns, ["conntrack", "-L", "-o", "extended"]) if shutil.which("conntrack") else "the tool conntrack is not installed (Debian: conntrack)"
+        _read(namespaces, netns, ["conntrack", "-L", "-o", "extended"])
+        if shutil.which("conntrack")
+        else "the tool conntrack is not installed (Debian: conntrack)"
     )
     return texts
 
@@ -51,7 +54,9 @@ def _netlink_state(namespaces: Namespaces, netns: str) -> Mapping[str, list[dict
         return {
             "links": [_plain(m, ("index", "state"), ("IFLA_IFNAME", "IFLA_ADDRESS", "IFLA_MASTER", "IFLA_MTU")) for m in route.get_links()],
             "addresses": [_plain(m, ("index", "prefixlen"), ("IFA_LABEL", "IFA_ADDRESS")) for m in route.get_addr()],
-            "routes": [_plain(m, ("dst_len", "table", "scope"), ("RTA_DST", "RTA_GATEWAY", "RTA_OIF", "RTA_PREFSRC")) for m in route.get_routes()],
+            "routes": [
+                _plain(m, ("dst_len", "table", "scope"), ("RTA_DST", "RTA_GATEWAY", "RTA_OIF", "RTA_PREFSRC")) for m in route.get_routes()
+            ],
             "neighbours": [_plain(m, ("ifindex", "state"), ("NDA_DST", "NDA_LLADDR")) for m in route.get_neighbours()],
         }
     finally:

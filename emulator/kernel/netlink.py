@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv4Network
 
-RTM_NEWLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 20, 22, 24, 25
+RTM_NEWLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH = 16, 20, 22, 24, 25, 28
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLM_F_DUMP = 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -23,6 +23,7 @@ IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
+NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
@@ -85,7 +86,9 @@ def new_address(index: int, address: str) -> bytes:
     interface = IPv4Interface(address)
     prefix = interface.network.prefixlen
     local = interface.ip.packed
-    payload = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index) + _attr(IFA_LOCAL, local) + _attr(IFA_ADDRESS, local)
+    payload = (
+        struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index) + _attr(IFA_LOCAL, local) + _attr(IFA_ADDRESS, local)
+    )
     return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 
@@ -112,6 +115,13 @@ def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
     if src:
         payload += _attr(RTA_PREFSRC, socket.inet_aton(src))
     return payload
+
+
+def new_neighbour(index: int, address: str, mac: str) -> bytes:
+    """A permanent ARP entry on the link ``index``."""
+    payload = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, NUD_PERMANENT, 0, 0)
+    payload += _attr(NDA_DST, socket.inet_aton(address)) + _attr(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
+    return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 
 class NetlinkSocket:

@@ -71,9 +71,7 @@ class Namespaces(Mapping[str, int]):
             self._current = previous
 
 
-def start(
-    namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
+def start(namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start ``command`` inside ``netns`` with pipes for all three streams. Raises KernelError when there is no such program."""
     try:
         return namespaces.call_in(

@@ -11,7 +11,7 @@ import ctypes
 import mmap
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -25,7 +25,7 @@ PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 5, 6, 10
 SO_ATTACH_FILTER = 26
 TPACKET_V2 = 1
 TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
-PACKET_OUTGOING = 4
+PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
 
 # struct tpacket2_hdr, padded to 32 bytes, and the struct sockaddr_ll behind it
 _SLOT = struct.Struct("=IIIHHIIHH4xHHiHBB")
@@ -56,11 +56,13 @@ HANDSHAKES: BpfProgram = (
 
 
 class _Tap:
-    __slots__ = ("interfaces", "map", "name", "next", "slots", "socket", "width")
+    __slots__ = ("interfaces", "map", "name", "next", "ports", "slots", "socket", "width")
 
-    def __init__(self, name: str, interfaces: dict[int, str], slots: int, width: int, program: BpfProgram | None) -> None:
+    def __init__(
+        self, name: str, interfaces: dict[int, str], ports: Collection[int], slots: int, width: int, program: BpfProgram | None
+    ) -> None:
         """Opens the socket in the calling thread's namespace; :meth:`set_up` makes it a tap."""
-        self.name, self.interfaces, self.width = name, interfaces, width
+        self.name, self.interfaces, self.ports, self.width = name, interfaces, ports, width
         per_block = _BLOCK // width
         self.slots, self.next = max(1, slots // per_block) * per_block, 0
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
@@ -93,14 +95,22 @@ class Taps:
         self._lost = 0
 
     def open(
-        self, namespaces: Namespaces, interfaces: Mapping[str, dict[int, str]], slots: Mapping[str, int], *, width: int = 2048, program: BpfProgram | None = None
+        self,
+        namespaces: Namespaces,
+        interfaces: Mapping[str, dict[int, str]],
+        ports: Mapping[str, Collection[int]],
+        slots: Mapping[str, int],
+        *,
+        width: int = 2048,
+        program: BpfProgram | None = None,
     ) -> None:
         """Listen in every namespace of ``slots``: name → how many frames its ring holds between two drains.
+        ``interfaces`` names their interface indexes, ``ports`` are those that are bridge ports: what they take in is for others.
 
         ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames are cut. ``program`` (classic
         BPF) leaves frames out in the kernel.
         """
-        new = [namespaces.call_in(name, partial(_Tap, name, interfaces[name], count, width, program)) for name, count in slots.items()]
+        new = [namespaces.call_in(name, partial(_Tap, name, interfaces[name], ports.get(name, ()), count, width, program)) for name, count in slots.items()]
         self._taps += new
         with ThreadPoolExecutor(max_workers=64) as pool:
             list(pool.map(_Tap.set_up, new))
@@ -110,7 +120,7 @@ class Taps:
         out: list[Captured] = []
         append, unpack, make = out.append, _SLOT.unpack_from, Captured
         for tap in self._taps:
-            ring, width, slots, name, interfaces = tap.map, tap.width, tap.slots, tap.name, tap.interfaces
+            ring, width, slots, name, interfaces, ports = tap.map, tap.width, tap.slots, tap.name, tap.interfaces, tap.ports
             index = tap.next
             while True:
                 offset = index * width
@@ -126,6 +136,7 @@ class Taps:
                         kind == PACKET_OUTGOING,
                         length,
                         ring[begin : begin + captured],
+                        kind == PACKET_OTHERHOST and ifindex not in ports,
                     )
                 )
                 _STATUS.pack_into(ring, offset, TP_STATUS_KERNEL)
@@ -147,4 +158,3 @@ class Taps:
         with ThreadPoolExecutor(max_workers=64) as pool:
             list(pool.map(_Tap.close, self._taps))
         self._taps = []
-

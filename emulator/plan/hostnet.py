@@ -8,6 +8,7 @@ the router has routes to Pods as a cloud's route table does (``pod_routes``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from emulator.control.state import ROUTER, SWITCH, ClusterState
 from emulator.plan.naming import interface_name, mac_of_ip, mac_of_name
@@ -19,14 +20,33 @@ _NO_IPV6 = "IPv4 only: without it every link would flood router and neighbour di
 def plan_base(netns: str, why: str) -> Iterator[Operation]:
     """A network namespace without IPv6."""
     yield AddNetns(netns=netns, why=why)
-    yield SetSysctl(netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6)  # "all" sets "default" too (net/ipv6/addrconf.c)
+    yield SetSysctl(
+        netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6
+    )  # "all" sets "default" too (net/ipv6/addrconf.c)
 
 
 def _forwarding(netns: str, why: str) -> Iterator[Operation]:
     yield SetSysctl(netns=netns, key="net.ipv4.ip_forward", value="1", why=why)
     for scope in ("all", "default"):
         yield SetSysctl(
-            netns=netns, key=f"net.ipv4.conf.{scope}.rp_filter", value="0", why="a Pod's packet may come in where the way back does not lead"
+            netns=netns,
+            key=f"net.ipv4.conf.{scope}.rp_filter",
+            value="0",
+            why="a Pod's packet may come in where the way back does not lead",
+        )
+
+
+def _answering(netns: str) -> Iterator[Operation]:
+    """ICMP errors without a limit: a refusal that the kernel kept to itself would look like silence."""
+    why = "a refusal must not be mistaken for silence: Linux limits ICMP errors to one a second and destination"
+    yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratelimit", value="0", why=why)
+    for key, value in (("icmp_msgs_per_sec", "1000000"), ("icmp_msgs_burst", "100000")):
+        yield SetSysctl(
+            netns=netns,
+            key=f"net.ipv4.{key}",
+            value=value,
+            why="and to 1,000 a second in all (per namespace in newer kernels only)",
+            optional=True,
         )
 
 
@@ -35,12 +55,16 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     length = state.hostSubnet.prefixlen
     yield from plan_base(SWITCH, "the host network's switch: a plain Ethernet bridge")
     yield SetSysctl(
-        netns=SWITCH, key="net.bridge.bridge-nf-call-iptables", value="0", why="a switch does not look into IP (the default is per namespace: set it)"
+        netns=SWITCH,
+        key="net.bridge.bridge-nf-call-iptables",
+        value="0",
+        why="a switch does not look into IP (the default is per namespace: set it)",
     )
     yield AddBridge(netns=SWITCH, name="br0", mac=mac_of_name("switch br0"), why="the host network's switch: a plain Ethernet bridge")
 
     yield from plan_base(ROUTER, "the upstream router: the nodes' default gateway, external clients behind it")
     yield from _forwarding(ROUTER, "a router forwards")
+    yield from _answering(ROUTER)
     yield _uplink(ROUTER, state.routerIP, "the router's port on the switch")
     yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
 
@@ -48,6 +72,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         why = f"Node {node.name}"
         yield from plan_base(node.name, why)
         yield from _forwarding(node.name, "a node forwards its Pods' packets")
+        yield from _answering(node.name)
         yield SetSysctl(
             netns=node.name,
             key="net.bridge.bridge-nf-call-iptables",
@@ -56,8 +81,20 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         )
         yield _uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
         for ip in node.internalIPs:
-            yield AddAddress(netns=node.name, dev="eth0", address=f"{ip}/{length}", why=f"{node.name}'s InternalIP")
-        yield AddRoute(netns=node.name, dst="default", dev="eth0", via=state.routerIP, why="what is not in the cluster is reached through the router")
+            inside = IPv4Address(ip) in state.hostSubnet
+            yield AddAddress(netns=node.name, dev="eth0", address=f"{ip}/{length if inside else 32}", why=f"{node.name}'s InternalIP")
+            if not inside:
+                for other in (ROUTER, *(n.name for n in state.nodes if n is not node)):
+                    yield AddRoute(
+                        netns=other,
+                        dst=f"{ip}/32",
+                        dev="eth0",
+                        via=node.internalIPs[0],
+                        why=f"{node.name} has an InternalIP of another subnet",
+                    )
+        yield AddRoute(
+            netns=node.name, dst="default", dev="eth0", via=state.routerIP, why="what is not in the cluster is reached through the router"
+        )
 
     for client in state.clients:
         why = f"external client {client.name}"
@@ -73,7 +110,9 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             why=f"the link between the router and {why}",
         )
         yield AddAddress(netns=client.name, dev="eth0", address=f"{client.address}/32", why=f"{why}'s address")
-        yield AddRoute(netns=client.name, dst="default", dev="eth0", via=state.routerIP, onlink=True, why="all of the world is behind the router")
+        yield AddRoute(
+            netns=client.name, dst="default", dev="eth0", via=state.routerIP, onlink=True, why="all of the world is behind the router"
+        )
         yield AddRoute(netns=ROUTER, dst=f"{client.address}/32", dev=port, src=state.routerIP, why=f"the way to {why}")
 
 

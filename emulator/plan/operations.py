@@ -26,6 +26,7 @@ class SetSysctl:
     key: str
     value: str
     why: str
+    optional: bool = False  # not every kernel has this key in a namespace of its own: where it is absent, go on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,17 @@ class AddRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddNeighbour:
+    """A permanent ARP entry: ``address`` (without length) has ``mac`` on ``dev``."""
+
+    netns: str
+    dev: str
+    address: str
+    mac: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRules:
     """One atomic load of rule text: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft -f -)."""
 
@@ -92,7 +104,7 @@ class LoadRules:
     why: str
 
 
-Operation: TypeAlias = AddNetns | SetSysctl | AddBridge | AddVeth | AddAddress | AddRoute | LoadRules
+Operation: TypeAlias = AddNetns | SetSysctl | AddBridge | AddVeth | AddAddress | AddRoute | AddNeighbour | LoadRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

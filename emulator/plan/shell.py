@@ -13,7 +13,7 @@ from functools import singledispatch
 from itertools import groupby
 
 from emulator.errors import printable
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
 from emulator.plan.rules import UnsafeTextError
 
 DELIMITER = "PODWIRE_EOF"
@@ -85,7 +85,8 @@ def _(op: AddNetns) -> Iterator[str]:
 
 @_commands.register
 def _(op: SetSysctl) -> Iterator[str]:
-    yield f"ip netns exec {_name(op.netns)} sysctl -qw {_word(op.key)}={shlex.quote(op.value)}"
+    command = f"ip netns exec {_name(op.netns)} sysctl -qw {_word(op.key)}={shlex.quote(op.value)}"
+    yield f"{command} 2>/dev/null || true" if op.optional else command
 
 
 @_commands.register
@@ -125,6 +126,11 @@ def _(op: AddRoute) -> Iterator[str]:
     words += ["onlink"] if op.onlink else []
     words += [] if op.via else ["scope link"]
     yield _ip(op.netns, *words)
+
+
+@_commands.register
+def _(op: AddNeighbour) -> Iterator[str]:
+    yield _ip(op.netns, f"neighbour replace {_word(op.address)} lladdr {_word(op.mac)} dev {_name(op.dev)} nud permanent")
 
 
 @_commands.register

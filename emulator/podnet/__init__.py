@@ -20,6 +20,11 @@ def plan_podnet(state: ClusterState) -> Iterator[Operation]:
     return _planner(state)[0](state)
 
 
+def plan_all_pairs(state: ClusterState) -> Iterator[Operation]:
+    """What traffic between all Pods at once needs on top."""
+    return kubenet.plan_neighbours_of_pods(state)
+
+
 def podnet_rules(state: ClusterState, node: str) -> RuleSet:
     """The rules that the Pod network needs on ``node``, beside kube-proxy's."""
     return _planner(state)[1](state, node)

@@ -1,7 +1,7 @@
 """kubenet: a bridge ``cbr0`` per node, host-local addresses, routes to the other nodes' podCIDRs over the host network. Pure.
 
-What kubelet's kubenet did (Kubernetes ≤ 1.23, https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/): the bridge has the first
-address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode. Masquerading of what leaves the
+What kubelet's kubenet did (Kubernetes ≤ 1.23, https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/):
+the bridge has the first address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode. Masquerading of what leaves the
 cluster is ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or node keeps its source address.
 """
 
@@ -14,10 +14,11 @@ from emulator.control.state import ROUTER, ClusterState, pod_netns
 from emulator.objects.kinds import Pod
 from emulator.plan.hostnet import plan_base
 from emulator.plan.naming import mac_of_ip, short_hash
-from emulator.plan.operations import AddAddress, AddBridge, AddRoute, AddVeth, Operation, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddRoute, AddVeth, Operation, SetSysctl
 from emulator.plan.rules import RuleSet, comment
 
 BRIDGE = "cbr0"
+MANY_PODS = 400  # beyond, ARP entries are given: see _plan_neighbours
 
 
 def veth_name(pod: Pod) -> str:
@@ -44,7 +45,11 @@ def plan_pods(state: ClusterState) -> Iterator[Operation]:
         via = node.internalIPs[0]
         for netns in routers:
             if netns != node.name:
-                yield AddRoute(netns=netns, dst=state.podCIDR(node.name), dev="eth0", via=via, why=f"{node.name}'s Pods are behind {node.name}")
+                yield AddRoute(
+                    netns=netns, dst=state.podCIDR(node.name), dev="eth0", via=via, why=f"{node.name}'s Pods are behind {node.name}"
+                )
+    if len(state.pod_by_ip) > MANY_PODS:
+        yield from _plan_neighbours(state)
     for ip, home, key in outside:
         why = f"Pod {key} has an address outside the podCIDR of {home}"
         yield AddRoute(netns=home, dst=f"{ip}/32", dev=BRIDGE, why=why)
@@ -57,7 +62,12 @@ def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[
     netns, ips = pod_netns(pod), [a.ip for a in pod.status.podIPs]
     why = f"Pod {pod.key} on {node}"
     yield from plan_base(netns, why)
-    yield SetSysctl(netns=netns, key="net.ipv4.ip_unprivileged_port_start", value="0", why="a container may listen on any port, as container runtimes have it")
+    yield SetSysctl(
+        netns=netns,
+        key="net.ipv4.ip_unprivileged_port_start",
+        value="0",
+        why="a container may listen on any port, as container runtimes have it",
+    )
     yield AddVeth(
         netns=node,
         name=veth_name(pod),
@@ -73,7 +83,35 @@ def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[
         inside = IPv4Address(ip) in cidr
         yield AddAddress(netns=netns, dev="eth0", address=f"{ip}/{cidr.prefixlen if inside else 32}", why=f"{why}: its address")
     first_inside = IPv4Address(ips[0]) in cidr
-    yield AddRoute(netns=netns, dst="default", dev="eth0", via=gateway, onlink=not first_inside, why=f"{why}: everything else goes through the bridge")
+    yield AddRoute(
+        netns=netns, dst="default", dev="eth0", via=gateway, onlink=not first_inside, why=f"{why}: everything else goes through the bridge"
+    )
+
+
+def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
+    """Pod ↔ bridge, node ↔ node: what every cluster needs at once."""
+    why = "the kernel's ARP table has room for 1,024 entries of all namespaces together (gc_thresh3); permanent ones do not count"
+    for node in state.nodes:
+        gateway = state.bridge_ip(node.name)
+        for pod in state.pods_on[node.name]:
+            if not pod.spec.hostNetwork:
+                yield AddNeighbour(netns=pod_netns(pod), dev="eth0", address=gateway, mac=mac_of_ip(gateway), why=why)
+                for a in pod.status.podIPs:
+                    yield AddNeighbour(netns=node.name, dev=BRIDGE, address=a.ip, mac=mac_of_ip(pod.ip), why=why)
+
+
+def plan_neighbours_of_pods(state: ClusterState) -> Iterator[Operation]:
+    """Every Pod ↔ every Pod of its node, which all-pairs traffic needs when the ARP table could not hold them; else nothing."""
+    if sum(len(pods) ** 2 for pods in state.pods_on.values()) + 2 * len(state.pods) <= 2 * MANY_PODS:
+        return
+    why = "all pairs: Pods of one node meet over the bridge, and there are more such pairs than the kernel's ARP table holds"
+    for pods in state.pods_on.values():
+        own = [pod for pod in pods if not pod.spec.hostNetwork]
+        for pod in own:
+            netns = pod_netns(pod)
+            for other in own:
+                if other is not pod:
+                    yield AddNeighbour(netns=netns, dev="eth0", address=other.ip, mac=mac_of_ip(other.ip), why=why)
 
 
 def _host_end_mac(ip: str) -> str:
@@ -89,11 +127,14 @@ def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
         (state.serviceSubnet, "Services"),
         (state.hostSubnet, "nodes"),
         *((IPv4Network(c), "Pods") for c in _foreign_cidrs(state)),
+        *((IPv4Network(ip), "nodes") for n in state.nodes for ip in n.internalIPs if IPv4Address(ip) not in state.hostSubnet),
     ]
     rules = [f"-d {net} {comment(f'ip-masq-agent: {what} are inside the cluster')} -j RETURN" for net, what in inside]
     rules.append(f"{comment('ip-masq-agent: outbound traffic')} -j MASQUERADE")
     cidr = IPv4Network(state.podCIDR(node))
-    pinned = [f"{a.ip}/32" for pod in state.pods_on[node] for a in pod.status.podIPs if not pod.spec.hostNetwork and IPv4Address(a.ip) not in cidr]
+    pinned = [
+        f"{a.ip}/32" for pod in state.pods_on[node] for a in pod.status.podIPs if not pod.spec.hostNetwork and IPv4Address(a.ip) not in cidr
+    ]
     match = f"{comment('ip-masq-agent: Pods of this node')} -m addrtype ! --dst-type LOCAL"
     jumps = [f"-s {source} {match} -j {chain}" for source in (str(cidr), *pinned)]
     return RuleSet({"nat": {"POSTROUTING": tuple(jumps), chain: tuple(rules)}})

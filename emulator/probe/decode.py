@@ -57,12 +57,12 @@ def decode(number: int, captured: Captured) -> Frame:
 
     Tokens are those of :func:`make_token`: a SYN's sequence number, a SYN-ACK's or refusing RST-ACK's acknowledgement less one, the
     cookie of a UDP or ICMP echo payload, an INIT's initiate tag, the verification tag of an INIT-ACK or ABORT. Every other
-    TCP segment has token 0: correlation knows its connection.
+    TCP segment has token 0: correlation knows its connection. So has a stray frame, which is on nobody's way.
 
     An ICMP error has the outer addresses and the token of the packet that it quotes; its ports are the quoted ones turned round, so
     that ``dst:dport`` is who sent the quoted packet. It is a reply if the quoted packet was not one.
     """
-    time, netns, interface, outgoing, length, data = captured
+    time, netns, interface, outgoing, length, data, stray = captured
     size = len(data)
     protocol, src, dst, sport, dport, ttl, flags, token, reply = "other", "", "", 0, 0, 0, "", 0, False
     start, ethertype = 14, 0
@@ -82,6 +82,8 @@ def decode(number: int, captured: Captured) -> Frame:
                 protocol, sport, dport, flags, token, reply = decoder(data, start + (version & 15) * 4, end)
     elif ethertype == _ARP:
         protocol = "ARP"
+    if stray:
+        token = 0
     return Frame(number, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, flags, token, reply, length)
 
 

@@ -147,7 +147,8 @@ class Attempt:
 
 class Captured(NamedTuple):
     """A raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the link header (Ethernet, on ``lo`` too)
-    and may be cut; ``length`` is its length on the wire."""
+    and may be cut; ``length`` is its length on the wire. ``stray``: a bridge flooded it to somebody it was not addressed to, whose kernel
+    drops it; it is evidence, but no hop of anything."""
 
     time: int
     netns: str
@@ -155,6 +156,7 @@ class Captured(NamedTuple):
     outgoing: bool
     length: int
     data: bytes
+    stray: bool = False
 
 
 class Frame(NamedTuple):

@@ -26,6 +26,7 @@ from emulator.workload.answer import read_reply, request_line
 SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
+_DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports of crafted packets: below node ports and ephemeral ports
 
@@ -48,6 +49,13 @@ class Recording:
         frames = [decode(number, captured) for number, captured in enumerate(new, first)]
         self.frames += frames
         return frames
+
+    def finish(self) -> None:
+        """Put everything in order of time: a frame's number is then its place in the capture that Wireshark shows."""
+        self.drain()
+        order = sorted(range(len(self.captured)), key=lambda number: self.captured[number].time)
+        self.captured = [self.captured[number] for number in order]
+        self.frames = [self.frames[number]._replace(number=place) for place, number in enumerate(order)]
 
     def lost(self) -> int:
         return self._taps.lost()
@@ -91,7 +99,7 @@ class Prober:
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
         self._last = 0.0  # monotonic time of the last event
-        self._drained = 0.0
+        self._drained, self._unseen = 0.0, 0
 
     def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True) -> list[Attempt]:
         """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`."""
@@ -192,10 +200,12 @@ class Prober:
                     self._end(job, "timeout")
 
     def _look(self) -> None:
+        """Empty the taps' rings before they can be full: after so many packets, or so much time."""
+        self._unseen += 1
         now = time.monotonic()
-        if now - self._drained > _DRAIN_EVERY:
+        if self._unseen >= _DRAIN_AFTER or now - self._drained > _DRAIN_EVERY:
             self.recording.drain()
-            self._drained = now
+            self._drained, self._unseen = now, 0
 
     def _begin(self, job: _Job) -> None:
         flow = job.flow
@@ -230,6 +240,7 @@ class Prober:
             job = self._open.get(fd)
             if job and job.sock:
                 self._advance(job, job.sock)
+                self._look()
 
     def _advance(self, job: _Job, sock: socket.socket) -> None:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

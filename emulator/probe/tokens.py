@@ -41,7 +41,7 @@ class Trace:
                         openings[src, sport].append(frame)
                 else:
                     token = connections.get((netns, src, sport, dst, dport)) or connections.get((netns, dst, dport, src, sport), 0)
-            elif protocol == "ICMP error" and token >> 64 == _TCP:
+            elif token >> 64 == _TCP:  # an ICMP error about a segment
                 openings[dst, dport].append(frame)
             if token:
                 members[token].append(frame)
@@ -83,7 +83,7 @@ def find_tokens(attempts: Sequence[Attempt], trace: Trace) -> tuple[dict[int, in
 
 def _opened_by(attempt: Attempt, trace: Trace) -> int:
     for frame in trace.openings.get(attempt.src, ()):
-        if (frame.dst, frame.dport) == attempt.dst and frame.outgoing and frame.netns == attempt.netns and _within(frame, attempt):
+        if (frame.dst, frame.dport) == attempt.dst and frame.netns == attempt.netns and _within(frame, attempt):
             return frame.token
     return 0
 
@@ -93,10 +93,7 @@ def _by_source(attempts: Mapping[int, Attempt], trace: Trace, claimed: set[int])
         index: {
             frame.token
             for frame in trace.openings.get(attempt.src, ())
-            if frame.netns == attempt.netns
-            and _within(frame, attempt)
-            and frame.token not in claimed
-            and trace.begins_in(frame.token, attempt.netns)
+            if _within(frame, attempt) and frame.token not in claimed and trace.begins_in(frame.token, attempt.netns)
         }
         for index, attempt in attempts.items()
     }

@@ -36,7 +36,9 @@ def reply_line(request: bytes, answer: Answer) -> bytes:
 
 def reply_http(request: bytes, answer: Answer) -> bytes:
     body = _body(answer) + b"\n"
-    head = b"HTTP/1.1 200 OK\r\nServer: podwire\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    head = b"HTTP/1.1 200 OK\r\nServer: podwire\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(
+        body
+    )
     return head if request.startswith(b"HEAD ") else head + body
 
 

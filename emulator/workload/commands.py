@@ -56,7 +56,8 @@ def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path) -> l
         pod = state.pod[key]
         for container in pod.spec.containers:
             if container.name in containers:
-                running.append((f"{key} {container.name}", _start(state, namespaces, pod, container, logs)))
+                process = _start(state, namespaces, pod, container, logs)
+                running.append((f"{key} {container.name}", process))
     return running
 
 
@@ -80,7 +81,7 @@ def _start(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Con
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=become_the_container,  # noqa: PLW1509 - no other threads run yet
+                preexec_fn=become_the_container,  # no other threads run yet
                 start_new_session=True,
             ),
         )

@@ -39,15 +39,28 @@ def kernel_state(netns: str) -> dict[str, Any]:
     """Links, addresses, routes, rules and the sysctls that plans set, as the tools tell, without what differs from boot to boot."""
     links = [
         {key: link.get(key) for key in ("ifname", "address", "master", "mtu")}
-        | {"up": "UP" in link["flags"], "hairpin": link.get("linkinfo", {}).get("info_slave_data", {}).get("hairpin"), "kind": link.get("linkinfo", {}).get("info_kind")}
+        | {
+            "up": "UP" in link["flags"],
+            "hairpin": link.get("linkinfo", {}).get("info_slave_data", {}).get("hairpin"),
+            "kind": link.get("linkinfo", {}).get("info_kind"),
+        }
         for link in json.loads(read(netns, "ip", "-d", "-j", "link"))
     ]
     addresses = [
-        (link["ifname"], a["local"], a["prefixlen"], a.get("broadcast")) for link in json.loads(read(netns, "ip", "-4", "-j", "address")) for a in link["addr_info"]
+        (link["ifname"], a["local"], a["prefixlen"], a.get("broadcast"))
+        for link in json.loads(read(netns, "ip", "-4", "-j", "address"))
+        for a in link["addr_info"]
     ]
     routes = [{k: v for k, v in route.items() if k not in ("protocol", "flags")} for route in json.loads(read(netns, "ip", "-j", "route"))]
     rules = [re.sub(r"\[\d+:\d+\]", "", line) for line in read(netns, "iptables-save").splitlines() if not line.startswith("#")]
-    keys = ("net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.all.route_localnet", "net.bridge.bridge-nf-call-iptables", "net.ipv6.conf.all.disable_ipv6", "net.ipv4.ip_unprivileged_port_start")
+    keys = (
+        "net.ipv4.ip_forward",
+        "net.ipv4.conf.all.rp_filter",
+        "net.ipv4.conf.all.route_localnet",
+        "net.bridge.bridge-nf-call-iptables",
+        "net.ipv6.conf.all.disable_ipv6",
+        "net.ipv4.ip_unprivileged_port_start",
+    )
     return {
         "links": sorted(links, key=lambda link: link["ifname"]),
         "addresses": sorted(addresses),
@@ -93,11 +106,21 @@ def test_the_library_of_others_reads_what_we_sent() -> None:
 
     plan = plan_cluster(state_of("three-networks"))
     applied = apply(plan)
-    state = {title: json.loads(text) for title, text in collect_state(applied.namespaces, "worker-1", applied.iptables).items() if text.startswith("[")}
-    meant = {(op.address.split("/")[0], int(op.address.split("/")[1])) for op in plan.operations if isinstance(op, AddAddress) and op.netns == "worker-1"}
+    state = {
+        title: json.loads(text)
+        for title, text in collect_state(applied.namespaces, "worker-1", applied.iptables).items()
+        if text.startswith("[")
+    }
+    meant = {
+        (op.address.split("/")[0], int(op.address.split("/")[1]))
+        for op in plan.operations
+        if isinstance(op, AddAddress) and op.netns == "worker-1"
+    }
     assert meant <= {(row["address"], row["prefixlen"]) for row in state["addresses"]}
     routes = {(row.get("dst", "default"), row["gateway"]) for row in state["routes"] if "gateway" in row}
-    assert {(op.dst.split("/")[0], op.via) for op in plan.operations if isinstance(op, AddRoute) and op.netns == "worker-1" and op.via} <= routes
+    assert {
+        (op.dst.split("/")[0], op.via) for op in plan.operations if isinstance(op, AddRoute) and op.netns == "worker-1" and op.via
+    } <= routes
 
 
 @in_sandbox
@@ -111,9 +134,15 @@ def test_a_pod_outside_its_podcidr_is_reached_from_everywhere() -> None:
 @pytest.mark.parametrize(
     ("operations", "message"),
     [
-        ([AddRoute(netns="a", dst="10.0.0.0/8", dev="eth0", via="192.0.2.1", why="x")], r"(?s)unreachable.*ip -n a route add 10\.0\.0\.0/8 via 192\.0\.2\.1"),
+        (
+            [AddRoute(netns="a", dst="10.0.0.0/8", dev="eth0", via="192.0.2.1", why="x")],
+            r"(?s)unreachable.*ip -n a route add 10\.0\.0\.0/8 via 192\.0\.2\.1",
+        ),
         ([SetSysctl(netns="a", key="net.ipv4.no_such_key", value="1", why="x")], r"(?s)No such file.*sysctl -qw net\.ipv4\.no_such_key=1"),
-        ([LoadRules(netns="a", tool="iptables-restore", text="*nat\n-A NOWHERE -j ACCEPT\nCOMMIT\n", why="x")], r"(?s)iptables-restore --noflush <<'EOF'\n\*nat"),
+        (
+            [LoadRules(netns="a", tool="iptables-restore", text="*nat\n-A NOWHERE -j ACCEPT\nCOMMIT\n", why="x")],
+            r"(?s)iptables-restore --noflush <<'EOF'\n\*nat",
+        ),
     ],
     ids=["route", "sysctl", "rules"],
 )

@@ -202,14 +202,29 @@ def as_nobody(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     script = 'mkdir -p /run/p /run/w && mount --bind "$1" /run/p && mount -t tmpfs -o mode=1777 w /run/w && cd /run/w && shift && exec setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"'
     return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs r /run && {script}", "sh", str(ROOT), *command], capture_output=True, text=True, check=False, timeout=120
+        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs r /run && {script}", "sh", str(ROOT), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
 def test_an_ordinary_user_can_run_it() -> None:
     root = "/run/p" if os.geteuid() == 0 else str(ROOT)
     python = sys.executable if not sys.executable.startswith(str(ROOT)) else sys.executable.replace(str(ROOT), root)
-    done = as_nobody("env", f"PYTHONPATH={root}", "PYTHONDONTWRITEBYTECODE=1", python, f"{root}/run_topology.py", "source-address", "--captures", "evidence", "-o", "json")
+    done = as_nobody(
+        "env",
+        f"PYTHONPATH={root}",
+        "PYTHONDONTWRITEBYTECODE=1",
+        python,
+        f"{root}/run_topology.py",
+        "source-address",
+        "--captures",
+        "evidence",
+        "-o",
+        "json",
+    )
     assert done.returncode == 0, done.stderr + done.stdout[-2000:]
     assert json.loads(done.stdout)["summary"]["fail"] == 0
 
@@ -217,10 +232,23 @@ def test_an_ordinary_user_can_run_it() -> None:
 def test_where_user_namespaces_are_forbidden_the_remedy_is_named() -> None:
     root = "/run/p" if os.geteuid() == 0 else str(ROOT)
     python = sys.executable.replace(str(ROOT), root)
-    limited = "echo 0 > /proc/sys/user/max_user_namespaces 2>/dev/null; exec \"$@\""
+    limited = 'echo 0 > /proc/sys/user/max_user_namespaces 2>/dev/null; exec "$@"'
     if os.geteuid() == 0:
         # a user namespace whose own limit is 0 stands for a host that forbids them
-        command = ["unshare", "--user", "--map-root-user", "sh", "-c", f"{limited}", "sh", "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", python, str(ROOT / "run_topology.py")]
+        command = [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            f"{limited}",
+            "sh",
+            "setpriv",
+            "--bounding-set=-sys_admin",
+            "--inh-caps=-sys_admin",
+            python,
+            str(ROOT / "run_topology.py"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 3, done.stderr
         assert "CAP_SYS_ADMIN" in done.stderr
@@ -240,13 +268,21 @@ def test_public_manifests_run(manifest: str) -> None:
 
 def test_a_dump_keeps_its_addresses() -> None:
     dump = yaml.safe_load((ROOT / "tests" / "data" / "kind-dump.yaml").read_text())
-    pods = {(i["metadata"]["namespace"], i["metadata"]["name"]): i["status"]["podIP"] for i in dump["items"] if i["kind"] == "Pod" and not i["spec"].get("hostNetwork")}
+    pods = {
+        (i["metadata"]["namespace"], i["metadata"]["name"]): i["status"]["podIP"]
+        for i in dump["items"]
+        if i["kind"] == "Pod" and not i["spec"].get("hostNetwork")
+    }
     plan = podwire("plan", str(ROOT / "tests" / "data" / "kind-dump.yaml")).stdout
     for (namespace, name), ip in pods.items():
         assert re.search(rf"ip -n {namespace}_{re.escape(name)} address add {ip}/\d+ dev eth0", plan), name
 
 
 def test_several_targets_are_one_cluster() -> None:
-    done = podwire("plan", str(TOPOLOGIES / "hairpin.yaml") if (TOPOLOGIES / "hairpin.yaml").exists() else "hairpin", str(ROOT / "tests/data/guestbook.yaml"))
+    done = podwire(
+        "plan",
+        str(TOPOLOGIES / "hairpin.yaml") if (TOPOLOGIES / "hairpin.yaml").exists() else "hairpin",
+        str(ROOT / "tests/data/guestbook.yaml"),
+    )
     assert done.returncode == 0, done.stderr
     assert "frontend" in done.stdout

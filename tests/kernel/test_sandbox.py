@@ -122,7 +122,9 @@ def test_sigkill_of_any_process_leaves_nothing(level: int) -> None:
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6])
 def test_sigkill_at_any_moment_leaves_nothing(delay: float) -> None:
     before = host_state()
-    run = subprocess.Popen([sys.executable, "-c", RUN.replace("time.sleep(600)", "time.sleep(1)")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN.replace("time.sleep(600)", "time.sleep(1)")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     time.sleep(delay)
     pids = descendants(run.pid)
     run.send_signal(signal.SIGKILL)

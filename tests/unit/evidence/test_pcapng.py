@@ -98,6 +98,7 @@ frames_of_any_kind = st.lists(
         outgoing=st.booleans(),
         length=st.integers(0, 2**32 - 1),
         data=st.binary(max_size=70),
+        stray=st.just(False),  # correlation's affair: the file says nothing of it
     ),
     max_size=12,
 )

@@ -67,7 +67,16 @@ def test_macs_are_unique_in_a_plan(state: ClusterState) -> None:
 
 
 def test_a_host_network_pod_has_no_namespace_of_its_own(state: ClusterState) -> None:
-    assert set(plan_cluster(state).netns) == {SWITCH, ROUTER, "control-plane", LONG, "worker-2", "client-1", "default_inside", "default_pinned"}
+    assert set(plan_cluster(state).netns) == {
+        SWITCH,
+        ROUTER,
+        "control-plane",
+        LONG,
+        "worker-2",
+        "client-1",
+        "default_inside",
+        "default_pinned",
+    }
 
 
 def test_a_pod_outside_its_podcidr_gets_routes_of_its_own(state: ClusterState) -> None:

@@ -15,7 +15,7 @@ from emulator.probe.model import Answer, Attempt, Backend, Frame, Journey, make_
 
 POD, VIP, WEB = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080"
 N1, N2, N1_MASQUERADED = "172.18.0.3:4000", "172.18.0.4:30080", "172.18.0.3:61000"
-CBR0, CBR0_MASQUERADED = "10.244.1.1:4000", "10.244.1.1:61000"
+CBR0_MASQUERADED = "10.244.1.1:61000"
 TOKEN = make_token("TCP", 9)
 
 
@@ -265,6 +265,16 @@ def test_a_node_s_own_packet_is_first_seen_translated() -> None:
     assert (journey.outcome, journey.reply_from, journey.source_seen) == ("delivered", VIP, "172.18.0.3")
 
 
+def test_a_bridge_shows_the_reply_to_its_node_half_turned_back() -> None:
+    """With br_netfilter the bridge's port undoes the masquerading before the bridge's own tap; DNAT is undone behind it."""
+    tape = Tape()
+    tape.there(("worker-1/cbr0 out", CBR0_MASQUERADED, WEB), ("web-0/eth0 in", CBR0_MASQUERADED, WEB))
+    tape.back(("web-0/eth0 out", WEB, CBR0_MASQUERADED), ("worker-1/veth9 in", WEB, CBR0_MASQUERADED), ("worker-1/cbr0 in", WEB, N1))
+    journey = only(tape, attempt(N1, netns="worker-1"))
+    assert (journey.outcome, journey.reply_from, journey.source_seen) == ("delivered", VIP, "10.244.1.1")
+    assert changes(journey)[2:] == [f"un-SNAT at worker-1: {CBR0_MASQUERADED} → {N1}"]
+
+
 def test_an_endpoint_behind_the_last_tap_is_known_by_its_own_account() -> None:
     tape = Tape()
     tape.there(("client/eth0 out", POD, N2), ("worker-2/eth0 in", POD, N2))
@@ -508,6 +518,63 @@ def test_two_syns_that_could_both_be_its_are_left_open() -> None:
     assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [-1]
 
 
+def test_two_pods_use_the_same_loopback_addresses() -> None:
+    client, server = "127.0.0.1:4000", "127.0.0.1:8080"
+    tape = opened(("pod/lo out", client, server, 1), ("pod-2/lo out", client, server, 2))
+    assert tokens(tape, *(by_socket(client, server, netns=netns, error=WAITED) for netns in ("pod-2", "pod"))) == [2, 1]
+
+
+def test_a_port_used_again_towards_another_address_is_told_by_the_time() -> None:
+    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, WEB, 2))
+    assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED, started=2)) == [2]
+
+
+def test_a_masqueraded_port_used_again_is_told_by_the_time() -> None:
+    tape = opened(*masqueraded(1, N1_MASQUERADED), *masqueraded(2, N1_MASQUERADED), ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3))
+    reply(tape, 2, N1_MASQUERADED)
+    assert tokens(tape, by_socket(N1, netns="worker-1", started=3, answer=answer(N1_MASQUERADED))) == [2]
+
+
+def test_what_the_server_saw_may_be_another_client_s() -> None:
+    """Its node masqueraded a Pod to the very address and port: that SYN began in the Pod, and another attempt has it."""
+    ours, theirs = "172.18.0.3:4001", "10.244.2.5:8080"
+    tape = opened(
+        ("pod/eth0 out", POD, WEB, 1), *masqueraded(1, N1_MASQUERADED), *masqueraded(2, N1_MASQUERADED), *masqueraded(3, ours, theirs)
+    )
+    reply(tape, 2, N1_MASQUERADED)
+    told = by_socket(N1, netns="worker-1", answer=answer(N1_MASQUERADED))
+    other = by_socket(ours, theirs, netns="worker-1", error=WAITED)
+    assert tokens(tape, told, other) == [2, 3]
+    assert tokens(tape, told, attempt(N1, netns="worker-1", token=make_token("TCP", 2)), other)[0] == -1
+
+
+LEFT_OVERS = {
+    "udp": ("worker-1/eth0 out", "S", "UDP", False),
+    "a-reply": ("worker-1/eth0 out", "SA", "TCP", True),
+    "what-comes-in": ("worker-1/eth0 in", "S", "TCP", False),
+    "elsewhere": ("worker-2/eth0 out", "S", "TCP", False),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OVERS)
+def test_what_is_left_over_must_be_a_syn_that_leaves_here(case: str) -> None:
+    place, flags, protocol, reply = LEFT_OVERS[case]
+    tape = Tape()
+    tape.see(place, "172.18.0.3:9", WEB, flags, make_token("TCP", 1), protocol=protocol, reply=reply)
+    assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [0]
+
+
+def test_what_is_left_over_is_nobody_else_s() -> None:
+    tape = opened(("worker-1/eth0 out", "172.18.0.3:9", WEB, 1))
+    crafted = attempt("172.18.0.3:9", WEB, netns="worker-1", token=make_token("TCP", 1))
+    assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED), crafted) == [0, 1]
+
+
+def test_a_datagram_that_was_never_sent_takes_no_connection_s_frames() -> None:
+    tape = opened(("worker-1/eth0 out", "172.18.0.3:9", WEB, 1))
+    assert tokens(tape, by_socket(N1, netns="worker-1", error="ENETUNREACH", protocol="UDP")) == [0]
+
+
 # --- the rest of a connection -----------------------------------------------------------------------------
 
 
@@ -521,6 +588,14 @@ def test_data_and_fin_belong_to_their_connection_under_every_address() -> None:
     correlation = correlate([by_socket()], tape.frames)
     assert correlation.frames[0] == tuple(range(19))
     assert len(correlation.journeys[0].there) == 8
+
+
+def test_the_rst_to_a_reply_from_a_wrong_address_belongs_to_it() -> None:
+    tape = Tape()
+    tape.there(THERE[0])
+    tape.back(("pod/eth0 in", WEB, POD))
+    tape.see("pod/eth0 out", POD, WEB, "R", 0)
+    assert correlate([attempt()], tape.frames).frames[0] == (0, 1, 2)
 
 
 def test_a_segment_belongs_to_the_latest_syn_before_it() -> None:

@@ -32,20 +32,26 @@ def test_strange_replies_are_none(data: bytes) -> None:
 
 
 def test_http_reply_is_json_of_its_stated_length() -> None:
-    answer = Answer(pod="default/web-0", container="c", node="worker-1", client="10.0.0.1:5", dialled="10.96.0.10:80", local="10.244.1.2:8080")
+    answer = Answer(
+        pod="default/web-0", container="c", node="worker-1", client="10.0.0.1:5", dialled="10.96.0.10:80", local="10.244.1.2:8080"
+    )
     head, body = reply_http(b"GET / HTTP/1.1\r\n\r\n", answer).split(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
     assert json.loads(body)["dialled"] == "10.96.0.10:80"
     assert reply_http(b"HEAD / HTTP/1.1\r\n\r\n", answer).endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize(("data", "http"), [(b"GET / HTTP/1.1", True), (b"POST /x", True), (b"podwire?", False), (b"GETTING", False), (b"", False)])
+@pytest.mark.parametrize(
+    ("data", "http"), [(b"GET / HTTP/1.1", True), (b"POST /x", True), (b"podwire?", False), (b"GETTING", False), (b"", False)]
+)
 def test_http_is_told_by_its_method(data: bytes, http: bool) -> None:
     assert is_http(data) is http
 
 
 def init(port: int, tag: int) -> bytes:
-    return bytes(SCTP(sport=4000, dport=port, tag=0) / SCTPChunkInit(init_tag=tag, a_rwnd=65536, n_out_streams=1, n_in_streams=1, init_tsn=1))
+    return bytes(
+        SCTP(sport=4000, dport=port, tag=0) / SCTPChunkInit(init_tag=tag, a_rwnd=65536, n_out_streams=1, n_in_streams=1, init_tsn=1)
+    )
 
 
 def test_sctp_init_is_acknowledged_with_a_right_checksum() -> None:
