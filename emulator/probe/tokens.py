@@ -58,8 +58,9 @@ class Trace:
 def find_tokens(attempts: Sequence[Attempt], trace: Trace) -> tuple[dict[int, int], set[int]]:
     """The token of each attempt whose packets were seen, and the attempts that may have one, but which cannot be told.
 
-    In order: a SYN with the addresses that the socket has; a SYN from the socket's address to another (its own node's DNAT), or
-    an ICMP error to it; a SYN from the address that the server saw (its own node masqueraded it); what is left over in that time.
+    In order: a SYN with the addresses that the socket has; a SYN from the address that the server saw (its own node masqueraded it);
+    of those that no server answered, a SYN from the socket's address to another (its own node's DNAT), or an ICMP error to it; what
+    is left over in that time.
     """
     tokens = {index: attempt.token for index, attempt in enumerate(attempts) if attempt.token}
     sockets = {index: attempt for index, attempt in enumerate(attempts) if not attempt.token and attempt.protocol == "TCP"}
@@ -69,7 +70,7 @@ def find_tokens(attempts: Sequence[Attempt], trace: Trace) -> tuple[dict[int, in
             tokens[index] = token
     open_ = {index: attempt for index, attempt in sockets.items() if index not in tokens}
     ambiguous: set[int] = set()
-    steps: tuple[Callable[[Mapping[int, Attempt], Trace, set[int]], dict[int, set[int]]], ...] = (_by_source, _by_answer, _by_time)
+    steps: tuple[Callable[[Mapping[int, Attempt], Trace, set[int]], dict[int, set[int]]], ...] = (_by_answer, _by_source, _by_time)
     for candidates_of in steps:
         if not open_:
             break
@@ -96,6 +97,7 @@ def _by_source(attempts: Mapping[int, Attempt], trace: Trace, claimed: set[int])
             if _within(frame, attempt) and frame.token not in claimed and trace.begins_in(frame.token, attempt.netns)
         }
         for index, attempt in attempts.items()
+        if attempt.answer is None  # else the server's account is better: masquerading may have given this port to another connection
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -193,7 +194,16 @@ def test_json_is_read_as_json(value: Any) -> None:
     assert [d.value for d in documents] == [{"k": value}]
 
 
-@given(JSON_VALUES)
+def has_exponent(value: Any) -> bool:
+    """Whether some text in it is a number with an exponent to Kubernetes (1E3), but text to PyYAML, which writes it without quotes."""
+    if isinstance(value, dict):
+        return has_exponent([*value, *value.values()])
+    if isinstance(value, list):
+        return any(has_exponent(item) for item in value)
+    return isinstance(value, str) and re.fullmatch(r"[-+]?[0-9._]+[eE][-+]?[0-9]+", value) is not None
+
+
+@given(JSON_VALUES.filter(lambda value: not has_exponent(value)))
 def test_what_pyyaml_writes_is_read_back(value: Any) -> None:
     documents, faults = read_documents(yaml.safe_dump({"k": value}))
     assert faults == []
