@@ -492,6 +492,8 @@ def test_a_masqueraded_socket_is_known_by_what_the_server_saw() -> None:
 def test_a_masqueraded_port_may_be_another_socket_s_own() -> None:
     """--random-fully draws any port, one that another socket of the node is bound to as well."""
     tape = opened(*masqueraded(1, "172.18.0.3:40002"), *masqueraded(2, "172.18.0.3:61000"))
+    reply(tape, 1, "172.18.0.3:40002")
+    reply(tape, 2, "172.18.0.3:61000")
     seen = {"172.18.0.3:40001": "172.18.0.3:40002", "172.18.0.3:40002": "172.18.0.3:61000"}
     clients = [by_socket(own, netns="worker-1", answer=answer(masquerade)) for own, masquerade in seen.items()]
     assert tokens(tape, *clients) == [1, 2]
