@@ -7,11 +7,12 @@
  * own with an empty /run/netns. Prints the seconds of each stage and their sum as one JSON object.
  *
  *   netns    NAME
- *   sysctl   NS PATH VALUE                                       PATH below /proc/sys
+ *   sysctl   NS PATH VALUE OPTIONAL                              PATH below /proc/sys; OPTIONAL 1: where there is one
  *   bridge   NS INDEX NAME MAC
  *   veth     NS INDEX NAME MAC BRIDGE HAIRPIN  NS INDEX NAME MAC BRIDGE HAIRPIN      one end, then its peer; BRIDGE 0: no port
  *   address  NS INDEX A.B.C.D LENGTH
  *   route    NS INDEX A.B.C.D LENGTH VIA ONLINK SRC              VIA and SRC 0.0.0.0: none
+ *   neighbour NS INDEX A.B.C.D MAC                               permanent
  *   rules    NS PROGRAM FILE                                     PROGRAM --noflush <FILE
  */
 #define _GNU_SOURCE
@@ -20,6 +21,7 @@
 #include <fcntl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -41,7 +43,7 @@ enum stage { NAMESPACES, BRIDGES, LINKS, ADDRESSES, RULES, STAGES };
 static const char *const stage_name[STAGES] = {"namespaces", "bridges", "links", "addresses", "rules"};
 
 struct operation {
-    enum stage stage;
+    const struct verb *verb;
     char *field[FIELDS];
 };
 
@@ -125,10 +127,10 @@ static void close_nest(struct nlmsghdr *h, struct rtattr *a) { a->rta_len = (cha
 
 static void text_attribute(struct nlmsghdr *h, int type, const char *text) { attribute(h, type, text, strlen(text) + 1); }
 
-static void mac_attribute(struct nlmsghdr *h, const char *text) {
+static void mac_attribute(struct nlmsghdr *h, int type, const char *text) {
     unsigned char mac[6];
     sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5);
-    attribute(h, IFLA_ADDRESS, mac, 6);
+    attribute(h, type, mac, 6);
 }
 
 static void raise_link(struct netns *n, int index) {
@@ -157,7 +159,7 @@ static struct nlmsghdr *begin_link(struct netns *n, char **f) { /* f: INDEX NAME
     struct ifinfomsg link = {.ifi_index = atoi(f[0]), .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
     struct nlmsghdr *h = begin(n, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &link, sizeof link);
     text_attribute(h, IFLA_IFNAME, f[1]);
-    mac_attribute(h, f[2]);
+    mac_attribute(h, IFLA_ADDRESS, f[2]);
     return h;
 }
 
@@ -179,7 +181,7 @@ static void add_veth(char **f) { /* 1: NS INDEX NAME MAC BRIDGE HAIRPIN, 7: the 
     struct ifinfomsg other = {.ifi_index = atoi(f[8])}; /* not up: in this message the kernel refuses it (ENOTCONN) */
     struct rtattr *end_of_it = attribute(h, VETH_INFO_PEER, &other, sizeof other);
     text_attribute(h, IFLA_IFNAME, f[9]);
-    mac_attribute(h, f[10]);
+    mac_attribute(h, IFLA_ADDRESS, f[10]);
     attribute(h, IFLA_NET_NS_FD, &peer->fd, sizeof peer->fd);
     close_nest(h, end_of_it);
     close_nest(h, data);
@@ -228,6 +230,16 @@ static void add_route(char **f) {
     end(n, h);
 }
 
+static void add_neighbour(char **f) {
+    struct netns *n = &spaces[atoi(f[1])];
+    struct ndmsg body = {.ndm_family = AF_INET, .ndm_ifindex = atoi(f[2]), .ndm_state = NUD_PERMANENT};
+    struct nlmsghdr *h = begin(n, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &body, sizeof body);
+    in_addr_t address = inet_addr(f[3]);
+    attribute(h, NDA_DST, &address, 4);
+    mac_attribute(h, NDA_LLADDR, f[4]);
+    end(n, h);
+}
+
 /* --- everything else ------------------------------------------------------------------------------------------------------------- */
 
 static void add_netns(char **f) {
@@ -258,6 +270,8 @@ static void set_sysctl(char **f) {
     snprintf(path, sizeof path, "/proc/sys/%s", f[2]);
     enter(atoi(f[1]));
     int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT && f[4][0] == '1')
+        return;
     if (fd < 0 || write(fd, f[3], strlen(f[3])) < 0)
         die(path);
     close(fd);
@@ -284,6 +298,34 @@ static void load_rules(char **f) {
     }
 }
 
+static int width, running; /* rule loaders at once */
+
+static void load_next_rules(char **f) {
+    if (running == width)
+        wait_for_rules();
+    else
+        running++;
+    load_rules(f);
+}
+
+static const struct verb {
+    const char *name;
+    enum stage stage;
+    void (*apply)(char **fields);
+} verbs[] = {
+    {"netns", NAMESPACES, add_netns},     {"sysctl", NAMESPACES, set_sysctl}, {"bridge", BRIDGES, add_bridge},
+    {"veth", LINKS, add_veth},            {"address", ADDRESSES, add_address}, {"route", ADDRESSES, add_route},
+    {"neighbour", ADDRESSES, add_neighbour}, {"rules", RULES, load_next_rules},
+};
+
+static const struct verb *find_verb(const char *name) {
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (!strcmp(verbs[i].name, name))
+            return &verbs[i];
+    fprintf(stderr, "floor: unknown operation %s\n", name);
+    exit(1);
+}
+
 int main(void) {
     size_t count = 0, room = 0, size = 0;
     struct operation *plan = 0;
@@ -296,13 +338,7 @@ int main(void) {
         rest[strcspn(rest, "\n")] = 0;
         for (int i = 0; i < FIELDS; i++)
             op->field[i] = strsep(&rest, "\t");
-        switch (op->field[0][0]) {
-        case 'n': case 's': op->stage = NAMESPACES; break;
-        case 'b': op->stage = BRIDGES; break;
-        case 'v': op->stage = LINKS; break;
-        case 'a': op->stage = ADDRESSES; break;
-        default: op->stage = op->field[0][1] == 'o' ? ADDRESSES : RULES;
-        }
+        op->verb = find_verb(op->field[0]);
     }
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -310,32 +346,14 @@ int main(void) {
     setrlimit(RLIMIT_NOFILE, &files);
     spaces = calloc(count, sizeof *spaces);
 
-    int width = sysconf(_SC_NPROCESSORS_ONLN) + 1, running = 0;
+    width = sysconf(_SC_NPROCESSORS_ONLN) + 1;
     double start = now(), before = start;
     size_t i = 0;
     printf("{");
     for (enum stage stage = 0; stage < STAGES; stage++) {
         size_t first = i;
-        for (; i < count && plan[i].stage == stage; i++) {
-            char **f = plan[i].field;
-            switch (f[0][0]) {
-            case 'n': add_netns(f); break;
-            case 's': set_sysctl(f); break;
-            case 'b': add_bridge(f); break;
-            case 'v': add_veth(f); break;
-            case 'a': add_address(f); break;
-            default:
-                if (stage == ADDRESSES) {
-                    add_route(f);
-                    break;
-                }
-                if (running == width)
-                    wait_for_rules();
-                else
-                    running++;
-                load_rules(f);
-            }
-        }
+        for (; i < count && plan[i].verb->stage == stage; i++)
+            plan[i].verb->apply(plan[i].field);
         flush_all();
         if (stage == LINKS) {
             for (size_t k = first; k < i; k++)
