@@ -9,7 +9,8 @@ after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself the cl
 not yet translated back; a node whose own process is the endpoint shows the packet before DNAT and the reply after un-DNAT. Hence:
 
 - a first hop that differs from what was sent was rewritten by the client's own namespace;
-- a reply whose last hop mirrors the first hop there is what connection tracking turns back: the client hears the address it dialled;
+- a reply whose last hop comes from where the first hop there went is what connection tracking turns back: the client hears the address
+  it dialled (a bridge with br_netfilter has turned back the masquerading before its own tap, but not DNAT);
 - an endpoint behind the last tap is known by the server's own account alone (``Answer.local``).
 """
 
@@ -90,7 +91,7 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
     """What ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each other."""
     there, answers = _order_hops(token, frames)
     sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
-    left_as = there[0].src if there and there[0].netns == attempt.netns else sent[0]
+    left_as = there[0].src if there else sent[0]
     heard = next((answer for answer in answers if _reached(answer.hops[-1], attempt.netns, (sent[0], left_as))), None)
     answer = heard or (answers[0] if answers else _NO_ANSWER)
     outcome = heard.outcome if heard else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
@@ -98,11 +99,9 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
         return None
     backend, source_seen = _find_backend(attempt, sent[1], there, answer)
     reply_from = ""
-    if heard and outcome == "delivered":
+    if heard and heard.outcome == "delivered":
         last = heard.hops[-1]
-        # sent[0]: a bridge with br_netfilter turns SNAT back before its own tap, DNAT after it (INPUT).
-        mirrored = bool(there) and last.src == there[0].dst and last.dst in (there[0].src, sent[0])
-        reply_from = sent[1] if mirrored else last.src
+        reply_from = sent[1] if there and last.src == there[0].dst else last.src
     return Journey(
         token=token,
         crafted=attempt.crafted,
@@ -161,18 +160,20 @@ def _read_answer(protocol: str, flags: str) -> tuple[str, Outcome] | None:
         return _ICMP_ERRORS.get(flags)
     if protocol == "TCP" and "R" in flags:
         return "RST", "rejected"
-    if protocol == "SCTP" and flags == "ABORT":
+    if flags == "ABORT":
         return "ABORT", "rejected"
     return "", "delivered"
 
 
 def _find_backend(attempt: Attempt, dialled: str, there: Sequence[Hop], answer: _Answer) -> tuple[Backend | None, str]:
-    """Who answered, and the address that it saw: the packet's last hop came in where the answer's first hop is, and no router spoke."""
-    if not there or not answer.hops or answer.by_icmp or there[-1].direction == "out" or there[-1].netns != answer.hops[0].netns:
+    """Who answered, and the address that it saw: as the packet came in where the answer was first seen, if it was no router's."""
+    if not answer.hops or answer.by_icmp:
         return None, ""
-    last = there[-1]
-    behind_tap = attempt.answer.local if attempt.answer and last.dst == dialled else ""
-    return parse_endpoint(behind_tap or last.dst), parse_endpoint(last.src).ip
+    arrival = next((hop for hop in reversed(there) if hop.direction == "in" and hop.netns == answer.hops[0].netns), None)
+    if arrival is None:
+        return None, ""
+    behind_tap = attempt.answer.local if attempt.answer and arrival.dst == dialled else ""
+    return parse_endpoint(behind_tap or arrival.dst), parse_endpoint(arrival.src).ip
 
 
 def _tell(attempt: Attempt, outcome: Outcome, there: Sequence[Hop], answer: _Answer, heard: bool) -> str:

@@ -167,7 +167,7 @@ def _source_differs(case: _Case) -> str:
 
 def _reply_from_elsewhere(case: _Case) -> str:
     for journey, _ in case.delivered:
-        if journey.reply_from and journey.reply_from != journey.sent[1]:
+        if journey.reply_from != journey.sent[1]:
             return f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}: {_seen_at(journey.back)}"
     return ""
 

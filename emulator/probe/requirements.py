@@ -65,10 +65,10 @@ def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requireme
 
 
 def _direct(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> Iterator[tuple[FlowResult, Journey]]:
-    """The journeys of ``kind`` to the address of a Pod that has a network of its own, other than the client itself."""
+    """The journeys of ``kind`` to the address of a Pod other than the client itself."""
     for result in results:
-        to = result.flow.to.ip
-        if result.flow.kind == kind and to in state.pod_by_ip and to != result.flow.client.ip and not result.observed.lost_frames:
+        flow = result.flow
+        if flow.kind == kind and flow.to.ip in state.pod_by_ip and flow.to.ip != flow.client.ip and not result.observed.lost_frames:
             for journey in result.journeys:
                 yield result, journey
 

@@ -331,6 +331,45 @@ def test_the_client_kernel_s_error_about_a_reply_is_no_hop() -> None:
     assert correlation.frames[0] == (0, 1, 2, 3, 4)
 
 
+def test_a_reply_that_is_no_undone_dnat_is_not_called_so() -> None:
+    """The server's first hop is elsewhere than the DNAT, or it has the server's own address."""
+    elsewhere = Tape()
+    elsewhere.there(*THERE)
+    elsewhere.back(("web-0/eth0 out", VIP, POD))
+    assert changes(only(elsewhere, attempt())) == [f"DNAT at worker-1: {VIP} → {WEB}"]
+    plain = Tape()
+    plain.there(("pod/eth0 out", POD, VIP), ("cp/veth1 in", POD, VIP), ("cp/cbr0 in", POD, WEB))
+    plain.back(("cp/cbr0 out", WEB, POD))
+    assert changes(only(plain, attempt())) == [f"DNAT at cp: {VIP} → {WEB}"]
+
+
+def test_what_a_bridge_floods_elsewhere_hides_no_endpoint() -> None:
+    tape = Tape()
+    tape.there(*THERE, ("worker-2/veth8 out", POD, WEB))
+    tape.back(*BACK)
+    journey = only(tape, attempt())
+    assert (journey.backend, journey.source_seen) == (Backend("10.244.2.4", 8080), "10.244.1.2")
+
+
+def test_an_endpoint_that_the_packet_was_not_seen_to_reach_is_not_known() -> None:
+    tape = Tape()
+    tape.there(*THERE[:7])
+    tape.back(*BACK)
+    assert (only(tape, attempt()).backend, only(tape, attempt()).source_seen) == (None, "")
+
+
+def test_frames_outrank_the_server_s_account_of_its_address() -> None:
+    journey = only(pod_to_service(), by_socket(answer=answer(POD, "10.244.2.9:8080")))
+    assert journey.backend == Backend("10.244.2.4", 8080)
+
+
+def test_an_answer_to_a_packet_that_no_tap_saw() -> None:
+    tape = Tape()
+    tape.back(*BACK)
+    journey = only(tape, attempt())
+    assert (journey.outcome, journey.there, journey.backend, journey.reply_from) == ("delivered", (), None, VIP)
+
+
 # --- outcomes ---------------------------------------------------------------------------------------------
 
 OUTCOMES = {
@@ -374,6 +413,32 @@ def test_a_redirect_ends_nothing(code: str) -> None:
     tape.there(*THERE[1:])
     tape.back(*BACK)
     assert only(tape, attempt()).outcome == "delivered"
+
+
+def test_the_answer_that_arrives_counts() -> None:
+    tape = Tape()
+    tape.there(*THERE[:3])
+    tape.error(("worker-1/cbr0 out", "10.244.1.1", POD))
+    tape.there(*THERE[3:])
+    tape.back(*BACK)
+    journey = only(tape, attempt())
+    assert (journey.outcome, journey.back[0].netns, journey.evidence) == ("delivered", "web-0", "")
+
+
+def test_a_refusal_is_named_by_who_sent_it() -> None:
+    tape = Tape()
+    tape.there(*THERE)
+    tape.back(*BACK, flags="RA")
+    journey = only(tape, attempt())
+    assert (journey.outcome, journey.evidence, journey.back[-1].src) == ("rejected", f"RST from {WEB}", VIP)
+
+
+def test_what_leaves_on_loopback_has_not_arrived() -> None:
+    client, server = "127.0.0.1:4000", "127.0.0.1:8080"
+    tape = Tape()
+    tape.there(("pod/lo out", client, server), ("pod/lo in", client, server))
+    tape.back(("pod/lo out", server, client))
+    assert only(tape, attempt(client, server)).outcome == "dropped"
 
 
 SILENCES = {
@@ -460,7 +525,7 @@ def test_a_node_s_syn_goes_elsewhere_from_the_same_port() -> None:
 
 def test_one_address_and_port_towards_two_services() -> None:
     """Linux lets two sockets share a port as long as they dial different addresses."""
-    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, VIP, 2))
+    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, VIP, 2), ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3))
     plain, translated = by_socket(N1, netns="worker-1", error=WAITED), by_socket(N1, "10.96.0.99:80", netns="worker-1", error=WAITED)
     assert tokens(tape, translated, plain) == [1, 2]
 
@@ -535,7 +600,7 @@ def test_two_pods_use_the_same_loopback_addresses() -> None:
 
 
 def test_a_port_used_again_towards_another_address_is_told_by_the_time() -> None:
-    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, WEB, 2))
+    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, WEB, 2), ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3))
     assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED, started=2)) == [2]
 
 

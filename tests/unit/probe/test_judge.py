@@ -117,7 +117,7 @@ HIDDEN = delivered(VIP, changes=())
 ONE = replace(PROMISE, backends={Backend("10.244.2.4", 8080): "preserved"})
 
 CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Verdict, str]] = {
-    # id: (journeys with their attempts, what else is special, verdict, words of the reason)
+    # id: (journeys with their attempts, what else is special, verdict, words of the reason; with "$" at its end)
     "all-as-promised": (BOTH, {}, "pass", ""),
     "its-control-passed": (BOTH, {"controls": {"the control": "pass", "another": "fail"}}, "pass", ""),
     "rejected-as-promised": (plain(REFUSED), {"expected": nothing_but("rejected")}, "pass", ""),
@@ -126,7 +126,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     "any-endpoint-will-do": (plain(delivered("10.9.9.9:1")), {"expected": nothing_but("delivered")}, "pass", ""),
     # unknown
     "nothing-observed": ([(None, attempt(error="timeout"))], {}, "unknown", "no attempt was observed: the client met timeout"),
-    "nothing-sent": ([], {}, "unknown", "no attempt was observed"),
+    "nothing-sent": ([], {}, "unknown", "no attempt was observed$"),
     "its-control-failed": (
         plain(DROPPED),
         {"controls": {"the control": "fail"}},
@@ -140,6 +140,19 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         {},
         "fail",
         "1 of 3 attempts was dropped, not delivered: silence: last seen at worker-1/eth0 in",
+    ),
+    "half-dropped": ([*BOTH, *plain(DROPPED, DROPPED)], {}, "fail", "2 of 4 attempts were dropped, not delivered"),
+    "reply-lost": (
+        plain(ended("dropped", "silence: the reply was last seen at worker-1/eth0 in", REFUSED.back)),
+        {},
+        "fail",
+        "it was dropped, not delivered: silence: the reply was last seen at worker-1/eth0 in$",
+    ),
+    "delivered-by-somebody": (
+        plain(delivered(backend=None, source_seen="", there=())),
+        {"expected": nothing_but("dropped")},
+        "fail",
+        f"it was delivered, not dropped: somebody answered, at client/eth0 in {VIP} → {POD} ttl 62$",
     ),
     "rejected": (
         plain(REFUSED, REFUSED),
@@ -186,8 +199,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         plain(HIDDEN),
         {"expected": ONE, "flow": replace(FLOW, to=replace(FLOW.to, service=""))},
         "fail",
-        f"{VIP} answered, which is none of its endpoints",
+        f"{VIP} answered, which is none of its endpoints: at web-0/eth0 in",
     ),
+    "an-endpoint-at-the-dialled-address": (plain(HIDDEN), {"expected": replace(ONE, backends={backend(VIP): "preserved"})}, "pass", ""),
+    "behind-the-last-tap-and-not-told": ([(HIDDEN, told(local=""))], {"expected": ONE}, "unknown", "one attempt ended behind the last tap"),
+    "backends-of-no-matter": (plain(DROPPED), {"expected": replace(PROMISE, outcome="dropped")}, "pass", ""),
+    "nobody-knows-where": ([(delivered(backend=None, source_seen=""), told()), *BOTH], {}, "pass", ""),
     # source
     "masqueraded": (
         [*plain(delivered(source_seen=NODE, changes=(Change("SNAT", "worker-1", POD, f"{NODE}:61000", 1),))), *BOTH],
@@ -212,6 +229,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         {"expected": replace(PROMISE, backends={})},
         "fail",
         f"{WEB} saw 10.9.9.9, not node or preserved",
+    ),
+    "source-at-an-unknown-endpoint": (
+        [*plain(delivered(backend=None, source_seen=NODE, there=())), *BOTH],
+        {},
+        "fail",
+        f"the endpoint saw {NODE}, not preserved (10.244.1.2): at no hop that was seen",
     ),
     # the way back
     "heard-from-another-address": (
@@ -256,6 +279,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "a client was answered",
     ),
     "untraced-crafted": ([*plain(DROPPED), (None, attempt(crafted=True))], {"expected": nothing_but("dropped")}, "pass", ""),
+    "untraced-and-not-sent": ([*BOTH, (None, attempt(crafted=True, error="ENOBUFS"))], {}, "unknown", "a client met ENOBUFS"),
     # lost frames
     "lost-but-all-is-there": (BOTH, {"lost": 3}, "pass", ""),
     "lost-and-something-differs": (
@@ -280,7 +304,7 @@ def test_verdict(case: str) -> None:
     pairs, special, verdict, words = CASES[case]
     result = verdict_of(*pairs, **special)
     assert result.verdict == verdict, result.reason
-    assert words in result.reason
+    assert words in f"{result.reason}$"
     assert bool(result.reason) == (verdict != "pass")
 
 

@@ -92,6 +92,7 @@ def test_not_reached_or_not_without_nat(name: str, case: str) -> None:
 SILENT = {
     "no-flow": [],
     "another-kind": [result("client", NODE_IP["worker-2"], "pod-to-node", outcome="dropped")],
+    "from-a-node": [result("worker-1", WEB_1, "node-to-pod", outcome="dropped")],
     "to-itself": [result("client", CLIENT, "pod-to-pod", changes=(SNAT,))],
     "a-refusal-that-was-promised": [
         result("client", OTHER, "pod-to-pod", expected="rejected", outcome="rejected", backend=None, source_seen="")
