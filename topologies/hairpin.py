@@ -38,14 +38,16 @@ def build(cluster: Cluster) -> None:
             {"name": "through its node's port", "from": {"pod": "echo"}, "to": {"node": "worker-1", "nodePort": 30080}, "expect": itself},
         ],
     )
+    kept = {"outcome": "delivered", "source": "preserved", "backends": ["default/echo"]}
     cluster.flow_check(
-        "its-neighbour-is-not-masqueraded",
+        "others-keep-their-address",
         [
             {
-                "name": "on the same node",
+                "name": "its neighbour, same Service",
                 "from": {"pod": "neighbour"},
                 "to": {"service": "echo", "port": "http"},
-                "expect": {"outcome": "delivered", "source": "preserved", "backends": ["default/echo"]},
+                "expect": kept,
             },
+            {"name": "its node, straight to the Pod", "from": {"node": "worker-1"}, "to": {"pod": "echo", "port": "http"}, "expect": kept},
         ],
     )
