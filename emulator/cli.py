@@ -202,7 +202,9 @@ def _plan(args: argparse.Namespace) -> int:
 def _list(_: argparse.Namespace) -> int:
     from emulator.objects.load import describe_topologies
 
-    rows = describe_topologies(TOPOLOGIES)
+    rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
+    if not rows:
+        raise UsageError(f"there are no topologies in {TOPOLOGIES}: run podwire from its checkout (scripts/with-env podwire list)")
     width = max(len(name) for name, _ in rows)
     for name, question in rows:
         print(f"{name:{width}}  {question}")

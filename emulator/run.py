@@ -391,11 +391,9 @@ def _stay_up(state: ClusterState) -> None:
         "  podwire ps",
         file=sys.stderr,
     )
-    try:
-        while True:
-            signal.pause()
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # waited for, not interrupted by: nothing can come between
+    signal.sigwait({signal.SIGINT})
+    print(file=sys.stderr)
 
 
 @contextmanager

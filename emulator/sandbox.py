@@ -34,6 +34,7 @@ from emulator.kernel import linux
 T = TypeVar("T")
 
 ADDRESS_PREFIX = "podwire/"
+_WAITED_FOR = frozenset({signal.SIGINT, signal.SIGCHLD})
 _HEADER = struct.Struct("!cI")  # kind of message, length of the pickle that follows
 
 
@@ -94,6 +95,7 @@ def _supervise(keeper: int, reader: int, listener: socket.socket) -> Any:
     """Wait for the result; meanwhile pass SIGINT on and answer who asks what runs here."""
     info: dict[str, Any] = {}
     buffer = bytearray()
+    interrupted = False
     wake_reader, wake_writer = os.pipe()
     os.set_blocking(wake_writer, False)
     handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -107,7 +109,9 @@ def _supervise(keeper: int, reader: int, listener: socket.socket) -> Any:
             for fd, _ in poll.poll():
                 if fd == wake_reader:
                     for number in os.read(wake_reader, 64):
-                        os.kill(keeper, signal.SIGKILL if number == signal.SIGHUP else signal.SIGINT)
+                        if number in handled:  # the first time politely; whoever asks twice means it
+                            os.kill(keeper, signal.SIGKILL if interrupted or number == signal.SIGHUP else signal.SIGINT)
+                            interrupted = True
                 elif fd == listener.fileno():
                     _answer(listener, info)
                 else:
@@ -121,6 +125,8 @@ def _supervise(keeper: int, reader: int, listener: socket.socket) -> Any:
                             return value
                         elif kind == b"E":
                             raise value
+                    if not chunk and interrupted:
+                        raise KeyboardInterrupt
                     if not chunk:
                         raise SandboxDiedError("the sandbox ended before its work was done: one of its processes was killed; run again")
     finally:
@@ -188,12 +194,12 @@ def _keeper(function: Callable[[Channel], object], writer: int, supervisor: int)
         if os.getppid() != supervisor:
             os._exit(1)
         alive_reader, alive_writer = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)  # none is missed from here on: see _wait_for
         init = os.fork()
         if init == 0:
             os.close(alive_writer)
             _init(function, channel, alive_reader)
         os.close(alive_reader)
-        signal.signal(signal.SIGINT, lambda *_: os.kill(init, signal.SIGINT))
         channel.announce({"init": init})
         os.close(writer)
         status = _wait_for(init)
@@ -248,18 +254,21 @@ def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -
         if worker == 0:
             _worker(function, channel)
         os.close(channel._fd)
-        signal.signal(signal.SIGINT, lambda *_: os.kill(worker, signal.SIGINT))
         os._exit(_wait_for(worker))
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        channel._send(b"E", _picklable(error))
         os._exit(1)
 
 
 def _prepare_mounts() -> None:
-    """A private ``/run`` (``/run/netns``, ``/run/xtables.lock``) and a ``/proc`` of this PID namespace."""
-    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    linux.mount("podwire", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
-    os.mkdir("/run/netns")
+    """A ``/run`` with ``/run/netns`` and ``/run/xtables.lock`` of its own, and a ``/proc`` of this PID namespace."""
+    try:
+        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    except OSError as error:
+        raise MissingCapabilityError(
+            f"a root directory that is a mount point ({error.strerror})", "in a chroot, first: mount --bind DIRECTORY DIRECTORY"
+        ) from None
+    _renew_run()
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError as error:
@@ -270,9 +279,33 @@ def _prepare_mounts() -> None:
         ) from None
 
 
+def _renew_run() -> None:
+    """A new ``/run`` that shows all of the old one (a checkout or a socket may be there) but what network tools keep in it."""
+    old = os.open("/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    linux.mount("podwire", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+    for entry in os.scandir(old):
+        if entry.name in ("netns", "xtables.lock"):
+            continue
+        new = f"/run/{entry.name}"
+        try:
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.name, dir_fd=old), new)
+                continue
+            if entry.is_dir():
+                os.mkdir(new)
+            else:
+                os.close(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            linux.mount(f"/proc/self/fd/{old}/{entry.name}", new, None, linux.MS_BIND | linux.MS_REC)
+        except OSError:
+            continue  # not ours to see
+    os.close(old)
+    os.mkdir("/run/netns")
+
+
 def _worker(function: Callable[[Channel], object], channel: Channel) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
         result = function(channel)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -296,12 +329,17 @@ def _picklable(error: BaseException) -> BaseException:
 
 
 def _wait_for(child: int) -> int:
-    """Reap until ``child`` has ended; its exit status, 128 + n for signal n."""
+    """Reap until ``child`` has ended, passing SIGINT on to it; its exit status, 128 + n for signal n.
+
+    Both signals are blocked and taken one by one, so that none can come between looking and waiting.
+    """
     while True:
-        try:
-            pid, status = os.waitpid(-1, 0)
-        except InterruptedError:
+        if signal.sigwait(_WAITED_FOR) == signal.SIGINT:
+            os.kill(child, signal.SIGINT)
             continue
-        if pid == child:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+        pid = 1
+        while pid:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code

@@ -110,7 +110,10 @@ class Taps:
         ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames are cut. ``program`` (classic
         BPF) leaves frames out in the kernel.
         """
-        new = [namespaces.call_in(name, partial(_Tap, name, interfaces[name], ports.get(name, ()), count, width, program)) for name, count in slots.items()]
+        new = [
+            namespaces.call_in(name, partial(_Tap, name, interfaces[name], ports.get(name, ()), count, width, program))
+            for name, count in slots.items()
+        ]
         self._taps += new
         with ThreadPoolExecutor(max_workers=64) as pool:
             list(pool.map(_Tap.set_up, new))

@@ -1,8 +1,8 @@
 """kubenet: a bridge ``cbr0`` per node, host-local addresses, routes to the other nodes' podCIDRs over the host network. Pure.
 
-What kubelet's kubenet did (Kubernetes ≤ 1.23, https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/):
-the bridge has the first address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode. Masquerading of what leaves the
-cluster is ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or node keeps its source address.
+What kubelet's kubenet did (Kubernetes ≤ 1.23; its page was kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins):
+the bridge has the first address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode. Masquerading
+of what leaves the cluster is ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or node keeps its source address.
 """
 
 from __future__ import annotations

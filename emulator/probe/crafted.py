@@ -1,4 +1,4 @@
-"""Packets built by Scapy, one per flow, that carry a token of our own choosing. The only module that imports Scapy.
+"""Packets built by Scapy that carry a token of our own choosing. The only module that imports Scapy.
 
 Scapy's routing tables and interfaces belong to the namespace it was imported in, so nothing is left for it to look up: addresses, ports and
 protocol are given, and the bytes leave through our own raw sockets.

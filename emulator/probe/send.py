@@ -126,13 +126,15 @@ class Prober:
 
     def _send_crafted(self, flows: Sequence[Flow]) -> list[Attempt]:
         plans = []
-        for flow in flows:
+        # One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here.
+        each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
+        for flow in each:
             src = flow.to.ip if flow.to.how == "loopback" else flow.client.ip
             value = self._new_value(flow.protocol)
             plans.append(Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value))
         out: list[Attempt] = []
         sockets: dict[str, socket.socket] = {}
-        for flow, packet, data in zip(flows, plans, craft(plans), strict=True):
+        for flow, packet, data in zip(each, plans, craft(plans), strict=True):
             netns = flow.client.netns
             if netns not in sockets:
                 sockets[netns] = self._namespaces.call_in(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))

@@ -49,6 +49,7 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
     "refusing-rst": (BACK / TCP(sport=2, dport=1, flags="RA", ack=10), "TCP", SERVER, 2, CLIENT, 1, "RA", make_token("TCP", 9), True),
     "later-rst": (BACK / TCP(sport=2, dport=1, flags="RA", seq=6, ack=10), "TCP", SERVER, 2, CLIENT, 1, "RA", 0, False),
     "client-rst": (THERE / TCP(sport=1, dport=2, flags="R", seq=10), "TCP", CLIENT, 1, SERVER, 2, "R", 0, False),
+    "ack-of-sequence-0": (THERE / TCP(sport=1, dport=2, flags="A", seq=0, ack=10), "TCP", CLIENT, 1, SERVER, 2, "A", 0, False),
     "data": (THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / b"GET /", "TCP", CLIENT, 1, SERVER, 2, "PA", 0, False),
     "udp-request": (THERE / UDP(sport=4000, dport=53) / REQUEST, "UDP", CLIENT, 4000, SERVER, 53, "", make_token("UDP", COOKIE), False),
     "udp-reply": (BACK / UDP(sport=2, dport=1) / (REPLY + b" hi"), "UDP", SERVER, 2, CLIENT, 1, "", make_token("UDP", COOKIE), True),
@@ -130,10 +131,97 @@ def test_ethernet_padding_is_no_payload() -> None:
     assert decode(0, captured(data)).token == 0
 
 
+# The least number of bytes above Ethernet and IPv4 that give the ports, and those that give the token.
+ENOUGH = {
+    "syn": (4, 14),
+    "syn-ack": (4, 14),
+    "udp-request": (4, 32),
+    "udp-reply": (4, 32),
+    "echo-request": (0, 32),
+    "sctp-init": (4, 20),
+    "sctp-init-ack": (4, 13),
+    "error-on-syn": (32, 36),
+    "error-on-udp": (32, 60),
+    "error-on-echo": (8, 60),
+    "error-on-init": (32, 48),
+}
+
+
+@pytest.mark.parametrize("case", ENOUGH)
+def test_reads_as_much_as_there_is(case: str) -> None:
+    packet, protocol, src, sport, dst, dport, _, token, reply = TRANSPORTS[case]
+    data = bytes(Ether() / packet)
+    for length in range(len(data) - 34 + 1):
+        frame = decode(0, captured(data[: 34 + length]))
+        ports, enough = ENOUGH[case]
+        assert (frame.src, frame.dst) == (src, dst)
+        assert (frame.sport, frame.dport) == ((sport, dport) if length >= ports else (0, 0))
+        assert frame.token == (token if length >= enough else 0)
+        assert frame.reply == (reply if length >= (8 if protocol == "ICMP error" else enough) else False)
+
+
+def test_less_than_an_ip_header_is_other() -> None:
+    data = bytes(Ether() / TRANSPORTS["syn"][0])
+    assert [decode(0, captured(data[:length])).protocol for length in (13, 14, 33, 34)] == ["other", "other", "other", "TCP"]
+
+
+@pytest.mark.parametrize("kind", [3, 4, 5, 11, 12])
+def test_every_message_that_quotes_is_an_error(kind: int) -> None:
+    frame = read(Ether() / error(kind, 1, 17, UDP_REQUEST))
+    assert (frame.protocol, frame.flags, frame.token) == ("ICMP error", f"{kind}/1", make_token("UDP", COOKIE))
+
+
+@pytest.mark.parametrize("kind", [9, 13, 14])
+def test_other_messages_are_neither_error_nor_echo(kind: int) -> None:
+    frame = read(Ether() / THERE / ICMP(type=kind) / REQUEST)
+    assert (frame.protocol, frame.token, frame.reply) == ("ICMP", 0, False)
+
+
+UNREADABLE_QUOTES = {
+    "a-later-fragment": bytes(IP(src=CLIENT, dst=SERVER, frag=8, proto=17)) + UDP_REQUEST,
+    "another-version": b"\x65" + bytes(IP(src=CLIENT, dst=SERVER, proto=17))[1:] + UDP_REQUEST,
+    "a-header-too-short": b"\x44" + bytes(IP(src=CLIENT, dst=SERVER, proto=17))[1:] + UDP_REQUEST,
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE_QUOTES)
+def test_what_is_quoted_may_be_unreadable(case: str) -> None:
+    frame = read(Ether() / IP(src=NODE, dst=CLIENT) / ICMP(type=3, code=3) / Raw(UNREADABLE_QUOTES[case]))
+    assert (frame.protocol, frame.sport, frame.dport, frame.token, frame.reply) == ("ICMP error", 0, 0, 0, True)
+
+
+CHUNKS = [
+    "DATA",
+    "INIT",
+    "INIT-ACK",
+    "SACK",
+    "HEARTBEAT",
+    "HEARTBEAT-ACK",
+    "ABORT",
+    "SHUTDOWN",
+    "SHUTDOWN-ACK",
+    "ERROR",
+    "COOKIE-ECHO",
+    "COOKIE-ACK",
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), [*enumerate(CHUNKS), (12, "12"), (14, "SHUTDOWN-COMPLETE")])
+def test_names_the_first_chunk(kind: int, name: str) -> None:
+    assert read(Ether() / THERE / SCTP(sport=1, dport=2) / Raw(bytes([kind, 0, 0, 4]))).flags == name
+
+
+def test_a_stray_frame_belongs_to_nobody() -> None:
+    frame = decode(0, captured(bytes(Ether() / TRANSPORTS["syn"][0]))._replace(stray=True))
+    assert (frame.src, frame.token) == (CLIENT, 0)
+
+
 OTHERS = {
     "arp": (Ether() / ARP(pdst="172.18.0.3"), "ARP"),
     "ipv6": (Ether(type=0x86DD) / Raw(b"\x60" + bytes(50)), "other"),
     "gre": (Ether() / IP(src=CLIENT, dst=SERVER, proto=47) / Raw(bytes(8)), "other"),
+    "another-version": (Ether(type=0x0800) / Raw(b"\x65" + bytes(IP(src=CLIENT, dst=SERVER, proto=6))[1:] + tcp("S")), "other"),
+    "cut-vlan-tag": (Ether(type=0x8100) / Raw(b"\0\1\x08"), "other"),
     "bad-header-length": (Ether(type=0x0800) / Raw(b"\x44" + bytes(40)), "other"),
 }
 
