@@ -74,10 +74,13 @@ def _direct(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> I
 
 
 def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> _Facts:
+    """A changed port is no translation of an address: conntrack gives a connection another source port where it would be the same as
+    one that goes on, after DNAT, between the same two ends (nf_nat_core.c: get_unique_tuple)."""
     for result, journey in _direct(state, results, kind):
         promised = result.expected.outcome == "delivered"
-        if journey.changes:
-            yield f"{result.flow.name}: {journey.changes[0]}"
+        translated = [change for change in journey.changes if _address(change.before) != _address(change.after)]
+        if translated:
+            yield f"{result.flow.name}: {translated[0]}"
         elif promised and journey.outcome != "delivered":
             yield f"{result.flow.name}: {journey.outcome}, {journey.evidence}"
         elif journey.source_seen and journey.source_seen != _address(journey.sent[0]):

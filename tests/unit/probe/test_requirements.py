@@ -63,6 +63,12 @@ def test_reached_without_nat(name: str) -> None:
     assert (requirement.verdict, requirement.checked, requirement.reason) == ("pass", 2, "")
 
 
+def test_another_port_is_no_other_address() -> None:
+    """Conntrack's own doing: two connections that DNAT would make one."""
+    moved = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{CLIENT}:25572", 0)
+    assert check("pods-reach-pods", result("client", WEB_1, "pod-to-pod", changes=(moved,))).verdict == "pass"
+
+
 def _way(name: str) -> tuple[str, str, Kind]:
     who, kind = REACH[name]
     return who, WEB_1, kind
