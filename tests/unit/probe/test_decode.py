@@ -83,6 +83,10 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
     "error-on-syn-ack": (error(3, 3, 6, tcp("SA", ack=10)), "ICMP error", NODE, 80, CLIENT, 4000, "3/3", make_token("TCP", 9), False),
     "error-on-udp": (error(3, 3, 17, UDP_REQUEST), "ICMP error", NODE, 53, CLIENT, 4000, "3/3", make_token("UDP", COOKIE), True),
     "error-on-udp-header": (error(11, 0, 17, UDP_REQUEST[:8]), "ICMP error", NODE, 53, CLIENT, 4000, "11/0", 0, True),
+    "error-on-udp-from-a-port-like-an-error": (
+        error(3, 3, 17, bytes(UDP(sport=0x0B00, dport=53) / REQUEST)),
+        *("ICMP error", NODE, 53, CLIENT, 0x0B00, "3/3", make_token("UDP", COOKIE), True),
+    ),
     "error-on-echo": (
         error(3, 1, 1, bytes(ICMP(type=8) / REQUEST)),
         *("ICMP error", NODE, 0, CLIENT, 0, "3/1", make_token("ICMP", COOKIE), True),
@@ -121,9 +125,10 @@ def test_a_first_fragment_has_ports_and_token() -> None:
     assert (frame.sport, frame.dport, frame.token) == (4000, 53, make_token("UDP", COOKIE))
 
 
-def test_a_later_fragment_has_addresses_only() -> None:
-    frame = read(Ether() / IP(src=CLIENT, dst=SERVER, frag=8, proto=17) / Raw(UDP_REQUEST))
-    assert (frame.protocol, frame.src, frame.dst, frame.sport, frame.dport, frame.token) == ("UDP", CLIENT, SERVER, 0, 0, 0)
+@pytest.mark.parametrize(("number", "protocol"), [(1, "ICMP"), (6, "TCP"), (17, "UDP"), (132, "SCTP")])
+def test_a_later_fragment_has_addresses_only(number: int, protocol: str) -> None:
+    frame = read(Ether() / IP(src=CLIENT, dst=SERVER, frag=8, proto=number) / Raw(UDP_REQUEST))
+    assert (frame.protocol, frame.src, frame.dst, frame.sport, frame.dport, frame.token) == (protocol, CLIENT, SERVER, 0, 0, 0)
 
 
 def test_ethernet_padding_is_no_payload() -> None:
