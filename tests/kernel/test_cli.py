@@ -200,7 +200,8 @@ def test_exec_without_a_cluster_says_how_to_start_one() -> None:
 
 
 PREPARE = """
-mount -t tmpfs -o mode=1777 work "$3" && mkdir -p "$3/checkout" && mount --bind "$1" "$3/checkout" && mkdir "$3/python" && mount --bind "$2" "$3/python"
+mount -t tmpfs -o mode=1777 work "$3" && mkdir "$3/checkout" "$3/python" || exit
+mount --bind "$1" "$3/checkout" && mount --bind "$2" "$3/python" || exit
 cd "$3" && shift 3 && exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all -- "$@"
 """
 
