@@ -146,6 +146,7 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
     channel.announce(_announcement(state, started))
     with clock.phase("build"):
         applied = apply(run.plan, Applied(find_iptables(options.iptables)))
+        applied.wait_until_up()
     with TemporaryDirectory(dir="/run") as logs:
         with clock.phase("servers"):
             start_servers(state, applied.namespaces)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from emulator.errors import KernelError
@@ -98,6 +99,18 @@ class Applied:
             self.ports.setdefault(op.peer_netns, set()).add(peer_index)
             message += netlink.bridge_port(peer_index, self.indexes[op.peer_netns, op.peer_bridge], op.peer_hairpin)
         self._push(op.peer_netns, message, op)
+
+    def wait_until_up(self, seconds: float = 5) -> None:
+        """Until every link carries packets; KernelError names one that does not within ``seconds``."""
+        deadline = time.monotonic() + seconds
+        for netns in self.namespaces:
+            while idle := self.namespaces.call_in(netns, netlink.dump_idle_links):
+                if time.monotonic() > deadline:
+                    name = self.interfaces(netns).get(idle[0], str(idle[0]))
+                    raise KernelError(
+                        "", f"ip -n {netns} -d link show dev {name}", f"{name} in {netns} has no carrier after {seconds:.0f} s"
+                    )
+                time.sleep(0.002)
 
     def add_route(self, op: AddRoute) -> None:
         """Add or replace one route at once, outside any plan (the router's way to an address *via* a chosen node)."""

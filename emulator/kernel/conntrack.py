@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 import struct
 
+from emulator.kernel.netlink import attribute, attributes
+
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET = 1, 1
 NLM_F_REQUEST = 1
@@ -21,31 +23,14 @@ CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 Address = tuple[str, int]
 
 
-def _attr(kind: int, payload: bytes) -> bytes:
-    length = 4 + len(payload)
-    return struct.pack("=HH", length, kind) + payload + bytes(-length % 4)
-
-
 def _tuple(kind: int, protocol: int, src: Address, dst: Address) -> bytes:
-    ip = _attr(CTA_IP_V4_SRC, socket.inet_aton(src[0])) + _attr(CTA_IP_V4_DST, socket.inet_aton(dst[0]))
+    ip = attribute(CTA_IP_V4_SRC, socket.inet_aton(src[0])) + attribute(CTA_IP_V4_DST, socket.inet_aton(dst[0]))
     proto = (
-        _attr(CTA_PROTO_NUM, bytes([protocol]))
-        + _attr(CTA_PROTO_SRC_PORT, struct.pack("!H", src[1]))
-        + _attr(CTA_PROTO_DST_PORT, struct.pack("!H", dst[1]))
+        attribute(CTA_PROTO_NUM, bytes([protocol]))
+        + attribute(CTA_PROTO_SRC_PORT, struct.pack("!H", src[1]))
+        + attribute(CTA_PROTO_DST_PORT, struct.pack("!H", dst[1]))
     )
-    return _attr(kind | NLA_F_NESTED, _attr(CTA_TUPLE_IP | NLA_F_NESTED, ip) + _attr(CTA_TUPLE_PROTO | NLA_F_NESTED, proto))
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    rows: dict[int, bytes] = {}
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            break
-        rows[kind & 0x3FFF] = data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-    return rows
+    return attribute(kind | NLA_F_NESTED, attribute(CTA_TUPLE_IP | NLA_F_NESTED, ip) + attribute(CTA_TUPLE_PROTO | NLA_F_NESTED, proto))
 
 
 class Conntrack:
@@ -70,7 +55,7 @@ class Conntrack:
                 break
         if answer >> 8 != NFNL_SUBSYS_CTNETLINK:
             return None  # NLMSG_ERROR: ENOENT
-        row = _attributes(_attributes(data[20:length])[CTA_TUPLE_ORIG])
-        ip, proto = _attributes(row[CTA_TUPLE_IP]), _attributes(row[CTA_TUPLE_PROTO])
+        row = attributes(attributes(data[20:length])[CTA_TUPLE_ORIG])
+        ip, proto = attributes(row[CTA_TUPLE_IP]), attributes(row[CTA_TUPLE_PROTO])
         ports = [struct.unpack("!H", proto[k])[0] if k in proto else 0 for k in (CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT)]
         return (socket.inet_ntoa(ip[CTA_IP_V4_SRC]), ports[0]), (socket.inet_ntoa(ip[CTA_IP_V4_DST]), ports[1])

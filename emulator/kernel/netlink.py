@@ -10,15 +10,16 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 
-RTM_NEWLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH = 16, 20, 22, 24, 25, 28
+RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH = 16, 18, 20, 22, 24, 25, 28
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLM_F_DUMP = 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFF_UP = 0x1
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 10, 18, 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_QDISC, IFLA_MASTER, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 6, 10, 16, 18, 28
+IF_OPER_UP = b"\x06"
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
@@ -34,17 +35,18 @@ _IFINFO = struct.Struct("=BBHiII")
 _U32 = struct.Struct("=I")
 
 
-def _attr(kind: int, payload: bytes) -> bytes:
+def attribute(kind: int, payload: bytes) -> bytes:
+    """A netlink attribute, padded."""
     length = 4 + len(payload)
     return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
 
 
 def _name(name: str) -> bytes:
-    return _attr(IFLA_IFNAME, name.encode() + b"\0")
+    return attribute(IFLA_IFNAME, name.encode() + b"\0")
 
 
 def _mac(mac: str) -> bytes:
-    return _attr(IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+    return attribute(IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
 
 
 def _message(kind: int, flags: int, payload: bytes) -> bytes:
@@ -58,7 +60,7 @@ def link_up(index: int) -> bytes:
 
 def new_bridge(index: int, name: str, mac: str) -> bytes:
     """Create a bridge that is up."""
-    info = _attr(IFLA_LINKINFO, _attr(IFLA_INFO_KIND, b"bridge"))
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"bridge"))
     return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info)
 
 
@@ -67,17 +69,17 @@ def new_veth(index: int, name: str, mac: str, peer_fd: int, peer_index: int, pee
 
     The peer cannot be set up in the same message (ENOTCONN, kernel 6.18): raise it from inside.
     """
-    other = _IFINFO.pack(0, 0, 0, peer_index, 0, 0) + _name(peer) + _mac(peer_mac) + _attr(IFLA_NET_NS_FD, _U32.pack(peer_fd))
-    info = _attr(IFLA_LINKINFO, _attr(IFLA_INFO_KIND, b"veth") + _attr(IFLA_INFO_DATA, _attr(VETH_INFO_PEER, other)))
+    other = _IFINFO.pack(0, 0, 0, peer_index, 0, 0) + _name(peer) + _mac(peer_mac) + attribute(IFLA_NET_NS_FD, _U32.pack(peer_fd))
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth") + attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other)))
     return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info)
 
 
 def bridge_port(index: int, bridge: int, hairpin: bool) -> bytes:
     """Make the link ``index`` a port of the bridge with index ``bridge``; with hairpin mode when asked."""
-    message = _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + _attr(IFLA_MASTER, _U32.pack(bridge)))
+    message = _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + attribute(IFLA_MASTER, _U32.pack(bridge)))
     if hairpin:
-        slave = _attr(IFLA_INFO_SLAVE_KIND, b"bridge") + _attr(IFLA_INFO_SLAVE_DATA, _attr(IFLA_BRPORT_MODE, b"\x01"))
-        message += _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + _attr(IFLA_LINKINFO, slave))
+        slave = attribute(IFLA_INFO_SLAVE_KIND, b"bridge") + attribute(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\x01"))
+        message += _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + attribute(IFLA_LINKINFO, slave))
     return message
 
 
@@ -87,7 +89,9 @@ def new_address(index: int, address: str) -> bytes:
     prefix = interface.network.prefixlen
     local = interface.ip.packed
     payload = (
-        struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index) + _attr(IFA_LOCAL, local) + _attr(IFA_ADDRESS, local)
+        struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index)
+        + attribute(IFA_LOCAL, local)
+        + attribute(IFA_ADDRESS, local)
     )
     return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
@@ -108,19 +112,19 @@ def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
     flags = RTNH_F_ONLINK if onlink else 0
     payload = struct.pack("=BBBBBBBBI", socket.AF_INET, network.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST, flags)
     if network.prefixlen:
-        payload += _attr(RTA_DST, network.network_address.packed)
-    payload += _attr(RTA_OIF, _U32.pack(index))
+        payload += attribute(RTA_DST, network.network_address.packed)
+    payload += attribute(RTA_OIF, _U32.pack(index))
     if via:
-        payload += _attr(RTA_GATEWAY, socket.inet_aton(via))
+        payload += attribute(RTA_GATEWAY, socket.inet_aton(via))
     if src:
-        payload += _attr(RTA_PREFSRC, socket.inet_aton(src))
+        payload += attribute(RTA_PREFSRC, socket.inet_aton(src))
     return payload
 
 
 def new_neighbour(index: int, address: str, mac: str) -> bytes:
     """A permanent ARP entry on the link ``index``."""
     payload = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, NUD_PERMANENT, 0, 0)
-    payload += _attr(NDA_DST, socket.inet_aton(address)) + _attr(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
+    payload += attribute(NDA_DST, socket.inet_aton(address)) + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
     return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 
@@ -187,29 +191,61 @@ class NetlinkSocket:
 
 def dump_addresses() -> list[tuple[int, str]]:
     """(interface index, IPv4 address) of every address in the calling thread's network namespace."""
+    rows: list[tuple[int, str]] = []
+    for data in _dump(RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)):
+        index = struct.unpack_from("=I", data, 4)[0]
+        local = attributes(data, 8).get(IFA_LOCAL)
+        if local:
+            rows.append((index, socket.inet_ntoa(local)))
+    return rows
+
+
+def dump_idle_links() -> list[int]:
+    """Indexes of the links in the calling thread's network namespace that are up, but do not carry packets yet.
+
+    A link's carrier reaches its queueing discipline, and the bridge that it is a port of, through linkwatch, which a busy kernel lets wait
+    for up to a second (net/core/link_watch.c).
+    """
+    idle: list[int] = []
+    for data in _dump(RTM_GETLINK, RTM_NEWLINK, _IFINFO.pack(0, 0, 0, 0, 0, 0)):
+        _, _, _, index, flags, _ = _IFINFO.unpack_from(data)
+        link = attributes(data, _IFINFO.size)
+        carries = link.get(IFLA_OPERSTATE) == IF_OPER_UP and link.get(IFLA_QDISC) != b"noop\0"
+        if flags & IFF_UP and not carries and _VETH in link.get(IFLA_LINKINFO, b""):
+            idle.append(index)
+    return idle
+
+
+_VETH = attribute(IFLA_INFO_KIND, b"veth")[:8]
+
+
+def _dump(request: int, answer: int, payload: bytes) -> Iterator[bytes]:
+    """The payload of every ``answer`` to a dump ``request``."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
         sock.bind((0, 0))
-        payload = struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)
-        sock.send(_HEADER.pack(_HEADER.size + len(payload), RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload)
-        rows: list[tuple[int, str]] = []
+        sock.send(_HEADER.pack(_HEADER.size + len(payload), request, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload)
         while True:
             data = sock.recv(1 << 16)
             offset = 0
             while offset < len(data):
                 length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
                 if kind == NLMSG_DONE:
-                    return rows
-                if kind == RTM_NEWADDR:
-                    index = struct.unpack_from("=I", data, offset + 20)[0]
-                    rows += [(index, ip) for ip in _local_addresses(data[offset + 24 : offset + length])]
+                    return
+                if kind == NLMSG_ERROR:
+                    code = -struct.unpack_from("=i", data, offset + _HEADER.size)[0]
+                    raise OSError(code, os.strerror(code))
+                if kind == answer:
+                    yield data[offset + _HEADER.size : offset + length]
                 offset += (length + 3) & ~3
 
 
-def _local_addresses(attributes: bytes) -> list[str]:
-    offset, rows = 0, []
-    while offset + 4 <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if kind == IFA_LOCAL:
-            rows.append(socket.inet_ntoa(attributes[offset + 4 : offset + 8]))
-        offset += max(4, (length + 3) & ~3)
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The netlink attributes in ``data`` from ``offset`` on, by kind."""
+    rows: dict[int, bytes] = {}
+    while offset + 4 <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4:
+            break
+        rows[kind & 0x3FFF] = data[offset + 4 : offset + length]  # without NLA_F_NESTED, NLA_F_NET_BYTEORDER
+        offset += (length + 3) & ~3
     return rows

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
+import time
 from typing import Any
 
 import pytest
 
 from emulator.errors import KernelError
+from emulator.kernel import netlink
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import AddAddress, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
 from emulator.plan.shell import render_shell
@@ -170,3 +173,28 @@ def test_both_flavours_hold_the_same_rules(tool: str) -> None:
 
     text = next(op.text for op in plan.operations if isinstance(op, LoadRules) and op.netns == "worker-1")
     assert len(rules()) == sum(line.startswith("-A") for line in text.splitlines())
+
+
+@in_sandbox
+def test_a_link_without_a_carrier_is_idle_until_its_peer_is_up() -> None:
+    def ip(words: str) -> None:
+        subprocess.run(["ip", "link", *words.split()], check=True)
+
+    ip("add here type veth peer name there")
+    ip("set here up")
+    assert netlink.dump_idle_links() == [socket.if_nametoindex("here")]
+    ip("set there up")
+    deadline = time.monotonic() + 5
+    while netlink.dump_idle_links() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert netlink.dump_idle_links() == []
+
+
+@in_sandbox
+def test_waiting_names_the_link_that_stays_down() -> None:
+    link = AddVeth(netns="a", name="eth0", mac="0a:58:00:00:00:01", peer_netns="b", peer="eth0", peer_mac="0a:58:00:00:00:02", why="x")
+    applied = apply(Plan(name="down", operations=(AddNetns(netns="a", why="x"), AddNetns(netns="b", why="x"), link)))
+    applied.wait_until_up()
+    read("b", "ip", "link", "set", "eth0", "down")
+    with pytest.raises(KernelError, match=r"eth0 in a has no carrier after 0 s"):
+        applied.wait_until_up(0.2)

@@ -169,7 +169,7 @@ def kept(topology: str) -> Iterator[int]:
 def test_ps_and_exec_from_another_terminal() -> None:
     with kept("three-networks") as pid:
         ps = podwire("ps")
-        row = next(line for line in ps.stdout.splitlines() if line.startswith(str(pid)))
+        row = next((line for line in ps.stdout.splitlines() if line.startswith(str(pid))), ps.stdout + ps.stderr)
         assert "three-networks" in row
 
         def run_in(name: str, *command: str) -> subprocess.CompletedProcess[str]:
