@@ -211,12 +211,10 @@ def dump_idle_links() -> list[int]:
         _, _, _, index, flags, _ = _IFINFO.unpack_from(data)
         link = attributes(data, _IFINFO.size)
         carries = link.get(IFLA_OPERSTATE) == IF_OPER_UP and link.get(IFLA_QDISC) != b"noop\0"
-        if flags & IFF_UP and not carries and _VETH in link.get(IFLA_LINKINFO, b""):
+        kind = attributes(link.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"")
+        if flags & IFF_UP and not carries and kind.rstrip(b"\0") == b"veth":
             idle.append(index)
     return idle
-
-
-_VETH = attribute(IFLA_INFO_KIND, b"veth")[:8]
 
 
 def _dump(request: int, answer: int, payload: bytes) -> Iterator[bytes]:
