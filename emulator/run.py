@@ -136,7 +136,7 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
     from emulator.kernel.apply import Applied, apply
     from emulator.kernel.ring import HANDSHAKES, Taps
     from emulator.probe.send import Prober, Recording
-    from emulator.workload.commands import start_commands
+    from emulator.workload.commands import start_commands, wait_until_listening
     from emulator.workload.serve import start_servers
 
     state, options, clock = run.state, run.options, run.clock
@@ -151,6 +151,7 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
         with clock.phase("servers"):
             start_servers(state, applied.namespaces)
             commands = start_commands(state, applied.namespaces, Path(logs))
+            said = wait_until_listening(state, applied.namespaces, commands)
         taps = Taps()
         with clock.phase("taps"):
             width = 256 if options.all_pairs else 2048
@@ -167,7 +168,7 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
             with progress(len(run.flows)) as step:
                 prober = Prober(applied.namespaces, recording, state.seed, step)
                 results = _probe(run, applied, prober, recording)
-            report = _report(run, applied, results, recording.lost(), started)
+            report = _report(run, applied, results, recording.lost(), started, said)
             with clock.phase("evidence"):
                 report = _write_evidence(run, applied, report, recording, commands, Path(logs))
         finally:
@@ -289,14 +290,14 @@ def _rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[A
             yield routes, members
 
 
-def _report(run: _Run, applied: Applied, results: Sequence[FlowResult], lost: int, started: datetime) -> Report:
+def _report(run: _Run, applied: Applied, results: Sequence[FlowResult], lost: int, started: datetime, said: Sequence[str]) -> Report:
     from emulator.evidence.describe import describe_nodes, describe_services
     from emulator.kernel.inspect import read_addresses
     from emulator.probe.requirements import check_requirements
 
     state = run.state
     addresses = read_addresses(applied.namespaces, applied.namespaces)
-    notices = [*state.notices]
+    notices = [*state.notices, *said]
     sampled = sum(e.partial for e in run.expectations.values())
     if sampled and not run.options.all_pairs:
         notices.append(f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all")

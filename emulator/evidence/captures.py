@@ -15,6 +15,7 @@ from emulator.evidence.pcapng import encode_pcapng
 from emulator.probe.model import Captured, FlowResult, Report
 
 ALL_FRAMES = "all.pcapng"
+MOST_FILES = 1000
 _LONGEST_SLUG = 80
 
 
@@ -27,10 +28,12 @@ def plan_captures(report: Report, frames: Sequence[Captured], names: Mapping[str
     """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content), encoded as they are taken.
 
     ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address in Wireshark. Inside a file
-    the frames stand in the order of their stamps.
+    the frames stand in the order of their stamps. Of more than MOST_FILES flows, those that passed are in ``all.pcapng`` only.
     """
     digits = max(2, len(str(len(report.flows))))
     files = [f"{number:0{digits}}-{slug(result.flow.name)}.pcapng" for number, result in enumerate(report.flows, 1)]
+    if len(files) > MOST_FILES:
+        files = [ALL_FRAMES if result.verdict == "pass" else file for result, file in zip(report.flows, files, strict=True)]
     flows = tuple(replace(result, captures=(file,)) for result, file in zip(report.flows, files, strict=True))
     return replace(report, flows=flows), _encode_all(report, files, frames, names)
 
@@ -55,6 +58,8 @@ def _encode_all(report: Report, files: Sequence[str], frames: Sequence[Captured]
         encode_pcapng([frames[n] for n in order], names=names, comments=comments, numbers=order, section_comment=f"podwire: {title}"),
     )
     for result, file, numbers in zip(report.flows, files, of_flow, strict=True):
+        if file == ALL_FRAMES:
+            continue
         yield (
             file,
             encode_pcapng(

@@ -79,7 +79,7 @@ class PortEndpoints:
     def _hinted(self, node: str, zone: str) -> tuple[Candidate, ...]:
         if not all(c.ready for c in self.usable):
             return self.usable
-        if self.service.spec.trafficDistribution == "PreferSameNode" and all(c.nodes for c in self.usable):
+        if all(c.nodes for c in self.usable):
             on_node = tuple(c for c in self.usable if node in c.nodes)
             if on_node:
                 return on_node

@@ -152,6 +152,10 @@ class Expectations:
         if met.endpoints.usable and met.how == "loadBalancer" and not self._in_source_ranges(flow.client, met):
             service = met.endpoints.service.key
             return _Promise("dropped", f"the client is outside loadBalancerSourceRanges of svc {service} (docs/semantics 6)", {}, "", 1)
+        if not met.endpoints.usable and self._left_alone(flow, met):
+            outcome = self._answer(flow.to.ip, flow.to.port, flow.protocol, True)
+            because = f"svc {met.endpoints.service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
+            return _Promise(outcome, because, {}, "", 1)
         hairpin = flow.client.ip if flow.client.kind == "pod" else ""
         if hairpin not in met.endpoints.ips:
             hairpin = ""
@@ -160,6 +164,14 @@ class Expectations:
         if promise is None:
             promise = self._service_promises[key] = self._promise_service(flow, met)
         return promise
+
+    def _left_alone(self, flow: Flow, met: Translation) -> bool:
+        """Whether kube-proxy has no say where there are no endpoints: its iptables mode refuses what goes to an external address in INPUT and
+        FORWARD alone (docs/semantics 7), which a node's own packets pass only if they come to a node."""
+        if self.state.proxy.mode != "iptables" or met.origin != "node" or met.how not in ("externalIP", "loadBalancer"):
+            return False
+        owner = self.owners.get(flow.to.ip)
+        return owner is None or owner.kind != "node"
 
     def _promise_service(self, flow: Flow, met: Translation) -> _Promise:
         service = met.endpoints.service

@@ -16,15 +16,11 @@ from typing import NamedTuple
 
 from emulator.control.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
-from emulator.objects.kinds import Node
-from emulator.plan.rules import RuleSet, address, comment, network
+from emulator.plan.rules import RuleSet, comment
 from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
+from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
-BRIDGE = "cbr0"  # what is local to detectLocalMode BridgeInterface
-INTERFACE_PREFIX = "veth"  # what is local to InterfaceNamePrefix
 MARK = "0x4000/0x4000"  # masqueradeBit 14
-LOOPBACK = IPv4Network("127.0.0.0/8")
-EVERYTHING = IPv4Network("0.0.0.0/0")
 LARGE_CLUSTER = 1000  # with more endpoints than this kube-proxy leaves the comments of per-endpoint rules out
 
 Rule = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
@@ -81,70 +77,46 @@ _CHAINS = {
 # --- which packets are a local Pod's ------------------------------------------------------------------------
 
 
-class _Detector(NamedTuple):
-    """The local-traffic detector: a source prefix, or the interface that a packet came in by."""
-
-    source: str = ""
-    interface: str = ""
-
-    @property
-    def local(self) -> str:
-        return f"-s {self.source}" if self.source else f"-i {self.interface}"
-
-    def stranger(self, destination: str) -> str:
-        """The match for everything else that goes to ``destination``."""
-        return f"! -s {self.source} {destination}" if self.source else f"{destination} ! -i {self.interface}"
+def _local(detector: Detector) -> str:
+    """The match for what is local."""
+    if detector.source:
+        return f"-s {detector.source}"
+    return f"-i {detector.interface or detector.prefix + '+'}"
 
 
-def _detector(state: ClusterState, node: str) -> _Detector | None:
-    """The detector of ``node``; ``None`` when the settings name none, or the prefix that it needs is not known."""
-    mode = state.proxy.localMode
-    if mode == "BridgeInterface":
-        return _Detector(interface=BRIDGE)
-    if mode == "InterfaceNamePrefix":
-        return _Detector(interface=f"{INTERFACE_PREFIX}+")
-    prefixes = {"ClusterCIDR": state.proxy.clusterCIDR, "NodeCIDR": state.podCIDR(node)}.get(mode, "")
-    source = next((network(p) for p in prefixes.split(",") if p and ":" not in p), "")
-    if source == str(EVERYTHING):
-        raise UsageError(f"{mode} {prefixes} calls every address local, which iptables cannot invert: name the Pods' prefix")
-    return _Detector(source=source) if source else None
+def _stranger(detector: Detector, destination: str) -> str:
+    """The match for everything else that goes to ``destination``."""
+    return f"! {_local(detector)} {destination}" if detector.source else f"{destination} ! {_local(detector)}"
+
+
+def _detector(state: ClusterState, node: str) -> Detector | None:
+    detector = detector_of(state, node)
+    if detector and detector.source == str(EVERYTHING):
+        raise UsageError(
+            f"{state.proxy.localMode} {EVERYTHING} calls every address local, which iptables cannot invert: name the Pods' prefix"
+        )
+    return detector
 
 
 # --- node ports ---------------------------------------------------------------------------------------------
 
 
-def _primary(node: Node) -> str:
-    return next((address(ip) for ip in node.internalIPs if ":" not in ip), "")
-
-
-def _node_port_prefixes(settings: ProxySettings, primary: str) -> tuple[IPv4Network, ...]:
-    """``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address; everything when there are none or one of
-    them is everything."""
-    words = (primary if p == "primary" else p for p in settings.nodePortAddresses if ":" not in p)
-    prefixes = tuple(IPv4Network(network(word)) for word in words)
-    return (EVERYTHING,) if not prefixes or EVERYTHING in prefixes else prefixes
-
-
 def serves_localhost(settings: ProxySettings) -> bool:
     """Whether node ports answer on 127.0.0.1, for which the node needs ``net.ipv4.conf.all.route_localnet=1``."""
     some_node = "192.0.2.1"  # any will do: a primary address is never a loopback one
-    return settings.localhostNodePorts and any(p.overlaps(LOOPBACK) for p in _node_port_prefixes(settings, some_node))
+    return settings.localhostNodePorts and any(p.overlaps(LOOPBACK) for p in node_port_prefixes(settings.nodePortAddresses, some_node))
 
 
 def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
     """The last rules of KUBE-SERVICES: which addresses of the node carry node ports."""
-    prefixes = _node_port_prefixes(state.proxy, _primary(state.node[node]))
+    prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
     localhost = serves_localhost(state.proxy)
     note = comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
     if EVERYTHING in prefixes:
         loopback = "" if localhost else f"! -d {LOOPBACK} "
         yield "nat", "KUBE-SERVICES", f"{loopback}{note} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
         return
-    addresses = ["127.0.0.1"] if localhost else []
-    addresses += [ip for ip in state.node[node].internalIPs if ":" not in ip]
-    if state.podCIDR(node) and ":" not in state.podCIDR(node):
-        addresses.append(state.bridge_ip(node))
-    for ip in sorted({IPv4Address(a) for a in addresses}):
+    for ip in (*([IPv4Address("127.0.0.1")] if localhost else []), *local_addresses(state, node)):
         if any(ip in prefix for prefix in prefixes):
             yield "nat", "KUBE-SERVICES", f"-d {ip}/32 {note} -j KUBE-NODEPORTS"
 
@@ -166,7 +138,7 @@ def _probability(n: int) -> str:
 class _Context(NamedTuple):
     """What the rules of a Service port depend on besides its facts and the choice of endpoints."""
 
-    detector: _Detector | None
+    detector: Detector | None
     masqueradeAll: bool
     comments: bool  # on per-endpoint rules
     primary: str
@@ -208,14 +180,14 @@ def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]
     yield "nat", chain, f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}"
 
 
-def _external_chain(chain: str, port: ServicePortFacts, cluster: str, policy: str, detector: _Detector | None) -> Iterator[Rule]:
+def _external_chain(chain: str, port: ServicePortFacts, cluster: str, policy: str, detector: Detector | None) -> Iterator[Rule]:
     """What traffic to an external address goes through. ``policy`` is "" when its traffic policy has no endpoint."""
     goal = f"{port.name} external destinations"
     if not port.externalLocal:
         yield "nat", chain, f"{comment(f'masquerade traffic for {goal}')} -j KUBE-MARK-MASQ"
     else:
         if detector:
-            yield "nat", chain, f"{detector.local} {comment(f'pod traffic for {goal}')} -j {cluster}"
+            yield "nat", chain, f"{_local(detector)} {comment(f'pod traffic for {goal}')} -j {cluster}"
         from_node = "-m addrtype --src-type LOCAL"
         yield "nat", chain, f"{comment(f'masquerade LOCAL traffic for {goal}')} {from_node} -j KUBE-MARK-MASQ"
         yield "nat", chain, f"{comment(f'route LOCAL traffic for {goal}')} {from_node} -j {cluster}"
@@ -286,7 +258,7 @@ def _port_rules(port: ServicePortFacts, choice: EndpointChoice, context: _Contex
             yield "nat", internal, masquerade
         elif context.detector:
             destination = f"-d {port.clusterIP}/32"
-            yield "nat", internal, context.detector.stranger(destination) + masquerade[len(destination) :]
+            yield "nat", internal, _stranger(context.detector, destination) + masquerade[len(destination) :]
     if usable and port.external:
         policy = (svl if port.externalLocal else svc) if external_usable else ""
         yield from _external_chain(ext, port, svc, policy, context.detector)
@@ -327,7 +299,7 @@ def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
     def render(node: str) -> RuleSet:
         me = state.node[node]
         context = _Context(_detector(state, node), state.proxy.masqueradeAll, comments, "")
-        firewall_context = context._replace(primary=_primary(me))  # only source ranges tell one node's address from another's
+        firewall_context = context._replace(primary=primary_ip(me))  # only source ranges tell one node's address from another's
         tables: dict[str, dict[str, list[str]]] = {t: {chain: [] for chain in chains} for t, chains in _CHAINS.items()}
 
         def add(rules: Sequence[Rule]) -> None:

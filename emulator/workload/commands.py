@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -59,6 +60,39 @@ def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path) -> l
                 process = _start(state, namespaces, pod, container, logs)
                 running.append((f"{key} {container.name}", process))
     return running
+
+
+def wait_until_listening(
+    state: ClusterState, namespaces: Namespaces, running: list[tuple[str, subprocess.Popen[bytes]]], seconds: float = 10
+) -> list[str]:
+    """Until each of the commands listens on the TCP ports that its container declares; sentences about those that do not within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    notices = []
+    for name, process in running:
+        key, container_name = name.split(" ")
+        pod = state.pod[key]
+        ports = {p.containerPort for c in pod.spec.containers if c.name == container_name for p in c.ports if p.protocol == "TCP"}
+        while missing := ports - namespaces.call_in(pod_netns(pod), _listening_ports):
+            if process.poll() is not None or time.monotonic() > deadline:
+                ended = "" if process.returncode is None else f": its command ended with exit code {process.returncode} (see logs/)"
+                notices.append(
+                    f"container {container_name} of Pod {key} does not listen on {', '.join(map(str, sorted(missing)))}/TCP{ended}"
+                )
+                break
+            time.sleep(0.01)
+    return notices
+
+
+def _listening_ports() -> set[int]:
+    """TCP ports with a listener in the calling thread's network namespace (proc(5), net/tcp: state 0A)."""
+    ports = set()
+    for file in ("tcp", "tcp6"):
+        try:
+            rows = Path(f"/proc/thread-self/net/{file}").read_text().splitlines()[1:]
+        except OSError:
+            continue  # no IPv6 in this kernel
+        ports |= {int(fields[1].rsplit(":", 1)[1], 16) for row in rows if (fields := row.split())[3] == "0A"}
+    return ports
 
 
 def _start(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container, logs: Path) -> subprocess.Popen[bytes]:

@@ -283,6 +283,118 @@ def test_a_dump_keeps_its_addresses() -> None:
         assert re.search(rf"ip -n {namespace}_{re.escape(name)} address add {ip}/\d+ dev eth0", plan), name
 
 
+COMMANDS = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}, annotations: {podwire.dev/run: "http, gone"}}
+spec:
+  containers:
+  - name: http
+    command: [python3, -c]
+    args:
+    - |
+      import http.server, os, socket
+      print(socket.gethostname(), os.environ["IP"], "$(PORT)", flush=True)
+      http.server.test(http.server.SimpleHTTPRequestHandler, port=int("$(PORT)"))
+    env: [{name: PORT, value: "8000"}, {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+    ports: [{containerPort: 8000}]
+  - {name: gone, command: ["false"], ports: [{containerPort: 9000}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8000}]}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: client}, spec: {nodeName: worker-2, containers: [{name: c}]}}
+---
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: real}
+spec:
+  flows: [{name: the real server answers, from: {pod: client}, to: {service: web, port: 80}}]
+"""
+
+
+def test_a_container_s_real_command_runs_in_its_pod(tmp_path: Path) -> None:
+    done = podwire("-", "--captures", str(tmp_path), stdin=COMMANDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "container gone of Pod default/web does not listen on 9000/TCP: its command ended with exit code 1" in " ".join(
+        done.stdout.split()
+    )
+    log = (tmp_path / "stdin" / "logs" / "default_web_http.log").read_text()
+    assert log.splitlines()[0] == "web 10.244.1.2 8000"
+    assert "podwire?" in log, "our client's words reached the real server"
+
+
+def test_tshark_follows_one_flow_of_a_real_run_across_nat(tmp_path: Path) -> None:
+    done = podwire("source-address", "--captures", str(tmp_path), "-o", "json")
+    report = json.loads(done.stdout)
+    flow = next(f for f in report["flows"] if f["observed"]["outcome"] == "delivered" and any("SNAT" in c for c in f["journey"]["changes"]))
+    capture = tmp_path / "source-address" / "all.pcapng"
+    syn = flow["journeys"][0]["hops"][0]["frame"]
+
+    def tshark(display: str, *fields: str) -> list[list[str]]:
+        words = ["tshark", "-n", "-r", str(capture), "-Y", display, "-T", "fields", *(w for f in fields for w in ("-e", f))]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    ((number,),) = tshark(f"frame.number == {syn + 1}", "tcp.seq_raw")
+    rows = tshark(f"tcp.seq_raw == {number} && tcp.flags.syn == 1", "frame.interface_name", "ip.src", "ip.dst", "frame.comment")
+    hops = [(f"{h['namespace']}/{h['interface']}", h["src"].split(":")[0], h["dst"].split(":")[0]) for h in flow["journeys"][0]["hops"]]
+    assert [(where, src, dst) for where, src, dst, _ in rows] == hops
+    comments = " ".join(row[3] for row in rows)
+    assert "DNAT at " in comments
+    assert "SNAT at " in comments
+    (last,) = tshark(f'frame.comment contains "PASS {flow["name"]}:"', "frame.comment")
+    assert "dialled" in last[0]
+
+
+BAD = {
+    "broken YAML": ("a: [b\n", "document 1: is not valid YAML"),
+    "wrong type": (
+        "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [{port: eighty}]}}",
+        "spec.ports[0].port: must be an integer, is 'eighty'",
+    ),
+    "escape in a name": ('{apiVersion: v1, kind: Pod, metadata: {name: "a\\e[31m"}, spec: {containers: [{name: c}]}}', "metadata.name"),
+    "option as a name": ("{apiVersion: v1, kind: Pod, metadata: {name: --flush}, spec: {containers: [{name: c}]}}", "metadata.name"),
+    "unknown node": (
+        "{apiVersion: v1, kind: Node, metadata: {name: n}}\n---\n"
+        "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: m, containers: [{name: c}]}}",
+        "spec.nodeName",
+    ),
+    "overlapping subnets": ("{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.96.0.0/16}}", "overlap"),
+    "subnet too small": ("{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.1.0.0/25}}", "podSubnet"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named_without_a_traceback(case: str, tmp_path: Path) -> None:
+    text, words = BAD[case]
+    done = podwire("-", "--captures", str(tmp_path), stdin=text)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["three-netwrks"], "did you mean three-networks"),
+        (["--captures", "/proc/nowhere"], "cannot write /proc/nowhere"),
+        (["--json", "/proc/nowhere.json"], "cannot write /proc/nowhere.json"),
+        (["--proxy-mode", "userspace"], "userspace mode is not supported; supported: "),
+        (["--no-such-option"], "--help"),
+        (["exec", "web"], "exec needs a command"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_wrong_usage_says_what_to_do(words: list[str], said: str) -> None:
+    done = podwire(*words)
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+
+
 def test_several_targets_are_one_cluster() -> None:
     done = podwire(
         "plan",
