@@ -154,7 +154,8 @@ class Expectations:
             return _Promise("dropped", f"the client is outside loadBalancerSourceRanges of svc {service} (docs/semantics 6)", {}, "", 1)
         if not met.endpoints.usable and self._left_alone(flow, met):
             outcome = self._answer(flow.to.ip, flow.to.port, flow.protocol, True)
-            because = f"svc {met.endpoints.service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
+            service = met.endpoints.service.key
+            because = f"svc {service} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
             return _Promise(outcome, because, {}, "", 1)
         hairpin = flow.client.ip if flow.client.kind == "pod" else ""
         if hairpin not in met.endpoints.ips:

@@ -306,7 +306,7 @@ def test_local_list(endpoints: list[Any], outcome: str, met: list[Backend]) -> N
         pytest.param("b", [("a", "worker-1"), ("b", "worker-2")], "PreferSameNode", [ON_1], id="node hints first"),
         pytest.param("b", [("a", "worker-2"), ("b", "worker-2")], "PreferSameNode", [ON_2], id="nothing hinted for the node, then zones"),
         pytest.param("b", [("a", "worker-1"), ("b", "")], "PreferSameNode", [ON_2], id="node hints incomplete, then zones"),
-        pytest.param("b", [("a", "worker-1"), ("b", "worker-2")], "PreferClose", [ON_2], id="node hints need PreferSameNode"),
+        pytest.param("b", [("a", "worker-1"), ("b", "worker-2")], "PreferClose", [ON_1], id="node hints count whatever the Service says"),
     ],
 )
 def test_topology_hints(zone: str, hints: list[tuple[str, str]], distribution: str, met: list[Backend]) -> None:
@@ -352,10 +352,27 @@ def test_slice_ports_are_matched_by_name_and_protocol() -> None:
 @pytest.mark.parametrize("who", ["client", "worker-1", "client-1"])
 @pytest.mark.parametrize("how", ["clusterIP", "nodePort", "externalIP", "loadBalancer"])
 @pytest.mark.parametrize("policy", ["Cluster", "Local"])
-def test_without_endpoints_everything_is_rejected(policy: str, how: str, who: str) -> None:
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_without_endpoints_everything_is_rejected(mode: str, policy: str, how: str, who: str) -> None:
     service = load_balancer_service(externalIPs=(EXTERNAL_IP,), externalTrafficPolicy=policy, internalTrafficPolicy=policy)
     via = "worker-1" if who == "client-1" else ""
-    assert promised(make_state(service, slices=[]), who, *DIALLED[how], via=via).outcome == "rejected"
+    outcome = promised(make_state(service, slices=[], proxy={"mode": mode}), who, *DIALLED[how], via=via).outcome
+    left_alone = mode == "iptables" and who == "worker-1" and how in ("externalIP", "loadBalancer")
+    assert (outcome != "rejected") == left_alone
+
+
+@pytest.mark.parametrize(
+    ("ip", "outcome"),
+    [
+        pytest.param("192.0.2.1", "unreachable", id="no route"),
+        pytest.param("172.18.0.77", "dropped", id="a neighbour that nobody is"),
+        pytest.param(NODE_IP["worker-1"], "rejected", id="its own address comes to INPUT"),
+        pytest.param(NODE_IP["worker-2"], "rejected", id="another node's address comes to its INPUT"),
+    ],
+)
+def test_iptables_mode_refuses_no_nodes_own_packets_to_an_external_address(ip: str, outcome: str) -> None:
+    state = make_state(make_service(externalIPs=(ip,)), slices=[])
+    assert promised(state, "worker-1", ip, 80).outcome == outcome
 
 
 @pytest.mark.parametrize(

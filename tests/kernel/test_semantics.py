@@ -1,0 +1,581 @@
+"""docs/semantics.md with packets: every sentence of sections 1 to 7, 9, 10 and 12, each row named after the one that it bears out.
+
+A section is one cluster, built and dialled once; its rows are flows of one FlowCheck that expects nothing. So the objects' own promise must
+agree with the packets (the verdict), and both with what is written here by hand: the outcome, every endpoint that answers, and the address
+that each of them sees.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from emulator.run import Options, run_cluster
+from tests.sandboxed import state_of
+
+pytestmark = pytest.mark.kernel
+
+MODES = ["iptables"]
+
+# worker-1 has two endpoints, worker-2 has one, control-plane has none; each has a Pod that only asks.
+SHAPE = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes:
+- {role: control-plane}
+- {role: worker, labels: {topology.kubernetes.io/zone: a}}
+- {role: worker, labels: {topology.kubernetes.io/zone: b}}
+externalClients:
+- {name: office, address: 203.0.113.10}
+- {name: stranger, address: 198.51.100.20}
+- {name: twin, address: 192.0.2.62}
+"""
+SERVER = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s}
+spec:
+  nodeName: %s
+  containers:
+  - name: server
+    ports:
+    - {containerPort: 8080}
+    - {containerPort: 8080, protocol: UDP}
+    - {containerPort: 8443}
+    - {containerPort: 5301}
+    - {containerPort: 5302, protocol: UDP}
+    - {containerPort: 5303, protocol: SCTP}
+status: {podIP: %s}
+"""
+ASKER = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s}
+spec: {nodeName: %s, containers: [{name: shell}]}
+status: {podIP: %s}
+"""
+SERVERS = {
+    "web-1": ("worker-1", "10.244.1.11"),
+    "web-2": ("worker-2", "10.244.2.12"),
+    "web-3": ("worker-1", "10.244.1.13"),
+}
+ASKERS = {
+    "near": ("worker-1", "10.244.1.21"),
+    "far": ("worker-2", "10.244.2.22"),
+    "away": ("control-plane", "10.244.0.23"),
+}
+NODES = {"control-plane": ("172.18.0.2", "10.244.0.1"), "worker-1": ("172.18.0.3", "10.244.1.1"), "worker-2": ("172.18.0.4", "10.244.2.1")}
+OUTSIDE = {"office": "203.0.113.10", "stranger": "198.51.100.20", "twin": "192.0.2.62"}
+BASE = (
+    SHAPE
+    + "".join(SERVER % (name, *where) for name, where in SERVERS.items())
+    + "".join(ASKER % (name, *where) for name, where in ASKERS.items())
+)
+
+WEB_1_AT = "addresses: [10.244.1.11], nodeName: worker-1"
+WEB_2_AT = "addresses: [10.244.2.12], nodeName: worker-2"
+WEB_3_AT = "addresses: [10.244.1.13], nodeName: worker-1"
+WEB_1, WEB_2, WEB_3 = (f"{{{at}}}" for at in (WEB_1_AT, WEB_2_AT, WEB_3_AT))
+NOT_READY = "{%s, conditions: {ready: false}}"
+DRAINING = "{%s, conditions: {ready: false, serving: true, terminating: true}}"
+GONE = "{%s, conditions: {ready: false, serving: false, terminating: true}}"
+HINTED = "{%s, hints: {%s}}"
+PORT_UNREACHABLE = "ICMP port unreachable"
+
+
+def service(name: str, spec: str, *ingress: str) -> str:
+    """A Service without a selector; ``ingress`` are load-balancer entries."""
+    status = f"\nstatus: {{loadBalancer: {{ingress: [{', '.join(ingress)}]}}}}" if ingress else ""
+    return f"\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{{spec}}}{status}"
+
+
+def endpoints(name: str, *rows: str, ports: str = "{port: 8080}") -> str:
+    """The EndpointSlice of Service ``name``."""
+    return f"""
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+endpoints: [{", ".join(rows)}]
+ports: [{ports}]"""
+
+
+def proxy(settings: str) -> str:
+    return f"\n---\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n{settings}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One flow. ``meets`` are the Pods that answer, with their port where it is not 8080; ``seen`` whose address they see: "own", or the node
+    that masquerades. "" for who does not answer."""
+
+    sentence: str
+    client: str  # a Pod, a node or an external client
+    to: str  # as in a FlowCheck
+    meets: str = ""
+    seen: str = ""
+    outcome: str = "delivered"
+    via: str = ""
+    protocol: str = "TCP"
+    evidence: str = ""  # how a refusal reads
+    attempts: int = 0
+    mode: str = ""  # the only mode that it is true of
+
+    def flow(self) -> dict[str, Any]:
+        kind = "node" if self.client in NODES else "external" if self.client in OUTSIDE else "pod"
+        flow: dict[str, Any] = {"name": self.sentence, "from": {kind: self.client}, "to": _yaml(self.to), "protocol": self.protocol}
+        if self.via:
+            flow["via"] = self.via
+        if self.attempts:
+            flow["attempts"] = self.attempts
+        return flow
+
+    def sources(self) -> dict[str, str]:
+        """Endpoint → the address that it sees, by hand: the client's own, or that of the interface by which the node reaches the endpoint."""
+        return {
+            f"default/{pod}" if ":" in pod else f"default/{pod}:8080": self._source(pod.partition(":")[0]) for pod in self.meets.split()
+        }
+
+    def _source(self, pod: str) -> str:
+        if self.seen == "own" or (self.seen.endswith("on hairpin") and pod != self.client):
+            return OUTSIDE.get(self.client) or (NODES[self.client][0] if self.client in NODES else (ASKERS | SERVERS)[self.client][1])
+        node = self.seen.split()[0]
+        return NODES[node][1] if SERVERS[pod][0] == node else NODES[node][0]
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    return yaml.safe_load(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    name: str
+    manifests: str
+    rows: tuple[Row, ...]
+    mode: str = ""  # the only mode that its rows are true of
+
+    def rows_of(self, mode: str) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if {self.mode, row.mode} <= {"", mode})
+
+
+def refused(sentence: str, client: str, to: str, via: str = "", protocol: str = "TCP", mode: str = "") -> Row:
+    return Row(sentence, client, to, outcome="rejected", via=via, protocol=protocol, evidence=PORT_UNREACHABLE, mode=mode)
+
+
+def dropped(sentence: str, client: str, to: str, via: str = "") -> Row:
+    return Row(sentence, client, to, outcome="dropped", via=via)
+
+
+def closed(sentence: str, client: str, to: str) -> Row:
+    """A port of a node that nobody serves: the node's own kernel refuses."""
+    return Row(sentence, client, to, outcome="rejected", evidence="RST")
+
+
+def unreachable(sentence: str, client: str, to: str, mode: str = "") -> Row:
+    return Row(sentence, client, to, outcome="unreachable", evidence="unreachable", mode=mode)
+
+
+EXTERNAL = {
+    "NodePort": "{node: %s, nodePort: 30080}",
+    "externalIP": "{ip: 192.0.2.10, port: 80}",
+    "load-balancer IP": "{loadBalancer: web, port: 80}",
+}
+
+
+def lists(name: str, *rows: str) -> str:
+    """Two Services with the same endpoints: ``name``, and ``name-local`` under internalTrafficPolicy Local."""
+    return (
+        service(name, "ports: [{port: 80}]")
+        + endpoints(name, *rows)
+        + service(f"{name}-local", "internalTrafficPolicy: Local, ports: [{port: 80}]")
+        + endpoints(f"{name}-local", *rows)
+    )
+
+
+NODE_PORT = service("web", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + endpoints("web", WEB_1)
+
+
+def web(spec: str, *rows: str, ports: str = "{port: 80, nodePort: 30080}") -> str:
+    """The Service ``web`` with every kind of address."""
+    return service("web", f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{ports}]{spec and ', ' + spec}", "{ip: 192.0.2.11}") + (
+        endpoints("web", *rows) if rows else ""
+    )
+
+
+def external(
+    sentence: str, client: str, node: str, meets: str = "", seen: str = "", outcome: str = "delivered", evidence: str = ""
+) -> tuple[Row, ...]:
+    """A row for each kind of external address, dialled so that ``node`` takes it up."""
+    return tuple(
+        Row(
+            f"{how} {sentence}",
+            client,
+            to % node if "%" in to else to,
+            meets,
+            seen,
+            outcome,
+            via=node if client in OUTSIDE and "%" not in to else "",
+            evidence=evidence,
+        )
+        for how, to in EXTERNAL.items()
+    )
+
+
+SECTIONS = (
+    Section(
+        "1 captured",
+        service(
+            "web",
+            "type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{port: 80, targetPort: 1234, nodePort: 30080}]",
+            "{ip: 192.0.2.11}",
+            "{ip: 192.0.2.12, ipMode: Proxy}",
+        )
+        + endpoints("web", WEB_1)
+        + service("three", "ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}, {name: c, port: 53, protocol: SCTP}]")
+        + endpoints(
+            "three", WEB_1, ports="{name: a, port: 5301}, {name: b, port: 5302, protocol: UDP}, {name: c, port: 5303, protocol: SCTP}"
+        )
+        + service("named", "ports: [{name: https, port: 80}, {name: http, port: 81}, {name: other, port: 82}]")
+        + endpoints("named", WEB_1, ports="{name: http, port: 8080}, {name: https, port: 8443}")
+        + service("unnamed", "ports: [{port: 80}]")
+        + endpoints("unnamed", WEB_2, ports='{name: "", port: 8443}')
+        + service("headless", "clusterIP: None, externalIPs: [192.0.2.13], ports: [{port: 80}]")
+        + endpoints("headless", WEB_1)
+        + service("elsewhere", "type: ExternalName, externalName: example.org, externalIPs: [192.0.2.14], ports: [{port: 80}]"),
+        (
+            Row("the ClusterIP and port", "near", "{service: web, port: 80}", "web-1", "own"),
+            Row("each externalIP and port", "office", "{ip: 192.0.2.10, port: 80}", "web-1", "worker-2", via="worker-2"),
+            Row("each load-balancer address and port", "office", "{loadBalancer: web, port: 80}", "web-1", "worker-2", via="worker-2"),
+            unreachable("unless its ipMode is Proxy", "near", "{ip: 192.0.2.12, port: 80}"),
+            Row("nodePort on a node's address", "office", "{node: worker-2, nodePort: 30080}", "web-1", "worker-2"),
+            Row("nodePort on every node", "office", "{node: control-plane, nodePort: 30080}", "web-1", "control-plane"),
+            Row("one number on TCP", "near", "{service: three, port: 53}", "web-1:5301", "own"),
+            Row("one number on UDP", "near", "{service: three, port: 53}", "web-1:5302", "own", protocol="UDP"),
+            Row("one number on SCTP", "near", "{service: three, port: 53}", "web-1:5303", "own", protocol="SCTP"),
+            Row("slice ports are matched by name", "near", "{service: named, port: https}", "web-1:8443", "own"),
+            Row("the backend port is the slice's", "near", "{service: named, port: http}", "web-1", "own"),
+            refused("a name that no slice port has", "near", "{service: named, port: other}"),
+            Row("an unset name equals an empty one", "near", "{service: unnamed, port: 80}", "web-2:8443", "own"),
+            # each from another node: a kernel answers one source with five "no route" errors in a row (net/ipv4/route.c: ip_error)
+            unreachable("headless Services are never proxied", "far", "{ip: 192.0.2.13, port: 80}"),
+            unreachable("ExternalName Services are never proxied", "away", "{ip: 192.0.2.14, port: 80}"),
+        ),
+    ),
+    Section(
+        "2 endpoint lists",
+        lists("ready", WEB_1, WEB_2, NOT_READY % WEB_3_AT)
+        + lists("draining", DRAINING % WEB_1_AT, DRAINING % WEB_2_AT, GONE % WEB_3_AT)
+        + lists("mixed", WEB_1, DRAINING % WEB_3_AT, WEB_2)
+        + lists("gone", GONE % WEB_1_AT)
+        + lists("unset", "{addresses: [10.244.1.11], nodeName: worker-1, conditions: {terminating: true}}")
+        + lists("unset-serving", "{addresses: [10.244.1.11], nodeName: worker-1, conditions: {ready: false, terminating: true}}")
+        + lists("nowhere", "{addresses: [10.244.1.11]}")
+        + lists("draining-elsewhere", DRAINING % WEB_1_AT),
+        (
+            Row("Cluster list: all ready endpoints", "near", "{service: ready, port: 80}", "web-1 web-2", "own"),
+            Row(
+                "Cluster list: if none is ready, all serving and terminating", "near", "{service: draining, port: 80}", "web-1 web-2", "own"
+            ),
+            Row("Local list: ready endpoints on this node", "near", "{service: ready-local, port: 80}", "web-1", "own"),
+            Row(
+                "Local list: if none, the serving and terminating ones on this node",
+                "far",
+                "{service: draining-local, port: 80}",
+                "web-2",
+                "own",
+            ),
+            Row("ready and terminating are never mixed in the Cluster list", "near", "{service: mixed, port: 80}", "web-1 web-2", "own"),
+            Row("ready and terminating are never mixed in the Local list", "near", "{service: mixed-local, port: 80}", "web-1", "own"),
+            refused("terminating and not serving is never used", "near", "{service: gone, port: 80}"),
+            refused("terminating and not serving is never used locally", "near", "{service: gone-local, port: 80}"),
+            Row("unset ready means ready", "near", "{service: unset, port: 80}", "web-1", "own"),
+            refused("unset serving means the same as ready", "near", "{service: unset-serving, port: 80}"),
+            Row("an endpoint without nodeName is in the Cluster list", "near", "{service: nowhere, port: 80}", "web-1", "own"),
+            dropped("an endpoint without nodeName is remote to every node", "near", "{service: nowhere-local, port: 80}"),
+            dropped("a draining endpoint elsewhere counts as having endpoints", "far", "{service: draining-elsewhere-local, port: 80}"),
+        ),
+    ),
+    Section(
+        "3 hints",
+        lists("zones", HINTED % (WEB_1_AT, "forZones: [{name: a}]"), HINTED % (WEB_2_AT, "forZones: [{name: b}]"))
+        + lists("partly", HINTED % (WEB_1_AT, "forZones: [{name: a}]"), WEB_2)
+        + lists(
+            "unready-unhinted",
+            HINTED % (WEB_1_AT, "forZones: [{name: a}]"),
+            HINTED % (WEB_2_AT, "forZones: [{name: b}]"),
+            NOT_READY % WEB_3_AT,
+        )
+        + lists("elsewhere", HINTED % (WEB_1_AT, "forZones: [{name: c}]"), HINTED % (WEB_2_AT, "forZones: [{name: c}]"))
+        + service("nodes", "trafficDistribution: PreferSameNode, ports: [{port: 80}]")
+        + endpoints(
+            "nodes",
+            HINTED % (WEB_1_AT, "forZones: [{name: a}], forNodes: [{name: worker-1}]"),
+            HINTED % (WEB_3_AT, "forZones: [{name: b}], forNodes: [{name: control-plane}]"),
+        )
+        + service("nodes-unsaid", "ports: [{port: 80}]")
+        + endpoints(
+            "nodes-unsaid", HINTED % (WEB_1_AT, "forNodes: [{name: worker-1}]"), HINTED % (WEB_2_AT, "forNodes: [{name: worker-2}]")
+        )
+        + service("nodes-partly", "trafficDistribution: PreferSameNode, ports: [{port: 80}]")
+        + endpoints(
+            "nodes-partly",
+            HINTED % (WEB_1_AT, "forZones: [{name: b}], forNodes: [{name: worker-1}]"),
+            HINTED % (WEB_2_AT, "forZones: [{name: b}]"),
+            HINTED % (WEB_3_AT, "forZones: [{name: a}]"),
+        ),
+        (
+            Row("narrow the Cluster list to the zone", "near", "{service: zones, port: 80}", "web-1", "own"),
+            Row("narrow it to each node's own zone", "far", "{service: zones, port: 80}", "web-2", "own"),
+            Row("only if the node has a zone", "away", "{service: zones, port: 80}", "web-1 web-2", "own"),
+            Row("only if every ready endpoint carries one", "near", "{service: partly, port: 80}", "web-1 web-2", "own"),
+            Row("endpoints that are not ready need none", "near", "{service: unready-unhinted, port: 80}", "web-1", "own"),
+            Row("only if one is for this zone", "near", "{service: elsewhere, port: 80}", "web-1 web-2", "own"),
+            Row("hints never narrow the Local list", "near", "{service: elsewhere-local, port: 80}", "web-1", "own"),
+            Row("PreferSameNode: node hints first", "near", "{service: nodes, port: 80}", "web-1", "own"),
+            Row("PreferSameNode: then zone hints", "far", "{service: nodes, port: 80}", "web-3", "own"),
+            Row(
+                "node hints are the slice's to give, whatever the Service says", "near", "{service: nodes-unsaid, port: 80}", "web-1", "own"
+            ),
+            Row("node hints are all or nothing", "near", "{service: nodes-partly, port: 80}", "web-3", "own"),
+        ),
+    ),
+    Section(
+        "4 eTP Cluster",
+        web("internalTrafficPolicy: Local", WEB_1, WEB_2),
+        (
+            Row("ClusterIP under iTP Local: the Local list", "near", "{service: web, port: 80}", "web-1", "own"),
+            *external("under eTP Cluster: the Cluster list, iTP is irrelevant", "office", "control-plane", "web-1 web-2", "control-plane"),
+        ),
+    ),
+    Section(
+        "4 eTP Local",
+        web("externalTrafficPolicy: Local", WEB_1, WEB_2, WEB_3),
+        (
+            Row("ClusterIP: eTP is irrelevant", "near", "{service: web, port: 80}", "web-1 web-2 web-3", "own"),
+            *external("from outside: the Local list", "office", "worker-1", "web-1 web-3", "own"),
+            *external("from a Pod: the Cluster list", "near", "worker-1", "web-1 web-2 web-3", "own"),
+            *external("from a Pod: even without a local endpoint", "away", "control-plane", "web-1 web-2 web-3", "own"),
+            *external("from the node: the Cluster list", "worker-2", "worker-2", "web-1 web-2 web-3", "worker-2"),
+            *external(
+                "from the node: even without a local endpoint", "control-plane", "control-plane", "web-1 web-2 web-3", "control-plane"
+            ),
+        ),
+    ),
+    Section(
+        "5 ClusterIP and eTP Cluster",
+        web("", WEB_1, WEB_2),
+        (
+            Row("ClusterIP from a Pod: its own", "near", "{service: web, port: 80}", "web-1 web-2", "own"),
+            Row("ClusterIP from the node: masqueraded", "worker-1", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
+            Row("ClusterIP from outside: masqueraded", "office", "{service: web, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
+            Row("NodePort from localhost: masqueraded", "worker-1", "{ip: 127.0.0.1, port: 30080}", "web-1 web-2", "worker-1"),
+            *external("from a Pod: masqueraded", "near", "worker-1", "web-1 web-2", "worker-1"),
+            *external("from the node: masqueraded", "worker-1", "worker-1", "web-1 web-2", "worker-1"),
+            *external("from outside: masqueraded", "office", "worker-1", "web-1 web-2", "worker-1"),
+            Row("hairpin: masqueraded", "web-1", "{service: web, port: 80}", "web-1 web-2", "worker-1 on hairpin"),
+        ),
+    ),
+    Section(
+        "5 eTP Local",
+        web("externalTrafficPolicy: Local", WEB_1, WEB_2),
+        (
+            Row("NodePort from localhost: masqueraded", "worker-1", "{ip: 127.0.0.1, port: 30080}", "web-1 web-2", "worker-1"),
+            *external("from a Pod: its own", "near", "worker-1", "web-1 web-2", "own"),
+            *external("from the node: masqueraded", "worker-1", "worker-1", "web-1 web-2", "worker-1"),
+            *external("from outside: its own", "office", "worker-1", "web-1", "own"),
+            *external("hairpin: masqueraded", "web-1", "worker-1", "web-1 web-2", "worker-1 on hairpin"),
+        ),
+    ),
+    Section(
+        "5 masqueradeAll",
+        proxy("iptables: {masqueradeAll: true}") + web("externalTrafficPolicy: Local", WEB_1, WEB_2),
+        (
+            Row("every ClusterIP connection is masqueraded", "near", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
+            *external("does not change: from a Pod", "near", "worker-1", "web-1 web-2", "own"),
+            *external("does not change: from outside", "office", "worker-1", "web-1", "own"),
+        ),
+    ),
+    Section(
+        "5 no local-traffic detector",
+        proxy('clusterCIDR: ""') + web("externalTrafficPolicy: Local", WEB_1),
+        (
+            Row("ClusterIP from a Pod: its own", "far", "{service: web, port: 80}", "web-1", "own"),
+            Row("ClusterIP from the node: its own", "worker-1", "{service: web, port: 80}", "web-1", "own"),
+            Row("ClusterIP from outside: its own", "office", "{service: web, port: 80}", "web-1", "own", via="worker-1"),
+            Row("hairpin: masqueraded all the same", "web-1", "{service: web, port: 80}", "web-1", "worker-1 on hairpin"),
+            *external("under eTP Local: Pods are outside clients", "away", "control-plane", outcome="dropped"),
+            *external("under eTP Local: the node keeps its short cut", "control-plane", "control-plane", "web-1", "control-plane"),
+            Row("under eTP Local: localhost keeps it", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2"),
+        ),
+    ),
+    Section(
+        "6 source ranges",
+        service(
+            "shop",
+            'type: LoadBalancer, loadBalancerSourceRanges: [" 203.0.113.0/24 ", "172.18.0.0/16"], ports: [{port: 80, nodePort: 30080}]',
+            "{ip: 192.0.2.61}",
+            "{ip: 192.0.2.62}",
+        )
+        + endpoints("shop", WEB_1)
+        + service(
+            "club",
+            "type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerSourceRanges: [203.0.113.0/24], ports: [{port: 81, nodePort: 30081}]",
+            "{ip: 192.0.2.63}",
+            "{ip: 192.0.2.62}",
+        )
+        + endpoints("club", WEB_1),
+        (
+            Row(
+                "a source inside passes; blanks are tolerated",
+                "office",
+                "{loadBalancer: shop, port: 80}",
+                "web-1",
+                "worker-2",
+                via="worker-2",
+            ),
+            dropped("a source outside is dropped", "stranger", "{loadBalancer: shop, port: 80}", "worker-2"),
+            dropped("Pods included", "near", "{loadBalancer: shop, port: 80}"),
+            Row("a node inside passes", "worker-1", "{loadBalancer: shop, port: 80}", "web-1", "worker-1"),
+            dropped("a node outside is dropped", "worker-1", "{loadBalancer: club, port: 81}"),
+            Row("NodePort is not subject to them", "stranger", "{node: worker-2, nodePort: 30080}", "web-1", "worker-2"),
+            Row("ClusterIP is not subject to them", "near", "{service: shop, port: 80}", "web-1", "own"),
+            Row(
+                "the Service's own address passes if the node does",
+                "twin",
+                "{ip: 192.0.2.61, port: 80}",
+                "web-1",
+                "worker-1",
+                via="worker-1",
+            ),
+            dropped("the Service's own address does not pass if the node does not", "twin", "{ip: 192.0.2.63, port: 81}", "worker-1"),
+            Row("what passes is treated by eTP: kept", "office", "{loadBalancer: club, port: 81}", "web-1", "own", via="worker-1"),
+            dropped("what passes is treated by eTP: no local endpoint", "office", "{loadBalancer: club, port: 81}", "worker-2"),
+        ),
+    ),
+    *(
+        Section(
+            f"7 reject, eTP {policy}",
+            web(
+                f"externalTrafficPolicy: {policy}",
+                NOT_READY % WEB_1_AT,
+                ports="{name: w, port: 80, nodePort: 30080}, {name: u, port: 80, protocol: UDP}",
+            )
+            + service("no-slice", "ports: [{port: 80}]"),
+            (
+                refused("ClusterIP from a Pod", "near", "{service: web, port: 80}"),
+                refused("ClusterIP from the node", "worker-1", "{service: web, port: 80}"),
+                refused("ClusterIP from outside", "office", "{service: web, port: 80}", via="worker-1"),
+                refused("ClusterIP, UDP", "near", "{service: web, port: 80}", protocol="UDP"),
+                refused("load-balancer IP from outside, UDP", "office", "{loadBalancer: web, port: 80}", via="worker-2", protocol="UDP"),
+                refused("no slice is no endpoint", "near", "{service: no-slice, port: 80}"),
+                *external("from a Pod", "near", "worker-1", outcome="rejected", evidence=PORT_UNREACHABLE),
+                refused("NodePort from the node", "worker-1", "{node: worker-1, nodePort: 30080}"),
+                unreachable("externalIP from the node: left alone", "worker-1", "{ip: 192.0.2.10, port: 80}", mode="iptables"),
+                unreachable("load-balancer IP from the node: left alone", "worker-2", "{loadBalancer: web, port: 80}", mode="iptables"),
+                refused("externalIP from the node", "worker-1", "{ip: 192.0.2.10, port: 80}", mode="nftables"),
+                refused("load-balancer IP from the node", "worker-2", "{loadBalancer: web, port: 80}", mode="nftables"),
+                *external("from outside", "office", "worker-1", outcome="rejected", evidence=PORT_UNREACHABLE),
+            ),
+        )
+        for policy in ("Cluster", "Local")
+    ),
+    Section(
+        "7 drop",
+        web("internalTrafficPolicy: Local, externalTrafficPolicy: Local", WEB_1),
+        (
+            dropped("ClusterIP under iTP Local: a Pod", "far", "{service: web, port: 80}"),
+            dropped("ClusterIP under iTP Local: a node", "worker-2", "{service: web, port: 80}"),
+            dropped("ClusterIP under iTP Local: outside", "office", "{service: web, port: 80}", "worker-2"),
+            *external("under eTP Local: outside is dropped", "office", "worker-2", outcome="dropped"),
+            *external("under eTP Local: Pods are not", "far", "worker-2", "web-1", "own"),
+            *external("under eTP Local: the node is not", "worker-2", "worker-2", "web-1", "worker-2"),
+        ),
+    ),
+    Section(
+        "9 by default",
+        NODE_PORT,
+        (
+            Row("every local address: eth0", "near", "{node: worker-1, nodePort: 30080}", "web-1", "worker-1"),
+            Row("every local address: the bridge", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
+            Row("localhost, masqueraded", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2"),
+        ),
+        mode="iptables",
+    ),
+    Section(
+        "9 nodePortAddresses without loopback",
+        proxy("nodePortAddresses: [172.18.0.0/16]") + NODE_PORT,
+        (
+            Row("inside", "office", "{node: worker-2, nodePort: 30080}", "web-1", "worker-2"),
+            closed("outside", "near", "{ip: 10.244.1.1, port: 30080}"),
+            closed("loopback excluded", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
+        ),
+        mode="iptables",
+    ),
+    Section(
+        "9 nodePortAddresses with loopback",
+        proxy("nodePortAddresses: [127.0.0.0/8, 10.244.0.0/16]") + NODE_PORT,
+        (
+            Row("inside", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
+            closed("outside", "office", "{node: worker-2, nodePort: 30080}"),
+            Row("loopback included", "worker-1", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-1"),
+        ),
+        mode="iptables",
+    ),
+    Section(
+        "9 without localhostNodePorts",
+        proxy("iptables: {localhostNodePorts: false}") + NODE_PORT,
+        (
+            Row("every other local address", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
+            closed("not localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
+        ),
+        mode="iptables",
+    ),
+)
+
+
+@cache
+def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
+    """Each row's flow as the report has it, by the row's sentence."""
+    check = {
+        "apiVersion": "podwire.dev/v1alpha1",
+        "kind": "FlowCheck",
+        "metadata": {"name": "rows"},
+        "spec": {"flows": [row.flow() for row in section.rows_of(mode)]},
+    }
+    state = state_of(text=f"{BASE}{section.manifests}\n---\n{json.dumps(check)}", proxy_mode=mode)
+    with TemporaryDirectory() as directory:
+        report = Path(directory) / "report.json"
+        run_cluster(state, Options(json=report))
+        flows = json.loads(report.read_text())["flows"]
+    return {flow["name"].removeprefix("rows: "): flow for flow in flows if not flow["control"]}
+
+
+@pytest.mark.parametrize(
+    ("section", "row", "mode"),
+    [
+        pytest.param(section, row, mode, id=f"{mode}, {section.name}: {row.sentence}")
+        for mode in MODES
+        for section in SECTIONS
+        for row in section.rows_of(mode)
+    ],
+)
+def test_sentence(section: Section, row: Row, mode: str) -> None:
+    flow = observed(section, mode)[row.sentence]
+    assert flow["observed"]["outcomes"].keys() == {row.outcome}, flow["journeys"][0]["evidence"]
+    assert flow["observed"]["backends"].keys() == row.sources().keys()
+    met = {(j["backend"], j["sourceSeen"]) for j in flow["journeys"] if j["outcome"] == "delivered"}
+    assert met == set(row.sources().items())
+    assert all(row.evidence in journey["evidence"] for journey in flow["journeys"])
+    assert flow["verdict"] == "pass", flow["reason"]
