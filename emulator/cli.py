@@ -26,7 +26,9 @@ Examples:
   podwire source-address -o wide             whose address arrives under externalTrafficPolicy
   kubectl get nodes,pods,svc,endpointslices -A -o yaml | podwire -
   podwire plan hairpin > hairpin.sh          the same network as a bash script
-  podwire three-networks --keep              stay up; then, elsewhere: podwire exec client -- curl web
+  podwire three-networks --keep              stay up; then, elsewhere: podwire exec client-a -- curl 10.96.1.0
+
+Options of a run: podwire run --help
 """
 
 
