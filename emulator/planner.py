@@ -24,13 +24,17 @@ def plan_cluster(state: ClusterState) -> Plan:
 
 
 def plan_rules(state: ClusterState) -> Iterator[Operation]:
-    """Each node's rules, in one atomic load; and the sysctl that node ports on localhost need."""
+    """Each node's rules, in one atomic load per tool; and the sysctl that node ports on localhost need."""
     proxy_rules = rules_renderer(state)
     for node in state.nodes:
         if state.proxy.mode == "iptables" and serves_localhost(state.proxy):
             why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"
             yield SetSysctl(netns=node.name, key="net.ipv4.conf.all.route_localnet", value="1", why=why)
-        text = compose(proxy_rules(node.name), podnet_rules(state, node.name))
-        yield LoadRules(
-            netns=node.name, tool="iptables-restore", text=text, why=f"{node.name}: kube-proxy's and the Pod network's rules, in one load"
-        )
+        rules = proxy_rules(node.name)
+        owners = "the Pod network's rules"
+        if rules.nft:
+            yield LoadRules(netns=node.name, tool="nft", text=rules.nft, why=f"{node.name}: kube-proxy's rules, in one load")
+        else:
+            owners = "kube-proxy's and " + owners
+        text = compose(rules, podnet_rules(state, node.name))
+        yield LoadRules(netns=node.name, tool="iptables-restore", text=text, why=f"{node.name}: {owners}, in one load")

@@ -145,13 +145,15 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
     gc.disable()  # a process of seconds that holds millions of frames: looking for cycles among them costs more than they could free
     channel.announce(_announcement(state, started))
     with clock.phase("build"):
+        if state.proxy.mode == "nftables" and not shutil.which("nft"):
+            raise MissingCapabilityError("the tool nft", "apt-get install nftables")
         applied = apply(run.plan, Applied(find_iptables(options.iptables)))
         applied.wait_until_up()
     with TemporaryDirectory(dir="/run") as logs:
         with clock.phase("servers"):
-            start_servers(state, applied.namespaces)
+            said = start_servers(state, applied.namespaces)
             commands = start_commands(state, applied.namespaces, Path(logs))
-            said = wait_until_listening(state, applied.namespaces, commands)
+            said += wait_until_listening(state, applied.namespaces, commands)
         taps = Taps()
         with clock.phase("taps"):
             width = 256 if options.all_pairs else 2048

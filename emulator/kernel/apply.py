@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -144,16 +143,25 @@ class Applied:
             self._finish_veth(veth)
 
     def flush_rules(self) -> None:
-        """Load the rule texts that wait, as many at once as there are processors."""
+        """Load the rule texts that wait, as many at once as there are processors, those of one namespace one after the other (a
+        transaction of nf_tables fails when another one gets in between)."""
         rules, self._rules = self._rules, []
         width = (os.cpu_count() or 1) + 1
-        for begin in range(0, len(rules), width):
-            running: list[tuple[subprocess.Popen[str], LoadRules]] = []
-            for op in rules[begin : begin + width]:
-                command = ["nft", "-f", "-"] if op.tool == "nft" else [self.iptables, "--noflush"]
-                running.append((start(self.namespaces, op.netns, command), op))
+        while rules:
+            now: dict[str, LoadRules] = {}
+            later: list[LoadRules] = []
+            for op in rules:
+                if op.netns in now or len(now) == width:
+                    later.append(op)
+                else:
+                    now[op.netns] = op
+            running = [(start(self.namespaces, op.netns, self._loader(op)), op) for op in now.values()]
             for process, op in running:
                 finish(process, op.netns, op.text)
+            rules = later
+
+    def _loader(self, op: LoadRules) -> list[str]:
+        return ["nft", "-f", "-"] if op.tool == "nft" else [self.iptables, "--noflush"]
 
 
 def apply(plan: Plan, applied: Applied | None = None) -> Applied:

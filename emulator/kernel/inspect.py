@@ -27,10 +27,13 @@ def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, fr
 def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str, str]:
     """Title → text of everything that ``netns`` holds: rules with their counters, routes, addresses, neighbours, links, conntrack.
 
-    ``iptables`` is the restore command in use; its flavour's save command prints the rules. What could not be read says why.
+    ``iptables`` is the restore command in use; its flavour's save command prints the rules, and nft a table of kube-proxy's own where
+    there is one. What could not be read says why.
     """
     texts = {title: json.dumps(rows, indent=1, sort_keys=True) for title, rows in _netlink_state(namespaces, netns).items()}
     texts["rules"] = _read(namespaces, netns, [iptables.replace("restore", "save"), "-c"])
+    if shutil.which("nft") and '"kube-proxy"' in _read(namespaces, netns, ["nft", "-j", "list", "tables"]):
+        texts["nftables"] = _read(namespaces, netns, ["nft", "list", "table", "ip", "kube-proxy"])
     texts["conntrack"] = (
         _read(namespaces, netns, ["conntrack", "-L", "-o", "extended"])
         if shutil.which("conntrack")

@@ -1,8 +1,9 @@
-"""Rule sets as values: what one node's netfilter tables hold, and the one restore text that loads it.
+"""Rule sets as values: what one node's netfilter tables hold, and the texts that load it.
 
 Rules are kept as ``iptables-save`` prints them, without the leading ``-A CHAIN``, so that a rule set can be compared with what a
 kernel holds and one chain at a time with another rule set. Imports only ``emulator.errors``. Invariant: text that came from outside
-enters a rule through :func:`comment`, :func:`address`, :func:`network` or :func:`number`, so no object's field can become rule syntax.
+enters a rule through :func:`quoted`, :func:`comment`, :func:`address`, :func:`network` or :func:`number`, so no object's field can become
+rule syntax.
 """
 
 from __future__ import annotations
@@ -32,11 +33,16 @@ class UnsafeTextError(PodwireError):
         super().__init__(f"not a safe {what}: {value!r}")
 
 
-def comment(text: str) -> str:
-    """``-m comment --comment "text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
+def quoted(text: str) -> str:
+    """``"text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
     if not _COMMENT.fullmatch(text):
         raise UnsafeTextError("rule comment", text)
-    return f'-m comment --comment "{text}"'
+    return f'"{text}"'
+
+
+def comment(text: str) -> str:
+    """``-m comment --comment "text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
+    return f"-m comment --comment {quoted(text)}"
 
 
 def address(text: str) -> str:
@@ -64,9 +70,13 @@ def number(value: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """``tables``: table → chain → that chain's rules in order. A chain without rules is declared all the same."""
+    """``tables``: table → chain → that chain's rules in order. A chain without rules is declared all the same.
+
+    ``nft`` is the text for one ``nft -f -`` that holds tables of the owner's own, which no other owner touches.
+    """
 
     tables: Mapping[str, Mapping[str, tuple[str, ...]]]
+    nft: str = ""
 
 
 def merge(*rulesets: RuleSet) -> RuleSet:

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from emulator.control.state import ClusterState
 from emulator.errors import UsageError
 from emulator.plan.rules import RuleSet
-from emulator.proxy import iptables
+from emulator.proxy import iptables, nftables
 
-_RENDERERS: dict[str, Callable[[ClusterState], Callable[[str], RuleSet]]] = {"iptables": iptables.renderer}
+_RENDERERS: dict[str, Callable[[ClusterState], Callable[[str], RuleSet]]] = {
+    "iptables": iptables.renderer,
+    "nftables": nftables.renderer,
+}
 
 
 def rules_renderer(state: ClusterState) -> Callable[[str], RuleSet]:
