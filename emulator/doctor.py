@@ -18,6 +18,7 @@ from pathlib import Path
 
 from emulator import sandbox
 from emulator.errors import PodwireError
+from emulator.kernel.generic_netlink import find_family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ _TOOLS: Sequence[tuple[str, str, bool, str]] = (
     ("ipset", "ipset", False, "kube-proxy's ipvs mode"),
 )
 
-_NO_MODULE = "this kernel has it neither built in nor as a module; a distribution's kernel has: try there, or in user-mode Linux"
+_NO_MODULE = "this kernel has it neither built in nor as a module; a distribution's kernel has: try there, or with scripts/uml"
 
 
 def examine() -> list[Finding]:
@@ -160,8 +161,8 @@ def _kernel() -> list[Finding]:
     found.append(_try("netem", ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], False))
     bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
     found.append(_finding("br_netfilter", bridge, True, "" if bridge else "not loaded", "sudo modprobe br_netfilter"))
-    ipvs = Path("/proc/net/ip_vs").exists()
-    found.append(_finding("ip_vs", ipvs, False, "" if ipvs else "no /proc/net/ip_vs", "sudo modprobe ip_vs, or user-mode Linux"))
+    ipvs = find_family("IPVS") is not None
+    found.append(_finding("ip_vs", ipvs, False, "" if ipvs else "no netlink family IPVS", _NO_MODULE))
     found.append(_packet_socket())
     return found
 

@@ -1,0 +1,176 @@
+"""scripts/uml: a command in a guest kernel is as one here, nothing of it stays, and podwire finds there what this kernel may lack."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandboxed import ROOT
+
+UML = ROOT / "scripts" / "uml"
+PODWIRE = (sys.executable, ROOT / "run_topology.py")
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+with_guest = pytest.mark.skipif(
+    any(shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None for tool in ("linux.uml", "modprobe")),
+    reason="no user-mode Linux here: sudo apt-get install user-mode-linux kmod",
+)
+
+
+def uml(*words: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([UML, "--time-limit", "90", *map(str, words)], capture_output=True, timeout=100, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """One that also an ordinary user may enter."""
+    with tempfile.TemporaryDirectory(prefix="two words") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@with_guest
+def test_words_directory_environment_output_and_exit_code_are_the_commands_own(directory: Path) -> None:
+    code = (
+        "import os, sys; print(sys.argv[1:], os.getcwd(), os.environ['a.b'], os.isatty(1), sys.stdin.read());"
+        "print('oops', file=sys.stderr); sys.exit(7)"
+    )
+    done = uml(sys.executable, "-c", code, "$HOME 'x'", "", "--help", cwd=directory, env={**os.environ, "a.b": "1\n2"}, input=b"unread")
+    assert (done.returncode, done.stderr) == (7, b"oops\n")
+    assert done.stdout.decode() == f"[\"$HOME 'x'\", '', '--help'] {directory} 1\n2 False \n"
+
+
+@with_guest
+def test_every_byte_of_the_output_arrives_though_something_still_runs() -> None:
+    """Whoever reads slowly gets all of it, newlines and control characters as they were written."""
+    data = random.Random(1).randbytes(3_000_000)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        process = subprocess.Popen([UML, "sh", "-c", f"sleep 1000 & cat {file.name}"], stdout=subprocess.PIPE)
+        assert process.stdout
+        time.sleep(4)
+        out = process.stdout.read()
+        process.stdout.close()
+        assert process.wait(timeout=30) == 0
+    assert hashlib.sha256(out).digest() == hashlib.sha256(data).digest()
+
+
+@with_guest
+def test_the_hosts_files_stay_as_they_are(directory: Path) -> None:
+    (directory / "file").write_text("before")
+    done = uml("sh", "-c", "echo after >file; echo new >other; rm -r /etc/passwd; cat file other; ls /etc/passwd", cwd=directory)
+    assert (done.returncode, done.stdout) == (2, b"after\nnew\n")
+    assert [(path.name, path.read_text()) for path in directory.iterdir()] == [("file", "before")]
+    assert Path("/etc/passwd").exists()
+
+
+@with_guest
+def test_an_ordinary_user_has_a_guest_of_his_own(directory: Path) -> None:
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    if subprocess.run([*user, "unshare", "-Urm", "test", "-x", UML], check=False).returncode:
+        pytest.skip("an ordinary user has no namespaces here, or cannot read this checkout")
+    command = [
+        *user,
+        UML,
+        "sh",
+        "-c",
+        "id -u; ip link add pw0 type dummy; ip -br link show pw0 | cut -d' ' -f1; modprobe ip_vs && cat /etc/shadow",
+    ]
+    done = subprocess.run(command, cwd=directory, capture_output=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (1, b"0\npw0\n")
+    assert b"/etc/shadow: Permission denied" in done.stderr
+
+
+def left_behind(memory: str) -> list[str]:
+    """The processes of a guest that was given this much memory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"mem={memory}".encode() in command.split(b"\0"):
+            found.append(command.decode())
+    return found
+
+
+@with_guest
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_nothing_stays_when_it_is_killed(number: signal.Signals) -> None:
+    memory = f"{200_000 + os.getpid() % 100_000}K"  # tells this guest from others
+    shared = set(os.listdir("/dev/shm"))
+    process = subprocess.Popen([UML, "--memory", memory, "sh", "-c", "echo up; sleep 1000"], stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"up\n"
+    assert left_behind(memory)
+    process.send_signal(number)
+    assert process.wait(timeout=10) == (-number if number == signal.SIGKILL else 128 + number)
+    assert process.stdout.read() == b""  # end of file: nobody has it any more
+    process.stdout.close()
+    deadline = time.monotonic() + 5
+    while left_behind(memory) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left_behind(memory) == []
+    assert {name for name in set(os.listdir("/dev/shm")) - shared if "uml" in name} == set()
+
+
+@with_guest
+def test_the_time_limit_holds_while_output_flows() -> None:
+    done = subprocess.run([UML, "--time-limit", "4", "yes"], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (124, b"uml: ended after 4 s, the time limit\n")
+    assert done.stdout.startswith(b"y\ny\n")
+
+
+@with_guest
+def test_a_guest_that_dies_is_no_exit_code_of_the_command() -> None:
+    done = uml("sh", "-c", "echo alive; echo c >/proc/sysrq-trigger")
+    assert (done.returncode, done.stdout) == (125, b"alive\n")
+    assert done.stderr.splitlines()[-1] == b"Kernel panic - not syncing: sysrq triggered crash"
+
+
+@with_guest
+def test_doctor_finds_in_the_guest_what_its_kernel_has() -> None:
+    done = uml(*PODWIRE, "doctor")
+    assert done.returncode == 0, done.stderr.decode()
+    rows = [re.split(r"  +", line)[1:3] for line in done.stdout.decode().splitlines() if line.startswith("kernel ")]
+    for feature in ("ip_vs", "ipip", "geneve", "dummy", "netem", "ipset", "iptables (legacy)", "br_netfilter", "AF_PACKET rings"):
+        assert [feature, "ok"] in rows
+    assert ["iptables (nft)", "absent"] in rows
+
+
+@with_guest
+def test_a_shipped_topology_passes_in_the_guest() -> None:
+    done = uml(*PODWIRE, "hairpin", "--iptables", "legacy", "--captures", "none")
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    assert b"\n8 flows: 8 PASS; " in done.stdout
+
+
+def test_what_is_not_installed_is_named_with_the_command() -> None:
+    done = subprocess.run([sys.executable, UML, "true"], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("uml: not installed: run: sudo apt-get install -y --no-install-recommends ")
+    assert done.stderr.count("\n") == 1
+    assert "user-mode-linux" in done.stderr.split()
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--memory", "0", "true"], ["--memory", "1T", "true"], ["--time-limit", "x", "true"], ["--nonesuch"]], ids=" ".join
+)
+def test_wrong_usage_is_refused(words: list[str]) -> None:
+    done = subprocess.run([UML, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: scripts/uml ")
