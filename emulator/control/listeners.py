@@ -1,4 +1,4 @@
-"""What listens where: the ports that Pods serve, and the containers that run their real command instead.
+"""What listens where: the ports that Pods serve, the containers that run their real command instead, and kube-proxy's health checks.
 
 May import ``objects`` and this room. Invariant: at most one listener that is not refused per network namespace, port and protocol.
 """
@@ -6,14 +6,15 @@ May import ``objects`` and this room. Invariant: at most one listener that is no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from emulator.control.controlplane import api_server_pod
 from emulator.control.findings import Draft, Findings
 from emulator.control.placement import serving_containers
 from emulator.control.shape import is_control_plane
-from emulator.control.state import API_SERVER_PORT, Listener, pod_netns
+from emulator.control.state import API_SERVER_PORT, HealthCheck, Listener, pod_netns
 from emulator.objects.faults import did_you_mean
-from emulator.objects.kinds import EndpointSlice, Node, Pod, Protocol
+from emulator.objects.kinds import EndpointSlice, Node, Pod, Protocol, Service
 
 RUN_ANNOTATION = "podwire.dev/run"
 
@@ -48,35 +49,48 @@ class _Table:
         self.served: dict[tuple[str, int, Protocol], Listener] = {}
 
     def add(self, pod: Pod, container: str, port: int, protocol: Protocol) -> Listener:
-        netns = pod_netns(pod)
-        first = self.served.get((netns, port, protocol))
-        holder = f"container {first.container}" if first else ""
-        if first and first.pod != pod.key:
-            holder += f" of Pod {first.pod}"
-        listener = Listener(
-            pod=pod.key,
-            netns=netns,
-            node=pod.spec.nodeName,
-            container=container,
-            ip=pod.ip,
-            port=port,
-            protocol=protocol,
-            refused=f"port {port}/{protocol} is taken by {holder}" if first else "",
+        return self._add(
+            Listener(
+                pod=pod.key, netns=pod_netns(pod), node=pod.spec.nodeName, container=container, ip=pod.ip, port=port, protocol=protocol
+            )
         )
+
+    def add_health_check(self, node: Node, port: int, check: HealthCheck) -> Listener:
+        return self._add(
+            Listener(
+                pod="",
+                netns=node.name,
+                node=node.name,
+                container="kube-proxy",
+                ip=node.internalIPs[0],
+                port=port,
+                protocol="TCP",
+                healthCheck=check,
+            )
+        )
+
+    def _add(self, listener: Listener) -> Listener:
+        key = (listener.netns, listener.port, listener.protocol)
+        first = self.served.setdefault(key, listener)
+        if first is not listener:
+            holder = f"container {first.container}"
+            if first.pod != listener.pod:
+                holder += f" of Pod {first.pod}"
+            listener = replace(listener, refused=f"port {listener.port}/{listener.protocol} is taken by {holder}")
         self.listeners.append(listener)
-        self.served.setdefault((netns, port, protocol), listener)
         return listener
 
 
 def make_listeners(
     pods: Sequence[Pod],
-    nodes: Iterable[Node],
-    slices: Iterable[EndpointSlice],
+    nodes: Sequence[Node],
+    services: Iterable[Service],
+    slices: Sequence[EndpointSlice],
     commands: Mapping[str, Sequence[str]],
     findings: Findings,
 ) -> tuple[Listener, ...]:
     """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to though no container declares
-    them (``containerPort`` is informational in Kubernetes), then an API server on every control plane."""
+    them (``containerPort`` is informational in Kubernetes), then an API server on every control plane, then health checks."""
     placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
     table = _Table()
     for pod in placed:
@@ -87,8 +101,29 @@ def make_listeners(
         api_server = by_key.get(api_server_pod(node.name))
         if is_control_plane(node) and api_server is not None and not _serves(table, api_server, API_SERVER_PORT, "TCP"):
             table.add(api_server, api_server.spec.containers[0].name, API_SERVER_PORT, "TCP")
+    _health_checks(services, nodes, slices, table, findings)
     _notice_host_ports(placed, findings)
     return tuple(table.listeners)
+
+
+def _health_checks(
+    services: Iterable[Service], nodes: Sequence[Node], slices: Iterable[EndpointSlice], table: _Table, findings: Findings
+) -> None:
+    """kube-proxy's HTTP server at each healthCheckNodePort, on every node. It counts the addresses of ready endpoints whose ``nodeName`` is the
+    node's, each once (pkg/proxy/endpointschangetracker.go, LocalReadyEndpoints)."""
+    checked = {service.key: service.spec.healthCheckNodePort for service in services if service.spec.healthCheckNodePort}
+    local: dict[tuple[str, str], set[str]] = {}
+    for item in slices:
+        key = f"{item.metadata.namespace}/{item.serviceName}"
+        for endpoint in item.endpoints if key in checked and item.ports and item.addressType == "IPv4" else ():
+            if endpoint.ready and endpoint.addresses:
+                local.setdefault((key, endpoint.nodeName or ""), set()).add(endpoint.addresses[0])
+    for key, port in checked.items():
+        for node in nodes:
+            check = HealthCheck(service=key, localEndpoints=len(local.get((key, node.name), ())))
+            listener = table.add_health_check(node, port, check)
+            if listener.refused:
+                findings.notice(f"kube-proxy on {node.name} cannot answer health checks of Service {key}: {listener.refused}")
 
 
 def _serves(table: _Table, pod: Pod, port: int, protocol: Protocol) -> bool:

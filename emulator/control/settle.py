@@ -53,7 +53,7 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
     slices = make_slices(inventory, service_drafts, pods, nodes, seed, findings)
 
     commands = real_commands(pod_drafts, findings)
-    listeners = make_listeners(pods, nodes, slices, commands, findings)
+    listeners = make_listeners(pods, nodes, services, slices, commands, findings)
     check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
     proxy = proxy_settings(inventory, networks.pods, proxy_mode, findings)
     if findings.problems:

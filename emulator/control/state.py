@@ -46,10 +46,18 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """One port that a container means to serve. ``ip`` is the Pod's (hostNetwork: the node's)."""
+class HealthCheck:
+    """What kube-proxy answers at a Service's healthCheckNodePort on one node. ``service`` is namespace/name."""
 
-    pod: str  # namespace/name
+    service: str
+    localEndpoints: int  # ready ones on this node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One port that a container means to serve, or kube-proxy for a health check. ``ip`` is the Pod's (hostNetwork: the node's)."""
+
+    pod: str  # namespace/name; "" for kube-proxy, which is no Pod here
     netns: str
     node: str
     container: str
@@ -57,6 +65,7 @@ class Listener:
     port: int
     protocol: Protocol
     refused: str = ""  # why it cannot bind ("port 80/TCP is taken by container a"); "" if it can
+    healthCheck: HealthCheck | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

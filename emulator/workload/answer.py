@@ -7,7 +7,10 @@ request (16 hex digits, zeros if it carried none), then the same JSON.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
+from emulator.control.state import HealthCheck
 from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Answer
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
@@ -35,11 +38,28 @@ def reply_line(request: bytes, answer: Answer) -> bytes:
 
 
 def reply_http(request: bytes, answer: Answer) -> bytes:
-    body = _body(answer) + b"\n"
-    head = b"HTTP/1.1 200 OK\r\nServer: podwire\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(
-        body
-    )
-    return head if request.startswith(b"HEAD ") else head + body
+    return _http(request, "200 OK", _body(answer))
+
+
+def reply_health(request: bytes, check: HealthCheck) -> bytes:
+    """As kube-proxy answers at a healthCheckNodePort, whatever the path (pkg/proxy/healthcheck/service_health.go, v1.28 and later)."""
+    namespace, _, name = check.service.partition("/")
+    count = check.localEndpoints
+    body = {"service": {"namespace": namespace, "name": name}, "localEndpoints": count, "serviceProxyHealthy": True}
+    headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(count)}
+    return _http(request, "200 OK" if count else "503 Service Unavailable", json.dumps(body).encode(), headers)
+
+
+def _http(request: bytes, status: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    lines = {
+        "Server": "podwire",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body) + 1),
+        "Connection": "close",
+        **headers,
+    }
+    head = "\r\n".join((f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in lines.items()), "", "")).encode()
+    return head if request.startswith(b"HEAD ") else head + body + b"\n"
 
 
 def _body(answer: Answer) -> bytes:

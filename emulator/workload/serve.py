@@ -1,4 +1,4 @@
-"""The echo servers: one process answers on every container port of every Pod, TCP, UDP and SCTP.
+"""The echo servers: one process answers on every container port of every Pod, TCP, UDP and SCTP, and for kube-proxy's health checks.
 
 Sockets are opened inside the Pods' namespaces and then served by one epoll loop, wherever they are. Whoever connects without saying a word is
 let in and waited for; that is all a connection test needs. SCTP, which this process cannot speak through sockets where the kernel has none, is
@@ -7,6 +7,7 @@ answered by hand: an INIT gets its INIT-ACK (RFC 9260 §5.1), or an ABORT when n
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -20,7 +21,7 @@ from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.netns import Namespaces
 from emulator.probe.model import PROTOCOL_NUMBER, Answer
 from emulator.workload import sctp
-from emulator.workload.answer import is_http, reply_http, reply_line
+from emulator.workload.answer import is_http, reply_health, reply_http, reply_line
 
 _BACKLOG = 4096
 _MAX_REQUEST = 16 << 10
@@ -36,15 +37,22 @@ class _Server:
 
     # --- opening ---
 
-    def open(self, listeners: Sequence[Listener]) -> None:
-        for listener in listeners:
-            if listener.refused or listener.protocol == "SCTP":
+    def open(self, listeners: Sequence[Listener]) -> list[str]:
+        """Open every port; returns what the kernel said of those that must be refused, a sentence each. Raises OSError for any other."""
+        refusals = []
+        for listener in sorted(listeners, key=lambda listener: bool(listener.refused)):  # the ones that hold the port first
+            if listener.protocol == "SCTP":
                 continue
             self._namespaces.enter(listener.netns)
-            if listener.protocol == "TCP":
-                self._open_tcp(listener)
-            else:
-                self._open_udp(listener)
+            try:
+                if listener.protocol == "TCP":
+                    self._open_tcp(listener)
+                else:
+                    self._open_udp(listener)
+            except OSError as error:
+                if not listener.refused:
+                    raise
+                refusals.append(f"container {listener.container} of Pod {listener.pod} cannot listen: {error.strerror} ({listener.refused})")
         by_netns: dict[str, list[Listener]] = {}
         for listener in listeners:
             if listener.protocol == "SCTP" and not listener.refused:
@@ -53,6 +61,7 @@ class _Server:
             self._namespaces.enter(netns)
             self._open_sctp(frozenset(row.port for row in rows))
         self._namespaces.leave()
+        return refusals
 
     def _open_tcp(self, listener: Listener) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -103,7 +112,11 @@ class _Server:
                 request = bytes(buffer)
                 if is_http(request):
                     if b"\r\n\r\n" in request:
-                        sock.send(reply_http(request, self._answer(listener, peer, sock.getsockname())))
+                        check = listener.healthCheck
+                        answer = (
+                            reply_health(request, check) if check else reply_http(request, self._answer(listener, peer, sock.getsockname()))
+                        )
+                        sock.send(answer)
                         data = b""
                 elif b"\n" in request:
                     sock.send(reply_line(request, self._answer(listener, peer, sock.getsockname())))
@@ -182,10 +195,10 @@ def _answer_sctp(sock: socket.socket, ports: frozenset[int]) -> None:
             continue
 
 
-def start_servers(state: ClusterState, namespaces: Namespaces) -> int:
-    """Fork the process that serves every Listener of ``state``; returns its pid once every port is open.
+def start_servers(state: ClusterState, namespaces: Namespaces) -> list[str]:
+    """Fork the process that serves every Listener of ``state``; returns once every port is open, with what the kernel refused.
 
-    Raises OSError when a port cannot be opened.
+    Raises OSError when a port cannot be opened that nobody else has.
     """
     reader, writer = os.pipe()
     parent = os.getpid()
@@ -194,10 +207,10 @@ def start_servers(state: ClusterState, namespaces: Namespaces) -> int:
         os.close(writer)
         with os.fdopen(reader) as pipe:
             said = pipe.read()
-        if said != "ready":
+        if not said.startswith("["):
             os.waitpid(pid, 0)
             raise OSError(said or "the server process ended")
-        return pid
+        return list(json.loads(said))
     try:
         os.close(reader)
         linux.die_with_parent(signal.SIGKILL)
@@ -205,13 +218,12 @@ def start_servers(state: ClusterState, namespaces: Namespaces) -> int:
         if os.getppid() != parent:
             os._exit(1)
         server = _Server(namespaces, [node.name for node in state.nodes])
-        try:
-            server.open(state.listeners)
-        except OSError as error:
-            os.write(writer, f"cannot open a server socket: {error}".encode())
-            os._exit(1)
-        os.write(writer, b"ready")
-        os.close(writer)
+        with os.fdopen(writer, "w") as pipe:
+            try:
+                pipe.write(json.dumps(server.open(state.listeners)))
+            except OSError as error:
+                pipe.write(f"cannot open a server socket: {error}")
+                raise
         server.loop()
     finally:
         os._exit(1)

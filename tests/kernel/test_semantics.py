@@ -8,17 +8,30 @@ that each of them sees.
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import yaml
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
-from emulator.run import Options, run_cluster
-from tests.sandboxed import state_of
+from emulator.control.state import ClusterState
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.netns import Namespaces, check_output
+from emulator.plan.naming import mac_of_ip
+from emulator.plan.operations import Plan
+from emulator.planner import plan_cluster, plan_rules
+from emulator.run import Options, find_iptables, run_cluster
+from emulator.workload.serve import start_servers
+from tests.sandboxed import in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
 
@@ -133,7 +146,12 @@ class Row:
 
     def flow(self) -> dict[str, Any]:
         kind = "node" if self.client in NODES else "external" if self.client in OUTSIDE else "pod"
-        flow: dict[str, Any] = {"name": self.sentence, "from": {kind: self.client}, "to": _yaml(self.to), "protocol": self.protocol}
+        flow: dict[str, Any] = {
+            "name": self.sentence,
+            "from": {kind: self.client},
+            "to": yaml.safe_load(self.to),
+            "protocol": self.protocol,
+        }
         if self.via:
             flow["via"] = self.via
         if self.attempts:
@@ -151,12 +169,6 @@ class Row:
             return OUTSIDE.get(self.client) or (NODES[self.client][0] if self.client in NODES else (ASKERS | SERVERS)[self.client][1])
         node = self.seen.split()[0]
         return NODES[node][1] if SERVERS[pod][0] == node else NODES[node][0]
-
-
-def _yaml(text: str) -> Any:
-    import yaml
-
-    return yaml.safe_load(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,3 +591,157 @@ def test_sentence(section: Section, row: Row, mode: str) -> None:
     assert met == set(row.sources().items())
     assert all(row.evidence in journey["evidence"] for journey in flow["journeys"])
     assert flow["verdict"] == "pass", flow["reason"]
+
+
+# --- 10, 12, and 9's guard: what a flow cannot say -------------------------------------------------------------------------
+
+
+def built(state: ClusterState) -> Namespaces:
+    """The cluster in the sandbox that the test runs in, its servers answering."""
+    namespaces = apply(plan_cluster(state), Applied(find_iptables(""))).namespaces
+    start_servers(state, namespaces)
+    return namespaces
+
+
+def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the JSON that ``ip:port`` answers a client in ``netns`` with. OSError when nobody does."""
+
+    def get() -> tuple[int, dict[str, Any]]:
+        connection = HTTPConnection(ip, port, timeout=2)
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    return namespaces.call_in(netns, get)
+
+
+HEALTH = (
+    web(
+        "externalTrafficPolicy: Local, healthCheckNodePort: 32123", WEB_1, WEB_3, NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1"
+    )
+    + service(
+        "cluster", "type: LoadBalancer, externalTrafficPolicy: Cluster, healthCheckNodePort: 32124, ports: [{port: 81}]", "{ip: 192.0.2.15}"
+    )
+    + endpoints("cluster", WEB_1)
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("settings", ["", proxy("nodePortAddresses: [192.0.2.0/24]")], ids=["", "whatever nodePortAddresses says"])
+@pytest.mark.parametrize(
+    ("node", "status", "count"),
+    [("worker-1", 200, 2), ("worker-2", 503, 0)],
+    ids=["200 and the count of ready local endpoints", "503 when there are none"],
+)
+@in_sandbox
+def test_10_health_check_node_port(node: str, status: int, count: int, settings: str, mode: str) -> None:
+    namespaces = built(state_of(text=BASE + settings + HEALTH, proxy_mode=mode))
+    for client in ("office", "default_far", node):
+        body = {"service": {"namespace": "default", "name": "web"}, "localEndpoints": count, "serviceProxyHealthy": True}
+        assert ask(namespaces, client, NODES[node][0], 32123) == (status, body)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
+    namespaces = built(state_of(text=BASE + HEALTH, proxy_mode=mode))
+    with pytest.raises(ConnectionRefusedError):
+        ask(namespaces, "office", NODES["worker-1"][0], 32124)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_10_health_check_is_gone_with_the_service(mode: str) -> None:
+    namespaces = built(state_of(text=BASE, proxy_mode=mode))
+    with pytest.raises(ConnectionRefusedError):
+        ask(namespaces, "office", NODES["worker-1"][0], 32123)
+
+
+CLIENTS = ("default_near", "default_far", "default_away", "office", "stranger", "worker-1", "worker-2", "control-plane")
+
+
+def sticky(mode: str, *rows: str, seconds: int = 10_800) -> ClusterState:
+    affinity = f"sessionAffinity: ClientIP, sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}"
+    return state_of(text=BASE + web(affinity, *rows), proxy_mode=mode)
+
+
+AFFINITY = Section(
+    "12 affinity",
+    web("sessionAffinity: ClientIP", WEB_1, WEB_2, WEB_3),
+    (Row("one client, one endpoint", "near", "{service: web, port: 80}", attempts=20),),
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_12_one_flow_meets_one_endpoint(mode: str) -> None:
+    flow = observed(AFFINITY, mode)["one client, one endpoint"]
+    assert len(flow["observed"]["backends"]) == 1
+    assert flow["observed"]["outcomes"]["delivered"] >= 20
+    assert flow["verdict"] == "pass", flow["reason"]
+
+
+def picked(namespaces: Namespaces) -> dict[str, str]:
+    """Who answers each client at worker-1's node port, where worker-1 alone remembers."""
+    return {client: ask(namespaces, client, NODES["worker-1"][0], 30080)[1]["pod"] for client in CLIENTS}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_12_the_same_client_address_goes_to_the_same_endpoint(mode: str) -> None:
+    namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3))
+    assert picked(namespaces) == picked(namespaces) == picked(namespaces)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_12_each_use_renews_it_and_the_timeout_ends_it(mode: str) -> None:
+    namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3, seconds=2))
+    first = picked(namespaces)
+    for _ in range(2):
+        time.sleep(1.2)
+        assert picked(namespaces) == first
+    for _ in range(3):  # that all clients draw the same again by chance: once in 6,561 times, each time
+        time.sleep(2.2)
+        if picked(namespaces) != first:
+            return
+    pytest.fail("every client went to the same endpoint after the timeout")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
+    rows = {"default/web-1": WEB_1, "default/web-2": WEB_2, "default/web-3": WEB_3}
+    state = sticky(mode, *rows.values())
+    applied = apply(plan_cluster(state), Applied(find_iptables("")))
+    start_servers(state, applied.namespaces)
+    first = picked(applied.namespaces)
+    gone = first["office"]
+    rest = sticky(mode, *(row for pod, row in rows.items() if pod != gone))
+    apply(Plan(name="update", operations=tuple(plan_rules(rest))), applied)
+    then = picked(applied.namespaces)
+    assert gone not in then.values()
+    assert {client: pod for client, pod in then.items() if first[client] != gone} == {c: pod for c, pod in first.items() if pod != gone}
+    assert picked(applied.namespaces) == then
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["dropped", "the control: without the guard they arrive"])
+@in_sandbox
+def test_9_new_packets_to_localhost_from_elsewhere_are_dropped(guarded: bool) -> None:
+    """iptables mode alone serves node ports on localhost, for which it makes 127/8 routable."""
+    namespaces = built(state_of(text=BASE + NODE_PORT, proxy_mode="iptables"))
+    if not guarded:
+        check_output(namespaces, "worker-1", [find_iptables("").removesuffix("-restore"), "-F", "KUBE-FIREWALL"])
+    inside = namespaces.call_in("worker-1", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    inside.bind(("127.0.0.1", 9999))
+    inside.settimeout(0.3)
+    frame = (
+        Ether(src=mac_of_ip("172.18.0.4"), dst=mac_of_ip("172.18.0.3")) / IP(src="172.18.0.4", dst="127.0.0.1") / UDP(dport=9999) / b"hello"
+    )
+    neighbour = namespaces.call_in("worker-2", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    neighbour.bind(("eth0", 0))
+    neighbour.send(bytes(frame))
+    try:
+        heard = inside.recv(100)
+    except TimeoutError:
+        heard = b""
+    assert heard == (b"" if guarded else b"hello")

@@ -122,3 +122,48 @@ def test_mistakes(containers: str, wish: str, part: str) -> None:
 def test_a_mistake_in_a_template_is_said_once() -> None:
     problem = problem_of(ONE, workload("Deployment", "w", 3, template=RUN % "nobody"))
     assert problem.path == 'spec.template.metadata.annotations["podwire.dev/run"]'
+
+
+# --- health checks of load balancers ------------------------------------------------------------------------
+
+SLICE = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: lb-{name}, labels: {{kubernetes.io/service-name: lb}}}}
+addressType: IPv4
+ports: [{{name: {name}, port: {port}}}]
+endpoints:
+- {{addresses: [10.244.1.7], nodeName: worker-1}}
+- {{addresses: [10.244.1.8], nodeName: worker-1, conditions: {{ready: false, serving: true, terminating: true}}}}
+- {{addresses: [10.244.1.9]}}
+- {{addresses: [10.244.2.7], nodeName: worker-2, conditions: {{ready: false}}}}
+"""
+LOAD_BALANCER = (
+    "type: LoadBalancer, externalTrafficPolicy: {policy}, healthCheckNodePort: 32123, ports: [{{name: a, port: 80}}, {{name: b, port: 81}}]"
+)
+WORKERS = cluster("{role: control-plane}, {role: worker}, {role: worker}")
+SLICES = (SLICE.format(name="a", port=8080), SLICE.format(name="b", port=8081))
+
+
+def test_a_health_check_counts_ready_local_addresses_once() -> None:
+    state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Local")), *SLICES)
+    checks = [li for li in state.listeners if li.healthCheck]
+    assert [(li.netns, li.port, li.protocol, li.healthCheck and li.healthCheck.localEndpoints) for li in checks] == [
+        ("control-plane", 32123, "TCP", 0),
+        ("worker-1", 32123, "TCP", 1),
+        ("worker-2", 32123, "TCP", 0),
+    ]
+    assert {li.healthCheck.service for li in checks if li.healthCheck} == {"default/lb"}
+
+
+def test_no_health_check_under_policy_cluster() -> None:
+    state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Cluster")), *SLICES)
+    assert not any(li.healthCheck for li in state.listeners)
+
+
+def test_a_health_check_whose_port_a_pod_has_is_refused() -> None:
+    taker = pod_of("{name: a, ports: [{containerPort: 32123}]}", "hostNetwork: true, nodeName: worker-1")
+    state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Local")), taker)
+    refused = {li.netns: li.refused for li in state.listeners if li.healthCheck and li.refused}
+    assert refused == {"worker-1": "port 32123/TCP is taken by container a of Pod default/p"}
+    assert any("kube-proxy on worker-1 cannot answer health checks of Service default/lb" in notice for notice in state.notices)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP
 from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkInit, SCTPChunkInitAck
 
+from emulator.control.state import HealthCheck
 from emulator.probe.model import Answer
 from emulator.workload import sctp
-from emulator.workload.answer import is_http, read_reply, reply_http, reply_line, request_line
+from emulator.workload.answer import is_http, read_reply, reply_health, reply_http, reply_line, request_line
 from emulator.workload.commands import expand
 
 TEXT = st.text(min_size=0, max_size=40)
@@ -39,6 +40,20 @@ def test_http_reply_is_json_of_its_stated_length() -> None:
     assert f"Content-Length: {len(body)}".encode() in head
     assert json.loads(body)["dialled"] == "10.96.0.10:80"
     assert reply_http(b"HEAD / HTTP/1.1\r\n\r\n", answer).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(("endpoints", "status"), [(2, b"200 OK"), (0, b"503 Service Unavailable")])
+def test_health_reply_says_how_many_endpoints_are_here(endpoints: int, status: bytes) -> None:
+    request = b"GET /healthz HTTP/1.1\r\n\r\n"
+    head, body = reply_health(request, HealthCheck(service="shop/lb", localEndpoints=endpoints)).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status)
+    assert b"X-Load-Balancing-Endpoint-Weight: %d" % endpoints in head
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert json.loads(body) == {"service": {"namespace": "shop", "name": "lb"}, "localEndpoints": endpoints, "serviceProxyHealthy": True}
+
+
+def test_a_head_request_has_no_body() -> None:
+    assert reply_health(b"HEAD / HTTP/1.1\r\n\r\n", HealthCheck(service="a/b", localEndpoints=1)).endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize(
