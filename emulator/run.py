@@ -299,7 +299,7 @@ def _report(run: _Run, applied: Applied, results: Sequence[FlowResult], lost: in
 
     state = run.state
     addresses = read_addresses(applied.namespaces, applied.namespaces)
-    notices = [*state.notices, *said]
+    notices = [*(n for n in state.notices if not any(word.startswith(n) for word in said)), *said]  # once, with the kernel's own word
     sampled = sum(e.partial for e in run.expectations.values())
     if sampled and not run.options.all_pairs:
         notices.append(f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all")
