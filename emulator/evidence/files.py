@@ -30,7 +30,7 @@ def check_writable(directory: Path) -> None:
 
     Raises :class:`UsageError` if it is a symbolic link, is no directory, or cannot be written.
     """
-    with _reported(directory), _opened(directory) as fd:
+    with _reported(directory, "--captures names another directory, or none"), _opened(directory) as fd:
         _prove_writable(fd)
 
 
@@ -84,14 +84,14 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turns what the operating system says about ``path`` into a :class:`UsageError`."""
+def _reported(path: Path, hint: str = "name another place") -> Iterator[None]:
+    """Turns what the operating system says about ``path`` into a :class:`UsageError` that ends with ``hint``."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
             raise UsageError(f"cannot write {path}: it is a symbolic link; name the directory itself") from error
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        raise UsageError(f"cannot write {path}: {error.strerror} ({hint})") from error
 
 
 # --- directories ------------------------------------------------------------------------------------------
