@@ -95,6 +95,14 @@ def test_an_ordinary_user_has_a_guest_of_his_own(directory: Path) -> None:
     assert b"/etc/shadow: Permission denied" in done.stderr
 
 
+@with_guest
+def test_its_own_path_may_have_blanks(directory: Path) -> None:
+    shutil.copy(UML, directory)
+    shutil.copytree(UML.with_name("uml.d"), directory / "uml.d")
+    done = subprocess.run([directory / "uml", "echo", "here"], capture_output=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"here\n", b"")
+
+
 def left_behind(memory: str) -> list[str]:
     """The processes of a guest that was given this much memory."""
     found = []
