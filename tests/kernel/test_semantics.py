@@ -1,4 +1,4 @@
-"""docs/semantics.md with packets: every sentence of sections 1 to 7, 9, 10 and 12, each row named after the one that it bears out.
+"""docs/semantics.md with packets: every sentence of sections 1 to 10 and 12, each row named after the one that it bears out.
 
 A section is one cluster, built and dialled once; its rows are flows of one FlowCheck that expects nothing. So the objects' own promise must
 agree with the packets (the verdict), and both with what is written here by hand: the outcome, every endpoint that answers, and the address
@@ -35,7 +35,7 @@ from tests.sandboxed import in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
 
-MODES = ["iptables"]
+MODES = ["iptables", "nftables"]
 
 # worker-1 has two endpoints, worker-2 has one, control-plane has none; each has a Pod that only asks.
 SHAPE = """
@@ -186,8 +186,8 @@ def refused(sentence: str, client: str, to: str, via: str = "", protocol: str = 
     return Row(sentence, client, to, outcome="rejected", via=via, protocol=protocol, evidence=PORT_UNREACHABLE, mode=mode)
 
 
-def dropped(sentence: str, client: str, to: str, via: str = "") -> Row:
-    return Row(sentence, client, to, outcome="dropped", via=via)
+def dropped(sentence: str, client: str, to: str, via: str = "", mode: str = "") -> Row:
+    return Row(sentence, client, to, outcome="dropped", via=via, mode=mode)
 
 
 def closed(sentence: str, client: str, to: str) -> Row:
@@ -195,8 +195,8 @@ def closed(sentence: str, client: str, to: str) -> Row:
     return Row(sentence, client, to, outcome="rejected", evidence="RST")
 
 
-def unreachable(sentence: str, client: str, to: str, mode: str = "") -> Row:
-    return Row(sentence, client, to, outcome="unreachable", evidence="unreachable", mode=mode)
+def unreachable(sentence: str, client: str, to: str, protocol: str = "TCP", mode: str = "") -> Row:
+    return Row(sentence, client, to, outcome="unreachable", protocol=protocol, evidence="unreachable", mode=mode)
 
 
 EXTERNAL = {
@@ -392,7 +392,14 @@ SECTIONS = (
             Row("ClusterIP from a Pod: its own", "near", "{service: web, port: 80}", "web-1 web-2", "own"),
             Row("ClusterIP from the node: masqueraded", "worker-1", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
             Row("ClusterIP from outside: masqueraded", "office", "{service: web, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
-            Row("NodePort from localhost: masqueraded", "worker-1", "{ip: 127.0.0.1, port: 30080}", "web-1 web-2", "worker-1"),
+            Row(
+                "NodePort from localhost: masqueraded",
+                "worker-1",
+                "{ip: 127.0.0.1, port: 30080}",
+                "web-1 web-2",
+                "worker-1",
+                mode="iptables",
+            ),
             *external("from a Pod: masqueraded", "near", "worker-1", "web-1 web-2", "worker-1"),
             *external("from the node: masqueraded", "worker-1", "worker-1", "web-1 web-2", "worker-1"),
             *external("from outside: masqueraded", "office", "worker-1", "web-1 web-2", "worker-1"),
@@ -403,7 +410,14 @@ SECTIONS = (
         "5 eTP Local",
         web("externalTrafficPolicy: Local", WEB_1, WEB_2),
         (
-            Row("NodePort from localhost: masqueraded", "worker-1", "{ip: 127.0.0.1, port: 30080}", "web-1 web-2", "worker-1"),
+            Row(
+                "NodePort from localhost: masqueraded",
+                "worker-1",
+                "{ip: 127.0.0.1, port: 30080}",
+                "web-1 web-2",
+                "worker-1",
+                mode="iptables",
+            ),
             *external("from a Pod: its own", "near", "worker-1", "web-1 web-2", "own"),
             *external("from the node: masqueraded", "worker-1", "worker-1", "web-1 web-2", "worker-1"),
             *external("from outside: its own", "office", "worker-1", "web-1", "own"),
@@ -429,7 +443,7 @@ SECTIONS = (
             Row("hairpin: masqueraded all the same", "web-1", "{service: web, port: 80}", "web-1", "worker-1 on hairpin"),
             *external("under eTP Local: Pods are outside clients", "away", "control-plane", outcome="dropped"),
             *external("under eTP Local: the node keeps its short cut", "control-plane", "control-plane", "web-1", "control-plane"),
-            Row("under eTP Local: localhost keeps it", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2"),
+            Row("under eTP Local: localhost keeps it", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2", mode="iptables"),
         ),
     ),
     Section(
@@ -516,6 +530,29 @@ SECTIONS = (
         ),
     ),
     Section(
+        "8 nothing matches",
+        web("clusterIP: 10.96.0.99", WEB_1),
+        (
+            unreachable("iptables: a wrong port of a ClusterIP is left alone", "near", "{ip: 10.96.0.99, port: 81}", mode="iptables"),
+            unreachable(
+                "iptables: a wrong protocol of a ClusterIP is left alone", "far", "{ip: 10.96.0.99, port: 80}", "UDP", mode="iptables"
+            ),
+            unreachable("iptables: a ClusterIP that nobody has is left alone", "away", "{ip: 10.96.200.1, port: 80}", mode="iptables"),
+            refused("nftables: a wrong port of a ClusterIP is rejected", "near", "{ip: 10.96.0.99, port: 81}", mode="nftables"),
+            refused("nftables: from outside too", "office", "{ip: 10.96.0.99, port: 81}", via="worker-2", mode="nftables"),
+            refused(
+                "nftables: a wrong protocol of a ClusterIP is rejected",
+                "far",
+                "{ip: 10.96.0.99, port: 80}",
+                protocol="UDP",
+                mode="nftables",
+            ),
+            dropped("nftables: a ClusterIP that nobody has is dropped", "away", "{ip: 10.96.200.1, port: 80}", mode="nftables"),
+            closed("a wrong port of a node", "far", "{ip: 172.18.0.3, port: 30099}"),
+            unreachable("a wrong port of a load-balancer address is left alone", "worker-1", "{ip: 192.0.2.11, port: 81}"),
+        ),
+    ),
+    Section(
         "9 by default",
         NODE_PORT,
         (
@@ -554,6 +591,16 @@ SECTIONS = (
         ),
         mode="iptables",
     ),
+    Section(
+        "9 in nftables mode",
+        NODE_PORT,
+        (
+            Row("the node's primary address", "near", "{node: worker-1, nodePort: 30080}", "web-1", "worker-1"),
+            closed("no other local address", "near", "{ip: 10.244.1.1, port: 30080}"),
+            closed("never localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
+        ),
+        mode="nftables",
+    ),
 )
 
 
@@ -571,7 +618,9 @@ def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
         report = Path(directory) / "report.json"
         run_cluster(state, Options(json=report))
         flows = json.loads(report.read_text())["flows"]
-    return {flow["name"].removeprefix("rows: "): flow for flow in flows if not flow["control"]}
+    found = {flow["name"].removeprefix("rows: "): flow for flow in flows if not flow["control"]}
+    assert found.keys() == {row.sentence for row in section.rows_of(mode)}, "two rows have one name"
+    return found
 
 
 @pytest.mark.parametrize(
@@ -707,9 +756,8 @@ def test_12_each_use_renews_it_and_the_timeout_ends_it(mode: str) -> None:
     pytest.fail("every client went to the same endpoint after the timeout")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@in_sandbox
-def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
+def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], str]:
+    """Who answers each client before and after an endpoint went, and which one went."""
     rows = {"default/web-1": WEB_1, "default/web-2": WEB_2, "default/web-3": WEB_3}
     state = sticky(mode, *rows.values())
     applied = apply(plan_cluster(state), Applied(find_iptables("")))
@@ -719,9 +767,22 @@ def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
     rest = sticky(mode, *(row for pod, row in rows.items() if pod != gone))
     apply(Plan(name="update", operations=tuple(plan_rules(rest))), applied)
     then = picked(applied.namespaces)
-    assert gone not in then.values()
-    assert {client: pod for client, pod in then.items() if first[client] != gone} == {c: pod for c, pod in first.items() if pod != gone}
     assert picked(applied.namespaces) == then
+    return first, then, gone
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
+    _, then, gone = picked_before_and_after(mode)
+    assert gone not in then.values()
+
+
+@in_sandbox
+def test_12_clients_of_other_endpoints_keep_theirs() -> None:
+    """In iptables mode; nftables rules are loaded as a whole table, whose sets begin empty."""
+    first, then, gone = picked_before_and_after("iptables")
+    assert {client: pod for client, pod in then.items() if first[client] != gone} == {c: pod for c, pod in first.items() if pod != gone}
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["dropped", "the control: without the guard they arrive"])
