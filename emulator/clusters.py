@@ -41,13 +41,18 @@ class Running:
 def find_running() -> list[Running]:
     """Every cluster that runs under this uid, oldest first."""
     found = []
-    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
-        path = line.split()[-1]
-        if path.startswith(f"@{ADDRESS_PREFIX}{os.geteuid()}/"):
-            info = _ask("\0" + path[1:])
-            if info and "topology" in info:
-                found.append(Running(pid=int(path.split("/")[2]), **info))
+    for path in sorted(_listeners() | _listeners()):
+        info = _ask("\0" + path[1:])
+        if info and "topology" in info:
+            found.append(Running(pid=int(path.split("/")[2]), **info))
     return sorted(found, key=lambda running: running.started)
+
+
+def _listeners() -> set[str]:
+    """Our own sandboxes' addresses. The kernel writes this file a page at a time: one that others' sockets come and go around may be
+    passed over, so one look is not enough."""
+    paths = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    return {path for path in paths if path.startswith(f"@{ADDRESS_PREFIX}{os.geteuid()}/")}
 
 
 def _ask(address: str) -> dict[str, Any] | None:

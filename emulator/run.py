@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from emulator import __version__, sandbox
 from emulator.control.state import ROUTER, SWITCH, ClusterState, pod_netns
-from emulator.errors import Exit, MissingCapabilityError, printable
+from emulator.errors import Exit, KernelError, MissingCapabilityError, printable
 from emulator.plan.operations import AddRoute, Plan
 from emulator.planner import plan_cluster
 from emulator.podnet import plan_all_pairs
@@ -133,7 +133,6 @@ class _Run:
 
 
 def _inside(channel: sandbox.Channel, run: _Run) -> int:
-    from emulator.kernel.apply import Applied, apply
     from emulator.kernel.ring import HANDSHAKES, Taps
     from emulator.probe.send import Prober, Recording
     from emulator.workload.commands import start_commands, wait_until_listening
@@ -147,7 +146,7 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
     with clock.phase("build"):
         if state.proxy.mode == "nftables" and not shutil.which("nft"):
             raise MissingCapabilityError("the tool nft", "apt-get install nftables")
-        applied = apply(run.plan, Applied(find_iptables(options.iptables)))
+        applied = _apply(run.plan, options.iptables)
         applied.wait_until_up()
     with TemporaryDirectory(dir="/run") as logs:
         with clock.phase("servers"):
@@ -182,6 +181,23 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
         if options.keep:
             _stay_up(state)
     return Exit.OK if report.ok else Exit.FLOW_FAILED
+
+
+def _apply(plan: Plan, flavour: str) -> Applied:
+    """``plan`` in the kernel; with the other flavour of iptables where none was asked for and the first does not work here."""
+    from emulator.kernel.apply import Applied, apply
+
+    applied = Applied(find_iptables(flavour))
+    try:
+        return apply(plan, applied)
+    except KernelError as error:
+        if flavour or applied.iptables not in error.command or not shutil.which("iptables-legacy-restore"):
+            raise
+        applied.iptables = "iptables-legacy-restore"
+        try:
+            return apply(plan, applied)
+        except KernelError:
+            raise error from None
 
 
 def _raise_descriptor_limit() -> None:

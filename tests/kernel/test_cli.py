@@ -103,6 +103,20 @@ def test_both_iptables_flavours(flavour: str) -> None:
     assert json.loads(done.stdout)["machine"]["iptables"] == f"iptables-{flavour}"
 
 
+def test_the_other_flavour_serves_where_the_first_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a kernel whose nf_tables has no ip family (user-mode Linux of Debian 12)."""
+    broken = tmp_path / "iptables-nft-restore"
+    broken.write_text("#!/bin/sh\necho 'Could not fetch rule set generation id' >&2\nexit 4\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = podwire("hairpin", "--captures", "none", "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)["machine"]["iptables"]) == (0, "iptables-legacy")
+    asked = podwire("hairpin", "--captures", "none", "--iptables", "nft")
+    assert asked.returncode == 3
+    assert "Could not fetch rule set generation id" in asked.stderr
+    assert re.search(r"ip netns exec \S+ iptables-nft-restore --noflush <<'EOF'\n\*filter", asked.stderr)
+
+
 def test_all_pairs_reaches_everything() -> None:
     done = podwire("three-tier", "--captures", "none", "--all-pairs", "-o", "json")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
