@@ -14,7 +14,7 @@ from emulator.objects.kinds import Node
 from emulator.plan.rules import address, network
 
 BRIDGE = "cbr0"  # what is local to detectLocalMode BridgeInterface
-INTERFACE_PREFIX = "veth"  # what is local to InterfaceNamePrefix
+INTERFACE_PREFIX = "cbr"  # what is local to InterfaceNamePrefix: IP sees a Pod's packet come in by the bridge, not by its port
 LOOPBACK = IPv4Network("127.0.0.0/8")
 EVERYTHING = IPv4Network("0.0.0.0/0")
 

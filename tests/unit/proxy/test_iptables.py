@@ -52,7 +52,7 @@ def brief(rules: tuple[str, ...]) -> list[str]:
         ),
         pytest.param(
             {"localMode": "InterfaceNamePrefix"},
-            "-d 10.96.0.10/32 ! -i veth+ -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ",
+            "-d 10.96.0.10/32 ! -i cbr+ -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ",
             id="InterfaceNamePrefix",
         ),
         pytest.param({"masqueradeAll": True}, "-d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ", id="masqueradeAll"),

@@ -41,7 +41,7 @@ def chain_of(table: Table, key: str, where: str = "service-ips") -> list[str]:
         pytest.param({}, [f"ip saddr != 10.244.0.0/16 {MARK}"], id="ClusterCIDR"),
         pytest.param({"localMode": "NodeCIDR"}, [f"ip saddr != 10.244.1.0/24 {MARK}"], id="NodeCIDR"),
         pytest.param({"localMode": "BridgeInterface"}, [f'iifname != "cbr0" {MARK}'], id="BridgeInterface"),
-        pytest.param({"localMode": "InterfaceNamePrefix"}, [f'iifname != "veth*" {MARK}'], id="InterfaceNamePrefix"),
+        pytest.param({"localMode": "InterfaceNamePrefix"}, [f'iifname != "cbr*" {MARK}'], id="InterfaceNamePrefix"),
         pytest.param({"masqueradeAll": True}, [MARK], id="masqueradeAll"),
         pytest.param({"localMode": ""}, [], id="none"),
         pytest.param({"localMode": "", "masqueradeAll": True}, [MARK], id="none, and masqueradeAll"),
