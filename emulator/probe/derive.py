@@ -1,9 +1,9 @@
 """The flows to send when the user wrote none: every kind of communication, every Service port, chosen from the objects alone.
 
 Representatives, not the cross product; the same state always gives the same flows in the same order. What needs something that the
-cluster does not have (no Pod, no external client, a single node) is left out. Service addresses that have to be announced to be reached
-from outside (externalIPs, load-balancer addresses) are not derived. Imports ``objects``, ``control.state`` and the pure modules of
-``probe``. Pure.
+cluster does not have (no Pod, no external client, a single node) is left out. An externalIP or a load-balancer address is reached from
+outside because the router has a route for it to a node (``via``); one whose ``ipMode`` is Proxy is left to the load balancer, and not
+dialled. Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Pure.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import get_args
 from emulator.control.state import API_SERVER_PORT, ClusterState, Listener
 from emulator.objects.config import FlowProtocol
 from emulator.objects.kinds import Node, Pod
-from emulator.probe.endpoints import PortEndpoints, cluster_ips
+from emulator.probe.endpoints import PortEndpoints, cluster_ips, in_source_ranges, load_balancer_ips
 from emulator.probe.expect import Expectations
 from emulator.probe.flowbook import FlowBook, flow_name
 from emulator.probe.model import Client, Destination, Flow, Kind
 from emulator.probe.parties import (
+    ServiceAddress,
     address_destination,
     external_client,
     loopback_destination,
@@ -106,8 +107,8 @@ class _Deriver:
         self._nodes = sorted(self.state.nodes, key=_is_special)
         self._localhost_dialled = False
 
-    def add(self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "") -> None:
-        self.book.add(flow_name(client, to, protocol, note), client, to, protocol)
+    def add(self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "", via: str = "") -> None:
+        self.book.add(flow_name(client, to, protocol, note), client, to, protocol, via=via)
 
     # --- without Services ---------------------------------------------------------------------------------
 
@@ -186,8 +187,11 @@ class _Deriver:
                 self.add(pod_client(far), to, port.protocol, "node without an endpoint" if far.spec.nodeName not in nodes else "other node")
             for node, note in self._with_and_without(endpoints):
                 self.add(node_client(node), to, port.protocol, note)
+        other = far or near or itself or next(iter(self._clients), None)
         if port.nodePort:
-            self._node_port(endpoints, far or near or itself or next(iter(self._clients), None))
+            self._node_port(endpoints, other)
+        for how, ip in self._external_addresses(endpoints):
+            self._external_address(endpoints, service_destination(service, port, how, ip), other)
 
     def _node_port(self, endpoints: PortEndpoints, pod: Pod | None) -> None:
         """From outside through a node with and one without an endpoint; from ``pod`` and from a node, each at its own node."""
@@ -205,6 +209,40 @@ class _Deriver:
             self._localhost_dialled = True
             to = service_destination(service, port, "nodePort", "127.0.0.1", node.name)
             self.add(node_client(node), to, port.protocol, name)
+
+    def _external_addresses(self, endpoints: PortEndpoints) -> Iterator[tuple[ServiceAddress, str]]:
+        """The first externalIP and the first load-balancer address, if it is this Service that has them, and nobody else."""
+        service, port = endpoints.service, endpoints.port
+        candidates: tuple[tuple[ServiceAddress, Sequence[str]], ...] = (
+            ("externalIP", service.spec.externalIPs),
+            ("loadBalancer", load_balancer_ips(service)),
+        )
+        for how, ips in candidates:
+            for ip in ips[:1]:
+                entry = self.expectations.table.addresses.get((ip, port.port, port.protocol))
+                if entry == (endpoints, how) and ip not in self.expectations.owners:
+                    yield how, ip
+
+    def _external_address(self, endpoints: PortEndpoints, to: Destination, pod: Pod | None) -> None:
+        """From outside through a node with and one without an endpoint, from a client outside the source ranges, from ``pod`` and from a node."""
+        ways = self._with_and_without(endpoints)
+        protocol = endpoints.port.protocol
+        allowed = {c.name: to.how != "loadBalancer" or in_source_ranges(endpoints.service, c.address) for c in self.state.clients}
+        inside = [c for c in self.state.clients if allowed[c.name]][:1]
+        outside = [c for c in self.state.clients if not allowed[c.name]][:1]
+        for client in inside:
+            for node, note in ways:
+                self.add(external_client(client), to, protocol, f"via {node.name}, {note}", node.name)
+        for client in outside:
+            node, note = ways[0]
+            self.add(external_client(client), to, protocol, f"outside the source ranges, via {node.name}, {note}", node.name)
+        if pod:
+            self.add(pod_client(pod), to, protocol)
+        node, note = ways[-1]
+        if (
+            endpoints.usable
+        ):  # without, iptables mode leaves a node's own packets alone, and a kernel tells few senders that it has no route
+            self.add(node_client(node), to, protocol, note)
 
     def _service_clients(self, endpoints: PortEndpoints) -> tuple[Pod | None, Pod | None, Pod | None]:
         """A Pod beside an endpoint, a Pod away from them, and an endpoint that can meet itself; None where there is none.

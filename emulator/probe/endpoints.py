@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.control.state import ClusterState
 from emulator.objects.kinds import Endpoint, EndpointSlice, Service, ServicePort
@@ -129,6 +130,12 @@ def cluster_ips(service: Service) -> tuple[str, ...]:
 def load_balancer_ips(service: Service) -> tuple[str, ...]:
     """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``."""
     return tuple(i.ip for i in service.status.loadBalancer.ingress if i.ipMode != "Proxy" and "." in i.ip)
+
+
+def in_source_ranges(service: Service, ip: str) -> bool:
+    """Whether ``ip`` may come to the load-balancer addresses of ``service`` by its loadBalancerSourceRanges. No ranges: everybody may."""
+    ranges = [IPv4Network(text.strip()) for text in service.spec.loadBalancerSourceRanges if "." in text]
+    return not ranges or any(IPv4Address(ip) in r for r in ranges)
 
 
 def _captured(service: Service) -> Iterator[tuple[ServiceAddress, str]]:

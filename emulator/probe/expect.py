@@ -28,8 +28,7 @@ from typing import Literal
 
 from emulator.control.state import ClusterState, pod_netns
 from emulator.objects.config import Outcome
-from emulator.objects.kinds import Service
-from emulator.probe.endpoints import PortEndpoints, ServiceTable, load_balancer_ips
+from emulator.probe.endpoints import PortEndpoints, ServiceTable, in_source_ranges, load_balancer_ips
 from emulator.probe.model import Backend, Client, Expectation, Flow, SourceRule
 from emulator.probe.parties import Owner, ServiceAddress, find_owners
 
@@ -235,13 +234,12 @@ class Expectations:
         return because
 
     def _in_source_ranges(self, client: Client, met: Translation) -> bool:
-        """docs/semantics 6. No ranges: everybody is in them."""
-        service: Service = met.endpoints.service
-        ranges = [IPv4Network(text.strip()) for text in service.spec.loadBalancerSourceRanges if "." in text]
-        sources = [ip_address(client.ip)]
+        """docs/semantics 6."""
+        service = met.endpoints.service
+        sources = [client.ip]
         if client.ip in load_balancer_ips(service):
-            sources.append(ip_address(self.state.node[met.node].internalIPs[0]))
-        return not ranges or any(source in r for source in sources for r in ranges)
+            sources.append(self.state.node[met.node].internalIPs[0])
+        return any(in_source_ranges(service, source) for source in sources)
 
     def _origin(self, client: Client, node: str) -> Origin:
         if client.kind == "node" and client.node == node:

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.control.state import ClusterState
-from emulator.objects.kinds import Container, ContainerPort, EndpointPort, OwnerReference, Pod, ServicePort
+from emulator.objects.config import ExternalClient
+from emulator.objects.kinds import (
+    Container,
+    ContainerPort,
+    EndpointPort,
+    LoadBalancerIngress,
+    OwnerReference,
+    Pod,
+    Service,
+    ServicePort,
+)
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.flowbook import MAX_CONTROLS, SAMPLED_CONTROLS
@@ -20,12 +30,15 @@ from tests.unit.probe.states import (
     BOTH,
     CLIENT,
     ENDPOINT_1,
+    EXTERNAL_IP,
     NODE_IP,
     OTHER,
     PODS,
+    VIP,
     WEB_0,
     WEB_1,
     WEB_IP,
+    load_balancer_service,
     make_endpoint,
     make_pod,
     make_service,
@@ -279,6 +292,71 @@ def test_derived_flows_are_consistent_and_bounded(pods: list[tuple[str, tuple[in
     assert len(names) < 80
     expectations = Expectations(state)
     assert all(flow.attempts >= attempts_for(len(expectations.expect(flow).backends)) for flow in flows)
+
+
+# --- external addresses -------------------------------------------------------------------------------------
+
+PROXIED = LoadBalancerIngress(ip="192.0.2.99", ipMode="Proxy")
+
+
+def external_flows(state: ClusterState) -> list[str]:
+    return [flow.name for flow in derive_flows(state) if flow.to.how in ("externalIP", "loadBalancer")]
+
+
+@pytest.mark.parametrize(
+    ("service", "address"),
+    [
+        pytest.param(load_balancer_service(), f"loadBalancer of svc default/web ({VIP}:80)", id="loadBalancer"),
+        pytest.param(
+            make_service(externalIPs=(EXTERNAL_IP, "192.0.2.77")), f"externalIP of svc default/web ({EXTERNAL_IP}:80)", id="externalIP"
+        ),
+    ],
+)
+def test_an_external_address_from_outside_a_pod_and_a_node(service: Service, address: str) -> None:
+    state = make_state(service)
+    assert external_flows(state) == [
+        f"pod default/other → {address}",
+        f"external client-1 → {address} (via worker-1, node with an endpoint)",
+        f"external client-1 → {address} (via control-plane, node without an endpoint)",
+        f"node control-plane → {address} (node without an endpoint)",
+    ]
+    vias = [flow.via for flow in derive_flows(state) if flow.kind == "external-to-service" and flow.to.how != "nodePort"]
+    assert vias == ["worker-1", "control-plane"]
+
+
+def test_a_client_inside_and_one_outside_the_source_ranges() -> None:
+    clients = [
+        ExternalClient(name=f"c{i}", address=ip) for i, ip in enumerate(["198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.2"])
+    ]
+    state = make_state(load_balancer_service(loadBalancerSourceRanges=(" 203.0.113.0/24",)), clients=tuple(clients))
+    flows = {(f.client.label, f.via): f for f in derive_flows(state) if f.client.kind == "external" and f.to.how == "loadBalancer"}
+    assert list(flows) == [("external c2", "worker-1"), ("external c2", "control-plane"), ("external c0", "worker-1")]
+    outcome = outcomes(state, list(flows.values()))
+    assert [outcome[flow.name] for flow in flows.values()] == ["delivered", "delivered", "dropped"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(make_state(make_service(vips=[PROXIED], type="LoadBalancer")), id="ipMode Proxy"),
+        pytest.param(make_state(make_service(externalIPs=(NODE_IP["worker-1"],))), id="a node has the address"),
+        pytest.param(make_state(make_service(externalIPs=(CLIENT,))), id="a Pod has the address"),
+    ],
+)
+def test_addresses_that_are_not_dialled(state: ClusterState) -> None:
+    assert external_flows(state) == []
+
+
+def test_an_address_and_port_is_dialled_as_that_of_the_service_that_has_it() -> None:
+    second = make_service("second", "10.96.0.77", externalIPs=(EXTERNAL_IP,))
+    labels = external_flows(make_state(make_service(externalIPs=(EXTERNAL_IP,)), second))
+    assert labels
+    assert all("svc default/web " in label for label in labels)
+
+
+def test_no_node_dials_an_external_address_without_endpoints() -> None:
+    flows = [f for f in derive_flows(make_state(load_balancer_service(), slices=[])) if f.to.how == "loadBalancer"]
+    assert [f.client.kind for f in flows] == ["pod", "external"]
 
 
 def test_all_pairs() -> None:
