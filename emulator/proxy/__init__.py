@@ -19,6 +19,9 @@ _RENDERERS: dict[str, Callable[[ClusterState], Callable[[str], RuleSet]]] = {
 }
 
 
+MODES = tuple(_RENDERERS)  # the modes of kube-proxy that podwire has
+
+
 def rules_renderer(state: ClusterState) -> Callable[[str], RuleSet]:
     """A function from a node's name to kube-proxy's rules there, in the mode that ``state.proxy`` names.
 
