@@ -24,11 +24,12 @@ def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: Prox
     if local_mode == "ClusterCIDR":
         cluster_cidr = str(pod_subnet) if cluster_cidr is None else cluster_cidr
         local_mode = "ClusterCIDR" if cluster_cidr else ""
+    mode = override or config.mode or shaped or "iptables"
     return ProxySettings(
-        mode=override or config.mode or shaped or "iptables",
+        mode=mode,
         localMode=local_mode,
         clusterCIDR=cluster_cidr or "",
         nodePortAddresses=config.nodePortAddresses,
-        masqueradeAll=config.iptables.masqueradeAll,
+        masqueradeAll=(config.nftables if mode == "nftables" else config.iptables).masqueradeAll,
         localhostNodePorts=config.iptables.localhostNodePorts,
     )

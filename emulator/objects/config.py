@@ -75,6 +75,11 @@ class IPTablesConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NFTablesConfig:
+    masqueradeAll: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KubeProxyConfiguration:
     """``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the Pod subnet
     unless ``detectLocalMode`` says otherwise."""
@@ -84,6 +89,7 @@ class KubeProxyConfiguration:
     detectLocalMode: Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] = ""
     nodePortAddresses: tuple[str, ...] = ()
     iptables: IPTablesConfig = IPTablesConfig()
+    nftables: NFTablesConfig = NFTablesConfig()
 
 
 # --- FlowCheck --------------------------------------------------------------------------------------------

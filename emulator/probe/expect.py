@@ -251,9 +251,9 @@ class Expectations:
         settings, primary = self.state.proxy, self.state.node[node].internalIPs[0]
         if ip.startswith("127.") and (settings.mode == "nftables" or not settings.localhostNodePorts):
             return False
-        if not settings.nodePortAddresses:
-            return settings.mode != "nftables" or ip == primary
-        return any(ip_address(ip) in IPv4Network(text.strip()) for text in settings.nodePortAddresses if "." in text)
+        words = settings.nodePortAddresses or (("primary",) if settings.mode == "nftables" else ())
+        prefixes = [IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word]
+        return not prefixes or any(ip_address(ip) in prefix for prefix in prefixes)
 
     # --- addresses dialled directly -----------------------------------------------------------------------
 

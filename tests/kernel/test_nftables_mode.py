@@ -13,10 +13,12 @@ import pytest
 
 from emulator.kernel.apply import apply
 from emulator.kernel.netns import check_output
+from emulator.objects.kinds import ServicePort
+from emulator.plan.shell import render_shell
 from emulator.planner import plan_cluster
 from emulator.proxy import rules_for
 from tests.conftest import GOLDEN, UNSHARE
-from tests.objects import golden_state
+from tests.objects import golden_state, node, service, slice_of, state
 from tests.sandboxed import ROOT, SHIPPED, in_sandbox, podwire, state_of
 
 pytestmark = pytest.mark.kernel
@@ -59,6 +61,35 @@ def test_loading_twice_is_loading_once() -> None:
 )
 def test_the_kernel_takes_what_settings_make(settings: dict[str, object]) -> None:
     assert "nat-postrouting" in load(rules_for(golden_state(DIRECTORY, mode="nftables", **settings), "worker-1").nft)
+
+
+def test_the_kernel_takes_the_longest_names() -> None:
+    ports = [ServicePort(name="p" * 15, port=80, nodePort=30080)]
+    spec = {"sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local", "loadBalancerSourceRanges": ("203.0.113.0/24",)}
+    svc = service("n" * 63, namespace="s" * 63, type="LoadBalancer", ports=ports, vips=("192.0.2.255",), **spec)
+    endpoints = slice_of(svc, {"ip": "10.244.100.100", "nodeName": "worker-1"}, ports=[{"name": "p" * 15, "port": 65535}])
+    cluster = state(nodes=[node("worker-1")], services=[svc], slices=[endpoints], mode="nftables")
+    assert "10.244.100.100/65535" in load(rules_for(cluster, "worker-1").nft)
+
+
+def test_the_printed_script_loads_the_same_table() -> None:
+    plan = plan_cluster(state_of("hairpin", proxy_mode="nftables"))
+
+    def tables() -> list[str]:
+        command = ["ip", "netns", "exec", "worker-1", "nft", "list", "table", "ip", "kube-proxy"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    @in_sandbox
+    def by_apply() -> list[str]:
+        apply(plan)
+        return tables()
+
+    @in_sandbox
+    def by_script() -> list[str]:
+        subprocess.run(["bash", "-s"], input=render_shell(plan, title="test"), text=True, check=True)
+        return tables()
+
+    assert sorted(by_apply()) == sorted(by_script())
 
 
 @in_sandbox

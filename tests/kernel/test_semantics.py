@@ -426,7 +426,7 @@ SECTIONS = (
     ),
     Section(
         "5 masqueradeAll",
-        proxy("iptables: {masqueradeAll: true}") + web("externalTrafficPolicy: Local", WEB_1, WEB_2),
+        proxy("iptables: {masqueradeAll: true}\nnftables: {masqueradeAll: true}") + web("externalTrafficPolicy: Local", WEB_1, WEB_2),
         (
             Row("every ClusterIP connection is masqueraded", "near", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
             *external("does not change: from a Pod", "near", "worker-1", "web-1 web-2", "own"),

@@ -149,6 +149,11 @@ def test_proxy_settings_are_passed_on() -> None:
     assert (found.nodePortAddresses, found.masqueradeAll, found.localhostNodePorts) == (("172.18.0.0/16",), True, False)
 
 
+@pytest.mark.parametrize(("mode", "masquerade_all"), [("iptables", False), ("nftables", True), ("ipvs", False)])
+def test_masquerade_all_is_said_for_nftables_apart(mode: str, masquerade_all: bool) -> None:
+    assert settled(proxy(f"mode: {mode}, nftables: {{masqueradeAll: true}}")).proxy.masqueradeAll is masquerade_all
+
+
 def test_who_decides_the_proxy_mode() -> None:
     shape, config = cluster(kubeProxyMode="ipvs"), proxy("mode: nftables")
     assert settled(pod("a")).proxy.mode == "iptables"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,10 +76,22 @@ def test_unsafe_comments_are_refused(text: str) -> None:
         comment(text)
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0.1 -j ACCEPT", "10.0.0.256", "::1", "010.0.0.1", "10.0.0.1\n", "10.0.0.0/8"])
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0.1 -j ACCEPT", "10.0.0.256", "::1", "010.0.0.1", "10.0.0.1\n", "10.0.0.0/8", "1.2.3", "1.2.3.٤"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UnsafeTextError):
         address(text)
+
+
+@given(st.lists(st.integers(0, 300), min_size=4, max_size=4))
+def test_an_address_is_what_the_standard_library_takes_for_one(octets: list[int]) -> None:
+    text = ".".join(map(str, octets))
+    if max(octets) < 256:
+        assert address(text) == str(IPv4Address(text))
+    else:
+        with pytest.raises(UnsafeTextError):
+            address(text)
 
 
 @pytest.mark.parametrize(

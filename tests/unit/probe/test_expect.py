@@ -495,6 +495,16 @@ def test_not_proxied(spec: dict[str, Any]) -> None:
         pytest.param(
             {"mode": "nftables", "nodePortAddresses": ("127.0.0.0/8",)}, "worker-1", "127.0.0.1", False, id="nftables, loopback included"
         ),
+        pytest.param({"nodePortAddresses": ("primary",)}, "client-1", "172.18.0.3", True, id="the primary one"),
+        pytest.param({"nodePortAddresses": ("primary",)}, "client-1", "10.244.1.1", False, id="the primary one, at the bridge"),
+        pytest.param({"nodePortAddresses": ("fd00::/8",)}, "client-1", "10.244.1.1", True, id="said for the other family alone"),
+        pytest.param(
+            {"mode": "nftables", "nodePortAddresses": ("fd00::/8",)},
+            "client-1",
+            "10.244.1.1",
+            True,
+            id="nftables, said for the other alone",
+        ),
     ],
 )
 def test_node_port_addresses(proxy: dict[str, Any], who: str, ip: str, served: bool) -> None:
