@@ -17,21 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.guest import UML, uml, with_guest
 from tests.sandboxed import ROOT
 
-UML = ROOT / "scripts" / "uml"
 PODWIRE = (sys.executable, ROOT / "run_topology.py")
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
-
-with_guest = pytest.mark.skipif(
-    any(shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None for tool in ("linux.uml", "modprobe")),
-    reason="no user-mode Linux here: sudo apt-get install user-mode-linux kmod",
-)
-
-
-def uml(*words: object, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([UML, "--time-limit", "90", *map(str, words)], capture_output=True, timeout=100, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.fixture
@@ -48,7 +39,7 @@ def test_words_directory_environment_output_and_exit_code_are_the_commands_own(d
         "import os, sys; print(sys.argv[1:], os.getcwd(), os.environ['a.b'], os.isatty(1), sys.stdin.read());"
         "print('oops', file=sys.stderr); sys.exit(7)"
     )
-    done = uml(sys.executable, "-c", code, "$HOME 'x'", "", "--help", cwd=directory, env={**os.environ, "a.b": "1\n2"}, input=b"unread")
+    done = uml(sys.executable, "-c", code, "$HOME 'x'", "", "--help", cwd=directory, env={**os.environ, "a.b": "1\n2"}, stdin=b"unread")
     assert (done.returncode, done.stderr) == (7, b"oops\n")
     assert done.stdout.decode() == f"[\"$HOME 'x'\", '', '--help'] {directory} 1\n2 False \n"
 
@@ -83,14 +74,8 @@ def test_an_ordinary_user_has_a_guest_of_his_own(directory: Path) -> None:
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     if subprocess.run([*user, "unshare", "-Urm", "test", "-x", UML], check=False).returncode:
         pytest.skip("an ordinary user has no namespaces here, or cannot read this checkout")
-    command = [
-        *user,
-        UML,
-        "sh",
-        "-c",
-        "id -u; ip link add pw0 type dummy; ip -br link show pw0 | cut -d' ' -f1; modprobe ip_vs && cat /etc/shadow",
-    ]
-    done = subprocess.run(command, cwd=directory, capture_output=True, timeout=100, check=False)
+    script = "id -u; ip link add pw0 type dummy; ip -br link show pw0 | cut -d' ' -f1; modprobe ip_vs && cat /etc/shadow"
+    done = subprocess.run([*user, str(UML), "sh", "-c", script], cwd=directory, capture_output=True, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (1, b"0\npw0\n")
     assert b"/etc/shadow: Permission denied" in done.stderr
 

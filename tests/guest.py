@@ -1,0 +1,28 @@
+"""Tests that need a kernel which this machine may not have: what they run in user-mode Linux, by scripts/uml."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.sandboxed import ROOT
+
+UML = ROOT / "scripts" / "uml"
+
+with_guest = pytest.mark.skipif(
+    any(shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None for tool in ("linux.uml", "modprobe")),
+    reason="no user-mode Linux here: sudo apt-get install user-mode-linux kmod",
+)
+
+
+def uml(
+    *words: str | Path, cwd: Path = ROOT, env: Mapping[str, str] = os.environ, stdin: bytes = b"", seconds: int = 90
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in a guest; bytes, since no byte of the output may be another one."""
+    command = [UML, "--time-limit", str(seconds), *words]
+    return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=seconds + 10, check=False)
