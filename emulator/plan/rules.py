@@ -2,8 +2,8 @@
 
 Rules are kept as ``iptables-save`` prints them, without the leading ``-A CHAIN``, so that a rule set can be compared with what a
 kernel holds and one chain at a time with another rule set. Imports only ``emulator.errors``. Invariant: text that came from outside
-enters a rule through :func:`quoted`, :func:`comment`, :func:`address`, :func:`network` or :func:`number`, so no object's field can become
-rule syntax.
+enters a rule through :func:`quoted`, :func:`comment`, :func:`identifier`, :func:`address`, :func:`network` or :func:`number`, so no
+object's field can become rule syntax.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ BUILTIN: Mapping[str, tuple[str, ...]] = {
 
 _COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ADDRESS = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")  # canonical already: ten times as fast as building an IPv4Address
+_ADDRESS = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")  # canonical already: five times as fast as building an IPv4Address
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_./-]{1,240}")  # NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it
 
 
 class UnsafeTextError(PodwireError):
@@ -45,6 +46,13 @@ def quoted(text: str) -> str:
 def comment(text: str) -> str:
     """``-m comment --comment "text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
     return f"-m comment --comment {quoted(text)}"
+
+
+def identifier(text: str) -> str:
+    """``text`` as (the end of) a name of a set or chain, which nft takes without quotes. Raises :class:`UnsafeTextError`."""
+    if not _IDENTIFIER.fullmatch(text):
+        raise UnsafeTextError("name", text)
+    return text
 
 
 def address(text: str) -> str:

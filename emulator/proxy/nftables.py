@@ -24,7 +24,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import NamedTuple
 
 from emulator.control.state import ClusterState
-from emulator.plan.rules import RuleSet, quoted
+from emulator.plan.rules import RuleSet, identifier, quoted
 from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
 from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
@@ -172,8 +172,7 @@ def _pick(endpoints: str, count: int, begin: int) -> str:
 
 def _identity(text: str) -> str:
     """``text`` behind 8 characters of its hash, as kube-proxy names what belongs to a Service port."""
-    quoted(text)
-    return f"{b32encode(sha256(text.encode()).digest()).decode()[:8]}-{text}"
+    return f"{b32encode(sha256(text.encode()).digest()).decode()[:8]}-{identifier(text)}"
 
 
 def _port_id(port: ServicePortFacts) -> str:

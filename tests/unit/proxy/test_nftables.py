@@ -243,3 +243,12 @@ def test_hostile_names_never_become_rules(field: str, hostile: str, affinity: st
     )
     with pytest.raises(UnsafeTextError):
         rules(svc, ON_NODE)
+
+
+@pytest.mark.parametrize("hostile", ["a b", "a;b", "a:b", "a>b"])
+@pytest.mark.parametrize(
+    "spec", [{"sessionAffinity": "ClientIP"}, {"loadBalancerSourceRanges": ("203.0.113.0/24",)}], ids=["affinity", "ranges"]
+)
+def test_what_a_comment_may_hold_never_becomes_a_chains_name(spec: dict[str, Any], hostile: str) -> None:
+    with pytest.raises(UnsafeTextError):
+        rules(service(hostile, type="LoadBalancer", vips=("192.0.2.2",), **spec), ON_NODE)
