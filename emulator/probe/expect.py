@@ -13,6 +13,9 @@ Where the semantics leave something open, it is settled so:
 - An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes POSTROUTING, where
   masquerading happens: it sees the client's own address even where section 5 says "a node's" (measured on kernel 6.18). The node's
   own packets do pass POSTROUTING on their way to ``lo``, and are masqueraded.
+- The iptables mode refuses or drops, at *every* local address of a node, what a node port without endpoints (under Local: without local
+  ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither nodePortAddresses nor localhostNodePorts (kube-proxy
+  v1.30.5, pkg/proxy/iptables/proxier.go, "no local endpoints"; found with random clusters).
 - A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
   that node the reply takes the direct way and bypasses the translation; the packets will show that.
 """
@@ -108,7 +111,7 @@ class Expectations:
     def expect(self, flow: Flow) -> Expectation:
         """What the objects promise for ``flow``."""
         met = self.translation(flow)
-        promise = self._direct(flow) if met is None else self._service(flow, met)
+        promise = (self._filtered(flow) or self._direct(flow)) if met is None else self._service(flow, met)
         return self._expectation(flow, met, promise)
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
@@ -254,6 +257,22 @@ class Expectations:
         words = settings.nodePortAddresses or (("primary",) if settings.mode == "nftables" else ())
         prefixes = [IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word]
         return not prefixes or any(ip_address(ip) in prefix for prefix in prefixes)
+
+    def _filtered(self, flow: Flow) -> _Promise | None:
+        """What becomes of a node port at an address of a node where node ports are not served; None: nothing is done about it."""
+        if self.state.proxy.mode != "iptables":
+            return None
+        owner, loopback = self.owners.get(flow.to.ip), flow.to.ip.startswith("127.") and flow.client.kind == "node"
+        node = flow.client.node if loopback else owner.node if owner is not None and owner.kind == "node" else ""
+        port = self.table.node_ports.get((flow.to.port, flow.protocol))
+        if not node or port is None:
+            return None
+        where = f"iptables mode filters its node port at every address of {node}"
+        if not port.usable:
+            return _Promise("rejected", f"svc {port.service.key} has no usable endpoint, and {where}", {}, "", 1)
+        if port.service.spec.externalTrafficPolicy == "Local" and not port.local_list(node):
+            return _Promise("dropped", f"externalTrafficPolicy Local, {node} has no usable endpoint, and {where}", {}, "", 1)
+        return None
 
     # --- addresses dialled directly -----------------------------------------------------------------------
 

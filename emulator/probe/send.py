@@ -129,7 +129,7 @@ class Prober:
         # One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here.
         each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
         for flow in each:
-            src = flow.to.ip if flow.to.how == "loopback" else flow.client.ip
+            src = flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
             value = self._new_value(flow.protocol)
             plans.append(Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value))
         out: list[Attempt] = []

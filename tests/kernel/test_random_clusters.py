@@ -1,0 +1,214 @@
+"""Random clusters: whatever Hypothesis draws, the packets do what the objects promise, in each proxy mode.
+
+Every client dials every address and port of every Service with crafted packets, which the kernels answer without a process of ours (but
+for UDP and SCTP). A first look does not wait long for silence and sends one packet a flow, one flow of each port as many as meet every
+endpoint; what differs is asked again in a new sandbox, patiently and until every endpoint was met, before it counts.
+
+Always the same examples, as many as fit into CI; ``PODWIRE_EXAMPLES=1000 pytest tests/kernel/test_random_clusters.py`` draws others. What it
+finds is printed as manifests: fixed, they go to ``tests/data/found/``, under a first line that says what they showed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from emulator import sandbox
+from emulator.control.services import KUBERNETES
+from emulator.control.state import ROUTER, SWITCH, ClusterState
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.ring import Taps
+from emulator.plan.operations import AddRoute
+from emulator.planner import plan_cluster
+from emulator.probe import send
+from emulator.probe.correlate import correlate
+from emulator.probe.endpoints import PortEndpoints, cluster_ips
+from emulator.probe.expect import Expectations, attempts_for
+from emulator.probe.judge import judge
+from emulator.probe.model import Attempt, Client, Destination, Expectation, Flow, FlowResult
+from emulator.probe.parties import address_destination, communication_kind, external_client, node_client, pod_client, service_destination
+from emulator.run import find_iptables
+from emulator.workload.serve import start_servers
+from tests.kernel.random_clusters import Manifest, clusters, to_yaml
+from tests.sandboxed import ROOT, state_of
+
+pytestmark = pytest.mark.kernel
+
+MODES = ["iptables", "nftables"]
+FOUND = sorted((ROOT / "tests" / "data" / "found").glob("*.yaml"))
+WANTED = int(os.environ.get("PODWIRE_EXAMPLES", "0"))
+PATIENCE = send.SILENCE
+HASTE = 0.04  # seconds of silence that a first look takes for an answer
+NO_ROUTE = 2  # errors of "no route" that one client is owed: a kernel stops after five in a row (net/ipv4/route.c, ip_error)
+
+
+# --- the flows --------------------------------------------------------------------------------------------
+
+
+def flows_of(promised: Expectations) -> Iterator[Flow]:
+    """Every client to every address of every Service port and to a port that the ClusterIP has not, an outside client through one node an
+    address. One flow of each port has as many attempts as meet every endpoint."""
+    ways: dict[str, str] = {}
+    without_route: Counter[str] = Counter()
+    clients = _clients(promised.state)
+    for number, endpoints in enumerate(e for e in promised.table.ports if e.service.key != KUBERNETES):
+        thorough = False
+        turned = number % len(clients)
+        for client, to in _pairs(promised, endpoints, [*clients[turned:], *clients[:turned]]):
+            via = ""
+            if client.kind == "external" and to.ip not in promised.owners:
+                via = ways.setdefault(to.ip, promised.state.nodes[len(ways) % len(promised.state.nodes)].name)
+            flow = Flow(
+                name=f"{client.label} → {to.label} ({endpoints.port.protocol}, {to.ip}{via and f' via {via}'})",
+                kind=communication_kind(promised.owners, client, to),
+                client=client,
+                to=to,
+                protocol=endpoints.port.protocol,
+                attempts=1,
+                via=via,
+            )
+            expected = promised.expect(flow)
+            if expected.outcome == "unreachable":
+                without_route[client.netns] += 1
+                if without_route[client.netns] > NO_ROUTE:
+                    continue
+            if len(expected.backends) > 1 and not thorough:
+                flow, thorough = _until_all_are_met(flow, expected), True
+            yield flow
+
+
+def _until_all_are_met(flow: Flow, expected: Expectation) -> Flow:
+    return replace(flow, attempts=attempts_for(len(expected.backends)))
+
+
+def _clients(state: ClusterState) -> list[Client]:
+    return [*map(pod_client, state.pods), *map(node_client, state.nodes), *map(external_client, state.clients)]
+
+
+def _pairs(promised: Expectations, endpoints: PortEndpoints, clients: Sequence[Client]) -> Iterator[tuple[Client, Destination]]:
+    """Who dials what. Left out is what works in no Kubernetes either: from outside an address that no Service captures, which router and
+    node would pass to each other, and a Pod at another node's node port under externalTrafficPolicy Local, whose endpoint answers it
+    directly (emulator/probe/expect.py)."""
+    service, port = endpoints.service, endpoints.port
+    fixed = [service_destination(service, port, "clusterIP", ip) for ip in cluster_ips(service)]
+    fixed += [address_destination(promised.owners, to.ip, 9) for to in fixed]
+    fixed += [service_destination(service, port, "externalIP", ip) for ip in service.spec.externalIPs]
+    fixed += [service_destination(service, port, "loadBalancer", entry.ip) for entry in service.status.loadBalancer.ingress]
+    for client in clients:
+        for to in fixed:
+            if client.kind != "external" or (to.ip, to.port, port.protocol) in promised.table.addresses:
+                yield client, to
+        for node in promised.state.nodes if port.nodePort else ():
+            if client.kind == "pod" and client.node != node.name and service.spec.externalTrafficPolicy == "Local":
+                continue
+            for ip in (*node.internalIPs, promised.state.bridge_ip(node.name)):
+                yield client, service_destination(service, port, "nodePort", ip, node.name)
+        if port.nodePort and client.kind == "node":
+            yield client, service_destination(service, port, "nodePort", "127.0.0.1", client.node)
+
+
+# --- the packets ------------------------------------------------------------------------------------------
+
+
+def dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, silence: float) -> list[FlowResult]:
+    """What becomes of ``flows`` in a sandbox of their own."""
+    return sandbox.run(lambda _: _dial(state, flows, promised, silence))
+
+
+def _dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, silence: float) -> list[FlowResult]:
+    gc.disable()
+    send.SILENCE = silence  # in this sandbox's process alone
+    applied = apply(plan_cluster(state), Applied(find_iptables("")))
+    applied.wait_until_up()
+    start_servers(state, applied.namespaces)
+    taps = Taps()
+    busy = {SWITCH, ROUTER, *state.node}
+    slots = {name: 4096 if name in busy else 512 for name in applied.namespaces}
+    taps.open(applied.namespaces, {name: applied.interfaces(name) for name in slots}, applied.ports, slots, width=256)
+    try:
+        recording = send.Recording(taps)
+        prober = send.Prober(applied.namespaces, recording, state.seed)
+        attempts = prober.probe(_packets(flow for flow in flows if not flow.via))
+        ways = {flow.to.ip: flow.via for flow in flows if flow.via}
+        for ip, node in ways.items():
+            applied.add_route(AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=state.node[node].internalIPs[0], why="announced"))
+        if ways:
+            attempts += prober.probe(_packets(flow for flow in flows if flow.via))
+        recording.finish()
+        return _judge(flows, promised, attempts, recording)
+    finally:
+        taps.close()
+
+
+def _packets(flows: Iterable[Flow]) -> list[Flow]:
+    """Each flow once for each crafted packet, and without sockets."""
+    return [replace(flow, attempts=1 if flow.protocol in ("SCTP", "ICMP") else 0) for flow in flows for _ in range(flow.attempts)]
+
+
+def _judge(flows: Sequence[Flow], promised: Expectations, attempts: Sequence[Attempt], recording: send.Recording) -> list[FlowResult]:
+    correlation = correlate(attempts, recording.frames)
+    own: dict[str, list[int]] = {flow.name: [] for flow in flows}
+    for index, attempt in enumerate(attempts):
+        own[attempt.flow].append(index)
+    lost = recording.lost()
+    return [
+        judge(
+            flow,
+            promised.expect(flow),
+            [correlation.journeys.get(index) for index in own[flow.name]],
+            [attempts[index] for index in own[flow.name]],
+            lost,
+            {},
+        )
+        for flow in flows
+    ]
+
+
+@cache
+def differences(manifests: str, mode: str) -> tuple[str, ...]:
+    """A sentence for each flow whose packets are not as promised. Cached: to be asked twice must not mean to hear two answers."""
+    state = state_of(text=manifests, proxy_mode=mode)
+    promised = Expectations(state)
+    doubtful = [result.flow for result in dial(state, tuple(flows_of(promised)), promised, HASTE) if result.verdict != "pass"]
+    if not doubtful:
+        return ()
+    again = [_until_all_are_met(flow, promised.expect(flow)) for flow in doubtful]
+    return tuple(
+        f"{result.flow.name}: {result.reason}; promised {result.expected.outcome}: {result.expected.because}"
+        for result in dial(state, again, promised, PATIENCE)
+        if result.verdict != "pass"
+    )
+
+
+# --- the tests --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(
+    max_examples=WANTED or 30,
+    derandomize=not WANTED,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(cluster=clusters())
+def test_packets_do_what_the_objects_promise(mode: str, cluster: Sequence[Manifest]) -> None:
+    manifests = to_yaml(cluster)
+    found = differences(manifests, mode)
+    assert not found, (
+        "\n# ".join(["", f"In {mode} mode, what this cluster promises and what its packets do differ:", *found]) + f"\n{manifests}"
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("file", FOUND, ids=lambda file: file.stem)
+def test_what_was_found(file: Path, mode: str) -> None:
+    assert not differences(file.read_text(), mode)
