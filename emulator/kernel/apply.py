@@ -37,7 +37,7 @@ class Applied:
 
     def interfaces(self, netns: str) -> dict[int, str]:
         """Interface index → name of every link in ``netns`` that a plan made, and ``lo``."""
-        return {1: "lo"} | {index: name for (where, name), index in self.indexes.items() if where == netns}
+        return {index: name for (where, name), index in self.indexes.items() if where == netns}
 
     def push(self, op: Operation) -> None:
         """Do ``op``, or queue it until the next :meth:`flush`."""
@@ -64,6 +64,7 @@ class Applied:
             return
         self.namespaces.create(op.netns)
         self._sockets[op.netns] = netlink.NetlinkSocket()
+        self.indexes[op.netns, "lo"] = 1
         self._next[op.netns] = 2
         self._push(op.netns, netlink.link_up(1), op)
 

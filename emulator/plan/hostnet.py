@@ -12,7 +12,8 @@ from ipaddress import IPv4Address
 
 from emulator.control.state import ROUTER, SWITCH, ClusterState
 from emulator.plan.naming import interface_name, mac_of_ip, mac_of_name
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, Operation, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, SetSysctl
+from emulator.plan.rules import RuleSet, compose
 
 _NO_IPV6 = "IPv4 only: without it every link would flood router and neighbour discovery"
 
@@ -50,6 +51,17 @@ def _answering(netns: str) -> Iterator[Operation]:
         )
 
 
+def _refusing_the_rest() -> Iterator[Operation]:
+    """The router answers every packet that it has no route for. Of itself a kernel tells one sender five times in a row, then once a second
+    (net/ipv4/route.c: ip_error; error_burst and error_cost are the machine's, not a namespace's), and a sixth flow would look dropped."""
+    why = "no route: the packet goes to a rule that refuses it, however many there are"
+    yield AddRoute(netns=ROUTER, dst="default", dev="lo", why=why)
+    rules = RuleSet({"filter": {"FORWARD": ("-o lo -j REJECT --reject-with icmp-net-unreachable",)}})
+    yield LoadRules(
+        netns=ROUTER, tool="iptables-restore", text=compose(rules), why="what a router without a route says: network unreachable"
+    )
+
+
 def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     """Namespaces, links, addresses and routes of the host network, nodes included."""
     length = state.hostSubnet.prefixlen
@@ -67,6 +79,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     yield from _answering(ROUTER)
     yield _uplink(ROUTER, state.routerIP, "the router's port on the switch")
     yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
+    yield from _refusing_the_rest()
 
     for node in state.nodes:
         why = f"Node {node.name}"

@@ -114,7 +114,7 @@ def test_the_other_flavour_serves_where_the_first_does_not_work(tmp_path: Path, 
     asked = podwire("hairpin", "--captures", "none", "--iptables", "nft")
     assert asked.returncode == 3
     assert "Could not fetch rule set generation id" in asked.stderr
-    assert re.search(r"ip netns exec \S+ iptables-nft-restore --noflush <<'EOF'\n\*mangle", asked.stderr)
+    assert re.search(r"ip netns exec \S+ iptables-nft-restore --noflush <<'EOF'\n\*(mangle|filter)", asked.stderr)
 
 
 def test_all_pairs_reaches_everything() -> None:

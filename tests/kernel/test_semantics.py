@@ -642,6 +642,17 @@ def test_sentence(section: Section, row: Row, mode: str) -> None:
     assert flow["verdict"] == "pass", flow["reason"]
 
 
+NO_ROUTE = Section("no route", "", tuple(unreachable(f"{n}", "near", f"{{ip: 192.0.2.{n}, port: 80}}") for n in range(100, 112)))
+
+
+def test_every_packet_without_a_route_is_refused() -> None:
+    """A kernel that has no route tells one sender so five times in a row (net/ipv4/route.c: ip_error); the router has no such limit."""
+    flows = observed(NO_ROUTE, "iptables").values()
+    assert {flow["observed"]["outcome"] for flow in flows} == {"unreachable"}
+    assert {journey["evidence"] for flow in flows for journey in flow["journeys"]} == {"ICMP network unreachable from 172.18.0.1"}
+    assert {flow["verdict"] for flow in flows} == {"pass"}
+
+
 # --- 10, 12, and 9's guard: what a flow cannot say -------------------------------------------------------------------------
 
 

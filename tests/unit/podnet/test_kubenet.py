@@ -45,6 +45,7 @@ def test_every_operation_refers_to_what_was_made_before_and_says_why(topology: s
         if isinstance(op, AddNetns):
             assert op.netns not in netns
             netns.add(op.netns)
+            devices.add((op.netns, "lo"))
             continue
         assert op.netns in netns
         if isinstance(op, AddBridge):
@@ -102,9 +103,9 @@ def test_nodes_filter_bridged_packets_and_the_switch_does_not(state: ClusterStat
     assert values == {SWITCH: "0", "control-plane": "1", LONG: "1", "worker-2": "1"}
 
 
-def test_each_node_has_one_load_of_rules(state: ClusterState) -> None:
+def test_each_node_has_one_load_of_rules_and_so_has_the_router(state: ClusterState) -> None:
     loads = Counter(op.netns for op in plan_cluster(state).operations if isinstance(op, LoadRules))
-    assert loads == {"control-plane": 1, LONG: 1, "worker-2": 1}
+    assert loads == {ROUTER: 1, "control-plane": 1, LONG: 1, "worker-2": 1}
 
 
 def test_an_unknown_pod_network_is_refused_by_name(state: ClusterState) -> None:
