@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from emulator import __version__, sandbox
 from emulator.control.state import ROUTER, SWITCH, ClusterState, pod_netns
@@ -31,8 +31,12 @@ from emulator.planner import plan_cluster
 from emulator.podnet import plan_all_pairs
 from emulator.probe.checks import apply_expect, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
+from emulator.probe.edges import edge_flows
 from emulator.probe.expect import Expectations
 from emulator.probe.model import Attempt, Expectation, Flow, FlowResult, Report, Verdict
+
+Promise = Callable[[Flow], Expectation]
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from emulator.kernel.apply import Applied
@@ -76,39 +80,56 @@ class Clock:
 
 def run_cluster(state: ClusterState, options: Options) -> int:
     """Run ``state`` and print and write everything that ``options`` ask for; returns the exit code."""
+    clock = Clock()
+    with clock.phase("plan"):
+        flows, promise = plan_flows(state, pairs=options.all_pairs)
+        run = _prepare(state, flows, promise, options, clock)
+    return sandbox.run(lambda channel: _inside(channel, run, lambda report: _show(run, report)))
+
+
+def observe(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
+    """Run ``state`` with just these flows: the report, with nothing printed; evidence is written as ``options`` ask for."""
+    run = _prepare(state, flows, promise, options, Clock())
+    return sandbox.run(lambda channel: _inside(channel, run, lambda report: _timed(run, report)))
+
+
+def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False) -> tuple[tuple[Flow, ...], Promise]:
+    """What to send, and what the objects (or the user's FlowChecks) promise for a flow.
+
+    ``pairs``: all Pods to all Pods and Services; ``edges``: what is derived goes to the edges of the semantics too.
+    """
+    promised = Expectations(state)
+    if pairs:
+        return all_pairs(state), promised.expect
+    if not state.flowChecks:
+        flows = derive_flows(state, promised)
+        return (*flows, *(edge_flows(promised, flows) if edges else ())), promised.expect
+    flows, said = flows_from_checks(state, promised)
+
+    def promise(flow: Flow) -> Expectation:
+        expectation = promised.expect(flow)
+        return apply_expect(expectation, said[flow.name], flow, promised) if flow.name in said else expectation
+
+    return flows, promise
+
+
+def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock) -> _Run:
+    """Everything that can be known before a sandbox is made, and files that can be written."""
     from emulator.evidence import files
     from emulator.evidence.captures import slug
 
-    clock = Clock()
     directory = options.captures / slug(state.name) if options.captures else None
     if directory:
         files.check_writable(directory)
     for path in (options.json, options.junit):
         if path:
             files.check_writable_file(path)
-    with clock.phase("plan"):
-        flows, expectations = _flows(state, options.all_pairs)
-        plan = plan_cluster(state)
-        if options.all_pairs:
-            plan = replace(plan, operations=(*plan.operations, *plan_all_pairs(state)))
+    plan = plan_cluster(state)
+    if options.all_pairs:
+        plan = replace(plan, operations=(*plan.operations, *plan_all_pairs(state)))
     if options.verbose > 1:
         _print_plan(plan)
-    return sandbox.run(lambda channel: _inside(channel, _Run(state, plan, flows, expectations, options, directory, clock)))
-
-
-def _flows(state: ClusterState, pairs: bool) -> tuple[tuple[Flow, ...], dict[str, Expectation]]:
-    """What to send, and what the objects (or the user's FlowChecks) promise for it."""
-    promised = Expectations(state)
-    if pairs:
-        flows = all_pairs(state)
-        return flows, {flow.name: promised.expect(flow) for flow in flows}
-    if state.flowChecks:
-        flows, said = flows_from_checks(state, promised)
-        expected = {flow.name: promised.expect(flow) for flow in flows}
-        wanted = {f.name: apply_expect(expected[f.name], said[f.name], f, promised) for f in flows if f.name in said}
-        return flows, expected | wanted
-    flows = derive_flows(state, promised)
-    return flows, {flow.name: promised.expect(flow) for flow in flows}
+    return _Run(state, plan, tuple(flows), {flow.name: promise(flow) for flow in flows}, options, directory, clock)
 
 
 def _print_plan(plan: Plan) -> None:
@@ -132,7 +153,8 @@ class _Run:
 # --- inside the sandbox -----------------------------------------------------------------------------------
 
 
-def _inside(channel: sandbox.Channel, run: _Run) -> int:
+def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) -> T:
+    """Build, probe and write; then ``then``, while everything is still up."""
     from emulator.kernel.ring import HANDSHAKES, Taps
     from emulator.probe.send import Prober, Recording
     from emulator.workload.commands import start_commands, wait_until_listening
@@ -175,16 +197,27 @@ def _inside(channel: sandbox.Channel, run: _Run) -> int:
         finally:
             with clock.phase("tear-down"):
                 taps.close()
-        _print_report(run, report)
-        if options.verbose:
-            print(f"podwire: {clock}", file=sys.stderr)
-        if options.keep:
-            _stay_up(state)
+        return then(report)
+
+
+def _show(run: _Run, report: Report) -> Exit:
+    _print_report(run, report)
+    _timed(run, report)
+    if run.options.keep:
+        _stay_up(run.state)
     return Exit.OK if report.ok else Exit.FLOW_FAILED
 
 
+def _timed(run: _Run, report: Report) -> Report:
+    """``report``, having said where the time went if that was asked for."""
+    if run.options.verbose:
+        print(f"podwire: {run.clock}", file=sys.stderr)
+    return report
+
+
 def _apply(plan: Plan, flavour: str) -> Applied:
-    """``plan`` in the kernel; with the other flavour of iptables where none was asked for and the first does not work here."""
+    """``plan`` in the kernel; with the other flavour of iptables where none was asked for and the first does not work here: the kernel
+    lacks it, or lets an ordinary user send it no more than ``net.core.wmem_default`` bytes at once."""
     from emulator.kernel.apply import Applied, apply
 
     applied = Applied(find_iptables(flavour))
@@ -193,6 +226,7 @@ def _apply(plan: Plan, flavour: str) -> Applied:
     except KernelError as error:
         if flavour or applied.iptables not in error.command or not shutil.which("iptables-legacy-restore"):
             raise
+        applied.empty_tables()  # of the nodes whose load went well: two flavours at once would both translate
         applied.iptables = "iptables-legacy-restore"
         try:
             return apply(plan, applied)

@@ -1,7 +1,8 @@
 """Apply a plan: one dumb loop over its operations, batched per network namespace.
 
 Nothing is decided here. Links get interface indexes of our own choosing (counted per namespace), so nothing needs to be looked up;
-messages wait in a queue per namespace and are sent when an operation of a later stage comes. To apply a plan twice is to apply it once.
+messages wait in a queue per namespace and are sent when an operation of another stage comes. To apply a cluster's plan twice is to apply it
+once; the plan of a change is applied once.
 """
 
 from __future__ import annotations
@@ -13,11 +14,35 @@ from pathlib import Path
 
 from emulator.errors import KernelError
 from emulator.kernel import netlink
+from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.netns import Namespaces, finish, start
-from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddNetns,
+    AddRoute,
+    AddVeth,
+    DelAddress,
+    DelConnections,
+    DelLink,
+    DelNeighbour,
+    DelNetns,
+    DelRoute,
+    LoadRules,
+    Operation,
+    Plan,
+    SetSysctl,
+)
 from emulator.plan.shell import shell_commands
+from emulator.probe.model import PROTOCOL_NUMBER
 
-_STAGE: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 3, AddNeighbour: 3, LoadRules: 4}
+# What is of one stage waits together; the order is the plan's.
+_STAGE: dict[type, int] = {
+    **{DelNeighbour: 0, DelRoute: 0, DelAddress: 0, DelLink: 1, DelNetns: 2},
+    **{AddNetns: 3, SetSysctl: 3, AddBridge: 4, AddVeth: 5, AddAddress: 6, AddRoute: 6, AddNeighbour: 6},
+    **{LoadRules: 7, DelConnections: 8},
+}
 
 
 class Applied:
@@ -33,7 +58,9 @@ class Applied:
         self._next: dict[str, int] = {}
         self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
         self._halves: list[AddVeth] = []  # pairs whose peer's end is still to be raised
+        self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
         self._rules: list[LoadRules] = []
+        self._stale: dict[str, list[DelConnections]] = {}
 
     def interfaces(self, netns: str) -> dict[int, str]:
         """Interface index → name of every link in ``netns`` that a plan made, and ``lo``."""
@@ -58,6 +85,19 @@ class Applied:
                 self._push(op.netns, netlink.new_neighbour(self.indexes[op.netns, op.dev], op.address, op.mac), op)
             case LoadRules():
                 self._rules.append(op)
+            case DelNeighbour():
+                self._push(op.netns, netlink.delete_neighbour(self.indexes[op.netns, op.dev], op.address), op)
+            case DelRoute():
+                self._push(op.netns, netlink.delete_route(self.indexes[op.netns, op.dev], op.dst, op.via), op)
+            case DelAddress():
+                self._push(op.netns, netlink.delete_address(self.indexes[op.netns, op.dev], op.address), op)
+            case DelLink():
+                self._push(op.netns, netlink.delete_link(self.indexes[op.netns, op.name]), op)
+                self._forget_link((op.netns, op.name))
+            case DelNetns():
+                self._delete_netns(op)
+            case DelConnections():
+                self._stale.setdefault(op.netns, []).append(op)
 
     def _add_netns(self, op: AddNetns) -> None:
         if op.netns in self.namespaces:
@@ -67,6 +107,22 @@ class Applied:
         self.indexes[op.netns, "lo"] = 1
         self._next[op.netns] = 2
         self._push(op.netns, netlink.link_up(1), op)
+
+    def _delete_netns(self, op: DelNetns) -> None:
+        for link in [link for link in self.indexes if link[0] == op.netns]:
+            self._forget_link(link)
+        self._sockets.pop(op.netns).close()
+        del self._next[op.netns]
+        self.namespaces.delete(op.netns)
+
+    def _forget_link(self, link: tuple[str, str]) -> None:
+        """``link`` and its other end are no more; their indexes are not given again."""
+        ends = [link]
+        if link in self._peers:
+            ends.append(self._peers[link])
+        for end in ends:
+            self._peers.pop(end, None)
+            self.ports.get(end[0], set()).discard(self.indexes.pop(end))
 
     def _set_sysctl(self, op: SetSysctl) -> None:
         self.namespaces.enter(op.netns)
@@ -83,6 +139,8 @@ class Applied:
 
     def _add_veth(self, op: AddVeth) -> None:
         index, peer_index = self._index(op.netns, op.name), self._index(op.peer_netns, op.peer)
+        ends = (op.netns, op.name), (op.peer_netns, op.peer)
+        self._peers |= {ends[0]: ends[1], ends[1]: ends[0]}
         peer_fd = self.namespaces[op.peer_netns]
         message = netlink.new_veth(index, op.name, op.mac, peer_fd, peer_index, op.peer, op.peer_mac)
         if op.bridge:
@@ -143,6 +201,15 @@ class Applied:
         for veth in halves:
             self._finish_veth(veth)
 
+    def empty_tables(self) -> None:
+        """Take all iptables rules away, by the flavour in use, wherever it works."""
+        empty = "".join(f"*{table}\nCOMMIT\n" for table in ("mangle", "filter", "nat"))
+        for netns in self.namespaces:
+            try:
+                finish(start(self.namespaces, netns, [self.iptables]), netns, empty)
+            except KernelError:
+                continue  # it could not have loaded any here either
+
     def flush_rules(self) -> None:
         """Load the rule texts that wait, as many at once as there are processors, those of one namespace one after the other (a
         transaction of nf_tables fails when another one gets in between)."""
@@ -161,8 +228,26 @@ class Applied:
                 finish(process, op.netns, op.text)
             rules = later
 
+    def flush_connections(self) -> None:
+        """Forget the connections that wait to be forgotten."""
+        stale, self._stale = self._stale, {}
+        for netns, rows in stale.items():
+            conntrack = self.namespaces.call_in(netns, Conntrack)
+            try:
+                conntrack.forget({(PROTOCOL_NUMBER[op.protocol], _address(op.dialled), _address(op.server)) for op in rows})
+            except OSError as error:
+                raise KernelError("", shell_commands(rows[0]), error.strerror or "") from None
+            finally:
+                conntrack.close()
+
     def _loader(self, op: LoadRules) -> list[str]:
         return ["nft", "-f", "-"] if op.tool == "nft" else [self.iptables, "--noflush"]
+
+
+def _address(text: str) -> Address:
+    """``ip:port``"""
+    ip, port = text.rsplit(":", 1)
+    return ip, int(port)
 
 
 def apply(plan: Plan, applied: Applied | None = None) -> Applied:
@@ -171,7 +256,7 @@ def apply(plan: Plan, applied: Applied | None = None) -> Applied:
     Raises KernelError at the first refusal.
     """
     applied = applied or Applied()
-    stage = 0
+    stage = -1
     try:
         for op in plan.operations:
             if _STAGE[type(op)] != stage:
@@ -181,6 +266,7 @@ def apply(plan: Plan, applied: Applied | None = None) -> Applied:
         applied.flush()
         applied.flush()  # the halves of veth pairs that the flush before left to be finished
         applied.flush_rules()
+        applied.flush_connections()
     finally:
         applied.namespaces.leave()
     return applied

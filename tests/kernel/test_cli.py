@@ -220,11 +220,11 @@ cd "$3" && shift 3 && exec setpriv --reuid 65534 --regid 65534 --clear-groups --
 """
 
 
-def as_ordinary_user(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def as_ordinary_user(tmp_path: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """The command line as uid 65534, in a private mount namespace where the checkout and this Python environment can be read by anybody;
     as whoever we are if that is not root."""
     if os.geteuid() != 0:
-        return podwire(*words, cwd=tmp_path)
+        return podwire(*words, cwd=tmp_path, stdin=stdin)
     place = Path("/mnt")
     python = place / "python" / "bin" / "python"
     environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
@@ -240,7 +240,9 @@ def as_ordinary_user(tmp_path: Path, *words: str) -> subprocess.CompletedProcess
         str(place / "checkout" / "run_topology.py"),
         *words,
     ]
-    return subprocess.run(["unshare", "--mount", *command], capture_output=True, text=True, check=False, timeout=120, env=environment)
+    return subprocess.run(
+        ["unshare", "--mount", *command], input=stdin, capture_output=True, text=True, check=False, timeout=120, env=environment
+    )
 
 
 def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
@@ -248,6 +250,16 @@ def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr + done.stdout[-2000:]
     report = json.loads(done.stdout)
     assert report["summary"]["pass"] == report["summary"]["flows"] > 0
+
+
+def test_an_ordinary_user_has_as_many_services_as_root(tmp_path: Path) -> None:
+    """More rules than an unprivileged netlink socket takes at once: legacy iptables serves then."""
+    pod = "{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}"
+    service = "{{apiVersion: v1, kind: Service, metadata: {{name: web-{0}}}, spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}}}"
+    manifests = "\n---\n".join([pod, *(service.format(n) for n in range(120))])
+    done = as_ordinary_user(tmp_path, "-", "--captures", "none", "-o", "json", stdin=manifests)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["machine"]["iptables"] == "iptables-legacy"
 
 
 def test_doctor_says_that_an_ordinary_user_can(tmp_path: Path) -> None:
