@@ -239,9 +239,7 @@ class _Deriver:
         if pod:
             self.add(pod_client(pod), to, protocol)
         node, note = ways[-1]
-        if (
-            endpoints.usable
-        ):  # without, iptables mode leaves a node's own packets alone, and a kernel tells few senders that it has no route
+        if endpoints.usable:  # without, iptables mode leaves a node's own packets to routing, which says nothing of the Service
             self.add(node_client(node), to, protocol, note)
 
     def _service_clients(self, endpoints: PortEndpoints) -> tuple[Pod | None, Pod | None, Pod | None]:

@@ -280,7 +280,6 @@ SECTIONS = (
             Row("the backend port is the slice's", "near", "{service: named, port: http}", "web-1", "own"),
             refused("a name that no slice port has", "near", "{service: named, port: other}"),
             Row("an unset name equals an empty one", "near", "{service: unnamed, port: 80}", "web-2:8443", "own"),
-            # each from another node: a kernel answers one source with five "no route" errors in a row (net/ipv4/route.c: ip_error)
             unreachable("headless Services are never proxied", "far", "{ip: 192.0.2.13, port: 80}"),
             unreachable("ExternalName Services are never proxied", "away", "{ip: 192.0.2.14, port: 80}"),
         ),
@@ -446,6 +445,20 @@ SECTIONS = (
             Row("under eTP Local: localhost keeps it", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2", mode="iptables"),
         ),
     ),
+    *(
+        Section(
+            f"5 detectLocalMode {detector}",
+            proxy(f"detectLocalMode: {detector}") + web("externalTrafficPolicy: Local", WEB_1, WEB_2),
+            (
+                Row("ClusterIP from a Pod: its own", "near", "{service: web, port: 80}", "web-1 web-2", "own"),
+                Row("ClusterIP from the node: masqueraded", "worker-1", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
+                Row("ClusterIP from outside: masqueraded", "office", "{service: web, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
+                *external("from a Pod: the Cluster list, its own", "away", "control-plane", "web-1 web-2", "own"),
+                *external("from outside: the Local list, its own", "office", "worker-2", "web-2", "own"),
+            ),
+        )
+        for detector in ("NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+    ),
     Section(
         "6 source ranges",
         service(
@@ -590,6 +603,16 @@ SECTIONS = (
             closed("not localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
         ),
         mode="iptables",
+    ),
+    Section(
+        "9 nodePortAddresses in nftables mode",
+        proxy("nodePortAddresses: [127.0.0.0/8, 10.244.0.0/16]") + NODE_PORT,
+        (
+            Row("inside", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
+            closed("outside", "office", "{node: worker-2, nodePort: 30080}"),
+            closed("never localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
+        ),
+        mode="nftables",
     ),
     Section(
         "9 in nftables mode",
