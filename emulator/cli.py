@@ -25,6 +25,7 @@ Examples:
   podwire                                    the default topology
   podwire source-address -o wide             whose address arrives under externalTrafficPolicy
   kubectl get nodes,pods,svc,endpointslices -A -o yaml | podwire -
+  podwire diff deploy/ --modes iptables,nftables what changes for whom in another mode of kube-proxy
   podwire plan hairpin > hairpin.sh          the same network as a bash script
   podwire three-networks --keep              stay up; then, elsewhere: podwire exec client-a -- curl 10.96.1.0
 
@@ -71,6 +72,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     commands = {
         "run": ("build the network, send every flow, print the verdicts (the default command)", _add_run, _run),
         "plan": ("print a bash script that builds the same network with ip, sysctl and iptables-restore", _add_plan, _plan),
+        "diff": ("run the same flows in several modes of kube-proxy and say what changes for each Service", _add_diff, _diff),
         "list": ("the topologies that come with podwire, each with its question", _add_nothing, _list),
         "doctor": ("what this kernel and machine have and lack, with the remedy", _add_nothing, _doctor),
         "ps": ("running clusters", _add_nothing, _ps),
@@ -106,13 +108,17 @@ def _add_nothing(_: argparse.ArgumentParser) -> None:
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"topology, file, directory or - (default: {DEFAULT_TOPOLOGY})")
+    _add_input(parser)
     parser.add_argument(
         "--proxy-mode",
         metavar="MODE",
         choices=("iptables", "nftables", "ipvs", "userspace"),
         help="kube-proxy's mode, whatever the input says",
     )
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"topology, file, directory or - (default: {DEFAULT_TOPOLOGY})")
     parser.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="seed of everything that is drawn: Pod names, node ports, cookies (default: 0)"
     )
@@ -134,20 +140,33 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("table", "wide", "json", "yaml"), default="table", help="what to print (default: table)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON as well")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report as well")
-    parser.add_argument(
-        "--captures",
-        metavar="DIR",
-        default="captures",
-        help="where evidence goes, a directory per topology; none: nowhere (default: captures)",
-    )
+    _add_captures(parser, "a directory per topology")
     parser.add_argument(
         "--all-pairs",
         action="store_true",
         help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for",
     )
     parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
+    _add_tools(parser)
+
+
+def _add_captures(parser: argparse.ArgumentParser, layout: str) -> None:
+    parser.add_argument(
+        "--captures", metavar="DIR", default="captures", help=f"where evidence goes, {layout}; none: nowhere (default: captures)"
+    )
+
+
+def _add_tools(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iptables", choices=("nft", "legacy"), help="flavour of the iptables tools (default: nft where it works)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say where the time goes; -vv: also print each plan operation")
+
+
+def _add_diff(parser: argparse.ArgumentParser) -> None:
+    _add_input(parser)
+    parser.add_argument("--modes", metavar="MODE,MODE…", default="iptables,nftables", help="what to compare (default: iptables,nftables)")
+    parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="what to print (default: table)")
+    _add_captures(parser, "a directory per topology and mode")
+    _add_tools(parser)
 
 
 def _add_exec(parser: argparse.ArgumentParser) -> None:
@@ -188,6 +207,32 @@ def _settle(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # Cluste
 
     inventory = load(args.targets or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES, stdin=sys.stdin)
     return settle(inventory, seed=args.seed, proxy_mode=args.proxy_mode)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    import shutil
+
+    from emulator.control.settle import settle
+    from emulator.diff import check_modes, run_modes
+    from emulator.evidence.describe import pod_names
+    from emulator.evidence.modes_text import comparison_to_dict, render_comparison
+    from emulator.evidence.report_json import dump_json, dump_yaml
+    from emulator.objects.load import load
+    from emulator.run import Options
+
+    modes = list(dict.fromkeys(mode.strip() for mode in args.modes.split(",")))
+    check_modes(modes)
+    inventory = load(args.targets or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES, stdin=sys.stdin)
+    states = {mode: settle(inventory, seed=args.seed, proxy_mode=mode) for mode in modes}
+    captures = None if args.captures == "none" else Path(args.captures)
+    comparison = run_modes(states, Options(captures=captures, iptables=args.iptables or "", verbose=args.verbose))
+    pods = pod_names(states[modes[0]])
+    if args.output == "table":
+        print(render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods), end="")
+    else:
+        dump = dump_json if args.output == "json" else dump_yaml
+        print(dump(comparison_to_dict(comparison, pods)), end="")
+    return Exit.OK if comparison.ok else Exit.FLOW_FAILED
 
 
 def _plan(args: argparse.Namespace) -> int:

@@ -44,11 +44,16 @@ def to_json(report: Report, pods: Mapping[str, str]) -> str:
 
 
 def to_yaml(report: Report, pods: Mapping[str, str]) -> str:
-    """The content of :func:`to_json` as YAML (half of a surrogate pair becomes "?": YAML cannot carry it)."""
+    """The content of :func:`to_json` as YAML."""
+    return dump_yaml(to_dict(report, pods))
+
+
+def dump_yaml(value: Mapping[str, Any]) -> str:
+    """``value`` as YAML (half of a surrogate pair becomes "?": YAML cannot carry it)."""
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    content = json.loads(json.dumps(to_dict(report, pods), ensure_ascii=False).encode(errors="replace"))
+    content = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     text: str = yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=140)
     return text
 

@@ -51,13 +51,13 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
         listed = [r for r in listed if r.verdict != "pass"]
     sections = [
         paint(_BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
-        _table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
-        _table(("SERVICE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS"), _shortened(report.services, 3, None if wide else 6), limit),
+        table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
+        table(("SERVICE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS"), _shortened(report.services, 3, None if wide else 6), limit),
         _counts(report, len(listed)) if too_many else "",
         _flows(listed, wide, paint, limit, pods),
         "" if too_many else _set_aside(len(report.flows) - len(listed)),
         _journeys(listed, pods) if wide else "",
-        _table(
+        table(
             ("REQUIREMENT", "CHECKED", "VERDICT", "REASON"),
             [(printable(r.text), str(r.checked), paint.verdict(r.verdict), printable(r.reason)) for r in report.requirements],
             limit,
@@ -83,8 +83,8 @@ def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | 
     ]
     return "\n".join(
         (
-            _table(None, [(what, printable(text)) for what, text in facts if text], width),
-            _table(("", "EXPECTED", "OBSERVED", ""), [tuple(map(printable, row)) for row in rows], width),
+            table(None, [(what, printable(text)) for what, text in facts if text], width),
+            table(("", "EXPECTED", "OBSERVED", ""), [tuple(map(printable, row)) for row in rows], width),
         )
     )
 
@@ -221,7 +221,7 @@ def _counts(report: Report, shown: int) -> str:
         rows.append((KIND_TITLES[kind], str(len(group)), *(str(verdicts[v]) for v in _VERDICT_COLOURS)))
     which = f"the {shown} that did not pass are listed" if shown else "all passed"
     return (
-        _table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None) + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"
+        table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None) + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"
     )
 
 
@@ -279,7 +279,7 @@ def _shortened(rows: Sequence[Sequence[str]], column: int, limit: int | None) ->
     return [(*row[:column], few(row[column].split(", "), limit), *row[column + 1 :]) for row in clean]
 
 
-def _table(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> str:
+def table(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> str:
     """``rows`` under ``headers`` within ``width`` columns; "" when there is no row."""
     return _layout(headers, _fitted(headers, rows, width)) if rows else ""
 

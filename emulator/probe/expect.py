@@ -303,6 +303,8 @@ class Expectations:
 
     def _promise_loopback(self, client: Client, ip: str, port: int, protocol: str) -> _Promise:
         if port and (client.netns, port, protocol) not in self._served:
+            if client.kind == "node" and (port, protocol) in self.table.node_ports:
+                return _Promise("rejected", self._why_no_node_port(ip), {}, "", 1)
             return _Promise("rejected", f"nobody in {client.label} serves {port}/{protocol}: a closed port", {}, "", 1)
         because = "one network namespace: its loopback reaches whoever listens in it"
         return _Promise("delivered", because, {Backend(ip, port): "preserved"}, "preserved", 1)
@@ -321,6 +323,8 @@ class Expectations:
     def _why_not(self, ip: str, port: int, protocol: str, outcome: Outcome) -> str:
         owner = self.owners.get(ip)
         if owner is not None:
+            if owner.kind == "node" and (port, protocol) in self.table.node_ports:
+                return self._why_no_node_port(ip)
             return f"nobody serves {port}/{protocol} at {owner.label}: a closed port"
         no_route = ": the router has no route for it" if outcome == "unreachable" else ""
         if ip_address(ip) in self.state.serviceSubnet:
@@ -332,6 +336,13 @@ class Expectations:
         if outcome == "dropped":
             return f"nobody has {ip}, though its network is there: neighbours are asked in vain for longer than a client waits"
         return f"nobody has {ip}{no_route}"
+
+    def _why_no_node_port(self, ip: str) -> str:
+        settings = self.state.proxy
+        where = "nodePortAddresses" if settings.nodePortAddresses else f"{settings.mode} mode"
+        if ip.startswith("127."):
+            where = f"{settings.mode} mode" if settings.mode == "nftables" else "localhostNodePorts or nodePortAddresses"
+        return f"{where} serves no node ports at {ip}: a closed port (docs/semantics 9)"
 
     def _direct_rule(self, client: Client, ip: str) -> SourceRule:
         owner = self.owners.get(ip)

@@ -21,6 +21,7 @@ ACTING = (
     "emulator.__main__",
     "emulator.cli",
     "emulator.clusters",
+    "emulator.diff",
     "emulator.doctor",
     "emulator.kernel",
     "emulator.probe.crafted",  # builds packets with Scapy, which imports all that the contract forbids
@@ -46,7 +47,7 @@ def test_module_is_pure_by_contract_or_one_of_those_that_act(module: str) -> Non
         assert _is_in(module, _pure_rooms()) != _is_in(module, ACTING)
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "run --help"])
+@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "diff --help"])
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = """
 import sys

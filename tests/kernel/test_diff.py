@@ -1,0 +1,179 @@
+"""podwire diff, as a user has it: which Services change between modes of kube-proxy, proved by packets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from emulator.diff import run_modes
+from emulator.evidence.modes import compare_modes
+from emulator.plan.operations import LoadRules, Plan
+from emulator.run import Options, observe, plan_flows
+from tests.sandboxed import TOPOLOGIES, podwire, state_of
+
+pytestmark = pytest.mark.kernel
+
+SHOP = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: worker-1, containers: [{name: c, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-too, labels: {app: web}}
+spec: {nodeName: worker-2, containers: [{name: c, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: worker-2, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: inner}
+spec: {selector: {app: web}, sessionAffinity: ClientIP, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outer}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: peers}
+spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+CHECK = """
+---
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: localhost}
+spec:
+  flows:
+  - name: a node port on localhost
+    from: {node: worker-1}
+    to: {ip: 127.0.0.1, port: 30080}
+    expect: {outcome: delivered}
+"""
+
+
+def differences(exported: dict[str, Any]) -> dict[str, tuple[str, list[str], list[int]]]:
+    """By what was dialled, and from where: the outcomes, and the sections."""
+    return {
+        f["name"]: (f["status"], [m["outcomes"][0] for m in f["modes"].values()], f["sections"])
+        for f in exported["flows"]
+        if f["status"] != "same"
+    }
+
+
+def test_every_difference_is_known_and_every_known_one_is_seen(tmp_path: Path) -> None:
+    done = podwire("diff", "-", "-o", "json", "--captures", str(tmp_path), stdin=SHOP)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    exported = json.loads(done.stdout)
+    assert differences(exported) == {
+        "node control-plane → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
+        "node worker-1 → node worker-1:30080 (svc default/outer, at its bridge's address)": ("known", ["delivered", "rejected"], [9]),
+        "pod default/web → node worker-1:30080 (svc default/outer, at its bridge's address)": ("known", ["delivered", "rejected"], [9]),
+        "pod default/client → svc default/inner:81 (a port that it does not have)": ("known", ["unreachable", "rejected"], [8]),
+        "pod default/client → 10.111.255.254:80 (an address that no Service has)": ("known", ["unreachable", "dropped"], [8]),
+    }
+    services = {s["name"]: (s["proxied"], s["changed"], s["how"]) for s in exported["services"]}
+    assert services == {
+        "default/kubernetes": (True, 0, {}),
+        "default/inner": (True, 1, {"unreachable → rejected": 1}),
+        "default/outer": (True, 3, {"delivered → rejected": 3}),
+        "default/peers": (False, 0, {}),
+        "": (True, 1, {"unreachable → dropped": 1}),
+    }
+    assert exported["summary"]["known"] == 5
+    assert exported["summary"]["notAsPromised"] == 0
+    for mode in ("iptables", "nftables"):
+        directory = tmp_path / f"{exported['topology']}-{mode}"
+        for flow in exported["flows"]:
+            assert flow["modes"][mode]["captures"]
+            assert all((directory / name).is_file() for name in flow["modes"][mode]["captures"])
+
+
+def test_the_table_says_first_which_services_change() -> None:
+    done = podwire("diff", "-", "--captures", "none", stdin=SHOP)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[2].startswith("default/kubernetes: nothing changes (")
+    assert lines[3].startswith("default/inner: 1 of ")
+    assert lines[4].endswith(" flows change (delivered → rejected ×3)")
+    assert lines[5] == "default/peers: nothing changes (kube-proxy has no part in it)"
+    assert done.stdout.count("known: docs/semantics 9") == 3
+    assert "5 known to differ, 0 unexplained" in lines[-1]
+
+
+def test_a_flow_check_that_another_mode_breaks_is_no_success() -> None:
+    done = podwire("diff", "-", "--captures", "none", "-o", "yaml", stdin=SHOP + CHECK)
+    assert done.returncode == 1, done.stderr
+    exported = yaml.safe_load(done.stdout)
+    [flow] = [f for f in exported["flows"] if not f["control"]]
+    assert flow["name"] == "localhost: a node port on localhost"
+    assert [m["verdict"] for m in flow["modes"].values()] == ["pass", "fail"]
+    assert flow["status"] == "unexplained"
+    assert not exported["summary"]["ok"]
+
+
+@pytest.mark.parametrize("topology", ["source-address", "no-endpoints"])
+def test_shipped_topologies_have_known_differences_only(topology: str) -> None:
+    done = podwire("diff", topology, "--captures", "none", "-o", "json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert {f["status"] for f in json.loads(done.stdout)["flows"]} <= {"same", "known"}
+
+
+def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """worker-2's kube-proxy never syncs in one of the modes: what is dialled there is lost, and nothing promises that."""
+    import emulator.run
+
+    states = {mode: state_of(text=SHOP, proxy_mode=mode) for mode in ("iptables", "nftables")}
+    plan_cluster = emulator.run.plan_cluster
+
+    def without_rules(state: Any) -> Plan:
+        plan = plan_cluster(state)
+        kept = tuple(op for op in plan.operations if not (isinstance(op, LoadRules) and op.tool == "nft" and op.netns == "worker-2"))
+        return Plan(name=plan.name, operations=kept)
+
+    monkeypatch.setattr(emulator.run, "plan_cluster", without_rules)
+    comparison = run_modes(states, Options())
+    assert not comparison.ok
+    status = {compared.flow.name: compared.status for compared in comparison.flows}
+    assert status["pod default/client → svc default/outer:80 (same node)"] == "unexplained"
+    assert status["node control-plane → localhost:30080 (svc default/outer)"] == "known"
+    outer = next(change for change in comparison.services if change.service == "default/outer")
+    assert 0 < outer.unexplained < outer.changed
+
+
+def test_a_run_compared_with_itself_differs_in_nothing() -> None:
+    """Two runs of one mode meet endpoints in another order, session affinity leads elsewhere: chance is no difference."""
+    state = state_of(text=SHOP)
+    flows, promise = plan_flows(state, edges=True)
+    runs = {name: observe(state, flows, promise, Options()) for name in ("first", "second")}
+    comparison = compare_modes("shop", runs)
+    assert {compared.status for compared in comparison.flows} == {"same"}
+    assert comparison.ok
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--modes", "iptables,carrier-pigeon"], 2, "carrier-pigeon is not supported; supported: iptables, nftables"),
+        (["--modes", "nftables"], 2, "two modes or more"),
+        (["--modes", "nftables,nftables"], 2, "two modes or more"),
+        (["--modes", ""], 2, "not supported"),
+        (["--proxy-mode", "nftables"], 2, "unrecognized arguments"),
+        (["--captures", "/proc/none"], 2, "/proc/none"),
+    ],
+)
+def test_what_cannot_be_compared(words: list[str], code: int, says: str) -> None:
+    done = podwire("diff", str(TOPOLOGIES / "hairpin.py"), *words)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert done.stdout == ""
