@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from emulator.control.state import ClusterState
+from emulator.plan.difference import difference
 from emulator.plan.hostnet import plan_hostnet
 from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
-from emulator.plan.rules import compose
+from emulator.plan.rules import compose, merge
 from emulator.podnet import plan_podnet, podnet_rules
 from emulator.proxy import rules_renderer
 from emulator.proxy.iptables import serves_localhost
+from emulator.proxy.stale import stale_connections
 
 # Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
 _STAGES: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, AddNeighbour: 5, LoadRules: 6}
@@ -21,6 +24,15 @@ def plan_cluster(state: ClusterState) -> Plan:
     operations = [*plan_hostnet(state), *plan_podnet(state), *plan_rules(state)]
     operations.sort(key=lambda op: _STAGES[type(op)])  # stable: within a stage as planned
     return Plan(name=state.name, operations=tuple(operations))
+
+
+def plan_change(old: ClusterState, new: ClusterState) -> Plan:
+    """What makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the connections that became wrong.
+
+    Raises :class:`UsageError` where kube-proxy would have to be started anew.
+    """
+    change = difference(plan_cluster(old), plan_cluster(new))
+    return replace(change, operations=(*change.operations, *stale_connections(old, new)))
 
 
 def plan_rules(state: ClusterState) -> Iterator[Operation]:
@@ -36,5 +48,5 @@ def plan_rules(state: ClusterState) -> Iterator[Operation]:
             yield LoadRules(netns=node.name, tool="nft", text=rules.nft, why=f"{node.name}: kube-proxy's rules, in one load")
         else:
             owners = "kube-proxy's and " + owners
-        text = compose(rules, podnet_rules(state, node.name))
-        yield LoadRules(netns=node.name, tool="iptables-restore", text=text, why=f"{node.name}: {owners}, in one load")
+        both = merge(rules, podnet_rules(state, node.name))
+        yield LoadRules(netns=node.name, tool="iptables-restore", text=compose(both), why=f"{node.name}: {owners}, in one load", rules=both)

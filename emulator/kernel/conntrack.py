@@ -1,21 +1,25 @@
-"""Ask a node's connection tracking what a client had dialled, and list its table.
+"""Ask a node's connection tracking what a client had dialled, and make it forget connections.
 
-One ctnetlink GET by the reply tuple finds a connection in constant time (linux/netfilter/nfnetlink_conntrack.h). Only the server of
-echo answers needs it, so it is encoded here; listing goes through the conntrack(8) tool where evidence is collected.
+One ctnetlink GET by the reply tuple finds a connection in constant time; what must be forgotten is looked for in one dump of the table
+(linux/netfilter/nfnetlink_conntrack.h). Listing for people goes through the conntrack(8) tool where evidence is collected.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
+from collections.abc import Collection
 
 from emulator.kernel.netlink import attribute, attributes
 
 NETLINK_NETFILTER = 12
-NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET = 1, 1
-NLM_F_REQUEST = 1
+NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 1, 1, 2
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLA_F_NESTED = 0x8000
-CTA_TUPLE_ORIG, CTA_TUPLE_REPLY = 1, 2
+CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID = 1, 2, 12
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_IP_V4_SRC, CTA_IP_V4_DST = 1, 2
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
@@ -44,10 +48,7 @@ class Conntrack:
 
     def original(self, protocol: int, src: Address, dst: Address) -> tuple[Address, Address] | None:
         """(source, destination) as the client sent them, of the connection whose replies go from ``src`` to ``dst``; None if unknown."""
-        self._sequence += 1
-        payload = struct.pack("!BBH", socket.AF_INET, 0, 0) + _tuple(CTA_TUPLE_REPLY, protocol, src, dst)
-        kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET
-        self._socket.send(struct.pack("=IHHII", 16 + len(payload), kind, NLM_F_REQUEST, self._sequence, 0) + payload)
+        self._send(IPCTNL_MSG_CT_GET, 0, _tuple(CTA_TUPLE_REPLY, protocol, src, dst))
         while True:
             data = self._socket.recv(8192)
             length, answer, _, sequence, _ = struct.unpack_from("=IHHII", data)
@@ -55,7 +56,66 @@ class Conntrack:
                 break
         if answer >> 8 != NFNL_SUBSYS_CTNETLINK:
             return None  # NLMSG_ERROR: ENOENT
-        row = attributes(attributes(data[20:length])[CTA_TUPLE_ORIG])
-        ip, proto = attributes(row[CTA_TUPLE_IP]), attributes(row[CTA_TUPLE_PROTO])
-        ports = [struct.unpack("!H", proto[k])[0] if k in proto else 0 for k in (CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT)]
-        return (socket.inet_ntoa(ip[CTA_IP_V4_SRC]), ports[0]), (socket.inet_ntoa(ip[CTA_IP_V4_DST]), ports[1])
+        _, src, dst = _read_tuple(attributes(data[20:length])[CTA_TUPLE_ORIG])
+        return src, dst
+
+    def forget(self, wrong: Collection[tuple[int, Address, Address]]) -> None:
+        """Delete every connection that is one of ``wrong``: protocol, what was dialled, who answers. Raises OSError.
+
+        One that has ended by itself in the meantime is no error.
+        """
+        for row in self._dump():
+            protocol, _, dialled = _read_tuple(row[CTA_TUPLE_ORIG])
+            _, server, _ = _read_tuple(row[CTA_TUPLE_REPLY])
+            if (protocol, dialled, server) in wrong:  # by its id too: not the connection that may have come after it
+                self._send(
+                    IPCTNL_MSG_CT_DELETE,
+                    NLM_F_ACK,
+                    attribute(CTA_TUPLE_ORIG | NLA_F_NESTED, row[CTA_TUPLE_ORIG]) + attribute(CTA_ID, row[CTA_ID]),
+                )
+                code = self._acknowledgement()
+                if code not in (0, errno.ENOENT):
+                    raise OSError(code, os.strerror(code))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send(self, message: int, flags: int, payload: bytes) -> None:
+        self._sequence += 1
+        payload = struct.pack("!BBH", socket.AF_INET, 0, 0) + payload
+        kind = NFNL_SUBSYS_CTNETLINK << 8 | message
+        self._socket.send(struct.pack("=IHHII", 16 + len(payload), kind, NLM_F_REQUEST | flags, self._sequence, 0) + payload)
+
+    def _dump(self) -> list[dict[int, bytes]]:
+        """The attributes of every IPv4 connection."""
+        rows: list[dict[int, bytes]] = []
+        self._send(IPCTNL_MSG_CT_GET, NLM_F_DUMP, b"")
+        while True:
+            data = self._socket.recv(1 << 16)
+            offset = 0
+            while offset < len(data):
+                length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
+                if sequence == self._sequence:
+                    if kind == NLMSG_DONE:
+                        return rows
+                    if kind == NLMSG_ERROR:
+                        code = -struct.unpack_from("=i", data, offset + 16)[0]
+                        raise OSError(code, os.strerror(code))
+                    rows.append(attributes(data[offset + 20 : offset + length]))
+                offset += (length + 3) & ~3
+
+    def _acknowledgement(self) -> int:
+        """The error number of what was sent last, 0 if it was done."""
+        while True:
+            data = self._socket.recv(8192)
+            _, kind, _, sequence, _ = struct.unpack_from("=IHHII", data)
+            if kind == NLMSG_ERROR and sequence == self._sequence:
+                return -int(struct.unpack_from("=i", data, 16)[0])
+
+
+def _read_tuple(data: bytes) -> tuple[int, Address, Address]:
+    """(protocol, source, destination); ports are 0 where the protocol has none."""
+    row = attributes(data)
+    ip, proto = attributes(row[CTA_TUPLE_IP]), attributes(row[CTA_TUPLE_PROTO])
+    ports = [struct.unpack("!H", proto[k])[0] if k in proto else 0 for k in (CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT)]
+    return proto[CTA_PROTO_NUM][0], (socket.inet_ntoa(ip[CTA_IP_V4_SRC]), ports[0]), (socket.inet_ntoa(ip[CTA_IP_V4_DST]), ports[1])

@@ -15,6 +15,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,6 +42,11 @@ def mount(source: str, target: str, fstype: str | None, flags: int, data: str | 
         _libc.mount(source.encode(), target.encode(), fstype.encode() if fstype else None, flags, data.encode() if data else None),
         f"mount {target}",
     )
+
+
+def unmount(target: str) -> None:
+    """Take the mount from ``target`` at once; who has it open may go on."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
 def die_with_parent(signal: int) -> None:

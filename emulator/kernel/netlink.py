@@ -13,7 +13,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 
-RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH = 16, 18, 20, 22, 24, 25, 28
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 24, 25, 28, 29
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLM_F_DUMP = 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -83,17 +84,27 @@ def bridge_port(index: int, bridge: int, hairpin: bool) -> bytes:
     return message
 
 
+def delete_link(index: int) -> bytes:
+    """Take the link ``index`` away; of a veth pair the other end goes, too."""
+    return _message(RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0))
+
+
 def new_address(index: int, address: str) -> bytes:
     """Add ``a.b.c.d/len`` to the link ``index``."""
+    return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, _address(index, address))
+
+
+def delete_address(index: int, address: str) -> bytes:
+    """Take ``a.b.c.d/len`` from the link ``index``."""
+    return _message(RTM_DELADDR, 0, _address(index, address))
+
+
+def _address(index: int, address: str) -> bytes:
     interface = IPv4Interface(address)
     prefix = interface.network.prefixlen
     local = interface.ip.packed
-    payload = (
-        struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index)
-        + attribute(IFA_LOCAL, local)
-        + attribute(IFA_ADDRESS, local)
-    )
-    return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload)
+    header = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index)
+    return header + attribute(IFA_LOCAL, local) + attribute(IFA_ADDRESS, local)
 
 
 def new_route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
@@ -126,6 +137,12 @@ def new_neighbour(index: int, address: str, mac: str) -> bytes:
     payload = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, NUD_PERMANENT, 0, 0)
     payload += attribute(NDA_DST, socket.inet_aton(address)) + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
     return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
+
+
+def delete_neighbour(index: int, address: str) -> bytes:
+    """Take the ARP entry of ``address`` from the link ``index``."""
+    payload = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, 0, 0, 0) + attribute(NDA_DST, socket.inet_aton(address))
+    return _message(RTM_DELNEIGH, 0, payload)
 
 
 class NetlinkSocket:

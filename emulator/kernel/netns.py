@@ -47,6 +47,16 @@ class Namespaces(Mapping[str, int]):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
         linux.mount(_SELF, str(path), None, linux.MS_BIND)
 
+    def delete(self, name: str) -> None:
+        """Let go of ``name``: the kernel ends the namespace with the last socket in it."""
+        fd = self._fds.pop(name)
+        if fd == self._current:
+            self.leave()
+        os.close(fd)
+        path = RUN_NETNS / name
+        linux.unmount(str(path))
+        path.unlink()
+
     def enter(self, name: str) -> None:
         """Move the calling thread into ``name``; free when it is there already."""
         fd = self._fds[name]

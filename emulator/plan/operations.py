@@ -1,13 +1,16 @@
 """The operations that a plan is made of. Each is a frozen value, says ``why``, and can be printed, compared and applied.
 
 ``netns`` is the network namespace that the operation happens in (``ip netns exec`` form), a safe file name. MACs are
-``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Imports nothing of ours.
+``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Imports ``plan.rules`` alone. Invariant: a plan of a whole cluster only adds,
+and may be applied twice; the plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from emulator.plan.rules import RuleSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +99,83 @@ class AddNeighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRules:
-    """One atomic load of rule text: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft -f -)."""
+    """One atomic load of rule text: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft -f -).
+
+    ``rules``: what the tables hold after it, from which a later change is worked out; without it a change loads everything again.
+    """
 
     netns: str
     tool: Literal["iptables-restore", "nft"]
     text: str
     why: str
+    rules: RuleSet | None = field(default=None, compare=False, repr=False)
 
 
-Operation: TypeAlias = AddNetns | SetSysctl | AddBridge | AddVeth | AddAddress | AddRoute | AddNeighbour | LoadRules
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelNetns:
+    """The namespace's name goes, and our hold on it; the kernel takes the rest when the last socket in it is closed."""
+
+    netns: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelLink:
+    """A link, with its addresses, routes and neighbours; of a veth pair the other end too."""
+
+    netns: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelAddress:
+    """What :class:`AddAddress` added."""
+
+    netns: str
+    dev: str
+    address: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelRoute:
+    """What :class:`AddRoute` added with these values."""
+
+    netns: str
+    dst: str
+    dev: str
+    why: str
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelNeighbour:
+    """What :class:`AddNeighbour` added."""
+
+    netns: str
+    dev: str
+    address: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelConnections:
+    """Forget connections to ``dialled`` that ``server`` answers (both ``ip:port``; the same one where nothing was translated).
+
+    The next packet is a new connection's, and meets the rules as they are now. There may be no such connection.
+    """
+
+    netns: str
+    protocol: Literal["UDP"]
+    dialled: str
+    server: str
+    why: str
+
+
+Addition: TypeAlias = AddNetns | SetSysctl | AddBridge | AddVeth | AddAddress | AddRoute | AddNeighbour | LoadRules
+Deletion: TypeAlias = DelNetns | DelLink | DelAddress | DelRoute | DelNeighbour | DelConnections
+Operation: TypeAlias = Addition | Deletion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

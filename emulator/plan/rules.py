@@ -9,7 +9,7 @@ object's field can become rule syntax.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 
@@ -131,3 +131,52 @@ def compose(*rulesets: RuleSet) -> str:
             lines += [prefix + rule for rule in chains.get(chain, ())]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"
+
+
+def compose_change(old: RuleSet, new: RuleSet) -> str:
+    """The text for one ``iptables-restore --noflush`` that turns tables that hold ``old`` into ``new``; "" when they are equal.
+
+    Only what differs is named, so it costs what changed. A chain of which little changed is edited by rule numbers: one Service is a line
+    of KUBE-SERVICES, which has a line for each of them. Chains that vanish are emptied before they are deleted (they refer to each other).
+    """
+    lines: list[str] = []
+    for table, builtin in BUILTIN.items():
+        if table not in old.tables and table in new.tables:
+            lines += compose(RuleSet({table: new.tables[table]})).splitlines()
+            continue
+        before, after = old.tables.get(table, {}), new.tables.get(table, {})
+        vanished = sorted(chain for chain in before if chain not in after and chain not in builtin)
+        declared: list[str] = []
+        edits: list[str] = []
+        for chain in (*builtin, *sorted(chain for chain in after if chain not in builtin)):
+            was, rules = before.get(chain, ()), after.get(chain, ())
+            if chain not in before and chain not in builtin:
+                edit = None
+            elif was == rules:
+                continue
+            else:
+                edit = _edit(chain, was, rules)
+            if edit is not None:
+                edits += edit
+                continue
+            declared.append(f"-F {chain}" if chain in builtin else f":{chain} - [0:0]")
+            edits += [f"-A {chain} {rule}" for rule in rules]
+        if vanished or declared or edits:
+            declared.sort(key=lambda line: line.startswith("-"))  # every chain is declared before a rule leads to it
+            emptied = [f"-F {chain}" for chain in vanished if before[chain]]
+            lines += [f"*{table}", *declared, *edits, *emptied, *(f"-X {chain}" for chain in vanished), "COMMIT"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> list[str] | None:
+    """Deletions and insertions by number that turn ``old`` into ``new``; None when to write the chain anew is shorter."""
+    shortest = min(len(old), len(new))
+    begin = next((i for i in range(shortest) if old[i] != new[i]), shortest)
+    shortest -= begin
+    end = next((i for i in range(shortest) if old[-1 - i] != new[-1 - i]), shortest)
+    fresh = new[begin : len(new) - end]
+    deleted = len(old) - end - begin
+    if deleted + len(fresh) > len(new):
+        return None
+    inserts = [f"-I {chain} {number} {rule}" for number, rule in enumerate(fresh, begin + 1)]
+    return [f"-D {chain} {begin + 1}"] * deleted + inserts

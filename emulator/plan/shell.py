@@ -13,7 +13,24 @@ from functools import singledispatch
 from itertools import groupby
 
 from emulator.errors import printable
-from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddNetns,
+    AddRoute,
+    AddVeth,
+    DelAddress,
+    DelConnections,
+    DelLink,
+    DelNeighbour,
+    DelNetns,
+    DelRoute,
+    LoadRules,
+    Operation,
+    Plan,
+    SetSysctl,
+)
 from emulator.plan.rules import UnsafeTextError
 
 DELIMITER = "PODWIRE_EOF"
@@ -140,3 +157,41 @@ def _(op: LoadRules) -> Iterator[str]:
     yield f"ip netns exec {_name(op.netns)} {shlex.join(LOADERS[op.tool])} <<'{DELIMITER}'"
     yield op.text.rstrip("\n")
     yield DELIMITER
+
+
+@_commands.register
+def _(op: DelNetns) -> Iterator[str]:
+    yield f"ip netns delete {_name(op.netns)}"
+
+
+@_commands.register
+def _(op: DelLink) -> Iterator[str]:
+    yield _ip(op.netns, f"link delete dev {_name(op.name)}")
+
+
+@_commands.register
+def _(op: DelAddress) -> Iterator[str]:
+    yield _ip(op.netns, f"address delete {_word(op.address)} dev {_name(op.dev)}")
+
+
+@_commands.register
+def _(op: DelRoute) -> Iterator[str]:
+    words = [f"route delete {_word(op.dst)}"]
+    words += [f"via {_word(op.via)}"] if op.via else []
+    words += [f"dev {_name(op.dev)}"]
+    words += [] if op.via else ["scope link"]
+    yield _ip(op.netns, *words)
+
+
+@_commands.register
+def _(op: DelNeighbour) -> Iterator[str]:
+    yield _ip(op.netns, f"neighbour delete {_word(op.address)} dev {_name(op.dev)}")
+
+
+@_commands.register
+def _(op: DelConnections) -> Iterator[str]:
+    (ip, port), (server, server_port) = (_word(end).split(":") for end in (op.dialled, op.server))
+    dialled = f"--orig-dst {ip} --orig-port-dst {port}"
+    answered = f"--reply-src {server} --reply-port-src {server_port}"
+    command = f"conntrack -D -p {_word(op.protocol.lower())} {dialled} {answered}"
+    yield f"ip netns exec {_name(op.netns)} {command} >/dev/null 2>&1 || true"
