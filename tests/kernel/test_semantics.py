@@ -245,6 +245,8 @@ def external(
     )
 
 
+UDP_NODE_PORT = "{node: worker-1, nodePort: 30053}"
+UDP_LOCALHOST = "{ip: 127.0.0.1, port: 30053}"
 SECTIONS = (
     Section(
         "1 captured",
@@ -372,8 +374,14 @@ SECTIONS = (
     ),
     Section(
         "4 eTP Local",
-        web("externalTrafficPolicy: Local", WEB_1, WEB_2, WEB_3),
+        web("externalTrafficPolicy: Local", WEB_1, WEB_2, WEB_3)
+        + service("plain", "externalIPs: [192.0.2.20], externalTrafficPolicy: Local, ports: [{port: 80}]")
+        + endpoints("plain", WEB_1, WEB_2),
         (
+            Row("externalIP of a Service without node ports", "office", "{ip: 192.0.2.20, port: 80}", "web-2", "own", via="worker-2"),
+            dropped(
+                "externalIP of a Service without node ports: no local endpoint", "office", "{ip: 192.0.2.20, port: 80}", "control-plane"
+            ),
             Row("ClusterIP: eTP is irrelevant", "near", "{service: web, port: 80}", "web-1 web-2 web-3", "own"),
             *external("from outside: the Local list", "office", "worker-1", "web-1 web-3", "own"),
             *external("from a Pod: the Cluster list", "near", "worker-1", "web-1 web-2 web-3", "own"),
@@ -386,8 +394,21 @@ SECTIONS = (
     ),
     Section(
         "5 ClusterIP and eTP Cluster",
-        web("", WEB_1, WEB_2),
+        web("", WEB_1, WEB_2)
+        + service("dns", "type: NodePort, ports: [{port: 53, protocol: UDP, nodePort: 30053}]")
+        + endpoints("dns", WEB_1, WEB_2, ports="{port: 8080, protocol: UDP}"),
         (
+            Row("ClusterIP from a Pod, UDP: its own", "near", "{service: dns, port: 53}", "web-1 web-2", "own", protocol="UDP"),
+            Row(
+                "ClusterIP from the node, UDP: masqueraded",
+                "worker-1",
+                "{service: dns, port: 53}",
+                "web-1 web-2",
+                "worker-1",
+                protocol="UDP",
+            ),
+            Row("NodePort from outside, UDP: masqueraded", "office", UDP_NODE_PORT, "web-1 web-2", "worker-1", protocol="UDP"),
+            Row("NodePort from localhost, UDP", "worker-1", UDP_LOCALHOST, "web-1 web-2", "worker-1", protocol="UDP", mode="iptables"),
             Row("ClusterIP from a Pod: its own", "near", "{service: web, port: 80}", "web-1 web-2", "own"),
             Row("ClusterIP from the node: masqueraded", "worker-1", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
             Row("ClusterIP from outside: masqueraded", "office", "{service: web, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
@@ -509,7 +530,7 @@ SECTIONS = (
             web(
                 f"externalTrafficPolicy: {policy}",
                 NOT_READY % WEB_1_AT,
-                ports="{name: w, port: 80, nodePort: 30080}, {name: u, port: 80, protocol: UDP}",
+                ports="{name: w, port: 80, nodePort: 30080}, {name: u, port: 80, protocol: UDP}, {name: s, port: 80, protocol: SCTP}",
             )
             + service("no-slice", "ports: [{port: 80}]"),
             (
@@ -517,6 +538,7 @@ SECTIONS = (
                 refused("ClusterIP from the node", "worker-1", "{service: web, port: 80}"),
                 refused("ClusterIP from outside", "office", "{service: web, port: 80}", via="worker-1"),
                 refused("ClusterIP, UDP", "near", "{service: web, port: 80}", protocol="UDP"),
+                refused("ClusterIP, SCTP", "near", "{service: web, port: 80}", protocol="SCTP"),
                 refused("load-balancer IP from outside, UDP", "office", "{loadBalancer: web, port: 80}", via="worker-2", protocol="UDP"),
                 refused("no slice is no endpoint", "near", "{service: no-slice, port: 80}"),
                 *external("from a Pod", "near", "worker-1", outcome="rejected", evidence=PORT_UNREACHABLE),
