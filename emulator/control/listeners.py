@@ -123,7 +123,7 @@ def _health_checks(
             check = HealthCheck(service=key, localEndpoints=len(local.get((key, node.name), ())))
             listener = table.add_health_check(node, port, check)
             if listener.refused:
-                findings.notice(f"kube-proxy on {node.name} cannot answer health checks of Service {key}: {listener.refused}")
+                findings.notice(listener.refusal)
 
 
 def _serves(table: _Table, pod: Pod, port: int, protocol: Protocol) -> bool:
@@ -138,7 +138,7 @@ def _declared(pod: Pod, commanded: Sequence[str], table: _Table, findings: Findi
         for port, protocol in own:
             listener = table.add(pod, container.name, port, protocol)
             if listener.refused:
-                findings.notice(f"container {container.name} of Pod {pod.key} cannot listen: {listener.refused}")
+                findings.notice(listener.refusal)
 
 
 def _undeclared(

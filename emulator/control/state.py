@@ -67,6 +67,12 @@ class Listener:
     refused: str = ""  # why it cannot bind ("port 80/TCP is taken by container a"); "" if it can
     healthCheck: HealthCheck | None = None
 
+    @property
+    def refusal(self) -> str:
+        """The sentence that a person is told when it is refused."""
+        who = f"container {self.container} of Pod {self.pod}" if self.pod else f"{self.container} on {self.node}"
+        return f"{who} cannot listen: {self.refused}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:

@@ -52,9 +52,7 @@ class _Server:
             except OSError as error:
                 if not listener.refused:
                     raise
-                refusals.append(
-                    f"container {listener.container} of Pod {listener.pod} cannot listen: {listener.refused} ({error.strerror})"
-                )
+                refusals.append(f"{listener.refusal} ({error.strerror})")
         by_netns: dict[str, list[Listener]] = {}
         for listener in listeners:
             if listener.protocol == "SCTP" and not listener.refused:

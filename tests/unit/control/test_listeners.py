@@ -166,4 +166,4 @@ def test_a_health_check_whose_port_a_pod_has_is_refused() -> None:
     state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Local")), taker)
     refused = {li.netns: li.refused for li in state.listeners if li.healthCheck and li.refused}
     assert refused == {"worker-1": "port 32123/TCP is taken by container a of Pod default/p"}
-    assert any("kube-proxy on worker-1 cannot answer health checks of Service default/lb" in notice for notice in state.notices)
+    assert "kube-proxy on worker-1 cannot listen: port 32123/TCP is taken by container a of Pod default/p" in state.notices
