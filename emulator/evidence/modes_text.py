@@ -12,24 +12,28 @@ from typing import Any
 
 from emulator.errors import printable
 from emulator.evidence.compare import backend_name, counted, dialled, named_counts
-from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison, ServiceChange
+from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison, ServiceChange, Status
 from emulator.evidence.report_json import expectation_to_dict
 from emulator.evidence.tables import table
 from emulator.probe.model import FlowResult
 
 SCHEMA = "podwire.dev/diff/v1"
+MOST_FLOWS = 40  # that differ: so many are shown
 MOST_BACKENDS = 3  # of one flow: so many are named
 MOST_REASONS = 20  # flows that are not as promised: so many are explained
+_FIRST: tuple[Status, ...] = ("unexplained", "unknown", "known")  # what a reader must see first
 
 
 def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, str]) -> str:
     """The whole comparison within ``width`` columns, ending in a newline. ``pods`` maps an address to ``namespace/name``."""
     modes = ", ".join(comparison.modes)
-    rows = [row for compared in comparison.differing for row in _rows(compared, pods)]
+    differing = sorted(comparison.differing, key=lambda compared: _FIRST.index(compared.status))
+    rows = [row for compared in differing[:MOST_FLOWS] for row in _rows(compared, pods)]
     sections = [
         f"podwire: {printable(comparison.topology)}  the same flows in modes {modes}",
         "\n".join(printable(_sentence(change)) for change in comparison.services),
         table(("FLOW", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM", "PROMISED"), rows, width),
+        f"{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow" if len(differing) > MOST_FLOWS else "",
         "\n".join(_broken_promises(comparison)),
         "\n".join(f"note: {printable(notice)}" for notice in _notices(comparison)),
         _totals(comparison),
@@ -38,7 +42,7 @@ def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, 
 
 
 def _sentence(change: ServiceChange) -> str:
-    who = change.service or "no Service's addresses"
+    who = change.service or "no Service's port"
     if not change.proxied:
         return f"{who}: nothing changes (kube-proxy has no part in it)"
     if not change.flows:
@@ -55,11 +59,16 @@ def _flows(number: int) -> str:
 
 
 def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-    """A row for each mode: the first has the flow's name, the second what the difference is."""
+    """A row for each mode: the first has the flow's name, the second what the difference is.
+
+    Why a mode delivers is left out where another one does not: that is what has to be explained.
+    """
+    silent = any(result.expected.outcome != "delivered" for result in compared.results.values())
     titles = iter((compared.flow.name, _verdict(compared)))
     for mode, result in compared.results.items():
         source = ", ".join(compared.sources(mode)) or "none"
-        cells = (_short(next(titles, "")), mode, _outcome(result), source, _heard(compared, mode), result.expected.because)
+        why = "" if silent and result.expected.outcome == "delivered" and compared.status == "known" else result.expected.because
+        cells = (_short(next(titles, "")), mode, _outcome(result), source, _heard(compared, mode), why)
         flow, *rest = map(printable, cells)
         yield flow, *rest[:2], _backends(result, pods), *rest[2:]
 

@@ -90,7 +90,7 @@ def _service_cidr(expectations: Expectations, pod: Pod | None) -> Iterator[_Edge
     for endpoints in sorted(live, key=lambda e: e.service.key == "default/kubernetes")[:1]:
         service, ip = endpoints.service, cluster_ips(endpoints.service)[0]
         port = next(p for p in range(endpoints.port.port, _MOST_PORTS) if (ip, p, "TCP") not in table.addresses)
-        to = Destination(label=f"svc {service.key}:{port}", ip=ip, port=port, service=service.key, how="clusterIP")
+        to = Destination(label=f"svc {service.key}:{port}", ip=ip, port=port, how="clusterIP")  # no Service's: it has no such port
         yield _Edge(pod_client(pod), to, "TCP", "a port that it does not have")
     taken = {ip for ip, _, _ in table.addresses} | table.cluster_ips | expectations.owners.keys()
     cidr = expectations.state.serviceSubnet

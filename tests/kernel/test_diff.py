@@ -13,7 +13,7 @@ from emulator.diff import run_modes
 from emulator.evidence.modes import compare_modes
 from emulator.plan.operations import LoadRules, Plan
 from emulator.run import Options, observe, plan_flows
-from tests.sandboxed import TOPOLOGIES, podwire, state_of
+from tests.sandboxed import ROOT, TOPOLOGIES, podwire, state_of
 
 pytestmark = pytest.mark.kernel
 
@@ -85,10 +85,10 @@ def test_every_difference_is_known_and_every_known_one_is_seen(tmp_path: Path) -
     services = {s["name"]: (s["proxied"], s["changed"], s["how"]) for s in exported["services"]}
     assert services == {
         "default/kubernetes": (True, 0, {}),
-        "default/inner": (True, 1, {"unreachable → rejected": 1}),
+        "default/inner": (True, 0, {}),
         "default/outer": (True, 3, {"delivered → rejected": 3}),
         "default/peers": (False, 0, {}),
-        "": (True, 1, {"unreachable → dropped": 1}),
+        "": (True, 2, {"unreachable → rejected": 1, "unreachable → dropped": 1}),
     }
     assert exported["summary"]["known"] == 5
     assert exported["summary"]["notAsPromised"] == 0
@@ -104,11 +104,19 @@ def test_the_table_says_first_which_services_change() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[2].startswith("default/kubernetes: nothing changes (")
-    assert lines[3].startswith("default/inner: 1 of ")
+    assert lines[3].startswith("default/inner: nothing changes (")
     assert lines[4].endswith(" flows change (delivered → rejected ×3)")
     assert lines[5] == "default/peers: nothing changes (kube-proxy has no part in it)"
     assert done.stdout.count("known: docs/semantics 9") == 3
     assert "5 known to differ, 0 unexplained" in lines[-1]
+
+
+def test_the_readme_shows_what_it_says_of_the_default_topology() -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = readme[readme.index("podwire: three-networks  the same flows") :].split("```")[0]
+    done = podwire("diff", "--captures", "none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(shown)
 
 
 def test_a_flow_check_that_another_mode_breaks_is_no_success() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.evidence.modes import Comparison, compare_modes
-from emulator.evidence.modes_text import SCHEMA, comparison_to_dict, render_comparison
+from emulator.evidence.modes_text import MOST_FLOWS, SCHEMA, comparison_to_dict, render_comparison
 from emulator.evidence.report_json import dump_json
 from emulator.probe.model import Backend, Expectation, FlowResult, Observation
 from tests.unit.evidence.samples import CLIENT, DELIVERED, DROPPED, PASSED, PODS, REPORT, SERVICE, WEB_0, WEB_1, WORKER_1, expectation
@@ -173,7 +173,7 @@ def test_services_come_first() -> None:
         "default/kubernetes: no flow dials it",
         "default/web: 1 of 1 flow changes (delivered → rejected ×1)",
         "default/peers: nothing changes (kube-proxy has no part in it)",
-        "no Service's addresses: nothing changes (1 flow)",
+        "no Service's port: nothing changes (1 flow)",
     ]
     assert lines[-1] == (
         "3 flows in 2 modes: 2 the same, 1 known to differ, 0 unexplained; iptables: 3 as promised; nftables: 3 as promised"
@@ -190,9 +190,32 @@ def test_reports_of_other_flows_are_not_compared() -> None:
 def test_the_table_has_a_row_for_each_mode() -> None:
     text = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
     first, second, third = text[text.index("FLOW") :].split("\n\n")[0].splitlines()[1:4]
-    assert re.search(r"iptables  delivered +web-0:8080 +preserved +the address dialled +ClusterIP from a Pod", first)
+    assert re.search(r"iptables  delivered +web-0:8080 +preserved +the address dialled$", first)
     assert "web-1:8080" in second
-    assert re.search(r"^known: docs/semantics 9 +nftables  rejected +none +none +RST from 10.244.1.1:30080", third)
+    assert re.search(r"^known: docs/semantics 9 +nftables  rejected +none +none +RST from 10.244.1.1:30080 +nftables mode serves no", third)
+
+
+def test_why_is_said_where_it_explains() -> None:
+    both_deliver = render_comparison(compare(TO_BOTH, delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)), width=200, pods=PODS)
+    assert "ClusterIP from a Pod" in both_deliver
+    assert "masqueraded (docs/semantics 5)" in both_deliver
+    bug = render_comparison(compare(TO_BOTH, refused("rejected", expectation())), width=200, pods=PODS)
+    assert bug.count("ClusterIP from a Pod") == 2
+
+
+def test_bugs_are_listed_before_what_is_known_and_much_is_cut() -> None:
+    def named(result: FlowResult, number: int) -> FlowResult:
+        return replace(result, flow=replace(PASSED.flow, name=f"flow {number:02}"))
+
+    known = [(named(TO_BOTH, n), named(refused(), n)) for n in range(MOST_FLOWS + 5)]
+    bug = (named(TO_BOTH, 99), named(refused("rejected", expectation()), 99))
+    reports = {m: replace(REPORT, flows=tuple(pair[i] for pair in [*known, bug])) for i, m in enumerate(("iptables", "nftables"))}
+    lines = render_comparison(compare_modes("shop", reports), width=200, pods=PODS).splitlines()
+    assert [line.split("  ")[0] for line in lines if line.startswith("flow ")] == [
+        "flow 99",
+        *(f"flow {n:02}" for n in range(MOST_FLOWS - 1)),
+    ]
+    assert "6 more flows differ; -o json has every flow" in lines
 
 
 def test_no_control_character_reaches_a_terminal() -> None:
