@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import __version__
-from emulator.errors import Exit, PodwireError, UsageError
+from emulator.errors import Exit, PodwireError, UsageError, printable
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = ROOT / "topologies"
@@ -25,7 +25,7 @@ Examples:
   podwire                                    the default topology
   podwire source-address -o wide             whose address arrives under externalTrafficPolicy
   kubectl get nodes,pods,svc,endpointslices -A -o yaml | podwire -
-  podwire diff deploy/ --modes iptables,nftables what changes for whom in another mode of kube-proxy
+  podwire diff deploy/                       what changes for which Service in another mode of kube-proxy
   podwire plan hairpin > hairpin.sh          the same network as a bash script
   podwire three-networks --keep              stay up; then, elsewhere: podwire exec client-a -- curl 10.96.1.0
 
@@ -229,6 +229,8 @@ def _diff(args: argparse.Namespace) -> int:
     pods = pod_names(states[modes[0]])
     if args.output == "table":
         print(render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods), end="")
+        if captures:
+            print(f"Evidence: {printable(str(captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)")
     else:
         dump = dump_json if args.output == "json" else dump_yaml
         print(dump(comparison_to_dict(comparison, pods)), end="")

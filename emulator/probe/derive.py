@@ -47,10 +47,10 @@ def derive_flows(state: ClusterState, expectations: Expectations | None = None) 
     for endpoints in deriver.expectations.table.ports:
         deriver.service(endpoints)
     order = get_args(Kind)
-    return _within_budget(sorted(deriver.book.flows(), key=lambda flow: (flow.control, order.index(flow.kind))))
+    return within_budget(sorted(deriver.book.flows(), key=lambda flow: (flow.control, order.index(flow.kind))))
 
 
-def _within_budget(flows: Sequence[Flow]) -> tuple[Flow, ...]:
+def within_budget(flows: Sequence[Flow]) -> tuple[Flow, ...]:
     """The flows, those of many attempts cut to as many as let all together stay within the budget: each Service's endpoints are then
     sampled (:attr:`Expectation.partial`), which a FlowCheck with ``attempts`` does not do."""
     for most in (400, 200, 100, 50, 25, 12, 6, 3):

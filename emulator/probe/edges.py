@@ -12,6 +12,7 @@ from typing import NamedTuple
 from emulator.control.state import ClusterState
 from emulator.objects.config import FlowProtocol
 from emulator.objects.kinds import Node, Pod
+from emulator.probe.derive import within_budget
 from emulator.probe.endpoints import PortEndpoints, cluster_ips
 from emulator.probe.expect import Expectations
 from emulator.probe.flowbook import FlowBook, flow_name
@@ -39,7 +40,7 @@ def edge_flows(expectations: Expectations, flows: Sequence[Flow] = ()) -> tuple[
     for edge in (*_node_ports(expectations), *_service_cidr(expectations, _asker(state))):
         if _key(edge.client, edge.to, edge.protocol) not in there:
             book.add(flow_name(edge.client, edge.to, edge.protocol, edge.note), edge.client, edge.to, edge.protocol)
-    return tuple(flow for flow in book.flows() if flow.name not in names)
+    return within_budget([flow for flow in book.flows() if flow.name not in names])
 
 
 def _key(client: Client, to: Destination, protocol: str) -> tuple[str, str, int, str]:

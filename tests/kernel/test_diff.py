@@ -48,6 +48,12 @@ kind: Service
 metadata: {name: peers}
 spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 """
+MASQUERADE_ALL = """
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+iptables: {masqueradeAll: true}
+"""
 CHECK = """
 ---
 apiVersion: podwire.dev/v1alpha1
@@ -117,6 +123,17 @@ def test_the_readme_shows_what_it_says_of_the_default_topology() -> None:
     done = podwire("diff", "--captures", "none")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(shown)
+
+
+def test_a_setting_of_one_mode_alone_changes_whose_address_is_seen() -> None:
+    done = podwire("diff", "-", "--captures", "none", "-o", "json", stdin=SHOP + MASQUERADE_ALL)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    exported = json.loads(done.stdout)
+    flow = next(f for f in exported["flows"] if f["name"] == "pod default/client → svc default/outer:80 (same node)")
+    assert (flow["status"], flow["differs"], flow["sections"]) == ("known", ["source"], [5])
+    assert [m["sources"] for m in flow["modes"].values()] == [["node"], ["preserved"]]
+    outer = next(s for s in exported["services"] if s["name"] == "default/outer")
+    assert "source node → preserved" in outer["how"]
 
 
 def test_a_flow_check_that_another_mode_breaks_is_no_success() -> None:

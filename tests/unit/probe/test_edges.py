@@ -13,7 +13,18 @@ from emulator.probe.derive import derive_flows
 from emulator.probe.edges import edge_flows
 from emulator.probe.expect import Expectations
 from emulator.probe.model import Flow
-from tests.unit.probe.states import NODE_IP, NODE_PORT, PODS, WEB_0, make_endpoint, make_service, make_slice, make_state, node_port_service
+from tests.unit.probe.states import (
+    NODE_IP,
+    NODE_PORT,
+    PODS,
+    WEB_0,
+    make_endpoint,
+    make_pod,
+    make_service,
+    make_slice,
+    make_state,
+    node_port_service,
+)
 
 LOCALHOST = "node worker-1 → localhost:30080 (svc default/web)"
 BRIDGE = "node worker-1 → node worker-1:30080 (svc default/web, at its bridge's address)"
@@ -98,6 +109,19 @@ def test_one_node_port_of_each_of_so_many_services(monkeypatch: pytest.MonkeyPat
         slices.append(make_slice(make_endpoint(WEB_0, "worker-1"), service=f"s{number}"))
     flows = own(edge_flows(Expectations(make_state(*services, slices=slices))))
     assert {flow.to.port for flow in flows.values() if flow.to.how == "nodePort"} == {30001, 30011}
+
+
+def test_many_services_of_many_endpoints_stay_within_a_budget() -> None:
+    pods = [make_pod(f"p{n}", "worker-1", f"10.244.1.{n + 10}", [8080]) for n in range(20)]
+    rows = [make_endpoint(pod.ip, "worker-1") for pod in pods]
+    services, slices = [], []
+    for number in range(60):
+        port = ServicePort(port=80, name="http", targetPort=8080, nodePort=30000 + number)
+        services.append(make_service(f"s{number}", f"10.96.1.{number}", [port], type="NodePort"))
+        slices.append(make_slice(*rows, service=f"s{number}"))
+    flows = edge_flows(Expectations(make_state(*services, slices=slices, pods=pods)))
+    assert len(own(flows)) == 60 * 3 + 2
+    assert sum(flow.attempts for flow in flows) <= 8000
 
 
 def test_nothing_to_send_without_pods_and_services() -> None:
