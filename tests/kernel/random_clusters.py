@@ -5,6 +5,7 @@ hand whose endpoints are in every state. What shrinks away leaves a manifest tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -15,7 +16,7 @@ Manifest = dict[str, Any]
 ZONE_LABEL = "topology.kubernetes.io/zone"
 OUTSIDE = {"office": "203.0.113.10", "stranger": "198.51.100.20"}
 _CONDITIONS: tuple[Mapping[str, bool], ...] = (
-    {},
+    *({},) * 6,
     {"ready": True},
     {"ready": False},
     {"ready": False, "serving": True, "terminating": True},
@@ -25,6 +26,14 @@ _CONDITIONS: tuple[Mapping[str, bool], ...] = (
     {"terminating": True},
 )
 _ZONES = ("a", "b")
+_SHARED = "192.0.2.99"  # an externalIP that several Services have
+_HINTS: tuple[Mapping[str, Sequence[str]], ...] = (
+    {},
+    {},
+    {"forZones": _ZONES},
+    {"forNodes": ("worker-1", "worker-2", "worker-3")},
+    {"forZones": _ZONES, "forNodes": ("worker-1", "worker-2")},
+)
 _RANGES = ("203.0.113.0/24", "10.244.0.0/16", " 172.18.0.0/16 ", "10.244.1.11/32")
 _PROXIES: tuple[Mapping[str, Any], ...] = (
     {},
@@ -36,6 +45,7 @@ _PROXIES: tuple[Mapping[str, Any], ...] = (
     {"nodePortAddresses": ["172.18.0.0/24"]},
     {"nodePortAddresses": ["10.244.0.0/16", "127.0.0.0/8"]},
     {"iptables": {"localhostNodePorts": False}},
+    {"nftables": {"masqueradeAll": True}},
 )
 
 
@@ -47,50 +57,69 @@ def to_yaml(manifests: Sequence[Manifest]) -> str:
 @st.composite
 def clusters(draw: st.DrawFn) -> tuple[Manifest, ...]:
     """The manifests of one cluster."""
-    zones = draw(st.lists(st.sampled_from(("", *_ZONES)), min_size=1, max_size=3), label="zones")
+    zones = [draw(st.sampled_from(("", *_ZONES)), label="zone") for _ in range(draw(_count(1, 2, 2, 3, 3), label="nodes"))]
     nodes = range(1, len(zones) + 1)
-    pods = draw(st.lists(st.sampled_from(nodes), min_size=1, max_size=4), label="the node of each Pod")
-    services = [draw(_service(number, pods)) for number in range(1, draw(st.integers(1, 3), label="Services") + 1)]
+    count = draw(_count(1, 2, 3, 3, 4), label="Pods")
+    hosted = draw(_count(0, 0, 0, 1), label="the Pod with hostNetwork")  # one at most: two could want the same port
+    pods = [_Pod(number, draw(st.sampled_from(nodes), label="the Pod's node"), number == hosted) for number in range(1, count + 1)]
+    services = [draw(_service(number, pods)) for number in range(1, draw(_count(1, 2, 2, 3), label="Services") + 1)]
     settings = draw(st.sampled_from(_PROXIES), label="kube-proxy")
     return (
         _shape(zones),
         *([{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", **settings}] if settings else []),
-        *(_pod(number, node) for number, node in enumerate(pods, 1)),
+        *(pod.manifest() for pod in pods),
         *(manifest for service in services for manifest in service),
     )
 
 
+def _count(*numbers: int) -> st.SearchStrategy[int]:
+    """As likely as it is often in ``numbers``, and shrinking to the first: lists as Hypothesis draws them are mostly short."""
+    return st.sampled_from(numbers)
+
+
 def _shape(zones: Sequence[str]) -> Manifest:
     nodes: list[Manifest] = [
-        {"role": "worker", "podCIDR": f"10.244.{number}.0/24", **({"labels": {ZONE_LABEL: zone}} if zone else {})}
+        {
+            "role": "worker",
+            "podCIDR": f"10.244.{number}.0/24",
+            "addresses": [_node_ip(number)],
+            **({"labels": {ZONE_LABEL: zone}} if zone else {}),
+        }
         for number, zone in enumerate(zones, 1)
     ]
     clients = [{"name": name, "address": address} for name, address in OUTSIDE.items()]
     return {"apiVersion": "podwire.dev/v1alpha1", "kind": "Cluster", "nodes": nodes, "externalClients": clients}
 
 
-def _ip(number: int, node: int) -> str:
-    return f"10.244.{node}.{10 + number}"
+def _node_ip(number: int) -> str:
+    return f"172.18.0.{10 + number}"
 
 
-def _pod(number: int, node: int) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": f"pod-{number}"},
-        "spec": {"nodeName": f"worker-{node}", "containers": [{"name": "server"}]},
-        "status": {"podIP": _ip(number, node)},
-    }
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    number: int
+    node: int
+    hostNetwork: bool
+
+    @property
+    def ip(self) -> str:
+        return _node_ip(self.node) if self.hostNetwork else f"10.244.{self.node}.{10 + self.number}"
+
+    def manifest(self) -> Manifest:
+        spec: Manifest = {"nodeName": f"worker-{self.node}", "containers": [{"name": "server"}]}
+        if self.hostNetwork:
+            spec["hostNetwork"] = True
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{self.number}"}, "spec": spec, "status": {"podIP": self.ip}}
 
 
 # --- Services ---------------------------------------------------------------------------------------------
 
 
 @st.composite
-def _service(draw: st.DrawFn, number: int, pods: Sequence[int]) -> list[Manifest]:
-    """Service ``svc-NUMBER`` and its EndpointSlices; ``pods`` are the nodes of the Pods."""
+def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod]) -> list[Manifest]:
+    """Service ``svc-NUMBER`` and its EndpointSlices."""
     name = f"svc-{number}"
-    kind = draw(st.sampled_from(("ClusterIP", "NodePort", "LoadBalancer")), label="type")
+    kind = draw(st.sampled_from(("ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer")), label="type")
     ports = draw(st.lists(st.tuples(st.sampled_from((80, 81)), _protocol()), min_size=1, max_size=2, unique=True), label="ports")
     spec: Manifest = {"type": kind, "clusterIP": f"10.96.1.{number}"}
     # more than one port: each must have a name
@@ -103,8 +132,8 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[int]) -> list[Manifest
         spec["allocateLoadBalancerNodePorts"] = False
     if draw(st.booleans(), label="iTP Local"):
         spec["internalTrafficPolicy"] = "Local"
-    if draw(st.booleans(), label="externalIPs"):
-        spec["externalIPs"] = [f"192.0.2.{number}"]
+    if ips := draw(st.sampled_from(([], [f"192.0.2.{number}"], [_SHARED], [_node_ip(1)])), label="externalIPs"):
+        spec["externalIPs"] = ips
     if (kind != "ClusterIP" or "externalIPs" in spec) and draw(st.booleans(), label="eTP Local"):
         spec["externalTrafficPolicy"] = "Local"
     if draw(st.integers(0, 3), label="affinity") == 3:
@@ -117,7 +146,7 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[int]) -> list[Manifest
         mode = draw(st.sampled_from(({}, {}, {"ipMode": "Proxy"})), label="ipMode")
         status = {"status": {"loadBalancer": {"ingress": [{"ip": f"192.0.2.{100 + number}", **mode}]}}}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec, **status}
-    slices = draw(st.lists(_slice(pods, spec["ports"]), max_size=2), label="slices")
+    slices = [draw(_slice(pods, spec["ports"])) for _ in range(draw(_count(1, 1, 1, 0, 2), label="slices"))]
     return [service, *({**item, "metadata": _slice_metadata(name, index)} for index, item in enumerate(slices, 1))]
 
 
@@ -130,16 +159,17 @@ def _slice_metadata(service: str, index: int) -> Manifest:
 
 
 @st.composite
-def _slice(draw: st.DrawFn, pods: Sequence[int], ports: Sequence[Manifest]) -> Manifest:
+def _slice(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> Manifest:
     """An EndpointSlice without its metadata. It may leave out some of ``ports``."""
-    numbers = draw(st.lists(st.integers(1, len(pods)), max_size=3, unique=True), label="endpoints")
-    kept = [p for p in ports if len(ports) == 1 or draw(st.integers(0, 3), label="left out") < 3]
+    chosen = draw(st.lists(st.sampled_from(pods), min_size=min(2, len(pods)), max_size=3, unique=True), label="endpoints")
+    kept = [p for p in ports if len(ports) == 1 or draw(st.sampled_from((True,) * 7 + (False,)), label="kept")]
+    hints = draw(st.sampled_from(_HINTS), label="hints")
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {},
         "addressType": "IPv4",
-        "endpoints": [draw(_endpoint(number, pods[number - 1])) for number in numbers],
+        "endpoints": [draw(_endpoint(pod, hints)) for pod in chosen],
         "ports": [
             {**({"name": p["name"]} if "name" in p else {}), "port": 8080 + index, "protocol": p["protocol"]}
             for index, p in enumerate(kept)
@@ -148,21 +178,16 @@ def _slice(draw: st.DrawFn, pods: Sequence[int], ports: Sequence[Manifest]) -> M
 
 
 @st.composite
-def _endpoint(draw: st.DrawFn, number: int, node: int) -> Manifest:
-    endpoint: Manifest = {"addresses": [_ip(number, node)]}
-    if draw(st.integers(0, 5), label="nodeName") < 5:
-        endpoint["nodeName"] = f"worker-{node}"
-    conditions = draw(st.sampled_from(_CONDITIONS), label="conditions")
-    if conditions:
+def _endpoint(draw: st.DrawFn, pod: _Pod, hints: Mapping[str, Sequence[str]]) -> Manifest:
+    """``hints`` are the names to draw from; an endpoint now and then has none, and then those of the others do not count."""
+    endpoint: Manifest = {"addresses": [pod.ip]}
+    if pod.hostNetwork:  # what an EndpointSlice must say for a port of a node to be a Pod's
+        endpoint["targetRef"] = {"kind": "Pod", "name": f"pod-{pod.number}"}
+    if draw(st.sampled_from((True,) * 5 + (False,)), label="nodeName"):
+        endpoint["nodeName"] = f"worker-{pod.node}"
+    if conditions := draw(st.sampled_from(_CONDITIONS), label="conditions"):
         endpoint["conditions"] = dict(conditions)
-    hints = {}
-    if zones := draw(_hints(_ZONES), label="zone hints"):
-        hints["forZones"] = [{"name": zone} for zone in zones]
-    if nodes := draw(_hints(("worker-1", "worker-2")), label="node hints"):
-        hints["forNodes"] = [{"name": name} for name in nodes]
-    return endpoint | ({"hints": hints} if hints else {})
-
-
-def _hints(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
-    """Often none: hints count only where every endpoint has one."""
-    return st.just([]) | st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
+    if hints and draw(st.sampled_from((True,) * 5 + (False,)), label="hinted"):
+        drawn = {kind: draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)) for kind, names in hints.items()}
+        endpoint["hints"] = {kind: [{"name": name} for name in names] for kind, names in drawn.items()}
+    return endpoint

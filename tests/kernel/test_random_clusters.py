@@ -53,9 +53,10 @@ NO_ROUTE = 2  # errors of "no route" that one client is owed: a kernel stops aft
 # --- the flows --------------------------------------------------------------------------------------------
 
 
-def flows_of(promised: Expectations) -> Iterator[Flow]:
+def flows_of(promised: Expectations) -> tuple[Flow, ...]:
     """Every client to every address of every Service port and to a port that the ClusterIP has not, an outside client through one node an
     address. One flow of each port has as many attempts as meet every endpoint."""
+    flows: dict[str, Flow] = {}
     ways: dict[str, str] = {}
     without_route: Counter[str] = Counter()
     clients = _clients(promised.state)
@@ -63,26 +64,34 @@ def flows_of(promised: Expectations) -> Iterator[Flow]:
         thorough = False
         turned = number % len(clients)
         for client, to in _pairs(promised, endpoints, [*clients[turned:], *clients[:turned]]):
-            via = ""
-            if client.kind == "external" and to.ip not in promised.owners:
-                via = ways.setdefault(to.ip, promised.state.nodes[len(ways) % len(promised.state.nodes)].name)
-            flow = Flow(
-                name=f"{client.label} → {to.label} ({endpoints.port.protocol}, {to.ip}{via and f' via {via}'})",
-                kind=communication_kind(promised.owners, client, to),
-                client=client,
-                to=to,
-                protocol=endpoints.port.protocol,
-                attempts=1,
-                via=via,
-            )
+            flow = _flow(promised, endpoints, client, to, ways)
             expected = promised.expect(flow)
-            if expected.outcome == "unreachable":
-                without_route[client.netns] += 1
-                if without_route[client.netns] > NO_ROUTE:
-                    continue
+            without_route[client.netns] += expected.outcome == "unreachable"
+            if expected.outcome == "unreachable" and without_route[client.netns] > NO_ROUTE:
+                continue
+            if flow.name in flows or not _can_be_told(promised, flow, expected):
+                continue
             if len(expected.backends) > 1 and not thorough:
                 flow, thorough = _until_all_are_met(flow, expected), True
-            yield flow
+            flows[flow.name] = flow
+    return tuple(flows.values())
+
+
+def _flow(promised: Expectations, endpoints: PortEndpoints, client: Client, to: Destination, ways: dict[str, str]) -> Flow:
+    """``ways`` keeps the node through which each address is reached from outside: another one each time."""
+    via = ""
+    if client.kind == "external" and to.ip not in promised.owners:
+        via = ways.setdefault(to.ip, promised.state.nodes[len(ways) % len(promised.state.nodes)].name)
+    protocol = endpoints.port.protocol
+    return Flow(
+        name=f"{client.label} → {to.label} ({protocol}, {to.ip}{via and f' via {via}'})",
+        kind=communication_kind(promised.owners, client, to),
+        client=client,
+        to=to,
+        protocol=protocol,
+        attempts=1,
+        via=via,
+    )
 
 
 def _until_all_are_met(flow: Flow, expected: Expectation) -> Flow:
@@ -94,9 +103,7 @@ def _clients(state: ClusterState) -> list[Client]:
 
 
 def _pairs(promised: Expectations, endpoints: PortEndpoints, clients: Sequence[Client]) -> Iterator[tuple[Client, Destination]]:
-    """Who dials what. Left out is what works in no Kubernetes either: from outside an address that no Service captures, which router and
-    node would pass to each other, and a Pod at another node's node port under externalTrafficPolicy Local, whose endpoint answers it
-    directly (emulator/probe/expect.py)."""
+    """Who dials what. Nobody dials from outside an address that no Service captures: router and node would pass that to each other."""
     service, port = endpoints.service, endpoints.port
     fixed = [service_destination(service, port, "clusterIP", ip) for ip in cluster_ips(service)]
     fixed += [address_destination(promised.owners, to.ip, 9) for to in fixed]
@@ -107,12 +114,28 @@ def _pairs(promised: Expectations, endpoints: PortEndpoints, clients: Sequence[C
             if client.kind != "external" or (to.ip, to.port, port.protocol) in promised.table.addresses:
                 yield client, to
         for node in promised.state.nodes if port.nodePort else ():
-            if client.kind == "pod" and client.node != node.name and service.spec.externalTrafficPolicy == "Local":
-                continue
             for ip in (*node.internalIPs, promised.state.bridge_ip(node.name)):
                 yield client, service_destination(service, port, "nodePort", ip, node.name)
         if port.nodePort and client.kind == "node":
             yield client, service_destination(service, port, "nodePort", "127.0.0.1", client.node)
+
+
+def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> bool:
+    """Not where the reply does not come by the node that translated, in Kubernetes as here: it sends the client's own address to an endpoint
+    elsewhere, which answers directly (emulator/probe/expect.py). And not which endpoint on a node's own address SCTP met: crafted
+    packets cannot ask it."""
+    met = promised.translation(flow)
+    if met is None:
+        return True
+    if flow.protocol == "SCTP" and _on_a_node(promised, expected):
+        return False
+    elsewhere = (b for b, rule in expected.backends.items() if rule == "preserved" and promised.owners[b.ip].node != met.node)
+    return met.node == flow.client.node or not any(elsewhere)
+
+
+def _on_a_node(promised: Expectations, expected: Expectation) -> bool:
+    """Whether an endpoint may be on a node's own address, where no tap sees to what a packet was translated."""
+    return any(backend.ip in promised.state.node_by_ip for backend in expected.backends)
 
 
 # --- the packets ------------------------------------------------------------------------------------------
@@ -136,21 +159,25 @@ def _dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, si
     try:
         recording = send.Recording(taps)
         prober = send.Prober(applied.namespaces, recording, state.seed)
-        attempts = prober.probe(_packets(flow for flow in flows if not flow.via))
+        attempts = prober.probe(_packets(promised, (flow for flow in flows if not flow.via)))
         ways = {flow.to.ip: flow.via for flow in flows if flow.via}
         for ip, node in ways.items():
             applied.add_route(AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=state.node[node].internalIPs[0], why="announced"))
         if ways:
-            attempts += prober.probe(_packets(flow for flow in flows if flow.via))
+            attempts += prober.probe(_packets(promised, (flow for flow in flows if flow.via)))
         recording.finish()
         return _judge(flows, promised, attempts, recording)
     finally:
         taps.close()
 
 
-def _packets(flows: Iterable[Flow]) -> list[Flow]:
-    """Each flow once for each crafted packet, and without sockets."""
-    return [replace(flow, attempts=1 if flow.protocol in ("SCTP", "ICMP") else 0) for flow in flows for _ in range(flow.attempts)]
+def _packets(promised: Expectations, flows: Iterable[Flow]) -> list[Flow]:
+    """Each flow once for each of its attempts: with a crafted packet, and by socket only where the server must say who it is."""
+
+    def sockets(flow: Flow) -> int:
+        return int(flow.protocol == "SCTP" or _on_a_node(promised, promised.expect(flow)))
+
+    return [packet for flow in flows for packet in [replace(flow, attempts=sockets(flow))] * flow.attempts]
 
 
 def _judge(flows: Sequence[Flow], promised: Expectations, attempts: Sequence[Attempt], recording: send.Recording) -> list[FlowResult]:
@@ -177,7 +204,7 @@ def differences(manifests: str, mode: str) -> tuple[str, ...]:
     """A sentence for each flow whose packets are not as promised. Cached: to be asked twice must not mean to hear two answers."""
     state = state_of(text=manifests, proxy_mode=mode)
     promised = Expectations(state)
-    doubtful = [result.flow for result in dial(state, tuple(flows_of(promised)), promised, HASTE) if result.verdict != "pass"]
+    doubtful = [result.flow for result in dial(state, flows_of(promised), promised, HASTE) if result.verdict != "pass"]
     if not doubtful:
         return ()
     again = [_until_all_are_met(flow, promised.expect(flow)) for flow in doubtful]
