@@ -109,7 +109,7 @@ class Applied:
         self._push(op.netns, netlink.link_up(1), op)
 
     def _delete_netns(self, op: DelNetns) -> None:
-        for link in [link for link in self.indexes if link[0] == op.netns]:
+        while link := next((link for link in self.indexes if link[0] == op.netns), None):
             self._forget_link(link)
         self._sockets.pop(op.netns).close()
         del self._next[op.netns]

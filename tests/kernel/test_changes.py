@@ -1,0 +1,440 @@
+"""Changes while it runs (docs/semantics.md, section 11): the difference of two plans in a real kernel, and what packets notice of it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count, pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emulator.control.state import ClusterState
+from emulator.errors import KernelError
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.conntrack import Conntrack
+from emulator.kernel.netns import RUN_NETNS
+from emulator.plan.operations import AddNetns, DelConnections, DelLink, Plan
+from emulator.plan.shell import render_shell
+from emulator.planner import plan_change, plan_cluster
+from emulator.run import find_iptables
+from emulator.workload.answer import read_reply, request_line
+from emulator.workload.serve import start_servers
+from tests.iptables_save import parse
+from tests.kernel.test_apply import kernel_state, read
+from tests.sandboxed import in_sandbox, state_of
+
+pytestmark = pytest.mark.kernel
+
+MODES = ["iptables", "nftables"]
+FLAVOURS = ["iptables-nft-restore", "iptables-legacy-restore"]
+
+SHAPE = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [{role: control-plane}%s]
+externalClients: [%s]
+"""
+POD = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, annotations: {%s}}
+spec:
+  nodeName: %s
+  containers:
+  - name: server
+    ports: [{containerPort: 8080}, {containerPort: 8080, protocol: UDP}]
+status: {podIP: %s}
+"""
+SERVICE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %s}
+spec:
+  clusterIP: %s
+  type: NodePort
+  %s
+  ports: [{name: t, port: 80, nodePort: %d}, {name: u, port: 80, protocol: UDP, nodePort: %d}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: %s-1, labels: {kubernetes.io/service-name: %s}}
+addressType: IPv4
+endpoints: [%s]
+ports: [{name: t, port: 8080}, {name: u, port: 8080, protocol: UDP}]
+"""
+PODS = {
+    "web-1": ("worker-1", "10.244.1.11"),
+    "web-2": ("worker-2", "10.244.2.12"),
+    "web-3": ("worker-1", "10.244.1.13"),
+    "client": ("worker-1", "10.244.1.21"),
+}
+WEB, OTHER = "10.96.0.50", "10.96.0.60"
+
+
+def shape(workers: int = 2, *clients: str) -> str:
+    return SHAPE % (", {role: worker}" * workers, ", ".join(clients))
+
+
+def pod(name: str, *annotations: str) -> str:
+    return POD % (name, ", ".join(annotations), *PODS[name])
+
+
+def service(name: str, ip: str, node_port: int, *endpoints: str, spec: str = "") -> str:
+    """A Service of TCP and UDP port 80; ``endpoints`` are Pods' names, with "!" before one that drains, "-" before one that does not serve."""
+    rows = []
+    for word in endpoints:
+        node, address = PODS[word.lstrip("!-")]
+        serving = {"!": "true", "-": "false"}.get(word[0])
+        conditions = f", conditions: {{ready: false, serving: {serving}, terminating: true}}" if serving else ""
+        rows.append(f"{{addresses: [{address}], nodeName: {node}{conditions}}}")
+    return SERVICE % (name, ip, spec, node_port, node_port, name, name, ", ".join(rows))
+
+
+ALL_PODS = "".join(pod(name) for name in PODS)
+
+
+# --- the kernel's state --------------------------------------------------------------------------------------------
+
+
+def state_in_kernel(plan: Plan, iptables: str) -> dict[str, Any]:
+    """What every namespace of ``plan`` holds, and their names. Chains come in the order in which they were made, which means nothing."""
+    states: dict[str, Any] = {"names": sorted(path.name for path in RUN_NETNS.iterdir())}
+    for netns in plan.netns:
+        states[netns] = kernel_state(netns) | {
+            "rules": parse(read(netns, iptables.replace("restore", "save"))),
+            "neighbours": sorted(read(netns, "ip", "neighbour", "show", "nud", "permanent").splitlines()),
+        }
+        if "kube-proxy" in read(netns, "nft", "list", "tables", "ip"):
+            states[netns]["nft"] = read(netns, "nft", "list", "table", "ip", "kube-proxy")
+    return states
+
+
+def alone(state: ClusterState, iptables: str = FLAVOURS[0]) -> dict[str, Any]:
+    """What the kernel holds when there was never anything but ``state``."""
+
+    @in_sandbox
+    def fresh() -> dict[str, Any]:
+        plan = plan_cluster(state)
+        apply(plan, Applied(iptables))
+        return state_in_kernel(plan, iptables)
+
+    states: dict[str, Any] = fresh()
+    return states
+
+
+def changed(*states: ClusterState, iptables: str = FLAVOURS[0]) -> dict[str, Any]:
+    """What the kernel holds when it came from the first of ``states`` to the last, one by one."""
+
+    @in_sandbox
+    def updated() -> dict[str, Any]:
+        plan = plan_cluster(states[-1])
+        applied = apply(plan_cluster(states[0]), Applied(iptables))
+        for old, new in pairwise(states):
+            apply(plan_change(old, new), applied)
+        assert sorted(applied.namespaces) == sorted(plan.netns)
+        for netns in plan.netns:  # what we believe of the links' indexes is so
+            links = (line.split(": ")[:2] for line in read(netns, "ip", "-o", "link").splitlines())
+            assert {int(index): name.split("@")[0] for index, name in links} == applied.interfaces(netns)
+        return state_in_kernel(plan, iptables)
+
+    result: dict[str, Any] = updated()
+    return result
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for netns in other:
+        assert one[netns] == other[netns], netns
+
+
+BASE = shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + service("web", WEB, 30080, "web-1", "web-2")
+CHANGES = {
+    "a Service comes": BASE + service("other", OTHER, 30090, "web-3"),
+    "a Service in front comes": BASE + service("a", OTHER, 30090, "web-3"),
+    "an endpoint comes": BASE.replace("endpoints: [", "endpoints: [{addresses: [10.244.1.13], nodeName: worker-1}, "),
+    "an endpoint drains": shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + service("web", WEB, 30080, "!web-1", "-web-2"),
+    "no endpoint": BASE.replace("{addresses: [10.244.1.11], nodeName: worker-1}, {addresses: [10.244.2.12], nodeName: worker-2}", ""),
+    "a policy": BASE.replace("type: NodePort\n", "type: NodePort\n  externalTrafficPolicy: Local\n"),
+    "affinity": BASE.replace("type: NodePort\n", "type: NodePort\n  sessionAffinity: ClientIP\n"),
+    "a Pod goes": BASE.replace(pod("web-3"), ""),
+    "a Pod has another address": BASE.replace("10.244.1.13", "10.244.1.14"),
+    "a Pod has an address outside": BASE.replace(pod("web-3"), pod("web-3", """cni.projectcalico.org/ipAddrs: '["10.250.0.9"]'""")).replace(
+        "10.244.1.13", "10.250.0.9"
+    ),
+    "a Pod moves": BASE.replace(pod("web-3"), POD % ("web-3", "", "worker-2", "10.244.2.13")),
+    "a node comes": BASE.replace(shape(2, "{name: office, address: 203.0.113.10}"), shape(3, "{name: office, address: 203.0.113.10}")),
+    "a node goes with its Pods": shape(1, "{name: office, address: 203.0.113.10}")
+    + "".join(pod(name) for name, (node, _) in PODS.items() if node == "worker-1")
+    + service("web", WEB, 30080, "web-1"),
+    "a client comes": BASE.replace("{name: office,", "{name: home, address: 198.51.100.20}, {name: office,"),
+    "a client has another address": BASE.replace("203.0.113.10", "203.0.113.11"),
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "change"),
+    [*(("iptables", change) for change in CHANGES), *(("nftables", change) for change in ("a Service comes", "affinity", "a node comes"))],
+)
+def test_a_change_leaves_what_the_new_cluster_alone_would(mode: str, change: str) -> None:
+    base, other = (state_of(text=text, proxy_mode=mode) for text in (BASE, CHANGES[change]))
+    assert plan_change(base, other).operations
+    same(changed(base, other), alone(other))
+    same(changed(other, base), alone(base))
+
+
+@pytest.mark.parametrize("change", ["a Service in front comes", "no endpoint", "affinity", "a node goes with its Pods"])
+def test_legacy_iptables_holds_the_same(change: str) -> None:
+    base, other = (state_of(text=text) for text in (BASE, CHANGES[change]))
+    same(changed(base, other, iptables=FLAVOURS[1]), alone(other, FLAVOURS[1]))
+
+
+@given(st.lists(st.sampled_from([BASE, *CHANGES.values()]), min_size=3, max_size=5))
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_way_leads_to_the_same_state(ways: list[str]) -> None:
+    states = [state_of(text=text) for text in ways]
+    same(changed(*states), alone(states[-1]))
+
+
+@pytest.mark.parametrize("change", ["a Service comes", "a Pod moves", "a node goes with its Pods", "a client has another address"])
+def test_the_printed_change_does_the_same(change: str) -> None:
+    base, other = (state_of(text=text) for text in (BASE, CHANGES[change]))
+
+    @in_sandbox
+    def by_script() -> dict[str, Any]:
+        for plan in (plan_cluster(base), plan_change(base, other)):
+            subprocess.run(["bash", "-s"], input=render_shell(plan, title="test"), text=True, check=True)
+        return state_in_kernel(plan_cluster(other), FLAVOURS[0])
+
+    same(by_script(), alone(other))
+
+
+# --- packets -------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """A cluster that changes. All Pods of :data:`PODS` run from the beginning to the end; ``services`` come and go."""
+
+    def __init__(self, mode: str, services: str = "") -> None:
+        self._mode = mode
+        self._state = self._state_of(services)
+        self._applied = apply(plan_cluster(self._state), Applied(find_iptables("")))
+        self._applied.wait_until_up()
+        start_servers(self._state, self._applied.namespaces)
+
+    def _state_of(self, services: str) -> ClusterState:
+        return state_of(text=shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + services, proxy_mode=self._mode)
+
+    def change(self, services: str, forget: bool = True) -> None:
+        """``forget`` false: connections that became wrong are left as they are."""
+        new = self._state_of(services)
+        plan = plan_change(self._state, new)
+        if not forget:
+            plan = Plan(name="without", operations=tuple(op for op in plan.operations if not isinstance(op, DelConnections)))
+        apply(plan, self._applied)
+        self._state = new
+
+    def socket(self, netns: str, kind: int) -> socket.socket:
+        sock = self._applied.namespaces.call_in(netns, lambda: socket.socket(socket.AF_INET, kind))
+        sock.settimeout(0.5)
+        return sock
+
+    def connect(self, netns: str, ip: str, port: int = 80) -> socket.socket:
+        sock = self.socket(netns, socket.SOCK_STREAM)
+        sock.connect((ip, port))
+        return sock
+
+    def met(self, netns: str, ip: str, port: int = 80, attempts: int = 20) -> set[str]:
+        """Who answers: Pods' names, or why nobody does."""
+        return {self._met(netns, ip, port) for _ in range(attempts)}
+
+    def _met(self, netns: str, ip: str, port: int) -> str:
+        try:
+            with self.connect(netns, ip, port) as sock:
+                return say(sock)
+        except OSError as error:
+            return outcome(error)
+
+
+def say(sock: socket.socket, cookie: int = 0) -> str:
+    """The name of the Pod that answers ``cookie`` on ``sock``; answers to another one are late, and skipped."""
+    sock.send(request_line(cookie))
+    while True:
+        data = sock.recv(4096)
+        answer = read_reply(data)
+        assert answer
+        if b"%016x" % cookie in data:
+            return answer.pod.removeprefix("default/")
+
+
+def outcome(error: OSError) -> str:
+    return "silence" if isinstance(error, TimeoutError) else errno.errorcode[error.errno or 0]
+
+
+REFUSED = "ECONNREFUSED"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_a_replaced_endpoint_is_never_chosen_again_and_an_added_one_joins(mode: str) -> None:
+    cluster = Cluster(mode, service("web", WEB, 30080, "web-1", "web-2"))
+    assert cluster.met("default_client", WEB) == {"web-1", "web-2"}
+    cluster.change(service("web", WEB, 30080, "web-3", "web-2"))
+    assert cluster.met("default_client", WEB) == {"web-3", "web-2"}
+    cluster.change(service("web", WEB, 30080, "web-1", "web-3", "web-2"))
+    assert cluster.met("office", "172.18.0.4", 30080, 60) == {"web-1", "web-2", "web-3"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_emptied_is_refused_and_restored_is_served(mode: str) -> None:
+    cluster = Cluster(mode, service("web", WEB, 30080, "web-1"))
+    for endpoints, answer in (((), REFUSED), (("web-2",), "web-2"), (("-web-2",), REFUSED), (("!web-2",), "web-2")):
+        cluster.change(service("web", WEB, 30080, *endpoints))
+        for client, ip, port in (("default_client", WEB, 80), ("office", "172.18.0.3", 30080)):
+            assert cluster.met(client, ip, port, 3) == {answer}, (client, endpoints)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_a_deleted_service_is_gone_and_another_one_stays(mode: str) -> None:
+    other = service("other", OTHER, 30090, "web-3")
+    cluster = Cluster(mode, service("web", WEB, 30080, "web-1") + other)
+    assert cluster.met("office", "172.18.0.3", 30080, 1) == {"web-1"}
+    cluster.change(other)
+    assert cluster.met("default_client", WEB, attempts=1) <= {"silence", "ENETUNREACH"}
+    assert cluster.met("office", "172.18.0.3", 30080, 1) == {REFUSED}
+    assert cluster.met("default_client", OTHER) == cluster.met("office", "172.18.0.3", 30090) == {"web-3"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_established_connections_to_what_stays_survive(mode: str) -> None:
+    other = service("other", OTHER, 30090, "web-3")
+    cluster = Cluster(mode, service("web", WEB, 30080, "web-1", "web-2") + other)
+    to_other = cluster.connect("default_client", OTHER)
+    from_outside = cluster.connect("office", "172.18.0.4", 30090)
+    to_web = [cluster.connect("default_client", WEB) for _ in range(12)]
+    met = [say(sock) for sock in to_web]
+    assert set(met) == {"web-1", "web-2"}
+    for services in (service("web", WEB, 30080, "web-2") + other, other + service("new", "10.96.0.70", 30070, "web-1"), other, ""):
+        cluster.change(services)
+        assert say(to_other) == say(from_outside) == "web-3"
+    assert [say(sock) for sock, pod in zip(to_web, met, strict=True) if pod == "web-2"] == ["web-2"] * met.count("web-2")
+
+
+@contextmanager
+def restless_client(cluster: Cluster, netns: str, ip: str, port: int) -> Iterator[Callable[[], set[str]]]:
+    """A UDP client that sends from one port until the end. Gives a function that tells who answers from now on."""
+    sock = cluster.socket(netns, socket.SOCK_DGRAM)
+    sock.connect((ip, port))
+    seen: list[str] = []
+    done = threading.Event()
+
+    def send() -> None:
+        for cookie in count(1):
+            if done.is_set():
+                return
+            try:
+                seen.append(say(sock, cookie))
+            except OSError as error:
+                seen.append(outcome(error))
+            time.sleep(0.005)
+
+    def answers() -> set[str]:
+        begin = len(seen) + 1  # the one that is on its way was sent before
+        while len(seen) < begin + 3:
+            time.sleep(0.01)
+        return set(seen[begin:])
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        done.set()
+        thread.join()
+        sock.close()
+
+
+WAYS = {
+    "a Pod to the ClusterIP": ("default_client", WEB, 80, "silence"),
+    "outside to the node port": ("office", "172.18.0.3", 30080, REFUSED),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
+@in_sandbox
+def test_a_udp_client_that_never_stops_is_served_right_each_time(way: str, mode: str) -> None:
+    netns, ip, port, nobody = WAYS[way]
+    cluster = Cluster(mode)
+    with restless_client(cluster, netns, ip, port) as answers:
+        assert answers() == {nobody}
+        for endpoints, expected in (((), REFUSED), (("web-1",), "web-1"), (("web-2",), "web-2"), (("!web-2",), "web-2"), ((), REFUSED)):
+            cluster.change(service("web", WEB, 30080, *endpoints))
+            assert answers() == {expected}, endpoints
+        cluster.change(service("web", WEB, 30080, "web-3"))
+        assert answers() == {"web-3"}
+        cluster.change("")
+        assert answers() == {nobody}
+        cluster.change(service("web", WEB, 30080, "web-1"))
+        assert answers() == {"web-1"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_without_forgetting_that_client_would_be_stuck(mode: str) -> None:
+    """The control of the test before: it is our deletion that helps, not the kernel."""
+    cluster = Cluster(mode, service("web", WEB, 30080, "web-1"))
+    with restless_client(cluster, "default_client", WEB, 80) as answers:
+        assert answers() == {"web-1"}
+        cluster.change(service("web", WEB, 30080, "web-2"), forget=False)
+        assert answers() == {"web-1"}
+
+
+@in_sandbox
+def test_connections_of_others_are_not_forgotten() -> None:
+    """Only the one that is named, though both go to the same address; and whoever is not there is no error."""
+    cluster = Cluster("iptables", service("web", WEB, 30080, "web-1"))
+    namespaces = cluster._applied.namespaces
+    socks = [cluster.socket("default_client", socket.SOCK_DGRAM) for _ in range(2)]
+    for sock, port in zip(socks, (80, 81), strict=True):
+        sock.connect((WEB, port))
+        sock.send(request_line(1))
+    assert socks[0].recv(4096)
+    one = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:80", server="10.244.1.11:8080", why="w")
+    other = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:82", server=f"{WEB}:82", why="w")
+    table = namespaces.call_in("worker-1", Conntrack)
+    ends = [sock.getsockname() for sock in socks]
+
+    def known() -> tuple[bool, bool]:
+        return (
+            table.original(17, ("10.244.1.11", 8080), ends[0]) is not None,
+            table.original(17, (WEB, 81), ends[1]) is not None,
+        )
+
+    assert known() == (True, True)
+    apply(Plan(name="nothing", operations=(other,)), cluster._applied)
+    assert known() == (True, True)
+    apply(Plan(name="one", operations=(one, other)), cluster._applied)
+    assert known() == (False, True)
+    last = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:81", server=f"{WEB}:81", why="w")
+    subprocess.run(["bash", "-s"], input=render_shell(Plan(name="x", operations=(last,)), title="as a person would"), text=True, check=True)
+    assert known() == (False, False)
+
+
+@in_sandbox
+def test_a_refused_deletion_shows_the_command_to_paste() -> None:
+    applied = apply(Plan(name="a", operations=(AddNetns(netns="a", why="w"),)))
+    applied.indexes["a", "ghost"] = 99
+    with pytest.raises(KernelError, match=r"(?s)No such device.*ip -n a link delete dev ghost"):
+        apply(Plan(name="b", operations=(DelLink(netns="a", name="ghost", why="w"),)), applied)

@@ -1,0 +1,92 @@
+"""Which UDP connections a change makes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from emulator.control.state import ClusterState
+from emulator.objects.kinds import ServicePort
+from emulator.proxy.stale import stale_connections
+from tests.objects import node, service, slice_of, state
+
+UDP = ServicePort(name="dns", port=53, targetPort=53, protocol="UDP")
+TCP = ServicePort(name="dns-tcp", port=53, targetPort=53)
+A, B = {"ip": "10.244.1.5"}, {"ip": "10.244.1.6"}
+DRAINING = {"conditions": {"ready": False, "serving": True, "terminating": True}}
+GONE = {"conditions": {"ready": False, "serving": False, "terminating": True}}
+CLUSTER_IP = "10.96.0.10:53"
+
+
+def endpoint(where: Mapping[str, Any], conditions: Mapping[str, Any]) -> dict[str, Any]:
+    return {**where, **conditions}
+
+
+def cluster(*endpoints: Mapping[str, Any], nodes: Sequence[str] = ("worker-1",), port: ServicePort = UDP, **spec: Any) -> ClusterState:
+    svc = service("dns", ports=[port], **spec)
+    rows = slice_of(svc, *endpoints, ports=[{"name": port.name, "port": 5353, "protocol": port.protocol}])
+    return state(nodes=[node(name) for name in nodes], services=[svc], slices=[rows])
+
+
+def nobody(*nodes: str) -> ClusterState:
+    return state(nodes=[node(name) for name in nodes or ("worker-1",)])
+
+
+def stale(old: ClusterState, new: ClusterState) -> set[tuple[str, str]]:
+    return {(op.dialled, op.server) for op in stale_connections(old, new)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (cluster(A), cluster(A), set()),
+        (cluster(A), cluster(A, B), set()),
+        (cluster(A, B), cluster(B), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(A), cluster(B), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(A), cluster(), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(A), nobody(), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(), cluster(A), {(CLUSTER_IP, CLUSTER_IP)}),
+        (nobody(), cluster(A), {(CLUSTER_IP, CLUSTER_IP)}),
+        (nobody(), cluster(), set()),
+        (cluster(A), cluster(endpoint(A, DRAINING)), set()),
+        (cluster(endpoint(A, DRAINING)), cluster(B), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(A), cluster(endpoint(A, GONE)), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(endpoint(A, GONE)), cluster(endpoint(A, GONE), B), {(CLUSTER_IP, CLUSTER_IP)}),
+        (cluster(A, port=TCP), cluster(B, port=TCP), set()),
+        (cluster(A), cluster(A, clusterIP="10.96.0.11"), {(CLUSTER_IP, "10.244.1.5:5353"), ("10.96.0.11:53",) * 2}),
+    ],
+    ids=[
+        *("nothing changed", "an endpoint joins", "one of two goes", "replaced", "emptied", "deleted", "restored", "created"),
+        *("created empty", "draining keeps its clients", "drained", "no longer serving", "the first that serves"),
+        *("TCP notices by itself", "another ClusterIP"),
+    ],
+)
+def test_what_became_wrong(old: ClusterState, new: ClusterState, expected: set[tuple[str, str]]) -> None:
+    assert stale(old, new) == expected
+
+
+def test_every_address_of_the_service_counts() -> None:
+    port = ServicePort(name="dns", port=53, targetPort=53, protocol="UDP", nodePort=30053)
+    spec: dict[str, Any] = {"port": port, "type": "LoadBalancer", "externalIPs": ("192.0.2.1",), "vips": ("192.0.2.2",)}
+    dialled = {address for address, _ in stale(cluster(A, **spec), cluster(B, **spec))}
+    by_port = {"172.18.0.3:30053", "10.244.1.1:30053", "127.0.0.1:30053"}
+    assert dialled == {CLUSTER_IP, "192.0.2.1:53", "192.0.2.2:53", *by_port}
+
+
+def test_an_address_that_another_service_serves_as_well_is_not_new() -> None:
+    first, second = (
+        service(name, ports=[UDP], clusterIP=ip, externalIPs=("192.0.2.1",)) for name, ip in (("a", "10.96.0.1"), ("b", "10.96.0.2"))
+    )
+    slices = [slice_of(svc, where, ports=[{"name": "dns", "port": 53, "protocol": "UDP"}]) for svc, where in ((first, A), (second, B))]
+    nodes = [node("worker-1")]
+    old = state(nodes=nodes, services=[first], slices=slices)
+    new = state(nodes=nodes, services=[first, second], slices=slices)
+    assert stale(old, new) == {("10.96.0.2:53", "10.96.0.2:53")}
+    assert stale(new, old) == {("10.96.0.2:53", "10.244.1.6:53"), ("192.0.2.1:53", "10.244.1.6:53")}
+
+
+def test_every_node_that_stays_forgets() -> None:
+    old, new = cluster(A, nodes=("n1", "n2", "n3")), cluster(B, nodes=("n2", "n3", "n4"))
+    assert {op.netns for op in stale_connections(old, new)} == {"n2", "n3"}
