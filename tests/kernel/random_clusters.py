@@ -120,7 +120,9 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod]) -> list[Manifes
     """Service ``svc-NUMBER`` and its EndpointSlices."""
     name = f"svc-{number}"
     kind = draw(st.sampled_from(("ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer")), label="type")
-    ports = draw(st.lists(st.tuples(st.sampled_from((80, 81)), _protocol()), min_size=1, max_size=2, unique=True), label="ports")
+    # each Service has numbers of its own: who answers at a shared address and port is nobody's promise
+    numbers = st.sampled_from((70 + 10 * number, 71 + 10 * number))
+    ports = draw(st.lists(st.tuples(numbers, _protocol()), min_size=1, max_size=2, unique=True), label="ports")
     spec: Manifest = {"type": kind, "clusterIP": f"10.96.1.{number}"}
     # more than one port: each must have a name
     rows = [{"name": f"p{index}"} if len(ports) > 1 else {} for index in range(len(ports))]
