@@ -8,15 +8,33 @@ from dataclasses import replace
 from emulator.control.state import ClusterState
 from emulator.plan.difference import difference
 from emulator.plan.hostnet import plan_hostnet
-from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddDummy,
+    AddNeighbour,
+    AddNetns,
+    AddRoute,
+    AddVeth,
+    LoadIpset,
+    LoadIpvs,
+    LoadRules,
+    Operation,
+    Plan,
+    SetSysctl,
+)
 from emulator.plan.rules import compose, merge
 from emulator.podnet import plan_podnet, podnet_rules
 from emulator.proxy import rules_renderer
 from emulator.proxy.iptables import serves_localhost
+from emulator.proxy.ipvs import plan_ipvs
 from emulator.proxy.stale import stale_connections
 
 # Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
-_STAGES: dict[type, int] = {AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, AddNeighbour: 5, LoadRules: 6}
+_STAGES: dict[type, int] = {
+    **{AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddDummy: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, AddNeighbour: 5},
+    **{LoadIpset: 6, LoadIpvs: 7, LoadRules: 8},  # rules name the sets that they look into
+}
 
 
 def plan_cluster(state: ClusterState) -> Plan:
@@ -38,6 +56,8 @@ def plan_change(old: ClusterState, new: ClusterState) -> Plan:
 def plan_rules(state: ClusterState) -> Iterator[Operation]:
     """Each node's rules, in one atomic load per tool; and the sysctl that node ports on localhost need."""
     proxy_rules = rules_renderer(state)
+    if state.proxy.mode == "ipvs":
+        yield from plan_ipvs(state)
     for node in state.nodes:
         if state.proxy.mode == "iptables" and serves_localhost(state.proxy):
             why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"

@@ -155,6 +155,7 @@ class _Run:
 
 def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) -> T:
     """Build, probe and write; then ``then``, while everything is still up."""
+    from emulator.kernel.ipvs import require_ipvs
     from emulator.kernel.ring import HANDSHAKES, Taps
     from emulator.probe.send import Prober, Recording
     from emulator.workload.commands import start_commands, wait_until_listening
@@ -168,6 +169,8 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
     with clock.phase("build"):
         if state.proxy.mode == "nftables" and not shutil.which("nft"):
             raise MissingCapabilityError("the tool nft", "apt-get install nftables")
+        if state.proxy.mode == "ipvs":
+            require_ipvs()
         applied = _apply(run.plan, options.iptables)
         applied.wait_until_up()
     with TemporaryDirectory(dir="/run") as logs:

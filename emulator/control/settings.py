@@ -31,5 +31,6 @@ def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: Prox
         clusterCIDR=cluster_cidr or "",
         nodePortAddresses=config.nodePortAddresses,
         masqueradeAll=(config.nftables if mode == "nftables" else config.iptables).masqueradeAll,
+        scheduler=config.ipvs.scheduler or "rr",
         localhostNodePorts=config.iptables.localhostNodePorts,
     )

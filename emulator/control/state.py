@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, ip_address
 
-from emulator.objects.config import ExternalClient, FlowCheck, ProxyMode
+from emulator.objects.config import ExternalClient, FlowCheck, IPVSScheduler, ProxyMode
 from emulator.objects.kinds import EndpointSlice, Loaded, Node, Pod, Protocol, Service
 
 SWITCH = "switch"  # network namespace of the host network's switch
@@ -43,6 +43,7 @@ class ProxySettings:
     nodePortAddresses: tuple[str, ...] = ()
     masqueradeAll: bool = False
     localhostNodePorts: bool = True
+    scheduler: IPVSScheduler = "rr"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,12 @@ from pathlib import Path
 from emulator.errors import KernelError
 from emulator.kernel import netlink
 from emulator.kernel.conntrack import Address, Conntrack
+from emulator.kernel.ipvs import load_servers
 from emulator.kernel.netns import Namespaces, finish, start
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
+    AddDummy,
     AddNeighbour,
     AddNetns,
     AddRoute,
@@ -29,19 +31,21 @@ from emulator.plan.operations import (
     DelNeighbour,
     DelNetns,
     DelRoute,
+    LoadIpset,
+    LoadIpvs,
     LoadRules,
     Operation,
     Plan,
     SetSysctl,
 )
-from emulator.plan.shell import shell_commands
+from emulator.plan.shell import IPSET, shell_commands
 from emulator.probe.model import PROTOCOL_NUMBER
 
 # What is of one stage waits together; the order is the plan's.
 _STAGE: dict[type, int] = {
     **{DelNeighbour: 0, DelRoute: 0, DelAddress: 0, DelLink: 1, DelNetns: 2},
-    **{AddNetns: 3, SetSysctl: 3, AddBridge: 4, AddVeth: 5, AddAddress: 6, AddRoute: 6, AddNeighbour: 6},
-    **{LoadRules: 7, DelConnections: 8},
+    **{AddNetns: 3, SetSysctl: 3, AddBridge: 4, AddDummy: 4, AddVeth: 5, AddAddress: 6, AddRoute: 6, AddNeighbour: 6},
+    **{LoadIpset: 7, LoadIpvs: 7, LoadRules: 8, DelConnections: 9},
 }
 
 
@@ -75,6 +79,8 @@ class Applied:
                 self._set_sysctl(op)
             case AddBridge():
                 self._push(op.netns, netlink.new_bridge(self._index(op.netns, op.name), op.name, op.mac), op)
+            case AddDummy():
+                self._push(op.netns, netlink.new_dummy(self._index(op.netns, op.name), op.name), op)
             case AddVeth():
                 self._add_veth(op)
             case AddAddress():
@@ -83,6 +89,10 @@ class Applied:
                 self._push(op.netns, netlink.new_route(self.indexes[op.netns, op.dev], op.dst, op.via, op.onlink, op.src), op)
             case AddNeighbour():
                 self._push(op.netns, netlink.new_neighbour(self.indexes[op.netns, op.dev], op.address, op.mac), op)
+            case LoadIpset():
+                finish(start(self.namespaces, op.netns, list(IPSET)), op.netns, op.text)
+            case LoadIpvs():
+                self._load_ipvs(op)
             case LoadRules():
                 self._rules.append(op)
             case DelNeighbour():
@@ -107,6 +117,11 @@ class Applied:
         self.indexes[op.netns, "lo"] = 1
         self._next[op.netns] = 2
         self._push(op.netns, netlink.link_up(1), op)
+
+    def _load_ipvs(self, op: LoadIpvs) -> None:
+        refusal = self.namespaces.call_in(op.netns, lambda: load_servers(op.servers))
+        if refusal:
+            raise KernelError("", shell_commands(op), refusal)
 
     def _delete_netns(self, op: DelNetns) -> None:
         while link := next((link for link in self.indexes if link[0] == op.netns), None):

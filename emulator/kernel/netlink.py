@@ -65,6 +65,12 @@ def new_bridge(index: int, name: str, mac: str) -> bytes:
     return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info)
 
 
+def new_dummy(index: int, name: str) -> bytes:
+    """Create a dummy interface that is down."""
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"dummy"))
+    return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, 0, 0) + _name(name) + info)
+
+
 def new_veth(index: int, name: str, mac: str, peer_fd: int, peer_index: int, peer: str, peer_mac: str) -> bytes:
     """Create a veth pair, this end up, the other in the namespace behind ``peer_fd`` and down.
 
@@ -146,12 +152,12 @@ def delete_neighbour(index: int, address: str) -> bytes:
 
 
 class NetlinkSocket:
-    """A route socket of the network namespace in which it is made. Not shared between threads."""
+    """A netlink socket (a route socket unless told otherwise) of the network namespace in which it is made. Not shared between threads."""
 
     _CHUNK = 128 << 10  # bytes in one sendmsg; the default send buffer is 208 KiB
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._sequence = 0
 

@@ -23,6 +23,7 @@ from emulator.objects.kinds import (
 )
 
 ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
+IPVSScheduler = Literal["rr", "wrr", "lc", "sh"]
 Outcome = Literal["delivered", "rejected", "dropped", "unreachable"]
 FlowProtocol = Literal["TCP", "UDP", "ICMP", "SCTP"]
 
@@ -80,6 +81,13 @@ class NFTablesConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IPVSConfig:
+    """``ipvs`` of a KubeProxyConfiguration; "" is rr."""
+
+    scheduler: IPVSScheduler | Literal[""] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KubeProxyConfiguration:
     """``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the Pod subnet
     unless ``detectLocalMode`` says otherwise."""
@@ -90,6 +98,7 @@ class KubeProxyConfiguration:
     nodePortAddresses: tuple[str, ...] = ()
     iptables: IPTablesConfig = IPTablesConfig()
     nftables: NFTablesConfig = NFTablesConfig()
+    ipvs: IPVSConfig = IPVSConfig()
 
 
 # --- FlowCheck --------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from emulator.errors import UsageError
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
+    AddDummy,
     Addition,
     AddNeighbour,
     AddNetns,
@@ -28,6 +29,8 @@ from emulator.plan.operations import (
     DelNeighbour,
     DelNetns,
     DelRoute,
+    LoadIpset,
+    LoadIpvs,
     LoadRules,
     Operation,
     Plan,
@@ -82,7 +85,7 @@ def _identity(op: Addition) -> Identity:
             return ("netns", op.netns)
         case SetSysctl():
             return ("sysctl", op.netns, op.key)
-        case AddBridge() | AddVeth():
+        case AddBridge() | AddDummy() | AddVeth():
             return ("link", op.netns, op.name)
         case AddAddress():
             return ("address", op.netns, op.dev, op.address)
@@ -92,6 +95,10 @@ def _identity(op: Addition) -> Identity:
             return ("neighbour", op.netns, op.dev, op.address)
         case LoadRules():
             return ("rules", op.netns, op.tool)
+        case LoadIpset():
+            return ("ipset", op.netns)
+        case LoadIpvs():
+            return ("ipvs", op.netns)
 
 
 def _same(old: Addition, new: Addition) -> bool:

@@ -1,8 +1,8 @@
 """The operations that a plan is made of. Each is a frozen value, says ``why``, and can be printed, compared and applied.
 
 ``netns`` is the network namespace that the operation happens in (``ip netns exec`` form), a safe file name. MACs are
-``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Imports ``plan.rules`` alone. Invariant: a plan of a whole cluster only adds,
-and may be applied twice; the plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
+``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Imports ``plan.rules`` and ``plan.ipvs`` alone. Invariant: a plan of a whole
+cluster only adds, and may be applied twice; the plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from emulator.plan.ipvs import VirtualServer
 from emulator.plan.rules import RuleSet
 
 
@@ -39,6 +40,15 @@ class AddBridge:
     netns: str
     name: str
     mac: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddDummy:
+    """A dummy interface that is down: it carries nothing, and its addresses are local ones."""
+
+    netns: str
+    name: str
     why: str
 
 
@@ -112,6 +122,24 @@ class LoadRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadIpset:
+    """Sets of addresses that hold exactly what ``text`` says: ``ipset -exist restore`` reads it."""
+
+    netns: str
+    text: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadIpvs:
+    """The kernel's IPVS balances exactly these ``servers``."""
+
+    netns: str
+    servers: tuple[VirtualServer, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DelNetns:
     """The namespace's name goes, and our hold on it; the kernel takes the rest when the last socket in it is closed."""
 
@@ -173,7 +201,9 @@ class DelConnections:
     why: str
 
 
-Addition: TypeAlias = AddNetns | SetSysctl | AddBridge | AddVeth | AddAddress | AddRoute | AddNeighbour | LoadRules
+Addition: TypeAlias = (
+    AddNetns | SetSysctl | AddBridge | AddDummy | AddVeth | AddAddress | AddRoute | AddNeighbour | LoadIpset | LoadIpvs | LoadRules
+)
 Deletion: TypeAlias = DelNetns | DelLink | DelAddress | DelRoute | DelNeighbour | DelConnections
 Operation: TypeAlias = Addition | Deletion
 

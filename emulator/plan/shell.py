@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import singledispatch
 from itertools import groupby
 
 from emulator.errors import printable
+from emulator.plan.ipvs import ipvsadm_text
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
+    AddDummy,
     AddNeighbour,
     AddNetns,
     AddRoute,
@@ -26,6 +28,8 @@ from emulator.plan.operations import (
     DelNeighbour,
     DelNetns,
     DelRoute,
+    LoadIpset,
+    LoadIpvs,
     LoadRules,
     Operation,
     Plan,
@@ -34,6 +38,7 @@ from emulator.plan.operations import (
 from emulator.plan.rules import UnsafeTextError
 
 DELIMITER = "PODWIRE_EOF"
+IPSET = ("ipset", "-exist", "restore")
 LOADERS = {"iptables-restore": ("iptables-restore", "--noflush"), "nft": ("nft", "-f", "-")}
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # network namespaces and devices: never an option, never a way into a directory
@@ -113,6 +118,11 @@ def _(op: AddBridge) -> Iterator[str]:
 
 
 @_commands.register
+def _(op: AddDummy) -> Iterator[str]:
+    yield _ip(op.netns, f"link add name {_name(op.name)} type dummy")
+
+
+@_commands.register
 def _(op: AddVeth) -> Iterator[str]:
     peer = f"peer name {_name(op.peer)} address {_word(op.peer_mac)} netns {_name(op.peer_netns)}"
     yield _ip(op.netns, f"link add name {_name(op.name)} address {_word(op.mac)} type veth {peer}")
@@ -152,10 +162,26 @@ def _(op: AddNeighbour) -> Iterator[str]:
 
 @_commands.register
 def _(op: LoadRules) -> Iterator[str]:
-    if DELIMITER in op.text.splitlines() or "\0" in op.text:
-        raise UnsafeTextError("here-document", op.text)
-    yield f"ip netns exec {_name(op.netns)} {shlex.join(LOADERS[op.tool])} <<'{DELIMITER}'"
-    yield op.text.rstrip("\n")
+    yield from _fed(op.netns, LOADERS[op.tool], op.text)
+
+
+@_commands.register
+def _(op: LoadIpset) -> Iterator[str]:
+    yield from _fed(op.netns, IPSET, op.text)
+
+
+@_commands.register
+def _(op: LoadIpvs) -> Iterator[str]:
+    yield f"ip netns exec {_name(op.netns)} ipvsadm -C"
+    yield from _fed(op.netns, ("ipvsadm", "-R"), ipvsadm_text(op.servers))
+
+
+def _fed(netns: str, command: Sequence[str], text: str) -> Iterator[str]:
+    """``command`` with ``text`` on its standard input."""
+    if DELIMITER in text.splitlines() or "\0" in text:
+        raise UnsafeTextError("here-document", text)
+    yield f"ip netns exec {_name(netns)} {shlex.join(command)} <<'{DELIMITER}'"
+    yield text.rstrip("\n")
     yield DELIMITER
 
 

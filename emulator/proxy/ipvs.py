@@ -1,0 +1,365 @@
+"""kube-proxy's ipvs mode: one node's virtual servers, sets, addresses of ``kube-ipvs0`` and the few rules that are left, as kube-proxy
+v1.30.5 has them (pkg/proxy/ipvs/proxier.go, ipset.go).
+
+The kernel's IPVS translates the destination; it does so for packets that the node takes for its own (hook LOCAL_IN), which is why every
+Service address is put on the dummy interface ``kube-ipvs0``. Rules decide alone who is masqueraded, by sets instead of a rule
+per Service. Imports the cluster state, the choice of endpoints and the plan's values. Invariant: everything depends on the objects, the
+proxy's settings and the node alone; where two Services claim one address and port, the first has it.
+
+The choice of endpoints is that of all modes but for one thing, which is upstream's: where a Local policy finds no endpoint on the node, all
+endpoints are used (their Pods' replies to clients outside then go past the node, so that such a client gets no connection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from emulator.control.state import ClusterState
+from emulator.objects.kinds import Protocol
+from emulator.plan.ipvs import AddressSet, RealServer, SetKind, VirtualServer, ipset_text
+from emulator.plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
+from emulator.plan.rules import RuleSet
+from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
+from emulator.proxy.local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
+
+DUMMY = "kube-ipvs0"
+MARK = "0x4000/0x4000"  # masqueradeBit 14
+
+_PORT: SetKind = "bitmap:port"
+_ADDRESS_PORT: SetKind = "hash:ip,port"
+_SETS: Mapping[str, SetKind] = {
+    "KUBE-CLUSTER-IP": _ADDRESS_PORT,
+    "KUBE-EXTERNAL-IP": _ADDRESS_PORT,
+    "KUBE-EXTERNAL-IP-LOCAL": _ADDRESS_PORT,
+    "KUBE-HEALTH-CHECK-NODE-PORT": _PORT,
+    "KUBE-IPVS-IPS": "hash:ip",
+    "KUBE-LOAD-BALANCER": _ADDRESS_PORT,
+    "KUBE-LOAD-BALANCER-FW": _ADDRESS_PORT,
+    "KUBE-LOAD-BALANCER-LOCAL": _ADDRESS_PORT,
+    "KUBE-LOAD-BALANCER-SOURCE-CIDR": "hash:ip,port,net",
+    "KUBE-LOAD-BALANCER-SOURCE-IP": "hash:ip,port,ip",
+    "KUBE-LOOP-BACK": "hash:ip,port,ip",
+    "KUBE-NODE-PORT-LOCAL-SCTP-HASH": _ADDRESS_PORT,
+    "KUBE-NODE-PORT-LOCAL-TCP": _PORT,
+    "KUBE-NODE-PORT-LOCAL-UDP": _PORT,
+    "KUBE-NODE-PORT-SCTP-HASH": _ADDRESS_PORT,
+    "KUBE-NODE-PORT-TCP": _PORT,
+    "KUBE-NODE-PORT-UDP": _PORT,
+}
+_CHAINS = {
+    "filter": (
+        *("KUBE-FORWARD", "KUBE-IPVS-FILTER", "KUBE-IPVS-OUT-FILTER", "KUBE-NODE-PORT"),
+        *("KUBE-PROXY-FIREWALL", "KUBE-SOURCE-RANGES-FIREWALL"),
+    ),
+    "nat": ("KUBE-LOAD-BALANCER", "KUBE-MARK-MASQ", "KUBE-NODE-PORT", "KUBE-POSTROUTING", "KUBE-SERVICES"),
+}
+_PROTOCOL_NUMBER: Mapping[Protocol, int] = {"TCP": 6, "UDP": 17, "SCTP": 132}
+
+
+class _Jump(NamedTuple):
+    """A rule that is there when ``name`` has an entry. ``what`` is kube-proxy's comment on the set, ``sides`` the parts of it to look at."""
+
+    name: str
+    table: str
+    chain: str
+    target: str
+    sides: str
+    what: str
+    protocol: str = ""
+
+
+_BALANCER = "Kubernetes service load balancer ip + port"
+_JUMPS = (  # their order is upstream's: RETURN before the rule that marks
+    _Jump(
+        *("KUBE-LOOP-BACK", "nat", "KUBE-POSTROUTING", "MASQUERADE", "dst,dst,src"),
+        "Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose",
+    ),
+    _Jump("KUBE-LOAD-BALANCER", "nat", "KUBE-SERVICES", "KUBE-LOAD-BALANCER", "dst,dst", "Kubernetes service lb portal"),
+    _Jump(
+        *("KUBE-LOAD-BALANCER-LOCAL", "nat", "KUBE-LOAD-BALANCER", "RETURN", "dst,dst"),
+        f"{_BALANCER} with externalTrafficPolicy=local",
+    ),
+    *(
+        jump
+        for protocol, tail, sides in (("tcp", "TCP", "dst"), ("udp", "UDP", "dst"), ("sctp", "SCTP-HASH", "dst,dst"))
+        for jump in (
+            _Jump(
+                *(f"KUBE-NODE-PORT-LOCAL-{tail}", "nat", "KUBE-NODE-PORT", "RETURN", sides),
+                *(f"Kubernetes nodeport {protocol.upper()} port with externalTrafficPolicy=local", protocol),
+            ),
+            _Jump(
+                *(f"KUBE-NODE-PORT-{tail}", "nat", "KUBE-NODE-PORT", "KUBE-MARK-MASQ", sides),
+                *(f"Kubernetes nodeport {protocol.upper()} port for masquerade purpose", protocol),
+            ),
+        )
+    ),
+    _Jump(
+        *("KUBE-LOAD-BALANCER-FW", "filter", "KUBE-PROXY-FIREWALL", "KUBE-SOURCE-RANGES-FIREWALL", "dst,dst"),
+        f"{_BALANCER} for load balancer with sourceRange",
+    ),
+    _Jump(
+        *("KUBE-LOAD-BALANCER-SOURCE-CIDR", "filter", "KUBE-SOURCE-RANGES-FIREWALL", "RETURN", "dst,dst,src"),
+        f"{_BALANCER} + source cidr for packet filter purpose",
+    ),
+    _Jump(
+        *("KUBE-LOAD-BALANCER-SOURCE-IP", "filter", "KUBE-SOURCE-RANGES-FIREWALL", "RETURN", "dst,dst,src"),
+        f"{_BALANCER} + source IP for packet filter purpose",
+    ),
+)
+_SYSCTLS = {
+    "net.ipv4.vs.conntrack": "IPVS tells connection tracking of its connections, or nothing could masquerade them",
+    "net.ipv4.vs.expire_nodest_conn": "a connection ends with its endpoint",
+    "net.ipv4.vs.expire_quiescent_template": "a client's endpoint is forgotten with it, session affinity or not",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeBalancing:
+    """What ipvs mode needs on one node. ``addresses`` are those of :data:`DUMMY`."""
+
+    addresses: tuple[str, ...]
+    sets: tuple[AddressSet, ...]
+    servers: tuple[VirtualServer, ...]
+    rules: RuleSet
+
+
+# --- one Service port ---------------------------------------------------------------------------------------
+
+
+class _Node:
+    """Collects what Service ports put into one node's sets and servers."""
+
+    def __init__(self, state: ClusterState, name: str) -> None:
+        me = state.node[name]
+        self.node = me
+        self.primary = primary_ip(me)
+        self.scheduler = state.proxy.scheduler
+        self.node_port_ips = tuple(_node_port_ips(state, name))
+        self.sets: dict[str, dict[str, None]] = {set_name: {} for set_name in _SETS}
+        self.servers: dict[tuple[Protocol, str, int], VirtualServer] = {}
+        self.refused: list[tuple[Protocol, str, int]] = []  # load-balancer addresses that the node itself may not dial
+
+    def add(self, name: str, entry: str) -> None:
+        self.sets[name][entry] = None
+
+    def add_port(self, port: ServicePortFacts) -> None:
+        choice = choose(port, self.node)
+        protocol = port.protocol.lower()
+        for endpoint in port.endpoints:
+            if endpoint.node == self.node.name:
+                self.add("KUBE-LOOP-BACK", f"{endpoint.ip},{protocol}:{endpoint.port},{endpoint.ip}")
+        external = _endpoints(choice, port.externalLocal)
+        self.add("KUBE-CLUSTER-IP", f"{port.clusterIP},{protocol}:{port.port}")
+        self._serve(port, port.clusterIP, port.port, _endpoints(choice, port.internalLocal))
+        for ip in port.externalIPs:
+            self.add("KUBE-EXTERNAL-IP-LOCAL" if port.externalLocal else "KUBE-EXTERNAL-IP", f"{ip},{protocol}:{port.port}")
+            self._serve(port, ip, port.port, external)
+        for ip in port.loadBalancerVIPs:
+            self._add_balancer(port, ip)
+            self._serve(port, ip, port.port, external)
+        for ip in (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs):
+            self.add("KUBE-IPVS-IPS", ip)
+        if port.nodePort and self.node_port_ips:
+            self._add_node_port(port)
+            for ip in self.node_port_ips:
+                self._serve(port, ip, port.nodePort, external)
+        if port.healthCheckNodePort:
+            self.add("KUBE-HEALTH-CHECK-NODE-PORT", str(port.healthCheckNodePort))
+
+    def _serve(self, port: ServicePortFacts, ip: str, number: int, endpoints: Sequence[EndpointFacts]) -> None:
+        server = VirtualServer(
+            protocol=port.protocol,
+            ip=ip,
+            port=number,
+            scheduler=self.scheduler,
+            persistence=port.affinitySeconds,
+            servers=tuple(RealServer(e.ip, e.port) for e in endpoints),
+        )
+        self.servers.setdefault((port.protocol, ip, number), server)
+
+    def _add_balancer(self, port: ServicePortFacts, ip: str) -> None:
+        """A load-balancer address. The node's own packets to one have that very address as their source, since it is local."""
+        key = f"{ip},{port.protocol.lower()}:{port.port}"
+        self.add("KUBE-LOAD-BALANCER", key)
+        if port.externalLocal:
+            self.add("KUBE-LOAD-BALANCER-LOCAL", key)
+        if port.sourceRanges:
+            self.add("KUBE-LOAD-BALANCER-FW", key)
+            for source in port.sourceRanges:
+                for half in _halves(source):
+                    self.add("KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{key},{half}")
+            if self.primary and any(IPv4Address(self.primary) in IPv4Network(r) for r in port.sourceRanges):
+                self.add("KUBE-LOAD-BALANCER-SOURCE-IP", f"{key},{ip}")
+            else:
+                self.refused.append((port.protocol, ip, port.port))
+
+    def _add_node_port(self, port: ServicePortFacts) -> None:
+        for local in ("", "LOCAL-") if port.externalLocal else ("",):
+            if port.protocol == "SCTP":
+                for ip in self.node_port_ips:
+                    self.add(f"KUBE-NODE-PORT-{local}SCTP-HASH", f"{ip},sctp:{port.nodePort}")
+            else:
+                self.add(f"KUBE-NODE-PORT-{local}{port.protocol}", str(port.nodePort))
+
+
+def _endpoints(choice: EndpointChoice, local: bool) -> Sequence[EndpointFacts]:
+    return (choice.local or choice.cluster) if local else choice.cluster
+
+
+def _halves(prefix: str) -> tuple[str, ...]:
+    """``prefix``, or both halves of everything: a set takes no prefix of length 0 (ipset(8), hash:ip,port,net)."""
+    return ("0.0.0.0/1", "128.0.0.0/1") if prefix == "0.0.0.0/0" else (prefix,)
+
+
+def _node_port_ips(state: ClusterState, node: str) -> Iterator[str]:
+    """Node ports are served at every local address that ``nodePortAddresses`` names, never at a loopback one."""
+    prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
+    for ip in local_addresses(state, node):
+        if ip not in LOOPBACK and any(ip in prefix for prefix in prefixes):
+            yield str(ip)
+
+
+# --- the rules that are left --------------------------------------------------------------------------------
+
+
+def _match(name: str, sides: str = "dst,dst") -> str:
+    return f"-m set --match-set {name} {sides}"
+
+
+def _filter_rules(node: _Node) -> Iterator[tuple[str, str]]:
+    access = "kubernetes ipvs access filter"
+    firewall = f"{_comment('kube-proxy firewall rules')} -j KUBE-PROXY-FIREWALL"
+    yield "INPUT", f"{_comment(access)} -j KUBE-IPVS-FILTER"
+    yield "INPUT", firewall
+    yield "INPUT", f"{_comment('kubernetes health check rules')} -j KUBE-NODE-PORT"
+    yield "FORWARD", firewall
+    yield "FORWARD", f"{_comment('kubernetes forwarding rules')} -j KUBE-FORWARD"
+    yield "OUTPUT", f"{_comment(access)} -j KUBE-IPVS-OUT-FILTER"
+    yield "KUBE-FORWARD", f"{_comment('kubernetes forwarding rules')} -m mark --mark {MARK} -j ACCEPT"
+    yield "KUBE-FORWARD", f"{_comment('kubernetes forwarding conntrack rule')} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    health = _comment("Kubernetes health check node port")
+    yield "KUBE-NODE-PORT", f"{health} {_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j ACCEPT"
+    # A Service's address is local, so what listens on the node would be reached at it.
+    for name in ("KUBE-LOAD-BALANCER", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL"):
+        yield "KUBE-IPVS-FILTER", f"{_match(name)} -j RETURN"
+    yield "KUBE-IPVS-FILTER", f"{_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j RETURN"
+    refuse = f"{_match('KUBE-IPVS-IPS', 'dst')} -j REJECT --reject-with icmp-port-unreachable"
+    yield "KUBE-IPVS-FILTER", f"-m conntrack --ctstate NEW {refuse}"
+    for protocol, ip, port in node.refused:
+        server = f"-m ipvs --vproto {_PROTOCOL_NUMBER[protocol]} --vaddr {ip} --vport {port}"
+        yield "KUBE-IPVS-OUT-FILTER", f"-s {ip}/32 {server} -j DROP"
+
+
+def _nat_rules(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
+    portals = f"{_comment('kubernetes service portals')} -j KUBE-SERVICES"
+    yield "PREROUTING", portals
+    yield "OUTPUT", portals
+    yield "POSTROUTING", f"{_comment('kubernetes postrouting rules')} -j KUBE-POSTROUTING"
+    yield "KUBE-MARK-MASQ", f"-j MARK --set-xmark {MARK}"
+    yield from _masquerade_cluster_ips(state, node)
+    what = _comment("Kubernetes service external ip + port for masquerade and filter purpose")
+    local = _comment("Kubernetes service external ip + port with externalTrafficPolicy=local")
+    for name, note in (("KUBE-EXTERNAL-IP", what), ("KUBE-EXTERNAL-IP-LOCAL", local)):
+        if node.sets[name]:
+            match = f"{note} {_match(name)}"
+            if name == "KUBE-EXTERNAL-IP":
+                yield "KUBE-SERVICES", f"{match} -j KUBE-MARK-MASQ"
+            yield "KUBE-SERVICES", f"{match} -m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT"
+            yield "KUBE-SERVICES", f"{match} -m addrtype --dst-type LOCAL -j ACCEPT"
+    yield "KUBE-SERVICES", "-m addrtype --dst-type LOCAL -j KUBE-NODE-PORT"
+    yield "KUBE-LOAD-BALANCER", "-j KUBE-MARK-MASQ"
+    for name in ("KUBE-CLUSTER-IP", "KUBE-LOAD-BALANCER"):
+        if node.sets[name]:
+            yield "KUBE-SERVICES", f"{_match(name)} -j ACCEPT"
+    yield "KUBE-POSTROUTING", f"-m mark ! --mark {MARK} -j RETURN"
+    yield "KUBE-POSTROUTING", "-j MARK --set-xmark 0x4000/0x0"
+    yield "KUBE-POSTROUTING", f"{_comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully"
+
+
+def _masquerade_cluster_ips(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
+    """Without a detector only what has a Service's address as its source: the node's own packets to a local address do."""
+    if not node.sets["KUBE-CLUSTER-IP"]:
+        return
+    note = _comment("Kubernetes service cluster ip + port for masquerade purpose")
+    detector = detector_of(state, node.node.name)
+    sides, stranger = "dst,dst", ""
+    if state.proxy.masqueradeAll:
+        pass
+    elif detector is None:
+        sides = "src,dst"
+    elif detector.source:
+        stranger = f"! -s {detector.source} "
+    else:
+        stranger = f"! -i {detector.interface or detector.prefix + '+'} "
+    yield "KUBE-SERVICES", f"{stranger}{note} {_match('KUBE-CLUSTER-IP', sides)} -j KUBE-MARK-MASQ"
+
+
+def _rules(state: ClusterState, node: _Node) -> RuleSet:
+    chains: dict[str, dict[str, list[str]]] = {table: {chain: [] for chain in names} for table, names in _CHAINS.items()}
+
+    def add(table: str, chain: str, rule: str) -> None:
+        chains[table].setdefault(chain, []).append(rule)
+
+    add("nat", "KUBE-SERVICES", f"-s {LOOPBACK} -j RETURN")
+    for jump in _JUMPS:
+        if node.sets[jump.name]:
+            protocol = f"-p {jump.protocol} " if jump.protocol else ""
+            add(jump.table, jump.chain, f"{protocol}{_comment(jump.what)} {_match(jump.name, jump.sides)} -j {jump.target}")
+    for chain, rule in _filter_rules(node):
+        add("filter", chain, rule)
+    for chain, rule in _nat_rules(state, node):
+        add("nat", chain, rule)
+    # What drops comes after what lets through.
+    add("filter", "KUBE-SOURCE-RANGES-FIREWALL", "-j DROP")
+    return RuleSet({table: {chain: tuple(rules) for chain, rules in named.items()} for table, named in chains.items()})
+
+
+def _comment(text: str) -> str:
+    """kube-proxy's own words, which have signs that are not let into other comments."""
+    return f'-m comment --comment "{text}"'
+
+
+# --- one node -----------------------------------------------------------------------------------------------
+
+
+def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
+    """A function that gives any node's part. Raises ``UnsafeTextError`` for a value that is not what its type says."""
+    ports = service_ports(state)
+
+    def of_node(name: str) -> NodeBalancing:
+        node = _Node(state, name)
+        for port in ports:
+            node.add_port(port)
+        return NodeBalancing(
+            addresses=tuple(node.sets["KUBE-IPVS-IPS"]),
+            sets=tuple(AddressSet(name=n, kind=kind, entries=tuple(node.sets[n])) for n, kind in _SETS.items()),
+            servers=tuple(node.servers.values()),
+            rules=_rules(state, node),
+        )
+
+    return of_node
+
+
+def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
+    """A function that gives any node's rules of iptables, which need the node's sets (:func:`plan_ipvs`)."""
+    of_node = balancing(state)
+    return lambda node: of_node(node).rules
+
+
+def plan_ipvs(state: ClusterState) -> Iterator[Operation]:
+    """Everything but the rules, on every node."""
+    of_node = balancing(state)
+    for node in state.nodes:
+        name, part = node.name, of_node(node.name)
+        for key, why in _SYSCTLS.items():
+            yield SetSysctl(netns=name, key=key, value="1", why=f"kube-proxy's ipvs mode: {why}")
+        yield AddDummy(
+            netns=name, name=DUMMY, why=f"{name}: an interface, down, that makes Service addresses local ones, since IPVS looks at those"
+        )
+        for ip in part.addresses:
+            yield AddAddress(netns=name, dev=DUMMY, address=f"{ip}/32", why=f"{name}: Services' addresses are local in ipvs mode")
+        yield LoadIpset(netns=name, text=ipset_text(part.sets), why=f"{name}: the sets that kube-proxy's rules look into")
+        yield LoadIpvs(netns=name, servers=part.servers, why=f"{name}: Services as virtual servers of the kernel's IPVS")
