@@ -65,7 +65,7 @@ def plan_rules(state: ClusterState) -> Iterator[Operation]:
         rules = proxy_rules(node.name)
         owners = "the Pod network's rules"
         if rules.nft:
-            yield LoadRules(netns=node.name, tool="nft", text=rules.nft, why=f"{node.name}: kube-proxy's rules, in one load")
+            yield LoadRules(netns=node.name, tool="nft", text=rules.nft, why=f"{node.name}: kube-proxy's rules, in one load", rules=rules)
         else:
             owners = "kube-proxy's and " + owners
         both = merge(rules, podnet_rules(state, node.name))

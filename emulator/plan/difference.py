@@ -36,7 +36,7 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet, compose_change
+from emulator.plan.rules import RuleSet, compose_change, compose_nft_change
 
 Identity: TypeAlias = tuple[str, ...]
 Device: TypeAlias = tuple[str, str]  # namespace, name
@@ -188,10 +188,13 @@ def _changed_rules(was: Addition | None, op: LoadRules) -> Iterator[LoadRules]:
     if not isinstance(was, LoadRules):
         yield op
     elif was.text != op.text:
-        if was.rules is None or op.rules is None:
-            yield op
-        else:
-            yield replace(op, text=compose_change(was.rules, op.rules), why=f"{op.why}: what changed")
+        text = op.text
+        if op.tool == "iptables-restore" and was.rules and op.rules:
+            text = compose_change(was.rules, op.rules)
+        elif op.tool == "nft" and was.rules and was.rules.table and op.rules and op.rules.table:
+            text = compose_nft_change(was.rules.table, op.rules.table)
+        if text:
+            yield replace(op, text=text, why=f"{op.why}: what changed")
 
 
 def _no_rules(op: LoadRules) -> Iterator[LoadRules]:

@@ -9,9 +9,10 @@ object's field can become rule syntax.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from typing import Literal
 
 from emulator.errors import PodwireError
 
@@ -81,14 +82,34 @@ def number(value: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class NftSet:
+    """A set or map of nftables. ``elements``: key → the element as nft writes it (key, comment, value)."""
+
+    kind: Literal["set", "map"]
+    declaration: tuple[str, ...]
+    elements: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NftTable:
+    """A table of nftables that has one owner. ``name`` with its family; a base chain's first line says where it is hooked in."""
+
+    name: str
+    comment: str
+    sets: Mapping[str, NftSet]
+    chains: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """``tables``: table → chain → that chain's rules in order. A chain without rules is declared all the same.
 
-    ``nft`` is the text for one ``nft -f -`` that holds tables of the owner's own, which no other owner touches.
+    ``nft`` is the text for one ``nft -f -`` that holds a table of the owner's own, which no other owner touches; ``table`` is that table.
     """
 
     tables: Mapping[str, Mapping[str, tuple[str, ...]]]
     nft: str = ""
+    table: NftTable | None = None
 
 
 def merge(*rulesets: RuleSet) -> RuleSet:
@@ -180,3 +201,65 @@ def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> list[str] | Non
         return None
     inserts = [f"-I {chain} {number} {rule}" for number, rule in enumerate(fresh, begin + 1)]
     return [f"-D {chain} {begin + 1}"] * deleted + inserts
+
+
+def compose_nft(table: NftTable) -> str:
+    """The text for one ``nft -f -`` that makes the table hold exactly this: as it was it is forgotten, in one transaction."""
+    return "".join(
+        (
+            f"add table {table.name}\ndelete table {table.name}\n",
+            f"table {table.name} {{\n\tcomment {quoted(table.comment)}\n",
+            *(_nft_block(f"{s.kind} {name}", (*s.declaration, *_nft_elements(s))) for name, s in table.sets.items()),
+            *(_nft_block(f"chain {name}", rules) for name, rules in table.chains.items()),
+            "}\n",
+        )
+    )
+
+
+def _nft_elements(nft_set: NftSet) -> Iterable[str]:
+    if nft_set.elements:
+        yield "elements = {\n\t\t\t" + ",\n\t\t\t".join(nft_set.elements.values()) + " }"
+
+
+def _nft_block(head: str, lines: Iterable[str]) -> str:
+    return "".join((f"\t{head} {{\n", *(f"\t\t{line}\n" for line in lines), "\t}\n"))
+
+
+def compose_nft_change(old: NftTable, new: NftTable) -> str:
+    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element; "" when they are equal.
+
+    What the sets of endpoints that stay have remembered of their clients, stays. The whole table is loaded anew where a set is declared or
+    a chain hooked in in another way, and for a new rule that looks an address up: nft 1.0.6 takes no rule with a map whose key has "th
+    dport" and is not declared in the same load ("conflicting protocols specified: tcp vs. th").
+    """
+    if _nft_frame(old, new) != _nft_frame(new, old) or old.name != new.name:
+        return compose_nft(new)
+    name = new.name
+    declared = [f"add {s.kind} {name} {n} {{ {'; '.join(s.declaration)}; }}" for n, s in new.sets.items() if n not in old.sets]
+    declared += [f"add chain {name} {n}" for n in new.chains if n not in old.chains]
+    flushed, filled, removed, added = [], [], [], []
+    for chain, rules in new.chains.items():
+        was = old.chains.get(chain, ())
+        if was != rules:
+            flushed += [f"flush chain {name} {chain}"] if was else []
+            filled += [f"add rule {name} {chain} {rule}" for rule in rules]
+    for set_name, s in new.sets.items():
+        before = old.sets[set_name].elements if set_name in old.sets else {}
+        gone = [key for key, element in before.items() if s.elements.get(key) != element]
+        fresh = [element for key, element in s.elements.items() if before.get(key) != element]
+        removed += [f"delete element {name} {set_name} {{ {', '.join(gone)} }}"] if gone else []
+        added += [f"add element {name} {set_name} {{ {', '.join(fresh)} }}"] if fresh else []
+    if any(" map @" in rule for rule in filled):
+        return compose_nft(new)
+    vanished = [chain for chain in old.chains if chain not in new.chains]
+    flushed += [f"flush chain {name} {chain}" for chain in vanished]
+    deleted = [f"delete chain {name} {chain}" for chain in vanished]
+    deleted += [f"delete {s.kind} {name} {n}" for n, s in old.sets.items() if n not in new.sets]
+    lines = (*declared, *removed, *flushed, *filled, *added, *deleted)  # what is referred to is there before, and goes after
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _nft_frame(table: NftTable, other: NftTable) -> tuple[object, ...]:
+    """What of ``table`` cannot be changed piece by piece: base chains, and the declarations of sets that ``other`` has, too."""
+    hooked = {name: rules for name, rules in table.chains.items() if rules and rules[0].startswith("type ")}
+    return hooked, {name: (s.kind, s.declaration) for name, s in table.sets.items() if name in other.sets}

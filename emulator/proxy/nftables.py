@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from emulator.control.state import ClusterState
-from emulator.plan.rules import RuleSet, identifier, quoted
+from emulator.plan.rules import NftSet, NftTable, RuleSet, compose_nft, identifier, quoted
 from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
 from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
@@ -42,7 +42,7 @@ _INDEX = "numgen random mod 2"  # the type of an index, whatever the modulus
 # Sets and maps: kind, type, and what it is for.
 _BY_ADDRESS = "type ipv4_addr . inet_proto . inet_service : verdict"
 _BY_NODE_PORT = "type inet_proto . inet_service : verdict"
-_SETS: Mapping[str, tuple[str, str, str]] = {
+_SETS: Mapping[str, tuple[Literal["set", "map"], str, str]] = {
     "cluster-ips": ("set", "type ipv4_addr", "the ClusterIP of every Service"),
     "nodeport-ips": ("set", "type ipv4_addr", "addresses of this node that serve node ports"),
     "hairpin-connections": ("set", "type ipv4_addr . ipv4_addr", "an endpoint that its Service leads back to itself"),
@@ -290,23 +290,13 @@ def _port_parts(port: ServicePortFacts, choice: EndpointChoice, context: _Contex
 # --- one node -----------------------------------------------------------------------------------------------
 
 
-def _block(head: str, lines: Iterable[str]) -> str:
-    return "".join((f"\t{head} {{\n", *(f"\t\t{line}\n" for line in lines), "\t}\n"))
+def _affinity_set(seconds: int) -> NftSet:
+    declaration = ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s")
+    return NftSet("set", declaration, {})
 
 
-def _set_block(name: str, elements: Iterable[str]) -> str:
-    """A set or map of :data:`_SETS`, one element a line."""
-    kind, type_, what = _SETS[name]
-    listed = ",\n\t\t\t".join(elements)
-    return _block(f"{kind} {name}", (type_, f"comment {quoted(what)}", *([f"elements = {{\n\t\t\t{listed} }}"] if listed else [])))
-
-
-def _affinity_set(seconds: int) -> tuple[str, ...]:
-    return ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s")
-
-
-def _text(frame: Mapping[str, Sequence[str]], all_parts: Iterable[_Parts]) -> str:
-    """One transaction: the table as it was is forgotten. Where two Services claim one key, the first has it."""
+def _table(frame: Mapping[str, Sequence[str]], all_parts: Iterable[_Parts]) -> NftTable:
+    """Where two Services claim one key, the first has it."""
     elements: dict[str, dict[str, str]] = {name: {} for name in _SETS}
     affinity: dict[str, int] = {}
     chains = dict(frame)
@@ -317,16 +307,9 @@ def _text(frame: Mapping[str, Sequence[str]], all_parts: Iterable[_Parts]) -> st
                 known.setdefault(key, element)
         affinity |= parts.affinity
         chains |= parts.chains
-    return "".join(
-        (
-            "add table ip kube-proxy\ndelete table ip kube-proxy\n",
-            f"table ip kube-proxy {{\n\tcomment {quoted('rules for kube-proxy')}\n",
-            *(_set_block(name, elements[name].values()) for name in _SETS),
-            *(_block(f"set {name}", _affinity_set(seconds)) for name, seconds in affinity.items()),
-            *(_block(f"chain {name}", rules) for name, rules in chains.items()),
-            "}\n",
-        )
-    )
+    sets = {name: NftSet(kind, (type_, f"comment {quoted(what)}"), elements[name]) for name, (kind, type_, what) in _SETS.items()}
+    sets |= {name: _affinity_set(seconds) for name, seconds in affinity.items()}
+    return NftTable("ip kube-proxy", "rules for kube-proxy", sets, chains)
 
 
 def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
@@ -349,6 +332,7 @@ def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
         context = _Context(detector_of(state, node), state.proxy.masqueradeAll, "")
         firewall_context = context._replace(primary=primary_ip(me))  # only source ranges tell one node's address from another's
         parts = (port_parts(i, choose(port, me), firewall_context if port.sourceRanges else context) for i, port in enumerate(ports))
-        return RuleSet({}, _text(frame, (own, *parts)))
+        table = _table(frame, (own, *parts))
+        return RuleSet({}, compose_nft(table), table)
 
     return render
