@@ -199,20 +199,27 @@ def _judge(flows: Sequence[Flow], promised: Expectations, attempts: Sequence[Att
     ]
 
 
+def _difference(promised: Expectations, result: FlowResult) -> str:
+    """What of ``result`` is not as promised, a sentence; "" if nothing is."""
+    reason, met = result.reason, promised.translation(result.flow)
+    if not reason and met and met.endpoints.service.spec.sessionAffinity == "ClientIP":
+        # by the address that was sent from: a node's socket and its crafted packets may have two
+        kept = {(journey.sent[0].partition(":")[0], journey.backend) for journey in result.journeys if journey.backend}
+        if len(kept) > len({address for address, _ in kept}):
+            reason = "session affinity ClientIP, and yet one client met several endpoints"
+    return reason and f"{result.flow.name}: {reason}; promised {result.expected.outcome}: {result.expected.because}"
+
+
 @cache
 def differences(manifests: str, mode: str) -> tuple[str, ...]:
     """A sentence for each flow whose packets are not as promised. Cached: to be asked twice must not mean to hear two answers."""
     state = state_of(text=manifests, proxy_mode=mode)
     promised = Expectations(state)
-    doubtful = [result.flow for result in dial(state, flows_of(promised), promised, HASTE) if result.verdict != "pass"]
+    doubtful = [result.flow for result in dial(state, flows_of(promised), promised, HASTE) if _difference(promised, result)]
     if not doubtful:
         return ()
     again = [_until_all_are_met(flow, promised.expect(flow)) for flow in doubtful]
-    return tuple(
-        f"{result.flow.name}: {result.reason}; promised {result.expected.outcome}: {result.expected.because}"
-        for result in dial(state, again, promised, PATIENCE)
-        if result.verdict != "pass"
-    )
+    return tuple(filter(None, (_difference(promised, result) for result in dial(state, again, promised, PATIENCE))))
 
 
 # --- the tests --------------------------------------------------------------------------------------------
