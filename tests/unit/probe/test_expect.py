@@ -513,6 +513,24 @@ def test_node_port_addresses(proxy: dict[str, Any], who: str, ip: str, served: b
     assert result.source == ("node" if served else "")
 
 
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+@pytest.mark.parametrize(
+    ("who", "ip", "endpoints", "iptables"),
+    [
+        pytest.param("worker-1", "127.0.0.1", (ENDPOINT_1,), "dropped", id="localhost, none is local"),
+        pytest.param("client-1", "10.244.1.1", (ENDPOINT_1,), "dropped", id="the bridge, none is local"),
+        pytest.param("worker-1", "127.0.0.1", (ENDPOINT_0,), "rejected", id="localhost, one is local: a closed port"),
+        pytest.param("worker-1", "127.0.0.1", (), "rejected", id="localhost, none at all"),
+    ],
+)
+def test_where_no_node_ports_are_served_iptables_mode_filters_them(
+    who: str, ip: str, endpoints: Sequence[Any], iptables: str, mode: str
+) -> None:
+    proxy = {"mode": mode, "nodePortAddresses": ("172.18.0.0/16",)}
+    state = make_state(node_port_service(**LOCAL), slices=[make_slice(*endpoints)], proxy=proxy)
+    assert promised(state, who, ip, NODE_PORT).outcome == (iptables if mode == "iptables" else "rejected")
+
+
 def test_the_same_number_on_another_protocol_is_another_port() -> None:
     assert promised(make_state(node_port_service()), "client-1", "172.18.0.3", NODE_PORT, protocol="UDP").outcome == "rejected"
 
