@@ -227,7 +227,7 @@ def differences(manifests: str, mode: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("mode", MODES)
 @settings(
-    max_examples=WANTED or 30,
+    max_examples=WANTED or 25,
     derandomize=not WANTED,
     deadline=None,
     database=None,
