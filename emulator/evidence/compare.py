@@ -80,8 +80,9 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
     elif observed.backends:
         rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
     if observed.reply_from:
-        same = all(heard_from(result.flow, reply) for reply in observed.reply_from)
-        rows.append(Row("reply from", dialled(result.flow), ", ".join(observed.reply_from), same))
+        same = all(_as_promised(result, reply) for reply in observed.reply_from)
+        meant = "the endpoint itself" if expected.astray else dialled(result.flow)
+        rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
     if observed.lost_frames:
         rows.append(Row("lost frames", "0", str(observed.lost_frames), False))
     return tuple(rows)
@@ -120,6 +121,13 @@ def heard_from(flow: Flow, reply: str) -> bool:
     return reply == dialled(flow) or (not flow.to.port and address_of(reply) == flow.to.ip)
 
 
+def _as_promised(result: FlowResult, reply: str) -> bool:
+    """Whether the client is meant to hear from ``reply``."""
+    if result.expected.astray:
+        return reply in map(str, result.expected.backends)
+    return heard_from(result.flow, reply)
+
+
 def telling_journey(result: FlowResult) -> Journey | None:
     """The journey to show for ``result``: the first that differs from the expectation, else the first."""
     return next((j for j in result.journeys if where_it_differs(result, j)), result.journeys[0] if result.journeys else None)
@@ -135,7 +143,7 @@ def where_it_differs(result: FlowResult, journey: Journey) -> str:
     allowed = _allowed_sources(result, journey.backend)
     if journey.source_seen and allowed and journey.source_seen not in allowed:
         return _last(journey, "SNAT") or _how_it_ended(result.flow, journey)
-    if journey.reply_from and journey.back and not heard_from(result.flow, journey.reply_from):
+    if journey.reply_from and journey.back and not _as_promised(result, journey.reply_from):
         return f"the reply came as {journey.back[-1]}"
     return ""
 

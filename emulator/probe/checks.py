@@ -67,7 +67,8 @@ def apply_expect(expectation: Expectation, wanted: FlowExpect, flow: Flow, expec
         result = expectation
     if wanted.source is not None:
         result = _with_source(result, wanted.source)
-    return replace(result, because=f"{said} says so; the objects promise: {expectation.because}")
+    because = f"{said} says so; the objects promise: {expectation.because}"
+    return replace(result, because=because, astray=False)  # who wants it delivered wants to be answered
 
 
 def _with_source(expectation: Expectation, source: str) -> Expectation:

@@ -16,6 +16,9 @@ Where the semantics leave something open, it is settled so:
 - The iptables mode refuses or drops, at *every* local address of a node, what a node port without endpoints (under Local: without local
   ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither nodePortAddresses nor localhostNodePorts (kube-proxy
   v1.30.5, pkg/proxy/iptables/proxier.go, "no local endpoints"; found with random clusters).
+- Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on kernel 6.1: under
+  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none, whose replies to clients outside
+  then go past the node (:attr:`Expectation.astray`).
 - A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
   that node the reply takes the direct way and bypasses the translation; the packets will show that.
 """
@@ -91,6 +94,7 @@ class _Promise:
     backends: Mapping[Backend, SourceRule]
     source: str
     needed: int  # attempts that meet every backend; 0: no number of attempts does (session affinity)
+    astray: bool = False
 
 
 class Expectations:
@@ -104,6 +108,8 @@ class Expectations:
         self._node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
         self._pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
         self._detector = _Detector(state)
+        self._ipvs = state.proxy.mode == "ipvs"
+        self._service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
         self._service_promises: dict[tuple[PortEndpoints, str, str, str, str], _Promise] = {}
         self._direct_promises: dict[tuple[str, int, str, bool, bool], _Promise] = {}
         self._addresses: dict[tuple[str, str, str], Mapping[SourceRule, frozenset[str]]] = {}
@@ -181,6 +187,9 @@ class Expectations:
         if not met.endpoints.usable:
             return _Promise("rejected", f"svc {service.key} has no usable endpoint: rejected at once (docs/semantics 7)", {}, "", 1)
         chosen = self._chosen(met)
+        if not chosen and self._ipvs:
+            because = f"internalTrafficPolicy Local, and {met.node} has no usable endpoint: ipvs mode rejects (docs/semantics 13)"
+            return _Promise("rejected", because, {}, "", 1)
         if not chosen:
             policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
             return _Promise("dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)", {}, "", 1)
@@ -196,18 +205,33 @@ class Expectations:
         needed = _needed(met, len(chosen))
         if not needed:
             because += "; session affinity ClientIP: always the same one (docs/semantics 12)"
-        return _Promise("delivered", because, rules, _source_text(rules.values(), hairpin), needed)
+        astray = self._ipvs and met.how != "clusterIP" and self._is_local(met) and met.origin == "outside" and not self._own(met)
+        if astray:
+            because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
+        return _Promise("delivered", because, rules, _source_text(rules.values(), hairpin), 0 if astray else needed, astray)
 
     def _chosen(self, met: Translation) -> tuple[Backend, ...]:
-        """The list that applies (docs/semantics 4)."""
+        """The list that applies (docs/semantics 4); in ipvs mode, where a Local list is empty, the Cluster list of a Service that has
+        external addresses (docs/semantics 13)."""
+        local = self._is_local(met)
+        if local and (own := self._own(met)):
+            return own
+        if local and not (self._ipvs and self._has_external(met.endpoints)):
+            return ()
+        return met.endpoints.cluster_list(met.node, self.state.node[met.node].metadata.labels)
+
+    def _is_local(self, met: Translation) -> bool:
+        """Whether a Local policy applies."""
         spec = met.endpoints.service.spec
         if met.how == "clusterIP":
-            local = spec.internalTrafficPolicy == "Local"
-        else:
-            local = spec.externalTrafficPolicy == "Local" and met.origin == "outside"
-        if local:
-            return met.endpoints.local_list(met.node)
-        return met.endpoints.cluster_list(met.node, self.state.node[met.node].metadata.labels)
+            return spec.internalTrafficPolicy == "Local"
+        return spec.externalTrafficPolicy == "Local" and (met.origin == "outside" or self._ipvs)
+
+    def _own(self, met: Translation) -> tuple[Backend, ...]:
+        return met.endpoints.local_list(met.node)
+
+    def _has_external(self, endpoints: PortEndpoints) -> bool:
+        return bool(endpoints.port.nodePort or endpoints.service.spec.externalIPs or load_balancer_ips(endpoints.service))
 
     def _masqueraded(self, met: Translation) -> tuple[bool, str]:
         """Whether what ``met`` says is masqueraded (hairpin aside), and the sentence that says so."""
@@ -252,7 +276,7 @@ class Expectations:
     def _is_node_port_address(self, node: str, ip: str) -> bool:
         """Whether node ports are served at ``ip``, an address of ``node`` (docs/semantics 9)."""
         settings, primary = self.state.proxy, self.state.node[node].internalIPs[0]
-        if ip.startswith("127.") and (settings.mode == "nftables" or not settings.localhostNodePorts):
+        if ip.startswith("127.") and (settings.mode in ("nftables", "ipvs") or not settings.localhostNodePorts):
             return False
         words = settings.nodePortAddresses or (("primary",) if settings.mode == "nftables" else ())
         prefixes = [IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word]
@@ -315,6 +339,8 @@ class Expectations:
         if owner is not None:
             return "delivered" if protocol == "ICMP" or (owner.netns, port, protocol) in self._served else "rejected"
         address = ip_address(ip)
+        if self._ipvs and through_node and ip in self._service_ips:
+            return "rejected"
         if address in self.state.serviceSubnet and through_node and self.state.proxy.mode == "nftables":
             return "rejected" if ip in self.table.cluster_ips else "dropped"
         on_link = address in self.state.hostSubnet or any(address in cidr for cidr in self._pod_cidrs)
@@ -326,6 +352,10 @@ class Expectations:
             if owner.kind == "node" and (port, protocol) in self.table.node_ports:
                 return self._why_no_node_port(ip)
             return f"nobody serves {port}/{protocol} at {owner.label}: a closed port"
+        if self._ipvs and outcome == "rejected" and ip in self._service_ips:
+            return (
+                f"{ip} is a Service's, but not for {port}/{protocol}: it is local to the node, which rejects the rest (docs/semantics 13)"
+            )
         no_route = ": the router has no route for it" if outcome == "unreachable" else ""
         if ip_address(ip) in self.state.serviceSubnet:
             if ip not in self.table.cluster_ips:
@@ -341,7 +371,7 @@ class Expectations:
         settings = self.state.proxy
         where = "nodePortAddresses" if settings.nodePortAddresses else f"{settings.mode} mode"
         if ip.startswith("127."):
-            where = f"{settings.mode} mode" if settings.mode == "nftables" else "localhostNodePorts or nodePortAddresses"
+            where = "localhostNodePorts or nodePortAddresses" if settings.mode == "iptables" else f"{settings.mode} mode"
         return f"{where} serves no node ports at {ip}: a closed port (docs/semantics 9)"
 
     def _direct_rule(self, client: Client, ip: str) -> SourceRule:
@@ -360,6 +390,7 @@ class Expectations:
             addresses=self._seen(flow, met.node if met else self._first_node(flow)),
             source=promise.source,
             partial=not promise.needed or flow.attempts < promise.needed,
+            astray=promise.astray,
         )
 
     def _first_node(self, flow: Flow) -> str:

@@ -167,7 +167,8 @@ def _source_differs(case: _Case) -> str:
 
 def _reply_from_elsewhere(case: _Case) -> str:
     for journey, _ in case.delivered:
-        if journey.reply_from != journey.sent[1]:
+        meant = str(journey.backend) if case.expected.astray else journey.sent[1]
+        if journey.reply_from != meant:
             return f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}: {_seen_at(journey.back)}"
     return ""
 
@@ -191,7 +192,7 @@ def _server_disagrees(case: _Case) -> str:
 
 def _client_disagrees(case: _Case) -> str:
     for journey, attempt in case.delivered:
-        if attempt.error:
+        if attempt.error and not case.expected.astray:
             return f"the answer came in, and yet the client's socket met {attempt.error}: {_seen_at(journey.back)}"
     return ""
 

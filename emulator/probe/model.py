@@ -98,6 +98,7 @@ class Expectation:
     addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
     source: str = ""
     partial: bool = False  # the backends are many: not each must be met
+    astray: bool = False  # the endpoint's reply goes past the node that translated: the client hears from the endpoint itself
 
 
 PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}

@@ -46,7 +46,9 @@ def check_requirements(
         ),
         _requirement(
             "cluster-ip-on-no-interface",
-            "A ClusterIP is on no interface anywhere.",
+            "A ClusterIP is on no interface anywhere."
+            if state.proxy.mode != "ipvs"
+            else "A ClusterIP is on no interface but the nodes' own (ipvs mode has them on kube-ipvs0).",
             _on_no_interface(state, addresses),
             "there is no Service with a ClusterIP",
         ),
@@ -110,7 +112,9 @@ def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str
 
 
 def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
-    holders = _holders(addresses)
+    """In ipvs mode a node takes only what is local to it for a Service's (docs/semantics 13)."""
+    allowed = state.node if state.proxy.mode == "ipvs" else ()
+    holders = _holders({netns: own for netns, own in addresses.items() if netns not in allowed})
     for service in state.services:
         if service.proxied:
             for ip in (ip for ip in service.spec.clusterIPs if ":" not in ip):

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from emulator.control.state import ClusterState
 from emulator.errors import UsageError
 from emulator.plan.rules import RuleSet
-from emulator.proxy import iptables, nftables
+from emulator.proxy import iptables, ipvs, nftables
 
 _RENDERERS: dict[str, Callable[[ClusterState], Callable[[str], RuleSet]]] = {
     "iptables": iptables.renderer,
     "nftables": nftables.renderer,
+    "ipvs": ipvs.renderer,
 }
 
 

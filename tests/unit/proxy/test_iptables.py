@@ -252,9 +252,9 @@ def test_order_of_the_objects_does_not_matter() -> None:
     assert compose(rules_for(forth, "worker-1")) == compose(rules_for(back, "worker-1"))
 
 
-@pytest.mark.parametrize("mode", ["ipvs", "userspace"])
+@pytest.mark.parametrize("mode", ["userspace"])
 def test_other_modes_are_named_as_unsupported(mode: str) -> None:
-    with pytest.raises(UsageError, match=f"{mode} mode is not supported; supported: iptables, nftables"):
+    with pytest.raises(UsageError, match=f"{mode} mode is not supported; supported: iptables, nftables, ipvs"):
         rules_for(state(nodes=[NODE], mode=mode), "worker-1")
 
 

@@ -1,0 +1,45 @@
+"""kube-proxy's ipvs mode with packets, in a guest whose kernel has IPVS; and what is said where the kernel has it not."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from emulator.kernel.generic_netlink import find_family
+from tests.guest import uml, with_guest
+from tests.sandboxed import ROOT, podwire
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+PODWIRE = (sys.executable, str(ROOT / "run_topology.py"))
+TARGETS = ("three-networks", "hairpin", "no-endpoints", "load-balancer", "source-address", str(ROOT / "tests" / "data" / "ipvs.yaml"))
+
+# FlowChecks of these topologies that want a client from outside dropped, where ipvs mode lets the endpoint answer past the node.
+ASTRAY = {
+    "load-balancer": "local-keeps-who-may-come: inside the ranges, through a node without one",
+    "source-address": "local-keeps-them-or-drops-them: outside, through a node without one",
+}
+
+
+@with_guest
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.split("/")[-1])
+def test_packets_do_what_is_promised(target: str) -> None:
+    done = uml(*PODWIRE, target, "--proxy-mode", "ipvs", "--captures", "none", "-o", "json")
+    assert done.returncode in (0, 1), done.stderr.decode()
+    report = json.loads(done.stdout)
+    wrong = [f"{flow['name']}: {flow['reason']}" for flow in report["flows"] if flow["verdict"] != "pass"]
+    allowed = ASTRAY.get(target)
+    assert len(wrong) == (1 if allowed else 0), wrong
+    assert all(line.startswith(allowed or " ") and "was delivered, not dropped" in line for line in wrong)
+    assert [r["text"] for r in report["requirements"] if r["verdict"] == "fail"] == []
+    assert any("kube-ipvs0" in r["text"] for r in report["requirements"])
+
+
+@pytest.mark.skipif(find_family("IPVS") is not None, reason="this kernel has IPVS")
+def test_a_kernel_without_ipvs_is_named_with_the_remedy() -> None:
+    done = podwire("hairpin", "--proxy-mode", "ipvs", "--captures", "none")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "this machine lacks ip_vs" in done.stderr
+    assert "scripts/uml" in done.stderr

@@ -1,0 +1,49 @@
+"""Where ipvs mode is promised to do otherwise (docs/semantics 13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emulator.probe.expect import expect
+from emulator.probe.model import Backend
+from emulator.probe.requirements import check_requirements
+from tests.unit.probe.states import NODE_IP, NODE_PORT, WEB_0, WEB_1, WEB_IP, make_endpoint, make_flow, make_service, make_slice, make_state
+from tests.unit.probe.states import node_port_service as node_ports
+
+ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
+IPVS: dict[str, Any] = {"proxy": {"mode": "ipvs"}}
+
+
+@pytest.mark.parametrize("who", ["client", "worker-1", "client-1"])
+def test_external_policy_local_is_for_everyone(who: str) -> None:
+    state = make_state(node_ports(externalTrafficPolicy="Local"), **IPVS)
+    assert set(expect(state, make_flow(state, who, NODE_IP["worker-1"], NODE_PORT)).backends) == {ON_1}
+
+
+@pytest.mark.parametrize(("who", "astray"), [("client-1", True), ("client", False), ("worker-1", False)])
+def test_without_an_endpoint_on_the_node_any_answers(who: str, astray: bool) -> None:
+    only_there = make_slice(make_endpoint(WEB_1, "worker-2"))
+    state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(only_there,), **IPVS)
+    promise = expect(state, make_flow(state, who, NODE_IP["worker-1"], NODE_PORT))
+    assert (promise.outcome, set(promise.backends), promise.astray) == ("delivered", {ON_2}, astray)
+
+
+@pytest.mark.parametrize(("port", "protocol"), [(81, "TCP"), (80, "UDP"), (0, "ICMP")])
+def test_a_closed_port_of_a_cluster_ip_is_rejected(port: int, protocol: Any) -> None:
+    state = make_state(make_service(), **IPVS)
+    assert expect(state, make_flow(state, "client", WEB_IP, port, protocol=protocol)).outcome == "rejected"
+
+
+def test_no_node_ports_on_localhost() -> None:
+    state = make_state(node_ports(), **IPVS)
+    assert expect(state, make_flow(state, "worker-1", "127.0.0.1", NODE_PORT)).outcome == "rejected"
+
+
+@pytest.mark.parametrize(("netns", "verdict"), [("worker-1", "pass"), ("default_client", "fail")])
+def test_a_cluster_ip_is_on_no_interface_but_the_nodes(netns: str, verdict: str) -> None:
+    state = make_state(make_service(), **IPVS)
+    found = {r.name: r for r in check_requirements(state, (), {netns: frozenset({WEB_IP})})}["cluster-ip-on-no-interface"]
+    assert found.verdict == verdict
+    assert "kube-ipvs0" in found.text
