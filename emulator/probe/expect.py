@@ -109,6 +109,7 @@ class Expectations:
         self._pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
         self._detector = _Detector(state)
         self._ipvs = state.proxy.mode == "ipvs"
+        self._uneven = self._ipvs and state.proxy.scheduler in ("lc", "sh")  # by load, by client: not each endpoint in turn
         self._service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
         self._service_promises: dict[tuple[PortEndpoints, str, str, str, str], _Promise] = {}
         self._direct_promises: dict[tuple[str, int, str, bool, bool], _Promise] = {}
@@ -208,7 +209,7 @@ class Expectations:
         astray = self._ipvs and met.how != "clusterIP" and self._is_local(met) and met.origin == "outside" and not self._own(met)
         if astray:
             because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
-        return _Promise("delivered", because, rules, _source_text(rules.values(), hairpin), 0 if astray else needed, astray)
+        return _Promise("delivered", because, rules, _source_text(rules.values(), hairpin), 0 if astray or self._uneven else needed, astray)
 
     def _chosen(self, met: Translation) -> tuple[Backend, ...]:
         """The list that applies (docs/semantics 4); in ipvs mode, where a Local list is empty, the Cluster list of a Service that has

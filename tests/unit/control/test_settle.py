@@ -149,6 +149,13 @@ def test_proxy_settings_are_passed_on() -> None:
     assert (found.nodePortAddresses, found.masqueradeAll, found.localhostNodePorts) == (("172.18.0.0/16",), True, False)
 
 
+@pytest.mark.parametrize(
+    ("ipvs", "scheduler"), [("", "rr"), ("scheduler: ''", "rr"), *((f"scheduler: {s}", s) for s in ("rr", "wrr", "lc", "sh"))]
+)
+def test_scheduler_of_ipvs_mode(ipvs: str, scheduler: str) -> None:
+    assert settled(proxy(f"mode: ipvs, ipvs: {{{ipvs}}}")).proxy.scheduler == scheduler
+
+
 @pytest.mark.parametrize(("mode", "masquerade_all"), [("iptables", False), ("nftables", True), ("ipvs", False)])
 def test_masquerade_all_is_said_for_nftables_apart(mode: str, masquerade_all: bool) -> None:
     assert settled(proxy(f"mode: {mode}, nftables: {{masqueradeAll: true}}")).proxy.masqueradeAll is masquerade_all

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from emulator.plan.operations import AddAddress, AddNetns, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer, ipset_text
+from emulator.plan.operations import AddAddress, AddDummy, AddNetns, AddVeth, LoadIpset, LoadIpvs, LoadRules, Operation, Plan, SetSysctl
 from emulator.plan.rules import UnsafeTextError
 from emulator.plan.shell import render_shell
 from tests.small_plan import PLAN
@@ -79,3 +80,25 @@ def test_reasons_and_title_stay_comments() -> None:
     assert "reboot" not in [line.strip() for line in script.splitlines()]
     assert "\x1b" not in script
     check_syntax(script)
+
+
+def test_ipvs_is_loaded_by_the_tools_of_its_own() -> None:
+    web = VirtualServer(protocol="UDP", ip="10.96.0.10", port=53, scheduler="rr", persistence=60, servers=(RealServer("10.244.1.2", 5353),))
+    names = AddressSet(name="KUBE-CLUSTER-IP", kind="hash:ip,port", entries=("10.96.0.10,udp:53",))
+    script = script_of(
+        AddDummy(netns="a", name="kube-ipvs0", why="a dummy"),
+        LoadIpset(netns="a", text=ipset_text([names]), why="sets"),
+        LoadIpvs(netns="a", servers=(web,), why="servers"),
+    )
+    check_syntax(script)
+    assert "ip -n a link add name kube-ipvs0 type dummy\n" in script
+    assert "ip netns exec a ipset -exist restore <<" in script
+    assert "\nflush KUBE-CLUSTER-IP\nadd KUBE-CLUSTER-IP 10.96.0.10,udp:53\n" in script
+    assert "ip netns exec a ipvsadm -C\nip netns exec a ipvsadm -R <<" in script
+    assert "\n-A -u 10.96.0.10:53 -s rr -p 60\n-a -u 10.96.0.10:53 -r 10.244.1.2:5353 -m -w 1\n" in script
+
+
+def test_a_server_s_address_is_one() -> None:
+    web = VirtualServer(protocol="TCP", ip="10.96.0.10 -x", port=80, scheduler="rr")
+    with pytest.raises(UnsafeTextError):
+        script_of(LoadIpvs(netns="a", servers=(web,), why="servers"))
