@@ -7,9 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from emulator import __version__
 from emulator.errors import Exit, PodwireError, UsageError, printable
+
+if TYPE_CHECKING:
+    from emulator.control.state import ClusterState  # at run time it would cost every --help
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = ROOT / "topologies"
@@ -64,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
@@ -201,7 +205,7 @@ def _run(args: argparse.Namespace) -> int:
     )
 
 
-def _settle(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # ClusterState; importing it here would cost every --help
+def _settle(args: argparse.Namespace) -> ClusterState:
     from emulator.control.settle import settle
     from emulator.objects.load import load
 

@@ -324,7 +324,7 @@ def _picklable(error: BaseException) -> BaseException:
     except Exception:
         return RuntimeError("".join(traceback.format_exception(error)))
     if isinstance(error, PodwireError):
-        return copy  # type: ignore[no-any-return]
+        return cast(PodwireError, copy)
     return RuntimeError("".join(traceback.format_exception(error)))
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from emulator.control.state import ClusterState, Listener
 from emulator.kernel import linux
@@ -102,7 +103,7 @@ class _Server:
                 return
             sock.setblocking(False)
             buffer = bytearray()
-            self._register(sock, lambda sock=sock, peer=peer, buffer=buffer: self._receive(sock, peer, buffer, listener))  # type: ignore[misc]
+            self._register(sock, partial(self._receive, sock, peer, buffer, listener))
 
     def _receive(self, sock: socket.socket, peer: Address, buffer: bytearray, listener: Listener) -> None:
         try:
