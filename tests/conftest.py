@@ -7,9 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "golden"
 UNSHARE = ("unshare", "--net", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")))  # argv of a sandbox
+
+if not os.access(Path(__file__).parent, os.W_OK):  # another user's checkout: Hypothesis has nowhere to remember failures
+    settings.register_profile("read-only", database=None)
+    settings.load_profile("read-only")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

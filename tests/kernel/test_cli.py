@@ -424,8 +424,8 @@ def test_bad_input_is_named_without_a_traceback(case: str, tmp_path: Path) -> No
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_wrong_usage_says_what_to_do(words: list[str], said: str) -> None:
-    done = podwire(*words)
+def test_wrong_usage_says_what_to_do(words: list[str], said: str, tmp_path: Path) -> None:
+    done = podwire(*words, cwd=tmp_path)
     assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
 
 
