@@ -286,11 +286,11 @@ def test_where_namespaces_are_forbidden_the_remedy_is_named() -> None:
     assert "Traceback" not in done.stderr
 
 
-# --- inputs that were not written for podwire ----------------------------------------------------------------
+# --- inputs in the form that users have them in ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("manifest", ["guestbook.yaml", "shop.yaml", "kind-dump.yaml"])
-def test_public_manifests_run(manifest: str) -> None:
+def test_manifests_as_users_have_them_run(manifest: str) -> None:
     done = podwire(str(ROOT / "tests" / "data" / manifest), "--captures", "none", "-o", "json")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     report = json.loads(done.stdout)

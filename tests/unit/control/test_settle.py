@@ -171,7 +171,7 @@ def test_who_decides_the_proxy_mode() -> None:
     assert settled(shape, config, proxy_mode="userspace").proxy.mode == "userspace"
 
 
-# --- manifests that were not written for podwire ----------------------------------------------------------
+# --- manifests in the form that users have them in -------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", sorted(DATA.glob("*.yaml")), ids=lambda path: path.stem)
