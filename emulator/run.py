@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from emulator.kernel.apply import Applied
     from emulator.probe.correlate import Correlation
     from emulator.probe.send import Prober, Recording
+    from emulator.workload.worker import Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,6 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
     from emulator.kernel.ring import HANDSHAKES, Taps
     from emulator.probe.send import Prober, Recording
     from emulator.workload.commands import start_commands, wait_until_listening
-    from emulator.workload.serve import start_servers
 
     state, options, clock = run.state, run.options, run.clock
     started = datetime.now(timezone.utc)
@@ -175,7 +175,7 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
         applied.wait_until_up()
     with TemporaryDirectory(dir="/run") as logs:
         with clock.phase("servers"):
-            said = start_servers(state, applied.namespaces)
+            said = [word for worker in _workers(applied) for word in worker.tell(state)]
             commands = start_commands(state, applied.namespaces, Path(logs))
             said += wait_until_listening(state, applied.namespaces, commands)
         taps = Taps()
@@ -201,6 +201,13 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
             with clock.phase("tear-down"):
                 taps.close()
         return then(report)
+
+
+def _workers(applied: Applied) -> list[Worker]:
+    """What runs beside the rules, in the order in which it is told of a state."""
+    from emulator.workload.serve import servers
+
+    return [servers(applied.namespaces)]
 
 
 def _show(run: _Run, report: Report) -> Exit:

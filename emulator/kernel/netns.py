@@ -57,6 +57,18 @@ class Namespaces(Mapping[str, int]):
         linux.unmount(str(path))
         path.unlink()
 
+    def refresh(self) -> frozenset[str]:
+        """Follow what became of the sandbox's namespaces in another process, from which this one was forked: new ones are known by name, and
+        those that were deleted, or deleted and made anew, are let go. The names of what was let go."""
+        self.leave()
+        identity = {path.name: path.stat().st_ino for path in RUN_NETNS.iterdir()}
+        gone = frozenset(name for name, fd in self._fds.items() if os.fstat(fd).st_ino != identity.get(name))
+        for name in gone:
+            os.close(self._fds.pop(name))
+        for name in identity.keys() - self._fds.keys():
+            self._fds[name] = os.open(RUN_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
+        return gone
+
     def enter(self, name: str) -> None:
         """Move the calling thread into ``name``; free when it is there already."""
         fd = self._fds[name]

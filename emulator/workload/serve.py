@@ -1,90 +1,165 @@
 """The echo servers: one process answers on every container port of every Pod, TCP, UDP and SCTP, and for kube-proxy's health checks.
 
-Sockets are opened inside the Pods' namespaces and then served by one epoll loop, wherever they are. Whoever connects without saying a word is
+Sockets are opened inside the Pods' namespaces and then served by one epoll loop, wherever they are, which also takes the states that the
+cluster changes to. Whoever connects without saying a word is
 let in and waited for; that is all a connection test needs. SCTP, which this process cannot speak through sockets where the kernel has none, is
 answered by hand: an INIT gets its INIT-ACK (RFC 9260 §5.1), or an ABORT when no container declares the port.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import select
-import signal
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from emulator.control.state import ClusterState, Listener
-from emulator.kernel import linux
 from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.netns import Namespaces
+from emulator.objects.kinds import Protocol
 from emulator.probe.model import PROTOCOL_NUMBER, Answer
 from emulator.workload import sctp
 from emulator.workload.answer import is_http, reply_health, reply_http, reply_line
+from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
 _MAX_REQUEST = 16 << 10
 IP_PKTINFO = 8
 
 
+class _Port:
+    """A port that is served: by whom, as the state that was told last has it, and the sockets that are open for it."""
+
+    __slots__ = ("listener", "sockets")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.sockets: set[socket.socket] = set()  # what it listens on, and the connections to it
+
+
+# Where a port is, and whose: what makes one that was served before the same one.
+_Place = tuple[str, str, str, Protocol, int]  # network namespace, Pod, container, protocol, port
+
+
+def _place(listener: Listener) -> _Place:
+    return listener.netns, listener.pod, listener.container, listener.protocol, listener.port
+
+
 class _Server:
-    def __init__(self, namespaces: Namespaces, nodes: Sequence[str]) -> None:
+    def __init__(self, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        self._conntracks = [namespaces.call_in(node, Conntrack) for node in nodes]
+        self._ports: dict[_Place, _Port] = {}
+        self._sctp: dict[str, tuple[Collection[int], socket.socket]] = {}  # by network namespace: the ports, and what answers for them
+        self._conntracks: dict[str, Conntrack] = {}
 
     # --- opening ---
 
-    def open(self, listeners: Sequence[Listener]) -> list[str]:
-        """Open every port; returns what the kernel said of those that must be refused, a sentence each. Raises OSError for any other."""
-        refusals = []
-        for listener in sorted(listeners, key=lambda listener: bool(listener.refused)):  # the ones that hold the port first
-            if listener.protocol == "SCTP":
-                continue
-            self._namespaces.enter(listener.netns)
-            try:
-                if listener.protocol == "TCP":
-                    self._open_tcp(listener)
-                else:
-                    self._open_udp(listener)
-            except OSError as error:
-                if not listener.refused:
-                    raise
-                refusals.append(f"{listener.refusal} ({error.strerror})")
-        by_netns: dict[str, list[Listener]] = {}
-        for listener in listeners:
-            if listener.protocol == "SCTP" and not listener.refused:
-                by_netns.setdefault(listener.netns, []).append(listener)
-        for netns, rows in by_netns.items():
-            self._namespaces.enter(netns)
-            self._open_sctp(frozenset(row.port for row in rows))
+    def update(self, state: ClusterState) -> list[str]:
+        """Serve exactly what ``state`` says; what was served before goes on, with its connections. Returns what the kernel said of the
+        listeners that must be refused, a sentence each. Raises OSError for any other that cannot be opened."""
+        gone = self._namespaces.refresh()
+        sockets = [listener for listener in state.listeners if listener.protocol != "SCTP"]
+        wanted = {_place(listener): listener for listener in sockets if not listener.refused}
+        for place, port in list(self._ports.items()):
+            if place in wanted and place[0] not in gone:
+                port.listener = wanted[place]  # a health check may count otherwise now
+            else:
+                self._close(self._ports.pop(place))
+        self._open_all(listener for place, listener in wanted.items() if place not in self._ports)
+        refusals = self._refusals(listener for listener in sockets if listener.refused)
+        self._update_sctp(state.listeners, gone)
+        self._update_conntracks([node.name for node in state.nodes], gone)
         self._namespaces.leave()
         return refusals
 
-    def _open_tcp(self, listener: Listener) -> None:
+    def _open_all(self, listeners: Iterable[Listener]) -> None:
+        for listener in listeners:
+            try:
+                self._open(listener)
+            except OSError as error:
+                raise OSError(f"cannot open a server socket: {error}") from None
+
+    def _refusals(self, listeners: Iterable[Listener]) -> list[str]:
+        refusals = []
+        for listener in listeners:  # the ones that hold the ports are open
+            try:
+                self._open(listener)
+            except OSError as error:
+                refusals.append(f"{listener.refusal} ({error.strerror})")
+        return refusals
+
+    def _open(self, listener: Listener) -> None:
+        self._namespaces.enter(listener.netns)
+        port = _Port(listener)
+        if listener.protocol == "TCP":
+            self._open_tcp(port)
+        else:
+            self._open_udp(port)
+        self._ports[_place(listener)] = port
+
+    def _open_tcp(self, port: _Port) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("0.0.0.0", listener.port))  # noqa: S104 - inside a Pod's namespace
+        sock.bind(("0.0.0.0", port.listener.port))  # noqa: S104 - inside a Pod's namespace
         sock.listen(_BACKLOG)
-        self._register(sock, lambda: self._accept(sock, listener))
+        self._register(port, sock, lambda: self._accept(sock, port))
 
-    def _open_udp(self, listener: Listener) -> None:
+    def _open_udp(self, port: _Port) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)  # the reply must leave from the address that was asked
-        sock.bind(("0.0.0.0", listener.port))  # noqa: S104 - inside a Pod's namespace
-        self._register(sock, lambda: self._datagrams(sock, listener))
+        sock.bind(("0.0.0.0", port.listener.port))  # noqa: S104 - inside a Pod's namespace
+        self._register(port, sock, lambda: self._datagrams(sock, port))
 
-    def _open_sctp(self, ports: frozenset[int]) -> None:
+    def _register(self, port: _Port, sock: socket.socket, handler: Callable[[], None]) -> None:
+        port.sockets.add(sock)
+        self.watch(sock.fileno(), handler)
+
+    def watch(self, fd: int, handler: Callable[[], None]) -> None:
+        """Call ``handler`` whenever ``fd`` can be read."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def _close(self, port: _Port) -> None:
+        for sock in list(port.sockets):
+            self._drop(port, sock)
+
+    def _drop(self, port: _Port, sock: socket.socket) -> None:
+        port.sockets.discard(sock)
+        self._forget(sock)
+
+    def _forget(self, sock: socket.socket) -> None:
+        del self._handlers[sock.fileno()]
+        self._epoll.unregister(sock.fileno())
+        sock.close()
+
+    def _update_sctp(self, listeners: Sequence[Listener], gone: Collection[str]) -> None:
+        wanted: dict[str, set[int]] = {}
+        for listener in listeners:
+            if listener.protocol == "SCTP" and not listener.refused:
+                wanted.setdefault(listener.netns, set()).add(listener.port)
+        for netns, (ports, sock) in list(self._sctp.items()):
+            if netns in gone or ports != wanted.get(netns):
+                self._forget(sock)
+                del self._sctp[netns]
+        for netns in wanted.keys() - self._sctp.keys():
+            self._namespaces.enter(netns)
+            self._open_sctp(netns, wanted[netns])
+
+    def _open_sctp(self, netns: str, ports: Collection[int]) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL_NUMBER["SCTP"])
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        self._register(sock, lambda: _answer_sctp(sock, ports))
+        self._sctp[netns] = ports, sock
+        self.watch(sock.fileno(), lambda: _answer_sctp(sock, ports))
 
-    def _register(self, sock: socket.socket, handler: Callable[[], None]) -> None:
-        self._handlers[sock.fileno()] = handler
-        self._epoll.register(sock.fileno(), select.EPOLLIN)
+    def _update_conntracks(self, nodes: Sequence[str], gone: Collection[str]) -> None:
+        for node in [node for node in self._conntracks if node in gone or node not in nodes]:
+            self._conntracks.pop(node).close()
+        for node in nodes:
+            if node not in self._conntracks:
+                self._conntracks[node] = self._namespaces.call_in(node, Conntrack)
 
     # --- serving ---
 
@@ -95,17 +170,17 @@ class _Server:
                 if handler:
                     handler()
 
-    def _accept(self, listening: socket.socket, listener: Listener) -> None:
+    def _accept(self, listening: socket.socket, port: _Port) -> None:
         for _ in range(64):
             try:
                 sock, peer = listening.accept()
             except (BlockingIOError, ConnectionError):
                 return
             sock.setblocking(False)
-            buffer = bytearray()
-            self._register(sock, partial(self._receive, sock, peer, buffer, listener))
+            self._register(port, sock, partial(self._receive, sock, peer, bytearray(), port))
 
-    def _receive(self, sock: socket.socket, peer: Address, buffer: bytearray, listener: Listener) -> None:
+    def _receive(self, sock: socket.socket, peer: Address, buffer: bytearray, port: _Port) -> None:
+        listener = port.listener
         try:
             data = sock.recv(4096)
             if data:
@@ -129,12 +204,10 @@ class _Server:
         except OSError:
             data = b""  # reset by the client
         if not data:
-            fd = sock.fileno()
-            self._epoll.unregister(fd)
-            del self._handlers[fd]
-            sock.close()
+            self._drop(port, sock)
 
-    def _datagrams(self, sock: socket.socket, listener: Listener) -> None:
+    def _datagrams(self, sock: socket.socket, port: _Port) -> None:
+        listener = port.listener
         for _ in range(64):
             try:
                 data, control, _, peer = sock.recvmsg(2048, 64)
@@ -160,7 +233,7 @@ class _Server:
     def _dialled(self, protocol: int, peer: Address, local: Address) -> Address:
         """What the client had dialled: the node that rewrote the destination remembers it. Without a rewrite it is the Pod's own address."""
         dialled = local
-        for conntrack in self._conntracks:
+        for conntrack in self._conntracks.values():
             found = conntrack.original(protocol, local, peer)
             if found and found[1] != local:
                 dialled = found[1]
@@ -183,7 +256,7 @@ def _from(ip: str) -> list[tuple[int, int, bytes]]:
     return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=I4s4s", 0, socket.inet_aton(ip), b"\0" * 4))]
 
 
-def _answer_sctp(sock: socket.socket, ports: frozenset[int]) -> None:
+def _answer_sctp(sock: socket.socket, ports: Collection[int]) -> None:
     for _ in range(64):
         try:
             packet, control, _, peer = sock.recvmsg(2048, 64)
@@ -196,35 +269,13 @@ def _answer_sctp(sock: socket.socket, ports: frozenset[int]) -> None:
             continue
 
 
-def start_servers(state: ClusterState, namespaces: Namespaces) -> list[str]:
-    """Fork the process that serves every Listener of ``state``; returns once every port is open, with what the kernel refused.
+def servers(namespaces: Namespaces) -> Worker:
+    """The process that serves every Listener of the state that it is told: made with the first one."""
 
-    Raises OSError when a port cannot be opened that nobody else has.
-    """
-    reader, writer = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            said = pipe.read()
-        if not said.startswith("["):
-            os.waitpid(pid, 0)
-            raise OSError(said or "the server process ended")
-        return list(json.loads(said))
-    try:
-        os.close(reader)
-        linux.die_with_parent(signal.SIGKILL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if os.getppid() != parent:
-            os._exit(1)
-        server = _Server(namespaces, [node.name for node in state.nodes])
-        with os.fdopen(writer, "w") as pipe:
-            try:
-                pipe.write(json.dumps(server.open(state.listeners)))
-            except OSError as error:
-                pipe.write(f"cannot open a server socket: {error}")
-                raise
+    def work(inbox: Inbox) -> None:
+        server = _Server(namespaces)
+        inbox.take(server.update)
+        server.watch(inbox.fileno(), lambda: inbox.take(server.update))
         server.loop()
-    finally:
-        os._exit(1)
+
+    return Worker("the echo servers", work)

@@ -28,7 +28,7 @@ from emulator.plan.shell import render_shell
 from emulator.planner import plan_change, plan_cluster
 from emulator.run import find_iptables
 from emulator.workload.answer import read_reply, request_line
-from emulator.workload.serve import start_servers
+from emulator.workload.serve import servers
 from tests.iptables_save import parse
 from tests.kernel.test_apply import kernel_state, read
 from tests.sandboxed import in_sandbox, state_of
@@ -289,7 +289,7 @@ class Cluster:
         self._state = self._state_of(services)
         self._applied = apply(plan_cluster(self._state), Applied(find_iptables("")))
         self._applied.wait_until_up()
-        start_servers(self._state, self._applied.namespaces)
+        servers(self._applied.namespaces).tell(self._state)
 
     def _state_of(self, services: str) -> ClusterState:
         return state_of(text=shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + services, proxy_mode=self._mode)

@@ -36,7 +36,7 @@ from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Client, Destination, Expectation, Flow, FlowResult
 from emulator.probe.parties import address_destination, communication_kind, external_client, node_client, pod_client, service_destination
 from emulator.run import find_iptables
-from emulator.workload.serve import start_servers
+from emulator.workload.serve import servers
 from tests.kernel.random_clusters import Manifest, clusters, to_yaml
 from tests.sandboxed import ROOT, state_of
 
@@ -151,7 +151,7 @@ def _dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, si
     send.SILENCE = silence  # in this sandbox's process alone
     applied = apply(plan_cluster(state), Applied(find_iptables("")))
     applied.wait_until_up()
-    start_servers(state, applied.namespaces)
+    servers(applied.namespaces).tell(state)
     taps = Taps()
     busy = {SWITCH, ROUTER, *state.node}
     slots = {name: 4096 if name in busy else 512 for name in applied.namespaces}

@@ -58,9 +58,9 @@ from emulator.planner import plan_cluster
 from tests.sandboxed import state_of
 state = state_of("three-networks")
 def inside(channel):
-    from emulator.workload.serve import start_servers
+    from emulator.workload.serve import servers
     applied = apply(plan_cluster(state))
-    start_servers(state, applied.namespaces)
+    servers(applied.namespaces).tell(state)
     print("up", flush=True)
     time.sleep(600)
 sandbox.run(inside)

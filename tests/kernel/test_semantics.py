@@ -30,7 +30,7 @@ from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import Plan
 from emulator.planner import plan_cluster, plan_rules
 from emulator.run import Options, find_iptables, run_cluster
-from emulator.workload.serve import start_servers
+from emulator.workload.serve import servers
 from tests.sandboxed import in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
@@ -704,7 +704,7 @@ def test_every_packet_without_a_route_is_refused() -> None:
 def built(state: ClusterState) -> Namespaces:
     """The cluster in the sandbox that the test runs in, its servers answering."""
     namespaces = apply(plan_cluster(state), Applied(find_iptables(""))).namespaces
-    start_servers(state, namespaces)
+    servers(namespaces).tell(state)
     return namespaces
 
 
@@ -817,7 +817,7 @@ def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], 
     rows = {"default/web-1": WEB_1, "default/web-2": WEB_2, "default/web-3": WEB_3}
     state = sticky(mode, *rows.values())
     applied = apply(plan_cluster(state), Applied(find_iptables("")))
-    start_servers(state, applied.namespaces)
+    servers(applied.namespaces).tell(state)
     first = picked(applied.namespaces)
     gone = first["office"]
     rest = sticky(mode, *(row for pod, row in rows.items() if pod != gone))

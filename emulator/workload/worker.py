@@ -1,0 +1,123 @@
+"""A process of its own beside the rules, which is told of the cluster's state, then of every other state that it changes to.
+
+What runs there (servers, proxies, speakers) is a function that is given an :class:`Inbox`. It holds what the state asks for, sockets mostly, and
+makes what it holds match each state that it is told. It ends with the process that started it, however that one ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import struct
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from emulator.control.state import ClusterState
+from emulator.kernel import linux
+
+_LENGTH = struct.Struct("=Q")
+
+
+class Inbox:
+    """The worker's end. Whoever waits for several things waits for :meth:`fileno` to be readable, and then calls :meth:`take`."""
+
+    def __init__(self, channel: int, born_with: ClusterState) -> None:
+        """``born_with``: the first state, which is here already."""
+        self._channel = channel
+        self._first: ClusterState | None = born_with
+
+    def fileno(self) -> int:
+        return self._channel
+
+    def receive(self) -> ClusterState:
+        """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. Raises EOFError when nobody is left to tell."""
+        state, self._first = self._first, None
+        if state is None:
+            state = _receive(self._channel)
+            assert isinstance(state, ClusterState)  # noqa: S101 - for the type: our own process wrote it
+        return state
+
+    def answer(self, refusals: Sequence[str] = (), error: str = "") -> None:
+        """The state is in force, but for ``refusals``: what the kernel refused that it was expected to refuse, a sentence each. ``error``: it is
+        not, and why."""
+        _send(self._channel, (tuple(refusals), error))
+
+    def take(self, update: Callable[[ClusterState], Sequence[str]]) -> None:
+        """Receive a state, and answer what ``update`` makes of it: refusals, or OSError."""
+        state = self.receive()
+        try:
+            self.answer(update(state))
+        except OSError as error:
+            self.answer(error=str(error))
+
+
+class Worker:
+    """A process that is told of states, and lives as long as the process that told it first. ``name`` is what a person calls it in an error."""
+
+    def __init__(self, name: str, work: Callable[[Inbox], object]) -> None:
+        """``work`` runs in a process of its own, forked by the first :meth:`tell`, and is not meant to end. It takes its first state from the
+        inbox like every other. Of network namespaces it knows those that existed then: ``Namespaces.refresh`` shows it the others."""
+        self._name, self._work = name, work
+        self._channel: int | None = None
+
+    def tell(self, state: ClusterState) -> list[str]:
+        """Have the worker match ``state``; returns once it does, with what the kernel refused. Raises OSError when it cannot, or has ended."""
+        try:
+            if self._channel is None:
+                self._channel = self._start(state)
+            else:
+                _send(self._channel, state)
+            refusals, error = _receive(self._channel)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise OSError(f"the process of {self._name} has ended") from None
+        if error:
+            raise OSError(f"{self._name}: {error}")
+        return list(refusals)
+
+    def _start(self, state: ClusterState) -> int:
+        ours, theirs = (end.detach() for end in socket.socketpair())
+        parent = os.getpid()
+        if os.fork() == 0:
+            os.close(ours)
+            self._run(Inbox(theirs, state), parent)
+        os.close(theirs)
+        return ours
+
+    def _run(self, inbox: Inbox, parent: int) -> NoReturn:
+        try:
+            linux.die_with_parent(signal.SIGKILL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if os.getppid() == parent:
+                self._work(inbox)
+        except EOFError:
+            pass  # who tells is gone, and the signal on its way
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+
+def _send(channel: int, value: Any) -> None:
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    rest = memoryview(_LENGTH.pack(len(data)) + data)
+    while rest:
+        rest = rest[os.write(channel, rest) :]
+
+
+def _receive(channel: int) -> Any:
+    (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
+    return pickle.loads(_exactly(channel, length))  # noqa: S301 - from the other half of our own socket pair
+
+
+def _exactly(channel: int, length: int) -> bytearray:
+    data = bytearray(length)
+    rest = memoryview(data)
+    while rest:
+        got = os.readv(channel, [rest])
+        if not got:
+            raise EOFError
+        rest = rest[got:]
+    return data
