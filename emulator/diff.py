@@ -1,50 +1,83 @@
 """The same cluster and flows under several modes of kube-proxy, one sandbox after the other, compared.
 
-Wires ``run`` and the pure ``evidence.modes`` together; ``cli`` prints what comes of it. Invariant: every mode is sent the very same flows,
-with the attempts that the most demanding mode needs; before the first packet it is known that every mode can be had.
+Wires ``run``, ``guest`` and the pure ``evidence.modes`` together; ``cli`` prints what comes of it. Invariant: every mode is sent the very same
+flows, with the attempts that the most demanding mode needs; before the first packet it is known that every mode can be had.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from emulator.control.state import ClusterState
 from emulator.errors import MissingCapabilityError, UsageError
 from emulator.evidence.modes import Comparison, compare_modes
+from emulator.guest import observing, why_no_guest
+from emulator.kernel.generic_netlink import find_family
+from emulator.kernel.ipvs import FAMILY as IPVS
 from emulator.probe.model import Flow, Report
 from emulator.proxy import MODES
 from emulator.run import Options, observe, plan_flows
 
-_TOOLS: Mapping[str, tuple[str, str]] = {"nftables": ("nft", "apt-get install nftables")}
+_TOOLS: Mapping[str, tuple[str, str]] = {
+    "nftables": ("nft", "apt-get install nftables"),
+    "ipvs": ("ipset", "apt-get install ipset"),
+}
 
 
 def run_modes(states: Mapping[str, ClusterState], options: Options) -> Comparison:
     """Run each of ``states`` (by mode, of the same objects and seed) and compare. Evidence goes to a directory ``<topology>-<mode>`` each.
 
-    Raises UsageError or MissingCapabilityError, naming every mode that this version or this machine does not have.
+    What this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError, naming every mode that this version or
+    this machine does not have.
     """
-    check_modes(list(states))
+    guests = check_modes(list(states))
     planned = {mode: plan_flows(state, edges=True) for mode, state in states.items()}
     flows = merge_flows([flows for flows, _ in planned.values()])
-    reports: dict[str, Report] = {}
-    for mode, state in states.items():
-        reports[mode] = observe(replace(state, name=f"{state.name}-{mode}"), flows, planned[mode][1], options)
-    return compare_modes(next(iter(states.values())).name, reports)
+    named = {mode: replace(state, name=f"{state.name}-{mode}") for mode, state in states.items()}
+    with ExitStack() as running:
+        waiting: dict[str, Callable[[], Report]] = {
+            mode: running.enter_context(observing(named[mode], flows, planned[mode][1], options)) for mode in guests
+        }
+        reports = {mode: observe(state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
+        reports |= {mode: wait() for mode, wait in waiting.items()}
+    return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, guests)
 
 
-def check_modes(modes: Sequence[str]) -> None:
-    """Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those whose tool is not installed."""
+def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
+    """The modes that must run in a guest, each with what this kernel lacks for it.
+
+    Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those that cannot be had on this machine.
+    """
     unknown = [mode for mode in modes if mode not in MODES]
     if unknown:
         raise UsageError(f"kube-proxy's mode {', '.join(unknown)} is not supported; supported: {', '.join(MODES)}")
     if len(set(modes)) < 2:
         raise UsageError(f"a comparison takes two modes or more; supported: {', '.join(MODES)}")
-    lacking = [(mode, *_TOOLS[mode]) for mode in modes if mode in _TOOLS and not shutil.which(_TOOLS[mode][0])]
+    guests = {mode: "ip_vs" for mode in modes if mode == "ipvs" and find_family(IPVS) is None}
+    lacking = [*_lacking_tools(modes), *_lacking_kernels(guests)]
     if lacking:
-        tools = ", ".join(f"the tool {tool} (for mode {mode})" for mode, tool, _ in lacking)
-        raise MissingCapabilityError(tools, "; ".join(remedy for _, _, remedy in lacking))
+        raise MissingCapabilityError(", ".join(name for name, _ in lacking), "; ".join(remedy for _, remedy in lacking))
+    return guests
+
+
+def _lacking_tools(modes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for mode in modes:
+        tool, remedy = _TOOLS.get(mode, ("", ""))
+        if tool and not shutil.which(tool):
+            yield f"the tool {tool} (for mode {mode})", remedy
+
+
+def _lacking_kernels(guests: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    obstacle = why_no_guest() if guests else ""
+    for mode, lacked in guests.items():
+        if obstacle:
+            yield (
+                f"{lacked} in its kernel (for mode {mode})",
+                f"modprobe {lacked}, as root, or what scripts/uml needs to run that mode: {obstacle}",
+            )
 
 
 def merge_flows(planned: Sequence[Sequence[Flow]]) -> tuple[Flow, ...]:

@@ -114,12 +114,18 @@ def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False)
     return flows, promise
 
 
+def evidence_directory(state: ClusterState, options: Options) -> Path | None:
+    """Where a run's evidence goes; None: nowhere."""
+    from emulator.evidence.captures import slug
+
+    return options.captures / slug(state.name) if options.captures else None
+
+
 def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock) -> _Run:
     """Everything that can be known before a sandbox is made, and files that can be written."""
     from emulator.evidence import files
-    from emulator.evidence.captures import slug
 
-    directory = options.captures / slug(state.name) if options.captures else None
+    directory = evidence_directory(state, options)
     if directory:
         files.check_writable(directory)
     for path in (options.json, options.junit):

@@ -24,6 +24,8 @@ ASPECTS: tuple[Aspect, ...] = ("outcome", "backends", "source", "reply")
 Status = Literal["same", "known", "unexplained", "unknown"]
 DIALLED = "dialled"  # the client heard from the address that it had dialled
 
+NOWHERE: Mapping[str, str] = {}
+
 _SECTION = re.compile(r"docs/semantics (\d+)")
 _RULES: tuple[SourceRule, ...] = ("node", "preserved")
 
@@ -78,6 +80,7 @@ class Comparison:
     topology: str
     reports: Mapping[str, Report]
     flows: tuple[ComparedFlow, ...]
+    guests: Mapping[str, str]  # the modes that ran in user-mode Linux, each with what this machine's kernel lacks
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -115,14 +118,15 @@ class Comparison:
         )
 
 
-def compare_modes(topology: str, reports: Mapping[str, Report]) -> Comparison:
-    """``reports`` of the same flows by mode. Raises ValueError if their flows are not the same."""
+def compare_modes(topology: str, reports: Mapping[str, Report], guests: Mapping[str, str] = NOWHERE) -> Comparison:
+    """``reports`` of the same flows by mode, ``guests`` as in :class:`Comparison`. Raises ValueError if their flows are not the same."""
     every = list(reports.values())
     names = [[result.flow.name for result in report.flows] for report in every]
     if any(other != names[0] for other in names):
         raise ValueError("reports of different flows cannot be compared")
     rows = zip(*(report.flows for report in every), strict=True)
-    return Comparison(topology=topology, reports=reports, flows=tuple(_compare(dict(zip(reports, row, strict=True))) for row in rows))
+    flows = tuple(_compare(dict(zip(reports, row, strict=True))) for row in rows)
+    return Comparison(topology=topology, reports=reports, flows=flows, guests=guests)
 
 
 def _compare(results: Mapping[str, FlowResult]) -> ComparedFlow:

@@ -36,6 +36,7 @@ def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, 
         f"{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow" if len(differing) > MOST_FLOWS else "",
         "\n".join(_broken_promises(comparison)),
         "\n".join(f"note: {printable(notice)}" for notice in _notices(comparison)),
+        "\n".join(map(printable, _kernels(comparison))),
         _totals(comparison),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -129,6 +130,16 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notice for report in comparison.reports.values() for notice in report.notices))
 
 
+def _kernels(comparison: Comparison) -> Iterator[str]:
+    """Where the modes ran, if one ran elsewhere than the others."""
+    here = [mode for mode in comparison.modes if mode not in comparison.guests]
+    if comparison.guests and here:
+        yield f"{', '.join(here)}: kernel {comparison.reports[here[0]].machine['kernel']}"
+    for mode, lacked in comparison.guests.items():
+        kernel = comparison.reports[mode].machine["kernel"]
+        yield f"{mode}: kernel {kernel} in user-mode Linux, because this machine's has no {lacked}"
+
+
 def _totals(comparison: Comparison) -> str:
     count = Counter(compared.status for compared in comparison.flows)
     parts = [
@@ -152,7 +163,7 @@ def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[
         "topology": comparison.topology,
         "seed": next(iter(comparison.reports.values())).seed,
         "modes": list(comparison.modes),
-        "machine": {mode: dict(report.machine) for mode, report in comparison.reports.items()},
+        "machine": {mode: {**report.machine, "guest": comparison.guests.get(mode, "")} for mode, report in comparison.reports.items()},
         "services": [
             {
                 "name": c.service,

@@ -11,8 +11,10 @@ import yaml
 
 from emulator.diff import run_modes
 from emulator.evidence.modes import compare_modes
+from emulator.kernel.generic_netlink import find_family
 from emulator.plan.operations import LoadRules, Plan
 from emulator.run import Options, observe, plan_flows
+from tests.guest import with_guest
 from tests.sandboxed import ROOT, TOPOLOGIES, podwire, state_of
 
 pytestmark = pytest.mark.kernel
@@ -186,10 +188,31 @@ def test_a_run_compared_with_itself_differs_in_nothing() -> None:
     assert comparison.ok
 
 
+@with_guest
+@pytest.mark.slow
+def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
+    done = podwire("diff", "-", "--modes", "iptables,ipvs", "-o", "json", "--captures", str(tmp_path), stdin=SHOP)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    exported = json.loads(done.stdout)
+    assert differences(exported) == {
+        "node control-plane → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
+        "pod default/client → svc default/inner:81 (a port that it does not have)": ("known", ["unreachable", "rejected"], [8, 13]),
+    }
+    here, there = exported["machine"]["iptables"], exported["machine"]["ipvs"]
+    assert here["guest"] == ""
+    if find_family("IPVS") is None:
+        assert there["guest"] == "ip_vs"
+        assert there["kernel"] != here["kernel"]
+    for mode in exported["modes"]:
+        directory = tmp_path / f"{exported['topology']}-{mode}"
+        assert all((directory / name).is_file() for flow in exported["flows"] for name in flow["modes"][mode]["captures"])
+        assert (directory / "all.pcapng").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--modes", "iptables,carrier-pigeon"], 2, "carrier-pigeon is not supported; supported: iptables, nftables"),
+        (["--modes", "iptables,carrier-pigeon"], 2, "carrier-pigeon is not supported; supported: iptables, nftables, ipvs"),
         (["--modes", "nftables"], 2, "two modes or more"),
         (["--modes", "nftables,nftables"], 2, "two modes or more"),
         (["--modes", ""], 2, "not supported"),

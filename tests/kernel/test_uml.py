@@ -45,6 +45,12 @@ def test_words_directory_environment_output_and_exit_code_are_the_commands_own(d
 
 
 @with_guest
+def test_whether_a_guest_can_run_here_is_known_without_one() -> None:
+    done = subprocess.run([UML, "--check"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@with_guest
 def test_every_byte_of_the_output_arrives_though_something_still_runs() -> None:
     """Whoever reads slowly gets all of it, newlines and control characters as they were written."""
     data = random.Random(1).randbytes(3_000_000)
@@ -153,8 +159,9 @@ def test_a_shipped_topology_passes_in_the_guest() -> None:
     assert b"\n8 flows: 8 PASS; " in done.stdout
 
 
-def test_what_is_not_installed_is_named_with_the_command() -> None:
-    done = subprocess.run([sys.executable, UML, "true"], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("word", ["true", "--check"])
+def test_what_is_not_installed_is_named_with_the_command(word: str) -> None:
+    done = subprocess.run([sys.executable, UML, word], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("uml: not installed: run: sudo apt-get install -y --no-install-recommends ")
     assert done.stderr.count("\n") == 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from emulator import diff
+from emulator import diff, guest
 from emulator.diff import check_modes, merge_flows
 from emulator.errors import MissingCapabilityError, UsageError
 from emulator.run import plan_flows
@@ -49,7 +51,58 @@ def test_one_mode_is_no_comparison() -> None:
         check_modes(["iptables"])
 
 
-def test_a_mode_whose_tool_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diff.shutil, "which", lambda _: None)
-    with pytest.raises(MissingCapabilityError, match=r"the tool nft \(for mode nftables\): apt-get install nftables"):
-        check_modes(["iptables", "nftables"])
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A machine that has every tool, a kernel without IPVS, and user-mode Linux; a test takes away from it."""
+    has: dict[str, Any] = {"tools": {"nft", "ipset"}, "family": None, "obstacle": ""}
+    monkeypatch.setattr(diff.shutil, "which", lambda tool: tool if tool in has["tools"] else None)
+    monkeypatch.setattr(diff, "find_family", lambda _: has["family"])
+    monkeypatch.setattr(diff, "why_no_guest", lambda: has["obstacle"])
+    return has
+
+
+def test_what_this_kernel_lacks_runs_in_a_guest(machine: dict[str, Any]) -> None:
+    assert check_modes(["ipvs", "iptables"]) == {"ipvs": "ip_vs"}
+    assert check_modes(["nftables", "iptables"]) == {}
+
+
+def test_what_this_kernel_has_runs_here(machine: dict[str, Any]) -> None:
+    machine.update(family=29, obstacle="nothing works")
+    assert check_modes(["ipvs", "iptables"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("lacks", "modes", "says"),
+    [
+        ({"tools": {"ipset"}}, ["iptables", "nftables"], ["the tool nft (for mode nftables): apt-get install nftables"]),
+        ({"tools": {"nft"}}, ["iptables", "ipvs"], ["the tool ipset (for mode ipvs): apt-get install ipset"]),
+        ({"obstacle": "not installed: run: x"}, ["iptables", "ipvs"], ["ip_vs in its kernel (for mode ipvs): modprobe ip_vs", "run: x"]),
+        (
+            {"tools": set(), "obstacle": "not installed: run: x"},
+            ["ipvs", "nftables"],
+            ["the tool ipset (for mode ipvs)", "the tool nft (for mode nftables)", "ip_vs in its kernel", "install nftables", "run: x"],
+        ),
+    ],
+    ids=["a tool", "a guest's tool", "a guest", "all at once"],
+)
+def test_modes_that_cannot_be_had_are_all_named_with_the_remedy(
+    machine: dict[str, Any], lacks: dict[str, Any], modes: list[str], says: list[str]
+) -> None:
+    machine.update(lacks)
+    with pytest.raises(MissingCapabilityError) as caught:
+        check_modes(modes)
+    assert all(words in str(caught.value) for words in says), str(caught.value)
+
+
+def test_nobody_looks_for_a_guest_that_is_not_needed(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff, "why_no_guest", lambda: pytest.fail("a process was started for nothing"))
+    assert check_modes(["iptables", "nftables"]) == {}
+
+
+def test_why_there_can_be_no_guest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(guest, "UML", tmp_path / "uml")
+    assert "from its checkout" in guest.why_no_guest()
+    guest.UML.write_text("import sys; sys.exit('uml: not installed: run: this')")
+    assert guest.why_no_guest() == "not installed: run: this"
+    guest.UML.write_text("import sys; assert sys.argv[1:] == ['--check']")
+    assert guest.why_no_guest() == ""

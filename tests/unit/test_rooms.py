@@ -23,6 +23,7 @@ ACTING = (
     "emulator.clusters",
     "emulator.diff",
     "emulator.doctor",
+    "emulator.guest",
     "emulator.kernel",
     "emulator.probe.crafted",  # builds packets with Scapy, which imports all that the contract forbids
     "emulator.probe.send",

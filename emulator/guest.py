@@ -1,0 +1,136 @@
+"""One mode's run in user-mode Linux: for what this kernel lacks and that one has. Both sides: here, and in the guest that ``scripts/uml`` boots.
+
+The guest sees this machine's files and none of ours sees its own, so the job goes there as a file and everything comes back through standard
+output: pickles, one after the other, first the report (or the error that there was), then each file of evidence, then None. Pickles, since
+the same code is at both ends of a pipe that we made, as in ``sandbox``. Invariant: a guest ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+from typing import IO, cast
+
+from emulator.control.state import ClusterState
+from emulator.errors import Exit, PodwireError
+from emulator.evidence import files
+from emulator.probe.model import Expectation, Flow, Report
+from emulator.run import Options, Promise, evidence_directory, observe
+
+ROOT = Path(__file__).resolve().parent.parent
+UML = ROOT / "scripts" / "uml"
+KERNEL = "user-mode Linux"
+MEMORY = "2G"  # of the host's only what the guest touches; the rings of a node take 16 MiB
+SHARED = "/tmp"  # noqa: S108 - a directory that the guest sees as we do; the file has a name that nobody guesses, and is ours alone
+
+
+class GuestError(PodwireError):
+    """What went wrong in the guest, or that it ended without a result: then what it said last is on standard error."""
+
+    def __init__(self, what: str, exit_code: Exit) -> None:
+        super().__init__(f"in {KERNEL}: {what}")
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What is run in the guest. ``evidence``: whether packets are wanted back."""
+
+    state: ClusterState
+    flows: tuple[Flow, ...]
+    expectations: dict[str, Expectation]
+    options: Options
+    evidence: bool
+
+
+def why_no_guest() -> str:
+    """What is missing for a guest to run here, with the remedy; "" if nothing is."""
+    if not UML.is_file():
+        return f"{UML} is not there: run podwire from its checkout"
+    done = subprocess.run([sys.executable, UML, "--check"], capture_output=True, text=True, check=False)
+    return done.stderr.strip().removeprefix("uml: ") if done.returncode else ""
+
+
+@contextmanager
+def observing(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Iterator[Callable[[], Report]]:
+    """``run.observe`` in a guest that starts at once and runs beside us; what is given waits for it, and returns or raises what it did.
+
+    Raises GuestError for every error of the guest. Leaving ends it.
+    """
+    directory = evidence_directory(state, options)
+    if directory:
+        files.check_writable(directory)
+    inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables alone
+    expectations = {flow.name: promise(flow) for flow in flows}
+    job = _Job(state=state, flows=tuple(flows), expectations=expectations, options=inside, evidence=directory is not None)
+    with NamedTemporaryFile(dir=SHARED, prefix="podwire-") as file:
+        pickle.dump(job, file)
+        file.flush()
+        with _started([sys.executable, "-m", __name__, file.name]) as (process, output):
+            yield lambda: _collect(process, output, directory)
+
+
+@contextmanager
+def _started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    words = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, str(UML), "--memory", MEMORY, *command]
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PATH": path})
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    try:
+        yield process, process.stdout
+    finally:
+        process.terminate()
+        process.stdout.close()
+        process.wait()
+
+
+def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None) -> Report:
+    try:
+        result = pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
+        if isinstance(result, PodwireError):
+            raise GuestError(str(result), result.exit_code)
+        if directory:
+            files.write_evidence(directory, iter(lambda: pickle.load(output), None))  # noqa: S301
+    except (EOFError, pickle.UnpicklingError):
+        output.close()
+        raise GuestError(f"the run ended without a result (exit code {process.wait()})", Exit.FLOW_FAILED) from None
+    return cast(Report, result)
+
+
+# --- inside the guest -------------------------------------------------------------------------------------
+
+
+def _serve(job: _Job) -> Iterator[object]:
+    """What goes back, in order."""
+    with TemporaryDirectory() as name:
+        options = replace(job.options, captures=Path(name) if job.evidence else None)
+        try:
+            yield observe(job.state, job.flows, lambda flow: job.expectations[flow.name], options)
+        except PodwireError as error:
+            yield error
+            return
+        directory = evidence_directory(job.state, options)
+        if directory:
+            for path in sorted(directory.rglob("*")):
+                if path.is_file() and path.name != files.INDEX:
+                    yield path.relative_to(directory).as_posix(), path.read_bytes()
+        yield None
+
+
+def _main() -> None:
+    output = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed is no part of the result
+    with open(output, "wb") as stream:
+        for value in _serve(pickle.loads(Path(sys.argv[1]).read_bytes())):  # noqa: S301 - as above
+            pickle.dump(value, stream)
+
+
+if __name__ == "__main__":
+    _main()
