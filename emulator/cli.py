@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from emulator import __version__
-from emulator.errors import Exit, PodwireError, UsageError, printable
+from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
 
 if TYPE_CHECKING:
-    from emulator.control.state import ClusterState  # at run time it would cost every --help
+    from emulator.control.state import ClusterState  # at run time they would cost every --help
+    from emulator.objects.config import Inventory
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = ROOT / "topologies"
@@ -207,10 +208,18 @@ def _run(args: argparse.Namespace) -> int:
 
 def _settle(args: argparse.Namespace) -> ClusterState:
     from emulator.control.settle import settle
-    from emulator.objects.load import load
 
-    inventory = load(args.targets or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES, stdin=sys.stdin)
-    return settle(inventory, seed=args.seed, proxy_mode=args.proxy_mode)
+    return settle(_load(args), seed=args.seed, proxy_mode=args.proxy_mode)
+
+
+def _load(args: argparse.Namespace) -> Inventory:
+    from emulator.control.settle import every_problem
+    from emulator.objects.load import ReadingError, load
+
+    try:
+        return load(args.targets or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES, stdin=sys.stdin)
+    except ReadingError as error:
+        raise InputError(every_problem(error)) from None
 
 
 def _diff(args: argparse.Namespace) -> int:
@@ -221,12 +230,11 @@ def _diff(args: argparse.Namespace) -> int:
     from emulator.evidence.describe import pod_names
     from emulator.evidence.modes_text import comparison_to_dict, render_comparison
     from emulator.evidence.report_json import dump_json, dump_yaml
-    from emulator.objects.load import load
     from emulator.run import Options
 
     modes = list(dict.fromkeys(mode.strip() for mode in args.modes.split(",")))
     check_modes(modes)
-    inventory = load(args.targets or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES, stdin=sys.stdin)
+    inventory = _load(args)
     states = {mode: settle(inventory, seed=args.seed, proxy_mode=mode) for mode in modes}
     captures = None if args.captures == "none" else Path(args.captures)
     comparison = run_modes(states, Options(captures=captures, iptables=args.iptables or "", verbose=args.verbose))

@@ -1,7 +1,7 @@
 """What settling has to tell the user: problems and notices, each pointing at what the user wrote.
 
 May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of one
-template show it; problems come in the order of the documents, notices in the order in which they were found.
+template show it; problems come in the order of the documents and their lines, notices in the order in which they were found.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Findings:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(sorted(self._problems, key=lambda problem: (problem.file, problem.document)))
+        return tuple(sorted(self._problems, key=lambda problem: (problem.file, problem.document, problem.line)))
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class Findings:
 
     def problem(self, origin: Origin, path: str, what: str, hint: str = "") -> None:
         full = ".".join(part for part in (origin.prefix, path) if part)
-        self._problems[Problem(file=origin.file, document=origin.document, path=full, what=what, hint=hint)] = None
+        self._problems[Problem(origin.file, what, hint, origin.document, full, origin.line(path))] = None
 
     def notice(self, text: str) -> None:
         self._notices[text] = None

@@ -27,7 +27,7 @@ def complete_services(services: Sequence[Draft[Service]], subnet: IPv4Network, s
     if len(ipv4) < len(services):
         findings.ipv6_left_out()
     addressed = _cluster_ips(ipv4, subnet, findings)
-    return _node_ports([replace(d, object=_defaults(d.object, findings)) for d in addressed], seed, findings)
+    return _node_ports([replace(d, object=_defaults(d.object)) for d in addressed], seed, findings)
 
 
 def _ipv6_only(service: Service) -> bool:
@@ -36,19 +36,14 @@ def _ipv6_only(service: Service) -> bool:
     return (bool(families) and "IPv4" not in families) or (not service.headless and all(":" in a for a in addresses))
 
 
-def _defaults(service: Service, findings: Findings) -> Service:
+def _defaults(service: Service) -> Service:
     spec = service.spec
-    policy = spec.externalTrafficPolicy
-    if policy == "Local" and spec.type == "ClusterIP" and not spec.externalIPs:
-        policy = "Cluster"
-        findings.notice(f"externalTrafficPolicy of Service {service.key} is ignored: it has no external address")
     return replace(
         service,
         spec=replace(
             spec,
             ports=tuple(port if port.targetPort is not None else replace(port, targetPort=port.port) for port in spec.ports),
             ipFamilies=("IPv4",) if spec.type != "ExternalName" else spec.ipFamilies,
-            externalTrafficPolicy=policy,
         ),
     )
 
@@ -194,7 +189,7 @@ def _claim_given(draft: Draft[Service], ports: _NodePorts, findings: Findings) -
     for index, port in enumerate(service.spec.ports):
         if port.nodePort:
             claim(port.nodePort, port.protocol, f"spec.ports[{index}].nodePort")
-    if service.spec.healthCheckNodePort and _wants_health_check(service):
+    if service.spec.healthCheckNodePort:
         claim(service.spec.healthCheckNodePort, "TCP", "spec.healthCheckNodePort")
 
 
@@ -202,11 +197,7 @@ def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Finding
     service = draft.object
     spec = service.spec
     if spec.type not in ("NodePort", "LoadBalancer"):
-        return (
-            draft
-            if spec.healthCheckNodePort is None
-            else replace(draft, object=replace(service, spec=replace(spec, healthCheckNodePort=None)))
-        )
+        return draft
 
     def allocate(*identity: object) -> int | None:
         number = ports.allocate(service.key, *identity)
@@ -231,9 +222,6 @@ def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Finding
                     shared.setdefault(port.port, set()).add((number, port.protocol))
             done.append(replace(port, nodePort=number))
         spec = replace(spec, ports=tuple(done))
-    if _wants_health_check(service):
-        if not spec.healthCheckNodePort:
-            spec = replace(spec, healthCheckNodePort=allocate("healthCheckNodePort"))
-    elif spec.healthCheckNodePort:
-        spec = replace(spec, healthCheckNodePort=None)
+    if _wants_health_check(service) and not spec.healthCheckNodePort:
+        spec = replace(spec, healthCheckNodePort=allocate("healthCheckNodePort"))
     return replace(draft, object=replace(service, spec=spec))

@@ -23,9 +23,10 @@ from emulator.control.shape import make_nodes
 from emulator.control.slices import make_slices
 from emulator.control.state import ClusterState
 from emulator.control.workloads import controlled_pods, given_pods
-from emulator.errors import InputError
+from emulator.errors import InputError, Problem
 from emulator.objects.config import Inventory, ProxyMode
 from emulator.objects.kinds import Origin
+from emulator.objects.load import ReadingError
 
 
 def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None) -> ClusterState:
@@ -77,6 +78,20 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
         flowChecks=inventory.flowChecks,
         notices=findings.notices,
     )
+
+
+def every_problem(error: ReadingError) -> tuple[Problem, ...]:
+    """The problems of reading, and with them what the Services that could be read claim against one another and the cluster: ClusterIPs
+    and node ports. Nothing is said of objects that are missing, since they may be among those that could not be read."""
+    aside, findings = Findings(), Findings()
+    inventory = error.sound
+    given = given_pods(inventory, 0, aside)
+    networks = choose_networks(inventory, make_nodes(inventory, given, aside), given, [s.object for s in inventory.services], aside)
+    complete_services([Draft(loaded.object, loaded.origin) for loaded in error.services], networks.services, 0, findings)
+    told = {(problem.file, problem.document, problem.path) for problem in error.problems}
+    problems = [*error.problems, *(p for p in findings.problems if (p.file, p.document, p.path) not in told)]
+    files = {file: index for index, file in enumerate(dict.fromkeys(problem.file for problem in problems))}
+    return tuple(sorted(problems, key=lambda problem: (files[problem.file], problem.document, problem.line)))
 
 
 def _external_addresses(inventory: Inventory) -> Iterator[str]:

@@ -15,6 +15,7 @@ FieldPath: TypeAlias = tuple[str | int, ...]
 
 LONGEST_SHOWN = 60  # characters of a user's value that a message repeats
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
+_STEP = re.compile(r'\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]*)"\]|\.?(?P<plain>[A-Za-z_][A-Za-z0-9_-]*)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,16 @@ def path_text(path: FieldPath) -> str:
         else:
             text += f'["{cut(step)}"]'
     return text
+
+
+def path_of(text: str) -> FieldPath:
+    """The path that :func:`path_text` wrote as ``text``; where a key was too long to repeat, the path of what holds it."""
+    path: list[str | int] = []
+    at = 0
+    while step := _STEP.match(text, at):
+        path.append(int(step["index"]) if step["index"] else step["quoted"] or step["plain"])
+        at = step.end()
+    return tuple(path)
 
 
 def cut(text: str) -> str:

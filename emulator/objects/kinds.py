@@ -10,7 +10,7 @@ before and after control: control only fills in what is empty (``nodeName``, ``p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -434,14 +434,20 @@ class Endpoints:
 T = TypeVar("T")
 
 
+def _nowhere(_path: str) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where an object was written: ``file`` as the user named it, ``document`` from 1 (0: built in Python),
-    ``prefix`` the path inside the document ("items[3]" in a List)."""
+    ``prefix`` the path inside the document ("items[3]" in a List). ``line`` finds the line of a field of the object, or of what it is
+    missing from (from 1; 0: not known): only a problem asks."""
 
     file: str
     document: int = 0
     prefix: str = ""
+    line: Callable[[str], int] = field(default=_nowhere, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

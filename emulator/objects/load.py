@@ -19,9 +19,9 @@ from typing import Any, Protocol, TextIO
 from emulator.errors import InputError, Problem, printable
 from emulator.objects.builder import TopologyError, Written, build_topology, question_of
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
-from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_text, shown
+from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_of, path_text, shown
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
-from emulator.objects.schema import Kind, LeftOut, decode, identify
+from emulator.objects.schema import Kind, LeftOut, decode, identify, touches
 from emulator.objects.validate import validate
 from emulator.objects.yamltext import MAX_DEPTH, read_documents
 
@@ -47,6 +47,18 @@ def load(targets: Sequence[str], *, topologies: Path, stdin: TextIO | None = Non
                 for path in _resolve(target, topologies, gathering):
                     gathering.file(path)
     return gathering.inventory(_name(targets))
+
+
+class ReadingError(InputError):
+    """Input with problems, and what could be read of it all the same: control may find more that is wrong.
+
+    ``sound`` holds the objects without a problem. ``services`` are all Services whose fields and addresses could be read, in the order of
+    the input; none where the cluster's shape could not.
+    """
+
+    def __init__(self, problems: Sequence[Problem], sound: Inventory, services: Sequence[Loaded[Service]]) -> None:
+        super().__init__(problems)
+        self.sound, self.services = sound, tuple(services)
 
 
 def describe_topologies(directory: Path) -> list[tuple[str, str]]:
@@ -137,7 +149,7 @@ class _Place:
 
     @property
     def origin(self) -> Origin:
-        return Origin(self.file, self.document, self._path(()))
+        return Origin(self.file, self.document, self._path(()), self._line_of)
 
     def inside(self, *steps: str | int) -> _Place:
         return replace(self, base=(*self.base, *steps))
@@ -151,6 +163,9 @@ class _Place:
         while at and at not in self.source.lines:
             at = at[:-1]
         return self.source.lines.get(at, 0)
+
+    def _line_of(self, path: str) -> int:
+        return self.line(path_of(path))
 
     def _path(self, path: FieldPath) -> str:
         return ".".join(part for part in (self.label, path_text((*self.base, *path))) if part)
@@ -166,6 +181,8 @@ class _Gathering:
         self._first: dict[tuple[str, str, str], _Place] = {}
         self._left_out: Counter[str] = Counter()
         self._ignored: dict[str, dict[str, None]] = {}
+        self._services: list[Loaded[Service]] = []
+        self._shape_known = True
 
     def problem(self, problem: Problem) -> None:
         self._problems.append(problem)
@@ -179,9 +196,12 @@ class _Gathering:
             self.problem(Problem(name, "holds no object", "a manifest has at least kind and metadata"))
 
     def inventory(self, name: str) -> Inventory:
-        """Everything that was read. Raises InputError if there was any problem."""
+        """Everything that was read. Raises ReadingError if there was any problem."""
         if self._problems:
-            raise InputError(self._problems)
+            raise ReadingError(self._problems, self._sound(name), self._services if self._shape_known else ())
+        return self._sound(name)
+
+    def _sound(self, name: str) -> Inventory:
         notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
@@ -308,12 +328,18 @@ class _Gathering:
 
     def _object(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
         decoded, faults, ignored = decode(kind, value)
-        if not faults:
-            decoded, faults = validate(decoded, namespaced=kind.namespaced)
+        if decoded is not None:
+            decoded, broken = validate(decoded, value, namespaced=kind.namespaced)
+            faults += [fault for fault in broken if not any(touches(fault.path, faulty.path) for faulty in faults)]
         self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
         if ignored:
             self._ignored.setdefault(kind.name, {}).update(dict.fromkeys(ignored))
+        if isinstance(decoded, Service) and not any({"clusterIP", "clusterIPs"} & {*fault.path} for fault in faults):
+            unsure = any("protocol" in fault.path for fault in faults)  # which node port it claims
+            claims = replace(decoded, spec=replace(decoded.spec, ports=())) if unsure else decoded
+            self._services.append(Loaded(claims, value, place.origin))
         if faults:
+            self._shape_known &= kind.type is not ClusterConfig
             return
         self._once(kind, decoded, place)
         self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))

@@ -147,8 +147,9 @@ def _slip_of(name: str) -> str:
 
 
 def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], tuple[str, ...]]:
-    """``document`` as (object, faults, ignored): a value of ``kind``'s type, or None with faults; ``ignored`` names the fields of a
-    cluster's or proxy's configuration that have no meaning here."""
+    """``document`` as (object, faults, ignored): a value of ``kind``'s type; with faults None, or the value that it would have without
+    the faulty fields, so that its other mistakes can be told as well. ``ignored`` names the fields of a cluster's or proxy's
+    configuration that have no meaning here."""
     value: dict[str, Any] = _without_nulls(document)
     ignored: tuple[str, ...] = ()
     if kind.exact:
@@ -166,10 +167,51 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
     try:
         decoded = _adapter(kind.type).validate_json(json.dumps(value), strict=True, extra=unknown)
     except ValidationError as error:
-        return None, _faults(error.errors(include_url=False), value, kind.type), ignored
+        faults = _faults(error.errors(include_url=False), value, kind.type)
+        return _without(faults, value, kind.type), faults, ignored
     if isinstance(decoded, _FlowCheckManifest):
         decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows)
     return decoded, [], ignored
+
+
+def touches(path: FieldPath, faulty: FieldPath) -> bool:
+    """Whether a rule about ``path`` may have been misled by a field whose own value could not be read: the same field, one around or
+    inside it, or another entry of the outermost list that it stands in."""
+    first = next((i for i, step in enumerate(faulty) if isinstance(step, int)), len(faulty))
+    return all(a == b for a, b in zip(path, faulty[:first], strict=False))
+
+
+# Fields that rules about other fields ask for: without them nothing certain can be said of the rest.
+_ASKED_FOR: Mapping[type[Any], frozenset[str]] = {
+    Service: frozenset({"type", "clusterIP", "clusterIPs", "externalIPs", "externalTrafficPolicy"}),
+    EndpointSlice: frozenset({"addressType"}),
+}
+
+
+def _without(faults: Iterable[Fault], value: dict[str, Any], type_: Any) -> Any:
+    """The object that ``value`` is without its faulty fields; None where that says nothing."""
+    kept = json.loads(json.dumps(value))
+    for fault in faults:
+        path = fault.path
+        if type_ not in _ASKED_FOR or not _ASKED_FOR[type_].isdisjoint(path):
+            return None
+        while path and isinstance(path[-1], int):
+            path = path[:-1]
+        _remove(kept, path)
+    try:
+        return _adapter(type_).validate_json(json.dumps(kept), strict=True)
+    except ValidationError:
+        return None
+
+
+def _remove(value: Any, path: FieldPath) -> None:
+    for step in path[:-1]:
+        inside = step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        if not inside:
+            return
+        value = value[step]
+    if path and isinstance(value, dict):
+        value.pop(path[-1], None)
 
 
 @cache

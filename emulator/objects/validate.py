@@ -17,16 +17,18 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 from emulator.objects.config import ClusterConfig, FlowCheck, FlowExpect, FlowFrom, FlowSpec, FlowTo, KubeProxyConfiguration, NodeShape
-from emulator.objects.faults import Fault, FieldPath, shown
+from emulator.objects.faults import Fault, FieldPath, did_you_mean, shown
 from emulator.objects.kinds import (
     Container,
     ContainerPort,
     Endpoint,
     EndpointAddress,
+    EndpointHints,
     EndpointPort,
     Endpoints,
     EndpointSlice,
     LabelSelector,
+    LoadBalancerIngress,
     Namespace,
     Node,
     ObjectMeta,
@@ -47,6 +49,10 @@ MAX_INT32 = 2**31 - 1
 MAX_AFFINITY_SECONDS = 86_400
 MAX_ATTEMPTS = 10_000
 MAX_SLICE_ADDRESSES = 100
+MAX_SLICE_ENDPOINTS = 1000
+MAX_HINTS = 8
+KUBELET_PORT = 10_250
+TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")  # the first is in v1.30, the others came with v1.34
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +90,18 @@ _NAMES: Mapping[type[Any], _Rule] = {Service: _LABEL_1035, Namespace: _LABEL}
 
 
 class _Checks:
-    """Collects faults; what gives a value back gives it in canonical form."""
+    """Collects faults; what gives a value back gives it in canonical form. ``written`` is the manifest as it came."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: Mapping[str, Any]) -> None:
         self.faults: list[Fault] = []
+        self._written = written
+
+    def said(self, *path: str) -> bool:
+        """Whether the manifest itself has this field: what a default filled in contradicts nothing."""
+        value: Any = self._written
+        for step in path:
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value is not None
 
     def fault(self, path: FieldPath, what: str, hint: str = "") -> None:
         self.faults.append(Fault(path, what, hint))
@@ -188,9 +202,9 @@ def _network(value: str) -> IPv4Network | IPv6Network:
     return ip_network(f"{_address(address)}/{length}", strict=False)
 
 
-def validate(value: T, *, namespaced: bool) -> tuple[T, list[Fault]]:
-    """``value`` in canonical form, and everything that is wrong with it alone."""
-    checks = _Checks()
+def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple[T, list[Fault]]:
+    """``value``, which the manifest ``written`` was read into, in canonical form, and everything that is wrong with it alone."""
+    checks = _Checks(written)
     return _CHECKS[type(value)](value, namespaced, checks), checks.faults
 
 
@@ -345,25 +359,23 @@ def _service(service: Service, namespaced: bool, checks: _Checks) -> Service:
     cluster_ips: tuple[str, ...] = ()
     if spec.type == "ExternalName":
         checks.name(("spec", "externalName"), spec.externalName.removesuffix("."), _SUBDOMAIN)
-        if cluster_ip not in ("", "None"):
-            checks.fault(("spec", "clusterIP"), "must not be set for an ExternalName Service")
+        for name in ("clusterIP", "clusterIPs", "ipFamilies"):
+            if getattr(spec, name) not in ("", "None", ()):
+                checks.fault(("spec", name), "must not be set for an ExternalName Service")
     else:
         cluster_ip, cluster_ips = _cluster_ips(spec, checks)
     if service.headless and spec.type in ("NodePort", "LoadBalancer"):
         checks.fault(("spec", "clusterIP"), f"must not be None for a {spec.type} Service", "a headless Service has type ClusterIP")
     if not spec.ports and spec.type != "ExternalName" and not service.headless:
         checks.fault(("spec", "ports"), "is required", "only headless and ExternalName Services do without ports")
+    _belongs_to_type(spec, checks)
     seconds = spec.sessionAffinityConfig.clientIP.timeoutSeconds
-    if not 1 <= seconds <= MAX_AFFINITY_SECONDS:
+    if spec.sessionAffinity == "ClientIP" and not 1 <= seconds <= MAX_AFFINITY_SECONDS:  # under None the API server drops it
         path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
         checks.fault(path, f"must be between 1 and {MAX_AFFINITY_SECONDS}, is {shown(seconds)}")
     external_ips = checks.addresses(("spec", "externalIPs"), spec.externalIPs)
     for i, ip in enumerate(external_ips):
         _routable(("spec", "externalIPs", i), ip, checks)
-    ingress = tuple(
-        replace(entry, ip=checks.optional_address(("status", "loadBalancer", "ingress", i, "ip"), entry.ip))
-        for i, entry in enumerate(service.status.loadBalancer.ingress)
-    )
     return replace(
         service,
         metadata=_metadata(service, namespaced, checks),
@@ -377,8 +389,38 @@ def _service(service: Service, namespaced: bool, checks: _Checks) -> Service:
             loadBalancerSourceRanges=checks.prefixes(("spec", "loadBalancerSourceRanges"), spec.loadBalancerSourceRanges),
             healthCheckNodePort=checks.optional_port(("spec", "healthCheckNodePort"), spec.healthCheckNodePort),
         ),
-        status=replace(service.status, loadBalancer=replace(service.status.loadBalancer, ingress=ingress)),
+        status=replace(service.status, loadBalancer=replace(service.status.loadBalancer, ingress=_ingress(service, checks))),
     )
+
+
+def _belongs_to_type(spec: ServiceSpec, checks: _Checks) -> None:
+    """Fields that only some types of Service may have (ValidateService; apiservice.ExternallyAccessible, NeedsHealthCheck)."""
+    if spec.type != "LoadBalancer":
+        for name in ("loadBalancerSourceRanges", "loadBalancerClass", "allocateLoadBalancerNodePorts"):
+            if checks.said("spec", name) and getattr(spec, name) not in ("", ()):
+                checks.fault(("spec", name), "may be set for a Service of type LoadBalancer only", "leave it out, or change spec.type")
+    elif spec.loadBalancerClass:
+        checks.key(("spec", "loadBalancerClass"), spec.loadBalancerClass)
+    external = spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.externalIPs))
+    if not external and checks.said("spec", "externalTrafficPolicy"):
+        what = f"may be set for a Service with an external address only: this {spec.type} Service has none"
+        checks.fault(("spec", "externalTrafficPolicy"), what, "leave it out; internalTrafficPolicy is for the ClusterIP")
+    if spec.healthCheckNodePort and not (spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local"):
+        what = "may be set only with type LoadBalancer and externalTrafficPolicy Local"
+        checks.fault(("spec", "healthCheckNodePort"), what, "leave it out")
+    if spec.trafficDistribution and spec.trafficDistribution not in TRAFFIC_DISTRIBUTIONS:
+        what = f"must be one of {', '.join(TRAFFIC_DISTRIBUTIONS)}, is {shown(spec.trafficDistribution)}"
+        checks.fault(("spec", "trafficDistribution"), what, did_you_mean(spec.trafficDistribution, TRAFFIC_DISTRIBUTIONS))
+
+
+def _ingress(service: Service, checks: _Checks) -> tuple[LoadBalancerIngress, ...]:
+    path: FieldPath = ("status", "loadBalancer", "ingress")
+    entries = service.status.loadBalancer.ingress
+    if entries and service.spec.type != "LoadBalancer":
+        checks.fault(path, "may be set for a Service of type LoadBalancer only", "leave it out, or change spec.type")
+    for i, entry in enumerate(entries):
+        checks.optional_name((*path, i, "hostname"), entry.hostname, _SUBDOMAIN)
+    return tuple(replace(entry, ip=checks.optional_address((*path, i, "ip"), entry.ip)) for i, entry in enumerate(entries))
 
 
 def _cluster_ips(spec: ServiceSpec, checks: _Checks) -> tuple[str, tuple[str, ...]]:
@@ -389,6 +431,10 @@ def _cluster_ips(spec: ServiceSpec, checks: _Checks) -> tuple[str, tuple[str, ..
     every = tuple(canonical(("spec", "clusterIPs", i), value) for i, value in enumerate(spec.clusterIPs))
     if first and every and first != every[0]:
         checks.fault(("spec", "clusterIPs", 0), f"must be the same as clusterIP, {shown(first)}")
+    if every and not first:
+        checks.fault(("spec", "clusterIPs"), "must be empty while clusterIP is", "write clusterIP alone")
+    families = [(("spec", "clusterIPs", i), "IPv6" if ":" in ip else "IPv4") for i, ip in enumerate(every)]
+    checks.unique(families, "address family")
     return first, every
 
 
@@ -412,6 +458,10 @@ def _service_ports(spec: ServiceSpec, checks: _Checks) -> tuple[ServicePort, ...
         node_port = checks.optional_port((*path, "nodePort"), port.nodePort)
         if node_port and spec.type in ("ClusterIP", "ExternalName"):
             checks.fault((*path, "nodePort"), f"must not be set for a {spec.type} Service", "set spec.type: NodePort, or leave it out")
+        if spec.type == "LoadBalancer" and port.port == KUBELET_PORT:
+            checks.fault((*path, "port"), f"must not be {KUBELET_PORT} for a LoadBalancer Service: it is the kubelet's")
+        if port.appProtocol:
+            checks.key((*path, "appProtocol"), port.appProtocol)
         ports.append(replace(port, targetPort=target, nodePort=node_port))
     return tuple(ports)
 
@@ -429,6 +479,10 @@ def _routable(path: FieldPath, value: str, checks: _Checks) -> None:
 
 
 def _endpoint_slice(value: EndpointSlice, namespaced: bool, checks: _Checks) -> EndpointSlice:
+    if not checks.said("addressType"):
+        checks.fault(("addressType",), "is required", "write IPv4")
+    if len(value.endpoints) > MAX_SLICE_ENDPOINTS:
+        checks.fault(("endpoints",), f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}")
     endpoints = tuple(_endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints))
     _endpoint_ports(("ports",), value.ports, checks)
     return replace(value, metadata=_metadata(value, namespaced, checks), endpoints=endpoints)
@@ -440,6 +494,7 @@ def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: _C
         checks.fault(at, f"must hold between 1 and {MAX_SLICE_ADDRESSES} addresses, holds {len(endpoint.addresses)}")
     checks.optional_name((*path, "nodeName"), endpoint.nodeName, _SUBDOMAIN)
     checks.optional_name((*path, "hostname"), endpoint.hostname, _LABEL)
+    _hints((*path, "hints"), endpoint.hints or EndpointHints(), checks)
     if address_type == "FQDN":
         for i, name in enumerate(endpoint.addresses):
             checks.name((*at, i), name, _SUBDOMAIN)
@@ -451,6 +506,17 @@ def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: _C
         else:
             _routable((*at, i), address, checks)
     return replace(endpoint, addresses=addresses)
+
+
+def _hints(path: FieldPath, hints: EndpointHints, checks: _Checks) -> None:
+    for kind, entries in (("forZones", hints.forZones), ("forNodes", hints.forNodes)):
+        if len(entries) > MAX_HINTS:
+            checks.fault((*path, kind), f"must hold at most {MAX_HINTS} hints, holds {len(entries)}")
+        checks.unique([((*path, kind, i, "name"), entry.name) for i, entry in enumerate(entries)], "name")
+    for i, zone in enumerate(hints.forZones):
+        checks.label_value((*path, "forZones", i, "name"), zone.name)
+    for i, node in enumerate(hints.forNodes):
+        checks.name((*path, "forNodes", i, "name"), node.name, _SUBDOMAIN)
 
 
 def _endpoint_ports(path: FieldPath, ports: Sequence[EndpointPort], checks: _Checks) -> None:
@@ -465,6 +531,8 @@ def _endpoints(value: Endpoints, namespaced: bool, checks: _Checks) -> Endpoints
     subsets = []
     for i, subset in enumerate(value.subsets):
         path: FieldPath = ("subsets", i)
+        if not subset.addresses and not subset.notReadyAddresses:
+            checks.fault(path, "must have addresses or notReadyAddresses")
         _endpoint_ports((*path, "ports"), subset.ports, checks)
         addresses = _endpoint_addresses((*path, "addresses"), subset.addresses, checks)
         not_ready = _endpoint_addresses((*path, "notReadyAddresses"), subset.notReadyAddresses, checks)

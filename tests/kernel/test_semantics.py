@@ -720,14 +720,8 @@ def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, di
     return namespaces.call_in(netns, get)
 
 
-HEALTH = (
-    web(
-        "externalTrafficPolicy: Local, healthCheckNodePort: 32123", WEB_1, WEB_3, NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1"
-    )
-    + service(
-        "cluster", "type: LoadBalancer, externalTrafficPolicy: Cluster, healthCheckNodePort: 32124, ports: [{port: 81}]", "{ip: 192.0.2.15}"
-    )
-    + endpoints("cluster", WEB_1)
+HEALTH = web(
+    "externalTrafficPolicy: Local, healthCheckNodePort: 32123", WEB_1, WEB_3, NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1"
 )
 
 
@@ -749,9 +743,11 @@ def test_10_health_check_node_port(node: str, status: int, count: int, settings:
 @pytest.mark.parametrize("mode", MODES)
 @in_sandbox
 def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
-    namespaces = built(state_of(text=BASE + HEALTH, proxy_mode=mode))
+    state = state_of(text=BASE + web("externalTrafficPolicy: Cluster", WEB_1), proxy_mode=mode)
+    namespaces = built(state)
+    assert state.service["default/web"].spec.healthCheckNodePort is None
     with pytest.raises(ConnectionRefusedError):
-        ask(namespaces, "office", NODES["worker-1"][0], 32124)
+        ask(namespaces, "office", NODES["worker-1"][0], 32123)
 
 
 @pytest.mark.parametrize("mode", MODES)

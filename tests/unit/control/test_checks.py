@@ -14,7 +14,9 @@ WORLD = (
     service("web", "type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]"),
     service("headless", "clusterIP: None, selector: {app: web}, ports: [{port: 8080}]"),
     service(
-        "lb", "selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]", "loadBalancer: {ingress: [{ip: 198.51.100.7}]}"
+        "lb",
+        "type: LoadBalancer, selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]",
+        "loadBalancer: {ingress: [{ip: 198.51.100.7}]}",
     ),
 )
 CLIENT, WEB = "from: {pod: client}", "to: {service: web, port: 80}"

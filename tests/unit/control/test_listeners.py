@@ -157,7 +157,7 @@ def test_a_health_check_counts_ready_local_addresses_once() -> None:
 
 
 def test_no_health_check_under_policy_cluster() -> None:
-    state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Cluster")), *SLICES)
+    state = settled(WORKERS, service("lb", "type: LoadBalancer, externalTrafficPolicy: Cluster, ports: [{port: 80}]"), *SLICES)
     assert not any(li.healthCheck for li in state.listeners)
 
 

@@ -33,8 +33,11 @@ def test_given_addresses_and_podcidrs_are_kept_and_skipped() -> None:
     assert state.routerIP == "172.18.0.3"
 
 
+BALANCED = "type: LoadBalancer, ports: [{port: 80}], externalIPs: [172.18.0.2]"
+
+
 def test_nodes_stay_off_the_addresses_of_services() -> None:
-    state = settled(service("s", "ports: [{port: 80}], externalIPs: [172.18.0.2]", "loadBalancer: {ingress: [{ip: 172.18.0.3}]}"))
+    state = settled(service("s", BALANCED, "loadBalancer: {ingress: [{ip: 172.18.0.3}]}"))
     assert state.nodes[0].internalIPs == ("172.18.0.4",)
 
 

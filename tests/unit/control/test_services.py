@@ -105,11 +105,6 @@ def test_all_node_ports_can_be_had() -> None:
     assert numbers == set(NODE_PORTS)
 
 
-def test_external_traffic_policy_needs_an_external_address() -> None:
-    assert only(f"externalTrafficPolicy: Local, {PORT}").spec.externalTrafficPolicy == "Cluster"
-    assert only(f"externalTrafficPolicy: Local, externalIPs: [198.51.100.1], {PORT}").spec.externalTrafficPolicy == "Local"
-
-
 def test_the_load_balancers_status_is_kept() -> None:
     made = only(f"type: LoadBalancer, {PORT}", "loadBalancer: {ingress: [{ip: 198.51.100.7}]}")
     assert made.status.loadBalancer.ingress[0].ip == "198.51.100.7"

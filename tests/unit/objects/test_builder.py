@@ -103,7 +103,7 @@ def test_workloads(tmp_path: Path, call: str, kind: str, replicas: int, service_
         ("headless=True", "clusterIP", "None"),
         ("port=80, cluster_ip='10.96.0.9'", "clusterIP", "10.96.0.9"),
         ("port=80, type='NodePort', node_port=30080", "type", "NodePort"),
-        ("port=80, external_traffic_policy='Local'", "externalTrafficPolicy", "Local"),
+        ("port=80, type='NodePort', external_traffic_policy='Local'", "externalTrafficPolicy", "Local"),
         ("port=80, internal_traffic_policy='Local'", "internalTrafficPolicy", "Local"),
         ("port=80, session_affinity='ClientIP'", "sessionAffinity", "ClientIP"),
         ("port=80, external_ips=['198.51.100.1']", "externalIPs", ("198.51.100.1",)),

@@ -23,8 +23,8 @@ def deployment(spec: str, template: str = "metadata: {labels: {app: a}}, spec: {
     return f"{{kind: Deployment, metadata: {{name: d}}, spec: {{{spec}{', ' if spec else ''}template: {{{template}}}}}}}"
 
 
-def endpoint_slice(rest: str, meta: str = "name: e") -> str:
-    return f"{{kind: EndpointSlice, metadata: {{{meta}}}, {rest}}}"
+def endpoint_slice(rest: str, address_type: str = "addressType: IPv4") -> str:
+    return f"{{kind: EndpointSlice, metadata: {{name: e}}, {address_type}{', ' if address_type else ''}{rest}}}"
 
 
 def cluster(rest: str) -> str:
@@ -224,7 +224,7 @@ SERVICES = [
     pytest.param(service("type: ExternalName"), "spec.externalName", "is required", "", id="ExternalName without a name"),
     pytest.param(service("ports: [{port: 80}], externalIPs: [127.0.0.1]"), "spec.externalIPs[0]", "loopback", "", id="loopback externalIP"),
     pytest.param(
-        service("ports: [{port: 80}], loadBalancerSourceRanges: [10.0.0.0]"),
+        service("type: LoadBalancer, ports: [{port: 80}], loadBalancerSourceRanges: [10.0.0.0]"),
         "spec.loadBalancerSourceRanges[0]",
         "CIDR",
         "",
@@ -240,13 +240,138 @@ SERVICES = [
     pytest.param(
         service(rest="status: {loadBalancer: {ingress: [{ip: x}]}}"), "status.loadBalancer.ingress[0].ip", "an IP address", "", id="ingress"
     ),
+    *(
+        pytest.param(
+            service(f"ports: [{{port: 80}}], {field}"), f"spec.{field.partition(':')[0]}", "of type LoadBalancer only", "", id=field
+        )
+        for field in ("loadBalancerSourceRanges: [10.0.0.0/8]", "loadBalancerClass: a", "allocateLoadBalancerNodePorts: false")
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], externalTrafficPolicy: Local"),
+        "spec.externalTrafficPolicy",
+        "with an external address only: this ClusterIP Service has none",
+        "",
+        id="externalTrafficPolicy of a ClusterIP",
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], externalTrafficPolicy: Cluster"),
+        "spec.externalTrafficPolicy",
+        "with an external address only",
+        "",
+        id="externalTrafficPolicy that is the default",
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], type: LoadBalancer, healthCheckNodePort: 30000"),
+        "spec.healthCheckNodePort",
+        "only with type LoadBalancer and externalTrafficPolicy Local",
+        "",
+        id="healthCheckNodePort under Cluster",
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], trafficDistribution: PreferClosest"),
+        "spec.trafficDistribution",
+        "must be one of PreferClose",
+        "did you mean PreferClose?",
+        id="trafficDistribution",
+    ),
+    pytest.param(
+        service("type: LoadBalancer, ports: [{port: 80}], loadBalancerClass: a b"),
+        "spec.loadBalancerClass",
+        "letters, digits",
+        "",
+        id="loadBalancerClass",
+    ),
+    pytest.param(service("type: LoadBalancer, ports: [{port: 10250}]"), "spec.ports[0].port", "the kubelet's", "", id="the kubelet's port"),
+    pytest.param(service("ports: [{port: 80, appProtocol: a b}]"), "spec.ports[0].appProtocol", "letters, digits", "", id="appProtocol"),
+    pytest.param(
+        service("ports: [{port: 80}], clusterIPs: [10.96.0.9]"), "spec.clusterIPs", "must be empty while", "", id="clusterIPs alone"
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 10.96.0.8]"),
+        "spec.clusterIPs[1]",
+        "'IPv4' is the address family",
+        "",
+        id="two ClusterIPs of one family",
+    ),
+    pytest.param(
+        service("type: ExternalName, externalName: a, clusterIP: 10.96.0.9"),
+        "spec.clusterIP",
+        "ExternalName",
+        "",
+        id="ExternalName's address",
+    ),
+    pytest.param(
+        service("type: ExternalName, externalName: a, ipFamilies: [IPv4]"),
+        "spec.ipFamilies",
+        "ExternalName",
+        "",
+        id="ExternalName's family",
+    ),
+    pytest.param(service("type: ExternalName, externalName: a b"), "spec.externalName", "RFC 1123", "", id="externalName"),
+    pytest.param(
+        service(rest="status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}"),
+        "status.loadBalancer.ingress",
+        "of type LoadBalancer only",
+        "",
+        id="ingress of a ClusterIP",
+    ),
+    pytest.param(
+        service("type: LoadBalancer, ports: [{port: 80}]", rest="status: {loadBalancer: {ingress: [{hostname: a b}]}}"),
+        "status.loadBalancer.ingress[0].hostname",
+        "RFC 1123",
+        "",
+        id="hostname of an ingress",
+    ),
+    pytest.param(endpoint_slice("endpoints: []", ""), "addressType", "is required", "IPv4", id="no addressType"),
+    pytest.param(
+        endpoint_slice(f"endpoints: [{', '.join(['{addresses: [10.0.0.1]}'] * 1001)}]"),
+        "endpoints",
+        "at most 1000",
+        "",
+        id="1001 endpoints",
+    ),
+    pytest.param(
+        endpoint_slice("endpoints: [{addresses: [10.0.0.1], hints: {forZones: [{name: a}, {name: a}]}}]"),
+        "endpoints[0].hints.forZones[1].name",
+        "an earlier entry",
+        "",
+        id="zone hint twice",
+    ),
+    pytest.param(
+        endpoint_slice("endpoints: [{addresses: [10.0.0.1], hints: {forZones: [{name: a b}]}}]"),
+        "endpoints[0].hints.forZones[0].name",
+        "must be empty or letters",
+        "",
+        id="zone hint",
+    ),
+    pytest.param(
+        endpoint_slice("endpoints: [{addresses: [10.0.0.1], hints: {forNodes: [{name: A}]}}]"),
+        "endpoints[0].hints.forNodes[0].name",
+        "RFC 1123",
+        "",
+        id="node hint",
+    ),
+    pytest.param(
+        endpoint_slice(f"endpoints: [{{addresses: [10.0.0.1], hints: {{forZones: [{', '.join(f'{{name: z{i}}}' for i in range(9))}]}}}}]"),
+        "endpoints[0].hints.forZones",
+        "at most 8 hints, holds 9",
+        "",
+        id="nine hints",
+    ),
+    pytest.param(
+        "{kind: Endpoints, metadata: {name: e}, subsets: [{ports: [{port: 80}]}]}",
+        "subsets[0]",
+        "must have addresses",
+        "",
+        id="empty subset",
+    ),
     pytest.param(endpoint_slice("endpoints: [{addresses: []}]"), "endpoints[0].addresses", "between 1 and 100", "", id="no addresses"),
     pytest.param(
         endpoint_slice("endpoints: [{addresses: ['::1']}]"), "endpoints[0].addresses[0]", "not of addressType IPv4", "", id="family"
     ),
     pytest.param(endpoint_slice("endpoints: [{addresses: [127.0.0.1]}]"), "endpoints[0].addresses[0]", "loopback", "", id="loopback"),
     pytest.param(
-        endpoint_slice("addressType: FQDN, endpoints: [{addresses: ['a b']}]"),
+        endpoint_slice("endpoints: [{addresses: ['a b']}]", "addressType: FQDN"),
         "endpoints[0].addresses[0]",
         "RFC 1123",
         "",
@@ -459,6 +584,37 @@ def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("manifest", "paths"),
+    [
+        pytest.param(
+            service(
+                "type: LoadBalancer, ports: [{port: 80, protocol: FOO}, {port: 80}], trafficDistribution: Foo,"
+                " loadBalancerSourceRanges: [10.0.0.0], sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}"
+            ),
+            {
+                "spec.ports[0].protocol",  # and nothing of ports that it may have misled
+                "spec.trafficDistribution",
+                "spec.loadBalancerSourceRanges[0]",
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            },
+            id="a field that cannot be read, and the others",
+        ),
+        pytest.param(
+            service("type: Foo, ports: [{port: 80, nodePort: 1}]"), {"spec.type"}, id="without its type nothing is known of a Service"
+        ),
+        pytest.param(
+            endpoint_slice("endpoints: [{addresses: [10.0.0.1], conditions: {ready: 1}}], ports: [{port: 0}]"),
+            {"endpoints[0].conditions.ready", "ports[0].port"},
+            id="EndpointSlice",
+        ),
+        pytest.param(pod("hostname: A", meta="name: 5"), {"metadata.name"}, id="of other kinds what cannot be read comes first"),
+    ],
+)
+def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]) -> None:
+    assert {problem.path for problem in problems_of(manifest)} == paths
+
+
+@pytest.mark.parametrize(
     "manifest",
     [
         pytest.param(pod(meta="generateName: web-"), id="generateName"),
@@ -479,6 +635,11 @@ def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
             "{kind: Deployment, apiVersion: extensions/v1beta1, " + deployment("selector: {matchLabels: {app: a}}")[19:], id="old group"
         ),
         pytest.param("{kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: N 1}]}}", id="Hostname address"),
+        pytest.param(
+            service("ports: [{port: 80}], sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}"),
+            id="affinity's timeout without affinity: the API server drops it",
+        ),
+        pytest.param(service("ports: [{port: 80}], externalIPs: [192.0.2.1], externalTrafficPolicy: Local"), id="policy of an externalIP"),
         pytest.param(flow("protocol: ICMP", to="{pod: a}"), id="ICMP needs no port"),
         pytest.param(flow("via: n", start="{external: c}", to="{node: n, nodePort: 30000}"), id="via for a client"),
         pytest.param(flow(to="{service: s, port: http}"), id="named port of a Service"),
@@ -492,7 +653,9 @@ def test_accepted(manifest: str) -> None:
 def test_canonical_forms() -> None:
     found = load_text(
         "{kind: Node, metadata: {name: n, namespace: x}, spec: {podCIDR: 10.244.1.7/24}}\n---\n"
-        + service("ports: [{port: 80, targetPort: 0}], clusterIP: 'FD00::0:1', loadBalancerSourceRanges: [' 10.1.2.3/8 ']")
+        + service(
+            "type: LoadBalancer, ports: [{port: 80, targetPort: 0}], clusterIP: 'FD00::0:1', loadBalancerSourceRanges: [' 10.1.2.3/8 ']"
+        )
         + "\n---\n"
         + flow("expect: {source: '0:0::1'}")
     )
