@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -251,12 +252,14 @@ def _diff(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> int:
     from emulator.plan.shell import render_shell
-    from emulator.planner import plan_cluster
+    from emulator.planner import plan_cluster, plan_speakers
 
     state = _settle(args)
     for notice in state.notices:
         print(f"podwire: {notice}", file=sys.stderr)
-    print(render_shell(plan_cluster(state), title=f"The network of {state.name}"), end="")
+    plan = plan_cluster(state)
+    plan = replace(plan, operations=(*plan.operations, *plan_speakers(state)))
+    print(render_shell(plan, title=f"The network of {state.name}"), end="")
     return Exit.OK
 
 

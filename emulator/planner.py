@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from emulator.control.state import ClusterState
+from emulator.control.state import ROUTER, ClusterState
 from emulator.plan.difference import difference
 from emulator.plan.hostnet import plan_hostnet
+from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -51,6 +52,13 @@ def plan_change(old: ClusterState, new: ClusterState) -> Plan:
     """
     change = difference(plan_cluster(old), plan_cluster(new))
     return replace(change, operations=(*change.operations, *stale_connections(old, new)))
+
+
+def plan_speakers(state: ClusterState) -> Iterator[Operation]:
+    """What stands in for the speakers where none can run, as in a script: the router is told what it would be answered."""
+    for ip, node in state.speakers.items():
+        why = f"{node} announces {ip}: a speaker there answers ARP for it, which no tool of a shell does; the router is told the answer instead"
+        yield AddNeighbour(netns=ROUTER, dev="eth0", address=ip, mac=mac_of_ip(state.node[node].internalIPs[0]), why=why)
 
 
 def plan_rules(state: ClusterState) -> Iterator[Operation]:

@@ -212,8 +212,9 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
 def _workers(applied: Applied) -> list[Worker]:
     """What runs beside the rules, in the order in which it is told of a state."""
     from emulator.workload.serve import servers
+    from emulator.workload.speakers import speakers
 
-    return [servers(applied.namespaces)]
+    return [servers(applied.namespaces), speakers(applied.namespaces)]
 
 
 def _show(run: _Run, report: Report) -> Exit:
@@ -400,11 +401,11 @@ def _write_evidence(
 ) -> Report:
     from emulator.evidence import files, junit, report_json
     from emulator.evidence.captures import plan_captures
-    from emulator.evidence.describe import name_addresses, pod_names
+    from emulator.evidence.describe import name_addresses, name_macs, pod_names
 
     pods = pod_names(run.state)
     if run.directory:
-        report, captures = plan_captures(report, recording.captured, name_addresses(run.state))
+        report, captures = plan_captures(report, recording.captured, name_addresses(run.state), name_macs(run.state))
         bundles = _bundles(applied, report, recording, pods)
         output = [(f"logs/{path.name}", path.read_bytes()) for path in sorted(logs.iterdir())] if commands else []
         files.write_evidence(run.directory, chain(captures, bundles, output))

@@ -1,7 +1,7 @@
 """External clients, and the names that network namespaces will have.
 
-May import ``objects`` and this room. Invariant: client addresses lie outside the cluster's prefixes; node and client names, "switch"
-and "router" are distinct.
+May import ``objects`` and this room. Invariant: client addresses lie outside the cluster's prefixes; node and client names, "switch",
+"router" and "balancer" are distinct.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from emulator.control.findings import Draft, Findings
 from emulator.control.networks import Networks
-from emulator.control.state import ROUTER, SWITCH
+from emulator.control.state import BALANCER, ROUTER, SWITCH
 from emulator.objects.config import ExternalClient, Inventory
 from emulator.objects.kinds import Node, Origin
 
@@ -45,7 +45,7 @@ def _check_names(clients: Sequence[ExternalClient], nodes: Sequence[Draft[Node]]
     rows = [(d.object.name, f"node {d.object.name}", d.origin, f"{d.base}name" if d.base else "metadata.name") for d in nodes]
     for index, client in enumerate(clients):
         rows.append((client.name, f"external client {client.name}", origin, f"externalClients[{index}].name"))
-    owners = {SWITCH: "the switch of the host network", ROUTER: "the upstream router"}
+    owners = {SWITCH: "the switch of the host network", ROUTER: "the upstream router", BALANCER: "the load balancer in the path"}
     for name, whose, where, path in rows:
         if name in owners:
             what = f"{whose} has the name of {owners[name]}"

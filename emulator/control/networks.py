@@ -7,7 +7,7 @@ Invariant after :func:`address_nodes`: every node has an InternalIP first of whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
@@ -15,7 +15,7 @@ from itertools import pairwise
 from emulator.control.findings import Draft, Findings
 from emulator.control.shape import address_path, pod_cidr_path
 from emulator.objects.config import Inventory, Networking
-from emulator.objects.kinds import Node, NodeAddress, NodeStatus, Origin, Pod, Service
+from emulator.objects.kinds import Node, NodeAddress, Origin, Pod, Service
 
 DEFAULT_POD_SUBNET = IPv4Network("10.244.0.0/16")
 DEFAULT_SERVICE_SUBNET = IPv4Network("10.96.0.0/12")
@@ -263,18 +263,20 @@ def address_nodes(
     networks: Networks,
     pods: Sequence[Draft[Pod]],
     avoid: Collection[str],
+    pool: Container[IPv4Address],
     origin: Origin,
     findings: Findings,
 ) -> list[Draft[Node]]:
     """Every node with an InternalIP and a podCIDR: the given ones, else the next free ones in the nodes' order.
 
-    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs). ``origin`` is where networking was
-    said. A node that found no room keeps an empty podCIDR or no address, and a problem says so.
+    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs), ``pool`` are those that load balancers
+    may still get: nodes get them last. ``origin`` is where networking was said. A node that found no room keeps an empty podCIDR or no
+    address, and a problem says so.
     """
     check_node_addresses(nodes, networks, findings)
     _check_pod_cidrs(nodes, networks, findings)
     taken = {networks.router, *map(_parse, avoid), *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs)}
-    free_hosts = (ip for ip in _usable(networks.hosts) if ip not in taken)
+    free_hosts = (ip for pooled in (False, True) for ip in _usable(networks.hosts) if ip not in taken and (ip in pool) is pooled)
     shares = _shares(nodes, dumped_addresses(pods), networks.pods)
     result = []
     for draft in nodes:
@@ -290,7 +292,7 @@ def address_nodes(
                 )
             else:
                 own = NodeAddress(type="InternalIP", address=str(ip))
-                node = replace(node, status=NodeStatus(addresses=(own, *node.status.addresses)))
+                node = replace(node, status=replace(node.status, addresses=(own, *node.status.addresses)))
         if not node.spec.podCIDRs:
             share = shares.get(node.name)
             if share is None:

@@ -32,5 +32,6 @@ def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: Prox
         nodePortAddresses=config.nodePortAddresses,
         masqueradeAll=(config.nftables if mode == "nftables" else config.iptables).masqueradeAll,
         scheduler=config.ipvs.scheduler or "rr",
+        strictARP=config.ipvs.strictARP,
         localhostNodePorts=config.iptables.localhostNodePorts,
     )

@@ -1,7 +1,7 @@
 """Control: from what the user wrote to the cluster's complete state, as a real control plane would fill it in.
 
 May import ``objects``, ``errors`` and this room; pure, and deterministic for a seed. Data goes through the modules of this room in one
-direction: shape → networks → workloads → placement → addresses → services → slices → listeners → checks. A step that meets a mistake
+direction: shape → networks → workloads → placement → addresses → services → slices → listeners → loadbalancers → checks. A step that meets a mistake
 reports it and goes on as well as it can: every mistake is reported at once.
 """
 
@@ -15,6 +15,7 @@ from emulator.control.clients import external_clients
 from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
 from emulator.control.listeners import make_listeners, real_commands
+from emulator.control.loadbalancers import address_balancer, choose_pool, choose_speakers, choose_targets, give_addresses
 from emulator.control.networks import address_nodes, choose_networks
 from emulator.control.placement import place
 from emulator.control.services import complete_services
@@ -39,9 +40,12 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
     given = given_pods(inventory, seed, findings)
     shaped = make_nodes(inventory, given, findings)
     networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], findings)
-    node_drafts = address_nodes(shaped, networks, given, list(_external_addresses(inventory)), origin, findings)
+    pool = choose_pool(inventory, networks.hosts, findings)
+    external = list(_external_addresses(inventory))
+    node_drafts = address_nodes(shaped, networks, given, external, pool, origin, findings)
     nodes = [draft.object for draft in node_drafts]
     clients = external_clients(inventory, node_drafts, networks, findings)
+    taken = {str(networks.router), *(ip for node in nodes for ip in node.internalIPs)}
 
     running = [*static_pods(node_drafts, given), *given]
     running += controlled_pods(inventory, running, nodes, seed, networks.pods.num_addresses, findings)
@@ -50,13 +54,19 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
 
     written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
     service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks.services, seed, findings)
+    service_drafts = give_addresses(service_drafts, pool, networks.hosts, {*taken, *external}, findings)
     services = [draft.object for draft in service_drafts]
     slices = make_slices(inventory, service_drafts, pods, nodes, seed, findings)
 
     commands = real_commands(pod_drafts, findings)
     listeners = make_listeners(pods, nodes, services, slices, commands, findings)
+    balancer = address_balancer(services, pool, networks.hosts, {*taken, *external}, origin, findings)
+    balanced = choose_targets(services, nodes, listeners, findings)
+    speakers = choose_speakers(services, slices, nodes, networks.hosts, taken)
     check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
     proxy = proxy_settings(inventory, networks.pods, proxy_mode, findings)
+    if speakers and proxy.mode == "ipvs" and not proxy.strictARP:
+        findings.notice("every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true")
     if findings.problems:
         raise InputError(findings.problems)
     return ClusterState(
@@ -75,6 +85,9 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
         clients=clients,
         listeners=listeners,
         commands=commands,
+        speakers=speakers,
+        balancerIP=balancer,
+        balanced=balanced,
         flowChecks=inventory.flowChecks,
         notices=findings.notices,
     )

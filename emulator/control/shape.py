@@ -16,6 +16,7 @@ from emulator.objects.config import Inventory, NodeShape
 from emulator.objects.kinds import Node, NodeAddress, NodeSpec, NodeStatus, ObjectMeta, Origin, Pod, PodSpec, Taint
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"  # kubeadm gives it to control planes
 ETCD_LABEL = "node-role.kubernetes.io/etcd"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
@@ -81,8 +82,9 @@ def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:
 def _from_shape(shape: NodeShape, name: str, *, taint: bool) -> Node:
     key = _ROLE_KEYS.get(shape.role)
     role_taints = (Taint(key=key, effect="NoSchedule"),) if key and taint else ()
+    excluded = {EXCLUDED_LABEL: ""} if taint and shape.role == "control-plane" else {}
     return Node(
-        metadata=ObjectMeta(name=name, labels={**({key: ""} if key else {}), **shape.labels}),
+        metadata=ObjectMeta(name=name, labels={**({key: ""} if key else {}), **excluded, **shape.labels}),
         spec=NodeSpec(podCIDRs=(shape.podCIDR,) if shape.podCIDR else (), taints=(*role_taints, *shape.taints)),
         status=NodeStatus(addresses=tuple(NodeAddress(type="InternalIP", address=a) for a in shape.addresses)),
     )
@@ -95,7 +97,9 @@ def _merge(shaped: Node, manifest: Node) -> Node:
         manifest,
         metadata=replace(manifest.metadata, labels={**shaped.metadata.labels, **manifest.metadata.labels}),
         spec=manifest.spec if has_cidr else replace(manifest.spec, podCIDRs=shaped.spec.podCIDRs),
-        status=manifest.status if manifest.internalIPs else NodeStatus(addresses=(*shaped.status.addresses, *manifest.status.addresses)),
+        status=manifest.status
+        if manifest.internalIPs
+        else replace(manifest.status, addresses=(*shaped.status.addresses, *manifest.status.addresses)),
     )
 
 
@@ -124,7 +128,7 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
             node,
             metadata=replace(node.metadata, labels={HOSTNAME_LABEL: node.name, **node.metadata.labels}),
             spec=replace(node.spec, podCIDR=cidrs[0] if cidrs else "", podCIDRs=tuple(cidrs)),
-            status=NodeStatus(addresses=tuple(addresses)),
+            status=replace(node.status, addresses=tuple(addresses)),
         ),
     )
 

@@ -7,6 +7,7 @@ Invariants (control guarantees them, everything after relies on them):
 - every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a ``nodePort``
   (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
 - every EndpointSlice belongs to a Service by label, and carries resolved port numbers;
+- an address of ``speakers`` lies in ``hostSubnet`` and is nobody's; ``balancerIP`` is there if a Service's ``ipMode`` is Proxy;
 - names are RFC 1123; no two network namespaces share a name (:func:`pod_netns`).
 """
 
@@ -22,6 +23,7 @@ from emulator.objects.kinds import EndpointSlice, Loaded, Node, Pod, Protocol, S
 
 SWITCH = "switch"  # network namespace of the host network's switch
 ROUTER = "router"  # network namespace of the upstream router; external clients are behind it
+BALANCER = "balancer"  # network namespace of the load balancer in the path, if there is one
 API_SERVER_PORT = 6443
 
 
@@ -44,6 +46,7 @@ class ProxySettings:
     masqueradeAll: bool = False
     localhostNodePorts: bool = True
     scheduler: IPVSScheduler = "rr"
+    strictARP: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,9 @@ class ClusterState:
     clients: tuple[ExternalClient, ...]
     listeners: tuple[Listener, ...]
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Pod key → containers that run their real command
+    speakers: Mapping[str, str] = field(default_factory=dict)  # load-balancer address → the node that answers ARP for it
+    balancerIP: str = ""  # the balancer's own address on the host network
+    balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Service key → nodes whose node ports the balancer connects to
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()
     notices: tuple[str, ...] = ()
 

@@ -17,6 +17,8 @@ from emulator.probe.model import Captured, FlowResult, Report
 ALL_FRAMES = "all.pcapng"
 MOST_FILES = 1000
 _LONGEST_SLUG = 80
+_ARP = bytes.fromhex("0806 0001 0800 06 04")  # EtherType; then hardware and protocol: Ethernet and IPv4, with their addresses' lengths
+_ARP_REQUEST = 1
 
 
 def slug(text: str) -> str:
@@ -24,18 +26,33 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_LONGEST_SLUG].rstrip("-") or "flow"
 
 
-def plan_captures(report: Report, frames: Sequence[Captured], names: Mapping[str, str]) -> tuple[Report, Iterator[tuple[str, bytes]]]:
+def plan_captures(
+    report: Report, frames: Sequence[Captured], names: Mapping[str, str], macs: Mapping[str, str]
+) -> tuple[Report, Iterator[tuple[str, bytes]]]:
     """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content), encoded as they are taken.
 
-    ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address in Wireshark. Inside a file
-    the frames stand in the order of their stamps. Of more than MOST_FILES flows, those that passed are in ``all.pcapng`` only.
+    ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address in Wireshark, ``macs`` which
+    node has a MAC. Inside a file the frames stand in the order of their stamps. Of more than MOST_FILES flows, those that passed are in
+    ``all.pcapng`` only.
     """
     digits = max(2, len(str(len(report.flows))))
     files = [f"{number:0{digits}}-{slug(result.flow.name)}.pcapng" for number, result in enumerate(report.flows, 1)]
     if len(files) > MOST_FILES:
         files = [ALL_FRAMES if result.verdict == "pass" else file for result, file in zip(report.flows, files, strict=True)]
     flows = tuple(replace(result, captures=(file,)) for result, file in zip(report.flows, files, strict=True))
-    return replace(report, flows=flows), _encode_all(report, files, frames, names)
+    return replace(report, flows=flows), _encode_all(report, files, frames, names, macs)
+
+
+def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str]) -> str:
+    """``worker-1 announces 172.18.255.200``, if ``data`` is an Ethernet frame in which a node says by ARP (RFC 826) that it has an address
+    which is not its own: the answer to who asked, or to nobody (gratuitous: who has it tells itself); else ""."""
+    if len(data) < 42 or data[12:20] != _ARP:
+        return ""
+    operation, sender, address, target = data[21], data[22:28].hex(":"), data[28:32], data[38:42]
+    node, ip = macs.get(sender, ""), ".".join(map(str, address))
+    if not node or names.get(ip) == node or (operation == _ARP_REQUEST and address != target):
+        return ""
+    return f"{node} announces {ip}" + (" (gratuitous ARP)" if address == target else "")
 
 
 def verdict_line(result: FlowResult) -> str:
@@ -45,13 +62,18 @@ def verdict_line(result: FlowResult) -> str:
     return f"{line}: {result.reason}" if result.reason else line
 
 
-def _encode_all(report: Report, files: Sequence[str], frames: Sequence[Captured], names: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+def _encode_all(
+    report: Report, files: Sequence[str], frames: Sequence[Captured], names: Mapping[str, str], macs: Mapping[str, str]
+) -> Iterator[tuple[str, bytes]]:
     stamps = [frame.time for frame in frames]
     order = sorted(range(len(frames)), key=stamps.__getitem__)
     of_flow = [sorted(result.frames, key=lambda number: (stamps[number], number)) for result in report.flows]
     comments: dict[int, list[str]] = {}
     for result, numbers in zip(report.flows, of_flow, strict=True):
         _comment(result, numbers, comments)
+    for number, frame in enumerate(frames):
+        if text := announcement(frame.data, names, macs):
+            comments.setdefault(number, []).append(text)
     title = f"topology {report.topology}, proxy mode {report.proxy_mode}, seed {report.seed}"
     yield (
         ALL_FRAMES,

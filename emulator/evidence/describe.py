@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from emulator.control.state import ClusterState
 from emulator.objects.kinds import Node, Service
+from emulator.plan.naming import mac_of_ip
 
 ROLE_LABEL = "node-role.kubernetes.io/"
 
@@ -33,14 +34,21 @@ def _role(node: Node) -> str:
 
 
 def describe_services(state: ClusterState) -> tuple[tuple[str, ...], ...]:
-    """Rows (namespace/name, type, ClusterIP, ports as kubectl prints them, endpoints)."""
-    return tuple((s.key, s.spec.type, _address(s), _ports(s), str(_endpoints(state, s))) for s in state.services)
+    """Rows (namespace/name, type, ClusterIP, external addresses, ports as kubectl prints them, endpoints)."""
+    return tuple((s.key, s.spec.type, _address(s), _external(s), _ports(s), str(_endpoints(state, s))) for s in state.services)
 
 
 def _address(service: Service) -> str:
     if service.spec.type == "ExternalName":
         return service.spec.externalName
     return "None" if service.headless else ", ".join(service.spec.clusterIPs)
+
+
+def _external(service: Service) -> str:
+    ingress = service.status.loadBalancer.ingress
+    if service.spec.type == "LoadBalancer" and not ingress:
+        return "<pending>"
+    return ", ".join((*service.spec.externalIPs, *(i.ip or i.hostname for i in ingress)))
 
 
 def _ports(service: Service) -> str:
@@ -68,6 +76,11 @@ def name_addresses(state: ClusterState) -> Mapping[str, str]:
     names |= {state.bridge_ip(node.name): f"{node.name}.cbr0" for node in state.nodes}
     names |= {client.address: client.name for client in state.clients}
     return names | {state.routerIP: "router"}
+
+
+def name_macs(state: ClusterState) -> Mapping[str, str]:
+    """MAC → the node whose eth0 has it."""
+    return {mac_of_ip(node.internalIPs[0]): node.name for node in state.nodes}
 
 
 def pod_names(state: ClusterState) -> Mapping[str, str]:

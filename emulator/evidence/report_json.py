@@ -154,8 +154,15 @@ def _node(row: Sequence[str]) -> dict[str, Any]:
 
 
 def _service(row: Sequence[str]) -> dict[str, Any]:
-    name, kind, cluster_ip, ports, endpoints = row
-    return {"name": name, "type": kind, "clusterIP": cluster_ip, "ports": _items(ports), "endpoints": int(endpoints)}
+    name, kind, cluster_ip, external, ports, endpoints = row
+    return {
+        "name": name,
+        "type": kind,
+        "clusterIP": cluster_ip,
+        "externalIPs": _items(external),
+        "ports": _items(ports),
+        "endpoints": int(endpoints),
+    }
 
 
 def _items(text: str) -> list[str]:

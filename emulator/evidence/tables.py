@@ -52,7 +52,7 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
     sections = [
         paint(_BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
         table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
-        table(("SERVICE", "TYPE", "CLUSTER-IP", "PORTS", "ENDPOINTS"), _shortened(report.services, 3, None if wide else 6), limit),
+        _services(report.services, wide, limit),
         _counts(report, len(listed)) if too_many else "",
         _flows(listed, wide, paint, limit, pods),
         "" if too_many else _set_aside(len(report.flows) - len(listed)),
@@ -269,6 +269,15 @@ def _totals(report: Report, paint: Paint) -> str:
 
 
 # --- tables -----------------------------------------------------------------------------------------------
+
+
+def _services(rows: Sequence[Sequence[str]], wide: bool, limit: int | None) -> str:
+    """The Services; their external addresses only where some have any."""
+    headers: Sequence[str] = ("SERVICE", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORTS", "ENDPOINTS")
+    shown = _shortened(rows, 4, None if wide else 6)
+    if not any(row[3] for row in shown):
+        headers, shown = (*headers[:3], *headers[4:]), [(*row[:3], *row[4:]) for row in shown]
+    return table(headers, shown, limit)
 
 
 def _shortened(rows: Sequence[Sequence[str]], column: int, limit: int | None) -> list[tuple[str, ...]]:

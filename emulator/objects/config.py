@@ -60,6 +60,15 @@ class ExternalClient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBalancerPool:
+    """Where LoadBalancer Services get their addresses, and how those are reached: announced by a node (``L2``, as MetalLB's) or held by
+    a balancer in the path (``Proxy``). ``addresses`` are prefixes and ranges; () is "not said": some at the end of the host network."""
+
+    addresses: tuple[str, ...] = ()
+    mode: Literal["L2", "Proxy"] = "L2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
     """``kind: Cluster`` of ``podwire.dev/v1alpha1`` or ``kind.x-k8s.io/v1alpha4``."""
 
@@ -67,6 +76,7 @@ class ClusterConfig:
     nodes: tuple[NodeShape, ...] = ()
     networking: Networking = Networking()
     externalClients: tuple[ExternalClient, ...] = ()
+    loadBalancer: LoadBalancerPool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +95,7 @@ class IPVSConfig:
     """``ipvs`` of a KubeProxyConfiguration; "" is rr."""
 
     scheduler: IPVSScheduler | Literal[""] = ""
+    strictARP: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,8 +64,15 @@ class NodeAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCondition:
+    type: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     addresses: tuple[NodeAddress, ...] = ()
+    conditions: tuple[NodeCondition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,11 @@ class Node:
     def internalIPs(self) -> tuple[str, ...]:
         """Every ``InternalIP``, the primary one first."""
         return tuple(a.address for a in self.status.addresses if a.type == "InternalIP")
+
+    @property
+    def ready(self) -> bool:
+        """The ``Ready`` condition; unset means ready, as for Pods."""
+        return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,17 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from itertools import combinations
 from typing import Any, TypeVar
 
-from emulator.objects.config import ClusterConfig, FlowCheck, FlowExpect, FlowFrom, FlowSpec, FlowTo, KubeProxyConfiguration, NodeShape
+from emulator.objects.config import (
+    ClusterConfig,
+    FlowCheck,
+    FlowExpect,
+    FlowFrom,
+    FlowSpec,
+    FlowTo,
+    KubeProxyConfiguration,
+    LoadBalancerPool,
+    NodeShape,
+)
 from emulator.objects.faults import Fault, FieldPath, did_you_mean, shown
 from emulator.objects.kinds import (
     Container,
@@ -589,7 +599,27 @@ def _cluster(cluster: ClusterConfig, _namespaced: bool, checks: _Checks) -> Clus
             hostSubnet=subnets["hostSubnet"],
         ),
         externalClients=addressed,
+        loadBalancer=_pool(("loadBalancer",), cluster.loadBalancer, checks) if cluster.loadBalancer else None,
     )
+
+
+def _pool(path: FieldPath, pool: LoadBalancerPool, checks: _Checks) -> LoadBalancerPool:
+    return replace(pool, addresses=tuple(_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)))
+
+
+def _range(path: FieldPath, text: str, checks: _Checks) -> str:
+    """A prefix, or ``first-last``, as MetalLB's IPAddressPool has them; in canonical form ``first-last``."""
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    try:
+        ends = (_address(first), _address(last)) if dash else (_network(first)[0], _network(first)[-1])
+    except ValueError:
+        checks.fault(path, f"must be a prefix or a range of addresses, is {shown(text)}", "172.18.255.200-172.18.255.250, say")
+        return text
+    if any(end.version == 6 for end in ends):
+        checks.fault(path, f"{shown(text)}: podwire builds IPv4 networks only so far")
+    elif int(ends[0]) > int(ends[1]):
+        checks.fault(path, f"{shown(text)} ends before it begins", f"{ends[1]}-{ends[0]}")
+    return f"{ends[0]}-{ends[1]}"
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -1,9 +1,10 @@
 """The flows to send when the user wrote none: every kind of communication, every Service port, chosen from the objects alone.
 
 Representatives, not the cross product; the same state always gives the same flows in the same order. What needs something that the
-cluster does not have (no Pod, no external client, a single node) is left out. An externalIP or a load-balancer address is reached from
-outside because the router has a route for it to a node (``via``); one whose ``ipMode`` is Proxy is left to the load balancer, and not
-dialled. Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Pure.
+cluster does not have (no Pod, no external client, a single node) is left out. A load-balancer address of the host network is announced by a
+node; any other one, or an externalIP, is reached from outside because the router has a route for it to a node (``via``); one whose
+``ipMode`` is Proxy is left to the load balancer, and not dialled. Imports ``objects``, ``control.state`` and the pure modules of ``probe``.
+Pure.
 """
 
 from __future__ import annotations
@@ -230,12 +231,15 @@ class _Deriver:
         allowed = {c.name: to.how != "loadBalancer" or in_source_ranges(endpoints.service, c.address) for c in self.state.clients}
         inside = [c for c in self.state.clients if allowed[c.name]][:1]
         outside = [c for c in self.state.clients if not allowed[c.name]][:1]
+        entries = [(f"via {node.name}, {note}", node.name) for node, note in ways]
+        if speaker := self.state.speakers.get(to.ip):
+            entries = [(f"announced by {speaker}", "")]
         for client in inside:
-            for node, note in ways:
-                self.add(external_client(client), to, protocol, f"via {node.name}, {note}", node.name)
+            for note, via in entries:
+                self.add(external_client(client), to, protocol, note, via)
         for client in outside:
-            node, note = ways[0]
-            self.add(external_client(client), to, protocol, f"outside the source ranges, via {node.name}, {note}", node.name)
+            note, via = entries[0]
+            self.add(external_client(client), to, protocol, f"outside the source ranges, {note}", via)
         if pod:
             self.add(pod_client(pod), to, protocol)
         node, note = ways[-1]

@@ -19,6 +19,8 @@ Where the semantics leave something open, it is settled so:
 - Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on kernel 6.1: under
   externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none, whose replies to clients outside
   then go past the node (:attr:`Expectation.astray`).
+- In ipvs mode without strictARP every node answers ARP for a load-balancer address, and whichever is heard serves: a node's address is any
+  node's then.
 - A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
   that node the reply takes the direct way and bypasses the translation; the packets will show that.
 """
@@ -40,6 +42,7 @@ from emulator.probe.parties import Owner, ServiceAddress, find_owners
 
 MAX_ATTEMPTS = 400
 MISS = 1e-6  # the accepted chance that some endpoint is never chosen
+_ANY = "*"  # in place of a node's name: whichever node it may be
 
 Origin = Literal["pod", "node", "outside"]
 Dialled = Literal["ClusterIP", "Cluster", "Local"]  # a ClusterIP, or an external address under that externalTrafficPolicy
@@ -110,6 +113,7 @@ class Expectations:
         self._detector = _Detector(state)
         self._ipvs = state.proxy.mode == "ipvs"
         self._uneven = self._ipvs and state.proxy.scheduler in ("lc", "sh")  # by load, by client: not each endpoint in turn
+        self._node_ips[_ANY] = frozenset(ip for ips in self._node_ips.values() for ip in ips)
         self._service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
         self._service_promises: dict[tuple[PortEndpoints, str, str, str, str], _Promise] = {}
         self._direct_promises: dict[tuple[str, int, str, bool, bool], _Promise] = {}
@@ -305,7 +309,7 @@ class Expectations:
         client, to, protocol = flow.client, flow.to, flow.protocol
         if to.ip.startswith("127."):
             return self._promise_loopback(client, to.ip, to.port, protocol)
-        through_node = client.kind != "external" or bool(flow.via)
+        through_node = client.kind != "external" or bool(flow.via) or to.ip in self.state.speakers
         key = (to.ip, to.port, protocol, client.kind == "pod", through_node)
         promise = self._direct_promises.get(key)
         if promise is None:
@@ -364,6 +368,8 @@ class Expectations:
             if (ip, port, protocol) in self.table.addresses:
                 return f"{ip} is a ClusterIP, and no node was asked{no_route} (docs/semantics 1)"
             return f"{ip} is a ClusterIP, but not for {port}/{protocol}{no_route} (docs/semantics 8)"
+        if (ip, port, protocol) in self.table.addresses and ip_address(ip) in self.state.hostSubnet:
+            return f"no node announces {ip}: svc {self.table.addresses[ip, port, protocol][0].service.key} has no serving endpoint where it needs one"
         if outcome == "dropped":
             return f"nobody has {ip}, though its network is there: neighbours are asked in vain for longer than a client waits"
         return f"nobody has {ip}{no_route}"
@@ -397,13 +403,19 @@ class Expectations:
     def _first_node(self, flow: Flow) -> str:
         """The first node on the way of ``flow`` ("" if it passes none)."""
         owner = self.owners.get(flow.to.ip)
-        return flow.client.node or flow.via or (owner.node if owner else "")
+        return flow.client.node or flow.via or self.state.speakers.get(flow.to.ip, "") or (owner.node if owner else "")
+
+    def _is_contended(self, flow: Flow) -> bool:
+        """Whether any node may be the first one."""
+        announced = flow.to.ip in self.state.speakers and flow.client.kind == "external" and not flow.via
+        return announced and self._ipvs and not self.state.proxy.strictARP
 
     def _seen(self, flow: Flow, node: str) -> Mapping[SourceRule, frozenset[str]]:
         """The addresses that satisfy each source rule; "node" is that of the node that translates, "" if no node does."""
         client = flow.client
         if flow.to.ip.startswith("127."):
             return {"preserved": frozenset({"127.0.0.1"}), "node": self._node_ips.get(node, frozenset())}
+        node = _ANY if self._is_contended(flow) else node
         key = (client.netns, client.ip, node)
         seen = self._addresses.get(key)
         if seen is None:

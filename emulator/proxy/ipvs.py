@@ -114,6 +114,7 @@ _SYSCTLS = {
     "net.ipv4.vs.expire_nodest_conn": "a connection ends with its endpoint",
     "net.ipv4.vs.expire_quiescent_template": "a client's endpoint is forgotten with it, session affinity or not",
 }
+_STRICT_ARP = {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,6 +357,10 @@ def plan_ipvs(state: ClusterState) -> Iterator[Operation]:
         name, part = node.name, of_node(node.name)
         for key, why in _SYSCTLS.items():
             yield SetSysctl(netns=name, key=key, value="1", why=f"kube-proxy's ipvs mode: {why}")
+        for key, value in _STRICT_ARP.items() if state.proxy.strictARP else ():
+            yield SetSysctl(
+                netns=name, key=key, value=value, why=f"ipvs.strictARP: eth0 answers for its own addresses alone, not for {DUMMY}'s"
+            )
         yield AddDummy(
             netns=name, name=DUMMY, why=f"{name}: an interface, down, that makes Service addresses local ones, since IPVS looks at those"
         )

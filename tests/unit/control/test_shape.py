@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.control.shape import CONTROL_PLANE_LABEL, ETCD_LABEL, HOSTNAME_LABEL
+from emulator.control.shape import CONTROL_PLANE_LABEL, ETCD_LABEL, EXCLUDED_LABEL, HOSTNAME_LABEL
 from tests.unit.control.clusters import cluster, flow_check, node, pod, settled
 
 DEFAULT = ["control-plane", "worker-1", "worker-2"]
@@ -58,7 +58,7 @@ def test_roles_are_labels_and_taints() -> None:
     state = settled(cluster("{role: control-plane}, {role: worker}, {role: etcd}"))
     taints = {n.name: [(t.key, t.effect) for t in n.spec.taints] for n in state.nodes}
     assert taints == {"control-plane": [(CONTROL_PLANE_LABEL, "NoSchedule")], "worker-1": [], "etcd-1": [(ETCD_LABEL, "NoSchedule")]}
-    assert state.node["control-plane"].metadata.labels == {HOSTNAME_LABEL: "control-plane", CONTROL_PLANE_LABEL: ""}
+    assert state.node["control-plane"].metadata.labels == {HOSTNAME_LABEL: "control-plane", CONTROL_PLANE_LABEL: "", EXCLUDED_LABEL: ""}
     assert state.node["etcd-1"].metadata.labels == {HOSTNAME_LABEL: "etcd-1", ETCD_LABEL: ""}
 
 

@@ -146,8 +146,8 @@ REPORT = Report(
         ("worker-2", "worker", "172.18.0.4", "10.244.2.0/24", "web-1"),
     ),
     services=(
-        ("default/kubernetes", "ClusterIP", "10.96.0.1", "443/TCP", "1"),
-        ("default/web", "ClusterIP", SERVICE, "80:30080/TCP, 53/UDP", "2"),
+        ("default/kubernetes", "ClusterIP", "10.96.0.1", "", "443/TCP", "1"),
+        ("default/web", "ClusterIP", SERVICE, "", "80:30080/TCP, 53/UDP", "2"),
     ),
     flows=(PASSED, FAILED),
     requirements=(

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.layers.l2 import ARP, Ether
 
-from emulator.evidence.captures import ALL_FRAMES, plan_captures, slug, verdict_line
+from emulator.evidence.captures import ALL_FRAMES, announcement, plan_captures, slug, verdict_line
 from tests.unit.evidence.samples import CLIENT, FAILED, FRAMES, NAMES, PASSED, REPORT, WEB_1, flow
 from tests.unit.evidence.test_pcapng import Parsed, parse
 
@@ -35,7 +36,7 @@ def test_slug(text: str, expected: str) -> None:
 
 
 def planned() -> tuple[list[str], dict[str, Parsed]]:
-    report, files = plan_captures(REPORT, FRAMES, NAMES)
+    report, files = plan_captures(REPORT, FRAMES, NAMES, {})
     return [name for result in report.flows for name in result.captures], {name: parse(content) for name, content in files}
 
 
@@ -76,7 +77,7 @@ def test_a_flow_file_names_only_what_it_met() -> None:
 def test_frames_stand_in_the_order_of_their_stamps_with_their_own_comments() -> None:
     shuffled = [FRAMES[i] for i in (5, 4, 3, 2, 1, 0)]
     result = replace(PASSED, frames=(0, 1, 2, 3, 4, 5), journeys=())
-    _, files = plan_captures(replace(REPORT, flows=(result,)), shuffled, {})
+    _, files = plan_captures(replace(REPORT, flows=(result,)), shuffled, {}, {})
     for _, content in files:
         parsed = parse(content)
         assert parsed.frames == FRAMES[:6]
@@ -85,7 +86,7 @@ def test_frames_stand_in_the_order_of_their_stamps_with_their_own_comments() -> 
 
 def test_flows_of_one_name_have_files_of_their_own_and_a_flow_without_frames_has_an_empty_one() -> None:
     silent = replace(FAILED, flow=flow("../x"), frames=(), journeys=())
-    report, files = plan_captures(replace(REPORT, flows=(silent, silent)), FRAMES, NAMES)
+    report, files = plan_captures(replace(REPORT, flows=(silent, silent)), FRAMES, NAMES, {})
     contents = dict(files)
     assert [result.captures for result in report.flows] == [("01-x.pcapng",), ("02-x.pcapng",)]
     assert parse(contents["01-x.pcapng"]).frames == []
@@ -93,6 +94,38 @@ def test_flows_of_one_name_have_files_of_their_own_and_a_flow_without_frames_has
 
 
 def test_numbers_sort_as_text() -> None:
-    report, _ = plan_captures(replace(REPORT, flows=(FAILED,) * 100), FRAMES, NAMES)
+    report, _ = plan_captures(replace(REPORT, flows=(FAILED,) * 100), FRAMES, NAMES, {})
     files = [result.captures[0] for result in report.flows]
     assert files == sorted(files)
+
+
+NODE_MAC, ROUTER_MAC = "0a:58:ac:12:00:03", "0a:58:ac:12:00:01"
+MACS, NODES = {NODE_MAC: "worker-1"}, {"172.18.0.3": "worker-1", "172.18.0.1": "router"}
+
+
+def arp(op: int, sender: str, ip: str, target: str) -> bytes:
+    return bytes(Ether(src=sender, dst="ff:ff:ff:ff:ff:ff") / ARP(op=op, hwsrc=sender, psrc=ip, pdst=target))
+
+
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        pytest.param(arp(2, NODE_MAC, "172.18.255.200", "172.18.0.1"), "worker-1 announces 172.18.255.200", id="an answer"),
+        pytest.param(
+            arp(1, NODE_MAC, "172.18.255.200", "172.18.255.200"), "worker-1 announces 172.18.255.200 (gratuitous ARP)", id="unasked"
+        ),
+        pytest.param(arp(2, NODE_MAC, "172.18.0.3", "172.18.0.1"), "", id="its own address"),
+        pytest.param(arp(1, NODE_MAC, "172.18.255.200", "172.18.0.1"), "", id="a question, with that address as its source"),
+        pytest.param(arp(2, ROUTER_MAC, "172.18.255.200", "172.18.0.3"), "", id="no node"),
+        pytest.param(arp(2, NODE_MAC, "172.18.255.200", "172.18.0.1")[:41], "", id="cut off"),
+        pytest.param(bytes(60), "", id="no ARP"),
+    ],
+)
+def test_an_announcement_says_who_announces_what(frame: bytes, text: str) -> None:
+    assert announcement(frame, NODES, MACS) == text
+
+
+def test_announcements_are_written_on_the_frames() -> None:
+    frame = FRAMES[0]._replace(data=arp(2, NODE_MAC, "172.18.255.200", "172.18.0.1"))
+    _, files = plan_captures(replace(REPORT, flows=()), [frame], NODES, MACS)
+    assert parse(dict(files)[ALL_FRAMES]).comments == [["worker-1 announces 172.18.255.200"]]

@@ -158,7 +158,7 @@ def test_a_flow_that_fails_alike_in_all_modes_is_no_success() -> None:
 
 
 def test_services_come_first() -> None:
-    headless = ("default/peers", "ClusterIP", "None", "80/TCP", "2")
+    headless = ("default/peers", "ClusterIP", "None", "", "80/TCP", "2")
     elsewhere = replace(TO_BOTH, flow=replace(PASSED.flow, name="elsewhere", to=replace(PASSED.flow.to, service="")))
     control = replace(refused(), flow=replace(PASSED.flow, name="a control", control=True))
     runs = {"iptables": (TO_BOTH, elsewhere, TO_BOTH), "nftables": (refused(), elsewhere, TO_BOTH)}

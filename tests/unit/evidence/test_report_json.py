@@ -127,6 +127,7 @@ def test_the_tables_become_objects() -> None:
         "type": "ClusterIP",
         "clusterIP": "10.96.0.10",
         "ports": ["80:30080/TCP", "53/UDP"],
+        "externalIPs": [],
         "endpoints": 2,
     }
     assert exported["summary"] == {

@@ -156,7 +156,7 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(hostile: str, w
         requirements=(requirement,),
         notices=(hostile,),
         cluster=((hostile,) * 5,),
-        services=((hostile,) * 5,),
+        services=((hostile,) * 6,),
         machine={"seconds": hostile, "kernel": hostile},
     )
     shown.encode()

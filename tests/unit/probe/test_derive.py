@@ -335,6 +335,12 @@ def test_a_client_inside_and_one_outside_the_source_ranges() -> None:
     assert [outcome[flow.name] for flow in flows.values()] == ["delivered", "delivered", "dropped"]
 
 
+def test_an_announced_address_is_dialled_without_a_word_of_the_way() -> None:
+    state = make_state(load_balancer_service(), speakers={VIP: "worker-2"})
+    (flow,) = [f for f in derive_flows(state) if f.client.kind == "external" and f.to.how == "loadBalancer"]
+    assert (flow.via, flow.name) == ("", f"external client-1 → loadBalancer of svc default/web ({VIP}:80) (announced by worker-2)")
+
+
 @pytest.mark.parametrize(
     "state",
     [

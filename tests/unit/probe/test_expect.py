@@ -437,6 +437,32 @@ def test_source_ranges_do_not_hide_that_there_are_no_endpoints() -> None:
     assert promised(state, "client", VIP, 80).outcome == "rejected"
 
 
+@pytest.mark.parametrize("policy", ["Cluster", "Local"])
+@pytest.mark.parametrize("speaker", ["worker-1", "control-plane"])
+def test_from_outside_an_announced_address_is_entered_at_its_speaker(speaker: str, policy: str) -> None:
+    service = load_balancer_service(externalTrafficPolicy=policy)
+    announced, routed = make_state(service, speakers={VIP: speaker}), make_state(service)
+    for who, via in (("client-1", ""), ("client", ""), ("worker-2", ""), ("client-1", "worker-2")):
+        asked = speaker if who == "client-1" and not via else via
+        assert promised(announced, who, VIP, 80, via=via) == promised(routed, who, VIP, 80, via=asked)
+
+
+def test_what_nobody_announces_is_asked_for_in_vain() -> None:
+    expected = promised(make_state(load_balancer_service(), slices=[]), "client-1", VIP, 80)
+    assert expected.outcome == "dropped"
+    assert "no node announces 172.18.255.200: svc default/web has no serving endpoint" in expected.because
+
+
+@pytest.mark.parametrize(
+    ("strict", "source"), [(True, {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}), (False, {*NODE_IP.values(), *BRIDGE_IP.values()})]
+)
+def test_in_ipvs_mode_without_strict_arp_any_node_may_take_an_announced_address(strict: bool, source: set[str]) -> None:
+    proxy = {"mode": "ipvs", "strictARP": strict}
+    state = make_state(load_balancer_service(), speakers={VIP: "worker-1"}, proxy=proxy)
+    assert promised(state, "client-1", VIP, 80).addresses["node"] == source
+    assert promised(state, "client-1", VIP, 80, via="worker-1").addresses["node"] == {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}
+
+
 def test_ip_mode_proxy_is_not_captured() -> None:
     assert promised(make_state(load_balancer_service("Proxy")), "client", VIP, 80).outcome == "dropped"
     outside = make_service(vips=[LoadBalancerIngress(ip="198.51.100.9", ipMode="Proxy")], type="LoadBalancer")

@@ -1,0 +1,93 @@
+"""The speakers: one process answers ARP on every node's eth0 for the load-balancer addresses that the node announces, as MetalLB's does in L2 mode.
+
+To the node's kernel such an address is nobody's: kube-proxy's rules take what comes to it. So the answer is given by hand, with the node's
+MAC. Who begins to announce an address tells everybody (gratuitous ARP), and whoever had another MAC for it takes the new one. MetalLB repeats
+that for some seconds, in case it is lost; here nothing is lost.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Sequence
+
+from emulator.control.state import ClusterState
+from emulator.kernel.netns import Namespaces
+from emulator.workload import arp
+from emulator.workload.worker import Inbox, Worker
+
+DEVICE = "eth0"
+
+
+class _Speaker:
+    """One node's: made in its namespace."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self.socket.bind((DEVICE, arp.ETH_P_ARP))
+        self._mac: bytes = self.socket.getsockname()[4]
+        self.announced: frozenset[str] = frozenset()
+
+    def announce(self, addresses: frozenset[str]) -> None:
+        """From now on these, and no others."""
+        new = addresses - self.announced
+        self.announced = addresses
+        for ip in sorted(new):
+            for frame in arp.gratuitous(ip, self._mac):
+                self.socket.send(frame)
+
+    def hear(self) -> None:
+        """Answer what was asked."""
+        while True:
+            try:
+                frame, (*_, kind, _, _) = self.socket.recvfrom(2048)
+            except OSError:
+                return  # no more for now; or the network is down: the node goes, as the next state will say
+            if kind != socket.PACKET_OUTGOING and (reply := arp.answer(frame, self._mac, self.announced)):
+                self.socket.send(reply)
+
+
+class _Speakers:
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        self._speakers: dict[str, _Speaker] = {}
+        self._epoll = select.epoll()
+
+    def update(self, state: ClusterState) -> Sequence[str]:
+        """Announce what ``state`` says. An address leaves one node before it comes to another."""
+        gone = self._namespaces.refresh()
+        wanted: dict[str, set[str]] = {}
+        for ip, node in state.speakers.items():
+            wanted.setdefault(node, set()).add(ip)
+        for node in [node for node in self._speakers if node in gone or node not in wanted]:
+            self._speakers.pop(node).socket.close()
+        for node, speaker in self._speakers.items():
+            speaker.announced &= wanted[node]
+        for node, addresses in wanted.items():
+            if node not in self._speakers:
+                self._speakers[node] = speaker = self._namespaces.call_in(node, _Speaker)
+                self._epoll.register(speaker.socket, select.EPOLLIN)
+            self._speakers[node].announce(frozenset(addresses))
+        return ()
+
+    def loop(self, inbox: Inbox) -> None:
+        self._epoll.register(inbox.fileno(), select.EPOLLIN)
+        while True:
+            ready = {fd for fd, _ in self._epoll.poll()}
+            if inbox.fileno() in ready:
+                inbox.take(self.update)
+            else:
+                for speaker in self._speakers.values():
+                    if speaker.socket.fileno() in ready:
+                        speaker.hear()
+
+
+def speakers(namespaces: Namespaces) -> Worker:
+    """The process that announces the load-balancer addresses of the state that it is told."""
+
+    def work(inbox: Inbox) -> None:
+        own = _Speakers(namespaces)
+        inbox.take(own.update)
+        own.loop(inbox)
+
+    return Worker("the load-balancer speakers", work)

@@ -1,0 +1,194 @@
+"""Load balancers without add-ons, with packets: who answers ARP for an address, and what clients notice when another node takes it over."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from emulator.control.state import ClusterState
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.netns import check_output
+from emulator.plan.naming import mac_of_ip
+from emulator.planner import plan_change, plan_cluster
+from emulator.run import find_iptables
+from emulator.workload.answer import read_reply, request_line
+from emulator.workload.serve import servers
+from emulator.workload.speakers import speakers
+from tests.sandboxed import in_sandbox, state_of
+
+pytestmark = pytest.mark.kernel
+
+MODES = ["iptables", "nftables"]
+CLUSTER, LOCAL = "172.18.255.200", "172.18.255.201"
+IPS = {"worker-1": "172.18.0.3", "worker-2": "172.18.0.4"}
+MACS = {mac_of_ip(ip): name for name, ip in IPS.items()}
+
+SHAPE = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [%s]
+externalClients: [{name: client-1, address: 203.0.113.10}]
+"""
+POD = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-%d, labels: {app: web}}
+spec: {nodeName: worker-%d, containers: [{name: server, ports: [{containerPort: 8080}]}]}
+status: {podIP: 10.244.%d.10}
+"""
+SERVICES = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cluster}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: local}
+spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+
+class Arp(NamedTuple):
+    operation: str
+    node: str  # whose MAC the sender has
+    ip: str  # what it says that it has
+    gratuitous: bool
+
+
+class Running:
+    """A cluster that is up, a client outside it, and a tap on the router's side of the switch."""
+
+    def __init__(self, mode: str, *, nodes: str = "12", pods: str = "12") -> None:
+        self._mode = mode
+        self.state = self._state_of(nodes, pods)
+        self._applied = apply(plan_cluster(self.state), Applied(find_iptables("")))
+        self._applied.wait_until_up()
+        self._workers = [servers(self._applied.namespaces), speakers(self._applied.namespaces)]
+        self._tell()
+        self._tap = self._applied.namespaces.call_in("router", _arp_tap)
+
+    def _state_of(self, nodes: str, pods: str) -> ClusterState:
+        shapes = ["{role: control-plane, addresses: [172.18.0.2]}"]
+        shapes += [f"{{role: worker, name: worker-{n}, addresses: [{IPS[f'worker-{n}']}], podCIDR: 10.244.{n}.0/24}}" for n in nodes]
+        servers_ = "".join(POD % (int(n), int(n), int(n)) for n in pods)
+        return state_of(text=SHAPE % ", ".join(shapes) + servers_ + SERVICES, proxy_mode=self._mode)
+
+    def _tell(self) -> None:
+        for worker in self._workers:
+            worker.tell(self.state)
+
+    def change(self, *, nodes: str = "12", pods: str) -> None:
+        new = self._state_of(nodes, pods)
+        apply(plan_change(self.state, new), self._applied)
+        self.state = new
+        self._tell()
+
+    def ask(self, ip: str) -> tuple[str, str]:
+        """Which Pod answers the client, and whose address it saw; "" for nobody."""
+        sock = self._applied.namespaces.call_in("client-1", socket.socket)
+        sock.settimeout(0.5)
+        with sock:
+            try:
+                sock.connect((ip, 80))
+                sock.send(request_line(0))
+                answer = read_reply(sock.recv(4096))
+            except TimeoutError:
+                return "", ""
+        assert answer
+        return answer.pod.removeprefix("default/"), answer.client.partition(":")[0]
+
+    def forget(self, ip: str) -> None:
+        """Have the router ask again who has ``ip``."""
+        check_output(self._applied.namespaces, "router", ["ip", "neighbour", "flush", "to", ip])
+
+    def arp(self) -> list[Arp]:
+        """What nodes have said of load-balancer addresses since the last time."""
+        said = []
+        while select.select([self._tap], [], [], 0)[0]:
+            frame = self._tap.recv(2048)
+            (operation,) = struct.unpack_from("!H", frame, 20)
+            sender, ip, target = frame[22:28].hex(":"), socket.inet_ntoa(frame[28:32]), socket.inet_ntoa(frame[38:42])
+            if ip in (CLUSTER, LOCAL):
+                said.append(Arp({1: "request", 2: "reply"}[operation], MACS[sender], ip, ip == target))
+        return said
+
+
+def _arp_tap() -> socket.socket:
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sock.bind(("eth0", 0x0806))
+    return sock
+
+
+def answers(said: list[Arp], ip: str) -> list[str]:
+    return [arp.node for arp in said if arp.ip == ip and not arp.gratuitous]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_one_node_answers_and_serves(mode: str) -> None:
+    cluster = Running(mode)
+    speaker = cluster.state.speakers[CLUSTER]
+    met = {cluster.ask(CLUSTER) for _ in range(16)}
+    assert {pod for pod, _ in met} == {"web-1", "web-2"}
+    assert {seen for _, seen in met} <= {IPS[speaker], cluster.state.bridge_ip(speaker)}
+    assert answers(cluster.arp(), CLUSTER) == [speaker]
+
+
+@pytest.mark.parametrize("endpoint", ["1", "2"])
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_under_local_the_endpoints_node_answers_and_keeps_the_clients_address(mode: str, endpoint: str) -> None:
+    cluster = Running(mode, pods=endpoint)
+    assert cluster.ask(LOCAL) == (f"web-{endpoint}", "203.0.113.10")
+    assert answers(cluster.arp(), LOCAL) == [f"worker-{endpoint}"]
+
+
+@in_sandbox
+def test_what_has_no_endpoint_is_announced_by_nobody() -> None:
+    cluster = Running("iptables", pods="")
+    assert cluster.ask(CLUSTER) == cluster.ask(LOCAL) == ("", "")
+    assert cluster.arp() == []
+
+
+# What goes: (nodes, Pods) that stay, given the number of the one that announces and of the other one.
+LOSSES: dict[str, Callable[[str, str], tuple[str, str]]] = {
+    "the endpoint goes": lambda speaker, other: ("12", other),
+    "the node goes": lambda speaker, other: (other, other),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("loss", LOSSES)
+@in_sandbox
+def test_another_node_takes_the_address_over_and_the_same_client_gets_through_at_once(loss: str, mode: str) -> None:
+    cluster = Running(mode)
+    speaker = cluster.state.speakers[LOCAL].removeprefix("worker-")
+    other = {"1": "2", "2": "1"}[speaker]
+    assert cluster.ask(LOCAL) == (f"web-{speaker}", "203.0.113.10")
+    assert {arp.node for arp in cluster.arp()} == {f"worker-{speaker}"}
+    nodes, pods = LOSSES[loss](speaker, other)
+    cluster.change(nodes=nodes, pods=pods)
+    assert cluster.ask(LOCAL) == (f"web-{other}", "203.0.113.10")
+    said = [arp for arp in cluster.arp() if arp.ip == LOCAL]
+    assert said == [Arp(operation, f"worker-{other}", LOCAL, True) for operation in ("request", "reply")], "told, so nobody had to ask"
+
+
+@in_sandbox
+def test_who_gave_an_address_up_answers_no_more() -> None:
+    cluster = Running("iptables")
+    first = cluster.state.speakers[LOCAL]
+    assert cluster.ask(LOCAL)[0]
+    cluster.change(pods="")
+    cluster.change(pods={"worker-1": "2", "worker-2": "1"}[first])
+    cluster.arp()
+    cluster.forget(LOCAL)
+    assert cluster.ask(LOCAL)[0]
+    assert answers(cluster.arp(), LOCAL) == [cluster.state.speakers[LOCAL]] != [first]

@@ -1,0 +1,207 @@
+"""Addresses for LoadBalancer Services, who announces them, and whom a balancer in the path asks."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+
+from emulator.control.state import ClusterState
+from emulator.errors import InputError
+from emulator.objects.kinds import LoadBalancerIngress
+from tests.unit.control.clusters import cluster, node, pod, service, settled
+
+PORT = "ports: [{port: 80}]"
+WORKERS = ("worker-1", "worker-2", "worker-3")
+NODES = "{role: control-plane}, {role: worker}, {role: worker}, {role: worker}"
+
+
+def balancer(name: str, spec: str = "", status: str = "", meta: str = "") -> str:
+    text = service(name, f"type: LoadBalancer, {spec} selector: {{app: web}}, {PORT}", status)
+    return text.replace("metadata: {", f"metadata: {{{meta}, ", 1) if meta else text
+
+
+def pool(*addresses: str, mode: str = "L2", nodes: str = NODES, **networking: str) -> str:
+    shape = cluster(nodes, **networking)
+    return f"{shape[:-1]}, loadBalancer: {{addresses: [{', '.join(addresses)}], mode: {mode}}}}}"
+
+
+def web(number: int, on: str, status: str = "") -> str:
+    return pod(f"web-{number}", "app: web", "{containerPort: 80}", f"nodeName: {on}", status)
+
+
+def addresses(state: ClusterState) -> dict[str, str]:
+    return {s.name: ",".join(i.ip for i in s.status.loadBalancer.ingress) for s in state.services if s.spec.type == "LoadBalancer"}
+
+
+# --- addresses --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("subnet", "first"),
+    [("172.18.0.0/16", "172.18.255.200"), ("192.168.7.0/24", "192.168.7.200"), ("192.168.7.0/26", "192.168.7.46")],
+)
+def test_without_a_word_a_service_gets_an_address_near_the_end_of_the_host_network(subnet: str, first: str) -> None:
+    assert addresses(settled(cluster(NODES, hostSubnet=subnet), balancer("a"))) == {"a": first}
+
+
+def test_addresses_are_given_in_order_of_appearance_and_nobodys_twice() -> None:
+    taken = service("b", f"{PORT}, externalIPs: [172.18.0.201]")
+    given = balancer("c", status="loadBalancer: {ingress: [{ip: 172.18.0.202}]}")
+    state = settled(pool("172.18.0.200/30", "172.18.0.210-172.18.0.211"), balancer("a"), taken, given, balancer("d"), balancer("e"))
+    assert addresses(state) == {"a": "172.18.0.200", "c": "172.18.0.202", "d": "172.18.0.203", "e": "172.18.0.210"}
+
+
+def test_nodes_and_the_router_keep_out_of_the_pools_way_and_it_out_of_theirs() -> None:
+    state = settled(pool("172.18.0.0-172.18.0.5"), balancer("a"), balancer("b"))
+    assert state.routerIP == "172.18.0.1"
+    assert [n.internalIPs[0] for n in state.nodes] == [f"172.18.0.{n}" for n in (6, 7, 8, 9)]
+    assert addresses(state) == {"a": "172.18.0.2", "b": "172.18.0.3"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "meta"),
+    [
+        ("loadBalancerIP: 172.18.255.222,", ""),
+        ("", 'annotations: {metallb.io/loadBalancerIPs: "fd00::1, 172.18.255.222"}'),
+        ("", "annotations: {metallb.universe.tf/loadBalancerIPs: 172.18.255.222}"),
+    ],
+    ids=["spec.loadBalancerIP", "MetalLB's annotation", "its name of old"],
+)
+def test_an_address_that_is_asked_for_comes_first(spec: str, meta: str) -> None:
+    assert addresses(settled(balancer("a"), balancer("b", spec, meta=meta))) == {"a": "172.18.255.200", "b": "172.18.255.222"}
+
+
+@pytest.mark.parametrize(
+    ("manifests", "notice"),
+    [
+        ((balancer("a", "loadBalancerIP: 35.1.2.3,"),), "it asks for 35.1.2.3, which is not in the pool 172.18.255.200-172.18.255.250"),
+        (
+            (balancer("a", "loadBalancerIP: 172.18.255.9,"),),
+            "it asks for 172.18.255.9, which is not in the pool 172.18.255.200-172.18.255.250",
+        ),
+        ((balancer("a", meta="annotations: {metallb.io/loadBalancerIPs: any}"),), "it asks for any, which is no address"),
+        ((pool("172.18.0.9/32"), balancer("z"), balancer("a")), "the pool 172.18.0.9-172.18.0.9 has none left"),
+        (
+            (balancer("z", "loadBalancerIP: 172.18.255.201,"), balancer("a", "loadBalancerIP: 172.18.255.201,")),
+            "it asks for 172.18.255.201, which is taken",
+        ),
+    ],
+    ids=["a cloud's", "outside", "no address", "none left", "taken"],
+)
+def test_what_cannot_be_had_leaves_the_service_without_and_says_why(manifests: tuple[str, ...], notice: str) -> None:
+    state = settled(*manifests)
+    assert addresses(state)["a"] == ""
+    assert f"Service default/a has no load-balancer address: {notice}" in state.notices
+
+
+def test_another_class_of_balancers_is_left_to_it() -> None:
+    state = settled(balancer("a", "loadBalancerClass: example.com/lb,"))
+    assert addresses(state) == {"a": ""}
+    assert state.notices == ("Service default/a is left to its loadBalancerClass example.com/lb: it has no address",)
+
+
+@pytest.mark.parametrize(("shape", "address"), [(cluster(NODES), ""), (pool(), "172.18.255.200")], ids=["no pool said", "a pool said"])
+def test_a_dump_keeps_what_it_carries(shape: str, address: str) -> None:
+    pending = balancer("pending", meta="uid: 3c2d3a2e-9f58-4b7e-8a90-3c9e6d1f4a51")
+    given = balancer("given", status="loadBalancer: {ingress: [{ip: 192.0.2.7}]}")
+    assert addresses(settled(shape, pending, given)) == {"pending": address, "given": "192.0.2.7"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ("10.0.0.5-10.0.0.9", "10.0.0.5-10.0.0.9 is not inside hostSubnet 172.18.0.0/16, where load-balancer addresses are announced"),
+        ("172.18.255.200-172.19.0.9", "172.18.255.200-172.19.0.9 is not inside hostSubnet"),
+        ("172.18.255.9-172.18.255.1", "ends before it begins"),
+        ("172.18.255.200", "must be a prefix or a range of addresses, is"),
+        ('"fd00::/120"', "podwire builds IPv4 networks only so far"),
+        ("here-there", "must be a prefix or a range of addresses, is"),
+    ],
+)
+def test_mistakes_in_a_pool_have_their_path(entry: str, what: str) -> None:
+    with pytest.raises(InputError) as caught:
+        settled(pool("172.18.255.200-172.18.255.250", entry))
+    (problem,) = caught.value.problems
+    assert problem.path == "loadBalancer.addresses[1]"
+    assert what in problem.what
+
+
+# --- who announces ----------------------------------------------------------------------------------------
+
+
+def first_by_hash(ip: str, *nodes: str) -> str:
+    """MetalLB's rule, on its own."""
+    return sorted(nodes, key=lambda name: sha256(f"{name}#{ip}".encode()).hexdigest())[0]
+
+
+def test_every_address_has_one_speaker_and_they_are_spread() -> None:
+    state = settled(cluster(NODES), web(1, "worker-1"), *(balancer(f"s{n}") for n in range(30)))
+    assert len(state.speakers) == 30
+    assert set(state.speakers.values()) == set(WORKERS)
+    assert all(speaker == first_by_hash(ip, *WORKERS) for ip, speaker in state.speakers.items())
+
+
+def test_without_the_node_only_its_addresses_move() -> None:
+    services = [balancer(f"s{n}") for n in range(30)]
+    before = settled(*map(node, WORKERS), web(1, "worker-1"), *services).speakers
+    after = settled(*map(node, WORKERS[:2]), web(1, "worker-1"), *services).speakers
+    assert {ip for ip in before if before[ip] != after[ip]} == {ip for ip, speaker in before.items() if speaker == "worker-3"}
+
+
+@pytest.mark.parametrize(
+    ("pods", "eligible"),
+    [
+        ([web(1, "worker-2")], ("worker-2",)),
+        ([web(1, "worker-2"), web(2, "worker-3")], ("worker-2", "worker-3")),
+        ([web(1, "worker-2", "conditions: [{type: Ready, status: 'False'}]"), web(2, "worker-3")], ("worker-3",)),
+        ([web(1, "control-plane")], ()),
+        ([], ()),
+    ],
+    ids=["one", "two", "one of them ready", "an excluded one", "none"],
+)
+def test_under_local_it_is_a_node_with_an_endpoint(pods: list[str], eligible: tuple[str, ...]) -> None:
+    state = settled(cluster(NODES), *pods, balancer("a", "externalTrafficPolicy: Local,"))
+    ip = "172.18.255.200"
+    assert state.speakers == ({ip: first_by_hash(ip, *eligible)} if eligible else {})
+
+
+def test_a_service_without_a_serving_endpoint_is_announced_by_nobody() -> None:
+    assert settled(cluster(NODES), balancer("a")).speakers == {}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        node("other", labels='node.kubernetes.io/exclude-from-external-load-balancers: ""'),
+        node("other").replace("addresses: []", "conditions: [{type: Ready, status: Unknown}]"),
+        node("other").replace("addresses: []", "conditions: [{type: NetworkUnavailable, status: 'True'}]"),
+    ],
+    ids=["excluded", "not ready", "without a network"],
+)
+def test_a_node_that_may_not_announces_nothing(other: str) -> None:
+    state = settled(node("worker-1"), other, web(1, "worker-1"), *(balancer(f"s{n}") for n in range(20)))
+    assert set(state.speakers.values()) == {"worker-1"}
+
+
+def test_an_address_outside_the_host_network_or_somebodys_is_not_announced() -> None:
+    def given(ip: str) -> str:
+        return f"loadBalancer: {{ingress: [{{ip: {ip}}}]}}"
+
+    services = [balancer(f"s{n}", status=given(ip)) for n, ip in enumerate(("192.0.2.7", "172.18.0.3", "172.18.0.1", "172.18.9.9"))]
+    state = settled(node("worker-1", "172.18.0.3"), web(1, "worker-1"), *services)
+    assert state.routerIP == "172.18.0.1"
+    assert set(state.speakers) == {"172.18.9.9"}
+
+
+@pytest.mark.parametrize(("strict", "said"), [("true", False), ("false", True)])
+def test_ipvs_mode_needs_strict_arp(strict: str, said: bool) -> None:
+    config = f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: ipvs, ipvs: {{strictARP: {strict}}}}}"
+    notices = settled(cluster(NODES), config, web(1, "worker-1"), balancer("a")).notices
+    assert any("strictARP" in notice for notice in notices) is said
+
+
+def test_the_mode_of_the_pool_is_the_mode_of_its_addresses() -> None:
+    state = settled(pool(mode="Proxy"), web(1, "worker-1"), balancer("a"))
+    assert state.service["default/a"].status.loadBalancer.ingress == (LoadBalancerIngress(ip="172.18.255.200", ipMode="Proxy"),)
+    assert state.speakers == {}
