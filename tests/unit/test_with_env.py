@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WITH_ENV = ROOT / "scripts" / "with-env"
+REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
 
 in_its_environment = pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="these tests do not run through scripts/with-env")
 
@@ -33,7 +34,7 @@ def bare_checkout() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "a checkout"
         (root / "scripts").mkdir(parents=True)
-        for name in ("scripts/with-env", "requirements.txt", "requirements-dev.txt"):
+        for name in ("scripts/with-env", *(path.name for path in REQUIREMENTS)):
             shutil.copy(ROOT / name, root / name)
         Path(directory).chmod(0o755)
         root.chmod(0o555)
@@ -88,6 +89,19 @@ def test_an_ordinary_user_uses_what_root_installed() -> None:
         pytest.skip("this checkout lies where an ordinary user cannot read")
     result = run(*as_user(), WITH_ENV, "python", "-c", "import yaml, pydantic")
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_no_two_lists_of_packages_ask_for_different_versions() -> None:
+    """They are installed into one environment, so that whichever comes last would win."""
+    pins: dict[str, dict[str, str]] = {}
+    for path in REQUIREMENTS:
+        for line in path.read_text().splitlines():
+            if not line.startswith("#"):
+                requirement, _, marker = line.partition(";")
+                name, version = requirement.split("==")
+                pins.setdefault(f"{name.lower()};{marker.strip()}", {})[path.name] = version
+    assert len(REQUIREMENTS) == 3
+    assert {name: versions for name, versions in pins.items() if len(set(versions.values())) > 1} == {}
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
