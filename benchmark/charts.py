@@ -1,0 +1,108 @@
+"""Figures as SVG. The only module that imports matplotlib, which ordinary use and the tests do without.
+
+The same figures give the same bytes: no date, no random identifiers. Text stays text. Each picture has a ground of its own, and both change
+together where the viewer prefers dark, so that it can be read on any page.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from benchmark.figures import Figure
+from benchmark.packets import PLACES
+
+INK, PAPER, GRID = "#1f2328", "#fffffe", "#d0d7de"
+DARK = {INK: "#e6edf3", PAPER: "#0d1117", GRID: "#30363d"}
+COLOURS = {"iptables": "#c9661a", "nftables": "#2f81f7", "ipvs": "#2da44e", "userspace": "#a371f7"}
+DASHES = {"last": "-", "middle": "--", "first": ":"}
+STYLE: Mapping[Any, Any] = {
+    "svg.hashsalt": "podwire",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.facecolor": PAPER,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "figure.facecolor": PAPER,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+def draw_first_packets(figures: Sequence[Figure]) -> str:
+    """By the number of Services: the median of each mode's first, middle and last Service; a band from the last one's to its 99th percentile."""
+    packets = [f for f in figures if f.name.startswith("first packet")]
+    by_place = {(f.mode, f.case, f.services): f for f in packets}
+    sizes, modes = sorted({f.services for f in packets}), list(dict.fromkeys(f.mode for f in packets))
+
+    def draw(axes: Axes) -> None:
+        for mode in modes:
+            for case, dashes in DASHES.items():
+                line = [by_place[mode, case, size] for size in sizes]
+                axes.plot(sizes, [f.value for f in line], dashes, color=COLOURS[mode], marker="o", ms=3, label=f"{mode}, {case} Service")
+                if case == "last":
+                    axes.fill_between(sizes, [f.value for f in line], [f.p99 for f in line], color=COLOURS[mode], alpha=0.15, lw=0)
+        axes.set(xscale="log", yscale="log", xlabel="Services in the cluster", ylabel="µs from Pod to Pod")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.legend(fontsize=8, loc="upper left", title="median; the band ends at the last one's p99", title_fontsize=8, alignment="left")
+
+    worst = {mode: by_place[mode, "last", sizes[-1]] for mode in modes}
+    said = "; ".join(f"{mode} {f.value:.0f} µs, p99 {f.p99:.0f}" for mode, f in worst.items())
+    return _svg(draw, "The first packet through a ClusterIP", f"Median at {sizes[-1]:,} Services, the last of them: {said}.")
+
+
+def draw_throughput(figures: Sequence[Figure]) -> str:
+    """Bars of Gbit/s: through a ClusterIP, and pale beside it straight to the Pod."""
+    streams = [f for f in figures if f.case in PLACES.values()]
+
+    def draw(axes: Axes) -> None:
+        for row, f in enumerate(reversed(streams)):
+            straight = axes.barh(row + 0.2, f.reference or 0, 0.36, color=COLOURS[f.mode], alpha=0.45)
+            service = axes.barh(row - 0.2, f.value, 0.36, color=COLOURS[f.mode])
+            axes.bar_label(straight, ["Pod to Pod"], padding=4, fontsize=8)
+            axes.bar_label(service, [f"ClusterIP, {f.ratio:.2f} x"], padding=4, fontsize=8)
+        axes.set_yticks(range(len(streams)), [f"{f.mode}, {f.case}" for f in reversed(streams)])
+        axes.set(xlabel="Gbit/s, one TCP stream of iperf3", xlim=(0, 1.25 * max(max(f.value, f.reference or 0) for f in streams)))
+        axes.grid(visible=False, axis="y")
+
+    said = "; ".join(f"{f.mode} {f.case} {f.value:.1f} of {f.reference:.1f} Gbit/s" for f in streams)
+    return _svg(draw, "Throughput through a ClusterIP, and straight to the Pod", f"{said}.")
+
+
+def _svg(draw: Any, title: str, description: str) -> str:
+    with mpl.rc_context(dict(STYLE)):
+        canvas = Canvas(figsize=(7.2, 3.8), layout="constrained")
+        axes = canvas.add_subplot()
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        draw(axes)
+        file = io.StringIO()
+        canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _accessible(file.getvalue(), title, description)
+
+
+def _accessible(svg: str, title: str, description: str) -> str:
+    """``svg`` from its root element on, with a name, a description, and the colours of who prefers dark."""
+    dark = "".join(f'[style*="{name}: {light}"]{{{name}:{deep}!important}}' for light, deep in DARK.items() for name in ("fill", "stroke"))
+    head, _, rest = svg[svg.index("<svg ") :].partition(">")
+    about = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+    return f'{head} role="img">{about}<style>@media (prefers-color-scheme:dark){{{dark}}}</style>{rest}'

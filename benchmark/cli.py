@@ -1,0 +1,184 @@
+"""``scripts/bench``: which measurements, how often, and where their figures go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmark import packets, readme, runs, services
+from benchmark.clusters import ROOT
+from benchmark.figures import Figure, Skipped
+from benchmark.measuring import Setting
+from benchmark.tables import render
+from emulator import __version__
+from emulator.run import find_iptables
+
+MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
+    "cold": runs.measure_cold,
+    "bring-up": runs.measure_bring_up,
+    "teardown": runs.measure_teardown,
+    "all-pairs": runs.measure_all_pairs,
+    "services": services.measure_full_sync,
+    "change": services.measure_change,
+    "memory": services.measure_memory,
+    "packets": packets.measure_first_packets,
+    "throughput": packets.measure_throughput,
+    "mininet": runs.measure_mininet,
+}
+RESULTS = ROOT / "scripts" / "bench.json"
+README = ROOT / "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one measurement found."""
+
+    rounds: int
+    figures: tuple[Figure, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    options = _parse(words)
+    if options.update_readme and not find_spec("matplotlib"):
+        print("bench: --update-readme draws with matplotlib, which scripts/with-env installs for scripts/bench", file=sys.stderr)
+        return 3
+    machine = describe_machine()
+    measured = _measure(options.only, options.rounds, tuple(options.services))
+    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    print(render(*_everything(measured), notes=True))
+    kept = read_results(options.results, machine) | measured
+    kept = {name: kept[name] for name in MEASUREMENTS if name in kept}
+    write_results(options.results, machine, kept)
+    if options.update_readme:
+        _update_readme(machine, kept)
+    return int(any(f.met is False for f in _everything(measured)[0]))
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures podwire on this machine; exit code 1 when a target is missed.", allow_abbrev=False
+    )
+    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="how often each figure is taken (default: 5)")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=MEASUREMENTS,
+        default=list(MEASUREMENTS),
+        metavar="NAME",
+        help=f"some of the measurements, or none (default: all): {', '.join(MEASUREMENTS)}",
+    )
+    parser.add_argument(
+        "--services",
+        type=_positive,
+        nargs="+",
+        default=[1000, 5000, 10000],
+        metavar="N",
+        help="numbers of Services where figures depend on them (default: 1000 5000 10000)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        metavar="FILE",
+        help="where all figures are kept; those of the same machine that are not measured anew stay (default: scripts/bench.json)",
+    )
+    parser.add_argument("--update-readme", action="store_true", help="write all kept figures into the README, and the charts that it shows")
+    return parser.parse_args(words)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _measure(names: Sequence[str], rounds: int, sizes: tuple[int, ...]) -> dict[str, Measured]:
+    measured: dict[str, Measured] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        setting = Setting(rounds=rounds, services=sizes, directory=Path(directory), iptables=find_iptables(""))
+        for name in names:
+            print(f"bench: {name} …", file=sys.stderr)
+            found = list(MEASUREMENTS[name](setting))
+            figures = tuple(item for item in found if isinstance(item, Figure))
+            measured[name] = Measured(rounds, figures, tuple(item for item in found if isinstance(item, Skipped)))
+    return measured
+
+
+def _everything(measured: Mapping[str, Measured]) -> tuple[list[Figure], list[Skipped]]:
+    """All figures and all that is lacking."""
+    return [f for row in measured.values() for f in row.figures], [s for row in measured.values() for s in row.skipped]
+
+
+def _update_readme(machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
+    from benchmark import charts
+
+    drawings = {
+        "packets": ("docs/first-packets.svg", "The first packet through a ClusterIP, by the number of Services", charts.draw_first_packets),
+        "throughput": ("docs/throughput.svg", "Throughput through a ClusterIP, and straight to the Pod", charts.draw_throughput),
+    }
+    shown: dict[str, str] = {}
+    for name, (path, text, draw) in drawings.items():
+        if name in measured and measured[name].figures:
+            (ROOT / path).write_text(draw(measured[name].figures))
+            shown[path] = text
+    rounds = {name: row.rounds for name, row in measured.items()}
+    block = readme.compose_block(machine, rounds, *_everything(measured), shown)
+    README.write_text(readme.replace_figures(README.read_text(), block))
+
+
+def describe_machine() -> dict[str, str]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "cpu": cpu or platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "podwire": __version__,
+    }
+
+
+# --- kept results -------------------------------------------------------------------------------------------
+
+
+def read_results(path: Path, machine: Mapping[str, str]) -> dict[str, Measured]:
+    """What was measured on this very machine before; what another one did says nothing here."""
+    if not path.exists():
+        return {}
+    kept = json.loads(path.read_text())
+    if kept["machine"] != machine:
+        return {}
+    return {
+        name: Measured(row["rounds"], tuple(map(_read_figure, row["figures"])), tuple(Skipped(s["what"], s["why"]) for s in row["skipped"]))
+        for name, row in kept["measurements"].items()
+    }
+
+
+def write_results(path: Path, machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
+    rows = {
+        name: {
+            "rounds": row.rounds,
+            "figures": [
+                asdict(f) | {"median": f.value, "referenceMedian": f.reference, "ratio": f.ratio, "met": f.met} for f in row.figures
+            ],
+            "skipped": [s._asdict() for s in row.skipped],
+        }
+        for name, row in measured.items()
+    }
+    path.write_text(json.dumps({"machine": machine, "measurements": rows}, indent=1) + "\n")
+
+
+def _read_figure(row: Mapping[str, Any]) -> Figure:
+    given = {field.name: row[field.name] for field in fields(Figure)}
+    return Figure(**given | {name: tuple(given[name]) for name in ("rounds", "reference_rounds")})

@@ -1,0 +1,62 @@
+"""What all measurements share: their setting, a clock, a kernel that is at rest, and the modes of kube-proxy that work here."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from emulator.errors import MissingCapabilityError
+from emulator.kernel.ipvs import require_ipvs
+from emulator.objects.config import ProxyMode
+
+HERE = Path(__file__).resolve().parent
+TEXT_MODES: tuple[ProxyMode, ...] = ("iptables", "nftables")  # those whose Services are one text for one tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """``rounds``: how often a figure is taken; ``services``: the sizes of the clusters whose figures depend on it; ``directory``: for
+    files that are needed meanwhile; ``iptables``: the restore command."""
+
+    rounds: int
+    services: tuple[int, ...]
+    directory: Path
+    iptables: str
+
+
+class Modes(NamedTuple):
+    usable: tuple[ProxyMode, ...]
+    lacking: Mapping[str, str]  # mode → why not here
+
+
+def usable_modes() -> Modes:
+    """The modes whose Services carry packets on this kernel."""
+    try:
+        require_ipvs()
+    except MissingCapabilityError as error:
+        return Modes(TEXT_MODES, {"ipvs": str(error)})
+    return Modes((*TEXT_MODES, "ipvs"), {})
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Seconds."""
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def raise_descriptor_limit() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def settle_down() -> None:
+    """Wait until the kernel has done away with the last round's namespaces."""
+    as_root = ["--map-root-user"] if os.geteuid() else []
+    subprocess.run(["unshare", *as_root, "--net", HERE / "drain.sh"], check=True, stderr=subprocess.DEVNULL)

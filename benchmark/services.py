@@ -1,0 +1,139 @@
+"""What many Services cost kube-proxy's place in podwire: to load them all, to change one of them, and in memory."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from benchmark import clusters
+from benchmark.figures import Figure
+from benchmark.measuring import TEXT_MODES, Setting, raise_descriptor_limit, settle_down, timed
+from emulator import sandbox
+from emulator.control.settle import settle
+from emulator.control.state import ClusterState
+from emulator.kernel import linux
+from emulator.kernel.apply import Applied, apply
+from emulator.plan.operations import LoadRules, Operation
+from emulator.planner import plan_change, plan_cluster, plan_rules
+
+CHANGE_TARGET = {"iptables": "≤ 100", "nftables": "≤ 20"}  # milliseconds, at TARGET_SIZE
+TARGET_SIZE = 10_000
+
+
+def measure_full_sync(setting: Setting) -> Iterator[Figure]:
+    """From objects to kernel, beside what the tool alone takes to load the very same rules."""
+    for count in setting.services:
+        source = clusters.read(clusters.write(setting.directory / f"services-{count}.yaml", clusters.many_services(count)))
+        for mode in TEXT_MODES:
+            state = settle(source, proxy_mode=mode)
+            pairs = [sandbox.run(partial(_full_sync, state, setting.iptables)) for _ in range(_rounds(setting, count))]
+            settle_down()
+            yield Figure(
+                name=f"full sync, {mode}",
+                unit="s",
+                rounds=tuple(ours for ours, _ in pairs),
+                reference_name="the tool alone",
+                reference_rounds=tuple(tool for _, tool in pairs),
+                target="≤ 1.3 x",
+                services=count,
+                mode=mode,
+            )
+
+
+def _rounds(setting: Setting, count: int) -> int:
+    """Fewer for the large ones, which take long and differ less."""
+    return max(1, setting.rounds * 1000 // max(count, 1000))
+
+
+def _full_sync(state: ClusterState, iptables: str, _: sandbox.Channel) -> tuple[float, float]:
+    """Seconds from objects to kernel, and of the tool alone with the very same text, each in a namespace of its own."""
+
+    def load_all(operations: Iterable[Operation]) -> None:
+        for op in operations:
+            if isinstance(op, LoadRules):
+                command = ["nft", "-f", "-"] if op.tool == "nft" else [iptables, "--noflush"]
+                subprocess.run(command, input=op.text, text=True, check=True)
+
+    linux.unshare(linux.CLONE_NEWNET)
+    ours = timed(lambda: load_all(plan_rules(state)))
+    planned = list(plan_rules(state))
+    linux.unshare(linux.CLONE_NEWNET)
+    return ours, timed(lambda: load_all(planned))
+
+
+def measure_change(setting: Setting) -> Iterator[Figure]:
+    """One Service in the middle of all changes: from the objects as they were and as they are to a kernel that holds the latter."""
+    for count in setting.services:
+        source = clusters.read(clusters.write(setting.directory / f"changed-{count}.yaml", clusters.many_services(count)))
+        for mode in TEXT_MODES:
+            full = settle(source, proxy_mode=mode)
+            milliseconds = sandbox.run(partial(_change, full, f"default/{clusters.service_name(count // 2)}", setting))
+            settle_down()
+            for case, rounds in milliseconds.items():
+                yield Figure(
+                    name=f"{case}, {mode}",
+                    unit="ms",
+                    rounds=rounds,
+                    target=CHANGE_TARGET[mode] if count == TARGET_SIZE else "",
+                    services=count,
+                    mode=mode,
+                    case=case,
+                )
+
+
+def _change(full: ClusterState, key: str, setting: Setting, _: sandbox.Channel) -> dict[str, tuple[float, ...]]:
+    """Milliseconds that each change of the Service ``key`` took. Every change is undone by the next one."""
+    raise_descriptor_limit()
+    gc.disable()  # as in a run
+    without, moved = clusters.without_service(full, key), clusters.with_other_endpoint(full, key, "10.129.255.254")
+    ways: Mapping[str, list[tuple[ClusterState, ClusterState]]] = {
+        "one endpoint changed": [(full, moved), (moved, full)],
+        "one Service removed": [(full, without)],
+        "one Service added": [(without, full)],
+    }
+    applied = apply(plan_cluster(full), Applied(setting.iptables))
+    taken: dict[str, list[float]] = {case: [] for case in ways}
+    for _round in range(setting.rounds):
+        for case, (old, new) in chain.from_iterable([(case, way) for way in pairs] for case, pairs in ways.items()):
+            taken[case].append(1000 * timed(partial(_apply_change, old, new, applied)))
+    return {case: tuple(rounds) for case, rounds in taken.items()}
+
+
+def _apply_change(old: ClusterState, new: ClusterState, applied: Applied) -> None:
+    apply(plan_change(old, new), applied)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------
+
+
+def measure_memory(setting: Setting) -> Iterator[Figure]:
+    """The peak of a process of its own that has loaded the manifests, plans and applies (without nft and iptables-restore, its children)."""
+    for count in setting.services:
+        manifests = clusters.write(setting.directory / f"memory-{count}.yaml", clusters.many_services(count))
+        for mode in TEXT_MODES:
+            command = [sys.executable, "-m", "benchmark.services", str(manifests), mode, setting.iptables]
+            result = subprocess.run(command, cwd=clusters.ROOT, capture_output=True, text=True, check=True)
+            settle_down()
+            yield Figure(name=f"peak memory, {mode}", unit="MiB", rounds=(float(result.stdout),), services=count, mode=mode)
+
+
+def _peak(state: ClusterState, iptables: str, _: sandbox.Channel) -> float:
+    """MiB of this process, which plans and applies, and has what its parent loaded."""
+    raise_descriptor_limit()
+    apply(plan_cluster(state), Applied(iptables))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _main(manifests: str, mode: str, iptables: str) -> None:
+    (chosen,) = (m for m in TEXT_MODES if m == mode)
+    print(sandbox.run(partial(_peak, settle(clusters.read(Path(manifests)), proxy_mode=chosen), iptables)))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
