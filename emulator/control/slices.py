@@ -1,7 +1,8 @@
 """EndpointSlices: as given, mirrored from Endpoints, or made from a Service's selector as the EndpointSlice controller does.
 
 May import ``objects`` and this room. Invariant: a Service of which the input holds an EndpointSlice gets none from here; every port of
-a made slice is a number. Source: the Kubernetes documentation, "EndpointSlices" (conditions, distribution, mirroring).
+a made slice is a number. Sources: the Kubernetes documentation, "EndpointSlices" (conditions, distribution, mirroring), and for
+``trafficDistribution`` kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from emulator.objects.kinds import (
     Endpoint,
     EndpointAddress,
     EndpointConditions,
+    EndpointHints,
     EndpointPort,
     Endpoints,
     EndpointSlice,
+    ForZone,
     Node,
     ObjectMeta,
     ObjectReference,
@@ -155,14 +158,23 @@ def target_port(pod: Pod, port: ServicePort) -> int | None:
 def _endpoint(pod: Pod, service: Service, zones: Mapping[str, str | None]) -> Endpoint:
     terminating = pod.metadata.deletionTimestamp is not None
     ready = service.spec.publishNotReadyAddresses or (pod.ready and not terminating)
+    zone = zones.get(pod.spec.nodeName)
     return Endpoint(
         addresses=(pod.ip,),
         conditions=EndpointConditions(ready=ready, serving=pod.ready, terminating=terminating),
         nodeName=pod.spec.nodeName,
-        zone=zones.get(pod.spec.nodeName),
+        zone=zone,
+        hints=_hints(service.spec.trafficDistribution, zone, pod.spec.nodeName) if ready else None,
         hostname=pod.spec.hostname if pod.spec.hostname and pod.spec.subdomain == service.name else None,
         targetRef=ObjectReference(kind="Pod", namespace=pod.namespace, name=pod.name),
     )
+
+
+def _hints(distribution: str, zone: str | None, node: str) -> EndpointHints | None:
+    """Where a ready endpoint is to be used: in its own zone; under PreferSameNode, before that, on its own node."""
+    for_zones = (ForZone(name=zone),) if distribution and zone else ()
+    for_nodes = (ForZone(name=node),) if distribution == "PreferSameNode" else ()
+    return EndpointHints(forZones=for_zones, forNodes=for_nodes) if for_zones or for_nodes else None
 
 
 def _chunks(

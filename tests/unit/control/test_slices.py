@@ -52,6 +52,25 @@ def test_conditions(spec: str, meta: str, status: str, conditions: tuple[bool, b
     assert (found.ready, found.serving, found.terminating) == conditions
 
 
+@pytest.mark.parametrize(
+    ("distribution", "status", "node", "hints"),
+    [
+        pytest.param("PreferClose", "", "worker-1", (["a"], []), id="PreferClose: the endpoint's own zone"),
+        pytest.param("PreferSameZone", "", "worker-1", (["a"], []), id="PreferSameZone is its new name"),
+        pytest.param("PreferSameNode", "", "worker-1", (["a"], ["worker-1"]), id="PreferSameNode: its own node too"),
+        pytest.param("PreferSameNode", "", "worker-2", ([], ["worker-2"]), id="PreferSameNode without a zone"),
+        pytest.param("PreferClose", "", "worker-2", None, id="PreferClose without a zone"),
+        pytest.param("PreferClose", UNREADY, "worker-1", None, id="not ready"),
+        pytest.param("", "", "worker-1", None, id="not asked for"),
+    ],
+)
+def test_traffic_distribution_makes_hints(distribution: str, status: str, node: str, hints: tuple[list[str], list[str]] | None) -> None:
+    shape = cluster("{role: worker, labels: {topology.kubernetes.io/zone: a}}, {role: worker}")
+    web = service("web", f"{SELECT}, trafficDistribution: {distribution or 'null'}")
+    found = only_endpoint(shape, web, pod("w", "app: web", spec=f"nodeName: {node}", status=status)).hints
+    assert (found and ([z.name for z in found.forZones], [n.name for n in found.forNodes])) == hints
+
+
 def test_a_named_port_is_each_pods_own() -> None:
     """Pods that resolve a name to different numbers are in different slices; a Pod without the name is left out."""
     pods = [pod(n, "app: web", f"{{containerPort: {p}, name: http}}") for n, p in (("a", 8080), ("b", 8081), ("c", 8080))]
