@@ -1,5 +1,5 @@
-"""Hypothesis strategies for clusters: manifests of one to three workers with Pods, Services of every shape, and EndpointSlices written by
-hand whose endpoints are in every state. What shrinks away leaves a manifest that is small enough to read.
+"""Hypothesis strategies for clusters: manifests of one to three workers with Pods, Services of every shape, and EndpointSlices, written by
+hand with endpoints in every state, or left to the Services' selectors. What shrinks away leaves a manifest that is small enough to read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _CONDITIONS: tuple[Mapping[str, bool], ...] = (
     {"ready": False, "serving": True},
     {"terminating": True},
 )
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_SELECTOR = {"app": "web"}
 _ZONES = ("a", "b")
 _SHARED = "192.0.2.99"  # an externalIP that several Services have
 _HINTS: tuple[Mapping[str, Sequence[str]], ...] = (
@@ -39,6 +41,7 @@ _PROXIES: tuple[Mapping[str, Any], ...] = (
     {},
     {"iptables": {"masqueradeAll": True}},
     {"clusterCIDR": ""},
+    {"clusterCIDR": "10.244.1.0/24"},
     {"detectLocalMode": "NodeCIDR"},
     {"detectLocalMode": "BridgeInterface"},
     {"detectLocalMode": "InterfaceNamePrefix"},
@@ -61,7 +64,7 @@ def clusters(draw: st.DrawFn) -> tuple[Manifest, ...]:
     nodes = range(1, len(zones) + 1)
     count = draw(_count(1, 2, 3, 3, 4), label="Pods")
     hosted = draw(_count(0, 0, 0, 1), label="the Pod with hostNetwork")  # one at most: two could want the same port
-    pods = [_Pod(number, draw(st.sampled_from(nodes), label="the Pod's node"), number == hosted) for number in range(1, count + 1)]
+    pods = [draw(_pod(number, nodes, number == hosted)) for number in range(1, count + 1)]
     services = [draw(_service(number, pods)) for number in range(1, draw(_count(1, 2, 2, 3), label="Services") + 1)]
     settings = draw(st.sampled_from(_PROXIES), label="kube-proxy")
     return (
@@ -100,16 +103,51 @@ class _Pod:
     number: int
     node: int
     hostNetwork: bool
+    selected: bool  # by the Services that have a selector
+    named: int  # the number of the ports that Services may ask for by name; 0: it has none
+    ready: bool
+    terminating: bool
 
     @property
     def ip(self) -> str:
         return _node_ip(self.node) if self.hostNetwork else f"10.244.{self.node}.{10 + self.number}"
 
     def manifest(self) -> Manifest:
-        spec: Manifest = {"nodeName": f"worker-{self.node}", "containers": [{"name": "server"}]}
+        container: Manifest = {"name": "server"}
+        if self.named:
+            container["ports"] = [{"name": _port_name(p), "containerPort": self.named, "protocol": p} for p in _PROTOCOLS]
+        spec: Manifest = {"nodeName": f"worker-{self.node}", "containers": [container]}
         if self.hostNetwork:
             spec["hostNetwork"] = True
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{self.number}"}, "spec": spec, "status": {"podIP": self.ip}}
+        meta: Manifest = {"name": f"pod-{self.number}"}
+        if self.selected:
+            meta["labels"] = dict(_SELECTOR)
+        if self.terminating:
+            meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        status: Manifest = {"podIP": self.ip}
+        if not self.ready:
+            status["conditions"] = [{"type": "Ready", "status": "False"}]
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
+
+
+@st.composite
+def _pod(draw: st.DrawFn, number: int, nodes: Sequence[int], hosted: bool) -> _Pod:
+    node = draw(st.sampled_from(nodes), label="the Pod's node")
+    if not draw(st.booleans(), label="selected"):
+        return _Pod(number, node, hosted, selected=False, named=0, ready=True, terminating=False)
+    return _Pod(
+        number,
+        node,
+        hosted,
+        selected=True,
+        named=draw(st.sampled_from((0, 8080, 9090)), label="named ports"),
+        ready=draw(st.sampled_from((True, True, False)), label="ready"),
+        terminating=draw(st.sampled_from((False, False, True)), label="terminating"),
+    )
+
+
+def _port_name(protocol: str) -> str:
+    return f"web-{protocol.lower()}"
 
 
 # --- Services ---------------------------------------------------------------------------------------------
@@ -138,6 +176,8 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod]) -> list[Manifes
         spec["externalIPs"] = ips
     if (kind != "ClusterIP" or "externalIPs" in spec) and draw(st.booleans(), label="eTP Local"):
         spec["externalTrafficPolicy"] = "Local"
+        if kind == "LoadBalancer" and draw(st.booleans(), label="healthCheckNodePort"):
+            spec["healthCheckNodePort"] = 32000 + number
     if draw(st.integers(0, 3), label="affinity") == 3:
         spec["sessionAffinity"] = "ClientIP"
     status: Manifest = {}
@@ -148,8 +188,24 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod]) -> list[Manifes
         mode = draw(st.sampled_from(({}, {}, {"ipMode": "Proxy"})), label="ipMode")
         status = {"status": {"loadBalancer": {"ingress": [{"ip": f"192.0.2.{100 + number}", **mode}]}}}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec, **status}
+    selected = [pod for pod in pods if pod.selected]
+    if selected and draw(st.booleans(), label="selector"):
+        return [{**service, "spec": {**spec, **draw(_selecting(selected, spec["ports"]))}}]
     slices = [draw(_slice(pods, spec["ports"])) for _ in range(draw(_count(1, 1, 1, 0, 2), label="slices"))]
     return [service, *({**item, "metadata": _slice_metadata(name, index)} for index, item in enumerate(slices, 1))]
+
+
+@st.composite
+def _selecting(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> Manifest:
+    """What of a Service's spec goes with a selector: its EndpointSlices are the controller's to make."""
+    by_name = any(pod.named for pod in pods) and draw(st.booleans(), label="by name")  # a name that nobody has is bad input
+    spec: Manifest = {"selector": dict(_SELECTOR)}
+    spec["ports"] = [{**port, "targetPort": _port_name(port["protocol"]) if by_name else 8080} for port in ports]
+    if draw(st.sampled_from((False, False, True)), label="publishNotReadyAddresses"):
+        spec["publishNotReadyAddresses"] = True
+    if distribution := draw(st.sampled_from(("", "PreferClose", "PreferSameZone", "PreferSameNode")), label="trafficDistribution"):
+        spec["trafficDistribution"] = distribution
+    return spec
 
 
 def _protocol() -> st.SearchStrategy[str]:
