@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -15,6 +15,7 @@ from emulator.errors import Exit, InputError, PodwireError, UsageError, printabl
 
 if TYPE_CHECKING:
     from emulator.control.state import ClusterState  # at run time they would cost every --help
+    from emulator.evidence.modes import Comparison
     from emulator.objects.config import Inventory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,8 +145,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_cluster(parser)
     parser.add_argument("-o", "--output", choices=("table", "wide", "json", "yaml"), default="table", help="what to print (default: table)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON as well")
-    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report as well")
+    _add_files(parser)
     _add_captures(parser, "a directory per topology")
     parser.add_argument(
         "--all-pairs",
@@ -154,6 +154,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
     _add_tools(parser)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON as well")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report as well")
 
 
 def _add_captures(parser: argparse.ArgumentParser, layout: str) -> None:
@@ -169,8 +174,13 @@ def _add_tools(parser: argparse.ArgumentParser) -> None:
 
 def _add_diff(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
-    parser.add_argument("--modes", metavar="MODE,MODE…", default="iptables,nftables", help="what to compare (default: iptables,nftables)")
+    parser.add_argument(
+        "--modes",
+        metavar="MODE,MODE…",
+        help="what to compare (default: the cluster's own mode and nftables, which Kubernetes 1.40 makes the default)",
+    )
     parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="what to print (default: table)")
+    _add_files(parser)
     _add_captures(parser, "a directory per topology and mode")
     _add_tools(parser)
 
@@ -224,30 +234,44 @@ def _load(args: argparse.Namespace) -> Inventory:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    import shutil
-
-    from emulator.control.settle import settle
-    from emulator.diff import check_modes, run_modes
+    from emulator.diff import check_modes, run_modes, settle_modes
     from emulator.evidence.describe import pod_names
-    from emulator.evidence.modes_text import comparison_to_dict, render_comparison
-    from emulator.evidence.report_json import dump_json, dump_yaml
+    from emulator.evidence.files import check_writable_file
     from emulator.run import Options
 
-    modes = list(dict.fromkeys(mode.strip() for mode in args.modes.split(",")))
-    check_modes(modes)
-    inventory = _load(args)
-    states = {mode: settle(inventory, seed=args.seed, proxy_mode=mode) for mode in modes}
+    modes = [mode.strip() for mode in args.modes.split(",")] if args.modes is not None else []
+    if modes:
+        check_modes(modes)  # before standard input is read
+    for path in filter(None, (args.json, args.junit)):
+        check_writable_file(path)
+    states = settle_modes(_load(args), modes, args.seed)
     captures = None if args.captures == "none" else Path(args.captures)
     comparison = run_modes(states, Options(captures=captures, iptables=args.iptables or "", verbose=args.verbose))
-    pods = pod_names(states[modes[0]])
+    _tell(comparison, pod_names(next(iter(states.values()))), args)
+    if captures and args.output == "table":
+        print(f"Evidence: {printable(str(captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)")
+    return Exit.OK if comparison.ok else Exit.FLOW_FAILED
+
+
+def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namespace) -> None:
+    """In every form that was asked for."""
+    import shutil
+
+    from emulator.evidence.files import write_file
+    from emulator.evidence.junit import comparison_to_junit
+    from emulator.evidence.modes_json import comparison_to_dict
+    from emulator.evidence.modes_text import render_comparison
+    from emulator.evidence.report_json import dump_json, dump_yaml
+
+    values = comparison_to_dict(comparison, pods)
+    if args.json:
+        write_file(args.json, dump_json(values).encode())
+    if args.junit:
+        write_file(args.junit, comparison_to_junit(comparison, pods))
     if args.output == "table":
         print(render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods), end="")
-        if captures:
-            print(f"Evidence: {printable(str(captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)")
     else:
-        dump = dump_json if args.output == "json" else dump_yaml
-        print(dump(comparison_to_dict(comparison, pods)), end="")
-    return Exit.OK if comparison.ok else Exit.FLOW_FAILED
+        print((dump_json if args.output == "json" else dump_yaml)(values), end="")
 
 
 def _plan(args: argparse.Namespace) -> int:

@@ -10,17 +10,23 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import cast
 
+from emulator.control.settle import settle
 from emulator.control.state import ClusterState
 from emulator.errors import MissingCapabilityError, UsageError
 from emulator.evidence.modes import Comparison, compare_modes
 from emulator.guest import observing, why_no_guest
 from emulator.kernel.generic_netlink import find_family
 from emulator.kernel.ipvs import FAMILY as IPVS
+from emulator.objects.config import Inventory, ProxyMode
+from emulator.probe.expect import Expectations
 from emulator.probe.model import Flow, Report
 from emulator.proxy import MODES
 from emulator.run import Options, observe, plan_flows
 
+DEFAULT: ProxyMode = "nftables"
+_HOW_TO_TELL = "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system -o yaml)"
 _TOOLS: Mapping[str, tuple[str, str]] = {
     "nftables": ("nft", "apt-get install nftables"),
     "ipvs": ("ipset", "apt-get install ipset"),
@@ -43,7 +49,22 @@ def run_modes(states: Mapping[str, ClusterState], options: Options) -> Compariso
         }
         reports = {mode: observe(state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
         reports |= {mode: wait() for mode, wait in waiting.items()}
-    return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, guests)
+    promised = {mode: Expectations(state).expect for mode, state in states.items() if state.flowChecks}
+    return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests)
+
+
+def settle_modes(inventory: Inventory, modes: Sequence[str], seed: int) -> Mapping[str, ClusterState]:
+    """The cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that Kubernetes 1.40 makes the default.
+
+    Raises UsageError where those two are one.
+    """
+    own = settle(inventory, seed=seed)
+    if not modes and own.proxy.mode == DEFAULT:
+        raise UsageError(f"{own.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}")
+    if not modes and inventory.nodes and not inventory.proxy:
+        own = replace(own, notices=(*own.notices, f"{own.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"))
+    chosen = cast("Sequence[ProxyMode]", modes) or (own.proxy.mode, DEFAULT)
+    return {mode: own if mode == own.proxy.mode else settle(inventory, seed=seed, proxy_mode=mode) for mode in dict.fromkeys(chosen)}
 
 
 def check_modes(modes: Sequence[str]) -> Mapping[str, str]:

@@ -1,32 +1,36 @@
 """The same flows under several modes of kube-proxy, beside each other: what differs, and whether the objects promise that it does.
 
 Imports the model and ``evidence.compare``; pure. A difference is *known* only if every packet kept its mode's promise and the promises
-themselves differ in what the packets differ in; it is never known by a flow's name. Chance is no difference: backends are compared as
-sets, whose address they see backend by backend, and where the promise is a sample (:attr:`Expectation.partial`) an endpoint that was not met
-says nothing.
+themselves differ in what the packets differ in; it is never known by a flow's name, and what a FlowCheck says is no promise of a mode.
+Chance is no difference: backends are compared as sets, whose address they see backend by backend, and where the promise is a sample
+(:attr:`Expectation.partial`) an endpoint that was not met says nothing.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from emulator.evidence.compare import heard_from
+from emulator.evidence.compare import heard_from, side_by_side, where_it_differs
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult, Report, SourceRule
 
 Aspect = Literal["outcome", "backends", "source", "reply"]
 ASPECTS: tuple[Aspect, ...] = ("outcome", "backends", "source", "reply")
-# known: as the objects promise; unexplained: a bug, in podwire or in a mode; unknown: frames or a control were missing
-Status = Literal["same", "known", "unexplained", "unknown"]
+# known: as the objects promise; unwanted: known too, but a FlowCheck says otherwise; unexplained: a bug, in podwire or in a mode; unknown:
+# frames or a control were missing
+Status = Literal["same", "known", "unwanted", "unexplained", "unknown"]
 DIALLED = "dialled"  # the client heard from the address that it had dialled
 
+Promised = Callable[[Flow], Expectation]
+NOTHING: Mapping[str, Promised] = {}
 NOWHERE: Mapping[str, str] = {}
 
 _SECTION = re.compile(r"docs/semantics (\d+)")
+_OF_ONE_MODE = 13  # this section and those behind it say what one mode does otherwise
 _RULES: tuple[SourceRule, ...] = ("node", "preserved")
 
 
@@ -37,35 +41,55 @@ class ServiceChange(NamedTuple):
     proxied: bool
     flows: int
     changed: int
-    unexplained: int  # of the changed ones
+    unwanted: int  # of the changed ones: known, but a FlowCheck says otherwise
+    unexplained: int  # of the changed ones: a bug, or unknown
     how: Mapping[str, int]  # what changes ("delivered → rejected"), and in how many flows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedFlow:
-    """One flow's results by mode, and in which aspects any two of them differ."""
+    """One flow's results by mode, and in which aspects any two of them differ. ``promises``: what the objects alone promise, by mode."""
 
     results: Mapping[str, FlowResult]
+    promises: Mapping[str, Expectation]
     aspects: tuple[Aspect, ...]
     status: Status
-    sections: tuple[int, ...] = ()  # of docs/semantics, that a known difference rests on
 
     @property
     def flow(self) -> Flow:
         return next(iter(self.results.values())).flow
 
     @property
+    def telling(self) -> Mapping[str, Expectation]:
+        """The promises that explain a difference: not those that deliver as every mode could; unless there are no others."""
+        return {
+            mode: p for mode, p in self.promises.items() if p.outcome != "delivered" or max(_cited(p), default=0) >= _OF_ONE_MODE
+        } or self.promises
+
+    @property
+    def sections(self) -> tuple[int, ...]:
+        """Those of docs/semantics that a known difference rests on."""
+        if self.status not in ("known", "unwanted"):
+            return ()
+        return tuple(sorted({section for promise in self.telling.values() for section in _cited(promise)}))
+
+    @property
     def change(self) -> str:
-        """What a client notices first, mode by mode: ``delivered → rejected``, ``source node → preserved``; "" if nothing differs."""
-        if "outcome" in self.aspects:
-            return " → ".join("/".join(sorted(r.observed.outcomes)) or "nothing observed" for r in self.results.values())
+        """What is noticed first, mode by mode: ``delivered → rejected``, ``source node → preserved``; "" if nothing differs."""
+        if "outcome" in self.aspects or "reply" in self.aspects:
+            return " → ".join(self.outcome(mode) for mode in self.results)
         if "source" in self.aspects:
             return "source " + " → ".join("/".join(self.sources(mode)) or "none" for mode in self.results)
         return "other " + " and ".join(self.aspects) if self.aspects else ""
 
+    def outcome(self, mode: str) -> str:
+        """What became of the flow in ``mode``, and whether whom the client heard from is another than it dialled: then it has no connection."""
+        outcomes = "/".join(sorted(self.results[mode].observed.outcomes)) or "nothing observed"
+        return outcomes + (", reply astray" if set(self.reply(mode)) - {DIALLED} else "")
+
     def sources(self, mode: str) -> tuple[str, ...]:
         """Whose address the backends saw in ``mode``: "preserved", "node", or an address that is neither."""
-        labels = _sources(self.results[mode], _Addresses(r.expected for r in self.results.values()))
+        labels = _sources(self.results[mode], _Addresses(self.promises.values()))
         return tuple(sorted(frozenset().union(*labels.values())))
 
     def reply(self, mode: str) -> tuple[str, ...]:
@@ -91,6 +115,11 @@ class Comparison:
         return tuple(flow for flow in self.flows if flow.status != "same")
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """Those of all runs, each once."""
+        return tuple(dict.fromkeys(notice for report in self.reports.values() for notice in report.notices))
+
+    @property
     def ok(self) -> bool:
         """Whether every run is as promised and every difference is known."""
         return all(r.ok for r in self.reports.values()) and all(f.status in ("same", "known") for f in self.flows)
@@ -110,7 +139,8 @@ class Comparison:
                 proxied,
                 len(flows),
                 sum(f.status != "same" for f in flows),
-                sum(f.status not in ("same", "known") for f in flows),
+                sum(f.status == "unwanted" for f in flows),
+                sum(f.status in ("unexplained", "unknown") for f in flows),
                 dict(Counter(f.change for f in flows if f.change)),
             )
             for name, proxied in [*named, ("", True)]
@@ -118,70 +148,89 @@ class Comparison:
         )
 
 
-def compare_modes(topology: str, reports: Mapping[str, Report], guests: Mapping[str, str] = NOWHERE) -> Comparison:
-    """``reports`` of the same flows by mode, ``guests`` as in :class:`Comparison`. Raises ValueError if their flows are not the same."""
+def compare_modes(
+    topology: str, reports: Mapping[str, Report], promised: Mapping[str, Promised] = NOTHING, guests: Mapping[str, str] = NOWHERE
+) -> Comparison:
+    """``reports`` of the same flows by mode. ``promised``: by mode, what the objects alone promise for a flow, where that is not what the
+    report says since FlowChecks say more; ``guests`` as in :class:`Comparison`. Raises ValueError if their flows are not the same."""
     every = list(reports.values())
     names = [[result.flow.name for result in report.flows] for report in every]
     if any(other != names[0] for other in names):
         raise ValueError("reports of different flows cannot be compared")
-    rows = zip(*(report.flows for report in every), strict=True)
-    flows = tuple(_compare(dict(zip(reports, row, strict=True))) for row in rows)
+    rows = [dict(zip(reports, row, strict=True)) for row in zip(*(report.flows for report in every), strict=True)]
+    flows = tuple(
+        _compare(row, {mode: promised[mode](r.flow) if mode in promised else r.expected for mode, r in row.items()}) for row in rows
+    )
     return Comparison(topology=topology, reports=reports, flows=flows, guests=guests)
 
 
-def _compare(results: Mapping[str, FlowResult]) -> ComparedFlow:
+def _cited(promise: Expectation) -> list[int]:
+    return [int(number) for number in _SECTION.findall(promise.because)]
+
+
+def _compare(results: Mapping[str, FlowResult], promises: Mapping[str, Expectation]) -> ComparedFlow:
     found: set[Aspect] = set()
     explained = True
-    addresses = _Addresses(r.expected for r in results.values())
-    for one, other in combinations(results.values(), 2):
-        differing = _observed_to_differ(one, other, addresses)
+    addresses = _Addresses(promises.values())
+    for one, other in combinations(results, 2):
+        differing = _observed_to_differ(results[one], results[other], promises[one], promises[other], addresses)
         found |= differing
-        explained = explained and differing <= _promised_to_differ(one.expected, other.expected)
-    verdicts = {result.verdict for result in results.values()}
-    status: Status = "same"
-    if found:
-        status = "unexplained" if "fail" in verdicts or not explained else "unknown" if "unknown" in verdicts else "known"
+        explained = explained and differing <= _promised_to_differ(promises[one], promises[other])
     return ComparedFlow(
         results=results,
+        promises=promises,
         aspects=tuple(aspect for aspect in ASPECTS if aspect in found),
-        status=status,
-        sections=_sections([r.expected for r in results.values()]) if status == "known" else (),
+        status=_status(results, promises, explained) if found else "same",
     )
 
 
-def _sections(promises: Sequence[Expectation]) -> tuple[int, ...]:
-    """The sections that say why some mode does not deliver; where all deliver, those that say to whom and as whom."""
-    telling = [p for p in promises if p.outcome != "delivered"] or promises
-    return tuple(sorted({int(number) for p in telling for number in _SECTION.findall(p.because)}))
+def _status(results: Mapping[str, FlowResult], promises: Mapping[str, Expectation], explained: bool) -> Status:
+    """Of a flow that differs."""
+    failed = [mode for mode, result in results.items() if result.verdict == "fail"]
+    if not all(_kept(results[mode], promises[mode]) for mode in failed):
+        return "unexplained"
+    if any(result.verdict == "unknown" for result in results.values()):
+        return "unknown"
+    if not explained:
+        return "unexplained"
+    return "unwanted" if failed else "known"
+
+
+def _kept(result: FlowResult, promise: Expectation) -> bool:
+    """Whether what failed keeps ``promise``: then it is a FlowCheck that says otherwise."""
+    if result.expected == promise:
+        return False
+    as_promised = replace(result, expected=promise)
+    return all(row.same for row in side_by_side(as_promised, {})) and not any(where_it_differs(as_promised, j) for j in result.journeys)
 
 
 def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
-    """No mode promises that anybody answers but whom the client dialled."""
     common = one.backends.keys() & other.backends.keys()
     differing: dict[Aspect, bool] = {
         "outcome": one.outcome != other.outcome,
         "backends": one.backends.keys() != other.backends.keys(),
         "source": any(one.backends[b] != other.backends[b] for b in common),
+        "reply": one.astray != other.astray,
     }
     return {aspect for aspect, differs in differing.items() if differs}
 
 
-def _observed_to_differ(one: FlowResult, other: FlowResult, addresses: _Addresses) -> set[Aspect]:
+def _observed_to_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation, addresses: _Addresses) -> set[Aspect]:
     seen, also = _sources(one, addresses), _sources(other, addresses)
-    heard, too = _replies(one), _replies(other)
+    heard, also_heard = _replies(one), _replies(other)
     differing: dict[Aspect, bool] = {
         "outcome": one.observed.outcomes.keys() != other.observed.outcomes.keys(),
-        "backends": _backends_differ(one, other),
+        "backends": _backends_differ(one, other, promise, too),
         "source": any(seen[b] != also[b] for b in seen.keys() & also.keys()),
-        "reply": bool(heard and too) and heard != too,
+        "reply": bool(heard and also_heard) and heard != also_heard,
     }
     return {aspect for aspect, differs in differing.items() if differs}
 
 
-def _backends_differ(one: FlowResult, other: FlowResult) -> bool:
+def _backends_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation) -> bool:
     met, also = one.observed.backends.keys(), other.observed.backends.keys()
-    if one.expected.partial or other.expected.partial:
-        return not (met <= also | other.expected.backends.keys() and also <= met | one.expected.backends.keys())
+    if promise.partial or too.partial:
+        return not (met <= also | too.backends.keys() and also <= met | promise.backends.keys())
     return met != also
 
 

@@ -1,77 +1,172 @@
-"""A comparison of modes for a person who must decide, and for programs (documented in ``docs/report.md``).
+"""A comparison of modes for a person who must decide.
 
-Imports the model and this room, and yaml only to write it; pure. What comes first is what is asked first: which Services change.
+Imports the model and this room; pure. What comes first is what is asked first: which Services change, for whom and why, and what to do;
+then the packets that show it.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from emulator.errors import printable
-from emulator.evidence.compare import backend_name, counted, dialled, named_counts
+from emulator.evidence.advice import advise
+from emulator.evidence.compare import counted, dialled, few, named_counts
 from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison, ServiceChange, Status
-from emulator.evidence.report_json import expectation_to_dict
 from emulator.evidence.tables import table
 from emulator.probe.model import FlowResult
 
-SCHEMA = "podwire.dev/diff/v1"
-MOST_FLOWS = 40  # that differ: so many are shown
+MOST_SERVICES = 20  # that change: of so many it is said how; the others are named
+MOST_FLOWS = 40  # that differ: the packets of so many are shown
 MOST_BACKENDS = 3  # of one flow: so many are named
+MOST_CLIENTS = 4  # to whom the same happens: so many are named
 MOST_REASONS = 20  # flows that are not as promised: so many are explained
-_FIRST: tuple[Status, ...] = ("unexplained", "unknown", "known")  # what a reader must see first
+_FIRST: tuple[Status, ...] = ("unexplained", "unknown", "unwanted", "known")  # what a reader must see first
 
 
 def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, str]) -> str:
     """The whole comparison within ``width`` columns, ending in a newline. ``pods`` maps an address to ``namespace/name``."""
-    modes = ", ".join(comparison.modes)
     differing = sorted(comparison.differing, key=lambda compared: _FIRST.index(compared.status))
     rows = [row for compared in differing[:MOST_FLOWS] for row in _rows(compared, pods)]
     sections = [
-        f"podwire: {printable(comparison.topology)}  the same flows in modes {modes}",
-        "\n".join(printable(_sentence(change)) for change in comparison.services),
-        table(("FLOW", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM", "PROMISED"), rows, width),
+        printable(f"podwire: {comparison.topology}  {' → '.join(comparison.modes)}: {_in_short(comparison)}"),
+        *_changes(comparison, width),
+        "\n".join(_wrapped(_unchanged(comparison.services), width)),
+        "\n".join(_advice(differing, width)),
+        table(("THE PACKETS", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM"), rows, width),
         f"{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow" if len(differing) > MOST_FLOWS else "",
         "\n".join(_broken_promises(comparison)),
-        "\n".join(f"note: {printable(notice)}" for notice in _notices(comparison)),
+        "\n".join(f"note: {printable(notice)}" for notice in comparison.notices),
         "\n".join(map(printable, _kernels(comparison))),
         _totals(comparison),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _sentence(change: ServiceChange) -> str:
-    who = change.service or "no Service's port"
-    if not change.proxied:
-        return f"{who}: nothing changes (kube-proxy has no part in it)"
-    if not change.flows:
-        return f"{who}: no flow dials it"
-    if not change.changed:
-        return f"{who}: nothing changes ({_flows(change.flows)})"
-    unexplained = f", {change.unexplained} of them unexplained" if change.unexplained else ""
-    how = counted(change.how.items())
-    return f"{who}: {change.changed} of {_flows(change.flows)} {'changes' if change.changed == 1 else 'change'} ({how}){unexplained}"
+# --- what to decide on ------------------------------------------------------------------------------------
+
+
+def _in_short(comparison: Comparison) -> str:
+    proxied = [change for change in comparison.services if change.service and change.proxied]
+    changed = sum(bool(change.changed) for change in proxied)
+    status = Counter(compared.status for compared in comparison.flows)
+    text = f"{changed} of {len(proxied)} Services {'changes' if changed == 1 else 'change'}"
+    more = [
+        f"{_flows(status['unwanted'])} not as a FlowCheck says" if status["unwanted"] else "",
+        f"{_flows(status['unexplained'])} UNEXPLAINED, which is a bug" if status["unexplained"] else "",
+        f"{_flows(status['unknown'])} UNKNOWN" if status["unknown"] else "",
+    ]
+    return ", ".join([text, *filter(None, more)])
+
+
+def _changes(comparison: Comparison, width: int) -> Iterator[str]:
+    """A block for each Service that changes; of many the first, and the names of the others."""
+    of: dict[str, list[ComparedFlow]] = {}
+    for compared in comparison.differing:
+        if not compared.flow.control:
+            of.setdefault(compared.flow.to.service, []).append(compared)
+    changed = [change for change in comparison.services if change.changed]
+    for change in changed[:MOST_SERVICES]:
+        yield "\n".join([_headline(change), *_alike(of[change.service], width)])
+    if others := [f"{_who(change)} ({counted(change.how.items())})" for change in changed[MOST_SERVICES:]]:
+        yield "\n".join(_wrapped([f"More that change: {', '.join(others)}; -o json has every flow"], width))
+
+
+def _headline(change: ServiceChange) -> str:
+    return printable(f"{_who(change)}: {change.changed} of {_flows(change.flows)} {'changes' if change.changed == 1 else 'change'}")
+
+
+def _alike(flows: Iterable[ComparedFlow], width: int) -> Iterator[str]:
+    """What becomes of whose flows to where, then why; clients to whom the same happens together."""
+    clients: dict[tuple[str, ...], dict[str, None]] = {}
+    for compared in flows:
+        alike = (_what(compared), _where(compared), *_reasons(compared))
+        clients.setdefault(alike, {})[_short(compared.flow.client.label)] = None
+    for (what, where, *why), names in clients.items():
+        yield from _wrapped([f"{what}  from {few(names, MOST_CLIENTS)} to {where}"], width, "  ", 4)
+        yield from _wrapped(why, width, "      ", 2)
+
+
+def _what(compared: ComparedFlow) -> str:
+    if compared.status == "known":
+        return compared.change
+    return f"{compared.change} ({_wanted(compared) if compared.status == 'unwanted' else compared.status.upper()})"
+
+
+def _wanted(compared: ComparedFlow) -> str:
+    failed = [result for result in compared.results.values() if result.verdict == "fail"]
+    return f"FlowCheck {compared.flow.check} wants it {failed[0].expected.outcome}"
+
+
+def _where(compared: ComparedFlow) -> str:
+    flow = compared.flow
+    through = f" through {flow.via}" if flow.via and flow.to.how != "nodePort" else ""
+    address = "" if flow.to.how == "nodePort" and flow.to.ip.startswith("127.") else dialled(flow)
+    return f"{_short(flow.to.label)}{through}" + ("" if address in flow.to.label else f" ({address})")
+
+
+def _reasons(compared: ComparedFlow) -> Iterator[str]:
+    """Why, each sentence once, with the modes that it is about; of a bug all that is promised."""
+    modes: dict[str, list[str]] = {}
+    for mode, promise in (compared.telling if compared.status in ("known", "unwanted") else compared.promises).items():
+        modes.setdefault(promise.because, []).append(mode)
+    for because, named in modes.items():
+        yield because if because.startswith(f"{', '.join(named)} mode ") else f"{', '.join(named)}: {because}"
+
+
+def _unchanged(changes: Sequence[ServiceChange]) -> Iterator[str]:
+    same = [c for c in changes if not c.changed]
+    served = [f"{_who(c)} ({c.flows})" for c in same if c.proxied and c.flows]
+    if served:
+        yield f"Nothing changes (and so many flows show it): {', '.join(served)}"
+    if silent := [_who(c) for c in same if c.proxied and not c.flows]:
+        yield f"No flow dials: {', '.join(silent)}"
+    if unproxied := [_who(c) for c in same if not c.proxied]:
+        yield f"kube-proxy has no part in: {', '.join(unproxied)}"
+
+
+def _who(change: ServiceChange) -> str:
+    return change.service or "no Service's port"
+
+
+def _advice(differing: Iterable[ComparedFlow], width: int) -> Iterator[str]:
+    if lines := [f"- {line}" for line in advise(compared for compared in differing if not compared.flow.control)]:
+        yield "What to do:"
+        yield from _wrapped(lines, width)
+
+
+def _wrapped(lines: Iterable[str], width: int, indent: str = "", further: int = 2) -> list[str]:
+    """``lines``, indented and folded; what follows a fold is ``further`` in."""
+    return [
+        line
+        for text in lines
+        for line in textwrap.wrap(
+            printable(text), width, initial_indent=indent, subsequent_indent=indent + " " * further, break_on_hyphens=False
+        )
+    ]
 
 
 def _flows(number: int) -> str:
     return f"{number} flow" if number == 1 else f"{number} flows"
 
 
-def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-    """A row for each mode: the first has the flow's name, the second what the difference is.
+# --- what shows it ----------------------------------------------------------------------------------------
 
-    Why a mode delivers is left out where another one does not: that is what has to be explained.
-    """
-    silent = any(result.expected.outcome != "delivered" for result in compared.results.values())
-    titles = iter((compared.flow.name, _verdict(compared)))
+
+def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """A row for all modes that did the same: the first has the flow's name, the second what the difference is."""
+    modes: dict[tuple[str, ...], list[str]] = {}
     for mode, result in compared.results.items():
         source = ", ".join(compared.sources(mode)) or "none"
-        why = "" if silent and result.expected.outcome == "delivered" and compared.status == "known" else result.expected.because
-        cells = (_short(next(titles, "")), mode, _outcome(result), source, _heard(compared, mode), why)
-        flow, *rest = map(printable, cells)
-        yield flow, *rest[:2], _backends(result, pods), *rest[2:]
+        cells = (printable(_outcome(result)), _backends(result, pods), printable(source), printable(_heard(compared, mode)))
+        modes.setdefault(cells, []).append(mode)
+    lines = [(", ".join(named), *cells) for cells, named in modes.items()]
+    lines += [("",) * len(lines[0])] * (2 - len(lines))
+    titles = [printable(_short(title)) for title in (compared.flow.name, _verdict(compared))]
+    yield from ((title, *line) for title, line in zip_longest(titles, lines, fillvalue=""))
 
 
 def _short(text: str) -> str:
@@ -87,13 +182,12 @@ def _backends(result: FlowResult, pods: Mapping[str, str]) -> str:
 
 
 def _verdict(compared: ComparedFlow) -> str:
-    if compared.status == "known":
-        sections = ", ".join(map(str, compared.sections))
-        return f"known: docs/semantics {sections}" if sections else "known"
     if compared.status == "unknown":
         return "UNKNOWN: see below"
-    failed = any(result.verdict == "fail" for result in compared.results.values())
-    return f"FAIL: not as FlowCheck {compared.flow.check} says" if failed and compared.flow.check else "BUG: unexplained"
+    if compared.status == "unexplained":
+        return "BUG: unexplained"
+    wanted = f"; {_wanted(compared)}" if compared.status == "unwanted" else ""
+    return f"known: docs/semantics {', '.join(map(str, compared.sections))}{wanted}"
 
 
 def _outcome(result: FlowResult) -> str:
@@ -108,12 +202,12 @@ def _heard(compared: ComparedFlow, mode: str) -> str:
 
 
 def _broken_promises(comparison: Comparison) -> Iterator[str]:
-    """The flows and requirements that are not as promised, whether they differ or not."""
+    """The flows and requirements that are not as promised, whether they differ or not; but for what is said above."""
     lines = [
         f"{result.verdict.upper()} in mode {mode}: {result.flow.name}: {result.reason} (promised: {result.expected.because})"
         for compared in comparison.flows
         for mode, result in compared.results.items()
-        if result.verdict != "pass"
+        if result.verdict != "pass" and compared.status != "unwanted"
     ]
     lines += [
         f"FAIL in mode {mode}: {requirement.text} {requirement.reason}"
@@ -124,10 +218,6 @@ def _broken_promises(comparison: Comparison) -> Iterator[str]:
     yield from map(printable, lines[:MOST_REASONS])
     if len(lines) > MOST_REASONS:
         yield f"{len(lines) - MOST_REASONS} more are not as promised; -o json has every flow"
-
-
-def _notices(comparison: Comparison) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(notice for report in comparison.reports.values() for notice in report.notices))
 
 
 def _kernels(comparison: Comparison) -> Iterator[str]:
@@ -144,79 +234,11 @@ def _totals(comparison: Comparison) -> str:
     count = Counter(compared.status for compared in comparison.flows)
     parts = [
         f"{_flows(len(comparison.flows))} in {len(comparison.modes)} modes: {count['same']} the same, {count['known']} known to differ, "
-        f"{count['unexplained']} unexplained" + (f", {count['unknown']} unknown" if count["unknown"] else ""),
+        + (f"{count['unwanted']} not as a FlowCheck says, " if count["unwanted"] else "")
+        + f"{count['unexplained']} unexplained"
+        + (f", {count['unknown']} unknown" if count["unknown"] else ""),
     ]
     for mode, report in comparison.reports.items():
         promised = report.summary["pass"]
         parts.append(f"{mode}: {promised} as promised" + (f", {len(report.flows) - promised} not" if promised < len(report.flows) else ""))
     return "; ".join(parts)
-
-
-# --- for programs -----------------------------------------------------------------------------------------
-
-
-def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[str, Any]:
-    """``comparison`` as values that JSON knows. ``pods`` maps an address to ``namespace/name``."""
-    count = Counter(compared.status for compared in comparison.flows)
-    return {
-        "schema": SCHEMA,
-        "topology": comparison.topology,
-        "seed": next(iter(comparison.reports.values())).seed,
-        "modes": list(comparison.modes),
-        "machine": {mode: {**report.machine, "guest": comparison.guests.get(mode, "")} for mode, report in comparison.reports.items()},
-        "services": [
-            {
-                "name": c.service,
-                "proxied": c.proxied,
-                "flows": c.flows,
-                "changed": c.changed,
-                "unexplained": c.unexplained,
-                "how": dict(c.how),
-            }
-            for c in comparison.services
-        ],
-        "flows": [_flow_to_dict(compared, pods) for compared in comparison.flows],
-        "summary": {
-            "ok": comparison.ok,
-            "flows": len(comparison.flows),
-            "same": count["same"],
-            "known": count["known"],
-            "unexplained": count["unexplained"],
-            "unknown": count["unknown"],
-            "notAsPromised": sum(report.summary["flows"] - report.summary["pass"] for report in comparison.reports.values()),
-        },
-        "notices": list(_notices(comparison)),
-    }
-
-
-def _flow_to_dict(compared: ComparedFlow, pods: Mapping[str, str]) -> dict[str, Any]:
-    flow = compared.flow
-    return {
-        "name": flow.name,
-        "kind": flow.kind,
-        "service": flow.to.service,
-        "from": flow.client.label,
-        "to": flow.to.label,
-        "protocol": flow.protocol,
-        "via": flow.via,
-        "dialled": dialled(flow),
-        "control": flow.control,
-        "check": flow.check,
-        "status": compared.status,
-        "differs": list(compared.aspects),
-        "sections": list(compared.sections),
-        "modes": {
-            mode: {
-                "outcomes": sorted(result.observed.outcomes),
-                "backends": sorted({backend_name(b, pods) for b in result.observed.backends}),
-                "sources": list(compared.sources(mode)),
-                "replyFrom": list(compared.reply(mode)),
-                "evidence": next((j.evidence for j in result.journeys if j.evidence), ""),
-                "expected": expectation_to_dict(result.expected, pods),
-                "verdict": result.verdict,
-                "reason": result.reason,
-                "captures": list(result.captures),
-            }
-            for mode, result in compared.results.items()
-        },
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -16,6 +17,8 @@ from emulator.plan.operations import LoadRules, Plan
 from emulator.run import Options, observe, plan_flows
 from tests.guest import with_guest
 from tests.sandboxed import ROOT, TOPOLOGIES, podwire, state_of
+
+read_xml = ElementTree.fromstring  # our own output, not a stranger's
 
 pytestmark = pytest.mark.kernel
 
@@ -111,17 +114,36 @@ def test_the_table_says_first_which_services_change() -> None:
     done = podwire("diff", "-", "--captures", "none", stdin=SHOP)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert lines[2].startswith("default/kubernetes: nothing changes (")
-    assert lines[3].startswith("default/inner: nothing changes (")
-    assert lines[4].endswith(" flows change (delivered → rejected ×3)")
-    assert lines[5] == "default/peers: nothing changes (kube-proxy has no part in it)"
+    assert lines[0].endswith("  iptables → nftables: 1 of 3 Services changes")
+    assert lines[2].startswith("default/outer: 3 of ")
+    assert lines[3] == "  delivered → rejected  from node control-plane to localhost:30080"
+    assert lines[5] == "  delivered → rejected  from node worker-1, pod web to node worker-1:30080 (10.244.1.1:30080)"
+    assert any(line.startswith("Nothing changes (and so many flows show it): default/kubernetes (") for line in lines)
+    assert "kube-proxy has no part in: default/peers" in lines
     assert done.stdout.count("known: docs/semantics 9") == 3
     assert "5 known to differ, 0 unexplained" in lines[-1]
 
 
+def test_who_follows_the_advice_sees_it_work() -> None:
+    """Node ports at a node's other addresses come back with nodePortAddresses, those on localhost do not."""
+    everywhere = """
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+nodePortAddresses: [0.0.0.0/0]
+"""
+    advised = podwire("diff", "-", "--captures", "none", stdin=SHOP).stdout
+    assert "Node ports at a node's other addresses:" in advised
+    done = podwire("diff", "-", "--captures", "none", stdin=SHOP + everywhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "at its bridge's address" not in done.stdout
+    assert "Node ports at a node's other addresses:" not in done.stdout
+    assert "Node ports on localhost:" in done.stdout
+
+
 def test_the_readme_shows_what_it_says_of_the_default_topology() -> None:
     readme = (ROOT / "README.md").read_text()
-    shown = readme[readme.index("podwire: three-networks  the same flows") :].split("```")[0]
+    shown = readme[readme.index("podwire: three-networks  iptables → nftables") :].split("```")[0]
     done = podwire("diff", "--captures", "none")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(shown)
@@ -138,15 +160,21 @@ def test_a_setting_of_one_mode_alone_changes_whose_address_is_seen() -> None:
     assert "source node → preserved" in outer["how"]
 
 
-def test_a_flow_check_that_another_mode_breaks_is_no_success() -> None:
-    done = podwire("diff", "-", "--captures", "none", "-o", "yaml", stdin=SHOP + CHECK)
+def test_a_flow_check_that_another_mode_breaks_is_no_success(tmp_path: Path) -> None:
+    files = ("--json", str(tmp_path / "diff.json"), "--junit", str(tmp_path / "diff.xml"))
+    done = podwire("diff", "-", "--captures", "none", "-o", "yaml", *files, stdin=SHOP + CHECK)
     assert done.returncode == 1, done.stderr
     exported = yaml.safe_load(done.stdout)
     [flow] = [f for f in exported["flows"] if not f["control"]]
     assert flow["name"] == "localhost: a node port on localhost"
     assert [m["verdict"] for m in flow["modes"].values()] == ["pass", "fail"]
-    assert flow["status"] == "unexplained"
+    assert (flow["status"], flow["sections"]) == ("unwanted", [9])
     assert not exported["summary"]["ok"]
+    assert json.loads((tmp_path / "diff.json").read_text()) == exported
+    junit = read_xml((tmp_path / "diff.xml").read_bytes())
+    assert (junit.get("failures"), junit.get("errors")) == ("1", "0")
+    [failure] = junit.iter("failure")
+    assert (failure.get("message") or "").startswith("delivered → rejected; nftables: it was rejected, not delivered")
 
 
 @pytest.mark.parametrize("topology", ["source-address", "no-endpoints"])
@@ -218,6 +246,8 @@ def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
         (["--modes", ""], 2, "not supported"),
         (["--proxy-mode", "nftables"], 2, "unrecognized arguments"),
         (["--captures", "/proc/none"], 2, "/proc/none"),
+        (["--json", "/proc/none/x"], 2, "/proc/none/x"),
+        (["--junit", "/proc/none/x"], 2, "/proc/none/x"),
     ],
 )
 def test_what_cannot_be_compared(words: list[str], code: int, says: str) -> None:

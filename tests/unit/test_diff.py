@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from emulator import diff, guest
-from emulator.diff import check_modes, merge_flows
+from emulator.diff import check_modes, merge_flows, settle_modes
 from emulator.errors import MissingCapabilityError, UsageError
 from emulator.run import plan_flows
+from tests.unit.objects.reading import load_text
 from tests.unit.probe.states import make_state, node_port_service
 
 
@@ -106,3 +107,57 @@ def test_why_there_can_be_no_guest(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert guest.why_no_guest() == "not installed: run: this"
     guest.UML.write_text("import sys; assert sys.argv[1:] == ['--check']")
     assert guest.why_no_guest() == ""
+
+
+POD = "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web}]}}"
+DUMP = """
+{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, address: 172.18.0.3}]}}
+"""
+SETTINGS = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kube-proxy, namespace: kube-system}
+data:
+  config.conf: |
+    apiVersion: kubeproxy.config.k8s.io/v1alpha1
+    kind: KubeProxyConfiguration
+    mode: MODE
+"""
+
+
+def settings(mode: str) -> str:
+    return SETTINGS.replace("MODE", mode)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "modes"),
+    [
+        (POD, [], ["iptables", "nftables"]),
+        (DUMP + settings("ipvs"), [], ["ipvs", "nftables"]),
+        (DUMP + settings("''"), [], ["iptables", "nftables"]),
+        (DUMP + settings("ipvs"), ["nftables", "iptables"], ["nftables", "iptables"]),
+        (DUMP + settings("nftables"), ["nftables", "ipvs"], ["nftables", "ipvs"]),
+    ],
+    ids=["manifests", "its own mode", "its own, which is the default", "others", "its own and another"],
+)
+def test_the_clusters_own_mode_is_compared_with_what_it_will_be(text: str, given: list[str], modes: list[str]) -> None:
+    states = settle_modes(load_text(text), given, 0)
+    assert [(mode, state.proxy.mode) for mode, state in states.items()] == [(mode, mode) for mode in modes]
+
+
+def test_a_cluster_that_has_the_new_mode_needs_another_one_to_compare_with() -> None:
+    with pytest.raises(UsageError, match=r"is in nftables mode already: .*--modes iptables,nftables"):
+        settle_modes(load_text(DUMP + settings("nftables")), [], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "said"),
+    [(DUMP, [], True), (DUMP, ["iptables", "nftables"], False), (DUMP + settings("ipvs"), [], False), (POD, [], False)],
+    ids=["a dump without", "modes were named", "a dump with", "no dump"],
+)
+def test_a_dump_that_does_not_tell_its_mode_is_told_of(text: str, given: list[str], said: bool) -> None:
+    states = settle_modes(load_text(text), given, 0)
+    notices = [notice for state in states.values() for notice in state.notices if "KubeProxyConfiguration" in notice]
+    assert len(notices) == said
+    assert not said or "iptables mode stands for the cluster's own" in notices[0]

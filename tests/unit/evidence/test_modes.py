@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from emulator.evidence.modes import Comparison, compare_modes
-from emulator.evidence.modes_text import MOST_FLOWS, SCHEMA, comparison_to_dict, render_comparison
+from emulator.evidence.modes_json import SCHEMA, comparison_to_dict
+from emulator.evidence.modes_text import MOST_FLOWS, MOST_SERVICES, render_comparison
 from emulator.evidence.report_json import dump_json
 from emulator.probe.model import Backend, Expectation, FlowResult, Observation
 from tests.unit.evidence.samples import CLIENT, DELIVERED, DROPPED, PASSED, PODS, REPORT, SERVICE, WEB_0, WEB_1, WORKER_1, expectation
@@ -39,10 +40,11 @@ def refused(outcome: str = "rejected", expected: Expectation = REFUSED, **fields
     return replace(PASSED, **{"expected": expected, "observed": Observation(outcomes={outcome: 2}), "journeys": (journey,), **fields})
 
 
-def compare(*results: FlowResult) -> Comparison:
+def compare(*results: FlowResult, promised: Expectation | None = None) -> Comparison:
+    """``promised``: what the objects promise in nftables mode, when that is not what its result expects."""
     modes = ("iptables", "nftables", "ipvs")
-    pairs = zip(modes, results, strict=False)
-    return compare_modes("shop", {mode: replace(REPORT, proxy_mode=mode, flows=(result,)) for mode, result in pairs})
+    reports = {mode: replace(REPORT, proxy_mode=mode, flows=(result,)) for mode, result in zip(modes, results, strict=False)}
+    return compare_modes("shop", reports, {"nftables": lambda _: promised} if promised else {})
 
 
 TO_BOTH = delivered({B0: CLIENT, B1: CLIENT})
@@ -124,19 +126,62 @@ def test_everything_else_is_a_bug(other: FlowResult) -> None:
     text = render_comparison(comparison, width=200, pods=PODS)
     assert "BUG: unexplained" in text
     assert "1 of 1 flow changes" in text
-    assert "1 of them unexplained" in text
+    assert text.startswith("podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow UNEXPLAINED, which is a bug\n")
 
 
-def test_what_a_user_wants_otherwise_is_no_bug_of_ours() -> None:
-    wanted = replace(PASSED.flow, check="gate")
-    broken = refused("rejected", expectation(), verdict="fail", reason="it was rejected", flow=wanted)
-    text = render_comparison(compare(replace(TO_BOTH, flow=wanted), broken), width=200, pods=PODS)
-    assert "FAIL: not as FlowCheck gate says" in text
+GATE = replace(PASSED.flow, check="gate")
+WANTED = expectation(because="FlowCheck gate wants it delivered")
+AGAINST = refused(expected=WANTED, verdict="fail", reason="it was rejected, not delivered", flow=GATE)
+
+
+def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
+    """As this mode does by the semantics: no bug, but no success either."""
+    comparison = compare(replace(TO_BOTH, expected=WANTED, flow=GATE), AGAINST, promised=REFUSED)
+    [flow] = comparison.flows
+    assert (flow.status, flow.sections, comparison.ok) == ("unwanted", (9,), False)
+    text = render_comparison(comparison, width=200, pods=PODS)
+    assert text.startswith("podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow not as a FlowCheck says\n")
+    assert "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 (10.96.0.10:80)\n" in text
+    assert "known: docs/semantics 9; FlowCheck gate wants it delivered" in text
     assert "BUG" not in text
+    assert "FAIL in mode" not in text
 
 
-def test_a_difference_that_cannot_be_judged_is_no_bug_but_no_success() -> None:
-    comparison = compare(TO_BOTH, refused("dropped", verdict="unknown", reason="the capture lost 3 frames"))
+@pytest.mark.parametrize(
+    ("result", "promise"),
+    [
+        pytest.param(AGAINST, WANTED, id="the objects promise what the check wants"),
+        pytest.param(AGAINST, replace(REFUSED, outcome="dropped"), id="the objects promise a third thing"),
+        pytest.param(
+            delivered({B0: WORKER_1, B1: CLIENT}, WANTED, verdict="fail", reason="saw", flow=GATE),
+            expectation(backends={B0: "preserved", B1: "node"}),
+            id="not as promised at one backend, though all addresses are promised at some",
+        ),
+    ],
+)
+def test_a_flow_check_excuses_no_bug(result: FlowResult, promise: Expectation) -> None:
+    [flow] = compare(replace(TO_BOTH, expected=WANTED, flow=GATE), result, promised=promise).flows
+    assert flow.status == "unexplained"
+
+
+ASTRAY = expectation(astray=True, because="ipvs mode answers past the node (docs/semantics 13)")
+
+
+@pytest.mark.parametrize(
+    ("other", "status", "change"),
+    [
+        pytest.param(ASTRAY, "known", "delivered → delivered, reply astray", id="promised"),
+        pytest.param(expectation(), "unexplained", "delivered → delivered, reply astray", id="not promised"),
+    ],
+)
+def test_who_answers_is_promised_too(other: Expectation, status: str, change: str) -> None:
+    [flow] = compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, other, reply_from=(str(B0), str(B1)))).flows
+    assert (flow.status, flow.aspects, flow.change) == (status, ("reply",), change)
+
+
+@pytest.mark.parametrize("promise", [REFUSED, expectation()], ids=["promised to differ", "promised alike"])
+def test_a_difference_that_cannot_be_judged_is_no_bug_but_no_success(promise: Expectation) -> None:
+    comparison = compare(TO_BOTH, refused("dropped", promise, verdict="unknown", reason="the capture lost 3 frames"))
     assert (comparison.flows[0].status, comparison.ok) == ("unknown", False)
     assert "UNKNOWN in mode nftables: pod default/client" in render_comparison(comparison, width=200, pods=PODS)
 
@@ -169,12 +214,16 @@ def test_services_come_first() -> None:
     reports = {mode: replace(REPORT, services=(*REPORT.services, headless), flows=results) for mode, results in flows.items()}
     comparison = compare_modes("shop", reports)
     lines = render_comparison(comparison, width=200, pods=PODS).splitlines()
-    assert lines[2:6] == [
-        "default/kubernetes: no flow dials it",
-        "default/web: 1 of 1 flow changes (delivered → rejected ×1)",
-        "default/peers: nothing changes (kube-proxy has no part in it)",
-        "no Service's port: nothing changes (1 flow)",
+    assert lines[:7] == [
+        "podwire: shop  iptables → nftables: 1 of 2 Services changes",
+        "",
+        "default/web: 1 of 1 flow changes",
+        "  delivered → rejected  from pod client to svc web:80 (10.96.0.10:80)",
+        "      nftables mode serves no node ports here (docs/semantics 9)",
+        "",
+        "Nothing changes (and so many flows show it): no Service's port (1)",
     ]
+    assert lines[7:9] == ["No flow dials: default/kubernetes", "kube-proxy has no part in: default/peers"]
     assert lines[-1] == (
         "3 flows in 2 modes: 2 the same, 1 known to differ, 0 unexplained; iptables: 3 as promised; nftables: 3 as promised"
     )
@@ -187,20 +236,72 @@ def test_reports_of_other_flows_are_not_compared() -> None:
         compare(TO_BOTH, other)
 
 
-def test_the_table_has_a_row_for_each_mode() -> None:
-    text = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
-    first, second, third = text[text.index("FLOW") :].split("\n\n")[0].splitlines()[1:4]
-    assert re.search(r"iptables  delivered +web-0:8080 +preserved +the address dialled$", first)
+def packets(comparison: Comparison) -> list[str]:
+    text = render_comparison(comparison, width=200, pods=PODS)
+    return text[text.index("THE PACKETS") :].split("\n\n")[0].splitlines()[1:]
+
+
+def test_the_table_has_a_row_for_all_modes_that_do_the_same() -> None:
+    first, second, third = packets(compare(TO_BOTH, refused(), refused()))
+    assert re.search(r"  iptables +delivered +web-0:8080 +preserved +the address dialled$", first)
     assert "web-1:8080" in second
-    assert re.search(r"^known: docs/semantics 9 +nftables  rejected +none +none +RST from 10.244.1.1:30080 +nftables mode serves no", third)
+    assert re.search(r"^known: docs/semantics 9 +nftables, ipvs +rejected +none +none +RST from 10.244.1.1:30080$", third)
 
 
 def test_why_is_said_where_it_explains() -> None:
     both_deliver = render_comparison(compare(TO_BOTH, delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)), width=200, pods=PODS)
-    assert "ClusterIP from a Pod" in both_deliver
-    assert "masqueraded (docs/semantics 5)" in both_deliver
+    assert (
+        "      iptables: ClusterIP from a Pod: the client's own address\n      nftables: masqueraded (docs/semantics 5)\n" in both_deliver
+    )
+    one_does_not = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
+    assert "ClusterIP from a Pod" not in one_does_not
     bug = render_comparison(compare(TO_BOTH, refused("rejected", expectation())), width=200, pods=PODS)
-    assert bug.count("ClusterIP from a Pod") == 2
+    assert "      iptables, nftables: ClusterIP from a Pod: the client's own address\n" in bug
+    of_one_mode = render_comparison(
+        compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASTRAY, reply_from=(str(B0),))), width=200, pods=PODS
+    )
+    assert "ipvs mode answers past the node (docs/semantics 13)" in of_one_mode
+    assert "ClusterIP from a Pod" not in of_one_mode
+
+
+def test_clients_to_whom_the_same_happens_are_told_together() -> None:
+    names = [f"pod default/client-{number}" for number in range(6)]
+    flows = [replace(PASSED.flow, name=f"from {name}", client=replace(PASSED.flow.client, label=name)) for name in names]
+    reports = {
+        mode: replace(REPORT, flows=tuple(replace(result, flow=flow) for flow in flows))
+        for mode, result in (("iptables", TO_BOTH), ("nftables", refused()))
+    }
+    text = render_comparison(compare_modes("shop", reports), width=200, pods=PODS)
+    assert "from pod client-0, pod client-1, pod client-2, pod client-3 (+2 more) to svc web:80" in text
+    assert text.count("nftables mode serves no node ports here") == 1
+
+
+def test_of_many_services_some_are_named_only() -> None:
+    names = [f"shop/web-{number:02}" for number in range(MOST_SERVICES + 2)]
+    flows = [replace(PASSED.flow, name=name, to=replace(PASSED.flow.to, service=name)) for name in names]
+    rows = tuple((name, "ClusterIP", "10.96.0.10", "80/TCP", "2") for name in names)
+    reports = {
+        mode: replace(REPORT, services=rows, flows=tuple(replace(result, flow=flow) for flow in flows))
+        for mode, result in (("iptables", TO_BOTH), ("nftables", refused()))
+    }
+    text = render_comparison(compare_modes("shop", reports), width=200, pods=PODS)
+    assert text.count(": 1 of 1 flow changes\n") == MOST_SERVICES
+    assert (
+        "More that change: shop/web-20 (delivered → rejected ×1), shop/web-21 (delivered → rejected ×1); -o json has every flow\n" in text
+    )
+
+
+def test_a_guest_is_named_with_the_reason() -> None:
+    reports = {
+        mode: replace(REPORT, flows=(TO_BOTH,), machine={"kernel": kernel}) for mode, kernel in (("ipvs", "6.1"), ("iptables", "6.18"))
+    }
+    comparison = compare_modes("shop", reports, guests={"ipvs": "ip_vs"})
+    lines = render_comparison(comparison, width=200, pods=PODS).splitlines()
+    assert "iptables: kernel 6.18" in lines
+    assert "ipvs: kernel 6.1 in user-mode Linux, because this machine's has no ip_vs" in lines
+    machine = comparison_to_dict(comparison, PODS)["machine"]
+    assert machine == {"ipvs": {"kernel": "6.1", "guest": "ip_vs"}, "iptables": {"kernel": "6.18", "guest": ""}}
+    assert "user-mode" not in render_comparison(compare(TO_BOTH, TO_BOTH), width=200, pods=PODS)
 
 
 def test_bugs_are_listed_before_what_is_known_and_much_is_cut() -> None:
@@ -246,6 +347,7 @@ def test_what_programs_read() -> None:
         "sources": [],
         "replyFrom": [],
         "evidence": "RST from 10.244.1.1:30080",
+        "promised": REFUSED.because,
         "expected": {"outcome": "rejected", "source": "", "backends": [], "because": REFUSED.because},
         "verdict": "pass",
         "reason": "",
@@ -256,7 +358,17 @@ def test_what_programs_read() -> None:
         "proxied": True,
         "flows": 1,
         "changed": 1,
+        "unwanted": 0,
         "unexplained": 0,
         "how": {"delivered → rejected": 1},
     }
-    assert exported["summary"] == {"ok": True, "flows": 1, "same": 0, "known": 1, "unexplained": 0, "unknown": 0, "notAsPromised": 0}
+    assert exported["summary"] == {
+        "ok": True,
+        "flows": 1,
+        "same": 0,
+        "known": 1,
+        "unwanted": 0,
+        "unexplained": 0,
+        "unknown": 0,
+        "notAsPromised": 0,
+    }
