@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 from emulator.control.state import ROUTER, ClusterState
 from emulator.plan.difference import difference
@@ -24,11 +25,11 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
-from emulator.plan.rules import compose, merge
+from emulator.plan.rules import RuleSet, compose, merge
 from emulator.podnet import plan_podnet, podnet_rules
 from emulator.proxy import rules_renderer
 from emulator.proxy.iptables import serves_localhost
-from emulator.proxy.ipvs import plan_ipvs
+from emulator.proxy.ipvs import balancing, plan_ipvs
 from emulator.proxy.stale import stale_connections
 
 # Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
@@ -63,9 +64,12 @@ def plan_speakers(state: ClusterState) -> Iterator[Operation]:
 
 def plan_rules(state: ClusterState) -> Iterator[Operation]:
     """Each node's rules, in one atomic load per tool; and the sysctl that node ports on localhost need."""
-    proxy_rules = rules_renderer(state)
     if state.proxy.mode == "ipvs":
-        yield from plan_ipvs(state)
+        balanced = cache(balancing(state))  # the rules are but a part of it
+        yield from plan_ipvs(state, balanced)
+        proxy_rules: Callable[[str], RuleSet] = lambda node: balanced(node).rules  # noqa: E731
+    else:
+        proxy_rules = rules_renderer(state)
     for node in state.nodes:
         if state.proxy.mode == "iptables" and serves_localhost(state.proxy):
             why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"

@@ -119,7 +119,7 @@ class Applied:
         self._push(op.netns, netlink.link_up(1), op)
 
     def _load_ipvs(self, op: LoadIpvs) -> None:
-        refusal = self.namespaces.call_in(op.netns, lambda: load_servers(op.servers))
+        refusal = self.namespaces.call_in(op.netns, lambda: load_servers(op))
         if refusal:
             raise KernelError("", shell_commands(op), refusal)
 

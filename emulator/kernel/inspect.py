@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from emulator.errors import KernelError
+from emulator.kernel.ipvs import is_loaded, read_servers
 from emulator.kernel.netlink import dump_addresses
 from emulator.kernel.netns import Namespaces, check_output
+from emulator.plan.ipvs import ipvsadm_text
 
 
 def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:
@@ -28,12 +30,15 @@ def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str
     """Title → text of everything that ``netns`` holds: rules with their counters, routes, addresses, neighbours, links, conntrack.
 
     ``iptables`` is the restore command in use; its flavour's save command prints the rules, and nft a table of kube-proxy's own where
-    there is one. What could not be read says why.
+    there is one; virtual servers are as ``ipvsadm -Sn`` prints them. What could not be read says why.
     """
     texts = {title: json.dumps(rows, indent=1, sort_keys=True) for title, rows in _netlink_state(namespaces, netns).items()}
     texts["rules"] = _read(namespaces, netns, [iptables.replace("restore", "save"), "-c"])
     if shutil.which("nft") and '"kube-proxy"' in _read(namespaces, netns, ["nft", "-j", "list", "tables"]):
         texts["nftables"] = _read(namespaces, netns, ["nft", "list", "table", "ip", "kube-proxy"])
+    if namespaces.call_in(netns, is_loaded) and (servers := namespaces.call_in(netns, read_servers)):
+        texts["ipvs"] = ipvsadm_text(servers)
+        texts["ipset"] = _read(namespaces, netns, ["ipset", "save"])
     texts["conntrack"] = (
         _read(namespaces, netns, ["conntrack", "-L", "-o", "extended"])
         if shutil.which("conntrack")

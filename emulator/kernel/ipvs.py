@@ -1,27 +1,38 @@
-"""The kernel's IPVS by generic netlink: everything away, then each virtual server with its real ones (linux/ip_vs.h)."""
+"""The kernel's IPVS by generic netlink: its virtual servers and the real ones behind them (linux/ip_vs.h)."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from emulator.errors import MissingCapabilityError
 from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
-from emulator.kernel.netlink import NLM_F_REQUEST, NetlinkSocket, attribute
-from emulator.plan.ipvs import RealServer, VirtualServer
+from emulator.kernel.netlink import NLM_F_REQUEST, NetlinkSocket, attribute, attributes, dump
+from emulator.objects.kinds import Protocol
+from emulator.plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words
+from emulator.plan.operations import LoadIpvs
 from emulator.probe.model import PROTOCOL_NUMBER
 
 FAMILY, VERSION = "IPVS", 1
-CMD_NEW_SERVICE, CMD_NEW_DEST, CMD_FLUSH = 1, 5, 17
+CMD_GET_SERVICE, CMD_GET_DEST, CMD_FLUSH = 4, 8, 17
+COMMANDS: Mapping[Verb, int] = {
+    **{"add server": 1, "edit server": 2, "delete server": 3},  # IPVS_CMD_NEW_SERVICE …
+    **{"add real": 5, "edit real": 6, "delete real": 7},  # IPVS_CMD_NEW_DEST …
+}
 ATTR_SERVICE, ATTR_DEST = 1, 2
 SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT, SVC_SCHED_NAME, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = 1, 2, 3, 4, 6, 7, 8, 9
 DEST_ADDR, DEST_PORT, DEST_FWD_METHOD, DEST_WEIGHT, DEST_U_THRESH, DEST_L_THRESH, DEST_ADDR_FAMILY = 1, 2, 3, 4, 5, 6, 11
 SVC_F_PERSISTENT, CONN_F_MASQ = 1, 0
 NLA_F_NESTED = 0x8000
+_PROTOCOL: Mapping[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP"}
 
 _HEADER = struct.Struct("=IHHIIBBH")  # struct nlmsghdr, struct genlmsghdr
+_GENERIC = struct.Struct("=BBH")  # struct genlmsghdr
 _U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
 
 
@@ -34,35 +45,71 @@ def require_ipvs() -> None:
         raise MissingCapabilityError("the tool ipset", "apt-get install ipset")
 
 
-def load_servers(servers: Sequence[VirtualServer]) -> str:
-    """Make the IPVS of the calling thread's network namespace hold exactly ``servers``; the kernel's refusal, "" if there is none."""
+def load_servers(op: LoadIpvs) -> str:
+    """Do it to the IPVS of the calling thread's network namespace; the kernel's refusal, "" if there is none. What is to be added may be there."""
     family = find_family(FAMILY)
     if family is None:
         return "no netlink family IPVS"
-    messages = [_message(family, CMD_FLUSH)]
-    for server in servers:
-        service = _service(server)
-        messages.append(_message(family, CMD_NEW_SERVICE, attribute(ATTR_SERVICE | NLA_F_NESTED, service + _settings(server))))
-        key = attribute(ATTR_SERVICE | NLA_F_NESTED, service)
-        messages += [_message(family, CMD_NEW_DEST, key + attribute(ATTR_DEST | NLA_F_NESTED, _destination(r))) for r in server.servers]
+    todo = list(edits(op.was or (), op.servers))
+    messages = [message(family, COMMANDS[edit.verb], _payload(edit)) for edit in todo]
+    if op.was is None:
+        messages.insert(0, message(family, CMD_FLUSH))
     netlink = NetlinkSocket(NETLINK_GENERIC)
     try:
         failures = netlink.send(messages)
     finally:
         netlink.close()
-    return f"IPVS: {failures[0][1]}: {list(_names(servers))[failures[0][0]]}" if failures else ""
+    if not failures:
+        return ""
+    index, error = failures[0]
+    names = [*(["-C"] if op.was is None else []), *map(ipvsadm_words, todo)]
+    return f"ipvsadm {names[index]}: {error}"
 
 
-def _names(servers: Sequence[VirtualServer]) -> Iterator[str]:
-    """What each message is about."""
-    yield "flush"
-    for server in servers:
-        yield f"{server.protocol} {server.ip}:{server.port}"
-        for real in server.servers:
-            yield f"{server.protocol} {server.ip}:{server.port} to {real.ip}:{real.port}"
+def is_loaded() -> bool:
+    """Whether the kernel has IPVS at the moment; to ask for its family would load it."""
+    return Path("/proc/thread-self/net/ip_vs").exists()
 
 
-def _message(family: int, command: int, payload: bytes = b"") -> bytes:
+def read_servers() -> list[VirtualServer]:
+    """What the IPVS of the calling thread's network namespace balances, in the kernel's order."""
+    family = find_family(FAMILY)
+    return [_read_server(family, row) for row in _rows(family, CMD_GET_SERVICE, ATTR_SERVICE)] if family else []
+
+
+def _rows(family: int, command: int, kind: int, payload: bytes = b"") -> Iterator[dict[int, bytes]]:
+    """The attributes nested in attribute ``kind`` of each answer to a dump."""
+    for answer in dump(family, family, _GENERIC.pack(command, VERSION, 0) + payload, NETLINK_GENERIC):
+        yield attributes(attributes(answer, _GENERIC.size)[kind])
+
+
+def _read_server(family: int, row: Mapping[int, bytes]) -> VirtualServer:
+    number = int.from_bytes(row[SVC_PROTOCOL], sys.byteorder)
+    server = VirtualServer(
+        protocol=_PROTOCOL[number],
+        ip=socket.inet_ntoa(row[SVC_ADDR][:4]),
+        port=int.from_bytes(row[SVC_PORT], "big"),
+        scheduler=row[SVC_SCHED_NAME].rstrip(b"\0").decode(),
+        persistence=_U32.unpack(row[SVC_TIMEOUT])[0] if _U32.unpack_from(row[SVC_FLAGS])[0] & SVC_F_PERSISTENT else 0,
+    )
+    rows = _rows(family, CMD_GET_DEST, ATTR_DEST, attribute(ATTR_SERVICE | NLA_F_NESTED, _service(server)))
+    return replace(server, servers=tuple(map(_read_real, rows)))
+
+
+def _read_real(row: Mapping[int, bytes]) -> RealServer:
+    return RealServer(socket.inet_ntoa(row[DEST_ADDR][:4]), int.from_bytes(row[DEST_PORT], "big"), _U32.unpack(row[DEST_WEIGHT])[0])
+
+
+def _payload(edit: Edit) -> bytes:
+    server = _service(edit.server)
+    if edit.verb in ("add server", "edit server"):
+        server += _settings(edit.server)
+    payload = attribute(ATTR_SERVICE | NLA_F_NESTED, server)
+    return payload + (attribute(ATTR_DEST | NLA_F_NESTED, _destination(edit.real)) if edit.real else b"")
+
+
+def message(family: int, command: int, payload: bytes = b"") -> bytes:
+    """A message to ``family`` without its sequence number."""
     return _HEADER.pack(_HEADER.size + len(payload), family, NLM_F_REQUEST, 0, 0, command, VERSION, 0) + payload
 
 
@@ -97,7 +144,7 @@ def _destination(real: RealServer) -> bytes:
         + attribute(DEST_ADDR, _ip(real.ip))
         + attribute(DEST_PORT, struct.pack("!H", real.port))
         + attribute(DEST_FWD_METHOD, _U32.pack(CONN_F_MASQ))
-        + attribute(DEST_WEIGHT, _U32.pack(1))
+        + attribute(DEST_WEIGHT, _U32.pack(real.weight))
         + attribute(DEST_U_THRESH, _U32.pack(0))
         + attribute(DEST_L_THRESH, _U32.pack(0))
     )

@@ -215,7 +215,7 @@ class NetlinkSocket:
 def dump_addresses() -> list[tuple[int, str]]:
     """(interface index, IPv4 address) of every address in the calling thread's network namespace."""
     rows: list[tuple[int, str]] = []
-    for data in _dump(RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)):
+    for data in dump(RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)):
         index = struct.unpack_from("=I", data, 4)[0]
         local = attributes(data, 8).get(IFA_LOCAL)
         if local:
@@ -230,7 +230,7 @@ def dump_idle_links() -> list[int]:
     for up to a second (net/core/link_watch.c).
     """
     idle: list[int] = []
-    for data in _dump(RTM_GETLINK, RTM_NEWLINK, _IFINFO.pack(0, 0, 0, 0, 0, 0)):
+    for data in dump(RTM_GETLINK, RTM_NEWLINK, _IFINFO.pack(0, 0, 0, 0, 0, 0)):
         _, _, _, index, flags, _ = _IFINFO.unpack_from(data)
         link = attributes(data, _IFINFO.size)
         carries = link.get(IFLA_OPERSTATE) == IF_OPER_UP and link.get(IFLA_QDISC) != b"noop\0"
@@ -240,9 +240,9 @@ def dump_idle_links() -> list[int]:
     return idle
 
 
-def _dump(request: int, answer: int, payload: bytes) -> Iterator[bytes]:
-    """The payload of every ``answer`` to a dump ``request``."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
+def dump(request: int, answer: int, payload: bytes, protocol: int = socket.NETLINK_ROUTE) -> Iterator[bytes]:
+    """The payload of every ``answer`` to a dump ``request``, in the calling thread's network namespace."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
         sock.bind((0, 0))
         sock.send(_HEADER.pack(_HEADER.size + len(payload), request, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload)
         while True:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from emulator.errors import UsageError
+from emulator.plan.ipvs import ipset_change
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -49,7 +50,8 @@ def difference(old: Plan, new: Plan) -> Plan:
     """The operations that turn a kernel that holds ``old`` into one that holds ``new``, in an order that can be applied.
 
     Both are plans of whole clusters: ``ValueError`` for one that deletes. Raises :class:`UsageError` for a sysctl that ``new`` no longer
-    sets: its value before is not known. (Only another configuration of kube-proxy does that, which needs a restart in a cluster, too.)
+    sets, since its value before is not known, and for IPVS and its sets, which nobody takes away. (Only another configuration of kube-proxy
+    does that, which needs a restart in a cluster, too.)
     """
     before, after = _things(old), _things(new)
     lost = _Lost(before, after)
@@ -59,6 +61,10 @@ def difference(old: Plan, new: Plan) -> Plan:
         was = before.get(identity)
         if isinstance(op, LoadRules):
             additions += _changed_rules(was, op)
+        elif isinstance(op, LoadIpset) and isinstance(was, LoadIpset):
+            additions += _changed_sets(was, op)
+        elif isinstance(op, LoadIpvs) and isinstance(was, LoadIpvs):
+            additions += _changed_servers(was, op)
         elif was is None or lost.concerns(op) or not _same(was, op):
             additions.append(op)
     for identity, op in before.items():
@@ -114,10 +120,13 @@ class _Lost:
         self.netns = {op.netns for identity, op in before.items() if isinstance(op, AddNetns) and identity not in after}
         bridges = [op for op in before.values() if isinstance(op, AddBridge) and self._is_unwanted(op)]
         self._devices: set[Device] = {(op.netns, op.name) for op in bridges}
+        dummies = [op for op in before.values() if isinstance(op, AddDummy) and self._is_unwanted(op)]
+        self._devices |= {(op.netns, op.name) for op in dummies}
         pairs = [op for op in before.values() if isinstance(op, AddVeth) and (self._is_unwanted(op) or self._is_orphaned(op))]
         self._devices |= {end for op in pairs for end in ((op.netns, op.name), (op.peer_netns, op.peer))}
-        self._links: list[AddBridge | AddVeth] = [*bridges, *pairs]
+        self._links: list[AddBridge | AddDummy | AddVeth] = [*bridges, *dummies, *pairs]
         self._thinned: set[Device] = set()  # devices that lose an address, but stay
+        self._primary: set[Device] = set()  # those of them whose address may have had others of its subnet beside it
         self._sources: set[Device] = set()  # namespace, address
         for op in before.values():
             if isinstance(op, AddAddress):
@@ -125,6 +134,8 @@ class _Lost:
                 unwanted = _identity(op) not in after
                 if unwanted:
                     self._thinned.add(device)
+                if unwanted and not op.address.endswith("/32"):
+                    self._primary.add(device)
                 if unwanted or device in self._devices:
                     self._sources.add((op.netns, op.address.split("/")[0]))
 
@@ -143,10 +154,10 @@ class _Lost:
         (net/ipv4/devinet.c, fib_frontend.c): to add them again does no harm.
         """
         match op:
-            case AddBridge() | AddVeth():
+            case AddBridge() | AddDummy() | AddVeth():
                 return (op.netns, op.name) in self._devices
             case AddAddress():
-                return (op.netns, op.dev) in self._devices | self._thinned
+                return (op.netns, op.dev) in self._devices or (op.netns, op.dev) in self._primary
             case AddRoute():
                 return (op.netns, op.dev) in self._devices | self._thinned or (op.netns, op.src) in self._sources
             case AddNeighbour():
@@ -172,6 +183,8 @@ class _Lost:
         match op:
             case SetSysctl():
                 raise UsageError(f"{op.key} in {op.netns} was set to {op.value}, and its value before is not known: start anew")
+            case LoadIpset() | LoadIpvs():
+                raise UsageError(f"nobody takes IPVS and its sets away from {op.netns}: start anew")
             case AddAddress() if (op.netns, op.dev) not in self._devices:
                 yield DelAddress(netns=op.netns, dev=op.dev, address=op.address, why=_gone(op))
             case AddRoute() if (op.netns, op.dev) not in self._devices:
@@ -195,6 +208,19 @@ def _changed_rules(was: Addition | None, op: LoadRules) -> Iterator[LoadRules]:
             text = compose_nft_change(was.rules.table, op.rules.table)
         if text:
             yield replace(op, text=text, why=f"{op.why}: what changed")
+
+
+def _changed_sets(was: LoadIpset, op: LoadIpset) -> Iterator[LoadIpset]:
+    if was.text != op.text:
+        yield replace(op, text=ipset_change(was.sets, op.sets), why=f"{op.why}: what changed")
+
+
+def _changed_servers(was: LoadIpvs, op: LoadIpvs) -> Iterator[LoadIpvs]:
+    before, after = {server.key: server for server in was.servers}, {server.key: server for server in op.servers}
+    gone = tuple(server for key, server in before.items() if after.get(key) != server)
+    fresh = tuple(server for key, server in after.items() if before.get(key) != server)
+    if gone or fresh:
+        yield replace(op, servers=fresh, was=gone, why=f"{op.why}: what changed")
 
 
 def _no_rules(op: LoadRules) -> Iterator[LoadRules]:

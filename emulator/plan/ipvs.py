@@ -1,18 +1,22 @@
-"""What kube-proxy's ipvs mode keeps outside the tables of iptables: virtual servers and sets of addresses, and the texts that load them.
+"""What kube-proxy's ipvs mode keeps outside the tables of iptables: virtual servers and sets of addresses, and what loads or changes them.
 
 Texts are those that ``ipvsadm -R`` and ``ipset restore`` read, as ``ipvsadm -Sn`` and ``ipset save`` print them. Imports ``plan.rules`` for
 reading addresses. Invariant: a text holds checked addresses, prefixes and numbers, and words of our own, alone.
+
+An endpoint that goes keeps its TCP connections, by weight 0: it gets no new ones. So does kube-proxy (pkg/proxy/ipvs/graceful_termination.go), which
+takes it away when the last of them has ended; no packet tells the difference. Of UDP and SCTP it is taken away at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from emulator.objects.kinds import Protocol
 from emulator.plan.rules import address, number
 
+Verb = Literal["add server", "edit server", "delete server", "add real", "edit real", "delete real"]
 SetKind = Literal["hash:ip", "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "bitmap:port"]
 
 _SERVICE = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
@@ -20,10 +24,11 @@ _HASH = "family inet hashsize 1024 maxelem 65536 bucketsize 12"
 
 
 class RealServer(NamedTuple):
-    """An endpoint: reached by masquerading (the kernel's word for address translation), with weight 1."""
+    """An endpoint: reached by masquerading (the kernel's word for address translation)."""
 
     ip: str
     port: int
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,19 @@ class VirtualServer:
     persistence: int = 0
     servers: tuple[RealServer, ...] = ()
 
+    @property
+    def key(self) -> tuple[Protocol, str, int]:
+        """What tells it from others."""
+        return self.protocol, self.ip, self.port
+
+
+class Edit(NamedTuple):
+    """One command to the kernel's IPVS: what is done to ``server``, or to ``real`` behind it."""
+
+    verb: Verb
+    server: VirtualServer
+    real: RealServer | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressSet:
@@ -47,17 +65,57 @@ class AddressSet:
     entries: tuple[str, ...] = ()
 
 
+def edits(was: Iterable[VirtualServer], servers: Iterable[VirtualServer]) -> Iterator[Edit]:
+    """What turns a kernel that has ``was`` into one that has ``servers``, in an order that can be applied. Costs what differs.
+
+    A real server that comes may be there already, with weight 0: it is added, which then does nothing, and edited.
+    """
+    before, after = {server.key: server for server in was}, {server.key: server for server in servers}
+    for key, server in before.items():
+        if key not in after:
+            yield Edit("delete server", server)
+    for key, server in after.items():
+        old = before.get(key)
+        if old is None:
+            yield Edit("add server", server)
+            yield from (Edit("add real", server, real) for real in server.servers)
+        elif old != server:
+            yield from _changes(old, server)
+
+
+def _changes(old: VirtualServer, new: VirtualServer) -> Iterator[Edit]:
+    if (old.scheduler, old.persistence) != (new.scheduler, new.persistence):
+        yield Edit("edit server", new)
+    for real in new.servers:
+        if real not in old.servers:
+            yield Edit("add real", new, real)
+            yield Edit("edit real", new, real)
+    for real in old.servers:
+        if real not in new.servers:
+            yield Edit("edit real", new, real._replace(weight=0)) if new.protocol == "TCP" else Edit("delete real", new, real)
+
+
 def ipvsadm_text(servers: Iterable[VirtualServer]) -> str:
     """The text for ``ipvsadm -R``."""
-    return "".join(f"{line}\n" for server in servers for line in _ipvsadm_lines(server))
+    return "".join(f"{ipvsadm_words(edit)}\n" for edit in edits((), servers))
 
 
-def _ipvsadm_lines(server: VirtualServer) -> Iterator[str]:
-    service = f"{_SERVICE[server.protocol]} {address(server.ip)}:{number(server.port)}"
-    persistence = f" -p {number(server.persistence)}" if server.persistence else ""
-    yield f"-A {service} -s {server.scheduler}{persistence}"
-    for real in server.servers:
-        yield f"-a {service} -r {address(real.ip)}:{number(real.port)} -m -w 1"
+_OPTION: Mapping[Verb, str] = {
+    **{"add server": "-A", "edit server": "-E", "delete server": "-D"},
+    **{"add real": "-a", "edit real": "-e", "delete real": "-d"},
+}
+
+
+def ipvsadm_words(edit: Edit) -> str:
+    """The options of ``ipvsadm`` that do it."""
+    server, real = edit.server, edit.real
+    words = f"{_OPTION[edit.verb]} {_SERVICE[server.protocol]} {address(server.ip)}:{number(server.port)}"
+    if real is not None:
+        words += f" -r {address(real.ip)}:{number(real.port)}"
+        return words if edit.verb == "delete real" else f"{words} -m -w {number(real.weight)}"
+    if edit.verb == "delete server":
+        return words
+    return f"{words} -s {server.scheduler}" + (f" -p {number(server.persistence)}" if server.persistence else "")
 
 
 def create_line(item: AddressSet) -> str:
@@ -70,4 +128,23 @@ def ipset_text(sets: Iterable[AddressSet]) -> str:
     lines: list[str] = []
     for item in sets:
         lines += [create_line(item), f"flush {item.name}", *(f"add {item.name} {entry}" for entry in item.entries)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def ipset_change(old: Iterable[AddressSet], new: Iterable[AddressSet]) -> str:
+    """The text for ``ipset -exist restore`` that turns sets that hold ``old`` into ``new``, entry by entry; "" when they are equal. Sets may
+    come, but not go: rules may look into them."""
+    before = {item.name: item for item in old}
+    lines: list[str] = []
+    for item in new:
+        was = before.pop(item.name, None)
+        if was is None:
+            lines.append(create_line(item))
+        elif was.kind != item.kind:
+            raise ValueError(f"set {item.name} was {was.kind}")
+        had, has = dict.fromkeys(was.entries if was else ()), dict.fromkeys(item.entries)
+        lines += [f"del {item.name} {entry}" for entry in had if entry not in has]
+        lines += [f"add {item.name} {entry}" for entry in has if entry not in had]
+    if before:
+        raise ValueError(f"sets would go: {', '.join(before)}")
     return "".join(f"{line}\n" for line in lines)

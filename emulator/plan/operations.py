@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from emulator.plan.ipvs import VirtualServer
+from emulator.plan.ipvs import AddressSet, VirtualServer
 from emulator.plan.rules import RuleSet
 
 
@@ -123,20 +123,22 @@ class LoadRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpset:
-    """Sets of addresses that hold exactly what ``text`` says: ``ipset -exist restore`` reads it."""
+    """Sets of addresses: ``ipset -exist restore`` reads ``text``. ``sets``: what they hold after it, from which a later change is worked out."""
 
     netns: str
     text: str
     why: str
+    sets: tuple[AddressSet, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpvs:
-    """The kernel's IPVS balances exactly these ``servers``."""
+    """The kernel's IPVS balances ``servers``: exactly these if ``was`` is None; else they take the place of ``was``, and others are left alone."""
 
     netns: str
     servers: tuple[VirtualServer, ...]
     why: str
+    was: tuple[VirtualServer, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

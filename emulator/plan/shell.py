@@ -13,7 +13,7 @@ from functools import singledispatch
 from itertools import groupby
 
 from emulator.errors import printable
-from emulator.plan.ipvs import ipvsadm_text
+from emulator.plan.ipvs import edits, ipvsadm_text, ipvsadm_words
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -172,8 +172,14 @@ def _(op: LoadIpset) -> Iterator[str]:
 
 @_commands.register
 def _(op: LoadIpvs) -> Iterator[str]:
-    yield f"ip netns exec {_name(op.netns)} ipvsadm -C"
-    yield from _fed(op.netns, ("ipvsadm", "-R"), ipvsadm_text(op.servers))
+    ipvsadm = f"ip netns exec {_name(op.netns)} ipvsadm"
+    if op.was is None:
+        yield f"{ipvsadm} -C"
+        yield from _fed(op.netns, ("ipvsadm", "-R"), ipvsadm_text(op.servers))
+        return
+    for edit in edits(op.was, op.servers):
+        command = f"{ipvsadm} {ipvsadm_words(edit)}"
+        yield f"{command} 2>/dev/null || true" if edit.verb == "add real" else command  # it may be there, with weight 0
 
 
 def _fed(netns: str, command: Sequence[str], text: str) -> Iterator[str]:

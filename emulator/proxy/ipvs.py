@@ -350,9 +350,8 @@ def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
     return lambda node: of_node(node).rules
 
 
-def plan_ipvs(state: ClusterState) -> Iterator[Operation]:
-    """Everything but the rules, on every node."""
-    of_node = balancing(state)
+def plan_ipvs(state: ClusterState, of_node: Callable[[str], NodeBalancing]) -> Iterator[Operation]:
+    """Everything but the rules, on every node; ``of_node`` is :func:`balancing` of ``state``."""
     for node in state.nodes:
         name, part = node.name, of_node(node.name)
         for key, why in _SYSCTLS.items():
@@ -366,5 +365,6 @@ def plan_ipvs(state: ClusterState) -> Iterator[Operation]:
         )
         for ip in part.addresses:
             yield AddAddress(netns=name, dev=DUMMY, address=f"{ip}/32", why=f"{name}: Services' addresses are local in ipvs mode")
-        yield LoadIpset(netns=name, text=ipset_text(part.sets), why=f"{name}: the sets that kube-proxy's rules look into")
+        why = f"{name}: the sets that kube-proxy's rules look into"
+        yield LoadIpset(netns=name, text=ipset_text(part.sets), sets=part.sets, why=why)
         yield LoadIpvs(netns=name, servers=part.servers, why=f"{name}: Services as virtual servers of the kernel's IPVS")
