@@ -14,10 +14,10 @@ from tests.sandboxed import ROOT
 
 UML = ROOT / "scripts" / "uml"
 
-with_guest = pytest.mark.skipif(
-    any(shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None for tool in ("linux.uml", "modprobe")),
-    reason="no user-mode Linux here: sudo apt-get install user-mode-linux kmod",
-)
+_INSTALLED = all(shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") for tool in ("linux.uml", "modprobe"))
+GUEST_LACKS = "" if _INSTALLED else "no user-mode Linux here: sudo apt-get install user-mode-linux kmod"
+
+with_guest = pytest.mark.skipif(bool(GUEST_LACKS), reason=GUEST_LACKS)
 
 
 def uml(

@@ -15,6 +15,7 @@ from emulator import sandbox
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState
 from emulator.objects.load import load
+from tests.conftest import UNSHARE
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = ROOT / "topologies"
@@ -29,6 +30,13 @@ def in_sandbox(function: Callable[..., Any]) -> Callable[..., Any]:
         return sandbox.run(lambda _: function(*args, **kwargs))
 
     return wrapper
+
+
+@functools.cache
+def flavour() -> str:
+    """The flavour of iptables that this kernel has: not each has nf_tables, and to find that out with every cluster takes long."""
+    done = subprocess.run([*UNSHARE, "iptables-nft", "--new-chain", "PROBE"], capture_output=True, check=False)
+    return "legacy" if done.returncode else "nft"
 
 
 def state_of(*targets: str, text: str = "", **options: Any) -> ClusterState:

@@ -17,8 +17,9 @@ Where the semantics leave something open, it is settled so:
   ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither nodePortAddresses nor localhostNodePorts (kube-proxy
   v1.30.5, pkg/proxy/iptables/proxier.go, "no local endpoints"; found with random clusters).
 - Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on kernel 6.1: under
-  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none, whose replies to clients outside
-  then go past the node (:attr:`Expectation.astray`).
+  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none, whose replies then go past the
+  node to a client that is not on it (:attr:`Expectation.astray`). Service addresses are local to every node: the node dials one from
+  that very address, and takes whoever outside has it for an impostor.
 - In ipvs mode without strictARP every node answers ARP for a load-balancer address, and whichever is heard serves: a node's address is any
   node's then.
 - A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
@@ -58,6 +59,13 @@ _SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, str]] = {
     ("Local", "pod"): (False, "{how} under externalTrafficPolicy Local from a Pod: any endpoint, the client's own address"),
     ("Local", "node"): (True, "{how} under externalTrafficPolicy Local from the node: any endpoint, masqueraded to its address"),
     ("Local", "outside"): (False, "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address"),
+}
+_IPVS_LOCAL: Mapping[
+    Origin, str
+] = {  # the same of an external address under externalTrafficPolicy Local in ipvs mode: nobody is masqueraded
+    "pod": "{how} under externalTrafficPolicy Local from a Pod: the node's own endpoints, the client's own address",
+    "node": "{how} under externalTrafficPolicy Local from the node: its own endpoints, the address that it dialled",
+    "outside": _SOURCE["Local", "outside"][1],
 }
 _HOW: Mapping[ServiceAddress, str] = {
     "clusterIP": "ClusterIP",
@@ -115,14 +123,20 @@ class Expectations:
         self._uneven = self._ipvs and state.proxy.scheduler in ("lc", "sh")  # by load, by client: not each endpoint in turn
         self._node_ips[_ANY] = frozenset(ip for ips in self._node_ips.values() for ip in ips)
         self._service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
-        self._service_promises: dict[tuple[PortEndpoints, str, str, str, str], _Promise] = {}
+        self._service_promises: dict[tuple[PortEndpoints, str, str, str, str, bool], _Promise] = {}
         self._direct_promises: dict[tuple[str, int, str, bool, bool], _Promise] = {}
         self._addresses: dict[tuple[str, str, str], Mapping[SourceRule, frozenset[str]]] = {}
 
     def expect(self, flow: Flow) -> Expectation:
         """What the objects promise for ``flow``."""
         met = self.translation(flow)
-        promise = (self._filtered(flow) or self._direct(flow)) if met is None else self._service(flow, met)
+        if self._is_impostor(flow):
+            because = f"every node has {flow.client.ip} for its own in ipvs mode, and drops what comes from there (docs/semantics 13)"
+            promise = _Promise("dropped", because, {}, "", 1)
+        elif met is None:
+            promise = self._filtered(flow) or self._direct(flow)
+        else:
+            promise = self._service(flow, met)
         return self._expectation(flow, met, promise)
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
@@ -159,6 +173,11 @@ class Expectations:
                 return Translation(owner.node, port, "nodePort", self._origin(client, owner.node))
         return None
 
+    def _is_impostor(self, flow: Flow) -> bool:
+        """Whether a client outside has an address that the first node on the way has for its own, since it is a Service's in ipvs mode."""
+        client = flow.client
+        return self._ipvs and client.kind == "external" and client.ip in self._service_ips and bool(self._first_node(flow))
+
     # --- Services -----------------------------------------------------------------------------------------
 
     def _service(self, flow: Flow, met: Translation) -> _Promise:
@@ -173,7 +192,7 @@ class Expectations:
         hairpin = flow.client.ip if flow.client.kind == "pod" else ""
         if hairpin not in met.endpoints.ips:
             hairpin = ""
-        key = (met.endpoints, met.how, met.node, met.origin, hairpin)
+        key = (met.endpoints, met.how, met.node, met.origin, hairpin, flow.client.node == met.node)
         promise = self._service_promises.get(key)
         if promise is None:
             promise = self._service_promises[key] = self._promise_service(flow, met)
@@ -198,6 +217,10 @@ class Expectations:
         if not chosen:
             policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
             return _Promise("dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)", {}, "", 1)
+        if lost := [b for b in chosen if self._is_lost(met, b)]:
+            because = f"{_HOW[met.how]} under externalTrafficPolicy Local from {met.node}, which has no endpoint: it sends from that very address, "
+            because += f"which the node of {lost[0]} has for its own (docs/semantics 13)"
+            return _Promise("dropped", because, {}, "", 1)
         ends = {b: self._answer(b.ip, b.port, flow.protocol, True) for b in chosen}
         unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
         nobody = f"; nobody serves {', '.join(unserved)}" if unserved else ""
@@ -210,7 +233,7 @@ class Expectations:
         needed = _needed(met, len(chosen))
         if not needed:
             because += "; session affinity ClientIP: always the same one (docs/semantics 12)"
-        astray = self._ipvs and met.how != "clusterIP" and self._is_local(met) and met.origin == "outside" and not self._own(met)
+        astray = self._ipvs and met.how != "clusterIP" and self._is_local(met) and flow.client.node != met.node and not self._own(met)
         if astray:
             because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
         return _Promise("delivered", because, rules, _source_text(rules.values(), hairpin), 0 if astray or self._uneven else needed, astray)
@@ -235,17 +258,27 @@ class Expectations:
     def _own(self, met: Translation) -> tuple[Backend, ...]:
         return met.endpoints.local_list(met.node)
 
+    def _is_lost(self, met: Translation, backend: Backend) -> bool:
+        """Whether what a node sends to ``backend`` by an external address never arrives in ipvs mode: unmasqueraded, and so from the address that
+        it dialled, which every node has. (By a node port it is the node's own, which no other node has.)"""
+        if not (self._ipvs and met.origin == "node" and met.how in ("externalIP", "loadBalancer") and self._is_local(met)):
+            return False
+        owner = self.owners.get(backend.ip)
+        return owner is not None and owner.node != met.node
+
     def _has_external(self, endpoints: PortEndpoints) -> bool:
         return bool(endpoints.port.nodePort or endpoints.service.spec.externalIPs or load_balancer_ips(endpoints.service))
 
     def _masqueraded(self, met: Translation) -> tuple[bool, str]:
         """Whether what ``met`` says is masqueraded (hairpin aside), and the sentence that says so."""
+        if met.how != "clusterIP" and self._ipvs and self._is_local(met):
+            return False, _IPVS_LOCAL[met.origin].format(how=_HOW[met.how])
         if met.how != "clusterIP":
             masqueraded, because = _SOURCE[met.endpoints.service.spec.externalTrafficPolicy, met.origin]
             return masqueraded, because.format(how=_HOW[met.how])
         if self.state.proxy.masqueradeAll:
             return True, "ClusterIP under masqueradeAll: masqueraded to the node's address"
-        if not self._detector.works:
+        if not self._detector.works and not (self._ipvs and met.origin == "node"):
             return False, "ClusterIP without a local-traffic detector: the client's own address"
         return _SOURCE["ClusterIP", met.origin]
 
@@ -260,7 +293,7 @@ class Expectations:
         if not masqueraded and any(b.ip == client.ip and rule == "node" for b, rule in rules.items()):
             hairpin = "hairpin, the backend is the client itself: masqueraded to the node's address"
             because = hairpin if only_itself else f"{because}; {hairpin}"
-        because += " (docs/semantics 5)"
+        because += " (docs/semantics 13)" if self._ipvs and met.how != "clusterIP" and self._is_local(met) else " (docs/semantics 5)"
         if masqueraded and "preserved" in rules.values():
             because += f"; an endpoint on {met.node}'s own address is delivered locally, which nothing masquerades"
         return because
@@ -416,6 +449,8 @@ class Expectations:
         if flow.to.ip.startswith("127."):
             return {"preserved": frozenset({"127.0.0.1"}), "node": self._node_ips.get(node, frozenset())}
         node = _ANY if self._is_contended(flow) else node
+        if self._ipvs and client.kind == "node" and flow.to.ip in self._service_ips:
+            return {"preserved": frozenset({flow.to.ip}), "node": self._node_ips.get(node, frozenset())}
         key = (client.netns, client.ip, node)
         seen = self._addresses.get(key)
         if seen is None:

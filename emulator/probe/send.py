@@ -129,7 +129,7 @@ class Prober:
         # One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here.
         each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
         for flow in each:
-            src = flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
+            src = self._source(flow)
             value = self._new_value(flow.protocol)
             plans.append(Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value))
         out: list[Attempt] = []
@@ -163,6 +163,19 @@ class Prober:
             sock.close()
         self._last = time.monotonic()
         return out
+
+    def _source(self, flow: Flow) -> str:
+        """The address that the client's kernel would send from. A node has several, and what it dials may be one of them: it is asked."""
+        if flow.client.kind != "node":
+            return flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
+
+        def ask() -> str:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                if sock.connect_ex((flow.to.ip, 9)):
+                    return flow.client.ip  # no route: nor will the packet find one
+                return str(sock.getsockname()[0])
+
+        return self._namespaces.call_in(flow.client.netns, ask)
 
     def _await_replies(self, sent: Sequence[Attempt]) -> None:
         """Until each crafted packet had its reply at the client, or nothing moves any more."""

@@ -1,19 +1,16 @@
-"""kube-proxy's ipvs mode with packets, in a guest whose kernel has IPVS; and what is said where the kernel has it not."""
+"""kube-proxy's ipvs mode with packets, by the command line; and what is said where the kernel has no IPVS."""
 
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
 from emulator.kernel.generic_netlink import find_family
-from tests.guest import uml, with_guest
-from tests.sandboxed import ROOT, podwire
+from tests.sandboxed import ROOT, flavour, podwire
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
-PODWIRE = (sys.executable, str(ROOT / "run_topology.py"))
 TARGETS = ("three-networks", "hairpin", "no-endpoints", "load-balancer", "source-address", str(ROOT / "tests" / "data" / "ipvs.yaml"))
 
 # FlowChecks of these topologies that want a client from outside dropped, where ipvs mode lets the endpoint answer past the node.
@@ -23,11 +20,11 @@ ASTRAY = {
 }
 
 
-@with_guest
+@pytest.mark.ipvs
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.split("/")[-1])
 def test_packets_do_what_is_promised(target: str) -> None:
-    done = uml(*PODWIRE, target, "--proxy-mode", "ipvs", "--captures", "none", "-o", "json")
-    assert done.returncode in (0, 1), done.stderr.decode()
+    done = podwire(target, "--proxy-mode", "ipvs", "--iptables", flavour(), "--captures", "none", "-o", "json")
+    assert done.returncode in (0, 1), done.stderr
     report = json.loads(done.stdout)
     wrong = [f"{flow['name']}: {flow['reason']}" for flow in report["flows"] if flow["verdict"] != "pass"]
     allowed = ASTRAY.get(target)

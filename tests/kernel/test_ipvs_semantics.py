@@ -1,0 +1,224 @@
+"""docs/semantics.md in ipvs mode: every sentence of sections 1 to 9 that holds there too, and those of section 13 instead of the others."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
+from emulator.kernel.ipvs import FAMILY, message
+from emulator.kernel.netlink import NetlinkSocket, attribute
+from emulator.workload.answer import read_reply, request_line
+from tests.kernel.test_semantics import (
+    BASE,
+    EXTERNAL,
+    NODE_PORT,
+    PORT_UNREACHABLE,
+    SECTIONS,
+    WEB_1,
+    WEB_2,
+    WEB_3,
+    Row,
+    Section,
+    built,
+    check_row,
+    closed,
+    endpoints,
+    proxy,
+    refused,
+    service,
+    unreachable,
+)
+from tests.sandboxed import in_sandbox, state_of
+
+pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
+
+Instead = tuple[str, Mapping[str, Any]]  # the sentence that holds, and how its row differs from the one that does not
+REJECTED = {"outcome": "rejected", "evidence": PORT_UNREACHABLE}
+ELSEWHERE = {"outcome": "delivered", "meets": "web-1", "seen": "own"}  # an endpoint of another node
+LOST = {"outcome": "dropped", "meets": "", "seen": ""}
+DIALLED = {
+    "NodePort": "own",
+    "externalIP": "192.0.2.10",
+    "load-balancer IP": "192.0.2.11",
+}  # a node port is dialled at the node's own address
+
+
+def each(sentence: str, instead: str, **changes: str) -> dict[str, Instead]:
+    """For the rows of all kinds of external addresses."""
+    return {f"{how} {sentence}": (f"{how} {instead}", changes) for how in EXTERNAL}
+
+
+def each_from_node(sentence: str, meets: str) -> dict[str, Instead]:
+    """For those of a node with endpoints."""
+    instead = "from the node: its own endpoints, which see the address that it dialled"
+    return {f"{how} {sentence}": (f"{how} {instead}", {"meets": meets, "seen": address}) for how, address in DIALLED.items()}
+
+
+def each_from_empty_node(sentence: str, meets: str) -> dict[str, Instead]:
+    """For those of a node without."""
+    instead = {
+        how: (f"{how} from a node without endpoints: no other node takes packets from an address that it has itself", LOST)
+        for how in EXTERNAL
+    }
+    instead["NodePort"] = ("NodePort from a node without endpoints: any", {"meets": meets, "seen": "own"})
+    return {f"{how} {sentence}": instead[how] for how in EXTERNAL}
+
+
+INSTEAD: Mapping[str, Mapping[str, Instead]] = {
+    "2 endpoint lists": {
+        "an endpoint without nodeName is remote to every node": ("a ClusterIP alone: rejected without a local endpoint", REJECTED),
+        "a draining endpoint elsewhere counts as having endpoints": ("a ClusterIP alone: rejected, who may drain elsewhere", REJECTED),
+    },
+    "4 eTP Local": {
+        "externalIP of a Service without node ports: no local endpoint": (
+            "externalIP of a Service without node ports: any endpoint, which answers past the node",
+            {**ELSEWHERE, "meets": "web-1 web-2"},
+        ),
+        **each("from a Pod: the Cluster list", "from a Pod: the node's own endpoints", meets="web-1 web-3"),
+        **each("from a Pod: even without a local endpoint", "from a Pod: any endpoint where the node has none"),
+        **each_from_node("from the node: the Cluster list", "web-2"),
+        **each_from_empty_node("from the node: even without a local endpoint", "web-1 web-2 web-3"),
+    },
+    "5 eTP Local": {
+        **each("from a Pod: its own", "from a Pod: its own, by the node's own endpoint", meets="web-1"),
+        **each_from_node("from the node: masqueraded", "web-1"),
+        **each("hairpin: masqueraded", "hairpin: masqueraded, by the node's own endpoint", meets="web-1"),
+    },
+    "5 masqueradeAll": each("does not change: from a Pod", "does not change: from a Pod, by the node's own endpoint", meets="web-1"),
+    "5 no local-traffic detector": {
+        "ClusterIP from the node: its own": ("ClusterIP from the node: from the very address, and masqueraded", {"seen": "worker-1"}),
+        **each("under eTP Local: Pods are outside clients", "under eTP Local: Pods get any endpoint, and its answers", **ELSEWHERE),
+        **each_from_empty_node("under eTP Local: the node keeps its short cut", "web-1"),
+    },
+    "6 source ranges": {
+        "the Service's own address passes if the node does": (
+            "a client outside that has the Service's own address is no match for the node",
+            LOST,
+        ),
+        "what passes is treated by eTP: no local endpoint": ("what passes gets any endpoint under eTP Local", ELSEWHERE),
+    },
+    "7 drop": {
+        "ClusterIP under iTP Local: a Pod": ("ClusterIP under iTP Local: a Pod gets any endpoint", ELSEWHERE),
+        "ClusterIP under iTP Local: a node": ("ClusterIP under iTP Local: a node gets any endpoint", {**ELSEWHERE, "seen": "worker-2"}),
+        "ClusterIP under iTP Local: outside": ("ClusterIP under iTP Local: outside gets any endpoint", {**ELSEWHERE, "seen": "worker-2"}),
+        **each(
+            "under eTP Local: outside is dropped", "under eTP Local: outside gets any endpoint, which answers past the node", **ELSEWHERE
+        ),
+        **each("under eTP Local: Pods are not", "under eTP Local: Pods get any endpoint"),
+        **each_from_empty_node("under eTP Local: the node is not", "web-1"),
+    },
+    "8 nothing matches": {
+        "a wrong port of a load-balancer address is left alone": ("a wrong port of a load-balancer address is rejected", REJECTED),
+    },
+}
+ALONE = (  # what only ipvs mode does
+    refused("externalIP from the node", "worker-1", "{ip: 192.0.2.10, port: 80}"),
+    refused("load-balancer IP from the node", "worker-2", "{loadBalancer: web, port: 80}"),
+)
+MORE: Mapping[str, tuple[Row, ...]] = {
+    "7 reject, eTP Cluster": ALONE,
+    "7 reject, eTP Local": ALONE,
+    "8 nothing matches": (
+        refused("a wrong port of a ClusterIP is rejected", "near", "{ip: 10.96.0.99, port: 81}"),
+        refused("from outside too", "office", "{ip: 10.96.0.99, port: 81}", via="worker-2"),
+        refused("from the node too", "worker-2", "{ip: 10.96.0.99, port: 81}"),
+        refused("a wrong protocol of a ClusterIP is rejected", "far", "{ip: 10.96.0.99, port: 80}", protocol="UDP"),
+        refused("and ICMP echo", "far", "{ip: 10.96.0.99}", protocol="ICMP"),
+        refused("a node port at a ClusterIP is a wrong port of it", "near", "{ip: 10.96.0.99, port: 30080}"),
+        unreachable("a ClusterIP that nobody has is left alone", "away", "{ip: 10.96.200.1, port: 80}"),
+    ),
+}
+OWN = (
+    Section(
+        "9 in ipvs mode",
+        NODE_PORT,
+        (
+            Row("every local address: eth0", "near", "{node: worker-1, nodePort: 30080}", "web-1", "worker-1"),
+            Row("every local address: the bridge", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
+            closed("never localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
+        ),
+    ),
+    Section(
+        "9 nodePortAddresses in ipvs mode",
+        proxy("nodePortAddresses: [127.0.0.0/8, 10.244.0.0/16]") + NODE_PORT,
+        (
+            Row("inside", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
+            closed("outside", "office", "{node: worker-2, nodePort: 30080}"),
+            closed("never localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
+        ),
+    ),
+)
+
+
+def in_ipvs_mode(section: Section) -> Section:
+    """``section`` as it is in ipvs mode."""
+    instead = INSTEAD.get(section.name, {})
+    rows = section.rows_of("ipvs")
+    assert instead.keys() <= {row.sentence for row in rows}, f"{section.name} does not say so"
+    return replace(section, rows=(*(_row(row, instead.get(row.sentence)) for row in rows), *MORE.get(section.name, ())))
+
+
+def _row(row: Row, instead: Instead | None) -> Row:
+    return replace(row, sentence=instead[0], **instead[1]) if instead else row
+
+
+def cases() -> Iterator[Any]:
+    for section in (*map(in_ipvs_mode, SECTIONS), *OWN):
+        for row in section.rows:
+            yield pytest.param(section, row, id=f"{section.name}: {row.sentence}")
+
+
+@pytest.mark.parametrize(("section", "row"), list(cases()))
+def test_sentence(section: Section, row: Row) -> None:
+    check_row(section, row, "ipvs")
+
+
+# --- 12 ----------------------------------------------------------------------------------------------------
+
+CMD_SET_CONFIG, ATTR_TIMEOUT_UDP = 12, 6  # linux/ip_vs.h
+
+
+def forget_udp_after_a_second() -> None:
+    """What ``ipvsadm --set 0 0 1`` does."""
+    with closing(NetlinkSocket(NETLINK_GENERIC)) as netlink:
+        family = find_family(FAMILY)
+        assert family
+        assert netlink.send([message(family, CMD_SET_CONFIG, attribute(ATTR_TIMEOUT_UDP, (1).to_bytes(4, sys.byteorder)))]) == []
+
+
+def who(client: socket.socket) -> str:
+    client.send(request_line(1))
+    answer = read_reply(client.recv(4096))
+    assert answer
+    return answer.pod
+
+
+@in_sandbox
+def test_12_affinity_lasts_until_its_timeout_after_the_last_connection() -> None:
+    """Of UDP, whose connections the kernel can be told to forget soon."""
+    spec = "clusterIP: 10.96.0.9, ports: [{port: 80, protocol: UDP}], sessionAffinity: ClientIP"
+    affinity = "sessionAffinityConfig: {clientIP: {timeoutSeconds: 2}}"
+    slices = endpoints("web", WEB_1, WEB_2, WEB_3, ports="{port: 8080, protocol: UDP}")
+    namespaces = built(state_of(text=BASE + service("web", f"{spec}, {affinity}") + slices, proxy_mode="ipvs"))
+    namespaces.call_in("worker-1", forget_udp_after_a_second)
+
+    def ask() -> str:
+        with namespaces.call_in("default_near", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+            client.settimeout(2)
+            client.connect(("10.96.0.9", 80))
+            return who(client)
+
+    first = ask()
+    for _ in range(4):
+        time.sleep(1)
+        assert ask() == first
+    time.sleep(4)  # a second until the connection is forgotten, two more until its client is, and the kernel's timers are slack
+    assert ask() != first  # round robin: the next one
