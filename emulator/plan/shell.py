@@ -1,4 +1,5 @@
-"""A plan as a bash script that builds the same network with ``ip``, ``sysctl`` and ``iptables-restore`` (or ``nft``) alone.
+"""A plan as a bash script that builds the same network with ``ip``, ``sysctl`` and ``iptables-restore`` (or ``nft``) alone; in ipvs mode with
+``ipset`` and ``ipvsadm``, too.
 
 Pure; imports the plan's values and ``emulator.errors``. Invariant: every value is checked and quoted, so that no name in a manifest
 can become a command or an option; each step is preceded by its reason.
@@ -47,7 +48,7 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")  # addresses, prefixes, MAC
 _HEADER = """\
 #!/usr/bin/env bash
 # {title}
-# Written by podwire: builds the network with ip, sysctl, iptables-restore and nft alone.
+# Written by podwire: builds the network with {tools} alone.
 #
 # It makes network namespaces and nothing outside them. To keep their names off this machine too, run it in a sandbox
 # of its own, as root, and look around in the shell that follows (ip netns list; ip netns exec NAME ...):
@@ -57,13 +58,23 @@ set -euo pipefail
 """
 
 
+# The module makes the sysctls of IPVS; who builds a network in a user namespace has to have it loaded before.
+_IPVS_HEADER = """\
+# ipvs mode: the one thing that concerns this machine, its kernel's IPVS
+[[ -e /proc/net/ip_vs ]] || modprobe ip_vs
+"""
+
+
 def render_shell(plan: Plan, *, title: str) -> str:
     """The script. ``title`` is its first comment. Operations that follow each other for the same reason share one comment.
 
     Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the here-document's
     delimiter as a line.
     """
-    lines = [_HEADER.format(title=printable(title))]
+    tools, more = "ip, sysctl, iptables-restore and nft", []
+    if any(isinstance(op, LoadIpvs) for op in plan.operations):
+        tools, more = "ip, sysctl, iptables-restore, ipset and ipvsadm", [_IPVS_HEADER]
+    lines = [_HEADER.format(title=printable(title), tools=tools), *more]
     for why, operations in groupby(plan.operations, key=lambda op: op.why):
         lines.append(f"# {printable(why)}")
         for operation in operations:

@@ -91,6 +91,7 @@ def test_ipvs_is_loaded_by_the_tools_of_its_own() -> None:
         LoadIpvs(netns="a", servers=(web,), why="servers"),
     )
     check_syntax(script)
+    assert "\n[[ -e /proc/net/ip_vs ]] || modprobe ip_vs\n" in script
     assert "ip -n a link add name kube-ipvs0 type dummy\n" in script
     assert "ip netns exec a ipset -exist restore <<" in script
     assert "\nflush KUBE-CLUSTER-IP\nadd KUBE-CLUSTER-IP 10.96.0.10,udp:53\n" in script
