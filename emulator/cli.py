@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -276,14 +275,14 @@ def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namesp
 
 def _plan(args: argparse.Namespace) -> int:
     from emulator.plan.shell import render_shell
-    from emulator.planner import plan_cluster, plan_speakers
+    from emulator.planner import plan_script, plan_script_change
 
     state = _settle(args)
     for notice in state.notices:
         print(f"podwire: {notice}", file=sys.stderr)
-    plan = plan_cluster(state)
-    plan = replace(plan, operations=(*plan.operations, *plan_speakers(state)))
-    print(render_shell(plan, title=f"The network of {state.name}"), end="")
+    states = [state, *(step.state for step in state.steps)]
+    changes = [(step.name, plan_script_change(old, step.state)) for old, step in zip(states, state.steps, strict=False)]
+    print(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes), end="")
     return Exit.OK
 
 

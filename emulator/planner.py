@@ -55,6 +55,18 @@ def plan_change(old: ClusterState, new: ClusterState) -> Plan:
     return replace(change, operations=(*change.operations, *stale_connections(old, new)))
 
 
+def plan_script(state: ClusterState) -> Plan:
+    """The plan of ``state`` for a script, which can start no process that goes on running."""
+    plan = plan_cluster(state)
+    return replace(plan, operations=(*plan.operations, *plan_speakers(state)))
+
+
+def plan_script_change(old: ClusterState, new: ClusterState) -> Plan:
+    """:func:`plan_change` for a script."""
+    change = difference(plan_script(old), plan_script(new))
+    return replace(change, operations=(*change.operations, *stale_connections(old, new)))
+
+
 def plan_speakers(state: ClusterState) -> Iterator[Operation]:
     """What stands in for the speakers where none can run, as in a script: the router is told what it would be answered."""
     for ip, node in state.speakers.items():

@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -26,19 +26,21 @@ from typing import TYPE_CHECKING, TypeVar
 from emulator import __version__, sandbox
 from emulator.control.state import ROUTER, SWITCH, ClusterState, pod_netns
 from emulator.errors import Exit, KernelError, MissingCapabilityError, printable
-from emulator.plan.operations import AddRoute, Plan
-from emulator.planner import plan_cluster
+from emulator.plan.operations import AddNetns, AddRoute, Plan
+from emulator.planner import plan_change, plan_cluster
 from emulator.podnet import plan_all_pairs
 from emulator.probe.checks import apply_expect, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.edges import edge_flows
 from emulator.probe.expect import Expectations
-from emulator.probe.model import Attempt, Expectation, Flow, FlowResult, Report, Verdict
+from emulator.probe.model import Attempt, Expectation, Flow, FlowResult, Report, Requirement, Verdict
 
 Promise = Callable[[Flow], Expectation]
 T = TypeVar("T")
 
 if TYPE_CHECKING:
+    import subprocess
+
     from emulator.kernel.apply import Applied
     from emulator.probe.correlate import Correlation
     from emulator.probe.send import Prober, Recording
@@ -97,15 +99,25 @@ def observe(state: ClusterState, flows: Sequence[Flow], promise: Promise, option
 def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False) -> tuple[tuple[Flow, ...], Promise]:
     """What to send, and what the objects (or the user's FlowChecks) promise for a flow.
 
-    ``pairs``: all Pods to all Pods and Services; ``edges``: what is derived goes to the edges of the semantics too.
+    ``pairs``: all Pods to all Pods and Services, without any steps; ``edges``: what is derived goes to the edges of the semantics too.
     """
-    promised = Expectations(state)
     if pairs:
-        return all_pairs(state), promised.expect
+        return all_pairs(state), Expectations(state).expect
+    flows, promise = _plan_moment(state, "", edges)
+    promises = {"": promise}
+    for step in state.steps:
+        more, promises[step.name] = _plan_moment(step.state, step.name, False)
+        flows = (*flows, *more)
+    return flows, lambda flow: promises[flow.step](flow)
+
+
+def _plan_moment(state: ClusterState, step: str, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
+    """The flows that are sent when the cluster is as in ``state``, after the step of that name."""
+    promised = Expectations(state)
     if not state.flowChecks:
         flows = derive_flows(state, promised)
         return (*flows, *(edge_flows(promised, flows) if edges else ())), promised.expect
-    flows, said = flows_from_checks(state, promised)
+    flows, said = flows_from_checks(state, promised, step)
 
     def promise(flow: Flow) -> Expectation:
         expectation = promised.expect(flow)
@@ -134,9 +146,24 @@ def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, optio
     plan = plan_cluster(state)
     if options.all_pairs:
         plan = replace(plan, operations=(*plan.operations, *plan_all_pairs(state)))
+    moments = _moments(state, plan, flows)
     if options.verbose > 1:
-        _print_plan(plan)
-    return _Run(state, plan, tuple(flows), {flow.name: promise(flow) for flow in flows}, options, directory, clock)
+        for moment in moments:
+            _print_plan(moment.plan)
+    return _Run(state, moments, tuple(flows), {flow.name: promise(flow) for flow in flows}, options, directory, clock)
+
+
+def _moments(state: ClusterState, plan: Plan, flows: Sequence[Flow]) -> tuple[_Moment, ...]:
+    """The beginning, made by ``plan``, and the steps that ``flows`` are sent after, or that lead to one of those."""
+    at: dict[str, list[Flow]] = {"": []}
+    for flow in flows:
+        at.setdefault(flow.step, []).append(flow)
+    moments = [_Moment("", state, plan, tuple(at[""]))]
+    last = max((index for index, step in enumerate(state.steps, 1) if step.name in at), default=0)
+    for step in state.steps[:last]:
+        change = plan_change(moments[-1].state, step.state)
+        moments.append(_Moment(step.name, step.state, change, tuple(at.get(step.name, ())), step.wait))
+    return tuple(moments)
 
 
 def _print_plan(plan: Plan) -> None:
@@ -147,9 +174,22 @@ def _print_plan(plan: Plan) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _Moment:
+    """A point in time: ``plan`` makes the cluster what ``state`` is, then ``wait`` seconds pass, then the flows are sent."""
+
+    step: str
     state: ClusterState
     plan: Plan
+    flows: tuple[Flow, ...]
+    wait: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """``state`` is the one at the beginning, ``flows`` those of all moments."""
+
+    state: ClusterState
+    moments: tuple[_Moment, ...]
     flows: tuple[Flow, ...]
     expectations: Mapping[str, Expectation]
     options: Options
@@ -161,52 +201,99 @@ class _Run:
 
 
 def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) -> T:
-    """Build, probe and write; then ``then``, while everything is still up."""
+    """Build, probe at every moment, and write; then ``then``, while everything is still up."""
     from emulator.kernel.ipvs import require_ipvs
-    from emulator.kernel.ring import HANDSHAKES, Taps
-    from emulator.probe.send import Prober, Recording
-    from emulator.workload.commands import start_commands, wait_until_listening
+    from emulator.probe.send import Prober
 
-    state, options, clock = run.state, run.options, run.clock
+    state, options = run.state, run.options
     started = datetime.now(timezone.utc)
     _raise_descriptor_limit()
     gc.disable()  # a process of seconds that holds millions of frames: looking for cycles among them costs more than they could free
     channel.announce(_announcement(state, started))
-    with clock.phase("build"):
+    with run.clock.phase("build"):
         if state.proxy.mode == "nftables" and not shutil.which("nft"):
             raise MissingCapabilityError("the tool nft", "apt-get install nftables")
         if state.proxy.mode == "ipvs":
             require_ipvs()
-        applied = _apply(run.plan, options.iptables)
+        applied = _apply(run.moments[0].plan, options.iptables)
         applied.wait_until_up()
     with TemporaryDirectory(dir="/run") as logs:
-        with clock.phase("servers"):
-            said = [word for worker in _workers(applied) for word in worker.tell(state)]
-            commands = start_commands(state, applied.namespaces, Path(logs))
-            said += wait_until_listening(state, applied.namespaces, commands)
-        taps = Taps()
-        with clock.phase("taps"):
-            width = 256 if options.all_pairs else 2048
-            taps.open(
-                applied.namespaces,
-                {name: applied.interfaces(name) for name in applied.namespaces},
-                applied.ports,
-                _ring_sizes(state, applied.namespaces, options.all_pairs),
-                width=width,
-                program=HANDSHAKES if options.all_pairs else None,
-            )
+        live = _Live(applied, options.all_pairs, Path(logs), run.clock)
         try:
-            recording = Recording(taps)
+            live.begin(state)
+            findings = _Findings()
             with progress(len(run.flows)) as step:
-                prober = Prober(applied.namespaces, recording, state.seed, step)
-                results = _probe(run, applied, prober, recording)
-            report = _report(run, applied, results, recording.lost(), started, said)
-            with clock.phase("evidence"):
-                report = _write_evidence(run, applied, report, recording, commands, Path(logs))
+                prober = Prober(applied.namespaces, live.recording, state.seed, step)
+                for moment in run.moments:
+                    if moment is not run.moments[0]:
+                        live.change(moment)
+                        channel.announce(_announcement(moment.state, started))
+                    prober.rest(moment.wait)
+                    _examine(run, moment, live, prober, findings)
+            report = _report(run, live, findings, started)
+            with run.clock.phase("evidence"):
+                report = _write_evidence(run, live, report, findings)
         finally:
-            with clock.phase("tear-down"):
-                taps.close()
+            with run.clock.phase("tear-down"):
+                live.taps.close()
         return then(report)
+
+
+class _Live:
+    """A cluster that runs: what the kernel holds of it, what runs beside, and what is captured."""
+
+    def __init__(self, applied: Applied, all_pairs: bool, logs: Path, clock: Clock) -> None:
+        from emulator.kernel.ring import Taps
+        from emulator.probe.send import Recording
+
+        self.applied, self.logs = applied, logs
+        self._all_pairs, self._clock = all_pairs, clock
+        self._workers = _workers(applied)
+        self.commands: dict[str, subprocess.Popen[bytes]] = {}
+        self.said: list[str] = []  # what the kernel refused, and commands that do not listen
+        self.taps = Taps()
+        self.recording = Recording(self.taps)
+
+    def begin(self, state: ClusterState) -> None:
+        """Start what runs beside the rules that are loaded, and capture from now on."""
+        self._start(state)
+        self._tap(state, self.applied.namespaces)
+
+    def change(self, moment: _Moment) -> None:
+        """Become what ``moment`` says. What leaves loses its links first; what comes is served before the next flow."""
+        from emulator.kernel.apply import apply
+
+        self.recording.drain()
+        with self._clock.phase("change"):
+            apply(moment.plan, self.applied)
+            self.applied.wait_until_up()
+        new = {op.netns for op in moment.plan.operations if isinstance(op, AddNetns)}
+        self._tap(moment.state, new)
+        self._start(moment.state)
+
+    def _start(self, state: ClusterState) -> None:
+        from emulator.workload.commands import end_commands, start_commands, wait_until_listening
+
+        with self._clock.phase("servers"):
+            self.said += [word for worker in self._workers for word in worker.tell(state)]
+            end_commands(state, self.commands)
+            started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
+            self.said += wait_until_listening(state, self.applied.namespaces, started)
+            self.commands |= started
+
+    def _tap(self, state: ClusterState, names: Collection[str]) -> None:
+        """Tap the namespaces ``names``, and know the links of those that are tapped already."""
+        from emulator.kernel.ring import HANDSHAKES
+
+        with self._clock.phase("taps"):
+            self.taps.open(
+                self.applied.namespaces,
+                {name: self.applied.interfaces(name) for name in self.applied.namespaces},
+                self.applied.ports,
+                {name: size for name, size in _ring_sizes(state, self.applied.namespaces, self._all_pairs).items() if name in names},
+                width=256 if self._all_pairs else 2048,
+                program=HANDSHAKES if self._all_pairs else None,
+            )
 
 
 def _workers(applied: Applied) -> list[Worker]:
@@ -221,7 +308,7 @@ def _show(run: _Run, report: Report) -> Exit:
     _print_report(run, report)
     _timed(run, report)
     if run.options.keep:
-        _stay_up(run.state)
+        _stay_up(run.moments[-1].state)
     return Exit.OK if report.ok else Exit.FLOW_FAILED
 
 
@@ -293,34 +380,66 @@ def _ring_sizes(state: ClusterState, names: Mapping[str, int], handshakes: bool)
     return {name: many if name in shared else few for name in names}
 
 
-def _probe(run: _Run, applied: Applied, prober: Prober, recording: Recording) -> list[FlowResult]:
+@dataclass(slots=True)
+class _Findings:
+    """What the moments so far have shown."""
+
+    results: list[FlowResult] = field(default_factory=list)
+    requirements: list[Sequence[Requirement]] = field(default_factory=list)  # of each moment
+    dumps: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)  # flow that is not as promised → namespace → its state then
+
+
+_BUNDLES = 20  # the first so many flows that are not as promised have a bundle of their own
+
+
+def _examine(run: _Run, moment: _Moment, live: _Live, prober: Prober, findings: _Findings) -> None:
+    """Send the flows of ``moment`` and judge them; keep the state of the nodes that a flow passed which is not as promised."""
+    from emulator.evidence.bundle import netns_on_path
+    from emulator.kernel.inspect import collect_state, read_addresses
+    from emulator.probe.requirements import check_requirements
+
+    applied = live.applied
+    results = _probe(run, moment, live, prober)
+    findings.results += results
+    findings.requirements.append(check_requirements(moment.state, results, read_addresses(applied.namespaces, applied.namespaces)))
+    if not run.directory:
+        return
+    seen: dict[str, dict[str, str]] = {}
+    for result in [result for result in results if result.verdict != "pass"][: _BUNDLES - len(findings.dumps)]:
+        for netns in netns_on_path(result):
+            if netns in applied.namespaces and netns not in seen:
+                seen[netns] = collect_state(applied.namespaces, netns, applied.iptables)
+        findings.dumps[result.flow.name] = {netns: seen[netns] for netns in netns_on_path(result) if netns in seen}
+
+
+def _probe(run: _Run, moment: _Moment, live: _Live, prober: Prober) -> list[FlowResult]:
     from emulator.probe.correlate import correlate
 
     attempts: list[Attempt] = []
     with run.clock.phase("probe"):
-        for routes, flows in _rounds(run.state, run.flows):
+        for routes, flows in _rounds(moment.state, moment.flows):
             for route in routes:
-                applied.add_route(route)
+                live.applied.add_route(route)
             attempts += prober.probe(flows, crafted=not run.options.all_pairs, talk=not run.options.all_pairs)
             for route in routes:
-                applied.delete_route(route)
+                live.applied.delete_route(route)
     with run.clock.phase("correlate"):
-        recording.finish()
-        correlation = correlate(attempts, recording.frames)
+        live.recording.finish()
+        correlation = correlate(attempts, live.recording.frames)
     with run.clock.phase("judge"):
-        return _judge(run, attempts, correlation, recording.lost())
+        return _judge(run, moment.flows, attempts, correlation, live.recording.lost())
 
 
-def _judge(run: _Run, attempts: Sequence[Attempt], correlation: Correlation, lost: int) -> list[FlowResult]:
-    """Controls first: the verdict on a Service's flow depends on theirs. In the order of the flows."""
+def _judge(run: _Run, flows: Sequence[Flow], attempts: Sequence[Attempt], correlation: Correlation, lost: int) -> list[FlowResult]:
+    """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``."""
     from emulator.probe.judge import judge
 
-    own: dict[str, list[int]] = {flow.name: [] for flow in run.flows}
+    own: dict[str, list[int]] = {flow.name: [] for flow in flows}
     for index, attempt in enumerate(attempts):
         own[attempt.flow].append(index)
     results: dict[str, FlowResult] = {}
     verdicts: dict[str, Verdict] = {}
-    for flow in sorted(run.flows, key=lambda flow: bool(flow.controls)):
+    for flow in sorted(flows, key=lambda flow: bool(flow.controls)):
         indexes = own[flow.name]
         numbers = {number for index in indexes for number in correlation.frames.get(index, ())}
         results[flow.name] = result = judge(
@@ -333,7 +452,7 @@ def _judge(run: _Run, attempts: Sequence[Attempt], correlation: Correlation, los
             tuple(sorted(numbers)),
         )
         verdicts[flow.name] = result.verdict
-    return [results[flow.name] for flow in run.flows]
+    return [results[flow.name] for flow in flows]
 
 
 def _rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[AddRoute], list[Flow]]]:
@@ -359,14 +478,16 @@ def _rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[A
             yield routes, members
 
 
-def _report(run: _Run, applied: Applied, results: Sequence[FlowResult], lost: int, started: datetime, said: Sequence[str]) -> Report:
+def _report(run: _Run, live: _Live, findings: _Findings, started: datetime) -> Report:
     from emulator.evidence.describe import describe_nodes, describe_services
-    from emulator.kernel.inspect import read_addresses
-    from emulator.probe.requirements import check_requirements
+    from emulator.probe.requirements import merge_requirements
 
-    state = run.state
-    addresses = read_addresses(applied.namespaces, applied.namespaces)
-    notices = [*(n for n in state.notices if not any(word.startswith(n) for word in said)), *said]  # once, with the kernel's own word
+    state, said, lost = run.state, live.said, live.recording.lost()
+    settled = dict.fromkeys(notice for moment in run.moments for notice in moment.state.notices)
+    notices = [
+        *(n for n in settled if not any(word.startswith(n) for word in said)),
+        *dict.fromkeys(said),
+    ]  # once, with the kernel's own word
     sampled = sum(e.partial for e in run.expectations.values())
     if sampled and not run.options.all_pairs:
         notices.append(f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all")
@@ -378,36 +499,31 @@ def _report(run: _Run, applied: Applied, results: Sequence[FlowResult], lost: in
         proxy_mode=state.proxy.mode,
         machine={
             "kernel": platform.release(),
-            "iptables": applied.iptables.removesuffix("-restore"),
+            "iptables": live.applied.iptables.removesuffix("-restore"),
             "podwire": __version__,
             "started": started.isoformat(timespec="seconds"),
             "seconds": f"{time.monotonic() - run.clock.started:.2f}",
         },
         cluster=describe_nodes(state),
         services=describe_services(state),
-        flows=tuple(results),
-        requirements=check_requirements(state, results, addresses),
+        flows=tuple(findings.results),
+        requirements=merge_requirements(findings.requirements),
         notices=tuple(notices),
     )
 
 
 # --- evidence ---------------------------------------------------------------------------------------------
 
-_BUNDLES = 20  # a bundle for each of the first so many flows that are not as promised
 
-
-def _write_evidence(
-    run: _Run, applied: Applied, report: Report, recording: Recording, commands: Sequence[tuple[str, object]], logs: Path
-) -> Report:
+def _write_evidence(run: _Run, live: _Live, report: Report, findings: _Findings) -> Report:
     from emulator.evidence import files, junit, report_json
     from emulator.evidence.captures import plan_captures
-    from emulator.evidence.describe import name_addresses, name_macs, pod_names
 
-    pods = pod_names(run.state)
+    pods = _pods(run)
     if run.directory:
-        report, captures = plan_captures(report, recording.captured, name_addresses(run.state), name_macs(run.state))
-        bundles = _bundles(applied, report, recording, pods)
-        output = [(f"logs/{path.name}", path.read_bytes()) for path in sorted(logs.iterdir())] if commands else []
+        report, captures = plan_captures(report, live.recording.captured, _names(run), _macs(run))
+        bundles = _bundles(report, live.recording, findings.dumps, pods)
+        output = [(f"logs/{path.name}", path.read_bytes()) for path in sorted(live.logs.iterdir())] if live.commands else []
         files.write_evidence(run.directory, chain(captures, bundles, output))
     if run.options.json:
         files.write_file(run.options.json, report_json.to_json(report, pods).encode())
@@ -416,28 +532,44 @@ def _write_evidence(
     return report
 
 
-def _bundles(applied: Applied, report: Report, recording: Recording, pods: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    from emulator.evidence.bundle import netns_on_path, plan_bundle
-    from emulator.kernel.inspect import collect_state
+def _names(run: _Run) -> Mapping[str, str]:
+    """Address → name, of every moment; whoever had an address first."""
+    from emulator.evidence.describe import name_addresses
 
-    bad = [result for result in report.flows if result.verdict != "pass"][:_BUNDLES]
-    dumps: dict[str, dict[str, str]] = {}
+    return {ip: name for moment in reversed(run.moments) for ip, name in name_addresses(moment.state).items()}
+
+
+def _macs(run: _Run) -> Mapping[str, str]:
+    """MAC → node, of every moment."""
+    from emulator.evidence.describe import name_macs
+
+    return {mac: name for moment in run.moments for mac, name in name_macs(moment.state).items()}
+
+
+def _pods(run: _Run) -> Mapping[str, str]:
+    """Address → ``namespace/name`` of every Pod that ever was."""
+    from emulator.evidence.describe import pod_names
+
+    return {ip: name for moment in reversed(run.moments) for ip, name in pod_names(moment.state).items()}
+
+
+def _bundles(
+    report: Report, recording: Recording, dumps: Mapping[str, Mapping[str, Mapping[str, str]]], pods: Mapping[str, str]
+) -> list[tuple[str, bytes]]:
+    from emulator.evidence.bundle import plan_bundle
+
     out: list[tuple[str, bytes]] = []
-    for result in bad:
-        path = [netns for netns in netns_on_path(result) if netns in applied.namespaces]
-        for netns in path:
-            if netns not in dumps:
-                dumps[netns] = collect_state(applied.namespaces, netns, applied.iptables)
-        lines = [str(recording.frames[number]) for number in result.frames]
-        out += plan_bundle(result, {netns: dumps[netns] for netns in path}, lines, pods)
+    for result in report.flows:
+        if result.flow.name in dumps:
+            lines = [str(recording.frames[number]) for number in result.frames]
+            out += plan_bundle(result, dumps[result.flow.name], lines, pods)
     return out
 
 
 def _print_report(run: _Run, report: Report) -> None:
     from emulator.evidence import report_json, tables
-    from emulator.evidence.describe import pod_names
 
-    pods = pod_names(run.state)
+    pods = _pods(run)
     if run.options.output == "json":
         print(report_json.to_json(report, pods), end="")
     elif run.options.output == "yaml":

@@ -7,7 +7,7 @@ a hostNetwork Pod has its node's.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -20,11 +20,17 @@ CALICO_ADDRESSES = "cni.projectcalico.org/ipAddrs"
 
 
 def address_pods(
-    drafts: Sequence[Draft[Pod]], nodes: Sequence[Node], networks: Networks, clients: Sequence[ExternalClient], findings: Findings
+    drafts: Sequence[Draft[Pod]],
+    nodes: Sequence[Node],
+    networks: Networks,
+    clients: Sequence[ExternalClient],
+    findings: Findings,
+    used: Collection[str] = (),
 ) -> list[Draft[Pod]]:
     """Every placed Pod with ``podIP(s)``, ``hostIP`` and a phase, in the order given.
 
-    A Pod without a node, or on a node that is full, stays without an address (a problem says so).
+    ``used`` are addresses that Pods had before: host-local goes on from the last one that it gave out, so they come last. A Pod without a
+    node, or on a node that is full, stays without an address (a problem says so).
     """
     node_of = {node.name: node for node in nodes}
     holders = _reserved(nodes, networks, clients)
@@ -34,7 +40,7 @@ def address_pods(
             pinned[index] = [
                 address for address, path in _pinned(draft, findings) if _take(address, path, draft, holders, networks.services, findings)
             ]
-    free = {node.name: _free(node, holders) for node in nodes}
+    free = {node.name: _free(node, holders, used) for node in nodes}
     full: set[str] = set()
     result = []
     for index, draft in enumerate(drafts):
@@ -123,14 +129,16 @@ def _take(
     return False
 
 
-def _free(node: Node, holders: dict[IPv4Address, str]) -> Iterator[str]:
-    """The node's free addresses in host-local's order: from the second of its podCIDR up (the first is the bridge's)."""
+def _free(node: Node, holders: dict[IPv4Address, str], used: Collection[str]) -> Iterator[str]:
+    """The node's free addresses in host-local's order: from the second of its podCIDR up (the first is the bridge's), the ``used`` ones last."""
     for cidr in node.spec.podCIDRs[:1]:
         network = IPv4Network(cidr)
-        for number in range(int(network.network_address) + 2, int(network.broadcast_address)):
-            address = IPv4Address(number)
-            if address not in holders:
-                yield str(address)
+        numbers = range(int(network.network_address) + 2, int(network.broadcast_address))
+        for again in (False, True):
+            for number in numbers if used or not again else ():
+                address = IPv4Address(number)
+                if address not in holders and (str(address) in used) == again:
+                    yield str(address)
 
 
 def _next(addresses: Iterator[str]) -> Iterator[str]:

@@ -58,7 +58,7 @@ def check_flows(
     known = _Known(pods, services, nodes, clients, listeners, commands)
     for loaded in checks:
         for index, flow in enumerate(loaded.object.flows):
-            _Flow(flow, loaded.origin, f"spec.flows[{index}]", known, findings).check()
+            _Flow(flow, loaded.origin, f"{loaded.object.path}.flows[{index}]", known, findings).check()
 
 
 class _Flow:

@@ -88,9 +88,11 @@ def make_listeners(
     slices: Sequence[EndpointSlice],
     commands: Mapping[str, Sequence[str]],
     findings: Findings,
+    before: Iterable[Listener] = (),
 ) -> tuple[Listener, ...]:
     """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to though no container declares
-    them (``containerPort`` is informational in Kubernetes), then an API server on every control plane, then health checks."""
+    them (``containerPort`` is informational in Kubernetes), then an API server on every control plane, then health checks. Of the listeners
+    ``before``, those whose Pod still runs go on, whether or not something still leads to them."""
     placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
     table = _Table()
     for pod in placed:
@@ -101,9 +103,18 @@ def make_listeners(
         api_server = by_key.get(api_server_pod(node.name))
         if is_control_plane(node) and api_server is not None and not _serves(table, api_server, API_SERVER_PORT, "TCP"):
             table.add(api_server, api_server.spec.containers[0].name, API_SERVER_PORT, "TCP")
+    for listener in before:
+        if listener.pod in by_key and not listener.refused:
+            _go_on(by_key[listener.pod], listener, table)
     _health_checks(services, nodes, slices, table, findings)
     _notice_host_ports(placed, findings)
     return tuple(table.listeners)
+
+
+def _go_on(pod: Pod, listener: Listener, table: _Table) -> None:
+    same = (pod_netns(pod), pod.spec.nodeName, pod.ip) == (listener.netns, listener.node, listener.ip)
+    if same and not _serves(table, pod, listener.port, listener.protocol):
+        table.add(pod, listener.container, listener.port, listener.protocol)
 
 
 def _health_checks(

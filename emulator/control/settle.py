@@ -7,7 +7,9 @@ reports it and goes on as well as it can: every mistake is reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
 
 from emulator.control.addresses import address_pods
 from emulator.control.checks import check_flows
@@ -22,75 +24,139 @@ from emulator.control.services import complete_services
 from emulator.control.settings import proxy_settings
 from emulator.control.shape import make_nodes
 from emulator.control.slices import make_slices
-from emulator.control.state import ClusterState
+from emulator.control.state import ClusterState, Step
+from emulator.control.steps import edit, live_inventory
 from emulator.control.workloads import controlled_pods, given_pods
 from emulator.errors import InputError, Problem
-from emulator.objects.config import Inventory, ProxyMode
-from emulator.objects.kinds import Origin
+from emulator.objects.config import FlowCheck, Inventory, ProxyMode
+from emulator.objects.kinds import Loaded, Origin
 from emulator.objects.load import ReadingError
 
 
 def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None) -> ClusterState:
-    """The cluster that ``inventory`` describes, every object complete and every address given.
+    """The cluster that ``inventory`` describes, every object complete and every address given, and all that the steps of its FlowChecks make
+    of it, one after the other. The steps of each FlowCheck begin with the cluster as it is at first.
 
     ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says. Raises InputError with every problem.
     """
-    findings = Findings(inventory.notices)
-    origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
-    given = given_pods(inventory, seed, findings)
-    shaped = make_nodes(inventory, given, findings)
-    networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], findings)
-    pool = choose_pool(inventory, networks.hosts, findings)
-    external = list(_external_addresses(inventory))
-    node_drafts = address_nodes(shaped, networks, given, external, pool, origin, findings)
-    nodes = [draft.object for draft in node_drafts]
-    clients = external_clients(inventory, node_drafts, networks, findings)
-    taken = {str(networks.router), *(ip for node in nodes for ip in node.internalIPs)}
+    story = _Story(seed, proxy_mode)
+    first = story.settle(inventory)
+    scripted = [loaded for loaded in inventory.flowChecks if loaded.object.steps]
+    steps: list[Step] = []
+    for index, loaded in enumerate(scripted):
+        if index:
+            steps.append(Step(name=loaded.object.metadata.name, state=replace(first, flowChecks=(loaded,))))
+        steps += story.play(inventory, first, loaded)
+    if story.problems:
+        raise InputError(tuple(story.problems))
+    return replace(first, flowChecks=tuple(c for c in first.flowChecks if c not in scripted[1:]), steps=tuple(steps))
 
-    running = [*static_pods(node_drafts, given), *given]
-    running += controlled_pods(inventory, running, nodes, seed, networks.pods.num_addresses, findings)
-    pod_drafts = address_pods(place(running, nodes, findings), nodes, networks, clients, findings)
-    pods = [draft.object for draft in pod_drafts]
 
-    written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
-    service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks.services, seed, findings)
-    service_drafts = give_addresses(service_drafts, pool, networks.hosts, {*taken, *external}, findings)
-    services = [draft.object for draft in service_drafts]
-    slices = make_slices(inventory, service_drafts, pods, nodes, seed, findings)
+class _Story:
+    """How states are settled: the first one, and each later one out of the one before."""
 
-    commands = real_commands(pod_drafts, findings)
-    listeners = make_listeners(pods, nodes, services, slices, commands, findings)
-    balancer = address_balancer(services, pool, networks.hosts, {*taken, *external}, origin, findings)
-    balanced = choose_targets(services, nodes, listeners, findings)
-    speakers = choose_speakers(services, slices, nodes, networks.hosts, taken)
-    check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
-    proxy = proxy_settings(inventory, networks.pods, proxy_mode, findings)
-    if speakers and proxy.mode == "ipvs" and not proxy.strictARP:
-        findings.notice("every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true")
-    if findings.problems:
-        raise InputError(findings.problems)
-    return ClusterState(
-        name=inventory.name,
-        seed=seed,
-        podSubnet=networks.pods,
-        serviceSubnet=networks.services,
-        hostSubnet=networks.hosts,
-        routerIP=str(networks.router),
-        podNetwork="kubenet",
-        proxy=proxy,
-        nodes=tuple(nodes),
-        pods=tuple(pods),
-        services=tuple(services),
-        endpointSlices=tuple(slices),
-        clients=clients,
-        listeners=listeners,
-        commands=commands,
-        speakers=speakers,
-        balancerIP=balancer,
-        balanced=balanced,
-        flowChecks=inventory.flowChecks,
-        notices=findings.notices,
-    )
+    def __init__(self, seed: int, proxy_mode: ProxyMode | None) -> None:
+        self._seed, self._proxy_mode = seed, proxy_mode
+        self.problems: dict[Problem, None] = {}  # of later states
+
+    def play(self, inventory: Inventory, first: ClusterState, loaded: Loaded[FlowCheck]) -> Iterator[Step]:
+        """The steps of one FlowCheck, each after the one before. What is wrong with one is left out of what the next begins with."""
+        check, states = loaded.object, [first]
+        for index, step in enumerate(check.steps):
+            path = f"spec.steps[{index}]"
+            findings, names = Findings(), _pod_names(states)
+            live = live_inventory(inventory, states[-1])
+            live = edit(live, states[-1], step, check.applied[index], loaded.origin, path, names, findings)
+            self.problems.update(dict.fromkeys(findings.problems))
+            flows = replace(loaded, object=FlowCheck(metadata=check.metadata, flows=step.flows, step=step.name, path=path))
+            state = self._next(replace(live, flowChecks=(flows,)), states) or self._next(live, states)
+            if state is None:
+                return
+            states.append(state)
+            inventory = live
+            yield Step(name=f"{check.metadata.name}, {step.name}", state=state, wait=step.wait)
+
+    def _next(self, inventory: Inventory, earlier: Sequence[ClusterState]) -> ClusterState | None:
+        """``inventory`` settled; None if it cannot be, for reasons that are kept."""
+        try:
+            return self.settle(inventory, earlier)
+        except InputError as error:
+            self.problems.update(dict.fromkeys(error.problems))
+            return None
+
+    def settle(self, inventory: Inventory, earlier: Sequence[ClusterState] = ()) -> ClusterState:
+        """``inventory`` complete. ``earlier``: the states before it; addresses that Pods had in them are given out last, and whoever listened
+        in the last one and still runs goes on listening."""
+        findings = Findings(inventory.notices)
+        origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
+        given = given_pods(inventory, self._seed, findings)
+        shaped = make_nodes(inventory, given, findings)
+        networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], findings)
+        if earlier:
+            networks = replace(networks, router=IPv4Address(earlier[0].routerIP))
+        pool = choose_pool(inventory, networks.hosts, findings)
+        external = list(_external_addresses(inventory))
+        node_drafts = address_nodes(shaped, networks, given, external, pool, origin, findings)
+        nodes = [draft.object for draft in node_drafts]
+        clients = external_clients(inventory, node_drafts, networks, findings)
+        taken = {str(networks.router), *(ip for node in nodes for ip in node.internalIPs)}
+
+        running = [*static_pods(node_drafts, given), *given]
+        running += controlled_pods(inventory, running, nodes, self._seed, networks.pods.num_addresses, findings)
+        used = {address.ip for state in earlier for pod in state.pods for address in pod.status.podIPs}
+        pod_drafts = address_pods(place(running, nodes, findings), nodes, networks, clients, findings, used)
+        pods = [draft.object for draft in pod_drafts]
+
+        written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
+        service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks.services, self._seed, findings)
+        service_drafts = give_addresses(service_drafts, pool, networks.hosts, {*taken, *external}, findings)
+        services = [draft.object for draft in service_drafts]
+        slices = make_slices(inventory, service_drafts, pods, nodes, self._seed, findings)
+
+        commands = real_commands(pod_drafts, findings)
+        before = earlier[-1].listeners if earlier else ()
+        listeners = make_listeners(pods, nodes, services, slices, commands, findings, before)
+        balancer = address_balancer(services, pool, networks.hosts, {*taken, *external}, origin, findings)
+        balanced = choose_targets(services, nodes, listeners, findings)
+        speakers = choose_speakers(services, slices, nodes, networks.hosts, taken)
+        check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
+        proxy = proxy_settings(inventory, networks.pods, self._proxy_mode, findings)
+        if speakers and proxy.mode == "ipvs" and not proxy.strictARP:
+            findings.notice(
+                "every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true"
+            )
+        if findings.problems:
+            raise InputError(findings.problems)
+        return ClusterState(
+            name=inventory.name,
+            seed=self._seed,
+            podSubnet=networks.pods,
+            serviceSubnet=networks.services,
+            hostSubnet=networks.hosts,
+            routerIP=str(networks.router),
+            podNetwork="kubenet",
+            proxy=proxy,
+            nodes=tuple(nodes),
+            pods=tuple(pods),
+            services=tuple(services),
+            endpointSlices=tuple(slices),
+            clients=clients,
+            listeners=listeners,
+            commands=commands,
+            speakers=speakers,
+            balancerIP=balancer,
+            balanced=balanced,
+            flowChecks=inventory.flowChecks,
+            notices=findings.notices,
+        )
+
+
+def _pod_names(states: Iterable[ClusterState]) -> dict[str, set[str]]:
+    """By namespace, the names that Pods have had."""
+    names: dict[str, set[str]] = {}
+    for pod in (pod for state in states for pod in state.pods):
+        names.setdefault(pod.namespace, set()).add(pod.name)
+    return names
 
 
 def every_problem(error: ReadingError) -> tuple[Problem, ...]:

@@ -193,9 +193,11 @@ def _named_by_objects(inventory: Inventory, pods: Iterable[Draft[Pod]]) -> Itera
 
 
 def _named_by_checks(inventory: Inventory) -> Iterator[str]:
-    for check in inventory.flowChecks:
-        for flow in check.object.flows:
-            yield from (name for name in (flow.via, flow.from_.node, flow.to.node) if name)
+    for loaded in inventory.flowChecks:
+        check = loaded.object
+        joining = {new.object.metadata.name for applied in check.applied for new in applied if isinstance(new.object, Node)}
+        for flow in (*check.flows, *(flow for step in check.steps for flow in step.flows)):
+            yield from (name for name in (flow.via, flow.from_.node, flow.to.node) if name and name not in joining)
 
 
 def _nonempty(node_name: str | None, selector: Mapping[str, str] | None = None) -> Iterator[str]:

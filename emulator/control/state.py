@@ -78,6 +78,15 @@ class Listener:
         return f"{who} cannot listen: {self.refused}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a cluster changes to, and the seconds that are then waited. ``name`` is unlike every other step's: FlowCheck, step."""
+
+    name: str
+    state: ClusterState
+    wait: float = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
     name: str
@@ -98,7 +107,8 @@ class ClusterState:
     speakers: Mapping[str, str] = field(default_factory=dict)  # load-balancer address → the node that answers ARP for it
     balancerIP: str = ""  # the balancer's own address on the host network
     balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Service key → nodes whose node ports the balancer connects to
-    flowChecks: tuple[Loaded[FlowCheck], ...] = ()
+    flowChecks: tuple[Loaded[FlowCheck], ...] = ()  # those whose flows are sent while the cluster is so
+    steps: tuple[Step, ...] = ()  # what it changes to, one after the other
     notices: tuple[str, ...] = ()
 
     @cached_property

@@ -62,6 +62,34 @@ def controlled_pods(
     return made
 
 
+def missing_pods(
+    loaded: Loaded[Workload], own: Sequence[Pod], nodes: Sequence[Node], seed: int, taken: set[str], findings: Findings
+) -> list[Draft[Pod]]:
+    """The Pods that the controller makes beside its ``own``. One that is being deleted is replaced at once, a StatefulSet's when it is gone."""
+    workload, origin = loaded.object, loaded.origin
+    if workload.kind in ("Deployment", "ReplicaSet"):
+        active = [pod for pod in own if not pod.metadata.deletionTimestamp]
+        fewer = replace(workload, spec=replace(workload.spec, replicas=max(0, workload.spec.replicas - len(active))))
+        if not own:
+            return _make(replace(loaded, object=fewer), nodes, seed, taken, findings)
+        owner = next(o for o in own[-1].metadata.ownerReferences if o.controller)
+        labels = {key: value for key, value in own[-1].metadata.labels.items() if key == TEMPLATE_HASH_LABEL}
+        return _replicas(fewer, origin, seed, taken, owner.kind, owner.name, labels)
+    names, hosts = {pod.name for pod in own}, {pod.spec.nodeName for pod in own}
+    made = _make(loaded, nodes, seed, taken - names, findings)
+    return [d for d in made if d.object.name not in names and not (workload.kind == "DaemonSet" and d.object.spec.nodeName in hosts)]
+
+
+def controls(workload: Workload, pod: Pod) -> bool:
+    """Whether ``workload`` made ``pod``, itself or, a Deployment, by the ReplicaSet that is named after it and the template's hash."""
+    if pod.namespace != workload.metadata.namespace:
+        return False
+    owners = {(owner.kind, owner.name) for owner in pod.metadata.ownerReferences if owner.controller}
+    if workload.kind == "Deployment":
+        return ("ReplicaSet", f"{workload.metadata.name}-{pod.metadata.labels.get(TEMPLATE_HASH_LABEL, '')}") in owners
+    return (workload.kind, workload.metadata.name) in owners
+
+
 def _owned(inventory: Inventory) -> set[tuple[str, str, str]]:
     """(kind, namespace, name) of every controller that owns something in the input, Pods that have ended included.
 

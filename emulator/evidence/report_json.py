@@ -78,6 +78,7 @@ def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
         "sourceSent": list(sources_sent(result)),
         "control": flow.control,
         "check": flow.check,
+        "step": flow.step,
         "attempts": flow.attempts,
         "expected": expectation_to_dict(result.expected, pods),
         "observed": _observation(result.observed, pods),

@@ -26,7 +26,7 @@ from emulator.evidence.compare import (
     telling_journey,
     where_it_differs,
 )
-from emulator.probe.model import Backend, FlowResult, Journey, Kind, Report, Verdict
+from emulator.probe.model import Backend, FlowResult, Journey, Report, Verdict
 
 MOST_FLOWS = 60  # more than these are counted instead of listed, save in wide output; controls that passed are always
 MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
@@ -116,8 +116,8 @@ class Paint:
 
 
 def _flows(results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int | None, pods: Mapping[str, str]) -> str:
-    """One table of all ``results``, with a heading line before each kind of communication."""
-    groups = _by_kind(results)
+    """One table of all ``results``, with a heading line before each kind of communication; where the cluster changed, before each step."""
+    groups = _by_step(results) if any(result.flow.step for result in results) else _by_kind(results)
     ordered = [result for group in groups.values() for result in group]
     if not ordered:
         return ""
@@ -130,32 +130,41 @@ def _flows(results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int |
     rows = _fitted((*headers, "VERDICT"), [(*cells, paint.verdict(r.verdict)) for cells, r in zip(columns, ordered, strict=True)], limit)
     lines = iter(_layout((*headers, "VERDICT"), rows).split("\n"))
     text, row = [next(lines)], iter(rows)
-    for kind, group in groups.items():
-        text += ["", paint(_BOLD, _heading(kind, group))]
+    for title, group in groups.items():
+        text += ["", paint(_BOLD, printable(_heading(title, group)))]
         for _ in group:
             text += [next(lines) for _ in range(max(cell.count("\n") + 1 for cell in next(row)))]
     return "\n".join(text)
 
 
-def _by_kind(results: Iterable[FlowResult]) -> Mapping[Kind, list[FlowResult]]:
-    """The results of each kind that occurs, in the order of reports."""
-    groups: dict[Kind, list[FlowResult]] = {kind: [] for kind in KIND_TITLES}
+def _by_kind(results: Iterable[FlowResult]) -> Mapping[str, list[FlowResult]]:
+    """Title → the results of each kind that occurs, in the order of reports."""
+    groups: dict[str, list[FlowResult]] = {title: [] for title in KIND_TITLES.values()}
     for result in results:
-        groups[result.flow.kind].append(result)
-    return {kind: group for kind, group in groups.items() if group}
+        groups[KIND_TITLES[result.flow.kind]].append(result)
+    return {title: group for title, group in groups.items() if group}
 
 
-def _heading(kind: Kind, group: Sequence[FlowResult]) -> str:
+def _by_step(results: Iterable[FlowResult]) -> Mapping[str, list[FlowResult]]:
+    """Title → the results of each step, in order of time."""
+    groups: dict[str, list[FlowResult]] = {}
+    for result in results:
+        groups.setdefault(result.flow.step or "At the beginning", []).append(result)
+    return groups
+
+
+def _heading(title: str, group: Sequence[FlowResult]) -> str:
     verdicts = Counter(result.verdict for result in group)
     bad = [f"{verdicts[v]} {v.upper()}" for v in ("fail", "unknown") if verdicts[v]]
-    return f"{KIND_TITLES[kind]} ({', '.join([str(len(group)), *bad])})"
+    return f"{title} ({', '.join([str(len(group)), *bad])})"
 
 
 def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str, ...]:
     flow = result.flow
     source = f"{', '.join(sources_sent(result))} → {', '.join(result.observed.sources) or 'none'}"
     changes = _every_change(result) if wide else _changes(result, pods)
-    name = flow.name if wide else re.sub(r"(?<![\w-])default/", "", flow.name)  # as kubectl leaves the default namespace out
+    name = flow.name.removeprefix(f"{flow.step}: ")  # which stands above, once
+    name = name if wide else re.sub(r"(?<![\w-])default/", "", name)  # as kubectl leaves the default namespace out
     lines = "\n".join(map(printable, [*_not_delivered(result), *changes])) or "none"
     return printable(name), flow.protocol, printable(dialled(flow) + _via(result)), printable(source), lines
 
@@ -216,9 +225,9 @@ def _every_change(result: FlowResult) -> list[str]:
 def _counts(report: Report, shown: int) -> str:
     """How many flows of each kind passed, where they are too many to list."""
     rows = []
-    for kind, group in _by_kind(report.flows).items():
+    for title, group in _by_kind(report.flows).items():
         verdicts = Counter(result.verdict for result in group)
-        rows.append((KIND_TITLES[kind], str(len(group)), *(str(verdicts[v]) for v in _VERDICT_COLOURS)))
+        rows.append((title, str(len(group)), *(str(verdicts[v]) for v in _VERDICT_COLOURS)))
     which = f"the {shown} that did not pass are listed" if shown else "all passed"
     return (
         table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None) + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"

@@ -58,11 +58,11 @@ HANDSHAKES: BpfProgram = (
 class _Tap:
     __slots__ = ("interfaces", "map", "name", "next", "ports", "slots", "socket", "width")
 
-    def __init__(
-        self, name: str, interfaces: dict[int, str], ports: Collection[int], slots: int, width: int, program: BpfProgram | None
-    ) -> None:
+    def __init__(self, name: str, slots: int, width: int, program: BpfProgram | None) -> None:
         """Opens the socket in the calling thread's namespace; :meth:`set_up` makes it a tap."""
-        self.name, self.interfaces, self.ports, self.width = name, interfaces, ports, width
+        self.name, self.width = name, width
+        self.interfaces: dict[int, str] = {}
+        self.ports: set[int] = set()
         per_block = _BLOCK // width
         self.slots, self.next = max(1, slots // per_block) * per_block, 0
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
@@ -105,16 +105,17 @@ class Taps:
         program: BpfProgram | None = None,
     ) -> None:
         """Listen in every namespace of ``slots``: name → how many frames its ring holds between two drains.
-        ``interfaces`` names their interface indexes, ``ports`` are those that are bridge ports: what they take in is for others.
+        ``interfaces`` names their interface indexes, ``ports`` are those that are bridge ports: what they take in is for others. Both are
+        heeded for namespaces that are listened in already, too, whose links may be others by now; an index is never given twice.
 
         ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames are cut. ``program`` (classic
         BPF) leaves frames out in the kernel.
         """
-        new = [
-            namespaces.call_in(name, partial(_Tap, name, interfaces[name], ports.get(name, ()), count, width, program))
-            for name, count in slots.items()
-        ]
+        new = [namespaces.call_in(name, partial(_Tap, name, count, width, program)) for name, count in slots.items()]
         self._taps += new
+        for tap in self._taps:
+            tap.interfaces |= interfaces.get(tap.name, {})
+            tap.ports |= set(ports.get(tap.name, ()))
         with ThreadPoolExecutor(max_workers=64) as pool:
             list(pool.map(_Tap.set_up, new))
 

@@ -165,9 +165,61 @@ class FlowSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepDelete:
+    """``kubectl delete KIND NAME``, its dependents included. ``namespace`` means nothing to a Node or a Namespace."""
+
+    kind: Literal[
+        "Node", "Namespace", "Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Service", "EndpointSlice", "Endpoints"
+    ]
+    name: str
+    namespace: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepScale:
+    """``kubectl scale KIND NAME --replicas N``."""
+
+    kind: Literal["Deployment", "ReplicaSet", "StatefulSet"]
+    name: str
+    replicas: int
+    namespace: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTerminate:
+    """The Pod gets its deletionTimestamp and goes on running: ready no more; ``serving`` says whether its readiness probe still succeeds."""
+
+    pod: str
+    namespace: str = "default"
+    serving: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowStep:
+    """One change of the cluster, then ``wait`` seconds, then flows. ``apply`` are manifests as they were written."""
+
+    name: str = ""  # "": step 1, step 2…
+    delete: tuple[StepDelete, ...] = ()
+    apply: tuple[Mapping[str, Any], ...] = ()
+    scale: StepScale | None = None
+    terminate: StepTerminate | None = None
+    wait: float = 0
+    flows: tuple[FlowSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowCheck:
+    """Flows, then steps in time with flows of their own. ``applied`` has for each step the objects that its manifests are.
+
+    The flows of a step are a FlowCheck of the state that the step leads to: ``step`` is its name then, ``path`` where its flows are written.
+    """
+
     metadata: ObjectMeta
     flows: tuple[FlowSpec, ...] = ()
+    steps: tuple[FlowStep, ...] = ()
+    applied: tuple[tuple[Loaded[Any], ...], ...] = ()
+    step: str = ""
+    path: str = "spec"
 
 
 # --- everything that a run was given ----------------------------------------------------------------------

@@ -174,7 +174,9 @@ class _Place:
 class _Gathering:
     """What has been read so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = True) -> None:
+        """``whole`` false: what one step of a FlowCheck applies, which has neither a shape nor a configuration."""
+        self._whole = whole
         self._problems: list[Problem] = []
         self._documents = 0
         self._objects: dict[type[Any], list[Loaded[Any]]] = {}
@@ -327,6 +329,11 @@ class _Gathering:
             self._document(document.value, inside)
 
     def _object(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
+        if kind.exact and not self._whole:
+            hint = "a step applies objects of Kubernetes' own"
+            self.problem(place.problem(Fault(("kind",), f"a {kind.name} cannot be applied in a step", hint)))
+            return
+        applied = tuple(self._applied(manifests, at) for manifests, at in _applies(value, place)) if kind.name == "FlowCheck" else ()
         decoded, faults, ignored = decode(kind, value)
         if decoded is not None:
             decoded, broken = validate(decoded, value, namespaced=kind.namespaced)
@@ -341,8 +348,19 @@ class _Gathering:
         if faults:
             self._shape_known &= kind.type is not ClusterConfig
             return
+        if isinstance(decoded, FlowCheck):
+            decoded = replace(decoded, applied=applied)
         self._once(kind, decoded, place)
         self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))
+
+    def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
+        """The objects that the ``manifests`` of a FlowCheck's step, which stand at ``place``, are."""
+        inner = _Gathering(whole=False)
+        for i, manifest in enumerate(manifests):
+            inner._document(manifest, place.inside(i))
+        self._left_out.update(inner._left_out)
+        self._problems += inner._problems
+        return tuple(loaded for objects in inner._objects.values() for loaded in objects)
 
     def _once(self, kind: Kind, value: Any, place: _Place) -> None:
         """No object of this identity may have been read before."""
@@ -358,6 +376,15 @@ class _Gathering:
         if first is not place:
             where = f"{first.file}:{first.line()}" + (f": document {first.document}" if first.document else "")
             self.problem(place.problem(Fault((), f"{what}, in {where}", "keep one of the two")))
+
+
+def _applies(check: Mapping[str, Any], place: _Place) -> Iterator[tuple[Sequence[Any], _Place]]:
+    """What each step of a FlowCheck applies, and where that stands; nothing where it is no list (decoding says so)."""
+    spec = check.get("spec")
+    steps = spec.get("steps") if isinstance(spec, dict) else None
+    for i, step in enumerate(steps if isinstance(steps, list) else ()):
+        manifests = step.get("apply") if isinstance(step, dict) else None
+        yield manifests if isinstance(manifests, list) else (), place.inside("spec", "steps", i, "apply")
 
 
 def _plain(value: Any, path: FieldPath = ()) -> Any:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from emulator.objects.config import ClusterConfig, FlowCheck, FlowSpec, KubeProxyConfiguration
+from emulator.objects.config import ClusterConfig, FlowCheck, FlowSpec, FlowStep, KubeProxyConfiguration
 from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_text, shown
 from emulator.objects.kinds import (
     Endpoints,
@@ -39,12 +39,13 @@ PROXY_CONFIG = "kubeproxy.config.k8s.io/v1alpha1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FlowCheckSpec:
-    flows: tuple[FlowSpec, ...]
+    flows: tuple[FlowSpec, ...] = ()
+    steps: tuple[FlowStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FlowCheckManifest:
-    """A FlowCheck as it is written: its flows stand under ``spec``."""
+    """A FlowCheck as it is written: its flows and steps stand under ``spec``."""
 
     metadata: ObjectMeta
     spec: _FlowCheckSpec
@@ -170,7 +171,7 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
         faults = _faults(error.errors(include_url=False), value, kind.type)
         return _without(faults, value, kind.type), faults, ignored
     if isinstance(decoded, _FlowCheckManifest):
-        decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows)
+        decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows, steps=decoded.spec.steps)
     return decoded, [], ignored
 
 

@@ -22,6 +22,7 @@ from emulator.objects.config import (
     FlowExpect,
     FlowFrom,
     FlowSpec,
+    FlowStep,
     FlowTo,
     KubeProxyConfiguration,
     LoadBalancerPool,
@@ -58,6 +59,7 @@ MAX_PORT = 65_535
 MAX_INT32 = 2**31 - 1
 MAX_AFFINITY_SECONDS = 86_400
 MAX_ATTEMPTS = 10_000
+MAX_WAIT = 3600
 MAX_SLICE_ADDRESSES = 100
 MAX_SLICE_ENDPOINTS = 1000
 MAX_HINTS = 8
@@ -654,16 +656,47 @@ def _proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: _Checks) -
 
 
 def _flow_check(check: FlowCheck, namespaced: bool, checks: _Checks) -> FlowCheck:
-    if not check.flows:
-        checks.fault(("spec", "flows"), "must not be empty")
-    checks.unique([(("spec", "flows", i, "name"), f.name) for i, f in enumerate(check.flows)], "name")
-    flows = tuple(_flow(("spec", "flows", i), f, checks) for i, f in enumerate(check.flows))
-    return replace(check, metadata=_metadata(check, namespaced, checks), flows=flows)
+    if not (check.flows or check.steps):
+        checks.fault(("spec", "flows"), "must not be empty", "a FlowCheck without flows has steps")
+    steps = tuple(_step(("spec", "steps", i), step, f"step {i + 1}", checks) for i, step in enumerate(check.steps))
+    checks.unique([(("spec", "steps", i, "name"), step.name) for i, step in enumerate(steps)], "name")
+    return replace(check, metadata=_metadata(check, namespaced, checks), flows=_flows(("spec", "flows"), check.flows, checks), steps=steps)
+
+
+def _step(path: FieldPath, step: FlowStep, name: str, checks: _Checks) -> FlowStep:
+    """``name``: what it is called if it has no name."""
+    if step == FlowStep(name=step.name):
+        checks.fault(path, "does nothing", "it may delete, apply, scale, terminate, wait, and have flows")
+    if step.name:
+        _one_line((*path, "name"), step.name, checks)
+    for i, gone in enumerate(step.delete):
+        checks.name((*path, "delete", i, "name"), gone.name, _SUBDOMAIN)
+        checks.name((*path, "delete", i, "namespace"), gone.namespace, _LABEL)
+    if step.scale:
+        checks.name((*path, "scale", "name"), step.scale.name, _SUBDOMAIN)
+        checks.name((*path, "scale", "namespace"), step.scale.namespace, _LABEL)
+        if not 0 <= step.scale.replicas <= MAX_INT32:
+            checks.fault((*path, "scale", "replicas"), f"must be between 0 and {MAX_INT32}, is {shown(step.scale.replicas)}")
+    if step.terminate:
+        checks.name((*path, "terminate", "pod"), step.terminate.pod, _SUBDOMAIN)
+        checks.name((*path, "terminate", "namespace"), step.terminate.namespace, _LABEL)
+    if not 0 <= step.wait <= MAX_WAIT:
+        checks.fault((*path, "wait"), f"must be between 0 and {MAX_WAIT} seconds, is {shown(step.wait)}")
+    return replace(step, name=step.name or name, flows=_flows((*path, "flows"), step.flows, checks))
+
+
+def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: _Checks) -> tuple[FlowSpec, ...]:
+    checks.unique([((*path, i, "name"), flow.name) for i, flow in enumerate(flows)], "name")
+    return tuple(_flow((*path, i), flow, checks) for i, flow in enumerate(flows))
+
+
+def _one_line(path: FieldPath, text: str, checks: _Checks) -> None:
+    if not text.strip() or not text.isprintable():
+        checks.fault(path, f"{shown(text)} must be one line of printable characters")
 
 
 def _flow(path: FieldPath, flow: FlowSpec, checks: _Checks) -> FlowSpec:
-    if not flow.name.strip() or not flow.name.isprintable():
-        checks.fault((*path, "name"), f"{shown(flow.name)} must be one line of printable characters")
+    _one_line((*path, "name"), flow.name, checks)
     _flow_from((*path, "from"), flow.from_, checks)
     if flow.via and not flow.from_.external:
         checks.fault((*path, "via"), "is for external clients only", "packets of Pods and nodes start on a node: leave it out")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 from itertools import groupby
 
@@ -65,8 +65,9 @@ _IPVS_HEADER = """\
 """
 
 
-def render_shell(plan: Plan, *, title: str) -> str:
-    """The script. ``title`` is its first comment. Operations that follow each other for the same reason share one comment.
+def render_shell(plan: Plan, *, title: str, changes: Iterable[tuple[str, Plan]] = ()) -> str:
+    """The script. ``title`` is its first comment. Operations that follow each other for the same reason share one comment. Each of
+    ``changes``, (title, plan), comes after what it changes.
 
     Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the here-document's
     delimiter as a line.
@@ -74,13 +75,18 @@ def render_shell(plan: Plan, *, title: str) -> str:
     tools, more = "ip, sysctl, iptables-restore and nft", []
     if any(isinstance(op, LoadIpvs) for op in plan.operations):
         tools, more = "ip, sysctl, iptables-restore, ipset and ipvsadm", [_IPVS_HEADER]
-    lines = [_HEADER.format(title=printable(title), tools=tools), *more]
-    for why, operations in groupby(plan.operations, key=lambda op: op.why):
-        lines.append(f"# {printable(why)}")
-        for operation in operations:
-            lines += _commands(operation)
-        lines.append("")
+    lines = [_HEADER.format(title=printable(title), tools=tools), *more, *_operations(plan)]
+    for heading, change in changes:
+        lines += [f"# {'-' * 100}", f"# {printable(heading)}", "", *_operations(change)]
     return "\n".join(lines)
+
+
+def _operations(plan: Plan) -> Iterator[str]:
+    for why, operations in groupby(plan.operations, key=lambda op: op.why):
+        yield f"# {printable(why)}"
+        for operation in operations:
+            yield from _commands(operation)
+        yield ""
 
 
 def _name(text: str) -> str:

@@ -31,13 +31,16 @@ from emulator.probe.parties import (
 )
 
 
-def flows_from_checks(state: ClusterState, expectations: Expectations | None = None) -> tuple[tuple[Flow, ...], Mapping[str, FlowExpect]]:
+def flows_from_checks(
+    state: ClusterState, expectations: Expectations | None = None, step: str = ""
+) -> tuple[tuple[Flow, ...], Mapping[str, FlowExpect]]:
     """The flows of every FlowCheck with their controls, and by flow name what the user expects (controls have no entry).
 
-    A flow is named ``<check>: <flow>``; a selector gives one flow for each Pod that it matches, " (from …)" or " (to …)" added.
+    A flow is named ``<check>: <flow>``, that of a step ``<check>, <step>: <flow>``; a selector gives one flow for each Pod that it matches,
+    " (from …)" or " (to …)" added. ``step`` names the moment at which they are sent.
     Raises InputError with everything that cannot be resolved.
     """
-    resolver = _Resolver(expectations or Expectations(state))
+    resolver = _Resolver(expectations or Expectations(state), step)
     for loaded in state.flowChecks:
         resolver.read(loaded)
     if resolver.problems:
@@ -135,18 +138,18 @@ class _UnresolvableError(Exception):
 
 
 class _Resolver:
-    def __init__(self, expectations: Expectations) -> None:
+    def __init__(self, expectations: Expectations, step: str) -> None:
         self.expectations = expectations
         self.state = expectations.state
-        self.book = FlowBook(expectations)
+        self.book = FlowBook(expectations, step)
         self.expects: dict[str, FlowExpect] = {}
         self.problems: list[Problem] = []
 
     def read(self, loaded: Loaded[FlowCheck]) -> None:
         for index, spec in enumerate(loaded.object.flows):
-            self._read_flow(loaded.object.metadata.name, spec, loaded.origin, f"spec.flows[{index}]")
+            self._read_flow(loaded.object, spec, loaded.origin, f"{loaded.object.path}.flows[{index}]")
 
-    def _read_flow(self, check: str, spec: FlowSpec, origin: Origin, path: str) -> None:
+    def _read_flow(self, check: FlowCheck, spec: FlowSpec, origin: Origin, path: str) -> None:
         try:
             self._add_flow(check, spec)
         except _UnresolvableError as error:
@@ -154,17 +157,18 @@ class _Resolver:
             where = f"{prefix}{path}.{error.path}"
             self.problems.append(Problem(file=origin.file, document=origin.document, path=where, what=error.what))
 
-    def _add_flow(self, check: str, spec: FlowSpec) -> None:
+    def _add_flow(self, check: FlowCheck, spec: FlowSpec) -> None:
         clients = self._clients(spec)
         destinations = self._destinations(spec)
         if spec.via and spec.via not in self.state.node:
             raise _UnresolvableError("via", f"there is no node {spec.via}")
         if spec.via and not spec.from_.external:
             raise _UnresolvableError("via", "only an external client's packets enter through a node")
+        title = ", ".join(filter(None, (check.metadata.name, check.step)))
         for client_note, client in clients:
             for to_note, to in destinations:
-                name = f"{check}: {spec.name}{client_note}{to_note}"
-                flow = self.book.add(name, client, to, spec.protocol, via=spec.via, attempts=spec.attempts, check=check)
+                name = f"{title}: {spec.name}{client_note}{to_note}"
+                flow = self.book.add(name, client, to, spec.protocol, via=spec.via, attempts=spec.attempts, check=check.metadata.name)
                 self.expects[flow.name] = spec.expect
 
     # --- from ---------------------------------------------------------------------------------------------

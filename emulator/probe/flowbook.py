@@ -21,8 +21,9 @@ SAMPLED_CONTROLS = 3  # of more endpoints, so many are
 class FlowBook:
     """Collects flows. Names stay unique ("… #2"); a direct flow that is there already serves as a control too."""
 
-    def __init__(self, expectations: Expectations) -> None:
-        self.expectations = expectations
+    def __init__(self, expectations: Expectations, step: str = "") -> None:
+        """``step``: the moment at which the flows are sent; controls carry its name, for every step has its own."""
+        self.expectations, self._step = expectations, step
         self._flows: dict[str, Flow] = {}
         self._direct: dict[tuple[str, str, int, str], str] = {}
 
@@ -39,7 +40,9 @@ class FlowBook:
     ) -> Flow:
         """Adds a flow and the controls that it needs. ``attempts`` None: enough to meet every endpoint (:func:`attempts_for`)."""
         kind = communication_kind(self.expectations.owners, client, to)
-        flow = Flow(name=self._unique(name), kind=kind, client=client, to=to, protocol=protocol, attempts=1, via=via, check=check)
+        flow = Flow(
+            name=self._unique(name), kind=kind, client=client, to=to, protocol=protocol, attempts=1, via=via, check=check, step=self._step
+        )
         if attempts is None:
             attempts = attempts_for(len(self.expectations.expect(flow).backends))
         translated = self.expectations.translation(flow) is not None
@@ -63,7 +66,7 @@ class FlowBook:
             owners = self.expectations.owners
             to = address_destination(owners, backend.ip, backend.port)
             control = Flow(
-                name=self._unique(flow_name(flow.client, to, flow.protocol, "control")),
+                name=self._unique((f"{self._step}: " if self._step else "") + flow_name(flow.client, to, flow.protocol, "control")),
                 kind=communication_kind(owners, flow.client, to),
                 client=flow.client,
                 to=to,
@@ -71,6 +74,7 @@ class FlowBook:
                 attempts=1,
                 control=True,
                 check=flow.check,
+                step=self._step,
             )
             self._flows[control.name] = control
             self._direct[key] = control.name

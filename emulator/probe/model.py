@@ -81,6 +81,7 @@ class Flow:
     controls: tuple[str, ...] = ()  # names of the flows that are this one's control
     control: bool = False  # this flow is itself a control
     check: str = ""  # the FlowCheck that it comes from
+    step: str = ""  # the step after which it is sent (its name is FlowCheck, step); "": at the beginning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

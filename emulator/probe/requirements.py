@@ -7,12 +7,14 @@ library, ``control.state`` and ``probe.model``. Invariant: a sentence that no fa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from emulator.control.state import ClusterState, pod_netns
-from emulator.probe.model import FlowResult, Journey, Kind, Requirement
+from emulator.probe.model import FlowResult, Journey, Kind, Requirement, Verdict
 
 # Each fact that was looked at: why it breaks the sentence, or "" if it bears it out.
 _Facts = Iterator[str]
+_WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")  # unknown: there was nothing to look at, at that moment
 
 
 def check_requirements(
@@ -53,6 +55,17 @@ def check_requirements(
             "there is no Service with a ClusterIP",
         ),
     )
+
+
+def merge_requirements(moments: Sequence[Sequence[Requirement]]) -> tuple[Requirement, ...]:
+    """One row for each sentence, of what was found at several moments: a sentence that is broken once is broken."""
+    merged = []
+    for rows in zip(*moments, strict=True):
+        verdicts = [row.verdict for row in rows]
+        verdict = next(verdict for verdict in _WORST_FIRST if verdict in verdicts)
+        first = rows[verdicts.index(verdict)]
+        merged.append(replace(first, checked=sum(row.checked for row in rows)))
+    return tuple(merged)
 
 
 def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requirement:

@@ -27,6 +27,7 @@ SILENCE = 0.5  # seconds without any event before what is still silent counts as
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
 _DRAIN_AFTER = 32  # packets sent between two looks at the taps
+_REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports of crafted packets: below node ports and ephemeral ports
 
@@ -110,6 +111,13 @@ class Prober:
         self._await_replies([a for a in sent if not a.error])
         self._namespaces.leave()
         return [*sent, *self._done]
+
+    def rest(self, seconds: float) -> None:
+        """Send nothing for so long, and empty the taps meanwhile."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _REST))
+            self.recording.drain()
 
     # --- crafted packets ---
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from emulator.control.state import ClusterState, pod_netns
@@ -49,26 +51,38 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else values.get(m[1], m[0]), text)
 
 
-def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path) -> list[tuple[str, subprocess.Popen[bytes]]]:
-    """Start every command that ``state.commands`` names; returns (``namespace/pod container``, process). Raises OSError with the container's
-    name when one cannot be started."""
-    running = []
+Commands = Mapping[str, subprocess.Popen[bytes]]  # by ``namespace/pod container``
+
+
+def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands) -> dict[str, subprocess.Popen[bytes]]:
+    """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises OSError with the container's name
+    when one cannot be started."""
+    started = {}
     for key, containers in state.commands.items():
         pod = state.pod[key]
         for container in pod.spec.containers:
-            if container.name in containers:
-                process = _start(state, namespaces, pod, container, logs)
-                running.append((f"{key} {container.name}", process))
-    return running
+            name = f"{key} {container.name}"
+            if container.name in containers and name not in running:
+                started[name] = _start(state, namespaces, pod, container, logs)
+    return started
 
 
-def wait_until_listening(
-    state: ClusterState, namespaces: Namespaces, running: list[tuple[str, subprocess.Popen[bytes]]], seconds: float = 10
-) -> list[str]:
+def end_commands(state: ClusterState, running: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Kill every command that ``state`` no longer has, with all that it started, and forget it."""
+    for name in list(running):
+        key, container = name.split(" ")
+        if container not in state.commands.get(key, ()):
+            process = running.pop(name)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # start_new_session: its group is its own
+            process.wait()
+
+
+def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: Commands, seconds: float = 10) -> list[str]:
     """Until each of the commands listens on the TCP ports that its container declares; sentences about those that do not within ``seconds``."""
     deadline = time.monotonic() + seconds
     notices = []
-    for name, process in running:
+    for name, process in running.items():
         key, container_name = name.split(" ")
         pod = state.pod[key]
         ports = {p.containerPort for c in pod.spec.containers if c.name == container_name for p in c.ports if p.protocol == "TCP"}

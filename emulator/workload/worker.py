@@ -13,6 +13,7 @@ import socket
 import struct
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from emulator.control.state import ClusterState
@@ -64,7 +65,9 @@ class Worker:
         self._channel: int | None = None
 
     def tell(self, state: ClusterState) -> list[str]:
-        """Have the worker match ``state``; returns once it does, with what the kernel refused. Raises OSError when it cannot, or has ended."""
+        """Have the worker match ``state``; returns once it does, with what the kernel refused. FlowChecks and steps are no affair of its.
+        Raises OSError when it cannot, or has ended."""
+        state = replace(state, flowChecks=(), steps=())
         try:
             if self._channel is None:
                 self._channel = self._start(state)

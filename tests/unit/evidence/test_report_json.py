@@ -72,6 +72,7 @@ def test_a_flow() -> None:
         "sourceSent": ["10.244.1.2"],
         "control": False,
         "check": "",
+        "step": "",
         "attempts": 16,
         "expected": {
             "outcome": "delivered",
