@@ -7,17 +7,17 @@ together where the viewer prefers dark, so that it can be read on any page.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmark.figures import Figure
-from benchmark.packets import PLACES
+from benchmark.throughput import PLACES
 
 INK, PAPER, GRID = "#1f2328", "#fffffe", "#d0d7de"
 DARK = {INK: "#e6edf3", PAPER: "#0d1117", GRID: "#30363d"}
@@ -46,28 +46,33 @@ STYLE: Mapping[Any, Any] = {
 
 
 def draw_first_packets(figures: Sequence[Figure]) -> str:
-    """By the number of Services: the median of each mode's first, middle and last Service; a band from the last one's to its 99th percentile."""
+    """By the number of Services: the medians of each mode's first, middle and last Service, and beside them the last one's 99th percentile."""
     packets = [f for f in figures if f.name.startswith("first packet")]
     by_place = {(f.mode, f.case, f.services): f for f in packets}
     sizes, modes = sorted({f.services for f in packets}), list(dict.fromkeys(f.mode for f in packets))
 
-    def draw(axes: Axes) -> None:
+    def draw(canvas: Canvas) -> None:
+        medians, tails = canvas.subplots(1, 2, sharey=True)
         for mode in modes:
+            colour = COLOURS[mode.split()[0]]
+            last = [by_place[mode, "last", size] for size in sizes]
             for case, dashes in DASHES.items():
-                line = [by_place[mode, case, size] for size in sizes]
-                axes.plot(sizes, [f.value for f in line], dashes, color=COLOURS[mode], marker="o", ms=3, label=f"{mode}, {case} Service")
-                if case == "last":
-                    axes.fill_between(sizes, [f.value for f in line], [f.p99 for f in line], color=COLOURS[mode], alpha=0.15, lw=0)
-        axes.set(xscale="log", yscale="log", xlabel="Services in the cluster", ylabel="µs from Pod to Pod")
-        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.legend(fontsize=8, loc="upper left", title="median; the band ends at the last one's p99", title_fontsize=8, alignment="left")
+                values = [by_place[mode, case, size].value for size in sizes]
+                medians.plot(sizes, values, dashes, color=colour, marker="o", ms=3)
+            tails.plot(sizes, [f.p99 for f in last], color=colour, marker="o", ms=3, label=mode)
+        for axes, title in ((medians, "median"), (tails, "99th percentile, last Service")):
+            axes.set_title(title, loc="left", fontsize=10)
+            axes.set(xscale="log", yscale="log", xlabel="Services in the cluster")
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.xaxis.set_minor_locator(NullLocator())
+        medians.legend(fontsize=8, loc="best", handles=[Line2D([], [], color=INK, ls=d, label=f"{c} Service") for c, d in DASHES.items()])
+        tails.legend(fontsize=8, loc="best")
+        medians.set_ylabel("µs from Pod to Pod")
+        medians.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        medians.yaxis.set_minor_locator(NullLocator())
+        medians.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
-    worst = {mode: by_place[mode, "last", sizes[-1]] for mode in modes}
-    said = "; ".join(f"{mode} {f.value:.0f} µs, p99 {f.p99:.0f}" for mode, f in worst.items())
+    said = "; ".join(f"{f.mode} {f.value:.0f} µs, p99 {f.p99:.0f}" for f in (by_place[mode, "last", sizes[-1]] for mode in modes))
     return _svg(draw, "The first packet through a ClusterIP", f"Median at {sizes[-1]:,} Services, the last of them: {said}.")
 
 
@@ -75,7 +80,8 @@ def draw_throughput(figures: Sequence[Figure]) -> str:
     """Bars of Gbit/s: through a ClusterIP, and pale beside it straight to the Pod."""
     streams = [f for f in figures if f.case in PLACES.values()]
 
-    def draw(axes: Axes) -> None:
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.subplots()
         for row, f in enumerate(reversed(streams)):
             straight = axes.barh(row + 0.2, f.reference or 0, 0.36, color=COLOURS[f.mode], alpha=0.45)
             service = axes.barh(row - 0.2, f.value, 0.36, color=COLOURS[f.mode])
@@ -89,12 +95,11 @@ def draw_throughput(figures: Sequence[Figure]) -> str:
     return _svg(draw, "Throughput through a ClusterIP, and straight to the Pod", f"{said}.")
 
 
-def _svg(draw: Any, title: str, description: str) -> str:
+def _svg(draw: Callable[[Canvas], None], title: str, description: str) -> str:
     with mpl.rc_context(dict(STYLE)):
         canvas = Canvas(figsize=(7.2, 3.8), layout="constrained")
-        axes = canvas.add_subplot()
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-        draw(axes)
+        canvas.suptitle(title, fontsize=11, fontweight="bold")
+        draw(canvas)
         file = io.StringIO()
         canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _accessible(file.getvalue(), title, description)

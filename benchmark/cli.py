@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark import packets, readme, runs, services
+from benchmark import first_packets, readme, runs, services, throughput
 from benchmark.clusters import ROOT
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import Setting
@@ -30,8 +30,8 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
     "services": services.measure_full_sync,
     "change": services.measure_change,
     "memory": services.measure_memory,
-    "packets": packets.measure_first_packets,
-    "throughput": packets.measure_throughput,
+    "first-packets": first_packets.measure_first_packets,
+    "throughput": throughput.measure_throughput,
     "mininet": runs.measure_mininet,
 }
 RESULTS = ROOT / "scripts" / "bench.json"
@@ -124,7 +124,11 @@ def _update_readme(machine: Mapping[str, str], measured: Mapping[str, Measured])
     from benchmark import charts
 
     drawings = {
-        "packets": ("docs/first-packets.svg", "The first packet through a ClusterIP, by the number of Services", charts.draw_first_packets),
+        "first-packets": (
+            "docs/first-packets.svg",
+            "The first packet through a ClusterIP, by the number of Services",
+            charts.draw_first_packets,
+        ),
         "throughput": ("docs/throughput.svg", "Throughput through a ClusterIP, and straight to the Pod", charts.draw_throughput),
     }
     shown: dict[str, str] = {}

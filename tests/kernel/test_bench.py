@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import packets
-from benchmark.figures import Figure
-from benchmark.measuring import Modes, Setting
+from benchmark import first_packets, throughput
+from benchmark.figures import Figure, Skipped
+from benchmark.measuring import TEXT_MODES, Modes, Setting
 from emulator.run import find_iptables
+from tests.guest import with_guest
 from tests.sandboxed import ROOT
 
 pytestmark = pytest.mark.kernel
 
-CASES = ("Pod to Pod", "ClusterIP, first Service", "ClusterIP, middle Service", "ClusterIP, last Service")
 CHANGES = ("one endpoint changed", "one Service removed", "one Service added")
 
 
@@ -27,33 +27,52 @@ def bench(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize(
-    ("measurement", "names"),
-    [
-        ("services", {f"full sync, {mode}" for mode in ("iptables", "nftables")}),
-        ("change", {f"{change}, {mode}" for mode in ("iptables", "nftables") for change in CHANGES}),
-        ("memory", {f"peak memory, {mode}" for mode in ("iptables", "nftables")}),
-        ("packets", {f"first packet, {mode}: {case}" for mode in ("iptables", "nftables") for case in CASES}),
-    ],
-    ids=["services", "change", "memory", "packets"],
-)
-def test_each_measurement_finds_its_figures(measurement: str, names: set[str], tmp_path: Path) -> None:
-    done = bench(tmp_path / "bench.json", "--only", measurement)
+def setting(directory: Path) -> Setting:
+    return Setting(rounds=1, services=(3,), directory=directory, iptables=find_iptables(""))
+
+
+def test_the_command_tells_and_keeps_what_it_measured(tmp_path: Path) -> None:
+    results = tmp_path / "bench.json"
+    done = bench(results, "--only", "services", "change", "memory")
     assert done.returncode in (0, 1), done.stderr  # 1: a target was missed
-    figures = json.loads((tmp_path / "bench.json").read_text())["measurements"][measurement]["figures"]
-    assert names <= {f["name"] for f in figures}
-    assert all(f["median"] > 0 for f in figures)
+    names = {f"{what}, {mode}" for what in ("full sync", "peak memory", *CHANGES) for mode in TEXT_MODES}
+    kept = json.loads(results.read_text())["measurements"]
+    assert [*kept] == ["services", "change", "memory"]
+    assert {f["name"] for row in kept.values() for f in row["figures"]} == names
+    assert all(f["median"] > 0 for row in kept.values() for f in row["figures"])
     assert all(f"| {name} " in done.stdout for name in names)
-    again = bench(tmp_path / "bench.json", "--only")
+
+    again = bench(results, "--only")
     assert again.returncode == 0, again.stderr
-    assert [*json.loads((tmp_path / "bench.json").read_text())["measurements"]] == [measurement]
+    assert json.loads(results.read_text())["measurements"] == kept
+
+
+def test_first_packets_of_each_mode_that_this_kernel_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_packets, "usable_modes", lambda: Modes(TEXT_MODES, {"ipvs": "no ip_vs"}))
+    monkeypatch.setattr(first_packets, "why_no_guest", lambda: "no guest")
+    found = list(first_packets.measure_first_packets(setting(tmp_path)))
+    assert [item for item in found if isinstance(item, Skipped)] == [Skipped("first packets in ipvs mode", "no ip_vs; no guest")]
+    figures = [item for item in found if isinstance(item, Figure) and item.name.startswith("first packet")]
+    cases = {(mode, case, size) for mode in TEXT_MODES for case in (first_packets.STRAIGHT, *first_packets.CASES) for size in (1, 3)}
+    assert {(f.mode, f.case, f.services) for f in figures} == cases
+    assert {len(f.rounds) for f in figures} == {first_packets.DIALS}
+    assert all(0 < f.value <= f.p99 for f in figures)
+
+
+@pytest.mark.slow
+@with_guest
+def test_first_packets_of_a_mode_that_only_the_guest_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_packets, "usable_modes", lambda: Modes((), {"ipvs": "no ip_vs"}))
+    found = list(first_packets.measure_first_packets(setting(tmp_path)))
+    assert {f"first packet, ipvs in user-mode Linux: ClusterIP, {case} Service" for case in first_packets.CASES} <= {
+        f.name for f in found if isinstance(f, Figure)
+    }
 
 
 @pytest.mark.skipif(not shutil.which("iperf3"), reason="iperf3 is not installed: scripts/with-env installs it for scripts/bench")
 def test_throughput_is_compared_with_pod_to_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packets, "STREAM_SECONDS", "1")
-    monkeypatch.setattr(packets, "usable_modes", lambda: Modes(("nftables",), {}))
-    setting = Setting(rounds=1, services=(), directory=tmp_path, iptables=find_iptables(""))
-    figures = [found for found in packets.measure_throughput(setting) if isinstance(found, Figure)]
-    assert [f.case for f in figures] == [*packets.PLACES.values()]
+    monkeypatch.setattr(throughput, "SECONDS", "1")
+    monkeypatch.setattr(throughput, "usable_modes", lambda: Modes(("nftables",), {}))
+    figures = [found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)]
+    assert [f.case for f in figures] == [*throughput.PLACES.values()]
     assert all(f.value > 0 and f.ratio for f in figures)

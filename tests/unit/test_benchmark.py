@@ -12,9 +12,10 @@ import pytest
 from benchmark import clusters
 from benchmark.cli import Measured, read_results, write_results
 from benchmark.figures import Figure, Skipped, percentile
-from benchmark.packets import PLACES, STRAIGHT, pair_first_packets
+from benchmark.first_packets import CASES, STRAIGHT, pair_first_packets
 from benchmark.readme import BEGIN, END, compose_block, replace_figures
 from benchmark.tables import render
+from benchmark.throughput import PLACES
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState
 from emulator.errors import PodwireError
@@ -201,7 +202,7 @@ def packets() -> list[Figure]:
             name=f"first packet, {mode}: {case}", unit="µs", rounds=(5.0 + size, 9.0 + size), services=size, mode=mode, case=case, tail=True
         )
         for mode in ("iptables", "nftables")
-        for case in (STRAIGHT, "first", "middle", "last")
+        for case in (STRAIGHT, *CASES)
         for size in (1, 1000)
     ]
 

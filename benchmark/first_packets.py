@@ -1,0 +1,238 @@
+"""What the first packet of a connection takes on its way through a Service, as the kernel itself stamps it.
+
+The taps are those that podwire captures with. The time is that from the SYN's leaving the client's Pod to its arrival in the endpoint's
+Pod. Every dial is a new connection, so it meets the rules and not what connection tracking remembers. Destinations take turns, in an order
+that is shuffled: what one leaves in the processor's caches helps or hinders the next.
+
+A mode that this kernel lacks is measured in user-mode Linux, where ``python -m benchmark.first_packets`` runs: the guest's kernel computes as
+fast as this one, so that packets take about as long; its system calls, and connect() with them, do not.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import select
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import NamedTuple, cast
+
+from benchmark import clusters
+from benchmark.figures import Figure, Skipped
+from benchmark.measuring import Setting, raise_descriptor_limit, settle_down, usable_modes
+from emulator import sandbox
+from emulator.control.settle import settle
+from emulator.control.state import ClusterState, pod_netns
+from emulator.errors import PodwireError
+from emulator.guest import KERNEL, MEMORY, UML, why_no_guest
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.ring import HANDSHAKES, Taps
+from emulator.objects.config import ProxyMode
+from emulator.planner import plan_cluster
+from emulator.probe.decode import decode_all
+from emulator.probe.model import Frame
+
+Address = tuple[str, int]
+
+STRAIGHT = "straight"  # the case of a destination that is no Service
+CASES = ("first", "middle", "last")  # where a Service's rule is among those of all Services
+WARM_UP, DIALS = 50, 500  # of each destination
+_ABORT = struct.pack("ii", 1, 0)  # struct linger: close() resets the connection, and nothing of it stays
+
+
+class Dials(NamedTuple):
+    """Microseconds: how long the SYN was on its way, and how long the client waited in connect()."""
+
+    mode: str
+    services: int
+    case: str
+    packet: Sequence[float]
+    connect: Sequence[float]
+
+
+def measure_first_packets(setting: Setting) -> Iterator[Figure | Skipped]:
+    sizes = (1, *setting.services)
+    modes = usable_modes()
+    yield from _figures(list(dial_clusters(modes.usable, sizes, setting.iptables, setting.directory)))
+    if modes.lacking and (obstacle := why_no_guest()):
+        yield from (Skipped(f"first packets in {mode} mode", f"{why}; {obstacle}") for mode, why in modes.lacking.items())
+    elif modes.lacking:
+        yield from _figures(_dial_in_guest(list(modes.lacking), sizes), f" in {KERNEL}")
+
+
+def _figures(dials: Sequence[Dials], where: str = "") -> Iterator[Figure]:
+    """The reference is the same client straight to the endpoint's Pod in the smallest cluster: in a large one that way, too, leads through
+    the rules of all Services."""
+    alone: dict[str, Dials] = {}
+    for row in sorted(dials, key=lambda row: row.services):
+        if row.case == STRAIGHT:
+            alone.setdefault(row.mode, row)
+
+    def figure(name: str, row: Dials, values: Sequence[float], reference: Sequence[float]) -> Figure:
+        return Figure(
+            name=f"{name}: " + ("Pod to Pod" if row.case == STRAIGHT else f"ClusterIP, {row.case} Service"),
+            unit="µs",
+            rounds=tuple(values),
+            reference_name="Pod to Pod, 1 Service",
+            reference_rounds=tuple(reference),
+            services=row.services,
+            mode=f"{row.mode}{where}",
+            case=row.case,
+            tail=True,
+        )
+
+    for row in dials:
+        yield figure(f"first packet, {row.mode}{where}", row, row.packet, alone[row.mode].packet)
+        if row.case == CASES[-1]:
+            yield figure(f"connect(), {row.mode}{where}", row, row.connect, alone[row.mode].connect)
+
+
+def dial_clusters(modes: Sequence[ProxyMode], sizes: Sequence[int], iptables: str, directory: Path) -> Iterator[Dials]:
+    """Each of ``modes`` with each number of Services, in a sandbox of its own."""
+    for size in sizes:
+        served = dict(zip(CASES, (0, size // 2, size - 1), strict=True))
+        manifests = clusters.write(directory / f"dialled-{size}.yaml", clusters.many_services_with_pods(size, served.values()))
+        source = clusters.read(manifests)
+        for mode in modes:
+            state = settle(source, proxy_mode=mode)
+            addresses = {case: state.service[f"default/{clusters.service_name(number)}"].spec.clusterIP for case, number in served.items()}
+            for case, (packet, connect) in sandbox.run(partial(_dial_in_turn, state, iptables, addresses)).items():
+                yield Dials(mode, size, case, packet, connect)
+            settle_down()
+
+
+# --- the guest ------------------------------------------------------------------------------------------------
+
+
+def _dial_in_guest(modes: Iterable[str], sizes: Iterable[int]) -> list[Dials]:
+    words = [",".join(modes), *map(str, sizes)]
+    command = [sys.executable, str(UML), "--memory", MEMORY, sys.executable, "-m", "benchmark.first_packets", *words]
+    result = subprocess.run(command, cwd=clusters.ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise PodwireError(f"in {KERNEL}: {result.stderr}")
+    return [Dials(*row) for row in json.loads(result.stdout)]
+
+
+def _main(modes: str, *sizes: str) -> None:
+    usable_modes()  # has the kernel load what they need
+    with tempfile.TemporaryDirectory() as directory:
+        chosen = cast("list[ProxyMode]", modes.split(","))
+        print(json.dumps(list(dial_clusters(chosen, [int(size) for size in sizes], "iptables-legacy-restore", Path(directory)))))
+
+
+# --- inside the sandbox -------------------------------------------------------------------------------------
+
+
+def _dial_in_turn(
+    state: ClusterState, iptables: str, services: Mapping[str, str], _: sandbox.Channel
+) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+    """Dial each of ``services`` (case → ClusterIP) and, as STRAIGHT, a Pod behind them, again and again; for each case the microseconds
+    of its SYNs and of its connect() calls."""
+    raise_descriptor_limit()
+    gc.disable()
+    applied = apply(plan_cluster(state), Applied(iptables))
+    applied.wait_until_up()
+    client, *backends = (pod_netns(state.pod[f"default/{name}"]) for name in (clusters.CLIENT, *clusters.BACKENDS))
+    endpoint = state.pod[f"default/{clusters.BACKENDS[0]}"].status.podIPs[0].ip
+    targets: dict[str, Address] = {STRAIGHT: (endpoint, 8080)} | {case: (ip, 80) for case, ip in services.items()}
+    turns = list(_shuffled(list(targets)))
+    taps = _open_taps(applied, (client, *backends), len(turns))
+    try:
+        dialler = _Dialler([applied.namespaces.call_in(name, _listen) for name in backends])
+        applied.namespaces.enter(client)
+        connects = [dialler.dial(targets[case]) for case in turns]
+        applied.namespaces.leave()
+        if taps.lost():
+            raise PodwireError("the taps lost frames")
+        packets = pair_first_packets(decode_all(sorted(taps.drain(), key=lambda frame: frame.time)), client)
+    finally:
+        taps.close()
+    return {case: (_warm(case, turns, packets), _warm(case, turns, connects)) for case in targets}
+
+
+def _shuffled(cases: Sequence[str]) -> Iterator[str]:
+    """Each of ``cases`` once a round."""
+    draw = Random(0)
+    for _round in range(WARM_UP + DIALS):
+        yield from draw.sample(cases, len(cases))
+
+
+def _warm(case: str, turns: Sequence[str], values: Sequence[float]) -> list[float]:
+    """Those of ``values`` whose turn was ``case``'s, without the first ones."""
+    return [value for turn, value in zip(turns, values, strict=True) if turn == case][WARM_UP:]
+
+
+def _open_taps(applied: Applied, names: Sequence[str], dials: int) -> Taps:
+    """Taps in ``names`` alone, whose rings hold every frame that ``dials`` connections open with."""
+    taps = Taps()
+    interfaces = {name: applied.interfaces(name) for name in names}
+    slots = dict.fromkeys(names, 4 * dials)
+    taps.open(applied.namespaces, interfaces, applied.ports, slots, width=256, program=HANDSHAKES)
+    return taps
+
+
+def _listen() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("", 8080))
+    listener.listen(16)
+    return listener
+
+
+class _Dialler:
+    """Connections one after the other. ``listeners`` are whoever may accept them: nobody else's process takes part."""
+
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        self._poll = select.poll()
+        for listener in listeners:
+            self._poll.register(listener, select.POLLIN)
+        # A source port of a moment ago belongs to a connection that IPVS remembers for 10 s after its end, and whose address it would
+        # put on a reply from the Pod itself.
+        self._ports = count(20000)
+
+    def dial(self, address: Address) -> float:
+        """One connection from the calling thread's namespace, gone when this returns; the microseconds that connect() took."""
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+            sock.settimeout(5)
+            sock.bind(("", next(self._ports)))
+            begin = time.perf_counter_ns()
+            sock.connect(address)
+            end = time.perf_counter_ns()
+            ready = self._poll.poll(5000)
+            if not ready:
+                raise PodwireError(f"no endpoint heard of the connection to {address[0]}:{address[1]}")
+            connection, _ = self._listeners[ready[0][0]].accept()
+            connection.close()
+        return (end - begin) / 1000
+
+
+def pair_first_packets(frames: Sequence[Frame], client: str) -> list[float]:
+    """Of connections that were made one after the other: the microseconds from each SYN that left ``client`` to the one that another
+    namespace then took in. ``frames`` are in the order of time."""
+    ways: list[float] = []
+    sent: Frame | None = None
+    for frame in frames:
+        if frame.protocol != "TCP" or frame.flags != "S":
+            continue
+        if frame.netns == client and frame.outgoing:
+            if sent:
+                raise PodwireError(f"a SYN from {sent.src}:{sent.sport} did not arrive before the next one was sent")
+            sent = frame
+        elif frame.netns != client and not frame.outgoing and sent:
+            ways.append((frame.time - sent.time) / 1000)
+            sent = None
+    return ways
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

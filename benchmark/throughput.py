@@ -1,0 +1,91 @@
+"""What a stream through a Service carries: one TCP stream of iperf3, in turn straight to the Pod and through its ClusterIP."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from itertools import takewhile
+from typing import NamedTuple
+
+from benchmark import clusters
+from benchmark.figures import Figure, Skipped
+from benchmark.measuring import Setting, raise_descriptor_limit, settle_down, usable_modes
+from emulator import sandbox
+from emulator.control.settle import settle
+from emulator.control.state import ClusterState, pod_netns
+from emulator.errors import PodwireError
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.netns import finish, start
+from emulator.planner import plan_cluster
+
+PLACES = {"near": "on one node", "far": "across nodes"}
+SECONDS = "2"  # of each stream
+
+
+class Streams(NamedTuple):
+    """Gbit/s, as the receiver counts."""
+
+    service: tuple[float, ...]
+    straight: tuple[float, ...]
+
+
+def measure_throughput(setting: Setting) -> Iterator[Figure | Skipped]:
+    if not shutil.which("iperf3"):
+        yield Skipped("throughput", "apt-get install iperf3")
+        return
+    modes = usable_modes()
+    yield from (Skipped(f"throughput in {mode} mode", why) for mode, why in modes.lacking.items())
+    source = clusters.read(clusters.write(setting.directory / "near-and-far.yaml", clusters.near_and_far()))
+    for mode in modes.usable:
+        state = settle(source, proxy_mode=mode)
+        streams = sandbox.run(partial(_stream_in_turn, state, setting.iptables, setting.rounds))
+        settle_down()
+        for name, place in PLACES.items():
+            yield Figure(
+                name=f"iperf3 through a ClusterIP, {mode}: {place}",
+                unit="Gbit/s",
+                rounds=streams[name].service,
+                reference_name="Pod to Pod",
+                reference_rounds=streams[name].straight,
+                mode=mode,
+                case=place,
+            )
+
+
+# --- inside the sandbox -------------------------------------------------------------------------------------
+
+
+def _stream_in_turn(state: ClusterState, iptables: str, rounds: int, _: sandbox.Channel) -> dict[str, Streams]:
+    raise_descriptor_limit()
+    applied = apply(plan_cluster(state), Applied(iptables))
+    applied.wait_until_up()
+    servers = [_start_server(applied, pod_netns(state.pod[f"default/{name}"])) for name in PLACES]
+    streams = {name: Streams((), ()) for name in PLACES}
+    for _round in range(rounds):
+        for name, (service, straight) in streams.items():
+            pod = state.pod[f"default/{name}"].status.podIPs[0].ip
+            plain = _stream(applied, state, (pod, 8080))
+            through = _stream(applied, state, (state.service[f"default/{name}"].spec.clusterIP, 80))
+            streams[name] = Streams((*service, through), (*straight, plain))
+    for server in servers:
+        server.kill()
+        server.communicate()
+    return streams
+
+
+def _start_server(applied: Applied, netns: str) -> subprocess.Popen[str]:
+    server = start(applied.namespaces, netns, ["iperf3", "--server", "--port", "8080", "--forceflush"])
+    said = list(takewhile(lambda line: "Server listening" not in line, server.stdout or ()))
+    if server.poll() is not None:
+        raise PodwireError(f"iperf3 did not start: {''.join(said)}{server.communicate()[1]}")
+    return server
+
+
+def _stream(applied: Applied, state: ClusterState, address: tuple[str, int]) -> float:
+    client = pod_netns(state.pod[f"default/{clusters.CLIENT}"])
+    command = ["iperf3", "--client", address[0], "--port", str(address[1]), "--time", SECONDS, "--json"]
+    answer = json.loads(finish(start(applied.namespaces, client, command), client))
+    return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e9
