@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 
 from emulator.control.state import ROUTER, ClusterState
 from emulator.plan.difference import difference
@@ -27,7 +28,7 @@ from emulator.plan.operations import (
 )
 from emulator.plan.rules import RuleSet, compose, merge
 from emulator.podnet import plan_podnet, podnet_rules
-from emulator.proxy import rules_renderer
+from emulator.proxy import changed_rules, rules_renderer
 from emulator.proxy.iptables import serves_localhost
 from emulator.proxy.ipvs import balancing, plan_ipvs
 from emulator.proxy.stale import stale_connections
@@ -41,18 +42,46 @@ _STAGES: dict[type, int] = {
 
 def plan_cluster(state: ClusterState) -> Plan:
     """Everything that the kernel must hold for ``state``, in the order in which it must be done."""
-    operations = [*plan_hostnet(state), *plan_podnet(state), *plan_rules(state)]
-    operations.sort(key=lambda op: _STAGES[type(op)])  # stable: within a stage as planned
-    return Plan(name=state.name, operations=tuple(operations))
+    return _in_order(state, (*_plan_networks(state), *plan_rules(state)))
 
 
 def plan_change(old: ClusterState, new: ClusterState) -> Plan:
     """What makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the connections that became wrong.
 
-    Raises :class:`UsageError` where kube-proxy would have to be started anew.
+    It costs what changed if the states share the Services and EndpointSlices that did not. Raises :class:`UsageError` where kube-proxy
+    would have to be started anew.
     """
-    change = difference(plan_cluster(old), plan_cluster(new))
-    return replace(change, operations=(*change.operations, *stale_connections(old, new)))
+    return _plan_change(old, new, _plan_networks)
+
+
+def _plan_networks(state: ClusterState) -> Iterator[Operation]:
+    yield from plan_hostnet(state)
+    yield from plan_podnet(state)
+
+
+def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
+    return Plan(name=state.name, operations=tuple(sorted(operations, key=lambda op: _STAGES[type(op)])))  # within a stage as planned
+
+
+def _plan_change(old: ClusterState, new: ClusterState, networks: Callable[[ClusterState], Iterator[Operation]]) -> Plan:
+    """``networks`` plans everything but the rules and what belongs to them."""
+    loads = _changed_loads(old, new)
+    if loads is None:
+        before, after = (_in_order(state, chain(networks(state), plan_rules(state))) for state in (old, new))
+        change = difference(before, after)
+    else:
+        change = difference(_in_order(old, networks(old)), _in_order(new, networks(new)))
+    return replace(change, operations=(*change.operations, *(loads or ()), *stale_connections(old, new)))
+
+
+def _changed_loads(old: ClusterState, new: ClusterState) -> tuple[LoadRules, ...] | None:
+    """What changes in each node's rules, if that can be told Service by Service."""
+    changed = changed_rules(old, new)
+    if changed is None or any(podnet_rules(old, node.name) != podnet_rules(new, node.name) for node in new.nodes):
+        return None
+    tool, texts = changed
+    why = "{}: kube-proxy's rules, in one load: what changed"
+    return tuple([LoadRules(netns=node, tool=tool, text=text, why=why.format(node)) for node, text in texts.items() if text])
 
 
 def plan_script(state: ClusterState) -> Plan:
@@ -63,8 +92,7 @@ def plan_script(state: ClusterState) -> Plan:
 
 def plan_script_change(old: ClusterState, new: ClusterState) -> Plan:
     """:func:`plan_change` for a script."""
-    change = difference(plan_script(old), plan_script(new))
-    return replace(change, operations=(*change.operations, *stale_connections(old, new)))
+    return _plan_change(old, new, lambda state: chain(_plan_networks(state), plan_speakers(state)))
 
 
 def plan_speakers(state: ClusterState) -> Iterator[Operation]:

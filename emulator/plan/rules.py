@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from emulator.errors import PodwireError
 
@@ -24,10 +24,14 @@ BUILTIN: Mapping[str, tuple[str, ...]] = {
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
 }
 
+RuleTool: TypeAlias = Literal["iptables-restore", "nft"]
+
 _COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")  # canonical already: five times as fast as building an IPv4Address
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_./-]{1,240}")  # NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it
+
+_LOOKUP = re.compile(r" map @(\S+)")
 
 
 class UnsafeTextError(PodwireError):
@@ -121,11 +125,11 @@ def merge(*rulesets: RuleSet) -> RuleSet:
     tables: dict[str, dict[str, tuple[str, ...]]] = {}
     for ruleset in rulesets:
         for table, chains in ruleset.tables.items():
-            merged = tables.setdefault(table, {})
-            for chain, rules in chains.items():
-                if chain in merged and chain not in BUILTIN[table]:
-                    raise ValueError(f"two rule sets define chain {chain} of table {table}")
-                merged[chain] = merged.get(chain, ()) + rules
+            known = tables.get(table, {})
+            both = known.keys() & chains.keys()
+            if foreign := sorted(both.difference(BUILTIN[table])):
+                raise ValueError(f"two rule sets define chain {foreign[0]} of table {table}")
+            tables[table] = {**known, **chains, **{chain: known[chain] + chains[chain] for chain in both}}
     return RuleSet(tables)
 
 
@@ -157,8 +161,8 @@ def compose(*rulesets: RuleSet) -> str:
 def compose_change(old: RuleSet, new: RuleSet) -> str:
     """The text for one ``iptables-restore --noflush`` that turns tables that hold ``old`` into ``new``; "" when they are equal.
 
-    Only what differs is named, so it costs what changed. A chain of which little changed is edited by rule numbers: one Service is a line
-    of KUBE-SERVICES, which has a line for each of them. Chains that vanish are emptied before they are deleted (they refer to each other).
+    Only what differs is named, so it costs what changed. A chain of which little changed is edited: one Service is a line of
+    KUBE-SERVICES, which has a line for each of them. Chains that vanish are emptied before they are deleted (they refer to each other).
     """
     lines: list[str] = []
     for table, builtin in BUILTIN.items():
@@ -190,17 +194,26 @@ def compose_change(old: RuleSet, new: RuleSet) -> str:
 
 
 def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> list[str] | None:
-    """Deletions and insertions by number that turn ``old`` into ``new``; None when to write the chain anew is shorter."""
+    """Deletions and insertions that turn ``old`` into ``new``; None when to write the chain anew is shorter, or a rule has moved.
+
+    A rule is deleted as it is spelled, wherever it stands. One that comes first is put at the head without a number: iptables-nft 1.8.9
+    asks the kernel for all rules of a chain when a number is named, and need not otherwise.
+    """
     shortest = min(len(old), len(new))
     begin = next((i for i in range(shortest) if old[i] != new[i]), shortest)
     shortest -= begin
     end = next((i for i in range(shortest) if old[-1 - i] != new[-1 - i]), shortest)
-    fresh = new[begin : len(new) - end]
-    deleted = len(old) - end - begin
-    if deleted + len(fresh) > len(new):
+    was, now = old[begin : len(old) - end], new[begin : len(new) - end]
+    known, wanted = set(was), set(now)
+    deleted = [rule for rule in was if rule not in wanted]
+    inserted = [(number, rule) for number, rule in enumerate(now, begin + 1) if rule not in known]
+    moved = [r for r in was if r in wanted] != [r for r in now if r in known]
+    if moved or len(deleted) + len(inserted) > len(new) or not {*old[:begin], *old[len(old) - end :]}.isdisjoint(deleted):
         return None
-    inserts = [f"-I {chain} {number} {rule}" for number, rule in enumerate(fresh, begin + 1)]
-    return [f"-D {chain} {begin + 1}"] * deleted + inserts
+    head = [rule for place, (number, rule) in enumerate(inserted, 1) if number == place]
+    lines = [f"-D {chain} {rule}" for rule in deleted]
+    lines += [f"-I {chain} {rule}" for rule in reversed(head)]
+    return lines + [f"-I {chain} {number} {rule}" for number, rule in inserted[len(head) :]]
 
 
 def compose_nft(table: NftTable) -> str:
@@ -226,14 +239,20 @@ def _nft_block(head: str, lines: Iterable[str]) -> str:
 
 
 def compose_nft_change(old: NftTable, new: NftTable) -> str:
-    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element; "" when they are equal.
+    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element if that can be; "" when they are equal."""
+    text = change_nft(old, new)
+    return compose_nft(new) if text is None else text
 
-    What the sets of endpoints that stay have remembered of their clients, stays. The whole table is loaded anew where a set is declared or
-    a chain hooked in in another way, and for a new rule that looks an address up: nft 1.0.6 takes no rule with a map whose key has "th
-    dport" and is not declared in the same load ("conflicting protocols specified: tcp vs. th").
+
+def change_nft(old: NftTable, new: NftTable) -> str | None:
+    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element; None where the table must be loaded anew.
+
+    What the sets of endpoints that stay have remembered of their clients, stays. ``old`` and ``new`` may leave out what they have in common.
+    The table must be loaded anew where a set is declared or a chain hooked in in another way, and for a new rule with a map that is there
+    already: nft 1.0.6 takes none whose key has "th dport" and is not declared in the same load ("conflicting protocols specified: tcp vs. th").
     """
     if _nft_frame(old, new) != _nft_frame(new, old) or old.name != new.name:
-        return compose_nft(new)
+        return None
     name = new.name
     declared = [f"add {s.kind} {name} {n} {{ {'; '.join(s.declaration)}; }}" for n, s in new.sets.items() if n not in old.sets]
     declared += [f"add chain {name} {n}" for n in new.chains if n not in old.chains]
@@ -249,8 +268,8 @@ def compose_nft_change(old: NftTable, new: NftTable) -> str:
         fresh = [element for key, element in s.elements.items() if before.get(key) != element]
         removed += [f"delete element {name} {set_name} {{ {', '.join(gone)} }}"] if gone else []
         added += [f"add element {name} {set_name} {{ {', '.join(fresh)} }}"] if fresh else []
-    if any(" map @" in rule for rule in filled):
-        return compose_nft(new)
+    if any(found[1] in old.sets for rule in filled for found in _LOOKUP.finditer(rule)):
+        return None
     vanished = [chain for chain in old.chains if chain not in new.chains]
     flushed += [f"flush chain {name} {chain}" for chain in vanished]
     deleted = [f"delete chain {name} {chain}" for chain in vanished]

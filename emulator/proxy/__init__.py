@@ -6,16 +6,52 @@ modes share (:mod:`emulator.proxy.endpoints`); a mode only spells it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+from weakref import ref
 
 from emulator.control.state import ClusterState
 from emulator.errors import UsageError
-from emulator.plan.rules import RuleSet
+from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy import iptables, ipvs, nftables
+from emulator.proxy.changes import ServiceChange, service_changes
+
+
+class Rules(Protocol):
+    """The rules of all nodes, of one state of the cluster: a value that can be changed at the cost of what changed."""
+
+    @property
+    def tool(self) -> RuleTool: ...
+
+    def on(self, node: str) -> RuleSet: ...
+
+    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
+        """The rules after ``changes``, and for each node the text for ``tool`` that changes its kernel's ("" where nothing does); None if
+        everything must be written anew. Nodes and settings stay as they are."""
+
+
+class _Remembered:
+    """The rules of states that somebody has still."""
+
+    def __init__(self) -> None:
+        self._rules: dict[int, tuple[ref[ClusterState], Rules]] = {}
+
+    def get(self, state: ClusterState) -> Rules | None:
+        found = self._rules.get(id(state))
+        return found[1] if found else None
+
+    def put(self, state: ClusterState, rules: Rules) -> Rules:
+        key = id(state)
+        self._rules[key] = (ref(state, lambda _: self._rules.pop(key, None)), rules)
+        return rules
+
+
+_REMEMBERED = _Remembered()
+
+_CHANGEABLE: dict[str, Callable[[ClusterState], Rules]] = {"iptables": iptables.rules, "nftables": nftables.rules}
 
 _RENDERERS: dict[str, Callable[[ClusterState], Callable[[str], RuleSet]]] = {
-    "iptables": iptables.renderer,
-    "nftables": nftables.renderer,
+    **{mode: lambda state: _rules(state).on for mode in _CHANGEABLE},
     "ipvs": ipvs.renderer,
 }
 
@@ -38,3 +74,23 @@ def rules_renderer(state: ClusterState) -> Callable[[str], RuleSet]:
 def rules_for(state: ClusterState, node: str) -> RuleSet:
     """kube-proxy's rules of one node."""
     return rules_renderer(state)(node)
+
+
+def _rules(state: ClusterState) -> Rules:
+    return _REMEMBERED.get(state) or _REMEMBERED.put(state, _CHANGEABLE[state.proxy.mode](state))
+
+
+def changed_rules(old: ClusterState, new: ClusterState) -> tuple[RuleTool, Mapping[str, str]] | None:
+    """For each node the text for one tool that makes rules of ``old`` those of ``new``.
+
+    None where the rules cannot be told piece by piece: they are to be compared as a whole.
+    """
+    if old.proxy != new.proxy or old.proxy.mode not in _CHANGEABLE or old.nodes != new.nodes or old.serviceSubnet != new.serviceSubnet:
+        return None
+    changed = _rules(old).changed(service_changes(old, new))
+    if changed is None:
+        return None
+    rules, texts = changed
+    if _REMEMBERED.get(new) is None:
+        _REMEMBERED.put(new, rules)
+    return rules.tool, texts

@@ -10,8 +10,8 @@ One address family at a time: everything that is not IPv4 is left to a later pas
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from emulator.control.state import ClusterState
@@ -35,8 +35,7 @@ class EndpointFacts(NamedTuple):
     nodes: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServicePortFacts:
+class ServicePortFacts(NamedTuple):
     """What every back-end must know of a Service port. ``nodePort`` and ``healthCheckNodePort`` are 0 when there is none,
     ``affinitySeconds`` is 0 without session affinity; ``loadBalancerVIPs`` are the ingress addresses whose ``ipMode`` is VIP."""
 
@@ -95,39 +94,34 @@ def _by_address(endpoint: EndpointFacts) -> str:
     return endpoint.address
 
 
-def _ipv4(addresses: Iterable[str]) -> tuple[str, ...]:
-    return tuple(address(a) for a in addresses if a and ":" not in a)
+def _ipv4(addresses: Sequence[str]) -> tuple[str, ...]:
+    return tuple([address(a) for a in addresses if a and ":" not in a]) if addresses else ()
 
 
 def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[EndpointFacts, ...]:
     """The endpoints behind ``port``: slice ports are matched by name and protocol. Of doubles the first counts."""
     found: dict[str, EndpointFacts] = {}
+    name, protocol = port.name, port.protocol
     for item in slices:
         if item.addressType != "IPv4":
             continue
         for slice_port in item.ports:
             port_number = slice_port.port
-            if port_number is None or (slice_port.name or "") != port.name or slice_port.protocol != port.protocol:
+            if port_number is None or (slice_port.name or "") != name or slice_port.protocol != protocol:
                 continue
-            number(port_number)
+            tail = f":{number(port_number)}"
             for endpoint in item.endpoints:
                 if not endpoint.addresses:
                     continue
                 ip = address(endpoint.addresses[0])  # the others are defined to be equivalent; kube-proxy takes the first
-                key = f"{ip}:{port_number}"
+                key = ip + tail
                 if key not in found:
                     ready, hints = endpoint.ready, endpoint.hints
-                    found[key] = EndpointFacts(
-                        ip,
-                        port_number,
-                        key,
-                        endpoint.nodeName or "",
-                        ready,
-                        not ready and endpoint.serving and endpoint.terminating,
-                        frozenset(h.name for h in hints.forZones) if hints else _NONE,
-                        frozenset(h.name for h in hints.forNodes) if hints else _NONE,
-                    )
-    return tuple(sorted(found.values(), key=_by_address))
+                    draining = not ready and endpoint.serving and endpoint.terminating
+                    zones = frozenset([h.name for h in hints.forZones]) if hints else _NONE
+                    nodes = frozenset([h.name for h in hints.forNodes]) if hints else _NONE
+                    found[key] = EndpointFacts(ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes)
+    return tuple([found[key] for key in sorted(found)])
 
 
 def _protocol(value: Protocol) -> Protocol:
@@ -136,34 +130,58 @@ def _protocol(value: Protocol) -> Protocol:
     return value
 
 
-def _ports_of(service: Service, slices: tuple[EndpointSlice, ...]) -> list[ServicePortFacts]:
-    spec = service.spec
-    cluster_ips = _ipv4(spec.clusterIPs or (spec.clusterIP,))
+def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[ServicePortFacts]:
+    """The ports of ``service`` that kube-proxy looks at, sorted by name and protocol; ``slices`` are those of this Service.
+
+    Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
+    """
+    spec, metadata = service.spec, service.metadata
+    cluster_ips = _ipv4(spec.clusterIPs or (spec.clusterIP,)) if service.proxied else ()
     if not cluster_ips:
-        return []
+        return ()
     external_ips = _ipv4(spec.externalIPs)
-    vips = _ipv4(i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP")
+    ingress, ranges = service.status.loadBalancer.ingress, spec.loadBalancerSourceRanges
+    vips = _ipv4([i.ip for i in ingress if i.ipMode == "VIP"]) if ingress else ()
+    source_ranges = tuple([network(r) for r in ranges if ":" not in r]) if ranges else ()
+    affinity = number(spec.sessionAffinityConfig.clientIP.timeoutSeconds) if spec.sessionAffinity == "ClientIP" else 0
+    internal_local = spec.internalTrafficPolicy == "Local"
     external_local = spec.externalTrafficPolicy == "Local" and (spec.type != "ClusterIP" or bool(spec.externalIPs))
-    return [
+    health_check = number(spec.healthCheckNodePort or 0) if external_local and spec.type == "LoadBalancer" else 0
+    ports = [
         ServicePortFacts(
-            namespace=service.namespace,
-            service=service.name,
-            portName=port.name,
-            protocol=_protocol(port.protocol),
-            clusterIP=cluster_ips[0],
-            port=number(port.port),
-            nodePort=number(port.nodePort or 0),
-            externalIPs=external_ips,
-            loadBalancerVIPs=vips,
-            sourceRanges=tuple(network(r) for r in spec.loadBalancerSourceRanges if ":" not in r),
-            affinitySeconds=number(spec.sessionAffinityConfig.clientIP.timeoutSeconds) if spec.sessionAffinity == "ClientIP" else 0,
-            internalLocal=spec.internalTrafficPolicy == "Local",
-            externalLocal=external_local,
-            healthCheckNodePort=number(spec.healthCheckNodePort or 0) if external_local and spec.type == "LoadBalancer" else 0,
-            endpoints=_endpoints(slices, port),
+            metadata.namespace,
+            metadata.name,
+            port.name,
+            _protocol(port.protocol),
+            cluster_ips[0],
+            number(port.port),
+            number(port.nodePort or 0),
+            external_ips,
+            vips,
+            source_ranges,
+            affinity,
+            internal_local,
+            external_local,
+            health_check,
+            _endpoints(slices, port),
         )
         for port in spec.ports
     ]
+    return ports if len(ports) == 1 else sorted(ports, key=attrgetter("portName", "protocol"))
+
+
+_IN_ORDER = attrgetter("metadata.namespace", "metadata.name")
+
+
+def services_with_ports(state: ClusterState) -> Iterator[Sequence[ServicePortFacts]]:
+    """Each Service's ports, one Service after the other by namespace and name; the same for all nodes.
+
+    What is made for one Service can be forgotten before the next: ten thousand are no more to hold than one. Raises as :func:`ports_of`.
+    """
+    slices = state.slices_of
+    for service in sorted(state.services, key=_IN_ORDER):
+        if ports := ports_of(service, slices.get(service.key, ())):
+            yield ports
 
 
 def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
@@ -171,20 +189,21 @@ def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
 
     Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
     """
-    slices = state.slices_of
-    ports = (port for s in state.services if s.proxied for port in _ports_of(s, slices.get(s.key, ())))
-    return tuple(sorted(ports, key=lambda p: (p.namespace, p.service, p.portName, p.protocol)))
+    return tuple([port for ports in services_with_ports(state) for port in ports])
 
 
 def _hinted(ready: tuple[EndpointFacts, ...], node: Node) -> tuple[EndpointFacts, ...]:
     """``ready`` narrowed by topology hints: node hints first, then zone hints, each all or nothing."""
-    if all(e.nodes for e in ready):
-        same_node = tuple(e for e in ready if node.name in e.nodes)
+    if not ready:
+        return ()
+    if ready[0].nodes and all(e.nodes for e in ready):
+        same_node = tuple([e for e in ready if node.name in e.nodes])
         if same_node:
             return same_node
-    zone = node.metadata.labels.get(ZONE_LABEL)
-    if zone and all(e.zones for e in ready):
-        return tuple(e for e in ready if zone in e.zones) or ready
+    if ready[0].zones and all(e.zones for e in ready):
+        zone = node.metadata.labels.get(ZONE_LABEL)
+        if zone:
+            return tuple([e for e in ready if zone in e.zones]) or ready
     return ready
 
 
@@ -194,11 +213,12 @@ def choose(port: ServicePortFacts, node: Node) -> EndpointChoice:
     Ready endpoints if there are any; only without one, those that are serving while they terminate. Hints narrow the Cluster list
     alone, and never among terminating endpoints.
     """
-    ready = tuple(e for e in port.endpoints if e.ready)
-    draining = () if ready else tuple(e for e in port.endpoints if e.draining)
+    endpoints = port.endpoints
+    ready = tuple([e for e in endpoints if e.ready])
+    draining = () if ready else tuple([e for e in endpoints if e.draining])
     cluster = (_hinted(ready, node) or draining) if port.usesCluster else ()
     if not port.usesLocal:
         return EndpointChoice(cluster, (), bool(cluster))
-    here = [e for e in port.endpoints if e.node == node.name]
-    local = tuple(e for e in here if e.ready) or tuple(e for e in here if e.draining)
-    return EndpointChoice(cluster, local, bool(ready) or any(e.draining for e in port.endpoints))
+    here = [e for e in endpoints if e.node == node.name]
+    local = tuple([e for e in here if e.ready]) or tuple([e for e in here if e.draining])
+    return EndpointChoice(cluster, local, bool(ready) or any(e.draining for e in endpoints))

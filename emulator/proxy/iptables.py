@@ -8,15 +8,18 @@ of endpoints and ``plan.rules``. Invariant: the rules depend on the objects, the
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from emulator.control.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
-from emulator.plan.rules import RuleSet, comment
+from emulator.objects.kinds import Node
+from emulator.plan.rules import RuleSet, RuleTool, comment, compose_change
+from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
 from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
@@ -282,35 +285,121 @@ def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
         yield "filter", "KUBE-FIREWALL", f"! -s {LOOPBACK} -d {LOOPBACK} {note} {state} -j DROP"
 
 
-def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
-    """A function that gives any node's rules. What the nodes have in common is worked out once.
+class _Node(NamedTuple):
+    """A node, and what Service ports' rules depend on there: without source ranges, and with them."""
+
+    node: Node
+    context: _Context
+    ranged: _Context
+
+    def rules_of(self, ports: Sequence[ServicePortFacts]) -> list[Rule]:
+        return [rule for port in ports for rule in self.port_rules(port, choose(port, self.node))]
+
+    def port_rules(self, port: ServicePortFacts, choice: EndpointChoice) -> Iterator[Rule]:
+        return _port_rules(port, choice, self.ranged if port.sourceRanges else self.context)
+
+
+def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tuple[RuleSet, str]:
+    """``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and the text that makes its tables so.
+
+    A Service's line of a chain that others have lines in is put in front: that costs the least, and their order means nothing.
+    """
+    was, now = _by_chain(gone), _by_chain(fresh)
+    tables = dict(rules.tables)
+    before: dict[str, dict[str, tuple[str, ...]]] = {}
+    after: dict[str, dict[str, tuple[str, ...]]] = {}
+    for table in dict.fromkeys((*was, *now)):
+        known, old, new = tables[table], was.get(table, {}), now.get(table, {})
+        changed = [chain for chain in dict.fromkeys((*old, *new)) if old.get(chain) != new.get(chain)]
+        before[table] = {chain: known[chain] for chain in changed if chain in known}
+        shared = {chain: _in_front(known[chain], old.get(chain, []), new.get(chain, [])) for chain in changed if chain in _CHAINS[table]}
+        after[table] = shared | {chain: tuple(new[chain]) for chain in changed if chain in new and chain not in shared}
+        chains = {**known, **after[table]}
+        for chain in before[table].keys() - after[table].keys():
+            del chains[chain]
+        tables[table] = chains
+    return RuleSet(tables), compose_change(RuleSet(before), RuleSet(after))
+
+
+def _by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[str]]]:
+    """Table → chain → rules."""
+    tables: dict[str, dict[str, list[str]]] = {}
+    for table, chain, rule in rules:
+        tables.setdefault(table, {}).setdefault(chain, []).append(rule)
+    return tables
+
+
+def _in_front(rules: Sequence[str], gone: Sequence[str], fresh: Sequence[str]) -> tuple[str, ...]:
+    """``rules`` without ``gone``, behind ``fresh``; what is in both stays where it is."""
+    kept = list(rules)
+    for rule in gone:
+        if rule not in fresh:
+            kept.remove(rule)
+    return (*[rule for rule in fresh if rule not in gone], *kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of all nodes, of one state of the cluster: a value."""
+
+    _nodes: Mapping[str, _Node]
+    _rules: Mapping[str, RuleSet]
+    _endpoints: int  # of all Service ports together
+
+    tool: ClassVar[RuleTool] = "iptables-restore"
+
+    def on(self, node: str) -> RuleSet:
+        return self._rules[node]
+
+    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
+        """The rules after ``changes``, and for each node the text that changes its kernel's; None where all of them must be written anew."""
+        endpoints = self._endpoints + sum(_endpoints(change.new) - _endpoints(change.old) for change in changes)
+        if (endpoints > LARGE_CLUSTER) != (self._endpoints > LARGE_CLUSTER):
+            return None
+        rules, texts = dict(self._rules), dict[str, str]()
+        for name, node in self._nodes.items():
+            gone = (rule for change in changes for rule in node.rules_of(change.old))
+            fresh = (rule for change in changes for rule in node.rules_of(change.new))
+            rules[name], texts[name] = _changed(rules[name], gone, fresh)
+        return Rules(self._nodes, rules, endpoints), texts
+
+
+def _endpoints(ports: Iterable[ServicePortFacts]) -> int:
+    return sum([len(port.endpoints) for port in ports])
+
+
+def _node(state: ClusterState, node: Node, comments: bool) -> _Node:
+    context = _Context(_detector(state, node.name), state.proxy.masqueradeAll, comments, "")
+    return _Node(node, context, context._replace(primary=primary_ip(node)))  # only source ranges tell one node's address from another's
+
+
+def rules(state: ClusterState) -> Rules:
+    """Every node's rules. What the nodes have in common is worked out once.
 
     Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a detector that covers
     everything.
     """
     ports = service_ports(state)
-    comments = sum(len(p.endpoints) for p in ports) <= LARGE_CLUSTER
+    endpoints = _endpoints(ports)
+    nodes = {node.name: _node(state, node, endpoints <= LARGE_CLUSTER) for node in state.nodes}
     frame = tuple(_frame())
 
     @cache
     def port_rules(index: int, choice: EndpointChoice, context: _Context) -> tuple[Rule, ...]:
         return tuple(_port_rules(ports[index], choice, context))
 
-    def render(node: str) -> RuleSet:
-        me = state.node[node]
-        context = _Context(_detector(state, node), state.proxy.masqueradeAll, comments, "")
-        firewall_context = context._replace(primary=primary_ip(me))  # only source ranges tell one node's address from another's
+    def render(node: _Node) -> RuleSet:
         tables: dict[str, dict[str, list[str]]] = {t: {chain: [] for chain in chains} for t, chains in _CHAINS.items()}
 
-        def add(rules: Sequence[Rule]) -> None:
+        def add(rules: Iterable[Rule]) -> None:
             for table, chain, rule in rules:
                 tables[table].setdefault(chain, []).append(rule)
 
         add(frame)
-        add(tuple(_localnet_guard(state.proxy)))
+        add(_localnet_guard(state.proxy))
         for index, port in enumerate(ports):
-            add(port_rules(index, choose(port, me), firewall_context if port.sourceRanges else context))
-        add(tuple(_node_port_tail(state, node)))
+            add(port_rules(index, choose(port, node.node), node.ranged if port.sourceRanges else node.context))
+        add(_node_port_tail(state, node.node.name))
         return RuleSet({table: {chain: tuple(rules) for chain, rules in chains.items()} for table, chains in tables.items()})
 
-    return render
+    return Rules(nodes, {name: render(node) for name, node in nodes.items()}, endpoints)

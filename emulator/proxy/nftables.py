@@ -16,20 +16,24 @@ and the node alone; to load it twice is to load it once.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
-from typing import Literal, NamedTuple
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from emulator.control.state import ClusterState
-from emulator.plan.rules import NftSet, NftTable, RuleSet, compose_nft, identifier, quoted
-from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
+from emulator.objects.kinds import Node
+from emulator.plan.rules import NftSet, NftTable, RuleSet, RuleTool, change_nft, compose_nft, identifier, quoted
+from emulator.proxy.changes import ServiceChange
+from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, services_with_ports
 from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
+T = TypeVar("T")
+
+TABLE = "ip kube-proxy"
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
-LOCAL_LIST = 65536  # indexes of an external address' Local list begin here; those of the Cluster list at 0
 COMMENT_LENGTH = 128  # what nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
 AFFINITY_CLIENTS = 65535  # that one endpoint's set can remember
 
@@ -51,8 +55,12 @@ _SETS: Mapping[str, tuple[Literal["set", "map"], str, str]] = {
     "firewall-ips": ("map", _BY_ADDRESS, "load-balancer addresses that some sources may not reach"),
     "service-ips": ("map", _BY_ADDRESS, "ClusterIPs and externalIPs and load-balancer addresses"),
     "service-nodeports": ("map", _BY_NODE_PORT, "node ports"),
-    "service-endpoints": ("map", f"typeof {_ADDRESS} . {_INDEX} : {_ENDPOINT}", "endpoints by the address that was dialled and an index"),
-    "nodeport-endpoints": ("map", f"typeof {_NODE_PORT} . {_INDEX} : {_ENDPOINT}", "endpoints by node port and index"),
+}
+# Endpoints, in a map for each list of each chain that picks one: it comes and goes with the chain. (nft 1.0.6 takes no new rule with a map
+# that is there already and whose key has "th dport".) The first letters of its name tell which of these it is.
+_LISTS: Mapping[bool, tuple[str, str]] = {
+    False: (f"typeof {_ADDRESS} . {_INDEX} : {_ENDPOINT}", "endpoints by the address that was dialled and an index"),
+    True: (f"typeof {_NODE_PORT} . {_INDEX} : {_ENDPOINT}", "endpoints by node port and index"),
 }
 
 _NEW = "ct state new jump"
@@ -131,43 +139,35 @@ def _node_port_ips(state: ClusterState, node: str) -> Iterator[IPv4Address]:
             yield ip
 
 
-# --- one Service port ---------------------------------------------------------------------------------------
+# --- one Service --------------------------------------------------------------------------------------------
 
 
 class _Context(NamedTuple):
-    """What the rules of a Service port depend on besides its facts and the choice of endpoints."""
+    """What a Service's part depends on besides its facts and the choice of endpoints."""
 
-    detector: Detector | None
-    masqueradeAll: bool
-    primary: str
+    local: str  # matches what comes from this node's Pods; "" if nobody knows
+    masquerade: tuple[str, ...]  # what is done to strangers that dial a ClusterIP
+    primary: str  # the node's address where source ranges ask for it, else ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What Service ports put into the table: set or map → key → the element; chain → its rules; sets that remember clients → seconds."""
+    """What Services put into the table. Two may claim one key or chain."""
 
-    elements: dict[str, dict[str, str]] = field(default_factory=dict)
-    chains: dict[str, Sequence[str]] = field(default_factory=dict)
-    affinity: dict[str, int] = field(default_factory=dict)
+    elements: list[tuple[str, str, str]] = field(default_factory=list)  # set or map, key, the element as nft writes it
+    chains: list[tuple[str, Sequence[str]]] = field(default_factory=list)
+    affinity: dict[str, int] = field(default_factory=dict)  # sets that remember clients → seconds
 
-    def add(self, where: str, key: str, value: str = "", comment: str = "") -> None:
-        note = f" comment {quoted(comment[:COMMENT_LENGTH])}" if comment else ""
-        self.elements.setdefault(where, {})[key] = f"{key}{note} : {value}" if value else key
-
-
-class _List(NamedTuple):
-    """A list of endpoints: the statement that sends a packet to one of them, and what tells its chains from those of other lists."""
-
-    tag: str
-    go: str
+    def extend(self, others: _Parts) -> None:
+        self.elements.extend(others.elements)
+        self.chains.extend(others.chains)
+        self.affinity.update(others.affinity)
 
 
 @cache
-def _pick(endpoints: str, count: int, begin: int) -> str:
+def _pick(count: int, endpoints: str, key: str) -> str:
     """The statement that translates to one of ``count`` endpoints of the map ``endpoints``, each with the same chance."""
-    key = _ADDRESS if endpoints == "service-endpoints" else _NODE_PORT
-    offset = f" offset {begin}" if begin else ""
-    return f"meta l4proto {{ tcp, udp, sctp }} dnat ip to {key} . numgen random mod {count}{offset} map @{endpoints}"
+    return f"meta l4proto {{ tcp, udp, sctp }} dnat ip to {key} . numgen random mod {count} map @{endpoints}"
 
 
 def _identity(text: str) -> str:
@@ -179,71 +179,70 @@ def _port_id(port: ServicePortFacts) -> str:
     return f"{port.namespace}/{port.service}/{port.protocol.lower()}/{port.portName}"
 
 
-def _remembered(parts: _Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> _List:
-    """A list under session affinity: the endpoint that remembers the client, or any with the same chance."""
+def _remembered(parts: _Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> str:
+    """The statement that leads to that one of ``endpoints`` which remembers the client, or to any with the same chance."""
     name = f"{kind}-{_identity(_port_id(port))}"
     ids = [_identity(f"{_port_id(port)}__{e.ip}/{e.port}") for e in endpoints]
     choices = ", ".join(f"{i} : goto endpoint-{one}" for i, one in enumerate(ids))
-    parts.chains[name] = (
-        *(f"ip saddr @affinity-{one} goto endpoint-{one}" for one in ids),
-        f"numgen random mod {len(ids)} vmap {{ {choices} }}",
-    )
+    recall = (f"ip saddr @affinity-{one} goto endpoint-{one}" for one in ids)
+    parts.chains.append((name, (*recall, f"numgen random mod {len(ids)} vmap {{ {choices} }}")))
     for one, endpoint in zip(ids, endpoints, strict=True):
         parts.affinity[f"affinity-{one}"] = port.affinitySeconds
-        parts.chains[f"endpoint-{one}"] = (
-            f"update @affinity-{one} {{ ip saddr }}",
-            f"meta l4proto {port.protocol.lower()} dnat to {endpoint.address}",
-        )
-    return _List(_identity(_port_id(port)), f"goto {name}")
+        dnat = f"meta l4proto {port.protocol.lower()} dnat to {endpoint.address}"
+        parts.chains.append((f"endpoint-{one}", (f"update @affinity-{one} {{ ip saddr }}", dnat)))
+    return f"goto {name}"
 
 
-def _list(
-    parts: _Parts, port: ServicePortFacts, kind: str, map_name: str, key: str, endpoints: Sequence[EndpointFacts], begin: int = 0
-) -> _List | None:
-    """``endpoints``, reachable from the address that ``key`` stands for; None if there are none."""
-    if not endpoints:
-        return None
-    if port.affinitySeconds:
-        return _remembered(parts, port, kind, endpoints)
-    for index, endpoint in enumerate(endpoints, begin):
-        parts.add(map_name, f"{key} . {index}", f"{endpoint.ip} . {endpoint.port}")
-    return _List(str(len(endpoints)), _pick(map_name, len(endpoints), begin))
+def _listed(parts: _Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> str:
+    """The statement that leads to any of ``endpoints``, which are in the map ``where`` under ``key`` and an index."""
+    for index, endpoint in enumerate(endpoints):
+        entry = f"{key} . {index}"
+        parts.elements.append((where, entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
+    return _pick(len(endpoints), where, _NODE_PORT if where.startswith("nodeport-") else _ADDRESS)
 
 
-def _cluster_ip(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, context: _Context) -> None:
+def _cluster_ip(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: _Context) -> None:
     kind, endpoints = ("local", choice.local) if port.internalLocal else ("service", choice.cluster)
-    target = _list(parts, port, kind, "service-endpoints", key, endpoints)
-    if target is None:
+    if not endpoints:
         return
-    masquerade = (MARK,) if context.masqueradeAll else (f"{_stranger(context.detector)} {MARK}",) if context.detector else ()
-    chain = f"cluster-ip-{target.tag}"
-    parts.chains[chain] = (*masquerade, target.go)
-    parts.add("service-ips", key, f"goto {chain}", port.name)
-
-
-def _external(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, node_port: bool, context: _Context) -> None:
-    """``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local, Pods and the node itself may go to any endpoint."""
-    kind, vmap, endpoints = (
-        ("nodeport", "service-nodeports", "nodeport-endpoints") if node_port else ("external", "service-ips", "service-endpoints")
-    )
-    anywhere = _list(parts, port, "service", endpoints, key, choice.cluster)
-    if anywhere is None:
-        return
-    if port.externalLocal:
-        here = _list(parts, port, "local", endpoints, key, choice.local, LOCAL_LIST)
-        chain = f"{kind}-local-{anywhere.tag}" if port.affinitySeconds else f"{kind}-local-{anywhere.tag}-{len(choice.local)}"
-        parts.chains[chain] = (
-            *([f"{_local(context.detector)} {anywhere.go}"] if context.detector else []),
-            f"fib saddr type local {MARK} {anywhere.go}",
-            *([here.go] if here else []),
-        )
+    if port.affinitySeconds:
+        chain = f"cluster-ip-{_identity(_port_id(port))}"
+        go = _remembered(parts, port, kind, endpoints)
     else:
-        chain = f"{kind}-{anywhere.tag}"
-        parts.chains[chain] = (f"{MARK} {anywhere.go}",)
-    parts.add(vmap, key, f"goto {chain}", port.name)
+        chain = f"cluster-ip-{len(endpoints)}"
+        go = _listed(parts, f"{chain}-endpoints", key, endpoints)
+    parts.chains.append((chain, (*context.masquerade, go)))
+    parts.elements.append(("service-ips", key, f"{key}{note} : goto {chain}"))
 
 
-def _firewall(parts: _Parts, port: ServicePortFacts, keys: Sequence[str], context: _Context) -> None:
+def _external(
+    parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, node_port: bool, context: _Context
+) -> None:
+    """``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local, Pods and the node itself may go to any endpoint."""
+    if not choice.cluster:
+        return
+    chain, vmap = ("nodeport", "service-nodeports") if node_port else ("external", "service-ips")
+    here = ""
+    if port.affinitySeconds:
+        chain += f"-local-{_identity(_port_id(port))}" if port.externalLocal else f"-{_identity(_port_id(port))}"
+        anywhere = _remembered(parts, port, "service", choice.cluster)
+        if choice.local and port.externalLocal:
+            here = _remembered(parts, port, "local", choice.local)
+    else:
+        chain += f"-local-{len(choice.cluster)}-{len(choice.local)}" if port.externalLocal else f"-{len(choice.cluster)}"
+        anywhere = _listed(parts, f"{chain}-endpoints", key, choice.cluster)
+        if choice.local and port.externalLocal:
+            here = _listed(parts, f"{chain}-local-endpoints", key, choice.local)
+    if port.externalLocal:
+        short_cut = (f"{context.local} {anywhere}",) if context.local else ()
+        rules = (*short_cut, f"fib saddr type local {MARK} {anywhere}", *((here,) if here else ()))
+    else:
+        rules = (f"{MARK} {anywhere}",)
+    parts.chains.append((chain, rules))
+    parts.elements.append((vmap, key, f"{key}{note} : goto {chain}"))
+
+
+def _firewall(parts: _Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: _Context) -> None:
     """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the node is in a range (the
     node's traffic to a local load-balancer address has that address as its source)."""
     ranges = [IPv4Network(r) for r in port.sourceRanges]
@@ -253,86 +252,242 @@ def _firewall(parts: _Parts, port: ServicePortFacts, keys: Sequence[str], contex
     if EVERYTHING in allowed:
         return
     chain = f"firewall-{_identity(_port_id(port))}"
-    parts.chains[chain] = (f"ip saddr != {{ {', '.join(map(str, allowed))} }} drop",)
-    for key in keys:
-        parts.add("firewall-ips", key, f"goto {chain}", port.name)
+    parts.chains.append((chain, (f"ip saddr != {{ {', '.join(map(str, allowed))} }} drop",)))
+    parts.elements.extend(("firewall-ips", key, f"{key}{note} : goto {chain}") for key in keys)
 
 
-def _port_parts(port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> _Parts:
+def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> None:
     """Everything that one Service port puts into the table of one node."""
-    parts, tail = _Parts(), f"{port.protocol.lower()} . {port.port}"
-    cluster_ip, vips = f"{port.clusterIP} . {tail}", [f"{ip} . {tail}" for ip in port.loadBalancerVIPs]
-    externals = [*(f"{ip} . {tail}" for ip in port.externalIPs), *vips]
-    node_ports = [f"{port.protocol.lower()} . {port.nodePort}"] if port.nodePort else []
-    parts.add("cluster-ips", port.clusterIP)
-    usable = choice.hasAny
+    protocol = port.protocol.lower()
+    tail = f" . {protocol} . {port.port}"
+    note = f" comment {quoted(port.name[:COMMENT_LENGTH])}"
+    ip = port.clusterIP
+    cluster_ip, usable = ip + tail, choice.hasAny
+    vips = [vip + tail for vip in port.loadBalancerVIPs]
+    externals = dict.fromkeys([*[external + tail for external in port.externalIPs], *vips])
+    node_port = f"{protocol} . {port.nodePort}" if port.nodePort else ""
+    parts.elements.append(("cluster-ips", ip, ip))
     if usable:
-        _cluster_ip(parts, port, choice, cluster_ip, context)
+        _cluster_ip(parts, port, choice, cluster_ip, note, context)
         for key in externals:
-            _external(parts, port, choice, key, False, context)
-        for key in node_ports:
-            _external(parts, port, choice, key, True, context)
+            _external(parts, port, choice, key, note, False, context)
+        if node_port:
+            _external(parts, port, choice, node_port, note, True, context)
         if port.sourceRanges and vips:
-            _firewall(parts, port, vips, context)
+            _firewall(parts, port, vips, note, context)
         for endpoint in choice.reachable:
-            parts.add("hairpin-connections", f"{endpoint.ip} . {endpoint.ip}")
-    refusal = "drop" if usable else "goto reject-chain"
+            hairpin = f"{endpoint.ip} . {endpoint.ip}"
+            parts.elements.append(("hairpin-connections", hairpin, hairpin))
+    refusal = f"{note} : drop" if usable else f"{note} : goto reject-chain"
     if not usable or (port.internalLocal and not choice.local):
-        parts.add("no-endpoint-services", cluster_ip, refusal, port.name)
+        parts.elements.append(("no-endpoint-services", cluster_ip, cluster_ip + refusal))
     if not usable or (port.externalLocal and not choice.local):
-        for key in externals:
-            parts.add("no-endpoint-services", key, refusal, port.name)
-        for key in node_ports:
-            parts.add("no-endpoint-nodeports", key, refusal, port.name)
-    return parts
+        parts.elements.extend(("no-endpoint-services", key, key + refusal) for key in externals)
+        if node_port:
+            parts.elements.append(("no-endpoint-nodeports", node_port, node_port + refusal))
 
 
 # --- one node -----------------------------------------------------------------------------------------------
 
+_CHAINS = ""  # stands for the chains where names of sets do
+
+_Claims: TypeAlias = dict[str, tuple[T, int]]  # key → what it is to be, and how many say so
+
+
+class _Table(NamedTuple):
+    """One node's table; ``again``: set, or "" for chains → key → how many more than one claim it."""
+
+    table: NftTable
+    again: Mapping[str, Mapping[str, int]]
+
+
+def _set(name: str, elements: Mapping[str, str]) -> NftSet:
+    kind, type_, what = _SETS.get(name) or ("map", *_LISTS[name.startswith("nodeport-")])
+    return NftSet(kind, (type_, f"comment {quoted(what)}"), elements)
+
 
 def _affinity_set(seconds: int) -> NftSet:
-    declaration = ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s")
-    return NftSet("set", declaration, {})
+    return NftSet("set", ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s"), {})
 
 
-def _table(frame: Mapping[str, Sequence[str]], all_parts: Iterable[_Parts]) -> NftTable:
-    """Where two Services claim one key, the first has it."""
-    elements: dict[str, dict[str, str]] = {name: {} for name in _SETS}
-    affinity: dict[str, int] = {}
-    chains = dict(frame)
-    for parts in all_parts:
-        for where, added in parts.elements.items():
-            known = elements[where]
-            for key, element in added.items():
-                known.setdefault(key, element)
-        affinity |= parts.affinity
-        chains |= parts.chains
-    sets = {name: NftSet(kind, (type_, f"comment {quoted(what)}"), elements[name]) for name, (kind, type_, what) in _SETS.items()}
-    sets |= {name: _affinity_set(seconds) for name, seconds in affinity.items()}
-    return NftTable("ip kube-proxy", "rules for kube-proxy", sets, chains)
+class _Filling:
+    """A node's table while Services are put into it, one after the other. Where two claim one key, the first has it."""
+
+    def __init__(self, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]) -> None:
+        self._sets: dict[str, dict[str, str]] = {name: {} for name in _SETS}
+        self._sets["nodeport-ips"].update((str(ip), str(ip)) for ip in node_port_ips)
+        self._chains = dict(frame)
+        self._affinity: dict[str, int] = {}
+        self._again: dict[str, dict[str, int]] = {}
+
+    def add(self, parts: _Parts) -> None:
+        sets, chains = self._sets, self._chains
+        for where, key, element in parts.elements:
+            known = sets.get(where)
+            if known is None:
+                sets[where] = {key: element}
+            elif key in known:
+                self._claim_again(where, key)
+            else:
+                known[key] = element
+        for name, rules in parts.chains:
+            if name in chains:
+                self._claim_again(_CHAINS, name)
+            else:
+                chains[name] = rules
+        if parts.affinity:
+            self._affinity |= parts.affinity
+
+    def _claim_again(self, where: str, key: str) -> None:
+        again = self._again.setdefault(where, {})
+        again[key] = again.get(key, 0) + 1
+
+    def table(self) -> _Table:
+        sets = {name: _set(name, elements) for name, elements in self._sets.items()}
+        sets |= {name: _affinity_set(seconds) for name, seconds in self._affinity.items()}
+        return _Table(NftTable(TABLE, "rules for kube-proxy", sets, self._chains), self._again)
 
 
-def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
-    """A function that gives any node's rules. What the nodes have in common is worked out once.
+class _ContestedError(Exception):
+    """Several Services claim one key of a map: which of them has it, only the order of all of them tells."""
 
-    Raises ``UnsafeTextError`` for a value that is not what its type says.
-    """
-    ports = service_ports(state)
-    frame = _frame(state.serviceSubnet)
 
-    @cache
-    def port_parts(index: int, choice: EndpointChoice, context: _Context) -> _Parts:
-        return _port_parts(ports[index], choice, context)
+def _claims(rows: Iterable[tuple[str, T]]) -> _Claims[T]:
+    claims: _Claims[T] = {}
+    for key, value in rows:
+        first, count = claims.get(key, (value, 0))
+        if first != value:
+            raise _ContestedError
+        claims[key] = (value, count + 1)
+    return claims
 
-    def render(node: str) -> RuleSet:
-        me = state.node[node]
-        own = _Parts()
-        for ip in _node_port_ips(state, node):
-            own.add("nodeport-ips", str(ip))
-        context = _Context(detector_of(state, node), state.proxy.masqueradeAll, "")
-        firewall_context = context._replace(primary=primary_ip(me))  # only source ranges tell one node's address from another's
-        parts = (port_parts(i, choose(port, me), firewall_context if port.sourceRanges else context) for i, port in enumerate(ports))
-        table = _table(frame, (own, *parts))
+
+@dataclass(frozen=True, slots=True)
+class _Moved(Generic[T]):
+    """What becomes of the keys that a change touches: as they were, as they are, and who else claims any key now."""
+
+    before: dict[str, T]
+    after: dict[str, T]
+    again: dict[str, int]
+
+    def applied(self, known: Mapping[str, T]) -> dict[str, T]:
+        elements = {**known, **self.after}
+        for key in self.before.keys() - self.after.keys():
+            del elements[key]
+        return elements
+
+
+def _moved(known: Mapping[str, T], again: Mapping[str, int], was: _Claims[T], now: _Claims[T], contestable: bool) -> _Moved[T]:
+    """``known`` when the claims ``was`` are given up for ``now``. ``contestable``: claims of others may say something else."""
+    moved: _Moved[T] = _Moved({}, {}, dict(again))
+    for key in {**was, **now}:
+        if was.get(key) == now.get(key):
+            continue
+        others = (1 + moved.again.pop(key, 0) if key in known else 0) - (was[key][1] if key in was else 0)
+        claims = others + (now[key][1] if key in now else 0)
+        if others and contestable:
+            raise _ContestedError
+        if claims > 1:
+            moved.again[key] = claims - 1
+        if key in known:
+            moved.before[key] = known[key]
+        if claims:
+            moved.after[key] = known[key] if others else now[key][0]
+    return moved
+
+
+def _changed(held: _Table, gone: _Parts, fresh: _Parts) -> tuple[_Table, str]:
+    """``held`` without ``gone`` and with ``fresh``, and the text that makes the kernel's so. Raises :class:`_ContestedError`."""
+    table, again = held.table, dict(held.again)
+    chains = _moved(table.chains, again.get(_CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
+    again[_CHAINS] = chains.again
+    sets, before, after = dict(table.sets), dict[str, NftSet](), dict[str, NftSet]()
+    for where in dict.fromkeys(where for where, _, _ in (*gone.elements, *fresh.elements)):
+        was, now = (_claims((key, element) for name, key, element in parts.elements if name == where) for parts in (gone, fresh))
+        known = table.sets.get(where) or _set(where, {})
+        moved = _moved(known.elements, again.get(where, {}), was, now, known.kind == "map")
+        again[where] = moved.again
+        elements = moved.applied(known.elements)
+        if where in table.sets:
+            before[where] = replace(known, elements=moved.before)
+        if elements or where in _SETS:
+            after[where] = replace(known, elements=moved.after)
+            sets[where] = replace(known, elements=elements)
+        else:
+            del sets[where]
+    before |= {name: _affinity_set(seconds) for name, seconds in gone.affinity.items()}
+    after |= (remembering := {name: _affinity_set(seconds) for name, seconds in fresh.affinity.items()})
+    sets = {name: s for name, s in sets.items() if name not in gone.affinity} | remembering
+    now_there = replace(table, sets=sets, chains=chains.applied(table.chains))
+    text = change_nft(replace(table, sets=before, chains=chains.before), replace(table, sets=after, chains=chains.after))
+    again = {where: counts for where, counts in again.items() if counts}
+    return _Table(now_there, again), compose_nft(now_there) if text is None else text
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A node, and what Services' parts depend on there: without source ranges, and with them."""
+
+    node: Node
+    context: _Context
+    ranged: _Context
+
+    def parts(self, ports: Sequence[ServicePortFacts], choices: Sequence[EndpointChoice]) -> _Parts:
+        parts = _Parts()
+        for port, choice in zip(ports, choices, strict=True):
+            _add_port(parts, port, choice, self.ranged if port.sourceRanges else self.context)
+        return parts
+
+    def choices(self, ports: Sequence[ServicePortFacts]) -> list[EndpointChoice]:
+        return [choose(port, self.node) for port in ports]
+
+
+def _node(state: ClusterState, node: Node) -> _Node:
+    detector = detector_of(state, node.name)
+    masquerade = (MARK,) if state.proxy.masqueradeAll else (f"{_stranger(detector)} {MARK}",) if detector else ()
+    context = _Context(_local(detector) if detector else "", masquerade, "")
+    return _Node(node, context, context._replace(primary=primary_ip(node)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The tables of all nodes, of one state of the cluster: a value."""
+
+    _nodes: Mapping[str, _Node]
+    _tables: Mapping[str, _Table]
+
+    tool: ClassVar[RuleTool] = "nft"
+
+    def on(self, node: str) -> RuleSet:
+        table = self._tables[node].table
         return RuleSet({}, compose_nft(table), table)
 
-    return render
+    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
+        """The rules after ``changes``, and for each node the text that changes its kernel's; None where that cannot be told piece by piece."""
+        tables, texts = dict(self._tables), dict[str, str]()
+        try:
+            for name, node in self._nodes.items():
+                gone, fresh = _Parts(), _Parts()
+                for change in changes:
+                    gone.extend(node.parts(change.old, node.choices(change.old)))
+                    fresh.extend(node.parts(change.new, node.choices(change.new)))
+                tables[name], texts[name] = _changed(tables[name], gone, fresh)
+        except _ContestedError:
+            return None
+        return Rules(self._nodes, tables), texts
+
+
+def rules(state: ClusterState) -> Rules:
+    """Every node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says."""
+    frame = _frame(state.serviceSubnet)
+    nodes = {node.name: _node(state, node) for node in state.nodes}
+    rows = [(node, _Filling(frame, _node_port_ips(state, name))) for name, node in nodes.items()]
+    for ports in services_with_ports(state):
+        last: tuple[list[EndpointChoice], _Context, _Context] | None = None
+        for node, filling in rows:
+            choices = node.choices(ports)
+            basis = (choices, node.context, node.ranged if any(port.sourceRanges for port in ports) else node.context)
+            if basis != last:  # nodes that may use the same endpoints share the text
+                parts, last = node.parts(ports, choices), basis
+            filling.add(parts)
+    return Rules(nodes, {node.node.name: filling.table() for node, filling in rows})

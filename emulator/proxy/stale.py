@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from emulator.control.state import ClusterState
 from emulator.plan.operations import DelConnections
+from emulator.proxy.changes import service_changes
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import local_addresses
 
@@ -20,9 +21,9 @@ _Serving = dict[str, frozenset[str]]  # what is dialled (ip:port) → endpoints 
 
 def stale_connections(old: ClusterState, new: ClusterState) -> Iterator[DelConnections]:
     """What every node that was there before must forget, once its rules are those of ``new``."""
-    before, after = _udp_ports(old), _udp_ports(new)
-    if before == after:
+    if not any(port.protocol == "UDP" for change in service_changes(old, new) for port in (*change.old, *change.new)):
         return
+    before, after = _udp_ports(old), _udp_ports(new)
     for node in new.nodes:
         if node.name in old.node:
             yield from _stale(node.name, _serving(old, node.name, before), _serving(new, node.name, after))

@@ -113,12 +113,21 @@ def state_in_kernel(plan: Plan, iptables: str) -> dict[str, Any]:
     states: dict[str, Any] = {"names": sorted(path.name for path in RUN_NETNS.iterdir())}
     for netns in plan.netns:
         states[netns] = kernel_state(netns) | {
-            "rules": parse(read(netns, iptables.replace("restore", "save"))),
+            "rules": in_order(parse(read(netns, iptables.replace("restore", "save")))),
             "neighbours": sorted(read(netns, "ip", "neighbour", "show", "nud", "permanent").splitlines()),
         }
         if "kube-proxy" in read(netns, "nft", "list", "tables", "ip"):
             states[netns]["nft"] = nft_state(netns)
     return states
+
+
+def in_order(tables: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+    """The same with the lines of several Services sorted, whose order means nothing; the jump to the node ports stays the last rule."""
+    for table, chains in tables.items():
+        for chain in {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"} & chains.keys():
+            last = len(chains[chain]) - (table == "nat" and chain == "KUBE-SERVICES")
+            chains[chain] = [*sorted(chains[chain][:last]), *chains[chain][last:]]
+    return tables
 
 
 def nft_state(netns: str) -> dict[str, Any]:

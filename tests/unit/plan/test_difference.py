@@ -58,11 +58,12 @@ def load_rules(tables: Tables, text: str) -> None:
         elif word == "-A":
             chains[chain].append(rule)
         elif word == "-I":
-            position, _, rule = rule.partition(" ")
-            assert 1 <= int(position) <= len(chains[chain]) + 1
-            chains[chain].insert(int(position) - 1, rule)
+            numbered = re.fullmatch(r"(\d+) (.*)", rule)
+            position, rule = (int(numbered[1]), numbered[2]) if numbered else (1, rule)
+            assert 1 <= position <= len(chains[chain]) + 1
+            chains[chain].insert(position - 1, rule)
         elif word == "-D":
-            del chains[chain][int(rule) - 1]
+            chains[chain].remove(rule)
         elif word == "-X":
             assert chain not in BUILTIN[table]
             assert not chains.pop(chain)
@@ -203,7 +204,7 @@ def test_rules_that_stay_need_no_load(rules: RuleSet) -> None:
     assert compose_change(rules, rules) == ""
 
 
-def test_one_line_of_many_is_edited_by_its_number() -> None:
+def test_one_line_of_many_is_edited() -> None:
     services = [f"-d 10.96.0.{n}/32 -j KUBE-SVC-{n}" for n in range(1, 101)]
     old = RuleSet({"nat": {"KUBE-SERVICES": tuple(services), **{f"KUBE-SVC-{n}": ("-j RETURN",) for n in range(1, 101)}}})
     chains = {"KUBE-SERVICES": (*services[:49], "-d 10.96.1.1/32 -j KUBE-SVC-NEW", *services[50:])}
@@ -212,7 +213,7 @@ def test_one_line_of_many_is_edited_by_its_number() -> None:
     assert compose_change(old, new).splitlines() == [
         "*nat",
         ":KUBE-SVC-NEW - [0:0]",
-        "-D KUBE-SERVICES 50",
+        "-D KUBE-SERVICES -d 10.96.0.50/32 -j KUBE-SVC-50",
         "-I KUBE-SERVICES 50 -d 10.96.1.1/32 -j KUBE-SVC-NEW",
         "-A KUBE-SVC-NEW -j RETURN",
         "-F KUBE-SVC-50",

@@ -74,9 +74,9 @@ def test_short_cut_of_pods_under_external_local(mode: str, first: str) -> None:
 def test_every_endpoint_has_an_index_of_its_own() -> None:
     endpoints = [{"ip": f"10.244.1.{n}", "nodeName": "worker-1"} for n in range(1, 6)]
     table = rules(service(), *endpoints)
-    assert chain_of(table, CLUSTER_IP)[-1].endswith(". numgen random mod 5 map @service-endpoints")
-    assert sorted(table.elements["service-endpoints"].values()) == [f"10.244.1.{n} . 8080" for n in range(1, 6)]
-    assert set(table.elements["service-endpoints"]) == {f"{CLUSTER_IP} . {n}" for n in range(5)}
+    assert chain_of(table, CLUSTER_IP)[-1].endswith(". numgen random mod 5 map @cluster-ip-5-endpoints")
+    assert sorted(table.elements["cluster-ip-5-endpoints"].values()) == [f"10.244.1.{n} . 8080" for n in range(1, 6)]
+    assert set(table.elements["cluster-ip-5-endpoints"]) == {f"{CLUSTER_IP} . {n}" for n in range(5)}
 
 
 def test_internal_local_leads_to_endpoints_of_the_node_alone() -> None:
@@ -138,7 +138,7 @@ def test_of_two_services_with_one_external_ip_the_first_has_it() -> None:
     first, second = (service(name, clusterIP=ip, externalIPs=("192.0.2.1",)) for name, ip in (("a", "10.96.0.1"), ("b", "10.96.0.2")))
     slices = [slice_of(first, ON_NODE), slice_of(second, ELSEWHERE)]
     table = parse(rules_for(state(nodes=[NODE], services=[first, second], slices=slices, mode="nftables"), "worker-1").nft)
-    assert table.elements["service-endpoints"]["192.0.2.1 . tcp . 80 . 0"] == "10.244.1.2 . 8080"
+    assert table.elements["external-1-endpoints"]["192.0.2.1 . tcp . 80 . 0"] == "10.244.1.2 . 8080"
 
 
 # --- session affinity -------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_affinity_remembers_by_endpoint_for_both_lists() -> None:
     for start in ("service-", "local-"):
         (chain,) = [rules for found, rules in table.chains.items() if found.startswith(start) and "/" in found]
         assert chain[0] == f"ip saddr @{name} goto {endpoint}"
-    assert not table.elements["service-endpoints"]
+    assert not any(name.endswith("-endpoints") for name in table.elements)
 
 
 def test_affinity_lasts_as_long_as_the_service_says() -> None:
