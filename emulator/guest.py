@@ -1,8 +1,8 @@
 """One mode's run in user-mode Linux: for what this kernel lacks and that one has. Both sides: here, and in the guest that ``scripts/uml`` boots.
 
-The guest sees this machine's files and none of ours sees its own, so the job goes there as a file and everything comes back through standard
-output: pickles, one after the other, first the report (or the error that there was), then each file of evidence, then None. Pickles, since
-the same code is at both ends of a pipe that we made, as in ``sandbox``. Invariant: a guest ends with the process that started it.
+What the guest writes to files is lost with it, so the job goes there through standard input and everything comes back through standard output:
+pickles, one after the other, first the report (or the error that there was), then each file of evidence, then None. Pickles, since the same
+code is at both ends of pipes that we made, as in ``sandbox``. Invariant: a guest ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from typing import IO, cast
 
 from emulator.control.state import ClusterState
@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 UML = ROOT / "scripts" / "uml"
 KERNEL = "user-mode Linux"
 MEMORY = "2G"  # of the host's only what the guest touches; the rings of a node take 16 MiB
-SHARED = "/tmp"  # noqa: S108 - a directory that the guest sees as we do; the file has a name that nobody guesses, and is ours alone
 
 
 class GuestError(PodwireError):
@@ -70,20 +69,20 @@ def observing(state: ClusterState, flows: Sequence[Flow], promise: Promise, opti
     inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables alone
     expectations = {flow.name: promise(flow) for flow in flows}
     job = _Job(state=state, flows=tuple(flows), expectations=expectations, options=inside, evidence=directory is not None)
-    with NamedTemporaryFile(dir=SHARED, prefix="podwire-") as file:
-        pickle.dump(job, file)
-        file.flush()
-        with _started([sys.executable, "-m", __name__, file.name]) as (process, output):
-            yield lambda: _collect(process, output, directory)
+    with _started([sys.executable, "-m", __name__], pickle.dumps(job)) as (process, output):
+        yield lambda: _collect(process, output, directory)
 
 
 @contextmanager
-def _started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    words = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, str(UML), "--memory", MEMORY, *command]
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PATH": path})
-    assert process.stdout is not None  # noqa: S101 - it was asked for
+def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    words = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, str(UML), "--stdin", "--memory", MEMORY, *command]
+    environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment)
+    assert process.stdin  # noqa: S101 - both were asked for
+    assert process.stdout  # noqa: S101
     try:
+        with suppress(BrokenPipeError), process.stdin as job:  # who died already says so by giving no result
+            job.write(stdin)
         yield process, process.stdout
     finally:
         process.terminate()
@@ -128,7 +127,7 @@ def _main() -> None:
     output = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed is no part of the result
     with open(output, "wb") as stream:
-        for value in _serve(pickle.loads(Path(sys.argv[1]).read_bytes())):  # noqa: S301 - as above
+        for value in _serve(pickle.load(sys.stdin.buffer)):  # noqa: S301 - as above
             pickle.dump(value, stream)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,12 @@ import pytest
 from emulator import guest
 from emulator.errors import Exit
 from emulator.run import Options, plan_flows
-from tests.sandboxed import state_of
+from tests.sandboxed import ROOT, state_of
 
 pytestmark = pytest.mark.kernel
 
-HERE = "import os, sys; os.execvp(sys.argv[3], sys.argv[3:])"
-HALF = "import subprocess, sys; sys.stdout.buffer.write(subprocess.run(sys.argv[3:], stdout=subprocess.PIPE).stdout[:-100])"
+HERE = "import os, sys; os.execvp(sys.argv[4], sys.argv[4:])"
+HALF = "import subprocess, sys; sys.stdout.buffer.write(subprocess.run(sys.argv[4:], stdout=subprocess.PIPE).stdout[:-100])"
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_no_evidence_comes_back_unasked(stand_in: Path, tmp_path: Path) -> None:
 
 def test_an_error_there_is_one_here(stand_in: Path) -> None:
     state = state_of("hairpin", proxy_mode="ipvs")
-    stand_in.write_text("import os, sys; os.environ['PATH'] = '/nonexistent'; os.execvp(sys.argv[3], sys.argv[3:])")
+    stand_in.write_text("import os, sys; os.environ['PATH'] = '/nonexistent'; os.execvp(sys.argv[4], sys.argv[4:])")
     with (
         guest.observing(state, *plan_flows(state), Options()) as wait,
         pytest.raises(guest.GuestError, match="in user-mode Linux: ") as caught,
@@ -78,3 +80,29 @@ def test_whoever_does_not_wait_leaves_no_guest(stand_in: Path, tmp_path: Path) -
         pid = started.read_text()
         assert Path("/proc", pid).exists()
     assert not Path("/proc", pid).exists()
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from emulator import guest
+from emulator.run import Options, plan_flows
+from tests.sandboxed import ROOT, state_of
+
+guest.UML = Path(sys.argv[1])
+state = state_of("hairpin")
+with guest.observing(state, *plan_flows(state), Options()) as wait:
+    wait()
+"""
+
+
+def test_a_guest_ends_with_whoever_waits_for_it(stand_in: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    stand_in.write_text(f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(100)")
+    waiting = subprocess.Popen([sys.executable, "-c", WAITING, stand_in], cwd=ROOT)
+    guest_process = os.pidfd_open(int(started.read_text()))
+    waiting.kill()
+    waiting.wait()
+    assert select.select([guest_process], [], [], 10)[0], "it runs on"
+    os.close(guest_process)

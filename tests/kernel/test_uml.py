@@ -45,6 +45,15 @@ def test_words_directory_environment_output_and_exit_code_are_the_commands_own(d
 
 
 @with_guest
+def test_standard_input_is_given_whole_where_that_is_asked_for(directory: Path) -> None:
+    data = b"END\n$(reboot)\n'" + random.Random(2).randbytes(1_000_000)
+    script = "sha256sum; exit 9"
+    done = subprocess.run([UML, "--stdin", "sh", "-c", f"echo '\n'; {script}"], input=data, cwd=directory, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (9, b"")
+    assert done.stdout.split()[-2].decode() == hashlib.sha256(data).hexdigest()
+
+
+@with_guest
 def test_whether_a_guest_can_run_here_is_known_without_one() -> None:
     done = subprocess.run([UML, "--check"], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
