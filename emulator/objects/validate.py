@@ -55,6 +55,7 @@ from emulator.objects.selectors import matches
 
 T = TypeVar("T")
 
+SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")  # old APIs in which a workload's selector is its template's labels
 MAX_PORT = 65_535
 MAX_INT32 = 2**31 - 1
 MAX_AFFINITY_SECONDS = 86_400
@@ -106,11 +107,11 @@ class _Checks:
 
     def __init__(self, written: Mapping[str, Any]) -> None:
         self.faults: list[Fault] = []
-        self._written = written
+        self.written = written
 
     def said(self, *path: str) -> bool:
         """Whether the manifest itself has this field: what a default filled in contradicts nothing."""
-        value: Any = self._written
+        value: Any = self.written
         for step in path:
             value = value.get(step) if isinstance(value, Mapping) else None
         return value is not None
@@ -335,6 +336,8 @@ def _workload(workload: Workload, namespaced: bool, checks: _Checks) -> Workload
     checks.labels(("spec", "template", "metadata", "labels"), labels)
     for key in spec.template.metadata.annotations:
         checks.key(("spec", "template", "metadata", "annotations", key), key)
+    if spec.selector is None and checks.written.get("apiVersion") in SELECTOR_DEFAULTS and labels:
+        spec = replace(spec, selector=LabelSelector(matchLabels=labels))
     if spec.selector is None:
         checks.fault(("spec", "selector"), "is required", "matchLabels with the labels of the template")
     else:

@@ -634,6 +634,9 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         pytest.param(
             "{kind: Deployment, apiVersion: extensions/v1beta1, " + deployment("selector: {matchLabels: {app: a}}")[19:], id="old group"
         ),
+        pytest.param(
+            "{kind: Deployment, apiVersion: extensions/v1beta1, " + deployment("")[19:], id="old group, whose selector is the labels"
+        ),
         pytest.param("{kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: N 1}]}}", id="Hostname address"),
         pytest.param(
             service("ports: [{port: 80}], sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}"),
