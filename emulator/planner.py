@@ -32,6 +32,7 @@ from emulator.proxy import changed_rules, rules_renderer
 from emulator.proxy.iptables import serves_localhost
 from emulator.proxy.ipvs import balancing, plan_ipvs
 from emulator.proxy.stale import stale_connections
+from emulator.proxy.userspace import stale_relays
 
 # Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
 _STAGES: dict[type, int] = {
@@ -71,7 +72,8 @@ def _plan_change(old: ClusterState, new: ClusterState, networks: Callable[[Clust
         change = difference(before, after)
     else:
         change = difference(_in_order(old, networks(old)), _in_order(new, networks(new)))
-    return replace(change, operations=(*change.operations, *(loads or ()), *stale_connections(old, new)))
+    stale = stale_relays if new.proxy.mode == "userspace" else stale_connections
+    return replace(change, operations=(*change.operations, *(loads or ()), *stale(old, new)))
 
 
 def _changed_loads(old: ClusterState, new: ClusterState) -> tuple[LoadRules, ...] | None:
@@ -120,5 +122,8 @@ def plan_rules(state: ClusterState) -> Iterator[Operation]:
             yield LoadRules(netns=node.name, tool="nft", text=rules.nft, why=f"{node.name}: kube-proxy's rules, in one load", rules=rules)
         else:
             owners = "kube-proxy's and " + owners
+        why = f"{node.name}: {owners}, in one load"
+        if state.proxy.mode == "userspace":
+            why += "; they lead to ports where a process has to listen, which podwire starts and no script can be"
         both = merge(rules, podnet_rules(state, node.name))
-        yield LoadRules(netns=node.name, tool="iptables-restore", text=compose(both), why=f"{node.name}: {owners}, in one load", rules=both)
+        yield LoadRules(netns=node.name, tool="iptables-restore", text=compose(both), why=why, rules=both)

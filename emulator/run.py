@@ -248,7 +248,7 @@ class _Live:
 
         self.applied, self.logs = applied, logs
         self._all_pairs, self._clock = all_pairs, clock
-        self._workers = _workers(applied)
+        self._workers: list[Worker] = []
         self.commands: dict[str, subprocess.Popen[bytes]] = {}
         self.said: list[str] = []  # what the kernel refused, and commands that do not listen
         self.taps = Taps()
@@ -256,6 +256,7 @@ class _Live:
 
     def begin(self, state: ClusterState) -> None:
         """Start what runs beside the rules that are loaded, and capture from now on."""
+        self._workers = _workers(state, self.applied)
         self._start(state)
         self._tap(state, self.applied.namespaces)
 
@@ -292,16 +293,21 @@ class _Live:
                 self.applied.ports,
                 {name: size for name, size in _ring_sizes(state, self.applied.namespaces, self._all_pairs).items() if name in names},
                 width=256 if self._all_pairs else 2048,
-                program=HANDSHAKES if self._all_pairs else None,
+                program=HANDSHAKES if self._all_pairs and state.proxy.mode != "userspace" else None,  # there requests are followed
             )
 
 
-def _workers(applied: Applied) -> list[Worker]:
+def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
     """What runs beside the rules, in the order in which it is told of a state."""
     from emulator.workload.serve import servers
     from emulator.workload.speakers import speakers
 
-    return [servers(applied.namespaces), speakers(applied.namespaces)]
+    workers = [servers(applied.namespaces), speakers(applied.namespaces)]
+    if state.proxy.mode == "userspace":
+        from emulator.workload.proxying import proxies  # and asyncio, which takes its time to import
+
+        workers.append(proxies(applied.namespaces))
+    return workers
 
 
 def _show(run: _Run, report: Report) -> Exit:
@@ -416,11 +422,12 @@ def _probe(run: _Run, moment: _Moment, live: _Live, prober: Prober) -> list[Flow
     from emulator.probe.correlate import correlate
 
     attempts: list[Attempt] = []
+    relayed = {name for name, expectation in run.expectations.items() if expectation.relayed}
     with run.clock.phase("probe"):
         for routes, flows in _rounds(moment.state, moment.flows):
             for route in routes:
                 live.applied.add_route(route)
-            attempts += prober.probe(flows, crafted=not run.options.all_pairs, talk=not run.options.all_pairs)
+            attempts += prober.probe(flows, crafted=not run.options.all_pairs, talk=not run.options.all_pairs, relayed=relayed)
             for route in routes:
                 live.applied.delete_route(route)
     with run.clock.phase("correlate"):

@@ -125,6 +125,8 @@ class _Story:
             findings.notice(
                 "every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true"
             )
+        if proxy.mode == "userspace":
+            listeners = tuple(listener for listener in listeners if not listener.healthCheck)  # that mode never answered any
         if findings.problems:
             raise InputError(findings.problems)
         return ClusterState(

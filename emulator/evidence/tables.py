@@ -194,11 +194,12 @@ def _changes(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
     rewrites: dict[str, dict[str, None]] = {}
     led_to: dict[str, dict[str, int]] = {}
     for journey in result.journeys:
+        leading = "relayed" if any(change.what == "relayed" for change in journey.changes) else "DNAT"
         for change in journey.changes:
-            if change.what in ("DNAT", "SNAT"):
+            if change.what in ("DNAT", "SNAT", "relayed"):
                 rewrites.setdefault(change.where, {})[change.what] = None
-            if change.what == "DNAT":
-                name, count = _named(change.after, result.observed.backends, pods)
+            if change.what == leading:
+                name, count = _named(change.led_to, result.observed.backends, pods)
                 led_to.setdefault(change.where, {})[name.removeprefix(own_namespace)] = count
     return [
         f"{', '.join(what)} at {where}" + (f" → {_backends(led_to[where])}" if where in led_to else "") for where, what in rewrites.items()

@@ -60,7 +60,8 @@ def apply_expect(expectation: Expectation, wanted: FlowExpect, flow: Flow, expec
     arrives = wanted.source is not None or wanted.backends is not None
     outcome = wanted.outcome or ("delivered" if arrives else expectation.outcome)
     if outcome != "delivered":
-        return Expectation(outcome=outcome, because=f"{said} wants it {outcome}; the objects promise: {expectation.because}")
+        because = f"{said} wants it {outcome}; the objects promise: {expectation.because}"
+        return Expectation(outcome=outcome, because=because, relayed=expectation.relayed)
     if wanted.backends is not None:
         backends = tuple(dict.fromkeys(b for text in wanted.backends for b in _backends_named(text, expectation, flow, expectations)))
         result = expectations.expect_delivered(flow, backends)

@@ -4,6 +4,11 @@ A token (:func:`emulator.probe.model.make_token`) survives NAT, so frames that c
 socket's initial sequence number must be looked for. Imports the standard library and ``probe.model``. Invariant: nothing is guessed; an
 attempt whose frames cannot be told from another's has no journey.
 
+Where a process of a node accepts and dials the endpoint, there are two connections and two packets; what passes is what is said. Such an attempt
+(:attr:`Attempt.relayed`) is followed by the cookie of its request, hop by hop on the one connection and on the other. Of TCP the frames alone
+say so: each has an initial sequence number of its own, which no translation changes. A UDP datagram looks translated; that it is not,
+the servers say, who find no translation in the nodes' connection tracking (``probe.judge`` asks them).
+
 What a tap cannot see. It stands outside the netfilter hooks of its namespace: an incoming frame is seen before PREROUTING, an outgoing one
 after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself the client shows its packet already translated, and the reply
 not yet translated back; a node whose own process is the endpoint shows the packet before DNAT and the reply after un-DNAT. Hence:
@@ -49,6 +54,7 @@ _SOCKET_ERRORS: Mapping[str, Outcome] = {
     "EPERM": "dropped",
     "timeout": "dropped",
 }
+_ENDINGS = ("EOF", "ECONNRESET", "EPIPE")  # what a client's socket meets when a server closes on it
 _SENDING_ERRORS: Mapping[str, Outcome] = {"ENETUNREACH": "unreachable", "EHOSTUNREACH": "unreachable", "EPERM": "dropped", "": "dropped"}
 
 _Place = tuple[str, str, bool, int]  # netns, interface, outgoing, ttl
@@ -72,7 +78,7 @@ def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlati
     """The journey of each attempt. ``frames`` may come in any order in which each namespace's own frames are in theirs."""
     trace = Trace(frames)
     tokens, ambiguous = find_tokens(attempts, trace)
-    own, collisions = divide_frames(attempts, tokens, trace.members)
+    own, collisions = divide_frames(attempts, tokens, trace)
     journeys: dict[int, Journey] = {}
     unclear = ambiguous.union(collisions)
     for index, attempt in enumerate(attempts):
@@ -89,10 +95,14 @@ def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlati
 
 def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Journey | None:
     """What ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each other."""
-    there, answers = _order_hops(token, frames)
+    frames = list(frames)
+    there, answers = _order_hops(token, frames, attempt.relayed)
+    if attempt.relayed and not answers:
+        answers = _closings(attempt, frames)
     sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
     left_as = there[0].src if there else sent[0]
-    heard = next((answer for answer in answers if _reached(answer.hops[-1], attempt.netns, (sent[0], left_as))), None)
+    ours = (sent[1], there[0].dst) if attempt.relayed and there else None
+    heard = next((answer for answer in answers if _reached(answer, attempt.netns, (sent[0], left_as), ours)), None)
     answer = heard or (answers[0] if answers else _NO_ANSWER)
     outcome = heard.outcome if heard else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
     if outcome is None:
@@ -108,7 +118,7 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
         sent=sent,
         there=there,
         back=answer.hops,
-        changes=_find_changes(attempt.netns, sent, there, answer.hops),
+        changes=_find_changes(attempt.netns, sent, there, answer.hops, attempt.relayed),
         outcome=outcome,
         backend=backend,
         source_seen=source_seen,
@@ -129,19 +139,22 @@ class _Answer(NamedTuple):
 _NO_ANSWER = _Answer((), "", "dropped", False)
 
 
-def _order_hops(token: int, frames: Iterable[Frame]) -> tuple[tuple[Hop, ...], list[_Answer]]:
+def _order_hops(token: int, frames: Iterable[Frame], relayed: bool) -> tuple[tuple[Hop, ...], list[_Answer]]:
     """The packet's hops there, and those of each kind of answer, the first answer first.
 
-    The same place again is a retransmission, of which the first is kept, unless the packet has grown older: then it runs in a circle.
+    The same place again is a retransmission, of which the first is kept, unless the packet has grown older: then it runs in a circle. What a
+    proxy says on its own connection is a packet of its own (``relayed``), which may pass the same place as young as the first one.
     """
-    there: dict[_Place, Frame] = {}
-    answers: dict[tuple[str, str], dict[_Place, Frame]] = {}
+    there: dict[tuple[_Place, object], Frame] = {}
+    answers: dict[tuple[str, str], dict[tuple[_Place, object], Frame]] = {}
     for frame in frames:
         if frame.token != token:
             continue  # another segment of the connection
-        place = (frame.netns, frame.interface, frame.outgoing, frame.ttl)
+        ends = (frame.src, frame.sport, frame.dst, frame.dport) if relayed else None
+        place = ((frame.netns, frame.interface, frame.outgoing, frame.ttl), ends)
         if frame.reply:
-            answers.setdefault((frame.protocol, frame.flags), {}).setdefault(place, frame)
+            flags = "" if relayed and frame.protocol == "TCP" else frame.flags  # data: whatever else its segment says
+            answers.setdefault((frame.protocol, flags), {}).setdefault(place, frame)
         elif frame.protocol != "ICMP error":  # the client's error about a reply
             there.setdefault(place, frame)
     return (
@@ -191,12 +204,34 @@ def _tell(attempt: Attempt, outcome: Outcome, there: Sequence[Hop], answer: _Ans
     return f"silence: last seen at {_where(there[-1])}" if there else f"silence: no packet left {attempt.netns}"
 
 
-def _find_changes(client: str, sent: tuple[str, str], there: Sequence[Hop], back: Sequence[Hop]) -> tuple[Change, ...]:
+def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
+    """The end of a connection on which nothing was answered: to the client that is a refusal, though it was let in."""
+    hops: dict[_Place, Frame] = {}
+    for frame in frames:
+        if not frame.token and (frame.dst, frame.dport) == attempt.src and ("F" in frame.flags or "R" in frame.flags):
+            hops.setdefault((frame.netns, frame.interface, frame.outgoing, frame.ttl), frame)
+    first = next(iter(hops.values()), None)
+    if first is None or attempt.error not in _ENDINGS:
+        return []
+    what = "FIN" if "F" in first.flags else "RST"
+    return [_Answer(tuple([_hop(frame) for frame in hops.values()]), f"accepted, then closed without an answer: {what}", "rejected", False)]
+
+
+def _find_changes(
+    client: str, sent: tuple[str, str], there: Sequence[Hop], back: Sequence[Hop], relayed: bool = False
+) -> tuple[Change, ...]:
     """What differs between neighbouring hops. An answer is compared from its first hop on, save that its server's own node may
-    have turned it back before that hop: then its source is what that node's DNAT had replaced."""
+    have turned it back before that hop: then its source is what that node's DNAT had replaced. Of what is ``relayed``, the answer
+    passes the proxy the other way round."""
     changes: list[Change] = []
+    turned: dict[tuple[str, str, str], tuple[str, str]] = {}  # where, from and to: from and to on the other connection
     where, (src, dst) = client, sent
     for hop in there:
+        if relayed and hop.src != src and hop.dst != dst:
+            changes.append(Change("relayed", _between(where, hop.netns), f"{src} → {dst}", f"{hop.src} → {hop.dst}", hop.frame))
+            turned[hop.netns, hop.dst, hop.src] = dst, src
+            where, src, dst = hop.netns, hop.src, hop.dst
+            continue
         if hop.dst != dst:
             changes.append(Change("DNAT", _between(where, hop.netns), dst, hop.dst, hop.frame))
         if hop.src != src:
@@ -212,6 +247,8 @@ def _find_changes(client: str, sent: tuple[str, str], there: Sequence[Hop], back
     ]
     where, src, dst = first.netns, first.src, first.dst
     for hop in back:
+        if hop.src != src and hop.dst != dst:
+            src, dst = turned.get((hop.netns, src, dst), (src, dst))
         if hop.src != src:
             changes.append(Change("un-DNAT", _between(where, hop.netns), src, hop.src, hop.frame))
         if hop.dst != dst:
@@ -225,9 +262,12 @@ def _between(before: str, after: str) -> str:
     return after if before == after else f"{before}…{after}"
 
 
-def _reached(hop: Hop, netns: str, addresses: tuple[str, str]) -> bool:
-    """Whether an answer's last hop brings it to the client, and not merely through the client's namespace."""
-    return hop.netns == netns and hop.direction == "in" and hop.dst in addresses
+def _reached(answer: _Answer, netns: str, addresses: tuple[str, str], senders: tuple[str, str] | None) -> bool:
+    """Whether an answer's last hop brings it to the client, and not merely through the client's namespace. ``senders``: whose word alone the
+    client's socket takes; a proxy may send from an address of its own that nobody turns back."""
+    hop = answer.hops[-1]
+    stranger = senders is not None and answer.outcome == "delivered" and hop.src not in senders
+    return hop.netns == netns and hop.direction == "in" and hop.dst in addresses and not stranger
 
 
 def _hop(frame: Frame) -> Hop:

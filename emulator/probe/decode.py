@@ -56,8 +56,8 @@ def decode(number: int, captured: Captured) -> Frame:
     """Frame ``number`` of the capture, decoded.
 
     Tokens are those of :func:`make_token`: a SYN's sequence number, a SYN-ACK's or refusing RST-ACK's acknowledgement less one, the
-    cookie of a UDP or ICMP echo payload, an INIT's initiate tag, the verification tag of an INIT-ACK or ABORT. Every other
-    TCP segment has token 0: correlation knows its connection. So has a stray frame, which is on nobody's way.
+    cookie of a UDP or ICMP echo payload or of a TCP segment that begins with one, an INIT's initiate tag, the verification tag of an INIT-ACK
+    or ABORT. Every other TCP segment has token 0: correlation knows its connection. So has a stray frame, which is on nobody's way.
 
     An ICMP error has the outer addresses and the token of the packet that it quotes; its ports are the quoted ones turned round, so
     that ``dst:dport`` is who sent the quoted packet. It is a reply if the quoted packet was not one.
@@ -112,6 +112,14 @@ def _cookie(base: int, data: bytes, at: int, end: int) -> tuple[int, bool]:
 
 
 def _tcp(data: bytes, at: int, end: int) -> _Transport:
+    segment = _tcp_header(data, at, end)
+    if segment[4] or end < at + 14:
+        return segment
+    token, reply = _cookie(_TCP_TOKEN, data, at + (data[at + 12] >> 4) * 4, end)
+    return (*segment[:4], token, reply) if token else segment
+
+
+def _tcp_header(data: bytes, at: int, end: int) -> _Transport:
     if end < at + 14:
         return "TCP", *_ports(data, at, end), "", 0, False
     sport, dport, seq, ack, bits = _TCP.unpack_from(data, at)
@@ -165,6 +173,8 @@ def _quoted(data: bytes, at: int, end: int) -> tuple[int, int, int, bool]:
     if decoder is _tcp and at + 8 <= end < at + 14:
         sport, dport, seq = _QUOTED_TCP.unpack_from(data, at)
         return sport, dport, _TCP_TOKEN | seq, False
+    if decoder is _tcp:
+        decoder = _tcp_header  # an error about something that was said is about its connection
     if decoder is _icmp and end > at and data[at] in _ICMP_ERRORS:
         return 0, 0, 0, False  # nobody answers an error with an error (RFC 1122 3.2.2): do not follow one into the next
     _, sport, dport, _, token, reply = decoder(data, at, end)

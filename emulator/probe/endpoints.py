@@ -72,6 +72,11 @@ class PortEndpoints:
         """The Local list of ``node``: its ready endpoints; if there are none, its serving and terminating ones. Hints never apply."""
         return tuple(c.backend for c in _ready_else_draining(tuple(c for c in self.candidates if c.node == node)))
 
+    @cached_property
+    def ready(self) -> tuple[Backend, ...]:
+        """The ready endpoints, wherever they are: what the userspace mode has (docs/semantics 15)."""
+        return tuple(c.backend for c in self.candidates if c.ready)
+
     @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes that hold usable endpoints, each once, in the order of the endpoints."""
@@ -110,7 +115,7 @@ class ServiceTable:
         self.cluster_ips = frozenset(ip for service in state.services if service.proxied for ip in cluster_ips(service))
         for endpoints in self.ports:
             port = endpoints.port
-            for how, ip in _captured(endpoints.service):
+            for how, ip in _captured(endpoints.service, ip_mode=state.proxy.mode != "userspace"):
                 self.addresses.setdefault((ip, port.port, port.protocol), (endpoints, how))
             if port.nodePort:
                 self.node_ports.setdefault((port.nodePort, port.protocol), endpoints)
@@ -127,9 +132,9 @@ def cluster_ips(service: Service) -> tuple[str, ...]:
     return tuple(ip for ip in given if "." in ip)
 
 
-def load_balancer_ips(service: Service) -> tuple[str, ...]:
-    """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``."""
-    return tuple(i.ip for i in service.status.loadBalancer.ingress if i.ipMode != "Proxy" and "." in i.ip)
+def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[str, ...]:
+    """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``, if it knows that field."""
+    return tuple(i.ip for i in service.status.loadBalancer.ingress if "." in i.ip and not (ip_mode and i.ipMode == "Proxy"))
 
 
 def in_source_ranges(service: Service, ip: str) -> bool:
@@ -138,10 +143,10 @@ def in_source_ranges(service: Service, ip: str) -> bool:
     return not ranges or any(IPv4Address(ip) in r for r in ranges)
 
 
-def _captured(service: Service) -> Iterator[tuple[ServiceAddress, str]]:
+def _captured(service: Service, ip_mode: bool) -> Iterator[tuple[ServiceAddress, str]]:
     yield from (("clusterIP", ip) for ip in cluster_ips(service))
     yield from (("externalIP", ip) for ip in service.spec.externalIPs)
-    yield from (("loadBalancer", ip) for ip in load_balancer_ips(service))
+    yield from (("loadBalancer", ip) for ip in load_balancer_ips(service, ip_mode=ip_mode))
 
 
 def _candidate(endpoint: Endpoint, port: int) -> Candidate:

@@ -22,6 +22,8 @@ Where the semantics leave something open, it is settled so:
   that very address, and takes whoever outside has it for an impostor.
 - In ipvs mode without strictARP every node answers ARP for a load-balancer address, and whichever is heard serves: a node's address is any
   node's then.
+- The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
+  lets itself be dialled, so that of several TCP endpoints those that nobody serves are not met.
 - A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
   that node the reply takes the direct way and bypasses the translation; the packets will show that.
 """
@@ -106,6 +108,7 @@ class _Promise:
     source: str
     needed: int  # attempts that meet every backend; 0: no number of attempts does (session affinity)
     astray: bool = False
+    relayed: bool = False
 
 
 class Expectations:
@@ -120,6 +123,7 @@ class Expectations:
         self._pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
         self._detector = _Detector(state)
         self._ipvs = state.proxy.mode == "ipvs"
+        self._userspace = state.proxy.mode == "userspace"
         self._uneven = self._ipvs and state.proxy.scheduler in ("lc", "sh")  # by load, by client: not each endpoint in turn
         self._node_ips[_ANY] = frozenset(ip for ips in self._node_ips.values() for ip in ips)
         self._service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
@@ -136,14 +140,15 @@ class Expectations:
         elif met is None:
             promise = self._filtered(flow) or self._direct(flow)
         else:
-            promise = self._service(flow, met)
+            promise = self._relayed(flow, met) if self._userspace else self._service(flow, met)
         return self._expectation(flow, met, promise)
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
         """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would see."""
         met = self.translation(flow)
         rules = {b: self._direct_rule(flow.client, b.ip) if met is None else self._service_rule(flow, met, b) for b in backends}
-        promise = _Promise("delivered", "", rules, _source_text(rules.values(), ""), _needed(met, len(rules)))
+        relayed = self._userspace and met is not None
+        promise = _Promise("delivered", "", rules, _source_text(rules.values(), ""), _needed(met, len(rules)), relayed=relayed)
         return self._expectation(flow, met, promise)
 
     def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
@@ -151,12 +156,15 @@ class Expectations:
         met = self.translation(flow)
         if met is None:
             return (Backend(flow.to.ip, flow.to.port),)
-        chosen, usable = self._chosen(met), met.endpoints.usable
+        chosen = met.endpoints.ready if self._userspace else self._chosen(met)
+        usable = met.endpoints.usable
         return chosen or tuple(c.backend for c in usable or met.endpoints.candidates)
 
     def translation(self, flow: Flow) -> Translation | None:
         """Which node's kube-proxy takes ``flow`` for which Service port; None where no Service is dialled, or no node is passed."""
         client, ip, key = flow.client, flow.to.ip, (flow.to.port, flow.protocol)
+        if self._userspace and flow.protocol == "SCTP":
+            return None
         if ip.startswith("127."):
             port = self.table.node_ports.get(key) if client.kind == "node" else None
             if port is None or not self._is_node_port_address(client.node, ip):
@@ -165,6 +173,10 @@ class Expectations:
         owner = self.owners.get(ip)
         first = self._first_node(flow)
         entry = self.table.addresses.get((ip, *key))
+        if entry is not None and self._userspace and entry[1] == "externalIP" and client.node:
+            first = (
+                owner.node if owner is not None and owner.kind == "node" else ""
+            )  # on its way out nothing takes it up (docs/semantics 15)
         if entry is not None and first:
             return Translation(first, entry[0], entry[1], self._origin(client, first))
         if owner is not None and owner.kind == "node":
@@ -178,7 +190,37 @@ class Expectations:
         client = flow.client
         return self._ipvs and client.kind == "external" and client.ip in self._service_ips and bool(self._first_node(flow))
 
-    # --- Services -----------------------------------------------------------------------------------------
+    # --- Services in userspace mode -----------------------------------------------------------------------
+
+    def _relayed(self, flow: Flow, met: Translation) -> _Promise:
+        """A proxy on the node accepts, whatever the policies say, and dials the ready endpoints in their turn (docs/semantics 15)."""
+        service, tcp = met.endpoints.service.key, flow.protocol == "TCP"
+        ends = {b: self._answer(b.ip, b.port, flow.protocol, True) for b in met.endpoints.ready}
+        unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
+        if not ends or len(unserved) == len(ends):
+            why = f"nobody serves {', '.join(unserved)}" if unserved else f"svc {service} has no ready endpoint"
+            end = "accepts, then closes" if tcp and "dropped" not in ends.values() else "has nothing to answer"
+            return _Promise(
+                "rejected" if end.startswith("accepts") else "dropped",
+                f"{why}: the proxy {end} (docs/semantics 15)",
+                {},
+                "",
+                1,
+                relayed=True,
+            )
+        if flow.to.ip.startswith("127.") and not tcp:
+            why = "the proxy's UDP reply to localhost leaves from another port than was dialled"
+            return _Promise("dropped", f"{why} (docs/semantics 15)", {}, "", 1, relayed=True)
+        met_in_turn = [b for b in ends if not (tcp and ends[b] != "delivered")]
+        because = f"a proxy on {met.node} accepts and dials any ready endpoint itself: the node's address, whatever the policies (docs/semantics 15)"
+        needed = _needed(met, len(met_in_turn))
+        if not needed:
+            because += "; session affinity ClientIP: always the same one (docs/semantics 12)"
+        if unserved:
+            because += f"; nobody serves {', '.join(unserved)}"
+        return _Promise("delivered", because, dict.fromkeys(met_in_turn, "node"), "node", needed, relayed=True)
+
+    # --- Services in other modes --------------------------------------------------------------------------
 
     def _service(self, flow: Flow, met: Translation) -> _Promise:
         if met.endpoints.usable and met.how == "loadBalancer" and not self._in_source_ranges(flow.client, met):
@@ -283,6 +325,8 @@ class Expectations:
         return _SOURCE["ClusterIP", met.origin]
 
     def _service_rule(self, flow: Flow, met: Translation, backend: Backend) -> SourceRule:
+        if self._userspace:
+            return "node"
         hairpin = backend.ip == flow.client.ip
         local = backend.ip in self._node_ips[met.node] and met.origin != "node"
         return "node" if (hairpin or self._masqueraded(met)[0]) and not local else "preserved"
@@ -314,6 +358,8 @@ class Expectations:
     def _is_node_port_address(self, node: str, ip: str) -> bool:
         """Whether node ports are served at ``ip``, an address of ``node`` (docs/semantics 9)."""
         settings, primary = self.state.proxy, self.state.node[node].internalIPs[0]
+        if self._userspace:
+            return True
         if ip.startswith("127.") and (settings.mode in ("nftables", "ipvs") or not settings.localhostNodePorts):
             return False
         words = settings.nodePortAddresses or (("primary",) if settings.mode == "nftables" else ())
@@ -386,6 +432,8 @@ class Expectations:
 
     def _why_not(self, ip: str, port: int, protocol: str, outcome: Outcome) -> str:
         owner = self.owners.get(ip)
+        if self._userspace and (unknown := self._unknown_to_userspace(ip, port, protocol)):
+            return f"userspace mode {unknown} (docs/semantics 15)"
         if owner is not None:
             if owner.kind == "node" and (port, protocol) in self.table.node_ports:
                 return self._why_no_node_port(ip)
@@ -407,6 +455,21 @@ class Expectations:
             return f"nobody has {ip}, though its network is there: neighbours are asked in vain for longer than a client waits"
         return f"nobody has {ip}{no_route}"
 
+    def _unknown_to_userspace(self, ip: str, port: int, protocol: str) -> str:
+        """What of a Service is at that address in other modes alone."""
+        owner, entry, node_port = (
+            self.owners.get(ip),
+            self.table.addresses.get((ip, port, protocol)),
+            (port, protocol) in self.table.node_ports,
+        )
+        if protocol == "SCTP" and (entry or node_port):
+            return f"knows no SCTP: {ip} port {port} is left alone"
+        if owner is None and entry and entry[1] == "externalIP":
+            return f"leaves alone what Pods and nodes send to {ip}, an externalIP"
+        if owner is not None and any(port == service.spec.healthCheckNodePort for service in self.state.services):
+            return f"answers no health checks: {port}/{protocol} at {owner.label} is a closed port"
+        return ""
+
     def _why_no_node_port(self, ip: str) -> str:
         settings = self.state.proxy
         where = "nodePortAddresses" if settings.nodePortAddresses else f"{settings.mode} mode"
@@ -422,7 +485,7 @@ class Expectations:
 
     def _expectation(self, flow: Flow, met: Translation | None, promise: _Promise) -> Expectation:
         if promise.outcome != "delivered":
-            return Expectation(outcome=promise.outcome, because=promise.because)
+            return Expectation(outcome=promise.outcome, because=promise.because, relayed=promise.relayed)
         return Expectation(
             outcome="delivered",
             because=promise.because,
@@ -431,6 +494,7 @@ class Expectations:
             source=promise.source,
             partial=not promise.needed or flow.attempts < promise.needed,
             astray=promise.astray,
+            relayed=promise.relayed,
         )
 
     def _first_node(self, flow: Flow) -> str:

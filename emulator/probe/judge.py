@@ -185,6 +185,8 @@ def _server_disagrees(case: _Case) -> str:
             return f"{answer.pod} says that it saw {client}, the frames say {journey.source_seen}: {_seen_at(journey.there)}"
         if answer.local and answer.local != str(backend):
             return f"{answer.pod} says that it was reached at {answer.local}, the frames say {backend}: {_seen_at(journey.there)}"
+        if case.expected.relayed and answer.dialled != answer.local:
+            return f"{answer.dialled} was translated to {answer.local} for {answer.pod}, and not relayed: {_seen_at(journey.there)}"
         if names.setdefault(backend, answer.pod) != answer.pod:
             return f"{backend} says that it is {names[backend]}, and then that it is {answer.pod}: {_seen_at(journey.there)}"
     return ""

@@ -100,16 +100,18 @@ class Expectation:
     source: str = ""
     partial: bool = False  # the backends are many: not each must be met
     astray: bool = False  # the endpoint's reply goes past the node that translated: the client hears from the endpoint itself
+    relayed: bool = False  # a process of the node accepts it and dials the endpoint: two connections, two packets
 
 
 PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
-REQUEST_MAGIC = b"podwire?"  # then 16 hex digits: the cookie of a UDP datagram or an ICMP echo, at the start of its payload
+REQUEST_MAGIC = b"podwire?"  # then 16 hex digits: the cookie of a UDP datagram, an ICMP echo or a TCP request, at the start of its payload
 REPLY_MAGIC = b"podwire!"  # the same in what an echo server sends back
 
 
 def make_token(protocol: str, value: int) -> int:
     """What identifies a packet across NAT: ``value`` is the TCP initial sequence number or SCTP initiate tag (32 bits) or the cookie
-    (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart."""
+    (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart. Of TCP, the cookie of a request
+    (64 bits) identifies what is said, across a proxy too, where there are two connections with an initial sequence number each."""
     return PROTOCOL_NUMBER[protocol] << 64 | value
 
 
@@ -132,6 +134,7 @@ class Attempt:
     ``token`` is 0 for a TCP socket, whose initial sequence number only the first tap can tell: it is found by ``src`` in ``netns``
     between ``started`` and ``finished`` (ns since the epoch). ``error`` is the errno name that the client's socket met ("" if none,
     "ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "timeout"…; always "" for crafted packets, save when sending failed).
+    ``relayed`` as in :class:`Expectation`: then a TCP socket's token is that of its request, if it came to send one.
     """
 
     flow: str
@@ -145,6 +148,7 @@ class Attempt:
     finished: int
     error: str = ""
     answer: Answer | None = None
+    relayed: bool = False
 
 
 class Captured(NamedTuple):
@@ -204,16 +208,25 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a node did to a packet between two hops. ``frame`` is the first Frame that shows it."""
+    """What a node did to a packet between two hops. ``frame`` is the first Frame that shows it.
 
-    what: Literal["DNAT", "SNAT", "un-DNAT", "un-SNAT"]
+    ``before`` and ``after`` are an address and port each; of what was relayed, ``A → B`` each: a process that was reached by the one
+    connection said the same on another, which it opened.
+    """
+
+    what: Literal["DNAT", "SNAT", "un-DNAT", "un-SNAT", "relayed"]
     where: str  # network namespace
     before: str
     after: str
     frame: int
 
     def __str__(self) -> str:
-        return f"{self.what} at {self.where}: {self.before} → {self.after}"
+        return f"{self.what} at {self.where}: {self.before} {'becomes' if self.what == 'relayed' else '→'} {self.after}"
+
+    @property
+    def led_to(self) -> str:
+        """The address and port that it led to."""
+        return self.after.rpartition(" → ")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from random import Random
 
 from emulator.kernel.netns import Namespaces
@@ -25,6 +25,7 @@ from emulator.workload.answer import read_reply, request_line
 
 SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
+_RELAYED_WINDOW = 64  # where proxies take part: as many as they let in and answer well within SILENCE, on a busy machine too
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
 _DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
@@ -65,10 +66,10 @@ class Recording:
 class _Job:
     """One attempt by socket on its way."""
 
-    __slots__ = ("answer", "buffer", "cookie", "flow", "sock", "src", "started", "talk")
+    __slots__ = ("answer", "buffer", "cookie", "flow", "relayed", "sock", "src", "started", "talk")
 
-    def __init__(self, flow: Flow, talk: bool) -> None:
-        self.flow, self.talk = flow, talk
+    def __init__(self, flow: Flow, talk: bool, relayed: bool = False) -> None:
+        self.flow, self.talk, self.relayed = flow, talk, relayed
         self.cookie = 0
         self.started = 0
         self.src: tuple[str, int] = ("", 0)
@@ -77,11 +78,12 @@ class _Job:
         self.sock: socket.socket | None = None
 
 
-def socket_jobs(flows: Sequence[Flow], *, talk: bool) -> list[_Job]:
+def socket_jobs(flows: Sequence[Flow], *, talk: bool, relayed: Collection[str] = ()) -> list[_Job]:
     """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and so do all of a node's own, whose
-    packets are rewritten before any tap sees them; the others connect and leave."""
+    packets are rewritten before any tap sees them; the others connect and leave. Those of ``relayed`` flows all ask: whoever only connects
+    has met the proxy and no server."""
     return [
-        _Job(flow, talk and (number == 0 or flow.client.kind == "node"))
+        _Job(flow, flow.name in relayed or (talk and (number == 0 or flow.client.kind == "node")), flow.name in relayed)
         for flow in flows
         if flow.protocol in ("TCP", "UDP")
         for number in range(flow.attempts)
@@ -102,12 +104,14 @@ class Prober:
         self._last = 0.0  # monotonic time of the last event
         self._drained, self._unseen = 0.0, 0
 
-    def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True) -> list[Attempt]:
-        """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`."""
+    def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True, relayed: Collection[str] = ()) -> list[Attempt]:
+        """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`. ``relayed``: the names of those that
+        a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own."""
         self._done = []
         self._last = time.monotonic()
-        sent = self._send_crafted(flows) if crafted else []
-        self._drive(iter(socket_jobs(flows, talk=talk)))
+        sent = self._send_crafted([flow for flow in flows if flow.name not in relayed]) if crafted else []
+        window = _RELAYED_WINDOW if any(flow.name in relayed for flow in flows) else _WINDOW
+        self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)), window)
         self._await_replies([a for a in sent if not a.error])
         self._namespaces.leave()
         return [*sent, *self._done]
@@ -204,10 +208,10 @@ class Prober:
 
     # --- sockets ---
 
-    def _drive(self, jobs: Iterator[_Job]) -> None:
+    def _drive(self, jobs: Iterator[_Job], window: int) -> None:
         more = True
         while more or self._open:
-            while more and len(self._open) < _WINDOW:
+            while more and len(self._open) < window:
                 job = next(jobs, None)
                 if job is None:
                     more = False
@@ -304,12 +308,13 @@ class Prober:
                 netns=flow.client.netns,
                 src=job.src,
                 dst=(flow.to.ip, flow.to.port),
-                token=make_token("UDP", job.cookie) if flow.protocol == "UDP" and job.cookie else 0,
+                token=make_token(flow.protocol, job.cookie) if job.cookie and (job.relayed or flow.protocol == "UDP") else 0,
                 crafted=False,
                 started=job.started,
                 finished=time.time_ns(),
                 error=error,
                 answer=job.answer,
+                relayed=job.relayed,
             )
         )
         self._progress(1)

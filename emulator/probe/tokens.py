@@ -1,8 +1,8 @@
 """Whose frame is it: frames by token, and the token of every attempt.
 
-UDP, ICMP, SCTP and crafted packets carry a token that the attempt knows. A TCP socket's is its initial sequence number, which only the wire
-tells, so its first SYN must be found. Imports the standard library and ``probe.model``. Invariant: an attempt whose frames cannot be told
-from another's is named as such, never guessed.
+UDP, ICMP, SCTP and crafted packets carry a token that the attempt knows; so does the request of a TCP attempt that a proxy relays. Any other
+TCP socket's token is its initial sequence number, which only the wire tells, so its first SYN must be found. Imports the standard library
+and ``probe.model``. Invariant: an attempt whose frames cannot be told from another's is named as such, never guessed.
 """
 
 from __future__ import annotations
@@ -23,29 +23,42 @@ class Trace:
     """Frames in order of time, by what they can be found with.
 
     ``members``: token → its frames, the connection's other segments among them. ``openings``: address and port of whoever opened a
-    connection → SYNs from there, and ICMP errors to there that quote a TCP segment.
+    connection → SYNs from there, and ICMP errors to there that quote a TCP segment. ``carriers``: token of a TCP request → those of the
+    connections on which it was made; a proxy makes it on a second one.
     """
 
-    __slots__ = ("members", "openings")
+    __slots__ = ("carriers", "members", "openings")
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         members: defaultdict[int, list[Frame]] = defaultdict(list)
         openings: defaultdict[_Address, list[Frame]] = defaultdict(list)
         connections: dict[tuple[str, str, int, str, int], int] = {}
+        carriers: defaultdict[int, dict[int, None]] = defaultdict(dict)
         for frame in sorted(frames, key=itemgetter(1)):  # by time; stable, for a tap stamps a packet alike on a bridge and its port
-            _, _, netns, _, _, protocol, src, sport, dst, dport, _, _, token, reply, _ = frame
+            _, _, netns, _, _, protocol, src, sport, dst, dport, _, flags, token, reply, _ = frame
             if protocol == "TCP":
-                if token:
+                if token and ("S" in flags or "R" in flags):
                     connections[netns, src, sport, dst, dport] = token
                     if not reply:
                         openings[src, sport].append(frame)
                 else:
+                    said = token
                     token = connections.get((netns, src, sport, dst, dport)) or connections.get((netns, dst, dport, src, sport), 0)
+                    if said and token:
+                        carriers[said][token] = None
             elif token >> 64 == _TCP:  # an ICMP error about a segment
                 openings[dst, dport].append(frame)
             if token:
                 members[token].append(frame)
         self.members, self.openings = dict(members), dict(openings)
+        self.carriers: dict[int, tuple[int, ...]] = {said: tuple(tokens) for said, tokens in carriers.items()}
+
+    def frames_of(self, token: int) -> list[Frame]:
+        """The frames of ``token``; of a request, those of every connection that carried it."""
+        carriers = self.carriers.get(token)
+        if carriers is None:
+            return self.members.get(token, [])
+        return sorted((frame for carrier in carriers for frame in self.members[carrier]), key=itemgetter(1))
 
     def begins_in(self, token: int, netns: str) -> bool:
         """Whether the first that was seen of ``token`` was seen in ``netns``."""
@@ -74,7 +87,8 @@ def find_tokens(attempts: Sequence[Attempt], trace: Trace) -> tuple[dict[int, in
     for candidates_of in steps:
         if not open_:
             break
-        candidates = candidates_of(open_, trace, set(tokens.values()))
+        known = set(tokens.values())
+        candidates = candidates_of(open_, trace, known.union(*(trace.carriers.get(token, ()) for token in known)))
         settled = _settle(candidates)
         tokens.update(settled)
         open_ = {index: attempt for index, attempt in open_.items() if index not in settled}
@@ -152,9 +166,7 @@ def _within(frame: Frame, attempt: Attempt) -> bool:
     return attempt.started <= frame.time <= attempt.finished
 
 
-def divide_frames(
-    attempts: Sequence[Attempt], tokens: Mapping[int, int], members: Mapping[int, list[Frame]]
-) -> tuple[dict[int, list[Frame]], set[int]]:
+def divide_frames(attempts: Sequence[Attempt], tokens: Mapping[int, int], trace: Trace) -> tuple[dict[int, list[Frame]], set[int]]:
     """Each attempt's own frames, and the attempts that cannot be told apart.
 
     Two connections may choose the same initial sequence number (32 bits: one pair in 100,000 connections is likely). If one ended before
@@ -166,7 +178,7 @@ def divide_frames(
     own: dict[int, list[Frame]] = {}
     collisions: set[int] = set()
     for token, claimants in claims.items():
-        frames = members.get(token, [])
+        frames = trace.frames_of(token)
         if len(claimants) == 1:
             own[claimants[0]] = frames
             continue

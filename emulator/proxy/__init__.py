@@ -11,9 +11,8 @@ from typing import Protocol
 from weakref import ref
 
 from emulator.control.state import ClusterState
-from emulator.errors import UsageError
 from emulator.plan.rules import RuleSet, RuleTool
-from emulator.proxy import iptables, ipvs, nftables
+from emulator.proxy import iptables, ipvs, nftables, userspace
 from emulator.proxy.changes import ServiceChange, service_changes
 
 
@@ -53,6 +52,7 @@ _CHANGEABLE: dict[str, Callable[[ClusterState], Rules]] = {"iptables": iptables.
 _RENDERERS: dict[str, Callable[[ClusterState], Callable[[str], RuleSet]]] = {
     **{mode: lambda state: _rules(state).on for mode in _CHANGEABLE},
     "ipvs": ipvs.renderer,
+    "userspace": userspace.renderer,
 }
 
 
@@ -62,13 +62,9 @@ MODES = tuple(_RENDERERS)  # the modes of kube-proxy that podwire has
 def rules_renderer(state: ClusterState) -> Callable[[str], RuleSet]:
     """A function from a node's name to kube-proxy's rules there, in the mode that ``state.proxy`` names.
 
-    Ask it for every node of a cluster: what the nodes have in common is worked out once. Raises :class:`UsageError` for a mode that
-    has no renderer.
+    Ask it for every node of a cluster: what the nodes have in common is worked out once.
     """
-    mode = state.proxy.mode
-    if mode not in _RENDERERS:
-        raise UsageError(f"kube-proxy's {mode} mode is not supported; supported: {', '.join(_RENDERERS)}")
-    return _RENDERERS[mode](state)
+    return _RENDERERS[state.proxy.mode](state)
 
 
 def rules_for(state: ClusterState, node: str) -> RuleSet:

@@ -418,7 +418,6 @@ def test_bad_input_is_named_without_a_traceback(case: str, tmp_path: Path) -> No
         (["three-netwrks"], "did you mean three-networks"),
         (["--captures", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["--json", "/proc/nowhere.json"], "cannot write /proc/nowhere.json"),
-        (["--proxy-mode", "userspace"], "userspace mode is not supported; supported: "),
         (["--no-such-option"], "--help"),
         (["exec", "web"], "exec needs a command"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -188,6 +189,116 @@ def test_masquerading_is_named_both_ways() -> None:
         f"un-SNAT at worker-2: {N1_MASQUERADED} → {POD}",
     ]
     assert (journey.source_seen, journey.reply_from) == ("172.18.0.3", N2)
+
+
+# --- a process accepts and dials --------------------------------------------------------------------------
+
+SAID = make_token("TCP", 0x0123456789ABCDEF)
+ACCEPTED, DIALLED_FROM = "10.244.1.1:10042", "172.18.0.3:33000"
+FIRST_LEG = (("pod/eth0 out", POD, VIP), ("worker-1/veth1 in", POD, VIP), ("worker-1/cbr0 in", POD, ACCEPTED))
+SECOND_LEG = (("worker-1/eth0 out", DIALLED_FROM, WEB), ("web-0/eth0 in", DIALLED_FROM, WEB))
+SECOND_LEG_BACK = (("web-0/eth0 out", WEB, DIALLED_FROM), ("worker-1/eth0 in", WEB, DIALLED_FROM))
+FIRST_LEG_BACK = (("worker-1/cbr0 out", VIP, POD), ("worker-1/veth1 out", VIP, POD), ("pod/eth0 in", VIP, POD))
+
+
+def relayed_tcp(*, answered: bool = True) -> Tape:
+    """Two connections with a request on each; the second only if it is answered."""
+    tape = Tape()
+    tape.there(*FIRST_LEG, token=1)
+    tape.back(*FIRST_LEG_BACK, token=1)
+    tape.there(*FIRST_LEG, token=SAID, flags="PA")
+    if answered:
+        tape.there(*SECOND_LEG, token=2)
+        tape.back(*SECOND_LEG_BACK, token=2)
+        tape.there(*SECOND_LEG, token=SAID, flags="PA")
+        tape.back(*SECOND_LEG_BACK, token=SAID, flags="PA")
+        tape.back(*FIRST_LEG_BACK, token=SAID, flags="FPA")
+    return tape
+
+
+def relayed(**fields: Any) -> Attempt:
+    return replace(by_socket(**fields), token=SAID, relayed=True)
+
+
+def test_a_request_is_followed_across_a_proxy() -> None:
+    tape = relayed_tcp()
+    correlation = correlate([relayed()], tape.frames)
+    journey = correlation.journeys[0]
+    assert [(f"{hop.netns}/{hop.interface} {hop.direction}", hop.src, hop.dst) for hop in journey.there] == [*FIRST_LEG, *SECOND_LEG]
+    assert [(f"{hop.netns}/{hop.interface} {hop.direction}", hop.src, hop.dst) for hop in journey.back] == [
+        *SECOND_LEG_BACK,
+        *FIRST_LEG_BACK,
+    ]
+    assert changes(journey) == [
+        f"DNAT at worker-1: {VIP} → {ACCEPTED}",
+        f"relayed at worker-1: {POD} → {ACCEPTED} becomes {DIALLED_FROM} → {WEB}",
+        f"un-DNAT at worker-1: {ACCEPTED} → {VIP}",
+    ]
+    assert (journey.outcome, journey.backend, journey.source_seen) == ("delivered", Backend("10.244.2.4", 8080), "172.18.0.3")
+    assert journey.reply_from == VIP
+    assert correlation.frames[0] == tuple(range(len(tape.frames))), "both connections, with both handshakes"
+
+
+def test_the_connection_that_a_proxy_dialled_is_nobody_elses() -> None:
+    """A node's own attempt whose frames are missing is not given the proxy's second connection, which began at that node too."""
+    other = by_socket("172.18.0.3:5555", "10.96.0.99:80", netns="worker-1")
+    correlation = correlate([relayed(), other], relayed_tcp().frames)
+    assert sorted(correlation.journeys) == [0]
+    assert 1 not in correlation.frames
+
+
+@pytest.mark.parametrize("flags", ["FA", "RA", "R"])
+@pytest.mark.parametrize("error", ["EOF", "ECONNRESET", "EPIPE"])
+def test_closed_on_without_an_answer_is_rejected(flags: str, error: str) -> None:
+    tape = relayed_tcp(answered=False)
+    tape.there(*FIRST_LEG_BACK, token=0, flags=flags)
+    journey = only(tape, relayed(error=error))
+    what = "FIN" if "F" in flags else "RST"
+    assert (journey.outcome, journey.evidence) == ("rejected", f"accepted, then closed without an answer: {what} from {VIP}")
+    assert [hop.netns for hop in journey.back] == ["worker-1", "worker-1", "pod"]
+
+
+def test_a_proxy_that_says_nothing_is_silent() -> None:
+    journey = only(relayed_tcp(answered=False), relayed(error="timeout"))
+    assert (journey.outcome, journey.evidence) == ("dropped", "silence: last seen at worker-1/cbr0 in")
+
+
+def relayed_udp(back: tuple[tuple[str, str, str], ...]) -> Tape:
+    token = make_token("UDP", 5)
+    tape = Tape()
+    tape.there(*FIRST_LEG, *SECOND_LEG, token=token, protocol="UDP", flags="")
+    tape.back(*SECOND_LEG_BACK, *back, token=token, protocol="UDP", flags="")
+    return tape
+
+
+def test_a_datagram_is_followed_across_a_proxy() -> None:
+    what = replace(by_socket(protocol="UDP"), token=make_token("UDP", 5), relayed=True)
+    journey = only(relayed_udp(FIRST_LEG_BACK), what)
+    assert changes(journey)[1] == f"relayed at worker-1: {POD} → {ACCEPTED} becomes {DIALLED_FROM} → {WEB}"
+    assert (journey.outcome, journey.source_seen, journey.reply_from) == ("delivered", "172.18.0.3", VIP)
+
+
+def test_what_a_proxy_sends_from_another_port_is_not_heard() -> None:
+    what = replace(by_socket(protocol="UDP", error="timeout"), token=make_token("UDP", 5), relayed=True)
+    journey = only(relayed_udp((("pod/eth0 in", "10.96.0.10:9999", POD),)), what)
+    assert (journey.outcome, journey.evidence) == ("dropped", "silence: the reply was last seen at pod/eth0 in")
+
+
+def test_both_connections_may_pass_the_same_place() -> None:
+    """A node dials its own Service, whose endpoint is a process of that node: all of it is on ``lo``."""
+    node, proxy, dials, server = "172.18.0.3:5000", "172.18.0.3:10042", "172.18.0.3:33000", "172.18.0.3:6443"
+    token = make_token("UDP", 5)
+    tape = Tape()
+    for src, dst in ((node, proxy), (dials, server)):
+        tape.there(("worker-1/lo out", src, dst), ("worker-1/lo in", src, dst), token=token, protocol="UDP", flags="")
+    for src, dst in ((server, dials), (proxy, node)):
+        tape.back(("worker-1/lo out", src, dst), ("worker-1/lo in", src, dst), token=token, protocol="UDP", flags="")
+    journey = only(tape, replace(by_socket(node, VIP, netns="worker-1", protocol="UDP"), token=token, relayed=True))
+    assert changes(journey) == [
+        f"DNAT at worker-1: {VIP} → {proxy}",
+        f"relayed at worker-1: {node} → {proxy} becomes {dials} → {server}",
+    ]
+    assert (journey.outcome, str(journey.backend), journey.reply_from) == ("delivered", server, VIP)
 
 
 def test_the_same_addresses_at_another_port_are_a_change() -> None:

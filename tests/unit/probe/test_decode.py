@@ -51,6 +51,25 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
     "client-rst": (THERE / TCP(sport=1, dport=2, flags="R", seq=10), "TCP", CLIENT, 1, SERVER, 2, "R", 0, False),
     "ack-of-sequence-0": (THERE / TCP(sport=1, dport=2, flags="A", seq=0, ack=10), "TCP", CLIENT, 1, SERVER, 2, "A", 0, False),
     "data": (THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / b"GET /", "TCP", CLIENT, 1, SERVER, 2, "PA", 0, False),
+    "tcp-request": (
+        THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / REQUEST,
+        *("TCP", CLIENT, 1, SERVER, 2, "PA", make_token("TCP", COOKIE), False),
+    ),
+    "tcp-reply-with-options": (
+        BACK / TCP(sport=2, dport=1, flags="PA", seq=10, options=[("Timestamp", (1, 2))]) / (REPLY + b" hi"),
+        *("TCP", SERVER, 2, CLIENT, 1, "PA", make_token("TCP", COOKIE), True),
+    ),
+    "tcp-request-later-in-a-segment": (
+        THERE / TCP(sport=1, dport=2, flags="PA") / (b" " + REQUEST),
+        "TCP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "PA",
+        0,
+        False,
+    ),
     "udp-request": (THERE / UDP(sport=4000, dport=53) / REQUEST, "UDP", CLIENT, 4000, SERVER, 53, "", make_token("UDP", COOKIE), False),
     "udp-reply": (BACK / UDP(sport=2, dport=1) / (REPLY + b" hi"), "UDP", SERVER, 2, CLIENT, 1, "", make_token("UDP", COOKIE), True),
     "udp-other": (THERE / UDP(sport=1, dport=2) / b"podwire? is not a cookie", "UDP", CLIENT, 1, SERVER, 2, "", 0, False),
@@ -118,6 +137,10 @@ def test_ip_options_change_nothing(case: str) -> None:
     plain = read(Ether() / packet)
     packet[IP].options = [IPOption_NOP()] * 4
     assert read(Ether() / packet)._replace(length=0) == plain._replace(length=0)
+
+
+def test_an_error_about_a_request_is_about_its_connection() -> None:
+    assert read(Ether() / error(3, 3, 6, tcp("PA", seq=9) + REQUEST)).token == 0
 
 
 def test_a_first_fragment_has_ports_and_token() -> None:

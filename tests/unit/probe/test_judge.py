@@ -115,6 +115,12 @@ def plain(*journeys: Journey | None) -> list[tuple[Journey | None, Attempt]]:
 BOTH = plain(delivered(), delivered(WEB_1))
 HIDDEN = delivered(VIP, changes=())
 ONE = replace(PROMISE, backends={Backend("10.244.2.4", 8080): "preserved"})
+RELAYED = [
+    (
+        delivered(),
+        attempt(answer=Answer(pod="default/web-0", container="web", node="worker-2", client=POD, dialled=WEB, local=WEB), relayed=True),
+    )
+]
 
 CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Verdict, str]] = {
     # id: (journeys with their attempts, what else is special, verdict, words of the reason; with "$" at its end)
@@ -124,6 +130,13 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     "dropped-as-promised": (plain(DROPPED), {"expected": nothing_but("dropped")}, "pass", ""),
     "unreachable-as-promised": (plain(NO_ROUTE), {"expected": nothing_but("unreachable")}, "pass", ""),
     "any-endpoint-will-do": (plain(delivered("10.9.9.9:1")), {"expected": nothing_but("delivered")}, "pass", ""),
+    "relayed": (RELAYED, {"expected": replace(ONE, relayed=True)}, "pass", ""),
+    "translated-where-it-was-to-be-relayed": (
+        [(delivered(), told())],
+        {"expected": replace(ONE, relayed=True)},
+        "fail",
+        f"{VIP} was translated to {WEB} for default/web-0, and not relayed: at web-0/eth0 in",
+    ),
     # unknown
     "nothing-observed": ([(None, attempt(error="timeout"))], {}, "unknown", "no attempt was observed: the client met timeout"),
     "nothing-sent": ([], {}, "unknown", "no attempt was observed$"),

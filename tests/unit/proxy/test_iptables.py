@@ -252,12 +252,6 @@ def test_order_of_the_objects_does_not_matter() -> None:
     assert compose(rules_for(forth, "worker-1")) == compose(rules_for(back, "worker-1"))
 
 
-@pytest.mark.parametrize("mode", ["userspace"])
-def test_other_modes_are_named_as_unsupported(mode: str) -> None:
-    with pytest.raises(UsageError, match=f"{mode} mode is not supported; supported: iptables, nftables, ipvs"):
-        rules_for(state(nodes=[NODE], mode=mode), "worker-1")
-
-
 @pytest.mark.parametrize("hostile", ['a" -j ACCEPT', "a\n-F", "a\\", "a'b", "a$b", "-A\tX", "é"])
 @pytest.mark.parametrize("field", ["name", "namespace", "portName"])
 def test_hostile_names_never_become_rules(field: str, hostile: str) -> None:

@@ -1,0 +1,195 @@
+"""kube-proxy's userspace mode: one node's rules and what the proxies behind them do, as in kube-proxy v1.25, the last that had it.
+
+Rules lead to a port of the node, one for each Service port, where a process accepts and dials an endpoint itself (pkg/proxy/userspace:
+proxier.go, proxysocket.go, roundrobin.go). Which policies and settings it never heard of: docs/semantics 15. Imports the cluster state, the
+facts about Service ports and ``plan.rules``; ``workload.proxying`` runs the proxies. Invariant: a Service port has one proxy port, the same on
+every node and in every state that has the Service port, as long as no other wants the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from emulator.control.state import ClusterState
+from emulator.errors import UsageError
+from emulator.plan.naming import short_hash
+from emulator.plan.operations import DelConnections
+from emulator.plan.rules import RuleSet, address, comment
+from emulator.proxy.endpoints import ServicePortFacts, service_ports
+from emulator.proxy.local import local_addresses, primary_ip
+
+# kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below node ports and what the kernel draws for clients.
+FIRST_PORT, PORTS = 10000, 10000
+DIAL_TIMEOUTS = (0.25, 0.5, 1.0, 2.0)  # seconds: of one endpoint after the other (EndpointDialTimeouts)
+UDP_IDLE = 0.25  # seconds until a silent UDP client is forgotten (--udp-timeout)
+
+Endpoint = tuple[str, int]
+
+
+class Relay(NamedTuple):
+    """What every node's proxy for one Service port must know. ``name`` as in rules; ``affinitySeconds`` is 0 without session affinity."""
+
+    name: str
+    protocol: str  # TCP or UDP
+    port: int  # that it listens on
+    endpoints: tuple[Endpoint, ...]
+    affinitySeconds: int
+
+
+def relays(state: ClusterState) -> tuple[Relay, ...]:
+    """The proxies of one node; they are the same on every node. Raises :class:`UsageError` for more Service ports than proxy ports."""
+    chosen = _proxy_ports(state)
+    return tuple(
+        Relay(
+            facts.name, facts.protocol, chosen[facts.name], tuple((e.ip, e.port) for e in facts.endpoints if e.ready), facts.affinitySeconds
+        )
+        for facts in _proxied(state)
+    )
+
+
+def _proxied(state: ClusterState) -> Iterator[ServicePortFacts]:
+    """It knew no SCTP (proxysocket.go: "SCTP is not supported for user space proxy"): such a port gets no proxy and no rules."""
+    return (facts for facts in service_ports(state) if facts.protocol != "SCTP")
+
+
+def _proxy_ports(state: ClusterState) -> Mapping[str, int]:
+    """By name: the port that its hash points at, or the next one that is free on every node."""
+    taken = {listener.port for listener in state.listeners if listener.netns in state.node}
+    chosen: dict[str, int] = {}
+    for facts in _proxied(state):
+        if len(taken) >= PORTS:
+            raise UsageError(f"userspace mode has {PORTS:,} proxy ports, and there are more Service ports: use another --proxy-mode")
+        port = FIRST_PORT + int(short_hash(facts.name), 16) % PORTS
+        while port in taken:
+            port = FIRST_PORT + (port + 1 - FIRST_PORT) % PORTS
+        taken.add(port)
+        chosen[facts.name] = port
+    return chosen
+
+
+# --- choosing an endpoint -----------------------------------------------------------------------------------
+
+
+class RoundRobin:
+    """The endpoints of one proxy, each in its turn; with session affinity a client address keeps the one that it had (roundrobin.go).
+
+    ``now`` is in seconds, of any clock that never goes back.
+    """
+
+    def __init__(self, relay: Relay) -> None:
+        self._endpoints = relay.endpoints
+        self._seconds = relay.affinitySeconds
+        self._turn = 0
+        self._kept: dict[str, tuple[Endpoint, float]] = {}  # client address → its endpoint, and when it was last used
+
+    def update(self, relay: Relay) -> None:
+        """Go on with what ``relay`` says: clients of endpoints that are gone are forgotten, and where endpoints changed turns begin anew."""
+        self._seconds = relay.affinitySeconds
+        if relay.endpoints != self._endpoints:
+            self._endpoints, self._turn = relay.endpoints, 0
+            self._kept = {client: kept for client, kept in self._kept.items() if kept[0] in self._endpoints}
+
+    def next(self, client: str, now: float, *, again: bool = False) -> Endpoint | None:
+        """The endpoint for a connection of the address ``client``; None if there is none. ``again``: the one that it got did not answer."""
+        if not self._endpoints:
+            return None
+        if self._seconds and not again and client in self._kept:
+            endpoint, used = self._kept[client]
+            if now - used < self._seconds:
+                self._kept[client] = endpoint, now
+                return endpoint
+        endpoint = self._endpoints[self._turn]
+        self._turn = (self._turn + 1) % len(self._endpoints)
+        if self._seconds:
+            self._kept[client] = endpoint, now
+        return endpoint
+
+
+# --- rules --------------------------------------------------------------------------------------------------
+
+Rule = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
+
+_LOCAL = "-m addrtype --dst-type LOCAL"
+_CHAINS = {
+    "nat": ("KUBE-NODEPORT-CONTAINER", "KUBE-NODEPORT-HOST", "KUBE-PORTALS-CONTAINER", "KUBE-PORTALS-HOST"),
+    "filter": ("KUBE-NODEPORT-NON-LOCAL",),
+}
+
+
+def _frame() -> Iterator[Rule]:
+    """The rules that every node has. What others sent passes PREROUTING ("CONTAINER"), what the node itself sent OUTPUT ("HOST")."""
+    portals = comment("handle ClusterIPs; NOTE: this must be before the NodePort rules")
+    node_ports = comment("handle service NodePorts; NOTE: this must be the last rule in the chain")
+    for chain, kind in (("PREROUTING", "CONTAINER"), ("OUTPUT", "HOST")):
+        yield "nat", chain, f"{portals} -j KUBE-PORTALS-{kind}"
+        yield "nat", chain, f"{_LOCAL} {node_ports} -j KUBE-NODEPORT-{kind}"
+    yield "filter", "INPUT", f"{comment('Ensure that non-local NodePort traffic can flow')} -j KUBE-NODEPORT-NON-LOCAL"
+
+
+def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
+    """The load balancer's addresses, whatever their ``ipMode``, which came later."""
+    service = state.service[f"{facts.namespace}/{facts.service}"]
+    return tuple(address(ingress.ip) for ingress in service.status.loadBalancer.ingress if "." in ingress.ip)
+
+
+def _port_rules(facts: ServicePortFacts, ingress: tuple[str, ...], proxy_port: int, host: str) -> Iterator[Rule]:
+    """The way to the proxy. REDIRECT leads to the address of the interface that a packet came in by, from which UDP replies leave as well; of
+    the node's own packets REDIRECT would make packets to 127.0.0.1, so these go to the node's address ``host``."""
+    protocol = facts.protocol.lower()
+    redirect = f"-j REDIRECT --to-ports {proxy_port}"
+    dnat = f"-j DNAT --to-destination {host}:{proxy_port}"
+
+    def to(port: int, target: str, ip: str = "", match: str = "") -> str:
+        parts = (f"-d {ip}/32" if ip else "", f"-p {protocol}", comment(facts.name), f"-m {protocol} --dport {port}", match, target)
+        return " ".join(part for part in parts if part)
+
+    for ip in (facts.clusterIP, *ingress):
+        yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip)
+        yield "nat", "KUBE-PORTALS-HOST", to(facts.port, dnat, ip)
+    for ip in facts.externalIPs:  # not what Pods (who come in by a bridge's port) and the node send, unless it is the node's own address
+        yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, "-m physdev ! --physdev-is-in")
+        yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, _LOCAL)
+        yield "nat", "KUBE-PORTALS-HOST", to(facts.port, dnat, ip, _LOCAL)
+    if facts.nodePort:
+        yield "nat", "KUBE-NODEPORT-CONTAINER", to(facts.nodePort, redirect)
+        yield "nat", "KUBE-NODEPORT-HOST", to(facts.nodePort, dnat)
+        yield "filter", "KUBE-NODEPORT-NON-LOCAL", to(proxy_port, "-m state --state NEW -j ACCEPT")
+
+
+def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
+    """A function that gives any node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError`."""
+    proxy_ports = _proxy_ports(state)
+    ports = tuple((facts, _ingress(state, facts)) for facts in _proxied(state))
+
+    def render(node: str) -> RuleSet:
+        tables: dict[str, dict[str, list[str]]] = {table: {chain: [] for chain in chains} for table, chains in _CHAINS.items()}
+        host = primary_ip(state.node[node])
+        rules = [*_frame(), *(r for facts, ingress in ports for r in _port_rules(facts, ingress, proxy_ports[facts.name], host))]
+        for table, chain, rule in rules:
+            tables[table].setdefault(chain, []).append(rule)
+        return RuleSet({table: {chain: tuple(rows) for chain, rows in chains.items()} for table, chains in tables.items()})
+
+    return render
+
+
+# --- changes ------------------------------------------------------------------------------------------------
+
+
+def stale_relays(old: ClusterState, new: ClusterState) -> Iterator[DelConnections]:
+    """What every node must forget of a UDP Service port that is gone: what was dialled at its ClusterIP (conntrack.ClearEntriesForIP). Clients
+    of an endpoint that is gone are the proxy's, which forgets them itself."""
+    proxy_ports = _proxy_ports(old)
+    names = {facts.name for facts in _proxied(new)}
+    for facts in _proxied(old):
+        if facts.protocol != "UDP" or facts.name in names:
+            continue
+        for node in (node.name for node in new.nodes if node.name in old.node):
+            for ip in local_addresses(old, node):
+                yield DelConnections(
+                    netns=node,
+                    protocol="UDP",
+                    dialled=f"{address(facts.clusterIP)}:{facts.port}",
+                    server=f"{ip}:{proxy_ports[facts.name]}",
+                    why=f"{facts.name} is gone: a UDP client that never stops sending would be led to a port where nobody listens",
+                )

@@ -1,0 +1,264 @@
+"""The proxies of kube-proxy's userspace mode: one process is the proxy of every Service port on every node.
+
+A proxy's sockets, those that it listens on and those that it dials with, are opened inside the node's network namespace, so the kernel gives
+them the node's addresses as it would there. What to listen on and whom to dial is ``proxy.userspace``'s; how bytes pass is kube-proxy v1.25's
+(pkg/proxy/userspace/proxysocket.go): one connection after the other is accepted and its endpoint dialled; whoever of client and endpoint
+ends a stream, or one direction of it, ends all of it; a UDP client is an address and port, with a socket of its own until it is idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from emulator.control.state import ClusterState
+from emulator.kernel.netns import Namespaces
+from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Endpoint, Relay, RoundRobin, relays
+from emulator.workload.worker import Inbox, Worker
+
+_BACKLOG = 4096
+_CHUNK = 32 << 10
+_DATAGRAM = 4096  # "should be enough for most whole-packets"; what is longer is cut
+_AT_ONCE = 64  # datagrams that are taken before others have their turn
+
+_Dial = Callable[[int], socket.socket]  # a new socket of the node: SOCK_STREAM or SOCK_DGRAM
+
+
+class _TcpProxy:
+    """Listens for one Service port on one node."""
+
+    def __init__(self, sock: socket.socket, choice: RoundRobin, new_socket: _Dial) -> None:
+        self.choice = choice
+        self._listening, self._new_socket = sock, new_socket
+        self._loop = asyncio.get_running_loop()
+        self._streams: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+        self._loop.add_reader(sock, self._accept)
+
+    def close(self) -> None:
+        """Accept no more; what was accepted goes on."""
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        try:
+            client, peer = self._listening.accept()
+        except OSError:
+            return  # it was gone before it could be accepted
+        client.setblocking(False)
+        self._loop.remove_reader(self._listening)  # until its endpoint is dialled
+        stream = self._loop.create_task(self._serve(client, peer[0]))
+        self._streams.add(stream)
+        stream.add_done_callback(self._streams.discard)
+
+    async def _serve(self, client: socket.socket, address: str) -> None:
+        server = await self._dial(address)
+        if self._listening.fileno() >= 0:
+            self._loop.add_reader(self._listening, self._accept)
+        if server is None:
+            client.close()
+        else:
+            await _relay(client, server)
+
+    async def _dial(self, client: str) -> socket.socket | None:
+        """A connection to the endpoint whose turn it is, or to the next one that lets itself be dialled; None if there is none."""
+        for number, timeout in enumerate(DIAL_TIMEOUTS):
+            endpoint = self.choice.next(client, self._loop.time(), again=number > 0)
+            if endpoint is None:
+                return None
+            server = self._new_socket(socket.SOCK_STREAM)
+            try:
+                await asyncio.wait_for(self._loop.sock_connect(server, endpoint), timeout)
+            except (OSError, asyncio.TimeoutError):
+                server.close()
+                continue
+            return server
+        return None
+
+
+async def _relay(client: socket.socket, server: socket.socket) -> None:
+    ways = [asyncio.create_task(_copy(client, server)), asyncio.create_task(_copy(server, client))]
+    _, other = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    for way in other:
+        way.cancel()
+    await asyncio.wait(ways)
+    client.close()
+    server.close()
+
+
+async def _copy(source: socket.socket, target: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        while data := await loop.sock_recv(source, _CHUNK):
+            await loop.sock_sendall(target, data)
+    except OSError:
+        return  # reset by either side: the same as its end
+
+
+class _UdpProxy:
+    """Listens for one Service port on one node. Has a socket towards the endpoint for every client, until both have been silent for a while."""
+
+    def __init__(self, sock: socket.socket, choice: RoundRobin, new_socket: _Dial) -> None:
+        self.choice = choice
+        self._listening, self._new_socket = sock, new_socket
+        self._loop = asyncio.get_running_loop()
+        self._clients: dict[Endpoint, _UdpClient] = {}
+        self._loop.add_reader(sock, self._receive)
+
+    def close(self) -> None:
+        """Its clients are let go: to answer them, it would need the socket that they asked."""
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        for client in list(self._clients.values()):
+            client.close()
+
+    def _receive(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                data, peer = self._listening.recvfrom(_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an ICMP error about what was answered
+            client = self._clients.get(peer) or self._new_client(peer)
+            if client:
+                client.send(data)
+
+    def _new_client(self, peer: Endpoint) -> _UdpClient | None:
+        endpoint = self.choice.next(peer[0], self._loop.time())
+        if endpoint is None:
+            return None
+        server = self._new_socket(socket.SOCK_DGRAM)
+        try:
+            server.connect(endpoint)
+        except OSError:  # no route
+            server.close()
+            return None
+        answer = partial(self._answer, peer)
+        client = self._clients[peer] = _UdpClient(server, answer, partial(self._clients.pop, peer))
+        return client
+
+    def _answer(self, peer: Endpoint, data: bytes) -> None:
+        """From the address that routing gives; it is the one that was asked, but for 127.0.0.1."""
+        self._listening.sendto(data, peer)
+
+
+class _UdpClient:
+    """The way of one client's datagrams to its endpoint and back."""
+
+    def __init__(self, server: socket.socket, answer: Callable[[bytes], object], forget: Callable[[], object]) -> None:
+        self._server, self._answer, self._forget = server, answer, forget
+        self._loop = asyncio.get_running_loop()
+        self._used = self._loop.time()
+        self._loop.add_reader(server, self._receive)
+        self._idle = self._loop.call_at(self._used + UDP_IDLE, self._end_if_idle)
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._server.send(data)
+        except OSError:
+            return  # what the endpoint's side refused before: reading it ends this
+        self._used = self._loop.time()
+
+    def close(self) -> None:
+        self._idle.cancel()
+        self._loop.remove_reader(self._server)
+        self._server.close()
+        self._forget()
+
+    def _receive(self) -> None:
+        try:
+            data = self._server.recv(_DATAGRAM)
+            self._used = self._loop.time()
+            self._answer(data)
+        except BlockingIOError:
+            return
+        except OSError:  # refused
+            self.close()
+
+    def _end_if_idle(self) -> None:
+        if self._loop.time() >= self._used + UDP_IDLE:
+            self.close()
+        else:
+            self._idle = self._loop.call_at(self._used + UDP_IDLE, self._end_if_idle)
+
+
+# Where a proxy is, and which: what makes one that was there before the same one.
+_Place = tuple[str, str, str, int]  # node, Service port, protocol, proxy port
+
+
+class _Proxies:
+    """Every proxy of every node."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        self._open: dict[_Place, _TcpProxy | _UdpProxy] = {}
+
+    def update(self, state: ClusterState) -> tuple[str, ...]:
+        """Listen for exactly what ``state`` has; a proxy that was there before goes on, with its clients. Raises OSError for a port that
+        cannot be had."""
+        gone = self._namespaces.refresh()
+        wanted = _wanted(state)
+        for place in [place for place in self._open if place not in wanted or place[0] in gone]:
+            self._open.pop(place).close()
+        for place, relay in wanted.items():
+            if place in self._open:
+                self._open[place].choice.update(relay)
+            else:
+                self._open[place] = self._listen(place[0], relay)
+        self._namespaces.leave()
+        return ()
+
+    def _listen(self, node: str, relay: Relay) -> _TcpProxy | _UdpProxy:
+        new_socket = partial(self._new_socket, node)
+        tcp = relay.protocol == "TCP"
+        sock = new_socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        if tcp:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("0.0.0.0", relay.port))  # noqa: S104 - inside a node's namespace
+        except OSError as error:
+            raise OSError(f"no proxy for {relay.name} on {node}, port {relay.port}: {error.strerror}") from None
+        if not tcp:
+            return _UdpProxy(sock, RoundRobin(relay), new_socket)
+        sock.listen(_BACKLOG)
+        return _TcpProxy(sock, RoundRobin(relay), new_socket)
+
+    def _new_socket(self, node: str, kind: int) -> socket.socket:
+        self._namespaces.enter(node)
+        return socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+
+def _wanted(state: ClusterState) -> Mapping[_Place, Relay]:
+    if state.proxy.mode != "userspace":
+        return {}
+    every = relays(state)
+    return {(node.name, relay.name, relay.protocol, relay.port): relay for node in state.nodes for relay in every}
+
+
+async def _run(inbox: Inbox, namespaces: Namespaces) -> None:
+    loop = asyncio.get_running_loop()
+    proxies, failed = _Proxies(namespaces), loop.create_future()
+
+    def take() -> None:
+        try:
+            inbox.take(proxies.update)
+        except BaseException as error:  # nobody is left to tell, or a bug: in a reader's callback it would be said again and again
+            loop.remove_reader(inbox.fileno())
+            failed.set_exception(error)
+
+    take()
+    loop.add_reader(inbox.fileno(), take)
+    await failed
+
+
+def proxies(namespaces: Namespaces) -> Worker:
+    """The process that relays what the state that it is told wants relayed: nothing but in userspace mode."""
+
+    def work(inbox: Inbox) -> None:
+        gc.enable()  # the run has switched it off for its own few seconds; this may stay up
+        asyncio.run(_run(inbox, namespaces))
+
+    return Worker("the proxies", work)
