@@ -1,5 +1,6 @@
-"""Tests marked ``ipvs`` need a kernel with IPVS. Where this one has none they run in a guest that has (scripts/uml): all those of a module that were
-asked for in one, whichever comes first waits for them, and each reports here as if it had run here.
+"""Tests marked ``ipvs("NAME")`` need a kernel with IPVS. Where this one has none they run in a guest that has (scripts/uml): all of one name that
+were asked for in one guest; the first to come waits for them, and each reports here as if it had run here. (A guest has one processor: two of
+about the same length are the fastest.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 from emulator.kernel.generic_netlink import find_family
 from tests.guest import GUEST_LACKS, uml
 
-SECONDS = 400  # for all tests of a module
+SECONDS = 400  # for all tests of a guest
 Outcome = tuple[str, str]  # "passed", "skipped" or "failed", and why
 _OUTCOME = pytest.StashKey[Outcome]()
 
@@ -31,16 +32,22 @@ def _has_ipvs() -> bool:
 def _elsewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Have a test that this kernel cannot run run in a guest."""
     item = request.node
-    if item.get_closest_marker("ipvs") is None or _has_ipvs():
+    guest = _guest(item)
+    if not guest or _has_ipvs():
         return
     if GUEST_LACKS:
         item.stash[_OUTCOME] = ("skipped", GUEST_LACKS)
         return
-    together = [other.nodeid for other in item.session.items if other.path == item.path and other.get_closest_marker("ipvs")]
+    together = [other.nodeid for other in item.session.items if _guest(other) == guest]
     base = tmp_path_factory.getbasetemp()
     directory = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the one that all workers share
-    outcomes = _outcomes(directory, item.path.stem, together)
+    outcomes = _outcomes(directory, guest, together)
     item.stash[_OUTCOME] = outcomes.get(item.nodeid) or ("failed", f"the guest did not run it:\n{outcomes.get('', ('', ''))[1]}")
+
+
+def _guest(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("ipvs")
+    return str(mark.args[0]) if mark else ""
 
 
 def _outcomes(directory: Path, name: str, ids: list[str]) -> Mapping[str, Outcome]:

@@ -35,7 +35,7 @@ from tests.sandboxed import flavour, in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
 
-MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs)]
+MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs("changes"))]
 FLAVOURS = ["iptables-nft-restore", "iptables-legacy-restore"]
 
 SHAPE = """

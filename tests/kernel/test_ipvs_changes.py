@@ -91,14 +91,14 @@ def walked() -> dict[str, tuple[Any, Any]]:
     return ways
 
 
-@pytest.mark.ipvs
+@pytest.mark.ipvs("changes")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_change_leaves_what_the_new_cluster_wants_and_so_does_the_way_back(way: str) -> None:
     is_so, should_be = walked()[way]
     assert is_so == should_be
 
 
-@pytest.mark.ipvs
+@pytest.mark.ipvs("changes")
 @in_sandbox
 def test_a_change_printed_for_a_person_does_the_same() -> None:
     """By ipvsadm and ipset alone."""

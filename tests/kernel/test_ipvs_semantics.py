@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from emulator.control.state import ClusterState
+from emulator.kernel.apply import Applied, apply
 from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
 from emulator.kernel.ipvs import FAMILY, message
 from emulator.kernel.netlink import NetlinkSocket, attribute
+from emulator.kernel.netns import Namespaces
+from emulator.planner import plan_cluster
+from emulator.run import find_iptables
 from emulator.workload.answer import read_reply, request_line
 from tests.kernel.test_semantics import (
+    ASKERS,
     BASE,
     EXTERNAL,
     NODE_PORT,
     PORT_UNREACHABLE,
     SECTIONS,
+    SERVERS,
     WEB_1,
     WEB_2,
     WEB_3,
@@ -36,9 +46,9 @@ from tests.kernel.test_semantics import (
     service,
     unreachable,
 )
-from tests.sandboxed import in_sandbox, state_of
+from tests.sandboxed import flavour, in_sandbox, state_of
 
-pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
+pytestmark = [pytest.mark.kernel, pytest.mark.ipvs("semantics")]
 
 Instead = tuple[str, Mapping[str, Any]]  # the sentence that holds, and how its row differs from the one that does not
 REJECTED = {"outcome": "rejected", "evidence": PORT_UNREACHABLE}
@@ -181,6 +191,108 @@ def test_sentence(section: Section, row: Row) -> None:
     check_row(section, row, "ipvs")
 
 
+# --- load balancing is the kernel's ---------------------------------------------------------------------------------
+
+BALANCED = "10.96.0.9"
+
+
+def balanced(scheduler: str, protocol: str = "TCP", affinity: str = "") -> ClusterState:
+    port = f"clusterIP: {BALANCED}, ports: [{{port: 80, protocol: {protocol}}}]"
+    slices = endpoints("web", WEB_1, WEB_2, WEB_3, ports=f"{{port: {5303 if protocol == 'SCTP' else 8080}, protocol: {protocol}}}")
+    manifests = BASE + proxy(f"ipvs: {{scheduler: {scheduler}}}") + service("web", port + affinity) + slices
+    return state_of(text=manifests, proxy_mode="ipvs")
+
+
+def connect(namespaces: Namespaces, netns: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    client = namespaces.call_in(netns, lambda: socket.socket(socket.AF_INET, kind))
+    client.settimeout(2)
+    client.connect((BALANCED, 80))
+    return client
+
+
+def who(client: socket.socket) -> str:
+    """The Pod at the other end."""
+    client.send(request_line(1))
+    answer = read_reply(client.recv(4096))
+    assert answer
+    return answer.pod
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "wrr"])
+@in_sandbox
+def test_round_robin_gives_each_endpoint_its_turn(scheduler: str) -> None:
+    namespaces = built(balanced(scheduler))
+    with ExitStack() as stack:
+        met = [who(stack.enter_context(connect(namespaces, "default_near"))) for _ in range(9)]
+    assert len(set(met[:3])) == 3
+    assert met == met[:3] * 3
+
+
+@in_sandbox
+def test_least_connection_takes_the_endpoint_that_was_left() -> None:
+    namespaces = built(balanced("lc"))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(namespaces, "default_near")) for _ in range(6)]
+        met = [who(client) for client in clients]
+        assert Counter(met).keys() == {"default/web-1", "default/web-2", "default/web-3"}
+        assert set(Counter(met).values()) == {2}
+        left = met[4]
+        for client, pod in zip(clients, met, strict=True):
+            if pod == left:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the next packet is its last
+                client.close()
+        assert [who(stack.enter_context(connect(namespaces, "default_near"))) for _ in range(2)] == [left, left]
+
+
+@in_sandbox
+def test_source_hashing_goes_by_the_client() -> None:
+    """Without session affinity."""
+    namespaces = built(balanced("sh"))
+    met: dict[str, set[str]] = {}
+    for client in ("default_near", "default_far", "default_away", "default_web-1", "default_web-2", "default_web-3"):
+        for _ in range(4):
+            with connect(namespaces, client) as sock:
+                met.setdefault(client, set()).add(who(sock))
+    assert {len(pods) for pods in met.values()} == {1}
+    assert len(set.union(*met.values())) > 1
+
+
+@in_sandbox
+def test_an_sctp_association_goes_to_each_endpoint_in_turn() -> None:
+    """Of the kernel's own SCTP at both ends: four packets by two of which each proves that it is reached, and data both ways."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        pytest.skip("this kernel has no SCTP")
+
+    def association() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+        sock.settimeout(2)
+        return sock
+
+    namespaces = apply(plan_cluster(balanced("rr", "SCTP")), Applied(find_iptables(flavour()))).namespaces
+    servers = {}
+    for pod, (_, ip) in SERVERS.items():
+        servers[pod] = namespaces.call_in(f"default_{pod}", association)
+        servers[pod].bind((ip, 5303))
+        servers[pod].listen()
+    met = []
+    for _ in range(6):
+        with namespaces.call_in("default_near", association) as client:
+            client.connect((BALANCED, 80))
+            client.send(b"ping")
+            ready, _, _ = select.select(list(servers.values()), [], [], 2)
+            pod = next(pod for pod, server in servers.items() if server in ready)
+            with servers[pod].accept()[0] as connection:
+                assert connection.getpeername()[0] == ASKERS["near"][1]
+                assert connection.recv(100) == b"ping"
+                connection.send(b"pong")
+                assert client.recv(100) == b"pong"
+            met.append(pod)
+    assert sorted(met[:3]) == sorted(SERVERS)
+    assert met == met[:3] * 2
+
+
 # --- 12 ----------------------------------------------------------------------------------------------------
 
 CMD_SET_CONFIG, ATTR_TIMEOUT_UDP = 12, 6  # linux/ip_vs.h
@@ -194,26 +306,15 @@ def forget_udp_after_a_second() -> None:
         assert netlink.send([message(family, CMD_SET_CONFIG, attribute(ATTR_TIMEOUT_UDP, (1).to_bytes(4, sys.byteorder)))]) == []
 
 
-def who(client: socket.socket) -> str:
-    client.send(request_line(1))
-    answer = read_reply(client.recv(4096))
-    assert answer
-    return answer.pod
-
-
 @in_sandbox
 def test_12_affinity_lasts_until_its_timeout_after_the_last_connection() -> None:
     """Of UDP, whose connections the kernel can be told to forget soon."""
-    spec = "clusterIP: 10.96.0.9, ports: [{port: 80, protocol: UDP}], sessionAffinity: ClientIP"
-    affinity = "sessionAffinityConfig: {clientIP: {timeoutSeconds: 2}}"
-    slices = endpoints("web", WEB_1, WEB_2, WEB_3, ports="{port: 8080, protocol: UDP}")
-    namespaces = built(state_of(text=BASE + service("web", f"{spec}, {affinity}") + slices, proxy_mode="ipvs"))
+    affinity = ", sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 2}}"
+    namespaces = built(balanced("rr", "UDP", affinity))
     namespaces.call_in("worker-1", forget_udp_after_a_second)
 
     def ask() -> str:
-        with namespaces.call_in("default_near", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
-            client.settimeout(2)
-            client.connect(("10.96.0.9", 80))
+        with connect(namespaces, "default_near", socket.SOCK_DGRAM) as client:
             return who(client)
 
     first = ask()

@@ -35,7 +35,7 @@ from tests.sandboxed import flavour, in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
 
-MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs)]
+MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs("semantics"))]
 
 # worker-1 has two endpoints, worker-2 has one, control-plane has none; each has a Pod that only asks.
 SHAPE = """
