@@ -35,7 +35,8 @@ from tests.sandboxed import flavour, in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
 
-MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs("semantics"))]
+MODES = ["iptables", "nftables"]  # of rows; those of ipvs mode: test_ipvs_semantics.py
+ALL_MODES = [*MODES, pytest.param("ipvs", marks=pytest.mark.ipvs("semantics"))]
 
 # worker-1 has two endpoints, worker-2 has one, control-plane has none; each has a Pod that only asks.
 SHAPE = """
@@ -674,7 +675,7 @@ def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
     ("section", "row", "mode"),
     [
         pytest.param(section, row, mode, id=f"{mode}, {section.name}: {row.sentence}")
-        for mode in ("iptables", "nftables")  # ipvs: test_ipvs_semantics.py
+        for mode in MODES
         for section in SECTIONS
         for row in section.rows_of(mode)
     ],
@@ -731,7 +732,7 @@ HEALTH = web(
 )
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 @pytest.mark.parametrize("settings", ["", proxy("nodePortAddresses: [192.0.2.0/24]")], ids=["", "whatever nodePortAddresses says"])
 @pytest.mark.parametrize(
     ("node", "status", "count"),
@@ -746,7 +747,7 @@ def test_10_health_check_node_port(node: str, status: int, count: int, settings:
         assert ask(namespaces, client, NODES[node][0], 32123) == (status, body)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 @in_sandbox
 def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
     state = state_of(text=BASE + web("externalTrafficPolicy: Cluster", WEB_1), proxy_mode=mode)
@@ -756,7 +757,7 @@ def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
         ask(namespaces, "office", NODES["worker-1"][0], 32123)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 @in_sandbox
 def test_10_health_check_is_gone_with_the_service(mode: str) -> None:
     namespaces = built(state_of(text=BASE, proxy_mode=mode))
@@ -779,7 +780,7 @@ AFFINITY = Section(
 )
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 def test_12_one_flow_meets_one_endpoint(mode: str) -> None:
     flow = observed(AFFINITY, mode)["one client, one endpoint"]
     assert len(flow["observed"]["backends"]) == 1
@@ -792,14 +793,14 @@ def picked(namespaces: Namespaces) -> dict[str, str]:
     return {client: ask(namespaces, client, NODES["worker-1"][0], 30080)[1]["pod"] for client in CLIENTS}
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 @in_sandbox
 def test_12_the_same_client_address_goes_to_the_same_endpoint(mode: str) -> None:
     namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3))
     assert picked(namespaces) == picked(namespaces) == picked(namespaces)
 
 
-@pytest.mark.parametrize("mode", MODES[:2])  # ipvs: test_ipvs_semantics.py
+@pytest.mark.parametrize("mode", MODES)
 @in_sandbox
 def test_12_each_use_renews_it_and_the_timeout_ends_it(mode: str) -> None:
     namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3, seconds=2))
@@ -829,7 +830,7 @@ def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], 
     return first, then, gone
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 @in_sandbox
 def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
     _, then, gone = picked_before_and_after(mode)
