@@ -7,7 +7,6 @@ import pytest
 
 from tests.kernel.test_semantics import (
     DRAINING,
-    MODES,
     WEB_1,
     WEB_1_AT,
     WEB_2,
@@ -15,6 +14,7 @@ from tests.kernel.test_semantics import (
     WEB_3,
     Row,
     Section,
+    check_row,
     dropped,
     endpoints,
     external,
@@ -25,7 +25,6 @@ from tests.kernel.test_semantics import (
     unreachable,
     web,
 )
-from tests.kernel.test_semantics import test_sentence as check_row
 
 pytestmark = pytest.mark.kernel
 
@@ -173,7 +172,7 @@ SECTIONS = (
     ("section", "row", "mode"),
     [
         pytest.param(section, row, mode, id=f"{mode}, {section.name}: {row.sentence}")
-        for mode in MODES
+        for mode in ("iptables", "nftables")
         for section in SECTIONS
         for row in section.rows_of(mode)
     ],
