@@ -178,7 +178,8 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
         metavar="MODE,MODE…",
         help="what to compare (default: the cluster's own mode and nftables, which Kubernetes 1.40 makes the default)",
     )
-    parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="what to print (default: table)")
+    formats = ("table", "json", "yaml", "markdown")
+    parser.add_argument("-o", "--output", choices=formats, default="table", help="what to print (default: table; markdown: every flow)")
     _add_files(parser)
     _add_captures(parser, "a directory per topology and mode")
     _add_tools(parser)
@@ -259,6 +260,7 @@ def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namesp
     from emulator.evidence.files import write_file
     from emulator.evidence.junit import comparison_to_junit
     from emulator.evidence.modes_json import comparison_to_dict
+    from emulator.evidence.modes_markdown import render_markdown
     from emulator.evidence.modes_text import render_comparison
     from emulator.evidence.report_json import dump_json, dump_yaml
 
@@ -269,6 +271,8 @@ def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namesp
         write_file(args.junit, comparison_to_junit(comparison, pods))
     if args.output == "table":
         print(render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods), end="")
+    elif args.output == "markdown":
+        print(render_markdown(comparison), end="")
     else:
         print((dump_json if args.output == "json" else dump_yaml)(values), end="")
 
