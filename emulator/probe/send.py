@@ -26,7 +26,6 @@ from emulator.workload.answer import read_reply, request_line
 SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
 _GLANCE = 0.02  # seconds of silence at most that one look can prove
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
-_RELAYED_WINDOW = 64  # where proxies take part: as many as they let in and answer well within SILENCE, on a busy machine too
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
 _DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
@@ -124,6 +123,7 @@ class Prober:
         self._done: list[Attempt] = []
         self._silence = Silence()
         self._drained, self._unseen = 0.0, 0
+        self._relaying = False
 
     def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True, relayed: Collection[str] = ()) -> list[Attempt]:
         """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`. ``relayed``: the names of those that
@@ -131,8 +131,8 @@ class Prober:
         self._done = []
         self._silence.end()
         sent = self._send_crafted([flow for flow in flows if flow.name not in relayed]) if crafted else []
-        window = _RELAYED_WINDOW if any(flow.name in relayed for flow in flows) else _WINDOW
-        self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)), window)
+        self._relaying = any(flow.name in relayed for flow in flows)
+        self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)))
         self._await_replies([a for a in sent if not a.error])
         self._namespaces.leave()
         return [*sent, *self._done]
@@ -229,10 +229,10 @@ class Prober:
 
     # --- sockets ---
 
-    def _drive(self, jobs: Iterator[_Job], window: int) -> None:
+    def _drive(self, jobs: Iterator[_Job]) -> None:
         more = True
         while more or self._open:
-            while more and len(self._open) < window:
+            while more and len(self._open) < _WINDOW:
                 job = next(jobs, None)
                 if job is None:
                     more = False
@@ -248,11 +248,13 @@ class Prober:
                     self._end(job, "timeout")
 
     def _look(self) -> None:
-        """Empty the taps' rings before they can be full: after so many packets, or so much time."""
+        """Empty the taps' rings before they can be full: after so many packets, or so much time. While proxies have to let many in and dial for
+        them before the first hears an answer, their packets are events too."""
         self._unseen += 1
         now = time.monotonic()
         if self._unseen >= _DRAIN_AFTER or now - self._drained > _DRAIN_EVERY:
-            self.recording.drain()
+            if self.recording.drain() and self._relaying:
+                self._last = now
             self._drained, self._unseen = now, 0
 
     def _begin(self, job: _Job) -> None:
