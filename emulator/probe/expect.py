@@ -208,8 +208,8 @@ class Expectations:
                 1,
                 relayed=True,
             )
-        if flow.to.ip.startswith("127.") and not tcp:
-            why = "the proxy's UDP reply to localhost leaves from another port than was dialled"
+        if not tcp and self._dials_itself(flow, met.node):
+            why = f"the node sends from {flow.to.ip} to itself, and the proxy's reply from there, too, which nothing translates back"
             return _Promise("dropped", f"{why} (docs/semantics 15)", {}, "", 1, relayed=True)
         met_in_turn = [b for b in ends if not (tcp and ends[b] != "delivered")]
         because = f"a proxy on {met.node} accepts and dials any ready endpoint itself: the node's address, whatever the policies (docs/semantics 15)"
@@ -219,6 +219,12 @@ class Expectations:
         if unserved:
             because += f"; nobody serves {', '.join(unserved)}"
         return _Promise("delivered", because, dict.fromkeys(met_in_turn, "node"), "node", needed, relayed=True)
+
+    def _dials_itself(self, flow: Flow, node: str) -> bool:
+        """Whether ``node`` dials an address of its own that is not the one to which its rules send what is its own."""
+        owner, ip = self.owners.get(flow.to.ip), flow.to.ip
+        local = ip.startswith("127.") or (owner is not None and owner.kind == "node" and owner.node == node)
+        return local and flow.client.kind == "node" and flow.client.node == node and ip != self.state.node[node].internalIPs[0]
 
     # --- Services in other modes --------------------------------------------------------------------------
 

@@ -99,6 +99,13 @@ SECTIONS = (
             Row("node ports at every local address: eth0", "office", "{node: worker-2, nodePort: 30080}", "web-1", "worker-2"),
             Row("node ports at every local address: the bridge", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
             Row("node ports at every local address: localhost", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2"),
+            Row(
+                "UDP of a node to its bridge's address is not answered",
+                "worker-1",
+                "{ip: 10.244.1.1, port: 30053}",
+                outcome="dropped",
+                protocol="UDP",
+            ),
             Row("UDP at localhost is not answered", "worker-1", "{ip: 127.0.0.1, port: 30053}", outcome="dropped", protocol="UDP"),
         ),
     ),

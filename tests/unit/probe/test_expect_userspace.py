@@ -116,7 +116,24 @@ def test_node_ports_on_localhost(protocol: Any, outcome: str) -> None:
     svc = make_service(ports=ports, type="NodePort")
     state = make_state(svc, slices=(rows,), pods=pods, proxy={"mode": "userspace", "localhostNodePorts": False})
     promise = expect(state, make_flow(state, "worker-2", "127.0.0.1", NODE_PORT, protocol=protocol))
-    assert (promise.outcome, "another port than was dialled" in promise.because) == (outcome, protocol == "UDP")
+    assert (promise.outcome, "nothing translates back" in promise.because) == (outcome, protocol == "UDP")
+
+
+@pytest.mark.parametrize(
+    ("who", "ip", "outcome"),
+    [
+        ("worker-1", BRIDGE_IP["worker-1"], "dropped"),
+        ("worker-1", NODE_IP["worker-1"], "delivered"),
+        ("worker-1", BRIDGE_IP["worker-2"], "delivered"),
+        ("client", BRIDGE_IP["worker-1"], "delivered"),
+    ],
+)
+def test_udp_that_a_node_sends_to_itself(who: str, ip: str, outcome: str) -> None:
+    ports = [ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT, protocol="UDP")]
+    rows = make_slice(make_endpoint(WEB_0, "worker-1"), ports=(EndpointPort(name="http", port=8080, protocol="UDP"),))
+    pods = (make_pod("web-0", "worker-1", WEB_0, [(8080, "UDP")]), make_pod("client", "worker-1", "10.244.1.2"))
+    state = make_state(make_service(ports=ports, type="NodePort"), slices=(rows,), pods=pods, **USERSPACE)
+    assert expect(state, make_flow(state, who, ip, NODE_PORT, protocol="UDP")).outcome == outcome
 
 
 def test_sctp_is_left_alone() -> None:
