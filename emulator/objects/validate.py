@@ -649,6 +649,8 @@ def _proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: _Checks) -
     addresses = tuple(
         value if value == "primary" else checks.prefix(("nodePortAddresses", i), value) for i, value in enumerate(config.nodePortAddresses)
     )
+    if "primary" in addresses and len(addresses) > 1:
+        checks.fault(("nodePortAddresses",), "must be primary alone, or prefixes alone")
     cidr = config.clusterCIDR
     return replace(
         config, clusterCIDR=checks.ipv4_prefix(("clusterCIDR",), cidr) if cidr is not None else None, nodePortAddresses=addresses

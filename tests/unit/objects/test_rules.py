@@ -416,6 +416,13 @@ CONFIG = [
         id="overlap with hosts",
     ),
     pytest.param(
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, nodePortAddresses: [primary, 10.0.0.0/8]}",
+        "nodePortAddresses",
+        "primary alone",
+        "",
+        id="primary and a prefix",
+    ),
+    pytest.param(
         cluster("networking: {kubeProxyMode: none}"), "networking.kubeProxyMode", "is 'none'", "not supported yet", id="mode none"
     ),
     pytest.param(
