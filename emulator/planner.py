@@ -8,6 +8,7 @@ from functools import cache
 from itertools import chain
 
 from emulator.control.state import ROUTER, ClusterState
+from emulator.plan.balancer import plan_balancer
 from emulator.plan.difference import difference
 from emulator.plan.hostnet import plan_hostnet
 from emulator.plan.naming import mac_of_ip
@@ -57,6 +58,7 @@ def plan_change(old: ClusterState, new: ClusterState) -> Plan:
 
 def _plan_networks(state: ClusterState) -> Iterator[Operation]:
     yield from plan_hostnet(state)
+    yield from plan_balancer(state)
     yield from plan_podnet(state)
 
 

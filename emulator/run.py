@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from emulator import __version__, sandbox
-from emulator.control.state import ROUTER, SWITCH, ClusterState, pod_netns
+from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState, pod_netns
 from emulator.errors import Exit, KernelError, MissingCapabilityError, printable
 from emulator.plan.operations import AddNetns, AddRoute, Plan
 from emulator.planner import plan_change, plan_cluster
@@ -358,8 +358,15 @@ def find_iptables(flavour: str) -> str:
     raise MissingCapabilityError(f"the tool {names[0]}", "apt-get install iptables (podwire doctor tells more)")
 
 
+def _machines(state: ClusterState) -> Iterator[str]:
+    """The namespaces that are no Pod's."""
+    yield from (SWITCH, ROUTER)
+    yield from (BALANCER,) if state.balancerIP else ()
+    yield from (*state.node, *state.client)
+
+
 def _announcement(state: ClusterState, started: datetime) -> dict[str, object]:
-    names = {netns: netns for netns in (SWITCH, ROUTER, *(n.name for n in state.nodes), *(c.name for c in state.clients))}
+    names = {netns: netns for netns in _machines(state)}
     once: dict[str, str] = {}
     for pod in state.pods:
         names[pod.key] = pod_netns(pod)
@@ -380,7 +387,7 @@ _POD_FRAMES = 1 << 17  # slots of all Pods' rings together: 256 MiB at 2 KiB eac
 
 def _ring_sizes(state: ClusterState, names: Mapping[str, int], handshakes: bool) -> dict[str, int]:
     """How many frames each namespace's ring holds: where many Pods' packets meet, more."""
-    shared = {SWITCH, ROUTER, *(node.name for node in state.nodes)}
+    shared = {SWITCH, ROUTER, BALANCER, *(node.name for node in state.nodes)}
     many = 16384 if handshakes else 8192
     few = max(32, min(512, _POD_FRAMES // len(names)))
     return {name: many if name in shared else few for name in names}

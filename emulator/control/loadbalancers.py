@@ -179,17 +179,12 @@ def _balanced(service: Service) -> bool:
 # --- the balancer in the path -----------------------------------------------------------------------------
 
 
-def proxy_addresses(service: Service) -> tuple[str, ...]:
-    """The load-balancer addresses that kube-proxy leaves to a balancer in the path."""
-    return tuple(i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "Proxy" and "." in i.ip) if _balanced(service) else ()
-
-
 def address_balancer(
     services: Iterable[Service], pool: Pool, hosts: IPv4Network, taken: Collection[str], origin: Origin, findings: Findings
 ) -> str:
     """The balancer's own address: the last one of ``hosts`` that nobody has, nor may get; "" where no Service needs a balancer."""
     services = list(services)
-    if not any(proxy_addresses(service) for service in services):
+    if not any(service.proxyIPs for service in services):
         return ""
     used = {*taken, *(i.ip for s in services for i in s.status.loadBalancer.ingress)}
     descending = map(IPv4Address, range(int(hosts.broadcast_address) - 1, int(hosts.network_address), -1))
@@ -213,7 +208,7 @@ def choose_targets(
     }
     targets: dict[str, tuple[str, ...]] = {}
     for service in services:
-        if not proxy_addresses(service):
+        if not service.proxyIPs:
             continue
         if any(not port.nodePort for port in service.spec.ports):
             findings.notice(f"Service {service.key} has no node ports: the balancer, which connects to those, refuses its clients")

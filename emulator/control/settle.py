@@ -1,8 +1,8 @@
 """Control: from what the user wrote to the cluster's complete state, as a real control plane would fill it in.
 
 May import ``objects``, ``errors`` and this room; pure, and deterministic for a seed. Data goes through the modules of this room in one
-direction: shape → networks → workloads → placement → addresses → services → slices → listeners → loadbalancers → checks. A step that meets a mistake
-reports it and goes on as well as it can: every mistake is reported at once.
+direction: shape → networks → workloads → placement → addresses → services → slices → listeners → checks → loadbalancers. A step that
+meets a mistake reports it and goes on as well as it can: every mistake is reported at once.
 """
 
 from __future__ import annotations
@@ -116,17 +116,17 @@ class _Story:
         commands = real_commands(pod_drafts, findings)
         before = earlier[-1].listeners if earlier else ()
         listeners = make_listeners(pods, nodes, services, slices, commands, findings, before)
+        check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
+        proxy = proxy_settings(inventory, networks.pods, self._proxy_mode, findings)
+        if proxy.mode == "userspace":
+            listeners = tuple(listener for listener in listeners if not listener.healthCheck)  # that mode never answered any
         balancer = address_balancer(services, pool, networks.hosts, {*taken, *external}, origin, findings)
         balanced = choose_targets(services, nodes, listeners, findings)
         speakers = choose_speakers(services, slices, nodes, networks.hosts, taken)
-        check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
-        proxy = proxy_settings(inventory, networks.pods, self._proxy_mode, findings)
         if speakers and proxy.mode == "ipvs" and not proxy.strictARP:
             findings.notice(
                 "every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true"
             )
-        if proxy.mode == "userspace":
-            listeners = tuple(listener for listener in listeners if not listener.healthCheck)  # that mode never answered any
         if findings.problems:
             raise InputError(findings.problems)
         return ClusterState(

@@ -154,6 +154,15 @@ class ClusterState:
             rows.setdefault(f"{item.metadata.namespace}/{item.serviceName}", []).append(item)
         return {key: tuple(slices) for key, slices in rows.items()}
 
+    def balancer_ips(self, service: Service) -> tuple[str, ...]:
+        """The addresses of ``service`` that the balancer has: those of ipMode Proxy that are nobody else's."""
+        ips = service.proxyIPs if self.balancerIP else ()
+        return tuple(ip for ip in ips if ip not in self.node_by_ip and ip != self.routerIP and all(ip != c.address for c in self.clients))
+
+    def is_host(self, ip: str) -> bool:
+        """Whether ``ip`` is an address of the host network."""
+        return ip_address(ip) in self.hostSubnet
+
     def podCIDR(self, node: str) -> str:
         """The (first) podCIDR of ``node``."""
         spec = self.node[node].spec

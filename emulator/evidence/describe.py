@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emulator.control.state import ClusterState
+from emulator.control.state import BALANCER, ClusterState
 from emulator.objects.kinds import Node, Service
 from emulator.plan.naming import mac_of_ip
 
@@ -24,6 +24,7 @@ def describe_nodes(state: ClusterState) -> tuple[tuple[str, ...], ...]:
         for node in state.nodes
     ]
     rows.append(("router", "router", state.routerIP, "", ""))
+    rows += [(BALANCER, "load balancer", state.balancerIP, "", "")] if state.balancerIP else []
     rows += [(client.name, "external client", client.address, "", "") for client in state.clients]
     return tuple(rows)
 
@@ -75,6 +76,8 @@ def name_addresses(state: ClusterState) -> Mapping[str, str]:
     names |= {ip: node.name for node in state.nodes for ip in node.internalIPs}
     names |= {state.bridge_ip(node.name): f"{node.name}.cbr0" for node in state.nodes}
     names |= {client.address: client.name for client in state.clients}
+    names |= {ip: BALANCER for service in state.services for ip in state.balancer_ips(service)}
+    names |= {state.balancerIP: BALANCER} if state.balancerIP else {}
     return names | {state.routerIP: "router"}
 
 

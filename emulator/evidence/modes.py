@@ -30,8 +30,8 @@ NOTHING: Mapping[str, Promised] = {}
 NOWHERE: Mapping[str, str] = {}
 
 _SECTION = re.compile(r"docs/semantics (\d+)")
-_OF_ONE_MODE = 13  # this section and those behind it say what one mode does otherwise
-_RULES: tuple[SourceRule, ...] = ("node", "preserved")
+_OF_ONE_MODE = frozenset({13, 15})  # the sections that say what one mode does otherwise
+_RULES: tuple[SourceRule, ...] = ("node", "preserved", "balancer")
 
 
 class ServiceChange(NamedTuple):
@@ -63,7 +63,7 @@ class ComparedFlow:
     def telling(self) -> Mapping[str, Expectation]:
         """The promises that explain a difference: not those that deliver as every mode could; unless there are no others."""
         return {
-            mode: p for mode, p in self.promises.items() if p.outcome != "delivered" or max(_cited(p), default=0) >= _OF_ONE_MODE
+            mode: p for mode, p in self.promises.items() if p.outcome != "delivered" or not _OF_ONE_MODE.isdisjoint(_cited(p))
         } or self.promises
 
     @property
@@ -88,7 +88,7 @@ class ComparedFlow:
         return outcomes + (", reply astray" if set(self.reply(mode)) - {DIALLED} else "")
 
     def sources(self, mode: str) -> tuple[str, ...]:
-        """Whose address the backends saw in ``mode``: "preserved", "node", or an address that is neither."""
+        """Whose address the backends saw in ``mode``: "preserved", "node", "balancer", or an address that is none of these."""
         labels = _sources(self.results[mode], _Addresses(self.promises.values()))
         return tuple(sorted(frozenset().union(*labels.values())))
 
@@ -246,7 +246,7 @@ class _Addresses:
                 self._allowed[rule] |= ips
 
     def name(self, ip: str) -> str:
-        """ "node" or "preserved" (of a node's own packets both may be true: then what some mode promises); ``ip`` itself if it is neither."""
+        """The rule that ``ip`` satisfies (a node's own packets may satisfy two: then what some mode promises); ``ip`` itself if none."""
         rules = [rule for rule in _RULES if ip in self._allowed[rule]]
         return next((rule for rule in rules if rule in self._promised), rules[0] if rules else ip)
 

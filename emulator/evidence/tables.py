@@ -207,9 +207,10 @@ def _changes(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
 
 
 def _backends(counts: Mapping[str, int]) -> str:
-    """The one backend that was met, or how many there were and how often each of them was met."""
-    if len(counts) == 1:
-        return next(iter(counts))
+    """The one backend that was met, or how many there were and how often each of them was met; by name where none of them was one (a balancer
+    leads to node ports)."""
+    if len(counts) == 1 or not any(counts.values()):
+        return few(list(counts), 4)
     often = [f"×{count}" for count in counts.values()]
     return f"{len(counts)} backends ({', '.join(often) if len(often) <= 4 else f'×{min(counts.values())} to ×{max(counts.values())}'})"
 

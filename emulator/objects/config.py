@@ -144,7 +144,8 @@ class FlowTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowExpect:
-    """Everything may be left out: what is not said is what the objects promise. ``source`` is "preserved", "node" or an address."""
+    """Everything may be left out: what is not said is what the objects promise. ``source`` is "preserved", "node",
+    "balancer" (the one in the path of an address of ipMode Proxy) or an address."""
 
     outcome: Outcome | None = None
     source: str | None = None

@@ -347,6 +347,12 @@ class Service:
         """Whether kube-proxy looks at it: neither headless nor ExternalName."""
         return not self.headless and self.spec.type != "ExternalName"
 
+    @property
+    def proxyIPs(self) -> tuple[str, ...]:
+        """The IPv4 load-balancer addresses that kube-proxy leaves to a balancer in the path (``ipMode: Proxy``)."""
+        balanced = self.proxied and self.spec.type == "LoadBalancer"
+        return tuple(i.ip for i in self.status.loadBalancer.ingress if i.ipMode == "Proxy" and "." in i.ip) if balanced else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConditions:

@@ -752,11 +752,11 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: _Checks) -> 
 
 def _flow_expect(path: FieldPath, expect: FlowExpect, checks: _Checks) -> FlowExpect:
     source = expect.source
-    if source not in (None, "preserved", "node"):
+    if source not in (None, "preserved", "node", "balancer"):
         try:
             source = str(_address(str(source)))
         except ValueError:
-            checks.fault((*path, "source"), f"must be preserved, node or an IP address, is {shown(source)}")
+            checks.fault((*path, "source"), f"must be preserved, node, balancer or an IP address, is {shown(source)}")
     if expect.outcome not in (None, "delivered"):
         for name in ("source", "backends"):
             if getattr(expect, name):

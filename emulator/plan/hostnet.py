@@ -26,7 +26,8 @@ def plan_base(netns: str, why: str) -> Iterator[Operation]:
     )  # "all" sets "default" too (net/ipv6/addrconf.c)
 
 
-def _forwarding(netns: str, why: str) -> Iterator[Operation]:
+def forwarding(netns: str, why: str) -> Iterator[Operation]:
+    """``netns`` forwards packets, wherever they come from."""
     yield SetSysctl(netns=netns, key="net.ipv4.ip_forward", value="1", why=why)
     for scope in ("all", "default"):
         yield SetSysctl(
@@ -37,7 +38,7 @@ def _forwarding(netns: str, why: str) -> Iterator[Operation]:
         )
 
 
-def _answering(netns: str) -> Iterator[Operation]:
+def answering(netns: str) -> Iterator[Operation]:
     """ICMP errors without a limit: a refusal that the kernel kept to itself would look like silence."""
     why = "a refusal must not be mistaken for silence: Linux limits ICMP errors to one a second and destination"
     yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratelimit", value="0", why=why)
@@ -75,24 +76,24 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     yield AddBridge(netns=SWITCH, name="br0", mac=mac_of_name("switch br0"), why="the host network's switch: a plain Ethernet bridge")
 
     yield from plan_base(ROUTER, "the upstream router: the nodes' default gateway, external clients behind it")
-    yield from _forwarding(ROUTER, "a router forwards")
-    yield from _answering(ROUTER)
-    yield _uplink(ROUTER, state.routerIP, "the router's port on the switch")
+    yield from forwarding(ROUTER, "a router forwards")
+    yield from answering(ROUTER)
+    yield uplink(ROUTER, state.routerIP, "the router's port on the switch")
     yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
     yield from _refusing_the_rest()
 
     for node in state.nodes:
         why = f"Node {node.name}"
         yield from plan_base(node.name, why)
-        yield from _forwarding(node.name, "a node forwards its Pods' packets")
-        yield from _answering(node.name)
+        yield from forwarding(node.name, "a node forwards its Pods' packets")
+        yield from answering(node.name)
         yield SetSysctl(
             netns=node.name,
             key="net.bridge.bridge-nf-call-iptables",
             value="1",
             why="replies between Pods of one node cross the bridge only: without it they would not be un-NATed (kubelet and kube-proxy require it)",
         )
-        yield _uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
+        yield uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
         for ip in node.internalIPs:
             inside = IPv4Address(ip) in state.hostSubnet
             yield AddAddress(netns=node.name, dev="eth0", address=f"{ip}/{length if inside else 32}", why=f"{node.name}'s InternalIP")
@@ -129,7 +130,8 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         yield AddRoute(netns=ROUTER, dst=f"{client.address}/32", dev=port, src=state.routerIP, why=f"the way to {why}")
 
 
-def _uplink(netns: str, ip: str, why: str) -> AddVeth:
+def uplink(netns: str, ip: str, why: str) -> AddVeth:
+    """The eth0 of ``netns``, on the switch; ``ip`` is its first address."""
     return AddVeth(
         netns=SWITCH,
         name=interface_name("sw", netns),

@@ -70,15 +70,21 @@ def apply_expect(expectation: Expectation, wanted: FlowExpect, flow: Flow, expec
     else:
         result = expectation
     if wanted.source is not None:
-        result = _with_source(result, wanted.source)
+        balancer = expectations.state.balancerIP
+        if wanted.source == "balancer" and not balancer:
+            raise _unresolved(
+                flow.check, flow.name, "source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy"
+            )
+        result = _with_source(result, wanted.source, balancer)
     because = f"{said} says so; the objects promise: {expectation.because}"
     return replace(result, because=because, astray=False)  # who wants it delivered wants to be answered
 
 
-def _with_source(expectation: Expectation, source: str) -> Expectation:
-    rule: SourceRule = "node" if source == "node" else "preserved"
-    addresses = dict(expectation.addresses)
-    if source not in ("preserved", "node"):
+def _with_source(expectation: Expectation, source: str, balancer: str) -> Expectation:
+    named: Mapping[str, SourceRule] = {"preserved": "preserved", "node": "node", "balancer": "balancer"}
+    rule = named.get(source, "preserved")
+    addresses = {**expectation.addresses, "balancer": frozenset({balancer})}
+    if source not in named:
         addresses[rule] = frozenset({source})
     return replace(expectation, backends=dict.fromkeys(expectation.backends, rule), addresses=addresses, source=source)
 
@@ -227,7 +233,7 @@ class _Resolver:
             raise _UnresolvableError(
                 path, f"Service {service.key} is headless or ExternalName and has no address of its own: dial its Pods"
             )
-        addresses = cluster_ips(service) if to.service else load_balancer_ips(service)
+        addresses = cluster_ips(service) if to.service else (*load_balancer_ips(service), *self.state.balancer_ips(service))
         if not addresses:
             raise _UnresolvableError(path, f"Service {service.key} has no {how}")
         if spec.protocol == "ICMP":
@@ -258,6 +264,8 @@ class _Resolver:
         entry = table.addresses.get((ip, *key))
         if entry is not None:
             return service_destination(entry[0].service, entry[0].port, entry[1], ip)
+        if balanced := table.balanced.get((ip, *key)):
+            return service_destination(balanced.service, balanced.port, "loadBalancer", ip)
         owner = self.expectations.owners.get(ip)
         loopback = ip.startswith("127.")
         node = spec.from_.node if loopback else owner.node if owner and owner.kind == "node" else ""

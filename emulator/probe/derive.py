@@ -2,8 +2,8 @@
 
 Representatives, not the cross product; the same state always gives the same flows in the same order. What needs something that the
 cluster does not have (no Pod, no external client, a single node) is left out. A load-balancer address of the host network is announced by a
-node; any other one, or an externalIP, is reached from outside because the router has a route for it to a node (``via``); one whose
-``ipMode`` is Proxy is left to the load balancer, and not dialled. Imports ``objects``, ``control.state`` and the pure modules of ``probe``.
+node, or the balancer's (``ipMode: Proxy``); any other one, or an externalIP, is reached from outside because the router has a route for it to
+a node (``via``). Imports ``objects``, ``control.state`` and the pure modules of ``probe``.
 Pure.
 """
 
@@ -223,6 +223,9 @@ class _Deriver:
                 entry = self.expectations.table.addresses.get((ip, port.port, port.protocol))
                 if entry == (endpoints, how) and ip not in self.expectations.owners:
                     yield how, ip
+        for ip in self.state.balancer_ips(service)[:1]:
+            if self.expectations.table.balanced.get((ip, port.port, port.protocol)) is endpoints:
+                yield "loadBalancer", ip
 
     def _external_address(self, endpoints: PortEndpoints, to: Destination, pod: Pod | None) -> None:
         """From outside through a node with and one without an endpoint, from a client outside the source ranges, from ``pod`` and from a node."""
@@ -234,6 +237,8 @@ class _Deriver:
         entries = [(f"via {node.name}, {note}", node.name) for node, note in ways]
         if speaker := self.state.speakers.get(to.ip):
             entries = [(f"announced by {speaker}", "")]
+        elif to.ip in self.expectations.owners:
+            entries = [("through the balancer", "")]
         for client in inside:
             for note, via in entries:
                 self.add(external_client(client), to, protocol, note, via)

@@ -100,7 +100,7 @@ class ServiceTable:
     """Every address and port that kube-proxy captures, and the Service port behind each (docs/semantics 1).
 
     ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two Services claim the same one,
-    the first has it.
+    the first has it. ``balanced``, keyed as ``addresses``, is what kube-proxy does not capture, since a balancer in the path does.
     """
 
     def __init__(self, state: ClusterState) -> None:
@@ -112,11 +112,14 @@ class ServiceTable:
         )
         self.addresses: dict[tuple[str, int, str], tuple[PortEndpoints, ServiceAddress]] = {}
         self.node_ports: dict[tuple[int, str], PortEndpoints] = {}
+        self.balanced: dict[tuple[str, int, str], PortEndpoints] = {}
         self.cluster_ips = frozenset(ip for service in state.services if service.proxied for ip in cluster_ips(service))
         for endpoints in self.ports:
             port = endpoints.port
             for how, ip in _captured(endpoints.service, ip_mode=state.proxy.mode != "userspace"):
                 self.addresses.setdefault((ip, port.port, port.protocol), (endpoints, how))
+            for ip in state.balancer_ips(endpoints.service):
+                self.balanced.setdefault((ip, port.port, port.protocol), endpoints)
             if port.nodePort:
                 self.node_ports.setdefault((port.nodePort, port.protocol), endpoints)
 

@@ -32,7 +32,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 from ipaddress import IPv4Network, ip_address
 from typing import Literal
@@ -41,7 +42,7 @@ from emulator.control.state import ClusterState, pod_netns
 from emulator.objects.config import Outcome
 from emulator.probe.endpoints import PortEndpoints, ServiceTable, in_source_ranges, load_balancer_ips
 from emulator.probe.model import Backend, Client, Expectation, Flow, SourceRule
-from emulator.probe.parties import Owner, ServiceAddress, find_owners
+from emulator.probe.parties import Owner, ServiceAddress, balancer_client, find_owners, service_destination
 
 MAX_ATTEMPTS = 400
 MISS = 1e-6  # the accepted chance that some endpoint is never chosen
@@ -133,6 +134,8 @@ class Expectations:
 
     def expect(self, flow: Flow) -> Expectation:
         """What the objects promise for ``flow``."""
+        if (legs := self.legs(flow)) is not None:
+            return self._balanced(flow, [self.expect(leg) for leg in legs])
         met = self.translation(flow)
         if self._is_impostor(flow):
             because = f"every node has {flow.client.ip} for its own in ipvs mode, and drops what comes from there (docs/semantics 13)"
@@ -145,6 +148,8 @@ class Expectations:
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
         """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would see."""
+        if legs := self.legs(flow):
+            return self._balanced(flow, [self.expect_delivered(leg, backends) for leg in legs])
         met = self.translation(flow)
         rules = {b: self._direct_rule(flow.client, b.ip) if met is None else self._service_rule(flow, met, b) for b in backends}
         relayed = self._userspace and met is not None
@@ -153,6 +158,8 @@ class Expectations:
 
     def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
         """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has at all."""
+        if legs := self.legs(flow):
+            return tuple(dict.fromkeys(backend for leg in legs for backend in self.may_meet(leg)))
         met = self.translation(flow)
         if met is None:
             return (Backend(flow.to.ip, flow.to.port),)
@@ -160,8 +167,33 @@ class Expectations:
         usable = met.endpoints.usable
         return chosen or tuple(c.backend for c in usable or met.endpoints.candidates)
 
+    def attempts(self, flow: Flow) -> int:
+        """How many connections ``flow`` should make, so that it meets every endpoint that it may."""
+        legs = self.legs(flow)
+        if not legs:
+            return attempts_for(len(self.expect(flow).backends))
+        return attempts_for(_chances([self.expect(leg) for leg in legs]))
+
+    def legs(self, flow: Flow) -> tuple[Flow, ...] | None:
+        """What the balancer in the path makes of ``flow``: a flow of its own to the node port of each node that it uses. None where no balancer
+        is dialled."""
+        key = (flow.to.ip, flow.to.port, flow.protocol)
+        endpoints = self.table.balanced.get(key)
+        if endpoints is None or (key in self.table.addresses and self._first_node(flow)):
+            return None  # userspace mode knew no ipMode: a node that is passed takes it up itself (docs/semantics 15)
+        service, client = endpoints.service, balancer_client(self.state)
+        return tuple(
+            replace(
+                flow, client=client, via="", to=service_destination(service, endpoints.port, "nodePort", node.internalIPs[0], node.name)
+            )
+            for node in (map(self.state.node.__getitem__, self.state.balanced[service.key]) if endpoints.port.nodePort else ())
+        )
+
     def translation(self, flow: Flow) -> Translation | None:
-        """Which node's kube-proxy takes ``flow`` for which Service port; None where no Service is dialled, or no node is passed."""
+        """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
+        is dialled, or no node is passed."""
+        if legs := self.legs(flow):
+            return self.translation(legs[0])
         client, ip, key = flow.client, flow.to.ip, (flow.to.port, flow.protocol)
         if self._userspace and flow.protocol == "SCTP":
             return None
@@ -184,6 +216,49 @@ class Expectations:
             if port is not None and self._is_node_port_address(owner.node, ip):
                 return Translation(owner.node, port, "nodePort", self._origin(client, owner.node))
         return None
+
+    # --- a balancer in the path ---------------------------------------------------------------------------
+
+    def _balanced(self, flow: Flow, promises: Sequence[Expectation]) -> Expectation:
+        """The promise for ``flow``, given those for each of its :meth:`legs` (docs/semantics 14)."""
+        service = self.table.balanced[flow.to.ip, flow.to.port, flow.protocol].service
+        if not in_source_ranges(service, self._seen_by_balancer(flow)):
+            because = (
+                f"the client is outside loadBalancerSourceRanges of svc {service.key}, which the balancer keeps out (docs/semantics 14)"
+            )
+            return Expectation(outcome="dropped", because=because)
+        delivered = [p for p in promises if p.outcome == "delivered"]
+        if not delivered:
+            refused = min(promises, key=lambda p: _SLOWEST.index(p.outcome), default=None)
+            if refused is None:
+                why = f"the balancer knows no node that serves svc {service.key}: a closed port (docs/semantics 14)"
+                return Expectation(outcome="rejected", because=why)
+            because = f"through the balancer, which connects to node ports: {refused.because}"
+            return Expectation(outcome=refused.outcome, because=because, relayed=refused.relayed)
+        met: dict[Backend, set[SourceRule]] = {}
+        for promise in delivered:
+            for backend, rule in promise.backends.items():
+                met.setdefault(backend, set()).add("balancer" if rule == "preserved" else rule)
+        node = frozenset(ip for p in delivered for ip in p.addresses.get("node", ()))
+        balancer = frozenset({self.state.balancerIP})
+        if any(len(rules) > 1 for rules in met.values()):  # an endpoint on a node's own address: masqueraded by the other nodes alone
+            node |= balancer
+        backends: dict[Backend, SourceRule] = {b: "node" if "node" in rules else "balancer" for b, rules in met.items()}
+        needed = attempts_for(_chances(delivered))
+        return Expectation(
+            outcome="delivered",
+            because=f"the balancer is the nodes' client, and its clients are hidden (docs/semantics 14); {delivered[0].because}",
+            backends=backends,
+            addresses={**self._seen(flow, ""), "node": node, "balancer": balancer},
+            source="; ".join(sorted(set(backends.values()), reverse=True)),
+            partial=any(p.partial for p in promises) or flow.attempts < needed,
+            relayed=self._userspace,
+        )
+
+    def _seen_by_balancer(self, flow: Flow) -> str:
+        """The client's address as the balancer sees it: what leaves the cluster's networks, its node has masqueraded."""
+        client = flow.client
+        return self.state.node[client.node].internalIPs[0] if client.kind == "pod" and not self.state.is_host(flow.to.ip) else client.ip
 
     def _is_impostor(self, flow: Flow) -> bool:
         """Whether a client outside has an address that the first node on the way has for its own, since it is a Service's in ipvs mode."""
@@ -485,7 +560,8 @@ class Expectations:
 
     def _direct_rule(self, client: Client, ip: str) -> SourceRule:
         owner = self.owners.get(ip)
-        return "node" if client.kind == "pod" and owner is not None and owner.kind == "external" else "preserved"
+        leaves = owner is not None and (owner.kind == "external" or (owner.kind == "balancer" and not self.state.is_host(ip)))
+        return "node" if client.kind == "pod" and leaves else "preserved"
 
     # --- addresses that clients and nodes are seen by -----------------------------------------------------
 
@@ -556,6 +632,15 @@ class _Detector:
                 known = client.kind == "pod" and client.node == node
             self._known[client.ip, node] = known
         return known
+
+
+def _chances(promises: Sequence[Expectation]) -> int:
+    """Of how many equal chances the least likely endpoint has one, where a balancer takes one node as often as another."""
+    shares: dict[Backend, Fraction] = {}
+    for promise in promises:
+        for backend in promise.backends:
+            shares[backend] = shares.get(backend, Fraction()) + Fraction(1, len(promise.backends) * len(promises))
+    return math.ceil(1 / min(shares.values(), default=Fraction(1)))
 
 
 def _needed(met: Translation | None, backends: int) -> int:

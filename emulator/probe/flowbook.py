@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emulator.objects.config import FlowProtocol
-from emulator.probe.expect import Expectations, attempts_for
+from emulator.probe.expect import Expectations
 from emulator.probe.model import Backend, Client, Destination, Flow
 from emulator.probe.parties import address_destination, communication_kind
 
@@ -44,7 +44,7 @@ class FlowBook:
             name=self._unique(name), kind=kind, client=client, to=to, protocol=protocol, attempts=1, via=via, check=check, step=self._step
         )
         if attempts is None:
-            attempts = attempts_for(len(self.expectations.expect(flow).backends))
+            attempts = self.expectations.attempts(flow)
         translated = self.expectations.translation(flow) is not None
         flow = replace(flow, attempts=attempts, controls=self._controls(flow) if translated else ())
         self._flows[flow.name] = flow

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from emulator.objects.config import FlowProtocol, Outcome
 
 Verdict = Literal["pass", "fail", "unknown"]
-SourceRule = Literal["preserved", "node"]
+SourceRule = Literal["preserved", "node", "balancer"]
 
 # The kinds of communication, in the order in which reports show them.
 Kind = Literal[
@@ -89,8 +89,9 @@ class Expectation:
     """What the objects promise for a flow.
 
     ``backends`` maps each endpoint that may (and must) be met to whose address it sees. ``addresses`` maps each source rule
-    to the addresses that satisfy it ("preserved" → the client's; "node" → those of the masquerading node). ``because`` is the sentence
-    of the semantics, ``source`` what a report prints ("preserved", "node", an address, "preserved; node on hairpin").
+    to the addresses that satisfy it ("preserved" → the client's; "node" → those of the masquerading node; "balancer" → that of the load
+    balancer in the path). ``because`` is the sentence of the semantics, ``source`` what a report prints ("preserved", "node", an
+    address, "preserved; node on hairpin").
     """
 
     outcome: Outcome

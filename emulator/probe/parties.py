@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from emulator.control.state import ROUTER, ClusterState, pod_netns
+from emulator.control.state import BALANCER, ROUTER, ClusterState, pod_netns
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, Service, ServicePort
 from emulator.probe.model import Client, Destination, Kind
@@ -21,15 +21,17 @@ ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
 class Owner:
     """Whose an address is: ``netns`` answers for it, ``label`` names it, ``node`` is the node it is (on), "" outside the cluster."""
 
-    kind: Literal["pod", "node", "external", "router"]
+    kind: Literal["pod", "node", "external", "router", "balancer"]
     netns: str
     label: str
     node: str = ""
 
 
 def find_owners(state: ClusterState) -> Mapping[str, Owner]:
-    """Every address that is configured somewhere: Pods', nodes' (their bridges' too), external clients' and the router's."""
-    owners = {state.routerIP: Owner("router", ROUTER, ROUTER)}
+    """Every address that is configured somewhere: Pods', nodes' (their bridges' too), external clients', the router's and the balancer's."""
+    owners = {ip: Owner("balancer", BALANCER, BALANCER) for service in state.services for ip in state.balancer_ips(service)}
+    owners |= {state.balancerIP: Owner("balancer", BALANCER, BALANCER)} if state.balancerIP else {}
+    owners[state.routerIP] = Owner("router", ROUTER, ROUTER)
     owners |= {c.address: Owner("external", c.name, f"external {c.name}") for c in state.clients}
     for node in state.nodes:
         owner = Owner("node", node.name, f"node {node.name}", node.name)
@@ -51,6 +53,11 @@ def node_client(node: Node) -> Client:
 
 def external_client(client: ExternalClient) -> Client:
     return Client(kind="external", label=f"external {client.name}", netns=client.name, ip=client.address)
+
+
+def balancer_client(state: ClusterState) -> Client:
+    """The load balancer in the path, as nodes see it: their client, from outside the cluster."""
+    return Client(kind="external", label=BALANCER, netns=BALANCER, ip=state.balancerIP)
 
 
 def address_destination(owners: Mapping[str, Owner], ip: str, port: int) -> Destination:

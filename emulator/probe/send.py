@@ -24,7 +24,6 @@ from emulator.probe.model import Answer, Attempt, Captured, Flow, Frame, make_to
 from emulator.workload.answer import read_reply, request_line
 
 SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
-_GLANCE = 0.02  # seconds of silence at most that one look can prove
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
 _DRAIN_AFTER = 32  # packets sent between two looks at the taps
@@ -90,26 +89,6 @@ def socket_jobs(flows: Sequence[Flow], *, talk: bool, relayed: Collection[str] =
     ]
 
 
-class Silence:
-    """How long nothing has happened anywhere, as far as somebody looked. A machine, or a guest, that stood still between two looks let nobody
-    act: then silence proves nothing, so that no look counts for more than :data:`_GLANCE`."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self.end()
-
-    def end(self) -> None:
-        """Something happened."""
-        self._seconds, self._looked = 0.0, self._clock()
-
-    def lasted(self) -> bool:
-        """Whether it is :data:`SILENCE` by now: to be asked again and again."""
-        now = self._clock()
-        self._seconds += min(now - self._looked, _GLANCE)
-        self._looked = now
-        return self._seconds > SILENCE
-
-
 class Prober:
     """Sends from inside the namespaces; everything it saw is in ``recording``."""
 
@@ -121,7 +100,7 @@ class Prober:
         self._epoll = select.epoll()
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
-        self._silence = Silence()
+        self._last = 0.0  # monotonic time of the last event
         self._drained, self._unseen = 0.0, 0
         self._relaying = False
 
@@ -129,7 +108,7 @@ class Prober:
         """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`. ``relayed``: the names of those that
         a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own."""
         self._done = []
-        self._silence.end()
+        self._last = time.monotonic()
         sent = self._send_crafted([flow for flow in flows if flow.name not in relayed]) if crafted else []
         self._relaying = any(flow.name in relayed for flow in flows)
         self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)))
@@ -194,7 +173,7 @@ class Prober:
             self._look()
         for sock in sockets.values():
             sock.close()
-        self._silence.end()
+        self._last = time.monotonic()
         return out
 
     def _source(self, flow: Flow) -> str:
@@ -221,9 +200,9 @@ class Prober:
                 if frame.reply and (not frame.outgoing or frame.interface == "lo"):
                     waiting.discard((frame.token, frame.netns))
             if 0 < seen < len(frames):
-                self._silence.end()
+                self._last = time.monotonic()
             seen = len(frames)
-            if not waiting or self._silence.lasted():
+            if not waiting or time.monotonic() - self._last > SILENCE:
                 return
             time.sleep(0.005)
 
@@ -243,7 +222,7 @@ class Prober:
                     self._handle(self._epoll.poll(0))
             self._handle(self._epoll.poll(_DRAIN_EVERY))
             self._look()
-            if self._silence.lasted():
+            if time.monotonic() - self._last > SILENCE:
                 for job in list(self._open.values()):
                     self._end(job, "timeout")
 
@@ -285,7 +264,7 @@ class Prober:
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
         if events:
-            self._silence.end()
+            self._last = time.monotonic()
         for fd, _ in events:
             job = self._open.get(fd)
             if job and job.sock:

@@ -13,12 +13,15 @@ import pytest
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.netns import check_output
+from emulator.plan.balancer import balancer_rules
 from emulator.plan.naming import mac_of_ip
+from emulator.plan.rules import compose
 from emulator.planner import plan_change, plan_cluster
 from emulator.run import find_iptables
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers
+from tests.iptables_save import normal
 from tests.sandboxed import in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
@@ -33,6 +36,7 @@ apiVersion: podwire.dev/v1alpha1
 kind: Cluster
 nodes: [%s]
 externalClients: [{name: client-1, address: 203.0.113.10}]
+loadBalancer: {mode: %s}
 """
 POD = """
 ---
@@ -58,7 +62,7 @@ spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: web}, p
 
 class Arp(NamedTuple):
     operation: str
-    node: str  # whose MAC the sender has
+    node: str  # whose MAC the sender has; "": no node's
     ip: str  # what it says that it has
     gratuitous: bool
 
@@ -66,8 +70,8 @@ class Arp(NamedTuple):
 class Running:
     """A cluster that is up, a client outside it, and a tap on the router's side of the switch."""
 
-    def __init__(self, mode: str, *, nodes: str = "12", pods: str = "12") -> None:
-        self._mode = mode
+    def __init__(self, mode: str, *, nodes: str = "12", pods: str = "12", pool: str = "L2") -> None:
+        self._mode, self._pool = mode, pool
         self.state = self._state_of(nodes, pods)
         self._applied = apply(plan_cluster(self.state), Applied(find_iptables("")))
         self._applied.wait_until_up()
@@ -79,7 +83,7 @@ class Running:
         shapes = ["{role: control-plane, addresses: [172.18.0.2]}"]
         shapes += [f"{{role: worker, name: worker-{n}, addresses: [{IPS[f'worker-{n}']}], podCIDR: 10.244.{n}.0/24}}" for n in nodes]
         servers_ = "".join(POD % (int(n), int(n), int(n)) for n in pods)
-        return state_of(text=SHAPE % ", ".join(shapes) + servers_ + SERVICES, proxy_mode=self._mode)
+        return state_of(text=SHAPE % (", ".join(shapes), self._pool) + servers_ + SERVICES, proxy_mode=self._mode)
 
     def _tell(self) -> None:
         for worker in self._workers:
@@ -92,7 +96,7 @@ class Running:
         self._tell()
 
     def ask(self, ip: str) -> tuple[str, str]:
-        """Which Pod answers the client, and whose address it saw; "" for nobody."""
+        """Which Pod answers the client, and whose address it saw; ("", why) for nobody."""
         sock = self._applied.namespaces.call_in("client-1", socket.socket)
         sock.settimeout(0.5)
         with sock:
@@ -101,9 +105,15 @@ class Running:
                 sock.send(request_line(0))
                 answer = read_reply(sock.recv(4096))
             except TimeoutError:
-                return "", ""
+                return "", "silence"
+            except ConnectionRefusedError:
+                return "", "refused"
         assert answer
         return answer.pod.removeprefix("default/"), answer.client.partition(":")[0]
+
+    def balancer_tables(self) -> str:
+        """What the balancer's kernel holds."""
+        return check_output(self._applied.namespaces, "balancer", [find_iptables("").replace("restore", "save")])
 
     def forget(self, ip: str) -> None:
         """Have the router ask again who has ``ip``."""
@@ -117,7 +127,7 @@ class Running:
             (operation,) = struct.unpack_from("!H", frame, 20)
             sender, ip, target = frame[22:28].hex(":"), socket.inet_ntoa(frame[28:32]), socket.inet_ntoa(frame[38:42])
             if ip in (CLUSTER, LOCAL):
-                said.append(Arp({1: "request", 2: "reply"}[operation], MACS[sender], ip, ip == target))
+                said.append(Arp({1: "request", 2: "reply"}[operation], MACS.get(sender, ""), ip, ip == target))
         return said
 
 
@@ -154,7 +164,7 @@ def test_under_local_the_endpoints_node_answers_and_keeps_the_clients_address(mo
 @in_sandbox
 def test_what_has_no_endpoint_is_announced_by_nobody() -> None:
     cluster = Running("iptables", pods="")
-    assert cluster.ask(CLUSTER) == cluster.ask(LOCAL) == ("", "")
+    assert cluster.ask(CLUSTER) == cluster.ask(LOCAL) == ("", "silence")
     assert cluster.arp() == []
 
 
@@ -192,3 +202,34 @@ def test_who_gave_an_address_up_answers_no_more() -> None:
     cluster.forget(LOCAL)
     assert cluster.ask(LOCAL)[0]
     assert answers(cluster.arp(), LOCAL) == [cluster.state.speakers[LOCAL]] != [first]
+
+
+# --- a balancer in the path -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_a_balancer_asks_every_node_under_cluster_and_each_hides_it(mode: str) -> None:
+    cluster = Running(mode, pods="1", pool="Proxy")
+    met = [cluster.ask(CLUSTER) for _ in range(8)]
+    assert met.count(("web-1", "10.244.1.1")) == met.count(("web-1", IPS["worker-2"])) == 4, "nodes take turns"
+    assert {arp.node for arp in cluster.arp()} == {""}, "no node says that it has the address"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_under_local_it_asks_nodes_with_a_ready_endpoint_alone_and_follows_them(mode: str) -> None:
+    cluster = Running(mode, pods="12", pool="Proxy")
+    own = cluster.state.balancerIP
+    assert {cluster.ask(LOCAL) for _ in range(4)} == {("web-1", own), ("web-2", own)}
+    for nodes, pods, answers_ in (("12", "2", {("web-2", own)}), ("1", "1", {("web-1", own)}), ("1", "", {("", "refused")})):
+        cluster.change(nodes=nodes, pods=pods)
+        assert {cluster.ask(LOCAL) for _ in range(4)} == answers_
+
+
+@in_sandbox
+def test_the_kernel_holds_the_balancers_rules_however_they_came_there() -> None:
+    cluster = Running("iptables", pods="12", pool="Proxy")
+    for pods in ("12", "2", "", "1"):
+        cluster.change(pods=pods)
+        assert normal(cluster.balancer_tables()) == normal(compose(balancer_rules(cluster.state)))

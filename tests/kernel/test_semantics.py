@@ -1,4 +1,4 @@
-"""docs/semantics.md with packets: every sentence of sections 1 to 10 and 12, each row named after the one that it bears out.
+"""docs/semantics.md with packets: every sentence of sections 1 to 10, 12 and 14, each row named after the one that it bears out.
 
 A section is one cluster, built and dialled once; its rows are flows of one FlowCheck that expects nothing. So the objects' own promise must
 agree with the packets (the verdict), and both with what is written here by hand: the outcome, every endpoint that answers, and the address
@@ -88,6 +88,7 @@ ASKERS = {
     "away": ("control-plane", "10.244.0.23"),
 }
 NODES = {"control-plane": ("172.18.0.2", "10.244.0.1"), "worker-1": ("172.18.0.3", "10.244.1.1"), "worker-2": ("172.18.0.4", "10.244.2.1")}
+BALANCER = "172.18.255.254"  # the load balancer in the path
 OUTSIDE = {"office": "203.0.113.10", "stranger": "198.51.100.20", "twin": "192.0.2.62"}
 BASE = (
     SHAPE
@@ -131,7 +132,7 @@ def proxy(settings: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Row:
     """One flow. ``meets`` are the Pods that answer, with their port where it is not 8080; ``seen`` whose address they see: "own", the node
-    that masquerades, or the very address. "" for who does not answer."""
+    that masquerades, or the very address (the balancer's, say). "" for who does not answer."""
 
     sentence: str
     client: str  # a Pod, a node or an external client
@@ -257,9 +258,14 @@ SECTIONS = (
             "web",
             "type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{port: 80, targetPort: 1234, nodePort: 30080}]",
             "{ip: 192.0.2.11}",
-            "{ip: 192.0.2.12, ipMode: Proxy}",
         )
         + endpoints("web", WEB_1)
+        + service(
+            "apart",
+            "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30081}]",
+            "{ip: 192.0.2.12, ipMode: Proxy}",
+        )
+        + endpoints("apart", WEB_1)
         + service("three", "ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}, {name: c, port: 53, protocol: SCTP}]")
         + endpoints(
             "three", WEB_1, ports="{name: a, port: 5301}, {name: b, port: 5302, protocol: UDP}, {name: c, port: 5303, protocol: SCTP}"
@@ -275,7 +281,7 @@ SECTIONS = (
             Row("the ClusterIP and port", "near", "{service: web, port: 80}", "web-1", "own"),
             Row("each externalIP and port", "office", "{ip: 192.0.2.10, port: 80}", "web-1", "worker-2", via="worker-2"),
             Row("each load-balancer address and port", "office", "{loadBalancer: web, port: 80}", "web-1", "worker-2", via="worker-2"),
-            unreachable("unless its ipMode is Proxy", "near", "{ip: 192.0.2.12, port: 80}"),
+            Row("unless its ipMode is Proxy: the balancer translates", "near", "{ip: 192.0.2.12, port: 80}", "web-1", BALANCER),
             Row("nodePort on a node's address", "office", "{node: worker-2, nodePort: 30080}", "web-1", "worker-2"),
             Row("nodePort on every node", "office", "{node: control-plane, nodePort: 30080}", "web-1", "control-plane"),
             Row("one number on TCP", "near", "{service: three, port: 53}", "web-1:5301", "own"),
@@ -648,6 +654,45 @@ SECTIONS = (
             closed("never localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
         ),
         mode="nftables",
+    ),
+    Section(
+        "14 load balancers",
+        service("given", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]")
+        + endpoints("given", WEB_2)
+        + service("asks", "type: LoadBalancer, loadBalancerIP: 172.18.255.222, ports: [{port: 80}]")
+        + endpoints("asks", WEB_1)
+        + service("empty", "type: LoadBalancer, ports: [{port: 80}]")
+        + endpoints("empty")
+        + service(
+            "balanced",
+            "type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerSourceRanges: [203.0.113.0/24, 172.18.0.0/16], ports: [{port: 80}]",
+            "{ip: 192.0.2.90, ipMode: Proxy}",
+        )
+        + endpoints("balanced", WEB_1, WEB_2)
+        + service("near-by", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]", "{ip: 172.18.9.9, ipMode: Proxy}")
+        + endpoints("near-by", WEB_3, NOT_READY % WEB_2_AT)
+        + service("ill", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]", "{ip: 192.0.2.92, ipMode: Proxy}")
+        + endpoints("ill", NOT_READY % WEB_2_AT)
+        + service(
+            "without", "type: LoadBalancer, allocateLoadBalancerNodePorts: false, ports: [{port: 80}]", "{ip: 192.0.2.93, ipMode: Proxy}"
+        )
+        + endpoints("without", WEB_1),
+        (
+            Row("announced: outside comes to a node with an endpoint", "office", "{ip: 172.18.255.200, port: 80}", "web-2", "own"),
+            Row("announced: a Pod needs no speaker", "near", "{loadBalancer: given, port: 80}", "web-2", "own"),
+            Row("the address that was asked for", "far", "{ip: 172.18.255.222, port: 80}", "web-1", "worker-2"),
+            dropped("no endpoint: nobody announces it", "office", "{loadBalancer: empty, port: 80}"),
+            refused("no endpoint: inside it is rejected", "near", "{loadBalancer: empty, port: 80}"),
+            Row("the balancer hides clients outside", "office", "{loadBalancer: balanced, port: 80}", "web-1 web-2", BALANCER),
+            Row("Pods too", "away", "{loadBalancer: balanced, port: 80}", "web-1 web-2", BALANCER),
+            Row("and nodes", "worker-1", "{loadBalancer: balanced, port: 80}", "web-1 web-2", BALANCER),
+            dropped("source ranges are the balancer's to keep", "stranger", "{loadBalancer: balanced, port: 80}"),
+            Row("they do not bind the ClusterIP", "stranger", "{service: balanced, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
+            Row("its address of the host network", "near", "{loadBalancer: near-by, port: 80}", "web-3", BALANCER),
+            closed("a port that it does not have", "office", "{ip: 192.0.2.90, port: 81}"),
+            closed("no node is healthy", "office", "{loadBalancer: ill, port: 80}"),
+            closed("no node ports", "office", "{loadBalancer: without, port: 80}"),
+        ),
     ),
 )
 

@@ -9,7 +9,7 @@ import pytest
 from emulator.control.state import ClusterState
 from emulator.errors import InputError
 from emulator.objects.kinds import LoadBalancerIngress
-from tests.unit.control.clusters import cluster, node, pod, service, settled
+from tests.unit.control.clusters import cluster, node, pod, problem_of, service, settled
 
 PORT = "ports: [{port: 80}]"
 WORKERS = ("worker-1", "worker-2", "worker-3")
@@ -205,3 +205,46 @@ def test_the_mode_of_the_pool_is_the_mode_of_its_addresses() -> None:
     state = settled(pool(mode="Proxy"), web(1, "worker-1"), balancer("a"))
     assert state.service["default/a"].status.loadBalancer.ingress == (LoadBalancerIngress(ip="172.18.255.200", ipMode="Proxy"),)
     assert state.speakers == {}
+
+
+# --- a balancer in the path -------------------------------------------------------------------------------
+
+
+def test_the_balancer_is_there_where_a_service_needs_it() -> None:
+    assert settled(cluster(NODES), balancer("a")).balancerIP == ""
+    assert settled(pool(mode="Proxy"), balancer("a")).balancerIP == "172.18.255.254"
+    given = balancer("a", status="loadBalancer: {ingress: [{ip: 172.18.255.254, ipMode: Proxy}]}")
+    state = settled(cluster(NODES), given)
+    assert state.balancerIP == "172.18.255.253"
+    assert state.balancer_ips(state.service["default/a"]) == ("172.18.255.254",)
+
+
+def test_an_address_that_somebody_has_is_not_the_balancers() -> None:
+    ips = ("172.18.0.1", "172.18.0.3", "203.0.113.10", "192.0.2.7")
+    entries = ", ".join(f"{{ip: {ip}, ipMode: Proxy}}" for ip in ips)
+    state = settled(node("worker-1", "172.18.0.3"), balancer("a", status=f"loadBalancer: {{ingress: [{entries}]}}"))
+    assert state.balancer_ips(state.service["default/a"]) == ("192.0.2.7",)
+
+
+@pytest.mark.parametrize(
+    ("policy", "pods", "targets"),
+    [
+        ("Cluster", [], WORKERS),
+        ("Local", [web(1, "worker-2"), web(2, "worker-3")], ("worker-2", "worker-3")),
+        ("Local", [web(1, "worker-2", "conditions: [{type: Ready, status: 'False'}]"), web(2, "worker-3")], ("worker-3",)),
+        ("Local", [web(1, "control-plane")], ()),
+    ],
+)
+def test_the_balancer_uses_nodes_that_may_and_under_local_healthy_ones(policy: str, pods: list[str], targets: tuple[str, ...]) -> None:
+    state = settled(pool(mode="Proxy"), *pods, balancer("a", f"externalTrafficPolicy: {policy},"))
+    assert state.balanced == {"default/a": targets}
+
+
+def test_a_service_without_node_ports_is_named() -> None:
+    state = settled(pool(mode="Proxy"), balancer("a", "allocateLoadBalancerNodePorts: false,"))
+    assert state.notices == ("Service default/a has no node ports: the balancer, which connects to those, refuses its clients",)
+
+
+def test_nobody_else_may_be_called_balancer() -> None:
+    problem = problem_of(node("balancer"))
+    assert problem.what == "node balancer has the name of the load balancer in the path"

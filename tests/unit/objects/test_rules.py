@@ -493,7 +493,9 @@ FLOWS = [
     pytest.param(flow("attempts: 10001"), "spec.flows[0].attempts", "between 1 and 10000", "", id="too many attempts"),
     pytest.param(flow("protocol: QUIC"), "spec.flows[0].protocol", "one of TCP, UDP, ICMP, SCTP", "", id="flow protocol"),
     pytest.param(flow("expect: {outcome: refused}"), "spec.flows[0].expect.outcome", "one of delivered", "", id="outcome"),
-    pytest.param(flow("expect: {source: me}"), "spec.flows[0].expect.source", "preserved, node or an IP address", "", id="source"),
+    pytest.param(
+        flow("expect: {source: me}"), "spec.flows[0].expect.source", "preserved, node, balancer or an IP address", "", id="source"
+    ),
     pytest.param(
         flow("expect: {outcome: dropped, source: node}"),
         "spec.flows[0].expect.source",

@@ -335,6 +335,13 @@ def test_a_client_inside_and_one_outside_the_source_ranges() -> None:
     assert [outcome[flow.name] for flow in flows.values()] == ["delivered", "delivered", "dropped"]
 
 
+def test_a_balancers_address_is_dialled_by_everybody() -> None:
+    state = make_state(load_balancer_service("Proxy"), balancerIP="172.18.255.254", balanced={"default/web": ("worker-1", "worker-2")})
+    flows = [f for f in derive_flows(state) if f.to.how == "loadBalancer"]
+    assert {f.client.kind: f.via for f in flows} == {"pod": "", "external": "", "node": ""}
+    assert all(f.controls for f in flows)
+
+
 def test_an_announced_address_is_dialled_without_a_word_of_the_way() -> None:
     state = make_state(load_balancer_service(), speakers={VIP: "worker-2"})
     (flow,) = [f for f in derive_flows(state) if f.client.kind == "external" and f.to.how == "loadBalancer"]
