@@ -1,7 +1,7 @@
 """Send every attempt of every flow: real sockets in the clients' namespaces, and crafted packets through raw sockets there.
 
 One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited for together: an attempt is given up
-when *nothing at all* has happened anywhere for :data:`SILENCE`, which a slow machine stretches by itself. Imports the kernel room;
+when *nothing at all* has happened anywhere for :data:`SILENCE` and many looks, which a slow machine stretches by itself. Imports the kernel room;
 decides nothing about what an outcome means.
 """
 
@@ -26,12 +26,30 @@ from emulator.workload.answer import read_reply, request_line
 SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
+_LOOKS = 60  # looks without any event, each of some milliseconds, before there is silence
 _DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports of crafted packets: below node ports and ephemeral ports
 
 Progress = Callable[[int], None]
+
+
+class Silence:
+    """Nothing has happened for :data:`SILENCE`, and was looked for: time in which this process (and so perhaps every other one of a busy
+    machine) was not let run proves nothing."""
+
+    def __init__(self) -> None:
+        self._since, self._looks = time.monotonic(), 0
+
+    def broken(self) -> None:
+        """Something happened."""
+        self._since, self._looks = time.monotonic(), 0
+
+    def lasts(self) -> bool:
+        """Asked once a look."""
+        self._looks += 1
+        return self._looks > _LOOKS and time.monotonic() - self._since > SILENCE
 
 
 class Recording:
@@ -100,7 +118,7 @@ class Prober:
         self._epoll = select.epoll()
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
-        self._last = 0.0  # monotonic time of the last event
+        self._silence = Silence()
         self._drained, self._unseen = 0.0, 0
         self._relaying = False
 
@@ -108,7 +126,7 @@ class Prober:
         """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`. ``relayed``: the names of those that
         a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own."""
         self._done = []
-        self._last = time.monotonic()
+        self._silence.broken()
         sent = self._send_crafted([flow for flow in flows if flow.name not in relayed]) if crafted else []
         self._relaying = any(flow.name in relayed for flow in flows)
         self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)))
@@ -173,7 +191,7 @@ class Prober:
             self._look()
         for sock in sockets.values():
             sock.close()
-        self._last = time.monotonic()
+        self._silence.broken()
         return out
 
     def _source(self, flow: Flow) -> str:
@@ -200,9 +218,9 @@ class Prober:
                 if frame.reply and (not frame.outgoing or frame.interface == "lo"):
                     waiting.discard((frame.token, frame.netns))
             if 0 < seen < len(frames):
-                self._last = time.monotonic()
+                self._silence.broken()
             seen = len(frames)
-            if not waiting or time.monotonic() - self._last > SILENCE:
+            if not waiting or self._silence.lasts():
                 return
             time.sleep(0.005)
 
@@ -222,9 +240,10 @@ class Prober:
                     self._handle(self._epoll.poll(0))
             self._handle(self._epoll.poll(_DRAIN_EVERY))
             self._look()
-            if time.monotonic() - self._last > SILENCE:
+            if self._silence.lasts():
                 for job in list(self._open.values()):
                     self._end(job, "timeout")
+                self._silence.broken()  # what is begun now has its own time
 
     def _look(self) -> None:
         """Empty the taps' rings before they can be full: after so many packets, or so much time. While proxies have to let many in and dial for
@@ -264,7 +283,7 @@ class Prober:
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
         if events:
-            self._last = time.monotonic()
+            self._silence.broken()
         for fd, _ in events:
             job = self._open.get(fd)
             if job and job.sock:
