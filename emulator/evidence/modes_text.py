@@ -19,7 +19,7 @@ from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison, ServiceCh
 from emulator.evidence.tables import table
 from emulator.probe.model import FlowResult
 
-MOST_SERVICES = 20  # that change: of so many it is said how; the others are named
+MOST_BLOCKS = 20  # of Services that change otherwise than others: of so many it is said how; the others are named
 MOST_FLOWS = 40  # that differ: the packets of so many are shown
 MOST_BACKENDS = 3  # of one flow: so many are named
 MOST_CLIENTS = 4  # to whom the same happens: so many are named
@@ -63,16 +63,32 @@ def _in_short(comparison: Comparison) -> str:
 
 
 def _changes(comparison: Comparison, width: int) -> Iterator[str]:
-    """A block for each Service that changes; of many the first, and the names of the others."""
+    """A block for all Services that change alike; of many the first, and the names of the others."""
     of: dict[str, list[ComparedFlow]] = {}
     for compared in comparison.differing:
         if not compared.flow.control:
             of.setdefault(compared.flow.to.service, []).append(compared)
-    changed = [change for change in comparison.services if change.changed]
-    for change in changed[:MOST_SERVICES]:
-        yield "\n".join([_headline(change), *_alike(of[change.service], width)])
-    if others := [f"{_who(change)} ({counted(change.how.items())})" for change in changed[MOST_SERVICES:]]:
-        yield "\n".join(_wrapped([f"More that change: {', '.join(others)}; -o json has every flow"], width))
+    likewise: dict[frozenset[tuple[str, ...]], list[ServiceChange]] = {}
+    for change in comparison.services:
+        if change.changed:
+            likewise.setdefault(frozenset(map(_kind, of[change.service])), []).append(change)
+    groups = list(likewise.values())
+    for first, *others in groups[:MOST_BLOCKS]:
+        yield "\n".join([_headline(first), *_alike(of[first.service], width), *_wrapped(_likewise(others), width, "  ")])
+    if unsaid := [f"{_who(change)} ({counted(change.how.items())})" for group in groups[MOST_BLOCKS:] for change in group]:
+        yield "\n".join(_wrapped([f"More that change: {', '.join(unsaid)}; -o json has every flow"], width))
+
+
+def _kind(compared: ComparedFlow) -> tuple[str, ...]:
+    """What is the same for Services that change alike: all but names, addresses and ports."""
+    flow = compared.flow
+    reasons = (re.sub(r"\d+(\.\d+)*", "#", reason) for reason in _reasons(compared))
+    return _what(compared), flow.client.kind, flow.to.how, str(flow.to.ip.startswith("127.")), *reasons
+
+
+def _likewise(changes: Sequence[ServiceChange]) -> Iterator[str]:
+    if changes:
+        yield f"likewise: {', '.join(f'{_who(c)} ({c.changed} of {_flows(c.flows)})' for c in changes)}"
 
 
 def _headline(change: ServiceChange) -> str:

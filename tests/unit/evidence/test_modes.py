@@ -13,7 +13,7 @@ import pytest
 
 from emulator.evidence.modes import Comparison, compare_modes
 from emulator.evidence.modes_json import SCHEMA, comparison_to_dict
-from emulator.evidence.modes_text import MOST_FLOWS, MOST_SERVICES, render_comparison
+from emulator.evidence.modes_text import MOST_BLOCKS, MOST_FLOWS, render_comparison
 from emulator.evidence.report_json import dump_json
 from emulator.probe.model import Backend, Expectation, FlowResult, Observation
 from tests.unit.evidence.samples import CLIENT, DELIVERED, DROPPED, PASSED, PODS, REPORT, SERVICE, WEB_0, WEB_1, WORKER_1, expectation
@@ -276,19 +276,29 @@ def test_clients_to_whom_the_same_happens_are_told_together() -> None:
     assert text.count("nftables mode serves no node ports here") == 1
 
 
-def test_of_many_services_some_are_named_only() -> None:
-    names = [f"shop/web-{number:02}" for number in range(MOST_SERVICES + 2)]
+def many_services(reasons: list[str]) -> Comparison:
+    """As many Services as ``reasons``, each of which changes for its own."""
+    names = [f"shop/web-{number:02}" for number in range(len(reasons))]
     flows = [replace(PASSED.flow, name=name, to=replace(PASSED.flow.to, service=name)) for name in names]
-    rows = tuple((name, "ClusterIP", "10.96.0.10", "80/TCP", "2") for name in names)
-    reports = {
-        mode: replace(REPORT, services=rows, flows=tuple(replace(result, flow=flow) for flow in flows))
-        for mode, result in (("iptables", TO_BOTH), ("nftables", refused()))
-    }
-    text = render_comparison(compare_modes("shop", reports), width=200, pods=PODS)
-    assert text.count(": 1 of 1 flow changes\n") == MOST_SERVICES
+    refusals = [refused(expected=replace(REFUSED, because=reason), flow=flow) for reason, flow in zip(reasons, flows, strict=True)]
+    services = tuple((name, "ClusterIP", "10.96.0.10", "80/TCP", "2") for name in names)
+    runs = {"iptables": tuple(replace(TO_BOTH, flow=flow) for flow in flows), "nftables": tuple(refusals)}
+    return compare_modes("shop", {mode: replace(REPORT, services=services, flows=results) for mode, results in runs.items()})
+
+
+def test_of_many_services_some_are_named_only() -> None:
+    text = render_comparison(many_services([f"why {'x' * n} (docs/semantics 9)" for n in range(MOST_BLOCKS + 2)]), width=200, pods=PODS)
+    assert text.count(": 1 of 1 flow changes\n") == MOST_BLOCKS
     assert (
         "More that change: shop/web-20 (delivered → rejected ×1), shop/web-21 (delivered → rejected ×1); -o json has every flow\n" in text
     )
+
+
+def test_services_that_change_alike_are_told_together() -> None:
+    reasons = [f"no node port at 10.244.{n}.1 (docs/semantics 9)" for n in range(3)]
+    text = render_comparison(many_services([*reasons, "another reason (docs/semantics 9)"]), width=200, pods=PODS)
+    assert text.count(": 1 of 1 flow changes\n") == 2
+    assert "\n  likewise: shop/web-01 (1 of 1 flow), shop/web-02 (1 of 1 flow)\n\nshop/web-03: 1 of 1 flow changes\n" in text
 
 
 def test_a_guest_is_named_with_the_reason() -> None:
