@@ -41,6 +41,12 @@ def _other_backends(compared: ComparedFlow) -> bool:
 
 _ROWS: Sequence[_Row] = (
     _Row(
+        15,
+        _any,
+        "userspace mode, gone since Kubernetes 1.26: every backend sees a node's address, and no policy, source range or hint is heard of. What "
+        "tells clients apart by their address, or keeps some out by a policy, works in the other modes alone.",
+    ),
+    _Row(
         9,
         _on_localhost,
         "Node ports on localhost: nftables and ipvs mode never serve them. What dials localhost on a node takes the Service's ClusterIP, "

@@ -155,7 +155,8 @@ def _how_it_ended(flow: Flow, journey: Journey) -> str:
 
 
 def _last(journey: Journey, what: str) -> str:
-    changes: list[Change] = [c for c in journey.changes if c.what == what]
+    """The last rewrite of that kind; a proxy gave what it relayed another source and destination."""
+    changes: list[Change] = [c for c in journey.changes if c.what in (what, "relayed")]
     return str(changes[-1]) if changes else ""
 
 

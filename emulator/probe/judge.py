@@ -251,7 +251,8 @@ def _how_it_ended(journey: Journey) -> str:
 
 
 def _rewrite(journey: Journey, what: str) -> str:
-    return next((str(change) for change in reversed(journey.changes) if change.what == what), "")
+    """The last rewrite of that kind; a proxy gave what it relayed another source and destination."""
+    return next((str(change) for change in reversed(journey.changes) if change.what in (what, "relayed")), "")
 
 
 def _seen_at(hops: Sequence[Hop]) -> str:

@@ -231,3 +231,15 @@ def test_a_plan_says_that_a_process_has_to_listen() -> None:
     reasons = [line for line in done.stdout.splitlines() if line.startswith("#") and "kube-proxy" in line]
     assert any("which podwire starts and no script can be" in line for line in reasons)
     assert "-A KUBE-PORTALS-CONTAINER" in done.stdout
+
+
+@pytest.mark.parametrize(("target", "code"), [("three-networks", 0), ("source-address", 1)])
+def test_what_differs_from_other_modes_is_known(target: str, code: int) -> None:
+    """Exit code 1 where a FlowCheck wants what this mode does not grant; that is no bug."""
+    done = podwire("diff", target, "--modes", "iptables,nftables,userspace", "--captures", "none", "-o", "json")
+    assert done.returncode == code, done.stderr
+    flows = [flow for flow in json.loads(done.stdout)["flows"] if flow["status"] != "same"]
+    assert {flow["status"] for flow in flows} == {"unwanted" if code else "known"}
+    hidden = [flow for flow in flows if flow["modes"]["userspace"]["sources"] == ["node"] and "source" in flow["differs"]]
+    assert hidden
+    assert all(15 in flow["sections"] for flow in hidden)

@@ -46,6 +46,7 @@ def compared(results: tuple[FlowResult, FlowResult]) -> ComparedFlow:
         pytest.param(lost("rejected", "(docs/semantics 8)"), "A port that a ClusterIP does not have,", id="nothing matches"),
         pytest.param(lost("dropped", "(docs/semantics 7)"), "A Local policy on a node without an endpoint:", id="a Local policy"),
         pytest.param(lost("rejected", "(docs/semantics 7)"), "A Service without endpoints:", id="no endpoints"),
+        pytest.param(lost("dropped", "(docs/semantics 7, docs/semantics 15)"), "userspace mode, gone since", id="userspace mode"),
         pytest.param(lost("rejected", "(docs/semantics 13)"), "What ipvs mode has of its own", id="ipvs mode"),
         pytest.param(lost("dropped", "(docs/semantics 14)"), "What userspace mode does is history:", id="userspace mode"),
         pytest.param(to_one("(docs/semantics 13)"), "externalTrafficPolicy Local from Pods and nodes:", id="ipvs mode's own endpoints"),

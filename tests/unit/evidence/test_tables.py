@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from emulator.evidence.tables import render_difference, render_text
 from emulator.probe.model import Backend, Change, Journey
-from tests.unit.evidence.samples import CLIENT, DELIVERED, DNAT, FAILED, PASSED, PODS, REPORT, WORKER_1, flow
+from tests.unit.evidence.samples import CLIENT, DELIVERED, DNAT, FAILED, PASSED, PODS, REPORT, WEB_1, WORKER_1, flow
 
 SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
+RELAYED = Change("relayed", "worker-1", f"{CLIENT}:40000 → 10.244.1.1:10042", f"172.18.0.3:33000 → {WEB_1}:8080", 2)
 
 
 def text(*, wide: bool = False, color: bool = False, width: int = 140, **fields: object) -> str:
@@ -48,6 +49,11 @@ def test_rows_of_a_kind_stand_under_its_heading() -> None:
         pytest.param((DELIVERED,), "DNAT at worker-1 → web-1:8080  ", id="one backend by name, without the Service's namespace"),
         pytest.param(PASSED.journeys, "DNAT at worker-1 → 2 backends (×8, ×9)  ", id="two backends with their counts"),
         pytest.param((replace(DELIVERED, changes=(DNAT, SNAT)),), "DNAT, SNAT at worker-1 → web-1:8080  ", id="masqueraded too"),
+        pytest.param(
+            (replace(DELIVERED, changes=(replace(DNAT, after="10.244.1.1:10042"), RELAYED)),),
+            "DNAT, relayed at worker-1 → web-1:8080  ",
+            id="translated to a proxy, and relayed by it",
+        ),
         pytest.param((replace(DELIVERED, changes=(SNAT,)),), "SNAT at worker-1  ", id="masqueraded alone"),
         pytest.param((replace(DELIVERED, changes=()),), "10.244.1.2  none  ", id="nothing"),
         pytest.param(

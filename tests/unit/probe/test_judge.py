@@ -225,6 +225,15 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         f"{WEB} saw {NODE}, not preserved (10.244.1.2): SNAT at worker-1: {POD} → {NODE}:61000, at web-0/eth0 in",
     ),
+    "relayed-against-the-promise": (
+        [
+            *plain(delivered(source_seen=NODE, changes=(Change("relayed", "worker-1", f"{POD} → {VIP}", f"{NODE}:33000 → {WEB}", 1),))),
+            *BOTH,
+        ],
+        {},
+        "fail",
+        f"relayed at worker-1: {POD} → {VIP} becomes {NODE}:33000 → {WEB}, at web-0/eth0 in",
+    ),
     "not-masqueraded": (
         BOTH,
         {"expected": replace(PROMISE, backends=dict.fromkeys(PROMISE.backends, "node"))},
