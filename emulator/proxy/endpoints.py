@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from emulator.control.state import ClusterState
-from emulator.objects.kinds import EndpointSlice, Node, Protocol, Service, ServicePort
+from emulator.objects.kinds import EndpointHints, EndpointSlice, Node, Protocol, Service, ServicePort
 from emulator.plan.rules import UnsafeTextError, address, network, number
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -98,6 +98,10 @@ def _ipv4(addresses: Sequence[str]) -> tuple[str, ...]:
     return tuple([address(a) for a in addresses if a and ":" not in a]) if addresses else ()
 
 
+def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
+    return frozenset(h.name for h in hints.forZones), frozenset(h.name for h in hints.forNodes)
+
+
 def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[EndpointFacts, ...]:
     """The endpoints behind ``port``: slice ports are matched by name and protocol. Of doubles the first counts."""
     found: dict[str, EndpointFacts] = {}
@@ -118,8 +122,7 @@ def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Endp
                 if key not in found:
                     ready, hints = endpoint.ready, endpoint.hints
                     draining = not ready and endpoint.serving and endpoint.terminating
-                    zones = frozenset([h.name for h in hints.forZones]) if hints else _NONE
-                    nodes = frozenset([h.name for h in hints.forNodes]) if hints else _NONE
+                    zones, nodes = _hints(hints) if hints else (_NONE, _NONE)
                     found[key] = EndpointFacts(ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes)
     return tuple([found[key] for key in sorted(found)])
 
@@ -149,21 +152,21 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
     health_check = number(spec.healthCheckNodePort or 0) if external_local and spec.type == "LoadBalancer" else 0
     ports = [
         ServicePortFacts(
-            metadata.namespace,
-            metadata.name,
-            port.name,
-            _protocol(port.protocol),
-            cluster_ips[0],
-            number(port.port),
-            number(port.nodePort or 0),
-            external_ips,
-            vips,
-            source_ranges,
-            affinity,
-            internal_local,
-            external_local,
-            health_check,
-            _endpoints(slices, port),
+            namespace=metadata.namespace,
+            service=metadata.name,
+            portName=port.name,
+            protocol=_protocol(port.protocol),
+            clusterIP=cluster_ips[0],
+            port=number(port.port),
+            nodePort=number(port.nodePort or 0),
+            externalIPs=external_ips,
+            loadBalancerVIPs=vips,
+            sourceRanges=source_ranges,
+            affinitySeconds=affinity,
+            internalLocal=internal_local,
+            externalLocal=external_local,
+            healthCheckNodePort=health_check,
+            endpoints=_endpoints(slices, port),
         )
         for port in spec.ports
     ]

@@ -195,9 +195,10 @@ def _remembered(parts: _Parts, port: ServicePortFacts, kind: str, endpoints: Seq
 
 def _listed(parts: _Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> str:
     """The statement that leads to any of ``endpoints``, which are in the map ``where`` under ``key`` and an index."""
+    add = parts.elements.append
     for index, endpoint in enumerate(endpoints):
         entry = f"{key} . {index}"
-        parts.elements.append((where, entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
+        add((where, entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
     return _pick(len(endpoints), where, _NODE_PORT if where.startswith("nodeport-") else _ADDRESS)
 
 
@@ -258,29 +259,30 @@ def _firewall(parts: _Parts, port: ServicePortFacts, keys: Iterable[str], note: 
 
 def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> None:
     """Everything that one Service port puts into the table of one node."""
-    protocol = port.protocol.lower()
+    protocol, ip, usable = port.protocol.lower(), port.clusterIP, choice.hasAny
     tail = f" . {protocol} . {port.port}"
     note = f" comment {quoted(port.name[:COMMENT_LENGTH])}"
-    ip = port.clusterIP
-    cluster_ip, usable = ip + tail, choice.hasAny
+    parts.elements.append(("cluster-ips", ip, ip))
+    if usable:
+        _cluster_ip(parts, port, choice, ip + tail, note, context)
+        for endpoint in choice.reachable:
+            hairpin = f"{endpoint.ip} . {endpoint.ip}"
+            parts.elements.append(("hairpin-connections", hairpin, hairpin))
+    refusal = f"{note} : drop" if usable else f"{note} : goto reject-chain"
+    if not usable or (port.internalLocal and not choice.local):
+        parts.elements.append(("no-endpoint-services", ip + tail, ip + tail + refusal))
+    if not port.external:
+        return
     vips = [vip + tail for vip in port.loadBalancerVIPs]
     externals = dict.fromkeys([*[external + tail for external in port.externalIPs], *vips])
     node_port = f"{protocol} . {port.nodePort}" if port.nodePort else ""
-    parts.elements.append(("cluster-ips", ip, ip))
     if usable:
-        _cluster_ip(parts, port, choice, cluster_ip, note, context)
         for key in externals:
             _external(parts, port, choice, key, note, False, context)
         if node_port:
             _external(parts, port, choice, node_port, note, True, context)
         if port.sourceRanges and vips:
             _firewall(parts, port, vips, note, context)
-        for endpoint in choice.reachable:
-            hairpin = f"{endpoint.ip} . {endpoint.ip}"
-            parts.elements.append(("hairpin-connections", hairpin, hairpin))
-    refusal = f"{note} : drop" if usable else f"{note} : goto reject-chain"
-    if not usable or (port.internalLocal and not choice.local):
-        parts.elements.append(("no-endpoint-services", cluster_ip, cluster_ip + refusal))
     if not usable or (port.externalLocal and not choice.local):
         parts.elements.extend(("no-endpoint-services", key, key + refusal) for key in externals)
         if node_port:
@@ -438,6 +440,10 @@ class _Node:
             _add_port(parts, port, choice, self.ranged if port.sourceRanges else self.context)
         return parts
 
+    def writes_as(self, other: _Node, ports: Sequence[ServicePortFacts]) -> bool:
+        """Whether the parts of ``ports`` are the same on both for the same choices."""
+        return self.context == other.context and (self.ranged == other.ranged or not any(port.sourceRanges for port in ports))
+
     def choices(self, ports: Sequence[ServicePortFacts]) -> list[EndpointChoice]:
         return [choose(port, self.node) for port in ports]
 
@@ -483,11 +489,10 @@ def rules(state: ClusterState) -> Rules:
     nodes = {node.name: _node(state, node) for node in state.nodes}
     rows = [(node, _Filling(frame, _node_port_ips(state, name))) for name, node in nodes.items()]
     for ports in services_with_ports(state):
-        last: tuple[list[EndpointChoice], _Context, _Context] | None = None
+        before: tuple[_Node, list[EndpointChoice]] | None = None
         for node, filling in rows:
             choices = node.choices(ports)
-            basis = (choices, node.context, node.ranged if any(port.sourceRanges for port in ports) else node.context)
-            if basis != last:  # nodes that may use the same endpoints share the text
-                parts, last = node.parts(ports, choices), basis
+            if before is None or before[1] != choices or not node.writes_as(before[0], ports):
+                parts, before = node.parts(ports, choices), (node, choices)  # nodes that may use the same endpoints share the text
             filling.add(parts)
     return Rules(nodes, {node.node.name: filling.table() for node, filling in rows})
