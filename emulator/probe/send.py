@@ -1,7 +1,7 @@
 """Send every attempt of every flow: real sockets in the clients' namespaces, and crafted packets through raw sockets there.
 
 One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited for together: an attempt is given up
-when *nothing at all* has happened anywhere for :data:`SILENCE` and many looks, which a slow machine stretches by itself. Imports the kernel room;
+when *nothing at all* has happened anywhere for :data:`SILENCE`, which a slow machine stretches by itself. Imports the kernel room;
 decides nothing about what an outcome means.
 """
 
@@ -24,32 +24,15 @@ from emulator.probe.model import Answer, Attempt, Captured, Flow, Frame, make_to
 from emulator.workload.answer import read_reply, request_line
 
 SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
+_GLANCE = 0.02  # seconds of silence at most that one look can prove
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
-_LOOKS = 60  # looks without any event, each of some milliseconds, before there is silence
 _DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports of crafted packets: below node ports and ephemeral ports
 
 Progress = Callable[[int], None]
-
-
-class Silence:
-    """Nothing has happened for :data:`SILENCE`, and was looked for: time in which this process (and so perhaps every other one of a busy
-    machine) was not let run proves nothing."""
-
-    def __init__(self) -> None:
-        self._since, self._looks = time.monotonic(), 0
-
-    def broken(self) -> None:
-        """Something happened."""
-        self._since, self._looks = time.monotonic(), 0
-
-    def lasts(self) -> bool:
-        """Asked once a look."""
-        self._looks += 1
-        return self._looks > _LOOKS and time.monotonic() - self._since > SILENCE
 
 
 class Recording:
@@ -107,6 +90,26 @@ def socket_jobs(flows: Sequence[Flow], *, talk: bool, relayed: Collection[str] =
     ]
 
 
+class Silence:
+    """How long nothing has happened anywhere, as far as somebody looked. A machine, or a guest, that stood still between two looks let nobody
+    act: then silence proves nothing, so that no look counts for more than :data:`_GLANCE`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.end()
+
+    def end(self) -> None:
+        """Something happened."""
+        self._seconds, self._looked = 0.0, self._clock()
+
+    def lasted(self) -> bool:
+        """Whether it is :data:`SILENCE` by now: to be asked again and again."""
+        now = self._clock()
+        self._seconds += min(now - self._looked, _GLANCE)
+        self._looked = now
+        return self._seconds > SILENCE
+
+
 class Prober:
     """Sends from inside the namespaces; everything it saw is in ``recording``."""
 
@@ -126,7 +129,7 @@ class Prober:
         """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`. ``relayed``: the names of those that
         a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own."""
         self._done = []
-        self._silence.broken()
+        self._silence.end()
         sent = self._send_crafted([flow for flow in flows if flow.name not in relayed]) if crafted else []
         self._relaying = any(flow.name in relayed for flow in flows)
         self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)))
@@ -191,7 +194,7 @@ class Prober:
             self._look()
         for sock in sockets.values():
             sock.close()
-        self._silence.broken()
+        self._silence.end()
         return out
 
     def _source(self, flow: Flow) -> str:
@@ -218,9 +221,9 @@ class Prober:
                 if frame.reply and (not frame.outgoing or frame.interface == "lo"):
                     waiting.discard((frame.token, frame.netns))
             if 0 < seen < len(frames):
-                self._silence.broken()
+                self._silence.end()
             seen = len(frames)
-            if not waiting or self._silence.lasts():
+            if not waiting or self._silence.lasted():
                 return
             time.sleep(0.005)
 
@@ -240,10 +243,9 @@ class Prober:
                     self._handle(self._epoll.poll(0))
             self._handle(self._epoll.poll(_DRAIN_EVERY))
             self._look()
-            if self._silence.lasts():
+            if self._silence.lasted():
                 for job in list(self._open.values()):
                     self._end(job, "timeout")
-                self._silence.broken()  # what is begun now has its own time
 
     def _look(self) -> None:
         """Empty the taps' rings before they can be full: after so many packets, or so much time. While proxies have to let many in and dial for
@@ -283,7 +285,7 @@ class Prober:
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
         if events:
-            self._silence.broken()
+            self._silence.end()
         for fd, _ in events:
             job = self._open.get(fd)
             if job and job.sock:

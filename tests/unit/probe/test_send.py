@@ -1,0 +1,49 @@
+"""When silence is silence: only if somebody was there to hear."""
+
+from __future__ import annotations
+
+from emulator.probe.send import SILENCE, Silence
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def looks(silence: Silence, clock: Clock, step: float) -> int:
+    """How often it is looked, every ``step`` seconds, until it counts as silence."""
+    number = 0
+    while True:
+        number += 1
+        clock.now += step
+        if silence.lasted():
+            return number
+
+
+def test_who_looks_often_hears_it_in_its_time() -> None:
+    clock = Clock()
+    silence = Silence(clock)
+    looks(silence, clock, 0.005)
+    assert SILENCE < clock.now < SILENCE + 0.02
+
+
+def test_a_machine_that_stood_still_was_not_silent() -> None:
+    clock = Clock()
+    silence = Silence(clock)
+    clock.now += 100 * SILENCE
+    assert not silence.lasted()
+    assert looks(silence, clock, 0.005) > 50
+    silence.end()
+    assert looks(silence, clock, SILENCE) > 20
+
+
+def test_whatever_happens_ends_it() -> None:
+    clock = Clock()
+    silence = Silence(clock)
+    for _ in range(1000):
+        clock.now += 0.01
+        assert not silence.lasted()
+        silence.end()
