@@ -17,6 +17,7 @@ from emulator.kernel import netlink
 from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.ipvs import load_servers
 from emulator.kernel.netns import Namespaces, finish, start
+from emulator.kernel.nft import Nft, open_nft
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -48,6 +49,8 @@ _STAGE: dict[type, int] = {
     **{LoadIpset: 7, LoadIpvs: 7, LoadRules: 8, DelConnections: 9},
 }
 
+SMALL_TEXT = 65536  # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at once
+
 
 class Applied:
     """What the kernel holds after :func:`apply`: the namespaces, their links' indexes and one netlink socket each."""
@@ -64,6 +67,7 @@ class Applied:
         self._halves: list[AddVeth] = []  # pairs whose peer's end is still to be raised
         self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
         self._rules: list[LoadRules] = []
+        self._nft: dict[str, Nft | None] = {}
         self._stale: dict[str, list[DelConnections]] = {}
 
     def interfaces(self, netns: str) -> dict[int, str]:
@@ -127,6 +131,8 @@ class Applied:
         while link := next((link for link in self.indexes if link[0] == op.netns), None):
             self._forget_link(link)
         self._sockets.pop(op.netns).close()
+        if nft := self._nft.pop(op.netns, None):
+            nft.close()
         del self._next[op.netns]
         self.namespaces.delete(op.netns)
 
@@ -238,10 +244,24 @@ class Applied:
                     later.append(op)
                 else:
                     now[op.netns] = op
-            running = [(start(self.namespaces, op.netns, self._loader(op)), op) for op in now.values()]
+            small = [op for op in now.values() if op.tool == "nft" and len(op.text) <= SMALL_TEXT and self._nft_in(op.netns)]
+            running = [(start(self.namespaces, op.netns, self._loader(op)), op) for op in now.values() if op not in small]
+            for op in small:
+                self._load_here(op)
             for process, op in running:
                 finish(process, op.netns, op.text)
             rules = later
+
+    def _nft_in(self, netns: str) -> Nft | None:
+        if netns not in self._nft:
+            self._nft[netns] = self.namespaces.call_in(netns, open_nft)
+        return self._nft[netns]
+
+    def _load_here(self, op: LoadRules) -> None:
+        nft = self._nft_in(op.netns)
+        refusal = nft.load(op.text) if nft else ""
+        if refusal:
+            raise KernelError(op.netns, self._loader(op), refusal, op.text)
 
     def flush_connections(self) -> None:
         """Forget the connections that wait to be forgotten."""

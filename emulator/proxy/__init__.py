@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
-from weakref import ref
 
 from emulator.control.state import ClusterState
 from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy import iptables, ipvs, nftables, userspace
 from emulator.proxy.changes import ServiceChange, service_changes
+from emulator.proxy.remembered import Remembered
 
 
 class Rules(Protocol):
@@ -29,23 +29,7 @@ class Rules(Protocol):
         everything must be written anew. Nodes and settings stay as they are."""
 
 
-class _Remembered:
-    """The rules of states that somebody has still."""
-
-    def __init__(self) -> None:
-        self._rules: dict[int, tuple[ref[ClusterState], Rules]] = {}
-
-    def get(self, state: ClusterState) -> Rules | None:
-        found = self._rules.get(id(state))
-        return found[1] if found else None
-
-    def put(self, state: ClusterState, rules: Rules) -> Rules:
-        key = id(state)
-        self._rules[key] = (ref(state, lambda _: self._rules.pop(key, None)), rules)
-        return rules
-
-
-_REMEMBERED = _Remembered()
+_REMEMBERED = Remembered[Rules]()
 
 _CHANGEABLE: dict[str, Callable[[ClusterState], Rules]] = {"iptables": iptables.rules, "nftables": nftables.rules}
 

@@ -6,14 +6,15 @@ share none may still be compared. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from itertools import compress, count
 from operator import is_not
 from typing import NamedTuple, TypeVar
 
 from emulator.control.state import ClusterState
-from emulator.objects.kinds import EndpointSlice
+from emulator.objects.kinds import EndpointSlice, Service
 from emulator.proxy.endpoints import ServicePortFacts, ports_of
+from emulator.proxy.remembered import Remembered
 
 T = TypeVar("T")
 
@@ -26,13 +27,51 @@ class ServiceChange(NamedTuple):
     new: Sequence[ServicePortFacts]
 
 
+class _Index(NamedTuple):
+    """The Services of a state and the EndpointSlices of each, by namespace/name."""
+
+    services: Mapping[str, Service]
+    slices: Mapping[str, tuple[EndpointSlice, ...]]
+
+    def ports(self, key: str) -> Sequence[ServicePortFacts]:
+        return ports_of(self.services[key], self.slices.get(key, ())) if key in self.services else ()
+
+
+_INDEXES = Remembered[_Index]()
+
+
 def service_changes(old: ClusterState, new: ClusterState) -> tuple[ServiceChange, ...]:
     """The Services for which kube-proxy must do something, sorted by name."""
+    was = _INDEXES.get(old) or _INDEXES.put(old, _Index(old.service, old.slices_of))
     services = _differing(old.services, new.services)
     slices = _differing(old.endpointSlices, new.endpointSlices)
+    now = _INDEXES.put(new, _Index(_with_services(was.services, *services), _with_slices(was.slices, *slices, new)))
     keys = {service.key for side in services for service in side} | {_service_of(item) for side in slices for item in side}
-    was, now = _ports(old, keys), _ports(new, keys)
-    return tuple([ServiceChange(key, was[key], now[key]) for key in sorted(keys) if was[key] != now[key]])
+    ports = ((key, was.ports(key), now.ports(key)) for key in sorted(keys))
+    return tuple([ServiceChange(*change) for change in ports if change[1] != change[2]])
+
+
+def _with_services(known: Mapping[str, Service], gone: Sequence[Service], fresh: Sequence[Service]) -> Mapping[str, Service]:
+    services = dict(known)
+    for service in gone:
+        del services[service.key]
+    return services | {service.key: service for service in fresh}
+
+
+def _with_slices(
+    known: Mapping[str, tuple[EndpointSlice, ...]], gone: Sequence[EndpointSlice], fresh: Sequence[EndpointSlice], state: ClusterState
+) -> Mapping[str, tuple[EndpointSlice, ...]]:
+    """``known`` as ``state`` has it: without ``gone``, with ``fresh``."""
+    lost = {id(item) for item in gone}
+    slices = dict(known)
+    for key in {_service_of(item) for item in gone}:
+        slices[key] = tuple([item for item in slices[key] if id(item) not in lost])
+    for item in fresh:
+        key = _service_of(item)
+        slices[key] = (*slices.get(key, ()), item)
+    if any(len(slices[_service_of(item)]) > 1 for item in fresh):
+        return state.slices_of  # of several, the order counts: of doubles the first is taken
+    return slices
 
 
 def _differing(old: Sequence[T], new: Sequence[T]) -> tuple[list[T], list[T]]:
@@ -46,16 +85,3 @@ def _differing(old: Sequence[T], new: Sequence[T]) -> tuple[list[T], list[T]]:
 
 def _service_of(item: EndpointSlice) -> str:
     return f"{item.metadata.namespace}/{item.serviceName}"
-
-
-def _ports(state: ClusterState, keys: Set[str]) -> Mapping[str, Sequence[ServicePortFacts]]:
-    """The ports of each Service of ``keys``."""
-    names = {key.split("/")[1] for key in keys}
-    slices: dict[str, list[EndpointSlice]] = {key: [] for key in keys}
-    for item in [s for s in state.endpointSlices if s.serviceName in names]:
-        slices.get(_service_of(item), []).append(item)
-    found: dict[str, Sequence[ServicePortFacts]] = dict.fromkeys(keys, ())
-    for service in [s for s in state.services if s.metadata.name in names]:
-        if service.key in keys:
-            found[service.key] = ports_of(service, slices[service.key])
-    return found
