@@ -27,11 +27,11 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet, compose, merge
+from emulator.plan.rules import compose, merge
 from emulator.podnet import plan_podnet, podnet_rules
 from emulator.proxy import changed_rules, rules_renderer
 from emulator.proxy.iptables import serves_localhost
-from emulator.proxy.ipvs import balancing, plan_ipvs
+from emulator.proxy.ipvs import balancing, ipvs_rules, plan_ipvs
 from emulator.proxy.stale import stale_connections
 from emulator.proxy.userspace import stale_relays
 
@@ -108,12 +108,10 @@ def plan_speakers(state: ClusterState) -> Iterator[Operation]:
 
 def plan_rules(state: ClusterState) -> Iterator[Operation]:
     """Each node's rules, in one atomic load per tool; and the sysctl that node ports on localhost need."""
-    if state.proxy.mode == "ipvs":
-        balanced = cache(balancing(state))  # the rules are but a part of it
+    balanced = cache(balancing(state)) if state.proxy.mode == "ipvs" else None
+    if balanced:  # the rules are but a part of it
         yield from plan_ipvs(state, balanced)
-        proxy_rules: Callable[[str], RuleSet] = lambda node: balanced(node).rules  # noqa: E731
-    else:
-        proxy_rules = rules_renderer(state)
+    proxy_rules = ipvs_rules(balanced) if balanced else rules_renderer(state)
     for node in state.nodes:
         if state.proxy.mode == "iptables" and serves_localhost(state.proxy):
             why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"

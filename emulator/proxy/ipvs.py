@@ -346,7 +346,11 @@ def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
 
 def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
     """A function that gives any node's rules of iptables, which need the node's sets (:func:`plan_ipvs`)."""
-    of_node = balancing(state)
+    return ipvs_rules(balancing(state))
+
+
+def ipvs_rules(of_node: Callable[[str], NodeBalancing]) -> Callable[[str], RuleSet]:
+    """The same, of what :func:`balancing` gives."""
     return lambda node: of_node(node).rules
 
 

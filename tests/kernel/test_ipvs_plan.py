@@ -47,7 +47,7 @@ def test_the_printed_script_builds_a_cluster_that_balances(tmp_path: Path) -> No
     wrapper = f"mount -t tmpfs tmpfs /run && bash -s\n{asked}"
     env = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
     done = subprocess.run(
-        [*UNSHARE, "bash", "-ec", wrapper], input=script, capture_output=True, text=True, timeout=60, check=False, env=env
+        [*UNSHARE, "bash", "-ec", wrapper], input=script, capture_output=True, text=True, timeout=150, check=False, env=env
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "10.244.1.21 10.244.1.1 / 10.244.1.21 172.18.0.3\n"

@@ -46,6 +46,7 @@ from tests.kernel.test_semantics import (
     service,
     unreachable,
 )
+from tests.kernel.test_semantics_objects import SECTIONS as MORE_SECTIONS
 from tests.sandboxed import flavour, in_sandbox, state_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs("semantics")]
@@ -87,6 +88,9 @@ INSTEAD: Mapping[str, Mapping[str, Instead]] = {
         "an endpoint without nodeName is remote to every node": ("a ClusterIP alone: rejected without a local endpoint", REJECTED),
         "a draining endpoint elsewhere counts as having endpoints": ("a ClusterIP alone: rejected, who may drain elsewhere", REJECTED),
     },
+    "2 hints and draining": {
+        "serving without terminating is not usable locally": ("serving without terminating is no local endpoint", REJECTED),
+    },
     "4 eTP Local": {
         "externalIP of a Service without node ports: no local endpoint": (
             "externalIP of a Service without node ports: any endpoint, which answers past the node",
@@ -107,6 +111,16 @@ INSTEAD: Mapping[str, Mapping[str, Instead]] = {
         "ClusterIP from the node: its own": ("ClusterIP from the node: from the very address, and masqueraded", {"seen": "worker-1"}),
         **each("under eTP Local: Pods are outside clients", "under eTP Local: Pods get any endpoint, and its answers", **ELSEWHERE),
         **each_from_empty_node("under eTP Local: the node keeps its short cut", "web-1"),
+    },
+    "5 detectLocalMode ClusterCIDR, Pods of other nodes": {
+        **each(
+            "from a Pod inside clusterCIDR: the Cluster list, its own", "from a Pod: its own, by the node's own endpoint", meets="web-1"
+        ),
+        **each(
+            "from a Pod outside it: an outside client",
+            "from a Pod outside clusterCIDR: any endpoint, its own",
+            **{**ELSEWHERE, "meets": "web-1 web-2"},
+        ),
     },
     "6 source ranges": {
         "the Service's own address passes if the node does": (
@@ -168,6 +182,10 @@ OWN = (
 )
 
 
+# No local-traffic detector has a say in externalTrafficPolicy Local: all that these are about.
+DETECTORS = tuple(f"{detector}, Pods of other nodes" for detector in ("NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"))
+
+
 def in_ipvs_mode(section: Section) -> Section:
     """``section`` as it is in ipvs mode."""
     instead = INSTEAD.get(section.name, {})
@@ -181,7 +199,8 @@ def _row(row: Row, instead: Instead | None) -> Row:
 
 
 def cases() -> Iterator[Any]:
-    for section in (*map(in_ipvs_mode, SECTIONS), *OWN):
+    said = (section for section in (*SECTIONS, *MORE_SECTIONS) if not section.name.endswith(DETECTORS))
+    for section in (*map(in_ipvs_mode, said), *OWN):
         for row in section.rows:
             yield pytest.param(section, row, id=f"{section.name}: {row.sentence}")
 

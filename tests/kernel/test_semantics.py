@@ -711,6 +711,9 @@ def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
         report = Path(directory) / "report.json"
         run_cluster(state, Options(json=report, iptables=flavour()))
         flows = json.loads(report.read_text())["flows"]
+    controls = {f"“{flow['name']}”": flow["reason"] for flow in flows if flow["control"]}
+    for flow in flows:  # of a control that fails the reason is the first thing to be asked
+        flow["reason"] += "".join(f"; it: {reason}" for name, reason in controls.items() if name in flow["reason"])
     found = {flow["name"].removeprefix("rows: "): flow for flow in flows if not flow["control"]}
     assert found.keys() == {row.sentence for row in section.rows_of(mode)}, "two rows have one name"
     return found

@@ -19,6 +19,7 @@ from emulator.plan.difference import difference
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
+    AddDummy,
     AddNeighbour,
     AddNetns,
     AddRoute,
@@ -28,6 +29,8 @@ from emulator.plan.operations import (
     DelNeighbour,
     DelNetns,
     DelRoute,
+    LoadIpset,
+    LoadIpvs,
     LoadRules,
     Operation,
     Plan,
@@ -347,3 +350,33 @@ def test_tables_of_nfts_own_are_deleted_by_name() -> None:
     assert [op.text for op in change.operations if isinstance(op, LoadRules)] == [
         "delete table ip kube-proxy\ndelete table ip6 kube-proxy\n"
     ]
+
+
+# --- ipvs mode --------------------------------------------------------------------------------------------------
+
+DUMMY = AddDummy(netns="a", name="dummy", why="w")
+LOCAL = tuple(AddAddress(netns="a", dev="dummy", address=f"10.96.0.{n}/32", why="w") for n in (1, 2))
+BALANCED = (LoadIpset(netns="a", text="create X hash:ip\n", why="w"), LoadIpvs(netns="a", servers=(), why="w"))
+
+
+def test_a_dummy_goes_with_its_addresses() -> None:
+    """And what is known of them is not taken away again."""
+    (netns,) = (op for op in PLAN.operations if isinstance(op, AddNetns) and op.netns == "worker-1")
+    dummy, local = replace(DUMMY, netns="worker-1"), tuple(replace(op, netns="worker-1") for op in LOCAL)
+    change = difference(Plan(name="p", operations=(netns, dummy, *local)), Plan(name="p", operations=(netns,)))
+    assert [replace(op, why="") for op in change.operations] == [DelLink(netns="worker-1", name="dummy", why="")]
+
+
+def test_an_address_that_goes_alone_takes_no_other_along() -> None:
+    """A /32 is its own subnet, which has no secondary addresses: a change of one Service among many costs one address."""
+    netns = AddNetns(netns="a", why="w")
+    change = difference(Plan(name="p", operations=(netns, DUMMY, *LOCAL)), Plan(name="p", operations=(netns, DUMMY, LOCAL[0])))
+    assert [replace(op, why="") for op in change.operations] == [DelAddress(netns="a", dev="dummy", address=LOCAL[1].address, why="")]
+
+
+@pytest.mark.parametrize("gone", BALANCED, ids=lambda op: type(op).__name__)
+def test_what_balances_is_not_taken_from_a_node_that_stays(gone: Operation) -> None:
+    netns = AddNetns(netns="a", why="w")
+    with pytest.raises(UsageError, match="start anew"):
+        difference(Plan(name="p", operations=(netns, gone)), Plan(name="p", operations=(netns,)))
+    assert [type(op) for op in difference(Plan(name="p", operations=(netns, gone)), Plan(name="p", operations=())).operations] == [DelNetns]

@@ -9,7 +9,20 @@ import pytest
 from emulator.probe.expect import expect
 from emulator.probe.model import Backend
 from emulator.probe.requirements import check_requirements
-from tests.unit.probe.states import NODE_IP, NODE_PORT, WEB_0, WEB_1, WEB_IP, make_endpoint, make_flow, make_service, make_slice, make_state
+from tests.unit.probe.states import (
+    EXTERNAL_IP,
+    NODE_IP,
+    NODE_PORT,
+    WEB_0,
+    WEB_1,
+    WEB_IP,
+    make_client,
+    make_endpoint,
+    make_flow,
+    make_service,
+    make_slice,
+    make_state,
+)
 from tests.unit.probe.states import node_port_service as node_ports
 
 ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
@@ -47,3 +60,32 @@ def test_a_cluster_ip_is_on_no_interface_but_the_nodes(netns: str, verdict: str)
     found = {r.name: r for r in check_requirements(state, (), {netns: frozenset({WEB_IP})})}["cluster-ip-on-no-interface"]
     assert found.verdict == verdict
     assert "kube-ipvs0" in found.text
+
+
+def test_a_node_is_seen_as_the_address_that_it_dialled() -> None:
+    """Under externalTrafficPolicy Local nobody is masqueraded, and a Service's address is local to the node."""
+    state = make_state(node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,)), **IPVS)
+    promise = expect(state, make_flow(state, "worker-1", EXTERNAL_IP, 80))
+    assert (promise.outcome, promise.backends) == ("delivered", {ON_1: "preserved"})
+    assert promise.addresses["preserved"] == {EXTERNAL_IP}
+
+
+@pytest.mark.parametrize(("ip", "port", "outcome"), [(EXTERNAL_IP, 80, "dropped"), (NODE_IP["worker-1"], NODE_PORT, "delivered")])
+def test_from_a_node_without_an_endpoint_a_node_port_alone_leads_anywhere(ip: str, port: int, outcome: str) -> None:
+    only_there = make_slice(make_endpoint(WEB_1, "worker-2"))
+    service = node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,))
+    state = make_state(service, slices=(only_there,), **IPVS)
+    assert expect(state, make_flow(state, "worker-1", ip, port)).outcome == outcome
+
+
+@pytest.mark.parametrize(("who", "source"), [("worker-1", "node"), ("client", "preserved")])
+def test_without_a_detector_a_node_is_masqueraded_all_the_same(who: str, source: str) -> None:
+    state = make_state(make_service(), proxy={"mode": "ipvs", "clusterCIDR": ""})
+    assert expect(state, make_flow(state, who, WEB_IP, 80)).source == source
+
+
+@pytest.mark.parametrize(("mode", "outcome"), [("ipvs", "dropped"), ("iptables", "delivered")])
+def test_a_client_with_a_services_address_is_an_impostor(mode: str, outcome: str) -> None:
+    client = make_client(make_state(), "client-1")
+    state = make_state(make_service(externalIPs=(client.ip,)), proxy={"mode": mode})
+    assert expect(state, make_flow(state, "client-1", WEB_1, 8080)).outcome == outcome
