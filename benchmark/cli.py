@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
     machine = describe_machine()
     measured = _measure(options.only, options.rounds, tuple(options.services))
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
-    print(render(*_everything(measured), notes=True))
+    print(render(*_everything(measured), terminal=True))
     kept = read_results(options.results, machine) | measured
     kept = {name: kept[name] for name in MEASUREMENTS if name in kept}
     write_results(options.results, machine, kept)

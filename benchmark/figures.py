@@ -15,7 +15,7 @@ class Figure:
 
     ``target`` bounds ``value`` ("≤ 20"), or its ratio to ``reference`` ("≤ 1.3 x"); "" is no target. ``services`` is the size of the
     cluster where the figure is one of several that differ in it (else 0); ``mode`` and ``case`` tell such figures apart. With ``tail`` the
-    rounds are samples of one distribution, whose 99th percentile says as much as its median.
+    rounds are samples of one distribution, whose 99th percentile says as much as its median. ``charted``: a page shows it in a chart alone.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Figure:
     mode: str = ""
     case: str = ""
     tail: bool = False
+    charted: bool = False
 
     @property
     def value(self) -> float:

@@ -88,6 +88,7 @@ def _figures(dials: Sequence[Dials], where: str = "") -> Iterator[Figure]:
             mode=f"{row.mode}{where}",
             case=row.case,
             tail=True,
+            charted=row.case in CASES[:-1],
         )
 
     for row in dials:

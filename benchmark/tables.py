@@ -9,11 +9,12 @@ from tabulate import tabulate
 from benchmark.figures import Figure, Skipped
 
 
-def render(figures: Sequence[Figure], skipped: Sequence[Skipped] = (), *, notes: bool = False) -> str:
-    """Everything that was measured. ``notes``: with the column that a person at a terminal may want."""
+def render(figures: Sequence[Figure], skipped: Sequence[Skipped] = (), *, terminal: bool = False) -> str:
+    """Everything that was measured; for a ``terminal`` with columns in line, notes, and what a page shows in a chart alone."""
+    shown = [f for f in figures if terminal or not f.charted]
     parts = [
-        _by_run([f for f in figures if not f.services], notes=notes),
-        _by_services([f for f in figures if f.services]),
+        _by_run([f for f in shown if not f.services], terminal),
+        _by_services([f for f in shown if f.services], terminal),
         "\n".join(f"Not measured: {what} ({why})." for what, why in skipped),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -23,18 +24,18 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _by_run(figures: Sequence[Figure], *, notes: bool) -> str:
+def _by_run(figures: Sequence[Figure], terminal: bool) -> str:
     rows = []
     for f in figures:
         reference = f"{number(f.reference)} ({f.reference_name})" if f.reference is not None else ""
         verdict = {True: "met", False: "MISSED", None: ""}[f.met]
         row = (f.name, f"{number(f.value)} {f.unit}", reference, f"{f.ratio:.2f} x" if f.ratio else "", f"{f.target} {verdict}".strip())
-        rows.append((*row, f.note) if notes else row)
+        rows.append((*row, f.note) if terminal else row)
     headers = ("measured", "podwire", "reference", "ratio", "target", "note")
-    return _table(rows, headers[: 6 if notes else 5])
+    return _table(rows, headers[: 6 if terminal else 5], terminal)
 
 
-def _by_services(figures: Sequence[Figure]) -> str:
+def _by_services(figures: Sequence[Figure], terminal: bool) -> str:
     sizes = sorted({f.services for f in figures})
     cells: dict[str, dict[int, Figure]] = {}
     for f in figures:
@@ -48,7 +49,7 @@ def _by_services(figures: Sequence[Figure]) -> str:
         )
         for name, by_size in cells.items()
     ]
-    return _table(rows, ("Services", *(f"{size:,}" for size in sizes), "x is the ratio to", "target"))
+    return _table(rows, ("Services", *(f"{size:,}" for size in sizes), "x is the ratio to", "target"), terminal)
 
 
 def _cell(f: Figure) -> str:
@@ -68,5 +69,9 @@ def _target(figures: Sequence[Figure]) -> str:
     return f"{bound[0].target}{everywhere} " + (f"MISSED at {missed}" if missed and not everywhere else "MISSED" if missed else "met")
 
 
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if rows else ""
+def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], terminal: bool) -> str:
+    if not rows:
+        return ""
+    if terminal:
+        return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (headers, ["---"] * len(headers), *rows))

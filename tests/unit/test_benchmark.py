@@ -66,7 +66,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_a_figure_of_one_run_has_a_line_of_its_own() -> None:
-    text = render([figure(1.25, reference_name="the floor", reference_rounds=(1.0,), target="≤ 1.2 x", note="why")], notes=True)
+    text = render([figure(1.25, reference_name="the floor", reference_rounds=(1.0,), target="≤ 1.2 x", note="why")], terminal=True)
     assert rows(text)[0] == ["measured", "podwire", "reference", "ratio", "target", "note"]
     assert rows(text)[2] == ["sync", "1.25 s", "1.00 (the floor)", "1.25 x", "≤ 1.2 x MISSED", "why"]
 
@@ -76,6 +76,12 @@ def test_figures_that_differ_in_services_share_a_line() -> None:
     head, _, line = rows(render(list(sizes.values())))
     assert head == ["Services", "10", "1,000", "5,000", "x is the ratio to", "target"]
     assert line == ["sync", "0.25 s", "1.00 s", "1,234 s (p99 1,234)", "", ""]
+
+
+@pytest.mark.parametrize(("terminal", "names"), [(True, ["sync", "first"]), (False, ["sync"])], ids=["terminal", "page"])
+def test_a_page_leaves_to_its_charts_what_they_show(terminal: bool, names: list[str]) -> None:
+    text = render([figure(services=1), figure(name="first", services=1, charted=True)], terminal=terminal)
+    assert [row[0] for row in rows(text)[2:]] == names
 
 
 @pytest.mark.parametrize(
