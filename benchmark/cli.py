@@ -36,15 +36,17 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
 }
 RESULTS = ROOT / "scripts" / "bench.json"
 README = ROOT / "README.md"
+LONGEST_FAILURE = 500  # characters: a command that failed is told with its input, which may be the rules of 10,000 Services
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one measurement found."""
+    """What one measurement found. ``failure`` is what ended it before it was done ("" if nothing did)."""
 
     rounds: int
-    figures: tuple[Figure, ...]
-    skipped: tuple[Skipped, ...]
+    figures: tuple[Figure, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    failure: str = ""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -53,15 +55,32 @@ def main(words: Sequence[str] | None = None) -> int:
         print("bench: --update-readme draws with matplotlib, which scripts/with-env installs for scripts/bench", file=sys.stderr)
         return 3
     machine = describe_machine()
-    measured = _measure(options.only, options.rounds, tuple(options.services))
+    kept = read_results(options.results, machine)
+    measured: dict[str, Measured] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        setting = Setting(rounds=options.rounds, services=tuple(options.services), directory=Path(directory), iptables=find_iptables(""))
+        for name in options.only:
+            print(f"bench: {name} …", file=sys.stderr)
+            measured[name] = measure(name, setting)
+            write_results(options.results, machine, kept | measured)  # at once: what comes next may be interrupted
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     print(render(*_everything(measured), terminal=True))
-    kept = read_results(options.results, machine) | measured
-    kept = {name: kept[name] for name in MEASUREMENTS if name in kept}
-    write_results(options.results, machine, kept)
     if options.update_readme:
-        _update_readme(machine, kept)
-    return int(any(f.met is False for f in _everything(measured)[0]))
+        _update_readme(machine, kept | measured)
+    return int(any(row.failure or any(f.met is False for f in row.figures) for row in measured.values()))
+
+
+def measure(name: str, setting: Setting) -> Measured:
+    """One of MEASUREMENTS. That it fails is told, and takes none of the others with it."""
+    found: list[Figure | Skipped] = []
+    failure = ""
+    try:
+        found.extend(MEASUREMENTS[name](setting))
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"[:LONGEST_FAILURE]
+        print(f"bench: {name} failed: {failure}", file=sys.stderr)
+    figures = tuple(item for item in found if isinstance(item, Figure))
+    return Measured(setting.rounds, figures, tuple(item for item in found if isinstance(item, Skipped)), failure)
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
@@ -103,21 +122,11 @@ def _positive(text: str) -> int:
     return number
 
 
-def _measure(names: Sequence[str], rounds: int, sizes: tuple[int, ...]) -> dict[str, Measured]:
-    measured: dict[str, Measured] = {}
-    with tempfile.TemporaryDirectory() as directory:
-        setting = Setting(rounds=rounds, services=sizes, directory=Path(directory), iptables=find_iptables(""))
-        for name in names:
-            print(f"bench: {name} …", file=sys.stderr)
-            found = list(MEASUREMENTS[name](setting))
-            figures = tuple(item for item in found if isinstance(item, Figure))
-            measured[name] = Measured(rounds, figures, tuple(item for item in found if isinstance(item, Skipped)))
-    return measured
-
-
 def _everything(measured: Mapping[str, Measured]) -> tuple[list[Figure], list[Skipped]]:
-    """All figures and all that is lacking."""
-    return [f for row in measured.values() for f in row.figures], [s for row in measured.values() for s in row.skipped]
+    """All figures, and all that is lacking, in the order of the measurements."""
+    rows = {name: measured[name] for name in MEASUREMENTS if name in measured}
+    failed = [Skipped(name, f"it failed: {row.failure.splitlines()[0]}") for name, row in rows.items() if row.failure]
+    return [f for row in rows.values() for f in row.figures], [*(s for row in rows.values() for s in row.skipped), *failed]
 
 
 def _update_readme(machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
@@ -158,18 +167,14 @@ def describe_machine() -> dict[str, str]:
 
 def read_results(path: Path, machine: Mapping[str, str]) -> dict[str, Measured]:
     """What was measured on this very machine before; what another one did says nothing here."""
-    if not path.exists():
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if kept.get("machine") != machine:
         return {}
-    kept = json.loads(path.read_text())
-    if kept["machine"] != machine:
-        return {}
-    return {
-        name: Measured(row["rounds"], tuple(map(_read_figure, row["figures"])), tuple(Skipped(s["what"], s["why"]) for s in row["skipped"]))
-        for name, row in kept["measurements"].items()
-    }
+    return {name: _read_measured(row) for name, row in kept.get("measurements", {}).items() if name in MEASUREMENTS}
 
 
 def write_results(path: Path, machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
+    """For reading again, and with each figure's median, ratio and whether its target is met for whoever else reads it."""
     rows = {
         name: {
             "rounds": row.rounds,
@@ -177,12 +182,18 @@ def write_results(path: Path, machine: Mapping[str, str], measured: Mapping[str,
                 asdict(f) | {"median": f.value, "referenceMedian": f.reference, "ratio": f.ratio, "met": f.met} for f in row.figures
             ],
             "skipped": [s._asdict() for s in row.skipped],
+            "failure": row.failure,
         }
         for name, row in measured.items()
     }
     path.write_text(json.dumps({"machine": machine, "measurements": rows}, indent=1) + "\n")
 
 
+def _read_measured(row: Mapping[str, Any]) -> Measured:
+    skipped = tuple(Skipped(s["what"], s["why"]) for s in row["skipped"])
+    return Measured(row["rounds"], tuple(_read_figure(f) for f in row["figures"]), skipped, row.get("failure", ""))
+
+
 def _read_figure(row: Mapping[str, Any]) -> Figure:
-    given = {field.name: row[field.name] for field in fields(Figure)}
+    given = {field.name: row[field.name] for field in fields(Figure) if field.name in row}
     return Figure(**given | {name: tuple(given[name]) for name in ("rounds", "reference_rounds")})

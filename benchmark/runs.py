@@ -22,6 +22,7 @@ from benchmark.figures import Figure, Skipped
 from benchmark.measuring import HERE, Setting, raise_descriptor_limit, settle_down, timed
 from emulator import sandbox
 from emulator.control.settle import settle
+from emulator.errors import PodwireError
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import Plan
 from emulator.planner import plan_cluster
@@ -34,7 +35,7 @@ def run_podwire(*words: str | Path) -> str:
     """A run that must pass; returns what it said on standard error."""
     result = subprocess.run([*RUN, *map(str, words)], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise SystemExit(f"bench: run_topology.py {' '.join(map(str, words))} failed:\n{result.stdout[-2000:]}{result.stderr}")
+        raise PodwireError(f"run_topology.py {' '.join(map(str, words))} failed:\n{result.stdout[-2000:]}{result.stderr}")
     return result.stderr
 
 
@@ -104,7 +105,7 @@ def measure_teardown(setting: Setting) -> Iterator[Figure]:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             said = list(takewhile(lambda line: "podwire ps" not in line, process.stderr or ()))  # the last line before it waits
             if process.poll() is not None:
-                raise SystemExit(f"bench: the cluster did not come up:\n{''.join(said)}")
+                raise PodwireError(f"the cluster did not come up:\n{''.join(said)}")
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)
             seconds.append(timed(partial(process.wait, timeout=60)))

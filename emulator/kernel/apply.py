@@ -52,6 +52,9 @@ _STAGE: dict[type, int] = {
 SMALL_TEXT = 65536  # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at once
 
 
+LOAD_SECONDS = 600  # for one load of rules: iptables-nft-restore takes 20 s for 10,000 Services on two quiet cores
+
+
 class Applied:
     """What the kernel holds after :func:`apply`: the namespaces, their links' indexes and one netlink socket each."""
 
@@ -249,7 +252,7 @@ class Applied:
             for op in small:
                 self._load_here(op)
             for process, op in running:
-                finish(process, op.netns, op.text)
+                finish(process, op.netns, op.text, LOAD_SECONDS)
             rules = later
 
     def _nft_in(self, netns: str) -> Nft | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from benchmark import clusters
+from benchmark import cli, clusters
 from benchmark.cli import Measured, read_results, write_results
 from benchmark.figures import Figure, Skipped, percentile
 from benchmark.first_packets import CASES, STRAIGHT, pair_first_packets
+from benchmark.measuring import Setting
 from benchmark.readme import BEGIN, END, compose_block, replace_figures
 from benchmark.tables import render
 from benchmark.throughput import PLACES
@@ -136,11 +137,28 @@ def test_the_block_says_on_what_and_how_often(rounds: dict[str, int], said: str)
 
 
 def test_results_come_back_as_they_were(tmp_path: Path) -> None:
-    measured = {"cold": Measured(2, (figure(target="≤ 4", services=3, tail=True),), (Skipped("Mininet", "it needs root"),))}
+    measured = {"cold": Measured(2, (figure(target="≤ 4", services=3, tail=True),), (Skipped("Mininet", "it needs root"),), "it ended")}
     write_results(tmp_path / "bench.json", {"cores": "2"}, measured)
     assert read_results(tmp_path / "bench.json", {"cores": "2"}) == measured
     assert read_results(tmp_path / "bench.json", {"cores": "4"}) == {}
     assert read_results(tmp_path / "none.json", {"cores": "2"}) == {}
+
+
+def test_results_of_another_version_are_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text('{"machine": {"cores": "2"}, "results": []}')
+    assert read_results(tmp_path / "bench.json", {"cores": "2"}) == {}
+
+
+def test_a_measurement_that_fails_keeps_what_it_had_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Setting) -> Iterator[Figure]:
+        yield figure()
+        raise PodwireError("line one " + "\n" * 3000)
+
+    monkeypatch.setitem(cli.MEASUREMENTS, "cold", fail)
+    measured = cli.measure("cold", Setting(rounds=1, services=(), directory=tmp_path, iptables=""))
+    assert measured.figures == (figure(),)
+    assert measured.failure.startswith("PodwireError: line one")
+    assert len(measured.failure) == cli.LONGEST_FAILURE
 
 
 # --- clusters -------------------------------------------------------------------------------------------------
