@@ -4,6 +4,8 @@ The taps are those that podwire captures with. The time is that from the SYN's l
 Pod. Every dial is a new connection, so it meets the rules and not what connection tracking remembers. Destinations take turns, in an order
 that is shuffled: what one leaves in the processor's caches helps or hinders the next.
 
+In userspace mode what arrives is the SYN of the proxy's own connection; a dial ends when the endpoint has accepted, so the order still pairs them.
+
 A mode that this kernel lacks is measured in user-mode Linux, where ``python -m benchmark.first_packets`` runs: the guest's kernel computes as
 fast as this one, so that packets take about as long; its system calls, and connect() with them, do not.
 """
@@ -28,16 +30,15 @@ from typing import NamedTuple, cast
 
 from benchmark import clusters
 from benchmark.figures import Figure, Skipped
-from benchmark.measuring import Setting, raise_descriptor_limit, settle_down, usable_modes
+from benchmark.measuring import Setting, build, settle_down, usable_modes
 from emulator import sandbox
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState, pod_netns
-from emulator.errors import PodwireError
+from emulator.errors import PodwireError, UsageError
 from emulator.guest import KERNEL, MEMORY, UML, why_no_guest
-from emulator.kernel.apply import Applied, apply
+from emulator.kernel.apply import Applied
 from emulator.kernel.ring import HANDSHAKES, Taps
-from emulator.objects.config import ProxyMode
-from emulator.planner import plan_cluster
+from emulator.objects.config import Inventory, ProxyMode
 from emulator.probe.decode import decode_all
 from emulator.probe.model import Frame
 
@@ -62,7 +63,15 @@ class Dials(NamedTuple):
 def measure_first_packets(setting: Setting) -> Iterator[Figure | Skipped]:
     sizes = (1, *setting.services)
     modes = usable_modes()
-    yield from _figures(list(dial_clusters(modes.usable, sizes, setting.iptables, setting.directory)))
+    dials: list[Dials] = []
+    for size in sizes:
+        source = _inventory(size, setting.directory)
+        for mode in modes.usable:
+            try:
+                dials += _dial_cluster(source, size, mode, setting.iptables)
+            except UsageError as error:
+                yield Skipped(f"first packets in {mode} mode with {size:,} Services", str(error))
+    yield from _figures(dials)
     if modes.lacking and (obstacle := why_no_guest()):
         yield from (Skipped(f"first packets in {mode} mode", f"{why}; {obstacle}") for mode, why in modes.lacking.items())
     elif modes.lacking:
@@ -97,18 +106,21 @@ def _figures(dials: Sequence[Dials], where: str = "") -> Iterator[Figure]:
             yield figure(f"connect(), {row.mode}{where}", row, row.connect, alone[row.mode].connect)
 
 
-def dial_clusters(modes: Sequence[ProxyMode], sizes: Sequence[int], iptables: str, directory: Path) -> Iterator[Dials]:
-    """Each of ``modes`` with each number of Services, in a sandbox of its own."""
-    for size in sizes:
-        served = dict(zip(CASES, (0, size // 2, size - 1), strict=True))
-        manifests = clusters.write(directory / f"dialled-{size}.yaml", clusters.many_services_with_pods(size, served.values()))
-        source = clusters.read(manifests)
-        for mode in modes:
-            state = settle(source, proxy_mode=mode)
-            addresses = {case: state.service[f"default/{clusters.service_name(number)}"].spec.clusterIP for case, number in served.items()}
-            for case, (packet, connect) in sandbox.run(partial(_dial_in_turn, state, iptables, addresses)).items():
-                yield Dials(mode, size, case, packet, connect)
-            settle_down()
+def _inventory(size: int, directory: Path) -> Inventory:
+    """A cluster of ``size`` Services, of which those can be dialled whose rules are the first, in the middle, and the last."""
+    return clusters.read(clusters.write(directory / f"dialled-{size}.yaml", clusters.many_services_with_pods(size, _served(size).values())))
+
+
+def _served(size: int) -> Mapping[str, int]:
+    return dict(zip(CASES, (0, size // 2, size - 1), strict=True))
+
+
+def _dial_cluster(source: Inventory, size: int, mode: ProxyMode, iptables: str) -> list[Dials]:
+    state = settle(source, proxy_mode=mode)
+    addresses = {case: state.service[f"default/{clusters.service_name(number)}"].spec.clusterIP for case, number in _served(size).items()}
+    dialled = sandbox.run(partial(_dial_in_turn, state, iptables, addresses))
+    settle_down()
+    return [Dials(mode, size, case, packet, connect) for case, (packet, connect) in dialled.items()]
 
 
 # --- the guest ------------------------------------------------------------------------------------------------
@@ -125,9 +137,13 @@ def _dial_in_guest(modes: Iterable[str], sizes: Iterable[int]) -> list[Dials]:
 
 def _main(modes: str, *sizes: str) -> None:
     usable_modes()  # has the kernel load what they need
+    dials: list[Dials] = []
     with tempfile.TemporaryDirectory() as directory:
-        chosen = cast("list[ProxyMode]", modes.split(","))
-        print(json.dumps(list(dial_clusters(chosen, [int(size) for size in sizes], "iptables-legacy-restore", Path(directory)))))
+        for size in map(int, sizes):
+            source = _inventory(size, Path(directory))
+            for mode in cast("list[ProxyMode]", modes.split(",")):
+                dials += _dial_cluster(source, size, mode, "iptables-legacy-restore")
+    print(json.dumps(dials))
 
 
 # --- inside the sandbox -------------------------------------------------------------------------------------
@@ -138,10 +154,8 @@ def _dial_in_turn(
 ) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
     """Dial each of ``services`` (case → ClusterIP) and, as STRAIGHT, a Pod behind them, again and again; for each case the microseconds
     of its SYNs and of its connect() calls."""
-    raise_descriptor_limit()
     gc.disable()
-    applied = apply(plan_cluster(state), Applied(iptables))
-    applied.wait_until_up()
+    applied = build(state, iptables)
     client, *backends = (pod_netns(state.pod[f"default/{name}"]) for name in (clusters.CLIENT, *clusters.BACKENDS))
     endpoint = state.pod[f"default/{clusters.BACKENDS[0]}"].status.podIPs[0].ip
     targets: dict[str, Address] = {STRAIGHT: (endpoint, 8080)} | {case: (ip, 80) for case, ip in services.items()}

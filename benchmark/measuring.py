@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from emulator.control.state import ClusterState
 from emulator.errors import MissingCapabilityError
+from emulator.kernel.apply import Applied, apply
 from emulator.kernel.ipvs import require_ipvs
 from emulator.objects.config import ProxyMode
+from emulator.planner import plan_cluster
+from emulator.workload.proxying import proxies
 
 HERE = Path(__file__).resolve().parent
 TEXT_MODES: tuple[ProxyMode, ...] = ("iptables", "nftables")  # those whose Services are one text for one tool
@@ -40,8 +44,8 @@ def usable_modes() -> Modes:
     try:
         require_ipvs()
     except MissingCapabilityError as error:
-        return Modes(TEXT_MODES, {"ipvs": str(error)})
-    return Modes((*TEXT_MODES, "ipvs"), {})
+        return Modes((*TEXT_MODES, "userspace"), {"ipvs": str(error)})
+    return Modes((*TEXT_MODES, "ipvs", "userspace"), {})
 
 
 def timed(function: Callable[[], object]) -> float:
@@ -49,6 +53,16 @@ def timed(function: Callable[[], object]) -> float:
     begin = time.perf_counter()
     function()
     return time.perf_counter() - begin
+
+
+def build(state: ClusterState, iptables: str) -> Applied:
+    """The network of ``state``, in the sandbox that this runs in, with what its mode needs beside the rules; no servers."""
+    raise_descriptor_limit()
+    applied = apply(plan_cluster(state), Applied(iptables))
+    applied.wait_until_up()
+    if state.proxy.mode == "userspace":
+        proxies(applied.namespaces).tell(state)
+    return applied
 
 
 def raise_descriptor_limit() -> None:

@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 from benchmark import clusters
 from benchmark.figures import Figure, Skipped
-from benchmark.measuring import Setting, raise_descriptor_limit, settle_down, usable_modes
+from benchmark.measuring import Setting, build, settle_down, usable_modes
 from emulator import sandbox
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState, pod_netns
 from emulator.errors import PodwireError
-from emulator.kernel.apply import Applied, apply
+from emulator.kernel.apply import Applied
 from emulator.kernel.netns import finish, start
-from emulator.planner import plan_cluster
 
 PLACES = {"near": "on one node", "far": "across nodes"}
 SECONDS = "2"  # of each stream
@@ -59,9 +58,7 @@ def measure_throughput(setting: Setting) -> Iterator[Figure | Skipped]:
 
 
 def _stream_in_turn(state: ClusterState, iptables: str, rounds: int, _: sandbox.Channel) -> dict[str, Streams]:
-    raise_descriptor_limit()
-    applied = apply(plan_cluster(state), Applied(iptables))
-    applied.wait_until_up()
+    applied = build(state, iptables)
     servers = [_start_server(applied, pod_netns(state.pod[f"default/{name}"])) for name in PLACES]
     streams = {name: Streams((), ()) for name in PLACES}
     for _round in range(rounds):

@@ -48,12 +48,13 @@ def test_the_command_tells_and_keeps_what_it_measured(tmp_path: Path) -> None:
 
 
 def test_first_packets_of_each_mode_that_this_kernel_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_packets, "usable_modes", lambda: Modes(TEXT_MODES, {"ipvs": "no ip_vs"}))
+    modes = (*TEXT_MODES, "userspace")
+    monkeypatch.setattr(first_packets, "usable_modes", lambda: Modes(modes, {"ipvs": "no ip_vs"}))
     monkeypatch.setattr(first_packets, "why_no_guest", lambda: "no guest")
     found = list(first_packets.measure_first_packets(setting(tmp_path)))
     assert [item for item in found if isinstance(item, Skipped)] == [Skipped("first packets in ipvs mode", "no ip_vs; no guest")]
     figures = [item for item in found if isinstance(item, Figure) and item.name.startswith("first packet")]
-    cases = {(mode, case, size) for mode in TEXT_MODES for case in (first_packets.STRAIGHT, *first_packets.CASES) for size in (1, 3)}
+    cases = {(mode, case, size) for mode in modes for case in (first_packets.STRAIGHT, *first_packets.CASES) for size in (1, 3)}
     assert {(f.mode, f.case, f.services) for f in figures} == cases
     assert {len(f.rounds) for f in figures} == {first_packets.DIALS}
     assert all(0 < f.value <= f.p99 for f in figures)
