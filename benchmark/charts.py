@@ -64,14 +64,14 @@ def draw_first_packets(figures: Sequence[Figure]) -> str:
         for axes, title in ((medians, "median"), (tails, "99th percentile, last Service")):
             axes.set_title(title, loc="left", fontsize=10)
             axes.set(xscale="log", yscale="log", xlabel="Services in the cluster")
-            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.set_xticks(sizes, [f"{size / 1000:g}k" if size >= 1000 else str(size) for size in sizes])
             axes.xaxis.set_minor_locator(NullLocator())
         medians.legend(fontsize=8, loc="best", handles=[Line2D([], [], color=INK, ls=d, label=f"{c} Service") for c, d in DASHES.items()])
-        tails.legend(fontsize=8, loc="best")
+        canvas.legend(*tails.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=len(modes))
         medians.set_ylabel("µs from Pod to Pod")
         medians.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         medians.yaxis.set_minor_locator(NullLocator())
-        medians.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        medians.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
     most = {f.mode: f for f in packets if f.case == "last"}  # in the order of their sizes
     said = "; ".join(f"{mode} {f.value:.0f} µs at {f.services:,} Services, p99 {f.p99:.0f}" for mode, f in most.items())
