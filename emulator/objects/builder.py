@@ -90,6 +90,12 @@ class Cluster:
         """A client outside the cluster, behind the upstream router."""
         self._entry_of_shape("externalClients", {"name": name, "address": address})
 
+    def load_balancer(self, *, addresses: Sequence[str] = (), mode: str = "L2") -> None:
+        """The pool that LoadBalancer Services get their addresses from (prefixes, or ``first-last``), announced by nodes (``L2``) or
+        held by a balancer in the path (``Proxy``)."""
+        self._of_shape(("loadBalancer",))
+        self._shape["loadBalancer"] = _said({"addresses": addresses, "mode": mode})
+
     # --- Kubernetes' objects
 
     def namespace(self, name: str, *, labels: Mapping[str, str] | None = None) -> None:

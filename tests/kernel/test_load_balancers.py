@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple
 
 import pytest
@@ -22,11 +23,12 @@ from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers
 from tests.iptables_save import normal
-from tests.sandboxed import in_sandbox, state_of
+from tests.sandboxed import flavour, in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
 
 MODES = ["iptables", "nftables"]
+ALL_MODES = [*MODES, pytest.param("ipvs", marks=pytest.mark.ipvs("changes"))]
 CLUSTER, LOCAL = "172.18.255.200", "172.18.255.201"
 IPS = {"worker-1": "172.18.0.3", "worker-2": "172.18.0.4"}
 MACS = {mac_of_ip(ip): name for name, ip in IPS.items()}
@@ -37,6 +39,12 @@ kind: Cluster
 nodes: [%s]
 externalClients: [{name: client-1, address: 203.0.113.10}]
 loadBalancer: {mode: %s}
+"""
+PROXY = """
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+ipvs: {strictARP: %s}
 """
 POD = """
 ---
@@ -70,10 +78,10 @@ class Arp(NamedTuple):
 class Running:
     """A cluster that is up, a client outside it, and a tap on the router's side of the switch."""
 
-    def __init__(self, mode: str, *, nodes: str = "12", pods: str = "12", pool: str = "L2") -> None:
-        self._mode, self._pool = mode, pool
+    def __init__(self, mode: str, *, nodes: str = "12", pods: str = "12", pool: str = "L2", strict: str = "true") -> None:
+        self._mode, self._pool, self._strict = mode, pool, strict
         self.state = self._state_of(nodes, pods)
-        self._applied = apply(plan_cluster(self.state), Applied(find_iptables("")))
+        self._applied = apply(plan_cluster(self.state), Applied(find_iptables(flavour())))
         self._applied.wait_until_up()
         self._workers = [servers(self._applied.namespaces), speakers(self._applied.namespaces)]
         self._tell()
@@ -83,7 +91,7 @@ class Running:
         shapes = ["{role: control-plane, addresses: [172.18.0.2]}"]
         shapes += [f"{{role: worker, name: worker-{n}, addresses: [{IPS[f'worker-{n}']}], podCIDR: 10.244.{n}.0/24}}" for n in nodes]
         servers_ = "".join(POD % (int(n), int(n), int(n)) for n in pods)
-        return state_of(text=SHAPE % (", ".join(shapes), self._pool) + servers_ + SERVICES, proxy_mode=self._mode)
+        return state_of(text=SHAPE % (", ".join(shapes), self._pool) + PROXY % self._strict + servers_ + SERVICES, proxy_mode=self._mode)
 
     def _tell(self) -> None:
         for worker in self._workers:
@@ -113,7 +121,7 @@ class Running:
 
     def balancer_tables(self) -> str:
         """What the balancer's kernel holds."""
-        return check_output(self._applied.namespaces, "balancer", [find_iptables("").replace("restore", "save")])
+        return check_output(self._applied.namespaces, "balancer", [find_iptables(flavour()).replace("restore", "save")])
 
     def forget(self, ip: str) -> None:
         """Have the router ask again who has ``ip``."""
@@ -141,7 +149,7 @@ def answers(said: list[Arp], ip: str) -> list[str]:
     return [arp.node for arp in said if arp.ip == ip and not arp.gratuitous]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 @in_sandbox
 def test_one_node_answers_and_serves(mode: str) -> None:
     cluster = Running(mode)
@@ -161,6 +169,14 @@ def test_under_local_the_endpoints_node_answers_and_keeps_the_clients_address(mo
     assert answers(cluster.arp(), LOCAL) == [f"worker-{endpoint}"]
 
 
+@pytest.mark.ipvs("changes")
+@in_sandbox
+def test_in_ipvs_mode_without_strict_arp_every_node_answers() -> None:
+    cluster = Running("ipvs", strict="false")
+    assert cluster.ask(CLUSTER)[0]
+    assert set(answers(cluster.arp(), CLUSTER)) >= set(IPS)
+
+
 @in_sandbox
 def test_what_has_no_endpoint_is_announced_by_nobody() -> None:
     cluster = Running("iptables", pods="")
@@ -175,8 +191,13 @@ LOSSES: dict[str, Callable[[str, str], tuple[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("loss", "mode"),
+    [
+        *product(LOSSES, MODES),
+        pytest.param("the endpoint goes", "ipvs", marks=pytest.mark.ipvs("changes")),
+    ],
+)
 @in_sandbox
 def test_another_node_takes_the_address_over_and_the_same_client_gets_through_at_once(loss: str, mode: str) -> None:
     cluster = Running(mode)

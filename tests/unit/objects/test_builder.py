@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.errors import InputError, Problem
-from emulator.objects.config import Inventory
+from emulator.objects.config import Inventory, LoadBalancerPool
 from emulator.objects.load import load
 from tests.unit.objects.reading import NOWHERE
 
@@ -40,6 +40,7 @@ def test_shape(tmp_path: Path) -> None:
         cluster.node(role="control-plane")
         cluster.node("worker-1", labels={"zone": "a"}, addresses=["192.168.0.7"], taints=[{"key": "k", "effect": "NoSchedule"}])
         cluster.external_client("client-1", "203.0.113.10")
+        cluster.load_balancer(addresses=["192.168.255.0/28"], mode="Proxy")
         """,
     )
     assert inventory.cluster is not None
@@ -49,6 +50,7 @@ def test_shape(tmp_path: Path) -> None:
     assert [(n.role, n.name, n.addresses) for n in shape.nodes] == [("control-plane", "", ()), ("worker", "worker-1", ("192.168.0.7",))]
     assert shape.nodes[1].taints[0].key == "k"
     assert shape.externalClients[0].address == "203.0.113.10"
+    assert shape.loadBalancer == LoadBalancerPool(addresses=("192.168.255.0-192.168.255.15",), mode="Proxy")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from tests.unit.probe.states import (
     WEB_IP,
     load_balancer_service,
     make_endpoint,
+    make_flow,
     make_service,
     make_slice,
     make_state,
@@ -266,6 +267,20 @@ def test_source(source: str, who: FlowFrom, seen: set[str]) -> None:
     assert result.source == source
     assert set(result.backends) == {ON_1, ON_2}
     assert all(result.addresses[rule] == seen for rule in result.backends.values())
+
+
+def test_the_balancers_address_is_a_source() -> None:
+    state = make_state(load_balancer_service("Proxy"), balancerIP="172.18.255.254", balanced={"default/web": ("worker-1",)})
+    expectations = Expectations(state)
+    flow = make_flow(state, "client", VIP, 80)
+    result = apply_expect(expectations.expect(flow), FlowExpect(source="balancer"), flow, expectations)
+    assert (result.source, {result.addresses[rule] == {"172.18.255.254"} for rule in result.backends.values()}) == ("balancer", {True})
+
+
+def test_where_there_is_no_balancer_none_can_be_seen() -> None:
+    with pytest.raises(InputError) as caught:
+        applied(FlowExpect(source="balancer"))
+    assert "there is no balancer" in caught.value.problems[0].what
 
 
 def test_source_of_an_external_client_straight_to_a_pod() -> None:
