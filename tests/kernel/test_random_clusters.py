@@ -308,8 +308,8 @@ status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}
 def test_a_proxy_that_is_wrong_is_found_out(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here one that forgets source ranges; the cluster that shows it is kept in a file that podwire takes."""
 
-    def forgetful(**facts: Any) -> ServicePortFacts:
-        return ServicePortFacts(**{**facts, "sourceRanges": ()})
+    def forgetful(*facts: Any, **named: Any) -> ServicePortFacts:
+        return ServicePortFacts(*facts, **named)._replace(sourceRanges=())
 
     monkeypatch.setattr("emulator.proxy.endpoints.ServicePortFacts", forgetful)
     cluster = list(yaml.safe_load_all(FORGETFUL))

@@ -64,6 +64,8 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "3 hints: PreferSameNode: then zone hints",
         "3 hints: node hints are all or nothing",
         "3 hints: node hints are the slice's to give",
+    ),
+    "The hints of a Service with a selector": (
         "3 trafficDistribution: PreferClose: the endpoints of the node's zone",
         "3 trafficDistribution: PreferSameZone: the endpoints of the node's zone",
         "3 trafficDistribution: PreferSameNode: the endpoints of the node",
