@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -19,10 +20,10 @@ from hypothesis import strategies as st
 
 from emulator.control.state import ClusterState
 from emulator.errors import KernelError
-from emulator.kernel.apply import Applied, apply
+from emulator.kernel.apply import SMALL_TEXT, Applied, apply
 from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.netns import RUN_NETNS, finish, start
-from emulator.plan.operations import AddNetns, DelConnections, DelLink, Plan
+from emulator.plan.operations import AddNetns, DelConnections, DelLink, DelNetns, LoadRules, Plan
 from emulator.plan.rules import NftSet, NftTable, compose_nft, compose_nft_change
 from emulator.plan.shell import render_shell
 from emulator.planner import plan_change, plan_cluster
@@ -521,3 +522,33 @@ def test_a_refused_deletion_shows_the_command_to_paste() -> None:
     applied.indexes["a", "ghost"] = 99
     with pytest.raises(KernelError, match=r"(?s)No such device.*ip -n a link delete dev ghost"):
         apply(Plan(name="b", operations=(DelLink(netns="a", name="ghost", why="w"),)), applied)
+
+
+# --- texts for nft -------------------------------------------------------------------------------------------------
+
+PADDING = "# a text so long that a process of its own loads it\n" * (SMALL_TEXT // 50)
+
+
+def load_nft(text: str, applied: Applied) -> None:
+    apply(Plan(name="n", operations=(LoadRules(netns="n", tool="nft", text=text, why="w"),)), applied)
+
+
+@pytest.mark.parametrize("padding", ["", PADDING], ids=["in this process", "in one of its own"])
+@in_sandbox
+def test_a_refused_text_for_nft_is_shown_and_the_next_one_is_loaded(padding: str) -> None:
+    applied = apply(Plan(name="n", operations=(AddNetns(netns="n", why="w"),)))
+    for _ in range(2):
+        with pytest.raises(KernelError, match=r"(?s)No such file or directory.*nft -f -"):
+            load_nft(f"{padding}add chain ip nowhere c\n", applied)
+        load_nft(f"{padding}add table ip kube-proxy\nadd chain ip kube-proxy c\n", applied)
+        assert list(nft_state("n")) == ["table kube-proxy", "chain c"]
+
+
+@in_sandbox
+def test_a_namespace_in_which_nft_was_used_leaves_nothing_open() -> None:
+    begin = len(os.listdir("/proc/self/fd"))
+    applied = apply(Plan(name="n", operations=(AddNetns(netns="n", why="w"),)))
+    namespaces = len(os.listdir("/proc/self/fd")) - begin
+    load_nft("add table ip kube-proxy\n", applied)
+    apply(Plan(name="gone", operations=(DelNetns(netns="n", why="w"),)), applied)
+    assert len(os.listdir("/proc/self/fd")) < begin + namespaces
