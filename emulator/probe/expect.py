@@ -272,28 +272,22 @@ class Expectations:
         service, tcp = met.endpoints.service.key, flow.protocol == "TCP"
         ends = {b: self._answer(b.ip, b.port, flow.protocol, True) for b in met.endpoints.ready}
         unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
-        if not ends or len(unserved) == len(ends):
+        if len(unserved) == len(ends):
             why = f"nobody serves {', '.join(unserved)}" if unserved else f"svc {service} has no ready endpoint"
-            end = "accepts, then closes" if tcp and "dropped" not in ends.values() else "has nothing to answer"
-            return _Promise(
-                "rejected" if end.startswith("accepts") else "dropped",
-                f"{why}: the proxy {end} (docs/semantics 15)",
-                {},
-                "",
-                1,
-                relayed=True,
-            )
+            if tcp and "dropped" not in ends.values():
+                return _Promise("rejected", f"{why}: the proxy accepts, then closes (docs/semantics 15)", {}, "", 1, relayed=True)
+            return _Promise("dropped", f"{why}: the proxy has nothing to answer (docs/semantics 15)", {}, "", 1, relayed=True)
         if not tcp and self._dials_itself(flow, met.node):
             why = f"the node sends from {flow.to.ip} to itself, and the proxy's reply from there, too, which nothing translates back"
             return _Promise("dropped", f"{why} (docs/semantics 15)", {}, "", 1, relayed=True)
-        met_in_turn = [b for b in ends if not (tcp and ends[b] != "delivered")]
+        reached = [b for b, outcome in ends.items() if outcome == "delivered" or not tcp]  # TCP alone tells the proxy that nobody serves
         because = f"a proxy on {met.node} accepts and dials any ready endpoint itself: the node's address, whatever the policies (docs/semantics 15)"
-        needed = _needed(met, len(met_in_turn))
+        needed = _needed(met, len(reached))
         if not needed:
             because += "; session affinity ClientIP: always the same one (docs/semantics 12)"
         if unserved:
             because += f"; nobody serves {', '.join(unserved)}"
-        return _Promise("delivered", because, dict.fromkeys(met_in_turn, "node"), "node", needed, relayed=True)
+        return _Promise("delivered", because, dict.fromkeys(reached, "node"), "node", needed, relayed=True)
 
     def _dials_itself(self, flow: Flow, node: str) -> bool:
         """Whether ``node`` dials an address of its own that is not the one to which its rules send what is its own."""
