@@ -21,8 +21,8 @@ from typing import IO, cast
 from emulator.control.state import ClusterState
 from emulator.errors import Exit, PodwireError
 from emulator.evidence import files
-from emulator.probe.model import Expectation, Flow, Report
-from emulator.run import Options, Promise, evidence_directory, observe
+from emulator.probe.model import Expectation, Flow, FlowResult, Report
+from emulator.run import Options, Promise, evidence_directory, observe, plan_flows
 
 ROOT = Path(__file__).resolve().parent.parent
 UML = ROOT / "scripts" / "uml"
@@ -47,6 +47,10 @@ class _Job:
     expectations: dict[str, Expectation]
     options: Options
     evidence: bool
+
+    def promise(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
+        """What was promised outside; for an open connection it depends on what happened here, and is asked here."""
+        return self.expectations[flow.name] if before is None else plan_flows(self.state)[1](flow, before)
 
 
 def why_no_guest() -> str:
@@ -111,7 +115,7 @@ def _serve(job: _Job) -> Iterator[object]:
     with TemporaryDirectory() as name:
         options = replace(job.options, captures=Path(name) if job.evidence else None)
         try:
-            yield observe(job.state, job.flows, lambda flow: job.expectations[flow.name], options)
+            yield observe(job.state, job.flows, job.promise, options)
         except PodwireError as error:
             yield error
             return

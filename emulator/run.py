@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from emulator import __version__, sandbox
 from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState, pod_netns
@@ -29,13 +29,19 @@ from emulator.errors import Exit, KernelError, MissingCapabilityError, printable
 from emulator.plan.operations import AddNetns, AddRoute, Plan
 from emulator.planner import plan_change, plan_cluster
 from emulator.podnet import plan_all_pairs
-from emulator.probe.checks import apply_expect, flows_from_checks
+from emulator.probe.checks import apply_expect, check_connections, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.edges import edge_flows
 from emulator.probe.expect import Expectations
 from emulator.probe.model import Attempt, Expectation, Flow, FlowResult, Report, Requirement, Verdict
 
-Promise = Callable[[Flow], Expectation]
+
+class Promise(Protocol):
+    """What is promised for a flow; ``before``: it is sent over a connection on which that flow was answered."""
+
+    def __call__(self, flow: Flow, before: FlowResult | None = None) -> Expectation: ...
+
+
 T = TypeVar("T")
 
 if TYPE_CHECKING:
@@ -108,7 +114,8 @@ def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False)
     for step in state.steps:
         more, promises[step.name] = _plan_moment(step.state, step.name, False)
         flows = (*flows, *more)
-    return flows, lambda flow: promises[flow.step](flow)
+    check_connections(flows)
+    return flows, lambda flow, before=None: promises[flow.step](flow, before)
 
 
 def _plan_moment(state: ClusterState, step: str, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
@@ -119,9 +126,11 @@ def _plan_moment(state: ClusterState, step: str, edges: bool) -> tuple[tuple[Flo
         return (*flows, *(edge_flows(promised, flows) if edges else ())), promised.expect
     flows, said = flows_from_checks(state, promised, step)
 
-    def promise(flow: Flow) -> Expectation:
-        expectation = promised.expect(flow)
-        return apply_expect(expectation, said[flow.name], flow, promised) if flow.name in said else expectation
+    def promise(flow: Flow, before: FlowResult | None = None) -> Expectation:
+        expectation = promised.expect(flow, before)
+        if flow.name not in said:
+            return expectation
+        return apply_expect(expectation, said[flow.name], flow, promised, kept=before is not None)
 
     return flows, promise
 
@@ -150,7 +159,7 @@ def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, optio
     if options.verbose > 1:
         for moment in moments:
             _print_plan(moment.plan)
-    return _Run(state, moments, tuple(flows), {flow.name: promise(flow) for flow in flows}, options, directory, clock)
+    return _Run(state, moments, tuple(flows), promise, {flow.name: promise(flow) for flow in flows}, options, directory, clock)
 
 
 def _moments(state: ClusterState, plan: Plan, flows: Sequence[Flow]) -> tuple[_Moment, ...]:
@@ -191,7 +200,8 @@ class _Run:
     state: ClusterState
     moments: tuple[_Moment, ...]
     flows: tuple[Flow, ...]
-    expectations: Mapping[str, Expectation]
+    promise: Promise
+    expectations: Mapping[str, Expectation]  # of the flows, none of which goes over an open connection yet
     options: Options
     directory: Path | None
     clock: Clock
@@ -226,9 +236,11 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
                 prober = Prober(applied.namespaces, live.recording, state.seed, step)
                 for moment in run.moments:
                     if moment is not run.moments[0]:
-                        live.change(moment)
+                        with prober.chatter():
+                            live.change(moment)
+                            prober.rest(moment.wait)
+                        live.run_commands(moment.state)
                         channel.announce(_announcement(moment.state, started))
-                    prober.rest(moment.wait)
                     _examine(run, moment, live, prober, findings)
             report = _report(run, live, findings, started)
             with run.clock.phase("evidence"):
@@ -250,6 +262,7 @@ class _Live:
         self._all_pairs, self._clock = all_pairs, clock
         self._workers: list[Worker] = []
         self.commands: dict[str, subprocess.Popen[bytes]] = {}
+        self.answered: dict[tuple[str, str], FlowResult] = {}  # of each connection that is open, by FlowCheck and name, the last result
         self.said: list[str] = []  # what the kernel refused, and commands that do not listen
         self.taps = Taps()
         self.recording = Recording(self.taps)
@@ -257,7 +270,8 @@ class _Live:
     def begin(self, state: ClusterState) -> None:
         """Start what runs beside the rules that are loaded, and capture from now on."""
         self._workers = _workers(state, self.applied)
-        self._start(state)
+        self._tell(state)
+        self.run_commands(state)
         self._tap(state, self.applied.namespaces)
 
     def change(self, moment: _Moment) -> None:
@@ -270,13 +284,17 @@ class _Live:
             self.applied.wait_until_up()
         new = {op.netns for op in moment.plan.operations if isinstance(op, AddNetns)}
         self._tap(moment.state, new)
-        self._start(moment.state)
+        self._tell(moment.state)
 
-    def _start(self, state: ClusterState) -> None:
+    def _tell(self, state: ClusterState) -> None:
+        with self._clock.phase("servers"):
+            self.said += [word for worker in self._workers for word in worker.tell(state)]
+
+    def run_commands(self, state: ClusterState) -> None:
+        """End the real commands of containers that are no more, and start those of new ones. No other thread may run now."""
         from emulator.workload.commands import end_commands, start_commands, wait_until_listening
 
         with self._clock.phase("servers"):
-            self.said += [word for worker in self._workers for word in worker.tell(state)]
             end_commands(state, self.commands)
             started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
             self.said += wait_until_listening(state, self.applied.namespaces, started)
@@ -441,10 +459,10 @@ def _probe(run: _Run, moment: _Moment, live: _Live, prober: Prober) -> list[Flow
         live.recording.finish()
         correlation = correlate(attempts, live.recording.frames)
     with run.clock.phase("judge"):
-        return _judge(run, moment.flows, attempts, correlation, live.recording.lost())
+        return _judge(run, moment.flows, attempts, correlation, live)
 
 
-def _judge(run: _Run, flows: Sequence[Flow], attempts: Sequence[Attempt], correlation: Correlation, lost: int) -> list[FlowResult]:
+def _judge(run: _Run, flows: Sequence[Flow], attempts: Sequence[Attempt], correlation: Correlation, live: _Live) -> list[FlowResult]:
     """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``."""
     from emulator.probe.judge import judge
 
@@ -455,17 +473,23 @@ def _judge(run: _Run, flows: Sequence[Flow], attempts: Sequence[Attempt], correl
     verdicts: dict[str, Verdict] = {}
     for flow in sorted(flows, key=lambda flow: bool(flow.controls)):
         indexes = own[flow.name]
+        connection = (flow.check, flow.connection)
+        before = live.answered.get(connection) if any(attempts[index].continued for index in indexes) else None
         numbers = {number for index in indexes for number in correlation.frames.get(index, ())}
         results[flow.name] = result = judge(
             flow,
-            run.expectations[flow.name],
+            run.promise(flow, before) if before else run.expectations[flow.name],
             [correlation.journeys.get(index) for index in indexes],
             [attempts[index] for index in indexes],
-            lost,
+            live.recording.lost(),
             verdicts,
             tuple(sorted(numbers)),
         )
         verdicts[flow.name] = result.verdict
+        if flow.connection:
+            live.answered.pop(connection, None)
+            if result.observed.backends:
+                live.answered[connection] = result
     return [results[flow.name] for flow in flows]
 
 
@@ -502,7 +526,7 @@ def _report(run: _Run, live: _Live, findings: _Findings, started: datetime) -> R
         *(n for n in settled if not any(word.startswith(n) for word in said)),
         *dict.fromkeys(said),
     ]  # once, with the kernel's own word
-    sampled = sum(e.partial for e in run.expectations.values())
+    sampled = sum(run.expectations[flow.name].partial for flow in run.flows if not flow.connection)
     if sampled and not run.options.all_pairs:
         notices.append(f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all")
     if lost:

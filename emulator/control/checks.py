@@ -66,7 +66,7 @@ class _Flow:
 
     def __init__(self, flow: FlowSpec, origin: Origin, path: str, known: _Known, findings: Findings) -> None:
         self.flow, self.origin, self.path, self.known, self.findings = flow, origin, path, known, findings
-        self.may_miss = flow.expect.outcome not in (None, "delivered")
+        self.may_miss = flow.expect.outcome not in (None, "delivered") or bool(flow.connection)  # which may be older than what is there
 
     def problem(self, path: str, what: str, hint: str = "") -> None:
         self.findings.problem(self.origin, f"{self.path}.{path}", what, hint)

@@ -79,6 +79,7 @@ def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
         "control": flow.control,
         "check": flow.check,
         "step": flow.step,
+        "connection": flow.connection,
         "attempts": flow.attempts,
         "expected": expectation_to_dict(result.expected, pods),
         "observed": _observation(result.observed, pods),

@@ -162,6 +162,7 @@ class FlowSpec:
     via: str = ""
     protocol: FlowProtocol = "TCP"
     attempts: int | None = None
+    connection: str = ""  # flows of one FlowCheck with the same one share a socket, and so a source port
     expect: FlowExpect = FlowExpect()
 
 

@@ -692,6 +692,7 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: _Checks) -> FlowSt
 
 def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: _Checks) -> tuple[FlowSpec, ...]:
     checks.unique([((*path, i, "name"), flow.name) for i, flow in enumerate(flows)], "name")
+    checks.unique([((*path, i, "connection"), flow.connection) for i, flow in enumerate(flows) if flow.connection], "connection")
     return tuple(_flow((*path, i), flow, checks) for i, flow in enumerate(flows))
 
 
@@ -708,8 +709,21 @@ def _flow(path: FieldPath, flow: FlowSpec, checks: _Checks) -> FlowSpec:
     checks.optional_name((*path, "via"), flow.via, _SUBDOMAIN)
     if flow.attempts is not None and not 1 <= flow.attempts <= MAX_ATTEMPTS:
         checks.fault((*path, "attempts"), f"must be between 1 and {MAX_ATTEMPTS}, is {shown(flow.attempts)}")
+    if flow.connection:
+        _connection(path, flow, checks)
     to = _flow_to((*path, "to"), flow.to, flow.protocol, checks)
     return replace(flow, to=to, expect=_flow_expect((*path, "expect"), flow.expect, checks))
+
+
+def _connection(path: FieldPath, flow: FlowSpec, checks: _Checks) -> None:
+    _one_line((*path, "connection"), flow.connection, checks)
+    if flow.protocol not in ("TCP", "UDP"):
+        checks.fault((*path, "connection"), f"goes with TCP and UDP: {flow.protocol} has no sockets here")
+    if flow.attempts not in (None, 1):
+        checks.fault((*path, "attempts"), "must be left out: a connection carries one request a flow")
+    for end in ("from_", "to"):
+        if getattr(flow, end).podSelector:
+            checks.fault((*path, end.rstrip("_"), "podSelector"), "must be one Pod: a connection has one client and one destination")
 
 
 def _exactly_one(path: FieldPath, value: Any, names: Sequence[str], checks: _Checks) -> None:

@@ -48,15 +48,19 @@ def flows_from_checks(
     return resolver.book.flows(), resolver.expects
 
 
-def apply_expect(expectation: Expectation, wanted: FlowExpect, flow: Flow, expectations: Expectations) -> Expectation:
+def apply_expect(
+    expectation: Expectation, wanted: FlowExpect, flow: Flow, expectations: Expectations, *, kept: bool = False
+) -> Expectation:
     """``expectation`` of ``flow`` with what the user wrote in place of what the objects promise; what is not said stays promised.
 
     A source or backends without an outcome want it delivered. Where delivery is wanted and none is promised, the backends are those that
-    the Service port has. Raises InputError for a backend that cannot be resolved.
+    the Service port has. ``kept``: it goes over an open connection, whose endpoint goes on seeing the address that it saw. Raises InputError
+    for a backend that cannot be resolved.
     """
     if wanted == FlowExpect():
         return expectation
     said = f"FlowCheck {flow.check}" if flow.check else "the FlowCheck"
+    arrived = expectation.outcome == "delivered"
     arrives = wanted.source is not None or wanted.backends is not None
     outcome = wanted.outcome or ("delivered" if arrives else expectation.outcome)
     if outcome != "delivered":
@@ -64,7 +68,7 @@ def apply_expect(expectation: Expectation, wanted: FlowExpect, flow: Flow, expec
         return Expectation(outcome=outcome, because=because, relayed=expectation.relayed)
     if wanted.backends is not None:
         backends = tuple(dict.fromkeys(b for text in wanted.backends for b in _backends_named(text, expectation, flow, expectations)))
-        result = expectations.expect_delivered(flow, backends)
+        result = _kept(expectation, backends) if kept and arrived else expectations.expect_delivered(flow, backends)
     elif expectation.outcome != "delivered":
         result = replace(expectations.expect_delivered(flow, expectations.may_meet(flow)), partial=True)
     else:
@@ -78,6 +82,28 @@ def apply_expect(expectation: Expectation, wanted: FlowExpect, flow: Flow, expec
         result = _with_source(result, wanted.source, balancer)
     because = f"{said} says so; the objects promise: {expectation.because}"
     return replace(result, because=because, astray=False)  # who wants it delivered wants to be answered
+
+
+def check_connections(flows: Sequence[Flow]) -> None:
+    """Raises InputError unless the flows of each connection have the same client and destination."""
+    first: dict[tuple[str, str], Flow] = {}
+    problems = []
+    for flow in (flow for flow in flows if flow.connection):
+        other = first.setdefault((flow.check, flow.connection), flow)
+        if _ends(flow) != _ends(other):
+            what = f"{flow.name}: connection {flow.connection} goes from {_ends(other)}, not from {_ends(flow)}"
+            problems.append(Problem(file=f"FlowCheck {flow.check}", path="connection", what=what, hint="give it another name"))
+    if problems:
+        raise InputError(problems)
+
+
+def _ends(flow: Flow) -> str:
+    return f"{flow.client.label} to {flow.protocol} {Backend(flow.to.ip, flow.to.port)}" + (f" via {flow.via}" if flow.via else "")
+
+
+def _kept(expectation: Expectation, backends: Sequence[Backend]) -> Expectation:
+    rule: SourceRule = next(iter(expectation.backends.values()), "preserved")
+    return replace(expectation, backends=dict.fromkeys(backends, rule))
 
 
 def _with_source(expectation: Expectation, source: str, balancer: str) -> Expectation:
@@ -175,7 +201,16 @@ class _Resolver:
         for client_note, client in clients:
             for to_note, to in destinations:
                 name = f"{title}: {spec.name}{client_note}{to_note}"
-                flow = self.book.add(name, client, to, spec.protocol, via=spec.via, attempts=spec.attempts, check=check.metadata.name)
+                flow = self.book.add(
+                    name,
+                    client,
+                    to,
+                    spec.protocol,
+                    via=spec.via,
+                    attempts=spec.attempts,
+                    check=check.metadata.name,
+                    connection=spec.connection,
+                )
                 self.expects[flow.name] = spec.expect
 
     # --- from ---------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
     """What ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each other."""
     frames = list(frames)
     there, answers = _order_hops(token, frames, attempt.relayed)
-    if attempt.relayed and not answers:
+    if (attempt.relayed or attempt.continued) and not answers:
         answers = _closings(attempt, frames)
     sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
     left_as = there[0].src if there else sent[0]
@@ -208,6 +208,8 @@ def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
     """The end of a connection on which nothing was answered: to the client that is a refusal, though it was let in."""
     hops: dict[_Place, Frame] = {}
     for frame in frames:
+        if frame.time < attempt.started:
+            continue  # what was said before on this connection
         if not frame.token and (frame.dst, frame.dport) == attempt.src and ("F" in frame.flags or "R" in frame.flags):
             hops.setdefault((frame.netns, frame.interface, frame.outgoing, frame.ttl), frame)
     first = next(iter(hops.values()), None)

@@ -41,7 +41,7 @@ from typing import Literal
 from emulator.control.state import ClusterState, pod_netns
 from emulator.objects.config import Outcome
 from emulator.probe.endpoints import PortEndpoints, ServiceTable, in_source_ranges, load_balancer_ips
-from emulator.probe.model import Backend, Client, Expectation, Flow, SourceRule
+from emulator.probe.model import Backend, Client, Expectation, Flow, FlowResult, SourceRule
 from emulator.probe.parties import Owner, ServiceAddress, balancer_client, find_owners, service_destination
 
 MAX_ATTEMPTS = 400
@@ -132,11 +132,13 @@ class Expectations:
         self._direct_promises: dict[tuple[str, int, str, bool, bool], _Promise] = {}
         self._addresses: dict[tuple[str, str, str], Mapping[SourceRule, frozenset[str]]] = {}
 
-    def expect(self, flow: Flow) -> Expectation:
-        """What the objects promise for ``flow``."""
+    def expect(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
+        """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow was answered."""
+        met = self.translation(flow)
+        if before is not None and (kept := self._kept(flow, met, before)):
+            return kept
         if (legs := self.legs(flow)) is not None:
             return self._balanced(flow, [self.expect(leg) for leg in legs])
-        met = self.translation(flow)
         if self._is_impostor(flow):
             because = f"every node has {flow.client.ip} for its own in ipvs mode, and drops what comes from there (docs/semantics 13)"
             promise = _Promise("dropped", because, {}, "", 1)
@@ -264,6 +266,39 @@ class Expectations:
         """Whether a client outside has an address that the first node on the way has for its own, since it is a Service's in ipvs mode."""
         client = flow.client
         return self._ipvs and client.kind == "external" and client.ip in self._service_ips and bool(self._first_node(flow))
+
+    # --- connections that are open already ---
+
+    def _kept(self, flow: Flow, met: Translation | None, before: FlowResult) -> Expectation | None:
+        """The promise for a connection that stays as it was translated, whatever the rules say now: nobody asks them again. None: it does not
+        stay, and ``flow`` is promised what a new one is. (A TCP connection ends with its endpoint. A UDP client is forgotten by the node when
+        its endpoint no longer serves, docs/semantics 11; there is no connection to end.)"""
+        backend = next(iter(before.observed.backends), None)
+        if backend is None:
+            return None
+        if flow.protocol == "UDP":
+            serving = () if met is None else [c.backend for c in met.endpoints.candidates if c.ready or c.draining]
+            if backend not in serving:
+                return None
+        outcome = self._answer(backend.ip, backend.port, flow.protocol, True)
+        if outcome != "delivered":
+            why = self._why_not(backend.ip, backend.port, flow.protocol, outcome)
+            if outcome == "unreachable" and flow.protocol == "TCP":
+                outcome = "dropped"  # an open connection waits: to TCP such an ICMP error is a passing one (RFC 1122 4.2.3.9)
+            return Expectation(outcome=outcome, because=f"the connection goes to {backend} for as long as it lives: {why}")
+        if before.flow.to.how == "nodePort" and flow.to.ip not in self.owners:
+            return None  # with its node went the translation
+        rule = before.expected.backends.get(backend, "preserved")
+        return Expectation(
+            outcome="delivered",
+            because=f"an open connection goes on to {backend}, which still serves: no rule is asked again (docs/semantics 11)",
+            backends={backend: rule},
+            addresses={rule: frozenset(before.observed.sources)} if before.observed.sources else before.expected.addresses,
+            source=rule,
+            partial=True,
+            astray=before.expected.astray,
+            relayed=before.expected.relayed,
+        )
 
     # --- Services in userspace mode -----------------------------------------------------------------------
 
@@ -568,7 +603,7 @@ class Expectations:
             backends=promise.backends,
             addresses=self._seen(flow, met.node if met else self._first_node(flow)),
             source=promise.source,
-            partial=not promise.needed or flow.attempts < promise.needed,
+            partial=not promise.needed or flow.attempts < promise.needed or bool(flow.connection),
             astray=promise.astray,
             relayed=promise.relayed,
         )

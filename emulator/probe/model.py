@@ -81,6 +81,7 @@ class Flow:
     controls: tuple[str, ...] = ()  # names of the flows that are this one's control
     control: bool = False  # this flow is itself a control
     check: str = ""  # the FlowCheck that it comes from
+    connection: str = ""  # flows of a FlowCheck with the same one send over the same socket; "": each attempt has its own
     step: str = ""  # the step after which it is sent (its name is FlowCheck, step); "": at the beginning
 
 
@@ -150,6 +151,7 @@ class Attempt:
     error: str = ""
     answer: Answer | None = None
     relayed: bool = False
+    continued: bool = False  # a request on a connection that an earlier flow had opened
 
 
 class Captured(NamedTuple):

@@ -18,6 +18,7 @@ from random import Random
 from emulator.kernel.netns import Namespaces
 from emulator.kernel.ring import Taps
 from emulator.objects.config import FlowProtocol
+from emulator.probe.chatter import Chatter, forget_answers
 from emulator.probe.crafted import Crafted, craft
 from emulator.probe.decode import decode
 from emulator.probe.model import Answer, Attempt, Captured, Flow, Frame, make_token
@@ -66,7 +67,7 @@ class Recording:
 class _Job:
     """One attempt by socket on its way."""
 
-    __slots__ = ("answer", "buffer", "cookie", "flow", "relayed", "sock", "src", "started", "talk")
+    __slots__ = ("answer", "buffer", "continued", "cookie", "flow", "relayed", "seen", "sock", "src", "started", "talk")
 
     def __init__(self, flow: Flow, talk: bool, relayed: bool = False) -> None:
         self.flow, self.talk, self.relayed = flow, talk, relayed
@@ -76,6 +77,8 @@ class _Job:
         self.buffer = b""
         self.answer: Answer | None = None
         self.sock: socket.socket | None = None
+        self.continued = False
+        self.seen = 0  # how many frames there were when it began
 
 
 def socket_jobs(flows: Sequence[Flow], *, talk: bool, relayed: Collection[str] = ()) -> list[_Job]:
@@ -121,6 +124,7 @@ class Prober:
         self._epoll = select.epoll()
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
+        self._connections: dict[tuple[str, str], socket.socket] = {}  # those that are open, by FlowCheck and name
         self._silence = Silence()
         self._drained, self._unseen = 0.0, 0
         self._relaying = False
@@ -136,6 +140,10 @@ class Prober:
         self._await_replies([a for a in sent if not a.error])
         self._namespaces.leave()
         return [*sent, *self._done]
+
+    def chatter(self) -> Chatter:
+        """While the context that it gives lasts, open UDP connections send on and on; nothing may be probed meanwhile."""
+        return Chatter([sock for sock in self._connections.values() if sock.type & socket.SOCK_DGRAM])
 
     def rest(self, seconds: float) -> None:
         """Send nothing for so long, and empty the taps meanwhile."""
@@ -160,6 +168,7 @@ class Prober:
     def _send_crafted(self, flows: Sequence[Flow]) -> list[Attempt]:
         plans = []
         # One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here.
+        flows = [flow for flow in flows if not flow.connection]  # another source port would be another connection
         each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
         for flow in each:
             src = self._source(flow)
@@ -260,6 +269,10 @@ class Prober:
 
     def _begin(self, job: _Job) -> None:
         flow = job.flow
+        job.seen = len(self.recording.frames)
+        if flow.connection and (flow.check, flow.connection) in self._connections:
+            self._go_on(job, self._connections[flow.check, flow.connection])
+            return
         self._namespaces.enter(flow.client.netns)
         tcp = flow.protocol == "TCP"
         kind = (socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -276,13 +289,25 @@ class Prober:
         if tcp:
             self._epoll.register(sock.fileno(), select.EPOLLOUT)
             return
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._ask(job, sock)
+
+    def _go_on(self, job: _Job, sock: socket.socket) -> None:
+        """Send the request of ``job`` over a connection that is open."""
+        job.sock, job.src, job.continued = sock, sock.getsockname(), True
+        if job.flow.protocol == "UDP":
+            forget_answers(sock)
+        job.started = time.time_ns()
+        self._open[sock.fileno()] = job
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._ask(job, sock)
+
+    def _ask(self, job: _Job, sock: socket.socket) -> None:
         job.cookie = self._new_value("UDP")
         try:
             sock.send(request_line(job.cookie))
         except OSError as error:
             self._end(job, _errno_name(error.errno or 0))
-            return
-        self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
         if events:
@@ -296,18 +321,20 @@ class Prober:
     def _advance(self, job: _Job, sock: socket.socket) -> None:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self._end(job, _errno_name(code))
+            if not self._is_late(job):
+                self._end(job, _errno_name(code))
             return
         tcp = job.flow.protocol == "TCP"
         try:
             if tcp and not job.talk:
                 self._end(job, "")
             elif tcp and not job.cookie:
-                job.cookie = self._new_value("UDP")
-                sock.send(request_line(job.cookie))
                 self._epoll.modify(sock.fileno(), select.EPOLLIN)
+                self._ask(job, sock)
             else:
                 data = sock.recv(4096)
+                if not tcp and b"%016x" % job.cookie not in data:
+                    return  # the answer to something that was sent before
                 job.buffer += data
                 if not data and tcp:
                     self._end(job, "EOF")
@@ -317,14 +344,28 @@ class Prober:
         except BlockingIOError:
             return
         except OSError as error:
-            self._end(job, _errno_name(error.errno or 0))
+            if not self._is_late(job):
+                self._end(job, _errno_name(error.errno or 0))
+
+    def _is_late(self, job: _Job) -> bool:
+        """Whether an error that a socket tells is about something that was sent over it before: no tap at the client saw it."""
+        if not job.continued or job.flow.protocol != "UDP":
+            return False
+        self.recording.drain()
+        token, netns = make_token("UDP", job.cookie), job.flow.client.netns
+        return not any(frame.reply and frame.token == token and frame.netns == netns for frame in self.recording.frames[job.seen :])
 
     def _end(self, job: _Job, error: str) -> None:
         sock, flow = job.sock, job.flow
         if sock is None:
             return
         del self._open[sock.fileno()]
-        sock.close()
+        if flow.connection and (flow.protocol == "UDP" or not error):
+            self._connections[flow.check, flow.connection] = sock
+            self._epoll.unregister(sock.fileno())
+        else:  # a request that a TCP connection did not answer is its last one
+            self._connections.pop((flow.check, flow.connection), None)
+            sock.close()
         self._done.append(
             Attempt(
                 flow=flow.name,
@@ -332,13 +373,16 @@ class Prober:
                 netns=flow.client.netns,
                 src=job.src,
                 dst=(flow.to.ip, flow.to.port),
-                token=make_token(flow.protocol, job.cookie) if job.cookie and (job.relayed or flow.protocol == "UDP") else 0,
+                token=make_token(flow.protocol, job.cookie)
+                if job.cookie and (job.relayed or job.continued or flow.protocol == "UDP")
+                else 0,
                 crafted=False,
                 started=job.started,
                 finished=time.time_ns(),
                 error=error,
                 answer=job.answer,
                 relayed=job.relayed,
+                continued=job.continued,
             )
         )
         self._progress(1)

@@ -25,6 +25,7 @@ ACTING = (
     "emulator.doctor",
     "emulator.guest",
     "emulator.kernel",
+    "emulator.probe.chatter",
     "emulator.probe.crafted",  # builds packets with Scapy, which imports all that the contract forbids
     "emulator.probe.send",
     "emulator.run",

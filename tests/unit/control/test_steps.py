@@ -287,6 +287,23 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ("scale: {kind: DaemonSet, name: a, replicas: 1}", "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, StatefulSet"),
         ("scale: {kind: Deployment, name: web, replicas: -1}", "spec.steps[0].scale.replicas: must be between 0 and"),
         ("scale: {kind: Deployment, name: web, replicas: 999999}", "spec.steps[0].scale.replicas: 999999 replicas: the Pod subnet has"),
+        (
+            "flows: [{name: a, protocol: ICMP, connection: c, from: {pod: db-0}, to: {pod: db-1}}]",
+            "spec.steps[0].flows[0].connection: goes with",
+        ),
+        (
+            "flows: [{name: a, attempts: 2, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}]",
+            "flows[0].attempts: must be left out",
+        ),
+        (
+            "flows: [{name: a, connection: c, from: {podSelector: {app: db}}, to: {pod: db-1, port: 1}}]",
+            "spec.steps[0].flows[0].from.podSelector: must be one Pod",
+        ),
+        (
+            "flows: [{name: a, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}, "
+            "{name: b, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}]",
+            "spec.steps[0].flows[1].connection: 'c' is the connection of an earlier entry already",
+        ),
         ("delete: [{kind: Service}]", "spec.steps[0].delete[0].name: is required"),
         ("terminate: {pod: 'a b'}", "spec.steps[0].terminate.pod: "),
         ("apply: [{kind: Pod}]", "spec.steps[0].apply[0].metadata: is required"),

@@ -73,6 +73,7 @@ def test_a_flow() -> None:
         "control": False,
         "check": "",
         "step": "",
+        "connection": "",
         "attempts": 16,
         "expected": {
             "outcome": "delivered",

@@ -168,3 +168,14 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(hostile: str, w
     shown.encode()
     assert all(line.isprintable() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown).split("\n"))
     assert color or "\x1b" not in shown
+
+
+def test_flows_of_steps_stand_in_order_of_time_under_their_step() -> None:
+    later = [
+        replace(PASSED, flow=flow(f"c, {step}: who", kind=kind, step=f"c, {step}")) for step, kind in (("b", "other"), ("a", "pod-to-pod"))
+    ]
+    shown = text(flows=(PASSED, *later))
+    order = [shown.index(part) for part in ("At the beginning (1)", "c, b (1)", "c, a (1)")]
+    assert order == sorted(order)
+    assert shown.count("c, a") == 1
+    assert "Pod to Pod" not in shown

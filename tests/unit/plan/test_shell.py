@@ -103,3 +103,15 @@ def test_a_server_s_address_is_one() -> None:
     web = VirtualServer(protocol="TCP", ip="10.96.0.10 -x", port=80, scheduler="rr")
     with pytest.raises(UnsafeTextError):
         script_of(LoadIpvs(netns="a", servers=(web,), why="servers"))
+
+
+def test_changes_come_under_their_titles_after_what_they_change() -> None:
+    first, second = AddNetns(netns="a", why="first"), AddNetns(netns="b", why="second")
+    lines = render_shell(
+        Plan(name="x", operations=(first,)), title="t", changes=[("a step\nrm -rf /", Plan(name="y", operations=(second,)))]
+    ).splitlines()
+    assert [line for line in lines if line in ("ip netns add a", "# a step\\nrm -rf /", "ip netns add b")] == [
+        "ip netns add a",
+        "# a step\\nrm -rf /",
+        "ip netns add b",
+    ]

@@ -12,7 +12,7 @@ from emulator.control.state import ClusterState
 from emulator.errors import InputError
 from emulator.objects.config import FlowCheck, FlowExpect, FlowFrom, FlowSpec, FlowTo
 from emulator.objects.kinds import EndpointPort, Loaded, ObjectMeta, Origin, Service, ServicePort
-from emulator.probe.checks import apply_expect, flows_from_checks
+from emulator.probe.checks import apply_expect, check_connections, flows_from_checks
 from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.model import Backend, Expectation, Flow
 from tests.unit.probe.states import (
@@ -345,3 +345,45 @@ def test_a_named_target_port_finds_the_pods_own_number() -> None:
 def test_a_backend_that_cannot_be_resolved(backend: str, what: str) -> None:
     with pytest.raises(InputError, match=what):
         applied(FlowExpect(backends=(backend,)))
+
+
+# --- steps and connections ----------------------------------------------------------------------------------------
+
+
+def test_flows_of_a_step_are_named_after_it_and_so_are_their_controls() -> None:
+    later = replace(check(FlowSpec(name="a flow", from_=POD, to=WEB, connection="c")), step="drain", path="spec.steps[1]")
+    state = with_checks(make_state(load_balancer_service()), later)
+    flows, _ = flows_from_checks(state, step="keeps, drain")
+    assert flows[0].name == "keeps, drain: a flow"
+    assert all(flow.name.startswith("keeps, drain: pod default/client → ") for flow in flows[1:])
+    assert {(flow.step, flow.check) for flow in flows} == {("keeps, drain", "keeps")}
+    assert [(flow.connection, flow.attempts) for flow in flows[:2]] == [("c", 1), ("", 1)]
+
+
+def test_a_problem_of_a_step_has_its_path() -> None:
+    later = replace(check(FlowSpec(name="a flow", from_=FlowFrom(pod="nobody"), to=WEB)), step="drain", path="spec.steps[1]")
+    with pytest.raises(InputError, match=r"items\[1\]\.spec\.steps\[1\]\.flows\[0\]\.from\.pod: there is no Pod default/nobody"):
+        flows_from_checks(with_checks(make_state(load_balancer_service()), later))
+
+
+def test_a_connection_has_one_client_and_one_destination() -> None:
+    specs = [
+        FlowSpec(name=name, from_=FlowFrom(pod=pod), to=WEB, connection="c")
+        for name, pod in (("a", "client"), ("b", "client"), ("d", "other"))
+    ]
+    flows, _ = flows_from_checks(with_checks(make_state(load_balancer_service()), check(*specs)))
+    check_connections([flow for flow in flows if not flow.name.endswith("d")])
+    with pytest.raises(
+        InputError, match=r"keeps: d: connection c goes from pod default/client to TCP 10\.96\.0\.10:80, not from pod default/other"
+    ):
+        check_connections(flows)
+
+
+def test_what_is_expected_of_an_open_connection_is_seen_from_where_it_was() -> None:
+    state = with_checks(make_state(load_balancer_service()), check(FlowSpec(name="a flow", from_=POD, to=WEB)))
+    flow, promised = flows_from_checks(state)[0][0], Expectations(state)
+    goes_on = Expectation(
+        outcome="delivered", because="b", backends={ON_1: "node"}, addresses={"node": frozenset({"1.2.3.4"})}, partial=True
+    )
+    found = apply_expect(goes_on, FlowExpect(backends=("default/web-1",)), flow, promised, kept=True)
+    assert (found.backends, found.addresses) == ({ON_2: "node"}, goes_on.addresses)

@@ -871,3 +871,49 @@ def test_no_frame_is_two_attempts(attempts: list[Attempt], frames: list[Frame]) 
     assert len(used) == len(set(used))
     for index, journey in correlation.journeys.items():
         assert {hop.frame for hop in journey.there + journey.back} <= set(correlation.frames.get(index, ()))
+
+
+# --- requests on a connection that is open ------------------------------------------------------------------------
+
+ASKED = make_token("TCP", 0x0123456789ABCDEF)
+
+
+def continued(**fields: Any) -> Attempt:
+    return replace(attempt(token=ASKED, crafted=False, **fields), continued=True)
+
+
+def opened_connection() -> Tape:
+    """The connection is opened, and one request on it answered."""
+    tape = pod_to_service()
+    tape.there(*THERE, token=ASKED + 1, flags="PA")
+    tape.back(*BACK, token=ASKED + 1, flags="PA")
+    return tape
+
+
+def test_a_later_request_has_frames_of_its_own() -> None:
+    tape = opened_connection()
+    tape.there(*THERE, token=ASKED, flags="PA")
+    tape.back(*BACK, token=ASKED, flags="PA")
+    journey = only(tape, continued())
+    assert (journey.outcome, journey.backend, journey.source_seen) == ("delivered", Backend("10.244.2.4", 8080), "10.244.1.2")
+    assert [hop.frame for hop in journey.there + journey.back] == list(range(32, 48))
+
+
+def test_a_reset_instead_of_an_answer_refuses_the_request() -> None:
+    tape = opened_connection()
+    tape.there(*THERE, token=ASKED, flags="PA")
+    tape.there(*BACK, token=0, flags="R")
+    journey = only(tape, continued(error="ECONNRESET"))
+    assert (journey.outcome, journey.evidence) == ("rejected", "accepted, then closed without an answer: RST from 10.244.2.4:8080")
+
+
+def test_a_reset_that_the_client_sends_answers_nothing() -> None:
+    tape = opened_connection()
+    tape.there(*THERE, token=ASKED, flags="PA")
+    tape.there(*THERE, token=0, flags="R")
+    assert only(tape, continued(error="timeout")).outcome == "dropped"
+
+
+def test_the_connection_s_own_attempt_has_its_requests_among_its_frames() -> None:
+    tape = opened_connection()
+    assert correlate([attempt()], tape.frames).frames[0] == tuple(range(32))

@@ -14,7 +14,7 @@ from emulator.control.state import ClusterState
 from emulator.objects.config import ExternalClient, FlowProtocol
 from emulator.objects.kinds import EndpointPort, EndpointSlice, LoadBalancerIngress, Service, ServicePort
 from emulator.probe.expect import MAX_ATTEMPTS, Expectations, attempts_for, expect
-from emulator.probe.model import Backend, Expectation
+from emulator.probe.model import Backend, Expectation, FlowResult, Observation
 from tests.unit.probe.states import (
     BOTH,
     BRIDGE_IP,
@@ -769,3 +769,78 @@ def test_every_expectation_is_complete(service: Service, slices: Any, mode: str,
     assert (result.outcome == "delivered") == bool(result.backends) == bool(result.source)
     assert all(result.addresses[rule] for rule in result.backends.values())
     assert set(result.backends) <= set(expectations.may_meet(flow))
+
+
+# --- 11: a connection that is open already ------------------------------------------------------------------------
+
+
+def answered(protocol: Any, who: str = "client", ip: str = WEB_IP, port: int = 80, seen: str = CLIENT) -> FlowResult:
+    """What the first flow of a connection was answered with, by the endpoint on worker-1."""
+    state = udp_state(ENDPOINT_0, ENDPOINT_1) if protocol == "UDP" else make_state(node_port_service(), slices=[BOTH])
+    flow = replace(make_flow(state, who, ip, port, protocol=protocol), connection="c")
+    observed = Observation(outcomes={"delivered": 1}, backends={ON_1: 1}, sources=(seen,))
+    return FlowResult(flow=flow, expected=expect(state, flow), observed=observed, journeys=(), verdict="pass", reason="")
+
+
+def udp_state(*endpoints: Any, services: bool = True) -> ClusterState:
+    """A UDP Service with ``endpoints``, whose Pods all serve."""
+    ports = [ServicePort(port=80, name="http", targetPort=8080, protocol="UDP", nodePort=NODE_PORT)]
+    service = make_service(ports=ports, type="NodePort")
+    slices = [make_slice(*endpoints, ports=[EndpointPort(name="http", port=8080, protocol="UDP")])]
+    state = make_state(*([service] if services else []), slices=slices)
+    return replace(state, listeners=tuple(replace(li, protocol="UDP") for li in state.listeners))
+
+
+def kept(state: ClusterState, before: FlowResult) -> Expectation:
+    flow = replace(before.flow, name="later")
+    return Expectations(state).expect(flow, before)
+
+
+@pytest.mark.parametrize("services", [(node_port_service(),), ()], ids=["a Service", "a deleted Service"])
+@pytest.mark.parametrize(
+    "slices", [[BOTH], [make_slice(ENDPOINT_1)], []], ids=["both endpoints", "the other endpoint alone", "no endpoint"]
+)
+def test_an_open_tcp_connection_goes_on_to_its_endpoint(services: Sequence[Service], slices: Sequence[Any]) -> None:
+    found = kept(make_state(*services, slices=slices), answered("TCP"))
+    assert (found.outcome, sources(found), found.partial) == ("delivered", {str(ON_1): frozenset({CLIENT})}, True)
+
+
+def test_who_was_masqueraded_stays_so() -> None:
+    before = answered("TCP", "client-1", NODE_IP["worker-2"], NODE_PORT, seen=NODE_IP["worker-2"])
+    found = kept(make_state(), before)
+    assert sources(found) == {str(ON_1): frozenset({NODE_IP["worker-2"]})}
+    assert found.source == "node"
+
+
+def test_an_open_tcp_connection_ends_with_its_pod() -> None:
+    state = make_state(node_port_service(), slices=[make_slice(ENDPOINT_1)], pods=[p for p in PODS if p.ip != WEB_0])
+    found = kept(replace(state, listeners=tuple(li for li in state.listeners if li.ip != WEB_0)), answered("TCP"))
+    assert found.outcome == "dropped"
+    assert f"the connection goes to {ON_1} for as long as it lives" in found.because
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "met"),
+    [
+        pytest.param(udp_state(ENDPOINT_0, ENDPOINT_1), "delivered", [ON_1], id="its endpoint is there"),
+        pytest.param(
+            udp_state(make_endpoint(WEB_0, "worker-1", ready=False, serving=True, terminating=True), ENDPOINT_1),
+            "delivered",
+            [ON_1],
+            id="its endpoint drains",
+        ),
+        pytest.param(
+            udp_state(make_endpoint(WEB_0, "worker-1", ready=False), ENDPOINT_1), "delivered", [ON_2], id="its endpoint serves no more"
+        ),
+        pytest.param(udp_state(ENDPOINT_1), "delivered", [ON_2], id="its endpoint is gone"),
+        pytest.param(udp_state(), "rejected", [], id="all are gone"),
+        pytest.param(udp_state(ENDPOINT_0, services=False), "unreachable", [], id="the Service is deleted"),
+    ],
+)
+def test_a_udp_client_that_never_stops(state: ClusterState, outcome: str, met: list[Backend]) -> None:
+    found = kept(state, answered("UDP"))
+    assert (found.outcome, list(found.backends)) == (outcome, met)
+
+
+def test_a_new_connection_meets_one_of_the_endpoints() -> None:
+    assert answered("TCP").expected.partial

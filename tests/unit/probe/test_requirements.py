@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from emulator.control.state import ClusterState
-from emulator.probe.model import Backend, Change, Expectation, FlowResult, Hop, Journey, Kind, Observation, Requirement
-from emulator.probe.requirements import check_requirements
+from emulator.probe.model import Backend, Change, Expectation, FlowResult, Hop, Journey, Kind, Observation, Requirement, Verdict
+from emulator.probe.requirements import check_requirements, merge_requirements
 from tests.unit.probe.states import CLIENT, NODE_IP, OTHER, WEB_1, WEB_IP, make_flow, make_service, make_state
 
 STATE = make_state(make_service())
@@ -164,3 +164,12 @@ def test_a_headless_service_has_no_cluster_ip() -> None:
 
 def test_no_pods_no_pod_address() -> None:
     assert check("pod-address-on-its-own-interface", state=make_state(make_service(), pods=())).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "merged"),
+    [(("pass", "fail"), "fail"), (("unknown", "pass"), "pass"), (("unknown", "unknown"), "unknown"), (("fail", "unknown"), "fail")],
+)
+def test_a_sentence_that_is_broken_once_is_broken(verdicts: tuple[Verdict, ...], merged: Verdict) -> None:
+    moments = [[Requirement(name="a", text="t", verdict=verdict, checked=2, reason=verdict)] for verdict in verdicts]
+    assert merge_requirements(moments) == (Requirement(name="a", text="t", verdict=merged, checked=4, reason=merged),)

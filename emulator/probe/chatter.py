@@ -1,0 +1,54 @@
+"""UDP clients that never stop sending: while the cluster changes, every kept socket goes on from its own port.
+
+So a node's memory of such a client never ends by itself, which is what makes a stale one matter (docs/semantics 11). What they send carries the
+cookie 0, so that nobody takes it for an attempt; what comes back is thrown away. One thread, which only sends and receives.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from emulator.workload.answer import request_line
+
+_PAUSE = 0.01  # seconds between two datagrams of a client
+
+
+class Chatter:
+    """``with Chatter(sockets):`` all of the connected, non-blocking UDP ``sockets`` send, and nobody else may use them."""
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = sockets
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._talk, daemon=True)
+
+    def __enter__(self) -> Chatter:
+        if self._sockets:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        if self._sockets:
+            self._thread.join()
+
+    def _talk(self) -> None:
+        while not self._stop.wait(_PAUSE):
+            for sock in self._sockets:
+                forget_answers(sock)
+                with suppress(OSError):  # nobody is there at the moment
+                    sock.send(request_line(0))
+
+
+def forget_answers(sock: socket.socket) -> None:
+    """Throw away what has come in on a non-blocking UDP socket, errors too."""
+    while True:
+        try:
+            sock.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue  # an ICMP error about something sent before: reading takes it off

@@ -1,0 +1,80 @@
+"""Topologies with steps: that they hold is tested with all that are shipped, in both modes; here each is made to fail by one fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator import planner, run
+from emulator.control.state import ClusterState
+from emulator.plan.operations import DelConnections, LoadRules, Plan
+from emulator.run import Options, run_cluster
+from tests.sandboxed import state_of
+
+pytestmark = pytest.mark.kernel
+
+MODES = ["iptables", "nftables"]
+
+
+def failures(state: ClusterState, directory: Path) -> dict[str, str]:
+    """Flow → reason, of those that failed."""
+    file = directory / "report.json"
+    code = run_cluster(state, Options(json=file))
+    report: dict[str, Any] = json.loads(file.read_text())
+    failed = {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] == "fail"}
+    assert code == (1 if failed else 0)
+    return failed
+
+
+def with_changes(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Plan], Plan]) -> None:
+    change = planner.plan_change
+    monkeypatch.setattr(run, "plan_change", lambda old, new: edit(change(old, new)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_forgetting_a_udp_client_stays_with_the_endpoint_that_is_gone(
+    mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nothing(*_: object) -> Iterator[DelConnections]:
+        return iter(())
+
+    monkeypatch.setattr(planner, "stale_connections", nothing)
+    failed = failures(state_of("udp-client", proxy_mode=mode), tmp_path)
+    assert {f"udp-client, it is gone: {who}" for who in ("a Pod", "outside")} <= failed.keys()
+
+
+def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nodes that forget TCP connections with every change, as a restart of their kernel would make them."""
+
+    def forget(plan: Plan) -> Plan:
+        servers = [f"{ip}:8080" for ip in ("10.244.1.3", "10.244.2.2")]
+        more = [
+            DelConnections(netns="worker-1", protocol="TCP", dialled=dialled, server=server, why="a fault")
+            for dialled in ("10.96.0.50:80", "172.18.0.3:30080")
+            for server in servers
+        ]
+        return replace(plan, operations=(*plan.operations, *more))
+
+    with_changes(monkeypatch, forget)
+    failed = failures(state_of("endpoint-churn"), tmp_path)
+    assert {f"endpoint-churn, the Service is deleted: {what}" for what in ("an open connection", "one from outside")} <= failed.keys()
+
+
+@pytest.mark.parametrize(("topology", "mode"), [("endpoint-churn", "nftables"), ("drain", "iptables")])
+def test_a_kube_proxy_that_sleeps_is_found_out(topology: str, mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The network changes, the rules do not."""
+    with_changes(monkeypatch, lambda plan: replace(plan, operations=tuple(op for op in plan.operations if not isinstance(op, LoadRules))))
+    failed = failures(state_of(topology, proxy_mode=mode), tmp_path)
+    expected = {
+        "endpoint-churn": {
+            "endpoint-churn, two more endpoints join: new ones",
+            "endpoint-churn, the Service is deleted: a new one from outside",
+        },
+        "drain": {"drain, it serves no more: through its node", "drain, it is gone: a Pod there", "drain, all are gone: a Pod"},
+    }
+    assert expected[topology] <= failed.keys()
