@@ -233,7 +233,7 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
             live.begin(state)
             findings = _Findings()
             with progress(len(run.flows)) as step:
-                prober = Prober(applied.namespaces, live.recording, state.seed, step)
+                prober = Prober(applied.namespaces, live.recording, state.seed, step, fresh_ports=state.proxy.mode == "ipvs")
                 for moment in run.moments:
                     if moment is not run.moments[0]:
                         with prober.chatter():

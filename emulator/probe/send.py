@@ -13,6 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import cycle, islice
 from random import Random
 
 from emulator.kernel.netns import Namespaces
@@ -32,6 +33,7 @@ _DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports of crafted packets: below node ports and ephemeral ports
+_FIRST_FRESH, _LAST_FRESH = 32768, 60999  # where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
 
 Progress = Callable[[int], None]
 
@@ -116,7 +118,11 @@ class Silence:
 class Prober:
     """Sends from inside the namespaces; everything it saw is in ``recording``."""
 
-    def __init__(self, namespaces: Namespaces, recording: Recording, seed: int, progress: Progress | None = None) -> None:
+    def __init__(
+        self, namespaces: Namespaces, recording: Recording, seed: int, progress: Progress | None = None, *, fresh_ports: bool = False
+    ) -> None:
+        """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13)."""
+        self._fresh_ports = cycle(range(_FIRST_FRESH, _LAST_FRESH + 1)) if fresh_ports else None
         self._namespaces, self.recording, self._progress = namespaces, recording, progress or (lambda _: None)
         self._random = Random(seed)
         self._tokens: set[int] = set()
@@ -279,6 +285,8 @@ class Prober:
         job.sock = sock = socket.socket(socket.AF_INET, kind)
         if tcp:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ABORT)
+        if self._fresh_ports:
+            self._bind(sock, self._fresh_ports)
         job.started = time.time_ns()
         code = sock.connect_ex((flow.to.ip, flow.to.port))
         job.src = sock.getsockname()
@@ -308,6 +316,17 @@ class Prober:
             sock.send(request_line(job.cookie))
         except OSError as error:
             self._end(job, _errno_name(error.errno or 0))
+
+    @staticmethod
+    def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
+        """To the next port that nobody has."""
+        for port in islice(ports, _LAST_FRESH - _FIRST_FRESH):
+            try:
+                return sock.bind(("", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        return None
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
         if events:

@@ -276,6 +276,28 @@ def test_source_hashing_goes_by_the_client() -> None:
     assert len(set.union(*met.values())) > 1
 
 
+@pytest.mark.parametrize(("port", "answers"), [(40001, False), (40002, True)], ids=["the same port", "the control: another one"])
+@in_sandbox
+def test_a_connection_that_has_ended_spoils_its_port_for_the_endpoint(port: int, answers: bool) -> None:
+    namespaces = built(balanced("rr"))
+
+    def dial(ip: str, number: int, source: int) -> str:
+        with namespaces.call_in("default_near", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.settimeout(1)
+            client.bind(("", source))
+            client.connect((ip, number))
+            return who(client)
+
+    pod = dial(BALANCED, 80, 40001)
+    direct = SERVERS[pod.removeprefix("default/")][1]
+    if answers:
+        assert dial(direct, 8080, port) == pod
+    else:
+        with pytest.raises(OSError):  # noqa: PT011 - a time-out, or a reset
+            dial(direct, 8080, port)
+
+
 @in_sandbox
 def test_an_sctp_association_goes_to_each_endpoint_in_turn() -> None:
     """Of the kernel's own SCTP at both ends: four packets by two of which each proves that it is reached, and data both ways."""
