@@ -114,7 +114,9 @@ def _what(compared: ComparedFlow) -> str:
 
 def _wanted(compared: ComparedFlow) -> str:
     failed = [result for result in compared.results.values() if result.verdict == "fail"]
-    return f"FlowCheck {compared.flow.check} wants it {failed[0].expected.outcome}"
+    wanted = failed[0].expected
+    as_whom = f", source {wanted.source}" if wanted.source and "outcome" not in compared.aspects else ""
+    return f"FlowCheck {compared.flow.check} wants it {wanted.outcome}{as_whom}"
 
 
 def _where(compared: ComparedFlow) -> str:
