@@ -98,11 +98,6 @@ _ROWS: Sequence[_Row] = (
         _any,
         "What ipvs mode has of its own ends with it: it is deprecated since Kubernetes 1.35.",
     ),
-    _Row(
-        15,
-        _any,
-        "What userspace mode does is history: it went with Kubernetes 1.26, and with it the proxy that hid every client's address.",
-    ),
 )
 
 

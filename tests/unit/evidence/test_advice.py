@@ -48,7 +48,6 @@ def compared(results: tuple[FlowResult, FlowResult]) -> ComparedFlow:
         pytest.param(lost("rejected", "(docs/semantics 7)"), "A Service without endpoints:", id="no endpoints"),
         pytest.param(lost("dropped", "(docs/semantics 7, docs/semantics 15)"), "userspace mode, gone since", id="userspace mode"),
         pytest.param(lost("rejected", "(docs/semantics 13)"), "What ipvs mode has of its own", id="ipvs mode"),
-        pytest.param(lost("dropped", "(docs/semantics 15)"), "What userspace mode does is history:", id="userspace mode"),
         pytest.param(to_one("(docs/semantics 13)"), "externalTrafficPolicy Local from Pods and nodes:", id="ipvs mode's own endpoints"),
         pytest.param(to_one("(docs/semantics 13)", astray=True), "externalTrafficPolicy Local from outside:", id="astray"),
     ],
