@@ -24,6 +24,7 @@ from emulator.planner import plan_change, plan_cluster, plan_rules
 
 CHANGE_TARGET = {"iptables": "≤ 100", "nftables": "≤ 20"}  # milliseconds, at TARGET_SIZE
 TARGET_SIZE = 10_000
+CHANGES_PER_ROUND = 5  # of each kind: they take little, once all Services are loaded
 
 
 def measure_full_sync(setting: Setting) -> Iterator[Figure]:
@@ -99,7 +100,7 @@ def _change(full: ClusterState, key: str, setting: Setting, _: sandbox.Channel) 
     }
     applied = apply(plan_cluster(full), Applied(setting.iptables))
     taken: dict[str, list[float]] = {case: [] for case in ways}
-    for _round in range(setting.rounds):
+    for _round in range(CHANGES_PER_ROUND * setting.rounds):
         for case, (old, new) in chain.from_iterable([(case, way) for way in pairs] for case, pairs in ways.items()):
             taken[case].append(1000 * timed(partial(_apply_change, old, new, applied)))
     return {case: tuple(rounds) for case, rounds in taken.items()}
