@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
 
@@ -59,6 +59,14 @@ class Trace:
         if carriers is None:
             return self.members.get(token, [])
         return sorted((frame for carrier in carriers for frame in self.members[carrier]), key=itemgetter(1))
+
+    def shared(self, tokens: Iterable[int]) -> set[int]:
+        """Those of ``tokens`` that have a connection in common: one was opened with the one and carried the other, or carried both."""
+        holders: defaultdict[int, set[int]] = defaultdict(set)
+        for token in tokens:
+            for carrier in self.carriers.get(token, (token,)):
+                holders[carrier].add(token)
+        return {token for several in holders.values() if len(several) > 1 for token in several}
 
     def begins_in(self, token: int, netns: str) -> bool:
         """Whether the first that was seen of ``token`` was seen in ``netns``."""
@@ -177,7 +185,11 @@ def divide_frames(attempts: Sequence[Attempt], tokens: Mapping[int, int], trace:
         claims[token].append(index)
     own: dict[int, list[Frame]] = {}
     collisions: set[int] = set()
+    shared = trace.shared(claims)
     for token, claimants in claims.items():
+        if token in shared:
+            collisions.update(claimants)
+            continue
         frames = trace.frames_of(token)
         if len(claimants) == 1:
             own[claimants[0]] = frames

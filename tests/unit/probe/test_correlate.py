@@ -863,6 +863,15 @@ ATTEMPTS = st.builds(
 )
 
 
+def test_a_connection_that_two_attempts_claim_is_neithers() -> None:
+    """One by its opening, one by a request that was made on it."""
+    tape = Tape()
+    tape.see("pod/eth0 out", POD, VIP, "S", make_token("TCP", 10))
+    tape.see("pod/eth0 out", POD, VIP, "PA", request := make_token("TCP", 9))
+    correlation = correlate([by_socket(), attempt(token=request, crafted=False)], tape.frames)
+    assert correlation == Correlation({}, {}, (0, 1))
+
+
 @given(st.lists(ATTEMPTS, max_size=4), st.lists(FRAMES, max_size=30))
 def test_no_frame_is_two_attempts(attempts: list[Attempt], frames: list[Frame]) -> None:
     numbered = [frame._replace(number=number) for number, frame in enumerate(frames)]
