@@ -21,14 +21,17 @@ pytestmark = pytest.mark.kernel
 MODES = ["iptables", "nftables"]
 
 
-def failures(state: ClusterState, directory: Path) -> dict[str, str]:
-    """Flow → reason, of those that failed."""
+def report_of(state: ClusterState, directory: Path) -> dict[str, Any]:
     file = directory / "report.json"
     code = run_cluster(state, Options(json=file))
     report: dict[str, Any] = json.loads(file.read_text())
-    failed = {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] == "fail"}
-    assert code == (1 if failed else 0)
-    return failed
+    assert code == (0 if report["summary"]["ok"] else 1)
+    return report
+
+
+def failures(state: ClusterState, directory: Path) -> dict[str, str]:
+    """Flow → reason, of those that failed."""
+    return {flow["name"]: flow["reason"] for flow in report_of(state, directory)["flows"] if flow["verdict"] == "fail"}
 
 
 def with_changes(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Plan], Plan]) -> None:
@@ -78,3 +81,25 @@ def test_a_kube_proxy_that_sleeps_is_found_out(topology: str, mode: str, monkeyp
         "drain": {"drain, it serves no more: through its node", "drain, it is gone: a Pod there", "drain, all are gone: a Pod"},
     }
     assert expected[topology] <= failed.keys()
+
+
+def test_a_client_that_was_silent_for_longer_than_the_timeout_is_forgotten(tmp_path: Path) -> None:
+    """That all eight draw the endpoint again that they had: once in 65,536 times."""
+    report = report_of(state_of("affinity-expiry"), tmp_path)
+    anew = [flow for flow in report["flows"] if flow["step"].endswith("each client draws anew") and not flow["control"]]
+    assert len(anew) == 8
+    assert {pod for flow in anew for pod in flow["observed"]["backends"]} > {"default/web-0:8080"}
+    assert report["summary"]["ok"]
+
+
+def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kube-proxy that never heard of sessionAffinity: that eight clients meet the same one of four by chance happens once in 65,536 times."""
+    cluster, change = planner.plan_cluster, planner.plan_change
+
+    def forgetful(state: ClusterState) -> ClusterState:
+        return replace(state, services=tuple(replace(s, spec=replace(s.spec, sessionAffinity="None")) for s in state.services))
+
+    monkeypatch.setattr(run, "plan_cluster", lambda state: cluster(forgetful(state)))
+    monkeypatch.setattr(run, "plan_change", lambda old, new: change(forgetful(old), forgetful(new)))
+    failed = failures(state_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
+    assert any(name.startswith("affinity-expiry, three more endpoints: still that one") for name in failed)
