@@ -21,7 +21,7 @@ from emulator.kernel.generic_netlink import find_family
 from emulator.kernel.ipvs import FAMILY as IPVS
 from emulator.objects.config import Inventory, ProxyMode
 from emulator.probe.expect import Expectations
-from emulator.probe.model import Flow, Report
+from emulator.probe.model import Expectation, Flow, Report
 from emulator.proxy import MODES
 from emulator.run import Options, observe, plan_flows
 
@@ -49,8 +49,14 @@ def run_modes(states: Mapping[str, ClusterState], options: Options) -> Compariso
         }
         reports = {mode: observe(state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
         reports |= {mode: wait() for mode, wait in waiting.items()}
-    promised = {mode: Expectations(state).expect for mode, state in states.items() if state.flowChecks}
+    promised = {mode: _by_step(state) for mode, state in states.items() if state.flowChecks}
     return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests)
+
+
+def _by_step(state: ClusterState) -> Callable[[Flow], Expectation]:
+    """What the objects alone promise for a flow, as they are when it is sent."""
+    moments = {"": Expectations(state)} | {step.name: Expectations(step.state) for step in state.steps}
+    return lambda flow: moments[flow.step].expect(flow)
 
 
 def settle_modes(inventory: Inventory, modes: Sequence[str], seed: int) -> Mapping[str, ClusterState]:

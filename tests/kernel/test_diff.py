@@ -177,7 +177,7 @@ def test_a_flow_check_that_another_mode_breaks_is_no_success(tmp_path: Path) -> 
     assert (failure.get("message") or "").startswith("delivered → rejected; nftables: it was rejected, not delivered")
 
 
-@pytest.mark.parametrize("topology", ["source-address", "no-endpoints"])
+@pytest.mark.parametrize("topology", ["source-address", "no-endpoints", "udp-client"])
 def test_shipped_topologies_have_known_differences_only(topology: str) -> None:
     done = podwire("diff", topology, "--captures", "none", "-o", "json")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
