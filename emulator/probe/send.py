@@ -270,7 +270,7 @@ class Prober:
         now = time.monotonic()
         if self._unseen >= _DRAIN_AFTER or now - self._drained > _DRAIN_EVERY:
             if self.recording.drain() and self._relaying:
-                self._last = now
+                self._silence.end()
             self._drained, self._unseen = now, 0
 
     def _begin(self, job: _Job) -> None:

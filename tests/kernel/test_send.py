@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+
 import pytest
 
 from emulator.kernel.apply import apply
@@ -30,3 +34,32 @@ def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytes
     attempts = outcomes()
     assert [error for error, _ in attempts] == ["timeout"] * 3
     assert all(seconds > 0.8 * send.SILENCE for _, seconds in attempts)
+
+
+@pytest.mark.parametrize(("relayed", "error"), [(("f",), ""), ((), "timeout")], ids=["a proxy takes part", "nobody does"])
+def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error: str) -> None:
+    """The answer comes after a second, in which others send something to each other all the time."""
+    client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
+    flow = Flow(name="f", kind="other", client=client, to=Destination(label="b", ip="127.0.0.1", port=9), protocol="UDP", attempts=1)
+
+    def answer_late(server: socket.socket) -> None:
+        request, asker = server.recvfrom(100)
+        for _ in range(20):
+            time.sleep(send.SILENCE / 10)
+            server.sendto(b"busy", ("127.0.0.1", 9))
+        server.sendto(request, asker)
+
+    @in_sandbox
+    def outcome() -> str:
+        applied = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),)))
+        server = applied.namespaces.call_in("a", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        server.bind(("127.0.0.1", 9))
+        taps = Taps()
+        taps.open(applied.namespaces, {"a": applied.interfaces("a")}, applied.ports, {"a": 64})
+        threading.Thread(target=answer_late, args=(server,), daemon=True).start()
+        prober = send.Prober(applied.namespaces, send.Recording(taps), seed=0)
+        (attempt,) = prober.probe([flow], crafted=False, relayed=relayed)
+        taps.close()
+        return attempt.error
+
+    assert outcome() == error

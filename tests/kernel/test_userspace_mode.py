@@ -176,9 +176,9 @@ def test_one_client_keeps_its_endpoint() -> None:
 
 @pytest.mark.parametrize("target", SHIPPED)
 def test_packets_do_what_the_objects_promise(target: str, tmp_path: Path) -> None:
-    """The flows of a topology without its FlowChecks: these may want what this mode does not grant."""
+    """The flows of a topology without its FlowChecks and their steps: these may want what this mode does not grant."""
     path = tmp_path / "report.json"
-    run_cluster(replace(state_of(target, proxy_mode="userspace"), flowChecks=()), Options(json=path, captures=tmp_path))
+    run_cluster(replace(state_of(target, proxy_mode="userspace"), flowChecks=(), steps=()), Options(json=path, captures=tmp_path))
     report = json.loads(path.read_text())
     assert [(flow["name"], flow["reason"]) for flow in report["flows"] if flow["verdict"] != "pass"] == []
     assert [r["reason"] for r in report["requirements"] if r["verdict"] == "fail"] == []
