@@ -404,10 +404,12 @@ _POD_FRAMES = 1 << 17  # slots of all Pods' rings together: 256 MiB at 2 KiB eac
 
 
 def _ring_sizes(state: ClusterState, names: Mapping[str, int], handshakes: bool) -> dict[str, int]:
-    """How many frames each namespace's ring holds: where many Pods' packets meet, more."""
+    """How many frames each namespace's ring holds: where many Pods' packets meet, more; twice as many where every attempt of a Service is two
+    whole connections."""
     shared = {SWITCH, ROUTER, BALANCER, *(node.name for node in state.nodes)}
-    many = 16384 if handshakes else 8192
-    few = max(32, min(512, _POD_FRAMES // len(names)))
+    relayed = state.proxy.mode == "userspace"
+    many = 16384 if handshakes or relayed else 8192
+    few = max(32, min(1024 if relayed else 512, _POD_FRAMES // len(names)))
     return {name: many if name in shared else few for name in names}
 
 
