@@ -18,7 +18,7 @@ import pytest
 from emulator.kernel.generic_netlink import find_family
 from tests.guest import GUEST_LACKS, uml
 
-SECONDS = 400  # for all tests of a guest
+SECONDS = 900  # for all tests of a guest, on a busy machine too
 Outcome = tuple[str, str]  # "passed", "skipped" or "failed", and why
 _OUTCOME = pytest.StashKey[Outcome]()
 
