@@ -1,8 +1,8 @@
 """Control: from what the user wrote to the cluster's complete state, as a real control plane would fill it in.
 
 May import ``objects``, ``errors`` and this room; pure, and deterministic for a seed. Data goes through the modules of this room in one
-direction: shape → networks → workloads → placement → addresses → services → slices → listeners → checks → loadbalancers. A step that
-meets a mistake reports it and goes on as well as it can: every mistake is reported at once.
+direction: shape → networks → workloads → placement → addresses → services → slices → listeners → checks → loadbalancers. A module that
+meets a mistake reports it and goes on as well as it can: every mistake is reported at once. A FlowCheck's step (``steps``) is another way through.
 """
 
 from __future__ import annotations

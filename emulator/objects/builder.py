@@ -213,9 +213,11 @@ class Cluster:
         }
         self._write("v1", "Service", name, {"namespace": namespace, "labels": labels, "annotations": annotations}, spec=_said(spec))
 
-    def flow_check(self, name: str, flows: Sequence[Mapping[str, Any]], *, namespace: str = "default") -> None:
-        """A FlowCheck; ``flows`` in its manifest's own form."""
-        self._write(OURS, "FlowCheck", name, {"namespace": namespace}, spec={"flows": flows})
+    def flow_check(
+        self, name: str, flows: Sequence[Mapping[str, Any]] = (), *, steps: Sequence[Mapping[str, Any]] = (), namespace: str = "default"
+    ) -> None:
+        """A FlowCheck; ``flows`` and ``steps`` in its manifest's own form."""
+        self._write(OURS, "FlowCheck", name, {"namespace": namespace}, spec={"flows": flows, "steps": steps})
 
     def manifest(self, manifest: Mapping[str, Any] | str) -> None:
         """Whatever has no method here: a manifest as data, or YAML text of one or several."""

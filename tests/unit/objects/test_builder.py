@@ -136,12 +136,15 @@ def test_the_rest(tmp_path: Path) -> None:
         """\
         cluster.namespace("team", labels={"a": "b"})
         cluster.flow_check("c", [{"name": "f", "from": {"pod": "p"}, "to": {"service": "s", "port": 80}}])
+        cluster.flow_check("d", steps=[{"wait": 1}, {"apply": [{"kind": "Node", "metadata": {"name": "n"}}]}])
         cluster.manifest({"kind": "Endpoints", "metadata": {"name": "e"}, "subsets": ()})
         cluster.manifest("kind: Node\\nmetadata: {name: a}\\n---\\nkind: Node\\nmetadata: {name: b}\\n")
         """,
     )
     assert dict(inventory.namespaces[0].object.metadata.labels) == {"a": "b"}
     assert inventory.flowChecks[0].object.flows[0].from_.pod == "p"
+    assert [step.wait for step in inventory.flowChecks[1].object.steps] == [1, 0]
+    assert [[new.object.name for new in applied] for applied in inventory.flowChecks[1].object.applied] == [[], ["n"]]
     assert inventory.endpoints[0].raw == {"kind": "Endpoints", "metadata": {"name": "e"}, "subsets": []}
     assert [n.object.name for n in inventory.nodes] == ["a", "b"]
 
