@@ -30,7 +30,7 @@ from emulator.plan.operations import AddNetns, AddRoute, Plan
 from emulator.planner import plan_change, plan_cluster
 from emulator.podnet import plan_all_pairs
 from emulator.probe.checks import apply_expect, check_connections, flows_from_checks
-from emulator.probe.derive import all_pairs, derive_flows
+from emulator.probe.derive import MOST_PORTS, all_pairs, count_represented, derive_flows
 from emulator.probe.edges import edge_flows
 from emulator.probe.expect import Expectations
 from emulator.probe.model import Attempt, Expectation, Flow, FlowResult, Report, Requirement, Verdict
@@ -531,6 +531,9 @@ def _report(run: _Run, live: _Live, findings: _Findings, started: datetime) -> R
     sampled = sum(run.expectations[flow.name].partial for flow in run.flows if not flow.connection)
     if sampled and not run.options.all_pairs:
         notices.append(f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all")
+    represented = 0 if run.options.all_pairs or state.flowChecks else count_represented(state)
+    if represented:
+        notices.append(f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one client outside only")
     if lost:
         notices.append(f"{lost} frames were lost: the taps' rings were full; flows that miss one are UNKNOWN")
     return Report(

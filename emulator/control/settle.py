@@ -98,7 +98,8 @@ class _Story:
         external = list(_external_addresses(inventory))
         node_drafts = address_nodes(shaped, networks, given, external, pool, origin, findings)
         nodes = [draft.object for draft in node_drafts]
-        clients = external_clients(inventory, node_drafts, networks, findings)
+        held = [*external, *(address.ip for draft in given for address in draft.object.status.podIPs)]
+        clients = external_clients(inventory, node_drafts, networks, held, findings)
         taken = {str(networks.router), *(ip for node in nodes for ip in node.internalIPs)}
 
         running = [*static_pods(node_drafts, given), *given]

@@ -1,9 +1,11 @@
 """The flows to send when the user wrote none: every kind of communication, every Service port, chosen from the objects alone.
 
-Representatives, not the cross product; the same state always gives the same flows in the same order. What needs something that the
-cluster does not have (no Pod, no external client, a single node) is left out. A load-balancer address of the host network is announced by a
-node, or the balancer's (``ipMode: Proxy``); any other one, or an externalIP, is reached from outside because the router has a route for it to
-a node (``via``). Imports ``objects``, ``control.state`` and the pure modules of ``probe``.
+A Service port is dialled at each of its addresses by each kind of client: a Pod beside an endpoint, one elsewhere, one that meets itself, a node with
+and one without an endpoint (node ports at localhost, too), and from outside, within the source ranges and not. Of each kind there is one
+representative; the same state always gives the same flows in the same order. What needs something that the cluster does not have (no Pod, no external
+client, a single node) is left out. A load-balancer address of the host network is announced by a node, or the balancer's
+(``ipMode: Proxy``); any other one, an externalIP or a ClusterIP, is reached from outside because the router has a route for it to a
+node (``via``). Imports ``objects``, ``control.state`` and the pure modules of ``probe``.
 Pure.
 """
 
@@ -15,7 +17,7 @@ from itertools import chain
 from typing import get_args
 
 from emulator.control.state import API_SERVER_PORT, ClusterState, Listener
-from emulator.objects.config import FlowProtocol
+from emulator.objects.config import ExternalClient, FlowProtocol
 from emulator.objects.kinds import Node, Pod
 from emulator.probe.endpoints import PortEndpoints, cluster_ips, in_source_ranges, load_balancer_ips
 from emulator.probe.expect import Expectations
@@ -32,6 +34,8 @@ from emulator.probe.parties import (
     service_destination,
 )
 
+MOST_PORTS = 100  # Service ports that are dialled at every address by every kind of client; the others by representatives
+_LOCALHOST = "127.0.0.1"
 _LOOPBACK_PODS = 2  # Pods whose containers talk over loopback
 _LOOPBACK_PORTS = 4  # ports of each of them
 _ATTEMPTS = 8000  # connections of all derived flows together
@@ -45,10 +49,18 @@ def derive_flows(state: ClusterState, expectations: Expectations | None = None) 
     deriver.pods_to_pods()
     deriver.nodes_and_pods()
     deriver.outside_and_pods()
-    for endpoints in deriver.expectations.table.ports:
-        deriver.service(endpoints)
+    for number, endpoints in enumerate(deriver.expectations.table.ports):
+        if number < MOST_PORTS:
+            deriver.service(endpoints)
+        else:
+            deriver.representatives(endpoints)
     order = get_args(Kind)
     return within_budget(sorted(deriver.book.flows(), key=lambda flow: (flow.control, order.index(flow.kind))))
+
+
+def count_represented(state: ClusterState) -> int:
+    """How many Service ports :func:`derive_flows` asks by representatives alone, since there are so many."""
+    return max(0, sum(len(service.spec.ports) for service in state.services if service.proxied) - MOST_PORTS)
 
 
 def within_budget(flows: Sequence[Flow]) -> tuple[Flow, ...]:
@@ -106,7 +118,6 @@ class _Deriver:
         for pod in self._clients:
             self._clients_on.setdefault(pod.spec.nodeName, []).append(pod)
         self._nodes = sorted(self.state.nodes, key=_is_special)
-        self._localhost_dialled = False
 
     def add(self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "", via: str = "") -> None:
         self.book.add(flow_name(client, to, protocol, note), client, to, protocol, via=via)
@@ -171,94 +182,101 @@ class _Deriver:
     # --- Services -----------------------------------------------------------------------------------------
 
     def service(self, endpoints: PortEndpoints) -> None:
-        """Every way to one Service port: from Pods, from nodes, and through its node port."""
-        service, port = endpoints.service, endpoints.port
-        nodes = endpoints.nodes
-        near, far, itself = self._service_clients(endpoints)
-        for ip in cluster_ips(service)[:1]:
-            to = service_destination(service, port, "clusterIP", ip)
-            if not endpoints.usable:
-                for pod in self._clients[:1]:
-                    self.add(pod_client(pod), to, port.protocol, "no endpoints")
-            if itself:
-                self.add(pod_client(itself), to, port.protocol, "hairpin")
-            if near:
-                self.add(pod_client(near), to, port.protocol, "same node")
-            if far:
-                self.add(pod_client(far), to, port.protocol, "node without an endpoint" if far.spec.nodeName not in nodes else "other node")
+        """Every address of one Service port, dialled by every kind of client."""
+        for to, entries in self._addresses(endpoints):
+            protocol = endpoints.port.protocol
+            for pod, note in self._pods(endpoints, to.how):
+                self.add(pod_client(pod), to, protocol, note)
             for node, note in self._with_and_without(endpoints):
-                self.add(node_client(node), to, port.protocol, note)
-        other = far or near or itself or next(iter(self._clients), None)
-        if port.nodePort:
-            self._node_port(endpoints, other)
-        for how, ip in self._external_addresses(endpoints):
-            self._external_address(endpoints, service_destination(service, port, how, ip), other)
+                self.add(node_client(node), to, protocol, note)
+            self._from_outside(endpoints, [(to, via, note) for note, via in entries])
+        if endpoints.port.nodePort:
+            self._node_port(endpoints)
 
-    def _node_port(self, endpoints: PortEndpoints, pod: Pod | None) -> None:
-        """From outside through a node with and one without an endpoint; from ``pod`` and from a node, each at its own node."""
-        service, port = endpoints.service, endpoints.port
-        name = f"svc {service.key}"
+    def representatives(self, endpoints: PortEndpoints) -> None:
+        """One Service port among very many: its first address from a Pod, and one way to it from outside that real clients have."""
+        addresses = list(self._addresses(endpoints))
+        for to, _ in addresses[:1]:
+            for pod, note in self._pods(endpoints, to.how)[-1:]:
+                self.add(pod_client(pod), to, endpoints.port.protocol, note)
+        external = [(to, via, note) for to, entries in addresses if to.how != "clusterIP" for note, via in entries]
+        node, note = self._with_and_without(endpoints)[-1]
+        if endpoints.port.nodePort:
+            external.append((self._to_node_port(endpoints, node), "", f"svc {endpoints.service.key}, {note}"))
+        for to, via, note in external[:1]:
+            for outside, _ in self._outside(endpoints)[:1]:
+                self.add(external_client(outside), to, endpoints.port.protocol, note, via)
+
+    def _node_port(self, endpoints: PortEndpoints) -> None:
+        """From Pods and nodes, each at its own node (nodes at localhost too); from outside at a node with and at one without an endpoint."""
+        name, protocol = f"svc {endpoints.service.key}", endpoints.port.protocol
         ways = self._with_and_without(endpoints)
-        for outside in self.state.clients[:1]:
-            for node, note in ways:
-                self.add(external_client(outside), self._to_node_port(endpoints, node), port.protocol, f"{name}, {note}")
-        if pod:
-            self.add(pod_client(pod), self._to_node_port(endpoints, self.state.node[pod.spec.nodeName]), port.protocol, f"{name}, own node")
-        node, note = ways[-1]
-        self.add(node_client(node), self._to_node_port(endpoints, node), port.protocol, f"{name}, {note}")
-        if not self._localhost_dialled and endpoints.usable and port.protocol == "TCP":
-            self._localhost_dialled = True
-            to = service_destination(service, port, "nodePort", "127.0.0.1", node.name)
-            self.add(node_client(node), to, port.protocol, name)
+        for pod, note in self._pods(endpoints, "nodePort"):
+            which = note if note in ("hairpin", "no endpoints") else "with" if pod.spec.nodeName in endpoints.nodes else "without"
+            which = f"{which} an endpoint" if which.startswith("with") else which
+            self.add(
+                pod_client(pod), self._to_node_port(endpoints, self.state.node[pod.spec.nodeName]), protocol, f"{name}, own node, {which}"
+            )
+        for node, note in ways:
+            self.add(node_client(node), self._to_node_port(endpoints, node), protocol, f"{name}, {note}")
+            if protocol != "SCTP":
+                to = service_destination(endpoints.service, endpoints.port, "nodePort", _LOCALHOST, node.name)
+                self.add(node_client(node), to, protocol, name)
+        self._from_outside(endpoints, [(self._to_node_port(endpoints, node), "", f"{name}, {note}") for node, note in ways])
 
-    def _external_addresses(self, endpoints: PortEndpoints) -> Iterator[tuple[ServiceAddress, str]]:
-        """The first externalIP and the first load-balancer address, if it is this Service that has them, and nobody else."""
+    def _addresses(self, endpoints: PortEndpoints) -> Iterator[tuple[Destination, list[tuple[str, str]]]]:
+        """Every address of a Service port but its node port, if it is this Service that has it, each with the entries from outside: how they
+        are called, and the node through which the router has a route ("" where none is needed)."""
         service, port = endpoints.service, endpoints.port
-        candidates: tuple[tuple[ServiceAddress, Sequence[str]], ...] = (
-            ("externalIP", service.spec.externalIPs),
-            ("loadBalancer", load_balancer_ips(service)),
-        )
-        for how, ips in candidates:
-            for ip in ips[:1]:
-                entry = self.expectations.table.addresses.get((ip, port.port, port.protocol))
-                if entry == (endpoints, how) and ip not in self.expectations.owners:
-                    yield how, ip
-        for ip in self.state.balancer_ips(service)[:1]:
+        through = [(f"via {node.name}, {note}", node.name) for node, note in self._with_and_without(endpoints)]
+        candidates: list[tuple[ServiceAddress, str]] = [
+            *(("clusterIP", ip) for ip in cluster_ips(service)),
+            *(("externalIP", ip) for ip in service.spec.externalIPs),
+            *(("loadBalancer", ip) for ip in load_balancer_ips(service)),
+        ]
+        for how, ip in candidates:
+            owner = self.expectations.owners.get(ip)
+            if self.expectations.table.addresses.get((ip, port.port, port.protocol)) != (endpoints, how):
+                continue
+            to = service_destination(service, port, how, ip)
+            if owner is not None:
+                if owner.kind == "node":
+                    yield to, [(f"an address of {owner.node}", "")]
+            elif speaker := self.state.speakers.get(ip):
+                yield to, [(f"announced by {speaker}", "")]
+            else:
+                yield to, through
+        for ip in self.state.balancer_ips(service):
             if self.expectations.table.balanced.get((ip, port.port, port.protocol)) is endpoints:
-                yield "loadBalancer", ip
+                yield service_destination(service, port, "loadBalancer", ip), [("through the balancer", "")]
 
-    def _external_address(self, endpoints: PortEndpoints, to: Destination, pod: Pod | None) -> None:
-        """From outside through a node with and one without an endpoint, from a client outside the source ranges, from ``pod`` and from a node."""
-        ways = self._with_and_without(endpoints)
-        protocol = endpoints.port.protocol
-        allowed = {c.name: to.how != "loadBalancer" or in_source_ranges(endpoints.service, c.address) for c in self.state.clients}
-        inside = [c for c in self.state.clients if allowed[c.name]][:1]
-        outside = [c for c in self.state.clients if not allowed[c.name]][:1]
-        entries = [(f"via {node.name}, {note}", node.name) for node, note in ways]
-        if speaker := self.state.speakers.get(to.ip):
-            entries = [(f"announced by {speaker}", "")]
-        elif to.ip in self.expectations.owners:
-            entries = [("through the balancer", "")]
-        for client in inside:
-            for note, via in entries:
-                self.add(external_client(client), to, protocol, note, via)
-        for client in outside:
-            note, via = entries[0]
-            self.add(external_client(client), to, protocol, f"outside the source ranges, {note}", via)
-        if pod:
-            self.add(pod_client(pod), to, protocol)
-        node, note = ways[-1]
-        if endpoints.usable:  # without, iptables mode leaves a node's own packets to routing, which says nothing of the Service
-            self.add(node_client(node), to, protocol, note)
+    def _from_outside(self, endpoints: PortEndpoints, ways: Sequence[tuple[Destination, str, str]]) -> None:
+        """From a client inside the source ranges by every way (destination, ``via``, note); from one outside them by the first."""
+        for index, (client, which) in enumerate(self._outside(endpoints)):
+            for to, via, note in ways[:1] if index else ways:
+                self.add(external_client(client), to, endpoints.port.protocol, ", ".join(filter(None, (which, note))), via)
+
+    def _outside(self, endpoints: PortEndpoints) -> list[tuple[ExternalClient, str]]:
+        """A client outside the cluster that the Service's source ranges let in, and one that they keep out, as far as there are."""
+        inside = [(c, "") for c in self.state.clients if in_source_ranges(endpoints.service, c.address)]
+        others = [(c, "outside the source ranges") for c in self.state.clients if not in_source_ranges(endpoints.service, c.address)]
+        return inside[:1] + others[:1]
+
+    def _pods(self, endpoints: PortEndpoints, how: str) -> list[tuple[Pod, str]]:
+        """A Pod that meets itself, one beside an endpoint and one away from them, as far as there are; any Pod when there are no endpoints."""
+        if not endpoints.usable:
+            return [(pod, "no endpoints") for pod in self._clients[:1]]
+        near, far, itself = self._service_clients(endpoints)
+        pods = [(itself, "hairpin" if itself and self._meets_itself(itself, endpoints, how) else "an endpoint"), (near, "same node")]
+        pods.append((far, "other node" if far and far.spec.nodeName in endpoints.nodes else "node without an endpoint"))
+        return [(pod, note) for pod, note in pods if pod]
 
     def _service_clients(self, endpoints: PortEndpoints) -> tuple[Pod | None, Pod | None, Pod | None]:
         """A Pod beside an endpoint, a Pod away from them, and an endpoint that can meet itself; None where there is none.
 
         Endpoints are the last choice for the first two.
         """
-        if not endpoints.usable:
-            return None, None, None
-        itself = next((pod for pod in self._endpoint_pods(endpoints) if self._meets_itself(pod, endpoints)), None)
+        itself = next((pod for pod in self._endpoint_pods(endpoints) if self._meets_itself(pod, endpoints, "clusterIP")), None)
         taken = {itself.key} if itself else set()
         near = self._pick(endpoints, (n for n in endpoints.nodes), taken)
         taken |= {near.key} if near else set()
@@ -284,9 +302,9 @@ class _Deriver:
             if pod is not None:
                 yield pod
 
-    def _meets_itself(self, pod: Pod, endpoints: PortEndpoints) -> bool:
+    def _meets_itself(self, pod: Pod, endpoints: PortEndpoints, how: str) -> bool:
         node = self.state.node[pod.spec.nodeName]
-        if endpoints.service.spec.internalTrafficPolicy == "Local":
+        if how == "clusterIP" and endpoints.service.spec.internalTrafficPolicy == "Local":
             usable = endpoints.local_list(node.name)
         else:
             usable = endpoints.cluster_list(node.name, node.metadata.labels)

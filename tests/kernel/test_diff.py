@@ -87,6 +87,7 @@ def test_every_difference_is_known_and_every_known_one_is_seen(tmp_path: Path) -
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     exported = json.loads(done.stdout)
     assert differences(exported) == {
+        "node worker-1 → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
         "node control-plane → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
         "node worker-1 → node worker-1:30080 (svc default/outer, at its bridge's address)": ("known", ["delivered", "rejected"], [9]),
         "pod default/web → node worker-1:30080 (svc default/outer, at its bridge's address)": ("known", ["delivered", "rejected"], [9]),
@@ -97,11 +98,11 @@ def test_every_difference_is_known_and_every_known_one_is_seen(tmp_path: Path) -
     assert services == {
         "default/kubernetes": (True, 0, {}),
         "default/inner": (True, 0, {}),
-        "default/outer": (True, 3, {"delivered → rejected": 3}),
+        "default/outer": (True, 4, {"delivered → rejected": 4}),
         "default/peers": (False, 0, {}),
         "": (True, 2, {"unreachable → rejected": 1, "unreachable → dropped": 1}),
     }
-    assert exported["summary"]["known"] == 5
+    assert exported["summary"]["known"] == 6
     assert exported["summary"]["notAsPromised"] == 0
     for mode in ("iptables", "nftables"):
         directory = tmp_path / f"{exported['topology']}-{mode}"
@@ -115,13 +116,13 @@ def test_the_table_says_first_which_services_change() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].endswith("  iptables → nftables: 1 of 3 Services changes")
-    assert lines[2].startswith("default/outer: 3 of ")
-    assert lines[3] == "  delivered → rejected  from node control-plane to localhost:30080"
+    assert lines[2].startswith("default/outer: 4 of ")
+    assert lines[3] == "  delivered → rejected  from node worker-1, node control-plane to localhost:30080"
     assert lines[5] == "  delivered → rejected  from node worker-1, pod web to node worker-1:30080 (10.244.1.1:30080)"
     assert any(line.startswith("Nothing changes (and so many flows show it): default/kubernetes (") for line in lines)
     assert "kube-proxy has no part in: default/peers" in lines
-    assert done.stdout.count("known: docs/semantics 9") == 3
-    assert "5 known to differ, 0 unexplained" in lines[-1]
+    assert done.stdout.count("known: docs/semantics 9") == 4
+    assert "6 known to differ, 0 unexplained" in lines[-1]
 
 
 def test_who_follows_the_advice_sees_it_work() -> None:
@@ -223,6 +224,7 @@ def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     exported = json.loads(done.stdout)
     assert differences(exported) == {
+        "node worker-1 → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
         "node control-plane → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
         "pod default/client → svc default/inner:81 (a port that it does not have)": ("known", ["unreachable", "rejected"], [8, 13]),
     }

@@ -94,6 +94,53 @@ def test_a_client_is_there_by_default() -> None:
     assert [c.name for c in settled(clients("{name: ann, address: 198.51.100.1}")).clients] == ["ann"]
 
 
+def behind(*ranges: str, name: str = "web", kind: str = "LoadBalancer") -> str:
+    """A Service whose load balancer lets in ``ranges`` alone."""
+    spec = f"type: {kind}, ports: [{{port: 80}}], loadBalancerSourceRanges: [{', '.join(ranges)}]"
+    return f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{{spec}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("documents", "addresses"),
+    [
+        pytest.param([behind()], [], id="no ranges"),
+        pytest.param([behind("203.0.113.0/24")], ["198.51.100.10"], id="the first client is inside"),
+        pytest.param([behind("198.51.100.0/24")], ["198.51.100.10"], id="the first client is outside"),
+        pytest.param([behind("198.51.100.64/26")], ["198.51.100.65"], id="a part of a documentation network"),
+        pytest.param([behind("130.211.204.1/32")], ["130.211.204.1"], id="one address of the world"),
+        pytest.param([behind("10.0.0.0/8")], ["10.0.0.1"], id="a private network, without the cluster's own"),
+        pytest.param([behind("10.244.0.0/15")], ["10.245.0.1"], id="what the cluster leaves of it"),
+        pytest.param([behind("10.244.0.0/16")], [], id="the cluster's own alone"),
+        pytest.param([behind("0.0.0.0/0")], [], id="everybody"),
+        pytest.param([behind("0.0.0.0/1", "192.0.0.0/2")], ["128.0.0.1"], id="all documentation networks"),
+        pytest.param([behind("2001:db8::/32")], [], id="IPv6 ranges"),
+        pytest.param([behind("198.51.100.0/24"), behind("192.0.2.0/24", name="b")], ["198.51.100.10", "192.0.2.10"], id="two Services"),
+        pytest.param([behind("198.51.100.0/24"), behind("198.51.100.0/28", name="b")], ["198.51.100.10"], id="one client for both"),
+    ],
+)
+def test_clients_inside_and_outside_the_source_ranges(documents: list[str], addresses: list[str]) -> None:
+    made = [(client.name, client.address) for client in settled(*documents).clients]
+    assert made == [(f"client-{n}", ip) for n, ip in enumerate(["203.0.113.10", *addresses], 1)]
+
+
+def test_no_second_client_where_clients_were_declared() -> None:
+    declared = clients("{name: ann, address: 192.0.2.1}")
+    assert [c.name for c in settled(behind("198.51.100.0/24"), declared).clients] == ["ann"]
+
+
+def test_no_second_client_where_a_flow_check_names_its_own() -> None:
+    flow = "{name: f, from: {external: client-1}, to: {pod: a}, protocol: ICMP}"
+    check = f"{{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {{name: f}}, spec: {{flows: [{flow}]}}}}"
+    assert [c.name for c in settled(behind("198.51.100.0/24"), pod("a"), check).clients] == ["client-1"]
+
+
+def test_a_second_client_takes_neither_an_address_nor_a_name_that_somebody_has() -> None:
+    service = behind("198.51.100.0/24").replace("type:", "externalIPs: [198.51.100.10], type:")
+    addresses = "{type: InternalIP, address: 172.18.0.9}, {type: InternalIP, address: 198.51.100.1}"
+    node = f"{{apiVersion: v1, kind: Node, metadata: {{name: client-2}}, status: {{addresses: [{addresses}]}}}}"
+    assert [(c.name, c.address) for c in settled(service, node).clients][1:] == [("client-3", "198.51.100.2")]
+
+
 @pytest.mark.parametrize(
     ("row", "path", "part"),
     [

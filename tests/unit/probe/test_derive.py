@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.control.state import ClusterState
-from emulator.objects.config import ExternalClient
+from emulator.objects.config import ExternalClient, FlowProtocol
 from emulator.objects.kinds import (
     Container,
     ContainerPort,
@@ -22,13 +22,15 @@ from emulator.objects.kinds import (
     Service,
     ServicePort,
 )
-from emulator.probe.derive import all_pairs, derive_flows
+from emulator.probe import derive
+from emulator.probe.derive import all_pairs, count_represented, derive_flows
 from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.flowbook import MAX_CONTROLS, SAMPLED_CONTROLS
 from emulator.probe.model import Flow, Kind
 from tests.unit.probe.states import (
     BOTH,
     CLIENT,
+    ENDPOINT_0,
     ENDPOINT_1,
     EXTERNAL_IP,
     NODE_IP,
@@ -80,12 +82,20 @@ def test_a_typical_cluster() -> None:
         "pod default/web-0 → svc default/web:80 (hairpin)",
         "pod default/client → svc default/web:80 (same node)",
         "pod default/other → svc default/web:80 (other node)",
-        "pod default/other → node worker-2:30080 (svc default/web, own node)",
+        "pod default/web-0 → node worker-1:30080 (svc default/web, own node, hairpin)",
+        "pod default/client → node worker-1:30080 (svc default/web, own node, with an endpoint)",
+        "pod default/other → node worker-2:30080 (svc default/web, own node, with an endpoint)",
         "pod default/client → svc default/kubernetes:443 (node without an endpoint)",
+        "external client-1 → svc default/web:80 (via worker-1, node with an endpoint)",
+        "external client-1 → svc default/web:80 (via control-plane, node without an endpoint)",
         "external client-1 → node worker-1:30080 (svc default/web, node with an endpoint)",
         "external client-1 → node control-plane:30080 (svc default/web, node without an endpoint)",
+        "external client-1 → svc default/kubernetes:443 (via control-plane, node with an endpoint)",
+        "external client-1 → svc default/kubernetes:443 (via worker-1, node without an endpoint)",
         "node worker-1 → svc default/web:80 (node with an endpoint)",
         "node control-plane → svc default/web:80 (node without an endpoint)",
+        "node worker-1 → node worker-1:30080 (svc default/web, node with an endpoint)",
+        "node worker-1 → localhost:30080 (svc default/web)",
         "node control-plane → node control-plane:30080 (svc default/web, node without an endpoint)",
         "node control-plane → localhost:30080 (svc default/web)",
         "node control-plane → svc default/kubernetes:443 (node with an endpoint)",
@@ -148,7 +158,7 @@ def test_a_node_port_through_nodes_with_and_without_an_endpoint(policy: str) -> 
     without = named(flows)["external client-1 → node control-plane:30080 (svc default/web, node without an endpoint)"]
     assert expected[without.name] == ("delivered" if policy == "Cluster" else "dropped")
     assert len(without.controls) == 2  # the Pods answer all the same
-    assert expected["pod default/other → node worker-2:30080 (svc default/web, own node)"] == "delivered"
+    assert expected["pod default/other → node worker-2:30080 (svc default/web, own node, with an endpoint)"] == "delivered"
 
 
 def test_a_service_without_endpoints_is_dialled_from_everywhere() -> None:
@@ -156,10 +166,12 @@ def test_a_service_without_endpoints_is_dialled_from_everywhere() -> None:
     flows = [flow for flow in derive_flows(state) if flow.to.service]
     assert [flow.name for flow in flows] == [
         "pod default/client → svc default/web:80 (no endpoints)",
-        "pod default/client → node worker-1:30080 (svc default/web, own node)",
+        "pod default/client → node worker-1:30080 (svc default/web, own node, no endpoints)",
+        "external client-1 → svc default/web:80 (via worker-1, no endpoints)",
         "external client-1 → node worker-1:30080 (svc default/web, no endpoints)",
         "node worker-1 → svc default/web:80 (no endpoints)",
         "node worker-1 → node worker-1:30080 (svc default/web, no endpoints)",
+        "node worker-1 → localhost:30080 (svc default/web)",
     ]
     assert set(outcomes(state, flows).values()) == {"rejected"}
     assert all(len(flow.controls) == 1 and flow.attempts == 1 for flow in flows)  # the Pod that is not ready answers when dialled itself
@@ -286,7 +298,7 @@ def test_derived_flows_are_consistent_and_bounded(pods: list[tuple[str, tuple[in
     )
     flows = derive_flows(state)
     names = [flow.name for flow in flows]
-    assert len(set(names)) == len({(flow.client.netns, flow.to.ip, flow.to.port, flow.protocol) for flow in flows}) == len(names)
+    assert len(set(names)) == len({(flow.client.netns, flow.to.ip, flow.to.port, flow.protocol, flow.via) for flow in flows}) == len(names)
     assert all(set(flow.controls) <= set(names) for flow in flows)
     assert flows == derive_flows(state)
     assert len(names) < 80
@@ -304,24 +316,40 @@ def external_flows(state: ClusterState) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("service", "address"),
+    ("service", "addresses"),
     [
-        pytest.param(load_balancer_service(), f"loadBalancer of svc default/web ({VIP}:80)", id="loadBalancer"),
         pytest.param(
-            make_service(externalIPs=(EXTERNAL_IP, "192.0.2.77")), f"externalIP of svc default/web ({EXTERNAL_IP}:80)", id="externalIP"
+            make_service(vips=[LoadBalancerIngress(ip=VIP), LoadBalancerIngress(ip="192.0.2.99")], type="LoadBalancer"),
+            [f"loadBalancer of svc default/web ({VIP}:80)", "loadBalancer of svc default/web (192.0.2.99:80)"],
+            id="loadBalancer",
+        ),
+        pytest.param(
+            make_service(externalIPs=(EXTERNAL_IP, "192.0.2.77")),
+            [f"externalIP of svc default/web ({EXTERNAL_IP}:80)", "externalIP of svc default/web (192.0.2.77:80)"],
+            id="externalIP",
         ),
     ],
 )
-def test_an_external_address_from_outside_a_pod_and_a_node(service: Service, address: str) -> None:
-    state = make_state(service)
-    assert external_flows(state) == [
-        f"pod default/other → {address}",
-        f"external client-1 → {address} (via worker-1, node with an endpoint)",
-        f"external client-1 → {address} (via control-plane, node without an endpoint)",
-        f"node control-plane → {address} (node without an endpoint)",
-    ]
-    vias = [flow.via for flow in derive_flows(state) if flow.kind == "external-to-service" and flow.to.how != "nodePort"]
-    assert vias == ["worker-1", "control-plane"]
+def test_every_external_address_by_every_kind_of_client(service: Service, addresses: list[str]) -> None:
+    flows = [flow for flow in derive_flows(make_state(service)) if flow.to.how in ("externalIP", "loadBalancer")]
+    kinds = (
+        ("pod default/web-0", "hairpin"),
+        ("pod default/client", "same node"),
+        ("pod default/other", "other node"),
+        ("node worker-1", "node with an endpoint"),
+        ("node control-plane", "node without an endpoint"),
+        ("external client-1", "via worker-1, node with an endpoint"),
+        ("external client-1", "via control-plane, node without an endpoint"),
+    )
+    assert sorted(flow.name for flow in flows) == sorted(f"{who} → {address} ({note})" for address in addresses for who, note in kinds)
+    assert {flow.via for flow in flows if flow.client.kind == "external"} == {"worker-1", "control-plane"}
+
+
+def test_an_external_ip_that_a_node_has_needs_no_route() -> None:
+    flows = [f for f in derive_flows(make_state(make_service(externalIPs=(NODE_IP["worker-1"],)))) if f.to.how == "externalIP"]
+    (outside,) = (flow for flow in flows if flow.client.kind == "external")
+    assert (outside.via, outside.name.partition(" (172.18.0.3:80) ")[2]) == ("", "(an address of worker-1)")
+    assert {flow.client.kind for flow in flows} == {"pod", "node", "external"}
 
 
 def test_a_client_inside_and_one_outside_the_source_ranges() -> None:
@@ -333,6 +361,17 @@ def test_a_client_inside_and_one_outside_the_source_ranges() -> None:
     assert list(flows) == [("external c2", "worker-1"), ("external c2", "control-plane"), ("external c0", "worker-1")]
     outcome = outcomes(state, list(flows.values()))
     assert [outcome[flow.name] for flow in flows.values()] == ["delivered", "delivered", "dropped"]
+
+
+def test_the_source_ranges_are_proved_to_be_of_no_concern_elsewhere() -> None:
+    clients = (ExternalClient(name="in", address="203.0.113.1"), ExternalClient(name="out", address="198.51.100.1"))
+    state = make_state(load_balancer_service(loadBalancerSourceRanges=("203.0.113.0/24",)), clients=clients)
+    flows = [f for f in derive_flows(state) if f.client.netns == "out" and f.to.how in ("clusterIP", "nodePort")]
+    assert [f.name for f in flows] == [
+        "external out → svc default/web:80 (outside the source ranges, via worker-1, node with an endpoint)",
+        "external out → node worker-1:30080 (outside the source ranges, svc default/web, node with an endpoint)",
+    ]
+    assert set(outcomes(state, flows).values()) == {"delivered"}
 
 
 def test_a_balancers_address_is_dialled_by_everybody() -> None:
@@ -352,7 +391,6 @@ def test_an_announced_address_is_dialled_without_a_word_of_the_way() -> None:
     "state",
     [
         pytest.param(make_state(make_service(vips=[PROXIED], type="LoadBalancer")), id="ipMode Proxy"),
-        pytest.param(make_state(make_service(externalIPs=(NODE_IP["worker-1"],))), id="a node has the address"),
         pytest.param(make_state(make_service(externalIPs=(CLIENT,))), id="a Pod has the address"),
     ],
 )
@@ -367,9 +405,41 @@ def test_an_address_and_port_is_dialled_as_that_of_the_service_that_has_it() -> 
     assert all("svc default/web " in label for label in labels)
 
 
-def test_no_node_dials_an_external_address_without_endpoints() -> None:
-    flows = [f for f in derive_flows(make_state(load_balancer_service(), slices=[])) if f.to.how == "loadBalancer"]
-    assert [f.client.kind for f in flows] == ["pod", "external"]
+def test_an_external_address_without_endpoints_is_dialled_too() -> None:
+    """What a node itself sends there is left to routing in iptables mode (docs/semantics 7)."""
+    state = make_state(load_balancer_service(), slices=[])
+    flows = {f.name: f for f in derive_flows(state) if f.to.how == "loadBalancer"}
+    outcome = outcomes(state, list(flows.values()))
+    assert {f.client.kind: outcome[name] for name, f in flows.items()} == {"pod": "rejected", "external": "rejected", "node": "dropped"}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "dialled"), [("TCP", ["worker-1", "control-plane"]), ("UDP", ["worker-1", "control-plane"]), ("SCTP", [])]
+)
+def test_localhost_of_a_node_with_and_of_one_without_an_endpoint(protocol: FlowProtocol, dialled: list[str]) -> None:
+    port = ServicePort(port=80, name="http", nodePort=30080, protocol=protocol)
+    slices = [make_slice(ENDPOINT_0, ENDPOINT_1, ports=[EndpointPort(name="http", port=8080, protocol=protocol)])]
+    flows = derive_flows(make_state(make_service(ports=[port], type="NodePort"), slices=slices))
+    assert [flow.client.netns for flow in flows if flow.to.ip == "127.0.0.1" and flow.to.service] == dialled
+
+
+def test_of_very_many_service_ports_the_rest_have_representatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derive, "MOST_PORTS", 1)
+    ports = [ServicePort(port=80, name="http", nodePort=31080)]
+    second = make_service("second", "10.96.0.77", ports, type="NodePort", externalIPs=(EXTERNAL_IP,))
+    third = make_service("third", "10.96.0.78", [ServicePort(port=80, name="http", nodePort=31081)], type="NodePort")
+    slices = [BOTH, make_slice(ENDPOINT_0, service="second"), make_slice(ENDPOINT_0, service="third")]
+    state = make_state(node_port_service(), second, third, slices=slices)
+    flows = derive_flows(state)
+    assert [flow.name for flow in flows if flow.to.service in ("default/second", "default/third")] == [
+        "pod default/other → svc default/second:80 (node without an endpoint)",
+        "pod default/other → svc default/third:80 (node without an endpoint)",
+        f"external client-1 → externalIP of svc default/second ({EXTERNAL_IP}:80) (via worker-1, node with an endpoint)",
+        "external client-1 → node worker-2:31081 (svc default/third, node without an endpoint)",
+    ]
+    whole = [flow.name for flow in flows if flow.to.service == "default/web"]
+    assert whole == [flow.name for flow in derive_flows(make_state(node_port_service())) if flow.to.service]
+    assert count_represented(state) == 2
 
 
 def test_all_pairs() -> None:
