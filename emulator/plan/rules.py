@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Literal, TypeAlias
 
@@ -27,8 +28,7 @@ BUILTIN: Mapping[str, tuple[str, ...]] = {
 RuleTool: TypeAlias = Literal["iptables-restore", "nft"]
 
 _COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
-_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ADDRESS = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")  # canonical already: five times as fast as building an IPv4Address
+_OCTETS = frozenset(map(str, range(256)))
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_./-]{1,240}")  # NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it
 
 _LOOKUP = re.compile(r" map @(\S+)")
@@ -62,12 +62,21 @@ def identifier(text: str) -> str:
 
 def address(text: str) -> str:
     """``text`` as a canonical IPv4 address. Raises :class:`UnsafeTextError`."""
-    if _ADDRESS.fullmatch(text):
+    prefix, _, last = text.rpartition(".")
+    if last in _OCTETS and _is_prefix(prefix):
         return text
     try:
         return str(IPv4Address(text))
     except AddressValueError:
         raise UnsafeTextError("IPv4 address", text) from None
+
+
+@lru_cache(maxsize=65536)
+def _is_prefix(text: str) -> bool:
+    """Whether ``text`` is three octets as a canonical address spells them. There are few of them for many addresses, so that most are
+    known: ten times as fast as building an IPv4Address."""
+    octets = text.split(".")
+    return len(octets) == 3 and _OCTETS.issuperset(octets)
 
 
 def network(text: str) -> str:

@@ -16,8 +16,9 @@ and the node alone; to load it twice is to load it once.
 from __future__ import annotations
 
 from base64 import b32encode
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
@@ -150,18 +151,24 @@ class _Context(NamedTuple):
     primary: str  # the node's address where source ranges ask for it, else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What Services put into the table. Two may claim one key or chain."""
+_Claim: TypeAlias = tuple[str, T]  # a key, and what it is to be
 
-    elements: list[tuple[str, str, str]] = field(default_factory=list)  # set or map, key, the element as nft writes it
-    chains: list[tuple[str, Sequence[str]]] = field(default_factory=list)
-    affinity: dict[str, int] = field(default_factory=dict)  # sets that remember clients → seconds
+
+class _Parts:
+    """What Services put into the table, one after the other. Two may claim one key or chain."""
+
+    __slots__ = ("affinity", "chains", "elements")
+
+    def __init__(self) -> None:
+        self.elements: defaultdict[str, list[_Claim[str]]] = defaultdict(list)  # of each set or map; an element as nft writes it
+        self.chains: list[_Claim[Sequence[str]]] = []
+        self.affinity: dict[str, int] = {}  # sets that remember clients → seconds
 
     def extend(self, others: _Parts) -> None:
-        self.elements.extend(others.elements)
-        self.chains.extend(others.chains)
-        self.affinity.update(others.affinity)
+        for where, claims in others.elements.items():
+            self.elements[where] += claims
+        self.chains += others.chains
+        self.affinity |= others.affinity
 
 
 @cache
@@ -195,11 +202,17 @@ def _remembered(parts: _Parts, port: ServicePortFacts, kind: str, endpoints: Seq
 
 def _listed(parts: _Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> str:
     """The statement that leads to any of ``endpoints``, which are in the map ``where`` under ``key`` and an index."""
-    add = parts.elements.append
+    claim = parts.elements[where].append
     for index, endpoint in enumerate(endpoints):
         entry = f"{key} . {index}"
-        add((where, entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
+        claim((entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
     return _pick(len(endpoints), where, _NODE_PORT if where.startswith("nodeport-") else _ADDRESS)
+
+
+@cache
+def _cluster_ip_names(count: int) -> tuple[str, str]:
+    """The chain for ClusterIPs of ``count`` endpoints each, and its map."""
+    return f"cluster-ip-{count}", f"cluster-ip-{count}-endpoints"
 
 
 def _cluster_ip(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: _Context) -> None:
@@ -210,10 +223,10 @@ def _cluster_ip(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, k
         chain = f"cluster-ip-{_identity(_port_id(port))}"
         go = _remembered(parts, port, kind, endpoints)
     else:
-        chain = f"cluster-ip-{len(endpoints)}"
-        go = _listed(parts, f"{chain}-endpoints", key, endpoints)
+        chain, where = _cluster_ip_names(len(endpoints))
+        go = _listed(parts, where, key, endpoints)
     parts.chains.append((chain, (*context.masquerade, go)))
-    parts.elements.append(("service-ips", key, f"{key}{note} : goto {chain}"))
+    parts.elements["service-ips"].append((key, f"{key}{note} : goto {chain}"))
 
 
 def _external(
@@ -240,7 +253,7 @@ def _external(
     else:
         rules = (f"{MARK} {anywhere}",)
     parts.chains.append((chain, rules))
-    parts.elements.append((vmap, key, f"{key}{note} : goto {chain}"))
+    parts.elements[vmap].append((key, f"{key}{note} : goto {chain}"))
 
 
 def _firewall(parts: _Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: _Context) -> None:
@@ -254,7 +267,7 @@ def _firewall(parts: _Parts, port: ServicePortFacts, keys: Iterable[str], note: 
         return
     chain = f"firewall-{_identity(_port_id(port))}"
     parts.chains.append((chain, (f"ip saddr != {{ {', '.join(map(str, allowed))} }} drop",)))
-    parts.elements.extend(("firewall-ips", key, f"{key}{note} : goto {chain}") for key in keys)
+    parts.elements["firewall-ips"] += [(key, f"{key}{note} : goto {chain}") for key in keys]
 
 
 def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> None:
@@ -262,15 +275,16 @@ def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, con
     protocol, ip, usable = port.protocol.lower(), port.clusterIP, choice.hasAny
     tail = f" . {protocol} . {port.port}"
     note = f" comment {quoted(port.name[:COMMENT_LENGTH])}"
-    parts.elements.append(("cluster-ips", ip, ip))
+    parts.elements["cluster-ips"].append((ip, ip))
     if usable:
         _cluster_ip(parts, port, choice, ip + tail, note, context)
+        claim = parts.elements["hairpin-connections"].append
         for endpoint in choice.reachable:
             hairpin = f"{endpoint.ip} . {endpoint.ip}"
-            parts.elements.append(("hairpin-connections", hairpin, hairpin))
+            claim((hairpin, hairpin))
     refusal = f"{note} : drop" if usable else f"{note} : goto reject-chain"
     if not usable or (port.internalLocal and not choice.local):
-        parts.elements.append(("no-endpoint-services", ip + tail, ip + tail + refusal))
+        parts.elements["no-endpoint-services"].append((ip + tail, ip + tail + refusal))
     if not port.external:
         return
     vips = [vip + tail for vip in port.loadBalancerVIPs]
@@ -284,9 +298,9 @@ def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, con
         if port.sourceRanges and vips:
             _firewall(parts, port, vips, note, context)
     if not usable or (port.externalLocal and not choice.local):
-        parts.elements.extend(("no-endpoint-services", key, key + refusal) for key in externals)
+        parts.elements["no-endpoint-services"] += [(key, key + refusal) for key in externals]
         if node_port:
-            parts.elements.append(("no-endpoint-nodeports", node_port, node_port + refusal))
+            parts.elements["no-endpoint-nodeports"].append((node_port, node_port + refusal))
 
 
 # --- one node -----------------------------------------------------------------------------------------------
@@ -312,49 +326,32 @@ def _affinity_set(seconds: int) -> NftSet:
     return NftSet("set", ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s"), {})
 
 
-class _Filling:
-    """A node's table while Services are put into it, one after the other. Where two claim one key, the first has it."""
+def _first(claims: Sequence[_Claim[T]], again: dict[str, int]) -> dict[str, T]:
+    """Each key with what was claimed for it first; ``again`` is told how often it was claimed after that."""
+    held = dict(claims)
+    if len(held) < len(claims):
+        again |= {key: count - 1 for key, count in Counter([key for key, _ in claims]).items() if count > 1}
+        first = dict(reversed(claims))
+        held |= {key: first[key] for key in again}
+    return held
 
-    def __init__(self, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]) -> None:
-        self._sets: dict[str, dict[str, str]] = {name: {} for name in _SETS}
-        self._sets["nodeport-ips"].update((str(ip), str(ip)) for ip in node_port_ips)
-        self._chains = dict(frame)
-        self._affinity: dict[str, int] = {}
-        self._again: dict[str, dict[str, int]] = {}
 
-    def add(self, parts: _Parts) -> None:
-        sets, chains = self._sets, self._chains
-        for where, key, element in parts.elements:
-            known = sets.get(where)
-            if known is None:
-                sets[where] = {key: element}
-            elif key in known:
-                self._claim_again(where, key)
-            else:
-                known[key] = element
-        for name, rules in parts.chains:
-            if name in chains:
-                self._claim_again(_CHAINS, name)
-            else:
-                chains[name] = rules
-        if parts.affinity:
-            self._affinity |= parts.affinity
-
-    def _claim_again(self, where: str, key: str) -> None:
-        again = self._again.setdefault(where, {})
-        again[key] = again.get(key, 0) + 1
-
-    def table(self) -> _Table:
-        sets = {name: _set(name, elements) for name, elements in self._sets.items()}
-        sets |= {name: _affinity_set(seconds) for name, seconds in self._affinity.items()}
-        return _Table(NftTable(TABLE, "rules for kube-proxy", sets, self._chains), self._again)
+def _table(parts: _Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]) -> _Table:
+    """The table that the frame and all Services make. Where two claim one key, the first has it."""
+    again: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    sets = {name: _set(name, {}) for name in _SETS}
+    sets["nodeport-ips"] = _set("nodeport-ips", {str(ip): str(ip) for ip in node_port_ips})
+    sets |= {name: _set(name, _first(claims, again[name])) for name, claims in parts.elements.items()}
+    sets |= {name: _affinity_set(seconds) for name, seconds in parts.affinity.items()}
+    chains = {**frame, **_first(parts.chains, again[_CHAINS])}
+    return _Table(NftTable(TABLE, "rules for kube-proxy", sets, chains), {where: counts for where, counts in again.items() if counts})
 
 
 class _ContestedError(Exception):
     """Several Services claim one key of a map: which of them has it, only the order of all of them tells."""
 
 
-def _claims(rows: Iterable[tuple[str, T]]) -> _Claims[T]:
+def _claims(rows: Iterable[_Claim[T]]) -> _Claims[T]:
     claims: _Claims[T] = {}
     for key, value in rows:
         first, count = claims.get(key, (value, 0))
@@ -404,8 +401,8 @@ def _changed(held: _Table, gone: _Parts, fresh: _Parts) -> tuple[_Table, str]:
     chains = _moved(table.chains, again.get(_CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
     again[_CHAINS] = chains.again
     sets, before, after = dict(table.sets), dict[str, NftSet](), dict[str, NftSet]()
-    for where in dict.fromkeys(where for where, _, _ in (*gone.elements, *fresh.elements)):
-        was, now = (_claims((key, element) for name, key, element in parts.elements if name == where) for parts in (gone, fresh))
+    for where in {**gone.elements, **fresh.elements}:
+        was, now = (_claims(parts.elements.get(where, ())) for parts in (gone, fresh))
         known = table.sets.get(where) or _set(where, {})
         moved = _moved(known.elements, again.get(where, {}), was, now, known.kind == "map")
         again[where] = moved.again
@@ -434,11 +431,10 @@ class _Node:
     context: _Context
     ranged: _Context
 
-    def parts(self, ports: Sequence[ServicePortFacts], choices: Sequence[EndpointChoice]) -> _Parts:
-        parts = _Parts()
+    def add(self, parts: _Parts, ports: Sequence[ServicePortFacts], choices: Sequence[EndpointChoice]) -> None:
+        """Put ``ports`` into ``parts`` of this node's table."""
         for port, choice in zip(ports, choices, strict=True):
             _add_port(parts, port, choice, self.ranged if port.sourceRanges else self.context)
-        return parts
 
     def writes_as(self, other: _Node, ports: Sequence[ServicePortFacts]) -> bool:
         """Whether the parts of ``ports`` are the same on both for the same choices."""
@@ -475,8 +471,8 @@ class Rules:
             for name, node in self._nodes.items():
                 gone, fresh = _Parts(), _Parts()
                 for change in changes:
-                    gone.extend(node.parts(change.old, node.choices(change.old)))
-                    fresh.extend(node.parts(change.new, node.choices(change.new)))
+                    node.add(gone, change.old, node.choices(change.old))
+                    node.add(fresh, change.new, node.choices(change.new))
                 tables[name], texts[name] = _changed(tables[name], gone, fresh)
         except _ContestedError:
             return None
@@ -487,12 +483,14 @@ def rules(state: ClusterState) -> Rules:
     """Every node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says."""
     frame = _frame(state.serviceSubnet)
     nodes = {node.name: _node(state, node) for node in state.nodes}
-    rows = [(node, _Filling(frame, _node_port_ips(state, name))) for name, node in nodes.items()]
+    rows = [(node, _Parts()) for node in nodes.values()]
     for ports in services_with_ports(state):
-        before: tuple[_Node, list[EndpointChoice]] | None = None
-        for node, filling in rows:
+        before: tuple[_Node, list[EndpointChoice], _Parts] | None = None
+        for node, parts in rows:
             choices = node.choices(ports)
             if before is None or before[1] != choices or not node.writes_as(before[0], ports):
-                parts, before = node.parts(ports, choices), (node, choices)  # nodes that may use the same endpoints share the text
-            filling.add(parts)
-    return Rules(nodes, {node.node.name: filling.table() for node, filling in rows})
+                before = node, choices, parts if len(rows) == 1 else _Parts()
+                node.add(before[2], ports, choices)
+            if before[2] is not parts:
+                parts.extend(before[2])  # nodes that may use the same endpoints share the text
+    return Rules(nodes, {node.node.name: _table(parts, frame, _node_port_ips(state, node.node.name)) for node, parts in rows})
