@@ -1,8 +1,8 @@
 """Frames → journeys: which frames belong to an attempt, in which order it passed them, and what was rewritten between two of them.
 
 A token (:func:`emulator.probe.model.make_token`) survives NAT, so frames that carry the same one are one packet on its way. Only a TCP
-socket's initial sequence number must be looked for. Imports the standard library and ``probe.model``. Invariant: nothing is guessed; an
-attempt whose frames cannot be told from another's has no journey.
+socket's initial sequence number must be looked for. Imports the standard library, ``probe.model`` and a name of ``control.state``.
+Invariant: nothing is guessed; an attempt whose frames cannot be told from another's has no journey.
 
 Where a process of a node accepts and dials the endpoint, there are two connections and two packets; what passes is what is said. Such an attempt
 (:attr:`Attempt.relayed`) is followed by the cookie of its request, hop by hop on the one connection and on the other. Of TCP the frames alone
@@ -16,7 +16,8 @@ not yet translated back; a node whose own process is the endpoint shows the pack
 - a first hop that differs from what was sent was rewritten by the client's own namespace;
 - a reply whose last hop comes from where the first hop there went is what connection tracking turns back: the client hears the address
   it dialled (a bridge with br_netfilter has turned back the masquerading before its own tap, but not DNAT);
-- an endpoint behind the last tap is known by the server's own account alone (``Answer.local``).
+- an endpoint behind the last tap is known by the server's own account alone (``Answer.local``): what was dialled there, by the client or by a
+  balancer in the path, is the last thing seen.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from emulator.control.state import BALANCER
 from emulator.objects.config import Outcome
-from emulator.probe.model import Attempt, Backend, Change, Frame, Hop, Journey
+from emulator.probe.model import Attempt, Backend, Change, Frame, Hop, Journey, find_dialled
 from emulator.probe.tokens import Trace, divide_frames, find_tokens, parse_endpoint
 
 # ICMP type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1): what it is called, and what it makes of an attempt. The
@@ -185,7 +187,7 @@ def _find_backend(attempt: Attempt, dialled: str, there: Sequence[Hop], answer: 
     arrival = next((hop for hop in reversed(there) if hop.direction == "in" and hop.netns == answer.hops[0].netns), None)
     if arrival is None:
         return None, ""
-    behind_tap = attempt.answer.local if attempt.answer and arrival.dst == dialled else ""
+    behind_tap = attempt.answer.local if attempt.answer and arrival.dst == find_dialled(dialled, there) else ""
     return parse_endpoint(behind_tap or arrival.dst), parse_endpoint(arrival.src).ip
 
 
@@ -224,12 +226,12 @@ def _find_changes(
 ) -> tuple[Change, ...]:
     """What differs between neighbouring hops. An answer is compared from its first hop on, save that its server's own node may
     have turned it back before that hop: then its source is what that node's DNAT had replaced. Of what is ``relayed``, the answer
-    passes the proxy the other way round."""
+    passes the proxy the other way round. (A balancer in the path translates in its kernel, both ways.)"""
     changes: list[Change] = []
     turned: dict[tuple[str, str, str], tuple[str, str]] = {}  # where, from and to: from and to on the other connection
     where, (src, dst) = client, sent
     for hop in there:
-        if relayed and hop.src != src and hop.dst != dst:
+        if relayed and hop.netns != BALANCER and hop.src != src and hop.dst != dst:
             changes.append(Change("relayed", _between(where, hop.netns), f"{src} → {dst}", f"{hop.src} → {hop.dst}", hop.frame))
             turned[hop.netns, hop.dst, hop.src] = dst, src
             where, src, dst = hop.netns, hop.src, hop.dst

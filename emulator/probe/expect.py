@@ -181,7 +181,9 @@ class Expectations:
         is dialled."""
         key = (flow.to.ip, flow.to.port, flow.protocol)
         endpoints = self.table.balanced.get(key)
-        if endpoints is None or (key in self.table.addresses and self._first_node(flow)):
+        if endpoints is None:
+            return None
+        if key in self.table.addresses and flow.protocol != "SCTP" and self._first_node(flow):
             return None  # userspace mode knew no ipMode: a node that is passed takes it up itself (docs/semantics 15)
         service, client = endpoints.service, balancer_client(self.state)
         return tuple(

@@ -1,7 +1,7 @@
 """Journeys beside the expectation: one flow's observation and verdict.
 
 ``_RULES`` is the whole judgement, in order: the first rule that has something to say gives the verdict and its sentence; if none has,
-the flow passes. Imports the standard library and ``probe.model``. Invariant: "fail" rests on frames that were seen; where frames or
+the flow passes. Imports the standard library and pure modules of ``probe``. Invariant: "fail" rests on frames that were seen; where frames or
 controls are missing the verdict is "unknown", never a guess.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emulator.objects.config import Outcome
-from emulator.probe.model import Attempt, Backend, Expectation, Flow, FlowResult, Hop, Journey, Observation, Verdict
+from emulator.probe.model import Attempt, Backend, Expectation, Flow, FlowResult, Hop, Journey, Observation, Verdict, find_dialled
+from emulator.probe.tokens import parse_endpoint
 
 # What the error that a client met says of an attempt that no frame can be found for.
 _ACCOUNTS: Mapping[str, Outcome] = {
@@ -92,10 +93,10 @@ class _Case:
 
 
 def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt) -> Journey:
-    """``journey`` without its endpoint, where the last tap saw the Service's own address and the server did not tell: the packet was
-    translated behind that tap, for a process of that node."""
+    """``journey`` without its endpoint, where the last tap saw the Service's own address (or the node port that a balancer dialled) and the
+    server did not tell: the packet was translated behind that tap, for a process of that node."""
     told = attempt.answer is not None and attempt.answer.local
-    dialled = Backend(flow.to.ip, flow.to.port)
+    dialled = parse_endpoint(find_dialled(journey.sent[1], journey.there))
     if told or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
         return journey
     return replace(journey, backend=None)

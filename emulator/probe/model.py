@@ -1,4 +1,5 @@
-"""The values that probing is about: flows, expectations, frames, journeys, results. Pure; imports ``objects.config`` names only.
+"""The values that probing is about: flows, expectations, frames, journeys, results. Pure; imports names of
+``objects.config`` and ``control.state`` only.
 
 The order of a flow's life: ``Flow`` (what to send) + ``Expectation`` (what Kubernetes promises) → packets → ``Frame`` (what a tap saw) →
 ``Journey`` (one token's frames in order) → ``Observation`` (what the journeys say) → ``FlowResult`` (the verdict).
@@ -6,10 +7,11 @@ The order of a flow's life: ``Flow`` (what to send) + ``Expectation`` (what Kube
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from emulator.control.state import BALANCER
 from emulator.objects.config import FlowProtocol, Outcome
 
 Verdict = Literal["pass", "fail", "unknown"]
@@ -230,6 +232,11 @@ class Change:
     def led_to(self) -> str:
         """The address and port that it led to."""
         return self.after.rpartition(" → ")[2]
+
+
+def find_dialled(dialled: str, there: Sequence[Hop]) -> str:
+    """The address and port that the node which serves is asked for: what the client ``dialled``, or what a balancer in the path made of it."""
+    return next((hop.dst for hop in reversed(there) if hop.netns == BALANCER), dialled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from emulator.probe.model import Answer, Attempt, Backend, Frame, Journey, make_
 POD, VIP, WEB = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080"
 N1, N2, N1_MASQUERADED = "172.18.0.3:4000", "172.18.0.4:30080", "172.18.0.3:61000"
 CBR0_MASQUERADED = "10.244.1.1:61000"
+OUTSIDE, BALANCER = "203.0.113.10:4000", "172.18.255.254:61000"
 TOKEN = make_token("TCP", 9)
 
 
@@ -393,6 +394,37 @@ def test_an_endpoint_behind_the_last_tap_is_known_by_its_own_account() -> None:
     told = by_socket(dst=N2, netns="client", answer=answer(POD, "172.18.0.4:6443"))
     assert only(tape, told).backend == Backend("172.18.0.4", 6443)
     assert only(tape, attempt(dst=N2, netns="client")).backend == Backend(*parse(N2))
+
+
+def balanced(*, relayed: bool = False) -> Tape:
+    """Through a balancer in the path, which dials a node port."""
+    tape, token = Tape(), SAID if relayed else TOKEN
+    in_, out = (OUTSIDE, VIP), (BALANCER, N2)
+    tape.there(("client/eth0 out", *in_), ("balancer/eth0 in", *in_), ("balancer/eth0 out", *out), ("worker-2/eth0 in", *out), token=token)
+    if relayed:
+        tape.there(("worker-2/cbr0 out", DIALLED_FROM, WEB), ("web-0/eth0 in", DIALLED_FROM, WEB), token=token)
+        tape.back(("web-0/eth0 out", WEB, DIALLED_FROM), ("worker-2/cbr0 in", WEB, DIALLED_FROM), token=token)
+    tape.back(("worker-2/eth0 out", N2, BALANCER), ("balancer/eth0 in", N2, BALANCER), token=token)
+    tape.back(("balancer/eth0 out", VIP, OUTSIDE), ("client/eth0 in", VIP, OUTSIDE), token=token)
+    return tape
+
+
+def test_behind_a_balancer_in_the_path_the_last_tap_shows_the_node_port() -> None:
+    told = attempt(OUTSIDE, netns="client", answer=answer(BALANCER, "172.18.0.4:6443"))
+    journey = only(balanced(), told)
+    assert journey.backend == Backend("172.18.0.4", 6443)
+    assert (journey.source_seen, journey.reply_from) == (BALANCER.partition(":")[0], VIP)
+
+
+def test_a_balancer_in_the_path_relays_nothing_it_translates() -> None:
+    what = replace(by_socket(OUTSIDE, netns="client"), token=SAID, relayed=True)
+    assert changes(only(balanced(relayed=True), what)) == [
+        f"DNAT at balancer: {VIP} → {N2}",
+        f"SNAT at balancer: {OUTSIDE} → {BALANCER}",
+        f"relayed at worker-2: {BALANCER} → {N2} becomes {DIALLED_FROM} → {WEB}",
+        f"un-DNAT at balancer: {N2} → {VIP}",
+        f"un-SNAT at balancer: {BALANCER} → {OUTSIDE}",
+    ]
 
 
 def test_a_server_s_node_turns_the_reply_back_before_its_first_hop() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.objects.kinds import EndpointPort, ServicePort
+from emulator.objects.kinds import EndpointPort, LoadBalancerIngress, ServicePort
 from emulator.probe.expect import Expectations, expect
 from emulator.probe.model import Backend
 from tests.unit.probe.states import (
@@ -47,6 +47,19 @@ def test_any_ready_endpoint_sees_the_node_that_dials_it(who: str, ip: str) -> No
     assert met is not None
     assert promise.addresses["node"] == {NODE_IP[met.node], BRIDGE_IP[met.node]}
     assert "docs/semantics 15" in promise.because
+
+
+def test_sctp_goes_to_the_balancer_in_the_path() -> None:
+    ports = [ServicePort(port=80, protocol="SCTP", nodePort=NODE_PORT)]
+    ranges, vips = ("203.0.113.0/24",), [LoadBalancerIngress(ip=VIP, ipMode="Proxy")]
+    state = make_state(
+        make_service(ports=ports, type="LoadBalancer", vips=vips, loadBalancerSourceRanges=ranges),
+        balancerIP="172.18.255.254",
+        balanced={"default/web": ("worker-1",)},
+        **USERSPACE,
+    )
+    outcomes = {who: expect(state, make_flow(state, who, VIP, 80, protocol="SCTP")).outcome for who in ("client", "worker-1", "client-1")}
+    assert outcomes == {"client": "dropped", "worker-1": "dropped", "client-1": "rejected"}, "no proxy serves its node ports"
 
 
 def test_what_no_service_has_is_not_relayed() -> None:

@@ -114,6 +114,16 @@ def plain(*journeys: Journey | None) -> list[tuple[Journey | None, Attempt]]:
 
 BOTH = plain(delivered(), delivered(WEB_1))
 HIDDEN = delivered(VIP, changes=())
+NODE_PORT = "172.18.0.4:30080"
+BALANCED = delivered(
+    NODE_PORT,
+    there=(
+        Hop(1, "client", "eth0", "out", POD, VIP, 64, 0),
+        Hop(2, "balancer", "eth0", "in", POD, VIP, 63, 1),
+        Hop(3, "balancer", "eth0", "out", "172.18.255.254:4000", NODE_PORT, 62, 2),
+        Hop(4, "worker-2", "eth0", "in", "172.18.255.254:4000", NODE_PORT, 62, 3),
+    ),
+)
 ONE = replace(PROMISE, backends={Backend("10.244.2.4", 8080): "preserved"})
 RELAYED = [
     (
@@ -216,6 +226,13 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "an-endpoint-at-the-dialled-address": (plain(HIDDEN), {"expected": replace(ONE, backends={backend(VIP): "preserved"})}, "pass", ""),
     "behind-the-last-tap-and-not-told": ([(HIDDEN, told(local=""))], {"expected": ONE}, "unknown", "one attempt ended behind the last tap"),
+    "behind-a-balancer-too": (plain(BALANCED), {"expected": ONE}, "unknown", "one attempt ended behind the last tap, at worker-2/eth0 in"),
+    "another-node-port-than-a-balancer-dialled": (
+        plain(replace(BALANCED, there=BALANCED.there[:2], backend=backend("172.18.0.4:30081"))),
+        {"expected": ONE},
+        "fail",
+        "172.18.0.4:30081 answered, which is none of its endpoints",
+    ),
     "backends-of-no-matter": (plain(DROPPED), {"expected": replace(PROMISE, outcome="dropped")}, "pass", ""),
     "nobody-knows-where": ([(delivered(backend=None, source_seen=""), told()), *BOTH], {}, "pass", ""),
     # source
