@@ -28,6 +28,7 @@ from emulator.workload.answer import read_reply, request_line
 SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
 _GLANCE = 0.02  # seconds of silence at most that one look can prove
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
+_RELAYED = 200  # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose ring holds 8192
 _DRAIN_EVERY = 0.004  # seconds between two looks at the taps
 _DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
@@ -245,9 +246,9 @@ class Prober:
     # --- sockets ---
 
     def _drive(self, jobs: Iterator[_Job]) -> None:
-        more = True
+        more, window = True, _RELAYED if self._relaying else _WINDOW
         while more or self._open:
-            while more and len(self._open) < _WINDOW:
+            while more and len(self._open) < window:
                 job = next(jobs, None)
                 if job is None:
                     more = False
