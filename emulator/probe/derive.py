@@ -187,7 +187,7 @@ class _Deriver:
             protocol = endpoints.port.protocol
             for pod, note in self._pods(endpoints, to.how):
                 self.add(pod_client(pod), to, protocol, note)
-            for node, note in self._with_and_without(endpoints):
+            for node, note in self._with_and_without(endpoints) if self._is_promised_to_nodes(endpoints, to) else ():
                 self.add(node_client(node), to, protocol, note)
             self._from_outside(endpoints, [(to, via, note) for note, via in entries])
         if endpoints.port.nodePort:
@@ -242,6 +242,8 @@ class _Deriver:
             if owner is not None:
                 if owner.kind == "node":
                     yield to, [(f"an address of {owner.node}", "")]
+            elif how == "clusterIP" and not self.expectations.hides_outside_clients:
+                yield to, []
             elif speaker := self.state.speakers.get(ip):
                 yield to, [(f"announced by {speaker}", "")]
             else:
@@ -249,6 +251,12 @@ class _Deriver:
         for ip in self.state.balancer_ips(service):
             if self.expectations.table.balanced.get((ip, port.port, port.protocol)) is endpoints:
                 yield service_destination(service, port, "loadBalancer", ip), [("through the balancer", "")]
+
+    def _is_promised_to_nodes(self, endpoints: PortEndpoints, to: Destination) -> bool:
+        """Not where there are no endpoints and the address would be a neighbour's: iptables mode leaves alone what nodes send there
+        (docs/semantics 7), and whether a neighbour that is not there means silence or "host unreachable" is a matter of seconds."""
+        nobodys = to.ip not in self.expectations.owners and self.state.is_host(to.ip)
+        return bool(endpoints.usable) or not nobodys
 
     def _from_outside(self, endpoints: PortEndpoints, ways: Sequence[tuple[Destination, str, str]]) -> None:
         """From a client inside the source ranges by every way (destination, ``via``, note); from one outside them by the first."""

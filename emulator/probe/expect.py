@@ -132,6 +132,12 @@ class Expectations:
         self._direct_promises: dict[tuple[str, int, str, bool, bool], _Promise] = {}
         self._addresses: dict[tuple[str, str, str], Mapping[SourceRule, frozenset[str]]] = {}
 
+    @property
+    def hides_outside_clients(self) -> bool:
+        """Whether who dials a ClusterIP from outside is masqueraded. Else endpoints of other nodes answer past the node that was dialled, and there
+        is no connection (docs/semantics 5)."""
+        return self.state.proxy.masqueradeAll or self._detector.works
+
     def expect(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
         """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow was answered."""
         met = self.translation(flow)

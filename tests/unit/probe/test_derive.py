@@ -405,12 +405,29 @@ def test_an_address_and_port_is_dialled_as_that_of_the_service_that_has_it() -> 
     assert all("svc default/web " in label for label in labels)
 
 
-def test_an_external_address_without_endpoints_is_dialled_too() -> None:
+@pytest.mark.parametrize(
+    ("ip", "outcome"),
+    [
+        pytest.param(EXTERNAL_IP, {"pod": "rejected", "external": "rejected", "node": "unreachable"}, id="elsewhere"),
+        pytest.param("172.18.9.9", {"pod": "rejected", "external": "rejected"}, id="of the host network, where a neighbour would be asked"),
+        pytest.param(NODE_IP["worker-1"], {"pod": "rejected", "external": "rejected", "node": "rejected"}, id="a node's"),
+    ],
+)
+def test_an_external_address_without_endpoints_is_dialled_too(ip: str, outcome: dict[str, str]) -> None:
     """What a node itself sends there is left to routing in iptables mode (docs/semantics 7)."""
-    state = make_state(load_balancer_service(), slices=[])
-    flows = {f.name: f for f in derive_flows(state) if f.to.how == "loadBalancer"}
-    outcome = outcomes(state, list(flows.values()))
-    assert {f.client.kind: outcome[name] for name, f in flows.items()} == {"pod": "rejected", "external": "rejected", "node": "dropped"}
+    state = make_state(make_service(externalIPs=(ip,)), slices=[])
+    flows = {f.name: f for f in derive_flows(state) if f.to.how == "externalIP"}
+    outcomes_of = outcomes(state, list(flows.values()))
+    assert {f.client.kind: outcomes_of[name] for name, f in flows.items()} == outcome
+
+
+@pytest.mark.parametrize(
+    ("proxy", "dialled"),
+    [({"clusterCIDR": ""}, False), ({"clusterCIDR": "", "masqueradeAll": True}, True), ({"localMode": "NodeCIDR"}, True)],
+)
+def test_a_cluster_ip_from_outside_where_the_answer_finds_its_way_back(proxy: dict[str, object], dialled: bool) -> None:
+    flows = derive_flows(make_state(make_service(), proxy=proxy))
+    assert any(flow.client.kind == "external" and flow.to.how == "clusterIP" for flow in flows) is dialled
 
 
 @pytest.mark.parametrize(
