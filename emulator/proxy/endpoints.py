@@ -35,6 +35,11 @@ class EndpointFacts(NamedTuple):
     nodes: frozenset[str]
 
 
+def port_name(namespace: str, service: str, port: str) -> str:
+    """``namespace/service:port``, as kube-proxy writes it in comments and hashes (no ``:port`` for an unnamed port)."""
+    return f"{namespace}/{service}:{port}" if port else f"{namespace}/{service}"
+
+
 class ServicePortFacts(NamedTuple):
     """What every back-end must know of a Service port. ``nodePort`` and ``healthCheckNodePort`` are 0 when there is none,
     ``affinitySeconds`` is 0 without session affinity; ``loadBalancerVIPs`` are the ingress addresses whose ``ipMode`` is VIP."""
@@ -57,8 +62,7 @@ class ServicePortFacts(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``namespace/service:port``, as kube-proxy writes it in comments and hashes (no ``:port`` for an unnamed port)."""
-        return f"{self.namespace}/{self.service}" + (f":{self.portName}" if self.portName else "")
+        return port_name(self.namespace, self.service, self.portName)
 
     @property
     def external(self) -> bool:
@@ -173,18 +177,68 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
     return ports if len(ports) == 1 else sorted(ports, key=attrgetter("portName", "protocol"))
 
 
+class PlainPort(NamedTuple):
+    """The port of a Service that has no other, nothing but a ClusterIP, and from every node the same endpoints, all of them ready.
+
+    Most Services of a large cluster are so. ``endpoints``: their addresses in the order of ``ip:port``, at least one.
+    """
+
+    name: str
+    protocol: Protocol
+    clusterIP: str
+    port: int
+    targetPort: int
+    endpoints: Sequence[str]
+
+
+def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort | None:
+    """What :func:`ports_of` and :func:`choose` say of a plain Service, at a third of their cost; None if it is not obviously plain.
+
+    Raises as :func:`ports_of`.
+    """
+    spec = service.spec
+    if (
+        spec.type != "ClusterIP"
+        or spec.externalIPs
+        or spec.loadBalancerSourceRanges
+        or spec.sessionAffinity != "None"
+        or spec.internalTrafficPolicy != "Cluster"
+        or service.status.loadBalancer.ingress
+        or not (len(spec.clusterIPs) == len(spec.ports) == len(slices) == len(slices[0].ports) == 1)
+    ):
+        return None
+    (ip,), (port,), (item,) = spec.clusterIPs, spec.ports, slices
+    (target,) = item.ports
+    if service.headless or not ip or ":" in ip or port.nodePort or item.addressType != "IPv4" or not item.endpoints:
+        return None
+    if target.port is None or (target.name or "") != port.name or target.protocol != port.protocol:
+        return None
+    ips: list[str] = []
+    for endpoint in item.endpoints:
+        if not endpoint.addresses or endpoint.hints or not endpoint.ready:
+            return None
+        ips.append(address(endpoint.addresses[0]))
+    if len(ips) > 1:
+        ips = sorted(dict.fromkeys(ips), key=_before_port)
+    name = port_name(service.metadata.namespace, service.metadata.name, port.name)
+    return PlainPort(name, _protocol(port.protocol), address(ip), number(port.port), number(target.port), ips)
+
+
+def _before_port(ip: str) -> str:
+    return ip + ":"  # a colon comes after every digit: 10.0.0.10:80 before 10.0.0.1:80
+
+
 _IN_ORDER = attrgetter("metadata.namespace", "metadata.name")
 
 
-def services_with_ports(state: ClusterState) -> Iterator[Sequence[ServicePortFacts]]:
-    """Each Service's ports, one Service after the other by namespace and name; the same for all nodes.
+def services_with_slices(state: ClusterState) -> Iterator[tuple[Service, Sequence[EndpointSlice]]]:
+    """Each Service with its EndpointSlices, by namespace and name.
 
-    What is made for one Service can be forgotten before the next: ten thousand are no more to hold than one. Raises as :func:`ports_of`.
+    What is made for one Service can be forgotten before the next: ten thousand are no more to hold than one.
     """
     slices = state.slices_of
     for service in sorted(state.services, key=_IN_ORDER):
-        if ports := ports_of(service, slices.get(service.key, ())):
-            yield ports
+        yield service, slices.get(service.key, ())
 
 
 def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
@@ -192,7 +246,7 @@ def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
 
     Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
     """
-    return tuple([port for ports in services_with_ports(state) for port in ports])
+    return tuple([port for service, slices in services_with_slices(state) for port in ports_of(service, slices)])
 
 
 def _hinted(ready: tuple[EndpointFacts, ...], node: Node) -> tuple[EndpointFacts, ...]:

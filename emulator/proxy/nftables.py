@@ -28,7 +28,16 @@ from emulator.control.state import ClusterState
 from emulator.objects.kinds import Node
 from emulator.plan.rules import NftSet, NftTable, RuleSet, RuleTool, change_nft, compose_nft, identifier, quoted
 from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, services_with_ports
+from emulator.proxy.endpoints import (
+    EndpointChoice,
+    EndpointFacts,
+    PlainPort,
+    ServicePortFacts,
+    choose,
+    plain_port,
+    ports_of,
+    services_with_slices,
+)
 from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
 T = TypeVar("T")
@@ -303,6 +312,20 @@ def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, con
             parts.elements["no-endpoint-nodeports"].append((node_port, node_port + refusal))
 
 
+def _add_plain(parts: _Parts, port: PlainPort, context: _Context) -> None:
+    """What :func:`_add_port` would put into the table for the same port, said at once."""
+    ip, count, (chain, where) = port.clusterIP, len(port.endpoints), _cluster_ip_names(len(port.endpoints))
+    key = f"{ip} . {port.protocol.lower()} . {port.port}"
+    parts.elements["cluster-ips"].append((ip, ip))
+    parts.elements["service-ips"].append((key, f"{key} comment {quoted(port.name[:COMMENT_LENGTH])} : goto {chain}"))
+    claim, claim_hairpin = parts.elements[where].append, parts.elements["hairpin-connections"].append
+    for index, endpoint in enumerate(port.endpoints):
+        entry, hairpin = f"{key} . {index}", f"{endpoint} . {endpoint}"
+        claim((entry, f"{entry} : {endpoint} . {port.targetPort}"))
+        claim_hairpin((hairpin, hairpin))
+    parts.chains.append((chain, (*context.masquerade, _pick(count, where, _ADDRESS))))
+
+
 # --- one node -----------------------------------------------------------------------------------------------
 
 _CHAINS = ""  # stands for the chains where names of sets do
@@ -484,13 +507,18 @@ def rules(state: ClusterState) -> Rules:
     frame = _frame(state.serviceSubnet)
     nodes = {node.name: _node(state, node) for node in state.nodes}
     rows = [(node, _Parts()) for node in nodes.values()]
-    for ports in services_with_ports(state):
+    for service, slices in services_with_slices(state):
+        plain = plain_port(service, slices)
+        ports = () if plain else ports_of(service, slices)
         before: tuple[_Node, list[EndpointChoice], _Parts] | None = None
         for node, parts in rows:
             choices = node.choices(ports)
             if before is None or before[1] != choices or not node.writes_as(before[0], ports):
                 before = node, choices, parts if len(rows) == 1 else _Parts()
-                node.add(before[2], ports, choices)
+                if plain:
+                    _add_plain(before[2], plain, node.context)
+                else:
+                    node.add(before[2], ports, choices)
             if before[2] is not parts:
                 parts.extend(before[2])  # nodes that may use the same endpoints share the text
     return Rules(nodes, {node.node.name: _table(parts, frame, _node_port_ips(state, node.node.name)) for node, parts in rows})
