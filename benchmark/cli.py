@@ -20,7 +20,7 @@ from benchmark.figures import Figure, Skipped
 from benchmark.measuring import Setting
 from benchmark.tables import render
 from emulator import __version__
-from emulator.run import find_iptables
+from emulator.kernel.iptables import find_iptables
 
 MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
     "cold": runs.measure_cold,

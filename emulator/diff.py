@@ -23,7 +23,8 @@ from emulator.objects.config import Inventory, ProxyMode
 from emulator.probe.expect import Expectations
 from emulator.probe.model import Expectation, Flow, Report
 from emulator.proxy import MODES
-from emulator.run import Options, observe, plan_flows
+from emulator.run import Options, observe
+from emulator.schedule import plan_flows
 
 DEFAULT: ProxyMode = "nftables"
 _HOW_TO_TELL = "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system -o yaml)"

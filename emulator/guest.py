@@ -22,7 +22,8 @@ from emulator.control.state import ClusterState
 from emulator.errors import Exit, PodwireError
 from emulator.evidence import files
 from emulator.probe.model import Expectation, Flow, FlowResult, Report
-from emulator.run import Options, Promise, evidence_directory, observe, plan_flows
+from emulator.run import Options, evidence_directory, observe
+from emulator.schedule import Promise, plan_flows
 
 ROOT = Path(__file__).resolve().parent.parent
 UML = ROOT / "scripts" / "uml"

@@ -13,7 +13,7 @@ import pytest
 from benchmark import first_packets, throughput
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import TEXT_MODES, Modes, Setting
-from emulator.run import find_iptables
+from emulator.kernel.iptables import find_iptables
 from tests.guest import with_guest
 from tests.sandboxed import ROOT
 

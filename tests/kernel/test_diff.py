@@ -14,7 +14,8 @@ from emulator.diff import run_modes
 from emulator.evidence.modes import compare_modes
 from emulator.kernel.generic_netlink import find_family
 from emulator.plan.operations import LoadRules, Plan
-from emulator.run import Options, observe, plan_flows
+from emulator.run import Options, observe
+from emulator.schedule import plan_flows
 from tests.guest import with_guest
 from tests.sandboxed import ROOT, TOPOLOGIES, podwire, state_of
 
@@ -187,17 +188,17 @@ def test_shipped_topologies_have_known_differences_only(topology: str) -> None:
 
 def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """worker-2's kube-proxy never syncs in one of the modes: what is dialled there is lost, and nothing promises that."""
-    import emulator.run
+    import emulator.schedule
 
     states = {mode: state_of(text=SHOP, proxy_mode=mode) for mode in ("iptables", "nftables")}
-    plan_cluster = emulator.run.plan_cluster
+    plan_cluster = emulator.schedule.plan_cluster
 
     def without_rules(state: Any) -> Plan:
         plan = plan_cluster(state)
         kept = tuple(op for op in plan.operations if not (isinstance(op, LoadRules) and op.tool == "nft" and op.netns == "worker-2"))
         return Plan(name=plan.name, operations=kept)
 
-    monkeypatch.setattr(emulator.run, "plan_cluster", without_rules)
+    monkeypatch.setattr(emulator.schedule, "plan_cluster", without_rules)
     comparison = run_modes(states, Options())
     assert not comparison.ok
     status = {compared.flow.name: compared.status for compared in comparison.flows}

@@ -12,7 +12,8 @@ import pytest
 
 from emulator import guest
 from emulator.errors import Exit
-from emulator.run import Options, plan_flows
+from emulator.run import Options
+from emulator.schedule import plan_flows
 from tests.sandboxed import ROOT, state_of
 
 pytestmark = pytest.mark.kernel
@@ -86,7 +87,8 @@ WAITING = """
 import sys
 from pathlib import Path
 from emulator import guest
-from emulator.run import Options, plan_flows
+from emulator.run import Options
+from emulator.schedule import plan_flows
 from tests.sandboxed import ROOT, state_of
 
 guest.UML = Path(sys.argv[1])

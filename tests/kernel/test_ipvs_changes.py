@@ -14,6 +14,7 @@ import pytest
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.inspect import read_addresses
+from emulator.kernel.iptables import find_iptables
 from emulator.kernel.ipvs import read_servers
 from emulator.kernel.netns import Namespaces, check_output
 from emulator.plan.ipvs import edits, ipvsadm_text
@@ -21,7 +22,6 @@ from emulator.plan.operations import AddAddress, DelAddress, LoadIpset, LoadIpvs
 from emulator.plan.shell import shell_commands
 from emulator.planner import plan_change, plan_cluster
 from emulator.proxy.ipvs import DUMMY
-from emulator.run import find_iptables
 from tests.iptables_save import parse
 from tests.kernel.test_changes import ALL_PODS, BASE, CHANGES, WEB, service, shape
 from tests.sandboxed import flavour, in_sandbox, state_of

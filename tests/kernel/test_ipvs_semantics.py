@@ -18,11 +18,11 @@ import pytest
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
+from emulator.kernel.iptables import find_iptables
 from emulator.kernel.ipvs import FAMILY, message
 from emulator.kernel.netlink import NetlinkSocket, attribute
 from emulator.kernel.netns import Namespaces
 from emulator.planner import plan_cluster
-from emulator.run import find_iptables
 from emulator.workload.answer import read_reply, request_line
 from tests.kernel.test_semantics import (
     ASKERS,

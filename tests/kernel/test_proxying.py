@@ -10,9 +10,9 @@ import pytest
 
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
+from emulator.kernel.iptables import find_iptables
 from emulator.planner import plan_change, plan_cluster
 from emulator.proxy.userspace import UDP_IDLE
-from emulator.run import find_iptables
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers

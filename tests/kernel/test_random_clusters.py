@@ -29,6 +29,7 @@ from emulator import sandbox
 from emulator.control.services import KUBERNETES
 from emulator.control.state import ROUTER, SWITCH, ClusterState
 from emulator.kernel.apply import Applied, apply
+from emulator.kernel.iptables import find_iptables
 from emulator.kernel.ring import Taps
 from emulator.plan.operations import AddRoute
 from emulator.planner import plan_cluster
@@ -41,7 +42,6 @@ from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Client, Destination, Expectation, Flow, FlowResult
 from emulator.probe.parties import address_destination, communication_kind, external_client, node_client, pod_client, service_destination
 from emulator.proxy.endpoints import ServicePortFacts
-from emulator.run import find_iptables
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
 from tests.kernel.random_clusters import Manifest, clusters, to_yaml

@@ -25,11 +25,12 @@ from scapy.layers.l2 import Ether
 
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
+from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import Namespaces, check_output
 from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import Plan
 from emulator.planner import plan_cluster, plan_rules
-from emulator.run import Options, find_iptables, run_cluster
+from emulator.run import Options, run_cluster
 from emulator.workload.serve import servers
 from tests.sandboxed import flavour, in_sandbox, state_of
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emulator import planner, run
+from emulator import planner, schedule
 from emulator.control.state import ClusterState
 from emulator.plan.operations import DelConnections, LoadRules, Plan
 from emulator.run import Options, run_cluster
@@ -36,7 +36,7 @@ def failures(state: ClusterState, directory: Path) -> dict[str, str]:
 
 def with_changes(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Plan], Plan]) -> None:
     change = planner.plan_change
-    monkeypatch.setattr(run, "plan_change", lambda old, new: edit(change(old, new)))
+    monkeypatch.setattr(schedule, "plan_change", lambda old, new: edit(change(old, new)))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -99,7 +99,7 @@ def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tm
     def forgetful(state: ClusterState) -> ClusterState:
         return replace(state, services=tuple(replace(s, spec=replace(s.spec, sessionAffinity="None")) for s in state.services))
 
-    monkeypatch.setattr(run, "plan_cluster", lambda state: cluster(forgetful(state)))
-    monkeypatch.setattr(run, "plan_change", lambda old, new: change(forgetful(old), forgetful(new)))
+    monkeypatch.setattr(schedule, "plan_cluster", lambda state: cluster(forgetful(state)))
+    monkeypatch.setattr(schedule, "plan_change", lambda old, new: change(forgetful(old), forgetful(new)))
     failed = failures(state_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
     assert any(name.startswith("affinity-expiry, three more endpoints: still that one") for name in failed)

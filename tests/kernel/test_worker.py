@@ -10,8 +10,8 @@ import pytest
 
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
+from emulator.kernel.iptables import find_iptables
 from emulator.planner import plan_change, plan_cluster
-from emulator.run import find_iptables
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
 from emulator.workload.worker import Inbox, Worker

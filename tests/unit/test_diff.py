@@ -11,7 +11,7 @@ import pytest
 from emulator import diff, guest
 from emulator.diff import check_modes, merge_flows, settle_modes
 from emulator.errors import MissingCapabilityError, UsageError
-from emulator.run import plan_flows
+from emulator.schedule import plan_flows
 from tests.unit.objects.reading import load_text
 from tests.unit.probe.states import make_state, node_port_service
 

@@ -20,14 +20,18 @@ MODULES = sorted(".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffi
 ACTING = (
     "emulator.__main__",
     "emulator.cli",
+    "emulator.clock",
     "emulator.clusters",
     "emulator.diff",
     "emulator.doctor",
+    "emulator.examine",
     "emulator.guest",
     "emulator.kernel",
+    "emulator.live",
     "emulator.probe.chatter",
     "emulator.probe.crafted",  # builds packets with Scapy, which imports all that the contract forbids
     "emulator.probe.send",
+    "emulator.reporting",
     "emulator.run",
     "emulator.sandbox",
     "emulator.workload",

@@ -1,0 +1,97 @@
+"""From the flows of one moment to their verdicts: probe, correlate, judge; and the state of the nodes where something is not as promised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from emulator.evidence.bundle import netns_on_path
+from emulator.kernel.inspect import collect_state, read_addresses
+from emulator.live import Live
+from emulator.probe.correlate import Correlation, correlate
+from emulator.probe.judge import judge
+from emulator.probe.model import Attempt, Flow, FlowResult, Requirement, Verdict
+from emulator.probe.requirements import check_requirements
+from emulator.probe.send import Prober
+from emulator.schedule import Moment, Schedule, rounds
+
+_BUNDLES = 20  # the first so many flows that are not as promised have a bundle of their own
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the moments so far have shown."""
+
+    results: list[FlowResult] = field(default_factory=list)
+    requirements: list[Sequence[Requirement]] = field(default_factory=list)  # of each moment
+    dumps: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)  # flow that is not as promised → namespace → its state then
+    answered: dict[tuple[str, str], FlowResult] = field(default_factory=dict)  # of open connections (FlowCheck, name), the last result
+
+
+def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool) -> None:
+    """Send the flows of ``moment`` and judge them; if ``dump``, keep the state of the nodes that a flow passed which is not as promised."""
+    applied = live.applied
+    results = _probe(schedule, moment, live, prober, findings.answered)
+    findings.results += results
+    findings.requirements.append(check_requirements(moment.state, results, read_addresses(applied.namespaces, applied.namespaces)))
+    if not dump:
+        return
+    seen: dict[str, dict[str, str]] = {}
+    for result in [result for result in results if result.verdict != "pass"][: _BUNDLES - len(findings.dumps)]:
+        for netns in netns_on_path(result):
+            if netns in applied.namespaces and netns not in seen:
+                seen[netns] = collect_state(applied.namespaces, netns, applied.iptables)
+        findings.dumps[result.flow.name] = {netns: seen[netns] for netns in netns_on_path(result) if netns in seen}
+
+
+def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober, answered: dict[tuple[str, str], FlowResult]) -> list[FlowResult]:
+    attempts: list[Attempt] = []
+    relayed = {name for name, expectation in schedule.expectations.items() if expectation.relayed}
+    with live.clock.phase("probe"):
+        for routes, flows in rounds(moment.state, moment.flows):
+            for route in routes:
+                live.applied.add_route(route)
+            attempts += prober.probe(flows, crafted=not schedule.pairs, talk=not schedule.pairs, relayed=relayed)
+            for route in routes:
+                live.applied.delete_route(route)
+    with live.clock.phase("correlate"):
+        live.recording.finish()
+        correlation = correlate(attempts, live.recording.frames)
+    with live.clock.phase("judge"):
+        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost(), answered)
+
+
+def _judge(
+    schedule: Schedule,
+    flows: Sequence[Flow],
+    attempts: Sequence[Attempt],
+    correlation: Correlation,
+    lost: int,
+    answered: dict[tuple[str, str], FlowResult],
+) -> list[FlowResult]:
+    """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``; ``answered`` is kept up to date."""
+    own: dict[str, list[int]] = {flow.name: [] for flow in flows}
+    for index, attempt in enumerate(attempts):
+        own[attempt.flow].append(index)
+    results: dict[str, FlowResult] = {}
+    verdicts: dict[str, Verdict] = {}
+    for flow in sorted(flows, key=lambda flow: bool(flow.controls)):
+        indexes = own[flow.name]
+        connection = (flow.check, flow.connection)
+        before = answered.get(connection) if any(attempts[index].continued for index in indexes) else None
+        numbers = {number for index in indexes for number in correlation.frames.get(index, ())}
+        results[flow.name] = result = judge(
+            flow,
+            schedule.promise(flow, before) if before else schedule.expectations[flow.name],
+            [correlation.journeys.get(index) for index in indexes],
+            [attempts[index] for index in indexes],
+            lost,
+            verdicts,
+            tuple(sorted(numbers)),
+        )
+        verdicts[flow.name] = result.verdict
+        if flow.connection:
+            answered.pop(connection, None)
+            if result.observed.backends:
+                answered[connection] = result
+    return [results[flow.name] for flow in flows]
