@@ -381,7 +381,14 @@ class Expectations:
             because = f"{_HOW[met.how]} under externalTrafficPolicy Local from {met.node}, which has no endpoint: it sends from that very address, "
             because += f"which the node of {lost[0]} has for its own (docs/semantics 13)"
             return _Promise("dropped", because, {}, "", 1)
-        ends = {b: self._answer(b.ip, b.port, flow.protocol, True) for b in chosen}
+        if all(self._is_echo(flow, met, b) for b in chosen):
+            because = (
+                f"the only endpoint is the client itself, and by its EndpointSlice not on {met.node}: not masqueraded (docs/semantics 13)"
+            )
+            return _Promise("dropped", because, {}, "", 1)
+        ends: dict[Backend, Outcome] = {
+            b: "dropped" if self._is_echo(flow, met, b) else self._answer(b.ip, b.port, flow.protocol, True) for b in chosen
+        }
         unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
         nobody = f"; nobody serves {', '.join(unserved)}" if unserved else ""
         if len(unserved) == len(ends):
@@ -393,7 +400,8 @@ class Expectations:
         needed = _needed(met, len(chosen))
         if not needed:
             because += "; session affinity ClientIP: always the same one (docs/semantics 12)"
-        astray = self._ipvs and met.how != "clusterIP" and self._is_local(met) and flow.client.node != met.node and not self._own(met)
+        astray = self._ipvs and met.how != "clusterIP" and self._is_local(met) and flow.client.node != met.node
+        astray = astray and not all(self._is_on(met.node, b) for b in chosen)
         if astray:
             because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
         return _Promise("delivered", because, rules, _source_text(rules.values(), hairpin), 0 if astray or self._uneven else needed, astray)
@@ -418,13 +426,24 @@ class Expectations:
     def _own(self, met: Translation) -> tuple[Backend, ...]:
         return met.endpoints.local_list(met.node)
 
+    def _is_on(self, node: str, backend: Backend) -> bool:
+        """Whether ``backend`` is on ``node``, whatever its slice says of that."""
+        owner = self.owners.get(backend.ip)
+        return owner is not None and owner.node == node
+
+    def _is_echo(self, flow: Flow, met: Translation, backend: Backend) -> bool:
+        """Whether a Pod that meets itself in ipvs mode is sent its own address, which its kernel drops: the set that has hairpins
+        masqueraded holds endpoints that are the node's own by their slice (docs/semantics 13)."""
+        if not self._ipvs or backend.ip != flow.client.ip or flow.client.kind != "pod" or self._masqueraded(met)[0]:
+            return False
+        return all(c.node != met.node for c in met.endpoints.candidates if c.backend == backend)
+
     def _is_lost(self, met: Translation, backend: Backend) -> bool:
         """Whether what a node sends to ``backend`` by an external address never arrives in ipvs mode: unmasqueraded, and so from the address that
         it dialled, which every node has. (By a node port it is the node's own, which no other node has.)"""
         if not (self._ipvs and met.origin == "node" and met.how in ("externalIP", "loadBalancer") and self._is_local(met)):
             return False
-        owner = self.owners.get(backend.ip)
-        return owner is not None and owner.node != met.node
+        return backend.ip in self.owners and not self._is_on(met.node, backend)
 
     def _has_external(self, endpoints: PortEndpoints) -> bool:
         return bool(endpoints.port.nodePort or endpoints.service.spec.externalIPs or load_balancer_ips(endpoints.service))

@@ -464,6 +464,25 @@ def test_in_ipvs_mode_without_strict_arp_any_node_may_take_an_announced_address(
     assert promised(state, "client-1", VIP, 80, via="worker-1").addresses["node"] == {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}
 
 
+# --- 13: ipvs, and endpoints whose slice does not say where they are ------------------------------------------
+
+ADRIFT = make_slice(make_endpoint(WEB_0))
+IPVS = {"mode": "ipvs"}
+
+
+@pytest.mark.parametrize(
+    ("slices", "outcome"), [pytest.param((BOTH,), "delivered", id="its node's"), pytest.param((ADRIFT,), "dropped", id="nobody's")]
+)
+def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(slices: Sequence[EndpointSlice], outcome: str) -> None:
+    assert promised(make_state(make_service(), slices=slices, proxy=IPVS), "web-0", WEB_IP, 80).outcome == outcome
+
+
+@pytest.mark.parametrize(("node", "astray"), [("worker-1", False), ("worker-2", True)])
+def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(node: str, astray: bool) -> None:
+    state = make_state(node_port_service(**LOCAL), slices=(ADRIFT,), proxy=IPVS)
+    assert promised(state, "client-1", NODE_IP[node], NODE_PORT).astray is astray
+
+
 BALANCER_IP = "172.18.255.254"
 NODE_ADDRESSES = frozenset({NODE_IP["worker-1"], NODE_IP["worker-2"], BRIDGE_IP["worker-1"], BRIDGE_IP["worker-2"]})
 
