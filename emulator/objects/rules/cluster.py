@@ -1,0 +1,111 @@
+"""The cluster's shape (kind's, and what podwire adds to it) and its proxy's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+from itertools import combinations
+
+from emulator.objects.config import (
+    ClusterConfig,
+    KubeProxyConfiguration,
+    LoadBalancerPool,
+    NodeShape,
+)
+from emulator.objects.faults import FieldPath, shown
+from emulator.objects.rules.checks import (
+    LABEL,
+    SUBDOMAIN,
+    Checks,
+    parse_address,
+    parse_network,
+)
+
+
+def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> ClusterConfig:
+    networking = cluster.networking
+    if networking.ipFamily != "ipv4":
+        checks.fault(
+            ("networking", "ipFamily"), f"{networking.ipFamily}: podwire builds IPv4 networks only so far", "write ipv4, or leave it out"
+        )
+    names = ("podSubnet", "serviceSubnet", "hostSubnet")
+    subnets = {name: checks.ipv4_prefix(("networking", name), getattr(networking, name)) for name in names}
+    for one, other in combinations(names, 2):
+        if _overlap(subnets[one], subnets[other]):
+            what = f"{shown(subnets[other])} overlaps {one}, {shown(subnets[one])}"
+            checks.fault(("networking", other), what, f"change {one} or {other}")
+    checks.optional_name(("networking", "podNetwork"), networking.podNetwork, LABEL)
+    checks.optional_name(("metadata", "name"), cluster.metadata.name, SUBDOMAIN)
+    checks.unique([(("nodes", i, "name"), n.name) for i, n in enumerate(cluster.nodes) if n.name], "name")
+    clients = cluster.externalClients
+    for i, client in enumerate(clients):
+        checks.name(("externalClients", i, "name"), client.name, LABEL)
+    addressed = tuple(replace(c, address=checks.address(("externalClients", i, "address"), c.address)) for i, c in enumerate(clients))
+    for i, client in enumerate(addressed):
+        if ":" in client.address:
+            checks.fault(("externalClients", i, "address"), f"{shown(client.address)}: podwire builds IPv4 networks only so far")
+        else:
+            checks.routable(("externalClients", i, "address"), client.address)
+    checks.unique([(("externalClients", i, "name"), c.name) for i, c in enumerate(addressed) if c.name], "name")
+    checks.unique([(("externalClients", i, "address"), c.address) for i, c in enumerate(addressed)], "address")
+    return replace(
+        cluster,
+        nodes=tuple(_node_shape(("nodes", i), n, checks) for i, n in enumerate(cluster.nodes)),
+        networking=replace(
+            networking,
+            podSubnet=subnets["podSubnet"],
+            serviceSubnet=subnets["serviceSubnet"],
+            hostSubnet=subnets["hostSubnet"],
+        ),
+        externalClients=addressed,
+        loadBalancer=_pool(("loadBalancer",), cluster.loadBalancer, checks) if cluster.loadBalancer else None,
+    )
+
+
+def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalancerPool:
+    return replace(pool, addresses=tuple(_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)))
+
+
+def _range(path: FieldPath, text: str, checks: Checks) -> str:
+    """A prefix, or ``first-last``, as MetalLB's IPAddressPool has them; in canonical form ``first-last``."""
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    try:
+        ends = (parse_address(first), parse_address(last)) if dash else (parse_network(first)[0], parse_network(first)[-1])
+    except ValueError:
+        checks.fault(path, f"must be a prefix or a range of addresses, is {shown(text)}", "172.18.255.200-172.18.255.250, say")
+        return text
+    if any(end.version == 6 for end in ends):
+        checks.fault(path, f"{shown(text)}: podwire builds IPv4 networks only so far")
+    elif int(ends[0]) > int(ends[1]):
+        checks.fault(path, f"{shown(text)} ends before it begins", f"{ends[1]}-{ends[0]}")
+    return f"{ends[0]}-{ends[1]}"
+
+
+def _overlap(one: str, other: str) -> bool:
+    try:
+        return IPv4Network(one).overlaps(IPv4Network(other))
+    except ValueError:
+        return False  # not given, or said already
+
+
+def _node_shape(path: FieldPath, node: NodeShape, checks: Checks) -> NodeShape:
+    checks.optional_name((*path, "name"), node.name, SUBDOMAIN)
+    checks.labels((*path, "labels"), node.labels)
+    checks.taints((*path, "taints"), node.taints)
+    return replace(
+        node,
+        podCIDR=checks.ipv4_prefix((*path, "podCIDR"), node.podCIDR),
+        addresses=checks.addresses((*path, "addresses"), node.addresses),
+    )
+
+
+def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Checks) -> KubeProxyConfiguration:
+    addresses = tuple(
+        value if value == "primary" else checks.prefix(("nodePortAddresses", i), value) for i, value in enumerate(config.nodePortAddresses)
+    )
+    if "primary" in addresses and len(addresses) > 1:
+        checks.fault(("nodePortAddresses",), "must be primary alone, or prefixes alone")
+    cidr = config.clusterCIDR
+    return replace(
+        config, clusterCIDR=checks.ipv4_prefix(("clusterCIDR",), cidr) if cidr is not None else None, nodePortAddresses=addresses
+    )

@@ -1,0 +1,134 @@
+"""Namespaces, Nodes, Pods, and the workloads that make Pods."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emulator.objects.faults import FieldPath, shown
+from emulator.objects.kinds import (
+    Container,
+    ContainerPort,
+    LabelSelector,
+    Namespace,
+    Node,
+    Pod,
+    PodSpec,
+    Workload,
+)
+from emulator.objects.rules.checks import (
+    LABEL,
+    MAX_INT32,
+    PORT_NAME,
+    SUBDOMAIN,
+    Checks,
+    check_metadata,
+)
+from emulator.objects.selectors import matches
+
+SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")  # old APIs in which a workload's selector is its template's labels
+
+
+def check_namespace(value: Namespace, namespaced: bool, checks: Checks) -> Namespace:
+    return replace(value, metadata=check_metadata(value, namespaced, checks))
+
+
+def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
+    spec = replace(
+        node.spec,
+        podCIDR=checks.optional_prefix(("spec", "podCIDR"), node.spec.podCIDR),
+        podCIDRs=checks.prefixes(("spec", "podCIDRs"), node.spec.podCIDRs),
+    )
+    if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
+        checks.fault(("spec", "podCIDRs", 0), f"must be the same as podCIDR, {shown(spec.podCIDR)}")
+    checks.taints(("spec", "taints"), spec.taints)
+    addresses = tuple(
+        replace(a, address=checks.address(("status", "addresses", i, "address"), a.address)) if a.type.endswith("IP") else a
+        for i, a in enumerate(node.status.addresses)
+    )
+    return replace(node, metadata=check_metadata(node, namespaced, checks), spec=spec, status=replace(node.status, addresses=addresses))
+
+
+def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
+    status = replace(
+        pod.status,
+        podIP=checks.optional_address(("status", "podIP"), pod.status.podIP),
+        podIPs=tuple(
+            replace(entry, ip=checks.address(("status", "podIPs", i, "ip"), entry.ip)) for i, entry in enumerate(pod.status.podIPs)
+        ),
+        hostIP=checks.optional_address(("status", "hostIP"), pod.status.hostIP),
+    )
+    return replace(pod, metadata=check_metadata(pod, namespaced, checks), spec=_pod_spec(("spec",), pod.spec, checks), status=status)
+
+
+def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
+    if not spec.containers:
+        checks.fault((*path, "containers"), "is required: a Pod has at least one container")
+    checks.optional_name((*path, "nodeName"), spec.nodeName, SUBDOMAIN)
+    checks.labels((*path, "nodeSelector"), spec.nodeSelector)
+    checks.optional_name((*path, "hostname"), spec.hostname, LABEL)
+    checks.optional_name((*path, "subdomain"), spec.subdomain, LABEL)
+    for i, toleration in enumerate(spec.tolerations):
+        if toleration.key:
+            checks.key((*path, "tolerations", i, "key"), toleration.key)
+        elif toleration.operator == "Equal":
+            checks.fault((*path, "tolerations", i, "operator"), "must be Exists when no key is given")
+    both = [((*path, field, i), c) for field in ("containers", "initContainers") for i, c in enumerate(getattr(spec, field))]
+    checks.unique([((*at, "name"), c.name) for at, c in both if c.name], "name")
+    return replace(
+        spec,
+        containers=tuple(_container((*path, "containers", i), c, checks) for i, c in enumerate(spec.containers)),
+        initContainers=tuple(_container((*path, "initContainers", i), c, checks) for i, c in enumerate(spec.initContainers)),
+    )
+
+
+def _container(path: FieldPath, container: Container, checks: Checks) -> Container:
+    checks.name((*path, "name"), container.name, LABEL)
+    checks.unique([((*path, "ports", i, "name"), p.name) for i, p in enumerate(container.ports) if p.name], "name")
+    return replace(container, ports=tuple(_container_port((*path, "ports", i), p, checks) for i, p in enumerate(container.ports)))
+
+
+def _container_port(path: FieldPath, port: ContainerPort, checks: Checks) -> ContainerPort:
+    checks.port((*path, "containerPort"), port.containerPort)
+    checks.optional_name((*path, "name"), port.name, PORT_NAME)
+    return replace(
+        port,
+        hostPort=checks.optional_port((*path, "hostPort"), port.hostPort),
+        hostIP=checks.optional_address((*path, "hostIP"), port.hostIP),
+    )
+
+
+def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Workload:
+    spec = workload.spec
+    if not 0 <= spec.replicas <= MAX_INT32:
+        checks.fault(("spec", "replicas"), f"must be 0 or more, is {shown(spec.replicas)}")
+    checks.optional_name(("spec", "serviceName"), spec.serviceName, SUBDOMAIN)
+    labels = spec.template.metadata.labels
+    checks.labels(("spec", "template", "metadata", "labels"), labels)
+    for key in spec.template.metadata.annotations:
+        checks.key(("spec", "template", "metadata", "annotations", key), key)
+    if spec.selector is None and checks.written.get("apiVersion") in SELECTOR_DEFAULTS and labels:
+        spec = replace(spec, selector=LabelSelector(matchLabels=labels))
+    if spec.selector is None:
+        checks.fault(("spec", "selector"), "is required", "matchLabels with the labels of the template")
+    else:
+        _label_selector(("spec", "selector"), spec.selector, checks)
+        if not spec.selector.matchLabels and not spec.selector.matchExpressions:
+            checks.fault(("spec", "selector"), f"must not be empty for a {workload.kind}", "matchLabels with the labels of the template")
+        elif not matches(spec.selector, labels):
+            what = "does not select the Pods of its own template: `selector` does not match template `labels`"
+            checks.fault(("spec", "selector"), what, "give spec.template.metadata.labels the labels that matchLabels asks for")
+    template = replace(spec.template, spec=_pod_spec(("spec", "template", "spec"), spec.template.spec, checks))
+    return replace(workload, metadata=check_metadata(workload, namespaced, checks), spec=replace(spec, template=template))
+
+
+def _label_selector(path: FieldPath, selector: LabelSelector, checks: Checks) -> None:
+    checks.labels((*path, "matchLabels"), selector.matchLabels)
+    for i, requirement in enumerate(selector.matchExpressions):
+        at = (*path, "matchExpressions", i)
+        checks.key((*at, "key"), requirement.key)
+        if requirement.operator in ("In", "NotIn") and not requirement.values:
+            checks.fault((*at, "values"), f"is required with {requirement.operator}")
+        if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
+            checks.fault((*at, "values"), f"must be empty with {requirement.operator}")
+        for j, value in enumerate(requirement.values):
+            checks.label_value((*at, "values", j), value)
