@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ IPS = [
 
 UNLIKE_PLAIN: dict[str, dict[str, Any]] = {
     "a node port": {"type": "NodePort", "ports": [ServicePort(name="http", port=80, nodePort=30080)]},
+    "a node port of before": {"ports": [ServicePort(name="http", port=80, nodePort=30080)]},
     "two ports": {"ports": [ServicePort(name="http", port=80), ServicePort(name="dns", port=53, protocol="UDP")]},
     "another port's name": {"ports": [ServicePort(name="dns", port=80)]},
     "another protocol": {"ports": [ServicePort(name="http", port=80, protocol="UDP")]},
@@ -90,6 +92,11 @@ def test_a_plain_service_is_told() -> None:
 def test_a_service_with_more_than_a_cluster_ip_is_not_plain(unlike: str) -> None:
     svc = service(**UNLIKE_PLAIN[unlike])
     assert plain_port(svc, [slice_of(svc, {"ip": IPS[0]})]) is None
+
+
+def test_endpoints_of_the_other_family_are_not_plain() -> None:
+    svc = service()
+    assert plain_port(svc, [replace(slice_of(svc, {"ip": "fd00::1"}), addressType="IPv6")]) is None
 
 
 @pytest.mark.parametrize("unlike", UNLIKE_READY)
