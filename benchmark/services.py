@@ -59,7 +59,9 @@ def _full_sync(state: ClusterState, iptables: str) -> tuple[float, float]:
     It is planned before there is a sandbox, as for a run, and anew: what was worked out is remembered of that very state.
     """
     loads = list[Operation]()
+    gc.disable()  # as in a run
     planning = timed(lambda: loads.extend(plan_rules(replace(state))))
+    gc.enable()
     first, again = sandbox.run(partial(_load_twice, loads, iptables))
     return planning + first, again
 
