@@ -213,19 +213,16 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         return None
     if target.port is None or (target.name or "") != port.name or target.protocol != port.protocol:
         return None
-    ips: list[str] = []
+    found: dict[str, str] = {}  # by "ip:", which sorts them as "ip:port" does: 10.0.0.10:80 comes before 10.0.0.1:80
     for endpoint in item.endpoints:
         if not endpoint.addresses or endpoint.hints or not endpoint.ready:
             return None
-        ips.append(address(endpoint.addresses[0]))
-    if len(ips) > 1:
-        ips = sorted(dict.fromkeys(ips), key=_before_port)
+        server = address(endpoint.addresses[0])
+        found[server + ":"] = server
     name = port_name(service.metadata.namespace, service.metadata.name, port.name)
-    return PlainPort(name, _protocol(port.protocol), address(ip), number(port.port), number(target.port), ips)
-
-
-def _before_port(ip: str) -> str:
-    return ip + ":"  # a colon comes after every digit: 10.0.0.10:80 before 10.0.0.1:80
+    return PlainPort(
+        name, _protocol(port.protocol), address(ip), number(port.port), number(target.port), [found[key] for key in sorted(found)]
+    )
 
 
 _IN_ORDER = attrgetter("metadata.namespace", "metadata.name")

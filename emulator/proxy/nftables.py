@@ -314,16 +314,18 @@ def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, con
 
 def _add_plain(parts: _Parts, port: PlainPort, context: _Context) -> None:
     """What :func:`_add_port` would put into the table for the same port, said at once."""
-    ip, count, (chain, where) = port.clusterIP, len(port.endpoints), _cluster_ip_names(len(port.endpoints))
-    key = f"{ip} . {port.protocol.lower()} . {port.port}"
-    parts.elements["cluster-ips"].append((ip, ip))
-    parts.elements["service-ips"].append((key, f"{key} comment {quoted(port.name[:COMMENT_LENGTH])} : goto {chain}"))
-    claim, claim_hairpin = parts.elements[where].append, parts.elements["hairpin-connections"].append
-    for index, endpoint in enumerate(port.endpoints):
+    name, protocol, ip, number, target_port, endpoints = port
+    chain, where = _cluster_ip_names(len(endpoints))
+    key, target = f"{ip} . {protocol.lower()} . {number}", f" . {target_port}"
+    elements = parts.elements
+    elements["cluster-ips"].append((ip, ip))
+    elements["service-ips"].append((key, f"{key} comment {quoted(name[:COMMENT_LENGTH])} : goto {chain}"))
+    claim, claim_hairpin = elements[where].append, elements["hairpin-connections"].append
+    for index, endpoint in enumerate(endpoints):
         entry, hairpin = f"{key} . {index}", f"{endpoint} . {endpoint}"
-        claim((entry, f"{entry} : {endpoint} . {port.targetPort}"))
+        claim((entry, f"{entry} : {endpoint}{target}"))
         claim_hairpin((hairpin, hairpin))
-    parts.chains.append((chain, (*context.masquerade, _pick(count, where, _ADDRESS))))
+    parts.chains.append((chain, (*context.masquerade, _pick(len(endpoints), where, _ADDRESS))))
 
 
 # --- one node -----------------------------------------------------------------------------------------------
@@ -512,7 +514,7 @@ def rules(state: ClusterState) -> Rules:
         ports = () if plain else ports_of(service, slices)
         before: tuple[_Node, list[EndpointChoice], _Parts] | None = None
         for node, parts in rows:
-            choices = node.choices(ports)
+            choices = node.choices(ports) if ports else []
             if before is None or before[1] != choices or not node.writes_as(before[0], ports):
                 before = node, choices, parts if len(rows) == 1 else _Parts()
                 if plain:
