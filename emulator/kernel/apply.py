@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from pathlib import Path
 
 from emulator.errors import KernelError
 from emulator.kernel import netlink
@@ -308,7 +307,3 @@ def apply(plan: Plan, applied: Applied | None = None) -> Applied:
     finally:
         applied.namespaces.leave()
     return applied
-
-
-def read_sysctl(namespaces: Namespaces, netns: str, key: str) -> str:
-    return namespaces.call_in(netns, lambda: Path("/proc/sys/" + key.replace(".", "/")).read_text().strip())

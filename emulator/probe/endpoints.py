@@ -123,11 +123,6 @@ class ServiceTable:
             if port.nodePort:
                 self.node_ports.setdefault((port.nodePort, port.protocol), endpoints)
 
-    @cached_property
-    def by_port(self) -> Mapping[tuple[str, str, str], PortEndpoints]:
-        """By Service (namespace/name), port name and protocol."""
-        return {(e.service.key, e.port.name, e.port.protocol): e for e in self.ports}
-
 
 def cluster_ips(service: Service) -> tuple[str, ...]:
     """The IPv4 ClusterIPs of a proxied Service, the primary one first."""

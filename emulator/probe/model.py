@@ -57,15 +57,13 @@ class Client:
 class Destination:
     """What is dialled. ``label``: ``svc default/web:80``, ``pod default/web-0:8080``, ``node worker-1:30080``.
 
-    ``service`` and ``port_name`` name the Service port behind the address ("" when the address is nobody's Service), ``how`` by
-    which of its addresses it is reached.
+    ``service`` is the one behind the address ("" when the address is nobody's Service), ``how`` by which of its addresses it is reached.
     """
 
     label: str
     ip: str
     port: int  # 0 for ICMP
     service: str = ""  # namespace/name
-    port_name: str = ""
     how: Literal["clusterIP", "nodePort", "externalIP", "loadBalancer", "pod", "node", "loopback", "ip"] = "ip"
 
 

@@ -87,7 +87,7 @@ def service_destination(service: Service, port: ServicePort, how: ServiceAddress
         label = f"node {node}:{number}" if ip != "127.0.0.1" else f"localhost:{number}"
     elif how != "clusterIP":
         label = f"{how} of svc {service.key} ({ip}:{number})"
-    return Destination(label=label, ip=ip, port=number, service=service.key, port_name=port.name, how=how)
+    return Destination(label=label, ip=ip, port=number, service=service.key, how=how)
 
 
 _KINDS: Mapping[tuple[str, str], Kind] = {

@@ -13,9 +13,9 @@ from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.planner import plan_change, plan_cluster
 from emulator.proxy.userspace import UDP_IDLE
-from emulator.workload.answer import read_reply, request_line
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
+from tests.asking import say
 from tests.kernel.test_semantics import ASKER, BASE, GONE, NOT_READY, SERVER, WEB_1, WEB_1_AT, WEB_2, endpoints, service
 from tests.sandboxed import in_sandbox, state_of
 
@@ -71,13 +71,6 @@ class Cluster:
         """The Pod that answers a new client."""
         with self.connect(kind) as sock:
             return say(sock)
-
-
-def say(sock: socket.socket) -> str:
-    sock.send(request_line(1))
-    answer = read_reply(sock.recv(4096))
-    assert answer
-    return answer.pod
 
 
 @in_sandbox

@@ -12,9 +12,9 @@ from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.planner import plan_change, plan_cluster
-from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
 from emulator.workload.worker import Inbox, Worker
+from tests.asking import say
 from tests.sandboxed import in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
@@ -72,14 +72,6 @@ class Cluster:
     def ask(self, ip: str, kind: int = socket.SOCK_STREAM) -> str:
         with self.connect(ip, kind=kind) as sock:
             return say(sock)
-
-
-def say(sock: socket.socket) -> str:
-    """The Pod that answers on ``sock``."""
-    sock.send(request_line(1))
-    answer = read_reply(sock.recv(4096))
-    assert answer
-    return answer.pod
 
 
 @in_sandbox

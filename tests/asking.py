@@ -1,0 +1,15 @@
+"""Asking the servers of Pods who they are, over sockets that a test has opened."""
+
+from __future__ import annotations
+
+import socket
+
+from emulator.workload.answer import read_reply, request_line
+
+
+def say(sock: socket.socket) -> str:
+    """The Pod (namespace/name) that answers on ``sock``."""
+    sock.send(request_line(1))
+    answer = read_reply(sock.recv(4096))
+    assert answer
+    return answer.pod
