@@ -7,7 +7,7 @@ flows, with the attempts that the most demanding mode needs; before the first pa
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
@@ -20,7 +20,7 @@ from emulator.guest import observing, why_no_guest
 from emulator.kernel.generic_netlink import find_family
 from emulator.kernel.ipvs import FAMILY as IPVS
 from emulator.objects.config import Inventory, ProxyMode
-from emulator.probe.expect import Expectations
+from emulator.probe.expect import Expectations, remember
 from emulator.probe.model import Expectation, Flow, Report
 from emulator.proxy import MODES
 from emulator.run import Options, observe
@@ -50,13 +50,17 @@ def run_modes(states: Mapping[str, ClusterState], options: Options) -> Compariso
         }
         reports = {mode: observe(state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
         reports |= {mode: wait() for mode, wait in waiting.items()}
-    promised = {mode: _by_step(state) for mode, state in states.items() if state.flowChecks}
+    promised = {mode: _by_step(state, flows) for mode, state in states.items() if state.flowChecks}
     return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests)
 
 
-def _by_step(state: ClusterState) -> Callable[[Flow], Expectation]:
-    """What the objects alone promise for a flow, as they are when it is sent."""
-    moments = {"": Expectations(state)} | {step.name: Expectations(step.state) for step in state.steps}
+def _by_step(state: ClusterState, flows: Iterable[Flow]) -> Callable[[Flow], Expectation]:
+    """What the objects alone promise for one of ``flows``, as they are when it is sent."""
+    moments: dict[str, Expectations] = {}
+    asked: Mapping[str, str] = {}
+    for name, then in (("", state), *((step.name, step.state) for step in state.steps)):
+        moments[name] = Expectations(then, asked)
+        asked = remember(asked, then, (flow for flow in flows if flow.step == name))
     return lambda flow: moments[flow.step].expect(flow)
 
 

@@ -16,7 +16,7 @@ from emulator.podnet import plan_all_pairs
 from emulator.probe.checks import apply_expect, check_connections, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.edges import edge_flows
-from emulator.probe.expect import Expectations
+from emulator.probe.expect import Expectations, remember
 from emulator.probe.model import Expectation, Flow, FlowResult
 
 
@@ -56,18 +56,20 @@ def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False)
     """
     if pairs:
         return all_pairs(state), Expectations(state).expect
-    flows, promise = _plan_moment(state, "", edges)
-    promises = {"": promise}
-    for step in state.steps:
-        more, promises[step.name] = _plan_moment(step.state, step.name, False)
+    flows: tuple[Flow, ...] = ()
+    promises: dict[str, Promise] = {}
+    asked: Mapping[str, str] = {}
+    for name, then in (("", state), *((step.name, step.state) for step in state.steps)):
+        more, promises[name] = _plan_moment(Expectations(then, asked), name, edges and not name)
+        asked = remember(asked, then, more)
         flows = (*flows, *more)
     check_connections(flows)
     return flows, lambda flow, before=None: promises[flow.step](flow, before)
 
 
-def _plan_moment(state: ClusterState, step: str, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
-    """The flows that are sent when the cluster is as in ``state``, after the step of that name."""
-    promised = Expectations(state)
+def _plan_moment(promised: Expectations, step: str, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
+    """The flows that are sent when the cluster is as ``promised`` knows it, after the step of that name."""
+    state = promised.state
     if not state.flowChecks:
         flows = derive_flows(state, promised)
         return (*flows, *(edge_flows(promised, flows) if edges else ())), promised.expect

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -15,6 +16,7 @@ from types import TracebackType
 from emulator.workload.answer import request_line
 
 _PAUSE = 0.01  # seconds between two datagrams of a client
+_AFTERWARDS = 3  # datagrams of each that come after the change: ipvs mode loses the first, and forgets the client with its next timer tick
 
 
 class Chatter:
@@ -37,10 +39,16 @@ class Chatter:
 
     def _talk(self) -> None:
         while not self._stop.wait(_PAUSE):
-            for sock in self._sockets:
-                forget_answers(sock)
-                with suppress(OSError):  # nobody is there at the moment
-                    sock.send(request_line(0))
+            self._send()
+        for _ in range(_AFTERWARDS):
+            self._send()
+            time.sleep(_PAUSE)
+
+    def _send(self) -> None:
+        for sock in self._sockets:
+            forget_answers(sock)
+            with suppress(OSError):  # nobody is there at the moment
+                sock.send(request_line(0))
 
 
 def forget_answers(sock: socket.socket) -> None:

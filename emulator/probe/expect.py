@@ -20,8 +20,9 @@ Where the semantics leave something open, it is settled so:
   externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none, whose replies then go past the
   node to a client that is not on it (:attr:`Expectation.astray`). Service addresses are local to every node: the node dials one from
   that very address, and takes whoever outside has it for an impostor.
-- In ipvs mode without strictARP every node answers ARP for a load-balancer address, and whichever is heard serves: a node's address is any
-  node's then.
+- In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether or not anybody announces it, and
+  whichever is heard serves: a node's address is any node's then.
+- Who stops to announce an address tells nobody: clients outside that have asked before go on to that node (:func:`remember`).
 - The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
   lets itself be dialled, so that of several TCP endpoints those that nobody serves are not met.
 - A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
@@ -36,6 +37,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from ipaddress import IPv4Network, ip_address
+from types import MappingProxyType
 from typing import Literal
 
 from emulator.control.state import ClusterState, pod_netns
@@ -115,8 +117,10 @@ class _Promise:
 class Expectations:
     """The promises of one cluster state. Builds its indexes once; :meth:`expect` then costs microseconds."""
 
-    def __init__(self, state: ClusterState) -> None:
+    def __init__(self, state: ClusterState, asked: Mapping[str, str] = MappingProxyType({})) -> None:
+        """``asked``: what clients outside have learnt of announced addresses before (:func:`remember`)."""
         self.state = state
+        self._remembered = {ip: node for ip, node in asked.items() if ip not in state.speakers and node in state.node}
         self.table = ServiceTable(state)
         self.owners: Mapping[str, Owner] = find_owners(state)
         self._served = {(x.netns, x.port, x.protocol) for x in state.listeners if not x.refused} | _served_by_commands(state)
@@ -152,6 +156,9 @@ class Expectations:
             promise = self._filtered(flow) or self._direct(flow)
         else:
             promise = self._relayed(flow, met) if self._userspace else self._service(flow, met)
+        if flow.client.kind == "external" and not flow.via and (node := self._remembered.get(flow.to.ip)):
+            why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
+            promise = replace(promise, because=f"{why}; {promise.because}")
         return self._expectation(flow, met, promise)
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
@@ -284,15 +291,17 @@ class Expectations:
         backend = next(iter(before.observed.backends), None)
         if backend is None:
             return None
-        if flow.protocol == "UDP":
-            serving = () if met is None else [c.backend for c in met.endpoints.candidates if c.ready or c.draining]
-            if backend not in serving:
-                return None
+        if flow.protocol == "UDP" and not (met and self._keeps_udp_clients(met, backend)):
+            return None
+        if self._ipvs and met is None and backend != Backend(flow.to.ip, flow.to.port):
+            ended = self._direct(flow)
+            why = f"in ipvs mode a connection ends with its Service (docs/semantics 13): {ended.because}"
+            return Expectation(outcome=_to_an_open_connection(ended.outcome), because=why)
         outcome = self._answer(backend.ip, backend.port, flow.protocol, True)
         if outcome != "delivered":
             why = self._why_not(backend.ip, backend.port, flow.protocol, outcome)
-            if outcome == "unreachable" and flow.protocol == "TCP":
-                outcome = "dropped"  # an open connection waits: to TCP such an ICMP error is a passing one (RFC 1122 4.2.3.9)
+            if flow.protocol == "TCP":
+                outcome = _to_an_open_connection(outcome)
             return Expectation(outcome=outcome, because=f"the connection goes to {backend} for as long as it lives: {why}")
         if before.flow.to.how == "nodePort" and flow.to.ip not in self.owners:
             return None  # with its node went the translation
@@ -307,6 +316,14 @@ class Expectations:
             astray=before.expected.astray,
             relayed=before.expected.relayed,
         )
+
+    def _keeps_udp_clients(self, met: Translation, backend: Backend) -> bool:
+        """Whether who was led to ``backend``, and never stops sending, still is."""
+        if self._userspace:  # until it is refused (docs/semantics 15)
+            return self._answer(backend.ip, backend.port, "UDP", True) != "rejected"
+        if self._ipvs:  # what is not chosen any more is taken away at once (docs/semantics 13)
+            return backend in self._chosen(met)
+        return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)
 
     # --- Services in userspace mode -----------------------------------------------------------------------
 
@@ -525,7 +542,7 @@ class Expectations:
         client, to, protocol = flow.client, flow.to, flow.protocol
         if to.ip.startswith("127."):
             return self._promise_loopback(client, to.ip, to.port, protocol)
-        through_node = client.kind != "external" or bool(flow.via) or to.ip in self.state.speakers
+        through_node = client.kind != "external" or bool(flow.via or self._announcer(to.ip))
         key = (to.ip, to.port, protocol, client.kind == "pod", through_node)
         promise = self._direct_promises.get(key)
         if promise is None:
@@ -638,12 +655,22 @@ class Expectations:
     def _first_node(self, flow: Flow) -> str:
         """The first node on the way of ``flow`` ("" if it passes none)."""
         owner = self.owners.get(flow.to.ip)
-        return flow.client.node or flow.via or self.state.speakers.get(flow.to.ip, "") or (owner.node if owner else "")
+        return flow.client.node or flow.via or self._announcer(flow.to.ip) or (owner.node if owner else "")
+
+    def _announcer(self, ip: str) -> str:
+        """The node that clients outside have ``ip`` from by ARP, now or before (of several any one); "" if there is none."""
+        anybody = self.state.nodes[0].name if self._is_everybodys(ip) else ""
+        return self.state.speakers.get(ip, "") or self._remembered.get(ip, "") or anybody
+
+    def _is_everybodys(self, ip: str) -> bool:
+        """Whether every node answers ARP for ``ip``."""
+        return (
+            self._ipvs and not self.state.proxy.strictARP and ip in self._service_ips and self.state.is_host(ip) and ip not in self.owners
+        )
 
     def _is_contended(self, flow: Flow) -> bool:
         """Whether any node may be the first one."""
-        announced = flow.to.ip in self.state.speakers and flow.client.kind == "external" and not flow.via
-        return announced and self._ipvs and not self.state.proxy.strictARP
+        return flow.client.kind == "external" and not flow.via and self._is_everybodys(flow.to.ip)
 
     def _seen(self, flow: Flow, node: str) -> Mapping[SourceRule, frozenset[str]]:
         """The addresses that satisfy each source rule; "node" is that of the node that translates, "" if no node does."""
@@ -699,6 +726,11 @@ def _chances(promises: Sequence[Expectation]) -> int:
     return math.ceil(1 / min(shares.values(), default=Fraction(1)))
 
 
+def _to_an_open_connection(outcome: Outcome) -> Outcome:
+    """What a new one's ``outcome`` is to an open TCP connection: that there is no route is a passing error, and it waits (RFC 1122 4.2.3.9)."""
+    return "dropped" if outcome == "unreachable" else outcome
+
+
 def _needed(met: Translation | None, backends: int) -> int:
     """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to the same one."""
     sticky = met is not None and met.endpoints.service.spec.sessionAffinity == "ClientIP" and backends > 1
@@ -721,6 +753,13 @@ def _served_by_commands(state: ClusterState) -> set[tuple[str, int, str]]:
         if container.name in containers
         for port in container.ports
     }
+
+
+def remember(asked: Mapping[str, str], state: ClusterState, flows: Iterable[Flow]) -> Mapping[str, str]:
+    """Announced address → the node that clients outside take for its own, once they have sent ``flows`` to the cluster of ``state``, and ``asked``
+    was so before: a node that takes an address over tells everybody who has it, one that gives it up does not."""
+    outside = {flow.to.ip for flow in flows if flow.client.kind == "external" and not flow.via}
+    return {ip: state.speakers.get(ip) or asked[ip] for ip in sorted(asked.keys() | outside & state.speakers.keys())}
 
 
 def expect(state: ClusterState, flow: Flow) -> Expectation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from emulator.control.state import ClusterState
 from emulator.objects.config import ExternalClient, FlowProtocol
 from emulator.objects.kinds import EndpointPort, EndpointSlice, LoadBalancerIngress, Service, ServicePort
-from emulator.probe.expect import MAX_ATTEMPTS, Expectations, attempts_for, expect
+from emulator.probe.expect import MAX_ATTEMPTS, Expectations, attempts_for, expect, remember
 from emulator.probe.model import Backend, Expectation, FlowResult, Observation
 from tests.unit.probe.states import (
     BOTH,
@@ -448,6 +448,43 @@ def test_from_outside_an_announced_address_is_entered_at_its_speaker(speaker: st
         assert promised(announced, who, VIP, 80, via=via) == promised(routed, who, VIP, 80, via=asked)
 
 
+def from_outside(state: ClusterState, asked: Mapping[str, str]) -> Expectation:
+    return Expectations(state, asked).expect(make_flow(state, "client-1", VIP, 80))
+
+
+def test_who_has_asked_before_sends_to_the_node_that_announced_last() -> None:
+    announced = make_state(load_balancer_service(), speakers={VIP: "worker-1"})
+    empty = make_state(load_balancer_service(), slices=[])
+    asked = remember({}, announced, [make_flow(announced, "client-1", VIP, 80)])
+    assert from_outside(empty, {}).outcome == "dropped"
+    found = from_outside(empty, asked)
+    assert found.outcome == "rejected"
+    assert "still sends to worker-1" in found.because
+    assert from_outside(replace(empty, nodes=tuple(n for n in empty.nodes if n.name != "worker-1")), asked).outcome == "dropped"
+
+
+def test_nobody_has_learnt_what_was_not_asked_from_outside() -> None:
+    state = make_state(load_balancer_service(), speakers={VIP: "worker-1"})
+    flows = [
+        make_flow(state, "client", VIP, 80),
+        make_flow(state, "client-1", VIP, 80, via="worker-2"),
+        make_flow(state, "client-1", WEB_IP, 80),
+    ]
+    assert remember({}, state, flows) == {}
+
+
+def test_a_node_that_takes_an_address_over_tells_everybody_who_has_asked() -> None:
+    later = make_state(load_balancer_service(), speakers={VIP: "worker-2", "172.18.255.9": "worker-1"})
+    assert remember({VIP: "worker-1"}, later, []) == {VIP: "worker-2"}
+    assert remember({VIP: "worker-1"}, make_state(), []) == {VIP: "worker-1"}
+
+
+@pytest.mark.parametrize(("strict", "outcome"), [(False, "rejected"), (True, "dropped")])
+def test_in_ipvs_mode_without_strict_arp_every_node_refuses_what_nobody_announces(strict: bool, outcome: str) -> None:
+    state = make_state(load_balancer_service(), slices=[], proxy={"mode": "ipvs", "strictARP": strict})
+    assert promised(state, "client-1", VIP, 80).outcome == outcome
+
+
 def test_what_nobody_announces_is_asked_for_in_vain() -> None:
     expected = promised(make_state(load_balancer_service(), slices=[]), "client-1", VIP, 80)
     assert expected.outcome == "dropped"
@@ -793,6 +830,9 @@ def test_every_expectation_is_complete(service: Service, slices: Any, mode: str,
 # --- 11: a connection that is open already ------------------------------------------------------------------------
 
 
+DRAINS = make_endpoint(WEB_0, "worker-1", ready=False, serving=True, terminating=True)
+
+
 def answered(protocol: Any, who: str = "client", ip: str = WEB_IP, port: int = 80, seen: str = CLIENT) -> FlowResult:
     """What the first flow of a connection was answered with, by the endpoint on worker-1."""
     state = udp_state(ENDPOINT_0, ENDPOINT_1) if protocol == "UDP" else make_state(node_port_service(), slices=[BOTH])
@@ -842,12 +882,7 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
     ("state", "outcome", "met"),
     [
         pytest.param(udp_state(ENDPOINT_0, ENDPOINT_1), "delivered", [ON_1], id="its endpoint is there"),
-        pytest.param(
-            udp_state(make_endpoint(WEB_0, "worker-1", ready=False, serving=True, terminating=True), ENDPOINT_1),
-            "delivered",
-            [ON_1],
-            id="its endpoint drains",
-        ),
+        pytest.param(udp_state(DRAINS, ENDPOINT_1), "delivered", [ON_1], id="its endpoint drains"),
         pytest.param(
             udp_state(make_endpoint(WEB_0, "worker-1", ready=False), ENDPOINT_1), "delivered", [ON_2], id="its endpoint serves no more"
         ),
@@ -859,6 +894,41 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
 def test_a_udp_client_that_never_stops(state: ClusterState, outcome: str, met: list[Backend]) -> None:
     found = kept(state, answered("UDP"))
     assert (found.outcome, list(found.backends)) == (outcome, met)
+
+
+@pytest.mark.parametrize(
+    ("who", "ip", "port", "outcome"),
+    [
+        pytest.param("client", WEB_IP, 80, "dropped", id="a ClusterIP: no route, and an open connection waits"),
+        pytest.param("client-1", NODE_IP["worker-2"], NODE_PORT, "rejected", id="a node port: the node knows no such connection"),
+        pytest.param("client", WEB_0, 8080, "delivered", id="the Pod itself: no Service of its"),
+    ],
+)
+def test_in_ipvs_mode_a_connection_ends_with_its_service(who: str, ip: str, port: int, outcome: str) -> None:
+    found = kept(make_state(slices=[], proxy={"mode": "ipvs"}), answered("TCP", who, ip, port))
+    assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("mode", "endpoints", "outcome", "met"),
+    [
+        pytest.param("ipvs", [DRAINS, ENDPOINT_1], "delivered", [ON_2], id="ipvs: what drains beside others keeps no UDP client"),
+        pytest.param("ipvs", [DRAINS], "delivered", [ON_1], id="ipvs: unless nothing else is left"),
+        pytest.param("userspace", [DRAINS, ENDPOINT_1], "delivered", [ON_1], id="userspace: a proxy's client stays while it sends"),
+        pytest.param("userspace", [ENDPOINT_1], "delivered", [ON_1], id="userspace: even if its endpoint is none any more"),
+    ],
+)
+def test_a_udp_client_that_never_stops_in_other_modes(mode: Any, endpoints: list[Any], outcome: str, met: list[Backend]) -> None:
+    state = udp_state(*endpoints)
+    found = kept(replace(state, proxy=replace(state.proxy, mode=mode)), answered("UDP"))
+    assert (found.outcome, list(found.backends)) == (outcome, met)
+
+
+def test_a_proxy_s_udp_client_is_not_told_that_its_pod_is_gone() -> None:
+    state = udp_state(ENDPOINT_1)
+    without = replace(state, pods=tuple(p for p in state.pods if p.ip != WEB_0), proxy=replace(state.proxy, mode="userspace"))
+    without = replace(without, listeners=tuple(li for li in state.listeners if li.ip != WEB_0))
+    assert kept(without, answered("UDP")).outcome == "dropped"
 
 
 def test_a_new_connection_meets_one_of_the_endpoints() -> None:
