@@ -51,6 +51,20 @@ def test_without_forgetting_a_udp_client_stays_with_the_endpoint_that_is_gone(
     assert {f"udp-client, it is gone: {who}" for who in ("a Pod", "outside")} <= failed.keys()
 
 
+@pytest.mark.parametrize(
+    ("mode", "topology"),
+    [
+        *(("userspace", topology) for topology in ("endpoint-churn", "drain", "udp-client", "speaker-failover")),
+        *(pytest.param("ipvs", topology, marks=pytest.mark.ipvs("changes")) for topology in ("endpoint-churn", "udp-client")),
+    ],
+)
+def test_at_each_step_the_objects_promise_what_modes_do_that_the_flowchecks_are_not_about(
+    mode: str, topology: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "apply_expect", lambda promised, *_, **__: promised)
+    assert failures(state_of(topology, proxy_mode=mode), tmp_path) == {}
+
+
 def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nodes that forget TCP connections with every change, as a restart of their kernel would make them."""
 
