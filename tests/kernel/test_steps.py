@@ -61,7 +61,7 @@ def test_without_forgetting_a_udp_client_stays_with_the_endpoint_that_is_gone(
 def test_at_each_step_the_objects_promise_what_modes_do_that_the_flowchecks_are_not_about(
     mode: str, topology: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(run, "apply_expect", lambda promised, *_, **__: promised)
+    monkeypatch.setattr(schedule, "apply_expect", lambda promised, *_, **__: promised)
     assert failures(state_of(topology, proxy_mode=mode), tmp_path) == {}
 
 
