@@ -204,7 +204,7 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         or spec.sessionAffinity != "None"
         or spec.internalTrafficPolicy != "Cluster"
         or service.status.loadBalancer.ingress
-        or not (len(spec.clusterIPs) == len(spec.ports) == len(slices) == len(slices[0].ports) == 1)
+        or not (len(spec.clusterIPs) == len(spec.ports) == len(slices) == 1 == len(slices[0].ports))
     ):
         return None
     (ip,), (port,), (item,) = spec.clusterIPs, spec.ports, slices

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.control.state import ClusterState
-from emulator.objects.kinds import EndpointSlice, Service, ServicePort
+from emulator.objects.kinds import EndpointSlice, ObjectMeta, Service, ServicePort, ServiceSpec
 from emulator.plan.rules import UnsafeTextError
 from emulator.proxy import nftables
 from emulator.proxy.endpoints import plain_port
@@ -92,6 +92,10 @@ def test_a_plain_service_is_told() -> None:
 def test_a_service_with_more_than_a_cluster_ip_is_not_plain(unlike: str) -> None:
     svc = service(**UNLIKE_PLAIN[unlike])
     assert plain_port(svc, [slice_of(svc, {"ip": IPS[0]})]) is None
+
+
+def test_a_service_of_nothing_is_not_plain() -> None:
+    assert plain_port(Service(metadata=ObjectMeta(name="web"), spec=ServiceSpec(clusterIP="None")), []) is None
 
 
 def test_endpoints_of_the_other_family_are_not_plain() -> None:
