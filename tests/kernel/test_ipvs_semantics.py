@@ -182,8 +182,11 @@ OWN = (
     ),
     Section(
         "14 in ipvs mode without strictARP",
-        service("empty", "type: LoadBalancer, ports: [{port: 80}]") + endpoints("empty"),
-        (refused("no endpoint: nobody announces it, and whoever is heard rejects", "office", "{loadBalancer: empty, port: 80}"),),
+        service("empty", "type: LoadBalancer, externalIPs: [172.18.9.10], ports: [{port: 80}]") + endpoints("empty"),
+        (
+            refused("no endpoint: nobody announces it, and whoever is heard rejects", "office", "{loadBalancer: empty, port: 80}"),
+            refused("an externalIP of the host network: likewise", "office", "{ip: 172.18.9.10, port: 80}"),
+        ),
     ),
 )
 
