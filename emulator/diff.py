@@ -7,7 +7,7 @@ flows, with the attempts that the most demanding mode needs; before the first pa
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
@@ -21,7 +21,7 @@ from emulator.kernel.generic_netlink import find_family
 from emulator.kernel.ipvs import FAMILY as IPVS
 from emulator.objects.config import Inventory, ProxyMode
 from emulator.probe.expect import Expectations, remember
-from emulator.probe.model import Expectation, Flow, Report
+from emulator.probe.model import Expectation, Flow, FlowResult, Report
 from emulator.proxy import MODES
 from emulator.run import Options, observe
 from emulator.schedule import plan_flows
@@ -50,18 +50,27 @@ def run_modes(states: Mapping[str, ClusterState], options: Options) -> Compariso
         }
         reports = {mode: observe(state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
         reports |= {mode: wait() for mode, wait in waiting.items()}
-    promised = {mode: _by_step(state, flows) for mode, state in states.items() if state.flowChecks}
+    promised = {mode: _by_step(state, flows, reports[mode]) for mode, state in states.items() if state.flowChecks}
     return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests)
 
 
-def _by_step(state: ClusterState, flows: Iterable[Flow]) -> Callable[[Flow], Expectation]:
-    """What the objects alone promise for one of ``flows``, as they are when it is sent."""
+def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Callable[[Flow], Expectation]:
+    """What the objects alone promise for one of ``flows``, as they are when it is sent; on a connection that is open, given what ``report`` says of
+    it before."""
     moments: dict[str, Expectations] = {}
     asked: Mapping[str, str] = {}
+    results = {result.flow.name: result for result in report.flows}
+    before: dict[str, FlowResult | None] = {}
+    last: dict[tuple[str, str], FlowResult] = {}
     for name, then in (("", state), *((step.name, step.state) for step in state.steps)):
+        sent = [flow for flow in flows if flow.step == name]
         moments[name] = Expectations(then, asked)
-        asked = remember(asked, then, (flow for flow in flows if flow.step == name))
-    return lambda flow: moments[flow.step].expect(flow)
+        asked = remember(asked, then, sent)
+        for flow in (flow for flow in sent if flow.connection):
+            earlier = last.get((flow.check, flow.connection))
+            before[flow.name] = earlier if earlier and earlier.observed.backends else None
+            last[flow.check, flow.connection] = results[flow.name]
+    return lambda flow: moments[flow.step].expect(flow, before.get(flow.name))
 
 
 def settle_modes(inventory: Inventory, modes: Sequence[str], seed: int) -> Mapping[str, ClusterState]:

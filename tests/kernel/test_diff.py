@@ -258,3 +258,16 @@ def test_what_cannot_be_compared(words: list[str], code: int, says: str) -> None
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert done.stdout == ""
+
+
+def test_what_an_open_connection_is_promised_explains_what_it_does_in_another_mode() -> None:
+    """A UDP client that never stops sending hears from the next endpoint, and in userspace mode from nobody, once its own is gone."""
+    states = {mode: state_of("udp-client", proxy_mode=mode) for mode in ("iptables", "userspace")}
+    comparison = run_modes(states, Options())
+    compared = {compared.flow.name: compared for compared in comparison.flows}
+    gone = compared["udp-client, it is gone: a Pod"]
+    assert {mode: set(result.observed.outcomes) for mode, result in gone.results.items()} == {
+        "iptables": {"delivered"},
+        "userspace": {"dropped"},
+    }
+    assert "unexplained" not in {one.status for one in compared.values()}
