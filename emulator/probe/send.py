@@ -262,7 +262,8 @@ class Prober:
             if self._silence.lasted():
                 for job in list(self._open.values()):
                     self._end(job, "timeout")
-                self._silence.end()  # what is begun now has a silence of its own
+                if more:
+                    self._silence.end()  # what is begun now has a silence of its own
 
     def _look(self) -> None:
         """Empty the taps' rings before they can be full: after so many packets, or so much time. While proxies have to let many in and dial for
