@@ -16,6 +16,7 @@ from emulator.kernel import netlink
 from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.ipvs import load_servers
 from emulator.kernel.netns import Namespaces, finish, start
+from emulator.kernel.nf_tables import NfTables
 from emulator.kernel.nft import Nft, open_nft
 from emulator.plan.operations import (
     AddAddress,
@@ -38,6 +39,7 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
+from emulator.plan.rules import removals
 from emulator.plan.shell import IPSET, shell_commands
 from emulator.probe.model import PROTOCOL_NUMBER
 
@@ -70,6 +72,7 @@ class Applied:
         self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
         self._rules: list[LoadRules] = []
         self._nft: dict[str, Nft | None] = {}
+        self._nf_tables: dict[str, NfTables] = {}
         self._stale: dict[str, list[DelConnections]] = {}
 
     def interfaces(self, netns: str) -> dict[int, str]:
@@ -133,8 +136,9 @@ class Applied:
         while link := next((link for link in self.indexes if link[0] == op.netns), None):
             self._forget_link(link)
         self._sockets.pop(op.netns).close()
-        if nft := self._nft.pop(op.netns, None):
-            nft.close()
+        for library in (self._nft, self._nf_tables):
+            if loader := library.pop(op.netns, None):
+                loader.close()
         del self._next[op.netns]
         self.namespaces.delete(op.netns)
 
@@ -247,12 +251,22 @@ class Applied:
                 else:
                     now[op.netns] = op
             small = [op for op in now.values() if op.tool == "nft" and len(op.text) <= SMALL_TEXT and self._nft_in(op.netns)]
-            running = [(start(self.namespaces, op.netns, self._loader(op)), op) for op in now.values() if op not in small]
+            large = [op for op in now.values() if op not in small and not self._taken_away(op)]
+            running = [(start(self.namespaces, op.netns, self._loader(op)), op) for op in large]
             for op in small:
                 self._load_here(op)
             for process, op in running:
                 finish(process, op.netns, op.text, LOAD_SECONDS)
             rules = later
+
+    def _taken_away(self, op: LoadRules) -> bool:
+        """Whether ``op`` only takes iptables-nft's rules away, and that is done."""
+        taken = removals(op.text) if self.iptables == "iptables-nft-restore" and op.tool == "iptables-restore" else None
+        if not taken:
+            return False
+        if op.netns not in self._nf_tables:
+            self._nf_tables[op.netns] = self.namespaces.call_in(op.netns, NfTables)
+        return self._nf_tables[op.netns].take_away(taken)
 
     def _nft_in(self, netns: str) -> Nft | None:
         if netns not in self._nft:

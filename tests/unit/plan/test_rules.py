@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from emulator.plan.rules import (
     NftSet,
     NftTable,
+    Removal,
     RuleSet,
     UnsafeTextError,
     address,
@@ -21,6 +22,7 @@ from emulator.plan.rules import (
     merge,
     network,
     number,
+    removals,
 )
 from tests.iptables_save import parse
 
@@ -46,6 +48,25 @@ def test_text_declares_flushes_and_fills_in_a_stable_order() -> None:
         "-A KUBE-POSTROUTING -j RETURN",
         "COMMIT",
     ]
+
+
+def test_rules_are_in_the_order_of_their_chains_declarations_are_sorted() -> None:
+    lines = compose(RuleSet({"filter": {"SVC": ("-j SEP",), "SEP": ("-j ACCEPT",)}})).splitlines()
+    assert [line for line in lines if line.startswith(":S")] == [":SEP - [0:0]", ":SVC - [0:0]"]
+    assert [line for line in lines if line.startswith("-A")] == ["-A SVC -j SEP", "-A SEP -j ACCEPT"]
+
+
+def test_what_a_text_only_takes_away() -> None:
+    text = "*filter\n-D PORTALS -d 192.0.2.1/32 -j ONE\n-D PORTALS -j TWO\nCOMMIT\n*nat\n-F ONE\n-F TWO\n-X ONE\nCOMMIT\n"
+    assert removals(text) == (
+        Removal("filter", {"PORTALS": ["-d 192.0.2.1/32 -j ONE", "-j TWO"]}, [], []),
+        Removal("nat", {}, ["ONE", "TWO"], ["ONE"]),
+    )
+
+
+@pytest.mark.parametrize("line", [":ONE - [0:0]", "-A ONE -j TWO", "-I ONE 2 -j TWO", "-R ONE 1 -j TWO", "-P INPUT DROP", "-N ONE"])
+def test_a_text_that_does_more_takes_nothing_away(line: str) -> None:
+    assert removals(f"*nat\n-F TWO\n{line}\nCOMMIT\n") is None
 
 
 def test_tables_follow_the_kernels_order_whoever_names_them_first() -> None:
