@@ -140,7 +140,7 @@ def _pairs(promised: Expectations, endpoints: PortEndpoints, clients: Sequence[C
 
 def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> bool:
     """Not where the reply does not come by the node that translated, in Kubernetes as here: it sends the client's own address to an endpoint
-    elsewhere, which answers directly (emulator/probe/expect.py). And not which endpoint on a node's own address SCTP met: crafted
+    elsewhere, which answers directly (emulator/probe/expect). And not which endpoint on a node's own address SCTP met: crafted
     packets cannot ask it."""
     met = promised.translation(flow)
     if met is None:

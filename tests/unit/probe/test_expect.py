@@ -45,6 +45,7 @@ from tests.unit.probe.states import (
 
 ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
 WORKER_1 = frozenset({NODE_IP["worker-1"], BRIDGE_IP["worker-1"]})
+HOSTED = (make_pod("host", "worker-1", ports=[8080]),)
 WORKER_2 = frozenset({NODE_IP["worker-2"], BRIDGE_IP["worker-2"]})
 
 
@@ -198,6 +199,14 @@ def test_hairpin_alone_is_the_sentence() -> None:
     result = promised(make_state(SERVICES["Cluster"], slices=[make_slice(ENDPOINT_0)]), "web-0", WEB_IP, 80)
     assert result.source == "node"
     assert result.because.startswith("hairpin")
+
+
+def test_a_node_that_meets_itself_is_not_taken_for_the_client_before() -> None:
+    """Its slice says that the endpoint on worker-1's address were on worker-2: there worker-1 is a client like others, but for the hairpin."""
+    state = make_state(node_port_service(**LOCAL), slices=[make_slice(make_endpoint(NODE_IP["worker-1"], "worker-2"))], pods=HOSTED)
+    expectations = Expectations(state)
+    rules = [expectations.expect(make_flow(state, who, NODE_IP["worker-2"], NODE_PORT)).source for who in ("client-1", "worker-1")]
+    assert rules == ["preserved", "node"]
 
 
 def test_hairpin_without_a_detector_is_masqueraded_too() -> None:
@@ -573,8 +582,7 @@ def test_an_endpoint_that_few_nodes_lead_to_needs_more_attempts() -> None:
 
 
 def test_an_endpoint_on_a_node_may_see_the_balancer_or_another_node() -> None:
-    host = make_pod("host", "worker-1", ports=[8080])
-    state = replace(balanced(slices=[make_slice(make_endpoint(NODE_IP["worker-1"], "worker-1"))]), pods=(*PODS, host))
+    state = replace(balanced(slices=[make_slice(make_endpoint(NODE_IP["worker-1"], "worker-1"))]), pods=(*PODS, *HOSTED))
     state = replace(state, listeners=listeners_of(state.pods))
     expected = promised(state, "client-1", VIP, 80)
     assert expected.addresses["node"] == NODE_ADDRESSES | {BALANCER_IP}

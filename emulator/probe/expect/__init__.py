@@ -1,0 +1,173 @@
+"""What Kubernetes promises for a flow: outcome, the complete set of backends, and whose address each of them sees.
+
+Read from the objects and the published semantics alone (docs/semantics, cited by section): never from rules, and never through the code
+that makes rules. Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Invariants: the same state and flow
+always give the same expectation; exactly one outcome is promised.
+
+Where the semantics leave something open, it is settled so:
+
+- An endpoint that nobody serves is still an endpoint: if all of a port's are so, the promise is what comes of dialling them. If some
+  are served and some are not, "delivered" to every one is promised all the same, since ready means serving: such a flow
+  fails, and ``because`` names the endpoints that nobody serves. If none is served and they differ, the slowest outcome is promised
+  (dropped before unreachable before rejected).
+- An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes POSTROUTING, where
+  masquerading happens: it sees the client's own address even where section 5 says "a node's" (measured on kernel 6.18). The node's
+  own packets do pass POSTROUTING on their way to ``lo``, and are masqueraded.
+- The iptables mode refuses or drops, at *every* local address of a node, what a node port without endpoints (under Local: without local
+  ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither nodePortAddresses nor localhostNodePorts (kube-proxy
+  v1.30.5, pkg/proxy/iptables/proxier.go, "no local endpoints"; found with random clusters).
+- Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on kernel 6.1: under
+  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none, whose replies then go past the
+  node to a client that is not on it (:attr:`Expectation.astray`). Service addresses are local to every node: the node dials one from
+  that very address, and takes whoever outside has it for an impostor.
+- In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether or not anybody announces it, and
+  whichever is heard serves: a node's address is any node's then.
+- Who stops to announce an address tells nobody: clients outside that have asked before go on to that node (:func:`remember`).
+- The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
+  lets itself be dialled, so that of several TCP endpoints those that nobody serves are not met.
+- A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
+  that node the reply takes the direct way and bypasses the translation; the packets will show that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from emulator.control.state import ClusterState
+from emulator.probe.endpoints import ServiceTable
+from emulator.probe.expect.attempts import MAX_ATTEMPTS, attempts_for, attempts_to_meet, chances
+from emulator.probe.expect.balancer import expect_balanced
+from emulator.probe.expect.choice import choose
+from emulator.probe.expect.connections import expect_kept
+from emulator.probe.expect.destination import Translation, find_legs, find_translation, is_impostor
+from emulator.probe.expect.direct import direct_likeness, promise_direct
+from emulator.probe.expect.facts import Facts
+from emulator.probe.expect.promise import Promise
+from emulator.probe.expect.relay import promise_relayed
+from emulator.probe.expect.services import promise_by_client, promise_by_endpoints, service_likeness
+from emulator.probe.expect.source import direct_source, name_source, seen_addresses, translated_source
+from emulator.probe.model import Backend, Expectation, Flow, FlowResult, SourceRule
+from emulator.probe.parties import Owner
+
+__all__ = ["MAX_ATTEMPTS", "Expectations", "Translation", "attempts_for", "expect", "remember"]
+
+
+class Expectations:
+    """The promises of one cluster state. Builds its indexes once; :meth:`expect` then costs microseconds."""
+
+    def __init__(self, state: ClusterState, asked: Mapping[str, str] = MappingProxyType({})) -> None:
+        """``asked``: what clients outside have learnt of announced addresses before (:func:`remember`)."""
+        self._facts = Facts(state, asked)
+        self._promises: dict[tuple[object, ...], Promise] = {}  # flows that are alike share one
+        self._addresses: dict[tuple[frozenset[str], ...], Mapping[SourceRule, frozenset[str]]] = {}  # what is equal is kept once
+
+    @property
+    def state(self) -> ClusterState:
+        return self._facts.state
+
+    @property
+    def table(self) -> ServiceTable:
+        return self._facts.table
+
+    @property
+    def owners(self) -> Mapping[str, Owner]:
+        return self._facts.owners
+
+    @property
+    def hides_outside_clients(self) -> bool:
+        """Whether who dials a ClusterIP from outside is masqueraded. Else endpoints of other nodes answer past the node that was dialled, and there
+        is no connection (docs/semantics 5)."""
+        return self.state.proxy.masqueradeAll or self._facts.detector.works
+
+    def expect(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
+        """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow was answered."""
+        met = self.translation(flow)
+        if before is not None and (kept := expect_kept(self._facts, flow, met, before)):
+            return kept
+        if (legs := find_legs(self._facts, flow)) is not None:
+            return expect_balanced(self._facts, flow, [self.expect(leg) for leg in legs])
+        promise = self._promise(flow, met)
+        if flow.client.kind == "external" and not flow.via and (node := self._facts.remembered.get(flow.to.ip)):
+            why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
+            promise = replace(promise, because=f"{why}; {promise.because}")
+        return self._expectation(flow, met, promise)
+
+    def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
+        """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would see."""
+        if legs := find_legs(self._facts, flow):
+            return expect_balanced(self._facts, flow, [self.expect_delivered(leg, backends) for leg in legs])
+        met = self.translation(flow)
+        if met is None:
+            rules = {b: direct_source(self._facts, flow.client, b.ip) for b in backends}
+            return self._expectation(flow, met, Promise("delivered", "", rules, name_source(rules.values()), attempts_for(len(rules))))
+        rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
+        needed = attempts_to_meet(met.endpoints.service, len(rules))
+        relayed = self._facts.mode == "userspace"
+        return self._expectation(flow, met, Promise("delivered", "", rules, name_source(rules.values()), needed, relayed=relayed))
+
+    def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
+        """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has at all."""
+        if legs := find_legs(self._facts, flow):
+            return tuple(dict.fromkeys(backend for leg in legs for backend in self.may_meet(leg)))
+        met = self.translation(flow)
+        if met is None:
+            return (Backend(flow.to.ip, flow.to.port),)
+        return choose(self._facts, met) or tuple(c.backend for c in met.endpoints.usable or met.endpoints.candidates)
+
+    def attempts(self, flow: Flow) -> int:
+        """How many connections ``flow`` should make, so that it meets every endpoint that it may."""
+        if legs := find_legs(self._facts, flow):
+            return attempts_for(chances([self.expect(leg) for leg in legs]))
+        return attempts_for(len(self.expect(flow).backends))
+
+    def translation(self, flow: Flow) -> Translation | None:
+        """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
+        is dialled, or no node is passed."""
+        return find_translation(self._facts, flow)
+
+    def _promise(self, flow: Flow, met: Translation | None) -> Promise:
+        facts = self._facts
+        if is_impostor(facts, flow):
+            because = f"every node has {flow.client.ip} for its own in ipvs mode, and drops what comes from there (docs/semantics 13)"
+            return Promise("dropped", because)
+        if met is None:
+            return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))
+        if facts.mode == "userspace":
+            return promise_relayed(facts, flow, met)
+        by_client = promise_by_client(facts, flow, met)
+        return by_client or self._shared(service_likeness(flow, met), lambda: promise_by_endpoints(facts, flow, met))
+
+    def _shared(self, likeness: tuple[object, ...], promise: Callable[[], Promise]) -> Promise:
+        found = self._promises.get(likeness)
+        if found is None:
+            found = self._promises[likeness] = promise()
+        return found
+
+    def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:
+        if promise.outcome != "delivered":
+            return Expectation(outcome=promise.outcome, because=promise.because, relayed=promise.relayed)
+        addresses = seen_addresses(self._facts, flow, met.node if met else self._facts.first_node(flow))
+        return Expectation(
+            outcome="delivered",
+            because=promise.because,
+            backends=promise.backends,
+            addresses=self._addresses.setdefault(tuple(addresses.values()), addresses),
+            source=promise.source,
+            partial=not promise.needed or flow.attempts < promise.needed or bool(flow.connection),
+            astray=promise.astray,
+            relayed=promise.relayed,
+        )
+
+
+def remember(asked: Mapping[str, str], state: ClusterState, flows: Iterable[Flow]) -> Mapping[str, str]:
+    """Announced address → the node that clients outside take for its own, once they have sent ``flows`` to the cluster of ``state``, and ``asked``
+    was so before: a node that takes an address over tells everybody who has it, one that gives it up does not."""
+    outside = {flow.to.ip for flow in flows if flow.client.kind == "external" and not flow.via}
+    return {ip: state.speakers.get(ip) or asked[ip] for ip in sorted(asked.keys() | outside & state.speakers.keys())}
+
+
+def expect(state: ClusterState, flow: Flow) -> Expectation:
+    """:meth:`Expectations.expect` for one flow. For many, keep the ``Expectations``."""
+    return Expectations(state).expect(flow)

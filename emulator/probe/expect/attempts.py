@@ -1,0 +1,38 @@
+"""How many connections meet every endpoint that may be chosen. Pure; imports ``objects`` and ``probe.model``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+from emulator.objects.kinds import Service
+from emulator.probe.model import Backend, Expectation
+
+MAX_ATTEMPTS = 400
+MISS = 1e-6  # the accepted chance that some endpoint is never chosen
+
+
+@lru_cache(maxsize=4096)
+def attempts_for(backends: int) -> int:
+    """The least number of connections that meets every one of ``backends`` endpoints, each chosen with equal chance, but for a risk
+    below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound). Never above 400, which is enough for 24 endpoints."""
+    if backends <= 1:
+        return 1
+    needed = (math.log(backends) - math.log(MISS)) / -math.log1p(-1 / backends)
+    return min(math.floor(needed) + 1, MAX_ATTEMPTS)
+
+
+def attempts_to_meet(service: Service, backends: int) -> int:
+    """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to the same one."""
+    return 0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_for(backends)
+
+
+def chances(promises: Sequence[Expectation]) -> int:
+    """Of how many equal chances the least likely endpoint has one, where a balancer takes one node as often as another."""
+    shares: dict[Backend, Fraction] = {}
+    for promise in promises:
+        for backend in promise.backends:
+            shares[backend] = shares.get(backend, Fraction()) + Fraction(1, len(promise.backends) * len(promises))
+    return math.ceil(1 / min(shares.values(), default=Fraction(1)))

@@ -1,0 +1,77 @@
+"""What every promise rests on: whose each address is, who serves at it, and which node a client's packets meet first.
+
+Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Pure; built once for a cluster state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+
+from emulator.control.state import ClusterState, pod_netns
+from emulator.objects.config import FlowProtocol
+from emulator.probe.endpoints import ServiceTable
+from emulator.probe.expect.detector import LocalDetector
+from emulator.probe.model import Flow
+from emulator.probe.parties import Owner, find_owners
+
+
+class Facts:
+    """One cluster state with its indexes. ``remembered``: announced address → the node that clients outside still take for its own."""
+
+    def __init__(self, state: ClusterState, asked: Mapping[str, str]) -> None:
+        """``asked``: what clients outside have learnt of announced addresses before (:func:`emulator.probe.expect.remember`)."""
+        self.state = state
+        self.mode = state.proxy.mode
+        self.remembered = {ip: node for ip, node in asked.items() if ip not in state.speakers and node in state.node}
+        self.table = ServiceTable(state)
+        self.owners: Mapping[str, Owner] = find_owners(state)
+        self.detector = LocalDetector(state)
+        self.node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
+        self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
+        self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
+        self._served = {(x.netns, x.port, x.protocol) for x in state.listeners if not x.refused} | _served_by_commands(state)
+
+    def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
+        """Whether somebody in ``netns`` listens there."""
+        return (netns, port, protocol) in self._served
+
+    def node_at(self, ip: str) -> str:
+        """The node that has ``ip`` for an address of its own; "" if none has."""
+        owner = self.owners.get(ip)
+        return owner.node if owner is not None and owner.kind == "node" else ""
+
+    def is_on(self, node: str, ip: str) -> bool:
+        """Whether whoever has ``ip`` is on ``node`` (or is that node), whatever an EndpointSlice says of that."""
+        owner = self.owners.get(ip)
+        return owner is not None and owner.node == node
+
+    def first_node(self, flow: Flow) -> str:
+        """The first node on the way of ``flow`` ("" if it passes none)."""
+        owner = self.owners.get(flow.to.ip)
+        return flow.client.node or flow.via or self.announcer(flow.to.ip) or (owner.node if owner else "")
+
+    def announcer(self, ip: str) -> str:
+        """The node that clients outside have ``ip`` from by ARP, now or before (of several any one); "" if there is none."""
+        anybody = self.state.nodes[0].name if self._is_everybodys(ip) else ""
+        return self.state.speakers.get(ip, "") or self.remembered.get(ip, "") or anybody
+
+    def is_contended(self, flow: Flow) -> bool:
+        """Whether any node may be the first one."""
+        return flow.client.kind == "external" and not flow.via and self._is_everybodys(flow.to.ip)
+
+    def _is_everybodys(self, ip: str) -> bool:
+        """Whether every node answers ARP for ``ip``."""
+        proxy = self.state.proxy
+        return proxy.mode == "ipvs" and not proxy.strictARP and ip in self.service_ips and self.state.is_host(ip) and ip not in self.owners
+
+
+def _served_by_commands(state: ClusterState) -> set[tuple[str, int, str]]:
+    """The ports that containers which run their real command declare: declaring one is the promise to serve it."""
+    return {
+        (pod_netns(state.pod[key]), port.containerPort, port.protocol)
+        for key, containers in state.commands.items()
+        for container in (*state.pod[key].spec.initContainers, *state.pod[key].spec.containers)
+        if container.name in containers
+        for port in container.ports
+    }

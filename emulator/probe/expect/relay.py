@@ -1,0 +1,41 @@
+"""What comes of dialling a Service in userspace mode: a process of the node accepts, and dials an endpoint (docs/semantics 15). Pure."""
+
+from __future__ import annotations
+
+from emulator.probe.expect.attempts import attempts_to_meet
+from emulator.probe.expect.choice import choose
+from emulator.probe.expect.destination import Translation
+from emulator.probe.expect.direct import answer
+from emulator.probe.expect.facts import Facts
+from emulator.probe.expect.promise import Promise
+from emulator.probe.expect.services import STICKY
+from emulator.probe.model import Flow
+
+
+def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
+    """A proxy on the node accepts, whatever the policies say, and dials the ready endpoints in their turn."""
+    service, tcp = met.endpoints.service, flow.protocol == "TCP"
+    ends = {b: answer(facts, b.ip, b.port, flow.protocol) for b in choose(facts, met)}
+    unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
+    if len(unserved) == len(ends):
+        why = f"nobody serves {', '.join(unserved)}" if unserved else f"svc {service.key} has no ready endpoint"
+        if tcp and "dropped" not in ends.values():
+            return Promise("rejected", f"{why}: the proxy accepts, then closes (docs/semantics 15)", relayed=True)
+        return Promise("dropped", f"{why}: the proxy has nothing to answer (docs/semantics 15)", relayed=True)
+    if not tcp and _dials_itself(facts, flow, met.node):
+        why = f"the node sends from {flow.to.ip} to itself, and the proxy's reply from there, too, which nothing translates back"
+        return Promise("dropped", f"{why} (docs/semantics 15)", relayed=True)
+    reached = [b for b, outcome in ends.items() if outcome == "delivered" or not tcp]  # TCP alone tells the proxy that nobody serves
+    needed = attempts_to_meet(service, len(reached))
+    because = (
+        f"a proxy on {met.node} accepts and dials any ready endpoint itself: the node's address, whatever the policies (docs/semantics 15)"
+    )
+    because += ("" if needed else STICKY) + (f"; nobody serves {', '.join(unserved)}" if unserved else "")
+    return Promise("delivered", because, dict.fromkeys(reached, "node"), "node", needed, relayed=True)
+
+
+def _dials_itself(facts: Facts, flow: Flow, node: str) -> bool:
+    """Whether ``node`` dials an address of its own that is not the one to which its rules send what is its own."""
+    ip, client = flow.to.ip, flow.client
+    local = ip.startswith("127.") or facts.node_at(ip) == node
+    return local and client.kind == "node" and client.node == node and ip != facts.state.node[node].internalIPs[0]

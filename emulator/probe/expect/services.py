@@ -1,0 +1,118 @@
+"""What comes of dialling a Service where a node's rules translate it: in iptables, nftables and ipvs mode.
+
+docs/semantics 5 to 7 and 12; for ipvs 13. Pure; imports ``objects`` and the pure modules of ``probe``.
+"""
+
+from __future__ import annotations
+
+from emulator.objects.config import Outcome
+from emulator.probe.endpoints import in_source_ranges, load_balancer_ips
+from emulator.probe.expect.attempts import attempts_to_meet
+from emulator.probe.expect.choice import choose, is_ipvs_local
+from emulator.probe.expect.destination import Translation
+from emulator.probe.expect.direct import answer
+from emulator.probe.expect.facts import Facts
+from emulator.probe.expect.promise import SLOWEST, Promise
+from emulator.probe.expect.source import HOW, masqueraded, name_source, say_source, translated_source
+from emulator.probe.model import Backend, Client, Flow
+
+STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
+
+
+def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | None:
+    """What is promised to this very client, whatever the endpoints; None if nothing is."""
+    service = met.endpoints.service
+    if met.endpoints.usable:
+        if met.how != "loadBalancer" or _in_source_ranges(facts, flow.client, met):
+            return None
+        return Promise("dropped", f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)")
+    if not _is_left_alone(facts, flow, met):
+        return None
+    because = f"svc {service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
+    return Promise(answer(facts, flow.to.ip, flow.to.port, flow.protocol), because)
+
+
+def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
+    """What the endpoints promise. The same for two clients that :func:`service_likeness` finds alike."""
+    if not met.endpoints.usable:
+        return Promise("rejected", f"svc {met.endpoints.service.key} has no usable endpoint: rejected at once (docs/semantics 7)")
+    chosen = choose(facts, met)
+    if not chosen:
+        return _without_own(facts, met)
+    if lost := [b for b in chosen if _is_lost(facts, met, b)]:
+        where = f"{HOW[met.how]} under externalTrafficPolicy Local from {met.node}, which has no endpoint"
+        why = f"it sends from that very address, which the node of {lost[0]} has for its own"
+        return Promise("dropped", f"{where}: {why} (docs/semantics 13)")
+    echoes = {b for b in chosen if _is_echo(facts, flow.client, met, b)}
+    if len(echoes) == len(chosen):
+        because = f"the only endpoint is the client itself, and by its EndpointSlice not on {met.node}: not masqueraded (docs/semantics 13)"
+        return Promise("dropped", because)
+    ends: dict[Backend, Outcome] = {b: "dropped" if b in echoes else answer(facts, b.ip, b.port, flow.protocol) for b in chosen}
+    unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
+    nobody = f"; nobody serves {', '.join(unserved)}" if unserved else ""
+    if len(unserved) == len(ends):
+        outcome = next(o for o in SLOWEST if o in ends.values())
+        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{nobody}")
+    return _delivered(facts, flow, met, chosen, nobody)
+
+
+def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
+    """All that :func:`promise_by_endpoints` depends on, beside the cluster."""
+    itself = flow.client.ip if flow.client.ip in met.endpoints.ips else ""
+    return met.endpoints, met.how, met.node, met.origin, itself, flow.client.node == met.node
+
+
+def _delivered(facts: Facts, flow: Flow, met: Translation, chosen: tuple[Backend, ...], nobody: str) -> Promise:
+    client = flow.client
+    rules = {b: translated_source(facts, client, met, b) for b in chosen}
+    source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in chosen))
+    if is_ipvs_local(facts, met) and client.node != met.node and not all(facts.is_on(met.node, b.ip) for b in chosen):
+        because = (
+            f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
+        )
+        return Promise("delivered", because, rules, source, needed=0, astray=True)
+    needed = attempts_to_meet(met.endpoints.service, len(chosen))
+    because = say_source(facts, client, met, rules) + nobody + ("" if needed else STICKY)
+    uneven = facts.mode == "ipvs" and facts.state.proxy.scheduler in ("lc", "sh")  # by load, by client: not each endpoint in turn
+    return Promise("delivered", because, rules, source, needed=0 if uneven else needed)
+
+
+def _without_own(facts: Facts, met: Translation) -> Promise:
+    """Under a Local policy, where ``met`` has no endpoint of its own."""
+    if facts.mode == "ipvs":
+        because = f"internalTrafficPolicy Local, and {met.node} has no usable endpoint: ipvs mode rejects (docs/semantics 13)"
+        return Promise("rejected", because)
+    policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
+    return Promise("dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)")
+
+
+def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
+    """Whether kube-proxy has no say where there are no endpoints: its iptables mode refuses what goes to an external address in INPUT and
+    FORWARD alone (docs/semantics 7), which a node's own packets pass only if they come to a node."""
+    external = met.how in ("externalIP", "loadBalancer")
+    return facts.mode == "iptables" and met.origin == "node" and external and not facts.node_at(flow.to.ip)
+
+
+def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
+    """docs/semantics 6."""
+    service = met.endpoints.service
+    sources = [client.ip]
+    if client.ip in load_balancer_ips(service):
+        sources.append(facts.state.node[met.node].internalIPs[0])
+    return any(in_source_ranges(service, source) for source in sources)
+
+
+def _is_echo(facts: Facts, client: Client, met: Translation, backend: Backend) -> bool:
+    """Whether a Pod that meets itself in ipvs mode is sent its own address, which its kernel drops: the set that has hairpins
+    masqueraded holds endpoints that are the node's own by their slice (docs/semantics 13)."""
+    if facts.mode != "ipvs" or backend.ip != client.ip or client.kind != "pod" or masqueraded(facts, met)[0]:
+        return False
+    return all(c.node != met.node for c in met.endpoints.candidates if c.backend == backend)
+
+
+def _is_lost(facts: Facts, met: Translation, backend: Backend) -> bool:
+    """Whether what a node sends to ``backend`` by an external address never arrives in ipvs mode: unmasqueraded, and so from the address that
+    it dialled, which every node has. (By a node port it is the node's own, which no other node has.)"""
+    if met.how == "nodePort" or met.origin != "node" or not is_ipvs_local(facts, met):
+        return False
+    return backend.ip in facts.owners and not facts.is_on(met.node, backend.ip)
