@@ -11,7 +11,7 @@ from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.ring import HANDSHAKES, Taps
 from emulator.plan.operations import AddNetns
-from emulator.probe.send import Recording
+from emulator.probe.recording import Recording
 from emulator.schedule import Moment
 from emulator.workload.commands import end_commands, start_commands, wait_until_listening
 from emulator.workload.serve import servers

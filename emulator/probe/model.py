@@ -7,6 +7,7 @@ The order of a flow's life: ``Flow`` (what to send) + ``Expectation`` (what Kube
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -115,6 +116,11 @@ def make_token(protocol: str, value: int) -> int:
     (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart. Of TCP, the cookie of a request
     (64 bits) identifies what is said, across a proxy too, where there are two connections with an initial sequence number each."""
     return PROTOCOL_NUMBER[protocol] << 64 | value
+
+
+def errno_name(code: int | None) -> str:
+    """``ECONNREFUSED`` and the like: how an :class:`Attempt` names what its socket met."""
+    return errno.errorcode.get(code or 0, str(code or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""Send every attempt of every flow: real sockets in the clients' namespaces, and crafted packets through raw sockets there.
+"""Send every attempt of every flow: by real sockets in the clients' namespaces, and as crafted packets (:mod:`emulator.probe.send_crafted`).
 
 One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited for together: an attempt is given up
-when *nothing at all* has happened anywhere for :data:`SILENCE`, which a slow machine stretches by itself. Imports the kernel room;
-decides nothing about what an outcome means.
+when *nothing at all* has happened anywhere for long enough (:mod:`emulator.probe.silence`). Imports the kernel room; decides nothing
+about what an outcome means.
 """
 
 from __future__ import annotations
@@ -17,54 +17,21 @@ from itertools import cycle, islice
 from random import Random
 
 from emulator.kernel.netns import Namespaces
-from emulator.kernel.ring import Taps
 from emulator.objects.config import FlowProtocol
 from emulator.probe.chatter import Chatter, forget_answers
-from emulator.probe.crafted import Crafted, craft
-from emulator.probe.decode import decode
-from emulator.probe.model import Answer, Attempt, Captured, Flow, Frame, make_token
+from emulator.probe.model import Answer, Attempt, Flow, errno_name, make_token
+from emulator.probe.recording import LOOK_EVERY, Recording
+from emulator.probe.send_crafted import CraftedSender
+from emulator.probe.silence import SILENCE, Silence
 from emulator.workload.answer import read_reply, request_line
 
-SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
-_GLANCE = 0.02  # seconds of silence at most that one look can prove
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _RELAYED = 200  # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose ring holds 8192
-_DRAIN_EVERY = 0.004  # seconds between two looks at the taps
-_DRAIN_AFTER = 32  # packets sent between two looks at the taps
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
-_FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports of crafted packets: below node ports and ephemeral ports
 _FIRST_FRESH, _LAST_FRESH = 32768, 60999  # where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
 
 Progress = Callable[[int], None]
-
-
-class Recording:
-    """All that the taps delivered, raw and decoded, index by index."""
-
-    def __init__(self, taps: Taps) -> None:
-        self._taps = taps
-        self.captured: list[Captured] = []
-        self.frames: list[Frame] = []
-
-    def drain(self) -> list[Frame]:
-        """Take what has come; the new frames, decoded."""
-        new = self._taps.drain()
-        first = len(self.captured)
-        self.captured += new
-        frames = [decode(number, captured) for number, captured in enumerate(new, first)]
-        self.frames += frames
-        return frames
-
-    def finish(self) -> None:
-        """Put everything in order of time: a frame's number is then its place in the capture that Wireshark shows."""
-        self.drain()
-        order = sorted(range(len(self.captured)), key=lambda number: self.captured[number].time)
-        self.captured = [self.captured[number] for number in order]
-        self.frames = [self.frames[number]._replace(number=place) for place, number in enumerate(order)]
-
-    def lost(self) -> int:
-        return self._taps.lost()
 
 
 class _Job:
@@ -96,55 +63,42 @@ def socket_jobs(flows: Sequence[Flow], *, talk: bool, relayed: Collection[str] =
     ]
 
 
-class Silence:
-    """How long nothing has happened anywhere, as far as somebody looked. A machine, or a guest, that stood still between two looks let nobody
-    act: then silence proves nothing, so that no look counts for more than :data:`_GLANCE`."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self.end()
-
-    def end(self) -> None:
-        """Something happened."""
-        self._seconds, self._looked = 0.0, self._clock()
-
-    def lasted(self) -> bool:
-        """Whether it is :data:`SILENCE` by now: to be asked again and again."""
-        now = self._clock()
-        self._seconds += min(now - self._looked, _GLANCE)
-        self._looked = now
-        return self._seconds > SILENCE
-
-
 class Prober:
     """Sends from inside the namespaces; everything it saw is in ``recording``."""
 
     def __init__(
-        self, namespaces: Namespaces, recording: Recording, seed: int, progress: Progress | None = None, *, fresh_ports: bool = False
+        self,
+        namespaces: Namespaces,
+        recording: Recording,
+        seed: int,
+        progress: Progress | None = None,
+        *,
+        fresh_ports: bool = False,
+        silence: float = SILENCE,
     ) -> None:
-        """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13)."""
+        """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13). ``silence``: seconds after which
+        what is still silent counts as silent."""
         self._fresh_ports = cycle(range(_FIRST_FRESH, _LAST_FRESH + 1)) if fresh_ports else None
         self._namespaces, self.recording, self._progress = namespaces, recording, progress or (lambda _: None)
         self._random = Random(seed)
         self._tokens: set[int] = set()
-        self._port = _FIRST_PORT
+        self._crafted = CraftedSender(namespaces, recording, self._new_value)
         self._epoll = select.epoll()
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
         self._connections: dict[tuple[str, str], socket.socket] = {}  # those that are open, by FlowCheck and name
-        self._silence = Silence()
-        self._drained, self._unseen = 0.0, 0
+        self._silence = Silence(silence)
         self._relaying = False
 
     def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True, relayed: Collection[str] = ()) -> list[Attempt]:
-        """Send all attempts of ``flows``; returns when each was answered or silent for :data:`SILENCE`. ``relayed``: the names of those that
+        """Send all attempts of ``flows``; returns when each was answered or silent for long enough. ``relayed``: the names of those that
         a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own."""
         self._done = []
+        sent = self._crafted.send([flow for flow in flows if flow.name not in relayed]) if crafted else []
         self._silence.end()
-        sent = self._send_crafted([flow for flow in flows if flow.name not in relayed]) if crafted else []
         self._relaying = any(flow.name in relayed for flow in flows)
         self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)))
-        self._await_replies([a for a in sent if not a.error])
+        self._crafted.await_replies(sent, self._silence)
         self._namespaces.leave()
         return [*sent, *self._done]
 
@@ -159,89 +113,12 @@ class Prober:
             time.sleep(min(left, _REST))
             self.recording.drain()
 
-    # --- crafted packets ---
-
     def _new_value(self, protocol: FlowProtocol) -> int:
         while True:
             value = self._random.getrandbits(64 if protocol in ("UDP", "ICMP") else 32)
             if value and value not in self._tokens:
                 self._tokens.add(value)
                 return value
-
-    def _next_port(self) -> int:
-        self._port = _FIRST_PORT if self._port == _LAST_PORT else self._port + 1
-        return self._port
-
-    def _send_crafted(self, flows: Sequence[Flow]) -> list[Attempt]:
-        plans = []
-        # One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here.
-        flows = [flow for flow in flows if not flow.connection]  # another source port would be another connection
-        each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
-        for flow in each:
-            src = self._source(flow)
-            value = self._new_value(flow.protocol)
-            plans.append(Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value))
-        out: list[Attempt] = []
-        sockets: dict[str, socket.socket] = {}
-        for flow, packet, data in zip(each, plans, craft(plans), strict=True):
-            netns = flow.client.netns
-            if netns not in sockets:
-                sockets[netns] = self._namespaces.call_in(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
-            started, error = time.time_ns(), ""
-            try:
-                sockets[netns].sendto(data, (flow.to.ip, 0))
-            except OSError as failure:
-                error = _errno_name(failure.errno or 0)
-            echo = flow.protocol == "ICMP"
-            out.append(
-                Attempt(
-                    flow=flow.name,
-                    protocol=flow.protocol,
-                    netns=netns,
-                    src=(packet.src[0], 0 if echo else packet.src[1]),
-                    dst=(flow.to.ip, 0 if echo else flow.to.port),
-                    token=make_token(flow.protocol, packet.value),
-                    crafted=True,
-                    started=started,
-                    finished=time.time_ns(),
-                    error=error,
-                )
-            )
-            self._look()
-        for sock in sockets.values():
-            sock.close()
-        self._silence.end()
-        return out
-
-    def _source(self, flow: Flow) -> str:
-        """The address that the client's kernel would send from. A node has several, and what it dials may be one of them: it is asked."""
-        if flow.client.kind != "node":
-            return flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
-
-        def ask() -> str:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                if sock.connect_ex((flow.to.ip, 9)):
-                    return flow.client.ip  # no route: nor will the packet find one
-                return str(sock.getsockname()[0])
-
-        return self._namespaces.call_in(flow.client.netns, ask)
-
-    def _await_replies(self, sent: Sequence[Attempt]) -> None:
-        """Until each crafted packet had its reply at the client, or nothing moves any more."""
-        waiting = {(a.token, a.netns) for a in sent}
-        seen = 0
-        while True:
-            self.recording.drain()
-            frames = self.recording.frames
-            for frame in frames[seen:]:
-                if frame.reply and (not frame.outgoing or frame.interface == "lo"):
-                    waiting.discard((frame.token, frame.netns))
-            if 0 < seen < len(frames):
-                self._silence.end()
-            seen = len(frames)
-            if not waiting or self._silence.lasted():
-                return
-            time.sleep(0.005)
 
     # --- sockets ---
 
@@ -257,7 +134,7 @@ class Prober:
                 self._look()
                 if len(self._open) % 64 == 63:
                     self._handle(self._epoll.poll(0))
-            self._handle(self._epoll.poll(_DRAIN_EVERY))
+            self._handle(self._epoll.poll(LOOK_EVERY))
             self._look()
             if self._silence.lasted():
                 for job in list(self._open.values()):
@@ -266,14 +143,9 @@ class Prober:
                     self._silence.end()  # what is begun now has a silence of its own
 
     def _look(self) -> None:
-        """Empty the taps' rings before they can be full: after so many packets, or so much time. While proxies have to let many in and dial for
-        them before the first hears an answer, their packets are events too."""
-        self._unseen += 1
-        now = time.monotonic()
-        if self._unseen >= _DRAIN_AFTER or now - self._drained > _DRAIN_EVERY:
-            if self.recording.drain() and self._relaying:
-                self._silence.end()
-            self._drained, self._unseen = now, 0
+        """Look at the taps. While proxies have to let many in and dial for them before the first hears an answer, their packets are events too."""
+        if self.recording.look() and self._relaying:
+            self._silence.end()
 
     def _begin(self, job: _Job) -> None:
         flow = job.flow
@@ -294,7 +166,7 @@ class Prober:
         job.src = sock.getsockname()
         self._open[sock.fileno()] = job
         if code not in (0, errno.EINPROGRESS):
-            self._end(job, _errno_name(code))
+            self._end(job, errno_name(code))
             return
         if tcp:
             self._epoll.register(sock.fileno(), select.EPOLLOUT)
@@ -317,7 +189,7 @@ class Prober:
         try:
             sock.send(request_line(job.cookie))
         except OSError as error:
-            self._end(job, _errno_name(error.errno or 0))
+            self._end(job, errno_name(error.errno))
 
     @staticmethod
     def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
@@ -343,7 +215,7 @@ class Prober:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             if not self._is_late(job):
-                self._end(job, _errno_name(code))
+                self._end(job, errno_name(code))
             return
         tcp = job.flow.protocol == "TCP"
         try:
@@ -366,7 +238,7 @@ class Prober:
             return
         except OSError as error:
             if not self._is_late(job):
-                self._end(job, _errno_name(error.errno or 0))
+                self._end(job, errno_name(error.errno))
 
     def _is_late(self, job: _Job) -> bool:
         """Whether an error that a socket tells is about something that was sent over it before: no tap at the client saw it."""
@@ -407,7 +279,3 @@ class Prober:
             )
         )
         self._progress(1)
-
-
-def _errno_name(code: int) -> str:
-    return errno.errorcode.get(code, str(code))

@@ -33,7 +33,6 @@ from emulator.kernel.iptables import find_iptables
 from emulator.kernel.ring import Taps
 from emulator.plan.operations import AddRoute
 from emulator.planner import plan_cluster
-from emulator.probe import send
 from emulator.probe.correlate import correlate
 from emulator.probe.crafted import craft
 from emulator.probe.endpoints import PortEndpoints, cluster_ips
@@ -41,6 +40,9 @@ from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Client, Destination, Expectation, Flow, FlowResult
 from emulator.probe.parties import address_destination, communication_kind, external_client, node_client, pod_client, service_destination
+from emulator.probe.recording import Recording
+from emulator.probe.send import Prober
+from emulator.probe.silence import SILENCE
 from emulator.proxy.endpoints import ServicePortFacts
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
@@ -53,7 +55,6 @@ MODES = ["iptables", "nftables", "userspace"]
 KEPT = ROOT / "captures" if os.access(ROOT / "captures", os.W_OK) else Path(gettempdir())
 FOUND = sorted((ROOT / "tests" / "data" / "found").glob("*.yaml"))
 WANTED = int(os.environ.get("PODWIRE_EXAMPLES", "0"))
-PATIENCE = send.SILENCE
 HASTE = 0.04  # seconds of silence that a first look takes for an answer
 SEARCH = settings(  # one difference at a time, and no time for what Hypothesis would explain about it
     deadline=None,
@@ -167,7 +168,6 @@ def dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, sil
 
 def _dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, silence: float) -> list[FlowResult]:
     gc.disable()
-    send.SILENCE = silence  # in this sandbox's process alone
     applied = apply(plan_cluster(state), Applied(find_iptables("")))
     applied.wait_until_up()
     servers(applied.namespaces).tell(state)
@@ -179,8 +179,8 @@ def _dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, si
     slots = {name: most if name in busy else fewest for name in applied.namespaces}
     taps.open(applied.namespaces, {name: applied.interfaces(name) for name in slots}, applied.ports, slots, width=256)
     try:
-        recording = send.Recording(taps)
-        prober = send.Prober(applied.namespaces, recording, state.seed)
+        recording = Recording(taps)
+        prober = Prober(applied.namespaces, recording, state.seed, silence=silence)
         relayed = {flow.name for flow in flows if promised.expect(flow).relayed}
         attempts = prober.probe(_packets(promised, (flow for flow in flows if not flow.via)), relayed=relayed)
         ways = {flow.to.ip: flow.via for flow in flows if flow.via}
@@ -205,7 +205,7 @@ def _packets(promised: Expectations, flows: Iterable[Flow]) -> list[Flow]:
     return [packet for flow in flows for packet in [replace(flow, attempts=sockets(flow))] * flow.attempts]
 
 
-def _judge(flows: Sequence[Flow], promised: Expectations, attempts: Sequence[Attempt], recording: send.Recording) -> list[FlowResult]:
+def _judge(flows: Sequence[Flow], promised: Expectations, attempts: Sequence[Attempt], recording: Recording) -> list[FlowResult]:
     correlation = correlate(attempts, recording.frames)
     own: dict[str, list[int]] = {flow.name: [] for flow in flows}
     for index, attempt in enumerate(attempts):
@@ -244,7 +244,7 @@ def differences(manifests: str, mode: str) -> tuple[str, ...]:
     if not doubtful:
         return ()
     again = [_until_all_are_met(flow, promised.expect(flow)) for flow in doubtful]
-    return tuple(filter(None, (_difference(promised, result) for result in dial(state, again, promised, PATIENCE))))
+    return tuple(filter(None, (_difference(promised, result) for result in dial(state, again, promised, SILENCE))))
 
 
 def look(cluster: Sequence[Manifest], mode: str, directory: Path = KEPT) -> None:

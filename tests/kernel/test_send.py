@@ -13,6 +13,8 @@ from emulator.kernel.ring import Taps
 from emulator.plan.operations import AddNetns, AddRoute, Plan
 from emulator.probe import send
 from emulator.probe.model import Client, Destination, Flow
+from emulator.probe.recording import Recording
+from emulator.probe.silence import SILENCE
 from tests.sandboxed import in_sandbox
 
 pytestmark = pytest.mark.kernel
@@ -28,12 +30,12 @@ def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytes
 
     @in_sandbox
     def outcomes() -> list[tuple[str, float]]:
-        prober = send.Prober(apply(plan).namespaces, send.Recording(Taps()), seed=0)
+        prober = send.Prober(apply(plan).namespaces, Recording(Taps()), seed=0)
         return [(a.error, (a.finished - a.started) / 1e9) for a in prober.probe([flow], crafted=False)]
 
     attempts = outcomes()
     assert [error for error, _ in attempts] == ["timeout"] * 3
-    assert all(seconds > 0.8 * send.SILENCE for _, seconds in attempts)
+    assert all(seconds > 0.8 * SILENCE for _, seconds in attempts)
 
 
 @pytest.mark.parametrize(("relayed", "error"), [(("f",), ""), ((), "timeout")], ids=["a proxy takes part", "nobody does"])
@@ -45,7 +47,7 @@ def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error
     def answer_late(server: socket.socket) -> None:
         request, asker = server.recvfrom(100)
         for _ in range(20):
-            time.sleep(send.SILENCE / 10)
+            time.sleep(SILENCE / 10)
             server.sendto(b"busy", ("127.0.0.1", 9))
         server.sendto(request, asker)
 
@@ -57,7 +59,7 @@ def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error
         taps = Taps()
         taps.open(applied.namespaces, {"a": applied.interfaces("a")}, applied.ports, {"a": 64})
         threading.Thread(target=answer_late, args=(server,), daemon=True).start()
-        prober = send.Prober(applied.namespaces, send.Recording(taps), seed=0)
+        prober = send.Prober(applied.namespaces, Recording(taps), seed=0)
         (attempt,) = prober.probe([flow], crafted=False, relayed=relayed)
         taps.close()
         return attempt.error

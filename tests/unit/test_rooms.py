@@ -30,7 +30,10 @@ ACTING = (
     "emulator.live",
     "emulator.probe.chatter",
     "emulator.probe.crafted",  # builds packets with Scapy, which imports all that the contract forbids
+    "emulator.probe.recording",
     "emulator.probe.send",
+    "emulator.probe.send_crafted",
+    "emulator.probe.silence",
     "emulator.reporting",
     "emulator.run",
     "emulator.sandbox",

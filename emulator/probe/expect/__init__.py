@@ -4,6 +4,11 @@ Read from the objects and the published semantics alone (docs/semantics, cited b
 that makes rules. Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Invariants: the same state and flow
 always give the same expectation; exactly one outcome is promised.
 
+The way to a promise, each step a module: which destination it is (``destination``: a Service port taken up on a node, a balancer, or neither);
+which endpoint list applies (``choice``); whose address each endpoint sees (``source``); and what comes of it (``services`` where rules
+translate, ``relay`` where a process does, ``direct`` where no Service is dialled, ``balancer`` in front of all of them, ``connections``
+that are open already). ``facts`` are what all of them look things up in; :class:`Expectations` leads the way.
+
 Where the semantics leave something open, it is settled so:
 
 - An endpoint that nobody serves is still an endpoint: if all of a port's are so, the promise is what comes of dialling them. If some

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.probe.send import SILENCE, Silence
+from emulator.probe.silence import SILENCE, Silence
 
 
 class Clock:
@@ -25,14 +25,14 @@ def looks(silence: Silence, clock: Clock, step: float) -> int:
 
 def test_who_looks_often_hears_it_in_its_time() -> None:
     clock = Clock()
-    silence = Silence(clock)
+    silence = Silence(clock=clock)
     looks(silence, clock, 0.005)
     assert SILENCE < clock.now < SILENCE + 0.02
 
 
 def test_a_machine_that_stood_still_was_not_silent() -> None:
     clock = Clock()
-    silence = Silence(clock)
+    silence = Silence(clock=clock)
     clock.now += 100 * SILENCE
     assert not silence.lasted()
     assert looks(silence, clock, 0.005) > 50
@@ -42,7 +42,7 @@ def test_a_machine_that_stood_still_was_not_silent() -> None:
 
 def test_whatever_happens_ends_it() -> None:
     clock = Clock()
-    silence = Silence(clock)
+    silence = Silence(clock=clock)
     for _ in range(1000):
         clock.now += 0.01
         assert not silence.lasted()

@@ -1,0 +1,109 @@
+"""Send packets that carry a token of our own choosing, through raw sockets in the clients' namespaces, and await what answers them.
+
+One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here. Imports the kernel room.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from emulator.kernel.netns import Namespaces
+from emulator.objects.config import FlowProtocol
+from emulator.probe.crafted import Crafted, craft
+from emulator.probe.model import Attempt, Flow, errno_name, make_token
+from emulator.probe.recording import Recording
+from emulator.probe.silence import Silence
+
+_FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports: below node ports and ephemeral ports
+_PAUSE = 0.005  # seconds between two looks for replies
+
+
+class CraftedSender:
+    """``new_value`` gives each packet the value of its token."""
+
+    def __init__(self, namespaces: Namespaces, recording: Recording, new_value: Callable[[FlowProtocol], int]) -> None:
+        self._namespaces, self._recording, self._new_value = namespaces, recording, new_value
+        self._port = _FIRST_PORT
+
+    def send(self, flows: Sequence[Flow]) -> list[Attempt]:
+        """Send the packets of ``flows``, but of those over a connection: from another source port it would be another one."""
+        flows = [flow for flow in flows if not flow.connection]
+        each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
+        packets = [self._plan(flow) for flow in each]
+        attempts: list[Attempt] = []
+        sockets: dict[str, socket.socket] = {}
+        with ExitStack() as stack:
+            for flow, packet, data in zip(each, packets, craft(packets), strict=True):
+                netns = flow.client.netns
+                if netns not in sockets:
+                    sockets[netns] = stack.enter_context(self._namespaces.call_in(netns, _open))
+                attempts.append(_send(sockets[netns], flow, packet, data))
+                self._recording.look()
+        return attempts
+
+    def await_replies(self, sent: Sequence[Attempt], silence: Silence) -> None:
+        """Until each packet that left had its reply at the client, or nothing moves any more."""
+        waiting = {(a.token, a.netns) for a in sent if not a.error}
+        seen = 0
+        while True:
+            self._recording.drain()
+            frames = self._recording.frames
+            for frame in frames[seen:]:
+                if frame.reply and (not frame.outgoing or frame.interface == "lo"):
+                    waiting.discard((frame.token, frame.netns))
+            if 0 < seen < len(frames):
+                silence.end()
+            seen = len(frames)
+            if not waiting or silence.lasted():
+                return
+            time.sleep(_PAUSE)
+
+    def _plan(self, flow: Flow) -> Crafted:
+        src, value = self._source(flow), self._new_value(flow.protocol)
+        return Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value)
+
+    def _next_port(self) -> int:
+        self._port = _FIRST_PORT if self._port == _LAST_PORT else self._port + 1
+        return self._port
+
+    def _source(self, flow: Flow) -> str:
+        """The address that the client's kernel would send from. A node has several, and what it dials may be one of them: it is asked."""
+        if flow.client.kind != "node":
+            return flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
+
+        def ask() -> str:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                if sock.connect_ex((flow.to.ip, 9)):
+                    return flow.client.ip  # no route: nor will the packet find one
+                return str(sock.getsockname()[0])
+
+        return self._namespaces.call_in(flow.client.netns, ask)
+
+
+def _open() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+
+def _send(sock: socket.socket, flow: Flow, packet: Crafted, data: bytes) -> Attempt:
+    started, error = time.time_ns(), ""
+    try:
+        sock.sendto(data, (flow.to.ip, 0))
+    except OSError as failure:
+        error = errno_name(failure.errno)
+    (src, sport), (dst, dport) = packet.src, packet.dst
+    echo = flow.protocol == "ICMP"
+    return Attempt(
+        flow=flow.name,
+        protocol=flow.protocol,
+        netns=flow.client.netns,
+        src=(src, 0 if echo else sport),
+        dst=(dst, 0 if echo else dport),
+        token=make_token(flow.protocol, packet.value),
+        crafted=True,
+        started=started,
+        finished=time.time_ns(),
+        error=error,
+    )
