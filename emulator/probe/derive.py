@@ -11,15 +11,16 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import get_args
 
-from emulator.control.state import API_SERVER_PORT, ClusterState, Listener
-from emulator.objects.config import ExternalClient, FlowProtocol
+from emulator.control.state import API_SERVER_PORT, ClusterState
+from emulator.objects.config import FlowProtocol
 from emulator.objects.kinds import Node, Pod
-from emulator.probe.endpoints import PortEndpoints, cluster_ips, in_source_ranges, load_balancer_ips
+from emulator.probe.askers import Askers, served_ports
+from emulator.probe.endpoints import PortEndpoints, cluster_ips, load_balancer_ips
 from emulator.probe.expect import Expectations
 from emulator.probe.flowbook import FlowBook, flow_name
 from emulator.probe.model import Client, Destination, Flow, Kind
@@ -39,7 +40,6 @@ _LOCALHOST = "127.0.0.1"
 _LOOPBACK_PODS = 2  # Pods whose containers talk over loopback
 _LOOPBACK_PORTS = 4  # ports of each of them
 _ATTEMPTS = 8000  # connections of all derived flows together
-_RING = 8  # nodes that are joined pairwise
 
 
 def derive_flows(state: ClusterState, expectations: Expectations | None = None) -> tuple[Flow, ...]:
@@ -78,7 +78,7 @@ def all_pairs(state: ClusterState) -> tuple[Flow, ...]:
     Pods with hostNetwork are left out on both sides: they are their nodes.
     """
     pods = [pod for pod in state.pods if not pod.spec.hostNetwork]
-    served = _served(state)
+    served = served_ports(state)
     to_pods = [
         (pod.key, pod_destination(pod, listener.port)) for pod in pods for listener in served.get(pod.key, ()) if listener.protocol == "TCP"
     ]
@@ -110,14 +110,7 @@ class _Deriver:
         self.expectations = expectations
         self.state = expectations.state
         self.book = FlowBook(expectations)
-        self._served = _served(self.state)
-        own = [pod for pod in self.state.pods if not pod.spec.hostNetwork]
-        # a Pod that serves nothing is what a client looks like
-        self._clients = sorted(own, key=lambda pod: pod.key in self._served)
-        self._clients_on: dict[str, list[Pod]] = {}
-        for pod in self._clients:
-            self._clients_on.setdefault(pod.spec.nodeName, []).append(pod)
-        self._nodes = sorted(self.state.nodes, key=_is_special)
+        self.askers = Askers(self.state)
 
     def add(self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "", via: str = "") -> None:
         self.book.add(flow_name(client, to, protocol, note), client, to, protocol, via=via)
@@ -126,12 +119,12 @@ class _Deriver:
 
     def containers(self) -> None:
         """Containers of one Pod over 127.0.0.1; Pods with several containers before others, one for each owner."""
-        pods = [pod for pod in self.state.pods if pod.key in self._served and not pod.spec.hostNetwork]
+        pods = [pod for pod in self.state.pods if pod.key in self.askers.served and not pod.spec.hostNetwork]
         by_owner: dict[str, Pod] = {}
-        for pod in sorted(pods, key=lambda pod: -len({x.container for x in self._served[pod.key]})):
+        for pod in sorted(pods, key=lambda pod: -len({x.container for x in self.askers.served[pod.key]})):
             by_owner.setdefault(_owner(pod), pod)
         for pod in list(by_owner.values())[:_LOOPBACK_PODS]:
-            listeners = [x for x in self._served[pod.key] if x.protocol != "SCTP"]
+            listeners = [x for x in self.askers.served[pod.key] if x.protocol != "SCTP"]
             for listener in listeners[:_LOOPBACK_PORTS]:
                 to = loopback_destination(listener.port)
                 self.add(pod_client(pod), to, listener.protocol, f"container {listener.container}")
@@ -139,15 +132,17 @@ class _Deriver:
     def pods_to_pods(self) -> None:
         """One pair on a node and one across nodes for each protocol that is served; ICMP for every node and round the nodes."""
         for protocol in ("TCP", "UDP", "SCTP"):
-            listeners = [x for x in chain.from_iterable(self._served.values()) if x.protocol == protocol and x.ip in self.state.pod_by_ip]
+            listeners = [
+                x for x in chain.from_iterable(self.askers.served.values()) if x.protocol == protocol and x.ip in self.state.pod_by_ip
+            ]
             for same, note in ((True, "same node"), (False, "other node")):
-                pair = next(self._pairs(listeners, same), None)
+                pair = next(self.askers.pairs(listeners, same), None)
                 if pair:
                     client, listener = pair
                     to = pod_destination(self.state.pod[listener.pod], listener.port)
                     self.add(pod_client(client), to, listener.protocol, note)
-        for node, following in self._ring():
-            mine, theirs = self._clients_on.get(node.name, []), self._clients_on.get(following.name, [])
+        for node, following in self.askers.ring():
+            mine, theirs = self.askers.pods_on.get(node.name, []), self.askers.pods_on.get(following.name, [])
             if len(mine) > 1:
                 self.add(pod_client(mine[0]), pod_destination(mine[-1], 0), "ICMP", "same node")
             if mine and theirs and node is not following:
@@ -155,17 +150,17 @@ class _Deriver:
 
     def nodes_and_pods(self) -> None:
         """Each node to a Pod of its own and to the next node's; a Pod to its node, to another node and to the API server."""
-        for node, following in self._ring():
-            mine, theirs = self._clients_on.get(node.name, []), self._clients_on.get(following.name, [])
+        for node, following in self.askers.ring():
+            mine, theirs = self.askers.pods_on.get(node.name, []), self.askers.pods_on.get(following.name, [])
             if mine:
                 self._dial_pod(node_client(node), mine[-1], "same node")
             if theirs and node is not following:
                 self._dial_pod(node_client(node), theirs[-1], "other node")
-        for pod in self._clients[:1]:
+        for pod in self.askers.pods[:1]:
             client = pod_client(pod)
             own = self.state.node[pod.spec.nodeName]
             self.add(client, self._to_node(own, 0), "ICMP", "own node")
-            for other in [n for n in self._nodes if n is not own][:1]:
+            for other in [n for n in self.askers.nodes if n is not own][:1]:
                 self.add(client, self._to_node(other, 0), "ICMP", "other node")
             for listener in self.state.listeners:
                 if listener.port == API_SERVER_PORT and listener.netns in self.state.node and not listener.refused:
@@ -174,9 +169,9 @@ class _Deriver:
     def outside_and_pods(self) -> None:
         for outside in self.state.clients[:1]:
             client = external_client(outside)
-            for pod in self._clients[-1:]:
+            for pod in self.askers.pods[-1:]:
                 self.add(client, pod_destination(pod, 0), "ICMP")
-            for pod in self._clients[:1]:
+            for pod in self.askers.pods[:1]:
                 self.add(pod_client(pod), address_destination(self.expectations.owners, outside.address, 0), "ICMP")
 
     # --- Services -----------------------------------------------------------------------------------------
@@ -185,9 +180,9 @@ class _Deriver:
         """Every address of one Service port, dialled by every kind of client."""
         for to, entries in self._addresses(endpoints):
             protocol = endpoints.port.protocol
-            for pod, note in self._pods(endpoints, to.how):
+            for pod, note in self.askers.pods_for(endpoints, to.how):
                 self.add(pod_client(pod), to, protocol, note)
-            for node, note in self._with_and_without(endpoints) if self._is_promised_to_nodes(endpoints, to) else ():
+            for node, note in self.askers.nodes_for(endpoints) if self._is_promised_to_nodes(endpoints, to) else ():
                 self.add(node_client(node), to, protocol, note)
             self._from_outside(endpoints, [(to, via, note) for note, via in entries])
         if endpoints.port.nodePort:
@@ -197,26 +192,25 @@ class _Deriver:
         """One Service port among very many: its first address from a Pod, and one way to it from outside that real clients have."""
         addresses = list(self._addresses(endpoints))
         for to, _ in addresses[:1]:
-            for pod, note in self._pods(endpoints, to.how)[-1:]:
+            for pod, note in self.askers.pods_for(endpoints, to.how)[-1:]:
                 self.add(pod_client(pod), to, endpoints.port.protocol, note)
         external = [(to, via, note) for to, entries in addresses if to.how != "clusterIP" for note, via in entries]
-        node, note = self._with_and_without(endpoints)[-1]
+        node, note = self.askers.nodes_for(endpoints)[-1]
         if endpoints.port.nodePort:
             external.append((self._to_node_port(endpoints, node), "", f"svc {endpoints.service.key}, {note}"))
         for to, via, note in external[:1]:
-            for outside, _ in self._outside(endpoints)[:1]:
+            for outside, _ in self.askers.outside_for(endpoints)[:1]:
                 self.add(external_client(outside), to, endpoints.port.protocol, note, via)
 
     def _node_port(self, endpoints: PortEndpoints) -> None:
         """From Pods and nodes, each at its own node (nodes at localhost too); from outside at a node with and at one without an endpoint."""
         name, protocol = f"svc {endpoints.service.key}", endpoints.port.protocol
-        ways = self._with_and_without(endpoints)
-        for pod, note in self._pods(endpoints, "nodePort"):
-            which = note if note in ("hairpin", "no endpoints") else "with" if pod.spec.nodeName in endpoints.nodes else "without"
-            which = f"{which} an endpoint" if which.startswith("with") else which
-            self.add(
-                pod_client(pod), self._to_node_port(endpoints, self.state.node[pod.spec.nodeName]), protocol, f"{name}, own node, {which}"
-            )
+        ways = self.askers.nodes_for(endpoints)
+        for pod, note in self.askers.pods_for(endpoints, "nodePort"):
+            if note not in ("hairpin", "no endpoints"):
+                note = "with an endpoint" if pod.spec.nodeName in endpoints.nodes else "without an endpoint"
+            to = self._to_node_port(endpoints, self.state.node[pod.spec.nodeName])
+            self.add(pod_client(pod), to, protocol, f"{name}, own node, {note}")
         for node, note in ways:
             self.add(node_client(node), self._to_node_port(endpoints, node), protocol, f"{name}, {note}")
             if protocol != "SCTP":
@@ -228,7 +222,7 @@ class _Deriver:
         """Every address of a Service port but its node port, if it is this Service that has it, each with the entries from outside: how they
         are called, and the node through which the router has a route ("" where none is needed)."""
         service, port = endpoints.service, endpoints.port
-        through = [(f"via {node.name}, {note}", node.name) for node, note in self._with_and_without(endpoints)]
+        through = [(f"via {node.name}, {note}", node.name) for node, note in self.askers.nodes_for(endpoints)]
         candidates: list[tuple[ServiceAddress, str]] = [
             *(("clusterIP", ip) for ip in cluster_ips(service)),
             *(("externalIP", ip) for ip in service.spec.externalIPs),
@@ -260,92 +254,15 @@ class _Deriver:
 
     def _from_outside(self, endpoints: PortEndpoints, ways: Sequence[tuple[Destination, str, str]]) -> None:
         """From a client inside the source ranges by every way (destination, ``via``, note); from one outside them by the first."""
-        for index, (client, which) in enumerate(self._outside(endpoints)):
+        for index, (client, which) in enumerate(self.askers.outside_for(endpoints)):
             for to, via, note in ways[:1] if index else ways:
                 self.add(external_client(client), to, endpoints.port.protocol, ", ".join(filter(None, (which, note))), via)
 
-    def _outside(self, endpoints: PortEndpoints) -> list[tuple[ExternalClient, str]]:
-        """A client outside the cluster that the Service's source ranges let in, and one that they keep out, as far as there are."""
-        inside = [(c, "") for c in self.state.clients if in_source_ranges(endpoints.service, c.address)]
-        others = [(c, "outside the source ranges") for c in self.state.clients if not in_source_ranges(endpoints.service, c.address)]
-        return inside[:1] + others[:1]
-
-    def _pods(self, endpoints: PortEndpoints, how: str) -> list[tuple[Pod, str]]:
-        """A Pod that meets itself, one beside an endpoint and one away from them, as far as there are; any Pod when there are no endpoints."""
-        if not endpoints.usable:
-            return [(pod, "no endpoints") for pod in self._clients[:1]]
-        near, far, itself = self._service_clients(endpoints)
-        pods = [(itself, "hairpin" if itself and self._meets_itself(itself, endpoints, how) else "an endpoint"), (near, "same node")]
-        pods.append((far, "other node" if far and far.spec.nodeName in endpoints.nodes else "node without an endpoint"))
-        return [(pod, note) for pod, note in pods if pod]
-
-    def _service_clients(self, endpoints: PortEndpoints) -> tuple[Pod | None, Pod | None, Pod | None]:
-        """A Pod beside an endpoint, a Pod away from them, and an endpoint that can meet itself; None where there is none.
-
-        Endpoints are the last choice for the first two.
-        """
-        itself = next((pod for pod in self._endpoint_pods(endpoints) if self._meets_itself(pod, endpoints, "clusterIP")), None)
-        taken = {itself.key} if itself else set()
-        near = self._pick(endpoints, (n for n in endpoints.nodes), taken)
-        taken |= {near.key} if near else set()
-        without = (n for n in self._clients_on if n not in endpoints.nodes)
-        far = self._pick(endpoints, without, taken)
-        if far is None and near is not None:
-            far = self._pick(endpoints, (n for n in self._clients_on if n != near.spec.nodeName), taken)
-        return near, far, itself
-
-    def _pick(self, endpoints: PortEndpoints, nodes: Iterable[str], taken: Collection[str]) -> Pod | None:
-        spare = None
-        for node in nodes:
-            for pod in self._clients_on.get(node, ()):
-                if pod.ip not in endpoints.ips:
-                    return pod
-                if spare is None and pod.key not in taken:
-                    spare = pod
-        return spare
-
-    def _endpoint_pods(self, endpoints: PortEndpoints) -> Iterator[Pod]:
-        for candidate in endpoints.usable:
-            pod = self.state.pod_by_ip.get(candidate.backend.ip)
-            if pod is not None:
-                yield pod
-
-    def _meets_itself(self, pod: Pod, endpoints: PortEndpoints, how: str) -> bool:
-        node = self.state.node[pod.spec.nodeName]
-        if how == "clusterIP" and endpoints.service.spec.internalTrafficPolicy == "Local":
-            usable = endpoints.local_list(node.name)
-        else:
-            usable = endpoints.cluster_list(node.name, node.metadata.labels)
-        return any(backend.ip == pod.ip for backend in usable)
-
-    def _with_and_without(self, endpoints: PortEndpoints) -> list[tuple[Node, str]]:
-        """A node with a usable endpoint of its own and one without, as far as there are; any node when there are no endpoints."""
-        if not endpoints.usable:
-            return [(self._nodes[0], "no endpoints")]
-        having = endpoints.nodes
-        with_one = [(n, "node with an endpoint") for n in self._nodes if n.name in having]
-        without = [(n, "node without an endpoint") for n in self._nodes if n.name not in having]
-        return with_one[:1] + without[:1]
-
-    # --- choosing -----------------------------------------------------------------------------------------
-
-    def _ring(self) -> list[tuple[Node, Node]]:
-        """Nodes, those with Pods before others, each with the next that has Pods."""
-        busy = [n for n in self._nodes if n.name in self._clients_on][:_RING]
-        idle = [n for n in self._nodes if n.name not in self._clients_on][: _RING - len(busy)]
-        if not busy:
-            return []
-        return [*zip(busy, busy[1:] + busy[:1], strict=True), *((node, busy[i % len(busy)]) for i, node in enumerate(idle))]
-
-    def _pairs(self, listeners: Sequence[Listener], same_node: bool) -> Iterator[tuple[Pod, Listener]]:
-        for listener in listeners:
-            for pod in self._clients:
-                if pod.key != listener.pod and (pod.spec.nodeName == listener.node) == same_node:
-                    yield pod, listener
+    # --- destinations -------------------------------------------------------------------------------------
 
     def _dial_pod(self, client: Client, pod: Pod, note: str) -> None:
         self.add(client, pod_destination(pod, 0), "ICMP", note)
-        for listener in self._served.get(pod.key, [])[:1]:
+        for listener in self.askers.served.get(pod.key, [])[:1]:
             self.add(client, pod_destination(pod, listener.port), listener.protocol, note)
 
     def _to_node(self, node: Node, port: int) -> Destination:
@@ -355,20 +272,6 @@ class _Deriver:
         return service_destination(endpoints.service, endpoints.port, "nodePort", node.internalIPs[0], node.name)
 
 
-def _served(state: ClusterState) -> dict[str, list[Listener]]:
-    """What each Pod serves, by ``namespace/name``; Pods that serve nothing have no entry."""
-    served: dict[str, list[Listener]] = {}
-    for listener in state.listeners:
-        if not listener.refused:
-            served.setdefault(listener.pod, []).append(listener)
-    return served
-
-
 def _owner(pod: Pod) -> str:
     controllers = [o for o in pod.metadata.ownerReferences if o.controller]
     return f"{pod.namespace}/{controllers[0].kind}/{controllers[0].name}" if controllers else pod.key
-
-
-def _is_special(node: Node) -> bool:
-    """A control plane or an etcd member: the last choice where any node will do."""
-    return any(f"node-role.kubernetes.io/{role}" in node.metadata.labels for role in ("control-plane", "etcd"))
