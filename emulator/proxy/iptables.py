@@ -128,8 +128,8 @@ def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
 
 
 def _hash(text: str) -> str:
-    """Chain names must stay under 29 characters: 16 of the hash's base32, as kube-proxy takes them."""
-    return b32encode(sha256(text.encode()).digest()).decode()[:16]
+    """Chain names must stay under 29 characters: the first 16 of the hash's base32, as kube-proxy takes them, which is ten bytes of it."""
+    return b32encode(sha256(text.encode()).digest()[:10]).decode()
 
 
 @cache
