@@ -150,8 +150,9 @@ def compose(*rulesets: RuleSet) -> str:
 
     Two things are for the sake of speed (measured with iptables 1.8.9 and 10,000 Services). ``-Z``, of counters that are zero anyway, is the
     one harmless command that names no chain: behind it iptables-nft-restore asks for all chains once, instead of looking each line's
-    chain up in a sorted list: it loads in 2 s, not 13. And chains come in the order of ``rulesets``, a Service's one after the other, as
-    packets pass them: so they lie in memory, and for each later change the kernel follows every jump, in 45 ms instead of 80.
+    chain up in a sorted list; it loads in 2 s, not 20 (80 with chains unsorted). And chains come in the order of ``rulesets``, a Service's
+    one after the other, as packets pass them: so they lie in memory, and for each later change the kernel follows every jump, in 45 ms
+    instead of 80.
     """
     lines: list[str] = []
     tables = merge(*rulesets).tables
