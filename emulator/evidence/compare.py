@@ -82,6 +82,7 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
     if observed.reply_from:
         same = all(_as_promised(result, reply) for reply in observed.reply_from)
         meant = "the endpoint itself" if expected.astray else dialled(result.flow)
+        meant += " or the endpoint itself" if expected.perhaps_astray else ""
         rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
     if observed.lost_frames:
         rows.append(Row("lost frames", "0", str(observed.lost_frames), False))
@@ -123,9 +124,10 @@ def heard_from(flow: Flow, reply: str) -> bool:
 
 def _as_promised(result: FlowResult, reply: str) -> bool:
     """Whether the client is meant to hear from ``reply``."""
-    if result.expected.astray:
-        return reply in map(str, result.expected.backends)
-    return heard_from(result.flow, reply)
+    expected = result.expected
+    if (expected.astray or expected.perhaps_astray) and reply in map(str, expected.backends):
+        return True
+    return not expected.astray and heard_from(result.flow, reply)
 
 
 def telling_journey(result: FlowResult) -> Journey | None:

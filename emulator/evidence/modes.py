@@ -210,7 +210,7 @@ def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
         "outcome": one.outcome != other.outcome,
         "backends": one.backends.keys() != other.backends.keys(),
         "source": any(one.backends[b] != other.backends[b] for b in common),
-        "reply": one.astray != other.astray,
+        "reply": one.astray != other.astray or one.perhaps_astray or other.perhaps_astray,
     }
     return {aspect for aspect, differs in differing.items() if differs}
 

@@ -65,7 +65,7 @@ def apply_expect(
     outcome = wanted.outcome or ("delivered" if arrives else expectation.outcome)
     if outcome != "delivered":
         because = f"{said} wants it {outcome}; the objects promise: {expectation.because}"
-        return Expectation(outcome=outcome, because=because, relayed=expectation.relayed)
+        return Expectation(outcome=outcome, because=because, relayed=expectation.relayed, unanswered=expectation.unanswered)
     if wanted.backends is not None:
         backends = tuple(dict.fromkeys(b for text in wanted.backends for b in _backends_named(text, expectation, flow, expectations)))
         result = _kept(expectation, backends) if kept and arrived else expectations.expect_delivered(flow, backends)

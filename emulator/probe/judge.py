@@ -26,6 +26,9 @@ _ACCOUNTS: Mapping[str, Outcome] = {
 }
 
 
+_NO_NEIGHBOUR = ("ICMP host unreachable", "no route: EHOSTUNREACH")  # what a kernel says when nobody has answered its ARP requests
+
+
 def observe(journeys: Iterable[Journey], lost_frames: int) -> Observation:
     """What ``journeys`` together say. Backends, sources and who was heard are those of the delivered ones."""
     journeys = list(journeys)
@@ -54,7 +57,7 @@ def judge(
     journeys are one of each kind: endpoint, source, outcome, who was heard, crafted or by socket.
     """
     traced = [
-        (_unless_hidden(flow, expectation, journey, attempt), attempt)
+        (_unless_late(expectation, _unless_hidden(flow, expectation, journey, attempt)), attempt)
         for journey, attempt in zip(journeys, attempts, strict=True)
         if journey is not None
     ]
@@ -100,6 +103,14 @@ def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attem
     if told or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
         return journey
     return replace(journey, backend=None)
+
+
+def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
+    """``journey`` as silence, where a kernel says in the end that nobody answers its ARP requests: that takes three seconds, longer than anybody
+    here waits, but what is sent at the end of these hears it at once (net/ipv4/arp.c, arp_error_report)."""
+    if not expectation.unanswered or not journey.evidence.startswith(_NO_NEIGHBOUR):
+        return journey
+    return replace(journey, outcome="dropped", evidence=f"silence, and then {journey.evidence}")
 
 
 def _decide(case: _Case) -> tuple[Verdict, str]:
@@ -168,10 +179,15 @@ def _source_differs(case: _Case) -> str:
 
 def _reply_from_elsewhere(case: _Case) -> str:
     for journey, _ in case.delivered:
-        meant = str(journey.backend) if case.expected.astray else journey.sent[1]
+        meant = str(journey.backend) if _is_astray(case, journey) else journey.sent[1]
         if journey.reply_from != meant:
             return f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}: {_seen_at(journey.back)}"
     return ""
+
+
+def _is_astray(case: _Case, journey: Journey) -> bool:
+    """Whether the client is to hear from the endpoint itself, which its socket takes for a stranger."""
+    return case.expected.astray or (case.expected.perhaps_astray and journey.reply_from == str(journey.backend))
 
 
 def _server_disagrees(case: _Case) -> str:
@@ -195,7 +211,7 @@ def _server_disagrees(case: _Case) -> str:
 
 def _client_disagrees(case: _Case) -> str:
     for journey, attempt in case.delivered:
-        if attempt.error and not case.expected.astray:
+        if attempt.error and not _is_astray(case, journey):
             return f"the answer came in, and yet the client's socket met {attempt.error}: {_seen_at(journey.back)}"
     return ""
 

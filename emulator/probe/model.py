@@ -103,6 +103,8 @@ class Expectation:
     source: str = ""
     partial: bool = False  # the backends are many: not each must be met
     astray: bool = False  # the endpoint's reply goes past the node that translated: the client hears from the endpoint itself
+    perhaps_astray: bool = False  # as that node is, or another one, which also answers ARP for the address
+    unanswered: bool = False  # dropped since nobody answers ARP: who waits for some seconds more is told "host unreachable"
     relayed: bool = False  # a process of the node accepts it and dials the endpoint: two connections, two packets
 
 

@@ -27,6 +27,7 @@ from emulator.workload.answer import read_reply, request_line
 
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _RELAYED = 200  # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose ring holds 8192
+_DATAGRAMS = 200  # UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 _FIRST_FRESH, _LAST_FRESH = 32768, 60999  # where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
@@ -87,6 +88,7 @@ class Prober:
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
         self._connections: dict[tuple[str, str], socket.socket] = {}  # those that are open, by FlowCheck and name
+        self._datagrams = 0  # UDP requests that wait for an answer
         self._silence = Silence(silence)
         self._relaying = False
 
@@ -125,7 +127,7 @@ class Prober:
     def _drive(self, jobs: Iterator[_Job]) -> None:
         more, window = True, _RELAYED if self._relaying else _WINDOW
         while more or self._open:
-            while more and len(self._open) < window:
+            while more and len(self._open) < window and self._datagrams < _DATAGRAMS:
                 job = next(jobs, None)
                 if job is None:
                     more = False
@@ -164,7 +166,7 @@ class Prober:
         job.started = time.time_ns()
         code = sock.connect_ex((flow.to.ip, flow.to.port))
         job.src = sock.getsockname()
-        self._open[sock.fileno()] = job
+        self._keep(job, sock)
         if code not in (0, errno.EINPROGRESS):
             self._end(job, errno_name(code))
             return
@@ -180,9 +182,13 @@ class Prober:
         if job.flow.protocol == "UDP":
             forget_answers(sock)
         job.started = time.time_ns()
-        self._open[sock.fileno()] = job
+        self._keep(job, sock)
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         self._ask(job, sock)
+
+    def _keep(self, job: _Job, sock: socket.socket) -> None:
+        self._open[sock.fileno()] = job
+        self._datagrams += job.flow.protocol == "UDP"
 
     def _ask(self, job: _Job, sock: socket.socket) -> None:
         job.cookie = self._new_value("UDP")
@@ -253,6 +259,7 @@ class Prober:
         if sock is None:
             return
         del self._open[sock.fileno()]
+        self._datagrams -= flow.protocol == "UDP"
         if flow.connection and (flow.protocol == "UDP" or not error):
             self._connections[flow.check, flow.connection] = sock
             self._epoll.unregister(sock.fileno())

@@ -65,3 +65,24 @@ def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error
         return attempt.error
 
     assert outcome() == error
+
+
+def test_no_server_is_sent_more_datagrams_at_once_than_its_socket_holds() -> None:
+    client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
+    flow = Flow(name="f", kind="other", client=client, to=Destination(label="b", ip="127.0.0.1", port=9), protocol="UDP", attempts=400)
+
+    def echo(server: socket.socket) -> None:
+        time.sleep(send.SILENCE / 2)  # others have the processor
+        while True:
+            request, asker = server.recvfrom(100)
+            server.sendto(request, asker)
+
+    @in_sandbox
+    def errors() -> set[str]:
+        namespaces = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),))).namespaces
+        server = namespaces.call_in("a", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        server.bind(("127.0.0.1", 9))
+        threading.Thread(target=echo, args=(server,), daemon=True).start()
+        return {attempt.error for attempt in send.Prober(namespaces, send.Recording(Taps()), seed=0).probe([flow], crafted=False)}
+
+    assert errors() == {""}

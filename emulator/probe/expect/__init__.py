@@ -26,7 +26,10 @@ Where the semantics leave something open, it is settled so:
   node to a client that is not on it (:attr:`Expectation.astray`). Service addresses are local to every node: the node dials one from
   that very address, and takes whoever outside has it for an impostor.
 - In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether or not anybody announces it, and
-  whichever is heard serves: a node's address is any node's then.
+  whichever is heard serves: what any of them would do is promised then (``contention``), a node's address is any node's, and the
+  reply comes past that node or not (:attr:`Expectation.perhaps_astray`).
+- What nobody answers ARP for is promised silence: a client that waits for three seconds is told "host unreachable"
+  (:attr:`Expectation.unanswered`).
 - Who stops to announce an address tells nobody: clients outside that have asked before go on to that node (:func:`remember`).
 - The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
   lets itself be dialled, so that of several TCP endpoints those that nobody serves are not met.
@@ -46,6 +49,7 @@ from emulator.probe.expect.attempts import MAX_ATTEMPTS, attempts_for, attempts_
 from emulator.probe.expect.balancer import expect_balanced
 from emulator.probe.expect.choice import choose
 from emulator.probe.expect.connections import expect_kept
+from emulator.probe.expect.contention import promise_by_any
 from emulator.probe.expect.destination import Translation, find_legs, find_translation, is_impostor
 from emulator.probe.expect.direct import direct_likeness, promise_direct
 from emulator.probe.expect.facts import Facts
@@ -141,8 +145,13 @@ class Expectations:
             return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))
         if facts.mode == "userspace":
             return promise_relayed(facts, flow, met)
-        by_client = promise_by_client(facts, flow, met)
-        return by_client or self._shared(service_likeness(flow, met), lambda: promise_by_endpoints(facts, flow, met))
+        if facts.is_contended(flow):
+            return promise_by_any([self._translated(flow, replace(met, node=node.name)) for node in facts.state.nodes])
+        return self._translated(flow, met)
+
+    def _translated(self, flow: Flow, met: Translation) -> Promise:
+        by_client = promise_by_client(self._facts, flow, met)
+        return by_client or self._shared(service_likeness(flow, met), lambda: promise_by_endpoints(self._facts, flow, met))
 
     def _shared(self, likeness: tuple[object, ...], promise: Callable[[], Promise]) -> Promise:
         found = self._promises.get(likeness)
@@ -152,8 +161,10 @@ class Expectations:
 
     def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:
         if promise.outcome != "delivered":
-            return Expectation(outcome=promise.outcome, because=promise.because, relayed=promise.relayed)
+            return Expectation(outcome=promise.outcome, because=promise.because, unanswered=promise.unanswered, relayed=promise.relayed)
         addresses = seen_addresses(self._facts, flow, met.node if met else self._facts.first_node(flow))
+        if promise.perhaps_own:
+            addresses = {**addresses, "node": addresses["node"] | addresses["preserved"]}
         return Expectation(
             outcome="delivered",
             because=promise.because,
@@ -162,6 +173,7 @@ class Expectations:
             source=promise.source,
             partial=not promise.needed or flow.attempts < promise.needed or bool(flow.connection),
             astray=promise.astray,
+            perhaps_astray=promise.perhaps_astray,
             relayed=promise.relayed,
         )
 

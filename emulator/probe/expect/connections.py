@@ -5,7 +5,7 @@ from __future__ import annotations
 from emulator.objects.config import Outcome
 from emulator.probe.expect.choice import choose
 from emulator.probe.expect.destination import Translation
-from emulator.probe.expect.direct import answer, promise_direct, why_not
+from emulator.probe.expect.direct import answer, is_unanswered, promise_direct, why_not
 from emulator.probe.expect.facts import Facts
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult
 
@@ -22,13 +22,14 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     if facts.mode == "ipvs" and met is None and backend != Backend(flow.to.ip, flow.to.port):
         ended = promise_direct(facts, flow)
         why = f"in ipvs mode a connection ends with its Service (docs/semantics 13): {ended.because}"
-        return Expectation(outcome=_to_an_open_connection(ended.outcome), because=why)
+        return Expectation(outcome=_to_an_open_connection(ended.outcome), because=why, unanswered=ended.unanswered)
     outcome = answer(facts, backend.ip, backend.port, flow.protocol)
     if outcome != "delivered":
         why = why_not(facts, backend.ip, backend.port, flow.protocol, outcome)
         if flow.protocol == "TCP":
             outcome = _to_an_open_connection(outcome)
-        return Expectation(outcome=outcome, because=f"the connection goes to {backend} for as long as it lives: {why}")
+        because = f"the connection goes to {backend} for as long as it lives: {why}"
+        return Expectation(outcome=outcome, because=because, unanswered=is_unanswered(facts, backend.ip))
     if before.flow.to.how == "nodePort" and flow.to.ip not in facts.owners:
         return None  # with its node went the translation
     rule = before.expected.backends.get(backend, "preserved")
@@ -40,6 +41,7 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
         source=rule,
         partial=True,
         astray=before.expected.astray,
+        perhaps_astray=before.expected.perhaps_astray,
         relayed=before.expected.relayed,
     )
 

@@ -23,7 +23,8 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
         return _promise_loopback(facts, client, to.ip, to.port, protocol)
     outcome = answer(facts, to.ip, to.port, protocol, through_node=_passes_node(facts, flow))
     if outcome != "delivered":
-        return Promise(outcome, why_not(facts, to.ip, to.port, protocol, outcome))
+        unanswered = outcome == "dropped" and is_unanswered(facts, to.ip)
+        return Promise(outcome, why_not(facts, to.ip, to.port, protocol, outcome), unanswered=unanswered)
     rule, owner = direct_source(facts, client, to.ip), facts.owners.get(to.ip)
     if rule == "node":
         because = "what a Pod sends out of the cluster is masqueraded by its node"
@@ -51,8 +52,13 @@ def answer(facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_
         return "rejected"
     if facts.mode == "nftables" and through_node and address in facts.state.serviceSubnet:
         return "rejected" if ip in facts.table.cluster_ips else "dropped"
-    on_link = address in facts.state.hostSubnet or any(address in cidr for cidr in facts.pod_cidrs)
-    return "dropped" if on_link else "unreachable"
+    return "dropped" if is_unanswered(facts, ip) else "unreachable"
+
+
+def is_unanswered(facts: Facts, ip: str) -> bool:
+    """Whether ``ip`` is looked for by ARP, in vain: its network is there, and nobody has it."""
+    address = ip_address(ip)
+    return ip not in facts.owners and (address in facts.state.hostSubnet or any(address in cidr for cidr in facts.pod_cidrs))
 
 
 def why_not(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> str:

@@ -15,7 +15,8 @@ SLOWEST: tuple[Outcome, ...] = ("dropped", "unreachable", "rejected")  # where s
 class Promise:
     """The part of an expectation that does not depend on the number of attempts or on the client's own addresses.
 
-    ``backends`` to ``relayed`` as in :class:`Expectation`.
+    ``backends`` to ``relayed`` as in :class:`Expectation`. ``perhaps_own``: where an endpoint's rule is "node", it may see the client's own
+    address as well.
     """
 
     outcome: Outcome
@@ -24,4 +25,7 @@ class Promise:
     source: str = ""
     needed: int = 1  # attempts that meet every backend; 0: no number of attempts does (session affinity)
     astray: bool = False
+    perhaps_astray: bool = False
+    unanswered: bool = False
     relayed: bool = False
+    perhaps_own: bool = False

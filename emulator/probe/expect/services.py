@@ -10,7 +10,7 @@ from emulator.probe.endpoints import in_source_ranges, load_balancer_ips
 from emulator.probe.expect.attempts import attempts_to_meet
 from emulator.probe.expect.choice import choose, is_ipvs_local
 from emulator.probe.expect.destination import Translation
-from emulator.probe.expect.direct import answer
+from emulator.probe.expect.direct import answer, is_unanswered
 from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import SLOWEST, Promise
 from emulator.probe.expect.source import HOW, masqueraded, name_source, say_source, translated_source
@@ -29,7 +29,8 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
     if not _is_left_alone(facts, flow, met):
         return None
     because = f"svc {service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
-    return Promise(answer(facts, flow.to.ip, flow.to.port, flow.protocol), because)
+    outcome = answer(facts, flow.to.ip, flow.to.port, flow.protocol)
+    return Promise(outcome, because, unanswered=is_unanswered(facts, flow.to.ip))
 
 
 def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
@@ -52,7 +53,8 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     nobody = f"; nobody serves {', '.join(unserved)}" if unserved else ""
     if len(unserved) == len(ends):
         outcome = next(o for o in SLOWEST if o in ends.values())
-        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{nobody}")
+        unanswered = any(is_unanswered(facts, b.ip) for b in chosen)
+        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{nobody}", unanswered=unanswered)
     return _delivered(facts, flow, met, chosen, nobody)
 
 

@@ -62,7 +62,8 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: B
         return "node"
     if backend.ip in facts.node_ips[met.node] and met.origin != "node":
         return "preserved"  # delivered locally: POSTROUTING, where masquerading happens, is not passed
-    return "node" if backend.ip == client.ip or masqueraded(facts, met)[0] else "preserved"
+    hairpin = backend.ip == client.ip and not (client.kind == "node" and is_ipvs_local(facts, met) and met.how != "nodePort")
+    return "node" if hairpin or masqueraded(facts, met)[0] else "preserved"
 
 
 def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:

@@ -510,6 +510,30 @@ def test_in_ipvs_mode_without_strict_arp_any_node_may_take_an_announced_address(
     assert promised(state, "client-1", VIP, 80, via="worker-1").addresses["node"] == {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}
 
 
+NOBODYS, UNSERVED = "172.18.0.99", make_slice(make_endpoint("10.244.1.99", "worker-1"))
+
+
+@pytest.mark.parametrize(
+    ("who", "ip", "slices", "unanswered"),
+    [
+        pytest.param("client", NOBODYS, (BOTH,), True, id="an address of the host network"),
+        pytest.param("worker-1", "10.244.2.99", (BOTH,), True, id="one of a Pod that is gone"),
+        pytest.param("client", WEB_IP, (UNSERVED,), True, id="the same behind a Service"),
+        pytest.param("client-1", VIP, (), True, id="what nobody announces"),
+        pytest.param("client", "192.0.2.9", (BOTH,), False, id="no route"),
+    ],
+)
+def test_who_is_looked_for_in_vain(who: str, ip: str, slices: Sequence[EndpointSlice], unanswered: bool) -> None:
+    expected = promised(make_state(load_balancer_service(), slices=slices), who, ip, 80)
+    assert (expected.outcome, expected.unanswered) == ("dropped" if unanswered else "unreachable", unanswered)
+
+
+def test_what_a_policy_drops_nobody_is_looked_for() -> None:
+    state = make_state(node_port_service(**LOCAL), slices=(make_slice(ENDPOINT_1),))
+    expected = promised(state, "client-1", NODE_IP["worker-1"], NODE_PORT)
+    assert (expected.outcome, expected.unanswered) == ("dropped", False)
+
+
 # --- 13: ipvs, and endpoints whose slice does not say where they are ------------------------------------------
 
 ADRIFT = make_slice(make_endpoint(WEB_0))

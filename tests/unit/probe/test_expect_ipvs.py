@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from emulator.control.state import ClusterState
+from emulator.objects.kinds import Endpoint
 from emulator.probe.expect import expect
 from emulator.probe.model import Backend
 from emulator.probe.requirements import check_requirements
 from tests.unit.probe.states import (
+    BRIDGE_IP,
+    ENDPOINT_0,
+    ENDPOINT_1,
     EXTERNAL_IP,
     NODE_IP,
     NODE_PORT,
+    OUTSIDE,
+    PODS,
+    VIP,
     WEB_0,
     WEB_1,
     WEB_IP,
+    load_balancer_service,
     make_client,
     make_endpoint,
     make_flow,
+    make_pod,
     make_service,
     make_slice,
     make_state,
@@ -41,6 +52,48 @@ def test_without_an_endpoint_on_the_node_any_answers(who: str, astray: bool) -> 
     state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(only_there,), **IPVS)
     promise = expect(state, make_flow(state, who, NODE_IP["worker-1"], NODE_PORT))
     assert (promise.outcome, set(promise.backends), promise.astray) == ("delivered", {ON_2}, astray)
+
+
+ON_A_NODE = make_pod("host-web", "worker-1", ports=[8080])
+ITSELF = Backend(NODE_IP["worker-1"], 8080)
+
+
+def announced(*endpoints: Endpoint, **spec: Any) -> ClusterState:
+    """A load-balancer address, whose speaker is worker-1; ``ON_A_NODE`` serves too."""
+    slices, pods = (make_slice(*endpoints),), (*PODS, ON_A_NODE)
+    return make_state(load_balancer_service(**spec), slices=slices, pods=pods, speakers={VIP: "worker-1"}, **IPVS)
+
+
+def test_whichever_node_answers_arp_serves_its_own_endpoints() -> None:
+    state = announced(ENDPOINT_0, ENDPOINT_1, externalTrafficPolicy="Local")
+    promise = expect(state, make_flow(state, "client-1", VIP, 80, attempts=50))
+    assert (promise.outcome, set(promise.backends), promise.partial) == ("delivered", {ON_1, ON_2}, True)
+    assert (promise.astray, promise.perhaps_astray) == (False, True)
+
+
+def test_through_the_balanced_address_all_are_met_whoever_serves() -> None:
+    state = announced(ENDPOINT_0, ENDPOINT_1)
+    promise = expect(state, make_flow(state, "client-1", VIP, 80, attempts=50))
+    assert (set(promise.backends), promise.partial, promise.perhaps_astray) == ({ON_1, ON_2}, False, False)
+
+
+def test_a_node_s_own_endpoint_is_masqueraded_by_other_nodes_alone() -> None:
+    state = announced(make_endpoint(ITSELF.ip, "worker-1"))
+    promise = expect(state, make_flow(state, "client-1", VIP, 80))
+    assert promise.backends == {ITSELF: "node"}
+    assert promise.addresses["node"] == {OUTSIDE, *NODE_IP.values(), *BRIDGE_IP.values()}
+
+
+def test_with_strict_arp_the_speaker_alone_serves() -> None:
+    state = announced(ENDPOINT_0, ENDPOINT_1, externalTrafficPolicy="Local")
+    state = replace(state, proxy=replace(state.proxy, strictARP=True))
+    assert set(expect(state, make_flow(state, "client-1", VIP, 80)).backends) == {ON_1}
+
+
+def test_a_node_that_meets_itself_by_a_service_s_address_comes_from_that() -> None:
+    state = announced(make_endpoint(ITSELF.ip, "worker-1"), externalTrafficPolicy="Local")
+    promise = expect(state, make_flow(state, "worker-1", VIP, 80))
+    assert (promise.source, promise.addresses["preserved"]) == ("preserved", {VIP})
 
 
 @pytest.mark.parametrize(("port", "protocol"), [(81, "TCP"), (80, "UDP"), (0, "ICMP")])

@@ -80,6 +80,7 @@ def ended(outcome: Any, evidence: str, back: tuple[Hop, ...] = ()) -> Journey:
 DROPPED = ended("dropped", "silence: last seen at worker-1/eth0 in")
 REFUSED = ended("rejected", "ICMP port unreachable from 172.18.0.3", (Hop(3, "worker-1", "cbr0", "out", NODE, POD, 64, 2),))
 NO_ROUTE = ended("unreachable", "no route: ENETUNREACH at the client")
+NO_NEIGHBOUR = ended("unreachable", "ICMP host unreachable from 172.18.0.3", REFUSED.back)
 
 
 def attempt(**fields: Any) -> Attempt:
@@ -139,6 +140,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     "rejected-as-promised": (plain(REFUSED), {"expected": nothing_but("rejected")}, "pass", ""),
     "dropped-as-promised": (plain(DROPPED), {"expected": nothing_but("dropped")}, "pass", ""),
     "unreachable-as-promised": (plain(NO_ROUTE), {"expected": nothing_but("unreachable")}, "pass", ""),
+    "nobody-answers-arp-and-the-kernel-says-so-in-the-end": (
+        plain(NO_NEIGHBOUR, ended("unreachable", "no route: EHOSTUNREACH at the client"), DROPPED),
+        {"expected": replace(nothing_but("dropped"), unanswered=True)},
+        "pass",
+        "",
+    ),
     "any-endpoint-will-do": (plain(delivered("10.9.9.9:1")), {"expected": nothing_but("delivered")}, "pass", ""),
     "relayed": (RELAYED, {"expected": replace(ONE, relayed=True)}, "pass", ""),
     "translated-where-it-was-to-be-relayed": (
@@ -182,6 +189,13 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         {},
         "fail",
         "it was rejected, not delivered: ICMP port unreachable from 172.18.0.3, first seen at worker-1/cbr0 out",
+    ),
+    "dropped-by-no-rule": (plain(NO_NEIGHBOUR), {"expected": nothing_but("dropped")}, "fail", "it was unreachable, not dropped"),
+    "no-route-where-arp-is-in-vain": (
+        plain(NO_ROUTE),
+        {"expected": replace(nothing_but("dropped"), unanswered=True)},
+        "fail",
+        "it was unreachable, not dropped: no route: ENETUNREACH at the client",
     ),
     "no-route": (plain(NO_ROUTE), {}, "fail", "it was unreachable, not delivered: no route: ENETUNREACH at the client"),
     "delivered-against-the-promise": (
@@ -281,6 +295,24 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         {},
         "fail",
         f"the client dialled {VIP} and heard from {WEB}: at client/eth0 in",
+    ),
+    "heard-from-the-endpoint-or-from-the-address": (
+        [(delivered(reply_from=WEB), attempt(error="timeout")), (delivered(WEB_1), attempt())],
+        {"expected": replace(PROMISE, perhaps_astray=True)},
+        "pass",
+        "",
+    ),
+    "heard-from-neither": (
+        plain(delivered(reply_from=WEB_1), delivered(WEB_1)),
+        {"expected": replace(PROMISE, perhaps_astray=True)},
+        "fail",
+        f"the client dialled {VIP} and heard from {WEB_1}",
+    ),
+    "heard-and-not-taken": (
+        [(delivered(), attempt(error="timeout")), *BOTH],
+        {"expected": replace(PROMISE, perhaps_astray=True)},
+        "fail",
+        "the answer came in, and yet the client's socket met timeout",
     ),
     "server-saw-another-client": (
         [(delivered(), told(f"{NODE}:4000")), *BOTH],
