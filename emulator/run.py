@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -121,13 +121,16 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
             require_ipvs()
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
-    with TemporaryDirectory(dir="/run") as logs:
+    with closing(applied), TemporaryDirectory(dir="/run") as logs:
         live = Live(applied, schedule.pairs, Path(logs), run.clock)
         try:
             live.begin(state)
             findings = Findings()
-            with progress(len(schedule.flows)) as step:
-                prober = Prober(applied.namespaces, live.recording, state.seed, step, fresh_ports=state.proxy.mode == "ipvs")
+            fresh_ports = state.proxy.mode == "ipvs"
+            with (
+                progress(len(schedule.flows)) as step,
+                closing(Prober(applied.namespaces, live.recording, state.seed, step, fresh_ports=fresh_ports)) as prober,
+            ):
                 for moment in schedule.moments:
                     if moment is not schedule.moments[0]:
                         with prober.chatter():

@@ -51,8 +51,6 @@ _STAGE: dict[type, int] = {
 }
 
 SMALL_TEXT = 65536  # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at once
-
-
 LOAD_SECONDS = 600  # for one load of rules: iptables-nft-restore takes 20 s for 10,000 Services on two quiet cores
 
 
@@ -74,6 +72,13 @@ class Applied:
         self._nft: dict[str, Nft | None] = {}
         self._nf_tables: dict[str, NfTables] = {}
         self._stale: dict[str, list[DelConnections]] = {}
+
+    def close(self) -> None:
+        """Let go of the sockets and libraries; the namespaces stay, as long as the sandbox does."""
+        held: list[netlink.NetlinkSocket | NfTables | Nft] = [*self._sockets.values(), *self._nf_tables.values()]
+        held += [library for library in self._nft.values() if library]
+        for one in held:
+            one.close()
 
     def interfaces(self, netns: str) -> dict[int, str]:
         """Interface index → name of every link in ``netns`` that a plan made, and ``lo``."""

@@ -104,6 +104,12 @@ class Prober:
         self._namespaces.leave()
         return [*sent, *self._done]
 
+    def close(self) -> None:
+        """End the connections that flows have kept open."""
+        for sock in self._connections.values():
+            sock.close()
+        self._epoll.close()
+
     def chatter(self) -> Chatter:
         """While the context that it gives lasts, open UDP connections send on and on; nothing may be probed meanwhile."""
         return Chatter([sock for sock in self._connections.values() if sock.type & socket.SOCK_DGRAM])

@@ -96,7 +96,7 @@ class Worker:
             if os.getppid() == parent:
                 self._work(inbox)
         except EOFError:
-            pass  # who tells is gone, and the signal on its way
+            os._exit(1)  # who tells is gone, and the signal on its way: nothing is put away first
         except BaseException:
             traceback.print_exc()
         finally:

@@ -47,8 +47,9 @@ spec:
 
 @pytest.mark.parametrize("topology", SHIPPED)
 def test_every_shipped_topology_is_as_promised(topology: str, tmp_path: Path) -> None:
-    done = podwire(topology, "--captures", str(tmp_path), "-o", "json")
+    done = podwire(topology, "--captures", str(tmp_path), "-o", "json", prefix=["env", "PYTHONWARNINGS=error::ResourceWarning"])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert "ResourceWarning" not in done.stderr, "what was opened is left for the interpreter to close"
     report = json.loads(done.stdout)
     assert report["summary"]["pass"] == report["summary"]["flows"] > 0
     assert {r["verdict"] for r in report["requirements"]} <= {"pass", "unknown"}
