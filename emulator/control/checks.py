@@ -37,6 +37,9 @@ class _Known:
         self.node_ports = {
             (port.nodePort, port.protocol) for service in services for port in service.spec.ports if port.nodePort is not None
         }
+        self.health_checks = {
+            service.spec.healthCheckNodePort: service.key for service in services if service.spec.healthCheckNodePort is not None
+        }
         # A real command listens where it likes.
         self.unpredictable = {pod_netns(pod) for pod in pods if pod.key in commands}
 
@@ -192,15 +195,27 @@ class _Flow:
         to, protocol = self.flow.to, self.flow.protocol
         if not self._named("node", name, self.known.nodes, "to.node") or protocol == "ICMP":
             return
+        if to.healthCheck:
+            self._health_check(to.healthCheck)
+            return
         if to.nodePort is not None:
             if not self.may_miss and (to.nodePort, protocol) not in self.known.node_ports:
                 there = ", ".join(f"{port}/{p}" for port, p in sorted(self.known.node_ports)[:8])
-                self.problem("to.nodePort", f"no Service has the node port {to.nodePort}/{protocol}", f"there is: {there}" if there else "")
+                hint = f"there is: {there}" if there else ""
+                if checked := self.known.health_checks.get(to.nodePort):
+                    hint = f"it is the healthCheckNodePort of {checked}: write port: {to.nodePort}, or healthCheck:"
+                self.problem("to.nodePort", f"no Service has the node port {to.nodePort}/{protocol}", hint)
             return
         if not isinstance(to.port, int) or self.may_miss or (to.port, protocol) in self.known.node_ports:
             return
         if not self.known.serves(name, to.port, protocol):
             self.problem("to.port", f"nothing on node {name} listens on {to.port}/{protocol}")
+
+    def _health_check(self, name: str) -> None:
+        service = self._service_named(name, "to.healthCheck")
+        if service is not None and service.spec.healthCheckNodePort is None:
+            what = f"Service {service.key} has no healthCheckNodePort"
+            self.problem("to.healthCheck", what, "only type LoadBalancer under externalTrafficPolicy Local has one")
 
     # --- backends -----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ KIND_TITLES: Mapping[Kind, str] = {
     "pod-to-service": "Pod to Service",
     "external-to-service": "Outside to Service",
     "node-to-service": "Node to Service",
+    "health-check": "Health checks",
     "node-to-pod": "Node to Pod",
     "pod-to-node": "Pod to node",
     "external-to-pod": "Outside to Pod",
@@ -76,7 +77,7 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
         )
     ]
     if expected.outcome == "delivered":
-        rows += [_source_row(result), _backends_row(result, pods)]
+        rows += [_source_row(result), _backends_row(result, pods), *_health_row(result)]
     elif observed.backends:
         rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
     if observed.reply_from:
@@ -102,6 +103,22 @@ def _backends_row(result: FlowResult, pods: Mapping[str, str]) -> Row:
     text = ", ".join(sorted(backend_name(b, pods) for b in promised)) or "any"
     same = not promised or (met <= promised and (partial or met == promised))
     return Row("backends", f"some of: {text}" if partial else text, _counted_names(result.observed.backends, pods), same)
+
+
+def _health_row(result: FlowResult) -> list[Row]:
+    wanted, heard = result.expected.health, result.observed.health
+    return [Row("answer", str(wanted), answers(result) or "none", bool(heard) and not unlike(result))] if wanted else []
+
+
+def answers(result: FlowResult) -> str:
+    """What a health check answered, each answer once; "" for other flows."""
+    return "; ".join(map(str, result.observed.health))
+
+
+def unlike(result: FlowResult) -> bool:
+    """Whether a health check answered otherwise than expected."""
+    wanted = result.expected.health
+    return wanted is not None and not all(health.keeps(wanted) for health in result.observed.health)
 
 
 def _counted_names(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> str:
@@ -147,6 +164,8 @@ def where_it_differs(result: FlowResult, journey: Journey) -> str:
         return _last(journey, "SNAT") or _how_it_ended(result.flow, journey)
     if journey.reply_from and journey.back and not _as_promised(result, journey.reply_from):
         return f"the reply came as {journey.back[-1]}"
+    if journey.back and not journey.crafted and unlike(result):
+        return f"the answer ({answers(result)}) came as {journey.back[-1]}"
     return ""
 
 

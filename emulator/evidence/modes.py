@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from emulator.evidence.compare import heard_from, side_by_side, where_it_differs
+from emulator.evidence.compare import answers, heard_from, side_by_side, where_it_differs
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult, Report, SourceRule
 
-Aspect = Literal["outcome", "backends", "source", "reply"]
-ASPECTS: tuple[Aspect, ...] = ("outcome", "backends", "source", "reply")
+Aspect = Literal["outcome", "backends", "source", "reply", "health"]
+ASPECTS: tuple[Aspect, ...] = ("outcome", "backends", "source", "reply", "health")
 # known: as the objects promise; unwanted: known too, but a FlowCheck says otherwise; unexplained: a bug, in podwire or in a mode; unknown:
 # frames or a control were missing
 Status = Literal["same", "known", "unwanted", "unexplained", "unknown"]
@@ -80,6 +80,8 @@ class ComparedFlow:
             return " → ".join(self.outcome(mode) for mode in self.results)
         if "source" in self.aspects:
             return "source " + " → ".join("/".join(self.sources(mode)) or "none" for mode in self.results)
+        if "health" in self.aspects:
+            return "answer " + " → ".join(answers(result) for result in self.results.values())
         return "other " + " and ".join(self.aspects) if self.aspects else ""
 
     def outcome(self, mode: str) -> str:
@@ -211,6 +213,7 @@ def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
         "backends": one.backends.keys() != other.backends.keys(),
         "source": any(one.backends[b] != other.backends[b] for b in common),
         "reply": one.astray != other.astray or one.perhaps_astray or other.perhaps_astray,
+        "health": one.health != other.health,
     }
     return {aspect for aspect, differs in differing.items() if differs}
 
@@ -223,6 +226,7 @@ def _observed_to_differ(one: FlowResult, other: FlowResult, promise: Expectation
         "backends": _backends_differ(one, other, promise, too),
         "source": any(seen[b] != also[b] for b in seen.keys() & also.keys()),
         "reply": bool(heard and also_heard) and heard != also_heard,
+        "health": bool(one.observed.health and other.observed.health) and set(one.observed.health) != set(other.observed.health),
     }
     return {aspect for aspect, differs in differing.items() if differs}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from emulator.evidence.compare import backend_name, dialled
 from emulator.evidence.modes import ComparedFlow, Comparison
-from emulator.evidence.report_json import expectation_to_dict
+from emulator.evidence.report_json import expectation_to_dict, health_to_dict
 
 SCHEMA = "podwire.dev/diff/v1"
 
@@ -74,6 +74,7 @@ def _flow_to_dict(compared: ComparedFlow, pods: Mapping[str, str]) -> dict[str, 
                 "backends": sorted({backend_name(b, pods) for b in result.observed.backends}),
                 "sources": list(compared.sources(mode)),
                 "replyFrom": list(compared.reply(mode)),
+                "health": [health_to_dict(health) for health in result.observed.health],
                 "evidence": next((j.evidence for j in result.journeys if j.evidence), ""),
                 "expected": expectation_to_dict(result.expected, pods),
                 "promised": compared.promises[mode].because,

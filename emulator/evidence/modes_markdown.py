@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from emulator.errors import printable
+from emulator.evidence.compare import answers
 from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison
 
 _WORDS = {"preserved": "the client's own", "node": "a node's"}
@@ -52,6 +53,8 @@ def _cell(compared: ComparedFlow, mode: str) -> str:
 
 
 def _delivered(compared: ComparedFlow, mode: str) -> str:
+    if compared.results[mode].observed.health:
+        return answers(compared.results[mode])
     sources = [_WORDS.get(source, source) for source in compared.sources(mode)]
     astray = " (the answer comes from the endpoint itself)" if set(compared.reply(mode)) - {DIALLED} else ""
     return (" or ".join(sources) or "delivered") + astray

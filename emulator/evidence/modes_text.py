@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 from emulator.errors import printable
 from emulator.evidence.advice import advise
-from emulator.evidence.compare import counted, dialled, few, named_counts
+from emulator.evidence.compare import answers, counted, dialled, few, named_counts
 from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison, ServiceChange, Status
 from emulator.evidence.tables import table
 from emulator.probe.model import FlowResult
@@ -115,8 +115,9 @@ def _what(compared: ComparedFlow) -> str:
 def _wanted(compared: ComparedFlow) -> str:
     failed = [result for result in compared.results.values() if result.verdict == "fail"]
     wanted = failed[0].expected
-    as_whom = f", source {wanted.source}" if wanted.source and "outcome" not in compared.aspects else ""
-    return f"FlowCheck {compared.flow.check} wants it {wanted.outcome}{as_whom}"
+    more = f"answer {wanted.health}" if wanted.health else f"source {wanted.source}" if wanted.source else ""
+    more = f", {more}" if more and "outcome" not in compared.aspects else ""
+    return f"FlowCheck {compared.flow.check} wants it {wanted.outcome}{more}"
 
 
 def _where(compared: ComparedFlow) -> str:
@@ -209,7 +210,8 @@ def _verdict(compared: ComparedFlow) -> str:
 
 
 def _outcome(result: FlowResult) -> str:
-    return ", ".join(sorted(result.observed.outcomes)) or "nothing was observed"
+    said = f": {answers(result)}" if result.observed.health else ""
+    return (", ".join(sorted(result.observed.outcomes)) or "nothing was observed") + said
 
 
 def _heard(compared: ComparedFlow, mode: str) -> str:

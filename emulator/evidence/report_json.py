@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulator.evidence.compare import address_of, backend_name, dialled, named_counts, sources_sent, telling_journey
-from emulator.probe.model import Change, Expectation, FlowResult, Hop, Journey, Observation, Report, Verdict
+from emulator.probe.model import Change, Expectation, FlowResult, Health, Hop, Journey, Observation, Report, Verdict
 
 SCHEMA = "podwire.dev/report/v1"
 _VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unknown")
@@ -101,8 +101,14 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
         "outcome": expected.outcome,
         "source": expected.source,
         "backends": sorted({backend_name(backend, pods) for backend in expected.backends}),
+        "health": health_to_dict(expected.health) if expected.health else {},
         "because": expected.because,
     }
+
+
+def health_to_dict(health: Health) -> dict[str, int]:
+    """What a health check answers, the count only where it is said."""
+    return {"status": health.status} | ({} if health.localEndpoints is None else {"localEndpoints": health.localEndpoints})
 
 
 def _observation(observed: Observation, pods: Mapping[str, str]) -> dict[str, Any]:
@@ -112,6 +118,7 @@ def _observation(observed: Observation, pods: Mapping[str, str]) -> dict[str, An
         "sources": list(observed.sources),
         "backends": dict(sorted(named_counts(observed.backends, pods).items())),
         "replyFrom": ", ".join(observed.reply_from),
+        "health": [health_to_dict(health) for health in observed.health],
         "outcomes": {outcome: observed.outcomes[outcome] for outcome in outcomes},
         "lostFrames": observed.lost_frames,
     }

@@ -16,6 +16,7 @@ from tabulate import tabulate
 from emulator.errors import printable
 from emulator.evidence.compare import (
     KIND_TITLES,
+    answers,
     backend_name,
     counted,
     dialled,
@@ -165,7 +166,8 @@ def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str
     changes = _every_change(result) if wide else _changes(result, pods)
     name = flow.name.removeprefix(f"{flow.step}: ")  # which stands above, once
     name = name if wide else re.sub(r"(?<![\w-])default/", "", name)  # as kubectl leaves the default namespace out
-    lines = "\n".join(map(printable, [*_not_delivered(result), *changes])) or "none"
+    said = [f"answered {answers(result)}"] if result.observed.health else []
+    lines = "\n".join(map(printable, [*_not_delivered(result), *said, *changes])) or "none"
     return printable(name), flow.protocol, printable(dialled(flow) + _via(result)), printable(source), lines
 
 

@@ -128,8 +128,9 @@ class FlowFrom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowTo:
-    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or port), ``ip`` + port,
-    ``loadBalancer`` + port. For ICMP no port is needed. A Service's or Pod's port may be named."""
+    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or port, or healthCheck), ``ip`` + port,
+    ``loadBalancer`` + port. For ICMP no port is needed. A Service's or Pod's port may be named. ``healthCheck`` is the Service whose
+    healthCheckNodePort is asked."""
 
     service: str = ""
     pod: str = ""
@@ -140,16 +141,20 @@ class FlowTo:
     namespace: str = "default"
     port: int | str | None = None
     nodePort: int | None = None
+    healthCheck: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowExpect:
     """Everything may be left out: what is not said is what the objects promise. ``source`` is "preserved", "node",
-    "balancer" (the one in the path of an address of ipMode Proxy) or an address."""
+    "balancer" (the one in the path of an address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: what a healthCheckNodePort
+    answers."""
 
     outcome: Outcome | None = None
     source: str | None = None
     backends: tuple[str, ...] | None = None
+    status: int | None = None
+    localEndpoints: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,12 @@ from emulator.objects.kinds import Loaded, Origin, Pod, Service, ServicePort
 from emulator.probe.endpoints import cluster_ips, load_balancer_ips
 from emulator.probe.expect import Expectations
 from emulator.probe.flowbook import FlowBook
-from emulator.probe.model import Backend, Client, Destination, Expectation, Flow, SourceRule
+from emulator.probe.model import Backend, Client, Destination, Expectation, Flow, Health, SourceRule
 from emulator.probe.parties import (
     ServiceAddress,
     address_destination,
     external_client,
+    health_check_destination,
     loopback_destination,
     node_client,
     pod_client,
@@ -53,15 +54,15 @@ def apply_expect(
 ) -> Expectation:
     """``expectation`` of ``flow`` with what the user wrote in place of what the objects promise; what is not said stays promised.
 
-    A source or backends without an outcome want it delivered. Where delivery is wanted and none is promised, the backends are those that
-    the Service port has. ``kept``: it goes over an open connection, whose endpoint goes on seeing the address that it saw. Raises InputError
-    for a backend that cannot be resolved.
+    A source, backends or a health check's answer without an outcome want it delivered. Where delivery is wanted and none is promised, the
+    backends are those that the Service port has. ``kept``: it goes over an open connection, whose endpoint goes on seeing the address that
+    it saw. Raises InputError for a backend that cannot be resolved.
     """
     if wanted == FlowExpect():
         return expectation
     said = f"FlowCheck {flow.check}" if flow.check else "the FlowCheck"
     arrived = expectation.outcome == "delivered"
-    arrives = wanted.source is not None or wanted.backends is not None
+    arrives = wanted.source is not None or wanted.backends is not None or _wants_health(wanted)
     outcome = wanted.outcome or ("delivered" if arrives else expectation.outcome)
     if outcome != "delivered":
         because = f"{said} wants it {outcome}; the objects promise: {expectation.because}"
@@ -80,6 +81,7 @@ def apply_expect(
                 flow.check, flow.name, "source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy"
             )
         result = _with_source(result, wanted.source, balancer)
+    result = replace(result, health=_health(expectation.health, wanted))
     because = f"{said} says so; the objects promise: {expectation.because}"
     return replace(result, because=because, astray=False)  # who wants it delivered wants to be answered
 
@@ -113,6 +115,20 @@ def _with_source(expectation: Expectation, source: str, balancer: str) -> Expect
     if source not in named:
         addresses[rule] = frozenset({source})
     return replace(expectation, backends=dict.fromkeys(expectation.backends, rule), addresses=addresses, source=source)
+
+
+def _wants_health(wanted: FlowExpect) -> bool:
+    return wanted.status is not None or wanted.localEndpoints is not None
+
+
+def _health(promised: Health | None, wanted: FlowExpect) -> Health | None:
+    """The answer that is wanted of a health check. Status and count say much of each other; what neither says stays promised, or open."""
+    status, count = wanted.status, wanted.localEndpoints
+    if not _wants_health(wanted):
+        return promised
+    if count is None:
+        count = 0 if status == 503 else promised.localEndpoints if promised and promised.status == status else None
+    return Health(status or (200 if count else 503), count)
 
 
 def _backends_named(text: str, promised: Expectation, flow: Flow, expectations: Expectations) -> Sequence[Backend]:
@@ -197,6 +213,8 @@ class _Resolver:
             raise _UnresolvableError("via", f"there is no node {spec.via}")
         if spec.via and not spec.from_.external:
             raise _UnresolvableError("via", "only an external client's packets enter through a node")
+        for _, to in destinations:
+            _check_health(spec, to)
         title = ", ".join(filter(None, (check.metadata.name, check.step)))
         for client_note, client in clients:
             for to_note, to in destinations:
@@ -245,6 +263,8 @@ class _Resolver:
             return [("", self._to_pod(self._pod(to.namespace, to.pod, "to.pod"), spec))]
         if to.service or to.loadBalancer:
             return [("", self._to_service(spec))]
+        if to.healthCheck:
+            return [("", self._to_health_check(spec))]
         number = 0 if spec.protocol == "ICMP" else _number(to.nodePort if to.nodePort is not None else to.port)
         ip = _found(self.state.node, to.node, "to.node", "node").internalIPs[0] if to.node else to.ip
         return [("", self._to_address(ip, number, spec))]
@@ -278,6 +298,13 @@ class _Resolver:
             return Destination(label=f"svc {service.key}:{port}", ip=addresses[0], port=port, how=how)
         return service_destination(service, port, how, addresses[0])
 
+    def _to_health_check(self, spec: FlowSpec) -> Destination:
+        node = _found(self.state.node, spec.to.node, "to.node", "node")
+        service = _found(self.state.service, f"{spec.to.namespace}/{spec.to.healthCheck}", "to.healthCheck", "Service")
+        if service.spec.healthCheckNodePort is None:
+            raise _UnresolvableError("to.healthCheck", f"Service {service.key} has no healthCheckNodePort")
+        return health_check_destination(service, node.internalIPs[0], node.name)
+
     def _service_port(self, service: Service, spec: FlowSpec) -> ServicePort | int:
         """The Service's port, or the number that was asked for where the Service has no such port: dialled all the same."""
         wanted = spec.to.port
@@ -307,7 +334,18 @@ class _Resolver:
         if node and key in table.node_ports:
             endpoints = table.node_ports[key]
             return service_destination(endpoints.service, endpoints.port, "nodePort", ip, node)
+        if node and (checked := self.expectations.health_checks.at(node, *key)):
+            return health_check_destination(checked, ip, node)
         return loopback_destination(number) if loopback else address_destination(self.expectations.owners, ip, number)
+
+
+def _check_health(spec: FlowSpec, to: Destination) -> None:
+    """Only a health check answers with a status; it is asked once a connection."""
+    if to.how == "healthCheck" and spec.connection:
+        raise _UnresolvableError("connection", f"{to.label} is asked over a connection of its own each time")
+    if to.how != "healthCheck" and _wants_health(spec.expect):
+        said = "status" if spec.expect.status is not None else "localEndpoints"
+        raise _UnresolvableError(f"expect.{said}", f"{to.label} is no healthCheckNodePort: nothing else answers with it")
 
 
 T = TypeVar("T")

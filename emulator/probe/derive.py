@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import get_args
 
 from emulator.control.state import API_SERVER_PORT, ClusterState
@@ -28,6 +28,7 @@ from emulator.probe.parties import (
     ServiceAddress,
     address_destination,
     external_client,
+    health_check_destination,
     loopback_destination,
     node_client,
     pod_client,
@@ -40,6 +41,7 @@ _LOCALHOST = "127.0.0.1"
 _LOOPBACK_PODS = 2  # Pods whose containers talk over loopback
 _LOOPBACK_PORTS = 4  # ports of each of them
 _ATTEMPTS = 8000  # connections of all derived flows together
+_HEALTH_CHECKS = 500  # asked of all nodes together
 
 
 def derive_flows(state: ClusterState, expectations: Expectations | None = None) -> tuple[Flow, ...]:
@@ -54,6 +56,7 @@ def derive_flows(state: ClusterState, expectations: Expectations | None = None) 
             deriver.service(endpoints)
         else:
             deriver.representatives(endpoints)
+    deriver.health_checks()
     order = get_args(Kind)
     return within_budget(sorted(deriver.book.flows(), key=lambda flow: (flow.control, order.index(flow.kind))))
 
@@ -175,6 +178,20 @@ class _Deriver:
                 self.add(pod_client(pod), address_destination(self.expectations.owners, outside.address, 0), "ICMP")
 
     # --- Services -----------------------------------------------------------------------------------------
+
+    def health_checks(self) -> None:
+        """Every node's healthCheckNodePort of every Service that has one, asked from outside as a load balancer does (without a client outside: by
+        a node)."""
+        client = next((external_client(outside) for outside in self.state.clients), node_client(self.askers.nodes[0]))
+        checks = self.expectations.health_checks
+        ways = (
+            (service, node)
+            for port, service in checks.services.items()
+            for node in self.askers.nodes
+            if checks.at(node.name, port, "TCP") is service
+        )
+        for service, node in islice(ways, _HEALTH_CHECKS):
+            self.add(client, health_check_destination(service, node.internalIPs[0], node.name), "TCP")
 
     def service(self, endpoints: PortEndpoints) -> None:
         """Every address of one Service port, dialled by every kind of client."""

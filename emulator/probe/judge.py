@@ -62,7 +62,8 @@ def judge(
         if journey is not None
     ]
     untraced = [attempt for journey, attempt in zip(journeys, attempts, strict=True) if journey is None]
-    observed = observe([journey for journey, _ in traced], lost_frames)
+    answers = dict.fromkeys(attempt.health for _, attempt in traced if attempt.health)
+    observed = replace(observe([journey for journey, _ in traced], lost_frames), health=tuple(answers))
     case = _Case(flow, expectation, observed, traced, untraced, control_verdicts)
     verdict, reason = _decide(case)
     kinds: dict[tuple[object, ...], Journey] = {}
@@ -216,6 +217,17 @@ def _client_disagrees(case: _Case) -> str:
     return ""
 
 
+def _health_differs(case: _Case) -> str:
+    """What a health check said to those who asked; a crafted packet only knocks."""
+    wanted = case.expected.health
+    for journey, attempt in case.delivered:
+        if wanted is None or attempt.crafted or (attempt.health and attempt.health.keeps(wanted)):
+            continue
+        said = f"answered {attempt.health}" if attempt.health else "gave no HTTP answer"
+        return f"{journey.backend or 'it'} {said}, not {wanted}: {_seen_at(journey.back)}"
+    return ""
+
+
 def _untraced_disagrees(case: _Case) -> str:
     for attempt in case.untraced:
         if _ACCOUNTS.get(attempt.error) != case.expected.outcome and not (attempt.crafted and not attempt.error):
@@ -251,6 +263,7 @@ _RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
     (_reply_from_elsewhere, "fail"),
     (_server_disagrees, "fail"),
     (_client_disagrees, "fail"),
+    (_health_differs, "fail"),
     (_untraced_disagrees, "unknown"),
     (_perhaps_unmet, "unknown"),
     (_unmet, "fail"),

@@ -25,12 +25,29 @@ Kind = Literal[
     "pod-to-service",
     "external-to-service",
     "node-to-service",
+    "health-check",
     "node-to-pod",
     "pod-to-node",
     "external-to-pod",
     "pod-to-external",
     "other",
 ]
+
+
+class Health(NamedTuple):
+    """What a healthCheckNodePort answers: the HTTP status, and of how many ready endpoints on that node (None: it is not said)."""
+
+    status: int
+    localEndpoints: int | None = None
+
+    def __str__(self) -> str:
+        if self.localEndpoints is None:
+            return str(self.status)
+        return f"{self.status}, {self.localEndpoints} local endpoint{'' if self.localEndpoints == 1 else 's'}"
+
+    def keeps(self, wanted: Health) -> bool:
+        """Whether it is as ``wanted``, which may leave the count open."""
+        return self.status == wanted.status and wanted.localEndpoints in (None, self.localEndpoints)
 
 
 class Backend(NamedTuple):
@@ -65,7 +82,7 @@ class Destination:
     ip: str
     port: int  # 0 for ICMP
     service: str = ""  # namespace/name
-    how: Literal["clusterIP", "nodePort", "externalIP", "loadBalancer", "pod", "node", "loopback", "ip"] = "ip"
+    how: Literal["clusterIP", "nodePort", "externalIP", "loadBalancer", "healthCheck", "pod", "node", "loopback", "ip"] = "ip"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +123,7 @@ class Expectation:
     perhaps_astray: bool = False  # as that node is, or another one, which also answers ARP for the address
     unanswered: bool = False  # dropped since nobody answers ARP: who waits for some seconds more is told "host unreachable"
     relayed: bool = False  # a process of the node accepts it and dials the endpoint: two connections, two packets
+    health: Health | None = None  # what a health check is answered
 
 
 PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
@@ -158,6 +176,7 @@ class Attempt:
     finished: int
     error: str = ""
     answer: Answer | None = None
+    health: Health | None = None  # the answer to a health check
     relayed: bool = False
     continued: bool = False  # a request on a connection that an earlier flow had opened
 
@@ -270,6 +289,7 @@ class Observation:
     backends: Mapping[Backend, int] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     reply_from: tuple[str, ...] = ()
+    health: tuple[Health, ...] = ()  # what health checks were answered, each answer once
     lost_frames: int = 0
 
 

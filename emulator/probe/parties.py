@@ -90,6 +90,15 @@ def service_destination(service: Service, port: ServicePort, how: ServiceAddress
     return Destination(label=label, ip=ip, port=number, service=service.key, how=how)
 
 
+def health_check_destination(service: Service, ip: str, node: str) -> Destination:
+    """The healthCheckNodePort of ``service`` at ``ip``, an address of ``node``."""
+    port = service.spec.healthCheckNodePort or 0
+    where = f"node {node}" if ip != "127.0.0.1" else "localhost"
+    return Destination(
+        label=f"health check of svc {service.key} at {where}:{port}", ip=ip, port=port, service=service.key, how="healthCheck"
+    )
+
+
 _KINDS: Mapping[tuple[str, str], Kind] = {
     ("pod", "service"): "pod-to-service",
     ("node", "service"): "node-to-service",
@@ -105,6 +114,8 @@ _KINDS: Mapping[tuple[str, str], Kind] = {
 
 def communication_kind(owners: Mapping[str, Owner], client: Client, to: Destination) -> Kind:
     """Which kind of communication a flow is, from who sends and what is dialled."""
+    if to.how == "healthCheck":
+        return "health-check"
     owner = owners.get(to.ip)
     what: str = "service" if to.how in ("clusterIP", "nodePort", "externalIP", "loadBalancer") else to.how
     if to.how == "ip" and owner:

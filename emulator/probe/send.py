@@ -19,11 +19,11 @@ from random import Random
 from emulator.kernel.netns import Namespaces
 from emulator.objects.config import FlowProtocol
 from emulator.probe.chatter import Chatter, forget_answers
-from emulator.probe.model import Answer, Attempt, Flow, errno_name, make_token
+from emulator.probe.model import Answer, Attempt, Flow, Health, errno_name, make_token
 from emulator.probe.recording import LOOK_EVERY, Recording
 from emulator.probe.send_crafted import CraftedSender
 from emulator.probe.silence import SILENCE, Silence
-from emulator.workload.answer import read_reply, request_line
+from emulator.workload.answer import health_request, read_health, read_reply, request_line
 
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _RELAYED = 200  # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose ring holds 8192
@@ -38,7 +38,7 @@ Progress = Callable[[int], None]
 class _Job:
     """One attempt by socket on its way."""
 
-    __slots__ = ("answer", "buffer", "continued", "cookie", "flow", "relayed", "seen", "sock", "src", "started", "talk")
+    __slots__ = ("answer", "buffer", "continued", "cookie", "flow", "health", "relayed", "seen", "sock", "src", "started", "talk")
 
     def __init__(self, flow: Flow, talk: bool, relayed: bool = False) -> None:
         self.flow, self.talk, self.relayed = flow, talk, relayed
@@ -47,21 +47,42 @@ class _Job:
         self.src: tuple[str, int] = ("", 0)
         self.buffer = b""
         self.answer: Answer | None = None
+        self.health: Health | None = None
         self.sock: socket.socket | None = None
         self.continued = False
         self.seen = 0  # how many frames there were when it began
 
+    @property
+    def request(self) -> bytes:
+        to = self.flow.to
+        return health_request(to.ip, to.port) if to.how == "healthCheck" else request_line(self.cookie)
+
+    def hear(self, data: bytes) -> bool:
+        """Take what came over TCP, or one datagram; whether the answer is whole now."""
+        self.buffer += data
+        if self.flow.to.how == "healthCheck":
+            self.health = read_health(self.buffer)
+            return self.health is not None
+        if not self.buffer.endswith(b"\n"):
+            return False
+        self.answer = read_reply(self.buffer)
+        return True
+
 
 def socket_jobs(flows: Sequence[Flow], *, talk: bool, relayed: Collection[str] = ()) -> list[_Job]:
     """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and so do all of a node's own, whose
-    packets are rewritten before any tap sees them; the others connect and leave. Those of ``relayed`` flows all ask: whoever only connects
-    has met the proxy and no server."""
+    packets are rewritten before any tap sees them, and all health checks; the others connect and leave. Those of ``relayed`` flows all ask:
+    whoever only connects has met the proxy and no server."""
     return [
-        _Job(flow, flow.name in relayed or (talk and (number == 0 or flow.client.kind == "node")), flow.name in relayed)
+        _Job(flow, flow.name in relayed or (talk and (number == 0 or _always_asks(flow))), flow.name in relayed)
         for flow in flows
         if flow.protocol in ("TCP", "UDP")
         for number in range(flow.attempts)
     ]
+
+
+def _always_asks(flow: Flow) -> bool:
+    return flow.client.kind == "node" or flow.to.how == "healthCheck"
 
 
 class Prober:
@@ -199,7 +220,7 @@ class Prober:
     def _ask(self, job: _Job, sock: socket.socket) -> None:
         job.cookie = self._new_value("UDP")
         try:
-            sock.send(request_line(job.cookie))
+            sock.send(job.request)
         except OSError as error:
             self._end(job, errno_name(error.errno))
 
@@ -240,11 +261,9 @@ class Prober:
                 data = sock.recv(4096)
                 if not tcp and b"%016x" % job.cookie not in data:
                     return  # the answer to something that was sent before
-                job.buffer += data
                 if not data and tcp:
                     self._end(job, "EOF")
-                elif job.buffer.endswith(b"\n"):
-                    job.answer = read_reply(job.buffer)
+                elif job.hear(data):
                     self._end(job, "")
         except BlockingIOError:
             return
@@ -287,6 +306,7 @@ class Prober:
                 finished=time.time_ns(),
                 error=error,
                 answer=job.answer,
+                health=job.health,
                 relayed=job.relayed,
                 continued=job.continued,
             )

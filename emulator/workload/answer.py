@@ -7,14 +7,17 @@ request (16 hex digits, zeros if it carried none), then the same JSON.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from emulator.control.state import HealthCheck
-from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Answer
+from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Answer, Backend, Health
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 COOKIE_DIGITS = 16
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
+_CONTENT_LENGTH = re.compile(rb"^content-length: *([0-9]{1,9})\r?$", re.IGNORECASE | re.MULTILINE)
 _FIELDS = ("pod", "container", "node", "client", "dialled", "local")
 
 
@@ -48,6 +51,26 @@ def reply_health(request: bytes, check: HealthCheck) -> bytes:
     body = {"service": {"namespace": namespace, "name": name}, "localEndpoints": count, "serviceProxyHealthy": True}
     headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(count)}
     return _http(request, "200 OK" if count else "503 Service Unavailable", json.dumps(body).encode(), headers)
+
+
+def health_request(ip: str, port: int) -> bytes:
+    """What a load balancer asks a healthCheckNodePort."""
+    lines = ("GET /healthz HTTP/1.1", f"Host: {Backend(ip, port)}", "User-Agent: podwire", "Accept: */*", "Connection: close", "", "")
+    return "\r\n".join(lines).encode()
+
+
+def read_health(data: bytes) -> Health | None:
+    """The answer to a :func:`health_request`; None while it is not whole, or if it is no HTTP. Whoever is no kube-proxy says no count."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    status = _STATUS_LINE.match(head)
+    length = _CONTENT_LENGTH.search(head)
+    if not (end and status) or len(body) < int(length[1] if length else 0):
+        return None
+    try:
+        count = json.loads(body)["localEndpoints"]
+    except (ValueError, KeyError, TypeError):
+        count = None
+    return Health(int(status[1]), count if type(count) is int else None)
 
 
 def _http(request: bytes, status: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:

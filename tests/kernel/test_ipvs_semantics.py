@@ -1,4 +1,4 @@
-"""docs/semantics.md in ipvs mode: every sentence of sections 1 to 9 and 14 that holds there too, and those of section 13 instead of the others."""
+"""docs/semantics.md in ipvs mode: every sentence of sections 1 to 10 and 14 that holds there too, and those of section 13 instead of the others."""
 
 from __future__ import annotations
 

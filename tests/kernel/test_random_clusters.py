@@ -39,7 +39,15 @@ from emulator.probe.endpoints import PortEndpoints, cluster_ips
 from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Client, Destination, Expectation, Flow, FlowResult
-from emulator.probe.parties import address_destination, communication_kind, external_client, node_client, pod_client, service_destination
+from emulator.probe.parties import (
+    address_destination,
+    communication_kind,
+    external_client,
+    health_check_destination,
+    node_client,
+    pod_client,
+    service_destination,
+)
 from emulator.probe.recording import Recording
 from emulator.probe.send import Prober
 from emulator.probe.silence import SILENCE
@@ -136,7 +144,7 @@ def _pairs(promised: Expectations, endpoints: PortEndpoints, clients: Sequence[C
             yield client, service_destination(service, port, "nodePort", "127.0.0.1", client.node)
         if service.spec.healthCheckNodePort and port.protocol == "TCP":
             for node in promised.state.nodes:
-                yield client, address_destination(promised.owners, node.internalIPs[0], service.spec.healthCheckNodePort)
+                yield client, health_check_destination(service, node.internalIPs[0], node.name)
 
 
 def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> bool:

@@ -11,7 +11,7 @@ import json
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
@@ -146,6 +146,7 @@ class Row:
     evidence: str = ""  # how a refusal reads
     attempts: int = 0
     mode: str = ""  # the only mode that it is true of
+    health: tuple[int, int] = (0, 0)  # of a health check: the HTTP status, and how many local endpoints
 
     def flow(self) -> dict[str, Any]:
         kind = "node" if self.client in NODES else "external" if self.client in OUTSIDE else "pod"
@@ -163,6 +164,8 @@ class Row:
 
     def sources(self) -> dict[str, str]:
         """Endpoint → the address that it sees, by hand: the client's own, or that of the interface by which the node reaches the endpoint."""
+        if self.health[0]:
+            return {self.meets: self._source("")}
         return {
             f"default/{pod}" if ":" in pod else f"default/{pod}:8080": self._source(pod.partition(":")[0]) for pod in self.meets.split()
         }
@@ -204,6 +207,11 @@ def unreachable(sentence: str, client: str, to: str, protocol: str = "TCP", mode
     return Row(sentence, client, to, outcome="unreachable", protocol=protocol, evidence="unreachable", mode=mode)
 
 
+def healthy(sentence: str, client: str, node: str, status: int, count: int) -> Row:
+    """The health check of Service ``web``, whose healthCheckNodePort is 32123."""
+    return Row(sentence, client, f"{{node: {node}, healthCheck: web}}", f"{NODES[node][0]}:32123", "own", health=(status, count))
+
+
 EXTERNAL = {
     "NodePort": "{node: %s, nodePort: 30080}",
     "externalIP": "{ip: 192.0.2.10, port: 80}",
@@ -229,6 +237,11 @@ def web(spec: str, *rows: str, ports: str = "{port: 80, nodePort: 30080}") -> st
     return service("web", f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{ports}]{spec and ', ' + spec}", "{ip: 192.0.2.11}") + (
         endpoints("web", *rows) if rows else ""
     )
+
+
+HEALTH = web(
+    "externalTrafficPolicy: Local, healthCheckNodePort: 32123", WEB_1, WEB_3, NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1"
+)
 
 
 def external(
@@ -657,6 +670,35 @@ SECTIONS = (
         mode="nftables",
     ),
     Section(
+        "10 health check",
+        HEALTH,
+        (
+            healthy("200 and the count of ready local endpoints", "office", "worker-1", 200, 2),
+            healthy("503 when there are none", "office", "worker-2", 503, 0),
+            healthy("503 when there are none, to a Pod", "near", "worker-2", 503, 0),
+            healthy("503 when there are none, to another node", "worker-1", "control-plane", 503, 0),
+            healthy("200 and the count, to a Pod of another node", "far", "worker-1", 200, 2),
+            healthy("200 and the count, to the node itself", "worker-1", "worker-1", 200, 2),
+        ),
+    ),
+    Section(
+        "10 health check of what drains",
+        web("externalTrafficPolicy: Local, healthCheckNodePort: 32123", DRAINING % WEB_1_AT),
+        (
+            healthy("503, though it is served", "office", "worker-1", 503, 0),
+            Row("it is served", "office", "{node: worker-1, nodePort: 30080}", "web-1", "own"),
+        ),
+    ),
+    Section(
+        "10 health check, nodePortAddresses",
+        proxy("nodePortAddresses: [192.0.2.0/24]") + HEALTH,
+        (
+            healthy("open whatever they say: 200", "office", "worker-1", 200, 2),
+            healthy("open whatever they say: 503", "far", "worker-2", 503, 0),
+            closed("the node port is not", "office", "{node: worker-1, nodePort: 30080}"),
+        ),
+    ),
+    Section(
         "14 load balancers",
         service("given", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]")
         + endpoints("given", WEB_2)
@@ -739,6 +781,7 @@ def check_row(section: Section, row: Row, mode: str) -> None:
     assert flow["observed"]["backends"].keys() == row.sources().keys()
     met = {(j["backend"], j["sourceSeen"]) for j in flow["journeys"] if j["outcome"] == "delivered"}
     assert met == set(row.sources().items())
+    assert flow["observed"]["health"] == ([dict(zip(("status", "localEndpoints"), row.health, strict=True))] if row.health[0] else [])
     assert all(row.evidence in journey["evidence"] for journey in flow["journeys"])
     assert flow["verdict"] == "pass", flow["reason"]
 
@@ -776,26 +819,6 @@ def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, di
     return namespaces.call_in(netns, get)
 
 
-HEALTH = web(
-    "externalTrafficPolicy: Local, healthCheckNodePort: 32123", WEB_1, WEB_3, NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1"
-)
-
-
-@pytest.mark.parametrize("mode", ALL_MODES)
-@pytest.mark.parametrize("settings", ["", proxy("nodePortAddresses: [192.0.2.0/24]")], ids=["", "whatever nodePortAddresses says"])
-@pytest.mark.parametrize(
-    ("node", "status", "count"),
-    [("worker-1", 200, 2), ("worker-2", 503, 0)],
-    ids=["200 and the count of ready local endpoints", "503 when there are none"],
-)
-@in_sandbox
-def test_10_health_check_node_port(node: str, status: int, count: int, settings: str, mode: str) -> None:
-    namespaces = built(state_of(text=BASE + settings + HEALTH, proxy_mode=mode))
-    for client in ("office", "default_far", node):
-        body = {"service": {"namespace": "default", "name": "web"}, "localEndpoints": count, "serviceProxyHealthy": True}
-        assert ask(namespaces, client, NODES[node][0], 32123) == (status, body)
-
-
 @pytest.mark.parametrize("mode", ALL_MODES)
 @in_sandbox
 def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
@@ -804,6 +827,20 @@ def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
     assert state.service["default/web"].spec.healthCheckNodePort is None
     with pytest.raises(ConnectionRefusedError):
         ask(namespaces, "office", NODES["worker-1"][0], 32123)
+
+
+def test_10_a_kube_proxy_that_counts_wrong_is_found_out(tmp_path: Path) -> None:
+    """What is expected is counted from the EndpointSlices, not from what the servers were told."""
+    state = state_of(text=BASE + HEALTH)
+    wrong = (replace(li, healthCheck=li.healthCheck and replace(li.healthCheck, localEndpoints=1)) for li in state.listeners)
+    run_cluster(replace(state, listeners=tuple(wrong)), Options(json=tmp_path / "report.json", iptables=flavour()))
+    report = json.loads((tmp_path / "report.json").read_text())
+    reasons = {flow["dialled"]: flow["reason"].partition(": ")[0] for flow in report["flows"] if flow["verdict"] == "fail"}
+    assert reasons == {
+        "172.18.0.2:32123": "172.18.0.2:32123 answered 200, 1 local endpoint, not 503, 0 local endpoints",
+        "172.18.0.3:32123": "172.18.0.3:32123 answered 200, 1 local endpoint, not 200, 2 local endpoints",
+        "172.18.0.4:32123": "172.18.0.4:32123 answered 200, 1 local endpoint, not 503, 0 local endpoints",
+    }
 
 
 @pytest.mark.parametrize("mode", ALL_MODES)

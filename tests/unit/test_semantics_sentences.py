@@ -173,10 +173,15 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "9 in nftables mode: never localhost",
     ),
     "For eTP Local load balancers": (
-        "10 health check node port",
+        "10 health check: 200 and the count of ready local endpoints",
+        "10 health check: 503 when there are none",
+        "10 health check, nodePortAddresses: open whatever they say",
         "10 health check is of policy local alone",
         "10 health check is gone with the service",
     ),
+    "A Pod that drains is not counted": ("10 health check of what drains: 503, though it is served",),
+    "is what kube-proxy's rules do": None,
+    "listens, since v1.24, at those addresses": ("10 health check, nodePortAddresses: open whatever they say",),
     "Take effect completely": (
         "a replaced endpoint is never chosen again and an added one joins",
         "emptied is refused and restored is served",

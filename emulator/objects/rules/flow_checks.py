@@ -113,7 +113,7 @@ def _flow_from(path: FieldPath, value: FlowFrom, checks: Checks) -> None:
 
 def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> FlowTo:
     _exactly_one(path, value, ("service", "pod", "podSelector", "node", "ip", "loadBalancer"), checks)
-    for name in ("service", "pod", "node", "loadBalancer"):
+    for name in ("service", "pod", "node", "loadBalancer", "healthCheck"):
         checks.optional_name((*path, name), getattr(value, name), SUBDOMAIN)
     checks.labels((*path, "podSelector"), value.podSelector)
     checks.name((*path, "namespace"), value.namespace, LABEL)
@@ -129,9 +129,20 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
             checks.fault((*path, "nodePort"), "goes with node only", "write node: and nodePort:, or port:")
         elif value.port is not None:
             checks.fault(path, "must have port or nodePort, not both")
-    if protocol != "ICMP" and value.port is None and value.nodePort is None:
+    if value.healthCheck:
+        _health_check(path, value, protocol, checks)
+    elif protocol != "ICMP" and value.port is None and value.nodePort is None:
         checks.fault((*path, "port"), f"is required with {protocol}")
     return replace(value, ip=checks.optional_address((*path, "ip"), value.ip))
+
+
+def _health_check(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> None:
+    if not value.node:
+        checks.fault((*path, "healthCheck"), "goes with node only", "every node answers for itself: write node: and healthCheck:")
+    elif value.port is not None or value.nodePort is not None:
+        checks.fault((*path, "healthCheck"), "goes without a port: it is the Service's healthCheckNodePort")
+    if protocol != "TCP":
+        checks.fault((*path, "healthCheck"), f"is HTTP, and so TCP, not {protocol}")
 
 
 def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExpect:
@@ -145,4 +156,19 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
         for name in ("source", "backends"):
             if getattr(expect, name):
                 checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} meets no backend")
+        for name in ("status", "localEndpoints"):
+            if getattr(expect, name) is not None:
+                checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} gets no answer")
+    _expected_health(path, expect, checks)
     return replace(expect, source=source)
+
+
+def _expected_health(path: FieldPath, expect: FlowExpect, checks: Checks) -> None:
+    """What kube-proxy may answer: 200 with a count, 503 without (docs/semantics 10)."""
+    status, count = expect.status, expect.localEndpoints
+    if status not in (None, 200, 503):
+        checks.fault((*path, "status"), f"must be 200 or 503, is {shown(status)}", "a healthCheckNodePort answers nothing else")
+    if count is not None and not 0 <= count <= MAX_INT32:
+        checks.fault((*path, "localEndpoints"), f"must be between 0 and {MAX_INT32}, is {shown(count)}")
+    elif (status == 503 and count) or (status == 200 and count == 0):
+        checks.fault((*path, "localEndpoints"), f"cannot be {count} with status {status}", "200: there are some; 503: there are none")

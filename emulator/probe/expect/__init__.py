@@ -57,6 +57,7 @@ from emulator.probe.expect.promise import Promise
 from emulator.probe.expect.relay import promise_relayed
 from emulator.probe.expect.services import promise_by_client, promise_by_endpoints, service_likeness
 from emulator.probe.expect.source import direct_source, name_source, seen_addresses, translated_source
+from emulator.probe.health import HealthChecks
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult, SourceRule
 from emulator.probe.parties import Owner
 
@@ -85,6 +86,10 @@ class Expectations:
         return self._facts.owners
 
     @property
+    def health_checks(self) -> HealthChecks:
+        return self._facts.health_checks
+
+    @property
     def hides_outside_clients(self) -> bool:
         """Whether who dials a ClusterIP from outside is masqueraded. Else endpoints of other nodes answer past the node that was dialled, and there
         is no connection (docs/semantics 5)."""
@@ -101,7 +106,10 @@ class Expectations:
         if flow.client.kind == "external" and not flow.via and (node := self._facts.remembered.get(flow.to.ip)):
             why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
             promise = replace(promise, because=f"{why}; {promise.because}")
-        return self._expectation(flow, met, promise)
+        expectation = self._expectation(flow, met, promise)
+        if expectation.outcome == "delivered" and (answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))):
+            expectation = replace(expectation, health=answer[0], because=answer[1])
+        return expectation
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
         """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would see."""

@@ -12,6 +12,7 @@ from emulator.control.state import ClusterState, pod_netns
 from emulator.objects.config import FlowProtocol
 from emulator.probe.endpoints import ServiceTable
 from emulator.probe.expect.detector import LocalDetector
+from emulator.probe.health import HealthChecks
 from emulator.probe.model import Flow
 from emulator.probe.parties import Owner, find_owners
 
@@ -26,6 +27,7 @@ class Facts:
         self.remembered = {ip: node for ip, node in asked.items() if ip not in state.speakers and node in state.node}
         self.table = ServiceTable(state)
         self.owners: Mapping[str, Owner] = find_owners(state)
+        self.health_checks = HealthChecks(state)
         self.detector = LocalDetector(state)
         self.node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
         self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)

@@ -14,6 +14,11 @@ WORLD = (
     service("web", "type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]"),
     service("headless", "clusterIP: None, selector: {app: web}, ports: [{port: 8080}]"),
     service(
+        "local",
+        "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 32000, selector: {app: web},"
+        " ports: [{port: 80, targetPort: 8080, nodePort: 30099}]",
+    ),
+    service(
         "lb",
         "type: LoadBalancer, selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]",
         "loadBalancer: {ingress: [{ip: 198.51.100.7}]}",
@@ -36,6 +41,8 @@ def flow(*parts: str) -> str:
         ["from: {external: client-1}", "to: {node: worker-1, nodePort: 30080}", "via: worker-2"],
         [CLIENT, "to: {node: control-plane, port: 6443}"],
         [CLIENT, "to: {node: worker-1, port: 30080}"],
+        [CLIENT, "to: {node: worker-1, port: 32000}"],
+        [CLIENT, "to: {node: worker-1, healthCheck: local}", "expect: {status: 503}"],
         [CLIENT, "to: {ip: 198.51.100.200, port: 1}"],
         [CLIENT, "to: {loadBalancer: lb, port: 80}"],
         [CLIENT, "to: {pod: web-0}", "protocol: ICMP", "expect: {backends: [10.244.1.2]}"],
@@ -71,6 +78,18 @@ def test_what_exists_may_be_named(parts: list[str]) -> None:
         ([CLIENT, "to: {podSelector: {app: no}, port: 1}"], "to.podSelector", ["app=no"]),
         ([CLIENT, "to: {node: worker-1, nodePort: 30081}"], "to.nodePort", ["30081/TCP", "30080/TCP"]),
         ([CLIENT, "to: {node: worker-1, port: 6443}"], "to.port", ["worker-1", "6443/TCP"]),
+        ([CLIENT, "to: {node: worker-9, healthCheck: local}"], "to.node", ["worker-9"]),
+        ([CLIENT, "to: {node: worker-1, healthCheck: loca}"], "to.healthCheck", ["default/loca", "local"]),
+        (
+            [CLIENT, "to: {node: worker-1, healthCheck: lb}"],
+            "to.healthCheck",
+            ["default/lb has no healthCheckNodePort", "externalTrafficPolicy"],
+        ),
+        (
+            [CLIENT, "to: {node: worker-1, nodePort: 32000}"],
+            "to.nodePort",
+            ["32000/TCP", "healthCheckNodePort of default/local", "port: 32000"],
+        ),
         (["from: {external: client-1}", WEB, "via: worker-7"], "via", ["worker-7"]),
         ([CLIENT, WEB, "expect: {backends: [default/web-7]}"], "expect.backends[0]", ["default/web-7", "web-0"]),
         ([CLIENT, WEB, "expect: {backends: ['10.244.1.2:http']}"], "expect.backends[0]", ["no backend"]),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from emulator.evidence.compare import Row, address_of, backend_name, few, side_by_side, telling_journey, where_it_differs
-from emulator.probe.model import Backend, Change, FlowResult, Journey, Observation
+from emulator.probe.model import Backend, Change, FlowResult, Health, Journey, Observation
 from tests.unit.evidence.samples import CLIENT, DELIVERED, DROPPED, FAILED, PASSED, PODS, SERVICE, WEB_0, WEB_1, WORKER_1, expectation, flow
 
 SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
@@ -43,6 +43,29 @@ def observed(result: FlowResult, **fields: object) -> FlowResult:
 )
 def test_the_aspects_that_differ(result: FlowResult, differs: set[str]) -> None:
     assert {row.what for row in side_by_side(result, PODS) if not row.same} == differs
+
+
+CHECKED = replace(PASSED, expected=expectation(health=Health(200, 1)))
+
+
+@pytest.mark.parametrize(
+    ("answers", "said", "same"),
+    [
+        ((Health(200, 1),), "200, 1 local endpoint", True),
+        ((Health(503, 0),), "503, 0 local endpoints", False),
+        ((Health(200, 1), Health(200, 2)), "200, 1 local endpoint; 200, 2 local endpoints", False),
+        ((), "none", False),
+    ],
+)
+def test_the_answer_of_a_health_check(answers: tuple[Health, ...], said: str, same: bool) -> None:
+    assert Row("answer", "200, 1 local endpoint", said, same) in side_by_side(observed(CHECKED, health=answers), PODS)
+
+
+def test_where_another_answer_came() -> None:
+    ill = observed(CHECKED, health=(Health(503, 0),))
+    assert where_it_differs(ill, DELIVERED).startswith("the answer (503, 0 local endpoints) came as default_client/eth0 in ")
+    assert where_it_differs(ill, replace(DELIVERED, crafted=True)) == ""
+    assert where_it_differs(observed(CHECKED, health=(Health(200, 1),)), DELIVERED) == ""
 
 
 def test_both_sides_in_words() -> None:

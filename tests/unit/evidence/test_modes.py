@@ -15,7 +15,7 @@ from emulator.evidence.modes import Comparison, compare_modes
 from emulator.evidence.modes_json import SCHEMA, comparison_to_dict
 from emulator.evidence.modes_text import MOST_BLOCKS, MOST_FLOWS, render_comparison
 from emulator.evidence.report_json import dump_json
-from emulator.probe.model import Backend, Expectation, FlowResult, Observation
+from emulator.probe.model import Backend, Expectation, FlowResult, Health, Observation
 from tests.unit.evidence.samples import CLIENT, DELIVERED, DROPPED, PASSED, PODS, REPORT, SERVICE, WEB_0, WEB_1, WORKER_1, expectation
 
 B0, B1 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
@@ -177,6 +177,48 @@ ASTRAY = expectation(astray=True, because="ipvs mode answers past the node (docs
 def test_who_answers_is_promised_too(other: Expectation, status: str, change: str) -> None:
     [flow] = compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, other, reply_from=(str(B0), str(B1)))).flows
     assert (flow.status, flow.aspects, flow.change) == (status, ("reply",), change)
+
+
+HEALTHY = expectation(health=Health(200, 1), because="a ready endpoint (docs/semantics 10)")
+
+
+def answered(health: Health, expected: Expectation = HEALTHY, **fields: Any) -> FlowResult:
+    result = delivered({B0: CLIENT, B1: CLIENT}, expected, **fields)
+    return replace(result, observed=replace(result.observed, health=(health,)))
+
+
+@pytest.mark.parametrize(
+    ("other", "status", "change"),
+    [
+        pytest.param(answered(Health(200, 1)), "same", "", id="alike"),
+        pytest.param(
+            answered(Health(503, 0), verdict="fail", reason="answered 503"),
+            "unexplained",
+            "answer 200, 1 local endpoint → 503, 0 local endpoints",
+            id="another answer, which nothing promises",
+        ),
+        pytest.param(refused(), "known", "delivered → rejected", id="no answer in this mode"),
+    ],
+)
+def test_the_answers_of_health_checks_are_compared(other: FlowResult, status: str, change: str) -> None:
+    comparison = compare(answered(Health(200, 1)), other)
+    [flow] = comparison.flows
+    assert (flow.status, flow.change) == (status, change)
+    assert ("health" in flow.aspects) is change.startswith("answer")
+    [exported] = comparison_to_dict(comparison, PODS)["flows"]
+    assert exported["modes"]["iptables"]["health"] == [{"status": 200, "localEndpoints": 1}]
+    if change:
+        assert re.search(r" iptables +delivered: 200, 1 local endpoint +", packets(comparison)[0])
+
+
+def test_the_answer_that_a_flow_check_wants_is_said() -> None:
+    wanted = replace(HEALTHY, health=Health(200), because="FlowCheck gate says so")
+    promise = replace(HEALTHY, health=Health(503, 0))
+    against = answered(Health(503, 0), wanted, verdict="fail", reason="answered 503", flow=GATE)
+    reports = {mode: replace(REPORT, flows=(result,)) for mode, result in (("iptables", against), ("userspace", refused(flow=GATE)))}
+    comparison = compare_modes("shop", reports, {"iptables": lambda _: promise})
+    assert comparison.flows[0].status == "unwanted"
+    assert "delivered → rejected (FlowCheck gate wants it delivered)" in render_comparison(comparison, width=200, pods=PODS)
 
 
 @pytest.mark.parametrize("promise", [REFUSED, expectation()], ids=["promised to differ", "promised alike"])
@@ -356,9 +398,10 @@ def test_what_programs_read() -> None:
         "backends": [],
         "sources": [],
         "replyFrom": [],
+        "health": [],
         "evidence": "RST from 10.244.1.1:30080",
         "promised": REFUSED.because,
-        "expected": {"outcome": "rejected", "source": "", "backends": [], "because": REFUSED.because},
+        "expected": {"outcome": "rejected", "source": "", "backends": [], "health": {}, "because": REFUSED.because},
         "verdict": "pass",
         "reason": "",
         "captures": [],

@@ -8,9 +8,9 @@ import pytest
 
 from emulator.evidence.modes import Comparison, compare_modes
 from emulator.evidence.modes_markdown import render_markdown
-from emulator.probe.model import FlowResult
+from emulator.probe.model import FlowResult, Health
 from tests.unit.evidence.samples import CLIENT, REPORT, WORKER_1
-from tests.unit.evidence.test_modes import AS_NODE, B0, B1, TO_BOTH, delivered, refused
+from tests.unit.evidence.test_modes import AS_NODE, B0, B1, TO_BOTH, answered, delivered, refused
 
 MASQUERADED = delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)
 
@@ -53,6 +53,7 @@ def test_where_all_fare_alike_they_are_everybody() -> None:
             "the client's own (the answer comes from the endpoint itself)",
             id="heard from another",
         ),
+        pytest.param(answered(Health(200, 1)), "200, 1 local endpoint", id="a health check"),
         pytest.param(replace(TO_BOTH, verdict="fail"), "the client's own (fail)", id="a broken promise"),
     ],
 )

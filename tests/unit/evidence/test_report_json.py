@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from emulator.evidence.report_json import SCHEMA, to_dict, to_json, to_yaml
-from emulator.probe.model import Backend, Observation, Report
-from tests.unit.evidence.samples import DELIVERED, FAILED, PASSED, PODS, REPORT, WEB_0, flow
+from emulator.probe.model import Backend, Health, Observation, Report
+from tests.unit.evidence.samples import DELIVERED, FAILED, PASSED, PODS, REPORT, WEB_0, expectation, flow
 
 SCHEMA_FILE: dict[str, Any] = json.loads((files("emulator.evidence") / "report.schema.json").read_text())
 
@@ -33,10 +33,17 @@ def strict(schema: Any) -> Any:
 
 
 VALIDATOR = Draft202012Validator(strict(SCHEMA_FILE))
+HEALTHY = replace(
+    PASSED,
+    flow=replace(PASSED.flow, kind="health-check"),
+    expected=expectation(health=Health(200, 1)),
+    observed=replace(PASSED.observed, health=(Health(503, 0), Health(200))),
+)
 REPORTS = [
     pytest.param(REPORT, id="a run"),
     pytest.param(replace(REPORT, flows=(), requirements=(), cluster=(), services=(), machine={}), id="nothing"),
     pytest.param(replace(REPORT, flows=(replace(FAILED, journeys=(), observed=Observation(outcomes={})),)), id="nothing observed"),
+    pytest.param(replace(REPORT, flows=(HEALTHY, replace(HEALTHY, expected=expectation(health=Health(200))))), id="health checks"),
     pytest.param(
         replace(REPORT, flows=(replace(PASSED, observed=replace(PASSED.observed, outcomes={"dropped": 1, "delivered": 2})),)), id="mixed"
     ),
@@ -79,6 +86,7 @@ def test_a_flow() -> None:
             "outcome": "delivered",
             "source": "preserved",
             "backends": ["default/web-0:8080", "default/web-1:8080"],
+            "health": {},
             "because": "ClusterIP from a Pod: the client's own address",
         },
         "observed": {
@@ -86,6 +94,7 @@ def test_a_flow() -> None:
             "sources": ["10.244.1.2"],
             "backends": {"default/web-0:8080": 9, "default/web-1:8080": 8},
             "replyFrom": "10.96.0.10:80",
+            "health": [],
             "outcomes": {"delivered": 17},
             "lostFrames": 0,
         },
@@ -112,6 +121,12 @@ def test_a_flow() -> None:
         "ttl": 64,
         "frame": 1,
     }
+
+
+def test_a_health_check() -> None:
+    exported = to_dict(replace(REPORT, flows=(HEALTHY,)), PODS)["flows"][0]
+    assert exported["expected"]["health"] == {"status": 200, "localEndpoints": 1}
+    assert exported["observed"]["health"] == [{"status": 503, "localEndpoints": 0}, {"status": 200}]
 
 
 def test_the_tables_become_objects() -> None:

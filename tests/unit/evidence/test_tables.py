@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.evidence.tables import render_difference, render_text
-from emulator.probe.model import Backend, Change, Journey
+from emulator.probe.model import Backend, Change, Health, Journey
 from tests.unit.evidence.samples import CLIENT, DELIVERED, DNAT, FAILED, PASSED, PODS, REPORT, WEB_1, WORKER_1, flow
 
 SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
@@ -83,6 +83,11 @@ def test_an_outcome_that_was_promised_stands_among_the_changes() -> None:
     refused = replace(FAILED.journeys[0], outcome="rejected", evidence="RST from 10.244.1.3:80")
     result = replace(FAILED, verdict="pass", journeys=(refused,), observed=replace(FAILED.observed, outcomes={"rejected": 2}))
     assert "rejected ×2: RST from 10.244.1.3:80" in text(flows=(result,), width=400)
+
+
+def test_the_answer_of_a_health_check_stands_among_the_changes() -> None:
+    healthy = replace(PASSED, journeys=(), observed=replace(PASSED.observed, health=(Health(200, 2),)))
+    assert "  answered 200, 2 local endpoints  " in text(flows=(healthy,), width=400)
 
 
 def test_the_default_namespace_is_left_out_of_names_unless_wide() -> None:

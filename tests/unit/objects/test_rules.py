@@ -503,6 +503,57 @@ FLOWS = [
         "",
         id="source of what is dropped",
     ),
+    pytest.param(
+        flow(to="{service: s, healthCheck: lb}"),
+        "spec.flows[0].to.healthCheck",
+        "goes with node only",
+        "write node:",
+        id="check of no node",
+    ),
+    pytest.param(
+        flow(to="{node: n, healthCheck: lb, port: 80}"),
+        "spec.flows[0].to.healthCheck",
+        "goes without a port",
+        "",
+        id="health check with a port",
+    ),
+    pytest.param(
+        flow("protocol: UDP", to="{node: n, healthCheck: lb}"), "spec.flows[0].to.healthCheck", "and so TCP, not UDP", "", id="check by UDP"
+    ),
+    pytest.param(
+        flow(to="{node: n, healthCheck: LB}"),
+        "spec.flows[0].to.healthCheck",
+        "'LB' must be an RFC 1123",
+        "lb, say",
+        id="check of a bad name",
+    ),
+    pytest.param(
+        flow("expect: {status: 404}"), "spec.flows[0].expect.status", "must be 200 or 503, is 404", "", id="no health check's status"
+    ),
+    pytest.param(
+        flow("expect: {localEndpoints: -1}"), "spec.flows[0].expect.localEndpoints", "between 0 and", "", id="fewer than no endpoints"
+    ),
+    pytest.param(
+        flow("expect: {status: 503, localEndpoints: 1}"),
+        "spec.flows[0].expect.localEndpoints",
+        "cannot be 1 with status 503",
+        "503: there are none",
+        id="503 with endpoints",
+    ),
+    pytest.param(
+        flow("expect: {status: 200, localEndpoints: 0}"),
+        "spec.flows[0].expect.localEndpoints",
+        "cannot be 0 with status 200",
+        "200: there are some",
+        id="200 without endpoints",
+    ),
+    pytest.param(
+        flow("expect: {outcome: rejected, localEndpoints: 0}"),
+        "spec.flows[0].expect.localEndpoints",
+        "a flow that is rejected gets no answer",
+        "",
+        id="an answer of what is rejected",
+    ),
     pytest.param(flow(name='"a\\nb"'), "spec.flows[0].name", "one line of printable", "", id="flow name with a newline"),
     pytest.param(flow("form: {pod: a}"), "spec.flows[0].form", "is not a field", "did you mean from?", id="misspelt field"),
     pytest.param(
@@ -656,6 +707,9 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         pytest.param(flow("via: n", start="{external: c}", to="{node: n, nodePort: 30000}"), id="via for a client"),
         pytest.param(flow(to="{service: s, port: http}"), id="named port of a Service"),
         pytest.param(flow("expect: {outcome: rejected, backends: []}"), id="rejected by nobody"),
+        pytest.param(
+            flow("expect: {status: 503, localEndpoints: 0}", to="{node: n, healthCheck: lb}"), id="a health check without endpoints"
+        ),
     ],
 )
 def test_accepted(manifest: str) -> None:

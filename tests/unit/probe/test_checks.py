@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.control.state import ClusterState, HealthCheck, Listener
 from emulator.errors import InputError
 from emulator.objects.config import FlowCheck, FlowExpect, FlowFrom, FlowSpec, FlowTo
 from emulator.objects.kinds import EndpointPort, Loaded, ObjectMeta, Origin, Service, ServicePort
 from emulator.probe.checks import apply_expect, check_connections, flows_from_checks
 from emulator.probe.expect import Expectations, attempts_for
-from emulator.probe.model import Backend, Expectation, Flow
+from emulator.probe.model import Backend, Expectation, Flow, Health
 from tests.unit.probe.states import (
     BOTH,
     CLIENT,
@@ -80,6 +80,9 @@ def test_from(who: FlowFrom, label: str, netns: str, ip: str) -> None:
     assert flow.check == "keeps"
 
 
+LB = make_service("lb", "10.96.0.12", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=32000)
+CHECK_OF_LB = "health check of svc default/lb at"
+
 TO = [
     (FlowTo(service="web", port=80), "svc default/web:80", WEB_IP, 80, "clusterIP", "default/web"),
     (FlowTo(service="web", port="http"), "svc default/web:80", WEB_IP, 80, "clusterIP", "default/web"),
@@ -98,12 +101,17 @@ TO = [
     (FlowTo(ip="192.0.2.1", port=80), "192.0.2.1:80", "192.0.2.1", 80, "ip", ""),
     (FlowTo(ip="127.0.0.1", port=NODE_PORT), f"localhost:{NODE_PORT}", "127.0.0.1", NODE_PORT, "nodePort", "default/web"),
     (FlowTo(ip="127.0.0.1", port=6443), "localhost:6443", "127.0.0.1", 6443, "loopback", ""),
+    (FlowTo(node="worker-2", healthCheck="lb"), f"{CHECK_OF_LB} node worker-2:32000", "172.18.0.4", 32000, "healthCheck", "default/lb"),
+    (FlowTo(node="worker-2", port=32000), f"{CHECK_OF_LB} node worker-2:32000", "172.18.0.4", 32000, "healthCheck", "default/lb"),
+    (FlowTo(ip="10.244.1.1", port=32000), f"{CHECK_OF_LB} node worker-1:32000", "10.244.1.1", 32000, "healthCheck", "default/lb"),
+    (FlowTo(ip="127.0.0.1", port=32000), f"{CHECK_OF_LB} localhost:32000", "127.0.0.1", 32000, "healthCheck", "default/lb"),
+    (FlowTo(ip=WEB_0, port=32000), "pod default/web-0:32000", WEB_0, 32000, "pod", ""),
 ]
 
 
 @pytest.mark.parametrize(("to", "label", "ip", "port", "how", "service"), TO)
 def test_to(to: FlowTo, label: str, ip: str, port: int, how: str, service: str) -> None:
-    [flow] = read(FlowFrom(node="worker-1"), to)
+    [flow] = read(FlowFrom(node="worker-1"), to, load_balancer_service(), LB)
     assert (flow.to.label, flow.to.ip, flow.to.port, flow.to.how, flow.to.service) == (label, ip, port, how, service)
 
 
@@ -128,11 +136,12 @@ def test_icmp_needs_no_port(to: FlowTo) -> None:
         (FlowFrom(pod="client"), FlowTo(node="worker-2", port=22), "pod-to-node"),
         (FlowFrom(pod="client"), FlowTo(ip=OUTSIDE, port=80), "pod-to-external"),
         (FlowFrom(node="worker-1"), FlowTo(node="worker-2", port=22), "other"),
+        (FlowFrom(external="client-1"), FlowTo(node="worker-2", healthCheck="lb"), "health-check"),
         (FlowFrom(pod="client"), FlowTo(ip="192.0.2.1", port=80), "other"),
     ],
 )
 def test_kind(who: FlowFrom, to: FlowTo, kind: str) -> None:
-    assert [flow.kind for flow in read(who, to)] == [kind]
+    assert [flow.kind for flow in read(who, to, load_balancer_service(), LB)] == [kind]
 
 
 def test_selectors_give_a_flow_for_each_pod() -> None:
@@ -191,12 +200,17 @@ def test_via() -> None:
         ({"to": FlowTo(pod="web-0", port="p9")}, "to.port", "names a TCP port 'p9'"),
         ({"to": FlowTo(pod="web-0")}, "to.port", "a port is needed"),
         ({"to": FlowTo(node="worker-1")}, "to.port", "a port number is needed"),
+        ({"to": FlowTo(node="worker-1", healthCheck="nobody")}, "to.healthCheck", "there is no Service default/nobody"),
+        ({"to": FlowTo(node="worker-1", healthCheck="plain")}, "to.healthCheck", "has no healthCheckNodePort"),
+        ({"to": FlowTo(node="worker-1", healthCheck="lb"), "connection": "c"}, "connection", "a connection of its own each time"),
+        ({"expect": FlowExpect(status=200)}, "expect.status", "svc default/web:80 is no healthCheckNodePort"),
+        ({"expect": FlowExpect(localEndpoints=0)}, "expect.localEndpoints", "is no healthCheckNodePort"),
         ({"via": "worker-1"}, "via", "only an external client"),
         ({"from_": FlowFrom(external="client-1"), "via": "worker-9"}, "via", "there is no node worker-9"),
     ],
 )
 def test_what_cannot_be_resolved_is_said_with_its_place(spec: dict[str, Any], path: str, what: str) -> None:
-    services = (load_balancer_service(), make_service("none", "None"), make_service("plain", "10.96.0.11"))
+    services = (load_balancer_service(), make_service("none", "None"), make_service("plain", "10.96.0.11"), LB)
     written: dict[str, Any] = {"name": "x", "from_": POD, "to": WEB} | spec
     [problem] = problems(FlowSpec(**written), services=services)
     assert problem.startswith(f"checks.yaml: document 3: items[1].spec.flows[0].{path}: ")
@@ -281,6 +295,45 @@ def test_where_there_is_no_balancer_none_can_be_seen() -> None:
     with pytest.raises(InputError) as caught:
         applied(FlowExpect(source="balancer"))
     assert "there is no balancer" in caught.value.problems[0].what
+
+
+@pytest.mark.parametrize(
+    ("wanted", "health"),
+    [
+        (FlowExpect(), Health(200, 1)),
+        (FlowExpect(outcome="delivered"), Health(200, 1)),
+        (FlowExpect(status=200), Health(200, 1)),
+        (FlowExpect(status=503), Health(503, 0)),
+        (FlowExpect(localEndpoints=0), Health(503, 0)),
+        (FlowExpect(localEndpoints=2), Health(200, 2)),
+        (FlowExpect(outcome="rejected"), None),
+    ],
+)
+def test_what_a_health_check_is_to_answer(wanted: FlowExpect, health: Health | None) -> None:
+    """Status and count say much of each other."""
+    assert health_of(wanted, "worker-1", "iptables") == health
+
+
+@pytest.mark.parametrize(
+    ("node", "mode"), [("control-plane", "iptables"), ("worker-1", "userspace")], ids=["503 is promised", "no answer is"]
+)
+def test_200_where_it_is_not_promised_is_200_with_any_count(node: str, mode: str) -> None:
+    assert health_of(FlowExpect(status=200), node, mode) == Health(200)
+
+
+def health_of(wanted: FlowExpect, node: str, mode: str) -> Health | None:
+    state = make_state(LB, slices=[make_slice(ENDPOINT_0, service="lb")], proxy={"mode": mode})
+    check_of = HealthCheck(service="default/lb", localEndpoints=0)
+    there = Listener(
+        pod="", netns=node, node=node, container="kube-proxy", ip=NODE_IP[node], port=32000, protocol="TCP", healthCheck=check_of
+    )
+    state = replace(state, listeners=(there,) if mode != "userspace" else ())
+    flow = FlowSpec(name="x", from_=FlowFrom(external="client-1"), to=FlowTo(node=node, healthCheck="lb"), expect=wanted)
+    [flow_], expects = flows_from_checks(with_checks(state, check(flow)))
+    expectations = Expectations(state)
+    result = apply_expect(expectations.expect(flow_), expects["keeps: x"], flow_, expectations)
+    assert (result.health is not None) is (result.outcome == "delivered")
+    return result.health
 
 
 def test_source_of_an_external_client_straight_to_a_pod() -> None:

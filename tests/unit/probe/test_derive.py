@@ -120,7 +120,25 @@ def test_a_typical_cluster() -> None:
 
 
 def test_every_kind_of_communication() -> None:
-    assert {flow.kind for flow in derive_flows(TYPICAL) if not flow.control} == set(get_args(Kind)) - {"other"}
+    assert {flow.kind for flow in derive_flows(TYPICAL) if not flow.control} == set(get_args(Kind)) - {"other", "health-check"}
+
+
+@pytest.mark.parametrize(
+    ("clients", "asker"), [((ExternalClient(name="office", address="203.0.113.7"),), "external office"), ((), "node worker-1")]
+)
+def test_every_nodes_health_check_is_asked(clients: tuple[ExternalClient, ...], asker: str) -> None:
+    service = load_balancer_service(externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    flows = [flow for flow in derive_flows(make_state(service, clients=clients)) if flow.kind == "health-check"]
+    assert [flow.name for flow in flows] == [
+        f"{asker} → health check of svc default/web at node {node}:32000" for node in ("worker-1", "worker-2", "control-plane")
+    ]
+    assert {(flow.attempts, flow.controls, flow.protocol) for flow in flows} == {(1, (), "TCP")}
+
+
+def test_of_very_many_health_checks_some_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derive, "_HEALTH_CHECKS", 2)
+    service = load_balancer_service(externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    assert sum(flow.kind == "health-check" for flow in derive_flows(make_state(service))) == 2
 
 
 def test_controls_are_the_same_client_straight_to_each_endpoint() -> None:

@@ -18,6 +18,7 @@ from emulator.probe.model import (
     Expectation,
     Flow,
     FlowResult,
+    Health,
     Hop,
     Journey,
     Observation,
@@ -133,6 +134,13 @@ RELAYED = [
     )
 ]
 
+HEALTHY = replace(PROMISE, backends={}, health=Health(200, 1))
+
+
+def answered(health: Health | None, **fields: Any) -> tuple[Journey | None, Attempt]:
+    return delivered(), attempt(health=health, **fields)
+
+
 CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Verdict, str]] = {
     # id: (journeys with their attempts, what else is special, verdict, words of the reason; with "$" at its end)
     "all-as-promised": (BOTH, {}, "pass", ""),
@@ -153,6 +161,30 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         {"expected": replace(ONE, relayed=True)},
         "fail",
         f"{VIP} was translated to {WEB} for default/web-0, and not relayed: at web-0/eth0 in",
+    ),
+    # health checks
+    "healthy": ([answered(Health(200, 1))], {"expected": HEALTHY}, "pass", ""),
+    "healthy-with-a-knock": ([answered(Health(200, 1)), answered(None, crafted=True)], {"expected": HEALTHY}, "pass", ""),
+    "any-count-will-do": ([answered(Health(200, 7))], {"expected": replace(HEALTHY, health=Health(200))}, "pass", ""),
+    "ill": (
+        [answered(Health(503, 0))],
+        {"expected": HEALTHY},
+        "fail",
+        f"{WEB} answered 503, 0 local endpoints, not 200, 1 local endpoint: at client/eth0 in {VIP} → {POD} ttl 62",
+    ),
+    "another-count": (
+        [answered(Health(200, 1)), answered(Health(200, 2))],
+        {"expected": HEALTHY},
+        "fail",
+        "answered 200, 2 local endpoints",
+    ),
+    "no-http": ([answered(None)], {"expected": HEALTHY}, "fail", f"{WEB} gave no HTTP answer, not 200, 1 local endpoint"),
+    "closed-without-an-answer": ([answered(None, error="EOF")], {"expected": HEALTHY}, "fail", "the client's socket met EOF"),
+    "a-check-that-is-refused": (
+        [(REFUSED, attempt(error="ECONNREFUSED"))],
+        {"expected": HEALTHY},
+        "fail",
+        "it was rejected, not delivered",
     ),
     # unknown
     "nothing-observed": ([(None, attempt(error="timeout"))], {}, "unknown", "no attempt was observed: the client met timeout"),

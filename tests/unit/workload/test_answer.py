@@ -11,9 +11,18 @@ from scapy.layers.inet import IP
 from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkInit, SCTPChunkInitAck
 
 from emulator.control.state import HealthCheck
-from emulator.probe.model import Answer
+from emulator.probe.model import Answer, Health
 from emulator.workload import sctp
-from emulator.workload.answer import is_http, read_reply, reply_health, reply_http, reply_line, request_line
+from emulator.workload.answer import (
+    health_request,
+    is_http,
+    read_health,
+    read_reply,
+    reply_health,
+    reply_http,
+    reply_line,
+    request_line,
+)
 from emulator.workload.commands import expand
 
 TEXT = st.text(min_size=0, max_size=40)
@@ -50,6 +59,39 @@ def test_health_reply_says_how_many_endpoints_are_here(endpoints: int, status: b
     assert b"X-Load-Balancing-Endpoint-Weight: %d" % endpoints in head
     assert f"Content-Length: {len(body)}".encode() in head
     assert json.loads(body) == {"service": {"namespace": "shop", "name": "lb"}, "localEndpoints": endpoints, "serviceProxyHealthy": True}
+
+
+@pytest.mark.parametrize("endpoints", [3, 0])
+def test_a_client_reads_that_back_once_it_is_whole(endpoints: int) -> None:
+    request = health_request("172.18.0.3", 32000)
+    assert request.startswith(b"GET /healthz HTTP/1.1\r\nHost: 172.18.0.3:32000\r\n")
+    assert is_http(request)
+    reply = reply_health(request, HealthCheck(service="shop/lb", localEndpoints=endpoints))
+    assert read_health(reply) == Health(200 if endpoints else 503, endpoints)
+    assert [read_health(reply[:end]) for end in range(len(reply))] == [None] * len(reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "health"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n", Health(200)),
+        (b"HTTP/1.1 404 Not Found\r\ncontent-LENGTH: 2\r\n\r\n{}", Health(404)),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{"localEndpoints": true}', Health(200)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", Health(200)),
+        (b"HTTP/1.1 200 OK\r\n", None),
+        (b"HTTP/2 200\r\n\r\n", None),
+        (b"podwire!\n", None),
+        (b"", None),
+    ],
+)
+def test_answers_of_those_who_are_no_kube_proxy(reply: bytes, health: Health | None) -> None:
+    assert read_health(reply) == health
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 503 x\r\nContent-Length: 1\r\n\r\n"]))
+def test_no_answer_is_too_strange_to_read(data: bytes, head: bytes) -> None:
+    health = read_health(head + data)
+    assert health is None or 100 <= health.status <= 599
 
 
 def test_a_head_request_has_no_body() -> None:
