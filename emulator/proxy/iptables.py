@@ -183,24 +183,106 @@ def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]
     yield "nat", chain, f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}"
 
 
-def _external_chain(chain: str, port: ServicePortFacts, cluster: str, policy: str, detector: Detector | None) -> Iterator[Rule]:
-    """What traffic to an external address goes through. ``policy`` is "" when its traffic policy has no endpoint."""
-    goal = f"{port.name} external destinations"
-    if not port.externalLocal:
+class _Entry(NamedTuple):
+    """A Service port as one node has it: its chains, and where its addresses lead."""
+
+    port: ServicePortFacts
+    svc: str  # picks one of the Cluster list
+    svl: str  # picks one of the Local list
+    ext: str  # what comes to an external address
+    fw: str  # what comes to a load-balancer address with source ranges
+    usable: bool  # whether there is an endpoint anywhere
+    internal: str  # the one of svc and svl that the ClusterIP's traffic policy asks for; "" if it has no endpoint
+    external: str  # the same for external addresses
+    firewalled: bool
+
+
+def _entry(port: ServicePortFacts, choice: EndpointChoice) -> _Entry:
+    key = _hash(port.name + port.protocol.lower())
+    svc, svl = f"KUBE-SVC-{key}", f"KUBE-SVL-{key}"
+    anywhere, here = svc if choice.hasAny else "", svl if choice.local else ""
+    return _Entry(
+        port=port,
+        svc=svc,
+        svl=svl,
+        ext=f"KUBE-EXT-{key}",
+        fw=f"KUBE-FW-{key}",
+        usable=choice.hasAny,
+        internal=here if port.internalLocal else anywhere,
+        external=here if port.externalLocal else anywhere,
+        firewalled=bool(choice.hasAny and port.loadBalancerVIPs and port.sourceRanges),
+    )
+
+
+def _to(port: ServicePortFacts, ip: str, note: str, target: str) -> str:
+    protocol = port.protocol.lower()
+    return f"-d {ip}/32 -p {protocol} {note} -m {protocol} --dport {port.port} {target}"
+
+
+def _entry_rules(entry: _Entry) -> Iterator[Rule]:
+    """What leads to the chains of a Service port by each of its addresses, or refuses where the traffic policy has no endpoint."""
+    port, usable, name = entry.port, entry.usable, entry.port.name
+    verdict = "-j DROP" if usable else "-j REJECT --reject-with icmp-port-unreachable"
+    refusal = comment(f"{name} has no {'local ' if usable else ''}endpoints")
+    if entry.internal:
+        yield "nat", "KUBE-SERVICES", _to(port, port.clusterIP, comment(f"{name} cluster IP"), f"-j {entry.internal}")
+    else:
+        yield "filter", "KUBE-SERVICES", _to(port, port.clusterIP, refusal, verdict)
+    for ip in port.externalIPs:
+        if usable:
+            yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} external IP"), f"-j {entry.ext}")
+        if not entry.external:
+            yield "filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip, refusal, verdict)
+    for ip in port.loadBalancerVIPs:
+        if usable:
+            target = entry.fw if entry.firewalled else entry.ext
+            yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} loadbalancer IP"), f"-j {target}")
+        if entry.firewalled:
+            yield "filter", "KUBE-PROXY-FIREWALL", _to(port, ip, comment(f"{name} traffic not accepted by {entry.fw}"), "-j DROP")
+        if not entry.external:
+            yield "filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip, refusal, verdict)
+    if port.nodePort:
+        protocol = port.protocol.lower()
+        tail = f"-m {protocol} --dport {port.nodePort}"
+        if usable:
+            yield "nat", "KUBE-NODEPORTS", f"-p {protocol} {comment(name)} {tail} -j {entry.ext}"
+        if not entry.external:
+            yield "filter", "KUBE-EXTERNAL-SERVICES", f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail} {verdict}"
+    if port.healthCheckNodePort:
+        note = comment(f"{name} health check node port")
+        yield "filter", "KUBE-NODEPORTS", f"-p tcp {note} -m tcp --dport {port.healthCheckNodePort} -j ACCEPT"
+
+
+def _masquerading(entry: _Entry, context: _Context) -> Iterator[Rule]:
+    """Who is masqueraded that dials the ClusterIP."""
+    port = entry.port
+    rule = _to(port, port.clusterIP, comment(f"{port.name} cluster IP"), "-j KUBE-MARK-MASQ")
+    if context.masqueradeAll:
+        yield "nat", entry.internal, rule
+    elif context.detector:
+        destination = f"-d {port.clusterIP}/32"
+        yield "nat", entry.internal, _stranger(context.detector, destination) + rule[len(destination) :]
+
+
+def _external_chain(entry: _Entry, detector: Detector | None) -> Iterator[Rule]:
+    """What traffic to an external address goes through."""
+    chain, goal = entry.ext, f"{entry.port.name} external destinations"
+    if not entry.port.externalLocal:
         yield "nat", chain, f"{comment(f'masquerade traffic for {goal}')} -j KUBE-MARK-MASQ"
     else:
         if detector:
-            yield "nat", chain, f"{_local(detector)} {comment(f'pod traffic for {goal}')} -j {cluster}"
+            yield "nat", chain, f"{_local(detector)} {comment(f'pod traffic for {goal}')} -j {entry.svc}"
         from_node = "-m addrtype --src-type LOCAL"
         yield "nat", chain, f"{comment(f'masquerade LOCAL traffic for {goal}')} {from_node} -j KUBE-MARK-MASQ"
-        yield "nat", chain, f"{comment(f'route LOCAL traffic for {goal}')} {from_node} -j {cluster}"
-    if policy:
-        yield "nat", chain, f"-j {policy}"
+        yield "nat", chain, f"{comment(f'route LOCAL traffic for {goal}')} {from_node} -j {entry.svc}"
+    if entry.external:
+        yield "nat", chain, f"-j {entry.external}"
 
 
-def _firewall_chain(chain: str, port: ServicePortFacts, target: str, primary: str) -> Iterator[Rule]:
+def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
     """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the node is in a range (the
     node's traffic to a local load-balancer address has that address as its source)."""
+    port, chain, target = entry.port, entry.fw, entry.ext
     note = comment(f"{port.name} loadbalancer IP")
     for allowed in port.sourceRanges:
         source = "" if allowed == str(EVERYTHING) else f"-s {allowed} "
@@ -213,62 +295,16 @@ def _firewall_chain(chain: str, port: ServicePortFacts, target: str, primary: st
 
 def _port_rules(port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> Iterator[Rule]:
     """Everything that one Service port puts into the tables of one node."""
-    name, protocol = port.name, port.protocol.lower()
-    key = _hash(name + protocol)
-    svc, svl, ext, fw = (f"KUBE-{kind}-{key}" for kind in ("SVC", "SVL", "EXT", "FW"))
-    usable = choice.hasAny
-    internal_usable = bool(choice.local) if port.internalLocal else usable
-    external_usable = bool(choice.local) if port.externalLocal else usable
-    firewalled = usable and port.loadBalancerVIPs and port.sourceRanges
-    verdict = "-j DROP" if usable else "-j REJECT --reject-with icmp-port-unreachable"
-    refusal = comment(f"{name} has no {'local ' if usable else ''}endpoints")
-
-    def to(ip: str, note: str, target: str) -> str:
-        return f"-d {ip}/32 -p {protocol} {note} -m {protocol} --dport {port.port} {target}"
-
-    cluster_ip = comment(f"{name} cluster IP")
-    internal = svl if port.internalLocal else svc
-    if internal_usable:
-        yield "nat", "KUBE-SERVICES", to(port.clusterIP, cluster_ip, f"-j {internal}")
-    else:
-        yield "filter", "KUBE-SERVICES", to(port.clusterIP, refusal, verdict)
-
-    for ip in port.externalIPs:
-        if usable:
-            yield "nat", "KUBE-SERVICES", to(ip, comment(f"{name} external IP"), f"-j {ext}")
-        if not external_usable:
-            yield "filter", "KUBE-EXTERNAL-SERVICES", to(ip, refusal, verdict)
-    for ip in port.loadBalancerVIPs:
-        if usable:
-            yield "nat", "KUBE-SERVICES", to(ip, comment(f"{name} loadbalancer IP"), f"-j {fw if firewalled else ext}")
-        if firewalled:
-            yield "filter", "KUBE-PROXY-FIREWALL", to(ip, comment(f"{name} traffic not accepted by {fw}"), "-j DROP")
-        if not external_usable:
-            yield "filter", "KUBE-EXTERNAL-SERVICES", to(ip, refusal, verdict)
-    if port.nodePort:
-        tail = f"-m {protocol} --dport {port.nodePort}"
-        if usable:
-            yield "nat", "KUBE-NODEPORTS", f"-p {protocol} {comment(name)} {tail} -j {ext}"
-        if not external_usable:
-            yield "filter", "KUBE-EXTERNAL-SERVICES", f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail} {verdict}"
-    if port.healthCheckNodePort:
-        note = comment(f"{name} health check node port")
-        yield "filter", "KUBE-NODEPORTS", f"-p tcp {note} -m tcp --dport {port.healthCheckNodePort} -j ACCEPT"
-
-    if internal_usable:
-        masquerade = to(port.clusterIP, cluster_ip, "-j KUBE-MARK-MASQ")
-        if context.masqueradeAll:
-            yield "nat", internal, masquerade
-        elif context.detector:
-            destination = f"-d {port.clusterIP}/32"
-            yield "nat", internal, _stranger(context.detector, destination) + masquerade[len(destination) :]
-    if usable and port.external:
-        policy = (svl if port.externalLocal else svc) if external_usable else ""
-        yield from _external_chain(ext, port, svc, policy, context.detector)
-    if firewalled:
-        yield from _firewall_chain(fw, port, ext, context.primary)
+    entry = _entry(port, choice)
+    yield from _entry_rules(entry)
+    if entry.internal:
+        yield from _masquerading(entry, context)
+    if entry.usable and port.external:
+        yield from _external_chain(entry, context.detector)
+    if entry.firewalled:
+        yield from _firewall_chain(entry, context.primary)
     backends = {e.address: _backend(port, e, context.comments) for e in choice.reachable}
-    for chain, endpoints in ((svc, choice.cluster), (svl, choice.local)):
+    for chain, endpoints in ((entry.svc, choice.cluster), (entry.svl, choice.local)):
         yield from _policy_chain(chain, port, [backends[e.address] for e in endpoints])
     for backend in backends.values():
         yield from _endpoint_chain(port, backend)
