@@ -69,7 +69,8 @@ class _Flow:
 
     def __init__(self, flow: FlowSpec, origin: Origin, path: str, known: _Known, findings: Findings) -> None:
         self.flow, self.origin, self.path, self.known, self.findings = flow, origin, path, known, findings
-        self.may_miss = flow.expect.outcome not in (None, "delivered") or bool(flow.connection)  # which may be older than what is there
+        self.may_miss = bool(flow.connection)  # which may be older than what is there
+        self.may_miss |= any(expect.outcome not in (None, "delivered") for _, expect in flow.expect.each())
 
     def problem(self, path: str, what: str, hint: str = "") -> None:
         self.findings.problem(self.origin, f"{self.path}.{path}", what, hint)
@@ -89,8 +90,9 @@ class _Flow:
                 self._pod_port(pod)
         elif to.node:
             self._node_port(to.node)
-        for index, backend in enumerate(self.flow.expect.backends or ()):
-            self._backend(backend, f"expect.backends[{index}]")
+        for path, expect in self.flow.expect.each():
+            for index, backend in enumerate(expect.backends or ()):
+                self._backend(backend, f"{path}.backends[{index}]")
 
     # --- who sends ----------------------------------------------------------------------------------------
 

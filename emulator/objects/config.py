@@ -5,8 +5,8 @@ Frozen values, no effects. ``Inventory`` is everything that one run was given, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from emulator.objects.kinds import (
@@ -148,13 +148,23 @@ class FlowTo:
 class FlowExpect:
     """Everything may be left out: what is not said is what the objects promise. ``source`` is "preserved", "node",
     "balancer" (the one in the path of an address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: what a healthCheckNodePort
-    answers."""
+    answers. ``modes``: what is expected in these modes, in place of all the rest."""
 
     outcome: Outcome | None = None
     source: str | None = None
     backends: tuple[str, ...] | None = None
     status: int | None = None
     localEndpoints: int | None = None
+    modes: Mapping[ProxyMode, FlowExpect] = field(default_factory=dict)
+
+    def under(self, mode: ProxyMode) -> FlowExpect:
+        """What is expected in ``mode``."""
+        return self.modes.get(mode) or replace(self, modes={})
+
+    def each(self) -> Iterator[tuple[str, FlowExpect]]:
+        """What is expected in any mode, each with its place in the flow."""
+        yield "expect", self
+        yield from ((f"expect.modes.{mode}", expect) for mode, expect in self.modes.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

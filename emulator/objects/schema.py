@@ -342,6 +342,6 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
 def _fields_at(path: FieldPath, type_: Any) -> list[str]:
     """The fields that the mapping at ``path`` may have."""
     for step in path:
-        if isinstance(step, str):
-            type_ = _dataclass_in(_field_types(type_)[step])
+        if step in _field_types(type_):  # else it is a place in a list, or a key of a mapping
+            type_ = _dataclass_in(_field_types(type_)[str(step)])
     return list(_field_types(type_))

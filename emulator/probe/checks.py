@@ -35,7 +35,8 @@ from emulator.probe.parties import (
 def flows_from_checks(
     state: ClusterState, expectations: Expectations | None = None, step: str = ""
 ) -> tuple[tuple[Flow, ...], Mapping[str, FlowExpect]]:
-    """The flows of every FlowCheck with their controls, and by flow name what the user expects (controls have no entry).
+    """The flows of every FlowCheck with their controls, and by flow name what the user expects in this mode (controls have no
+    entry).
 
     A flow is named ``<check>: <flow>``, that of a step ``<check>, <step>: <flow>``; a selector gives one flow for each Pod that it matches,
     " (from …)" or " (to …)" added. ``step`` names the moment at which they are sent.
@@ -229,7 +230,7 @@ class _Resolver:
                     check=check.metadata.name,
                     connection=spec.connection,
                 )
-                self.expects[flow.name] = spec.expect
+                self.expects[flow.name] = spec.expect.under(self.state.proxy.mode)
 
     # --- from ---------------------------------------------------------------------------------------------
 
@@ -343,9 +344,10 @@ def _check_health(spec: FlowSpec, to: Destination) -> None:
     """Only a health check answers with a status; it is asked once a connection."""
     if to.how == "healthCheck" and spec.connection:
         raise _UnresolvableError("connection", f"{to.label} is asked over a connection of its own each time")
-    if to.how != "healthCheck" and _wants_health(spec.expect):
-        said = "status" if spec.expect.status is not None else "localEndpoints"
-        raise _UnresolvableError(f"expect.{said}", f"{to.label} is no healthCheckNodePort: nothing else answers with it")
+    for path, expect in spec.expect.each():
+        if to.how != "healthCheck" and _wants_health(expect):
+            said = "status" if expect.status is not None else "localEndpoints"
+            raise _UnresolvableError(f"{path}.{said}", f"{to.label} is no healthCheckNodePort: nothing else answers with it")
 
 
 T = TypeVar("T")

@@ -179,6 +179,15 @@ def test_a_flow_check_that_another_mode_breaks_is_no_success(tmp_path: Path) -> 
     assert (failure.get("message") or "").startswith("delivered → rejected; nftables: it was rejected, not delivered")
 
 
+def test_a_flow_check_may_expect_of_one_mode_what_it_does_otherwise() -> None:
+    accepted = CHECK.replace("expect: {outcome: delivered}", "expect: {outcome: delivered, modes: {nftables: {outcome: rejected}}}")
+    done = podwire("diff", "-", "--captures", "none", "-o", "json", stdin=SHOP + accepted)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    [flow] = [f for f in json.loads(done.stdout)["flows"] if not f["control"]]
+    assert [m["expected"]["outcome"] for m in flow["modes"].values()] == ["delivered", "rejected"]
+    assert (flow["status"], flow["sections"]) == ("known", [9])
+
+
 @pytest.mark.parametrize("topology", ["source-address", "no-endpoints", "udp-client"])
 def test_shipped_topologies_have_known_differences_only(topology: str) -> None:
     done = podwire("diff", topology, "--captures", "none", "-o", "json")

@@ -160,7 +160,11 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
             if getattr(expect, name) is not None:
                 checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} gets no answer")
     _expected_health(path, expect, checks)
-    return replace(expect, source=source)
+    modes = {mode: _flow_expect((*path, "modes", mode), instead, checks) for mode, instead in expect.modes.items()}
+    for mode, instead in modes.items():
+        if instead.modes:
+            checks.fault((*path, "modes", mode, "modes"), "must be left out: it is expected in one mode")
+    return replace(expect, source=source, modes=modes)
 
 
 def _expected_health(path: FieldPath, expect: FlowExpect, checks: Checks) -> None:

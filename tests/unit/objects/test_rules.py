@@ -554,6 +554,34 @@ FLOWS = [
         "",
         id="an answer of what is rejected",
     ),
+    pytest.param(
+        flow("expect: {modes: {nftabels: {outcome: rejected}}}"),
+        "spec.flows[0].expect.modes.nftabels",
+        "one of iptables, nftables, ipvs, userspace, is 'nftabels'",
+        "did you mean nftables",
+        id="expected in no mode",
+    ),
+    pytest.param(
+        flow("expect: {modes: {nftables: {outcom: rejected}}}"),
+        "spec.flows[0].expect.modes.nftables.outcom",
+        "is not a field",
+        "did you mean outcome?",
+        id="misspelt field of a mode",
+    ),
+    pytest.param(
+        flow("expect: {modes: {nftables: {outcome: rejected, source: node}}}"),
+        "spec.flows[0].expect.modes.nftables.source",
+        "a flow that is rejected meets no backend",
+        "",
+        id="source of what is rejected in one mode",
+    ),
+    pytest.param(
+        flow("expect: {modes: {nftables: {modes: {ipvs: {}}}}}"),
+        "spec.flows[0].expect.modes.nftables.modes",
+        "must be left out",
+        "",
+        id="modes of a mode",
+    ),
     pytest.param(flow(name='"a\\nb"'), "spec.flows[0].name", "one line of printable", "", id="flow name with a newline"),
     pytest.param(flow("form: {pod: a}"), "spec.flows[0].form", "is not a field", "did you mean from?", id="misspelt field"),
     pytest.param(
@@ -707,6 +735,7 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         pytest.param(flow("via: n", start="{external: c}", to="{node: n, nodePort: 30000}"), id="via for a client"),
         pytest.param(flow(to="{service: s, port: http}"), id="named port of a Service"),
         pytest.param(flow("expect: {outcome: rejected, backends: []}"), id="rejected by nobody"),
+        pytest.param(flow("expect: {outcome: rejected, modes: {ipvs: {source: node}, userspace: {}}}"), id="delivered in one mode alone"),
         pytest.param(
             flow("expect: {status: 503, localEndpoints: 0}", to="{node: n, healthCheck: lb}"), id="a health check without endpoints"
         ),

@@ -204,6 +204,7 @@ def test_via() -> None:
         ({"to": FlowTo(node="worker-1", healthCheck="plain")}, "to.healthCheck", "has no healthCheckNodePort"),
         ({"to": FlowTo(node="worker-1", healthCheck="lb"), "connection": "c"}, "connection", "a connection of its own each time"),
         ({"expect": FlowExpect(status=200)}, "expect.status", "svc default/web:80 is no healthCheckNodePort"),
+        ({"expect": FlowExpect(modes={"ipvs": FlowExpect(status=200)})}, "expect.modes.ipvs.status", "is no healthCheckNodePort"),
         ({"expect": FlowExpect(localEndpoints=0)}, "expect.localEndpoints", "is no healthCheckNodePort"),
         ({"via": "worker-1"}, "via", "only an external client"),
         ({"from_": FlowFrom(external="client-1"), "via": "worker-9"}, "via", "there is no node worker-9"),
@@ -242,6 +243,21 @@ def test_what_is_not_said_stays_promised() -> None:
     said = applied(FlowExpect(outcome="delivered"))
     assert (said.backends, said.source, said.addresses, said.partial) == (plain.backends, plain.source, plain.addresses, plain.partial)
     assert said.because == f"FlowCheck keeps says so; the objects promise: {plain.because}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [
+        ("iptables", FlowExpect(outcome="delivered", source="preserved")),
+        ("nftables", FlowExpect(outcome="rejected")),
+        ("ipvs", FlowExpect()),
+    ],
+)
+def test_what_is_said_of_a_mode_is_in_place_of_all_the_rest(mode: Any, wanted: FlowExpect) -> None:
+    modes: dict[Any, FlowExpect] = {"nftables": FlowExpect(outcome="rejected"), "ipvs": FlowExpect()}
+    said = FlowExpect(outcome="delivered", source="preserved", modes=modes)
+    state = with_checks(make_state(make_service(), proxy={"mode": mode}), check(FlowSpec(name="x", from_=POD, to=WEB, expect=said)))
+    assert flows_from_checks(state)[1] == {"keeps: x": wanted}
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "dropped", "unreachable"])
