@@ -1,15 +1,18 @@
 """The speakers: one process answers ARP on every node's eth0 for the load-balancer addresses that the node announces, as MetalLB's does in L2 mode.
 
 To the node's kernel such an address is nobody's: kube-proxy's rules take what comes to it. So the answer is given by hand, with the node's
-MAC. Who begins to announce an address tells everybody (gratuitous ARP), and whoever had another MAC for it takes the new one. MetalLB repeats
-that for some seconds, in case it is lost; here nothing is lost.
+MAC. Who begins to announce an address tells everybody (gratuitous ARP), and whoever had another MAC for it takes the new one. As MetalLB's
+``internal/layer2/announcer.go`` does (``spamLoop``), it says so again every 1.1 s for 5 s, as long as it has the address: Linux takes up no
+other answer for a second after the last one, save a gratuitous request.
 """
 
 from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from emulator.control.state import ClusterState
 from emulator.kernel.netns import Namespaces
@@ -17,6 +20,29 @@ from emulator.workload import arp
 from emulator.workload.worker import Inbox, Worker
 
 DEVICE = "eth0"
+AGAIN_AFTER = (1.1, 2.2, 3.3, 4.4)  # seconds after the first time
+
+
+class Reminders:
+    """When each address is told of again, in seconds of whatever clock it is asked with."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, str]] = []  # the next one first
+
+    def change(self, new: Collection[str], kept: Collection[str], now: float) -> None:
+        """``new`` addresses have just been told of for the first time; what is neither new nor ``kept`` is told of no more."""
+        due = [(at, ip) for at, ip in self._due if ip in kept and ip not in new]
+        self._due = sorted([*due, *((now + after, ip) for after in AGAIN_AFTER for ip in new)])
+
+    def take(self, now: float) -> tuple[str, ...]:
+        """The addresses to tell of now, each once."""
+        due = tuple(ip for at, ip in self._due if at <= now)
+        self._due = self._due[len(due) :]
+        return tuple(dict.fromkeys(due))
+
+    def wait(self, now: float) -> float | None:
+        """The seconds until the next one; None if there is none."""
+        return max(0.0, self._due[0][0] - now) if self._due else None
 
 
 class _Speaker:
@@ -27,14 +53,25 @@ class _Speaker:
         self.socket.bind((DEVICE, arp.ETH_P_ARP))
         self._mac: bytes = self.socket.getsockname()[4]
         self.announced: frozenset[str] = frozenset()
+        self.reminders = Reminders()
 
-    def announce(self, addresses: frozenset[str]) -> None:
+    def announce(self, addresses: frozenset[str], now: float) -> None:
         """From now on these, and no others."""
-        new = addresses - self.announced
+        new = sorted(addresses - self.announced)
         self.announced = addresses
-        for ip in sorted(new):
-            for frame in arp.gratuitous(ip, self._mac):
-                self.socket.send(frame)
+        self.reminders.change(new, addresses, now)
+        for ip in new:
+            self._tell(ip)
+
+    def remind(self, now: float) -> None:
+        """Tell again what is due."""
+        for ip in self.reminders.take(now):
+            with suppress(OSError):  # the network is down: the node goes, as the next state will say
+                self._tell(ip)
+
+    def _tell(self, ip: str) -> None:
+        for frame in arp.gratuitous(ip, self._mac):
+            self.socket.send(frame)
 
     def hear(self) -> None:
         """Answer what was asked."""
@@ -67,13 +104,20 @@ class _Speakers:
             if node not in self._speakers:
                 self._speakers[node] = speaker = self._namespaces.call_in(node, _Speaker)
                 self._epoll.register(speaker.socket, select.EPOLLIN)
-            self._speakers[node].announce(frozenset(addresses))
+            self._speakers[node].announce(frozenset(addresses), time.monotonic())
         return ()
+
+    def _remind(self) -> float | None:
+        """Tell again what is due on any node; the seconds until more is."""
+        now = time.monotonic()
+        for speaker in self._speakers.values():
+            speaker.remind(now)
+        return min((wait for s in self._speakers.values() if (wait := s.reminders.wait(now)) is not None), default=None)
 
     def loop(self, inbox: Inbox) -> None:
         self._epoll.register(inbox.fileno(), select.EPOLLIN)
         while True:
-            ready = {fd for fd, _ in self._epoll.poll()}
+            ready = {fd for fd, _ in self._epoll.poll(self._remind())}
             if inbox.fileno() in ready:
                 inbox.take(self.update)
             else:
