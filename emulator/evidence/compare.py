@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from emulator.probe.model import Backend, Change, Flow, FlowResult, Journey, Kind
+from emulator.probe.model import Backend, Change, Expectation, Flow, FlowResult, Journey, Kind
 
 KIND_TITLES: Mapping[Kind, str] = {
     "container-to-container": "Containers of one Pod",
@@ -82,8 +82,9 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
         rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
     if observed.reply_from:
         same = all(_as_promised(result, reply) for reply in observed.reply_from)
-        meant = "the endpoint itself" if expected.astray else dialled(result.flow)
-        meant += " or the endpoint itself" if expected.perhaps_astray else ""
+        itself = expected.astray or expected.perhaps_astray
+        answering = ([] if _all_astray(expected) else [dialled(result.flow)]) + (["the endpoint itself"] if itself else [])
+        meant = " or ".join(answering)
         rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
     if observed.lost_frames:
         rows.append(Row("lost frames", "0", str(observed.lost_frames), False))
@@ -142,9 +143,13 @@ def heard_from(flow: Flow, reply: str) -> bool:
 def _as_promised(result: FlowResult, reply: str) -> bool:
     """Whether the client is meant to hear from ``reply``."""
     expected = result.expected
-    if (expected.astray or expected.perhaps_astray) and reply in map(str, expected.backends):
+    if reply in map(str, expected.astray | expected.perhaps_astray):
         return True
-    return not expected.astray and heard_from(result.flow, reply)
+    return heard_from(result.flow, reply) and not _all_astray(expected)
+
+
+def _all_astray(expected: Expectation) -> bool:
+    return bool(expected.astray) and expected.astray >= expected.backends.keys()
 
 
 def telling_journey(result: FlowResult) -> Journey | None:

@@ -212,10 +212,16 @@ def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
         "outcome": one.outcome != other.outcome,
         "backends": one.backends.keys() != other.backends.keys(),
         "source": any(one.backends[b] != other.backends[b] for b in common),
-        "reply": one.astray != other.astray or one.perhaps_astray or other.perhaps_astray,
+        "reply": bool(one.perhaps_astray or other.perhaps_astray)
+        or (bool(one.astray or other.astray) and _answering(one) != _answering(other)),
         "health": one.health != other.health,
     }
     return {aspect for aspect, differs in differing.items() if differs}
+
+
+def _answering(promise: Expectation) -> set[Backend | None]:
+    """Whom clients hear from: endpoints themselves, or (None) whom they dialled."""
+    return {backend if backend in promise.astray else None for backend in promise.backends}
 
 
 def _observed_to_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation, addresses: _Addresses) -> set[Aspect]:

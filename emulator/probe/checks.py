@@ -84,7 +84,7 @@ def apply_expect(
         result = _with_source(result, wanted.source, balancer)
     result = replace(result, health=_health(expectation.health, wanted))
     because = f"{said} says so; the objects promise: {expectation.because}"
-    return replace(result, because=because, astray=False)  # who wants it delivered wants to be answered
+    return replace(result, because=because, astray=frozenset())  # who wants it delivered wants to be answered
 
 
 def check_connections(flows: Sequence[Flow]) -> None:

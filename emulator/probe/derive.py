@@ -253,8 +253,6 @@ class _Deriver:
             if owner is not None:
                 if owner.kind == "node":
                     yield to, [(f"an address of {owner.node}", "")]
-            elif how == "clusterIP" and not self.expectations.hides_outside_clients:
-                yield to, []
             elif speaker := self.state.speakers.get(ip):
                 yield to, [(f"announced by {speaker}", "")]
             else:

@@ -188,7 +188,8 @@ def _reply_from_elsewhere(case: _Case) -> str:
 
 def _is_astray(case: _Case, journey: Journey) -> bool:
     """Whether the client is to hear from the endpoint itself, which its socket takes for a stranger."""
-    return case.expected.astray or (case.expected.perhaps_astray and journey.reply_from == str(journey.backend))
+    expected, backend = case.expected, journey.backend
+    return backend in expected.astray or (backend in expected.perhaps_astray and journey.reply_from == str(backend))
 
 
 def _server_disagrees(case: _Case) -> str:

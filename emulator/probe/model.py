@@ -119,8 +119,8 @@ class Expectation:
     addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
     source: str = ""
     partial: bool = False  # the backends are many: not each must be met
-    astray: bool = False  # the endpoint's reply goes past the node that translated: the client hears from the endpoint itself
-    perhaps_astray: bool = False  # as that node is, or another one, which also answers ARP for the address
+    astray: frozenset[Backend] = frozenset()  # those whose reply goes past the node that translated: the client hears from them themselves
+    perhaps_astray: frozenset[Backend] = frozenset()  # likewise, or not: as is the node that answers ARP for the address, one of several
     unanswered: bool = False  # dropped since nobody answers ARP: who waits for some seconds more is told "host unreachable"
     relayed: bool = False  # a process of the node accepts it and dials the endpoint: two connections, two packets
     health: Health | None = None  # what a health check is answered

@@ -147,6 +147,7 @@ class Row:
     attempts: int = 0
     mode: str = ""  # the only mode that it is true of
     health: tuple[int, int] = (0, 0)  # of a health check: the HTTP status, and how many local endpoints
+    astray: bool = False  # the client hears from the endpoint's own address
 
     def flow(self) -> dict[str, Any]:
         kind = "node" if self.client in NODES else "external" if self.client in OUTSIDE else "pod"
@@ -169,6 +170,11 @@ class Row:
         return {
             f"default/{pod}" if ":" in pod else f"default/{pod}:8080": self._source(pod.partition(":")[0]) for pod in self.meets.split()
         }
+
+    def endpoints(self) -> set[str]:
+        """The address and port of each Pod that answers."""
+        pods = (pod.partition(":") for pod in self.meets.split())
+        return {f"{SERVERS[name][1]}:{port or 8080}" for name, _, port in pods}
 
     def _source(self, pod: str) -> str:
         if self.seen[0].isdigit():
@@ -262,6 +268,12 @@ def external(
         for how, to in EXTERNAL.items()
     )
 
+
+LOCAL_NODE_PORTS = service(
+    "web",
+    "type: NodePort, externalTrafficPolicy: Local,"
+    " ports: [{name: http, port: 80, nodePort: 30080}, {name: dns, port: 53, nodePort: 30053, protocol: UDP}]",
+) + endpoints("web", WEB_1, ports="{name: http, port: 8080}, {name: dns, port: 5302, protocol: UDP}")
 
 UDP_NODE_PORT = "{node: worker-1, nodePort: 30053}"
 UDP_LOCALHOST = "{ip: 127.0.0.1, port: 30053}"
@@ -483,6 +495,15 @@ SECTIONS = (
             Row("ClusterIP from a Pod: its own", "far", "{service: web, port: 80}", "web-1", "own"),
             Row("ClusterIP from the node: its own", "worker-1", "{service: web, port: 80}", "web-1", "own"),
             Row("ClusterIP from outside: its own", "office", "{service: web, port: 80}", "web-1", "own", via="worker-1"),
+            Row(
+                "ClusterIP from outside, through a node without the endpoint",
+                "office",
+                "{service: web, port: 80}",
+                "web-1",
+                "own",
+                via="worker-2",
+                astray=True,
+            ),
             Row("hairpin: masqueraded all the same", "web-1", "{service: web, port: 80}", "web-1", "worker-1 on hairpin"),
             *external("under eTP Local: Pods are outside clients", "away", "control-plane", outcome="dropped"),
             *external("under eTP Local: the node keeps its short cut", "control-plane", "control-plane", "web-1", "control-plane"),
@@ -502,6 +523,33 @@ SECTIONS = (
             ),
         )
         for detector in ("NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+    ),
+    Section(
+        "5 answers past the node",
+        LOCAL_NODE_PORTS,
+        (
+            Row("through the node with the endpoint there is a connection", "far", "{node: worker-1, nodePort: 30080}", "web-1", "own"),
+            Row("to a Pod beside the endpoint", "near", "{node: worker-2, nodePort: 30080}", "web-1", "own", astray=True),
+            Row("to a Pod elsewhere", "far", "{node: control-plane, nodePort: 30080}", "web-1", "own", mode="nftables", astray=True),
+            Row(
+                "to a Pod elsewhere, UDP",
+                "far",
+                "{node: control-plane, nodePort: 30053}",
+                "web-1:5302",
+                "own",
+                protocol="UDP",
+                astray=True,
+            ),
+            dropped("iptables: dropped before a Pod elsewhere", "far", "{node: control-plane, nodePort: 30080}", mode="iptables"),
+        ),
+    ),
+    Section(
+        "5 nodes in clusterCIDR",
+        proxy("clusterCIDR: 172.18.0.0/16") + LOCAL_NODE_PORTS,
+        (
+            dropped("a node that meets its own endpoint: dropped", "worker-1", "{node: worker-2, nodePort: 30080}"),
+            Row("a node that meets another one's", "control-plane", "{node: worker-2, nodePort: 30080}", "web-1", "own", astray=True),
+        ),
     ),
     Section(
         "6 source ranges",
@@ -783,6 +831,8 @@ def check_row(section: Section, row: Row, mode: str) -> None:
     assert met == set(row.sources().items())
     assert flow["observed"]["health"] == ([dict(zip(("status", "localEndpoints"), row.health, strict=True))] if row.health[0] else [])
     assert all(row.evidence in journey["evidence"] for journey in flow["journeys"])
+    if row.astray:
+        assert {journey["replyFrom"] for journey in flow["journeys"]} == row.endpoints()
     assert flow["verdict"] == "pass", flow["reason"]
 
 

@@ -121,6 +121,21 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "5 no local-traffic detector: NodePort under eTP Local: the node keeps its short cut",
         "5 no local-traffic detector: under eTP Local: localhost keeps it",
     ),
+    "What is not masqueraded is answered": None,
+    "Where neither client nor endpoint is on the node that was dialled": (
+        "5 answers past the node: to a Pod beside the endpoint",
+        "5 answers past the node: through the node with the endpoint there is a connection",
+    ),
+    "So it is for Pods at another node's node port": (
+        "5 answers past the node: to a Pod elsewhere",
+        "5 answers past the node: to a Pod elsewhere, UDP",
+        "5 no local-traffic detector: ClusterIP from outside, through a node without the endpoint",
+    ),
+    "In iptables mode a Pod's own node drops such an answer": ("5 answers past the node: iptables: dropped before a Pod elsewhere",),
+    "A node that so meets an endpoint of its own": (
+        "5 nodes in clusterCIDR: a node that meets its own endpoint: dropped",
+        "5 nodes in clusterCIDR: a node that meets another one's",
+    ),
     "act only at load-balancer IPs": ("6 source ranges: a source outside is dropped", "6 source ranges: Pods included"),
     "NodePort and ClusterIP are not subject": (
         "6 source ranges: NodePort is not subject to them",

@@ -5,9 +5,10 @@ that makes rules. Imports ``objects``, ``control.state`` and the pure modules of
 always give the same expectation; exactly one outcome is promised.
 
 The way to a promise, each step a module: which destination it is (``destination``: a Service port taken up on a node, a balancer, or neither);
-which endpoint list applies (``choice``); whose address each endpoint sees (``source``); and what comes of it (``services`` where rules
-translate, ``relay`` where a process does, ``direct`` where no Service is dialled, ``balancer`` in front of all of them, ``connections``
-that are open already). ``facts`` are what all of them look things up in; :class:`Expectations` leads the way.
+which endpoint list applies (``choice``); whose address each endpoint sees (``source``) and which way it answers (``replies``); and what comes
+of it (``services`` where rules translate, ``relay`` where a process does, ``direct`` where no Service is dialled, ``contention`` where any node
+may serve, ``balancer`` in front of all of them, ``connections`` that are open already). ``facts`` are what all of them look things up in;
+:class:`Expectations` leads the way.
 
 Where the semantics leave something open, it is settled so:
 
@@ -22,9 +23,8 @@ Where the semantics leave something open, it is settled so:
   ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither nodePortAddresses nor localhostNodePorts (kube-proxy
   v1.30.5, pkg/proxy/iptables/proxier.go, "no local endpoints"; found with random clusters).
 - Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on kernel 6.1: under
-  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none, whose replies then go past the
-  node to a client that is not on it (:attr:`Expectation.astray`). Service addresses are local to every node: the node dials one from
-  that very address, and takes whoever outside has it for an impostor.
+  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none. Service addresses are local to
+  every node: the node dials one from that very address, and takes whoever outside has it for an impostor.
 - In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether or not anybody announces it, and
   whichever is heard serves: what any of them would do is promised then (``contention``), a node's address is any node's, and the
   reply comes past that node or not (:attr:`Expectation.perhaps_astray`).
@@ -33,8 +33,8 @@ Where the semantics leave something open, it is settled so:
 - Who stops to announce an address tells nobody: clients outside that have asked before go on to that node (:func:`remember`).
 - The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
   lets itself be dialled, so that of several TCP endpoints those that nobody serves are not met.
-- A Pod that dials another node's NodePort under externalTrafficPolicy Local is promised what section 4 says. When the endpoint is not on
-  that node the reply takes the direct way and bypasses the translation; the packets will show that.
+- What is not masqueraded may be answered past the node that translated it (``replies``, :attr:`Expectation.astray`). Where the answers of some
+  endpoints are lost on that way and those of others are not, "delivered" is promised, and such a flow fails: ``because`` names them.
 """
 
 from __future__ import annotations
@@ -88,12 +88,6 @@ class Expectations:
     @property
     def health_checks(self) -> HealthChecks:
         return self._facts.health_checks
-
-    @property
-    def hides_outside_clients(self) -> bool:
-        """Whether who dials a ClusterIP from outside is masqueraded. Else endpoints of other nodes answer past the node that was dialled, and there
-        is no connection (docs/semantics 5)."""
-        return self.state.proxy.masqueradeAll or self._facts.detector.works
 
     def expect(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
         """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow was answered."""

@@ -40,8 +40,8 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
         addresses={rule: frozenset(before.observed.sources)} if before.observed.sources else before.expected.addresses,
         source=rule,
         partial=True,
-        astray=before.expected.astray,
-        perhaps_astray=before.expected.perhaps_astray,
+        astray=before.expected.astray & {backend},
+        perhaps_astray=before.expected.perhaps_astray & {backend},
         relayed=before.expected.relayed,
     )
 

@@ -16,16 +16,19 @@ def promise_by_any(promises: Sequence[Promise]) -> Promise:
     if not delivered:
         return promises[0]
     rules: dict[Backend, set[SourceRule]] = {}
-    for backend, rule in (pair for promise in delivered for pair in promise.backends.items()):
-        rules.setdefault(backend, set()).add(rule)
+    straight: set[Backend] = set()
+    for promise in delivered:
+        straight |= promise.backends.keys() - promise.astray
+        for backend, rule in promise.backends.items():
+            rules.setdefault(backend, set()).add(rule)
+    astray = frozenset().union(*(promise.astray for promise in delivered))
     backends: dict[Backend, SourceRule] = {b: "node" if "node" in seen else "preserved" for b, seen in rules.items()}
-    straight = [promise for promise in delivered if not promise.astray]
     return replace(
-        (straight or delivered)[0],
+        next((promise for promise in delivered if not promise.astray), delivered[0]),
         backends=backends,
         source=name_source(backends.values()),
         needed=delivered[0].needed if all(promise.backends.keys() == backends.keys() for promise in promises) else 0,
-        astray=not straight,
-        perhaps_astray=0 < len(straight) < len(delivered),
+        astray=astray - straight,
+        perhaps_astray=astray & straight,
         perhaps_own=any(len(seen) > 1 for seen in rules.values()),
     )

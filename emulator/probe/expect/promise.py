@@ -24,8 +24,8 @@ class Promise:
     backends: Mapping[Backend, SourceRule] = field(default_factory=dict)
     source: str = ""
     needed: int = 1  # attempts that meet every backend; 0: no number of attempts does (session affinity)
-    astray: bool = False
-    perhaps_astray: bool = False
+    astray: frozenset[Backend] = frozenset()
+    perhaps_astray: frozenset[Backend] = frozenset()
     unanswered: bool = False
     relayed: bool = False
     perhaps_own: bool = False

@@ -5,6 +5,8 @@ docs/semantics 5 to 7 and 12; for ipvs 13. Pure; imports ``objects`` and the pur
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from emulator.objects.config import Outcome
 from emulator.probe.endpoints import in_source_ranges, load_balancer_ips
 from emulator.probe.expect.attempts import attempts_to_meet
@@ -13,8 +15,9 @@ from emulator.probe.expect.destination import Translation
 from emulator.probe.expect.direct import answer, is_unanswered
 from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import SLOWEST, Promise
+from emulator.probe.expect.replies import Reply, find_ways, say_ways
 from emulator.probe.expect.source import HOW, masqueraded, name_source, say_source, translated_source
-from emulator.probe.model import Backend, Client, Flow
+from emulator.probe.model import Backend, Client, Flow, SourceRule
 
 STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
 
@@ -48,35 +51,43 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     if len(echoes) == len(chosen):
         because = f"the only endpoint is the client itself, and by its EndpointSlice not on {met.node}: not masqueraded (docs/semantics 13)"
         return Promise("dropped", because)
-    ends: dict[Backend, Outcome] = {b: "dropped" if b in echoes else answer(facts, b.ip, b.port, flow.protocol) for b in chosen}
-    unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
-    nobody = f"; nobody serves {', '.join(unserved)}" if unserved else ""
-    if len(unserved) == len(ends):
+    rules = {b: translated_source(facts, flow.client, met, b) for b in chosen}
+    ways = find_ways(facts, flow, met.node, rules)
+    silent = echoes | {b for b, way in ways.items() if way == "lost"}
+    ends: dict[Backend, Outcome] = {b: "dropped" if b in silent else answer(facts, b.ip, b.port, flow.protocol) for b in chosen}
+    unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered" and ways[b] != "lost"]
+    but = say_ways(met.node, ways) + (f"; nobody serves {', '.join(unserved)}" if unserved else "")
+    if "delivered" not in ends.values():
         outcome = next(o for o in SLOWEST if o in ends.values())
         unanswered = any(is_unanswered(facts, b.ip) for b in chosen)
-        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{nobody}", unanswered=unanswered)
-    return _delivered(facts, flow, met, chosen, nobody)
+        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{but}", unanswered=unanswered)
+    return _delivered(facts, flow, met, rules, ways, but)
 
 
 def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
     """All that :func:`promise_by_endpoints` depends on, beside the cluster."""
     itself = flow.client.ip if flow.client.ip in met.endpoints.ips else ""
-    return met.endpoints, met.how, met.node, met.origin, itself, flow.client.node == met.node
+    return met.endpoints, met.how, met.node, met.origin, itself, flow.client.kind, flow.client.node
 
 
-def _delivered(facts: Facts, flow: Flow, met: Translation, chosen: tuple[Backend, ...], nobody: str) -> Promise:
+def _delivered(
+    facts: Facts, flow: Flow, met: Translation, rules: Mapping[Backend, SourceRule], ways: Mapping[Backend, Reply], but: str
+) -> Promise:
+    """To the endpoints of ``rules``; ``but`` is what is to be said of some of them."""
     client = flow.client
-    rules = {b: translated_source(facts, client, met, b) for b in chosen}
-    source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in chosen))
-    if is_ipvs_local(facts, met) and client.node != met.node and not all(facts.is_on(met.node, b.ip) for b in chosen):
+    source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in rules))
+    astray = frozenset(b for b, way in ways.items() if way == "astray")
+    if astray and is_ipvs_local(facts, met):
         because = (
             f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
         )
-        return Promise("delivered", because, rules, source, needed=0, astray=True)
-    needed = attempts_to_meet(met.endpoints.service, len(chosen))
-    because = say_source(facts, client, met, rules) + nobody + ("" if needed else STICKY)
-    uneven = facts.mode == "ipvs" and facts.state.proxy.scheduler in ("lc", "sh")  # by load, by client: not each endpoint in turn
-    return Promise("delivered", because, rules, source, needed=0 if uneven else needed)
+        return Promise("delivered", because, rules, source, needed=0, astray=astray)
+    needed = attempts_to_meet(met.endpoints.service, len(rules))
+    because = say_source(facts, client, met, rules) + but + ("" if needed else STICKY)
+    uneven = facts.mode == "ipvs" and (
+        astray or facts.state.proxy.scheduler in ("lc", "sh")
+    )  # by load, by client: not each endpoint in turn
+    return Promise("delivered", because, rules, source, needed=0 if uneven else needed, astray=astray)
 
 
 def _without_own(facts: Facts, met: Translation) -> Promise:

@@ -23,11 +23,12 @@ def lost(outcome: str, because: str, ip: str = "172.18.0.3") -> tuple[FlowResult
     return replace(BOTH, flow=flow), replace(BOTH, flow=flow, expected=expected, observed=observed, journeys=(journey,))
 
 
-def to_one(because: str, **fields: bool) -> tuple[FlowResult, FlowResult]:
+def to_one(because: str, astray: bool = False) -> tuple[FlowResult, FlowResult]:
     """A flow that one mode delivers to fewer endpoints."""
-    expected = expectation(backends={Backend(WEB_1, 8080): "preserved"}, because=because, **fields)
-    observed = replace(PASSED.observed, backends={Backend(WEB_1, 8080): 1})
-    if fields.get("astray"):
+    backend = Backend(WEB_1, 8080)
+    expected = expectation(backends={backend: "preserved"}, because=because, astray=frozenset({backend} if astray else ()))
+    observed = replace(PASSED.observed, backends={backend: 1})
+    if astray:
         observed = replace(observed, reply_from=(f"{WEB_1}:8080",))
     return BOTH, replace(BOTH, expected=expected, observed=observed, journeys=(DELIVERED,))
 

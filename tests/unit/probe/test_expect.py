@@ -151,6 +151,34 @@ def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(mode: str, rule: st
     assert promised(state, "other", NODE_IP["worker-1"], NODE_PORT).backends == dict.fromkeys(met, rule)
 
 
+@pytest.mark.parametrize(
+    ("who", "proxy", "to", "astray"),
+    [
+        pytest.param("other", {}, (NODE_IP["worker-1"], NODE_PORT), {ON_2}, id="a Pod, Local, another node"),
+        pytest.param("client", {}, (NODE_IP["worker-1"], NODE_PORT), set(), id="a Pod, Local, its own node"),
+        pytest.param("client-1", {}, (NODE_IP["worker-1"], NODE_PORT), set(), id="outside, Local"),
+        pytest.param("client-1", {"clusterCIDR": ""}, (WEB_IP, 80), {ON_2}, id="outside, ClusterIP, no detector"),
+        pytest.param("client-1", {}, (WEB_IP, 80), set(), id="outside, ClusterIP, masqueraded"),
+        pytest.param("worker-1", {"clusterCIDR": ""}, (WEB_IP, 80), set(), id="a node, ClusterIP, no detector"),
+    ],
+)
+def test_what_is_not_masqueraded_is_answered_past_a_node_that_has_neither_end(
+    who: str, proxy: dict[str, Any], to: tuple[str, int], astray: set[Backend]
+) -> None:
+    state = make_state(SERVICES["Local"], proxy=proxy)
+    promise = promised(state, who, *to, via="worker-1" if who == "client-1" and to[0] == WEB_IP else "")
+    assert (promise.outcome, promise.astray) == ("delivered", astray)
+    assert ("past worker-1" in promise.because) is bool(astray)
+
+
+@pytest.mark.parametrize(("mode", "outcome"), [("iptables", "dropped"), ("nftables", "delivered")])
+def test_iptables_mode_drops_such_an_answer_before_the_pod(mode: str, outcome: str) -> None:
+    state = make_state(SERVICES["Local"], slices=[make_slice(make_endpoint(WEB_1, "worker-2"))], proxy={"mode": mode})
+    promise = promised(state, "client", NODE_IP["control-plane"], NODE_PORT)
+    assert promise.outcome == outcome
+    assert "past control-plane" in promise.because
+
+
 @pytest.mark.parametrize("mode", ["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"])
 def test_every_detector_knows_a_nodes_own_pods(mode: str) -> None:
     assert promised(make_state(SERVICES["Cluster"], proxy={"localMode": mode}), "client", WEB_IP, 80).source == "preserved"
@@ -547,10 +575,10 @@ def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(slic
     assert promised(make_state(make_service(), slices=slices, proxy=IPVS), "web-0", WEB_IP, 80).outcome == outcome
 
 
-@pytest.mark.parametrize(("node", "astray"), [("worker-1", False), ("worker-2", True)])
-def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(node: str, astray: bool) -> None:
+@pytest.mark.parametrize(("node", "astray"), [("worker-1", set()), ("worker-2", {ON_1})])
+def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(node: str, astray: set[Backend]) -> None:
     state = make_state(node_port_service(**LOCAL), slices=(ADRIFT,), proxy=IPVS)
-    assert promised(state, "client-1", NODE_IP[node], NODE_PORT).astray is astray
+    assert promised(state, "client-1", NODE_IP[node], NODE_PORT).astray == astray
 
 
 BALANCER_IP = "172.18.255.254"

@@ -330,19 +330,19 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "heard-from-the-endpoint-or-from-the-address": (
         [(delivered(reply_from=WEB), attempt(error="timeout")), (delivered(WEB_1), attempt())],
-        {"expected": replace(PROMISE, perhaps_astray=True)},
+        {"expected": replace(PROMISE, perhaps_astray=frozenset(PROMISE.backends))},
         "pass",
         "",
     ),
     "heard-from-neither": (
         plain(delivered(reply_from=WEB_1), delivered(WEB_1)),
-        {"expected": replace(PROMISE, perhaps_astray=True)},
+        {"expected": replace(PROMISE, perhaps_astray=frozenset(PROMISE.backends))},
         "fail",
         f"the client dialled {VIP} and heard from {WEB_1}",
     ),
     "heard-and-not-taken": (
         [(delivered(), attempt(error="timeout")), *BOTH],
-        {"expected": replace(PROMISE, perhaps_astray=True)},
+        {"expected": replace(PROMISE, perhaps_astray=frozenset(PROMISE.backends))},
         "fail",
         "the answer came in, and yet the client's socket met timeout",
     ),
