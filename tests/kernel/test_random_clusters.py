@@ -37,6 +37,7 @@ from emulator.probe.correlate import correlate
 from emulator.probe.crafted import craft
 from emulator.probe.endpoints import PortEndpoints, cluster_ips
 from emulator.probe.expect import Expectations, attempts_for
+from emulator.probe.expect.replies import way_of_reply
 from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Client, Destination, Expectation, Flow, FlowResult
 from emulator.probe.parties import (
@@ -148,8 +149,16 @@ def _pairs(promised: Expectations, endpoints: PortEndpoints, clients: Sequence[C
 
 
 def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> bool:
-    """Not which endpoint on a node's own address SCTP met: crafted packets cannot ask it."""
-    return flow.protocol != "SCTP" or promised.translation(flow) is None or not _on_a_node(promised, expected)
+    """Not where the answers of some endpoints are lost on the way and those of others are not: which is met is chance, and a flow is promised one
+    outcome. And not which endpoint on a node's own address SCTP met: crafted packets cannot ask it."""
+    met = promised.translation(flow)
+    if met is None:
+        return True
+    if flow.protocol == "SCTP" and _on_a_node(promised, expected):
+        return False
+    mode = promised.state.proxy.mode
+    unmasked = (promised.owners[b.ip].node for b, rule in expected.backends.items() if rule == "preserved")
+    return all(way_of_reply(flow.client, flow.protocol, met.node, node, mode) != "lost" for node in unmasked)
 
 
 def _on_a_node(promised: Expectations, expected: Expectation) -> bool:
