@@ -19,8 +19,8 @@ from emulator.plan.rules import RuleSet, address, comment
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import local_addresses, primary_ip
 
-# kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below node ports and what the kernel draws for clients.
-FIRST_PORT, PORTS = 10000, 10000
+# kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the ports that flows are sent from and node ports.
+FIRST_PORT, PORTS = 4000, 16000
 DIAL_TIMEOUTS = (0.25, 0.5, 1.0, 2.0)  # seconds: of one endpoint after the other (EndpointDialTimeouts)
 UDP_IDLE = 0.25  # seconds until a silent UDP client is forgotten (--udp-timeout)
 
