@@ -16,7 +16,7 @@ from emulator.schedule import Moment
 from emulator.workload.commands import end_commands, start_commands, wait_until_listening
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers
-from emulator.workload.worker import Worker
+from emulator.workload.worker import Worker, any_busy
 
 _POD_FRAMES = 1 << 17  # slots of all Pods' rings together: 256 MiB at 2 KiB each
 
@@ -53,6 +53,10 @@ class Live:
     def _tell(self, state: ClusterState) -> None:
         with self.clock.phase("servers"):
             self.said += [word for worker in self._workers for word in worker.tell(state)]
+
+    def busy(self) -> bool:
+        """Whether a server, speaker or proxy is still at work on what came to it."""
+        return any_busy(self._workers)
 
     def run_commands(self, state: ClusterState) -> None:
         """End the real commands of containers that are no more, and start those of new ones. No other thread may run now."""

@@ -129,7 +129,7 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
             fresh_ports = state.proxy.mode == "ipvs"
             with (
                 progress(len(schedule.flows)) as step,
-                closing(Prober(applied.namespaces, live.recording, state.seed, step, fresh_ports=fresh_ports)) as prober,
+                closing(Prober(applied.namespaces, live.recording, state.seed, step, fresh_ports=fresh_ports, busy=live.busy)) as prober,
             ):
                 for moment in schedule.moments:
                     if moment is not schedule.moments[0]:

@@ -97,9 +97,10 @@ class Prober:
         *,
         fresh_ports: bool = False,
         silence: float = SILENCE,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13). ``silence``: seconds after which
-        what is still silent counts as silent."""
+        what is still silent counts as silent, unless somebody is ``busy`` with an answer (:class:`Silence`)."""
         self._fresh_ports = cycle(range(_FIRST_FRESH, _LAST_FRESH + 1)) if fresh_ports else None
         self._namespaces, self.recording, self._progress = namespaces, recording, progress or (lambda _: None)
         self._random = Random(seed)
@@ -110,7 +111,7 @@ class Prober:
         self._done: list[Attempt] = []
         self._connections: dict[tuple[str, str], socket.socket] = {}  # those that are open, by FlowCheck and name
         self._datagrams = 0  # UDP requests that wait for an answer
-        self._silence = Silence(silence)
+        self._silence = Silence(silence, busy=busy)
         self._relaying = False
 
     def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True, relayed: Collection[str] = ()) -> list[Attempt]:

@@ -35,6 +35,7 @@ class _TcpProxy:
         self._listening, self._new_socket = sock, new_socket
         self._loop = asyncio.get_running_loop()
         self._streams: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+        self.dialling = False
         self._loop.add_reader(sock, self._accept)
 
     def close(self) -> None:
@@ -49,12 +50,14 @@ class _TcpProxy:
             return  # it was gone before it could be accepted
         client.setblocking(False)
         self._loop.remove_reader(self._listening)  # until its endpoint is dialled
+        self.dialling = True
         stream = self._loop.create_task(self._serve(client, peer[0]))
         self._streams.add(stream)
         stream.add_done_callback(self._streams.discard)
 
     async def _serve(self, client: socket.socket, address: str) -> None:
         server = await self._dial(address)
+        self.dialling = False
         if self._listening.fileno() >= 0:
             self._loop.add_reader(self._listening, self._accept)
         if server is None:
@@ -211,6 +214,10 @@ class _Proxies:
         self._namespaces.leave()
         return ()
 
+    def dialling(self) -> bool:
+        """Whether a client was let in whose endpoint is still being looked for: it takes seconds where nobody answers."""
+        return any(isinstance(proxy, _TcpProxy) and proxy.dialling for proxy in self._open.values())
+
     def _listen(self, node: str, relay: Relay) -> _TcpProxy | _UdpProxy:
         new_socket = partial(self._new_socket, node)
         tcp = relay.protocol == "TCP"
@@ -244,7 +251,7 @@ async def _run(inbox: Inbox, namespaces: Namespaces) -> None:
 
     def take() -> None:
         try:
-            inbox.take(proxies.update)
+            inbox.take(proxies.update, proxies.dialling)
         except BaseException as error:  # nobody is left to tell, or a bug: in a reader's callback it would be said again and again
             loop.remove_reader(inbox.fileno())
             failed.set_exception(error)

@@ -12,7 +12,8 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -33,12 +34,13 @@ class Inbox:
     def fileno(self) -> int:
         return self._channel
 
-    def receive(self) -> ClusterState:
-        """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. Raises EOFError when nobody is left to tell."""
+    def receive(self) -> ClusterState | None:
+        """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. None is a question (:meth:`Worker.busy`).
+        Raises EOFError when nobody is left to tell."""
         state, self._first = self._first, None
         if state is None:
             state = _receive(self._channel)
-            assert isinstance(state, ClusterState)  # noqa: S101 - for the type: our own process wrote it
+            assert state is None or isinstance(state, ClusterState)  # noqa: S101 - for the type: our own process wrote it
         return state
 
     def answer(self, refusals: Sequence[str] = (), error: str = "") -> None:
@@ -46,9 +48,13 @@ class Inbox:
         not, and why."""
         _send(self._channel, (tuple(refusals), error))
 
-    def take(self, update: Callable[[ClusterState], Sequence[str]]) -> None:
-        """Receive a state, and answer what ``update`` makes of it: refusals, or OSError."""
+    def take(self, update: Callable[[ClusterState], Sequence[str]], busy: Callable[[], bool] = lambda: False) -> None:
+        """Receive a state, and answer what ``update`` makes of it: refusals, or OSError. Or the question whether anybody still waits for
+        what is going on here: answer ``busy``."""
         state = self.receive()
+        if state is None:
+            _send(self._channel, busy())
+            return
         try:
             self.answer(update(state))
         except OSError as error:
@@ -68,17 +74,30 @@ class Worker:
         """Have the worker match ``state``; returns once it does, with what the kernel refused. FlowChecks and steps are no affair of its.
         Raises OSError when it cannot, or has ended."""
         state = replace(state, flowChecks=(), steps=())
-        try:
+        with self._alive():
             if self._channel is None:
                 self._channel = self._start(state)
             else:
                 _send(self._channel, state)
             refusals, error = _receive(self._channel)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            raise OSError(f"the process of {self._name} has ended") from None
         if error:
             raise OSError(f"{self._name}: {error}")
         return list(refusals)
+
+    def busy(self) -> bool:
+        """Whether somebody waits for what is still going on there. Raises OSError when it has ended."""
+        if self._channel is None:
+            return False
+        with self._alive():
+            _send(self._channel, None)
+            return bool(_receive(self._channel))
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise OSError(f"the process of {self._name} has ended") from None
 
     def _start(self, state: ClusterState) -> int:
         ours, theirs = (end.detach() for end in socket.socketpair())
@@ -101,6 +120,11 @@ class Worker:
             traceback.print_exc()
         finally:
             os._exit(1)
+
+
+def any_busy(workers: Collection[Worker]) -> bool:
+    """Whether one of ``workers`` is. Each is asked twice: it may see the question before what came at the same time."""
+    return any(worker.busy() for _ in range(2) for worker in workers)
 
 
 def _send(channel: int, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from contextlib import suppress
@@ -12,7 +13,7 @@ from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.planner import plan_change, plan_cluster
-from emulator.proxy.userspace import UDP_IDLE
+from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
 from tests.asking import say
@@ -196,6 +197,19 @@ def test_a_node_that_joins_has_its_proxies() -> None:
     running.change(cluster(WEB_1, WEB_2, base=joined))
     with running.connect(netns="default_new") as client:
         assert say(client) == "default/web-1"
+
+
+@in_sandbox
+def test_whoever_looks_for_an_endpoint_is_busy_until_the_client_knows() -> None:
+    running = Cluster(cluster(WEB_1.replace("10.244.1.11", "10.244.1.99")))  # an address that nobody has
+    with running.connect() as client:
+        client.settimeout(2 * sum(DIAL_TIMEOUTS))
+        while not running.workers[-1].busy():  # it has still to be let in
+            assert not select.select([client], [], [], 0)[0], "the client was let go before its endpoint was looked for"
+        while running.workers[-1].busy():
+            time.sleep(0.01)
+        assert select.select([client], [], [], 0)[0]
+        assert client.recv(1) == b""
 
 
 @in_sandbox

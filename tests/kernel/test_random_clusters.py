@@ -16,7 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -55,6 +55,7 @@ from emulator.probe.silence import SILENCE
 from emulator.proxy.endpoints import ServicePortFacts
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
+from emulator.workload.worker import any_busy
 from tests.kernel.random_clusters import Manifest, clusters, to_yaml
 from tests.sandboxed import ROOT, state_of
 
@@ -179,17 +180,17 @@ def _dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, si
     gc.disable()
     applied = apply(plan_cluster(state), Applied(find_iptables("")))
     applied.wait_until_up()
-    servers(applied.namespaces).tell(state)
-    if state.proxy.mode == "userspace":
-        proxies(applied.namespaces).tell(state)
+    workers = [servers(applied.namespaces), *([proxies(applied.namespaces)] if state.proxy.mode == "userspace" else [])]
+    for worker in workers:
+        worker.tell(state)
     taps = Taps()
-    busy = {SWITCH, ROUTER, *state.node}
+    shared = {SWITCH, ROUTER, *state.node}
     most, fewest = (16_384, 4096) if state.proxy.mode == "userspace" else (4096, 512)  # connections, or a packet each
-    slots = {name: most if name in busy else fewest for name in applied.namespaces}
+    slots = {name: most if name in shared else fewest for name in applied.namespaces}
     taps.open(applied.namespaces, {name: applied.interfaces(name) for name in slots}, applied.ports, slots, width=256)
     try:
         recording = Recording(taps)
-        prober = Prober(applied.namespaces, recording, state.seed, silence=silence)
+        prober = Prober(applied.namespaces, recording, state.seed, silence=silence, busy=partial(any_busy, workers))
         relayed = {flow.name for flow in flows if promised.expect(flow).relayed}
         attempts = prober.probe(_packets(promised, (flow for flow in flows if not flow.via)), relayed=relayed)
         ways = {flow.to.ip: flow.via for flow in flows if flow.via}

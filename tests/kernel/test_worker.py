@@ -13,7 +13,7 @@ from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.planner import plan_change, plan_cluster
 from emulator.workload.serve import servers
-from emulator.workload.worker import Inbox, Worker
+from emulator.workload.worker import Inbox, Worker, any_busy
 from tests.asking import say
 from tests.sandboxed import in_sandbox, state_of
 
@@ -141,6 +141,27 @@ def test_what_it_was_born_with_is_the_first_thing_that_a_worker_is_told() -> Non
 
 
 @in_sandbox
+def test_a_worker_says_whether_it_is_at_work() -> None:
+    def work(inbox: Inbox) -> None:
+        told: list[str] = []
+
+        def update(state: ClusterState) -> list[str]:
+            told.append(state.name)
+            return []
+
+        while True:
+            inbox.take(update, lambda: len(told) == 2)
+
+    worker = Worker("an echo", work)
+    assert not worker.busy()  # nor has it begun
+    worker.tell(cluster())
+    assert not worker.busy()
+    worker.tell(cluster())
+    assert worker.busy()
+    assert any_busy([worker])
+
+
+@in_sandbox
 def test_what_a_worker_cannot_do_and_its_end_are_errors_with_its_name() -> None:
     def refuse(state: ClusterState) -> list[str]:
         raise PermissionError(errno.EPERM, "not here")
@@ -153,3 +174,5 @@ def test_what_a_worker_cannot_do_and_its_end_are_errors_with_its_name() -> None:
         worker.tell(cluster())
     with pytest.raises(OSError, match="the process of a speaker has ended"):
         worker.tell(cluster())
+    with pytest.raises(OSError, match="the process of a speaker has ended"):
+        worker.busy()

@@ -40,6 +40,31 @@ def test_a_machine_that_stood_still_was_not_silent() -> None:
     assert looks(silence, clock, SILENCE) > 20
 
 
+def test_who_is_still_at_work_on_an_answer_is_waited_for() -> None:
+    clock, answers = Clock(), iter([True, True, False])
+    silence = Silence(clock=clock, busy=lambda: next(answers))
+    looks(silence, clock, 0.005)
+    assert 3 * SILENCE < clock.now < 3 * SILENCE + 0.1
+
+
+def test_what_was_answered_when_it_was_asked_for_is_heard() -> None:
+    clock = Clock()
+    asked: list[float] = []
+
+    def busy() -> bool:
+        asked.append(clock.now)
+        return False
+
+    silence = Silence(clock=clock, busy=busy)
+    while not asked:
+        clock.now += 0.005
+        assert not silence.lasted()
+    silence.end()
+    assert not silence.lasted()
+    looks(silence, clock, 0.005)
+    assert len(asked) == 2
+
+
 def test_whatever_happens_ends_it() -> None:
     clock = Clock()
     silence = Silence(clock=clock)
