@@ -16,18 +16,18 @@ and the node alone; to load it twice is to load it once.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import ClassVar, NamedTuple
 
 from emulator.control.state import ClusterState
 from emulator.objects.kinds import Node
-from emulator.plan.rules import NftSet, NftTable, RuleSet, RuleTool, change_nft, compose_nft, identifier, quoted
+from emulator.plan.rules import RuleSet, RuleTool, compose_nft, identifier, quoted
 from emulator.proxy.changes import ServiceChange
+from emulator.proxy.claimed import BY_ADDRESS, BY_NODE_PORT, ContestedError, Parts, Table, change_table, make_table
 from emulator.proxy.endpoints import (
     EndpointChoice,
     EndpointFacts,
@@ -40,39 +40,8 @@ from emulator.proxy.endpoints import (
 )
 from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
-T = TypeVar("T")
-
-TABLE = "ip kube-proxy"
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
 COMMENT_LENGTH = 128  # what nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
-AFFINITY_CLIENTS = 65535  # that one endpoint's set can remember
-
-# How a packet's key is spelled: by the address that was dialled, or for node ports by protocol and port alone.
-_ADDRESS = "ip daddr . meta l4proto . th dport"
-_NODE_PORT = "meta l4proto . th dport"
-_ENDPOINT = "ip daddr . th dport"
-_INDEX = "numgen random mod 2"  # the type of an index, whatever the modulus
-
-# Sets and maps: kind, type, and what it is for.
-_BY_ADDRESS = "type ipv4_addr . inet_proto . inet_service : verdict"
-_BY_NODE_PORT = "type inet_proto . inet_service : verdict"
-_SETS: Mapping[str, tuple[Literal["set", "map"], str, str]] = {
-    "cluster-ips": ("set", "type ipv4_addr", "the ClusterIP of every Service"),
-    "nodeport-ips": ("set", "type ipv4_addr", "addresses of this node that serve node ports"),
-    "hairpin-connections": ("set", "type ipv4_addr . ipv4_addr", "an endpoint that its Service leads back to itself"),
-    "no-endpoint-services": ("map", _BY_ADDRESS, "nobody to send to: reject; or drop under a Local policy"),
-    "no-endpoint-nodeports": ("map", _BY_NODE_PORT, "the same for node ports"),
-    "firewall-ips": ("map", _BY_ADDRESS, "load-balancer addresses that some sources may not reach"),
-    "service-ips": ("map", _BY_ADDRESS, "ClusterIPs and externalIPs and load-balancer addresses"),
-    "service-nodeports": ("map", _BY_NODE_PORT, "node ports"),
-}
-# Endpoints, in a map for each list of each chain that picks one: it comes and goes with the chain. (nft 1.0.6 takes no new rule with a map
-# that is there already and whose key has "th dport".) The first letters of its name tell which of these it is.
-_LISTS: Mapping[bool, tuple[str, str]] = {
-    False: (f"typeof {_ADDRESS} . {_INDEX} : {_ENDPOINT}", "endpoints by the address that was dialled and an index"),
-    True: (f"typeof {_NODE_PORT} . {_INDEX} : {_ENDPOINT}", "endpoints by node port and index"),
-}
-
 _NEW = "ct state new jump"
 
 
@@ -103,15 +72,15 @@ def _frame(service_cidr: IPv4Network) -> dict[str, Sequence[str]]:
         "nat-prerouting": ("type nat hook prerouting priority dstnat; policy accept;", "jump services"),
         "nat-output": ("type nat hook output priority -100; policy accept;", "jump services"),
         "nat-postrouting": ("type nat hook postrouting priority srcnat; policy accept;", "jump masquerading"),
-        "nodeport-endpoints-check": (f"ip daddr @nodeport-ips {_NODE_PORT} vmap @no-endpoint-nodeports",),
-        "service-endpoints-check": (f"{_ADDRESS} vmap @no-endpoint-services",),
-        "firewall-check": (f"{_ADDRESS} vmap @firewall-ips",),
+        "nodeport-endpoints-check": (f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @no-endpoint-nodeports",),
+        "service-endpoints-check": (f"{BY_ADDRESS} vmap @no-endpoint-services",),
+        "firewall-check": (f"{BY_ADDRESS} vmap @firewall-ips",),
         "cluster-ips-check": (
             'ip daddr @cluster-ips reject comment "a port that this Service does not have"',
             f'ip daddr {service_cidr} drop comment "no Service has this address"',
         ),
         "reject-chain": ("reject",),
-        "services": (f"{_ADDRESS} vmap @service-ips", f"ip daddr @nodeport-ips {_NODE_PORT} vmap @service-nodeports"),
+        "services": (f"{BY_ADDRESS} vmap @service-ips", f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @service-nodeports"),
         # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded twice.
         "masquerading": (
             f"ct status dnat ip saddr . ip daddr @hairpin-connections {MARK}",
@@ -160,26 +129,6 @@ class _Context(NamedTuple):
     primary: str  # the node's address where source ranges ask for it, else ""
 
 
-_Claim: TypeAlias = tuple[str, T]  # a key, and what it is to be
-
-
-class _Parts:
-    """What Services put into the table, one after the other. Two may claim one key or chain."""
-
-    __slots__ = ("affinity", "chains", "elements")
-
-    def __init__(self) -> None:
-        self.elements: defaultdict[str, list[_Claim[str]]] = defaultdict(list)  # of each set or map; an element as nft writes it
-        self.chains: list[_Claim[Sequence[str]]] = []
-        self.affinity: dict[str, int] = {}  # sets that remember clients → seconds
-
-    def extend(self, others: _Parts) -> None:
-        for where, claims in others.elements.items():
-            self.elements[where] += claims
-        self.chains += others.chains
-        self.affinity |= others.affinity
-
-
 @cache
 def _pick(count: int, endpoints: str, key: str) -> str:
     """The statement that translates to one of ``count`` endpoints of the map ``endpoints``, each with the same chance."""
@@ -195,7 +144,7 @@ def _port_id(port: ServicePortFacts) -> str:
     return f"{port.namespace}/{port.service}/{port.protocol.lower()}/{port.portName}"
 
 
-def _remembered(parts: _Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> str:
+def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> str:
     """The statement that leads to that one of ``endpoints`` which remembers the client, or to any with the same chance."""
     name = f"{kind}-{_identity(_port_id(port))}"
     ids = [_identity(f"{_port_id(port)}__{e.ip}/{e.port}") for e in endpoints]
@@ -209,13 +158,13 @@ def _remembered(parts: _Parts, port: ServicePortFacts, kind: str, endpoints: Seq
     return f"goto {name}"
 
 
-def _listed(parts: _Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> str:
+def _listed(parts: Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> str:
     """The statement that leads to any of ``endpoints``, which are in the map ``where`` under ``key`` and an index."""
     claim = parts.elements[where].append
     for index, endpoint in enumerate(endpoints):
         entry = f"{key} . {index}"
         claim((entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
-    return _pick(len(endpoints), where, _NODE_PORT if where.startswith("nodeport-") else _ADDRESS)
+    return _pick(len(endpoints), where, BY_NODE_PORT if where.startswith("nodeport-") else BY_ADDRESS)
 
 
 @cache
@@ -224,7 +173,7 @@ def _cluster_ip_names(count: int) -> tuple[str, str]:
     return f"cluster-ip-{count}", f"cluster-ip-{count}-endpoints"
 
 
-def _cluster_ip(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: _Context) -> None:
+def _cluster_ip(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: _Context) -> None:
     kind, endpoints = ("local", choice.local) if port.internalLocal else ("service", choice.cluster)
     if not endpoints:
         return
@@ -239,7 +188,7 @@ def _cluster_ip(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, k
 
 
 def _external(
-    parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, node_port: bool, context: _Context
+    parts: Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, node_port: bool, context: _Context
 ) -> None:
     """``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local, Pods and the node itself may go to any endpoint."""
     if not choice.cluster:
@@ -265,7 +214,7 @@ def _external(
     parts.elements[vmap].append((key, f"{key}{note} : goto {chain}"))
 
 
-def _firewall(parts: _Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: _Context) -> None:
+def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: _Context) -> None:
     """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the node is in a range (the
     node's traffic to a local load-balancer address has that address as its source)."""
     ranges = [IPv4Network(r) for r in port.sourceRanges]
@@ -279,7 +228,7 @@ def _firewall(parts: _Parts, port: ServicePortFacts, keys: Iterable[str], note: 
     parts.elements["firewall-ips"] += [(key, f"{key}{note} : goto {chain}") for key in keys]
 
 
-def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> None:
+def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> None:
     """Everything that one Service port puts into the table of one node."""
     protocol, ip, usable = port.protocol.lower(), port.clusterIP, choice.hasAny
     tail = f" . {protocol} . {port.port}"
@@ -312,7 +261,7 @@ def _add_port(parts: _Parts, port: ServicePortFacts, choice: EndpointChoice, con
             parts.elements["no-endpoint-nodeports"].append((node_port, node_port + refusal))
 
 
-def _add_plain(parts: _Parts, port: PlainPort, context: _Context) -> None:
+def _add_plain(parts: Parts, port: PlainPort, context: _Context) -> None:
     """What :func:`_add_port` would put into the table for the same port, said at once."""
     name, protocol, ip, number, target_port, endpoints = port
     chain, where = _cluster_ip_names(len(endpoints))
@@ -325,127 +274,10 @@ def _add_plain(parts: _Parts, port: PlainPort, context: _Context) -> None:
         entry, hairpin = f"{key} . {index}", f"{endpoint} . {endpoint}"
         claim((entry, f"{entry} : {endpoint}{target}"))
         claim_hairpin((hairpin, hairpin))
-    parts.chains.append((chain, (*context.masquerade, _pick(len(endpoints), where, _ADDRESS))))
+    parts.chains.append((chain, (*context.masquerade, _pick(len(endpoints), where, BY_ADDRESS))))
 
 
 # --- one node -----------------------------------------------------------------------------------------------
-
-_CHAINS = ""  # stands for the chains where names of sets do
-
-_Claims: TypeAlias = dict[str, tuple[T, int]]  # key → what it is to be, and how many say so
-
-
-class _Table(NamedTuple):
-    """One node's table; ``again``: set, or "" for chains → key → how many more than one claim it."""
-
-    table: NftTable
-    again: Mapping[str, Mapping[str, int]]
-
-
-def _set(name: str, elements: Mapping[str, str]) -> NftSet:
-    kind, type_, what = _SETS.get(name) or ("map", *_LISTS[name.startswith("nodeport-")])
-    return NftSet(kind, (type_, f"comment {quoted(what)}"), elements)
-
-
-def _affinity_set(seconds: int) -> NftSet:
-    return NftSet("set", ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s"), {})
-
-
-def _first(claims: Sequence[_Claim[T]], again: dict[str, int]) -> dict[str, T]:
-    """Each key with what was claimed for it first; ``again`` is told how often it was claimed after that."""
-    held = dict(claims)
-    if len(held) < len(claims):
-        again |= {key: count - 1 for key, count in Counter([key for key, _ in claims]).items() if count > 1}
-        first = dict(reversed(claims))
-        held |= {key: first[key] for key in again}
-    return held
-
-
-def _table(parts: _Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]) -> _Table:
-    """The table that the frame and all Services make. Where two claim one key, the first has it."""
-    again: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    sets = {name: _set(name, {}) for name in _SETS}
-    sets["nodeport-ips"] = _set("nodeport-ips", {str(ip): str(ip) for ip in node_port_ips})
-    sets |= {name: _set(name, _first(claims, again[name])) for name, claims in parts.elements.items()}
-    sets |= {name: _affinity_set(seconds) for name, seconds in parts.affinity.items()}
-    chains = {**frame, **_first(parts.chains, again[_CHAINS])}
-    return _Table(NftTable(TABLE, "rules for kube-proxy", sets, chains), {where: counts for where, counts in again.items() if counts})
-
-
-class _ContestedError(Exception):
-    """Several Services claim one key of a map: which of them has it, only the order of all of them tells."""
-
-
-def _claims(rows: Iterable[_Claim[T]]) -> _Claims[T]:
-    claims: _Claims[T] = {}
-    for key, value in rows:
-        first, count = claims.get(key, (value, 0))
-        if first != value:
-            raise _ContestedError
-        claims[key] = (value, count + 1)
-    return claims
-
-
-@dataclass(frozen=True, slots=True)
-class _Moved(Generic[T]):
-    """What becomes of the keys that a change touches: as they were, as they are, and who else claims any key now."""
-
-    before: dict[str, T]
-    after: dict[str, T]
-    again: dict[str, int]
-
-    def applied(self, known: Mapping[str, T]) -> dict[str, T]:
-        elements = {**known, **self.after}
-        for key in self.before.keys() - self.after.keys():
-            del elements[key]
-        return elements
-
-
-def _moved(known: Mapping[str, T], again: Mapping[str, int], was: _Claims[T], now: _Claims[T], contestable: bool) -> _Moved[T]:
-    """``known`` when the claims ``was`` are given up for ``now``. ``contestable``: claims of others may say something else."""
-    moved: _Moved[T] = _Moved({}, {}, dict(again))
-    for key in {**was, **now}:
-        if was.get(key) == now.get(key):
-            continue
-        others = (1 + moved.again.pop(key, 0) if key in known else 0) - (was[key][1] if key in was else 0)
-        claims = others + (now[key][1] if key in now else 0)
-        if others and contestable:
-            raise _ContestedError
-        if claims > 1:
-            moved.again[key] = claims - 1
-        if key in known:
-            moved.before[key] = known[key]
-        if claims:
-            moved.after[key] = known[key] if others else now[key][0]
-    return moved
-
-
-def _changed(held: _Table, gone: _Parts, fresh: _Parts) -> tuple[_Table, str]:
-    """``held`` without ``gone`` and with ``fresh``, and the text that makes the kernel's so. Raises :class:`_ContestedError`."""
-    table, again = held.table, dict(held.again)
-    chains = _moved(table.chains, again.get(_CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
-    again[_CHAINS] = chains.again
-    sets, before, after = dict(table.sets), dict[str, NftSet](), dict[str, NftSet]()
-    for where in {**gone.elements, **fresh.elements}:
-        was, now = (_claims(parts.elements.get(where, ())) for parts in (gone, fresh))
-        known = table.sets.get(where) or _set(where, {})
-        moved = _moved(known.elements, again.get(where, {}), was, now, known.kind == "map")
-        again[where] = moved.again
-        elements = moved.applied(known.elements)
-        if where in table.sets:
-            before[where] = replace(known, elements=moved.before)
-        if elements or where in _SETS:
-            after[where] = replace(known, elements=moved.after)
-            sets[where] = replace(known, elements=elements)
-        else:
-            del sets[where]
-    before |= {name: _affinity_set(seconds) for name, seconds in gone.affinity.items()}
-    after |= (remembering := {name: _affinity_set(seconds) for name, seconds in fresh.affinity.items()})
-    sets = {name: s for name, s in sets.items() if name not in gone.affinity} | remembering
-    now_there = replace(table, sets=sets, chains=chains.applied(table.chains))
-    text = change_nft(replace(table, sets=before, chains=chains.before), replace(table, sets=after, chains=chains.after))
-    again = {where: counts for where, counts in again.items() if counts}
-    return _Table(now_there, again), compose_nft(now_there) if text is None else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,7 +288,7 @@ class _Node:
     context: _Context
     ranged: _Context
 
-    def add(self, parts: _Parts, ports: Sequence[ServicePortFacts], choices: Sequence[EndpointChoice]) -> None:
+    def add(self, parts: Parts, ports: Sequence[ServicePortFacts], choices: Sequence[EndpointChoice]) -> None:
         """Put ``ports`` into ``parts`` of this node's table."""
         for port, choice in zip(ports, choices, strict=True):
             _add_port(parts, port, choice, self.ranged if port.sourceRanges else self.context)
@@ -481,7 +313,7 @@ class Rules:
     """The tables of all nodes, of one state of the cluster: a value."""
 
     _nodes: Mapping[str, _Node]
-    _tables: Mapping[str, _Table]
+    _tables: Mapping[str, Table]
 
     tool: ClassVar[RuleTool] = "nft"
 
@@ -494,12 +326,12 @@ class Rules:
         tables, texts = dict(self._tables), dict[str, str]()
         try:
             for name, node in self._nodes.items():
-                gone, fresh = _Parts(), _Parts()
+                gone, fresh = Parts(), Parts()
                 for change in changes:
                     node.add(gone, change.old, node.choices(change.old))
                     node.add(fresh, change.new, node.choices(change.new))
-                tables[name], texts[name] = _changed(tables[name], gone, fresh)
-        except _ContestedError:
+                tables[name], texts[name] = change_table(tables[name], gone, fresh)
+        except ContestedError:
             return None
         return Rules(self._nodes, tables), texts
 
@@ -508,19 +340,19 @@ def rules(state: ClusterState) -> Rules:
     """Every node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says."""
     frame = _frame(state.serviceSubnet)
     nodes = {node.name: _node(state, node) for node in state.nodes}
-    rows = [(node, _Parts()) for node in nodes.values()]
+    rows = [(node, Parts()) for node in nodes.values()]
     for service, slices in services_with_slices(state):
         plain = plain_port(service, slices)
         ports = () if plain else ports_of(service, slices)
-        before: tuple[_Node, list[EndpointChoice], _Parts] | None = None
+        before: tuple[_Node, list[EndpointChoice], Parts] | None = None
         for node, parts in rows:
             choices = node.choices(ports) if ports else []
             if before is None or before[1] != choices or not node.writes_as(before[0], ports):
-                before = node, choices, parts if len(rows) == 1 else _Parts()
+                before = node, choices, parts if len(rows) == 1 else Parts()
                 if plain:
                     _add_plain(before[2], plain, node.context)
                 else:
                     node.add(before[2], ports, choices)
             if before[2] is not parts:
                 parts.extend(before[2])  # nodes that may use the same endpoints share the text
-    return Rules(nodes, {node.node.name: _table(parts, frame, _node_port_ips(state, node.node.name)) for node, parts in rows})
+    return Rules(nodes, {node.node.name: make_table(parts, frame, _node_port_ips(state, node.node.name)) for node, parts in rows})
