@@ -21,7 +21,7 @@ from emulator.objects.builder import TopologyError, Written, build_topology, que
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_of, path_text, shown
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
-from emulator.objects.schema import Kind, LeftOut, decode, identify, touches
+from emulator.objects.schema import Kind, LeftOut, decode, find_slips, identify, touches
 from emulator.objects.validate import validate
 from emulator.objects.yamltext import MAX_DEPTH, read_documents
 
@@ -183,6 +183,7 @@ class _Gathering:
         self._first: dict[tuple[str, str, str], _Place] = {}
         self._left_out: Counter[str] = Counter()
         self._ignored: dict[str, dict[str, None]] = {}
+        self._slips: dict[tuple[str, str], Problem] = {}  # by kind and field, the first one
         self._services: list[Loaded[Service]] = []
         self._shape_known = True
 
@@ -205,6 +206,7 @@ class _Gathering:
 
     def _sound(self, name: str) -> Inventory:
         notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
+        notices += [str(slip) for slip in self._slips.values()]
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
             notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")
@@ -335,6 +337,7 @@ class _Gathering:
             return
         applied = tuple(self._applied(manifests, at) for manifests, at in _applies(value, place)) if kind.name == "FlowCheck" else ()
         decoded, faults, ignored = decode(kind, value)
+        self._note_slips(kind, value, place)
         if decoded is not None:
             decoded, broken = validate(decoded, value, namespaced=kind.namespaced)
             faults += [fault for fault in broken if not any(touches(fault.path, faulty.path) for faulty in faults)]
@@ -353,12 +356,19 @@ class _Gathering:
         self._once(kind, decoded, place)
         self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))
 
+    def _note_slips(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
+        """What kubectl refuses as an unknown field, as far as it can be told from what podwire merely does not read."""
+        for path, meant in () if kind.exact or kind.type is dict else find_slips(value, kind.type):
+            fault = Fault(path, "is not read", f"did you mean {meant}?")
+            self._slips.setdefault((kind.name, str(path[-1])), place.problem(fault))
+
     def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
         """The objects that the ``manifests`` of a FlowCheck's step, which stand at ``place``, are."""
         inner = _Gathering(whole=False)
         for i, manifest in enumerate(manifests):
             inner._document(manifest, place.inside(i))
         self._left_out.update(inner._left_out)
+        self._slips = inner._slips | self._slips
         self._problems += inner._problems
         return tuple(loaded for objects in inner._objects.values() for loaded in objects)
 

@@ -3,17 +3,18 @@
 The types are the dataclasses of ``kinds`` and ``config``; pydantic reads them, so that every error of a document comes at once, and its
 messages are rewritten here into the words of a manifest's author. Scalars are read as strictly as the API server reads them (``port: "80"``
 is an error, and so is a label whose value is a number); ``null`` means that a field is not set. Fields that podwire does not know are
-ignored in Kubernetes' kinds, whose manifests have hundreds, and are errors in podwire's own, where they can only be slips of the pen.
+ignored in Kubernetes' kinds, whose manifests have hundreds (:func:`find_slips` tells what looks like a slip of the pen), and are errors in
+podwire's own, where they can be nothing else.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -104,6 +105,9 @@ _OF_KIND_NODE = frozenset({"role", "labels"})
 _OF_KIND_NETWORKING = frozenset({"podSubnet", "serviceSubnet", "kubeProxyMode", "ipFamily"})
 
 
+_SLIP = 0.85  # how alike a slip and the field that was meant are (difflib); creationTimestamp and deletionTimestamp are less so
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A kind that podwire does not read, as the notice calls it."""
@@ -173,6 +177,28 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
     if isinstance(decoded, _FlowCheckManifest):
         decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows, steps=decoded.spec.steps)
     return decoded, [], ignored
+
+
+def find_slips(value: Any, type_: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
+    """The fields of ``value`` that ``type_`` has not, each with one of nearly that name that it has and ``value`` has not: selecter, selector."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from find_slips(item, type_, (*path, index))
+    if not isinstance(value, Mapping):
+        return
+    known = _field_types(type_)
+    for key, item in value.items():
+        if key in known:
+            if inner := _dataclass_in(known[key]):
+                yield from find_slips(item, inner, (*path, key))
+        elif (meant := _nearest(key, type_)) and meant not in value:
+            yield (*path, key), meant
+
+
+@lru_cache(maxsize=4096)
+def _nearest(key: Any, type_: Any) -> str:
+    """The field of ``type_`` that ``key`` is a slip for; "" if it is none, but most likely one that podwire does not read."""
+    return next(iter(get_close_matches(cut(str(key)), _field_types(type_), n=1, cutoff=_SLIP)), "")
 
 
 def touches(path: FieldPath, faulty: FieldPath) -> bool:
@@ -324,7 +350,7 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         known = _fields_at(path[:-1], type_)
         return Fault(path, "is not a field of podwire's", did_you_mean(str(path[-1]), known) or f"fields here: {', '.join(known)}")
-    words = [w for e in errors if e["type"] == "literal_error" for w in re.findall(r"'([^']+)'", e["ctx"]["expected"])]
+    words = [w for e in errors if e["type"] == "literal_error" for w in re.findall(r"'([^']*)'", e["ctx"]["expected"]) if w]
     nouns = [f"one of {', '.join(words)}"] if words else []
     nouns += [_NOUNS[e["type"]] for e in errors if e["type"] in _NOUNS]
     if not nouns:

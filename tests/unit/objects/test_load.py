@@ -172,6 +172,29 @@ def test_list_expands_with_its_path() -> None:
     assert inventory.notices == ("left out: 1 Secret",)
 
 
+def test_a_slip_of_the_pen_is_told() -> None:
+    spec = "spec:\n  selecter: {app: a}\n  ports:\n  - {port: 80, targetport: 8080}\n"
+    again = "---\napiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {selecter: {app: a}, ports: [{port: 1}]}\n"
+    inventory = load_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n" + spec + again)
+    assert inventory.notices == (
+        "stdin:5: document 1: spec.selecter: is not read (hint: did you mean selector?)",
+        "stdin:7: document 1: spec.ports[0].targetport: is not read (hint: did you mean targetPort?)",
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "{name: a, creationTimestamp: '2026-01-01T00:00:00Z', managedFields: [], generation: 1}",
+        "{name: a, label: {app: a}, labels: {app: a}}",
+        "{name: a, annotations: {namespaces: b}}",
+    ],
+    ids=["a field that podwire does not read", "one whose like is there", "a key of the user's own"],
+)
+def test_what_is_no_slip(fields: str) -> None:
+    assert load_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {fields}").notices == ()
+
+
 def test_items_of_a_typed_list_need_no_kind() -> None:
     text = (
         "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}, spec: {selector: {matchLabels: {a: b}}, template: %s}}]"

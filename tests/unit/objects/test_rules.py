@@ -423,6 +423,13 @@ CONFIG = [
         id="primary and a prefix",
     ),
     pytest.param(
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, detectLocalMode: NodeCidr}",
+        "detectLocalMode",
+        "one of ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix, is 'NodeCidr'",
+        "did you mean NodeCIDR",
+        id="detectLocalMode",
+    ),
+    pytest.param(
         cluster("networking: {kubeProxyMode: none}"), "networking.kubeProxyMode", "is 'none'", "not supported yet", id="mode none"
     ),
     pytest.param(
