@@ -177,19 +177,33 @@ def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
 
 
 def stale_relays(old: ClusterState, new: ClusterState) -> Iterator[DelConnections]:
-    """What every node must forget of a UDP Service port that is gone: what was dialled at its ClusterIP (conntrack.ClearEntriesForIP). Clients
-    of an endpoint that is gone are the proxy's, which forgets them itself."""
-    proxy_ports = _proxy_ports(old)
-    names = {facts.name for facts in _proxied(new)}
-    for facts in _proxied(old):
-        if facts.protocol != "UDP" or facts.name in names:
+    """What every node must forget of UDP: what was dialled at an address that leads to that proxy no more, where it would go on to a port at which
+    nobody listens, or to a proxy that is for other addresses. (kube-proxy cleared what was dialled at the ClusterIP of a Service port that was
+    gone, conntrack.ClearEntriesForIP, and left clients of other addresses stuck.) Clients of an endpoint that is gone are the proxy's, which
+    forgets them itself."""
+    before, after = list(_udp_ways(old)), set(_udp_ways(new))
+    gone = [way for way in before if way not in after]
+    for node in (node.name for node in new.nodes if node.name in old.node) if gone else ():
+        own = [str(ip) for ip in local_addresses(old, node)]
+        for name, ip, port, proxy_port in gone:
+            for dialled in (ip,) if ip else ("127.0.0.1", *own):
+                for server in own:
+                    yield DelConnections(
+                        netns=node,
+                        protocol="UDP",
+                        dialled=f"{dialled}:{port}",
+                        server=f"{server}:{proxy_port}",
+                        why=f"{name} is no longer at {dialled}:{port}: a UDP client that never stops sending would be led to its proxy for ever",
+                    )
+
+
+def _udp_ways(state: ClusterState) -> Iterator[tuple[str, str, int, int]]:
+    """Each way to a UDP proxy: the Service port's name, the address ("": any of the node's) and the port dialled, and the proxy's port."""
+    proxy_ports = _proxy_ports(state)
+    for facts in _proxied(state):
+        if facts.protocol != "UDP":
             continue
-        for node in (node.name for node in new.nodes if node.name in old.node):
-            for ip in local_addresses(old, node):
-                yield DelConnections(
-                    netns=node,
-                    protocol="UDP",
-                    dialled=f"{address(facts.clusterIP)}:{facts.port}",
-                    server=f"{ip}:{proxy_ports[facts.name]}",
-                    why=f"{facts.name} is gone: a UDP client that never stops sending would be led to a port where nobody listens",
-                )
+        for ip in (facts.clusterIP, *facts.externalIPs, *_ingress(state, facts)):
+            yield facts.name, address(ip), facts.port, proxy_ports[facts.name]
+        if facts.nodePort:
+            yield facts.name, "", facts.nodePort, proxy_ports[facts.name]

@@ -117,3 +117,48 @@ def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(schedule, "plan_change", lambda old, new: change(forgetful(old), forgetful(new)))
     failed = failures(state_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
     assert any(name.startswith("affinity-expiry, three more endpoints: still that one") for name in failed)
+
+
+NO_LONGER_OUTSIDE = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [{role: control-plane}, {role: worker}]
+externalClients: [{name: office, address: 203.0.113.10}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: worker-1, containers: [{name: web, ports: [{containerPort: 53, protocol: UDP}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: LoadBalancer, externalIPs: [192.0.2.7], selector: {app: web}, ports: [{port: 53, protocol: UDP, nodePort: 30053}]}
+---
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: udp}
+spec:
+  flows: &clients
+  - {name: load balancer, from: {external: office}, to: {ip: 172.18.255.200, port: 53}, protocol: UDP, connection: a}
+  - {name: node port, from: {external: office}, to: {ip: 172.18.0.3, port: 30053}, protocol: UDP, connection: b}
+  - {name: the node's own, from: {node: worker-1}, to: {ip: 172.18.0.3, port: 30053}, protocol: UDP, connection: c}
+  - {name: externalIP, from: {external: office}, via: worker-1, to: {ip: 192.0.2.7, port: 53}, protocol: UDP, connection: d}
+  - {name: ClusterIP, from: {node: worker-1}, to: {service: web, port: 53}, protocol: UDP, connection: e}
+  steps:
+  - name: it is inside alone
+    apply:
+    - {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 53, protocol: UDP}]}}
+    flows: *clients
+"""
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables", "userspace"])
+def test_a_udp_client_of_an_address_that_is_no_service_s_any_more_is_led_nowhere(mode: str, tmp_path: Path) -> None:
+    (target := tmp_path / "it.yaml").write_text(NO_LONGER_OUTSIDE)
+    report = report_of(state_of(str(target), proxy_mode=mode), tmp_path)
+    assert {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] != "pass"} == {}
+    later = [
+        flow["name"] for flow in report["flows"] if flow["step"] and not flow["control"] and "delivered" in flow["observed"]["outcomes"]
+    ]
+    assert later == ["udp, it is inside alone: ClusterIP"]

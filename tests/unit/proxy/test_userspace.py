@@ -203,6 +203,16 @@ def test_what_was_dialled_at_a_udp_service_that_is_gone_is_forgotten() -> None:
     assert gone == {("worker-1", "10.96.0.10:53", f"{ip}:{port}") for ip in ("172.18.0.3", "10.244.1.1")}
 
 
+def test_what_was_dialled_at_an_address_that_a_udp_service_has_no_more_is_forgotten() -> None:
+    [port] = (relay.port for relay in relays(cluster(service("dns", ports=[UDP]))))
+    node_port = replace(UDP, nodePort=30053)
+    old = cluster(service("dns", type="NodePort", ports=[node_port], externalIPs=("192.0.2.1",)))
+    gone = {(op.dialled, op.server) for op in stale_relays(old, cluster(service("dns", ports=[UDP])))}
+    own = ("172.18.0.3", "10.244.1.1")
+    assert {dialled for dialled, _ in gone} == {"192.0.2.1:53", "127.0.0.1:30053", *(f"{ip}:30053" for ip in own)}
+    assert {server for _, server in gone} == {f"{ip}:{port}" for ip in own}
+
+
 def test_what_the_proxy_knows_itself_needs_no_forgetting() -> None:
     svc = service("dns", ports=[UDP])
     emptied = state(nodes=[NODE], services=[svc], mode="userspace")
