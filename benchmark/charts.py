@@ -85,8 +85,9 @@ def draw_throughput(figures: Sequence[Figure]) -> str:
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for row, f in enumerate(reversed(streams)):
-            straight = axes.barh(row + 0.2, f.reference or 0, 0.36, color=COLOURS[f.mode], alpha=0.45)
-            service = axes.barh(row - 0.2, f.value, 0.36, color=COLOURS[f.mode])
+            colour = COLOURS[f.mode.split()[0]]
+            straight = axes.barh(row + 0.2, f.reference or 0, 0.36, color=colour, alpha=0.45)
+            service = axes.barh(row - 0.2, f.value, 0.36, color=colour)
             axes.bar_label(straight, ["Pod to Pod"], padding=4, fontsize=8)
             axes.bar_label(service, [f"ClusterIP, {f.ratio:.2f} x"], padding=4, fontsize=8)
         axes.set_yticks(range(len(streams)), [f"{f.mode}, {f.case}" for f in reversed(streams)])

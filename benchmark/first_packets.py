@@ -17,7 +17,6 @@ import json
 import select
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,12 +29,13 @@ from typing import NamedTuple, cast
 
 from benchmark import clusters
 from benchmark.figures import Figure, Skipped
+from benchmark.guest import IPTABLES, run_in_guest
 from benchmark.measuring import Setting, build, settle_down, usable_modes
 from emulator import sandbox
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState, pod_netns
 from emulator.errors import PodwireError, UsageError
-from emulator.guest import KERNEL, MEMORY, UML, why_no_guest
+from emulator.guest import KERNEL, why_no_guest
 from emulator.kernel.apply import Applied
 from emulator.kernel.ring import HANDSHAKES, Taps
 from emulator.objects.config import Inventory, ProxyMode
@@ -127,12 +127,7 @@ def _dial_cluster(source: Inventory, size: int, mode: ProxyMode, iptables: str) 
 
 
 def _dial_in_guest(modes: Iterable[str], sizes: Iterable[int]) -> list[Dials]:
-    words = [",".join(modes), *map(str, sizes)]
-    command = [sys.executable, str(UML), "--memory", MEMORY, sys.executable, "-m", "benchmark.first_packets", *words]
-    result = subprocess.run(command, cwd=clusters.ROOT, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise PodwireError(f"in {KERNEL}: {result.stderr}")
-    return [Dials(*row) for row in json.loads(result.stdout)]
+    return [Dials(*row) for row in run_in_guest("benchmark.first_packets", ",".join(modes), *map(str, sizes))]
 
 
 def _main(modes: str, *sizes: str) -> None:
@@ -142,7 +137,7 @@ def _main(modes: str, *sizes: str) -> None:
         for size in map(int, sizes):
             source = _inventory(size, Path(directory))
             for mode in cast("list[ProxyMode]", modes.split(",")):
-                dials += _dial_cluster(source, size, mode, "iptables-legacy-restore")
+                dials += _dial_cluster(source, size, mode, IPTABLES)
     print(json.dumps(dials))
 
 

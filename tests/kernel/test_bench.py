@@ -19,6 +19,9 @@ from tests.sandboxed import ROOT
 
 pytestmark = pytest.mark.kernel
 
+needs_iperf3 = pytest.mark.skipif(
+    not shutil.which("iperf3"), reason="iperf3 is not installed: scripts/with-env installs it for scripts/bench"
+)
 CHANGES = ("one endpoint changed", "one Service removed", "one Service added")
 
 
@@ -70,10 +73,21 @@ def test_first_packets_of_a_mode_that_only_the_guest_has(tmp_path: Path, monkeyp
     }
 
 
-@pytest.mark.skipif(not shutil.which("iperf3"), reason="iperf3 is not installed: scripts/with-env installs it for scripts/bench")
+@needs_iperf3
 def test_throughput_is_compared_with_pod_to_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "SECONDS", "1")
     monkeypatch.setattr(throughput, "usable_modes", lambda: Modes(("nftables",), {}))
     figures = [found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)]
     assert [f.case for f in figures] == [*throughput.PLACES.values()]
+    assert all(f.value > 0 and f.ratio for f in figures)
+
+
+@pytest.mark.slow
+@with_guest
+@needs_iperf3
+def test_throughput_of_a_mode_that_only_the_guest_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "SECONDS", "1")
+    monkeypatch.setattr(throughput, "usable_modes", lambda: Modes((), {"ipvs": "no ip_vs"}))
+    figures = [found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)]
+    assert [(f.mode, f.case) for f in figures] == [("ipvs in user-mode Linux", place) for place in throughput.PLACES.values()]
     assert all(f.value > 0 and f.ratio for f in figures)

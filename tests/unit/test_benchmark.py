@@ -233,7 +233,8 @@ def packets() -> list[Figure]:
 
 def streams() -> list[Figure]:
     return [
-        Figure(name="iperf3", unit="Gbit/s", rounds=(9.0,), reference_rounds=(10.0,), mode="iptables", case=place)
+        Figure(name="iperf3", unit="Gbit/s", rounds=(9.0,), reference_rounds=(10.0,), mode=mode, case=place)
+        for mode in ("iptables", "ipvs in user-mode Linux")
         for place in PLACES.values()
     ]
 
