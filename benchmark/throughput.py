@@ -1,6 +1,6 @@
 """What a stream through a Service carries: one TCP stream of iperf3, in turn straight to the Pod and through its ClusterIP.
 
-A mode that this kernel lacks is measured in user-mode Linux, which carries a fraction of it: there the ratio tells, and not the rate.
+A mode that this kernel lacks is measured in user-mode Linux, another kernel with one processor: there the ratio tells, and not the rate.
 """
 
 from __future__ import annotations

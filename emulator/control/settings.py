@@ -9,7 +9,8 @@ from ipaddress import IPv4Network
 
 from emulator.control.findings import Findings
 from emulator.control.state import ProxySettings
-from emulator.objects.config import Inventory, KubeProxyConfiguration, ProxyMode
+from emulator.objects.config import Inventory, IPVSTimeouts, KubeProxyConfiguration, ProxyMode
+from emulator.objects.durations import parse_duration
 
 
 def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: ProxyMode | None, findings: Findings) -> ProxySettings:
@@ -25,6 +26,7 @@ def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: Prox
         cluster_cidr = str(pod_subnet) if cluster_cidr is None else cluster_cidr
         local_mode = "ClusterCIDR" if cluster_cidr else ""
     mode = override or config.mode or shaped or "iptables"
+    timeouts = (config.ipvs.tcpTimeout, config.ipvs.tcpFinTimeout, config.ipvs.udpTimeout)
     return ProxySettings(
         mode=mode,
         localMode=local_mode,
@@ -32,6 +34,7 @@ def proxy_settings(inventory: Inventory, pod_subnet: IPv4Network, override: Prox
         nodePortAddresses=config.nodePortAddresses,
         masqueradeAll=(config.nftables if mode == "nftables" else config.iptables).masqueradeAll,
         scheduler=config.ipvs.scheduler or "rr",
+        ipvsTimeouts=IPVSTimeouts(*(int(parse_duration(text) or 0) for text in timeouts)),
         strictARP=config.ipvs.strictARP,
         localhostNodePorts=config.iptables.localhostNodePorts,
     )

@@ -16,6 +16,7 @@ from emulator.control.checks import check_flows
 from emulator.control.clients import external_clients
 from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
+from emulator.control.ipvs import notice_ipvs
 from emulator.control.listeners import make_listeners, real_commands
 from emulator.control.loadbalancers import address_balancer, choose_pool, choose_speakers, choose_targets, give_addresses
 from emulator.control.networks import address_nodes, choose_networks
@@ -124,10 +125,8 @@ class _Story:
         balancer = address_balancer(services, pool, networks.hosts, {*taken, *external}, origin, findings)
         balanced = choose_targets(services, nodes, listeners, findings)
         speakers = choose_speakers(services, slices, nodes, networks.hosts, taken)
-        if speakers and proxy.mode == "ipvs" and not proxy.strictARP:
-            findings.notice(
-                "every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true"
-            )
+        if proxy.mode == "ipvs":
+            notice_ipvs(services, nodes, speakers, proxy, findings)
         if findings.problems:
             raise InputError(findings.problems)
         return ClusterState(

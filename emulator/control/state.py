@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, ip_address
 
-from emulator.objects.config import ExternalClient, FlowCheck, IPVSScheduler, ProxyMode
+from emulator.objects.config import ExternalClient, FlowCheck, IPVSScheduler, IPVSTimeouts, ProxyMode
 from emulator.objects.kinds import EndpointSlice, Loaded, Node, Pod, Protocol, Service
 
 SWITCH = "switch"  # network namespace of the host network's switch
@@ -46,6 +46,7 @@ class ProxySettings:
     masqueradeAll: bool = False
     localhostNodePorts: bool = True
     scheduler: IPVSScheduler = "rr"
+    ipvsTimeouts: IPVSTimeouts = IPVSTimeouts()
     strictARP: bool = False
 
 

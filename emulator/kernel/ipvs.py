@@ -13,21 +13,23 @@ from pathlib import Path
 from emulator.errors import MissingCapabilityError
 from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
 from emulator.kernel.netlink import NLM_F_REQUEST, NetlinkSocket, attribute, attributes, dump
+from emulator.objects.config import IPVSTimeouts
 from emulator.objects.kinds import Protocol
-from emulator.plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words
+from emulator.plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words, timeout_words
 from emulator.plan.operations import LoadIpvs
 from emulator.probe.model import PROTOCOL_NUMBER
 
 FAMILY, VERSION = "IPVS", 1
-CMD_GET_SERVICE, CMD_GET_DEST, CMD_FLUSH = 4, 8, 17
+CMD_GET_SERVICE, CMD_GET_DEST, CMD_SET_CONFIG, CMD_FLUSH = 4, 8, 12, 17
 COMMANDS: Mapping[Verb, int] = {
     **{"add server": 1, "edit server": 2, "delete server": 3},  # IPVS_CMD_NEW_SERVICE …
     **{"add real": 5, "edit real": 6, "delete real": 7},  # IPVS_CMD_NEW_DEST …
 }
 ATTR_SERVICE, ATTR_DEST = 1, 2
+ATTR_TIMEOUTS = (4, 5, 6)  # IPVS_CMD_ATTR_TIMEOUT_TCP, …_TCP_FIN, …_UDP
 SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT, SVC_SCHED_NAME, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = 1, 2, 3, 4, 6, 7, 8, 9
 DEST_ADDR, DEST_PORT, DEST_FWD_METHOD, DEST_WEIGHT, DEST_U_THRESH, DEST_L_THRESH, DEST_ADDR_FAMILY = 1, 2, 3, 4, 5, 6, 11
-SVC_F_PERSISTENT, CONN_F_MASQ = 1, 0
+SVC_F_PERSISTENT, SVC_F_SCHED2, CONN_F_MASQ = 1, 0x10, 0
 NLA_F_NESTED = 0x8000
 _PROTOCOL: Mapping[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP"}
 
@@ -52,8 +54,13 @@ def load_servers(op: LoadIpvs) -> str:
         return "no netlink family IPVS"
     todo = list(edits(op.was or (), op.servers))
     messages = [message(family, COMMANDS[edit.verb], _payload(edit)) for edit in todo]
+    names = [*map(ipvsadm_words, todo)]
+    if any(op.timeouts):
+        messages.insert(0, message(family, CMD_SET_CONFIG, _timeouts(op.timeouts)))
+        names.insert(0, timeout_words(op.timeouts))
     if op.was is None:
         messages.insert(0, message(family, CMD_FLUSH))
+        names.insert(0, "-C")
     netlink = NetlinkSocket(NETLINK_GENERIC)
     try:
         failures = netlink.send(messages)
@@ -62,7 +69,6 @@ def load_servers(op: LoadIpvs) -> str:
     if not failures:
         return ""
     index, error = failures[0]
-    names = [*(["-C"] if op.was is None else []), *map(ipvsadm_words, todo)]
     return f"ipvsadm {names[index]}: {error}"
 
 
@@ -129,13 +135,18 @@ def _service(server: VirtualServer) -> bytes:
 
 
 def _settings(server: VirtualServer) -> bytes:
-    flags = SVC_F_PERSISTENT if server.persistence else 0
+    flags = (SVC_F_PERSISTENT if server.persistence else 0) | (SVC_F_SCHED2 if server.scheduler == "mh" else 0)
     return (
         attribute(SVC_SCHED_NAME, server.scheduler.encode() + b"\0")
         + attribute(SVC_FLAGS, struct.pack("=II", flags, 0xFFFFFFFF))
         + attribute(SVC_TIMEOUT, _U32.pack(server.persistence))
         + attribute(SVC_NETMASK, b"\xff\xff\xff\xff")
     )
+
+
+def _timeouts(timeouts: IPVSTimeouts) -> bytes:
+    """The kernel leaves one of 0 as it is (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout)."""
+    return b"".join(attribute(kind, _U32.pack(seconds)) for kind, seconds in zip(ATTR_TIMEOUTS, timeouts, strict=True))
 
 
 def _destination(real: RealServer) -> bytes:

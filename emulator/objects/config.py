@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from emulator.objects.kinds import (
     Endpoints,
@@ -23,7 +23,7 @@ from emulator.objects.kinds import (
 )
 
 ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
-IPVSScheduler = Literal["rr", "wrr", "lc", "sh"]
+IPVSScheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]  # a module ip_vs_… of the kernel each
 Outcome = Literal["delivered", "rejected", "dropped", "unreachable"]
 FlowProtocol = Literal["TCP", "UDP", "ICMP", "SCTP"]
 
@@ -79,6 +79,15 @@ class ClusterConfig:
     loadBalancer: LoadBalancerPool | None = None
 
 
+class IPVSTimeouts(NamedTuple):
+    """For how many seconds IPVS remembers a connection that is silent: an open TCP one, one that is being closed, a UDP client. 0: for as long
+    as the kernel has it."""
+
+    tcp: int = 0
+    tcpFin: int = 0
+    udp: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IPTablesConfig:
     masqueradeAll: bool = False
@@ -92,10 +101,13 @@ class NFTablesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IPVSConfig:
-    """``ipvs`` of a KubeProxyConfiguration; "" is rr."""
+    """``ipvs`` of a KubeProxyConfiguration. ``scheduler`` "" is rr; a timeout of less than a second leaves the kernel's as it is."""
 
     scheduler: IPVSScheduler | Literal[""] = ""
     strictARP: bool = False
+    tcpTimeout: str = "0s"
+    tcpFinTimeout: str = "0s"
+    udpTimeout: str = "0s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

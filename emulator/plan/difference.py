@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from emulator.errors import UsageError
+from emulator.objects.config import IPVSTimeouts
 from emulator.plan.ipvs import ipset_change
 from emulator.plan.operations import (
     AddAddress,
@@ -219,8 +220,9 @@ def _changed_servers(was: LoadIpvs, op: LoadIpvs) -> Iterator[LoadIpvs]:
     before, after = {server.key: server for server in was.servers}, {server.key: server for server in op.servers}
     gone = tuple(server for key, server in before.items() if after.get(key) != server)
     fresh = tuple(server for key, server in after.items() if before.get(key) != server)
-    if gone or fresh:
-        yield replace(op, servers=fresh, was=gone, why=f"{op.why}: what changed")
+    timeouts = op.timeouts if op.timeouts != was.timeouts else IPVSTimeouts()
+    if gone or fresh or any(timeouts):
+        yield replace(op, servers=fresh, was=gone, timeouts=timeouts, why=f"{op.why}: what changed")
 
 
 def _no_rules(op: LoadRules) -> Iterator[LoadRules]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from emulator.objects.config import IPVSTimeouts
 from emulator.objects.kinds import Protocol
 from emulator.plan.rules import address, number
 
@@ -115,7 +116,13 @@ def ipvsadm_words(edit: Edit) -> str:
         return words if edit.verb == "delete real" else f"{words} -m -w {number(real.weight)}"
     if edit.verb == "delete server":
         return words
-    return f"{words} -s {server.scheduler}" + (f" -p {number(server.persistence)}" if server.persistence else "")
+    words += f" -s {server.scheduler}" + (f" -p {number(server.persistence)}" if server.persistence else "")
+    return f"{words} -b mh-port" if server.scheduler == "mh" else words  # kube-proxy has it look at the client's port, too
+
+
+def timeout_words(timeouts: IPVSTimeouts) -> str:
+    """The options of ``ipvsadm`` that set them; 0 leaves one as it is."""
+    return "--set " + " ".join(str(number(seconds)) for seconds in timeouts)
 
 
 def create_line(item: AddressSet) -> str:

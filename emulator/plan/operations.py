@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from emulator.objects.config import IPVSTimeouts
 from emulator.plan.ipvs import AddressSet, VirtualServer
 from emulator.plan.rules import RuleSet
 
@@ -133,12 +134,14 @@ class LoadIpset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpvs:
-    """The kernel's IPVS balances ``servers``: exactly these if ``was`` is None; else they take the place of ``was``, and others are left alone."""
+    """The kernel's IPVS balances ``servers``: exactly these if ``was`` is None; else they take the place of ``was``, and others are left alone.
+    ``timeouts`` are set where they are not 0."""
 
     netns: str
     servers: tuple[VirtualServer, ...]
     why: str
     was: tuple[VirtualServer, ...] | None = None
+    timeouts: IPVSTimeouts = IPVSTimeouts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from functools import singledispatch
 from itertools import groupby
 
 from emulator.errors import printable
-from emulator.plan.ipvs import edits, ipvsadm_text, ipvsadm_words
+from emulator.plan.ipvs import edits, ipvsadm_text, ipvsadm_words, timeout_words
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -190,6 +190,8 @@ def _(op: LoadIpset) -> Iterator[str]:
 @_commands.register
 def _(op: LoadIpvs) -> Iterator[str]:
     ipvsadm = f"ip netns exec {_name(op.netns)} ipvsadm"
+    if any(op.timeouts):
+        yield f"{ipvsadm} {timeout_words(op.timeouts)}"
     if op.was is None:
         yield f"{ipvsadm} -C"
         yield from _fed(op.netns, ("ipvsadm", "-R"), ipvsadm_text(op.servers))

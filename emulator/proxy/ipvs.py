@@ -137,6 +137,7 @@ class _Node:
         me = state.node[name]
         self.node = me
         self.primary = primary_ip(me)
+        self.own = frozenset(map(str, local_addresses(state, name)))
         self.scheduler = state.proxy.scheduler
         self.node_port_ips = tuple(_node_port_ips(state, name))
         self.sets: dict[str, dict[str, None]] = {set_name: {} for set_name in _SETS}
@@ -162,7 +163,8 @@ class _Node:
             self._add_balancer(port, ip)
             self._serve(port, ip, port.port, external)
         for ip in (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs):
-            self.add("KUBE-IPVS-IPS", ip)
+            if ip not in self.own:  # the node has it already, and goes on to be reached there
+                self.add("KUBE-IPVS-IPS", ip)
         if port.nodePort and self.node_port_ips:
             self._add_node_port(port)
             for ip in self.node_port_ips:
@@ -371,4 +373,5 @@ def plan_ipvs(state: ClusterState, of_node: Callable[[str], NodeBalancing]) -> I
             yield AddAddress(netns=name, dev=DUMMY, address=f"{ip}/32", why=f"{name}: Services' addresses are local in ipvs mode")
         why = f"{name}: the sets that kube-proxy's rules look into"
         yield LoadIpset(netns=name, text=ipset_text(part.sets), sets=part.sets, why=why)
-        yield LoadIpvs(netns=name, servers=part.servers, why=f"{name}: Services as virtual servers of the kernel's IPVS")
+        why = f"{name}: Services as virtual servers of the kernel's IPVS"
+        yield LoadIpvs(netns=name, servers=part.servers, timeouts=state.proxy.ipvsTimeouts, why=why)

@@ -58,14 +58,15 @@ def to_yaml(manifests: Sequence[Manifest]) -> str:
 
 
 @st.composite
-def clusters(draw: st.DrawFn) -> tuple[Manifest, ...]:
-    """The manifests of one cluster."""
+def clusters(draw: st.DrawFn, *, shared_addresses: bool = True) -> tuple[Manifest, ...]:
+    """The manifests of one cluster. ``shared_addresses``: an externalIP may be the address of a node among others."""
     zones = [draw(st.sampled_from(("", *_ZONES)), label="zone") for _ in range(draw(_count(1, 2, 2, 3, 3), label="nodes"))]
     nodes = range(1, len(zones) + 1)
     count = draw(_count(1, 2, 3, 3, 4), label="Pods")
     hosted = draw(_count(0, 0, 0, 1), label="the Pod with hostNetwork")  # one at most: two could want the same port
     pods = [draw(_pod(number, nodes, number == hosted)) for number in range(1, count + 1)]
-    services = [draw(_service(number, pods)) for number in range(1, draw(_count(1, 2, 2, 3), label="Services") + 1)]
+    external = [_SHARED, *([_node_ip(1)] if shared_addresses or len(nodes) == 1 else [])]
+    services = [draw(_service(number, pods, external)) for number in range(1, draw(_count(1, 2, 2, 3), label="Services") + 1)]
     settings = draw(st.sampled_from(_PROXIES), label="kube-proxy")
     return (
         _shape(zones),
@@ -154,8 +155,8 @@ def _port_name(protocol: str) -> str:
 
 
 @st.composite
-def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod]) -> list[Manifest]:
-    """Service ``svc-NUMBER`` and its EndpointSlices."""
+def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod], external: Sequence[str]) -> list[Manifest]:
+    """Service ``svc-NUMBER`` and its EndpointSlices. ``external`` are the externalIPs that it may share with others."""
     name = f"svc-{number}"
     kind = draw(st.sampled_from(("ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer")), label="type")
     # each Service has numbers of its own: who answers at a shared address and port is nobody's promise
@@ -172,7 +173,7 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod]) -> list[Manifes
         spec["allocateLoadBalancerNodePorts"] = False
     if draw(st.booleans(), label="iTP Local"):
         spec["internalTrafficPolicy"] = "Local"
-    if ips := draw(st.sampled_from(([], [f"192.0.2.{number}"], [_SHARED], [_node_ip(1)])), label="externalIPs"):
+    if ips := draw(st.sampled_from(([], [f"192.0.2.{number}"], *([ip] for ip in external))), label="externalIPs"):
         spec["externalIPs"] = ips
     if (kind != "ClusterIP" or "externalIPs" in spec) and draw(st.booleans(), label="eTP Local"):
         spec["externalTrafficPolicy"] = "Local"

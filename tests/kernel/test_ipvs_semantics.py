@@ -5,25 +5,24 @@ from __future__ import annotations
 import select
 import socket
 import struct
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 import pytest
 
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
-from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
 from emulator.kernel.iptables import find_iptables
-from emulator.kernel.ipvs import FAMILY, message
-from emulator.kernel.netlink import NetlinkSocket, attribute
-from emulator.kernel.netns import Namespaces
-from emulator.planner import plan_cluster
+from emulator.kernel.netns import Namespaces, check_output
+from emulator.objects.config import IPVSScheduler
+from emulator.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
+from emulator.workload.serve import servers
 from tests.kernel.test_semantics import (
     ASKERS,
     BASE,
@@ -40,6 +39,7 @@ from tests.kernel.test_semantics import (
     built,
     check_row,
     closed,
+    dropped,
     endpoints,
     proxy,
     refused,
@@ -160,6 +160,7 @@ MORE: Mapping[str, tuple[Row, ...]] = {
         refused("a node port at a ClusterIP is a wrong port of it", "near", "{ip: 10.96.0.99, port: 30080}"),
         unreachable("a ClusterIP that nobody has is left alone", "away", "{ip: 10.96.200.1, port: 80}"),
     ),
+    "11 what is left behind": (unreachable("a ClusterIP whose Service is gone is left alone", "near", "{ip: 10.96.0.98, port: 80}"),),
 }
 OWN = (
     Section(
@@ -178,6 +179,31 @@ OWN = (
             Row("inside", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
             closed("outside", "office", "{node: worker-2, nodePort: 30080}"),
             closed("never localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
+        ),
+    ),
+    Section(
+        "13 in ipvs mode",
+        service("empty", "type: LoadBalancer, loadBalancerSourceRanges: [203.0.113.0/24], ports: [{port: 80}]", "{ip: 192.0.2.21}")
+        + endpoints("empty")
+        + service("apart", "type: NodePort, externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30081}]")
+        + endpoints("apart", WEB_1)
+        + service("vouched", "ports: [{port: 80}]")
+        + endpoints("vouched", "{addresses: [10.244.1.11]}")
+        + service("adrift", "ports: [{port: 80}]")
+        + endpoints("adrift", "{addresses: [10.244.1.13]}"),
+        (
+            dropped("source ranges come before the want of an endpoint", "stranger", "{ip: 192.0.2.21, port: 80}", via="worker-1"),
+            refused("inside the ranges: rejected", "office", "{ip: 192.0.2.21, port: 80}", via="worker-1"),
+            refused("the node's own packets: rejected", "worker-1", "{ip: 192.0.2.21, port: 80}"),
+            dropped("a Pod meets itself in vain where no slice says on which node it is", "web-3", "{service: adrift, port: 80}"),
+            Row("another Service's slice will do", "web-1", "{service: vouched, port: 80}", "web-1", "worker-1"),
+            Row(
+                "a Pod meets itself by another node's port, and hears from itself",
+                "web-1",
+                "{node: worker-2, nodePort: 30081}",
+                "web-1",
+                "worker-1",
+            ),
         ),
     ),
     Section(
@@ -224,12 +250,13 @@ def test_sentence(section: Section, row: Row) -> None:
 # --- load balancing is the kernel's ---------------------------------------------------------------------------------
 
 BALANCED = "10.96.0.9"
+SCHEDULERS = get_args(IPVSScheduler)
 
 
-def balanced(scheduler: str, protocol: str = "TCP", affinity: str = "") -> ClusterState:
+def balanced(scheduler: str, protocol: str = "TCP", affinity: str = "", settings: str = "") -> ClusterState:
     port = f"clusterIP: {BALANCED}, ports: [{{port: 80, protocol: {protocol}}}]"
     slices = endpoints("web", WEB_1, WEB_2, WEB_3, ports=f"{{port: {5303 if protocol == 'SCTP' else 8080}, protocol: {protocol}}}")
-    manifests = BASE + proxy(f"ipvs: {{scheduler: {scheduler}}}") + service("web", port + affinity) + slices
+    manifests = BASE + proxy(f"ipvs: {{scheduler: {scheduler}{settings}}}") + service("web", port + affinity) + slices
     return state_of(text=manifests, proxy_mode="ipvs")
 
 
@@ -287,6 +314,38 @@ def test_source_hashing_goes_by_the_client() -> None:
     assert len(set.union(*met.values())) > 1
 
 
+@cache
+def under_each_scheduler() -> dict[str, tuple[str, set[str]]]:
+    """What ``ipvsadm`` says of the Service, and the Pods that six connections met, while one scheduler takes the place of another."""
+
+    @in_sandbox
+    def walk() -> dict[str, tuple[str, set[str]]]:
+        before = balanced("rr")
+        applied = apply(plan_cluster(before), Applied(find_iptables(flavour())))
+        servers(applied.namespaces).tell(before)
+        found = {}
+        for scheduler in SCHEDULERS:
+            after = balanced(scheduler)
+            apply(plan_change(before, after), applied)
+            before = after
+            saved = check_output(applied.namespaces, "worker-1", ["ipvsadm", "-Sn"])
+            said = next(line for line in saved.splitlines() if line.startswith(f"-A -t {BALANCED}:80 "))
+            with ExitStack() as stack:
+                found[scheduler] = said, {who(stack.enter_context(connect(applied.namespaces, "default_near"))) for _ in range(6)}
+        return found
+
+    each: dict[str, tuple[str, set[str]]] = walk()
+    return each
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_each_scheduler_of_kube_proxy_balances(scheduler: str) -> None:
+    said, met = under_each_scheduler()[scheduler]
+    assert said == f"-A -t {BALANCED}:80 -s {scheduler}" + (" -b mh-port" if scheduler == "mh" else "")
+    by_address = scheduler in ("dh", "sh")  # of the Service, of the client
+    assert len(met) == 1 if by_address else len(met) > 1
+
+
 @pytest.mark.parametrize(("port", "answers"), [(40001, False), (40002, True)], ids=["the same port", "the control: another one"])
 @in_sandbox
 def test_a_connection_that_has_ended_spoils_its_port_for_the_endpoint(port: int, answers: bool) -> None:
@@ -323,19 +382,19 @@ def test_an_sctp_association_goes_to_each_endpoint_in_turn() -> None:
         return sock
 
     namespaces = apply(plan_cluster(balanced("rr", "SCTP")), Applied(find_iptables(flavour()))).namespaces
-    servers = {}
+    listeners = {}
     for pod, (_, ip) in SERVERS.items():
-        servers[pod] = namespaces.call_in(f"default_{pod}", association)
-        servers[pod].bind((ip, 5303))
-        servers[pod].listen()
+        listeners[pod] = namespaces.call_in(f"default_{pod}", association)
+        listeners[pod].bind((ip, 5303))
+        listeners[pod].listen()
     met = []
     for _ in range(6):
         with namespaces.call_in("default_near", association) as client:
             client.connect((BALANCED, 80))
             client.send(b"ping")
-            ready, _, _ = select.select(list(servers.values()), [], [], 2)
-            pod = next(pod for pod, server in servers.items() if server in ready)
-            with servers[pod].accept()[0] as connection:
+            ready, _, _ = select.select(list(listeners.values()), [], [], 2)
+            pod = next(pod for pod, listener in listeners.items() if listener in ready)
+            with listeners[pod].accept()[0] as connection:
                 assert connection.getpeername()[0] == ASKERS["near"][1]
                 assert connection.recv(100) == b"ping"
                 connection.send(b"pong")
@@ -347,23 +406,13 @@ def test_an_sctp_association_goes_to_each_endpoint_in_turn() -> None:
 
 # --- 12 ----------------------------------------------------------------------------------------------------
 
-CMD_SET_CONFIG, ATTR_TIMEOUT_UDP = 12, 6  # linux/ip_vs.h
-
-
-def forget_udp_after_a_second() -> None:
-    """What ``ipvsadm --set 0 0 1`` does."""
-    with closing(NetlinkSocket(NETLINK_GENERIC)) as netlink:
-        family = find_family(FAMILY)
-        assert family
-        assert netlink.send([message(family, CMD_SET_CONFIG, attribute(ATTR_TIMEOUT_UDP, (1).to_bytes(4, sys.byteorder)))]) == []
-
 
 @in_sandbox
 def test_12_affinity_lasts_until_its_timeout_after_the_last_connection() -> None:
-    """Of UDP, whose connections the kernel can be told to forget soon."""
+    """Of UDP, whose connections the kernel is told to forget soon."""
     affinity = ", sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 2}}"
-    namespaces = built(balanced("rr", "UDP", affinity))
-    namespaces.call_in("worker-1", forget_udp_after_a_second)
+    namespaces = built(balanced("rr", "UDP", affinity, ", udpTimeout: 1s"))
+    assert check_output(namespaces, "worker-1", ["ipvsadm", "-L", "--timeout"]) == "Timeout (tcp tcpfin udp): 900 120 1\n"
 
     def ask() -> str:
         with connect(namespaces, "default_near", socket.SOCK_DGRAM) as client:

@@ -52,7 +52,7 @@ detectLocalMode: ClusterCIDR
 nodePortAddresses: [172.18.0.0/16]
 iptables: {masqueradeAll: false, localhostNodePorts: true}
 nftables: {masqueradeAll: true}
-ipvs: {scheduler: rr, strictARP: true}
+ipvs: {scheduler: rr, strictARP: true, tcpTimeout: 15m0s, tcpFinTimeout: 1.5h, udpTimeout: 0s}
 ---
 apiVersion: v1
 kind: Node

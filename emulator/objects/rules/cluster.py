@@ -12,14 +12,20 @@ from emulator.objects.config import (
     LoadBalancerPool,
     NodeShape,
 )
+from emulator.objects.durations import parse_duration
 from emulator.objects.faults import FieldPath, shown
 from emulator.objects.rules.checks import (
     LABEL,
+    MAX_INT32,
     SUBDOMAIN,
     Checks,
     parse_address,
     parse_network,
 )
+
+MAX_IPVS_SECONDS = (
+    MAX_INT32 // 1000
+)  # net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout: INT_MAX of the kernel's ticks, of which 1000 are a second at most
 
 
 def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> ClusterConfig:
@@ -105,7 +111,17 @@ def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Check
     )
     if "primary" in addresses and len(addresses) > 1:
         checks.fault(("nodePortAddresses",), "must be primary alone, or prefixes alone")
+    for name in ("tcpTimeout", "tcpFinTimeout", "udpTimeout"):
+        _ipvs_timeout(("ipvs", name), getattr(config.ipvs, name), checks)
     cidr = config.clusterCIDR
     return replace(
         config, clusterCIDR=checks.ipv4_prefix(("clusterCIDR",), cidr) if cidr is not None else None, nodePortAddresses=addresses
     )
+
+
+def _ipvs_timeout(path: FieldPath, text: str, checks: Checks) -> None:
+    seconds = parse_duration(text)
+    if seconds is None:
+        checks.fault(path, f"must be a duration, is {shown(text)}", "15m0s, say")
+    elif not 0 <= seconds <= MAX_IPVS_SECONDS:
+        checks.fault(path, f"{shown(text)} must be between 0s and {MAX_IPVS_SECONDS}s")

@@ -55,8 +55,9 @@ from emulator.probe.expect.direct import direct_likeness, promise_direct
 from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import Promise
 from emulator.probe.expect.relay import promise_relayed
-from emulator.probe.expect.services import promise_by_client, promise_by_endpoints, service_likeness
+from emulator.probe.expect.services import is_in_vain, promise_by_client, promise_by_endpoints, service_likeness
 from emulator.probe.expect.source import direct_source, name_source, seen_addresses, translated_source
+from emulator.probe.expect.vain import home_of_hairpin
 from emulator.probe.health import HealthChecks
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult, SourceRule
 from emulator.probe.parties import Owner
@@ -138,6 +139,11 @@ class Expectations:
         is dialled, or no node is passed."""
         return find_translation(self._facts, flow)
 
+    def is_in_vain(self, flow: Flow, backend: Backend) -> bool:
+        """Whether ``flow`` gets no connection where it is led to ``backend``, whoever serves there (docs/semantics 13)."""
+        met = self.translation(flow)
+        return met is not None and is_in_vain(self._facts, flow, met, backend)
+
     def _promise(self, flow: Flow, met: Translation | None) -> Promise:
         facts = self._facts
         if is_impostor(facts, flow):
@@ -164,7 +170,10 @@ class Expectations:
     def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:
         if promise.outcome != "delivered":
             return Expectation(outcome=promise.outcome, because=promise.because, unanswered=promise.unanswered, relayed=promise.relayed)
-        addresses = seen_addresses(self._facts, flow, met.node if met else self._facts.first_node(flow))
+        node = met.node if met else self._facts.first_node(flow)
+        if met and home_of_hairpin(self._facts, flow, met, promise.backends):
+            node = flow.client.node
+        addresses = seen_addresses(self._facts, flow, node)
         if promise.perhaps_own:
             addresses = {**addresses, "node": addresses["node"] | addresses["preserved"]}
         return Expectation(

@@ -50,8 +50,8 @@ def _keeps_udp_clients(facts: Facts, met: Translation, backend: Backend) -> bool
     """Whether who was led to ``backend``, and never stops sending, still is."""
     if facts.mode == "userspace":  # until it is refused (docs/semantics 15)
         return answer(facts, backend.ip, backend.port, "UDP") != "rejected"
-    if facts.mode == "ipvs":  # what is not chosen any more is taken away at once (docs/semantics 13)
-        return backend in choose(facts, met)
+    if facts.mode == "ipvs":  # what is not chosen any more is taken away at once, and who was silent may be forgotten (docs/semantics 13)
+        return backend in choose(facts, met) and not facts.state.proxy.ipvsTimeouts.udp
     return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)
 
 

@@ -6,6 +6,7 @@ Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Pure; 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import IPv4Network
 
 from emulator.control.state import ClusterState, pod_netns
@@ -13,7 +14,7 @@ from emulator.objects.config import FlowProtocol
 from emulator.probe.endpoints import ServiceTable
 from emulator.probe.expect.detector import LocalDetector
 from emulator.probe.health import HealthChecks
-from emulator.probe.model import Flow
+from emulator.probe.model import Backend, Flow
 from emulator.probe.parties import Owner, find_owners
 
 
@@ -37,6 +38,18 @@ class Facts:
     def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
         """Whether somebody in ``netns`` listens there."""
         return (netns, port, protocol) in self._served
+
+    def said_to_be_on(self, backend: Backend, protocol: FlowProtocol) -> frozenset[str]:
+        """The nodes that ``backend`` is on by the EndpointSlices, of whichever Service ("" for a slice that names none)."""
+        return self._said.get((backend, protocol), frozenset())
+
+    @cached_property
+    def _said(self) -> Mapping[tuple[Backend, str], frozenset[str]]:
+        said: dict[tuple[Backend, str], set[str]] = {}
+        for port in self.table.ports:
+            for candidate in port.candidates:
+                said.setdefault((candidate.backend, port.port.protocol), set()).add(candidate.node)
+        return {key: frozenset(nodes) for key, nodes in said.items()}
 
     def node_at(self, ip: str) -> str:
         """The node that has ``ip`` for an address of its own; "" if none has."""

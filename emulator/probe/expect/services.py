@@ -5,7 +5,7 @@ docs/semantics 5 to 7 and 12; for ipvs 13. Pure; imports ``objects`` and the pur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from emulator.objects.config import Outcome
 from emulator.probe.endpoints import in_source_ranges, load_balancer_ips
@@ -16,7 +16,8 @@ from emulator.probe.expect.direct import answer, is_unanswered
 from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import SLOWEST, Promise
 from emulator.probe.expect.replies import Reply, find_ways, say_ways
-from emulator.probe.expect.source import HOW, masqueraded, name_source, say_source, translated_source
+from emulator.probe.expect.source import HOW, name_source, say_source, translated_source
+from emulator.probe.expect.vain import home_of_hairpin, is_echo, is_lost
 from emulator.probe.model import Backend, Client, Flow, SourceRule
 
 STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
@@ -25,11 +26,9 @@ STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
 def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | None:
     """What is promised to this very client, whatever the endpoints; None if nothing is."""
     service = met.endpoints.service
-    if met.endpoints.usable:
-        if met.how != "loadBalancer" or _in_source_ranges(facts, flow.client, met):
-            return None
+    if met.how == "loadBalancer" and _asks_source_ranges(facts, met) and not _in_source_ranges(facts, flow.client, met):
         return Promise("dropped", f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)")
-    if not _is_left_alone(facts, flow, met):
+    if met.endpoints.usable or not _is_left_alone(facts, flow, met):
         return None
     because = f"svc {service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
     outcome = answer(facts, flow.to.ip, flow.to.port, flow.protocol)
@@ -43,20 +42,22 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     chosen = choose(facts, met)
     if not chosen:
         return _without_own(facts, met)
-    if lost := [b for b in chosen if _is_lost(facts, met, b)]:
+    if all(is_lost(facts, met, b) for b in chosen):
         where = f"{HOW[met.how]} under externalTrafficPolicy Local from {met.node}, which has no endpoint"
-        why = f"it sends from that very address, which the node of {lost[0]} has for its own"
+        why = f"it sends from that very address, which the node of {chosen[0]} has for its own"
         return Promise("dropped", f"{where}: {why} (docs/semantics 13)")
-    echoes = {b for b in chosen if _is_echo(facts, flow.client, met, b)}
-    if len(echoes) == len(chosen):
+    if all(is_echo(facts, flow, met, b) for b in chosen):
         because = f"the only endpoint is the client itself, and by its EndpointSlice not on {met.node}: not masqueraded (docs/semantics 13)"
         return Promise("dropped", because)
     rules = {b: translated_source(facts, flow.client, met, b) for b in chosen}
     ways = find_ways(facts, flow, met.node, rules)
-    silent = echoes | {b for b, way in ways.items() if way == "lost"}
+    if home := home_of_hairpin(facts, flow, met, chosen):
+        ways = {**ways, home: "astray"}
+    vain = [b for b in chosen if is_in_vain(facts, flow, met, b)]
+    silent = {*vain, *(b for b, way in ways.items() if way == "lost")}
     ends: dict[Backend, Outcome] = {b: "dropped" if b in silent else answer(facts, b.ip, b.port, flow.protocol) for b in chosen}
-    unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered" and ways[b] != "lost"]
-    but = say_ways(met.node, ways) + (f"; nobody serves {', '.join(unserved)}" if unserved else "")
+    unserved = [b for b, outcome in ends.items() if outcome != "delivered" and b not in silent]
+    but = say_ways(met.node, ways) + _list("no connection comes about with", vain) + _list("nobody serves", unserved)
     if "delivered" not in ends.values():
         outcome = next(o for o in SLOWEST if o in ends.values())
         unanswered = any(is_unanswered(facts, b.ip) for b in chosen)
@@ -84,9 +85,8 @@ def _delivered(
         return Promise("delivered", because, rules, source, needed=0, astray=astray)
     needed = attempts_to_meet(met.endpoints.service, len(rules))
     because = say_source(facts, client, met, rules) + but + ("" if needed else STICKY)
-    uneven = facts.mode == "ipvs" and (
-        astray or facts.state.proxy.scheduler in ("lc", "sh")
-    )  # by load, by client: not each endpoint in turn
+    by_turns = facts.state.proxy.scheduler in ("rr", "wrr")  # others go by load, by client…
+    uneven = facts.mode == "ipvs" and (astray or not by_turns)
     return Promise("delivered", because, rules, source, needed=0 if uneven else needed, astray=astray)
 
 
@@ -106,6 +106,11 @@ def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
     return facts.mode == "iptables" and met.origin == "node" and external and not facts.node_at(flow.to.ip)
 
 
+def _asks_source_ranges(facts: Facts, met: Translation) -> bool:
+    """Whether they come first: without an endpoint in ipvs mode alone, and not for the node's own packets (docs/semantics 13)."""
+    return bool(met.endpoints.usable) or (facts.mode == "ipvs" and met.origin != "node")
+
+
 def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
     """docs/semantics 6."""
     service = met.endpoints.service
@@ -115,17 +120,10 @@ def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
     return any(in_source_ranges(service, source) for source in sources)
 
 
-def _is_echo(facts: Facts, client: Client, met: Translation, backend: Backend) -> bool:
-    """Whether a Pod that meets itself in ipvs mode is sent its own address, which its kernel drops: the set that has hairpins
-    masqueraded holds endpoints that are the node's own by their slice (docs/semantics 13)."""
-    if facts.mode != "ipvs" or backend.ip != client.ip or client.kind != "pod" or masqueraded(facts, met)[0]:
-        return False
-    return all(c.node != met.node for c in met.endpoints.candidates if c.backend == backend)
+def is_in_vain(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> bool:
+    """Whether ``flow`` gets no connection where ``met`` leads it to ``backend``, whoever serves there."""
+    return is_lost(facts, met, backend) or is_echo(facts, flow, met, backend)
 
 
-def _is_lost(facts: Facts, met: Translation, backend: Backend) -> bool:
-    """Whether what a node sends to ``backend`` by an external address never arrives in ipvs mode: unmasqueraded, and so from the address that
-    it dialled, which every node has. (By a node port it is the node's own, which no other node has.)"""
-    if met.how == "nodePort" or met.origin != "node" or not is_ipvs_local(facts, met):
-        return False
-    return backend.ip in facts.owners and not facts.is_on(met.node, backend.ip)
+def _list(what: str, backends: Sequence[Backend]) -> str:
+    return f"; {what} {', '.join(map(str, backends))}" if backends else ""

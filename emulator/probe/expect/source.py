@@ -62,8 +62,13 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: B
         return "node"
     if backend.ip in facts.node_ips[met.node] and met.origin != "node":
         return "preserved"  # delivered locally: POSTROUTING, where masquerading happens, is not passed
-    hairpin = backend.ip == client.ip and not (client.kind == "node" and is_ipvs_local(facts, met) and met.how != "nodePort")
+    hairpin = backend.ip == client.ip and not comes_from_what_it_dialled(facts, met)
     return "node" if hairpin or masqueraded(facts, met)[0] else "preserved"
+
+
+def comes_from_what_it_dialled(facts: Facts, met: Translation) -> bool:
+    """Whether a node's own packets have that address as their source, a Service's, which is local to every node in ipvs mode, and keep it."""
+    return met.origin == "node" and met.how != "nodePort" and is_ipvs_local(facts, met)
 
 
 def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:

@@ -482,6 +482,34 @@ CONFIG = [
         "",
         id="proxy mode",
     ),
+    pytest.param(
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {tcpTimeout: soon}}",
+        "ipvs.tcpTimeout",
+        "must be a duration, is 'soon'",
+        "15m0s, say",
+        id="no duration",
+    ),
+    pytest.param(
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {tcpFinTimeout: -1s}}",
+        "ipvs.tcpFinTimeout",
+        "'-1s' must be between 0s and 2147483s",
+        "",
+        id="negative duration",
+    ),
+    pytest.param(
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {udpTimeout: 600h}}",
+        "ipvs.udpTimeout",
+        "'600h' must be between 0s and 2147483s",
+        "",
+        id="more seconds than the kernel takes",
+    ),
+    pytest.param(
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {scheduler: fastest}}",
+        "ipvs.scheduler",
+        "must be one of rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh",
+        "",
+        id="unknown scheduler",
+    ),
 ]
 
 FLOWS = [

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
+from emulator.objects.config import IPVSTimeouts
 from emulator.plan.difference import difference
 from emulator.plan.operations import (
     AddAddress,
@@ -380,3 +381,12 @@ def test_what_balances_is_not_taken_from_a_node_that_stays(gone: Operation) -> N
     with pytest.raises(UsageError, match="start anew"):
         difference(Plan(name="p", operations=(netns, gone)), Plan(name="p", operations=(netns,)))
     assert [type(op) for op in difference(Plan(name="p", operations=(netns, gone)), Plan(name="p", operations=())).operations] == [DelNetns]
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "loads"), [(IPVSTimeouts(), []), (IPVSTimeouts(udp=1), [IPVSTimeouts(udp=1)])], ids=["same", "another"]
+)
+def test_a_time_out_is_set_when_it_changes(timeouts: IPVSTimeouts, loads: list[IPVSTimeouts]) -> None:
+    load = LoadIpvs(netns="a", servers=(), why="w")
+    change = difference(Plan(name="p", operations=(load,)), Plan(name="p", operations=(replace(load, timeouts=timeouts),)))
+    assert [op.timeouts for op in change.operations if isinstance(op, LoadIpvs)] == loads

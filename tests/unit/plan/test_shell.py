@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from emulator.objects.config import IPVSTimeouts
 from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer, ipset_text
 from emulator.plan.operations import AddAddress, AddDummy, AddNetns, AddVeth, LoadIpset, LoadIpvs, LoadRules, Operation, Plan, SetSysctl
 from emulator.plan.rules import UnsafeTextError
@@ -97,6 +98,18 @@ def test_ipvs_is_loaded_by_the_tools_of_its_own() -> None:
     assert "\nflush KUBE-CLUSTER-IP\nadd KUBE-CLUSTER-IP 10.96.0.10,udp:53\n" in script
     assert "ip netns exec a ipvsadm -C\nip netns exec a ipvsadm -R <<" in script
     assert "\n-A -u 10.96.0.10:53 -s rr -p 60\n-a -u 10.96.0.10:53 -r 10.244.1.2:5353 -m -w 1\n" in script
+
+
+def test_time_outs_of_ipvs_are_set() -> None:
+    assert "\nip netns exec a ipvsadm --set 900 0 1\n" in script_of(
+        LoadIpvs(netns="a", servers=(), why="servers", timeouts=IPVSTimeouts(tcp=900, udp=1))
+    )
+    assert "--set" not in script_of(LoadIpvs(netns="a", servers=(), why="servers"))
+
+
+def test_a_scheduler_that_looks_at_ports_is_told_so() -> None:
+    web = VirtualServer(protocol="TCP", ip="10.96.0.10", port=80, scheduler="mh")
+    assert "\n-A -t 10.96.0.10:80 -s mh -b mh-port\n" in script_of(LoadIpvs(netns="a", servers=(web,), why="servers"))
 
 
 def test_a_server_s_address_is_one() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.control.state import ClusterState
-from emulator.objects.config import ExternalClient, FlowProtocol
+from emulator.control.state import ClusterState, ProxySettings
+from emulator.objects.config import ExternalClient, FlowProtocol, IPVSTimeouts
 from emulator.objects.kinds import EndpointPort, EndpointSlice, LoadBalancerIngress, Service, ServicePort
 from emulator.probe.expect import MAX_ATTEMPTS, Expectations, attempts_for, expect, remember
 from emulator.probe.model import Backend, Expectation, FlowResult, Observation
@@ -954,6 +954,12 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
 def test_a_udp_client_that_never_stops(state: ClusterState, outcome: str, met: list[Backend]) -> None:
     found = kept(state, answered("UDP"))
     assert (found.outcome, list(found.backends)) == (outcome, met)
+
+
+@pytest.mark.parametrize(("seconds", "met"), [(0, {ON_1}), (1, {ON_1, ON_2})])
+def test_in_ipvs_mode_a_time_out_may_have_forgotten_a_udp_client(seconds: int, met: set[Backend]) -> None:
+    proxy = ProxySettings(mode="ipvs", clusterCIDR="10.244.0.0/16", ipvsTimeouts=IPVSTimeouts(udp=seconds))
+    assert set(kept(replace(udp_state(ENDPOINT_0, ENDPOINT_1), proxy=proxy), answered("UDP")).backends) == met
 
 
 @pytest.mark.parametrize(

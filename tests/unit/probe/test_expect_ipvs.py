@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from emulator.control.state import ClusterState
+from emulator.objects.config import IPVSScheduler
 from emulator.objects.kinds import Endpoint
 from emulator.probe.expect import expect
 from emulator.probe.model import Backend
@@ -142,3 +143,49 @@ def test_a_client_with_a_services_address_is_an_impostor(mode: str, outcome: str
     client = make_client(make_state(), "client-1")
     state = make_state(make_service(externalIPs=(client.ip,)), proxy={"mode": mode})
     assert expect(state, make_flow(state, "client-1", WEB_1, 8080)).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("who", "outcome"), [("client-1", "dropped"), ("client", "dropped"), ("worker-1", "rejected")], ids=["outside", "a Pod", "a node"]
+)
+def test_source_ranges_come_before_the_want_of_an_endpoint(who: str, outcome: str) -> None:
+    state = make_state(load_balancer_service(loadBalancerSourceRanges=("192.0.2.0/24",)), slices=(), **IPVS)
+    assert expect(state, make_flow(state, who, VIP, 80, via="worker-1" if who == "client-1" else "")).outcome == outcome
+
+
+def test_a_pod_that_meets_itself_by_another_nodes_port_is_masqueraded_at_home() -> None:
+    state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(make_slice(make_endpoint(WEB_0, "worker-1")),), **IPVS)
+    promise = expect(state, make_flow(state, "web-0", NODE_IP["worker-2"], NODE_PORT))
+    assert (promise.outcome, promise.backends, promise.astray) == ("delivered", {ON_1: "node"}, {ON_1})
+    assert promise.addresses["node"] == {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}
+
+
+def test_of_endpoints_that_a_node_takes_for_want_of_its_own_one_may_be_there() -> None:
+    """By no slice, so that it is not the node's own: its answer goes by the node, the other one's past it."""
+    adrift, elsewhere = make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")
+    for endpoints, astray in (((adrift, elsewhere), {ON_2}), ((elsewhere,), {ON_2}), ((adrift,), set())):
+        state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(make_slice(*endpoints),), **IPVS)
+        assert expect(state, make_flow(state, "client-1", NODE_IP["worker-1"], NODE_PORT)).astray == astray
+
+
+def test_any_services_slice_says_where_a_pod_is_that_meets_itself() -> None:
+    other = make_slice(make_endpoint(WEB_0, "worker-1"), service="other")
+    services = (make_service(), make_service("other", ip="10.96.0.11"))
+    for slices, outcome in (((), "dropped"), ((other,), "delivered")):
+        state = make_state(*services, slices=(make_slice(make_endpoint(WEB_0)), *slices), **IPVS)
+        assert expect(state, make_flow(state, "web-0", WEB_IP, 80)).outcome == outcome
+
+
+def test_a_node_without_endpoints_is_promised_those_that_are_there_whatever_their_slice_says() -> None:
+    """The others it does not reach, and so the flow fails: which of them it meets is chance."""
+    service = node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,))
+    state = make_state(service, slices=(make_slice(make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")),), **IPVS)
+    promise = expect(state, make_flow(state, "worker-1", EXTERNAL_IP, 80))
+    assert (promise.outcome, set(promise.backends)) == ("delivered", {ON_1, ON_2})
+    assert f"no connection comes about with {ON_2}" in promise.because
+
+
+@pytest.mark.parametrize("scheduler", get_args(IPVSScheduler))
+def test_round_robin_alone_meets_everybody_for_sure(scheduler: IPVSScheduler) -> None:
+    state = make_state(make_service(), proxy={"mode": "ipvs", "scheduler": scheduler})
+    assert expect(state, make_flow(state, "client", WEB_IP, 80, attempts=400)).partial is (scheduler not in ("rr", "wrr"))

@@ -1,0 +1,27 @@
+"""ipvs mode beside the golden file: what is put on kube-ipvs0, and what the kernel is told."""
+
+from __future__ import annotations
+
+from emulator.objects.config import IPVSTimeouts
+from emulator.plan.operations import LoadIpvs
+from emulator.planner import plan_cluster
+from emulator.proxy.ipvs import balancing
+from tests.unit.probe.states import NODE_IP, WEB_IP, make_state, node_port_service
+
+OWN = NODE_IP["worker-1"]
+
+
+def test_a_node_does_not_get_its_own_address_a_second_time() -> None:
+    """Or everything else at that address would be rejected there (kube-proxy v1.30.5, pkg/proxy/ipvs/proxier.go, shouldBind)."""
+    part = balancing(make_state(node_port_service(externalIPs=(OWN,)), proxy={"mode": "ipvs"}))
+    for node, addresses in (("worker-1", {WEB_IP}), ("worker-2", {WEB_IP, OWN})):
+        found = part(node)
+        assert set(found.addresses) == addresses
+        assert {entry for item in found.sets if item.name == "KUBE-IPVS-IPS" for entry in item.entries} == addresses
+        assert (OWN, 80) in {(server.ip, server.port) for server in found.servers}
+
+
+def test_time_outs_are_every_nodes() -> None:
+    timeouts = IPVSTimeouts(tcp=900, udp=1)
+    plan = plan_cluster(make_state(proxy={"mode": "ipvs", "ipvsTimeouts": timeouts}))
+    assert [op.timeouts for op in plan.operations if isinstance(op, LoadIpvs)] == [timeouts] * 3
