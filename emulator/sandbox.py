@@ -24,7 +24,8 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -34,6 +35,8 @@ from emulator.kernel import linux
 T = TypeVar("T")
 
 ADDRESS_PREFIX = "podwire/"
+_PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+_DIED = "the sandbox ended before its work was done: one of its processes was killed; run again"
 _WAITED_FOR = frozenset({signal.SIGINT, signal.SIGCHLD})
 _HEADER = struct.Struct("!cI")  # kind of message, length of the pickle that follows
 
@@ -92,51 +95,61 @@ def _listen() -> socket.socket:
 
 
 def _supervise(keeper: int, reader: int, listener: socket.socket) -> Any:
-    """Wait for the result; meanwhile pass SIGINT on and answer who asks what runs here."""
+    """Wait for the result; meanwhile pass signals on and answer who asks what runs here."""
     info: dict[str, Any] = {}
     buffer = bytearray()
     interrupted = False
-    wake_reader, wake_writer = os.pipe()
-    os.set_blocking(wake_writer, False)
-    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, lambda *_: None) for number in handled}
-    previous_wakeup = signal.set_wakeup_fd(wake_writer)
-    poll = select.poll()
-    for fd in (reader, wake_reader, listener.fileno()):
-        poll.register(fd, select.POLLIN)
-    try:
-        while True:
-            for fd, _ in poll.poll():
-                if fd == wake_reader:
-                    for number in os.read(wake_reader, 64):
-                        if number in handled:  # the first time politely; whoever asks twice means it
-                            os.kill(keeper, signal.SIGKILL if interrupted or number == signal.SIGHUP else signal.SIGINT)
-                            interrupted = True
-                elif fd == listener.fileno():
+    with _woken_by(_PASSED_ON) as wake, listener, os.fdopen(reader, "rb", buffering=0):
+        poll = select.poll()
+        for fd in (reader, wake, listener.fileno()):
+            poll.register(fd, select.POLLIN)
+        try:
+            while True:
+                ready = {fd for fd, _ in poll.poll()}
+                if wake in ready:
+                    interrupted = _pass_on(os.read(wake, 64), keeper, interrupted)
+                if listener.fileno() in ready:
                     _answer(listener, info)
-                else:
+                if reader in ready:
                     chunk = os.read(reader, 1 << 16)
                     buffer += chunk
                     while (message := _take(buffer)) is not None:
                         kind, value = message
-                        if kind == b"A":
-                            info.update(value)
-                        elif kind == b"R":
+                        if kind == b"R":
                             return value
-                        elif kind == b"E":
+                        if kind == b"E":
                             raise value
-                    if not chunk and interrupted:
-                        raise KeyboardInterrupt
+                        info.update(value)
                     if not chunk:
-                        raise SandboxDiedError("the sandbox ended before its work was done: one of its processes was killed; run again")
+                        raise KeyboardInterrupt if interrupted else SandboxDiedError(_DIED)
+        finally:
+            _reap(keeper)
+
+
+@contextmanager
+def _woken_by(signals: Collection[signal.Signals]) -> Iterator[int]:
+    """None of ``signals`` ends this process or interrupts a call; the descriptor gives the numbers of those that came."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    previous = {number: signal.signal(number, lambda *_: None) for number in signals}
+    previous_wakeup = signal.set_wakeup_fd(writer)
+    try:
+        yield reader
     finally:
         signal.set_wakeup_fd(previous_wakeup)
-        _reap(keeper)
         for number, handler in previous.items():
             signal.signal(number, handler)
-        for fd in (reader, wake_reader, wake_writer):
-            os.close(fd)
-        listener.close()
+        os.close(reader)
+        os.close(writer)
+
+
+def _pass_on(numbers: bytes, keeper: int, interrupted: bool) -> bool:
+    """To the keeper: the first time politely; whoever asks twice means it. Whether it was asked by now."""
+    for number in numbers:
+        if number in _PASSED_ON:
+            os.kill(keeper, signal.SIGKILL if interrupted or number == signal.SIGHUP else signal.SIGINT)
+            interrupted = True
+    return interrupted
 
 
 def _reap(keeper: int) -> None:
