@@ -240,6 +240,7 @@ def _diff(args: argparse.Namespace) -> int:
     from emulator.diff import check_modes, run_modes, settle_modes
     from emulator.evidence.describe import pod_names
     from emulator.evidence.files import check_writable_file
+    from emulator.reporting import say
     from emulator.run import Options
 
     modes = [mode.strip() for mode in args.modes.split(",")] if args.modes is not None else []
@@ -252,7 +253,7 @@ def _diff(args: argparse.Namespace) -> int:
     comparison = run_modes(states, Options(captures=captures, iptables=args.iptables or "", verbose=args.verbose))
     _tell(comparison, pod_names(next(iter(states.values()))), args)
     if captures and args.output == "table":
-        print(f"Evidence: {printable(str(captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)")
+        say(f"Evidence: {printable(str(captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)\n")
     return Exit.OK if comparison.ok else Exit.FLOW_FAILED
 
 
@@ -266,6 +267,7 @@ def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namesp
     from emulator.evidence.modes_markdown import render_markdown
     from emulator.evidence.modes_text import render_comparison
     from emulator.evidence.report_json import dump_json, dump_yaml
+    from emulator.reporting import say
 
     values = comparison_to_dict(comparison, pods)
     if args.json:
@@ -273,11 +275,11 @@ def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namesp
     if args.junit:
         write_file(args.junit, comparison_to_junit(comparison, pods))
     if args.output == "table":
-        print(render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods), end="")
+        say(render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods))
     elif args.output == "markdown":
-        print(render_markdown(comparison), end="")
+        say(render_markdown(comparison))
     else:
-        print((dump_json if args.output == "json" else dump_yaml)(values), end="")
+        say((dump_json if args.output == "json" else dump_yaml)(values))
 
 
 def _plan(args: argparse.Namespace) -> int:

@@ -101,14 +101,24 @@ def write_report(report: Report, pods: Mapping[str, str], json: Path | None, xml
 def print_report(report: Report, pods: Mapping[str, str], output: str, directory: Path | None) -> None:
     """To standard output in the form ``output``; ``directory`` is where the evidence is."""
     if output == "json":
-        print(report_json.to_json(report, pods), end="")
+        text = report_json.to_json(report, pods)
     elif output == "yaml":
-        print(report_json.to_yaml(report, pods), end="")
+        text = report_json.to_yaml(report, pods)
     else:
         tty = sys.stdout.isatty()
         color = tty and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         width = shutil.get_terminal_size((132, 24)).columns
-        print(tables.render_text(report, wide=output == "wide", color=color, width=width, pods=pods), end="")
+        text = tables.render_text(report, wide=output == "wide", color=color, width=width, pods=pods)
         if directory:
-            print(f"Evidence: {printable(str(directory))}/ (all.pcapng holds every frame; one more file a flow)")
-    sys.stdout.flush()
+            text += f"Evidence: {printable(str(directory))}/ (all.pcapng holds every frame; one more file a flow)\n"
+    say(text)
+
+
+def say(text: str) -> None:
+    """Write ``text`` to standard output. Whoever reads it (head, less) may have gone: the rest goes nowhere then, and the exit code is still the
+    verdict."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

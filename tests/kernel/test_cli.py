@@ -45,6 +45,18 @@ spec:
 """
 
 
+@pytest.mark.parametrize("words", [["-o", "yaml"], ["-o", "json"], [], ["diff"]], ids=lambda words: " ".join(words) or "table")
+def test_a_reader_that_has_gone_takes_the_words_but_not_the_verdict(words: list[str]) -> None:
+    """As ``podwire … | head`` leaves it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    options = ["--modes", "iptables,nftables"] if "diff" in words else []
+    command = [sys.executable, str(ROOT / "run_topology.py"), *words, "-", "--captures", "none", *options]
+    with os.fdopen(writer) as nobody:
+        done = subprocess.run(command, input=FAILING, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 @pytest.mark.parametrize("topology", SHIPPED)
 def test_every_shipped_topology_is_as_promised(topology: str, tmp_path: Path) -> None:
     done = podwire(topology, "--captures", str(tmp_path), "-o", "json", prefix=["env", "PYTHONWARNINGS=error::ResourceWarning"])
