@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from emulator.evidence.compare import address_of, dialled, sources_sent
+from emulator.evidence.compare import address_of, answers, dialled, sources_sent
 from emulator.evidence.pcapng import encode_pcapng
 from emulator.probe.model import Captured, FlowResult, Report
 
@@ -59,6 +59,7 @@ def verdict_line(result: FlowResult) -> str:
     """``podwire: FAIL pod to ClusterIP: dialled …, source … → …: reason``: the comment on the last frame of a flow."""
     sent, seen = ", ".join(sources_sent(result)), ", ".join(result.observed.sources) or "none"
     line = f"podwire: {result.verdict.upper()} {result.flow.name}: dialled {dialled(result.flow)}, source {sent} → {seen}"
+    line += f", answered {answers(result)}" if result.observed.health else ""
     return f"{line}: {result.reason}" if result.reason else line
 
 

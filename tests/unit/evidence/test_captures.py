@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
 from emulator.evidence.captures import ALL_FRAMES, announcement, plan_captures, slug, verdict_line
+from emulator.probe.model import Health
 from tests.unit.evidence.samples import CLIENT, FAILED, FRAMES, NAMES, PASSED, REPORT, WEB_1, flow
 from tests.unit.evidence.test_pcapng import Parsed, parse
 
@@ -65,6 +66,8 @@ def test_the_verdict_line_says_what_was_seen_and_why() -> None:
         "podwire: FAIL pod default/client → svc default/gone:80: dialled 10.96.0.20:80, source 10.244.1.2 → none: "
         "dropped instead of delivered: last seen at default_client/eth0 out"
     )
+    checked = replace(PASSED, observed=replace(PASSED.observed, health=(Health(503, 0),)))
+    assert verdict_line(checked).endswith(", source 10.244.1.2 → 10.244.1.2, answered 503, 0 local endpoints")
 
 
 def test_a_flow_file_names_only_what_it_met() -> None:
