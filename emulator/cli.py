@@ -296,7 +296,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from emulator.objects.load import describe_topologies
+    from emulator.objects.targets import describe_topologies
 
     rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
     if not rows:

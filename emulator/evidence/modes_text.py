@@ -15,8 +15,8 @@ from itertools import zip_longest
 from emulator.errors import printable
 from emulator.evidence.advice import advise
 from emulator.evidence.compare import answers, counted, dialled, few, named_counts
+from emulator.evidence.layout import table
 from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison, ServiceChange, Status
-from emulator.evidence.tables import table
 from emulator.probe.model import FlowResult
 
 MOST_BLOCKS = 20  # of Services that change otherwise than others: of so many it is said how; the others are named

@@ -1,6 +1,6 @@
 """A report as text for people: tables of the cluster, the flows and the requirements, and a block for every flow that is not as promised.
 
-Imports tabulate and the model; pure: what it returns depends on its arguments alone. Invariants: PASS, FAIL and UNKNOWN are words, never
+Imports ``evidence`` and the model; pure: what it returns depends on its arguments alone. Invariants: PASS, FAIL and UNKNOWN are words, never
 colours only; no text of a manifest reaches the terminal with a control character in it.
 """
 
@@ -10,8 +10,6 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-
-from tabulate import tabulate
 
 from emulator.errors import printable
 from emulator.evidence.compare import (
@@ -27,14 +25,11 @@ from emulator.evidence.compare import (
     telling_journey,
     where_it_differs,
 )
+from emulator.evidence.layout import BOLD, VERDICT_COLOURS, Paint, fit, lay_out, table
 from emulator.probe.model import Backend, FlowResult, Journey, Report, Verdict
 
 MOST_FLOWS = 60  # more than these are counted instead of listed, save in wide output; controls that passed are always
 MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
-_NARROWEST = 10  # columns are wrapped down to this, not further
-_GAP = 2  # what tabulate's plain format puts between two columns
-_BOLD, _DIM = "1", "2"
-_VERDICT_COLOURS: Mapping[Verdict, str] = {"pass": "32", "fail": "1;31", "unknown": "1;33"}
 _NO_PODS: Mapping[str, str] = {}
 
 
@@ -51,7 +46,7 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
     if too_many:
         listed = [r for r in listed if r.verdict != "pass"]
     sections = [
-        paint(_BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
+        paint(BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
         table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
         _services(report.services, wide, limit),
         _counts(report, len(listed)) if too_many else "",
@@ -100,19 +95,6 @@ def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]
     return "\n".join(map(printable, [title, *hops]))
 
 
-class Paint:
-    """Terminal colours, or none. ``paint(code, text)``: ``code`` as in ECMA-48's SGR."""
-
-    def __init__(self, color: bool) -> None:
-        self.color = color
-
-    def __call__(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.color else text
-
-    def verdict(self, verdict: Verdict) -> str:
-        return self(_VERDICT_COLOURS[verdict], verdict.upper())
-
-
 # --- flows ------------------------------------------------------------------------------------------------
 
 
@@ -128,11 +110,11 @@ def _flows(results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int |
         headers = (*headers, "BACKENDS")
         met = [counted(sorted(named_counts(result.observed.backends, pods).items())) for result in ordered]
         columns = [(*cells, printable(backends)) for cells, backends in zip(columns, met, strict=True)]
-    rows = _fitted((*headers, "VERDICT"), [(*cells, paint.verdict(r.verdict)) for cells, r in zip(columns, ordered, strict=True)], limit)
-    lines = iter(_layout((*headers, "VERDICT"), rows).split("\n"))
+    rows = fit((*headers, "VERDICT"), [(*cells, paint.verdict(r.verdict)) for cells, r in zip(columns, ordered, strict=True)], limit)
+    lines = iter(lay_out((*headers, "VERDICT"), rows).split("\n"))
     text, row = [next(lines)], iter(rows)
     for title, group in groups.items():
-        text += ["", paint(_BOLD, printable(_heading(title, group)))]
+        text += ["", paint(BOLD, printable(_heading(title, group)))]
         for _ in group:
             text += [next(lines) for _ in range(max(cell.count("\n") + 1 for cell in next(row)))]
     return "\n".join(text)
@@ -231,7 +213,7 @@ def _counts(report: Report, shown: int) -> str:
     rows = []
     for title, group in _by_kind(report.flows).items():
         verdicts = Counter(result.verdict for result in group)
-        rows.append((title, str(len(group)), *(str(verdicts[v]) for v in _VERDICT_COLOURS)))
+        rows.append((title, str(len(group)), *(str(verdicts[v]) for v in VERDICT_COLOURS)))
     which = f"the {shown} that did not pass are listed" if shown else "all passed"
     return (
         table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None) + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"
@@ -254,7 +236,7 @@ def _journeys(results: Sequence[FlowResult], pods: Mapping[str, str]) -> str:
 
 def _failures(results: Sequence[FlowResult], paint: Paint, limit: int | None, pods: Mapping[str, str]) -> str:
     blocks = [
-        f"{paint.verdict(result.verdict)} {paint(_BOLD, printable(result.flow.name))}\n"
+        f"{paint.verdict(result.verdict)} {paint(BOLD, printable(result.flow.name))}\n"
         + textwrap.indent(render_difference(result, pods, None if limit is None else limit - 2), "  ")
         for result in results[:MOST_FAILURES]
     ]
@@ -266,7 +248,7 @@ def _failures(results: Sequence[FlowResult], paint: Paint, limit: int | None, po
 def _totals(report: Report, paint: Paint) -> str:
     def total(verdicts: Iterable[Verdict]) -> str:
         counts = Counter(verdicts)
-        said = [f"{counts[v]} {paint.verdict(v)}" for v in _VERDICT_COLOURS if counts[v]]
+        said = [f"{counts[v]} {paint.verdict(v)}" for v in VERDICT_COLOURS if counts[v]]
         return ", ".join(said) or "none"
 
     seconds = report.machine.get("seconds", "")
@@ -281,7 +263,7 @@ def _totals(report: Report, paint: Paint) -> str:
     return "; ".join(parts)
 
 
-# --- tables -----------------------------------------------------------------------------------------------
+# --- the cluster ------------------------------------------------------------------------------------------
 
 
 def _services(rows: Sequence[Sequence[str]], wide: bool, limit: int | None) -> str:
@@ -299,49 +281,3 @@ def _shortened(rows: Sequence[Sequence[str]], column: int, limit: int | None) ->
     if limit is None:
         return clean
     return [(*row[:column], few(row[column].split(", "), limit), *row[column + 1 :]) for row in clean]
-
-
-def table(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> str:
-    """``rows`` under ``headers`` within ``width`` columns; "" when there is no row."""
-    return _layout(headers, _fitted(headers, rows, width)) if rows else ""
-
-
-def _layout(headers: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
-    # The header goes in as a row: tabulate would make its columns wider than they need to be.
-    text = tabulate([headers, *rows] if headers else rows, tablefmt="plain", disable_numparse=True)
-    return "\n".join(line.rstrip() for line in text.split("\n"))
-
-
-def _fitted(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> Sequence[Sequence[str]]:
-    """``rows`` with cells wrapped until all columns fit into ``width``: the widest gives way first.
-
-    A cell may have several lines; apart from their ends it must be printable already.
-    """
-    if width is None or not rows:
-        return rows
-    floors = [len(header) for header in headers or [""] * len(rows[0])]
-    columns = list(zip(*rows, strict=True))
-    widths = [
-        max(floor, *(_visible(line) for cell in column for line in cell.split("\n"))) for floor, column in zip(floors, columns, strict=True)
-    ]
-    floors = [min(natural, max(floor, _NARROWEST)) for natural, floor in zip(widths, floors, strict=True)]
-    while sum(widths) + _GAP * (len(widths) - 1) > width:
-        wrappable = [index for index, floor in enumerate(floors) if widths[index] > floor]
-        if not wrappable:
-            break
-        widths[max(wrappable, key=widths.__getitem__)] -= 1
-    return [[_wrapped(cell, room) for cell, room in zip(row, widths, strict=True)] for row in rows]
-
-
-def _visible(line: str) -> int:
-    """How many columns ``line`` takes on a terminal: colours take none."""
-    return len(re.sub(r"\x1b\[[0-9;]*m", "", line))
-
-
-def _wrapped(cell: str, width: int) -> str:
-    indent = " " if width > _NARROWEST else ""
-    lines: list[str] = []
-    for line in cell.split("\n"):
-        fits = _visible(line) <= width
-        lines += [line] if fits else textwrap.wrap(line, width, break_on_hyphens=False, subsequent_indent=indent)
-    return "\n".join(lines)

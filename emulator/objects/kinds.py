@@ -39,6 +39,26 @@ class ObjectMeta:
     uid: str = ""
 
 
+class _Namespaced:
+    """What has a name in a namespace."""
+
+    __slots__ = ()
+    metadata: ObjectMeta
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``: how kubectl and our reports name it."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+
 # --- Node, Namespace -------------------------------------------------------------------------------------
 
 
@@ -183,23 +203,10 @@ class PodStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
+class Pod(_Namespaced):
     metadata: ObjectMeta
     spec: PodSpec
     status: PodStatus = PodStatus()
-
-    @property
-    def name(self) -> str:
-        return self.metadata.name
-
-    @property
-    def namespace(self) -> str:
-        return self.metadata.namespace
-
-    @property
-    def key(self) -> str:
-        """``namespace/name``: how kubectl and our reports name it."""
-        return f"{self.metadata.namespace}/{self.metadata.name}"
 
     @property
     def ip(self) -> str:
@@ -245,16 +252,12 @@ class WorkloadSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(_Namespaced):
     """A Deployment, ReplicaSet, StatefulSet or DaemonSet."""
 
     kind: Literal["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"]
     metadata: ObjectMeta
     spec: WorkloadSpec
-
-    @property
-    def key(self) -> str:
-        return f"{self.metadata.namespace}/{self.metadata.name}"
 
 
 # --- Service, EndpointSlice, Endpoints --------------------------------------------------------------------
@@ -321,22 +324,10 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(_Namespaced):
     metadata: ObjectMeta
     spec: ServiceSpec
     status: ServiceStatus = ServiceStatus()
-
-    @property
-    def name(self) -> str:
-        return self.metadata.name
-
-    @property
-    def namespace(self) -> str:
-        return self.metadata.namespace
-
-    @property
-    def key(self) -> str:
-        return f"{self.metadata.namespace}/{self.metadata.name}"
 
     @property
     def headless(self) -> bool:

@@ -6,8 +6,6 @@ identity once; everything else that was given is in its notices, or the whole is
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +15,15 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from emulator.errors import InputError, Problem, printable
-from emulator.objects.builder import TopologyError, Written, build_topology, question_of
+from emulator.objects.builder import TopologyError, Written, build_topology
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
-from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_of, path_text, shown
+from emulator.objects.faults import Fault, FieldPath, cut, path_of, path_text, shown
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
 from emulator.objects.schema import Kind, LeftOut, decode, find_slips, identify, touches
+from emulator.objects.targets import MANIFEST_SUFFIXES, STDIN, find_files, name_of
 from emulator.objects.validate import validate
 from emulator.objects.yamltext import MAX_DEPTH, read_documents
 
-MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
-STDIN = "-"
-
-_NAME_LENGTH = 100
 _PROXY_CONFIG_KEY = "config.conf"  # where kubeadm's ConfigMap kube-proxy keeps the KubeProxyConfiguration
 
 
@@ -44,9 +39,12 @@ def load(targets: Sequence[str], *, topologies: Path, stdin: TextIO | None = Non
             if target == STDIN:
                 gathering.stream(sys.stdin if stdin is None else stdin, "stdin")
             else:
-                for path in _resolve(target, topologies, gathering):
+                files, problem = find_files(target, topologies)
+                if problem:
+                    gathering.problem(problem)
+                for path in files:
                     gathering.file(path)
-    return gathering.inventory(_name(targets))
+    return gathering.inventory(name_of(targets))
 
 
 class ReadingError(InputError):
@@ -59,75 +57,6 @@ class ReadingError(InputError):
     def __init__(self, problems: Sequence[Problem], sound: Inventory, services: Sequence[Loaded[Service]]) -> None:
         super().__init__(problems)
         self.sound, self.services = sound, tuple(services)
-
-
-def describe_topologies(directory: Path) -> list[tuple[str, str]]:
-    """The name and the question of every topology in ``directory``, by name."""
-    return [(name, question_of(path)) for name, path in sorted(_topologies(directory).items())]
-
-
-# --- targets → files --------------------------------------------------------------------------------------
-
-
-def _topologies(directory: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
-        if path.name.startswith((".", "_")):
-            continue
-        if path.is_dir():
-            if next(_manifests(path), None):
-                found[path.name] = path
-        elif path.suffix in (".py", *MANIFEST_SUFFIXES):
-            found[path.stem] = path
-    return found
-
-
-def _resolve(target: str, topologies: Path, gathering: _Gathering) -> list[Path]:
-    """The files that ``target`` names."""
-    named = _topologies(topologies)
-    path = named.get(target, Path(target))
-    try:
-        is_directory, is_file = bool(target) and path.is_dir(), path.exists() and not path.is_dir()
-    except (OSError, ValueError):
-        is_directory = is_file = False
-    if is_directory:
-        files = list(_manifests(path))
-        if not files:
-            gathering.problem(Problem(str(path), f"holds no manifest ({', '.join('*' + s for s in MANIFEST_SUFFIXES)})"))
-        return files
-    if is_file:
-        return [path]
-    known = f"topologies: {', '.join(sorted(named))}" if named else f"there are no topologies in {topologies}"
-    hint = "; ".join(part for part in (did_you_mean(target, named), known) if part)
-    gathering.problem(Problem(cut(target) or "''", "is neither a topology nor a file nor a directory", hint))
-    return []
-
-
-def _manifests(directory: Path) -> Iterator[Path]:
-    """The manifests under ``directory`` in order, without what is hidden."""
-    for root, directories, files in os.walk(directory):
-        directories[:] = sorted(name for name in directories if not name.startswith("."))
-        for name in sorted(files):
-            if name.endswith(MANIFEST_SUFFIXES) and not name.startswith("."):
-                yield Path(root, name)
-
-
-def _name(targets: Sequence[str]) -> str:
-    """A name for what ``targets`` hold together that is safe as a file name."""
-    names = "+".join(dict.fromkeys(_slug(target) for target in targets))
-    return names[:_NAME_LENGTH].strip("+-.") or "cluster"
-
-
-def _slug(target: str) -> str:
-    name = "stdin" if target == STDIN else Path(target).name
-    if name in ("", ".."):
-        name = Path(target).resolve().name
-    for suffix in (".py", *MANIFEST_SUFFIXES):
-        name = name.removesuffix(suffix)
-    return re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.") or "cluster"
-
-
-# --- documents → objects ----------------------------------------------------------------------------------
 
 
 class _Source(Protocol):

@@ -9,7 +9,8 @@ import pytest
 
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState
-from emulator.objects.load import describe_topologies, load
+from emulator.objects.load import load
+from emulator.objects.targets import describe_topologies
 from emulator.probe.derive import derive_flows
 from emulator.probe.model import Kind
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from emulator.errors import InputError, Problem
 from emulator.objects.config import Inventory
-from emulator.objects.load import describe_topologies, load
+from emulator.objects.load import load
+from emulator.objects.targets import describe_topologies
 from tests.unit.objects.reading import NOWHERE, load_text, problems_of
 
 ROOT = Path(__file__).parents[3]
