@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -190,11 +191,14 @@ OWN = (
         + service("vouched", "ports: [{port: 80}]")
         + endpoints("vouched", "{addresses: [10.244.1.11]}")
         + service("adrift", "ports: [{port: 80}]")
-        + endpoints("adrift", "{addresses: [10.244.1.13]}"),
+        + endpoints("adrift", "{addresses: [10.244.1.13]}")
+        + service("hosted", "type: NodePort, externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30082}]")
+        + endpoints("hosted", "{addresses: [172.18.0.3], nodeName: worker-1}"),
         (
             dropped("source ranges come before the want of an endpoint", "stranger", "{ip: 192.0.2.21, port: 80}", via="worker-1"),
             refused("inside the ranges: rejected", "office", "{ip: 192.0.2.21, port: 80}", via="worker-1"),
             refused("the node's own packets: rejected", "worker-1", "{ip: 192.0.2.21, port: 80}"),
+            dropped("a node that is led back to itself hears nothing", "worker-1", "{node: worker-2, nodePort: 30082}"),
             dropped("a Pod meets itself in vain where no slice says on which node it is", "web-3", "{service: adrift, port: 80}"),
             Row("another Service's slice will do", "web-1", "{service: vouched, port: 80}", "web-1", "worker-1"),
             Row(
@@ -424,3 +428,21 @@ def test_12_affinity_lasts_until_its_timeout_after_the_last_connection() -> None
         assert ask() == first
     time.sleep(4)  # a second until the connection is forgotten, two more until its client is, and the kernel's timers are slack
     assert ask() != first  # round robin: the next one
+
+
+@in_sandbox
+def test_12_a_udp_client_that_is_silent_for_the_time_out_is_led_elsewhere() -> None:
+    """By the same socket."""
+    namespaces = built(balanced("rr", "UDP", settings=", udpTimeout: 1s"))
+
+    def remembered() -> list[str]:
+        return Path("/proc/thread-self/net/ip_vs_conn").read_text().splitlines()[1:]
+
+    with connect(namespaces, "default_near", socket.SOCK_DGRAM) as client:
+        first = who(client)
+        assert who(client) == first
+        for _ in range(100):
+            if not namespaces.call_in("worker-1", remembered):
+                break
+            time.sleep(0.1)
+        assert who(client) != first  # round robin: the next one

@@ -1,5 +1,5 @@
-"""Every sentence of docs/semantics.md, sections 1 to 12, is borne out by a test with packets: this is which one. (What later sections say of one
-mode or of load balancers has test files of its own.)"""
+"""Every sentence of docs/semantics.md, sections 1 to 12, is borne out by a test with packets: this is which one. (Section 13: test_semantics_ipvs.py;
+what later ones say of userspace mode or of load balancers has test files of its own.)"""
 
 from __future__ import annotations
 
@@ -220,10 +220,10 @@ TESTED: dict[str, tuple[str, ...] | None] = {
 }
 
 
-def sentences() -> list[tuple[str, str]]:
-    """(section's number, sentence) of sections 1 to 12; a row of a table is a sentence."""
+def sentences(first: int = 1, last: int = 12) -> list[tuple[str, str]]:
+    """(section's number, sentence) of sections ``first`` to ``last``; a row of a table is a sentence."""
     found = []
-    for section in re.split(r"^## ", SEMANTICS.read_text(), flags=re.MULTILINE)[1:13]:
+    for section in re.split(r"^## ", SEMANTICS.read_text(), flags=re.MULTILINE)[first : last + 1]:
         head, _, body = section.partition("\n")
         for block in re.split(r"\n\n|\n(?=- |\|)", body):
             said = " ".join(block.split()).removeprefix("- ")
