@@ -20,9 +20,14 @@ GUEST_LACKS = "" if _INSTALLED else "no user-mode Linux here: sudo apt-get insta
 with_guest = pytest.mark.skipif(bool(GUEST_LACKS), reason=GUEST_LACKS)
 
 
+def uml_command(*words: str | Path, seconds: int) -> list[str | Path]:
+    """What runs a command in a guest, which ends after ``seconds``."""
+    return [UML, "--time-limit", str(seconds), *words]
+
+
 def uml(
     *words: str | Path, cwd: Path = ROOT, env: Mapping[str, str] = os.environ, stdin: bytes = b"", seconds: int = 90
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a guest; bytes, since no byte of the output may be another one."""
-    command = [UML, "--time-limit", str(seconds), *words]
+    command = uml_command(*words, seconds=seconds)
     return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=seconds + 10, check=False)

@@ -1,6 +1,6 @@
 """Tests marked ``ipvs("NAME")`` need a kernel with IPVS. Where this one has none they run in a guest that has (scripts/uml): all of one name that
-were asked for in one guest; the first to come waits for them, and each reports here as if it had run here. (A guest has one processor: two of
-about the same length are the fastest.)
+were asked for in one guest, and each reports here as if it had run here. The guests start first and run beside all other tests, which leave the
+processors idle half of the time; the tests that they run come last. (A guest has one processor: two of about the same length are the fastest.)
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -16,11 +17,14 @@ from pathlib import Path
 import pytest
 
 from emulator.kernel.generic_netlink import find_family
-from tests.guest import GUEST_LACKS, uml
+from tests.guest import GUEST_LACKS, uml_command
+from tests.sandboxed import ROOT
 
 SECONDS = 900  # for all tests of a guest, on a busy machine too
 Outcome = tuple[str, str]  # "passed", "skipped" or "failed", and why
 _OUTCOME = pytest.StashKey[Outcome]()
+_DIRECTORY = pytest.StashKey[Path]()  # where the guests' results are: one for all workers
+_STARTED = pytest.StashKey[list["subprocess.Popen[bytes]"]]()
 
 
 @cache
@@ -28,40 +32,75 @@ def _has_ipvs() -> bool:
     return find_family("IPVS") is not None
 
 
+def _guest(item: pytest.Item) -> str:
+    """In which guest the test runs; "" for here."""
+    mark = item.get_closest_marker("ipvs")
+    return str(mark.args[0]) if mark and not _has_ipvs() else ""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests first. The end of the list is one worker's, which is to find the guests ended when it comes to theirs: the slowest go before."""
+    items.sort(key=lambda item: (bool(_guest(item)), *(item.get_closest_marker(mark) is not None for mark in ("slow", "kernel"))))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    guests = sorted({_guest(item) for item in session.items} - {""})
+    if not guests or GUEST_LACKS or session.config.option.collectonly:
+        return
+    base: Path = session.config._tmp_path_factory.getbasetemp()
+    session.stash[_DIRECTORY] = directory = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    started = (_start(directory, name, [item.nodeid for item in session.items if _guest(item) == name]) for name in guests)
+    session.stash[_STARTED] = [process for process in started if process]
+
+
+def _start(directory: Path, name: str, ids: list[str]) -> subprocess.Popen[bytes] | None:
+    """Have ``ids`` run, unless another worker does. The lock is the guest's: whoever else takes it finds that it has ended."""
+    with (directory / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        listed = directory / f"{name}.ids"
+        if listed.exists():
+            return None
+        listed.write_text("\n".join(ids))
+        command = ["setpriv", "--pdeathsig", "KILL", "--", *uml_command(sys.executable, "-m", "tests.in_guest", listed, seconds=SECONDS)]
+        with (directory / f"{name}.stdout").open("wb") as stdout, (directory / f"{name}.stderr").open("wb") as stderr:
+            return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, pass_fds=[lock.fileno()])
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Another worker may still wait for what this one started; who was interrupted does not."""
+    finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldfail
+    for process in session.stash.get(_STARTED, []):
+        if not finished:
+            process.terminate()
+        process.wait()
+
+
 @pytest.fixture(autouse=True)
-def _elsewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _elsewhere(request: pytest.FixtureRequest) -> None:
     """Have a test that this kernel cannot run run in a guest."""
     item = request.node
-    guest = _guest(item)
-    if not guest or _has_ipvs():
-        return
-    if GUEST_LACKS:
-        item.stash[_OUTCOME] = ("skipped", GUEST_LACKS)
-        return
-    together = [other.nodeid for other in item.session.items if _guest(other) == guest]
-    base = tmp_path_factory.getbasetemp()
-    directory = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the one that all workers share
-    outcomes = _outcomes(directory, guest, together)
-    item.stash[_OUTCOME] = outcomes.get(item.nodeid) or ("failed", f"the guest did not run it:\n{outcomes.get('', ('', ''))[1]}")
+    if guest := _guest(item):
+        item.stash[_OUTCOME] = ("skipped", GUEST_LACKS) if GUEST_LACKS else _outcome(item.session.stash[_DIRECTORY], guest, item.nodeid)
 
 
-def _guest(item: pytest.Item) -> str:
-    mark = item.get_closest_marker("ipvs")
-    return str(mark.args[0]) if mark else ""
+def _outcome(directory: Path, guest: str, nodeid: str) -> Outcome:
+    outcomes, errors = _outcomes(directory, guest)
+    return outcomes.get(nodeid) or ("failed", f"the guest did not run it:\n{errors}")
 
 
-def _outcomes(directory: Path, name: str, ids: list[str]) -> Mapping[str, Outcome]:
-    """How each of ``ids`` went in the guest, and under "" what it wrote to standard error; whoever asks first has them run."""
-    file = directory / f"{name}.guest.json"
-    with (directory / f"{name}.guest.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not file.exists():
-            listed = directory / f"{name}.guest.ids"
-            listed.write_text("\n".join(ids))
-            done = uml(sys.executable, "-m", "tests.in_guest", listed, seconds=SECONDS)
-            outcomes = {nodeid: (outcome, why) for nodeid, outcome, why in map(json.loads, done.stdout.splitlines())}
-            file.write_text(json.dumps(outcomes | {"": ("", done.stderr.decode(errors="replace")[-4000:])}))
-    return {nodeid: (outcome, why) for nodeid, (outcome, why) in json.loads(file.read_text()).items()}
+@cache
+def _outcomes(directory: Path, name: str) -> tuple[Mapping[str, Outcome], str]:
+    """How each test went in the guest that was started, and what it wrote to standard error last."""
+    with (directory / f"{name}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    lines = (directory / f"{name}.stdout").read_text().split("\n")[:-1]  # what follows the last newline was cut off
+    outcomes = {nodeid: (outcome, why) for nodeid, outcome, why in map(json.loads, lines)}
+    return outcomes, (directory / f"{name}.stderr").read_text(errors="replace")[-4000:]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,7 +17,7 @@ from emulator.kernel.iptables import find_iptables
 from tests.guest import with_guest
 from tests.sandboxed import ROOT
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 needs_iperf3 = pytest.mark.skipif(
     not shutil.which("iperf3"), reason="iperf3 is not installed: scripts/with-env installs it for scripts/bench"
@@ -63,7 +63,6 @@ def test_first_packets_of_each_mode_that_this_kernel_has(tmp_path: Path, monkeyp
     assert all(0 < f.value <= f.p99 for f in figures)
 
 
-@pytest.mark.slow
 @with_guest
 def test_first_packets_of_a_mode_that_only_the_guest_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_packets, "usable_modes", lambda: Modes((), {"ipvs": "no ip_vs"}))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sandboxed import podwire
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 CLUSTER = """
 apiVersion: podwire.dev/v1alpha1

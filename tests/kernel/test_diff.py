@@ -21,7 +21,7 @@ from tests.sandboxed import ROOT, TOPOLOGIES, podwire, state_of
 
 read_xml = ElementTree.fromstring  # our own output, not a stranger's
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 SHOP = """
 apiVersion: v1
@@ -228,7 +228,6 @@ def test_a_run_compared_with_itself_differs_in_nothing() -> None:
 
 
 @with_guest
-@pytest.mark.slow
 def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
     done = podwire("diff", "-", "--modes", "iptables,ipvs", "-o", "json", "--captures", str(tmp_path), stdin=SHOP)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr

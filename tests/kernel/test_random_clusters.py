@@ -60,7 +60,7 @@ from emulator.workload.worker import any_busy
 from tests.kernel.random_clusters import Manifest, clusters, to_yaml
 from tests.sandboxed import ROOT, flavour, state_of
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 MODES = ["iptables", "nftables", "userspace"]
 IPVS = pytest.param("ipvs", marks=pytest.mark.ipvs("changes"))

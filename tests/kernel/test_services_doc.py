@@ -8,7 +8,7 @@ from emulator.proxy import MODES
 from tests.guest import with_guest
 from tests.sandboxed import ROOT, podwire
 
-pytestmark = [pytest.mark.kernel, with_guest]
+pytestmark = [pytest.mark.kernel, pytest.mark.slow, with_guest]
 
 PAGE = ROOT / "docs" / "services.md"
 
