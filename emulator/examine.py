@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from emulator.evidence.bundle import netns_on_path
+from emulator.kernel.apply import Applied
 from emulator.kernel.inspect import collect_state, read_addresses
 from emulator.live import Live
 from emulator.probe.correlate import Correlation, correlate
@@ -30,21 +31,19 @@ class Findings:
 
 def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool) -> None:
     """Send the flows of ``moment`` and judge them; if ``dump``, keep the state of the nodes that a flow passed which is not as promised."""
-    applied = live.applied
-    results = _probe(schedule, moment, live, prober, findings.answered)
-    findings.results += results
-    findings.requirements.append(check_requirements(moment.state, results, read_addresses(applied.namespaces, applied.namespaces)))
-    if not dump:
-        return
-    seen: dict[str, dict[str, str]] = {}
-    for result in [result for result in results if result.verdict != "pass"][: _BUNDLES - len(findings.dumps)]:
-        for netns in netns_on_path(result):
-            if netns in applied.namespaces and netns not in seen:
-                seen[netns] = collect_state(applied.namespaces, netns, applied.iptables)
-        findings.dumps[result.flow.name] = {netns: seen[netns] for netns in netns_on_path(result) if netns in seen}
+    attempts = _probe(schedule, moment, live, prober)
+    with live.clock.phase("correlate"):
+        live.recording.finish()
+    with prober.chatter():  # who never stops sending does not wait for verdicts either
+        results = _find_verdicts(schedule, moment, live, attempts, findings.answered)
+        findings.results += results
+        requirements = check_requirements(moment.state, results, read_addresses(live.applied.namespaces, live.applied.namespaces))
+        findings.requirements.append(requirements)
+        if dump:
+            _dump(results, live.applied, findings)
 
 
-def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober, answered: dict[tuple[str, str], FlowResult]) -> list[FlowResult]:
+def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> list[Attempt]:
     attempts: list[Attempt] = []
     relayed = {name for name, expectation in schedule.expectations.items() if expectation.relayed}
     with live.clock.phase("probe"):
@@ -54,11 +53,25 @@ def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober, answe
             attempts += prober.probe(flows, crafted=not schedule.pairs, talk=not schedule.pairs, relayed=relayed)
             for route in routes:
                 live.applied.delete_route(route)
+    return attempts
+
+
+def _find_verdicts(
+    schedule: Schedule, moment: Moment, live: Live, attempts: Sequence[Attempt], answered: dict[tuple[str, str], FlowResult]
+) -> list[FlowResult]:
     with live.clock.phase("correlate"):
-        live.recording.finish()
         correlation = correlate(attempts, live.recording.frames)
     with live.clock.phase("judge"):
         return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost(), answered)
+
+
+def _dump(results: Sequence[FlowResult], applied: Applied, findings: Findings) -> None:
+    seen: dict[str, dict[str, str]] = {}
+    for result in [result for result in results if result.verdict != "pass"][: _BUNDLES - len(findings.dumps)]:
+        for netns in netns_on_path(result):
+            if netns in applied.namespaces and netns not in seen:
+                seen[netns] = collect_state(applied.namespaces, netns, applied.iptables)
+        findings.dumps[result.flow.name] = {netns: seen[netns] for netns in netns_on_path(result) if netns in seen}
 
 
 def _judge(

@@ -1,4 +1,4 @@
-"""UDP clients that never stop sending: while the cluster changes, every kept socket goes on from its own port.
+"""UDP clients that never stop sending: while verdicts are found and the cluster changes, every kept socket goes on from its own port.
 
 So a node's memory of such a client never ends by itself, which is what makes a stale one matter (docs/semantics 11). What they send carries the
 cookie 0, so that nobody takes it for an attempt; what comes back is thrown away. One thread, which only sends and receives.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emulator import planner, schedule
+from emulator import examine, planner, schedule
 from emulator.control.state import ClusterState
 from emulator.plan.operations import DelConnections, LoadRules, Plan
+from emulator.probe.correlate import Correlation, correlate
+from emulator.probe.model import Attempt, Frame
 from emulator.run import Options, run_cluster
 from tests.sandboxed import state_of
 
@@ -63,6 +66,18 @@ def test_at_each_step_the_objects_promise_what_modes_do_that_the_flowchecks_are_
 ) -> None:
     monkeypatch.setattr(schedule, "apply_expect", lambda promised, *_, **__: promised)
     assert failures(state_of(topology, proxy_mode=mode), tmp_path) == {}
+
+
+def test_a_udp_client_does_not_wait_for_verdicts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In userspace mode a client that sends nothing for a quarter of a second is forgotten, and goes to another endpoint than the promised one."""
+
+    def correlate_slowly(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
+        time.sleep(0.4)
+        return correlate(attempts, frames)
+
+    monkeypatch.setattr(examine, "correlate", correlate_slowly)
+    monkeypatch.setattr(schedule, "apply_expect", lambda promised, *_, **__: promised)
+    assert failures(state_of("udp-client", proxy_mode="userspace"), tmp_path) == {}
 
 
 def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
