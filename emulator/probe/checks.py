@@ -203,9 +203,9 @@ class _Resolver:
         try:
             self._add_flow(check, spec)
         except _UnresolvableError as error:
-            prefix = f"{origin.prefix}." if origin.prefix else ""
-            where = f"{prefix}{path}.{error.path}"
-            self.problems.append(Problem(file=origin.file, document=origin.document, path=where, what=error.what))
+            where = f"{path}.{error.path}"
+            full = ".".join(filter(None, (origin.prefix, where)))
+            self.problems.append(Problem(origin.file, error.what, "", origin.document, full, origin.line(where)))
 
     def _add_flow(self, check: FlowCheck, spec: FlowSpec) -> None:
         clients = self._clients(spec)

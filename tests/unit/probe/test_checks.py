@@ -41,7 +41,7 @@ POD, WEB = FlowFrom(pod="client"), FlowTo(service="web", port=80)
 
 
 def with_checks(state: ClusterState, *checks: FlowCheck) -> ClusterState:
-    return replace(state, flowChecks=tuple(Loaded(check, {}, Origin("checks.yaml", 3, "items[1]")) for check in checks))
+    return replace(state, flowChecks=tuple(Loaded(check, {}, Origin("checks.yaml", 3, "items[1]", line=len)) for check in checks))
 
 
 def check(*flows: FlowSpec, name: str = "keeps") -> FlowCheck:
@@ -214,7 +214,8 @@ def test_what_cannot_be_resolved_is_said_with_its_place(spec: dict[str, Any], pa
     services = (load_balancer_service(), make_service("none", "None"), make_service("plain", "10.96.0.11"), LB)
     written: dict[str, Any] = {"name": "x", "from_": POD, "to": WEB} | spec
     [problem] = problems(FlowSpec(**written), services=services)
-    assert problem.startswith(f"checks.yaml: document 3: items[1].spec.flows[0].{path}: ")
+    line = len(f"spec.flows[0].{path}")  # as if a field had a line for each of its letters
+    assert problem.startswith(f"checks.yaml:{line}: document 3: items[1].spec.flows[0].{path}: ")
     assert what in problem
 
 
