@@ -152,9 +152,18 @@ def _who(change: ServiceChange) -> str:
 
 
 def _advice(differing: Iterable[ComparedFlow], width: int) -> Iterator[str]:
-    if lines := [f"- {line}" for line in advise(compared for compared in differing if not compared.flow.control)]:
+    flows = [compared for compared in differing if not compared.flow.control]
+    if lines := [f"- {line}" for line in (*advise(flows), *_how_to_accept(flows))]:
         yield "What to do:"
         yield from _wrapped(lines, width)
+
+
+def _how_to_accept(flows: Iterable[ComparedFlow]) -> Iterator[str]:
+    """What a FlowCheck would say that wants what the first mode does which it does not hold in."""
+    for compared in [compared for compared in flows if compared.status == "unwanted"][:1]:
+        mode = next(mode for mode, result in compared.results.items() if result.verdict == "fail")
+        accepted = f"expect: {{modes: {{{mode}: {{outcome: {compared.promises[mode].outcome}}}}}}}"
+        yield f"What a FlowCheck does not want, and you accept in one mode, it can say: {accepted} beside what it expects in the others."
 
 
 def _wrapped(lines: Iterable[str], width: int, indent: str = "", further: int = 2) -> list[str]:

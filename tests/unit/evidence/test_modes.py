@@ -143,6 +143,7 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
     assert text.startswith("podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow not as a FlowCheck says\n")
     assert "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 (10.96.0.10:80)\n" in text
     assert "known: docs/semantics 9; FlowCheck gate wants it delivered" in text
+    assert "it can say: expect: {modes: {nftables: {outcome: rejected}}} beside what it expects in the others.\n" in text
     assert "BUG" not in text
     assert "FAIL in mode" not in text
 
