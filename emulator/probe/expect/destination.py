@@ -19,12 +19,14 @@ Origin = Literal["pod", "node", "outside"]
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """Where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from ``origin`` as that node sees it."""
+    """Where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from ``origin`` as that node sees it. ``own``: at one of
+    the node's own addresses."""
 
     node: str
     endpoints: PortEndpoints
     how: ServiceAddress
     origin: Origin
+    own: bool
 
 
 def find_legs(facts: Facts, flow: Flow) -> tuple[Flow, ...] | None:
@@ -70,14 +72,14 @@ def _at_service_address(facts: Facts, flow: Flow) -> Translation | None:
     node = facts.first_node(flow)
     if facts.mode == "userspace" and how == "externalIP" and flow.client.node:
         node = facts.node_at(flow.to.ip)  # on its way out nothing takes it up (docs/semantics 15)
-    return Translation(node, endpoints, how, _origin(facts, flow.client, node)) if node else None
+    return Translation(node, endpoints, how, _origin(facts, flow.client, node), facts.node_at(flow.to.ip) == node) if node else None
 
 
 def _at_node_port(facts: Facts, flow: Flow, node: str) -> Translation | None:
     endpoints = facts.table.node_ports.get((flow.to.port, flow.protocol))
     if endpoints is None or not node or not _is_node_port_address(facts, node, flow.to.ip):
         return None
-    return Translation(node, endpoints, "nodePort", _origin(facts, flow.client, node))
+    return Translation(node, endpoints, "nodePort", _origin(facts, flow.client, node), own=True)
 
 
 def _origin(facts: Facts, client: Client, node: str) -> Origin:

@@ -68,7 +68,7 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
 def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
     """All that :func:`promise_by_endpoints` depends on, beside the cluster."""
     itself = flow.client.ip if flow.client.ip in met.endpoints.ips else ""
-    return met.endpoints, met.how, met.node, met.origin, itself, flow.client.kind, flow.client.node
+    return met.endpoints, met.how, met.node, met.origin, met.own, itself, flow.client.kind, flow.client.node
 
 
 def _delivered(

@@ -68,7 +68,7 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: B
 
 def comes_from_what_it_dialled(facts: Facts, met: Translation) -> bool:
     """Whether a node's own packets have that address as their source, a Service's, which is local to every node in ipvs mode, and keep it."""
-    return met.origin == "node" and met.how != "nodePort" and is_ipvs_local(facts, met)
+    return met.origin == "node" and not met.own and is_ipvs_local(facts, met)
 
 
 def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:

@@ -14,8 +14,8 @@ from emulator.probe.model import Backend, Flow
 
 
 def is_lost(facts: Facts, met: Translation, backend: Backend) -> bool:
-    """Whether what a node sends to ``backend`` comes from the address that it dialled, which the endpoint's node has for its own, too. (By a
-    node port it comes from the node's own address, which no other node has.)"""
+    """Whether what a node sends to ``backend`` comes from the address that it dialled, which the endpoint's node has for its own, too. (What
+    it dials at its own address comes from there, which no other node has.)"""
     return comes_from_what_it_dialled(facts, met) and backend.ip in facts.owners and not facts.is_on(met.node, backend.ip)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from emulator.control.state import ClusterState
 from emulator.objects.config import IPVSScheduler
-from emulator.objects.kinds import Endpoint
+from emulator.objects.kinds import Endpoint, EndpointPort
 from emulator.probe.expect import expect
 from emulator.probe.model import Backend
 from emulator.probe.requirements import check_requirements
@@ -189,3 +189,12 @@ def test_a_node_without_endpoints_is_promised_those_that_are_there_whatever_thei
 def test_round_robin_alone_meets_everybody_for_sure(scheduler: IPVSScheduler) -> None:
     state = make_state(make_service(), proxy={"mode": "ipvs", "scheduler": scheduler})
     assert expect(state, make_flow(state, "client", WEB_IP, 80, attempts=400)).partial is (scheduler not in ("rr", "wrr"))
+
+
+@pytest.mark.parametrize(("ip", "source"), [(EXTERNAL_IP, "preserved"), (NODE_IP["control-plane"], "node")], ids=["a Service's", "its own"])
+def test_a_node_that_meets_itself_is_seen_as_what_it_dialled_unless_that_is_its_own_address(ip: str, source: str) -> None:
+    """From its own address it is a hairpin, and masqueraded: by the bridge's, for all that is promised."""
+    service = node_ports(externalTrafficPolicy="Local", externalIPs=(ip,))
+    slices = (make_slice(make_endpoint(NODE_IP["control-plane"], "control-plane"), ports=[EndpointPort(name="http", port=6443)]),)
+    state = make_state(service, slices=slices, **IPVS)
+    assert expect(state, make_flow(state, "control-plane", ip, 80)).source == source
