@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
+from emulator.output import prepare_streams, say
 
 if TYPE_CHECKING:
     from emulator.control.state import ClusterState  # at run time they would cost every --help
@@ -44,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process' own); returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
+        prepare_streams()
         gc.disable()  # a process of seconds that holds all objects of a cluster to its end: loading and planning large ones takes a fifth less
     try:
         args = _parse(words)
         code: int = args.function(args)
-        sys.stdout.flush()
         return code
     except PodwireError as error:
         print(f"podwire: {error}", file=sys.stderr)
@@ -56,9 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("podwire: interrupted; everything is cleaned up", file=sys.stderr)
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us (head, less) has gone
-        return Exit.OK
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "emulator":
             raise
@@ -240,7 +238,6 @@ def _diff(args: argparse.Namespace) -> int:
     from emulator.diff import check_modes, run_modes, settle_modes
     from emulator.evidence.describe import pod_names
     from emulator.evidence.files import check_writable_file
-    from emulator.reporting import say
     from emulator.run import Options
 
     modes = [mode.strip() for mode in args.modes.split(",")] if args.modes is not None else []
@@ -267,7 +264,6 @@ def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namesp
     from emulator.evidence.modes_markdown import render_markdown
     from emulator.evidence.modes_text import render_comparison
     from emulator.evidence.report_json import dump_json, dump_yaml
-    from emulator.reporting import say
 
     values = comparison_to_dict(comparison, pods)
     if args.json:
@@ -291,7 +287,7 @@ def _plan(args: argparse.Namespace) -> int:
         print(f"podwire: {notice}", file=sys.stderr)
     states = [state, *(step.state for step in state.steps)]
     changes = [(step.name, plan_script_change(old, step.state)) for old, step in zip(states, state.steps, strict=False)]
-    print(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes), end="")
+    say(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes))
     return Exit.OK
 
 
@@ -303,7 +299,7 @@ def _list(_: argparse.Namespace) -> int:
         raise UsageError(f"there are no topologies in {TOPOLOGIES}: run podwire from its checkout (scripts/with-env podwire list)")
     width = max(len(name) for name, _ in rows)
     for name, question in rows:
-        print(f"{name:{width}}  {question}")
+        say(f"{name:{width}}  {question}\n")
     return Exit.OK
 
 
@@ -311,7 +307,7 @@ def _doctor(_: argparse.Namespace) -> int:
     from emulator.doctor import examine, render
 
     findings = examine()
-    print(render(findings))
+    say(f"{render(findings)}\n")
     return Exit.OK if all(f.ok or not f.required for f in findings) else Exit.MACHINE_LACKS
 
 
@@ -322,10 +318,10 @@ def _ps(_: argparse.Namespace) -> int:
 
     running = find_running()
     if not running:
-        print("No cluster is running (podwire TARGET --keep starts one that stays).")
+        say("No cluster is running (podwire TARGET --keep starts one that stays).\n")
         return Exit.OK
     rows = [(r.pid, r.topology, r.nodes, r.pods, r.services, r.started) for r in running]
-    print(tabulate(rows, headers=("PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"), tablefmt="plain"))
+    say(tabulate(rows, headers=("PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"), tablefmt="plain") + "\n")
     return Exit.OK
 
 

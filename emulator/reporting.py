@@ -20,6 +20,7 @@ from emulator.evidence.captures import plan_captures
 from emulator.evidence.describe import describe_nodes, describe_services, name_addresses, name_macs, pod_names
 from emulator.examine import Findings
 from emulator.live import Live
+from emulator.output import say
 from emulator.probe.derive import MOST_PORTS, count_represented
 from emulator.probe.model import Report
 from emulator.probe.requirements import merge_requirements
@@ -112,13 +113,3 @@ def print_report(report: Report, pods: Mapping[str, str], output: str, directory
         if directory:
             text += f"Evidence: {printable(str(directory))}/ (all.pcapng holds every frame; one more file a flow)\n"
     say(text)
-
-
-def say(text: str) -> None:
-    """Write ``text`` to standard output. Whoever reads it (head, less) may have gone: the rest goes nowhere then, and the exit code is still the
-    verdict."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
