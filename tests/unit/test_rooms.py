@@ -28,6 +28,7 @@ ACTING = (
     "emulator.guest",
     "emulator.kernel",
     "emulator.live",
+    "emulator.output",
     "emulator.probe.chatter",
     "emulator.probe.crafted",  # builds packets with Scapy, which imports all that the contract forbids
     "emulator.probe.recording",
