@@ -767,8 +767,12 @@ SECTIONS = (
         + service(
             "without", "type: LoadBalancer, allocateLoadBalancerNodePorts: false, ports: [{port: 80}]", "{ip: 192.0.2.93, ipMode: Proxy}"
         )
-        + endpoints("without", WEB_1),
+        + endpoints("without", WEB_1)
+        + service("serving", "type: LoadBalancer, loadBalancerIP: 172.18.255.215, ports: [{port: 80}]")
+        + endpoints("serving", f"{{{WEB_1_AT}, conditions: {{ready: false, serving: true}}}}"),
         (
+            refused("an endpoint that serves and is not ready: announced, and rejected", "office", "{loadBalancer: serving, port: 80}"),
+            refused("and so what another node sends there", "worker-1", "{loadBalancer: serving, port: 80}"),
             Row("announced: outside comes to a node with an endpoint", "office", "{ip: 172.18.255.200, port: 80}", "web-2", "own"),
             Row("announced: a Pod needs no speaker", "near", "{loadBalancer: given, port: 80}", "web-2", "own"),
             Row("the address that was asked for", "far", "{ip: 172.18.255.222, port: 80}", "web-1", "worker-2"),

@@ -101,9 +101,11 @@ def _without_own(facts: Facts, met: Translation) -> Promise:
 
 def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
     """Whether kube-proxy has no say where there are no endpoints: its iptables mode refuses what goes to an external address in INPUT and
-    FORWARD alone (docs/semantics 7), which a node's own packets pass only if they come to a node."""
-    external = met.how in ("externalIP", "loadBalancer")
-    return facts.mode == "iptables" and met.origin == "node" and external and not facts.node_at(flow.to.ip)
+    FORWARD alone (docs/semantics 7), which a node's own packets pass only if they come to a node: one that has the address, or another one that
+    announces it (as it does for an endpoint that serves and is not ready)."""
+    if facts.mode != "iptables" or met.origin != "node" or met.how not in ("externalIP", "loadBalancer"):
+        return False
+    return not facts.node_at(flow.to.ip) and facts.state.speakers.get(flow.to.ip, met.node) == met.node
 
 
 def _asks_source_ranges(facts: Facts, met: Translation) -> bool:

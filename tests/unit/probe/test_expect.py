@@ -399,6 +399,13 @@ def test_without_endpoints_everything_is_rejected(mode: str, policy: str, how: s
     assert (outcome != "rejected") == left_alone
 
 
+@pytest.mark.parametrize(("speaker", "outcome"), [("worker-1", "dropped"), ("worker-2", "rejected")])
+def test_what_a_node_sends_past_its_own_rules_another_one_refuses_that_announces_the_address(speaker: str, outcome: str) -> None:
+    serving = make_slice(make_endpoint(WEB_0, "worker-1", ready=False, serving=True))
+    state = make_state(load_balancer_service(), slices=[serving], speakers={VIP: speaker})
+    assert promised(state, "worker-1", VIP, 80).outcome == outcome
+
+
 @pytest.mark.parametrize(
     ("ip", "outcome"),
     [
