@@ -2,137 +2,125 @@
 
 May import ``objects`` and this room. Two kinds of address (``ipMode``): a VIP belongs to the cluster's nodes, and if it lies in the host
 network one of them, the *speaker*, answers ARP for it; an address whose ipMode is Proxy belongs to the *balancer*, a machine of its own on
-the host network, which connects to node ports. Sources: MetalLB v0.14 (``internal/allocator``: the first free address of the pool;
+the host network, which connects to node ports. Sources: MetalLB v0.14 (``controller/service.go``: which address;
 ``speaker/layer2_controller.go``: the choice of the speaker), Kubernetes' cloud-provider (``controllers/service``: the nodes that a cloud's
-balancer gets) and KEP-1860 (ipMode). Invariant: an address is given to one Service, and is no node's, client's or router's.
+balancer gets) and KEP-1860 (ipMode). Invariant: an address is given to one Service, or to several that share it, and is no
+node's, client's or router's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
-from itertools import chain
-from typing import Literal
 
 from emulator.control.findings import Draft, Findings
+from emulator.control.pools import Pools
 from emulator.control.shape import EXCLUDED_LABEL
+from emulator.control.sharing import Claims, annotation
 from emulator.control.state import Listener
-from emulator.objects.config import Inventory
+from emulator.objects.faults import path_text
 from emulator.objects.kinds import EndpointSlice, LoadBalancerIngress, LoadBalancerStatus, Node, Origin, Service, ServiceStatus
 
-# What a user asks for an address with, in this order (the second is MetalLB's name of old; spec.loadBalancerIP is deprecated).
-ADDRESS_ANNOTATIONS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
-DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5  # 172.18.255.200-172.18.255.250 of kind's network, as its users have it with MetalLB
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The addresses that may be given. ``said``: by the user, so that Services of a dump that have none get one, too."""
-
-    ranges: tuple[tuple[IPv4Address, IPv4Address], ...]
-    mode: Literal["L2", "Proxy"]
-    said: bool
-
-    def __contains__(self, ip: object) -> bool:
-        return isinstance(ip, IPv4Address) and any(first <= ip <= last for first, last in self.ranges)
-
-    def __iter__(self) -> Iterator[IPv4Address]:
-        return chain.from_iterable(map(IPv4Address, range(int(first), int(last) + 1)) for first, last in self.ranges)
-
-    def __str__(self) -> str:
-        return ", ".join(f"{first}-{last}" for first, last in self.ranges)
-
-
-def choose_pool(inventory: Inventory, hosts: IPv4Network, findings: Findings) -> Pool:
-    """The pool that the Cluster asks for, or the default one. A range outside the host network is a problem: nobody there would ask for it."""
-    cluster = inventory.cluster
-    said = cluster.object.loadBalancer if cluster else None
-    if cluster is None or said is None or not said.addresses:
-        return Pool((_default_range(hosts),), said.mode if said else "L2", said is not None)
-    ranges = []
-    for index, text in enumerate(said.addresses):
-        first, last = (IPv4Address(end) for end in text.split("-"))
-        if first in hosts and last in hosts:
-            ranges.append((first, last))
-            continue
-        what = f"{text} is not inside hostSubnet {hosts}, where load-balancer addresses are announced"
-        hint = "give addresses of the host network, or set networking.hostSubnet"
-        findings.problem(cluster.origin, f"loadBalancer.addresses[{index}]", what, hint)
-    return Pool(tuple(ranges), said.mode, True)
-
-
-def _default_range(hosts: IPv4Network) -> tuple[IPv4Address, IPv4Address]:
-    """Near the end of ``hosts``, where nodes come last; a quarter of a small network."""
-    small = hosts.num_addresses < 256
-    last = hosts.broadcast_address - (2 if small else DEFAULT_BELOW_BROADCAST)
-    return last - (min(DEFAULT_SIZE, hosts.num_addresses // 4) - 1), last
-
+IPS_ANNOTATION, POOL_ANNOTATION = "loadBalancerIPs", "address-pool"  # of MetalLB; spec.loadBalancerIP is deprecated
+SHARING_HINT = "ask for another one, or let both share it: the same metallb.io/allow-shared-ip, and ports of their own"
 
 # --- addresses --------------------------------------------------------------------------------------------
 
 
 def give_addresses(
-    drafts: Sequence[Draft[Service]], pool: Pool, hosts: IPv4Network, taken: Collection[str], findings: Findings
+    drafts: Sequence[Draft[Service]], pools: Pools, hosts: IPv4Network, taken: Collection[str], findings: Findings
 ) -> list[Draft[Service]]:
-    """Every LoadBalancer Service with an address in its status: the one it has, the one it asks for, else the first free one of the pool.
+    """Every LoadBalancer Service with an address in its status: the one it has, the one it asks for, else the first one of a pool that it may have.
 
-    As in a cluster, one that cannot be had leaves the Service without; a notice says why. A Service that comes from an API server (it has a
-    uid) and has no address is one that nobody gave an address to, and stays so unless the user said which pool there is.
+    As in a cluster, one that cannot be had leaves the Service without; a notice says why. It is a problem that two Services of the user's ask
+    for one address and do not share it. A Service that comes from an API server (it has a uid) and has no address is one that nobody gave an
+    address to, and stays so unless the user said which pools there are.
     """
-    used = {*taken, *(i.ip for d in drafts for i in d.object.status.loadBalancer.ingress)}
-    used |= {str(hosts.network_address), str(hosts.broadcast_address)}
+    claims = Claims({*taken, str(hosts.network_address), str(hosts.broadcast_address)})
+    for draft in drafts:
+        for entry in draft.object.status.loadBalancer.ingress:
+            claims.add(entry.ip, draft.object)
+    waiting = [index for index, draft in enumerate(drafts) if _wants_address(draft.object, pools, findings)]
     given: dict[int, str] = {}
-    waiting: list[int] = []
-    for index, draft in enumerate(drafts):
-        service = draft.object
-        if not _wants_address(service, pool):
-            continue
-        if service.spec.loadBalancerClass:
-            findings.notice(f"Service {service.key} is left to its loadBalancerClass {service.spec.loadBalancerClass}: it has no address")
-        elif wish := _wish(service):
-            if why := _refusal(wish, pool, used):
-                findings.notice(f"Service {service.key} has no load-balancer address: it asks for {wish}, which {why}")
-            else:
-                given[index] = wish
-                used.add(wish)
+    asking = {index for index in waiting if _asked(drafts[index].object)[1]}
+    for index in sorted(waiting, key=lambda index: index not in asking):
+        service = drafts[index].object
+        if index in asking:
+            ip = _asked_address(drafts[index], pools, claims, findings)
         else:
-            waiting.append(index)
-    free = (ip for ip in map(str, pool) if ip not in used)
-    for index in waiting:
-        ip = next(free, "")
+            ip = _any_address(service, pools, claims, findings)
         if ip:
             given[index] = ip
-        else:
-            findings.notice(f"Service {drafts[index].object.key} has no load-balancer address: the pool {pool} has none left")
-    return [replace(d, object=_with_address(d.object, given[i], pool)) if i in given else d for i, d in enumerate(drafts)]
+            claims.add(ip, service)
+    return [replace(d, object=_with_address(d.object, given[i], pools)) if i in given else d for i, d in enumerate(drafts)]
 
 
-def _wants_address(service: Service, pool: Pool) -> bool:
+def _wants_address(service: Service, pools: Pools, findings: Findings) -> bool:
     if service.spec.type != "LoadBalancer" or not service.proxied or service.status.loadBalancer.ingress:
         return False
-    return pool.said or not service.metadata.uid
+    if service.metadata.uid and not pools.said:
+        return False
+    if service.spec.loadBalancerClass:
+        findings.notice(f"Service {service.key} is left to its loadBalancerClass {service.spec.loadBalancerClass}: it has no address")
+    return not service.spec.loadBalancerClass
 
 
-def _wish(service: Service) -> str:
-    notes = (service.metadata.annotations.get(name, "") for name in ADDRESS_ANNOTATIONS)
-    wishes = (address.strip() for text in (*notes, service.spec.loadBalancerIP) for address in text.split(","))
-    return next((wish for wish in wishes if wish and ":" not in wish), "")
+def _asked(service: Service) -> tuple[str, str]:
+    """Where ``service`` asks for an address, and for which; ("", "") if it does not."""
+    key, text = annotation(service, IPS_ANNOTATION)
+    places = ((path_text(("metadata", "annotations", key)), text), ("spec.loadBalancerIP", service.spec.loadBalancerIP))
+    wishes = ((path, address.strip()) for path, text in places for address in text.split(","))
+    return next(((path, wish) for path, wish in wishes if wish and ":" not in wish), ("", ""))
 
 
-def _refusal(wish: str, pool: Pool, used: Collection[str]) -> str:
+def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings: Findings) -> str:
+    """The address that a Service asks for; "" if it cannot have it."""
+    service = draft.object
+    path, wish = _asked(service)
+    if why := _refusal(service, wish, pools) or claims.refusal(wish, service):
+        if claims.holders(wish) and not service.metadata.uid:
+            findings.problem(draft.origin, draft.base + path, f"{wish} is what {why}", SHARING_HINT)
+        else:
+            findings.notice(f"Service {service.key} has no load-balancer address: it asks for {wish}, which {why}")
+        return ""
+    return wish
+
+
+def _refusal(service: Service, wish: str, pools: Pools) -> str:
+    """Why no pool has ``wish`` for ``service``."""
     try:
         address = IPv4Address(wish)
     except ValueError:
         return "is no address"
-    if address not in pool:
-        return f"is not in the pool {pool}"
-    return "is taken" if wish in used else ""
+    pool = pools.of(str(address))
+    if pool is None:
+        return f"is not in {pools}"
+    if not pool.is_for(service):
+        return f"is in the pool {pool}, which is not for it"
+    if service.spec.loadBalancerIP and annotation(service, IPS_ANNOTATION)[1]:
+        return f"is not all: MetalLB wants {IPS_ANNOTATION} or spec.loadBalancerIP alone"
+    named = annotation(service, POOL_ANNOTATION)[1]
+    return f"is not in IPAddressPool {named}, for which it asks, too" if named and pool.name not in ("", named) else ""
 
 
-def _with_address(service: Service, ip: str, pool: Pool) -> Service:
-    ingress = LoadBalancerIngress(ip=ip, ipMode="Proxy" if pool.mode == "Proxy" else "VIP")
+def _any_address(service: Service, pools: Pools, claims: Claims, findings: Findings) -> str:
+    """The first address that ``service`` may have of the pool that it asks for, else of any."""
+    why, candidates = f"no address of {pools} is for it", pools.automatic(service)
+    if (name := annotation(service, POOL_ANNOTATION)[1]) and pools.have_names:
+        named = pools.named(name)
+        why = f"it asks for IPAddressPool {name}, which {'is not for it' if named else 'is not there'}"
+        candidates = (named,) if named and named.is_for(service) else ()
+    ip = next((ip for pool in candidates if (ip := claims.first(pool, service))), "")
+    if not ip:
+        why = f"{replace(pools, pools=candidates)} has none left" if candidates else why
+        findings.notice(f"Service {service.key} has no load-balancer address: {why}")
+    return ip
+
+
+def _with_address(service: Service, ip: str, pools: Pools) -> Service:
+    ingress = LoadBalancerIngress(ip=ip, ipMode="Proxy" if pools.mode == "Proxy" else "VIP")
     return replace(service, status=ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=(ingress,))))
 
 
@@ -140,9 +128,15 @@ def _with_address(service: Service, ip: str, pool: Pool) -> Service:
 
 
 def choose_speakers(
-    services: Iterable[Service], slices: Iterable[EndpointSlice], nodes: Sequence[Node], hosts: IPv4Network, taken: Collection[str]
+    services: Iterable[Service],
+    slices: Iterable[EndpointSlice],
+    nodes: Sequence[Node],
+    pools: Pools,
+    hosts: IPv4Network,
+    taken: Collection[str],
 ) -> dict[str, str]:
-    """Address → the node that answers ARP for it: every VIP in ``hosts`` that nobody has, by MetalLB's choice.
+    """Address → the node that answers ARP for it: every VIP in ``hosts`` that nobody has, by MetalLB's choice among the nodes that may announce
+    the address's pool. (An address of no pool was given elsewhere; any node may.)
 
     All speakers order the nodes that may by a hash of node and address, and the first one announces; so they agree without a word, addresses
     are spread, and only those of a node that goes move. A Service without a serving endpoint is announced by nobody.
@@ -153,16 +147,18 @@ def choose_speakers(
         for endpoint in item.endpoints:
             if endpoint.ready or endpoint.serving:
                 serving.setdefault(key, set()).add(endpoint.nodeName or "")
-    able = [node.name for node in nodes if may_balance(node)]
+    by_name = {node.name: node for node in nodes if may_balance(node)}
     speakers: dict[str, str] = {}
     for service in services:
         vips = [i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP" and "." in i.ip] if _balanced(service) else []
         holders = serving.get(service.key, set())
         local = service.spec.externalTrafficPolicy == "Local"
-        eligible = [name for name in able if holders and (name in holders or not local)]
-        for ip in vips if eligible else ():
-            if IPv4Address(ip) in hosts and ip not in taken:
-                speakers.setdefault(ip, min(eligible, key=lambda name: sha256(f"{name}#{vips[0]}".encode()).digest()))
+        eligible = [name for name in by_name if holders and (name in holders or not local)]
+        for ip in vips:
+            pool = pools.of(ip)
+            announcing = [name for name in eligible if pool is None or pool.may_be_announced_by(by_name[name])]
+            if announcing and IPv4Address(ip) in hosts and ip not in taken:
+                speakers.setdefault(ip, min(announcing, key=lambda name: sha256(f"{name}#{vips[0]}".encode()).digest()))
     return speakers
 
 
@@ -180,7 +176,7 @@ def _balanced(service: Service) -> bool:
 
 
 def address_balancer(
-    services: Iterable[Service], pool: Pool, hosts: IPv4Network, taken: Collection[str], origin: Origin, findings: Findings
+    services: Iterable[Service], pools: Pools, hosts: IPv4Network, taken: Collection[str], origin: Origin, findings: Findings
 ) -> str:
     """The balancer's own address: the last one of ``hosts`` that nobody has, nor may get; "" where no Service needs a balancer."""
     services = list(services)
@@ -188,7 +184,7 @@ def address_balancer(
         return ""
     used = {*taken, *(i.ip for s in services for i in s.status.loadBalancer.ingress)}
     descending = map(IPv4Address, range(int(hosts.broadcast_address) - 1, int(hosts.network_address), -1))
-    ip = next((ip for ip in descending if ip not in pool and str(ip) not in used), None)
+    ip = next((ip for ip in descending if ip not in pools and str(ip) not in used), None)
     if ip is None:
         what = f"hostSubnet {hosts} has no address left for the balancer"
         findings.problem(origin, "networking.hostSubnet", what, "set networking.hostSubnet to a shorter prefix")

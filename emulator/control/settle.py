@@ -1,7 +1,7 @@
 """Control: from what the user wrote to the cluster's complete state, as a real control plane would fill it in.
 
 May import ``objects``, ``errors`` and this room; pure, and deterministic for a seed. Data goes through the modules of this room in one
-direction: shape → networks → workloads → placement → addresses → services → slices → listeners → checks → loadbalancers. A module that
+direction: shape → networks → pools → workloads → placement → addresses → services → slices → listeners → checks → loadbalancers. A module that
 meets a mistake reports it and goes on as well as it can: every mistake is reported at once. A FlowCheck's step (``steps``) is another way through.
 """
 
@@ -18,9 +18,10 @@ from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
 from emulator.control.ipvs import notice_ipvs
 from emulator.control.listeners import make_listeners, real_commands
-from emulator.control.loadbalancers import address_balancer, choose_pool, choose_speakers, choose_targets, give_addresses
+from emulator.control.loadbalancers import address_balancer, choose_speakers, choose_targets, give_addresses
 from emulator.control.networks import address_nodes, choose_networks
 from emulator.control.placement import place
+from emulator.control.pools import choose_pools
 from emulator.control.services import complete_services
 from emulator.control.settings import proxy_settings
 from emulator.control.shape import make_nodes
@@ -95,9 +96,9 @@ class _Story:
         networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], findings)
         if earlier:
             networks = replace(networks, router=IPv4Address(earlier[0].routerIP))
-        pool = choose_pool(inventory, networks.hosts, findings)
+        pools = choose_pools(inventory, networks.hosts, findings)
         external = list(_external_addresses(inventory))
-        node_drafts = address_nodes(shaped, networks, given, external, pool, origin, findings)
+        node_drafts = address_nodes(shaped, networks, given, external, pools, origin, findings)
         nodes = [draft.object for draft in node_drafts]
         held = [*external, *(address.ip for draft in given for address in draft.object.status.podIPs)]
         clients = external_clients(inventory, node_drafts, networks, held, findings)
@@ -111,7 +112,7 @@ class _Story:
 
         written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
         service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks.services, self._seed, findings)
-        service_drafts = give_addresses(service_drafts, pool, networks.hosts, {*taken, *external}, findings)
+        service_drafts = give_addresses(service_drafts, pools, networks.hosts, {*taken, *external}, findings)
         services = [draft.object for draft in service_drafts]
         slices = make_slices(inventory, service_drafts, pods, nodes, self._seed, findings)
 
@@ -122,9 +123,9 @@ class _Story:
         proxy = proxy_settings(inventory, networks.pods, self._proxy_mode, findings)
         if proxy.mode == "userspace":
             listeners = tuple(listener for listener in listeners if not listener.healthCheck)  # that mode never answered any
-        balancer = address_balancer(services, pool, networks.hosts, {*taken, *external}, origin, findings)
+        balancer = address_balancer(services, pools, networks.hosts, {*taken, *external}, origin, findings)
         balanced = choose_targets(services, nodes, listeners, findings)
-        speakers = choose_speakers(services, slices, nodes, networks.hosts, taken)
+        speakers = choose_speakers(services, slices, nodes, pools, networks.hosts, taken)
         if proxy.mode == "ipvs":
             notice_ipvs(services, nodes, speakers, proxy, findings)
         if findings.problems:

@@ -21,6 +21,7 @@ from emulator.objects.kinds import (
     Taint,
     Workload,
 )
+from emulator.objects.metallb import IPAddressPool, L2Advertisement
 
 ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
 IPVSScheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]  # a module ip_vs_… of the kernel each
@@ -269,6 +270,8 @@ class Inventory:
     services: tuple[Loaded[Service], ...] = ()
     endpointSlices: tuple[Loaded[EndpointSlice], ...] = ()
     endpoints: tuple[Loaded[Endpoints], ...] = ()
+    addressPools: tuple[Loaded[IPAddressPool], ...] = ()
+    l2Advertisements: tuple[Loaded[L2Advertisement], ...] = ()
     cluster: Loaded[ClusterConfig] | None = None
     proxy: Loaded[KubeProxyConfiguration] | None = None
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()

@@ -19,6 +19,7 @@ from emulator.objects.builder import TopologyError, Written, build_topology
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from emulator.objects.faults import Fault, FieldPath, cut, path_of, path_text, shown
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
+from emulator.objects.metallb import IPAddressPool, L2Advertisement
 from emulator.objects.schema import Kind, LeftOut, decode, find_slips, identify, touches
 from emulator.objects.targets import MANIFEST_SUFFIXES, STDIN, find_files, name_of
 from emulator.objects.validate import validate
@@ -148,6 +149,8 @@ class _Gathering:
             services=self._of(Service),
             endpointSlices=self._of(EndpointSlice),
             endpoints=self._of(Endpoints),
+            addressPools=self._of(IPAddressPool),
+            l2Advertisements=self._of(L2Advertisement),
             cluster=next(iter(self._of(ClusterConfig)), None),
             proxy=next(iter(self._of(KubeProxyConfiguration)), None),
             flowChecks=self._of(FlowCheck),
@@ -262,7 +265,7 @@ class _Gathering:
     def _object(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
         if kind.exact and not self._whole:
             hint = "a step applies objects of Kubernetes' own"
-            self.problem(place.problem(Fault(("kind",), f"a {kind.name} cannot be applied in a step", hint)))
+            self.problem(place.problem(Fault(("kind",), f"{kind.name} cannot be applied in a step", hint)))
             return
         applied = tuple(self._applied(manifests, at) for manifests, at in _applies(value, place)) if kind.name == "FlowCheck" else ()
         decoded, faults, ignored = decode(kind, value)

@@ -32,6 +32,7 @@ from emulator.objects.kinds import (
     Service,
     Workload,
 )
+from emulator.objects.metallb import METALLB, IPAddressPool, L2Advertisement
 
 OURS = "podwire.dev/v1alpha1"
 KIND_CLUSTER = "kind.x-k8s.io/v1alpha4"
@@ -94,6 +95,8 @@ _KINDS = (
     _kubernetes("ConfigMap", "v1", dict),
     _ours("Cluster", OURS, ClusterConfig),
     _ours("Cluster", KIND_CLUSTER, ClusterConfig),
+    _ours("IPAddressPool", METALLB, IPAddressPool, namespaced=True),
+    _ours("L2Advertisement", METALLB, L2Advertisement, namespaced=True),
     _ours("KubeProxyConfiguration", PROXY_CONFIG, KubeProxyConfiguration),
     _ours("FlowCheck", OURS, _FlowCheckManifest, namespaced=True),
 )

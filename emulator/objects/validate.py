@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 from emulator.objects.config import ClusterConfig, FlowCheck, KubeProxyConfiguration
 from emulator.objects.faults import Fault
 from emulator.objects.kinds import Endpoints, EndpointSlice, Namespace, Node, Pod, Service, Workload
+from emulator.objects.metallb import IPAddressPool, L2Advertisement
 from emulator.objects.rules.checks import Checks
 from emulator.objects.rules.cluster import check_cluster, check_proxy
 from emulator.objects.rules.flow_checks import check_flow_check
+from emulator.objects.rules.metallb import check_l2_advertisement, check_pool
 from emulator.objects.rules.pods import check_namespace, check_node, check_pod, check_workload
 from emulator.objects.rules.services import check_endpoint_slice, check_endpoints, check_service
 
@@ -38,6 +40,8 @@ _RULES: Mapping[type[Any], Callable[[Any, bool, Checks], Any]] = {
     Service: check_service,
     EndpointSlice: check_endpoint_slice,
     Endpoints: check_endpoints,
+    IPAddressPool: check_pool,
+    L2Advertisement: check_l2_advertisement,
     ClusterConfig: check_cluster,
     KubeProxyConfiguration: check_proxy,
     FlowCheck: check_flow_check,

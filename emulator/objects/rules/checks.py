@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Any
 
 from emulator.objects.faults import Fault, FieldPath, shown
-from emulator.objects.kinds import Namespace, ObjectMeta, Pod, Service, Taint
+from emulator.objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
 
 MAX_PORT = 65_535
 MAX_INT32 = 2**31 - 1
@@ -135,6 +135,18 @@ class Checks:
         if value and not fits(value, QUALIFIED):
             self.fault(path, f"{shown(value)} must be empty or {QUALIFIED.what}")
 
+    def label_selector(self, path: FieldPath, selector: LabelSelector) -> None:
+        self.labels((*path, "matchLabels"), selector.matchLabels)
+        for i, requirement in enumerate(selector.matchExpressions):
+            at = (*path, "matchExpressions", i)
+            self.key((*at, "key"), requirement.key)
+            if requirement.operator in ("In", "NotIn") and not requirement.values:
+                self.fault((*at, "values"), f"is required with {requirement.operator}")
+            if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
+                self.fault((*at, "values"), f"must be empty with {requirement.operator}")
+            for j, value in enumerate(requirement.values):
+                self.label_value((*at, "values", j), value)
+
     def unique(self, values: Iterable[tuple[FieldPath, Hashable]], what: str) -> None:
         """No two of ``values`` are equal; ``what`` says in words what they are."""
         first: dict[Hashable, FieldPath] = {}
@@ -175,6 +187,21 @@ def parse_network(value: str) -> IPv4Network | IPv6Network:
     if not slash or not re.fullmatch(r"[0-9]{1,3}", length):
         raise ValueError(value)
     return ip_network(f"{parse_address(address)}/{length}", strict=False)
+
+
+def address_range(path: FieldPath, text: str, checks: Checks) -> str:
+    """A prefix, or ``first-last``, as MetalLB's IPAddressPool has them; in canonical form ``first-last``."""
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    try:
+        ends = (parse_address(first), parse_address(last)) if dash else (parse_network(first)[0], parse_network(first)[-1])
+    except ValueError:
+        checks.fault(path, f"must be a prefix or a range of addresses, is {shown(text)}", "172.18.255.200-172.18.255.250, say")
+        return text
+    if ends[0].version != ends[1].version:
+        checks.fault(path, f"{shown(text)} begins and ends in two address families")
+    elif int(ends[0]) > int(ends[1]):
+        checks.fault(path, f"{shown(text)} ends before it begins", f"{ends[1]}-{ends[0]}")
+    return f"{ends[0]}-{ends[1]}"
 
 
 def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:

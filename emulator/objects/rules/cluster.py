@@ -19,8 +19,7 @@ from emulator.objects.rules.checks import (
     MAX_INT32,
     SUBDOMAIN,
     Checks,
-    parse_address,
-    parse_network,
+    address_range,
 )
 
 MAX_IPVS_SECONDS = (
@@ -69,22 +68,10 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
 
 
 def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalancerPool:
-    return replace(pool, addresses=tuple(_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)))
-
-
-def _range(path: FieldPath, text: str, checks: Checks) -> str:
-    """A prefix, or ``first-last``, as MetalLB's IPAddressPool has them; in canonical form ``first-last``."""
-    first, dash, last = (part.strip() for part in text.partition("-"))
-    try:
-        ends = (parse_address(first), parse_address(last)) if dash else (parse_network(first)[0], parse_network(first)[-1])
-    except ValueError:
-        checks.fault(path, f"must be a prefix or a range of addresses, is {shown(text)}", "172.18.255.200-172.18.255.250, say")
-        return text
-    if any(end.version == 6 for end in ends):
-        checks.fault(path, f"{shown(text)}: podwire builds IPv4 networks only so far")
-    elif int(ends[0]) > int(ends[1]):
-        checks.fault(path, f"{shown(text)} ends before it begins", f"{ends[1]}-{ends[0]}")
-    return f"{ends[0]}-{ends[1]}"
+    for i, text in enumerate(pool.addresses):
+        if ":" in text:
+            checks.fault((*path, "addresses", i), f"{shown(text)}: podwire builds IPv4 networks only so far")
+    return replace(pool, addresses=tuple(address_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)))
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -111,7 +111,7 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
     if spec.selector is None:
         checks.fault(("spec", "selector"), "is required", "matchLabels with the labels of the template")
     else:
-        _label_selector(("spec", "selector"), spec.selector, checks)
+        checks.label_selector(("spec", "selector"), spec.selector)
         if not spec.selector.matchLabels and not spec.selector.matchExpressions:
             checks.fault(("spec", "selector"), f"must not be empty for a {workload.kind}", "matchLabels with the labels of the template")
         elif not matches(spec.selector, labels):
@@ -119,16 +119,3 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
             checks.fault(("spec", "selector"), what, "give spec.template.metadata.labels the labels that matchLabels asks for")
     template = replace(spec.template, spec=_pod_spec(("spec", "template", "spec"), spec.template.spec, checks))
     return replace(workload, metadata=check_metadata(workload, namespaced, checks), spec=replace(spec, template=template))
-
-
-def _label_selector(path: FieldPath, selector: LabelSelector, checks: Checks) -> None:
-    checks.labels((*path, "matchLabels"), selector.matchLabels)
-    for i, requirement in enumerate(selector.matchExpressions):
-        at = (*path, "matchExpressions", i)
-        checks.key((*at, "key"), requirement.key)
-        if requirement.operator in ("In", "NotIn") and not requirement.values:
-            checks.fault((*at, "values"), f"is required with {requirement.operator}")
-        if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
-            checks.fault((*at, "values"), f"must be empty with {requirement.operator}")
-        for j, value in enumerate(requirement.values):
-            checks.label_value((*at, "values", j), value)

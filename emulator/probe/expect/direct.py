@@ -90,7 +90,7 @@ def _why_nobody(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcom
             return f"{ip} is a ClusterIP, and no node was asked{no_route} (docs/semantics 1)"
         return f"{ip} is a ClusterIP, but not for {port}/{protocol}{no_route} (docs/semantics 8)"
     if entry is not None and facts.state.is_host(ip):
-        return f"no node announces {ip}: svc {entry[0].service.key} has no serving endpoint where it needs one"
+        return f"no node announces {ip}: svc {entry[0].service.key} has no serving endpoint on a node that may"
     if outcome == "dropped":
         return f"nobody has {ip}, though its network is there: neighbours are asked in vain for longer than a client waits"
     return f"nobody has {ip}{no_route}"

@@ -83,16 +83,199 @@ def test_an_address_that_is_asked_for_comes_first(spec: str, meta: str) -> None:
         ((balancer("a", meta="annotations: {metallb.io/loadBalancerIPs: any}"),), "it asks for any, which is no address"),
         ((pool("172.18.0.9/32"), balancer("z"), balancer("a")), "the pool 172.18.0.9-172.18.0.9 has none left"),
         (
-            (balancer("z", "loadBalancerIP: 172.18.255.201,"), balancer("a", "loadBalancerIP: 172.18.255.201,")),
+            (service("b", f"{PORT}, externalIPs: [172.18.255.201]"), balancer("a", "loadBalancerIP: 172.18.255.201,")),
             "it asks for 172.18.255.201, which is taken",
         ),
+        (
+            (
+                balancer("z", "loadBalancerIP: 172.18.255.201,"),
+                balancer("a", "loadBalancerIP: 172.18.255.201,", meta="uid: 3c2d3a2e"),
+                pool(),
+            ),
+            "it asks for 172.18.255.201, which Service default/z has, and the two do not share it",
+        ),
+        (
+            (balancer("a", "loadBalancerIP: 172.18.255.201,", meta="annotations: {metallb.io/loadBalancerIPs: 172.18.255.201}"),),
+            "it asks for 172.18.255.201, which is not all: MetalLB wants loadBalancerIPs or spec.loadBalancerIP alone",
+        ),
     ],
-    ids=["a cloud's", "outside", "no address", "none left", "taken"],
+    ids=["a cloud's", "outside", "no address", "none left", "taken", "taken in a live cluster", "asked for twice"],
 )
 def test_what_cannot_be_had_leaves_the_service_without_and_says_why(manifests: tuple[str, ...], notice: str) -> None:
     state = settled(*manifests)
     assert addresses(state)["a"] == ""
     assert f"Service default/a has no load-balancer address: {notice}" in state.notices
+
+
+def test_two_services_that_ask_for_one_address_and_do_not_share_it_contradict_each_other() -> None:
+    problem = problem_of(balancer("a", "loadBalancerIP: 172.18.255.201,"), balancer("b", "loadBalancerIP: 172.18.255.201,"))
+    assert (problem.document, problem.path, problem.line) == (2, "spec.loadBalancerIP", 3)
+    assert problem.what == "172.18.255.201 is what Service default/a has, and the two do not share it"
+    assert "metallb.io/allow-shared-ip" in problem.hint
+
+
+# --- several Services at one address ----------------------------------------------------------------------
+
+
+def sharing(name: str, port: str, key: str = "a key", spec: str = "", app: str = "web", old: bool = False) -> str:
+    prefix = "metallb.universe.tf" if old else "metallb.io"
+    text = service(name, f"type: LoadBalancer, {spec} selector: {{app: {app}}}, ports: [{{{port}}}]")
+    return text.replace("metadata: {", f"metadata: {{annotations: {{{prefix}/allow-shared-ip: {key}}}, ", 1)
+
+
+LOCAL = "externalTrafficPolicy: Local,"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        pytest.param(sharing("a", "port: 80"), sharing("b", "port: 81"), True, id="ports of their own"),
+        pytest.param(sharing("a", "port: 53"), sharing("b", "port: 53, protocol: UDP", old=True), True, id="protocols of their own"),
+        pytest.param(sharing("a", "port: 80"), sharing("b", "port: 80"), False, id="one port"),
+        pytest.param(sharing("a", "port: 80"), sharing("b", "port: 81", key="another"), False, id="another key"),
+        pytest.param(sharing("a", "port: 80"), balancer("b"), False, id="no key"),
+        pytest.param(sharing("a", "port: 80", spec=LOCAL), sharing("b", "port: 81", spec=LOCAL), True, id="Local, one selector"),
+        pytest.param(sharing("a", "port: 80", spec=LOCAL), sharing("b", "port: 81", spec=LOCAL, app="b"), False, id="Local, two selectors"),
+        pytest.param(sharing("a", "port: 80", app="a"), sharing("b", "port: 81", app="b"), True, id="Cluster, two selectors"),
+        pytest.param(sharing("a", "port: 80", spec=LOCAL), sharing("b", "port: 81"), False, id="Local and Cluster"),
+    ],
+)
+def test_services_with_one_key_share_an_address_where_they_can(one: str, other: str, shared: bool) -> None:
+    second = "172.18.255.200" if shared else "172.18.255.201"
+    assert addresses(settled(one, other)) == {"a": "172.18.255.200", "b": second}
+
+
+def test_who_asks_for_an_address_by_its_own_port_shares_it() -> None:
+    asked = "loadBalancerIP: 172.18.255.222,"
+    state = settled(sharing("a", "port: 80", spec=asked), sharing("b", "port: 81", spec=asked), pod("web-1", "app: web"))
+    assert addresses(state) == {"a": "172.18.255.222", "b": "172.18.255.222"}
+    assert list(state.speakers) == ["172.18.255.222"]
+
+
+# --- MetalLB's pools --------------------------------------------------------------------------------------
+
+
+def address_pool(name: str, addresses: str, spec: str = "", labels: str = "") -> str:
+    meta = f"{{name: {name}, namespace: metallb-system, labels: {{{labels}}}}}"
+    return f"{{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {meta}, spec: {{addresses: [{addresses}], {spec}}}}}"
+
+
+def advertisement(spec: str = "", name: str = "all") -> str:
+    return f"{{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {{name: {name}}}, spec: {{{spec}}}}}"
+
+
+FIRST, SECOND = address_pool("first", "172.18.9.0/30"), address_pool("second", "172.18.8.1-172.18.8.9", labels="zone: b")
+
+
+def test_metallbs_pools_are_the_pools() -> None:
+    state = settled(FIRST, SECOND, *(balancer(f"s{n}") for n in range(5)), balancer("z", meta="uid: 3c2d3a2e"))
+    given = [f"172.18.9.{n}" for n in range(4)]
+    assert list(addresses(state).values()) == [*given, "172.18.8.1", "172.18.8.2"]
+
+
+@pytest.mark.parametrize("key", ["metallb.io/address-pool", "metallb.universe.tf/address-pool"])
+def test_a_service_may_ask_for_a_pool(key: str) -> None:
+    closed = address_pool("closed", "172.18.8.1-172.18.8.9", "autoAssign: false")
+    state = settled(closed, FIRST, balancer("a"), balancer("b", meta=f"annotations: {{{key}: closed}}"))
+    assert addresses(state) == {"a": "172.18.9.0", "b": "172.18.8.1"}
+
+
+def test_buggy_addresses_are_avoided() -> None:
+    state = settled(address_pool("p", "172.18.8.254-172.18.9.1", "avoidBuggyIPs: true"), *map(balancer, "abc"))
+    assert addresses(state) == {"a": "172.18.8.254", "b": "172.18.9.1", "c": ""}
+
+
+@pytest.mark.parametrize(
+    ("allocation", "address"),
+    [
+        ("namespaces: [default]", "172.18.8.1"),
+        ("namespaceSelectors: [{matchLabels: {kubernetes.io/metadata.name: default}}]", "172.18.8.1"),
+        ("serviceSelectors: [{matchLabels: {tier: web}}]", "172.18.8.1"),
+        ("namespaces: [other]", "172.18.9.0"),
+        ("namespaces: [default], serviceSelectors: [{matchLabels: {tier: db}}]", "172.18.9.0"),
+        ("priority: 5", "172.18.9.0"),
+    ],
+)
+def test_a_pool_for_some_services_comes_first_for_them_alone(allocation: str, address: str) -> None:
+    namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: default}}"
+    pinned = address_pool("pinned", "172.18.8.1-172.18.8.9", f"serviceAllocation: {{{allocation}}}")
+    assert addresses(settled(namespace, FIRST, pinned, balancer("a", meta="labels: {tier: web}"))) == {"a": address}
+
+
+def test_among_pools_for_a_service_the_lowest_priority_number_comes_first() -> None:
+    pools = [
+        address_pool(f"p{n}", f"172.18.{n + 1}.1/32", f"serviceAllocation: {{namespaces: [default], priority: {n}}}") for n in (0, 20, 10)
+    ]
+    assert list(addresses(settled(*pools, *map(balancer, "abc"))).values()) == ["172.18.11.1", "172.18.21.1", "172.18.1.1"]
+
+
+@pytest.mark.parametrize(
+    ("manifests", "notice"),
+    [
+        ((FIRST, balancer("a", meta="annotations: {metallb.io/address-pool: no}")), "it asks for IPAddressPool no, which is not there"),
+        (
+            (address_pool("p", "172.18.9.0/30", "autoAssign: false"), balancer("a")),
+            "no address of the pool p (172.18.9.0-172.18.9.3) is for it",
+        ),
+        (
+            (FIRST, SECOND, balancer("a", "loadBalancerIP: 172.18.9.1,", meta="annotations: {metallb.io/address-pool: second}")),
+            "it asks for 172.18.9.1, which is not in IPAddressPool second, for which it asks, too",
+        ),
+        (
+            (
+                address_pool("p", "172.18.9.0/30", "serviceAllocation: {namespaces: [other]}"),
+                balancer("a", "loadBalancerIP: 172.18.9.1,"),
+            ),
+            "it asks for 172.18.9.1, which is in the pool p (172.18.9.0-172.18.9.3), which is not for it",
+        ),
+        (
+            (FIRST, SECOND, balancer("a", "loadBalancerIP: 172.18.7.1,")),
+            "it asks for 172.18.7.1, which is not in the pool first (172.18.9.0-172.18.9.3) or the pool second (172.18.8.1-172.18.8.9)",
+        ),
+    ],
+    ids=["no such pool", "not automatic", "another pool's", "not for it", "in none"],
+)
+def test_what_no_pool_has_for_a_service_it_does_not_get(manifests: tuple[str, ...], notice: str) -> None:
+    state = settled(*manifests)
+    assert addresses(state) == {"a": ""}
+    assert f"Service default/a has no load-balancer address: {notice}" in state.notices
+
+
+def test_an_address_is_of_one_pool() -> None:
+    problem = problem_of(FIRST, address_pool("again", "172.18.8.0/30, 172.18.9.2-172.18.9.9"))
+    assert (problem.path, problem.document) == ("spec.addresses[1]", 2)
+    assert problem.what == "172.18.9.2-172.18.9.9 overlaps an address range of IPAddressPool first"
+
+
+def test_two_ways_to_say_which_addresses_there_are_contradict_each_other() -> None:
+    problem = problem_of(pool("172.18.255.200/30"), FIRST)
+    assert (problem.path, problem.what) == ("loadBalancer", "IPAddressPool first says already which addresses there are")
+
+
+@pytest.mark.parametrize(
+    ("advertisements", "speakers"),
+    [
+        ([advertisement()], {"172.18.9.0": WORKERS, "172.18.8.1": WORKERS}),
+        ([advertisement("ipAddressPools: [second]")], {"172.18.8.1": WORKERS}),
+        ([advertisement("ipAddressPoolSelectors: [{matchLabels: {zone: b}}]")], {"172.18.8.1": WORKERS}),
+        (
+            [
+                advertisement("ipAddressPools: [first], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: worker-2}}]"),
+                advertisement("ipAddressPools: [second], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: nobody}}]", "other"),
+            ],
+            {"172.18.9.0": ("worker-2",)},
+        ),
+        ([], {}),
+    ],
+    ids=["all pools", "by name", "by label", "some nodes", "none"],
+)
+def test_l2_advertisements_say_which_nodes_announce_which_pool(advertisements: list[str], speakers: dict[str, tuple[str, ...]]) -> None:
+    asks = balancer("b", meta="annotations: {metallb.io/address-pool: second}")
+    state = settled(cluster(NODES), FIRST, SECOND, *advertisements, web(1, "worker-1"), balancer("a"), asks)
+    assert addresses(state) == {"a": "172.18.9.0", "b": "172.18.8.1"}
+    assert state.speakers == {ip: first_by_hash(ip, *nodes) for ip, nodes in speakers.items()}
+    said = "no L2Advertisement is for IPAddressPool first: nobody answers ARP for its addresses"
+    assert (said in state.notices) is ("172.18.9.0" not in speakers)
 
 
 def test_another_class_of_balancers_is_left_to_it() -> None:

@@ -315,7 +315,7 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ),
         (
             "apply: [{apiVersion: podwire.dev/v1alpha1, kind: Cluster}]",
-            "spec.steps[0].apply[0].kind: a Cluster cannot be applied in a step",
+            "spec.steps[0].apply[0].kind: Cluster cannot be applied in a step",
         ),
         (
             "delete: [{kind: Node, name: control-plane}, {kind: Node, name: worker-1}, {kind: Node, name: worker-2}]",

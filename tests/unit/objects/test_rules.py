@@ -38,6 +38,14 @@ def flow(rest: str = "", *, start: str = "{pod: a}", to: str = "{service: s, por
     )
 
 
+def metallb(kind: str, spec: str) -> str:
+    return f"{{apiVersion: metallb.io/v1beta1, kind: {kind}, metadata: {{name: m}}, spec: {{{spec}}}}}"
+
+
+def address_pool(addresses: str = "172.18.9.0/30", rest: str = "") -> str:
+    return metallb("IPAddressPool", f"addresses: [{addresses}]{', ' + rest if rest else ''}")
+
+
 NAMES = [
     pytest.param(pod(meta="name: Web"), "metadata.name", "RFC 1123 subdomain", "web, say", id="capital letter"),
     pytest.param(pod(meta='name: "--flush"'), "metadata.name", "'--flush' must be an RFC 1123", "flush, say", id="like an option"),
@@ -696,7 +704,48 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("manifest", "path", "what", "hint"), NAMES + PODS + WORKLOADS + SERVICES + CONFIG + FLOWS + SHAPES + KINDS)
+METALLB = [
+    pytest.param(address_pool(""), "spec.addresses", "is required: a pool has addresses", "172.18.255.200-", id="no addresses"),
+    pytest.param(address_pool("172.18.9.1"), "spec.addresses[0]", "a prefix or a range of addresses", "say", id="an address alone"),
+    pytest.param(address_pool("172.18.9.9-172.18.9.1"), "spec.addresses[0]", "ends before it begins", "172.18.9.1-", id="backwards"),
+    pytest.param(address_pool("'172.18.9.9-fd00::9'"), "spec.addresses[0]", "in two address families", "", id="two families"),
+    pytest.param(address_pool(rest="autoAssign: 'no'"), "spec.autoAssign", "true or false", "", id="autoAssign"),
+    pytest.param(
+        address_pool(rest="serviceAllocation: {priority: -1}"), "spec.serviceAllocation.priority", "must be 0 or more", "", id="priority"
+    ),
+    pytest.param(
+        address_pool(rest="serviceAllocation: {namespaces: [a, a]}"),
+        "spec.serviceAllocation.namespaces[1]",
+        "of an earlier entry already",
+        "",
+        id="a namespace twice",
+    ),
+    pytest.param(
+        address_pool(rest="serviceAllocation: {serviceSelectors: [{matchLabels: {a b: c}}]}"),
+        'spec.serviceAllocation.serviceSelectors[0].matchLabels["a b"]',
+        "the key",
+        "",
+        id="selector",
+    ),
+    pytest.param(
+        metallb("L2Advertisement", "ipAddressPools: [a, a]"), "spec.ipAddressPools[1]", "of an earlier entry", "", id="a pool twice"
+    ),
+    pytest.param(
+        metallb("L2Advertisement", "nodeSelectors: [{matchExpressions: [{key: a, operator: In}]}]"),
+        "spec.nodeSelectors[0].matchExpressions[0].values",
+        "is required with In",
+        "",
+        id="nodeSelectors",
+    ),
+    pytest.param(
+        "{apiVersion: metallb.io/v1beta2, kind: IPAddressPool}", "apiVersion", "has no kind IPAddressPool", "metallb.io/v1beta1", id="API"
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "path", "what", "hint"), NAMES + PODS + WORKLOADS + SERVICES + CONFIG + FLOWS + SHAPES + KINDS + METALLB
+)
 def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
     found = [p for p in problems_of("# first line\n" + manifest) if p.path == path and what in p.what]
     assert len(found) == 1
