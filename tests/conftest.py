@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest.register_assert_rewrite("tests.kernel.sentences")  # which asserts for several modules
+
 GOLDEN = Path(__file__).parent / "golden"
 UNSHARE = ("unshare", "--net", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")))  # argv of a sandbox
 

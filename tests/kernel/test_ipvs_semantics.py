@@ -24,13 +24,12 @@ from emulator.objects.config import IPVSScheduler
 from emulator.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
-from tests.kernel.test_semantics import (
+from tests.kernel.sentences import (
     ASKERS,
     BASE,
     EXTERNAL,
     NODE_PORT,
     PORT_UNREACHABLE,
-    SECTIONS,
     SERVERS,
     WEB_1,
     WEB_2,
@@ -47,6 +46,7 @@ from tests.kernel.test_semantics import (
     service,
     unreachable,
 )
+from tests.kernel.test_semantics import SECTIONS
 from tests.kernel.test_semantics_objects import SECTIONS as MORE_SECTIONS
 from tests.sandboxed import flavour, in_sandbox, state_of
 

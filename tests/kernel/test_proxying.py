@@ -17,7 +17,7 @@ from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
 from tests.asking import say
-from tests.kernel.test_semantics import ASKER, BASE, GONE, NOT_READY, SERVER, WEB_1, WEB_1_AT, WEB_2, endpoints, service
+from tests.kernel.sentences import ASKER, BASE, GONE, NOT_READY, SERVER, WEB_1, WEB_1_AT, WEB_2, endpoints, service
 from tests.sandboxed import in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel

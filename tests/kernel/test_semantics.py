@@ -1,273 +1,44 @@
-"""docs/semantics.md with packets: every sentence of sections 1 to 10, 12 and 14, each row named after the one that it bears out.
-
-A section is one cluster, built and dialled once; its rows are flows of one FlowCheck that expects nothing. So the objects' own promise must
-agree with the packets (the verdict), and both with what is written here by hand: the outcome, every endpoint that answers, and the address
-that each of them sees.
-"""
+"""docs/semantics.md with packets: every sentence of sections 1 to 10 and 14, each row named after the one that it bears out. What a flow cannot
+say is in test_semantics_by_hand.py."""
 
 from __future__ import annotations
 
-import json
-import socket
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
-from http.client import HTTPConnection
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
-
 import pytest
-import yaml
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
 
-from emulator.control.state import ClusterState
-from emulator.kernel.apply import Applied, apply
-from emulator.kernel.iptables import find_iptables
-from emulator.kernel.netns import Namespaces, check_output
-from emulator.plan.naming import mac_of_ip
-from emulator.plan.operations import Plan
-from emulator.planner import plan_cluster, plan_rules
-from emulator.run import Options, run_cluster
-from emulator.workload.serve import servers
-from tests.sandboxed import flavour, in_sandbox, state_of
+from tests.kernel.sentences import (
+    BALANCER,
+    DRAINING,
+    GONE,
+    HEALTH,
+    HINTED,
+    MODES,
+    NODE_PORT,
+    NOT_READY,
+    PORT_UNREACHABLE,
+    WEB_1,
+    WEB_1_AT,
+    WEB_2,
+    WEB_2_AT,
+    WEB_3,
+    WEB_3_AT,
+    Row,
+    Section,
+    check_row,
+    closed,
+    dropped,
+    endpoints,
+    external,
+    healthy,
+    lists,
+    observed,
+    proxy,
+    refused,
+    service,
+    unreachable,
+    web,
+)
 
 pytestmark = pytest.mark.kernel
-
-MODES = ["iptables", "nftables"]  # of rows; those of ipvs mode: test_ipvs_semantics.py
-ALL_MODES = [*MODES, pytest.param("ipvs", marks=pytest.mark.ipvs("semantics"))]
-
-# worker-1 has two endpoints, worker-2 has one, control-plane has none; each has a Pod that only asks.
-SHAPE = """
-apiVersion: podwire.dev/v1alpha1
-kind: Cluster
-nodes:
-- {role: control-plane}
-- {role: worker, labels: {topology.kubernetes.io/zone: a}}
-- {role: worker, labels: {topology.kubernetes.io/zone: b}}
-externalClients:
-- {name: office, address: 203.0.113.10}
-- {name: stranger, address: 198.51.100.20}
-- {name: twin, address: 192.0.2.62}
-"""
-SERVER = """
----
-apiVersion: v1
-kind: Pod
-metadata: {name: %s}
-spec:
-  nodeName: %s
-  containers:
-  - name: server
-    ports:
-    - {containerPort: 8080}
-    - {containerPort: 8080, protocol: UDP}
-    - {containerPort: 8443}
-    - {containerPort: 5301}
-    - {containerPort: 5302, protocol: UDP}
-    - {containerPort: 5303, protocol: SCTP}
-status: {podIP: %s}
-"""
-ASKER = """
----
-apiVersion: v1
-kind: Pod
-metadata: {name: %s}
-spec: {nodeName: %s, containers: [{name: shell}]}
-status: {podIP: %s}
-"""
-SERVERS = {
-    "web-1": ("worker-1", "10.244.1.11"),
-    "web-2": ("worker-2", "10.244.2.12"),
-    "web-3": ("worker-1", "10.244.1.13"),
-}
-ASKERS = {
-    "near": ("worker-1", "10.244.1.21"),
-    "far": ("worker-2", "10.244.2.22"),
-    "away": ("control-plane", "10.244.0.23"),
-}
-NODES = {"control-plane": ("172.18.0.2", "10.244.0.1"), "worker-1": ("172.18.0.3", "10.244.1.1"), "worker-2": ("172.18.0.4", "10.244.2.1")}
-BALANCER = "172.18.255.254"  # the load balancer in the path
-OUTSIDE = {"office": "203.0.113.10", "stranger": "198.51.100.20", "twin": "192.0.2.62"}
-BASE = (
-    SHAPE
-    + "".join(SERVER % (name, *where) for name, where in SERVERS.items())
-    + "".join(ASKER % (name, *where) for name, where in ASKERS.items())
-)
-
-WEB_1_AT = "addresses: [10.244.1.11], nodeName: worker-1"
-WEB_2_AT = "addresses: [10.244.2.12], nodeName: worker-2"
-WEB_3_AT = "addresses: [10.244.1.13], nodeName: worker-1"
-WEB_1, WEB_2, WEB_3 = (f"{{{at}}}" for at in (WEB_1_AT, WEB_2_AT, WEB_3_AT))
-NOT_READY = "{%s, conditions: {ready: false}}"
-DRAINING = "{%s, conditions: {ready: false, serving: true, terminating: true}}"
-GONE = "{%s, conditions: {ready: false, serving: false, terminating: true}}"
-HINTED = "{%s, hints: {%s}}"
-PORT_UNREACHABLE = "ICMP port unreachable"
-
-
-def service(name: str, spec: str, *ingress: str) -> str:
-    """A Service without a selector; ``ingress`` are load-balancer entries."""
-    status = f"\nstatus: {{loadBalancer: {{ingress: [{', '.join(ingress)}]}}}}" if ingress else ""
-    return f"\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{{spec}}}{status}"
-
-
-def endpoints(name: str, *rows: str, ports: str = "{port: 8080}") -> str:
-    """The EndpointSlice of Service ``name``."""
-    return f"""
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}
-addressType: IPv4
-endpoints: [{", ".join(rows)}]
-ports: [{ports}]"""
-
-
-def proxy(settings: str) -> str:
-    return f"\n---\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n{settings}"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One flow. ``meets`` are the Pods that answer, with their port where it is not 8080; ``seen`` whose address they see: "own", the node
-    that masquerades, or the very address (the balancer's, say). "" for who does not answer."""
-
-    sentence: str
-    client: str  # a Pod, a node or an external client
-    to: str  # as in a FlowCheck
-    meets: str = ""
-    seen: str = ""
-    outcome: str = "delivered"
-    via: str = ""
-    protocol: str = "TCP"
-    evidence: str = ""  # how a refusal reads
-    attempts: int = 0
-    mode: str = ""  # the only mode that it is true of
-    health: tuple[int, int] = (0, 0)  # of a health check: the HTTP status, and how many local endpoints
-    astray: bool = False  # the client hears from the endpoint's own address
-
-    def flow(self) -> dict[str, Any]:
-        kind = "node" if self.client in NODES else "external" if self.client in OUTSIDE else "pod"
-        flow: dict[str, Any] = {
-            "name": self.sentence,
-            "from": {kind: self.client},
-            "to": yaml.safe_load(self.to),
-            "protocol": self.protocol,
-        }
-        if self.via:
-            flow["via"] = self.via
-        if self.attempts:
-            flow["attempts"] = self.attempts
-        return flow
-
-    def sources(self) -> dict[str, str]:
-        """Endpoint → the address that it sees, by hand: the client's own, or that of the interface by which the node reaches the endpoint."""
-        if self.health[0]:
-            return {self.meets: self._source("")}
-        return {
-            f"default/{pod}" if ":" in pod else f"default/{pod}:8080": self._source(pod.partition(":")[0]) for pod in self.meets.split()
-        }
-
-    def endpoints(self) -> set[str]:
-        """The address and port of each Pod that answers."""
-        pods = (pod.partition(":") for pod in self.meets.split())
-        return {f"{SERVERS[name][1]}:{port or 8080}" for name, _, port in pods}
-
-    def _source(self, pod: str) -> str:
-        if self.seen[0].isdigit():
-            return self.seen
-        if self.seen == "own" or (self.seen.endswith("on hairpin") and pod != self.client):
-            return OUTSIDE.get(self.client) or (NODES[self.client][0] if self.client in NODES else (ASKERS | SERVERS)[self.client][1])
-        node = self.seen.split()[0]
-        return NODES[node][1] if SERVERS[pod][0] == node else NODES[node][0]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    name: str
-    manifests: str
-    rows: tuple[Row, ...]
-    mode: str = ""  # the only mode that its rows are true of
-
-    def rows_of(self, mode: str) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if {self.mode, row.mode} <= {"", mode})
-
-
-def refused(sentence: str, client: str, to: str, via: str = "", protocol: str = "TCP", mode: str = "") -> Row:
-    return Row(sentence, client, to, outcome="rejected", via=via, protocol=protocol, evidence=PORT_UNREACHABLE, mode=mode)
-
-
-def dropped(sentence: str, client: str, to: str, via: str = "", mode: str = "") -> Row:
-    return Row(sentence, client, to, outcome="dropped", via=via, mode=mode)
-
-
-def closed(sentence: str, client: str, to: str) -> Row:
-    """A port of a node that nobody serves: the node's own kernel refuses."""
-    return Row(sentence, client, to, outcome="rejected", evidence="RST")
-
-
-def unreachable(sentence: str, client: str, to: str, protocol: str = "TCP", mode: str = "") -> Row:
-    return Row(sentence, client, to, outcome="unreachable", protocol=protocol, evidence="unreachable", mode=mode)
-
-
-def healthy(sentence: str, client: str, node: str, status: int, count: int) -> Row:
-    """The health check of Service ``web``, whose healthCheckNodePort is 32123."""
-    return Row(sentence, client, f"{{node: {node}, healthCheck: web}}", f"{NODES[node][0]}:32123", "own", health=(status, count))
-
-
-EXTERNAL = {
-    "NodePort": "{node: %s, nodePort: 30080}",
-    "externalIP": "{ip: 192.0.2.10, port: 80}",
-    "load-balancer IP": "{loadBalancer: web, port: 80}",
-}
-
-
-def lists(name: str, *rows: str) -> str:
-    """Two Services with the same endpoints: ``name``, and ``name-local`` under internalTrafficPolicy Local."""
-    return (
-        service(name, "ports: [{port: 80}]")
-        + endpoints(name, *rows)
-        + service(f"{name}-local", "internalTrafficPolicy: Local, ports: [{port: 80}]")
-        + endpoints(f"{name}-local", *rows)
-    )
-
-
-NODE_PORT = service("web", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + endpoints("web", WEB_1)
-
-
-def web(spec: str, *rows: str, ports: str = "{port: 80, nodePort: 30080}") -> str:
-    """The Service ``web`` with every kind of address."""
-    return service("web", f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{ports}]{spec and ', ' + spec}", "{ip: 192.0.2.11}") + (
-        endpoints("web", *rows) if rows else ""
-    )
-
-
-HEALTH = web(
-    "externalTrafficPolicy: Local, healthCheckNodePort: 32123", WEB_1, WEB_3, NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1"
-)
-
-
-def external(
-    sentence: str, client: str, node: str, meets: str = "", seen: str = "", outcome: str = "delivered", evidence: str = ""
-) -> tuple[Row, ...]:
-    """A row for each kind of external address, dialled so that ``node`` takes it up."""
-    return tuple(
-        Row(
-            f"{how} {sentence}",
-            client,
-            to % node if "%" in to else to,
-            meets,
-            seen,
-            outcome,
-            via=node if client in OUTSIDE and "%" not in to else "",
-            evidence=evidence,
-        )
-        for how, to in EXTERNAL.items()
-    )
-
 
 LOCAL_NODE_PORTS = service(
     "web",
@@ -792,28 +563,6 @@ SECTIONS = (
 )
 
 
-@cache
-def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
-    """Each row's flow as the report has it, by the row's sentence."""
-    check = {
-        "apiVersion": "podwire.dev/v1alpha1",
-        "kind": "FlowCheck",
-        "metadata": {"name": "rows"},
-        "spec": {"flows": [row.flow() for row in section.rows_of(mode)]},
-    }
-    state = state_of(text=f"{BASE}{section.manifests}\n---\n{json.dumps(check)}", proxy_mode=mode)
-    with TemporaryDirectory() as directory:
-        report = Path(directory) / "report.json"
-        run_cluster(state, Options(json=report, iptables=flavour()))
-        flows = json.loads(report.read_text())["flows"]
-    controls = {f"“{flow['name']}”": flow["reason"] for flow in flows if flow["control"]}
-    for flow in flows:  # of a control that fails the reason is the first thing to be asked
-        flow["reason"] += "".join(f"; it: {reason}" for name, reason in controls.items() if name in flow["reason"])
-    found = {flow["name"].removeprefix("rows: "): flow for flow in flows if not flow["control"]}
-    assert found.keys() == {row.sentence for row in section.rows_of(mode)}, "two rows have one name"
-    return found
-
-
 @pytest.mark.parametrize(
     ("section", "row", "mode"),
     [
@@ -827,19 +576,6 @@ def test_sentence(section: Section, row: Row, mode: str) -> None:
     check_row(section, row, mode)
 
 
-def check_row(section: Section, row: Row, mode: str) -> None:
-    flow = observed(section, mode)[row.sentence]
-    assert flow["observed"]["outcomes"].keys() == {row.outcome}, flow["journeys"][0]["evidence"]
-    assert flow["observed"]["backends"].keys() == row.sources().keys()
-    met = {(j["backend"], j["sourceSeen"]) for j in flow["journeys"] if j["outcome"] == "delivered"}
-    assert met == set(row.sources().items())
-    assert flow["observed"]["health"] == ([dict(zip(("status", "localEndpoints"), row.health, strict=True))] if row.health[0] else [])
-    assert all(row.evidence in journey["evidence"] for journey in flow["journeys"])
-    if row.astray:
-        assert {journey["replyFrom"] for journey in flow["journeys"]} == row.endpoints()
-    assert flow["verdict"] == "pass", flow["reason"]
-
-
 NO_ROUTE = Section("no route", "", tuple(unreachable(f"{n}", "near", f"{{ip: 192.0.2.{n}, port: 80}}") for n in range(100, 112)))
 
 
@@ -849,159 +585,3 @@ def test_every_packet_without_a_route_is_refused() -> None:
     assert {flow["observed"]["outcome"] for flow in flows} == {"unreachable"}
     assert {journey["evidence"] for flow in flows for journey in flow["journeys"]} == {"ICMP network unreachable from 172.18.0.1"}
     assert {flow["verdict"] for flow in flows} == {"pass"}
-
-
-# --- 10, 12, and 9's guard: what a flow cannot say -------------------------------------------------------------------------
-
-
-def built(state: ClusterState) -> Namespaces:
-    """The cluster in the sandbox that the test runs in, its servers answering."""
-    namespaces = apply(plan_cluster(state), Applied(find_iptables(flavour()))).namespaces
-    servers(namespaces).tell(state)
-    return namespaces
-
-
-def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the JSON that ``ip:port`` answers a client in ``netns`` with. OSError when nobody does."""
-
-    def get() -> tuple[int, dict[str, Any]]:
-        connection = HTTPConnection(ip, port, timeout=2)
-        connection.request("GET", "/healthz")
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-
-    return namespaces.call_in(netns, get)
-
-
-@pytest.mark.parametrize("mode", ALL_MODES)
-@in_sandbox
-def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
-    state = state_of(text=BASE + web("externalTrafficPolicy: Cluster", WEB_1), proxy_mode=mode)
-    namespaces = built(state)
-    assert state.service["default/web"].spec.healthCheckNodePort is None
-    with pytest.raises(ConnectionRefusedError):
-        ask(namespaces, "office", NODES["worker-1"][0], 32123)
-
-
-def test_10_a_kube_proxy_that_counts_wrong_is_found_out(tmp_path: Path) -> None:
-    """What is expected is counted from the EndpointSlices, not from what the servers were told."""
-    state = state_of(text=BASE + HEALTH)
-    wrong = (replace(li, healthCheck=li.healthCheck and replace(li.healthCheck, localEndpoints=1)) for li in state.listeners)
-    run_cluster(replace(state, listeners=tuple(wrong)), Options(json=tmp_path / "report.json", iptables=flavour()))
-    report = json.loads((tmp_path / "report.json").read_text())
-    reasons = {flow["dialled"]: flow["reason"].partition(": ")[0] for flow in report["flows"] if flow["verdict"] == "fail"}
-    assert reasons == {
-        "172.18.0.2:32123": "172.18.0.2:32123 answered 200, 1 local endpoint, not 503, 0 local endpoints",
-        "172.18.0.3:32123": "172.18.0.3:32123 answered 200, 1 local endpoint, not 200, 2 local endpoints",
-        "172.18.0.4:32123": "172.18.0.4:32123 answered 200, 1 local endpoint, not 503, 0 local endpoints",
-    }
-
-
-@pytest.mark.parametrize("mode", ALL_MODES)
-@in_sandbox
-def test_10_health_check_is_gone_with_the_service(mode: str) -> None:
-    namespaces = built(state_of(text=BASE, proxy_mode=mode))
-    with pytest.raises(ConnectionRefusedError):
-        ask(namespaces, "office", NODES["worker-1"][0], 32123)
-
-
-CLIENTS = ("default_near", "default_far", "default_away", "office", "stranger", "worker-1", "worker-2", "control-plane")
-
-
-def sticky(mode: str, *rows: str, seconds: int = 10_800) -> ClusterState:
-    affinity = f"sessionAffinity: ClientIP, sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}"
-    return state_of(text=BASE + web(affinity, *rows), proxy_mode=mode)
-
-
-AFFINITY = Section(
-    "12 affinity",
-    web("sessionAffinity: ClientIP", WEB_1, WEB_2, WEB_3),
-    (Row("one client, one endpoint", "near", "{service: web, port: 80}", attempts=20),),
-)
-
-
-@pytest.mark.parametrize("mode", ALL_MODES)
-def test_12_one_flow_meets_one_endpoint(mode: str) -> None:
-    flow = observed(AFFINITY, mode)["one client, one endpoint"]
-    assert len(flow["observed"]["backends"]) == 1
-    assert flow["observed"]["outcomes"]["delivered"] >= 20
-    assert flow["verdict"] == "pass", flow["reason"]
-
-
-def picked(namespaces: Namespaces) -> dict[str, str]:
-    """Who answers each client at worker-1's node port, where worker-1 alone remembers."""
-    return {client: ask(namespaces, client, NODES["worker-1"][0], 30080)[1]["pod"] for client in CLIENTS}
-
-
-@pytest.mark.parametrize("mode", ALL_MODES)
-@in_sandbox
-def test_12_the_same_client_address_goes_to_the_same_endpoint(mode: str) -> None:
-    namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3))
-    assert picked(namespaces) == picked(namespaces) == picked(namespaces)
-
-
-@pytest.mark.parametrize("mode", MODES)
-@in_sandbox
-def test_12_each_use_renews_it_and_the_timeout_ends_it(mode: str) -> None:
-    namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3, seconds=2))
-    first = picked(namespaces)
-    for _ in range(2):
-        time.sleep(1.2)
-        assert picked(namespaces) == first
-    for _ in range(3):  # that all clients draw the same again by chance: once in 6,561 times, each time
-        time.sleep(2.2)
-        if picked(namespaces) != first:
-            return
-    pytest.fail("every client went to the same endpoint after the timeout")
-
-
-def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], str]:
-    """Who answers each client before and after an endpoint went, and which one went."""
-    rows = {"default/web-1": WEB_1, "default/web-2": WEB_2, "default/web-3": WEB_3}
-    state = sticky(mode, *rows.values())
-    applied = apply(plan_cluster(state), Applied(find_iptables(flavour())))
-    servers(applied.namespaces).tell(state)
-    first = picked(applied.namespaces)
-    gone = first["office"]
-    rest = sticky(mode, *(row for pod, row in rows.items() if pod != gone))
-    apply(Plan(name="update", operations=tuple(plan_rules(rest))), applied)
-    then = picked(applied.namespaces)
-    assert picked(applied.namespaces) == then
-    return first, then, gone
-
-
-@pytest.mark.parametrize("mode", ALL_MODES)
-@in_sandbox
-def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
-    _, then, gone = picked_before_and_after(mode)
-    assert gone not in then.values()
-
-
-@in_sandbox
-def test_12_clients_of_other_endpoints_keep_theirs() -> None:
-    """In iptables mode; nftables rules are loaded as a whole table, whose sets begin empty."""
-    first, then, gone = picked_before_and_after("iptables")
-    assert {client: pod for client, pod in then.items() if first[client] != gone} == {c: pod for c, pod in first.items() if pod != gone}
-
-
-@pytest.mark.parametrize("guarded", [True, False], ids=["dropped", "the control: without the guard they arrive"])
-@in_sandbox
-def test_9_new_packets_to_localhost_from_elsewhere_are_dropped(guarded: bool) -> None:
-    """iptables mode alone serves node ports on localhost, for which it makes 127/8 routable."""
-    namespaces = built(state_of(text=BASE + NODE_PORT, proxy_mode="iptables"))
-    if not guarded:
-        check_output(namespaces, "worker-1", [find_iptables("").removesuffix("-restore"), "-F", "KUBE-FIREWALL"])
-    inside = namespaces.call_in("worker-1", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    inside.bind(("127.0.0.1", 9999))
-    inside.settimeout(0.3)
-    frame = (
-        Ether(src=mac_of_ip("172.18.0.4"), dst=mac_of_ip("172.18.0.3")) / IP(src="172.18.0.4", dst="127.0.0.1") / UDP(dport=9999) / b"hello"
-    )
-    neighbour = namespaces.call_in("worker-2", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-    neighbour.bind(("eth0", 0))
-    neighbour.send(bytes(frame))
-    try:
-        heard = inside.recv(100)
-    except TimeoutError:
-        heard = b""
-    assert heard == (b"" if guarded else b"hello")

@@ -1,11 +1,11 @@
 """docs/semantics.md with packets, from the other end: what becomes of Services that leave their endpoints to a selector, and of fields that the
-sections name in passing. Rows as in :mod:`tests.kernel.test_semantics`, on the same nodes."""
+sections name in passing. Rows as in :mod:`tests.kernel.sentences`, on the same nodes."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.kernel.test_semantics import (
+from tests.kernel.sentences import (
     DRAINING,
     WEB_1,
     WEB_1_AT,

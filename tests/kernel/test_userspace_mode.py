@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from emulator.run import Options, run_cluster
-from tests.kernel.test_semantics import (
-    AFFINITY,
+from tests.kernel.sentences import (
     DRAINING,
     HINTED,
     NODE_PORT,
@@ -32,6 +31,7 @@ from tests.kernel.test_semantics import (
     unreachable,
     web,
 )
+from tests.kernel.test_semantics_by_hand import AFFINITY
 from tests.sandboxed import SHIPPED, host_state, podwire, state_of
 
 pytestmark = pytest.mark.kernel

@@ -1,0 +1,190 @@
+"""docs/semantics.md with packets: what a flow cannot tell of sections 9 (the guard of localhost), 10 and 12."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+
+from emulator.control.state import ClusterState
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.iptables import find_iptables
+from emulator.kernel.netns import Namespaces, check_output
+from emulator.plan.naming import mac_of_ip
+from emulator.plan.operations import Plan
+from emulator.planner import plan_cluster, plan_rules
+from emulator.run import Options, run_cluster
+from emulator.workload.serve import servers
+from tests.kernel.sentences import (
+    ALL_MODES,
+    BASE,
+    HEALTH,
+    MODES,
+    NODE_PORT,
+    NODES,
+    WEB_1,
+    WEB_2,
+    WEB_3,
+    Row,
+    Section,
+    built,
+    observed,
+    web,
+)
+from tests.sandboxed import flavour, in_sandbox, state_of
+
+pytestmark = pytest.mark.kernel
+
+
+def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the JSON that ``ip:port`` answers a client in ``netns`` with. OSError when nobody does."""
+
+    def get() -> tuple[int, dict[str, Any]]:
+        connection = HTTPConnection(ip, port, timeout=2)
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    return namespaces.call_in(netns, get)
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+@in_sandbox
+def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
+    state = state_of(text=BASE + web("externalTrafficPolicy: Cluster", WEB_1), proxy_mode=mode)
+    namespaces = built(state)
+    assert state.service["default/web"].spec.healthCheckNodePort is None
+    with pytest.raises(ConnectionRefusedError):
+        ask(namespaces, "office", NODES["worker-1"][0], 32123)
+
+
+def test_10_a_kube_proxy_that_counts_wrong_is_found_out(tmp_path: Path) -> None:
+    """What is expected is counted from the EndpointSlices, not from what the servers were told."""
+    state = state_of(text=BASE + HEALTH)
+    wrong = (replace(li, healthCheck=li.healthCheck and replace(li.healthCheck, localEndpoints=1)) for li in state.listeners)
+    run_cluster(replace(state, listeners=tuple(wrong)), Options(json=tmp_path / "report.json", iptables=flavour()))
+    report = json.loads((tmp_path / "report.json").read_text())
+    reasons = {flow["dialled"]: flow["reason"].partition(": ")[0] for flow in report["flows"] if flow["verdict"] == "fail"}
+    assert reasons == {
+        "172.18.0.2:32123": "172.18.0.2:32123 answered 200, 1 local endpoint, not 503, 0 local endpoints",
+        "172.18.0.3:32123": "172.18.0.3:32123 answered 200, 1 local endpoint, not 200, 2 local endpoints",
+        "172.18.0.4:32123": "172.18.0.4:32123 answered 200, 1 local endpoint, not 503, 0 local endpoints",
+    }
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+@in_sandbox
+def test_10_health_check_is_gone_with_the_service(mode: str) -> None:
+    namespaces = built(state_of(text=BASE, proxy_mode=mode))
+    with pytest.raises(ConnectionRefusedError):
+        ask(namespaces, "office", NODES["worker-1"][0], 32123)
+
+
+CLIENTS = ("default_near", "default_far", "default_away", "office", "stranger", "worker-1", "worker-2", "control-plane")
+
+
+def sticky(mode: str, *rows: str, seconds: int = 10_800) -> ClusterState:
+    affinity = f"sessionAffinity: ClientIP, sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}"
+    return state_of(text=BASE + web(affinity, *rows), proxy_mode=mode)
+
+
+AFFINITY = Section(
+    "12 affinity",
+    web("sessionAffinity: ClientIP", WEB_1, WEB_2, WEB_3),
+    (Row("one client, one endpoint", "near", "{service: web, port: 80}", attempts=20),),
+)
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+def test_12_one_flow_meets_one_endpoint(mode: str) -> None:
+    flow = observed(AFFINITY, mode)["one client, one endpoint"]
+    assert len(flow["observed"]["backends"]) == 1
+    assert flow["observed"]["outcomes"]["delivered"] >= 20
+    assert flow["verdict"] == "pass", flow["reason"]
+
+
+def picked(namespaces: Namespaces) -> dict[str, str]:
+    """Who answers each client at worker-1's node port, where worker-1 alone remembers."""
+    return {client: ask(namespaces, client, NODES["worker-1"][0], 30080)[1]["pod"] for client in CLIENTS}
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+@in_sandbox
+def test_12_the_same_client_address_goes_to_the_same_endpoint(mode: str) -> None:
+    namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3))
+    assert picked(namespaces) == picked(namespaces) == picked(namespaces)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@in_sandbox
+def test_12_each_use_renews_it_and_the_timeout_ends_it(mode: str) -> None:
+    namespaces = built(sticky(mode, WEB_1, WEB_2, WEB_3, seconds=2))
+    first = picked(namespaces)
+    for _ in range(2):
+        time.sleep(1.2)
+        assert picked(namespaces) == first
+    for _ in range(3):  # that all clients draw the same again by chance: once in 6,561 times, each time
+        time.sleep(2.2)
+        if picked(namespaces) != first:
+            return
+    pytest.fail("every client went to the same endpoint after the timeout")
+
+
+def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], str]:
+    """Who answers each client before and after an endpoint went, and which one went."""
+    rows = {"default/web-1": WEB_1, "default/web-2": WEB_2, "default/web-3": WEB_3}
+    state = sticky(mode, *rows.values())
+    applied = apply(plan_cluster(state), Applied(find_iptables(flavour())))
+    servers(applied.namespaces).tell(state)
+    first = picked(applied.namespaces)
+    gone = first["office"]
+    rest = sticky(mode, *(row for pod, row in rows.items() if pod != gone))
+    apply(Plan(name="update", operations=tuple(plan_rules(rest))), applied)
+    then = picked(applied.namespaces)
+    assert picked(applied.namespaces) == then
+    return first, then, gone
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+@in_sandbox
+def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
+    _, then, gone = picked_before_and_after(mode)
+    assert gone not in then.values()
+
+
+@in_sandbox
+def test_12_clients_of_other_endpoints_keep_theirs() -> None:
+    """In iptables mode; nftables rules are loaded as a whole table, whose sets begin empty."""
+    first, then, gone = picked_before_and_after("iptables")
+    assert {client: pod for client, pod in then.items() if first[client] != gone} == {c: pod for c, pod in first.items() if pod != gone}
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["dropped", "the control: without the guard they arrive"])
+@in_sandbox
+def test_9_new_packets_to_localhost_from_elsewhere_are_dropped(guarded: bool) -> None:
+    """iptables mode alone serves node ports on localhost, for which it makes 127/8 routable."""
+    namespaces = built(state_of(text=BASE + NODE_PORT, proxy_mode="iptables"))
+    if not guarded:
+        check_output(namespaces, "worker-1", [find_iptables("").removesuffix("-restore"), "-F", "KUBE-FIREWALL"])
+    inside = namespaces.call_in("worker-1", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    inside.bind(("127.0.0.1", 9999))
+    inside.settimeout(0.3)
+    frame = (
+        Ether(src=mac_of_ip("172.18.0.4"), dst=mac_of_ip("172.18.0.3")) / IP(src="172.18.0.4", dst="127.0.0.1") / UDP(dport=9999) / b"hello"
+    )
+    neighbour = namespaces.call_in("worker-2", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    neighbour.bind(("eth0", 0))
+    neighbour.send(bytes(frame))
+    try:
+        heard = inside.recv(100)
+    except TimeoutError:
+        heard = b""
+    assert heard == (b"" if guarded else b"hello")
