@@ -57,7 +57,7 @@ def apply_expect(
 
     A source, backends or a health check's answer without an outcome want it delivered. Where delivery is wanted and none is promised, the
     backends are those that the Service port has. ``kept``: it goes over an open connection, whose endpoint goes on seeing the address that
-    it saw. Raises InputError for a backend that cannot be resolved.
+    it saw. What of ``wanted`` leads nowhere :func:`flows_from_checks` has told before.
     """
     if wanted == FlowExpect():
         return expectation
@@ -78,9 +78,7 @@ def apply_expect(
     if wanted.source is not None:
         balancer = expectations.state.balancerIP
         if wanted.source == "balancer" and not balancer:
-            raise _unresolved(
-                flow.check, flow.name, "source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy"
-            )
+            raise _UnresolvableError("source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy")
         result = _with_source(result, wanted.source, balancer)
     result = replace(result, health=_health(expectation.health, wanted))
     because = f"{said} says so; the objects promise: {expectation.because}"
@@ -141,7 +139,7 @@ def _backends_named(text: str, promised: Expectation, flow: Flow, expectations: 
     if "/" in name:
         pod = expectations.state.pod.get(name)
         if pod is None:
-            raise _unresolved(flow.check, flow.name, "backends", f"there is no Pod {name}")
+            raise _UnresolvableError("backends", f"there is no Pod {name}")
         ips = {a.ip for a in pod.status.podIPs}
         ip = pod.ip
     else:
@@ -149,11 +147,11 @@ def _backends_named(text: str, promised: Expectation, flow: Flow, expectations: 
         try:
             ips = {str(ip_address(name))}
         except ValueError:
-            raise _unresolved(flow.check, flow.name, "backends", f"{text!r} is neither namespace/pod nor an address") from None
+            raise _UnresolvableError("backends", f"{text!r} is neither namespace/pod nor an address") from None
     if port.isdecimal():
         return [Backend(ip, int(port))]
     if port:
-        raise _unresolved(flow.check, flow.name, "backends", f"{port!r} is not a port number")
+        raise _UnresolvableError("backends", f"{port!r} is not a port number")
     met = expectations.translation(flow)
     known = [*promised.backends, *expectations.may_meet(flow), *(c.backend for c in (met.endpoints.candidates if met else ()))]
     found = [b for b in dict.fromkeys(known) if b.ip in ips]
@@ -164,12 +162,8 @@ def _backends_named(text: str, promised: Expectation, flow: Flow, expectations: 
     target = met.endpoints.port.targetPort
     number = _container_port(pod, target, flow.protocol) if pod is not None and target is not None else None
     if number is None:
-        raise _unresolved(flow.check, flow.name, "backends", f"{text} is no endpoint of {flow.to.label}: which port is meant?")
+        raise _UnresolvableError("backends", f"{text} is no endpoint of {flow.to.label}: which port is meant?")
     return [Backend(ip, number)]
-
-
-def _unresolved(check: str, flow: str, path: str, what: str) -> InputError:
-    return InputError([Problem(file=f"FlowCheck {check}" if check else "FlowCheck", path=path, what=f"{flow}: {what}")])
 
 
 def _container_port(pod: Pod, port: int | str, protocol: str) -> int | None:
@@ -230,7 +224,17 @@ class _Resolver:
                     check=check.metadata.name,
                     connection=spec.connection,
                 )
-                self.expects[flow.name] = spec.expect.under(self.state.proxy.mode)
+                self.expects[flow.name] = self._expected(spec.expect, flow)
+
+    def _expected(self, expect: FlowExpect, flow: Flow) -> FlowExpect:
+        """What is expected in this mode, if all that it names is there."""
+        mode = self.state.proxy.mode
+        wanted, where = expect.under(mode), f"expect.modes.{mode}" if mode in expect.modes else "expect"
+        try:
+            apply_expect(self.expectations.expect(flow), wanted, flow, self.expectations)
+        except _UnresolvableError as error:
+            raise _UnresolvableError(f"{where}.{error.path}", error.what) from None
+        return wanted
 
     # --- from ---------------------------------------------------------------------------------------------
 

@@ -412,9 +412,14 @@ def test_a_named_target_port_finds_the_pods_own_number() -> None:
         (OUTSIDE, "which port"),
     ],
 )
-def test_a_backend_that_cannot_be_resolved(backend: str, what: str) -> None:
-    with pytest.raises(InputError, match=what):
-        applied(FlowExpect(backends=(backend,)))
+@pytest.mark.parametrize("path", ["expect", "expect.modes.iptables"])
+def test_a_backend_that_cannot_be_resolved(backend: str, what: str, path: str) -> None:
+    wanted = FlowExpect(backends=(backend,))
+    expect = FlowExpect(modes={"iptables": wanted}) if "modes" in path else wanted
+    [problem] = problems(FlowSpec(name="x", from_=POD, to=WEB, expect=expect))
+    where = f"spec.flows[0].{path}.backends"
+    assert problem.startswith(f"checks.yaml:{len(where)}: document 3: items[1].{where}: ")
+    assert what in problem
 
 
 # --- steps and connections ----------------------------------------------------------------------------------------
