@@ -20,7 +20,7 @@ from emulator.kernel.generic_netlink import find_family
 from tests.guest import GUEST_LACKS, uml_command
 from tests.sandboxed import ROOT
 
-SECONDS = 900  # for all tests of a guest, on a busy machine too
+SECONDS = 1800  # for all tests of a guest, on a busy machine too
 Outcome = tuple[str, str]  # "passed", "skipped" or "failed", and why
 _OUTCOME = pytest.StashKey[Outcome]()
 _DIRECTORY = pytest.StashKey[Path]()  # where the guests' results are: one for all workers
