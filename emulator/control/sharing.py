@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address
-from itertools import chain
 
 from emulator.control.pools import Pool, Range
 from emulator.objects.kinds import Service
@@ -24,7 +23,8 @@ class Claims:
         self._reserved = frozenset(reserved)
         self._holders: dict[str, list[Service]] = {}
         self._shared: dict[str, dict[str, None]] = {}  # sharing key → addresses
-        self._free: dict[tuple[Range, ...], Iterator[IPv4Address]] = {}  # by the ranges of a pool, from the first that may be free
+        # by the ranges of a pool: the first address that may be free, and those after it
+        self._free: dict[tuple[Range, ...], tuple[Iterator[IPv4Address], IPv4Address | None]] = {}
 
     def add(self, ip: str, service: Service) -> None:
         self._holders.setdefault(ip, []).append(service)
@@ -47,9 +47,12 @@ class Claims:
         return str(min(found)) if found else ""
 
     def _first_free(self, pool: Pool) -> IPv4Address | None:
-        left = self._free.get(pool.ranges) or iter(pool)
-        first = next((ip for ip in left if str(ip) not in self._reserved and str(ip) not in self._holders), None)
-        self._free[pool.ranges] = chain([first], left) if first else left
+        left, first = self._free.get(pool.ranges) or (iter(pool), None)
+        while first is None or str(first) in self._reserved or str(first) in self._holders:
+            first = next(left, None)
+            if first is None:
+                break
+        self._free[pool.ranges] = left, first
         return first
 
 
