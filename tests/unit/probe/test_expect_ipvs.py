@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -9,11 +10,13 @@ import pytest
 
 from emulator.control.state import ClusterState
 from emulator.objects.config import IPVSScheduler
-from emulator.objects.kinds import Endpoint, EndpointPort
+from emulator.objects.kinds import Endpoint, EndpointPort, EndpointSlice
 from emulator.probe.expect import expect
 from emulator.probe.model import Backend
 from emulator.probe.requirements import check_requirements
+from tests.unit.probe.promises import LOCAL, ON_1, ON_2, promised
 from tests.unit.probe.states import (
+    BOTH,
     BRIDGE_IP,
     ENDPOINT_0,
     ENDPOINT_1,
@@ -37,7 +40,6 @@ from tests.unit.probe.states import (
 )
 from tests.unit.probe.states import node_port_service as node_ports
 
-ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
 IPVS: dict[str, Any] = {"proxy": {"mode": "ipvs"}}
 
 
@@ -198,3 +200,19 @@ def test_a_node_that_meets_itself_is_seen_as_what_it_dialled_unless_that_is_its_
     slices = (make_slice(make_endpoint(NODE_IP["control-plane"], "control-plane"), ports=[EndpointPort(name="http", port=6443)]),)
     state = make_state(service, slices=slices, **IPVS)
     assert expect(state, make_flow(state, "control-plane", ip, 80)).source == source
+
+
+ADRIFT = make_slice(make_endpoint(WEB_0))
+
+
+@pytest.mark.parametrize(
+    ("slices", "outcome"), [pytest.param((BOTH,), "delivered", id="its node's"), pytest.param((ADRIFT,), "dropped", id="nobody's")]
+)
+def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(slices: Sequence[EndpointSlice], outcome: str) -> None:
+    assert promised(make_state(make_service(), slices=slices, **IPVS), "web-0", WEB_IP, 80).outcome == outcome
+
+
+@pytest.mark.parametrize(("node", "astray"), [("worker-1", set()), ("worker-2", {ON_1})])
+def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(node: str, astray: set[Backend]) -> None:
+    state = make_state(node_ports(**LOCAL), slices=(ADRIFT,), **IPVS)
+    assert promised(state, "client-1", NODE_IP[node], NODE_PORT).astray == astray

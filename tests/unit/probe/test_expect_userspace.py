@@ -9,6 +9,7 @@ import pytest
 from emulator.objects.kinds import EndpointPort, LoadBalancerIngress, ServicePort
 from emulator.probe.expect import Expectations, expect
 from emulator.probe.model import Backend
+from tests.unit.probe.promises import ON_1, ON_2
 from tests.unit.probe.states import (
     BRIDGE_IP,
     EXTERNAL_IP,
@@ -28,7 +29,6 @@ from tests.unit.probe.states import (
     node_port_service,
 )
 
-ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
 NOBODY = Backend("10.244.1.99", 8080)
 USERSPACE: dict[str, Any] = {"proxy": {"mode": "userspace"}}
 LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "internalTrafficPolicy": "Local"}
