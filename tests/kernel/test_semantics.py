@@ -337,7 +337,13 @@ SECTIONS = (
             "{ip: 192.0.2.63}",
             "{ip: 192.0.2.62}",
         )
-        + endpoints("club", WEB_1),
+        + endpoints("club", WEB_1)
+        + service(
+            "dual",
+            "type: LoadBalancer, externalIPs: [192.0.2.64], loadBalancerSourceRanges: [203.0.113.0/24], ports: [{port: 82, nodePort: 30082}]",
+            "{ip: 192.0.2.64}",
+        )
+        + endpoints("dual", WEB_1),
         (
             Row(
                 "a source inside passes; blanks are tolerated",
@@ -364,6 +370,22 @@ SECTIONS = (
             dropped("the Service's own address does not pass if the node does not", "twin", "{ip: 192.0.2.63, port: 81}", "worker-1"),
             Row("what passes is treated by eTP: kept", "office", "{loadBalancer: club, port: 81}", "web-1", "own", via="worker-1"),
             dropped("what passes is treated by eTP: no local endpoint", "office", "{loadBalancer: club, port: 81}", "worker-2"),
+            Row(
+                "an address that is an externalIP too: a source outside, iptables",
+                "stranger",
+                "{loadBalancer: dual, port: 82}",
+                "web-1",
+                "worker-2",
+                via="worker-2",
+                mode="iptables",
+            ),
+            dropped(
+                "an address that is an externalIP too: a source outside, nftables",
+                "stranger",
+                "{loadBalancer: dual, port: 82}",
+                "worker-2",
+                mode="nftables",
+            ),
         ),
     ),
     *(

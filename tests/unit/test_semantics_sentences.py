@@ -147,6 +147,10 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "6 source ranges: the Service's own address does not pass if the node does not",
     ),
     "Blanks in the CIDRs": ("blanks are tolerated",),
+    "Where such an address is an externalIP of the Service": (
+        "6 source ranges: an address that is an externalIP too: a source outside, iptables",
+        "6 source ranges: an address that is an externalIP too: a source outside, nftables",
+    ),
     "What passes is then treated by eTP": ("what passes is treated by eTP: kept", "what passes is treated by eTP: no local endpoint"),
     "No usable endpoint anywhere": ("7 reject, eTP Cluster: ClusterIP from a Pod", "7 reject, eTP Local: ClusterIP, UDP"),
     "on every address, for every client": (

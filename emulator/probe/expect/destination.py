@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_address
 from typing import Literal
 
-from emulator.probe.endpoints import PortEndpoints
+from emulator.probe.endpoints import PortEndpoints, load_balancer_ips
 from emulator.probe.expect.facts import Facts
 from emulator.probe.model import Client, Flow
 from emulator.probe.parties import ServiceAddress, balancer_client, service_destination
@@ -69,6 +69,8 @@ def _at_service_address(facts: Facts, flow: Flow) -> Translation | None:
     if entry is None:
         return None
     endpoints, how = entry
+    if facts.mode != "iptables" and flow.to.ip in load_balancer_ips(endpoints.service, ip_mode=facts.mode != "userspace"):
+        how = "loadBalancer"  # in iptables mode the rule for an externalIP comes first, where it is one address (docs/semantics 6)
     node = facts.first_node(flow)
     if facts.mode == "userspace" and how == "externalIP" and flow.client.node:
         node = facts.node_at(flow.to.ip)  # on its way out nothing takes it up (docs/semantics 15)
