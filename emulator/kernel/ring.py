@@ -63,6 +63,7 @@ class _Tap:
         self.name, self.width = name, width
         self.interfaces: dict[int, str] = {}
         self.ports: set[int] = set()
+        self.map: mmap.mmap | None = None
         per_block = _BLOCK // width
         self.slots, self.next = max(1, slots // per_block) * per_block, 0
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
@@ -77,7 +78,8 @@ class _Tap:
         self.map = mmap.mmap(self.socket.fileno(), size)
 
     def close(self) -> None:
-        self.map.close()
+        if self.map:  # else whoever opened it was interrupted before it was set up
+            self.map.close()
         self.socket.close()
 
 
@@ -126,6 +128,7 @@ class Taps:
         for tap in self._taps:
             ring, width, slots, name, interfaces, ports = tap.map, tap.width, tap.slots, tap.name, tap.interfaces, tap.ports
             index = tap.next
+            assert ring  # noqa: S101 - for the type: it is set up
             while True:
                 offset = index * width
                 status, length, captured, mac, _, sec, nsec, _, _, _, _, ifindex, _, kind, _ = unpack(ring, offset)
