@@ -55,9 +55,9 @@ from emulator.probe.expect.direct import direct_likeness, promise_direct
 from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import Promise
 from emulator.probe.expect.relay import promise_relayed
-from emulator.probe.expect.services import is_in_vain, promise_by_client, promise_by_endpoints, service_likeness
+from emulator.probe.expect.services import promise_by_client, promise_by_endpoints, service_likeness
 from emulator.probe.expect.source import direct_source, name_source, seen_addresses, translated_source
-from emulator.probe.expect.vain import home_of_hairpin
+from emulator.probe.expect.vain import home_of_hairpin, is_in_vain
 from emulator.probe.health import HealthChecks
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult, SourceRule
 from emulator.probe.parties import Owner

@@ -17,7 +17,7 @@ from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import SLOWEST, Promise
 from emulator.probe.expect.replies import Reply, find_ways, say_ways
 from emulator.probe.expect.source import HOW, name_source, say_source, translated_source
-from emulator.probe.expect.vain import home_of_hairpin, is_echo, is_lost
+from emulator.probe.expect.vain import home_of_hairpin, is_echo, is_in_vain, is_lost
 from emulator.probe.model import Backend, Client, Flow, SourceRule
 
 STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
@@ -120,11 +120,6 @@ def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
     if client.ip in load_balancer_ips(service):
         sources.append(facts.state.node[met.node].internalIPs[0])
     return any(in_source_ranges(service, source) for source in sources)
-
-
-def is_in_vain(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> bool:
-    """Whether ``flow`` gets no connection where ``met`` leads it to ``backend``, whoever serves there."""
-    return is_lost(facts, met, backend) or is_echo(facts, flow, met, backend)
 
 
 def _list(what: str, backends: Sequence[Backend]) -> str:

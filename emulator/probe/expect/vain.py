@@ -13,6 +13,11 @@ from emulator.probe.expect.source import comes_from_what_it_dialled, masqueraded
 from emulator.probe.model import Backend, Flow
 
 
+def is_in_vain(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> bool:
+    """Whether ``flow`` gets no connection where ``met`` leads it to ``backend``."""
+    return is_lost(facts, met, backend) or is_echo(facts, flow, met, backend)
+
+
 def is_lost(facts: Facts, met: Translation, backend: Backend) -> bool:
     """Whether what a node sends to ``backend`` comes from the address that it dialled, which the endpoint's node has for its own, too. (What
     it dials at its own address comes from there, which no other node has.)"""
