@@ -70,6 +70,8 @@ def test_masquerading_is_named_both_ways() -> None:
     assert (journey.source_seen, journey.reply_from) == ("172.18.0.3", N2)
 
 
+# --- a process accepts and dials --------------------------------------------------------------------------
+
 SAID = make_token("TCP", 0x0123456789ABCDEF)
 ACCEPTED, DIALLED_FROM = "10.244.1.1:10042", "172.18.0.3:33000"
 FIRST_LEG = (("pod/eth0 out", POD, VIP), ("worker-1/veth1 in", POD, VIP), ("worker-1/cbr0 in", POD, ACCEPTED))
@@ -241,6 +243,9 @@ def test_hops_on_one_stamp_keep_the_tap_s_order() -> None:
     assert [hop.frame for hop in only(tape, attempt()).there] == list(range(8))
 
 
+# --- what the taps cannot see ------------------------------------------------------------------------------
+
+
 def test_a_node_s_own_packet_is_first_seen_translated() -> None:
     tape = Tape()
     tape.there(("worker-1/eth0 out", N1_MASQUERADED, WEB), ("web-0/eth0 in", N1_MASQUERADED, WEB))
@@ -385,6 +390,8 @@ def test_an_answer_to_a_packet_that_no_tap_saw() -> None:
     journey = only(tape, attempt())
     assert (journey.outcome, journey.there, journey.backend, journey.reply_from) == ("delivered", (), None, VIP)
 
+
+# --- outcomes ---------------------------------------------------------------------------------------------
 
 OUTCOMES = {
     # id: (flags or type/code of what the client hears, protocol, outcome, evidence)

@@ -59,6 +59,9 @@ def test_not_proxied(spec: dict[str, Any]) -> None:
     assert promised(make_state(service), "client", WEB_IP, 80).outcome == "unreachable"
 
 
+# --- 9: NodePort addresses ---------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("proxy", "who", "ip", "served"),
     [
@@ -117,6 +120,8 @@ def test_where_no_node_ports_are_served_iptables_mode_filters_them(
 def test_the_same_number_on_another_protocol_is_another_port() -> None:
     assert promised(make_state(node_port_service()), "client-1", "172.18.0.3", NODE_PORT, protocol="UDP").outcome == "rejected"
 
+
+# --- direct --------------------------------------------------------------------------------------------------
 
 DIRECT = [
     ("client", WEB_1, 8080, "TCP", "delivered", {CLIENT}),

@@ -202,6 +202,8 @@ def test_a_node_that_meets_itself_is_seen_as_what_it_dialled_unless_that_is_its_
     assert expect(state, make_flow(state, "control-plane", ip, 80)).source == source
 
 
+# --- endpoints whose slice does not say where they are -----------------------------------------------------
+
 ADRIFT = make_slice(make_endpoint(WEB_0))
 
 

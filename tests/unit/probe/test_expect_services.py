@@ -86,6 +86,9 @@ def test_internal_policy_local_without_local_endpoint_drops_for_everyone(who: st
     assert promised(state, who, NODE_IP["worker-1"], NODE_PORT).outcome == "delivered"
 
 
+# --- 6: source ranges --------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("ranges", "who", "how", "outcome"),
     [
@@ -118,12 +121,18 @@ def test_source_ranges_do_not_hide_that_there_are_no_endpoints() -> None:
     assert promised(state, "client", VIP, 80).outcome == "rejected"
 
 
+# --- 12: session affinity ----------------------------------------------------------------------------------
+
+
 def test_session_affinity_meets_one_of_them() -> None:
     result = promised(make_state(make_service(sessionAffinity="ClientIP")), "client", WEB_IP, 80)
     assert result.partial
     assert set(result.backends) == {ON_1, ON_2}
     alone = make_state(make_service(sessionAffinity="ClientIP"), slices=[make_slice(ENDPOINT_0)])
     assert not promised(alone, "client", WEB_IP, 80).partial
+
+
+# --- endpoints that nobody serves --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,9 @@ def test_the_control_plane_masquerades_to_every_address_of_its_own() -> None:
     assert promised(state, "control-plane", WEB_IP, 80).addresses["node"] == {"172.18.0.2", "172.18.7.7", "10.244.0.1"}
 
 
+# --- hairpin -----------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("policy", ["Cluster", "Local"])
 @pytest.mark.parametrize("how", ["clusterIP", "nodePort", "externalIP", "loadBalancer"])
 def test_hairpin_is_masqueraded(how: str, policy: str) -> None:
@@ -194,6 +197,8 @@ def test_hairpin_without_a_detector_is_masqueraded_too() -> None:
     state = make_state(SERVICES["Cluster"], proxy={"localMode": ""})
     assert promised(state, "web-0", WEB_IP, 80).backends == {ON_1: "node", ON_2: "preserved"}
 
+
+# --- hostNetwork -------------------------------------------------------------------------------------------
 
 API = Backend("172.18.0.2", 6443)
 KUBERNETES = make_service(

@@ -192,6 +192,9 @@ def test_a_datagram_that_was_never_sent_takes_no_connection_s_frames() -> None:
     assert tokens(tape, by_socket(N1, netns="worker-1", error="ENETUNREACH", protocol="UDP")) == [0]
 
 
+# --- the rest of a connection -----------------------------------------------------------------------------
+
+
 def test_data_and_fin_belong_to_their_connection_under_every_address() -> None:
     tape = pod_to_service()
     tape.see("pod/eth0 out", POD, VIP, "PA", 0)
@@ -226,6 +229,9 @@ def test_a_segment_without_a_syn_belongs_to_nobody() -> None:
     assert correlate([attempt()], tape.frames).frames == {0: ()}
 
 
+# --- one sequence number twice ----------------------------------------------------------------------------
+
+
 def test_one_token_one_after_the_other_is_divided_by_time() -> None:
     tape = pod_to_service()
     middle = tape.now
@@ -244,6 +250,9 @@ def test_one_token_at_once_says_nothing(crafted: bool) -> None:
     one, other = attempt(finished=1) if crafted else by_socket(), by_socket("10.244.1.3:4000", netns="pod-2", started=2)
     correlation = correlate([one, other], tape.frames)
     assert correlation == Correlation({}, {}, (0, 1))
+
+
+# --- properties -------------------------------------------------------------------------------------------
 
 
 @given(st.randoms(use_true_random=False))
@@ -303,6 +312,8 @@ def test_no_frame_is_two_attempts(attempts: list[Attempt], frames: list[Frame]) 
     for index, journey in correlation.journeys.items():
         assert {hop.frame for hop in journey.there + journey.back} <= set(correlation.frames.get(index, ()))
 
+
+# --- requests on a connection that is open ------------------------------------------------------------------------
 
 ASKED = make_token("TCP", 0x0123456789ABCDEF)
 
