@@ -12,7 +12,7 @@ import platform
 import resource
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,10 @@ class Finding:
     required: bool
     detail: str = ""
     remedy: str = ""
+
+    @property
+    def word(self) -> str:
+        return "ok" if self.ok else "MISSING" if self.required else "absent"
 
 
 _IPTABLES_PROBE = """\
@@ -219,8 +223,7 @@ def render(findings: Sequence[Finding]) -> str:
     """A table, and what to do."""
     from tabulate import tabulate
 
-    word: Callable[[Finding], str] = lambda f: "ok" if f.ok else "MISSING" if f.required else "absent"  # noqa: E731
-    rows = [(f.group, f.name, word(f), f.detail, f.remedy) for f in findings]
+    rows = [(f.group, f.name, f.word, f.detail, f.remedy) for f in findings]
     lacking = [f.name for f in findings if not f.ok and f.required]
     verdict = f"podwire cannot run here yet: {', '.join(lacking)}" if lacking else "podwire runs here."
     return (
