@@ -209,7 +209,7 @@ def _kept(result: FlowResult, promise: Expectation) -> bool:
 def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
     common = one.backends.keys() & other.backends.keys()
     differing: dict[Aspect, bool] = {
-        "outcome": one.outcome != other.outcome,
+        "outcome": len(one.outcomes | other.outcomes) > 1,
         "backends": one.backends.keys() != other.backends.keys(),
         "source": any(one.backends[b] != other.backends[b] for b in common),
         "reply": bool(one.perhaps_astray or other.perhaps_astray)

@@ -147,7 +147,7 @@ def _control_failed(case: _Case) -> str:
 
 def _outcome_differs(case: _Case) -> str:
     expected = case.expected.outcome
-    wrong = [journey for journey, _ in case.traced if journey.outcome != expected]
+    wrong = [journey for journey, _ in case.traced if journey.outcome not in case.expected.outcomes]
     if not wrong:
         return ""
     same = sum(journey.outcome == wrong[0].outcome for journey in wrong)
@@ -231,7 +231,7 @@ def _health_differs(case: _Case) -> str:
 
 def _untraced_disagrees(case: _Case) -> str:
     for attempt in case.untraced:
-        if _ACCOUNTS.get(attempt.error) != case.expected.outcome and not (attempt.crafted and not attempt.error):
+        if _ACCOUNTS.get(attempt.error) not in case.expected.outcomes and not (attempt.crafted and not attempt.error):
             met = f"met {attempt.error}" if attempt.error else "was answered"
             return f"a client {met}, and the frames of that attempt ({_endpoints(attempt)}) cannot be told from others"
     return ""

@@ -121,9 +121,15 @@ class Expectation:
     partial: bool = False  # the backends are many: not each must be met
     astray: frozenset[Backend] = frozenset()  # those whose reply goes past the node that translated: the client hears from them themselves
     perhaps_astray: frozenset[Backend] = frozenset()  # likewise, or not: as is the node that answers ARP for the address, one of several
+    or_else: frozenset[Outcome] = frozenset()  # of several endpoints, none of them served, each has an outcome of its own: the other ones
     unanswered: bool = False  # dropped since nobody answers ARP: who waits for some seconds more is told "host unreachable"
     relayed: bool = False  # a process of the node accepts it and dials the endpoint: two connections, two packets
     health: Health | None = None  # what a health check is answered
+
+    @property
+    def outcomes(self) -> frozenset[Outcome]:
+        """All that an attempt may come to."""
+        return self.or_else | {self.outcome}
 
 
 PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}

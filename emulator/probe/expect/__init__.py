@@ -15,7 +15,7 @@ Where the semantics leave something open, it is settled so:
 - An endpoint that nobody serves is still an endpoint: if all of a port's are so, the promise is what comes of dialling them. If some
   are served and some are not, "delivered" to every one is promised all the same, since ready means serving: such a flow
   fails, and ``because`` names the endpoints that nobody serves. If none is served and they differ, the slowest outcome is promised
-  (dropped before unreachable before rejected).
+  (dropped before unreachable before rejected), or else one of the others.
 - An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes POSTROUTING, where
   masquerading happens: it sees the client's own address even where section 5 says "a node's" (measured on kernel 6.18). The node's
   own packets do pass POSTROUTING on their way to ``lo``, and are masqueraded.
@@ -169,7 +169,13 @@ class Expectations:
 
     def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:
         if promise.outcome != "delivered":
-            return Expectation(outcome=promise.outcome, because=promise.because, unanswered=promise.unanswered, relayed=promise.relayed)
+            return Expectation(
+                outcome=promise.outcome,
+                because=promise.because,
+                or_else=promise.or_else,
+                unanswered=promise.unanswered,
+                relayed=promise.relayed,
+            )
         node = met.node if met else self._facts.first_node(flow)
         if met and home_of_hairpin(self._facts, flow, met, promise.backends):
             node = flow.client.node

@@ -25,7 +25,8 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
     if not delivered:
         refused = min(promises, key=lambda p: SLOWEST.index(p.outcome))
         because = f"through the balancer, which connects to node ports: {refused.because}"
-        return Expectation(outcome=refused.outcome, because=because, relayed=refused.relayed)
+        others = frozenset().union(*(p.outcomes for p in promises)) - {refused.outcome}
+        return Expectation(outcome=refused.outcome, because=because, or_else=others, relayed=refused.relayed)
     met: dict[Backend, set[SourceRule]] = {}
     for promise in delivered:
         for backend, rule in promise.backends.items():

@@ -26,6 +26,7 @@ class Promise:
     needed: int = 1  # attempts that meet every backend; 0: no number of attempts does (session affinity)
     astray: frozenset[Backend] = frozenset()
     perhaps_astray: frozenset[Backend] = frozenset()
+    or_else: frozenset[Outcome] = frozenset()
     unanswered: bool = False
     relayed: bool = False
     perhaps_own: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulator.objects.config import Outcome
 from emulator.probe.expect.attempts import attempts_to_meet
 from emulator.probe.expect.choice import choose
 from emulator.probe.expect.destination import Translation
@@ -21,7 +22,10 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
         why = f"nobody serves {', '.join(unserved)}" if unserved else f"svc {service.key} has no ready endpoint"
         if tcp and "dropped" not in ends.values():
             return Promise("rejected", f"{why}: the proxy accepts, then closes (docs/semantics 15)", relayed=True)
-        return Promise("dropped", f"{why}: the proxy has nothing to answer (docs/semantics 15)", relayed=True)
+        soon: frozenset[Outcome] = frozenset(
+            {"rejected"} if tcp and set(ends.values()) != {"dropped"} else ()
+        )  # it asks some in vain, others not
+        return Promise("dropped", f"{why}: the proxy has nothing to answer (docs/semantics 15)", or_else=soon, relayed=True)
     if not tcp and _dials_itself(facts, flow, met.node):
         why = f"the node sends from {flow.to.ip} to itself, and the proxy's reply from there, too, which nothing translates back"
         return Promise("dropped", f"{why} (docs/semantics 15)", relayed=True)

@@ -60,8 +60,9 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     but = say_ways(met.node, ways) + _list("no connection comes about with", vain) + _list("nobody serves", unserved)
     if "delivered" not in ends.values():
         outcome = next(o for o in SLOWEST if o in ends.values())
+        others = frozenset(ends.values()) - {outcome}
         unanswered = any(is_unanswered(facts, b.ip) for b in chosen)
-        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{but}", unanswered=unanswered)
+        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{but}", or_else=others, unanswered=unanswered)
     return _delivered(facts, flow, met, rules, ways, but)
 
 

@@ -222,6 +222,12 @@ def test_the_answer_that_a_flow_check_wants_is_said() -> None:
     assert "delivered → rejected (FlowCheck gate wants it delivered)" in render_comparison(comparison, width=200, pods=PODS)
 
 
+def test_endpoints_that_nobody_serves_may_end_differently_in_each_mode() -> None:
+    either = expectation(outcome="dropped", backends={}, because="nobody serves", or_else=frozenset({"unreachable"}))
+    [flow] = compare(refused("dropped", either), refused("unreachable", either)).flows
+    assert (flow.status, flow.change) == ("known", "dropped → unreachable")
+
+
 @pytest.mark.parametrize("promise", [REFUSED, expectation()], ids=["promised to differ", "promised alike"])
 def test_a_difference_that_cannot_be_judged_is_no_bug_but_no_success(promise: Expectation) -> None:
     comparison = compare(TO_BOTH, refused("dropped", promise, verdict="unknown", reason="the capture lost 3 frames"))

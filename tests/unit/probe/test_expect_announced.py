@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from emulator.control.state import ClusterState
-from emulator.objects.kinds import EndpointSlice
+from emulator.objects.kinds import EndpointPort, EndpointSlice, ServicePort
 from emulator.probe.expect import Expectations, remember
 from emulator.probe.model import Expectation
 from tests.unit.probe.promises import LOCAL, promised
@@ -18,11 +19,13 @@ from tests.unit.probe.states import (
     ENDPOINT_1,
     NODE_IP,
     NODE_PORT,
+    OTHER,
     VIP,
     WEB_IP,
     load_balancer_service,
     make_endpoint,
     make_flow,
+    make_service,
     make_slice,
     make_state,
     node_port_service,
@@ -108,6 +111,25 @@ NOBODYS, UNSERVED = "172.18.0.99", make_slice(make_endpoint("10.244.1.99", "work
 def test_who_is_looked_for_in_vain(who: str, ip: str, slices: Sequence[EndpointSlice], unanswered: bool) -> None:
     expected = promised(make_state(load_balancer_service(), slices=slices), who, ip, 80)
     assert (expected.outcome, expected.unanswered) == ("dropped" if unanswered else "unreachable", unanswered)
+
+
+def test_where_no_endpoint_is_served_each_has_an_outcome_of_its_own() -> None:
+    slices = make_slice(make_endpoint("10.244.1.99", "worker-1"), make_endpoint("192.0.2.99"), make_endpoint(OTHER, "worker-2"))
+    expected = promised(make_state(make_service(), slices=(slices,)), "client", WEB_IP, 80)
+    assert (expected.outcome, expected.outcomes) == ("dropped", {"dropped", "unreachable", "rejected"})
+    assert "nobody serves 10.244.1.99:8080, 192.0.2.99:8080, 10.244.2.2:8080" in expected.because
+
+
+@pytest.mark.parametrize(("protocol", "outcomes"), [("TCP", {"dropped", "rejected"}), ("UDP", {"dropped"})])
+def test_a_proxy_that_finds_nobody_closes_late_or_soon(protocol: Any, outcomes: set[str]) -> None:
+    slices = make_slice(
+        make_endpoint("10.244.1.99", "worker-1"),
+        make_endpoint("192.0.2.99"),
+        ports=[EndpointPort(name="http", port=8080, protocol=protocol)],
+    )
+    web = make_service(ports=[ServicePort(port=80, name="http", targetPort=8080, protocol=protocol)])
+    state = make_state(web, slices=(slices,), proxy={"mode": "userspace"})
+    assert promised(state, "client", WEB_IP, 80, protocol=protocol).outcomes == outcomes
 
 
 def test_what_a_policy_drops_nobody_is_looked_for() -> None:

@@ -223,6 +223,18 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "it was rejected, not delivered: ICMP port unreachable from 172.18.0.3, first seen at worker-1/cbr0 out",
     ),
     "dropped-by-no-rule": (plain(NO_NEIGHBOUR), {"expected": nothing_but("dropped")}, "fail", "it was unreachable, not dropped"),
+    "each-endpoint-has-its-end": (
+        plain(DROPPED, NO_ROUTE),
+        {"expected": replace(nothing_but("dropped"), or_else=frozenset({"unreachable"}))},
+        "pass",
+        "",
+    ),
+    "an-end-that-no-endpoint-has": (
+        plain(DROPPED, REFUSED),
+        {"expected": replace(nothing_but("dropped"), or_else=frozenset({"unreachable"}))},
+        "fail",
+        "1 of 2 attempts was rejected, not dropped",
+    ),
     "no-route-where-arp-is-in-vain": (
         plain(NO_ROUTE),
         {"expected": replace(nothing_but("dropped"), unanswered=True)},
