@@ -37,6 +37,7 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     Plan,
+    SetReachableTime,
     SetSysctl,
 )
 from emulator.plan.rules import removals
@@ -46,7 +47,7 @@ from emulator.probe.model import PROTOCOL_NUMBER
 # What is of one stage waits together; the order is the plan's.
 _STAGE: dict[type, int] = {
     **{DelNeighbour: 0, DelRoute: 0, DelAddress: 0, DelLink: 1, DelNetns: 2},
-    **{AddNetns: 3, SetSysctl: 3, AddBridge: 4, AddDummy: 4, AddVeth: 5, AddAddress: 6, AddRoute: 6, AddNeighbour: 6},
+    **{AddNetns: 3, SetSysctl: 3, AddBridge: 4, AddDummy: 4, AddVeth: 5, AddAddress: 6, AddRoute: 6, AddNeighbour: 6, SetReachableTime: 6},
     **{LoadIpset: 7, LoadIpvs: 7, LoadRules: 8, DelConnections: 9},
 }
 
@@ -103,6 +104,8 @@ class Applied:
                 self._push(op.netns, netlink.new_route(self.indexes[op.netns, op.dev], op.dst, op.via, op.onlink, op.src), op)
             case AddNeighbour():
                 self._push(op.netns, netlink.new_neighbour(self.indexes[op.netns, op.dev], op.address, op.mac), op)
+            case SetReachableTime():
+                self._push(op.netns, netlink.set_reachable_time(self.indexes[op.netns, op.dev], op.milliseconds), op)
             case LoadIpset():
                 finish(start(self.namespaces, op.netns, list(IPSET)), op.netns, op.text)
             case LoadIpvs():

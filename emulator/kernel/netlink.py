@@ -15,6 +15,7 @@ from ipaddress import IPv4Interface, IPv4Network
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 24, 25, 28, 29
+RTM_SETNEIGHTBL = 67
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLM_F_DUMP = 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -26,6 +27,7 @@ VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
+NDTA_NAME, NDTA_PARMS, NDTPA_IFINDEX, NDTPA_BASE_REACHABLE_TIME = 1, 6, 1, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
@@ -143,6 +145,14 @@ def new_neighbour(index: int, address: str, mac: str) -> bytes:
     payload = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, NUD_PERMANENT, 0, 0)
     payload += attribute(NDA_DST, socket.inet_aton(address)) + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
     return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
+
+
+def set_reachable_time(index: int, milliseconds: int) -> bytes:
+    """How long on average the ARP entries of the link ``index`` are believed. (Its sysctl is not there for who is root in a user namespace alone:
+    net/core/neighbour.c, neigh_sysctl_register.)"""
+    parameters = attribute(NDTPA_IFINDEX, _U32.pack(index)) + attribute(NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", milliseconds))
+    payload = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(NDTA_NAME, b"arp_cache\0") + attribute(NDTA_PARMS, parameters)
+    return _message(RTM_SETNEIGHTBL, 0, payload)
 
 
 def delete_neighbour(index: int, address: str) -> bytes:

@@ -36,6 +36,7 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     Plan,
+    SetReachableTime,
     SetSysctl,
 )
 from emulator.plan.rules import RuleSet, compose_change, compose_nft_change
@@ -100,6 +101,8 @@ def _identity(op: Addition) -> Identity:
             return ("route", op.netns, op.dst)
         case AddNeighbour():
             return ("neighbour", op.netns, op.dev, op.address)
+        case SetReachableTime():
+            return ("reachable", op.netns, op.dev)
         case LoadRules():
             return ("rules", op.netns, op.tool)
         case LoadIpset():
@@ -161,7 +164,7 @@ class _Lost:
                 return (op.netns, op.dev) in self._devices or (op.netns, op.dev) in self._primary
             case AddRoute():
                 return (op.netns, op.dev) in self._devices | self._thinned or (op.netns, op.src) in self._sources
-            case AddNeighbour():
+            case AddNeighbour() | SetReachableTime():
                 return (op.netns, op.dev) in self._devices
             case _:
                 return False
@@ -184,6 +187,10 @@ class _Lost:
         match op:
             case SetSysctl():
                 raise UsageError(f"{op.key} in {op.netns} was set to {op.value}, and its value before is not known: start anew")
+            case SetReachableTime() if (op.netns, op.dev) not in self._devices:
+                raise UsageError(
+                    f"how long {op.dev} in {op.netns} believes its neighbours was set, and the time before is not known: start anew"
+                )
             case LoadIpset() | LoadIpvs():
                 raise UsageError(f"nobody takes IPVS and its sets away from {op.netns}: start anew")
             case AddAddress() if (op.netns, op.dev) not in self._devices:

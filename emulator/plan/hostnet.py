@@ -12,9 +12,10 @@ from ipaddress import IPv4Address
 
 from emulator.control.state import ROUTER, SWITCH, ClusterState
 from emulator.plan.naming import interface_name, mac_of_ip, mac_of_name
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, SetReachableTime, SetSysctl
 from emulator.plan.rules import RuleSet, compose
 
+ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS; Linux has 30 seconds
 _NO_IPV6 = "IPv4 only: without it every link would flood router and neighbour discovery"
 
 
@@ -80,6 +81,8 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     yield from answering(ROUTER)
     yield uplink(ROUTER, state.routerIP, "the router's port on the switch")
     yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
+    why = "routers believe what they have heard by ARP for hours: it must not depend on when they are asked whom they lead to"
+    yield SetReachableTime(netns=ROUTER, dev="eth0", milliseconds=ROUTER_BELIEVES, why=why)
     yield from _refusing_the_rest()
 
     for node in state.nodes:

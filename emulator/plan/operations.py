@@ -109,6 +109,16 @@ class AddNeighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetReachableTime:
+    """How long on average what was learnt by ARP on ``dev`` is believed without asking again (base_reachable_time)."""
+
+    netns: str
+    dev: str
+    milliseconds: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRules:
     """One atomic load of rule text: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft -f -).
 
@@ -207,7 +217,18 @@ class DelConnections:
 
 
 Addition: TypeAlias = (
-    AddNetns | SetSysctl | AddBridge | AddDummy | AddVeth | AddAddress | AddRoute | AddNeighbour | LoadIpset | LoadIpvs | LoadRules
+    AddNetns
+    | SetSysctl
+    | AddBridge
+    | AddDummy
+    | AddVeth
+    | AddAddress
+    | AddRoute
+    | AddNeighbour
+    | SetReachableTime
+    | LoadIpset
+    | LoadIpvs
+    | LoadRules
 )
 Deletion: TypeAlias = DelNetns | DelLink | DelAddress | DelRoute | DelNeighbour | DelConnections
 Operation: TypeAlias = Addition | Deletion

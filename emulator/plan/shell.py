@@ -34,6 +34,7 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     Plan,
+    SetReachableTime,
     SetSysctl,
 )
 from emulator.plan.rules import UnsafeTextError
@@ -175,6 +176,11 @@ def _(op: AddRoute) -> Iterator[str]:
 @_commands.register
 def _(op: AddNeighbour) -> Iterator[str]:
     yield _ip(op.netns, f"neighbour replace {_word(op.address)} lladdr {_word(op.mac)} dev {_name(op.dev)} nud permanent")
+
+
+@_commands.register
+def _(op: SetReachableTime) -> Iterator[str]:
+    yield _ip(op.netns, f"ntable change name arp_cache dev {_name(op.dev)} base_reachable {op.milliseconds:d}")
 
 
 @_commands.register

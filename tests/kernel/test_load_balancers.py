@@ -125,7 +125,11 @@ class Running:
 
     def forget(self, ip: str) -> None:
         """Have the router ask again who has ``ip``."""
-        check_output(self._applied.namespaces, "router", ["ip", "neighbour", "flush", "to", ip])
+        self.tell_router("neighbour", "flush", "to", ip)
+
+    def tell_router(self, *words: str) -> str:
+        """What ``ip`` says there."""
+        return check_output(self._applied.namespaces, "router", ["ip", *words])
 
     def arp(self, wait: float = 0) -> list[Arp]:
         """What nodes have said of load-balancer addresses since the last time; waits at most so many seconds for them to say anything."""
@@ -234,6 +238,17 @@ def test_who_gave_an_address_up_answers_no_more() -> None:
     cluster.forget(LOCAL)
     assert cluster.ask(LOCAL)[0]
     assert answers(cluster.arp(), LOCAL) == [cluster.state.speakers[LOCAL]] != [first]
+
+
+@in_sandbox
+def test_where_an_address_was_the_router_remembers_for_hours() -> None:
+    """However long a step waits: who asks again after the speaker has fallen silent is still led to it."""
+    cluster = Running("iptables")
+    assert cluster.ask(LOCAL)[0]
+    cluster.change(pods="")
+    assert "base_reachable 14400000" in cluster.tell_router("ntable", "show", "dev", "eth0", "name", "arp_cache")
+    assert "REACHABLE" in cluster.tell_router("neighbour", "show", LOCAL)
+    assert cluster.ask(LOCAL) == ("", "refused")
 
 
 # --- a balancer in the path -------------------------------------------------------------------------------------
