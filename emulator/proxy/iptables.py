@@ -221,36 +221,43 @@ def _to(port: ServicePortFacts, ip: str, note: str, target: str) -> str:
 
 def _entry_rules(entry: _Entry) -> Iterator[Rule]:
     """What leads to the chains of a Service port by each of its addresses, or refuses where the traffic policy has no endpoint."""
-    port, usable, name = entry.port, entry.usable, entry.port.name
-    verdict = "-j DROP" if usable else "-j REJECT --reject-with icmp-port-unreachable"
-    refusal = comment(f"{name} has no {'local ' if usable else ''}endpoints")
+    port, name = entry.port, entry.port.name
+    verdict = "-j DROP" if entry.usable else "-j REJECT --reject-with icmp-port-unreachable"
+    refusal = comment(f"{name} has no {'local ' if entry.usable else ''}endpoints")
     if entry.internal:
         yield "nat", "KUBE-SERVICES", _to(port, port.clusterIP, comment(f"{name} cluster IP"), f"-j {entry.internal}")
     else:
         yield "filter", "KUBE-SERVICES", _to(port, port.clusterIP, refusal, verdict)
-    for ip in port.externalIPs:
-        if usable:
-            yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} external IP"), f"-j {entry.ext}")
-        if not entry.external:
-            yield "filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip, refusal, verdict)
-    for ip in port.loadBalancerVIPs:
-        if usable:
-            target = entry.fw if entry.firewalled else entry.ext
-            yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} loadbalancer IP"), f"-j {target}")
-        if entry.firewalled:
-            yield "filter", "KUBE-PROXY-FIREWALL", _to(port, ip, comment(f"{name} traffic not accepted by {entry.fw}"), "-j DROP")
-        if not entry.external:
-            yield "filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip, refusal, verdict)
-    if port.nodePort:
-        protocol = port.protocol.lower()
-        tail = f"-m {protocol} --dport {port.nodePort}"
-        if usable:
-            yield "nat", "KUBE-NODEPORTS", f"-p {protocol} {comment(name)} {tail} -j {entry.ext}"
-        if not entry.external:
-            yield "filter", "KUBE-EXTERNAL-SERVICES", f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail} {verdict}"
+    if entry.usable and port.external:
+        yield from _external_entries(entry)
+    if not entry.external and port.external:
+        yield from _external_refusals(port, refusal, verdict)
     if port.healthCheckNodePort:
         note = comment(f"{name} health check node port")
         yield "filter", "KUBE-NODEPORTS", f"-p tcp {note} -m tcp --dport {port.healthCheckNodePort} -j ACCEPT"
+
+
+def _external_entries(entry: _Entry) -> Iterator[Rule]:
+    port, name = entry.port, entry.port.name
+    for ip in port.externalIPs:
+        yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} external IP"), f"-j {entry.ext}")
+    for ip in port.loadBalancerVIPs:
+        target = entry.fw if entry.firewalled else entry.ext
+        yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} loadbalancer IP"), f"-j {target}")
+        if entry.firewalled:
+            yield "filter", "KUBE-PROXY-FIREWALL", _to(port, ip, comment(f"{name} traffic not accepted by {entry.fw}"), "-j DROP")
+    if port.nodePort:
+        protocol = port.protocol.lower()
+        yield "nat", "KUBE-NODEPORTS", f"-p {protocol} {comment(name)} -m {protocol} --dport {port.nodePort} -j {entry.ext}"
+
+
+def _external_refusals(port: ServicePortFacts, refusal: str, verdict: str) -> Iterator[Rule]:
+    for ip in (*port.externalIPs, *port.loadBalancerVIPs):
+        yield "filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip, refusal, verdict)
+    if port.nodePort:
+        protocol = port.protocol.lower()
+        tail = f"-m {protocol} --dport {port.nodePort} {verdict}"
+        yield "filter", "KUBE-EXTERNAL-SERVICES", f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail}"
 
 
 def _masquerading(entry: _Entry, context: _Context) -> Iterator[Rule]:
