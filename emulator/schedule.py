@@ -13,11 +13,12 @@ from emulator.control.state import ROUTER, ClusterState
 from emulator.plan.operations import AddRoute, Plan
 from emulator.planner import plan_change, plan_cluster
 from emulator.podnet import plan_all_pairs
-from emulator.probe.checks import apply_expect, check_connections, flows_from_checks
+from emulator.probe.checks import check_connections, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.edges import edge_flows
 from emulator.probe.expect import Expectations, remember
 from emulator.probe.model import Expectation, Flow, FlowResult
+from emulator.probe.wanted import apply_expect
 
 
 class Promise(Protocol):

@@ -12,9 +12,10 @@ from emulator.control.state import ClusterState, HealthCheck, Listener
 from emulator.errors import InputError
 from emulator.objects.config import FlowCheck, FlowExpect, FlowFrom, FlowSpec, FlowTo
 from emulator.objects.kinds import EndpointPort, Loaded, ObjectMeta, Origin, Service, ServicePort
-from emulator.probe.checks import apply_expect, check_connections, flows_from_checks
+from emulator.probe.checks import check_connections, flows_from_checks
 from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.model import Backend, Expectation, Flow, Health
+from emulator.probe.wanted import apply_expect
 from tests.unit.probe.states import (
     BOTH,
     CLIENT,
