@@ -22,7 +22,8 @@ from emulator.examine import Findings
 from emulator.live import Live
 from emulator.output import say
 from emulator.probe.derive import MOST_PORTS, count_represented
-from emulator.probe.model import Report
+from emulator.probe.expect import attempts_for
+from emulator.probe.model import Expectation, Flow, Report
 from emulator.probe.requirements import merge_requirements
 from emulator.schedule import Schedule
 
@@ -56,8 +57,7 @@ def _notices(schedule: Schedule, live: Live) -> Iterator[str]:
             yield notice
     yield from said
     if not schedule.pairs:
-        sampled = sum(schedule.expectations[flow.name].partial for flow in schedule.flows if not flow.connection)
-        if sampled:
+        if sampled := sum(is_sample(flow, schedule.expectations[flow.name]) for flow in schedule.flows):
             yield f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all"
         represented = 0 if schedule.state.flowChecks else count_represented(schedule.state)
         if represented:
@@ -65,6 +65,11 @@ def _notices(schedule: Schedule, live: Live) -> Iterator[str]:
     lost = live.recording.lost()
     if lost:
         yield f"{lost} frames were lost: the taps' rings were full; flows that miss one are UNKNOWN"
+
+
+def is_sample(flow: Flow, expectation: Expectation) -> bool:
+    """Whether more attempts would meet more endpoints. (Session affinity leads to the same one, however often it is asked.)"""
+    return expectation.partial and not flow.connection and flow.attempts < attempts_for(len(expectation.backends))
 
 
 def write_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report, directory: Path) -> Report:
