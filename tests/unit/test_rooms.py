@@ -46,15 +46,20 @@ def _is_in(module: str, rooms: tuple[str, ...]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
-def _pure_rooms() -> tuple[str, ...]:
+def _rooms_of(contract: str) -> tuple[str, ...]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    return tuple(next(c["source_modules"] for c in contracts if c["name"] == "Decisions are pure"))
+    return tuple(next(c["source_modules"] for c in contracts if c["name"] == contract))
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_module_is_pure_by_contract_or_one_of_those_that_act(module: str) -> None:
     if module not in ("emulator", "emulator.probe"):
-        assert _is_in(module, _pure_rooms()) != _is_in(module, ACTING)
+        assert _is_in(module, _rooms_of("Decisions are pure")) != _is_in(module, ACTING)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("emulator.probe.") and not _is_in(m, ACTING)])
+def test_what_decides_about_flows_is_forbidden_to_look_at_rules(module: str) -> None:
+    assert _is_in(module, _rooms_of("Expectations and verdicts never look at rules"))
 
 
 @pytest.mark.parametrize("command", ["--help", "--version", "run --help", "diff --help"])
