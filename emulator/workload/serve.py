@@ -25,7 +25,9 @@ from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
 _MAX_REQUEST = 16 << 10
+_SCTP_BUFFER = 4 << 20  # bytes that wait at most: of all that is sent by hand at once, each packet takes 768 or more
 IP_PKTINFO = 8
+SO_RCVBUFFORCE = 33
 
 
 class _Port:
@@ -151,6 +153,10 @@ class _Server:
     def _open_sctp(self, netns: str, ports: Collection[int]) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL_NUMBER["SCTP"])
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _SCTP_BUFFER)
+        except PermissionError:  # an ordinary user has what net.core.rmem_max allows
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SCTP_BUFFER)
         self._sctp[netns] = ports, sock
         self.watch(sock.fileno(), lambda: _answer_sctp(sock, ports))
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import suppress
 
 import pytest
 
 from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
+from emulator.plan.operations import AddNetns, Plan
 from emulator.planner import plan_change, plan_cluster
+from emulator.probe.model import PROTOCOL_NUMBER
+from emulator.workload import serve
 from emulator.workload.serve import servers
 from emulator.workload.worker import Inbox, Worker, any_busy
 from tests.asking import say
@@ -176,3 +180,25 @@ def test_what_a_worker_cannot_do_and_its_end_are_errors_with_its_name() -> None:
         worker.tell(cluster())
     with pytest.raises(OSError, match="the process of a speaker has ended"):
         worker.busy()
+
+
+def test_what_is_sent_by_hand_at_once_waits_for_the_server() -> None:
+    packets = 450  # more than net.core.rmem_default holds
+
+    @in_sandbox
+    def waiting() -> int:
+        namespaces = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),))).namespaces
+        server = serve._Server(namespaces)
+        namespaces.enter("a")
+        server._open_sctp("a", {80})
+        (_, served), found = server._sctp["a"], 0
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, PROTOCOL_NUMBER["SCTP"]) as client:
+            for _ in range(packets):
+                client.sendto(bytes(32), ("127.0.0.1", 0))
+        namespaces.leave()
+        with suppress(BlockingIOError):
+            while served.recv(100):
+                found += 1
+        return found
+
+    assert waiting() == packets
