@@ -13,6 +13,7 @@
  *   address  NS INDEX A.B.C.D LENGTH
  *   route    NS INDEX A.B.C.D LENGTH VIA ONLINK SRC              VIA and SRC 0.0.0.0: none
  *   neighbour NS INDEX A.B.C.D MAC                               permanent
+ *   reachable NS INDEX MILLISECONDS                              how long ARP entries of the link are believed
  *   rules    NS PROGRAM FILE                                     PROGRAM --noflush <FILE
  */
 #define _GNU_SOURCE
@@ -240,6 +241,20 @@ static void add_neighbour(char **f) {
     end(n, h);
 }
 
+static void set_reachable_time(char **f) {
+    struct netns *n = &spaces[atoi(f[1])];
+    struct ndtmsg body = {.ndtm_family = AF_INET};
+    int index = atoi(f[2]);
+    __u64 milliseconds = strtoull(f[3], 0, 10);
+    struct nlmsghdr *h = begin(n, RTM_SETNEIGHTBL, 0, &body, sizeof body);
+    text_attribute(h, NDTA_NAME, "arp_cache");
+    struct rtattr *parameters = attribute(h, NDTA_PARMS, 0, 0);
+    attribute(h, NDTPA_IFINDEX, &index, sizeof index);
+    attribute(h, NDTPA_BASE_REACHABLE_TIME, &milliseconds, sizeof milliseconds);
+    close_nest(h, parameters);
+    end(n, h);
+}
+
 /* --- everything else ------------------------------------------------------------------------------------------------------------- */
 
 static void add_netns(char **f) {
@@ -315,7 +330,7 @@ static const struct verb {
 } verbs[] = {
     {"netns", NAMESPACES, add_netns},     {"sysctl", NAMESPACES, set_sysctl}, {"bridge", BRIDGES, add_bridge},
     {"veth", LINKS, add_veth},            {"address", ADDRESSES, add_address}, {"route", ADDRESSES, add_route},
-    {"neighbour", ADDRESSES, add_neighbour}, {"rules", RULES, load_next_rules},
+    {"neighbour", ADDRESSES, add_neighbour}, {"reachable", ADDRESSES, set_reachable_time}, {"rules", RULES, load_next_rules},
 };
 
 static const struct verb *find_verb(const char *name) {

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddNetns,
+    AddRoute,
+    AddVeth,
+    LoadRules,
+    Plan,
+    SetReachableTime,
+    SetSysctl,
+)
 
 SOURCE = Path(__file__).resolve().parent / "floor.c"
 
@@ -43,6 +54,8 @@ def describe_for_floor(plan: Plan, iptables: str, directory: Path) -> str:
                 return "route", number[op.netns], index[op.netns, op.dev], *dst.split("/"), via, int(op.onlink), src
             case AddNeighbour():
                 return "neighbour", number[op.netns], index[op.netns, op.dev], op.address, op.mac
+            case SetReachableTime():
+                return "reachable", number[op.netns], index[op.netns, op.dev], op.milliseconds
             case LoadRules():
                 file = directory / f"{op.netns}.rules"
                 file.write_text(op.text)

@@ -34,7 +34,7 @@ def measure_full_sync(setting: Setting) -> Iterator[Figure]:
         source = clusters.read(clusters.write(setting.directory / f"services-{count}.yaml", clusters.many_services(count)))
         for mode in TEXT_MODES:
             state = settle(source, proxy_mode=mode)
-            pairs = [_full_sync(state, setting.iptables) for _ in range(_rounds(setting, count))]
+            pairs = [_full_sync(state, setting.iptables, number) for number in range(setting.rounds)]
             settle_down()
             yield Figure(
                 name=f"full sync, {mode}",
@@ -48,13 +48,9 @@ def measure_full_sync(setting: Setting) -> Iterator[Figure]:
             )
 
 
-def _rounds(setting: Setting, count: int) -> int:
-    """Fewer for the large ones, which take long and differ less."""
-    return max(1, setting.rounds * 1000 // max(count, 1000))
-
-
-def _full_sync(state: ClusterState, iptables: str) -> tuple[float, float]:
-    """Seconds from objects to kernel, and of the tool alone with the very same text, each in a namespace of its own.
+def _full_sync(state: ClusterState, iptables: str, number: int) -> tuple[float, float]:
+    """Seconds from objects to kernel, and of the tool alone with the very same text, each in a namespace of its own. Which of the two comes
+    first changes with the ``number`` of the round: the kernel has to make room for the first.
 
     It is planned before there is a sandbox, as for a run, and anew: what was worked out is remembered of that very state.
     """
@@ -62,8 +58,9 @@ def _full_sync(state: ClusterState, iptables: str) -> tuple[float, float]:
     gc.disable()  # as in a run
     planning = timed(lambda: loads.extend(plan_rules(replace(state))))
     gc.enable()
-    first, again = sandbox.run(partial(_load_twice, loads, iptables))
-    return planning + first, again
+    loading = sandbox.run(partial(_load_twice, loads, iptables))
+    ours, tool = loading if number % 2 == 0 else reversed(loading)
+    return planning + ours, tool
 
 
 def _load_twice(operations: Sequence[Operation], iptables: str, _: sandbox.Channel) -> tuple[float, float]:

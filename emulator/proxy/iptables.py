@@ -20,7 +20,16 @@ from emulator.errors import UsageError
 from emulator.objects.kinds import Node
 from emulator.plan.rules import RuleSet, RuleTool, comment, compose_change
 from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
+from emulator.proxy.endpoints import (
+    EndpointChoice,
+    EndpointFacts,
+    PlainPort,
+    ServicePortFacts,
+    choose,
+    plain_port,
+    ports_of,
+    services_with_slices,
+)
 from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
 
 MARK = "0x4000/0x4000"  # masqueradeBit 14
@@ -317,6 +326,33 @@ def _port_rules(port: ServicePortFacts, choice: EndpointChoice, context: _Contex
         yield from _endpoint_chain(port, backend)
 
 
+_NO_CHOICE = EndpointChoice((), (), hasAny=True)  # of a plain port: it has all of its endpoints everywhere
+
+
+def _plain_rules(port: PlainPort, context: _Context) -> Iterator[Rule]:
+    """What :func:`_port_rules` yields for the same port, said at once."""
+    name, kind, ip, number, target_port, endpoints = port
+    protocol = kind.lower()
+    key = name + protocol
+    chain = f"KUBE-SVC-{_hash(key)}"
+    host, match = f"-d {ip}/32", f"-p {protocol} {comment(f'{name} cluster IP')} -m {protocol} --dport {number}"
+    yield "nat", "KUBE-SERVICES", f"{host} {match} -j {chain}"
+    if context.masqueradeAll:
+        yield "nat", chain, f"{host} {match} -j KUBE-MARK-MASQ"
+    elif context.detector:
+        yield "nat", chain, f"{_stranger(context.detector, host)} {match} -j KUBE-MARK-MASQ"
+    note = comment(name) + " " if context.comments else ""
+    leads = list[Rule]()
+    for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
+        address = f"{endpoint}:{target_port}"
+        to = f"KUBE-SEP-{_hash(key + address)}"
+        jump = comment(f"{name} -> {address}") + " " if context.comments else ""
+        yield "nat", chain, f"{jump}-m statistic --mode random --probability {_probability(left)} -j {to}" if left > 1 else f"{jump}-j {to}"
+        leads.append(("nat", to, f"-s {endpoint}/32 {note}-j KUBE-MARK-MASQ"))
+        leads.append(("nat", to, f"-p {protocol} {note}-m {protocol} -j DNAT --to-destination {address}"))
+    yield from leads
+
+
 # --- one node -----------------------------------------------------------------------------------------------
 
 
@@ -407,7 +443,7 @@ class Rules:
         return Rules(self._nodes, rules, endpoints), texts
 
 
-def _endpoints(ports: Iterable[ServicePortFacts]) -> int:
+def _endpoints(ports: Iterable[PlainPort | ServicePortFacts]) -> int:
     return sum([len(port.endpoints) for port in ports])
 
 
@@ -422,14 +458,18 @@ def rules(state: ClusterState) -> Rules:
     Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a detector that covers
     everything.
     """
-    ports = service_ports(state)
+    ports = list[PlainPort | ServicePortFacts]()
+    for service, slices in services_with_slices(state):
+        plain = plain_port(service, slices)
+        ports += [plain] if plain else ports_of(service, slices)
     endpoints = _endpoints(ports)
     nodes = {node.name: _node(state, node, endpoints <= LARGE_CLUSTER) for node in state.nodes}
     frame = tuple(_frame())
 
     @cache
     def port_rules(index: int, choice: EndpointChoice, context: _Context) -> tuple[Rule, ...]:
-        return tuple(_port_rules(ports[index], choice, context))
+        port = ports[index]
+        return tuple(_plain_rules(port, context) if isinstance(port, PlainPort) else _port_rules(port, choice, context))
 
     def render(node: _Node) -> RuleSet:
         tables: dict[str, dict[str, list[str]]] = {t: {chain: [] for chain in chains} for t, chains in _CHAINS.items()}
@@ -441,7 +481,10 @@ def rules(state: ClusterState) -> Rules:
         add(frame)
         add(_localnet_guard(state.proxy))
         for index, port in enumerate(ports):
-            add(port_rules(index, choose(port, node.node), node.ranged if port.sourceRanges else node.context))
+            if isinstance(port, PlainPort):
+                add(port_rules(index, _NO_CHOICE, node.context))
+            else:
+                add(port_rules(index, choose(port, node.node), node.ranged if port.sourceRanges else node.context))
         add(_node_port_tail(state, node.node.name))
         return RuleSet({table: {chain: tuple(rules) for chain, rules in chains.items()} for table, chains in tables.items()})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli, clusters
+from benchmark import cli, clusters, floor
 from benchmark.cli import Measured, read_results, write_results
 from benchmark.figures import Figure, Skipped, percentile
 from benchmark.first_packets import CASES, STRAIGHT, pair_first_packets
@@ -20,15 +20,28 @@ from benchmark.throughput import PLACES
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState
 from emulator.errors import PodwireError
-from emulator.planner import plan_change
+from emulator.planner import plan_change, plan_cluster
 from emulator.probe.model import Frame
 from emulator.proxy import rules_for
+from tests.sandboxed import SHIPPED, state_of
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 def figure(value: float = 12, **fields: object) -> Figure:
     return Figure(**{"name": "sync", "unit": "s", "rounds": (value,), **fields})  # type: ignore[arg-type]
+
+
+# --- the kernel floor -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topology", SHIPPED)
+def test_the_floor_knows_every_operation_of_a_plan(topology: str, tmp_path: Path) -> None:
+    plan = plan_cluster(state_of(topology, proxy_mode="iptables"))
+    lines = floor.describe_for_floor(plan, "iptables-restore", tmp_path).splitlines()
+    assert len(lines) == len(plan.operations)
+    verbs = set(re.findall(r'\{"(\w+)", [A-Z]+, ', floor.SOURCE.read_text()))
+    assert {line.split("\t")[0] for line in lines} <= verbs
 
 
 # --- figures --------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from emulator.control.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, ObjectMeta, Service, ServicePort, ServiceSpec
-from emulator.plan.rules import UnsafeTextError
-from emulator.proxy import nftables
+from emulator.plan.rules import UnsafeTextError, compose
+from emulator.proxy import iptables, nftables
 from emulator.proxy.endpoints import plain_port
 from tests.objects import node, service, slice_of, state
 
@@ -67,7 +67,8 @@ def clusters(draw: st.DrawFn) -> ClusterState:
     rows = [draw(objects(name, draw(st.integers(1, 3)))) for name in "abcd"]
     slices = [item for _, several in rows for item in several]
     local = draw(st.sampled_from(["ClusterCIDR", "NodeCIDR", "BridgeInterface", ""]))
-    return state(nodes=NODES, services=[s for s, _ in rows], slices=slices, mode="nftables", localMode=local)
+    everything = draw(st.booleans())
+    return state(nodes=NODES, services=[s for s, _ in rows], slices=slices, mode="nftables", localMode=local, masqueradeAll=everything)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,6 +81,19 @@ def test_a_plain_service_is_written_as_all_others_are(cluster: ClusterState) -> 
     assert at_once == one_by_one
     for member in NODES:
         assert at_once.on(member.name).nft == one_by_one.on(member.name).nft
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["with comments", "large"])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(clusters())
+def test_so_it_is_in_iptables_mode(large: bool, cluster: ClusterState) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iptables, "LARGE_CLUSTER", 0 if large else 1000)
+        at_once = iptables.rules(cluster)
+        patch.setattr(iptables, "plain_port", lambda service, slices: None)
+        one_by_one = iptables.rules(cluster)
+    for member in NODES:
+        assert compose(at_once.on(member.name)) == compose(one_by_one.on(member.name))
 
 
 def test_a_plain_service_is_told() -> None:
