@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,10 @@ settings.load_profile("podwire")
 if not os.access(Path(__file__).parent, os.W_OK):  # another user's checkout: Hypothesis has nowhere to remember failures
     settings.register_profile("read-only", settings.get_profile("podwire"), database=None)
     settings.load_profile("read-only")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background: what it starts would ignore Ctrl-C, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
