@@ -52,7 +52,7 @@ _STAGE: dict[type, int] = {
 }
 
 SMALL_TEXT = 65536  # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at once
-LOAD_SECONDS = 600  # for one load of rules: iptables-nft-restore takes 20 s for 10,000 Services on two quiet cores
+LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Services
 
 
 class Applied:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from emulator.kernel.netlink import attribute, attributes
+from emulator.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, attribute, attributes
 from emulator.plan.rules import Removal
 
 NETLINK_NETFILTER = 12
@@ -21,8 +21,7 @@ NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES = 0x10, 0x11, 10
 NFT_MSG_DELCHAIN, NFT_MSG_GETRULE, NFT_MSG_DELRULE = 5, 7, 8
 NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE = 1, 2, 3
 NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME = 1, 3
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+NFTA_VERDICT_CHAIN = 2
 
 _HEADER = struct.Struct("=IHHII")
 _NFGENMSG = 4  # bytes of struct nfgenmsg, before the attributes
@@ -111,9 +110,10 @@ class NfTables:
 
 
 def marks_of(rule: str) -> Marks:
-    """What must be among the bytes of ``rule`` as the kernel dumps it: its comment, its hosts and the chain that it leads to."""
-    texts = [*_COMMENT.findall(rule), *_JUMP.findall(rule)]
-    return (*(_text(text) for text in texts), *(socket.inet_aton(host) for host in _HOST.findall(rule)))
+    """What must be among the bytes of ``rule`` as the kernel dumps it: its comment, its hosts and the chain that it leads to. (One that leads to
+    no chain, but to DROP, say, has no such mark, nor has any other: none is found.)"""
+    chains = [attribute(NFTA_VERDICT_CHAIN, _text(name)) for name in _JUMP.findall(rule)]
+    return (*map(_text, _COMMENT.findall(rule)), *map(socket.inet_aton, _HOST.findall(rule)), *chains)
 
 
 def _rules(data: bytes) -> Iterator[bytes]:
