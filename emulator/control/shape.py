@@ -1,11 +1,12 @@
 """The cluster's nodes: from Node manifests, from a ``Cluster``, or as many as the manifests name.
 
-May import ``objects`` and this room. Invariant: node names are unique, the control plane carries its label, and every node
-``kubernetes.io/hostname``; addresses and podCIDRs are still only those that were given (IPv4, canonical).
+May import ``objects`` and this room. Invariant: node names are unique, the control plane carries its label, and every node that did
+not come from an API server the labels that every kubelet sets; addresses and podCIDRs are still only those that were given (IPv4, canonical).
 """
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,11 @@ EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"  # ku
 ETCD_LABEL = "node-role.kubernetes.io/etcd"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
+# Go's names of the machines on which there is a kubelet (GOARCH).
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
+
+_OF_MACHINE = {"kubernetes.io/os": "linux", "kubernetes.io/arch": ARCHITECTURE}
 _ROLE_KEYS = {"control-plane": CONTROL_PLANE_LABEL, "etcd": ETCD_LABEL}
 _DEFAULT_WORKERS = ("worker-1", "worker-2")
 _CONTROL_PLANE_NAME = re.compile(r"(.*-)?control-plane-?\d*")
@@ -32,6 +38,12 @@ def is_control_plane(node: Node) -> bool:
 
 def is_etcd(node: Node) -> bool:
     return ETCD_LABEL in node.metadata.labels
+
+
+def kubelet_labels(name: str) -> dict[str, str]:
+    """Returns the labels that the kubelet of node ``name`` sets when it registers (pkg/kubelet/kubelet_node_status.go, initialNode)."""
+    labels = {f"{prefix}{key}": value for prefix in ("beta.", "") for key, value in _OF_MACHINE.items()}
+    return {**labels, HOSTNAME_LABEL: name}
 
 
 def address_path(draft: Draft[Node], index: int = 0) -> str:
@@ -81,7 +93,7 @@ def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:
 
 def _from_shape(shape: NodeShape, name: str, *, taint: bool) -> Node:
     key = _ROLE_KEYS.get(shape.role)
-    role_taints = (Taint(key=key, effect="NoSchedule"),) if key and taint else ()
+    role_taints = (Taint(key=key, effect="NoSchedule"),) if key and taint and shape.roleTaint else ()
     excluded = {EXCLUDED_LABEL: ""} if taint and shape.role == "control-plane" else {}
     return Node(
         metadata=ObjectMeta(name=name, labels={**({key: ""} if key else {}), **excluded, **shape.labels}),
@@ -104,9 +116,10 @@ def _merge(shaped: Node, manifest: Node) -> Node:
 
 
 def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
-    """The node with its hostname label, and of its addresses and podCIDRs the IPv4 ones in canonical form.
+    """Returns the node with its kubelet's labels, its IPv4 addresses and podCIDRs in canonical form.
 
-    ``host_ip`` is what the node's Pods say of it (``status.hostIP``): used if the node itself does not say.
+    A Node from an API server (it has a uid) keeps its labels exactly. ``host_ip`` is what the node's Pods
+    say of it (``status.hostIP``): it is used if the node itself has no InternalIP.
     """
     node = draft.object
     addresses = []
@@ -122,11 +135,12 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
         cidr = _pod_cidr(text, draft, findings)
         if cidr is not None:
             cidrs.append(str(cidr))
+    labels = {**kubelet_labels(node.name), **node.metadata.labels}
     return replace(
         draft,
         object=replace(
             node,
-            metadata=replace(node.metadata, labels={HOSTNAME_LABEL: node.name, **node.metadata.labels}),
+            metadata=node.metadata if node.metadata.uid else replace(node.metadata, labels=labels),
             spec=replace(node.spec, podCIDR=cidrs[0] if cidrs else "", podCIDRs=tuple(cidrs)),
             status=replace(node.status, addresses=tuple(addresses)),
         ),

@@ -31,13 +31,14 @@ FlowProtocol = Literal["TCP", "UDP", "ICMP", "SCTP"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeShape:
-    """One entry of ``nodes`` of a ``Cluster``; ``name`` "" is filled in as kind does it (control-plane, worker,
-    worker-1, worker-2…). ``role: etcd`` is ours: an etcd member of its own."""
+    """Describes an entry of ``nodes`` of a ``Cluster``; ``name`` "" is filled in as kind does it (control-plane, worker,
+    worker-1, worker-2…). ``role: etcd`` is ours: an etcd member of its own. ``roleTaint`` false leaves out the taint of the role."""
 
     role: Literal["control-plane", "worker", "etcd"] = "worker"
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
+    roleTaint: bool = True
     podCIDR: str = ""
     addresses: tuple[str, ...] = ()  # InternalIPs, the primary one first
 

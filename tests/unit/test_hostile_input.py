@@ -37,7 +37,7 @@ apiVersion: podwire.dev/v1alpha1
 kind: Cluster
 metadata: {name: all}
 nodes:
-- {role: control-plane, name: cp, podCIDR: 10.244.0.0/24, addresses: [172.18.0.2]}
+- {role: control-plane, name: cp, roleTaint: true, podCIDR: 10.244.0.0/24, addresses: [172.18.0.2]}
 - {role: worker, name: w1, labels: {topology.kubernetes.io/zone: a}, taints: [{key: k, value: v, effect: PreferNoSchedule}]}
 networking: {ipFamily: ipv4, podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12, hostSubnet: 172.18.0.0/16, podNetwork: kubenet,
              kubeProxyMode: iptables}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.control.shape import CONTROL_PLANE_LABEL, ETCD_LABEL, EXCLUDED_LABEL, HOSTNAME_LABEL
-from tests.unit.control.clusters import cluster, flow_check, node, pod, settled
+from emulator.control.shape import CONTROL_PLANE_LABEL, ETCD_LABEL, EXCLUDED_LABEL, HOSTNAME_LABEL, kubelet_labels
+from tests.unit.control.clusters import cluster, flow_check, node, pod, settled, users_pods, workload
 
 DEFAULT = ["control-plane", "worker-1", "worker-2"]
 SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: s}},
@@ -58,8 +58,37 @@ def test_roles_are_labels_and_taints() -> None:
     state = settled(cluster("{role: control-plane}, {role: worker}, {role: etcd}"))
     taints = {n.name: [(t.key, t.effect) for t in n.spec.taints] for n in state.nodes}
     assert taints == {"control-plane": [(CONTROL_PLANE_LABEL, "NoSchedule")], "worker-1": [], "etcd-1": [(ETCD_LABEL, "NoSchedule")]}
-    assert state.node["control-plane"].metadata.labels == {HOSTNAME_LABEL: "control-plane", CONTROL_PLANE_LABEL: "", EXCLUDED_LABEL: ""}
-    assert state.node["etcd-1"].metadata.labels == {HOSTNAME_LABEL: "etcd-1", ETCD_LABEL: ""}
+    roles = {CONTROL_PLANE_LABEL: "", EXCLUDED_LABEL: ""}
+    assert state.node["control-plane"].metadata.labels == {**kubelet_labels("control-plane"), **roles}
+    assert state.node["etcd-1"].metadata.labels == {**kubelet_labels("etcd-1"), ETCD_LABEL: ""}
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (cluster("{role: control-plane}, {role: worker}"),), (node("a"),)], ids=["default", "Cluster", "Node"]
+)
+def test_every_node_has_the_labels_that_its_kubelet_sets(shape: tuple[str, ...]) -> None:
+    """Tests what ingress-nginx, MetalLB, Argo CD, kube-prometheus, Calico and older manifests ask for."""
+    manifests = shape or (pod("a"),)
+    for only in settled(*manifests).nodes:
+        labels = only.metadata.labels
+        assert (labels["kubernetes.io/os"], labels["beta.kubernetes.io/os"]) == ("linux", "linux")
+        assert labels["kubernetes.io/arch"] == labels["beta.kubernetes.io/arch"] not in ("", "x86_64", "aarch64")
+        assert labels[HOSTNAME_LABEL] == only.name
+
+
+@pytest.mark.parametrize("label", ["kubernetes.io/os", "beta.kubernetes.io/os"])
+def test_workloads_for_linux_nodes_are_placed(label: str) -> None:
+    deployment = workload("Deployment", "web").replace("containers:", f"nodeSelector: {{{label}: linux}}, containers:")
+    assert all(placed.spec.nodeName for placed in users_pods(settled(deployment)))
+
+
+def test_a_node_of_a_live_cluster_keeps_its_labels_exactly() -> None:
+    live = node("a", labels="kubernetes.io/os: windows").replace("{name: a,", "{name: a, uid: 5c9e,")
+    assert settled(live).nodes[0].metadata.labels == {"kubernetes.io/os": "windows"}
+
+
+def test_labels_of_a_manifest_go_before_those_of_the_kubelet() -> None:
+    assert settled(node("a", labels="kubernetes.io/arch: s390x")).nodes[0].metadata.labels["kubernetes.io/arch"] == "s390x"
 
 
 def test_a_single_control_plane_takes_pods() -> None:
