@@ -45,6 +45,24 @@ def test_words_directory_environment_output_and_exit_code_are_the_commands_own(d
 
 
 @with_guest
+def test_a_guest_runs_as_on_processors_with_amx_on_any(directory: Path) -> None:
+    """Its processes take turns, and each keeps its vector registers, which glibc uses for copies."""
+    code = "import sys; a = bytes(range(256)) * 4000; sys.exit(any(bytes(bytearray(a)) != a for _ in range(50)))"
+    script = f"for n in 1 2 3; do {sys.executable} -I -c '{code}' & eval p$n=$!; done; wait $p1 && wait $p2 && wait $p3"
+    done = subprocess.run([UML, "--own-ptrace", "sh", "-c", script], cwd=directory, capture_output=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@with_guest
+def test_files_that_its_caller_has_open_do_not_hinder_it(directory: Path) -> None:
+    """The shell of Debian takes file descriptors below ten alone."""
+    done = subprocess.run(
+        ["bash", "-c", f"exec 3<. 4<. 5<. 6<. 7<. 8<. 9<.; {UML} echo here"], cwd=directory, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"here\n", b"")
+
+
+@with_guest
 def test_standard_input_is_given_whole_where_that_is_asked_for(directory: Path) -> None:
     data = b"END\n$(reboot)\n'" + random.Random(2).randbytes(1_000_000)
     script = "sha256sum; exit 9"
