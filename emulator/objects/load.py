@@ -18,9 +18,10 @@ from emulator.errors import InputError, Problem, printable
 from emulator.objects.builder import TopologyError, Written, build_topology
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from emulator.objects.faults import Fault, FieldPath, cut, path_of, path_text, shown
+from emulator.objects.kindcluster import translate
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
-from emulator.objects.schema import Kind, LeftOut, decode, find_slips, identify, touches
+from emulator.objects.schema import KIND_CLUSTER, PROXY_CONFIG, Kind, LeftOut, decode, find_slips, identify, touches
 from emulator.objects.targets import MANIFEST_SUFFIXES, STDIN, find_files, name_of
 from emulator.objects.validate import validate
 from emulator.objects.yamltext import MAX_DEPTH, read_documents
@@ -234,6 +235,8 @@ class _Gathering:
             self._left_out[cut(found.name)] += 1
         elif found.name == "ConfigMap":
             self._config_map(value, place)
+        elif found.apiVersion == KIND_CLUSTER:
+            self._kind_cluster(found, value, place)
         else:
             self._object(found, value, place)
 
@@ -246,6 +249,16 @@ class _Gathering:
         implied = version if name != "List" and isinstance(version, str) else ""
         for i, item in enumerate(items):
             self._document(item, place.inside("items", i), name.removesuffix("List"), implied)
+
+    def _kind_cluster(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
+        """kind's own Cluster, and what its patches say of kube-proxy."""
+        translation = translate(value)
+        self._problems += [place.problem(fault) for fault in translation.faults]
+        if translation.ignored:
+            self._ignored.setdefault(kind.name, {}).update(translation.ignored)
+        self._object(kind, translation.cluster, place)
+        if translation.proxy:
+            self._document(translation.proxy, place.inside(*translation.proxy_path), api_version=PROXY_CONFIG)
 
     def _config_map(self, value: Mapping[str, Any], place: _Place) -> None:
         """kube-proxy's ConfigMap carries its configuration; every other one is left out."""

@@ -102,12 +102,6 @@ _KINDS = (
 )
 _STANDARD_GROUPS = frozenset(group for kind in _KINDS if not kind.exact for group in kind.groups)
 
-# The fields of kind's own Cluster that have a meaning here; the others are about the containers that kind makes.
-_OF_KIND_CLUSTER = frozenset({"apiVersion", "kind", "name", "metadata", "nodes", "networking"})
-_OF_KIND_NODE = frozenset({"role", "labels"})
-_OF_KIND_NETWORKING = frozenset({"podSubnet", "serviceSubnet", "kubeProxyMode", "ipFamily"})
-
-
 _SLIP = 0.85  # how alike a slip and the field that was meant are (difflib); creationTimestamp and deletionTimestamp are less so
 
 
@@ -161,9 +155,7 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
     value: dict[str, Any] = _without_nulls(document)
     ignored: tuple[str, ...] = ()
     if kind.exact:
-        if kind.apiVersion == KIND_CLUSTER:
-            value, ignored = _kind_cluster(value)
-        elif kind.type is KubeProxyConfiguration:
+        if kind.type is KubeProxyConfiguration:
             ignored = _unknown_fields(value, kind.type)
         value.pop("apiVersion", None)
         value.pop("kind", None)
@@ -256,27 +248,6 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
     return value
-
-
-def _kind_cluster(value: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """kind's Cluster with only the fields that podwire takes from it, and the names of the others."""
-    kept, ignored = _keep(value, _OF_KIND_CLUSTER, "")
-    name = kept.pop("name", None)
-    if isinstance(name, str):
-        kept.setdefault("metadata", {"name": name})
-    if isinstance(kept.get("networking"), dict):
-        kept["networking"], dropped = _keep(kept["networking"], _OF_KIND_NETWORKING, "networking.")
-        ignored += dropped
-    if isinstance(kept.get("nodes"), list):
-        nodes = [_keep(node, _OF_KIND_NODE, "nodes[].") if isinstance(node, dict) else (node, []) for node in kept["nodes"]]
-        kept["nodes"] = [node for node, _ in nodes]
-        ignored += [name for _, dropped in nodes for name in dropped]
-    return kept, tuple(dict.fromkeys(ignored))
-
-
-def _keep(value: dict[str, Any], names: frozenset[str], prefix: str) -> tuple[dict[str, Any], list[str]]:
-    kept = {key: item for key, item in value.items() if key in names}
-    return kept, [f"{prefix}{path_text((key,))}" for key in value if key not in names]
 
 
 def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> tuple[str, ...]:

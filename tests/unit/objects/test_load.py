@@ -254,7 +254,7 @@ KIND_CLUSTER = """
 apiVersion: kind.x-k8s.io/v1alpha4
 kind: Cluster
 name: demo
-kubeadmConfigPatches: [x]
+kubeadmConfigPatches: ["kind: ClusterConfiguration"]
 nodes:
 - role: control-plane
   image: kindest/node
@@ -286,9 +286,12 @@ def test_cluster_of_kind() -> None:
     inventory = load_text(KIND_CLUSTER)
     assert inventory.cluster is not None
     shape = inventory.cluster.object
-    assert [(n.role, n.name, dict(n.labels)) for n in shape.nodes] == [("control-plane", "", {}), ("worker", "", {"tier": "front"})]
+    assert [(n.role, n.name, dict(n.labels)) for n in shape.nodes] == [
+        ("control-plane", "demo-control-plane", {}),
+        ("worker", "demo-worker", {"tier": "front"}),
+    ]
     assert (shape.metadata.name, shape.networking.podSubnet, shape.networking.kubeProxyMode) == ("demo", "10.10.0.0/16", "nftables")
-    ignored = "kubeadmConfigPatches, networking.disableDefaultCNI, nodes[].image, nodes[].extraMounts"
+    ignored = "kubeadmConfigPatches of kind 'ClusterConfiguration', networking.disableDefaultCNI, nodes[].image, nodes[].extraMounts"
     assert inventory.notices == (f"Cluster: ignored {ignored} (no meaning here)",)
 
 
