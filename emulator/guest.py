@@ -58,7 +58,7 @@ def why_no_guest() -> str:
     """What is missing for a guest to run here, with the remedy; "" if nothing is."""
     if not UML.is_file():
         return f"{UML} is not there: run podwire from its checkout"
-    done = subprocess.run([sys.executable, UML, "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-I", UML, "--check"], capture_output=True, text=True, check=False)
     return done.stderr.strip().removeprefix("uml: ") if done.returncode else ""
 
 
@@ -80,7 +80,7 @@ def observing(state: ClusterState, flows: Sequence[Flow], promise: Promise, opti
 
 @contextmanager
 def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    words = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, str(UML), "--stdin", "--memory", MEMORY, *command]
+    words = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-I", str(UML), "--stdin", "--memory", MEMORY, *command]
     environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment)
     assert process.stdin  # noqa: S101 - both were asked for

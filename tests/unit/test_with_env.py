@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,9 @@ REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
 in_its_environment = pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="these tests do not run through scripts/with-env")
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+def run(*command: str | Path, cwd: Path | None = None, **variables: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 def as_user() -> list[str]:
@@ -66,6 +68,29 @@ def test_who_may_not_install_is_told_what_would(bare_checkout: Path, command: li
     assert not (bare_checkout / ".venv").exists()
 
 
+def test_set_up_runs_nothing_that_lies_in_the_current_directory_or_on_pythonpath(bare_checkout: Path, tmp_path: Path) -> None:
+    """Root sets up, wherever it stands: in a directory that another user may write to, say."""
+    bare_checkout.chmod(0o755)
+    for path in bare_checkout.glob("requirements*.txt"):
+        path.write_text("# nothing, so that nothing is fetched\n")
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    caught = tmp_path / "caught"
+    for name in sys.stdlib_module_names | {"pip"}:
+        (trap / f"{name}.py").write_text(f"open({str(caught)!r}, 'a').write({name!r} + ' ')\n")
+    (trap / "sh").write_text(f"echo bash >>{caught}\n")
+    result = run(bare_checkout / "scripts" / "with-env", "true", cwd=trap, PYTHONPATH=trap, BASH_ENV=trap / "sh")
+    assert (result.returncode, caught.exists()) == (0, False), result.stderr + (caught.read_text() if caught.exists() else "")
+    assert (bare_checkout / ".venv" / "bin" / "podwire").exists()
+
+
+@in_its_environment
+def test_a_pythonpath_of_the_callers_does_not_shadow_what_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "yaml.py").write_text("raise SystemExit('not this one')\n")
+    result = run(WITH_ENV, "python", "-c", "import yaml; print(yaml.__file__)", PYTHONPATH=tmp_path)
+    assert (result.returncode, str(ROOT / ".venv") in result.stdout) == (0, True), result.stderr
+
+
 @in_its_environment
 def test_words_exit_code_and_directory_are_the_commands_own(tmp_path: Path) -> None:
     code = "import os, sys; print(sys.argv[1:], os.getcwd(), sys.prefix); sys.exit(7)"
@@ -91,17 +116,41 @@ def test_an_ordinary_user_uses_what_root_installed() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def pins(path: Path) -> dict[str, tuple[str, set[str]]]:
+    """Returns each requirement's name and marker, with its version and hashes."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    for line in path.read_text().replace("\\\n", " ").splitlines():
+        if not line.startswith("#"):
+            requirement, *hashes = line.split(" --hash=")
+            pinned, _, marker = requirement.partition(";")
+            name, version = pinned.strip().split("==")
+            found[f"{name};{marker.strip()}"] = (version, {text.strip() for text in hashes})
+    return found
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_every_requirement_is_exact_and_has_its_hashes(path: Path) -> None:
+    assert pins(path)
+    for name, (version, hashes) in pins(path).items():
+        assert re.fullmatch(r"[0-9][0-9a-z.]*", version), name
+        assert hashes, name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in hashes), name
+
+
 def test_no_two_lists_of_packages_ask_for_different_versions() -> None:
     """They are installed into one environment, so that whichever comes last would win."""
-    pins: dict[str, dict[str, str]] = {}
+    versions: dict[str, set[str]] = {}
     for path in REQUIREMENTS:
-        for line in path.read_text().splitlines():
-            if not line.startswith("#"):
-                requirement, _, marker = line.partition(";")
-                name, version = requirement.split("==")
-                pins.setdefault(f"{name.lower()};{marker.strip()}", {})[path.name] = version
+        for name, (version, _) in pins(path).items():
+            versions.setdefault(name, set()).add(version)
     assert len(REQUIREMENTS) == 3
-    assert {name: versions for name, versions in pins.items() if len(set(versions.values())) > 1} == {}
+    assert {name: several for name, several in versions.items() if len(several) > 1} == {}
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_what_is_pinned_holds_what_is_asked_for(path: Path) -> None:
+    wanted = {line.partition("#")[0].strip().lower() for line in path.with_suffix(".in").read_text().splitlines()} - {""}
+    assert wanted <= {name.partition(";")[0] for name in pins(path)}
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
