@@ -382,6 +382,8 @@ def _explain(error: yaml.YAMLError, text: str, first_line: int, document: int) -
     index = min(mark.line if mark else 0, len(rows) - 1)
     row = rows[index]
     problem = error.problem or "it ends too early"
+    if "maximum nesting depth" in problem:  # libyaml's own limit, 1,000, met by its look-ahead before ours
+        return TextFault(first_line + index, f"is nested more than {MAX_DEPTH} levels deep", "", document)
     hint = "look at the indentation here and one line above"
     if "{{" in text:
         hint = _HELM
