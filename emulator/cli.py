@@ -153,6 +153,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for",
     )
     parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
+    _add_commands(parser)
     _add_tools(parser)
 
 
@@ -164,6 +165,14 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 def _add_captures(parser: argparse.ArgumentParser, layout: str) -> None:
     parser.add_argument(
         "--captures", metavar="DIR", default="captures", help=f"where evidence goes, {layout}; none: nowhere (default: captures)"
+    )
+
+
+def _add_commands(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        help="run the commands of containers that the annotation podwire.dev/run names, read-only and without rights, instead of echo servers",
     )
 
 
@@ -183,6 +192,7 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=formats, default="table", help="what to print (default: table; markdown: every flow)")
     _add_files(parser)
     _add_captures(parser, "a directory per topology and mode")
+    _add_commands(parser)
     _add_tools(parser)
 
 
@@ -204,7 +214,7 @@ def _run(args: argparse.Namespace) -> int:
     from emulator.run import Options, run_cluster
 
     return run_cluster(
-        _settle(args),
+        _settle(args, run=args.run),
         Options(
             output=args.output,
             json=args.json,
@@ -218,10 +228,10 @@ def _run(args: argparse.Namespace) -> int:
     )
 
 
-def _settle(args: argparse.Namespace) -> ClusterState:
+def _settle(args: argparse.Namespace, *, run: bool = False) -> ClusterState:
     from emulator.control.settle import settle
 
-    return settle(_load(args), seed=args.seed, proxy_mode=args.proxy_mode)
+    return settle(_load(args), seed=args.seed, proxy_mode=args.proxy_mode, run=run)
 
 
 def _load(args: argparse.Namespace) -> Inventory:
@@ -245,7 +255,7 @@ def _diff(args: argparse.Namespace) -> int:
         check_modes(modes)  # before standard input is read
     for path in filter(None, (args.json, args.junit)):
         check_writable_file(path)
-    states = settle_modes(_load(args), modes, args.seed)
+    states = settle_modes(_load(args), modes, args.seed, args.run)
     captures = None if args.captures == "none" else Path(args.captures)
     comparison = run_modes(states, Options(captures=captures, iptables=args.iptables or "", verbose=args.verbose))
     _tell(comparison, pod_names(next(iter(states.values()))), args)

@@ -73,18 +73,20 @@ def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Call
     return lambda flow: moments[flow.step].expect(flow, before.get(flow.name))
 
 
-def settle_modes(inventory: Inventory, modes: Sequence[str], seed: int) -> Mapping[str, ClusterState]:
+def settle_modes(inventory: Inventory, modes: Sequence[str], seed: int, run: bool = False) -> Mapping[str, ClusterState]:
     """The cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that Kubernetes 1.40 makes the default.
 
     Raises UsageError where those two are one.
     """
-    own = settle(inventory, seed=seed)
+    own = settle(inventory, seed=seed, run=run)
     if not modes and own.proxy.mode == DEFAULT:
         raise UsageError(f"{own.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}")
     if not modes and inventory.nodes and not inventory.proxy:
         own = replace(own, notices=(*own.notices, f"{own.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"))
     chosen = cast("Sequence[ProxyMode]", modes) or (own.proxy.mode, DEFAULT)
-    return {mode: own if mode == own.proxy.mode else settle(inventory, seed=seed, proxy_mode=mode) for mode in dict.fromkeys(chosen)}
+    return {
+        mode: own if mode == own.proxy.mode else settle(inventory, seed=seed, proxy_mode=mode, run=run) for mode in dict.fromkeys(chosen)
+    }
 
 
 def check_modes(modes: Sequence[str]) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What listens where: the ports that Pods serve, the containers that run their real command instead, and kube-proxy's health checks.
+"""What listens where: the ports that Pods serve, and kube-proxy's health checks.
 
 May import ``objects`` and this room. Invariant: at most one listener that is not refused per network namespace, port and protocol.
 """
@@ -9,36 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emulator.control.controlplane import api_server_pod
-from emulator.control.findings import Draft, Findings
+from emulator.control.findings import Findings
 from emulator.control.placement import serving_containers
 from emulator.control.shape import is_control_plane
 from emulator.control.state import API_SERVER_PORT, HealthCheck, Listener, pod_netns
-from emulator.objects.faults import did_you_mean
 from emulator.objects.kinds import EndpointSlice, Node, Pod, Protocol, Service
-
-RUN_ANNOTATION = "podwire.dev/run"
-
-
-def real_commands(drafts: Iterable[Draft[Pod]], findings: Findings) -> dict[str, tuple[str, ...]]:
-    """Pod key → its containers that run their real ``command``, as the annotation asks ("*" or names with commas)."""
-    result = {}
-    for draft in drafts:
-        pod = draft.object
-        wish = pod.metadata.annotations.get(RUN_ANNOTATION)
-        if wish is None:
-            continue
-        containers = {c.name: c for c in serving_containers(pod.spec)}
-        names = tuple(containers) if wish.strip() == "*" else tuple(dict.fromkeys(n.strip() for n in wish.split(",") if n.strip()))
-        path = f'{draft.base}metadata.annotations["{RUN_ANNOTATION}"]'
-        for name in names:
-            if name not in containers:
-                hint = did_you_mean(name, containers) or f"containers: {', '.join(containers)}"
-                findings.problem(draft.origin, path, f"there is no container {name}", hint)
-            elif not containers[name].command:
-                findings.problem(draft.origin, path, f"container {name} has no command to run", "images are not pulled: give it a command")
-        if names:
-            result[pod.key] = names
-    return result
 
 
 class _Table:

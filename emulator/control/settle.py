@@ -14,10 +14,11 @@ from ipaddress import IPv4Address
 from emulator.control.addresses import address_pods
 from emulator.control.checks import check_flows
 from emulator.control.clients import external_clients
+from emulator.control.commands import real_commands
 from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
 from emulator.control.ipvs import notice_ipvs
-from emulator.control.listeners import make_listeners, real_commands
+from emulator.control.listeners import make_listeners
 from emulator.control.loadbalancers import address_balancer, choose_speakers, choose_targets, give_addresses
 from emulator.control.networks import address_nodes, choose_networks
 from emulator.control.placement import place
@@ -35,13 +36,14 @@ from emulator.objects.kinds import Loaded, Origin
 from emulator.objects.load import ReadingError
 
 
-def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None) -> ClusterState:
+def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False) -> ClusterState:
     """The cluster that ``inventory`` describes, every object complete and every address given, and all that the steps of its FlowChecks make
     of it, one after the other. The steps of each FlowCheck begin with the cluster as it is at first.
 
-    ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says. Raises InputError with every problem.
+    ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says; ``run``: commands of containers may run.
+    Raises InputError with every problem.
     """
-    story = _Story(seed, proxy_mode)
+    story = _Story(seed, proxy_mode, run)
     first = story.settle(inventory)
     scripted = [loaded for loaded in inventory.flowChecks if loaded.object.steps]
     steps: list[Step] = []
@@ -57,8 +59,8 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
 class _Story:
     """How states are settled: the first one, and each later one out of the one before."""
 
-    def __init__(self, seed: int, proxy_mode: ProxyMode | None) -> None:
-        self._seed, self._proxy_mode = seed, proxy_mode
+    def __init__(self, seed: int, proxy_mode: ProxyMode | None, run: bool) -> None:
+        self._seed, self._proxy_mode, self._run = seed, proxy_mode, run
         self.problems: dict[Problem, None] = {}  # of later states
 
     def play(self, inventory: Inventory, first: ClusterState, loaded: Loaded[FlowCheck]) -> Iterator[Step]:
@@ -116,7 +118,7 @@ class _Story:
         services = [draft.object for draft in service_drafts]
         slices = make_slices(inventory, service_drafts, pods, nodes, self._seed, findings)
 
-        commands = real_commands(pod_drafts, findings)
+        commands = real_commands(pod_drafts, findings, allowed=self._run)
         before = earlier[-1].listeners if earlier else ()
         listeners = make_listeners(pods, nodes, services, slices, commands, findings, before)
         check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)

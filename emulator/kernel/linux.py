@@ -6,10 +6,13 @@ Constants are those of the kernel's uapi headers (linux/sched.h, linux/mount.h, 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
@@ -17,6 +20,17 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITIES = 64  # more than any kernel has
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_MOUNT_SETATTR = 442  # the same number on every architecture but Alpha
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID = 1, 2
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}  # numbers of the system call
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,6 +72,44 @@ def set_hostname(name: str) -> None:
     """The host name of the calling process' UTS namespace (64 bytes at the most)."""
     raw = name.encode()[:64]
     _check(_libc.sethostname(raw, len(raw)), "sethostname")
+
+
+def make_read_only(path: str) -> None:
+    """Make every mount at ``path`` and below read-only, with set-user-ID bits ignored, in this mount namespace (Linux 5.12)."""
+    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID)
+    number, size = ctypes.c_long(_MOUNT_SETATTR), ctypes.c_size_t(ctypes.sizeof(attributes))
+    result = _libc.syscall(number, _AT_FDCWD, path.encode(), ctypes.c_uint(_AT_RECURSIVE), attributes, size)
+    _check(result, f"mount_setattr {path}")
+
+
+def drop_bounding_capabilities() -> None:
+    """Give up every capability for all programs that this process will become."""
+    for capability in range(_CAPABILITIES):
+        if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
+            if ctypes.get_errno() == errno.EINVAL:
+                return  # this kernel has no more
+            _check(-1, "prctl(PR_CAPBSET_DROP)")
+
+
+def drop_capabilities() -> None:
+    """Give up every capability of this process, those that a program inherits too (capset(2))."""
+    _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl(PR_CAP_AMBIENT)")
+    header, nothing = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    _check(_libc.capset(header, nothing), "capset")
+
+
+def set_no_new_privileges() -> None:
+    """Have set-user-ID bits and file capabilities ignored for ever, here and in what this process starts."""
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
+def join_new_session_keyring() -> None:
+    """Leave the caller's session keyring, whose keys whoever inherits it may read (keyrings(7)), for an empty one."""
+    number = _KEYCTL.get(platform.machine())
+    if number is None or _libc.syscall(ctypes.c_long(number), ctypes.c_long(_KEYCTL_JOIN_SESSION_KEYRING), None) >= 0:
+        return
+    if ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):  # no keys in this kernel, or a filter that forbids the whole call
+        _check(-1, "keyctl(KEYCTL_JOIN_SESSION_KEYRING)")
 
 
 def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:

@@ -1,14 +1,16 @@
-"""A container's real command, run from the host's file system inside its Pod's network namespace.
+"""A container's real command, run with the host's programs inside its Pod's network namespace, shut in by :mod:`emulator.kernel.container`.
 
 The command is an argv list as Kubernetes has it (``command`` + ``args``), never a shell's line; ``$(NAME)`` in it means a declared variable
 (https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). What it prints goes to one file a container.
+Of podwire's own environment and descriptors it has none.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
+import pwd
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,16 +18,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from emulator.control.state import ClusterState, pod_netns
-from emulator.kernel import linux
+from emulator.errors import PodwireError, UsageError, printable
+from emulator.kernel.container import WORKING_DIRECTORY, contain, hidden_homes, own_pid_namespace
 from emulator.kernel.netns import Namespaces
 from emulator.objects.kinds import Container, EnvVar, Pod
 
+_SEEN = "commands see this machine's programs as an ordinary user does; home directories, /run, /var and /tmp are hidden from them"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
 def environment(state: ClusterState, pod: Pod, container: Container) -> dict[str, str]:
-    """The variables of ``container``: PATH and HOSTNAME, then its ``env`` in order, with Pod fields where ``fieldRef`` names them."""
-    values = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME": pod.spec.hostname or pod.name}
+    """The variables of ``container``: PATH, HOME and HOSTNAME, then its ``env`` in order, with Pod fields where ``fieldRef`` names them."""
+    values = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": WORKING_DIRECTORY}
+    values["HOSTNAME"] = pod.spec.hostname or pod.name
     for variable in container.env:
         values[variable.name] = _value(state, pod, variable, values)
     return values
@@ -55,12 +60,12 @@ Commands = Mapping[str, subprocess.Popen[bytes]]  # by ``namespace/pod container
 
 
 def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands) -> dict[str, subprocess.Popen[bytes]]:
-    """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises OSError with the container's name
-    when one cannot be started."""
+    """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises UsageError with the container's
+    name when one cannot be started."""
     started = {}
     for key, containers in state.commands.items():
         pod = state.pod[key]
-        for container in pod.spec.containers:
+        for container in (*pod.spec.initContainers, *pod.spec.containers):
             name = f"{key} {container.name}"
             if container.name in containers and name not in running:
                 started[name] = _start(state, namespaces, pod, container, logs)
@@ -73,8 +78,7 @@ def end_commands(state: ClusterState, running: dict[str, subprocess.Popen[bytes]
         key, container = name.split(" ")
         if container not in state.commands.get(key, ()):
             process = running.pop(name)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # start_new_session: its group is its own
+            process.kill()  # PID 1 of its PID namespace: the kernel ends the others
             process.wait()
 
 
@@ -112,28 +116,59 @@ def _listening_ports() -> set[int]:
 def _start(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container, logs: Path) -> subprocess.Popen[bytes]:
     env = environment(state, pod, container)
     argv = [expand(word, env) for word in (*container.command, *container.args)]
-    hostname = pod.spec.hostname or pod.name
+    homes = _homes()
+    reader, writer = os.pipe()
 
     def become_the_container() -> None:
-        linux.unshare(linux.CLONE_NEWUTS)
-        linux.set_hostname(hostname)
+        try:
+            contain(pod.spec.hostname or pod.name, container.workingDir or WORKING_DIRECTORY, homes)
+        except Exception as error:
+            os.write(writer, pickle.dumps(error))
+            raise
 
     log = os.open(logs / f"{pod.namespace}_{pod.name}_{container.name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
-        return namespaces.call_in(
-            pod_netns(pod),
-            lambda: subprocess.Popen(
-                argv,
-                env=env,
-                cwd=container.workingDir or "/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=become_the_container,  # no other threads run yet
-                start_new_session=True,
-            ),
-        )
-    except OSError as error:
-        raise OSError(error.errno, f"container {container.name} of Pod {pod.key} cannot run {argv[0]}: {error.strerror}") from None
+        with own_pid_namespace():
+            return namespaces.call_in(
+                pod_netns(pod),
+                lambda: subprocess.Popen(
+                    argv,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    preexec_fn=become_the_container,  # no other threads run yet
+                    start_new_session=True,
+                ),
+            )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        os.set_blocking(reader, False)
+        cause = _read_error(reader) or error
+        if isinstance(cause, PodwireError):
+            raise cause from None
+        what = f"{cause.filename2 or cause.filename or argv[0]}: {cause.strerror}" if isinstance(cause, OSError) else str(cause)
+        raise UsageError(printable(f"container {container.name} of Pod {pod.key} cannot run {argv[0]}: {what} ({_SEEN})")) from None
     finally:
-        os.close(log)
+        for fd in (log, reader, writer):
+            os.close(fd)
+
+
+def _read_error(reader: int) -> Exception | None:
+    """Returns what went wrong before the program was started."""
+    try:
+        error = pickle.loads(os.read(reader, 1 << 16))  # noqa: S301 - our own child wrote it
+    except BlockingIOError:
+        return None
+    return error if isinstance(error, Exception) else None
+
+
+def _homes() -> tuple[str, ...]:
+    """Returns the home directories of whoever called podwire, behind sudo and in a user namespace too."""
+    users = [int(line.split()[1]) for line in Path("/proc/self/uid_map").read_text().splitlines() if line.split()[0] == "0"]
+    sudo = os.environ.get("SUDO_UID", "")
+    users += [int(sudo)] if sudo.isdecimal() else []
+    homes = [os.environ.get("HOME", "")]
+    for user in users:
+        with suppress(KeyError, OverflowError):  # a user without an entry
+            homes.append(pwd.getpwuid(user).pw_dir)
+    return hidden_homes(homes)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -240,11 +240,11 @@ cd "$3" && shift 3 && exec setpriv --reuid 65534 --regid 65534 --clear-groups --
 """
 
 
-def as_ordinary_user(tmp_path: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def as_ordinary_user(tmp_path: Path, *words: str, stdin: str = "", prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """The command line as uid 65534, in a private mount namespace where the checkout and this Python environment can be read by anybody;
     as whoever we are if that is not root."""
     if os.geteuid() != 0:
-        return podwire(*words, cwd=tmp_path, stdin=stdin)
+        return podwire(*words, cwd=tmp_path, stdin=stdin, prefix=prefix)
     place = Path("/mnt")
     python = place / "python" / "bin" / "python"
     environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
@@ -261,7 +261,7 @@ def as_ordinary_user(tmp_path: Path, *words: str, stdin: str = "") -> subprocess
         *words,
     ]
     return subprocess.run(
-        ["unshare", "--mount", *command], input=stdin, capture_output=True, text=True, check=False, timeout=120, env=environment
+        [*prefix, "unshare", "--mount", *command], input=stdin, capture_output=True, text=True, check=False, timeout=120, env=environment
     )
 
 
@@ -362,7 +362,7 @@ spec:
 
 
 def test_a_container_s_real_command_runs_in_its_pod(tmp_path: Path) -> None:
-    done = podwire("-", "--captures", str(tmp_path), stdin=COMMANDS)
+    done = podwire("-", "--run", "--captures", str(tmp_path), stdin=COMMANDS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "container gone of Pod default/web does not listen on 9000/TCP: its command ended with exit code 1" in " ".join(
         done.stdout.split()

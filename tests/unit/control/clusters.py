@@ -19,8 +19,8 @@ def inventory_of(*manifests: str) -> Inventory:
     return load(["-"], topologies=Path("no-topologies"), stdin=io.StringIO("\n---\n".join(manifests)))
 
 
-def settled(*manifests: str, seed: int = 0, proxy_mode: ProxyMode | None = None) -> ClusterState:
-    return settle(inventory_of(*manifests), seed=seed, proxy_mode=proxy_mode)
+def settled(*manifests: str, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False) -> ClusterState:
+    return settle(inventory_of(*manifests), seed=seed, proxy_mode=proxy_mode, run=run)
 
 
 def problems_of(*manifests: str) -> tuple[Problem, ...]:

@@ -1,11 +1,9 @@
-"""What listens where, and what runs for real."""
+"""What listens where."""
 
 from __future__ import annotations
 
-import pytest
-
 from emulator.control.state import ClusterState
-from tests.unit.control.clusters import cluster, node, pod, problem_of, service, settled, workload
+from tests.unit.control.clusters import cluster, node, pod, service, settled, workload
 
 ONE = cluster("{role: control-plane}, {role: worker}")
 
@@ -84,44 +82,6 @@ def test_the_api_server_listens_declared_or_not() -> None:
 def test_host_ports_are_ignored_with_a_notice() -> None:
     state = settled(ONE, pod("p", ports="{containerPort: 80, hostPort: 8080}"))
     assert any("hostPort of 1 Pod is ignored" in notice for notice in state.notices)
-
-
-RUN = "annotations: {podwire.dev/run: '%s'}"
-TWO = "{name: a, command: [sleep, '1'], ports: [{containerPort: 80}]}, {name: b, command: [sh], ports: [{containerPort: 81}]}"
-
-
-@pytest.mark.parametrize(
-    ("wish", "commands", "listening"),
-    [("a", ("a",), [81]), (" b , a", ("b", "a"), []), ("*", ("a", "b"), []), ("", (), [80, 81])],
-)
-def test_containers_with_their_real_command_have_no_listener(wish: str, commands: tuple[str, ...], listening: list[int]) -> None:
-    state = settled(ONE, pod_of(TWO, meta=RUN % wish))
-    assert state.commands == ({"default/p": commands} if commands else {})
-    assert [row[2] for row in rows(state)] == listening
-
-
-def test_undeclared_ports_are_left_to_a_real_command() -> None:
-    web = service("s", "selector: {app: p}, ports: [{port: 9999}]")
-    assert [row[2] for row in rows(settled(ONE, pod_of(TWO, meta=RUN % "a"), web))] == [81]
-
-
-@pytest.mark.parametrize(
-    ("containers", "wish", "part"),
-    [
-        ("{name: web, command: [x]}", "wep", "there is no container wep"),
-        ("{name: web}", "web", "container web has no command"),
-        ("{name: web, command: [x]}, {name: side}", "*", "container side has no command"),
-    ],
-)
-def test_mistakes(containers: str, wish: str, part: str) -> None:
-    problem = problem_of(ONE, pod_of(containers, meta=RUN % wish))
-    assert problem.path == 'metadata.annotations["podwire.dev/run"]'
-    assert part in problem.what
-
-
-def test_a_mistake_in_a_template_is_said_once() -> None:
-    problem = problem_of(ONE, workload("Deployment", "w", 3, template=RUN % "nobody"))
-    assert problem.path == 'spec.template.metadata.annotations["podwire.dev/run"]'
 
 
 # --- health checks of load balancers ------------------------------------------------------------------------
