@@ -81,7 +81,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "plan": ("print a bash script that builds the same network with ip, sysctl and iptables-restore", _add_plan, _plan),
         "diff": ("run the same flows in several modes of kube-proxy and say what changes for each Service", _add_diff, _diff),
         "list": ("the topologies that come with podwire, each with its question", _add_nothing, _list),
-        "doctor": ("what this kernel and machine have and lack, with the remedy", _add_nothing, _doctor),
+        "doctor": ("which modes of kube-proxy run here, and what this machine lacks for the others", _add_doctor, _doctor),
         "ps": ("running clusters", _add_nothing, _ps),
         "exec": ("run a command in a Pod, node or client of a running cluster", _add_exec, _exec),
         "shell": ("a shell in a Pod, node or client of a running cluster", _add_shell, _shell),
@@ -207,6 +207,10 @@ def _add_shell(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running")
 
 
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="store_true", help="everything that was tried, each lack with its remedy")
+
+
 # --- commands ---------------------------------------------------------------------------------------------
 
 
@@ -313,11 +317,11 @@ def _list(_: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _doctor(_: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> int:
     from emulator.doctor import examine, render
 
     findings = examine()
-    say(f"{render(findings)}\n")
+    say(f"{render(findings, every=args.verbose)}\n")
     return Exit.OK if all(f.ok or not f.required for f in findings) else Exit.MACHINE_LACKS
 
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState
-from emulator.errors import MissingCapabilityError, UsageError
+from emulator.errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
 from emulator.evidence.modes import Comparison, compare_modes
 from emulator.guest import observing, why_no_guest
 from emulator.kernel.generic_netlink import find_family
@@ -24,7 +24,7 @@ from emulator.probe.expect import Expectations, remember
 from emulator.probe.model import Expectation, Flow, FlowResult, Report
 from emulator.proxy import MODES
 from emulator.run import Options, observe
-from emulator.schedule import plan_flows
+from emulator.schedule import Promise, plan_flows
 
 DEFAULT: ProxyMode = "nftables"
 _HOW_TO_TELL = "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system -o yaml)"
@@ -32,6 +32,15 @@ _TOOLS: Mapping[str, tuple[str, str]] = {
     "nftables": ("nft", "apt-get install nftables"),
     "ipvs": ("ipset", "apt-get install ipset"),
 }
+
+
+class ModeError(PodwireError):
+    """A mode cannot be had on this machine."""
+
+    exit_code = Exit.MACHINE_LACKS
+
+    def __init__(self, mode: str, why: str) -> None:
+        super().__init__(f"{mode} mode cannot run here: {why}")
 
 
 def run_modes(states: Mapping[str, ClusterState], options: Options) -> Comparison:
@@ -48,10 +57,18 @@ def run_modes(states: Mapping[str, ClusterState], options: Options) -> Compariso
         waiting: dict[str, Callable[[], Report]] = {
             mode: running.enter_context(observing(named[mode], flows, planned[mode][1], options)) for mode in guests
         }
-        reports = {mode: observe(state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
+        reports = {mode: _observe(mode, state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
         reports |= {mode: wait() for mode, wait in waiting.items()}
     promised = {mode: _by_step(state, flows, reports[mode]) for mode, state in states.items() if state.flowChecks}
     return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests)
+
+
+def _observe(mode: str, state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
+    """Runs one mode; what this kernel refuses is said of that mode."""
+    try:
+        return observe(state, flows, promise, options)
+    except (MissingCapabilityError, KernelError) as error:
+        raise ModeError(mode, str(error)) from error
 
 
 def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Callable[[Flow], Expectation]:

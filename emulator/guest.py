@@ -32,10 +32,10 @@ MEMORY = "2G"  # of the host's only what the guest touches; the rings of a node 
 
 
 class GuestError(PodwireError):
-    """What went wrong in the guest, or that it ended without a result: then what it said last is on standard error."""
+    """A run in the guest failed, or ended without a result: then what it said last is on standard error."""
 
-    def __init__(self, what: str, exit_code: Exit) -> None:
-        super().__init__(f"in {KERNEL}: {what}")
+    def __init__(self, mode: str, what: str, exit_code: Exit) -> None:
+        super().__init__(f"{mode} mode in {KERNEL}: {what}")
         self.exit_code = exit_code
 
 
@@ -75,7 +75,7 @@ def observing(state: ClusterState, flows: Sequence[Flow], promise: Promise, opti
     expectations = {flow.name: promise(flow) for flow in flows}
     job = _Job(state=state, flows=tuple(flows), expectations=expectations, options=inside, evidence=directory is not None)
     with _started([sys.executable, "-m", __name__], pickle.dumps(job)) as (process, output):
-        yield lambda: _collect(process, output, directory)
+        yield lambda: _collect(process, output, directory, state.proxy.mode)
 
 
 @contextmanager
@@ -95,16 +95,17 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
         process.wait()
 
 
-def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None) -> Report:
+def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None, mode: str) -> Report:
     try:
         result = pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
         if isinstance(result, PodwireError):
-            raise GuestError(str(result), result.exit_code)
+            raise GuestError(mode, str(result), result.exit_code)
         if directory:
             files.write_evidence(directory, iter(lambda: pickle.load(output), None))  # noqa: S301
     except (EOFError, pickle.UnpicklingError):
         output.close()
-        raise GuestError(f"the run ended without a result (exit code {process.wait()})", Exit.FLOW_FAILED) from None
+        what = f"the guest ended without a result (exit code {process.wait()})"
+        raise GuestError(mode, what, Exit.MACHINE_LACKS) from None  # no flow was seen to fail
     return cast(Report, result)
 
 

@@ -54,7 +54,7 @@ def test_an_error_there_is_one_here(stand_in: Path) -> None:
     stand_in.write_text("import os, sys; os.environ['PATH'] = '/nonexistent'; os.execvp(sys.argv[4], sys.argv[4:])")
     with (
         guest.observing(state, *plan_flows(state), Options()) as wait,
-        pytest.raises(guest.GuestError, match="in user-mode Linux: ") as caught,
+        pytest.raises(guest.GuestError, match="ipvs mode in user-mode Linux: ") as caught,
     ):
         wait()
     assert "this machine lacks" in str(caught.value)
@@ -68,8 +68,9 @@ def test_a_guest_without_a_result_is_an_error(stand_in: Path, ends: str, tmp_pat
     state = state_of("hairpin")
     stand_in.write_text(ends)
     observing = guest.observing(state, *plan_flows(state), Options(captures=tmp_path / "captures"))
-    with observing as wait, pytest.raises(guest.GuestError, match="ended without a result"):
+    with observing as wait, pytest.raises(guest.GuestError, match="ended without a result") as caught:
         wait()
+    assert caught.value.exit_code == Exit.MACHINE_LACKS  # no flow was seen to fail
 
 
 def test_whoever_does_not_wait_leaves_no_guest(stand_in: Path, tmp_path: Path) -> None:
