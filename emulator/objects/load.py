@@ -115,6 +115,7 @@ class _Gathering:
         self._left_out: Counter[str] = Counter()
         self._ignored: dict[str, dict[str, None]] = {}
         self._slips: dict[tuple[str, str], Problem] = {}  # by kind and field, the first one
+        self._remarks: dict[str, tuple[Problem, int]] = {}  # by sort, the first one and how many
         self._services: list[Loaded[Service]] = []
         self._shape_known = True
 
@@ -137,6 +138,7 @@ class _Gathering:
 
     def _sound(self, name: str) -> Inventory:
         notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
+        notices += [f"{first} (and {count - 1} more)" if count > 1 else str(first) for first, count in self._remarks.values()]
         notices += [str(slip) for slip in self._slips.values()]
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
@@ -189,6 +191,10 @@ class _Gathering:
         documents, faults = read_documents(text)
         self._problems += [Problem(file, fault.what, fault.hint, fault.document, "", fault.line) for fault in faults]
         for document in documents:
+            for remark in document.remarks:
+                problem = Problem(file, remark.what, document=document.number, line=remark.line)
+                first, count = self._remarks.get(remark.sort, (problem, 0))
+                self._remarks[remark.sort] = (first, count + remark.count)
             self._document(document.value, _Place(file, document.number, document))
         self._documents += len(documents) + len(faults)
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
-from typing import Any, Literal, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -23,6 +24,8 @@ from pydantic_core import ErrorDetails
 from emulator.objects.config import ClusterConfig, FlowCheck, FlowSpec, FlowStep, KubeProxyConfiguration
 from emulator.objects.faults import Fault, FieldPath, cut, did_you_mean, path_text, shown
 from emulator.objects.kinds import (
+    ContainerPort,
+    EndpointPort,
     Endpoints,
     EndpointSlice,
     Namespace,
@@ -30,9 +33,13 @@ from emulator.objects.kinds import (
     ObjectMeta,
     Pod,
     Service,
+    ServicePort,
+    ServiceSpec,
+    Toleration,
     Workload,
 )
 from emulator.objects.metallb import METALLB, IPAddressPool, L2Advertisement
+from emulator.objects.yamltext import Letter
 
 OURS = "podwire.dev/v1alpha1"
 KIND_CLUSTER = "kind.x-k8s.io/v1alpha4"
@@ -152,7 +159,7 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
     """``document`` as (object, faults, ignored): a value of ``kind``'s type; with faults None, or the value that it would have without
     the faulty fields, so that its other mistakes can be told as well. ``ignored`` names the fields of a cluster's or proxy's
     configuration that have no meaning here."""
-    value: dict[str, Any] = _without_nulls(document)
+    value: dict[str, Any] = _as_decoded(_convert(kind, document), kind.type)
     ignored: tuple[str, ...] = ()
     if kind.exact:
         if kind.type is KubeProxyConfiguration:
@@ -241,13 +248,75 @@ def _adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
 
 
-def _without_nulls(value: Any) -> Any:
-    """``value`` without the mapping entries that are null: to the API server they are not there."""
+# Fields in which "" means the default (pkg/apis/core/v1/defaults.go: those that are strings there, and no pointers).
+_EMPTY_IS_DEFAULT: Mapping[type[Any], frozenset[str]] = {
+    ServiceSpec: frozenset({"type", "sessionAffinity", "externalTrafficPolicy"}),
+    ServicePort: frozenset({"protocol"}),
+    ContainerPort: frozenset({"protocol"}),
+    EndpointPort: frozenset({"protocol"}),
+    Toleration: frozenset({"operator"}),
+}
+
+
+def _as_decoded(value: Any, hint: Any) -> Any:
+    """Returns ``value`` as Go's JSON decoder takes it for a field of type ``hint``: null is a field that is not set, in a list or a map
+    the empty value; a number that is whole is an integer (``80.0``); "" is the default where that is what it means."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        type_ = _branch(hint, dict)
+        if is_dataclass(type_):
+            known, empty = _field_types(type_), _EMPTY_IS_DEFAULT.get(type_, frozenset())  # type: ignore[arg-type]
+            return {
+                key: _as_decoded(item, known[key]) if key in known else item
+                for key, item in value.items()
+                if item is not None and not (item == "" and key in empty)
+            }
+        inner = get_args(type_)[1] if type_ else None
+        return {key: _empty(inner) if item is None else _as_decoded(item, inner) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
+        inner = (get_args(_branch(hint, list)) or (None,))[0]
+        return [_empty(inner) if item is None else _as_decoded(item, inner) for item in value]
+    if isinstance(value, float) and value.is_integer() and _branch(hint, int):
+        return int(value)
+    if isinstance(value, Letter) and hint is bool:
+        return value.boolean
     return value
+
+
+@cache
+def _branch(hint: Any, sort: type[Any]) -> Any:
+    """Returns the part of ``hint`` (``X | None``, ``int | str``) that takes a value of ``sort``: a mapping, a list, an integer; or None."""
+    for each in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        if sort is int and each is int:
+            return each
+        if sort is list and get_origin(each) is tuple:
+            return each
+        if sort is dict and (is_dataclass(each) or get_origin(each) is Mapping):
+            return each
+    return None
+
+
+def _empty(hint: Any) -> Any:
+    """Returns what null is in a list or a map of ``hint``: Go's zero value."""
+    return {} if _branch(hint, dict) else [] if _branch(hint, list) else 0 if _branch(hint, int) else "" if hint else None
+
+
+def _convert(kind: Kind, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns ``document`` as the API server stores it, where its version has fields of its own.
+
+    discovery.k8s.io/v1beta1: an endpoint's ``topology`` has its node and zone.
+    """
+    endpoints = document.get("endpoints")
+    if kind.type is not EndpointSlice or document.get("apiVersion") == kind.apiVersion or not isinstance(endpoints, list):
+        return document
+    return {**document, "endpoints": [_with_topology(endpoint) for endpoint in endpoints]}
+
+
+def _with_topology(endpoint: Any) -> Any:
+    topology = endpoint.get("topology") if isinstance(endpoint, dict) else None
+    if not isinstance(topology, dict):
+        return endpoint
+    said = {key: item for key, item in endpoint.items() if item is not None}
+    return {"nodeName": topology.get("kubernetes.io/hostname"), "zone": topology.get("topology.kubernetes.io/zone"), **said}
 
 
 def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> tuple[str, ...]:
@@ -332,8 +401,10 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
     hint = _HINTS.get((str(path[-1]) if path else "", str(given)), "")
     if not hint and words and isinstance(given, str):
         hint = did_you_mean(given, words)
+    if not hint and nouns == ["a string"] and isinstance(given, bool):
+        hint = "write it in quotes: yes, no, on, off, y, n, true and false are booleans in a manifest"
     if not hint and nouns == ["a string"] and isinstance(given, (int, float)):
-        hint = f'write it in quotes: "{shown(given)}"'
+        hint = "write it in quotes"
     if not hint and nouns == ["an integer"] and isinstance(given, str) and given.isdecimal():
         hint = "leave the quotes out"
     return Fault(path, f"must be {' or '.join(dict.fromkeys(nouns))}, is {shown(given)}", hint)

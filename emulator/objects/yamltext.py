@@ -1,23 +1,30 @@
-"""Text → documents, read as Kubernetes reads them. Imports PyYAML and ``objects.faults``; no effects.
+"""Reads text into documents as kubectl does. Imports PyYAML and ``objects.faults``; no effects.
 
-The values are JSON's: mappings with string keys, lists, strings, numbers, booleans, null. Of YAML 1.1 this leaves out what surprises
-people: timestamps and sexagesimal numbers (``80:80``) stay strings, and so do ``yes``, ``no``, ``on`` and ``off``. A key that is written
-twice is a fault. No text, however hostile, costs more than :data:`MAX_DEPTH` levels or :data:`MAX_ALIASED` values out of aliases, and none
-raises anything: what cannot be read comes back as faults.
+The values are JSON's: mappings with string keys, lists, strings, numbers, booleans, null. A plain scalar means what it means to kubectl,
+that is to go-yaml v2 (go.yaml.in/yaml/v2 resolve.go) under sigs.k8s.io/yaml: ``yes``, ``no``, ``on`` and ``off`` are booleans,
+``_`` among digits counts for nothing, ``010`` is octal; timestamps and ``80:80`` stay strings. Of a key that is written twice the last
+value counts, and a remark says so. Tags that are no type of YAML's are ignored, as kubectl ignores them. A plain ``y`` or ``n`` is a
+:class:`Letter`: a boolean where one is wanted, as to kubectl; where kubectl would refuse it, it stays a string, and a remark says so.
 
+kubectl refuses a value beside a marker (``--- {a: 1}``) and silently skips what follows ``...``; here both are read, as YAML 1.2 says.
 Documents are cut apart at their markers before they are parsed (a marker at the beginning of a line is one wherever it stands: YAML 1.2,
 9.1.2), so that a broken document does not hide its neighbours.
+
+Text that is too large, too deep or too long in its aliases comes back as a fault that names the limit. No text raises anything.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, Final
 
 import yaml
@@ -26,38 +33,58 @@ from emulator.objects.faults import FieldPath, cut, shown
 
 MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 200
 MAX_ALIASED = 100_000  # values that the aliases of one document may stand for
+MAX_BYTES = 256 * 1024 * 1024  # of one file or of standard input
+MAX_DOCUMENTS = 100_000  # of one file or of standard input, empty ones included
+MAX_VALUES = 5_000_000  # keys and values of the YAML of one file or of standard input; 5,000 Pods of a live cluster are 2,000,000
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _MARKER = re.compile(r"^(?:---|\.\.\.)(?=\s|\Z)", re.MULTILINE)
 _JSON_START = re.compile(r"\s*(?=[{\[])")
 _CONTENT = re.compile(r"^[^\S\n]*[^\s#%]", re.MULTILINE)
+_BYTE_ORDER_MARK = re.compile("^\ufeff", re.MULTILINE)
+_BETWEEN_DIGITS = re.compile(r"(?<=[0-9])_(?=[0-9])")
 
-_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)\Z")
-_BASED = re.compile(r"[-+]?0(?:o?[0-7_]+|x[0-9a-fA-F_]+|b[01_]+)\Z")
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0[0-7]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[bB][01]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_LONGEST_INT = 20  # characters of a 64-bit integer; what is longer is a float, as in go-yaml
+_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?\Z")
+_INT_RANGE = range(-(2**63), 2**64)  # what is outside is a float where it is decimal, else a string
+_LONGEST_NUMBER = 400  # characters; a longer integer is larger than any float
 
+_SPLIT = "give podwire less at once: leave out kinds and namespaces that do not matter"
 _HELM = "a Helm template must be rendered first: helm template … | podwire -"
 _TAG = "tag:yaml.org,2002:"
-_SCALAR_TAGS: Final[Mapping[str, tuple[type, ...]]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "null": (type(None),),
-}
+_TWICE, _LETTER = "twice", "letter"  # sorts of remarks
 
 
 @dataclass(frozen=True, slots=True)
 class TextFault:
-    """What is wrong with the text itself, at ``line`` of the file (from 1)."""
+    """A mistake in the text itself, at ``line`` of the file (from 1)."""
 
     line: int
     what: str
     hint: str = ""
     document: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Where text is read otherwise than its author may think, at ``line``; ``sort`` and how many there are like it."""
+
+    sort: str
+    line: int
+    what: str
+    count: int = 1
+
+
+class Letter(str):
+    """A plain ``y`` or ``n``."""
+
+    __slots__ = ()
+
+    @property
+    def boolean(self) -> bool:
+        return self in ("y", "Y")
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,7 @@ class Document:
     first_line: int
     text: str
     value: Any
+    remarks: tuple[Remark, ...] = ()  # one of each sort
 
     @cached_property
     def lines(self) -> Mapping[FieldPath, int]:
@@ -80,44 +108,74 @@ class Document:
 
 
 def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
-    """The documents of ``text`` (YAML, JSON, or several of either) and what could not be read of it."""
+    """Returns the documents of ``text`` (YAML, JSON, or several of either) and what could not be read of it."""
     documents: list[Document] = []
     faults: list[TextFault] = []
+    if len(text) > MAX_BYTES:
+        return [], [TextFault(0, f"is larger than {MAX_BYTES >> 20} MiB", _SPLIT)]
     try:
         text.encode()
     except UnicodeEncodeError as error:
         return [], [TextFault(text.count("\n", 0, error.start) + 1, "is not UTF-8 text")]
-    number = 0
-    for first_line, chunk in _chunks(text.removeprefix("\ufeff")):
-        for line, part, value in _json_values(first_line, chunk):
+    if "\ufeff" in text:
+        text = _BYTE_ORDER_MARK.sub("", text)
+    if not text.endswith("\n"):
+        text += "\n"  # as kubectl does
+    number, room = 0, MAX_VALUES
+    for first_line, chunk in _chunks(text):
+        for line, part, value, repeated in _json_values(first_line, chunk):
             number += 1
-            if isinstance(value, _NotJSON):
-                builder = _Builder(line)
-                try:
-                    value = builder.build(part)
-                except _BrokenError as error:
-                    value = None
-                    faults.append(TextFault(error.line, error.what, _HELM if "{{" in part else error.hint, number))
-                except yaml.YAMLError as error:
-                    value = None
-                    faults.append(_explain(error, part, line, number))
-                faults += [replace(fault, document=number) for fault in builder.faults]
+            if number > MAX_DOCUMENTS:
+                return documents, [*faults, TextFault(line, f"holds more than {MAX_DOCUMENTS} documents", _SPLIT, number)]
+            if not isinstance(value, _NotJSON):
+                documents.append(Document(number, line, part, value, _remarks_on_json(line, part, repeated) if repeated else ()))
+                continue
+            builder = _Builder(line, room=room)
+            try:
+                value = builder.build(part)
+            except _BrokenError as error:
+                value = None
+                faults.append(TextFault(error.line, error.what, _HELM if "{{" in part else error.hint, number))
+            except yaml.YAMLError as error:
+                value = None
+                faults.append(_explain(error, part, line, number))
+            room -= builder.count
             if value is not None:
-                documents.append(Document(number, line, part, value))
+                documents.append(Document(number, line, part, value, tuple(builder.remarks.values())))
+            if room < 0:
+                return documents, faults
     return documents, faults
 
 
+def _remarks_on_json(first_line: int, text: str, key: str) -> tuple[Remark, ...]:
+    """Returns what the YAML reader, which knows the lines of keys, says of JSON in which ``key`` is there twice."""
+    builder = _Builder(first_line, room=MAX_ALIASED)
+    with suppress(_BrokenError, yaml.YAMLError):
+        builder.build(text)
+    return tuple(builder.remarks.values()) or (Remark(_TWICE, first_line, _twice(key)),)
+
+
+def _twice(key: str) -> str:
+    return f"the key {shown(key)} is there twice: the last one counts, as with kubectl"
+
+
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """The pieces of ``text`` that are one document each, with the number of their first line."""
-    starts = [0, *(m.start() for m in _MARKER.finditer(text)), len(text)]
+    """Yields the pieces of ``text`` that are one document each, with the number of their first line; at most so many that
+    the limit of documents is passed."""
+    markers = islice((m.start() for m in _MARKER.finditer(text)), MAX_DOCUMENTS + 1)
+    starts = [0, *markers, len(text)]
     line = 1
     for begin, end in pairwise(starts):
         chunk = text[begin:end]
         body = chunk
-        if chunk.startswith("..."):  # the end of a document: what follows on this line is a comment at most
-            _, _, rest = chunk.partition("\n")
-            body = "\n" + rest
-        if body.startswith("---") or _CONTENT.search(body):
+        if _MARKER.match(chunk):
+            first, newline, rest = chunk.partition("\n")
+            if chunk.startswith("..."):  # the end of a document: what follows on this line is a comment at most
+                body = newline + rest
+            elif not _CONTENT.search(first[3:]) and not _CONTENT.search(rest):
+                yield line, ""  # an empty document: comments and directives at most
+                body = ""
+        if body and _CONTENT.search(body):
             yield line, body
         line += chunk.count("\n")
 
@@ -126,16 +184,28 @@ class _NotJSON:
     """Stands for the value of text that is left to the YAML reader."""
 
 
-def _json_values(first_line: int, text: str) -> Iterator[tuple[int, str, Any]]:
-    """``text`` as (line, text, value) of each JSON value in it; from the first thing on that is not plain JSON, the rest as it is.
+def _json_values(first_line: int, text: str) -> Iterator[tuple[int, str, Any, str]]:
+    """Yields (line, text, value, a key that is there twice) of each JSON value in ``text``; from the first thing on that is not plain
+    JSON, the rest as it is.
 
     JSON needs no YAML reader (30 times slower), and several values may stand one after the other, as ``jq`` prints them.
     """
+    repeated: list[str] = []
+
+    def last_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) != len(pairs) and not repeated:
+            seen: set[str] = set()
+            repeated.append(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+        return value
+
+    decoder = json.JSONDecoder(object_pairs_hook=last_wins, parse_float=_finite, parse_constant=_refuse_constant)
     begin, line = 0, first_line
     while match := _JSON_START.match(text, begin):
         start = match.end()
+        repeated.clear()
         try:
-            value, end = _JSON.raw_decode(text, start)
+            value, end = decoder.raw_decode(text, start)
             sound = _depth_within(value, MAX_DEPTH)
             if "\\ud" in text[start:end].lower():
                 json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
@@ -144,26 +214,23 @@ def _json_values(first_line: int, text: str) -> Iterator[tuple[int, str, Any]]:
         if not sound or text[end : end + 1] == ":":
             break
         line += text.count("\n", begin, start)
-        yield line, text[start:end], value
+        yield line, text[start:end], value, repeated[0] if repeated else ""
         line += text.count("\n", start, end)
         begin = end
     rest = text[begin:]
     if begin == 0 or _CONTENT.search(rest):
-        yield line, rest, _NotJSON()
+        yield line, rest, _NotJSON(), ""
 
 
-def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("duplicate key")  # the YAML reader says where
-    return value
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{cut(text)} is too large")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
 
 
 def _depth_within(value: Any, limit: int) -> bool:
@@ -203,7 +270,7 @@ class _Open:
     height: int = 1
     key: str | None = None  # of a mapping: the key that waits for its value
     merge: bool = False  # that key is "<<"
-    merged: list[dict[str, Any]] = field(default_factory=list)
+    merged: set[str] = field(default_factory=set)  # keys that came by "<<" and not otherwise
 
     @property
     def wants_key(self) -> bool:
@@ -218,20 +285,25 @@ class _Anchored:
 
 
 class _Builder:
-    """Makes one document's value out of the parser's events, without recursion. ``lines`` is filled if it is given."""
+    """Makes one document's value out of the parser's events, without recursion. ``lines`` is filled if it is given; ``room`` is how
+    many keys and values there may be."""
 
-    def __init__(self, first_line: int, lines: dict[FieldPath, int] | None = None) -> None:
+    def __init__(self, first_line: int, lines: dict[FieldPath, int] | None = None, *, room: int = MAX_VALUES) -> None:
         self.root: Any = None
-        self.faults: list[TextFault] = []
+        self.remarks: dict[str, Remark] = {}
+        self.count = 0  # keys and values so far
+        self._room = room
         self._first_line = first_line
         self._lines = lines
         self._stack: list[_Open] = []
         self._anchors: dict[str, _Anchored] = {}
-        self._count = self._aliased = 0
+        self._aliased = 0
 
     def build(self, text: str) -> Any:
-        """The document's value. Raises _BrokenError and yaml.YAMLError."""
+        """Returns the document's value. Raises _BrokenError and yaml.YAMLError."""
         for event in yaml.parse(text, Loader=_Loader):
+            if self.count > self._room:
+                raise _BrokenError(self._line(event), f"and what is before it hold more than {MAX_VALUES} keys and values", _SPLIT)
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar(event)
             elif isinstance(event, yaml.CollectionStartEvent):
@@ -243,21 +315,46 @@ class _Builder:
         return self.root
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
+        self.count += 1
         if self._stack and self._stack[-1].wants_key:
-            self._key(event.value, event, merge=event.value == "<<" and event.implicit[0])
-            value: Any = event.value
+            if event.value == "<<" and (event.implicit[0] or event.tag == f"{_TAG}merge"):
+                self._key("<<", event, merge=True)
+                value: Any = "<<"
+            else:
+                value = self._value(event)
+                self._key(self._key_text(value, event), event)
         else:
-            value = _scalar_value(event, self._line(event))
-            self._count += 1
+            value = self._value(event)
             self._put(value, 0, event)
         if event.anchor:
             self._anchors[event.anchor] = _Anchored(value)
 
+    def _value(self, event: yaml.ScalarEvent) -> Any:
+        value = _scalar_value(event, self._line(event))
+        if isinstance(value, Letter):
+            self._remark(_LETTER, event, f"kubectl takes a plain {value} for a boolean: write it in quotes where it is a word")
+        return value
+
+    def _remark(self, sort: str, event: yaml.Event, what: str) -> None:
+        first = self.remarks.get(sort)
+        self.remarks[sort] = replace(first, count=first.count + 1) if first else Remark(sort, self._line(event), what)
+
+    def _key_text(self, value: Any, event: yaml.Event) -> str:
+        """Returns the key that a scalar is: JSON has strings only."""
+        if isinstance(value, str):
+            return value
+        if value is None:
+            raise _BrokenError(self._line(event), "a key must not be null", 'write it in quotes: "null"')
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
     def _key(self, key: str, event: yaml.Event, *, merge: bool = False) -> None:
         top = self._stack[-1]
-        if not merge and key in top.value:
-            what, hint = f"the key {shown(key)} is there twice", "one of the two would be lost: keep the one that you mean"
-            self.faults.append(TextFault(self._line(event), what, hint))
+        if not merge:
+            if key in top.value and key not in top.merged:
+                self._remark(_TWICE, event, _twice(key))
+            top.merged.discard(key)
         top.key, top.merge = key, merge
         if self._lines is not None:
             path = (*top.path, key)
@@ -267,8 +364,6 @@ class _Builder:
         line = self._line(event)
         if len(self._stack) >= MAX_DEPTH:
             raise _BrokenError(line, f"is nested more than {MAX_DEPTH} levels deep")
-        if event.tag not in (None, "!", f"{_TAG}map", f"{_TAG}seq"):
-            raise _BrokenError(line, f"the tag {shown(event.tag.removeprefix(_TAG))} has no meaning in a manifest", "leave it out")
         path: FieldPath = ()
         if self._stack:
             top = self._stack[-1]
@@ -278,17 +373,13 @@ class _Builder:
         if self._lines is not None:
             self._lines.setdefault(path, line)
         value: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self._stack.append(_Open(value, path, event.anchor, self._count))
-        self._count += 1
+        self._stack.append(_Open(value, path, event.anchor, self.count))
+        self.count += 1
 
     def _close(self, event: yaml.CollectionEndEvent) -> None:
         done = self._stack.pop()
-        if isinstance(done.value, dict):
-            for merged in done.merged:
-                for key, value in merged.items():
-                    done.value.setdefault(key, value)
         if done.anchor:
-            self._anchors[done.anchor] = _Anchored(done.value, self._count - done.before, done.height)
+            self._anchors[done.anchor] = _Anchored(done.value, self.count - done.before, done.height)
         self._put(done.value, done.height, event)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
@@ -300,9 +391,9 @@ class _Builder:
         if self._stack and self._stack[-1].wants_key:
             if meant.height:
                 raise _BrokenError(line, "a key must be a plain word")
-            self._key(str(meant.value), event)
+            self._key(self._key_text(meant.value, event), event)
             return
-        self._count += meant.size
+        self.count += meant.size
         self._aliased += meant.size
         if self._aliased > MAX_ALIASED:
             raise _BrokenError(line, f"its aliases stand for more than {MAX_ALIASED} values")
@@ -328,7 +419,10 @@ class _Builder:
             parts = value if isinstance(value, list) else [value]
             if not all(isinstance(part, dict) for part in parts):
                 raise _BrokenError(self._line(event), "<< merges a mapping or a list of mappings, and nothing else")
-            top.merged += parts
+            for part in reversed(parts):  # of several the first counts most; all of them count more than what stands before "<<"
+                for key, item in part.items():
+                    top.value[key] = item
+                    top.merged.add(key)
         elif top.key is not None:
             top.value[top.key] = value
         top.key, top.merge = None, False
@@ -338,38 +432,70 @@ class _Builder:
 
 
 def _scalar_value(event: yaml.ScalarEvent, line: int) -> Any:
+    """Returns what a scalar means. A tag that is no type of YAML's means nothing (go-yaml v2 ``resolve``)."""
     text: str = event.value
-    if event.implicit[0]:
-        return _resolve(text)
-    if event.tag in (None, "!", f"{_TAG}str") or event.implicit[1]:
-        return text
-    name = event.tag.removeprefix(_TAG)
-    value = _resolve(text)
-    if name not in _SCALAR_TAGS or not isinstance(value, _SCALAR_TAGS[name]) or (name != "bool" and isinstance(value, bool)):
-        if name in _SCALAR_TAGS:
+    name = (event.tag or "").removeprefix(_TAG)
+    if (event.implicit[0] and name != "!") or name in ("int", "float", "bool", "null"):
+        value = _resolve(text)
+        if name == "bool" and isinstance(value, Letter):
+            return value.boolean
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _BrokenError(line, f"{shown(text)} is a number that JSON does not have", "write it in quotes")
+        if not event.implicit[0] and not _is_a(name, value):
             raise _BrokenError(line, f"{shown(text)} is tagged !!{name}, and is none")
-        raise _BrokenError(line, f"the tag {shown(name)} has no meaning in a manifest", "leave it out")
-    return value
+        return float(value) if name == "float" and not event.implicit[0] else value
+    if name == "binary":
+        try:
+            return base64.b64decode(text.replace("\n", ""), validate=True).decode("utf-8", "replace")
+        except (binascii.Error, ValueError):
+            raise _BrokenError(line, f"{shown(text)} is tagged !!binary, and is no base64") from None
+    if name == "timestamp" and not _DATE.match(text):
+        raise _BrokenError(line, f"{shown(text)} is tagged !!timestamp, and is none")
+    return text
+
+
+def _is_a(name: str, value: Any) -> bool:
+    if name == "null" or value is None:
+        return name == "null" and value is None
+    if name == "bool" or isinstance(value, bool):
+        return name == "bool" and isinstance(value, bool)
+    return isinstance(value, int) or (name == "float" and isinstance(value, float))
+
+
+_WORDS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys((form for word in ("yes", "true", "on") for form in (word, word.capitalize(), word.upper())), True),
+    **dict.fromkeys((form for word in ("no", "false", "off") for form in (word, word.capitalize(), word.upper())), False),
+    **{word: Letter(word) for word in "yYnN"},
+    **dict.fromkeys((".nan", ".NaN", ".NAN", *(f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF"))), math.nan),
+}
 
 
 def _resolve(text: str) -> Any:
-    """A plain scalar's value."""
-    if text in _NULL:
-        return None
-    if text[0] not in "-+.0123456789tTfF":
+    """Returns a plain scalar's value, as go-yaml v2 resolves it."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "-+.0123456789" or len(text) > _LONGEST_NUMBER:
         return text
-    if text in _BOOL:
-        return _BOOL[text]
-    if _INT.match(text):
-        return int(text) if len(text) <= _LONGEST_INT else float(text)
-    if _BASED.match(text) and len(text) <= _LONGEST_INT:
-        digits = text.lstrip("-+").replace("_", "")
-        base = {"x": 16, "b": 2}.get(digits[1:2], 8)
-        digits = digits[2:] if digits[1:2] in "xbo" else digits
-        return (int(digits, base) if digits else 0) * (-1 if text[0] == "-" else 1)
-    if _FLOAT.match(text):
-        return float(text)
+    digits = _BETWEEN_DIGITS.sub("", text) if text[0] == "." else text.replace("_", "")
+    if _INT.match(digits):
+        value = _integer(digits)
+        if value in _INT_RANGE and (value < 2**63 or digits[0] != "+"):
+            return value
+    if _FLOAT.match(digits):
+        number = float(digits)
+        return number if math.isfinite(number) else text
     return text
+
+
+def _integer(text: str) -> int:
+    digits = text.lstrip("-+")
+    base = {"x": 16, "o": 8, "b": 2}.get(digits[1:2].lower())
+    if base:
+        value = int(digits[2:], base)
+    else:
+        value = int(digits, 8 if digits[0] == "0" else 10)
+    return -value if text[0] == "-" else value
 
 
 def _explain(error: yaml.YAMLError, text: str, first_line: int, document: int) -> TextFault:

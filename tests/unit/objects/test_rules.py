@@ -649,11 +649,11 @@ SHAPES = [
     ),
     pytest.param(service("ports: [{port: eighty}]"), "spec.ports[0].port", "must be an integer, is 'eighty'", "", id="word"),
     pytest.param(service("ports: [{port: true}]"), "spec.ports[0].port", "must be an integer, is true", "", id="boolean for a number"),
-    pytest.param(service("ports: [{port: 80.0}]"), "spec.ports[0].port", "must be an integer, is 80.0", "", id="float"),
+    pytest.param(service("ports: [{port: 80.5}]"), "spec.ports[0].port", "must be an integer, is 80.5", "", id="float"),
     pytest.param(service("ports: [{port: 1e999}]"), "spec.ports[0].port", "must be an integer", "", id="infinite"),
     pytest.param(service("ports: {port: 80}"), "spec.ports", "must be a list, is a mapping", "", id="mapping for a list"),
     pytest.param(service("ports: [80]"), "spec.ports[0]", "must be a mapping, is 80", "", id="number for a mapping"),
-    pytest.param(service("ports: [null]"), "spec.ports[0]", "must be a mapping, is null", "", id="null in a list"),
+    pytest.param(service("ports: [null]"), "spec.ports[0].port", "is required", "", id="null in a list"),
     pytest.param(service("ports: [{}]"), "spec.ports[0].port", "is required", "", id="missing field"),
     pytest.param(
         service("ports: [{port: 80, targetPort: {a: 1}}]"),
@@ -670,12 +670,19 @@ SHAPES = [
         "",
         id="quoted true",
     ),
-    pytest.param(pod(meta="name: 5"), "metadata.name", "must be a string, is 5", 'quotes: "5"', id="number for a name"),
+    pytest.param(pod(meta="name: 5"), "metadata.name", "must be a string, is 5", "write it in quotes", id="number for a name"),
     pytest.param(
-        pod(meta="name: p, labels: {a: 1}"), "metadata.labels.a", "must be a string, is 1", 'quotes: "1"', id="number for a label"
+        pod(meta="name: p, labels: {a: 1}"), "metadata.labels.a", "must be a string, is 1", "write it in quotes", id="number for a label"
     ),
     pytest.param(
-        pod(meta="name: p, labels: {a: true}"), "metadata.labels.a", "must be a string", 'quotes: "true"', id="boolean for a label"
+        pod(meta="name: p, labels: {a: true}"), "metadata.labels.a", "must be a string, is true", "in quotes", id="boolean for a label"
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], selector: {a: yes}"),
+        "spec.selector.a",
+        "must be a string, is true",
+        "yes, no, on, off, y, n, true and false are booleans",
+        id="yes for a label",
     ),
     pytest.param(pod(meta="name: p, labels: [a]"), "metadata.labels", "must be a mapping, is a list", "", id="list of labels"),
     pytest.param("{kind: Pod, metadata: {name: p}}", "spec", "is required", "", id="no spec"),

@@ -40,8 +40,14 @@ def only_value(text: str) -> Any:
         pytest.param("2024-01-02", "2024-01-02", id="no date"),
         pytest.param("true", True, id="true"),
         pytest.param("False", False, id="False"),
-        pytest.param("yes", "yes", id="yes is a string"),
-        pytest.param("on", "on", id="on is a string"),
+        pytest.param("yes", True, id="yes is a boolean"),
+        pytest.param("off", False, id="off is a boolean"),
+        pytest.param("!foo x", "x", id="a tag of nobody's means nothing"),
+        pytest.param("!!python/object:os.system x", "x", id="Python tag"),
+        pytest.param("!!set {a}", {"a": None}, id="tag of a collection"),
+        pytest.param("! 80", "80", id="the tag that says string"),
+        pytest.param("!!binary |\n  YWJj\n  ZGVm", "abcdef", id="base64"),
+        pytest.param("8080_", 8080, id="an underscore at the end"),
         pytest.param("None", "None", id="None is a string: a headless Service"),
         pytest.param('"80"', "80", id="quoted number"),
         pytest.param("'true'", "true", id="quoted boolean"),
@@ -68,6 +74,10 @@ def test_keys_are_strings() -> None:
 
 def test_merge_key_yields_to_what_is_written() -> None:
     assert only_value("base: &b {a: 1, c: 2}\nx:\n  <<: *b\n  a: 3")["x"] == {"a": 3, "c": 2}
+
+
+def test_merge_key_wins_over_what_stands_before_it() -> None:
+    assert only_value("base: &b {a: 1, c: 2}\nx:\n  a: 3\n  <<: *b")["x"] == {"a": 1, "c": 2}  # as go-yaml v2 has it
 
 
 def test_merge_of_several() -> None:
@@ -103,8 +113,6 @@ def test_documents(text: str, expected: list[tuple[int, int, Any]]) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "what", "hint"),
     [
-        pytest.param("a: 1\na: 2", 2, "the key 'a' is there twice", "keep the one", id="duplicate key"),
-        pytest.param('{"a": 1,\n"a": 2}', 2, "the key 'a' is there twice", "keep the one", id="duplicate key in JSON"),
         pytest.param("x: 1\na:\n\tb: 1", 3, "not valid YAML", "no tabs", id="tab"),
         pytest.param("a: b: c", 1, "not valid YAML", "quotes", id="colon in a value"),
         pytest.param("a:\n- [1,\n", 2, "not valid YAML", "indentation", id="unfinished list"),
@@ -113,10 +121,9 @@ def test_documents(text: str, expected: list[tuple[int, int, Any]]) -> None:
         pytest.param("a: \x01", 1, "not valid YAML", "control characters", id="control character"),
         pytest.param("k: &a [*a]", 1, "stands inside the value that it means", "", id="recursive alias"),
         pytest.param("k: *a", 1, "has no anchor", "", id="unknown alias"),
-        pytest.param(
-            "k: !!python/object:os.system x", 1, "the tag 'python/object:os.system' has no meaning", "leave it out", id="Python tag"
-        ),
-        pytest.param("k: !!set {a}", 1, "the tag 'set' has no meaning", "leave it out", id="tag of a collection"),
+        pytest.param("k: .inf", 1, "'.inf' is a number that JSON does not have", "quotes", id="infinity"),
+        pytest.param("k: !!binary x", 1, "tagged !!binary, and is no base64", "", id="no base64"),
+        pytest.param("~: x", 1, "a key must not be null", "quotes", id="null as a key"),
         pytest.param("k: !!int x", 1, "tagged !!int, and is none", "", id="false tag"),
         pytest.param("k: {<<: 3}", 1, "<< merges a mapping", "", id="merge of a number"),
         pytest.param("? [a]\n: 1", 1, "a key must be a plain word", "", id="list as a key"),
@@ -132,6 +139,75 @@ def test_faults(text: str, line: int, what: str, hint: str) -> None:
     assert [f.line for f in faults] == [line]
     assert what in faults[0].what
     assert hint in faults[0].hint
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "line", "count"),
+    [
+        pytest.param("a: 1\na: 2", {"a": 2}, 2, 1, id="YAML"),
+        pytest.param("a: 1\na: 2\nb: {c: 1, c: 2, c: 3}", {"a": 2, "b": {"c": 3}}, 2, 3, id="several"),
+        pytest.param('{"a": 1,\n"a": 2}', {"a": 2}, 2, 1, id="JSON"),
+        pytest.param('{"a": "\\ud83d\\ude00",\n"a": 2}', {"a": 2}, 1, 1, id="JSON that YAML cannot read"),
+        pytest.param("a: 1\n'a': 2", {"a": 2}, 2, 1, id="one of them quoted"),
+    ],
+)
+def test_the_last_of_equal_keys_counts(text: str, value: Any, line: int, count: int) -> None:
+    (document,), faults = read_documents(text)
+    assert faults == []
+    assert document.value == value
+    (remark,) = document.remarks
+    assert (remark.line, remark.count) == (line, count)
+    assert "is there twice: the last one counts" in remark.what
+
+
+def test_a_key_that_a_merge_brought_is_not_there_twice() -> None:
+    (document,), _ = read_documents("b: &b {a: 1}\nx: {<<: *b, a: 2}")
+    assert document.remarks == ()
+
+
+@pytest.mark.parametrize("letter", ["y", "N"])
+def test_a_plain_letter_is_told(letter: str) -> None:
+    (document,), _ = read_documents(f"a: 'y'\nk: {letter}")
+    assert document.value == {"a": "y", "k": letter}
+    (remark,) = document.remarks
+    assert (remark.line, f"plain {letter} for a boolean" in remark.what) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a: 1\n---\n\ufeffb: 2\nc: 3\n", id="after the marker"),
+        pytest.param("a: 1\n\ufeff---\nb: 2\nc: 3\n", id="before the marker"),
+        pytest.param("a: 1\n---\n# note\n\ufeffb: 2\nc: 3\n", id="after a comment"),
+        pytest.param('{"a": 1}\n---\n\ufeff{"b": 2, "c": 3}\n', id="JSON"),
+        pytest.param("a: 1\n---\n%YAML 1.1\n---\nb: 2\nc: 3\n", id="directive of a second file"),
+    ],
+)
+def test_files_put_together(text: str) -> None:
+    documents, faults = read_documents(text)
+    assert faults == []
+    assert [document.value for document in documents] == [{"a": 1}, {"b": 2, "c": 3}]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        pytest.param("---\n" * 50, "more than 20 documents", id="markers"),
+        pytest.param("---\na: 1\n" * 50, "more than 20 documents", id="documents"),
+        pytest.param('{"a":1}\n' * 50, "more than 20 documents", id="JSON values"),
+        pytest.param("a: 1\n" * 60, "more than 100 keys and values", id="one key again and again"),
+        pytest.param("---\na: [1, 2, 3, 4, 5, 6]\n" * 18, "more than 100 keys and values", id="values of several documents"),
+        pytest.param("#" * 3000, "is larger than", id="bytes"),
+    ],
+)
+def test_what_is_too_much_is_refused_with_its_limit(monkeypatch: pytest.MonkeyPatch, text: str, what: str) -> None:
+    monkeypatch.setattr(yamltext, "MAX_DOCUMENTS", 20)
+    monkeypatch.setattr(yamltext, "MAX_VALUES", 100)
+    monkeypatch.setattr(yamltext, "MAX_BYTES", 2000)
+    documents, faults = read_documents(text)
+    assert len(documents) <= 20
+    assert what in faults[-1].what
+    assert len(faults) == 1
 
 
 def test_a_broken_document_hides_no_other() -> None:
