@@ -76,7 +76,7 @@ def test_what_exists_may_be_named(parts: list[str]) -> None:
         ([CLIENT, "to: {pod: web-1, port: 8080}"], "to.pod", ["default/web-1", "web-0"]),
         ([CLIENT, "to: {pod: web-0, port: 81}"], "to.port", ["81/TCP", "8080/TCP"]),
         ([CLIENT, "to: {pod: web-0, port: grpc}"], "to.port", ["named grpc"]),
-        ([CLIENT, "to: {podSelector: {app: no}, port: 1}"], "to.podSelector", ["app=no"]),
+        ([CLIENT, "to: {podSelector: {app: nope}, port: 1}"], "to.podSelector", ["app=nope"]),
         ([CLIENT, "to: {node: worker-1, nodePort: 30081}"], "to.nodePort", ["30081/TCP", "30080/TCP"]),
         ([CLIENT, "to: {node: worker-1, port: 6443}"], "to.port", ["worker-1", "6443/TCP"]),
         ([CLIENT, "to: {node: worker-9, healthCheck: local}"], "to.node", ["worker-9"]),

@@ -212,7 +212,7 @@ def test_among_pools_for_a_service_the_lowest_priority_number_comes_first() -> N
 @pytest.mark.parametrize(
     ("manifests", "notice"),
     [
-        ((FIRST, balancer("a", meta="annotations: {metallb.io/address-pool: no}")), "it asks for IPAddressPool no, which is not there"),
+        ((FIRST, balancer("a", meta="annotations: {metallb.io/address-pool: gone}")), "it asks for IPAddressPool gone, which is not there"),
         (
             (address_pool("p", "172.18.9.0/30", "autoAssign: false"), balancer("a")),
             "no address of the pool p (172.18.9.0-172.18.9.3) is for it",
