@@ -22,7 +22,7 @@ from emulator.examine import Findings
 from emulator.live import Live
 from emulator.output import say
 from emulator.probe.derive import MOST_PORTS, count_represented
-from emulator.probe.expect import attempts_for
+from emulator.probe.expect import attempts_to_meet_each
 from emulator.probe.model import Expectation, Flow, Report
 from emulator.probe.requirements import merge_requirements
 from emulator.schedule import Schedule
@@ -69,7 +69,7 @@ def _notices(schedule: Schedule, live: Live) -> Iterator[str]:
 
 def is_sample(flow: Flow, expectation: Expectation) -> bool:
     """Whether more attempts would meet more endpoints. (Session affinity leads to the same one, however often it is asked.)"""
-    return expectation.partial and not flow.connection and flow.attempts < attempts_for(len(expectation.backends))
+    return expectation.partial and not flow.connection and flow.attempts < attempts_to_meet_each(len(expectation.backends))
 
 
 def write_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report, directory: Path) -> Report:

@@ -45,7 +45,7 @@ from types import MappingProxyType
 
 from emulator.control.state import ClusterState
 from emulator.probe.endpoints import ServiceTable
-from emulator.probe.expect.attempts import MAX_ATTEMPTS, attempts_for, attempts_to_meet, chances
+from emulator.probe.expect.attempts import MAX_ATTEMPTS, attempts_for, attempts_to_meet, attempts_to_meet_each, chances
 from emulator.probe.expect.balancer import expect_balanced
 from emulator.probe.expect.choice import choose
 from emulator.probe.expect.connections import expect_kept
@@ -62,7 +62,7 @@ from emulator.probe.health import HealthChecks
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult, SourceRule
 from emulator.probe.parties import Owner
 
-__all__ = ["MAX_ATTEMPTS", "Expectations", "Translation", "attempts_for", "expect", "remember"]
+__all__ = ["MAX_ATTEMPTS", "Expectations", "Translation", "attempts_for", "attempts_to_meet_each", "expect", "remember"]
 
 
 class Expectations:
@@ -113,7 +113,9 @@ class Expectations:
         met = self.translation(flow)
         if met is None:
             rules = {b: direct_source(self._facts, flow.client, b.ip) for b in backends}
-            return self._expectation(flow, met, Promise("delivered", "", rules, name_source(rules.values()), attempts_for(len(rules))))
+            return self._expectation(
+                flow, met, Promise("delivered", "", rules, name_source(rules.values()), attempts_to_meet_each(len(rules)))
+            )
         rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
         needed = attempts_to_meet(met.endpoints.service, len(rules))
         relayed = self._facts.mode == "userspace"

@@ -14,19 +14,25 @@ MAX_ATTEMPTS = 400
 MISS = 1e-6  # the accepted chance that some endpoint is never chosen
 
 
-@lru_cache(maxsize=4096)
 def attempts_for(backends: int) -> int:
+    """Returns how many connections a flow to ``backends`` endpoints makes: those that meet each of them, but never more than 400, which
+    is enough for 24 endpoints."""
+    return min(attempts_to_meet_each(backends), MAX_ATTEMPTS)
+
+
+@lru_cache(maxsize=4096)
+def attempts_to_meet_each(backends: int) -> int:
     """The least number of connections that meets every one of ``backends`` endpoints, each chosen with equal chance, but for a risk
-    below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound). Never above 400, which is enough for 24 endpoints."""
+    below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound)."""
     if backends <= 1:
         return 1
     needed = (math.log(backends) - math.log(MISS)) / -math.log1p(-1 / backends)
-    return min(math.floor(needed) + 1, MAX_ATTEMPTS)
+    return math.floor(needed) + 1
 
 
 def attempts_to_meet(service: Service, backends: int) -> int:
     """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to the same one."""
-    return 0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_for(backends)
+    return 0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_to_meet_each(backends)
 
 
 def chances(promises: Sequence[Expectation]) -> int:

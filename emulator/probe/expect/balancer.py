@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emulator.probe.endpoints import in_source_ranges
-from emulator.probe.expect.attempts import attempts_for, chances
+from emulator.probe.expect.attempts import attempts_to_meet_each, chances
 from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import SLOWEST
 from emulator.probe.expect.source import seen_addresses
@@ -42,7 +42,7 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
         backends=backends,
         addresses={**seen_addresses(facts, flow, ""), "node": node, "balancer": balancer},
         source="; ".join(sorted(set(backends.values()), reverse=True)),
-        partial=any(p.partial for p in promises) or flow.attempts < attempts_for(chances(delivered)),
+        partial=any(p.partial for p in promises) or flow.attempts < attempts_to_meet_each(chances(delivered)),
         relayed=facts.mode == "userspace",
     )
 

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.probe.expect import MAX_ATTEMPTS, attempts_for
+from emulator.probe.expect import MAX_ATTEMPTS, attempts_for, attempts_to_meet_each
 from tests.unit.probe.promises import promised
 from tests.unit.probe.states import (
     WEB_IP,
+    make_endpoint,
     make_service,
+    make_slice,
     make_state,
 )
 
@@ -33,3 +35,12 @@ def test_attempts_are_the_fewest_that_meet_every_backend(backends: int) -> None:
 @pytest.mark.parametrize(("attempts", "partial"), [(None, False), (21, False), (20, True), (1, True)])
 def test_too_few_attempts_need_not_meet_every_backend(attempts: int | None, partial: bool) -> None:
     assert promised(make_state(make_service()), "client", WEB_IP, 80, attempts=attempts).partial is partial
+
+
+@pytest.mark.parametrize("count", [25, 60, 395])
+def test_no_endpoint_of_so_many_has_to_be_met_that_400_attempts_may_miss_it(count: int) -> None:
+    """A run of 395 Pods behind one Service failed with "… never answered in 401 attempts"."""
+    ends = [make_endpoint(f"10.244.{1 + number // 200}.{2 + number % 200}", "worker-1") for number in range(count)]
+    state = make_state(make_service(), slices=[make_slice(*ends)])
+    assert promised(state, "client", WEB_IP, 80).partial
+    assert not promised(state, "client", WEB_IP, 80, attempts=attempts_to_meet_each(count)).partial
