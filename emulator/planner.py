@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import chain
+from typing import TypeAlias
 
 from emulator.control.state import ROUTER, ClusterState
 from emulator.plan.balancer import plan_balancer
@@ -29,7 +30,7 @@ from emulator.plan.operations import (
     SetSysctl,
 )
 from emulator.plan.rules import compose, merge
-from emulator.podnet import plan_podnet, podnet_rules
+from emulator.podnet import plan_meetings, plan_podnet, podnet_rules
 from emulator.proxy import changed_rules, rules_renderer
 from emulator.proxy.iptables import serves_localhost
 from emulator.proxy.ipvs import balancing, ipvs_rules, plan_ipvs
@@ -43,18 +44,22 @@ _STAGES: dict[type, int] = {
 }
 
 
-def plan_cluster(state: ClusterState) -> Plan:
+Meetings: TypeAlias = Collection[tuple[str, str]]  # addresses of Pods that send to each other
+
+
+def plan_cluster(state: ClusterState, meetings: Meetings = ()) -> Plan:
     """Everything that the kernel must hold for ``state``, in the order in which it must be done."""
-    return _in_order(state, (*_plan_networks(state), *plan_rules(state)))
+    return _in_order(state, (*_plan_networks(state), *plan_meetings(state, meetings), *plan_rules(state)))
 
 
-def plan_change(old: ClusterState, new: ClusterState) -> Plan:
+def plan_change(old: ClusterState, new: ClusterState, were: Meetings = (), are: Meetings = ()) -> Plan:
     """What makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the connections that became wrong.
 
-    It costs what changed if the states share the Services and EndpointSlices that did not. Raises :class:`UsageError` where kube-proxy
-    would have to be started anew.
+    ``were`` and ``are``: the meetings that the plan of ``old`` has, and those that the new one is to have. It costs what changed if the
+    states share the Services and EndpointSlices that did not. Raises :class:`UsageError` where kube-proxy would have to be started anew.
     """
-    return _plan_change(old, new, _plan_networks)
+    before, after = (chain(_plan_networks(state), plan_meetings(state, pairs)) for state, pairs in ((old, were), (new, are)))
+    return _plan_change(old, new, before, after)
 
 
 def _plan_networks(state: ClusterState) -> Iterator[Operation]:
@@ -67,14 +72,12 @@ def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
     return Plan(name=state.name, operations=tuple(sorted(operations, key=lambda op: _STAGES[type(op)])))  # within a stage as planned
 
 
-def _plan_change(old: ClusterState, new: ClusterState, networks: Callable[[ClusterState], Iterator[Operation]]) -> Plan:
-    """``networks`` plans everything but the rules and what belongs to them."""
+def _plan_change(old: ClusterState, new: ClusterState, before: Iterable[Operation], after: Iterable[Operation]) -> Plan:
+    """``before`` and ``after`` are all operations of ``old`` and ``new`` but the rules and what belongs to them."""
     loads = _changed_loads(old, new)
     if loads is None:
-        before, after = (_in_order(state, chain(networks(state), plan_rules(state))) for state in (old, new))
-        change = difference(before, after)
-    else:
-        change = difference(_in_order(old, networks(old)), _in_order(new, networks(new)))
+        before, after = chain(before, plan_rules(old)), chain(after, plan_rules(new))
+    change = difference(_in_order(old, before), _in_order(new, after))
     stale = stale_relays if new.proxy.mode == "userspace" else stale_connections
     return replace(change, operations=(*change.operations, *(loads or ()), *stale(old, new)))
 
@@ -97,7 +100,8 @@ def plan_script(state: ClusterState) -> Plan:
 
 def plan_script_change(old: ClusterState, new: ClusterState) -> Plan:
     """:func:`plan_change` for a script."""
-    return _plan_change(old, new, lambda state: chain(_plan_networks(state), plan_speakers(state)))
+    before, after = (chain(_plan_networks(state), plan_speakers(state)) for state in (old, new))
+    return _plan_change(old, new, before, after)
 
 
 def plan_speakers(state: ClusterState) -> Iterator[Operation]:

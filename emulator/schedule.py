@@ -6,13 +6,12 @@ Pure: everything that is known before the first packet. Here the planner's opera
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from emulator.control.state import ROUTER, ClusterState
 from emulator.plan.operations import AddRoute, Plan
 from emulator.planner import plan_change, plan_cluster
-from emulator.podnet import plan_all_pairs
 from emulator.probe.checks import check_connections, flows_from_checks
 from emulator.probe.derive import all_pairs, derive_flows
 from emulator.probe.edges import edge_flows
@@ -87,23 +86,33 @@ def _plan_moment(promised: Expectations, step: str, edges: bool) -> tuple[tuple[
 
 def plan_schedule(state: ClusterState, flows: Sequence[Flow], promise: Promise, *, pairs: bool = False) -> Schedule:
     """The run of ``state`` in which just these flows are sent."""
-    plan = plan_cluster(state)
-    if pairs:
-        plan = replace(plan, operations=(*plan.operations, *plan_all_pairs(state)))
-    return Schedule(state, _moments(state, plan, flows), tuple(flows), promise, {flow.name: promise(flow) for flow in flows}, pairs)
+    expectations = {flow.name: promise(flow) for flow in flows}
+    return Schedule(state, _moments(state, flows, expectations), tuple(flows), promise, expectations, pairs)
 
 
-def _moments(state: ClusterState, plan: Plan, flows: Sequence[Flow]) -> tuple[Moment, ...]:
-    """The beginning, made by ``plan``, and the steps that ``flows`` are sent after, or that lead to one of those."""
+def _moments(state: ClusterState, flows: Sequence[Flow], expectations: Mapping[str, Expectation]) -> tuple[Moment, ...]:
+    """The beginning, and the steps that ``flows`` are sent after, or that lead to one of those."""
     at: dict[str, list[Flow]] = {"": []}
     for flow in flows:
         at.setdefault(flow.step, []).append(flow)
-    moments = [Moment("", state, plan, tuple(at[""]))]
+    meetings = _meetings(at[""], expectations)
+    moments = [Moment("", state, plan_cluster(state, meetings), tuple(at[""]))]
     last = max((index for index, step in enumerate(state.steps, 1) if step.name in at), default=0)
     for step in state.steps[:last]:
-        change = plan_change(moments[-1].state, step.state)
-        moments.append(Moment(step.name, step.state, change, tuple(at.get(step.name, ())), step.wait))
+        now = tuple(at.get(step.name, ()))
+        were, meetings = meetings, _meetings(now, expectations)
+        moments.append(Moment(step.name, step.state, plan_change(moments[-1].state, step.state, were, meetings), now, step.wait))
     return tuple(moments)
+
+
+def _meetings(flows: Sequence[Flow], expectations: Mapping[str, Expectation]) -> dict[tuple[str, str], None]:
+    """Returns the addresses of Pods that send to each other: the client of each flow with what it dials, and with the endpoints that see it."""
+    meetings: dict[tuple[str, str], None] = {}
+    for flow in flows:
+        if flow.client.kind == "pod":
+            meetings[flow.client.ip, flow.to.ip] = None
+            meetings |= {(flow.client.ip, end.ip): None for end, sees in expectations[flow.name].backends.items() if sees == "preserved"}
+    return meetings
 
 
 def rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[AddRoute], list[Flow]]]:

@@ -141,9 +141,8 @@ def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
 
 
 def new_neighbour(index: int, address: str, mac: str) -> bytes:
-    """A permanent ARP entry on the link ``index``."""
-    payload = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, NUD_PERMANENT, 0, 0)
-    payload += attribute(NDA_DST, socket.inet_aton(address)) + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
+    """A permanent neighbour entry on the link ``index``."""
+    payload = _neighbour(index, address, NUD_PERMANENT) + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
     return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 
@@ -156,9 +155,13 @@ def set_reachable_time(index: int, milliseconds: int) -> bytes:
 
 
 def delete_neighbour(index: int, address: str) -> bytes:
-    """Take the ARP entry of ``address`` from the link ``index``."""
-    payload = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, index, 0, 0, 0) + attribute(NDA_DST, socket.inet_aton(address))
-    return _message(RTM_DELNEIGH, 0, payload)
+    """Take the neighbour entry of ``address`` from the link ``index``."""
+    return _message(RTM_DELNEIGH, 0, _neighbour(index, address, 0))
+
+
+def _neighbour(index: int, address: str, state: int) -> bytes:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return struct.pack("=BBHiHBB", family, 0, 0, index, state, 0, 0) + attribute(NDA_DST, socket.inet_pton(family, address))
 
 
 class NetlinkSocket:

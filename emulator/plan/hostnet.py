@@ -10,12 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from emulator.control.state import ROUTER, SWITCH, ClusterState
+from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState
 from emulator.plan.naming import interface_name, mac_of_ip, mac_of_name
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, SetReachableTime, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddNetns,
+    AddRoute,
+    AddVeth,
+    LoadRules,
+    Operation,
+    SetReachableTime,
+    SetSysctl,
+)
 from emulator.plan.rules import RuleSet, compose
 
 ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS; Linux has 30 seconds
+WHY_NEIGHBOURS = (
+    "a permanent neighbour entry: those that are learnt share 1,024 places with all other network namespaces of the machine (gc_thresh3)"
+)
 _NO_IPV6 = "IPv4 only: without it every link would flood router and neighbour discovery"
 
 
@@ -120,7 +134,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         yield AddVeth(
             netns=ROUTER,
             name=port,
-            mac=mac_of_name(f"router {client.name}"),
+            mac=_mac_towards(client.name),
             peer_netns=client.name,
             peer="eth0",
             peer_mac=mac_of_ip(client.address),
@@ -131,6 +145,29 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             netns=client.name, dst="default", dev="eth0", via=state.routerIP, onlink=True, why="all of the world is behind the router"
         )
         yield AddRoute(netns=ROUTER, dst=f"{client.address}/32", dev=port, src=state.routerIP, why=f"the way to {why}")
+    yield from _plan_neighbours(state)
+
+
+def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
+    """Plan the neighbour entries of the host network: every two of nodes, router and balancer, and each client with the router.
+
+    The load-balancer addresses that speakers announce are not among them: those are asked for by ARP, as in a cluster.
+    """
+    machines = [(node.name, ip, mac_of_ip(node.internalIPs[0])) for node in state.nodes for ip in node.internalIPs]
+    machines += [(netns, ip, mac_of_ip(ip)) for netns, ip in ((ROUTER, state.routerIP), (BALANCER, state.balancerIP)) if ip]
+    for netns in dict.fromkeys(name for name, _, _ in machines):
+        for other, ip, mac in machines:
+            if other != netns:
+                yield AddNeighbour(netns=netns, dev="eth0", address=ip, mac=mac, why=WHY_NEIGHBOURS)
+    for client in state.clients:
+        port = interface_name("ext", client.name)
+        yield AddNeighbour(netns=client.name, dev="eth0", address=state.routerIP, mac=_mac_towards(client.name), why=WHY_NEIGHBOURS)
+        yield AddNeighbour(netns=ROUTER, dev=port, address=client.address, mac=mac_of_ip(client.address), why=WHY_NEIGHBOURS)
+
+
+def _mac_towards(client: str) -> str:
+    """Returns the MAC of the router's end of the link to ``client``."""
+    return mac_of_name(f"router {client}")
 
 
 def uplink(netns: str, ip: str, why: str) -> AddVeth:

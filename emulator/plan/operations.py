@@ -99,7 +99,7 @@ class AddRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddNeighbour:
-    """A permanent ARP entry: ``address`` (without length) has ``mac`` on ``dev``."""
+    """A permanent neighbour entry (ARP, or NDP for IPv6): ``address`` (without length) has ``mac`` on ``dev``."""
 
     netns: str
     dev: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from emulator.control.state import ClusterState
 from emulator.errors import UsageError
@@ -20,9 +20,9 @@ def plan_podnet(state: ClusterState) -> Iterator[Operation]:
     return _planner(state)[0](state)
 
 
-def plan_all_pairs(state: ClusterState) -> Iterator[Operation]:
-    """What traffic between all Pods at once needs on top."""
-    return kubenet.plan_neighbours_of_pods(state)
+def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> Iterator[Operation]:
+    """Plan what Pods that send to each other need on top; ``meetings`` are pairs of addresses."""
+    return kubenet.plan_meetings(state, meetings)
 
 
 def podnet_rules(state: ClusterState, node: str) -> RuleSet:

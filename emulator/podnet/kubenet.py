@@ -7,18 +7,17 @@ of what leaves the cluster is ip-masq-agent's chain. Invariant: a Pod's packet t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.control.state import ROUTER, ClusterState, pod_netns
 from emulator.objects.kinds import Pod
-from emulator.plan.hostnet import plan_base
+from emulator.plan.hostnet import WHY_NEIGHBOURS, plan_base
 from emulator.plan.naming import mac_of_ip, short_hash
 from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddRoute, AddVeth, Operation, SetSysctl
 from emulator.plan.rules import RuleSet, comment
 
 BRIDGE = "cbr0"
-MANY_PODS = 400  # beyond, ARP entries are given: see _plan_neighbours
 
 
 def veth_name(pod: Pod) -> str:
@@ -48,8 +47,7 @@ def plan_pods(state: ClusterState) -> Iterator[Operation]:
                 yield AddRoute(
                     netns=netns, dst=state.podCIDR(node.name), dev="eth0", via=via, why=f"{node.name}'s Pods are behind {node.name}"
                 )
-    if len(state.pod_by_ip) > MANY_PODS:
-        yield from _plan_neighbours(state)
+    yield from _plan_neighbours(state)
     for ip, home, key in outside:
         why = f"Pod {key} has an address outside the podCIDR of {home}"
         yield AddRoute(netns=home, dst=f"{ip}/32", dev=BRIDGE, why=why)
@@ -89,29 +87,35 @@ def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[
 
 
 def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
-    """Pod ↔ bridge, node ↔ node: what every cluster needs at once."""
-    why = "the kernel's ARP table has room for 1,024 entries of all namespaces together (gc_thresh3); permanent ones do not count"
+    """Plan the neighbour entries between each Pod and its node's bridge."""
     for node in state.nodes:
         gateway = state.bridge_ip(node.name)
+        mac = mac_of_ip(gateway)
         for pod in state.pods_on[node.name]:
             if not pod.spec.hostNetwork:
-                yield AddNeighbour(netns=pod_netns(pod), dev="eth0", address=gateway, mac=mac_of_ip(gateway), why=why)
+                yield AddNeighbour(netns=pod_netns(pod), dev="eth0", address=gateway, mac=mac, why=WHY_NEIGHBOURS)
                 for a in pod.status.podIPs:
-                    yield AddNeighbour(netns=node.name, dev=BRIDGE, address=a.ip, mac=mac_of_ip(pod.ip), why=why)
+                    yield AddNeighbour(netns=node.name, dev=BRIDGE, address=a.ip, mac=mac_of_ip(pod.ip), why=WHY_NEIGHBOURS)
 
 
-def plan_neighbours_of_pods(state: ClusterState) -> Iterator[Operation]:
-    """Every Pod ↔ every Pod of its node, which all-pairs traffic needs when the ARP table could not hold them; else nothing."""
-    if sum(len(pods) ** 2 for pods in state.pods_on.values()) + 2 * len(state.pods) <= 2 * MANY_PODS:
-        return
-    why = "all pairs: Pods of one node meet over the bridge, and there are more such pairs than the kernel's ARP table holds"
-    for pods in state.pods_on.values():
-        own = [pod for pod in pods if not pod.spec.hostNetwork]
-        for pod in own:
-            netns = pod_netns(pod)
-            for other in own:
-                if other is not pod:
-                    yield AddNeighbour(netns=netns, dev="eth0", address=other.ip, mac=mac_of_ip(other.ip), why=why)
+def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> Iterator[Operation]:
+    """Plan the neighbour entries, both ways, of Pods of one node that send to each other over its bridge.
+
+    ``meetings`` are pairs of addresses. All others are routed and need nothing. All Pods of a node with each other would be as many
+    entries as the square of their number.
+    """
+    meetings = list(meetings)
+    bridged = {ip: pod for pair in meetings for ip in pair if (pod := state.pod_by_ip.get(ip)) and _is_bridged(state, pod, ip)}
+    for pair in meetings:
+        for ip, peer in (pair, pair[::-1]):
+            pod, other = bridged.get(ip), bridged.get(peer)
+            if pod and other and pod is not other and pod.spec.nodeName == other.spec.nodeName:
+                yield AddNeighbour(netns=pod_netns(pod), dev="eth0", address=peer, mac=mac_of_ip(other.ip), why=WHY_NEIGHBOURS)
+
+
+def _is_bridged(state: ClusterState, pod: Pod, ip: str) -> bool:
+    """Whether the other Pods of its node reach ``ip`` without the gateway."""
+    return IPv4Address(ip) in IPv4Network(state.podCIDR(pod.spec.nodeName))
 
 
 def _host_end_mac(ip: str) -> str:

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from emulator.control.state import ROUTER, SWITCH, ClusterState
+from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState, pod_netns
 from emulator.errors import UsageError
 from emulator.plan.naming import IFNAMSIZ, interface_name, mac_of_ip, mac_of_name
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
 from emulator.planner import plan_cluster
 from emulator.podnet import podnet_rules
 from tests.sandboxed import SHIPPED, state_of
@@ -106,6 +106,53 @@ def test_nodes_filter_bridged_packets_and_the_switch_does_not(state: ClusterStat
 def test_each_node_has_one_load_of_rules_and_so_has_the_router(state: ClusterState) -> None:
     loads = Counter(op.netns for op in plan_cluster(state).operations if isinstance(op, LoadRules))
     assert loads == {ROUTER: 1, "control-plane": 1, LONG: 1, "worker-2": 1}
+
+
+def neighbours(plan: Plan) -> dict[tuple[str, str, str], str]:
+    """Returns the MAC of each neighbour entry by namespace, device and address."""
+    return {(op.netns, op.dev, op.address): op.mac for op in plan.operations if isinstance(op, AddNeighbour)}
+
+
+@pytest.mark.parametrize("topology", SHIPPED)
+def test_whoever_has_a_neighbour_of_every_run_has_the_right_mac_for_it(topology: str) -> None:
+    """Nodes, router, balancer and clients on the host network, Pods and the bridge of their node."""
+    state = state_of(topology)
+    plan = plan_cluster(state)
+    macs = {(op.peer_netns, op.peer): op.peer_mac for op in plan.operations if isinstance(op, AddVeth)}
+    macs |= {(op.netns, op.name): op.mac for op in plan.operations if isinstance(op, AddVeth | AddBridge)}
+    owners = {(op.netns, op.address.split("/")[0]): macs[op.netns, op.dev] for op in plan.operations if isinstance(op, AddAddress)}
+    given = neighbours(plan)
+    machines = {node.name: node.internalIPs[0] for node in state.nodes} | {ROUTER: state.routerIP}
+    machines |= {BALANCER: state.balancerIP} if state.balancerIP else {}
+    for name in machines:
+        for other, ip in machines.items():
+            assert name == other or given.pop((name, "eth0", ip)) == owners[other, ip]
+    for pod in {pod.key: pod for pod in state.pod_by_ip.values()}.values():
+        node, netns = pod.spec.nodeName, pod_netns(pod)
+        assert given.pop((netns, "eth0", state.bridge_ip(node))) == owners[node, state.bridge_ip(node)]
+        assert given.pop((node, "cbr0", pod.ip)) == owners[netns, pod.ip]
+    for client in state.clients:
+        port = interface_name("ext", client.name)
+        assert given.pop((client.name, "eth0", state.routerIP)) == macs[ROUTER, port]
+        assert given.pop((ROUTER, port, client.address)) == owners[client.name, client.address]
+    assert given == {}
+
+
+def test_pods_that_meet_over_their_bridge_know_each_other() -> None:
+    manifest = (
+        TWO_PODS.replace("{name: inside}", "{name: inside, labels: {app: web}}")
+        + "---\n"
+        + TWO_PODS.split("---\n")[1].replace("inside", "beside")
+    )
+    state = state_of(text=manifest)
+    inside, beside, pinned = (state.pod[f"default/{name}"] for name in ("inside", "beside", "pinned"))
+    plain, met = (
+        neighbours(plan_cluster(state, pairs)) for pairs in ((), [(inside.ip, beside.ip), (inside.ip, pinned.ip), (inside.ip, "10.96.0.1")])
+    )
+    assert {row: mac for row, mac in met.items() if row not in plain} == {
+        ("default_inside", "eth0", beside.ip): mac_of_ip(beside.ip),
+        ("default_beside", "eth0", inside.ip): mac_of_ip(inside.ip),
+    }
 
 
 def test_an_unknown_pod_network_is_refused_by_name(state: ClusterState) -> None:
