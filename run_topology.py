@@ -3,7 +3,10 @@
 
 import sys
 
-from emulator.cli import main
+from emulator.signals import end_at_once
 
 if __name__ == "__main__":
+    end_at_once()  # the import below takes a while
+    from emulator.cli import main
+
     sys.exit(main())

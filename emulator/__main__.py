@@ -2,6 +2,10 @@
 
 import sys
 
-from emulator.cli import main
+from emulator.signals import end_at_once
+
+end_at_once()  # the imports below take a while
+
+from emulator.cli import main  # noqa: E402
 
 sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
 from emulator.output import prepare_streams, say
+from emulator.signals import end_at_once, prepare_signals
 
 if TYPE_CHECKING:
     from emulator.control.state import ClusterState  # at run time they would cost every --help
@@ -27,7 +29,8 @@ _EPILOG = f"""\
 Targets: the name of a topology (podwire list), a .py or .yaml file, a directory of manifests, or - for standard input;
 several are one cluster. None means {DEFAULT_TOPOLOGY}.
 
-Exit codes: 0 all as expected; 1 some flow is not; 2 bad input or usage; 3 this machine lacks something (named); 130 interrupted.
+Exit codes: 0 all as expected; 1 some flow is not; 2 bad input or usage; 3 this machine lacks something (named);
+130, 143 or 129 interrupted by Ctrl-C, SIGTERM or SIGHUP.
 
 Examples:
   podwire                                    the default topology
@@ -44,19 +47,23 @@ Options of a run: podwire run --help
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process' own); returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:
-        prepare_streams()
-        gc.disable()  # a process of seconds that holds all objects of a cluster to its end: loading and planning large ones takes a fifth less
     try:
+        if argv is None:
+            prepare_signals()
+            prepare_streams()
+            gc.disable()  # a process of seconds that holds all objects of a cluster to its end: loading and planning large ones takes a fifth less
         args = _parse(words)
         code: int = args.function(args)
         return code
     except PodwireError as error:
         print(f"podwire: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("podwire: interrupted; everything is cleaned up", file=sys.stderr)
-        return Exit.INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        if argv is None:
+            end_at_once()
+        start = "\n" if sys.stderr.isatty() else ""  # the terminal may have written ^C into the line
+        print(f"{start}podwire: interrupted; everything is cleaned up", file=sys.stderr)
+        return 128 + getattr(interrupt, "number", signal.SIGINT)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "emulator":
             raise
@@ -65,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return Exit.MACHINE_LACKS
+    finally:
+        if argv is None:
+            end_at_once()
 
 
 # --- arguments --------------------------------------------------------------------------------------------

@@ -13,13 +13,12 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of the command line."""
+    """Exit codes of the command line. (Ended by signal n: 128 + n.)"""
 
     OK = 0
     FLOW_FAILED = 1
     BAD_INPUT = 2
     MACHINE_LACKS = 3
-    INTERRUPTED = 130
 
 
 def printable(text: str) -> str:

@@ -23,6 +23,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -31,12 +32,12 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from emulator.errors import Exit, MissingCapabilityError, PodwireError
 from emulator.kernel import linux
+from emulator.signals import ENDING, Interrupted, heeded
 
 T = TypeVar("T")
 
 ADDRESS_PREFIX = "podwire/"
-_PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-_DIED = "the sandbox ended before its work was done: one of its processes was killed; run again"
+_GRACE = 10  # seconds in which who was asked to end, or has ended, must be gone
 _WAITED_FOR = frozenset({signal.SIGINT, signal.SIGCHLD})
 _HEADER = struct.Struct("!cI")  # kind of message, length of the pickle that follows
 
@@ -75,13 +76,17 @@ def run(function: Callable[[Channel], T]) -> T:
     listener = _listen()  # in the host's network namespace: other terminals must find it
     reader, writer = os.pipe()
     supervisor = os.getpid()
-    keeper = os.fork()
-    if keeper == 0:
-        os.close(reader)
-        listener.close()
-        _keeper(function, writer, supervisor)
-    os.close(writer)
-    return cast(T, _supervise(keeper, reader, listener))
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # none is lost between the fork and the handlers
+    try:
+        keeper = os.fork()
+        if keeper == 0:
+            os.close(reader)
+            listener.close()
+            _keeper(function, writer, supervisor)
+        os.close(writer)
+        return cast(T, _supervise(keeper, reader, listener, previous))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 # --- supervisor -------------------------------------------------------------------------------------------
@@ -94,20 +99,21 @@ def _listen() -> socket.socket:
     return listener
 
 
-def _supervise(keeper: int, reader: int, listener: socket.socket) -> Any:
-    """Wait for the result; meanwhile pass signals on and answer who asks what runs here."""
+def _supervise(keeper: int, reader: int, listener: socket.socket, mask: Collection[int]) -> Any:
+    """Wait for the result; meanwhile pass signals on and answer who asks what runs here. ``mask``: which signals stay blocked."""
     info: dict[str, Any] = {}
     buffer = bytearray()
-    interrupted = False
-    with _woken_by(_PASSED_ON) as wake, listener, os.fdopen(reader, "rb", buffering=0):
+    asked = _Asked(keeper)
+    status = 0
+    with _waking(mask) as wake, listener, os.fdopen(reader, "rb", buffering=0):
         poll = select.poll()
         for fd in (reader, wake, listener.fileno()):
             poll.register(fd, select.POLLIN)
         try:
             while True:
-                ready = {fd for fd, _ in poll.poll()}
+                ready = {fd for fd, _ in poll.poll(asked.patience())}
                 if wake in ready:
-                    interrupted = _pass_on(os.read(wake, 64), keeper, interrupted)
+                    asked.to_end(os.read(wake, 64))
                 if listener.fileno() in ready:
                     _answer(listener, info)
                 if reader in ready:
@@ -118,21 +124,52 @@ def _supervise(keeper: int, reader: int, listener: socket.socket) -> Any:
                         if kind == b"R":
                             return value
                         if kind == b"E":
-                            raise value
+                            raise Interrupted(asked.number) if isinstance(value, KeyboardInterrupt) and asked.number else value
                         info.update(value)
                     if not chunk:
-                        raise KeyboardInterrupt if interrupted else SandboxDiedError(_DIED)
+                        break
         finally:
-            _reap(keeper)
+            status = _reap(keeper)
+    raise Interrupted(asked.number) if asked.number else SandboxDiedError(_how_it_died(status))
+
+
+class _Asked:
+    """What this process was asked by signals, and the way to pass it on: the first time politely; whoever asks twice means it."""
+
+    def __init__(self, keeper: int) -> None:
+        self._keeper = keeper
+        self._deadline = 0.0
+        self.number = 0  # the first signal's
+
+    def to_end(self, numbers: bytes) -> None:
+        """Pass on the signals ``numbers``."""
+        for number in numbers:
+            if number in ENDING:
+                os.kill(self._keeper, signal.SIGKILL if self.number else signal.SIGINT)
+                if not self.number:
+                    self.number, self._deadline = number, time.monotonic() + _GRACE
+
+    def patience(self) -> int | None:
+        """How many milliseconds to wait from now on, None: any number. Who was asked politely and is not gone in time is killed."""
+        if not self._deadline:
+            return None
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            os.kill(self._keeper, signal.SIGKILL)
+            self._deadline = 0.0
+            return None
+        return int(left * 1000) + 1
 
 
 @contextmanager
-def _woken_by(signals: Collection[signal.Signals]) -> Iterator[int]:
-    """None of ``signals`` ends this process or interrupts a call; the descriptor gives the numbers of those that came."""
+def _waking(mask: Collection[int]) -> Iterator[int]:
+    """No signal that asks for an end ends this process or interrupts a call; the descriptor gives the numbers of those that came.
+    ``mask`` is what is blocked from now on."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    previous = {number: signal.signal(number, lambda *_: None) for number in signals}
-    previous_wakeup = signal.set_wakeup_fd(writer)
+    previous = {number: signal.signal(number, lambda *_: None) for number in heeded()}
+    previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         yield reader
     finally:
@@ -143,24 +180,43 @@ def _woken_by(signals: Collection[signal.Signals]) -> Iterator[int]:
         os.close(writer)
 
 
-def _pass_on(numbers: bytes, keeper: int, interrupted: bool) -> bool:
-    """To the keeper: the first time politely; whoever asks twice means it. Whether it was asked by now."""
-    for number in numbers:
-        if number in _PASSED_ON:
-            os.kill(keeper, signal.SIGKILL if interrupted or number == signal.SIGHUP else signal.SIGINT)
-            interrupted = True
-    return interrupted
+def _reap(keeper: int) -> int:
+    """The exit status of ``keeper``, 128 + n for signal n. It is not waited for longer than ``_GRACE``.
+
+    A PID namespace does not end before its last zombie is reaped (pid_namespaces(7)). Who entered it by nsenter(1) and lost its parent there is
+    a child of the machine's PID 1, which in some containers reaps nothing.
+    """
+    try:
+        fd = os.pidfd_open(keeper)
+    except OSError:  # a kernel before 5.3
+        pass
+    else:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(_GRACE * 1000):
+            os.kill(keeper, signal.SIGKILL)
+            print(
+                "podwire: the sandbox's first process does not end: a process that entered it has ended, and PID 1 of this machine does not reap it",
+                file=sys.stderr,
+            )
+        os.close(fd)
+    try:
+        _, status = os.waitpid(keeper, 0)
+    except ChildProcessError:  # whoever called run ignores SIGCHLD
+        return 0
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
-def _reap(keeper: int) -> None:
-    while True:
-        try:
-            os.waitpid(keeper, 0)
-        except InterruptedError:
-            continue
-        except ChildProcessError:
-            pass
-        return
+def _how_it_died(status: int) -> str:
+    text = "the sandbox ended before its work was done: "
+    try:
+        name = signal.Signals(status - 128).name
+    except ValueError:
+        return text + f"one of its processes ended with exit code {status}; run again"
+    if name == "SIGKILL":
+        return text + "one of its processes was killed (SIGKILL: by somebody, or by the kernel where memory is short: see dmesg); run again"
+    return text + f"one of its processes was ended by {name}; run again"
 
 
 def _take(buffer: bytearray) -> tuple[bytes, Any] | None:
@@ -176,7 +232,10 @@ def _take(buffer: bytearray) -> tuple[bytes, Any] | None:
 
 
 def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
-    connection, _ = listener.accept()
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        return  # who asked has gone, or there are no descriptors left: it asks again
     with connection:
         connection.settimeout(1)
         _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -193,7 +252,7 @@ def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
 def _keeper(function: Callable[[Channel], object], writer: int, supervisor: int) -> NoReturn:
     status = 1
     try:
-        os.setpgid(0, 0)  # the terminal's Ctrl-C reaches the supervisor alone, which passes it on: once
+        _start_afresh()
         linux.die_with_parent(signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)
@@ -207,7 +266,6 @@ def _keeper(function: Callable[[Channel], object], writer: int, supervisor: int)
         if os.getppid() != supervisor:
             os._exit(1)
         alive_reader, alive_writer = os.pipe()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)  # none is missed from here on: see _wait_for
         init = os.fork()
         if init == 0:
             os.close(alive_writer)
@@ -218,6 +276,21 @@ def _keeper(function: Callable[[Channel], object], writer: int, supervisor: int)
         status = _wait_for(init)
     finally:
         os._exit(status)
+
+
+def _start_afresh() -> None:
+    """Take nothing over from the caller but its terminal: a process group of our own, and signals as they are by default.
+
+    The terminal's Ctrl-C so reaches the supervisor alone, which passes it on, once. A process group that is not in the foreground may write
+    to the terminal under ``stty tostop`` as well only while it ignores SIGTTOU (termios(3)).
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, _WAITED_FOR)  # what sigwait is to find must be blocked, and not ignored: see _wait_for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.setpgid(0, 0)
 
 
 def _leave_host() -> None:
@@ -316,7 +389,6 @@ def _renew_run() -> None:
 
 
 def _worker(function: Callable[[Channel], object], channel: Channel) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
         result = function(channel)

@@ -141,5 +141,5 @@ def test_ctrl_c_is_passed_on_once() -> None:
         pids = descendants(run.pid)
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=10)
-    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert err.rstrip().endswith("Interrupted: 2")
     assert [pid for pid in pids if alive(pid)] == []

@@ -1,0 +1,46 @@
+"""Signals that ask this process to end, and what a parent may leave behind that would keep it from ending.
+
+A process inherits which signals are ignored and which are blocked (signal(7)). Here:
+
+* SIGHUP, SIGINT and SIGTERM that are ignored stay ignored: nohup(1), a shell's ``trap '' TERM`` and its background jobs mean it.
+* SIGCHLD is never left ignored. The kernel would then queue none and keep no exit status, and every tool would seem to succeed (wait(2)).
+* No signal stays blocked. No shell blocks one on purpose, and a blocked one could not end a run.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end. ``number`` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def heeded() -> frozenset[signal.Signals]:
+    """Returns those of ENDING that are not ignored."""
+    return frozenset(number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN)
+
+
+def prepare_signals() -> None:
+    """Make the signals that ask for an end raise Interrupted, and undo what must not be inherited."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in heeded():
+        signal.signal(number, _interrupt)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def end_at_once() -> None:
+    """Let signals end this process without a word: for its first and last moments, when nothing is to be cleaned up."""
+    for number in heeded():
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise Interrupted(number)
