@@ -38,6 +38,7 @@ ACTING = (
     "emulator.reporting",
     "emulator.run",
     "emulator.sandbox",
+    "emulator.signals",
     "emulator.workload",
 )
 
