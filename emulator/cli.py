@@ -8,15 +8,18 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
-from emulator.output import prepare_streams, say
+from emulator.output import Attempts, prepare_streams, say
 from emulator.signals import end_at_once, prepare_signals
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from emulator.control.state import ClusterState  # at run time they would cost every --help
     from emulator.evidence.modes import Comparison
     from emulator.objects.config import Inventory
@@ -84,6 +87,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:  # noqa: ARG002 - --help and --version
+        say(message)
+
 
 def _parse(words: list[str]) -> argparse.Namespace:
     commands = {
@@ -141,6 +147,18 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _directory(text: str) -> Path | None:
+    if not text:
+        raise argparse.ArgumentTypeError("names no directory (none: no evidence is written)")
+    return None if text == "none" else Path(text)
+
+
+def _file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("names no file")
+    return Path(text)
+
+
 def _seed(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -168,13 +186,17 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON as well")
-    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report as well")
+    parser.add_argument("--json", metavar="FILE", type=_file, help="write the report as JSON as well")
+    parser.add_argument("--junit", metavar="FILE", type=_file, help="write a JUnit XML report as well")
 
 
 def _add_captures(parser: argparse.ArgumentParser, layout: str) -> None:
     parser.add_argument(
-        "--captures", metavar="DIR", default="captures", help=f"where evidence goes, {layout}; none: nowhere (default: captures)"
+        "--captures",
+        metavar="DIR",
+        type=_directory,
+        default=Path("captures"),
+        help=f"where evidence goes, {layout}; none: nowhere (default: captures)",
     )
 
 
@@ -233,7 +255,7 @@ def _run(args: argparse.Namespace) -> int:
             output=args.output,
             json=args.json,
             junit=args.junit,
-            captures=None if args.captures == "none" else Path(args.captures),
+            captures=args.captures,
             all_pairs=args.all_pairs,
             keep=args.keep,
             iptables=args.iptables or "",
@@ -267,19 +289,20 @@ def _diff(args: argparse.Namespace) -> int:
     modes = [mode.strip() for mode in args.modes.split(",")] if args.modes is not None else []
     if modes:
         check_modes(modes)  # before standard input is read
-    for path in filter(None, (args.json, args.junit)):
-        check_writable_file(path)
+    attempt = Attempts()
+    json, xml = (path if path and attempt(partial(check_writable_file, path)) else None for path in (args.json, args.junit))
     states = settle_modes(_load(args), modes, args.seed, args.run)
-    captures = None if args.captures == "none" else Path(args.captures)
-    comparison = run_modes(states, Options(captures=captures, iptables=args.iptables or "", verbose=args.verbose))
-    _tell(comparison, pod_names(next(iter(states.values()))), args)
-    if captures and args.output == "table":
-        say(f"Evidence: {printable(str(captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)\n")
+    comparison = run_modes(states, Options(captures=args.captures, iptables=args.iptables or "", verbose=args.verbose))
+    _tell(comparison, pod_names(next(iter(states.values()))), args, json, xml, attempt)
+    if attempt.failed:
+        return Exit.BAD_INPUT
     return Exit.OK if comparison.ok else Exit.FLOW_FAILED
 
 
-def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namespace) -> None:
-    """In every form that was asked for."""
+def _tell(
+    comparison: Comparison, pods: Mapping[str, str], args: argparse.Namespace, json: Path | None, xml: Path | None, attempt: Attempts
+) -> None:
+    """In every form that was asked for, as far as each can be written."""
     import shutil
 
     from emulator.evidence.files import write_file
@@ -290,16 +313,19 @@ def _tell(comparison: Comparison, pods: Mapping[str, str], args: argparse.Namesp
     from emulator.evidence.report_json import dump_json, dump_yaml
 
     values = comparison_to_dict(comparison, pods)
-    if args.json:
-        write_file(args.json, dump_json(values).encode())
-    if args.junit:
-        write_file(args.junit, comparison_to_junit(comparison, pods))
+    if json:
+        attempt(lambda: write_file(json, dump_json(values).encode()))
+    if xml:
+        attempt(lambda: write_file(xml, comparison_to_junit(comparison, pods)))
     if args.output == "table":
-        say(render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods))
+        text = render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods)
+        if any(result.captures for report in comparison.reports.values() for result in report.flows):
+            text += f"Evidence: {printable(str(args.captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)\n"
     elif args.output == "markdown":
-        say(render_markdown(comparison))
+        text = render_markdown(comparison)
     else:
-        say((dump_json if args.output == "json" else dump_yaml)(values))
+        text = (dump_json if args.output == "json" else dump_yaml)(values)
+    attempt(lambda: say(text))
 
 
 def _plan(args: argparse.Namespace) -> int:

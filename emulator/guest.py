@@ -21,8 +21,10 @@ from typing import IO, cast
 from emulator.control.state import ClusterState
 from emulator.errors import Exit, PodwireError
 from emulator.evidence import files
+from emulator.evidence.captures import note_missing, slug
 from emulator.probe.model import Expectation, Flow, FlowResult, Report
-from emulator.run import Options, evidence_directory, observe
+from emulator.reporting import write_evidence
+from emulator.run import Options, find_directory, observe
 from emulator.schedule import Promise, plan_flows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,14 +70,12 @@ def observing(state: ClusterState, flows: Sequence[Flow], promise: Promise, opti
 
     Raises GuestError for every error of the guest. Leaving ends it.
     """
-    directory = evidence_directory(state, options)
-    if directory:
-        files.check_writable(directory)
+    directory, missing = find_directory(state, options)
     inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables alone
     expectations = {flow.name: promise(flow) for flow in flows}
     job = _Job(state=state, flows=tuple(flows), expectations=expectations, options=inside, evidence=directory is not None)
     with _started([sys.executable, "-m", __name__], pickle.dumps(job)) as (process, output):
-        yield lambda: _collect(process, output, directory, state.proxy.mode)
+        yield lambda: _collect(process, output, directory, state.proxy.mode, missing)
 
 
 @contextmanager
@@ -95,18 +95,19 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
         process.wait()
 
 
-def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None, mode: str) -> Report:
+def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None, mode: str, missing: str) -> Report:
     try:
         result = pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
         if isinstance(result, PodwireError):
             raise GuestError(mode, str(result), result.exit_code)
+        report = cast(Report, result)
         if directory:
-            files.write_evidence(directory, iter(lambda: pickle.load(output), None))  # noqa: S301
+            report = write_evidence(directory, iter(lambda: pickle.load(output), None), report)  # noqa: S301
     except (EOFError, pickle.UnpicklingError):
         output.close()
         what = f"the guest ended without a result (exit code {process.wait()})"
         raise GuestError(mode, what, Exit.MACHINE_LACKS) from None  # no flow was seen to fail
-    return cast(Report, result)
+    return note_missing(report, missing) if missing else report
 
 
 # --- inside the guest -------------------------------------------------------------------------------------
@@ -121,8 +122,8 @@ def _serve(job: _Job) -> Iterator[object]:
         except PodwireError as error:
             yield error
             return
-        directory = evidence_directory(job.state, options)
-        if directory:
+        if options.captures:
+            directory = options.captures / slug(job.state.name)
             for path in sorted(directory.rglob("*")):
                 if path.is_file() and path.name != files.INDEX:
                     yield path.relative_to(directory).as_posix(), path.read_bytes()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from emulator.errors import UsageError
 
@@ -21,6 +23,35 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    # Unbuffered, so that the interpreter finds nothing to write at its end, which would change the exit code.
+    sys.stderr = io.TextIOWrapper(_Unheard(2, "w", closefd=False), sys.stderr.encoding, "backslashreplace", write_through=True)
+
+
+class _Unheard(io.FileIO):
+    """Standard error on a full disk or a terminal that is gone: what cannot be written is dropped, and the run goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or len(data)
+        except OSError:
+            return len(data)
+
+
+class Attempts:
+    """Writes what the user named, one after the other, whatever became of those before; ``failed`` tells that one did not succeed."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def __call__(self, write: Callable[[], object]) -> bool:
+        """Call ``write``; where that raises UsageError, say so on standard error and return False."""
+        try:
+            write()
+        except UsageError as error:
+            self.failed = True
+            print(f"podwire: {error}", file=sys.stderr)
+            return False
+        return True
 
 
 def say(text: str) -> None:

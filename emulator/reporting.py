@@ -7,20 +7,21 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
 from emulator import __version__
-from emulator.errors import printable
+from emulator.errors import UsageError, printable
 from emulator.evidence import files, junit, report_json, tables
 from emulator.evidence.bundle import plan_bundle
-from emulator.evidence.captures import plan_captures
+from emulator.evidence.captures import keep_written, plan_captures
 from emulator.evidence.describe import describe_nodes, describe_services, name_addresses, name_macs, pod_names
 from emulator.examine import Findings
 from emulator.live import Live
-from emulator.output import say
+from emulator.output import Attempts, say
 from emulator.probe.derive import MOST_PORTS, count_represented
 from emulator.probe.expect import attempts_to_meet_each
 from emulator.probe.model import Expectation, Flow, Report
@@ -72,15 +73,27 @@ def is_sample(flow: Flow, expectation: Expectation) -> bool:
     return expectation.partial and not flow.connection and flow.attempts < attempts_to_meet_each(len(expectation.backends))
 
 
-def write_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report, directory: Path) -> Report:
-    """Write the captures, the bundles and the output of real commands into ``directory``; the report, now with the captures' names."""
+def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report) -> tuple[Report, Iterator[tuple[str, bytes]]]:
+    """``report`` with the captures' names, and the files: captures, bundles and the output of real commands, made as they are taken."""
     states = [moment.state for moment in schedule.moments]
     names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}  # whoever had an address first
     macs = {mac: name for state in states for mac, name in name_macs(state).items()}
     report, captures = plan_captures(report, live.recording.captured, names, macs)
-    output = [(f"logs/{path.name}", path.read_bytes()) for path in sorted(live.logs.iterdir())] if live.commands else []
-    files.write_evidence(directory, chain(captures, _bundles(schedule, live, findings, report), output))
-    return report
+    output = ((f"logs/{path.name}", path.read_bytes()) for path in (sorted(live.logs.iterdir()) if live.commands else []))
+    return report, chain(captures, _bundles(schedule, live, findings, report), output)
+
+
+def write_evidence(directory: Path, evidence: Iterable[tuple[str, bytes]], report: Report) -> Report:
+    """Write ``evidence`` into ``directory``, as far as that can be done; ``report`` as it is then true. What is missing is said on standard error."""
+    written = files.write_evidence(directory, evidence)
+    if written.missing:
+        tell_missing(written.missing)
+    return keep_written(report, written.names, written.missing)
+
+
+def tell_missing(missing: str) -> None:
+    """Say on standard error that evidence is missing."""
+    print(f"podwire: evidence is not complete: {missing}", file=sys.stderr)
 
 
 def _bundles(schedule: Schedule, live: Live, findings: Findings, report: Report) -> Iterator[tuple[str, bytes]]:
@@ -96,25 +109,62 @@ def name_pods(schedule: Schedule) -> Mapping[str, str]:
     return {ip: name for moment in reversed(schedule.moments) for ip, name in pod_names(moment.state).items()}
 
 
-def write_report(report: Report, pods: Mapping[str, str], json: Path | None, xml: Path | None) -> None:
-    """To the files that were asked for: JSON, and JUnit's XML."""
-    if json:
-        files.write_file(json, report_json.to_json(report, pods).encode())
-    if xml:
-        files.write_file(xml, junit.to_junit(report, pods))
+class Delivery:
+    """Hands a report over, printed and in the files that were asked for. Verdicts come before evidence, which may be what fills the disk.
 
+    What cannot be written is said on standard error and costs nothing else; ``failed`` tells that there was such.
+    """
 
-def print_report(report: Report, pods: Mapping[str, str], output: str, directory: Path | None) -> None:
-    """To standard output in the form ``output``; ``directory`` is where the evidence is."""
-    if output == "json":
-        text = report_json.to_json(report, pods)
-    elif output == "yaml":
-        text = report_json.to_yaml(report, pods)
-    else:
+    def __init__(self, pods: Mapping[str, str], output: str, json: Path | None, xml: Path | None, directory: Path | None) -> None:
+        """``output`` is the form that is printed; ``directory``, where the evidence goes (None: nowhere). Proves that the files can be written."""
+        self._pods, self._output, self._directory = pods, output, directory
+        self._attempt = Attempts()
+        self._json, self._xml = self._provable(json), self._provable(xml)
+        self._delivered: Report | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self._attempt.failed
+
+    def _provable(self, path: Path | None) -> Path | None:
+        return path if path and self._attempt(lambda: files.check_writable_file(path)) else None
+
+    def tell_verdicts(self, report: Report) -> None:
+        """Before evidence is written: the files, and the table."""
+        self._json = self._written(self._json, lambda: report_json.to_json(report, self._pods).encode())
+        self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
+        if self._output in ("table", "wide"):
+            self._say(self._table(report))
+        self._delivered = report
+
+    def _written(self, path: Path | None, encode: Callable[[], bytes]) -> Path | None:
+        return path if path and self._attempt(lambda: files.write_file(path, encode())) else None
+
+    def tell_evidence(self, report: Report) -> None:
+        """Once evidence is written: ``report`` as it is then true, in the files too, and printed where that is one document."""
+        if report != self._delivered:
+            with suppress(UsageError):  # the disk is full by now: what was written before says all but this
+                self._rewrite(report)
+        if self._output == "json":
+            self._say(report_json.to_json(report, self._pods))
+        elif self._output == "yaml":
+            self._say(report_json.to_yaml(report, self._pods))
+        elif report != self._delivered:
+            self._say(f"note: {printable(report.notices[-1])}\n")
+        elif self._directory:
+            self._say(f"Evidence: {printable(str(self._directory))}/ (all.pcapng holds every frame; one more file a flow)\n")
+
+    def _rewrite(self, report: Report) -> None:
+        if self._json and self._json.is_file():  # a pipe has had its report
+            files.write_file(self._json, report_json.to_json(report, self._pods).encode())
+        if self._xml and self._xml.is_file():
+            files.write_file(self._xml, junit.to_junit(report, self._pods))
+
+    def _table(self, report: Report) -> str:
         tty = sys.stdout.isatty()
         color = tty and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         width = shutil.get_terminal_size((132, 24)).columns
-        text = tables.render_text(report, wide=output == "wide", color=color, width=width, pods=pods)
-        if directory:
-            text += f"Evidence: {printable(str(directory))}/ (all.pcapng holds every frame; one more file a flow)\n"
-    say(text)
+        return tables.render_text(report, wide=self._output == "wide", color=color, width=width, pods=self._pods)
+
+    def _say(self, text: str) -> None:
+        self._attempt(lambda: say(text))

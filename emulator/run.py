@@ -12,7 +12,7 @@ import resource
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,9 +23,9 @@ from typing import TypeVar
 from emulator import sandbox
 from emulator.clock import Clock
 from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState, pod_netns
-from emulator.errors import Exit, MissingCapabilityError
+from emulator.errors import Exit, MissingCapabilityError, UsageError
 from emulator.evidence import files
-from emulator.evidence.captures import slug
+from emulator.evidence.captures import note_missing, slug
 from emulator.examine import Findings, examine
 from emulator.kernel.iptables import apply_with_iptables
 from emulator.kernel.ipvs import require_ipvs
@@ -34,7 +34,7 @@ from emulator.plan.operations import Plan
 from emulator.plan.shell import shell_commands
 from emulator.probe.model import Flow, Report
 from emulator.probe.send import Prober
-from emulator.reporting import make_report, name_pods, print_report, write_evidence, write_report
+from emulator.reporting import Delivery, make_report, name_pods, plan_evidence, tell_missing, write_evidence
 from emulator.schedule import Promise, Schedule, plan_flows, plan_schedule
 
 T = TypeVar("T")
@@ -60,33 +60,36 @@ def run_cluster(state: ClusterState, options: Options) -> int:
     with clock.phase("plan"):
         flows, promise = plan_flows(state, pairs=options.all_pairs)
         run = _prepare(state, flows, promise, options, clock)
-    return sandbox.run(lambda channel: _inside(channel, run, lambda report: _show(run, report)))
+    delivery = Delivery(name_pods(run.schedule), options.output, options.json, options.junit, run.directory)
+    return sandbox.run(lambda channel: _inside(channel, run, delivery, lambda report: _conclude(run, delivery, report)))
 
 
 def observe(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
     """Run ``state`` with just these flows: the report, with nothing printed; evidence is written as ``options`` ask for."""
     run = _prepare(state, flows, promise, options, Clock())
-    return sandbox.run(lambda channel: _inside(channel, run, lambda report: _timed(run, report)))
+    return sandbox.run(lambda channel: _inside(channel, run, None, lambda report: _timed(run, report)))
 
 
-def evidence_directory(state: ClusterState, options: Options) -> Path | None:
-    """Where a run's evidence goes; None: nowhere."""
-    return options.captures / slug(state.name) if options.captures else None
+def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, str]:
+    """Where a run's evidence goes (None: nowhere), and why it cannot go where it was meant to, which is said on standard error too ("" if it can)."""
+    directory = options.captures / slug(state.name) if options.captures else None
+    if directory:
+        try:
+            files.check_writable(directory)
+        except UsageError as error:
+            tell_missing(str(error))
+            return None, str(error)
+    return directory, ""
 
 
 def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock) -> _Run:
-    """Everything that can be known before a sandbox is made, and files that can be written."""
-    directory = evidence_directory(state, options)
-    if directory:
-        files.check_writable(directory)
-    for path in (options.json, options.junit):
-        if path:
-            files.check_writable_file(path)
+    """Everything that can be known before a sandbox is made."""
+    directory, missing = find_directory(state, options)
     schedule = plan_schedule(state, flows, promise, pairs=options.all_pairs)
     if options.verbose > 1:
         for moment in schedule.moments:
             _print_plan(moment.plan)
-    return _Run(schedule, options, directory, clock)
+    return _Run(schedule, options, directory, missing, clock)
 
 
 def _print_plan(plan: Plan) -> None:
@@ -96,19 +99,20 @@ def _print_plan(plan: Plan) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """``directory``: where evidence goes, if anywhere."""
+    """``directory``: where evidence goes, if anywhere; ``missing``: why not ("" if it was not meant to)."""
 
     schedule: Schedule
     options: Options
     directory: Path | None
+    missing: str
     clock: Clock
 
 
 # --- inside the sandbox -----------------------------------------------------------------------------------
 
 
-def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) -> T:
-    """Build, probe at every moment, and write; then ``then``, while everything is still up."""
+def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then: Callable[[Report], T]) -> T:
+    """Build, probe at every moment, deliver and write; then ``then``, while everything is still up."""
     schedule, state = run.schedule, run.schedule.state
     started = datetime.now(timezone.utc)
     _raise_descriptor_limit()
@@ -141,20 +145,35 @@ def _inside(channel: sandbox.Channel, run: _Run, then: Callable[[Report], T]) ->
                     examine(schedule, moment, live, prober, findings, dump=run.directory is not None)
             report = make_report(schedule, live, findings, started)
             with run.clock.phase("evidence"):
-                if run.directory:
-                    report = write_evidence(schedule, live, findings, report, run.directory)
-                write_report(report, name_pods(schedule), run.options.json, run.options.junit)
+                report = _hand_over(run, delivery, report, live, findings)
         finally:
             with run.clock.phase("tear-down"):
                 live.taps.close()
         return then(report)
 
 
-def _show(run: _Run, report: Report) -> Exit:
-    print_report(report, name_pods(run.schedule), run.options.output, run.directory)
+def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live, findings: Findings) -> Report:
+    """Deliver ``report`` and write its evidence; the report as it is then true."""
+    evidence: Iterable[tuple[str, bytes]] = ()
+    if run.missing:
+        report = note_missing(report, run.missing)
+    if run.directory:
+        report, evidence = plan_evidence(run.schedule, live, findings, report)
+    if delivery:
+        delivery.tell_verdicts(report)
+    if run.directory:
+        report = write_evidence(run.directory, evidence, report)
+    if delivery:
+        delivery.tell_evidence(report)
+    return report
+
+
+def _conclude(run: _Run, delivery: Delivery, report: Report) -> Exit:
     _timed(run, report)
     if run.options.keep:
         _stay_up(run.schedule.moments[-1].state)
+    if delivery.failed:
+        return Exit.BAD_INPUT
     return Exit.OK if report.ok else Exit.FLOW_FAILED
 
 

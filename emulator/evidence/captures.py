@@ -7,7 +7,7 @@ no dash, and is given once: whatever a manifest calls a flow, its evidence stays
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emulator.evidence.compare import address_of, answers, dialled, sources_sent
@@ -41,6 +41,19 @@ def plan_captures(
         files = [ALL_FRAMES if result.verdict == "pass" else file for result, file in zip(report.flows, files, strict=True)]
     flows = tuple(replace(result, captures=(file,)) for result, file in zip(report.flows, files, strict=True))
     return replace(report, flows=flows), _encode_all(report, files, frames, names, macs)
+
+
+def keep_written(report: Report, written: Collection[str], missing: str) -> Report:
+    """``report`` that names only captures that were ``written``, and says what is ``missing`` and why ("": nothing)."""
+    if not missing:
+        return report
+    flows = tuple(replace(result, captures=tuple(name for name in result.captures if name in written)) for result in report.flows)
+    return note_missing(replace(report, flows=flows), missing)
+
+
+def note_missing(report: Report, missing: str) -> Report:
+    """``report`` with a notice that evidence is ``missing``."""
+    return replace(report, notices=(*report.notices, f"evidence is not complete: {missing}"))
 
 
 def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str]) -> str:

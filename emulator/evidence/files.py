@@ -15,11 +15,13 @@ import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.errors import UsageError
 
 INDEX = "index.json"
+OTHER_PLACE = "--captures names another directory, or none"
 _INDEX_SCHEMA = "podwire.dev/captures/v1"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -30,7 +32,7 @@ def check_writable(directory: Path) -> None:
 
     Raises :class:`UsageError` if it is a symbolic link, is no directory, or cannot be written.
     """
-    with _reported(directory, "--captures names another directory, or none"), _opened(directory) as fd:
+    with _reported(directory, OTHER_PLACE), _opened(directory) as fd:
         _prove_writable(fd)
 
 
@@ -45,29 +47,75 @@ def check_writable_file(path: Path) -> None:
             _prove_writable(fd)
 
 
-def write_evidence(directory: Path, files: Iterable[tuple[str, bytes]]) -> None:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The names of the files that are there now, and why others are not ("" where none is missing)."""
+
+    names: frozenset[str]
+    missing: str = ""
+
+
+def write_evidence(directory: Path, files: Iterable[tuple[str, bytes]]) -> Written:
     """Writes ``files`` (relative name, content) into ``directory`` and removes what the previous run wrote there and this one did not.
 
-    Raises :class:`UsageError` if that fails, ``ValueError`` for a name that is not made of [A-Za-z0-9._-] and single slashes.
+    A file that cannot be written is left out, and the rest is tried. Raises ``ValueError`` for a name that is not made of [A-Za-z0-9._-] and
+    single slashes.
     """
-    with _reported(directory), _opened(directory) as fd:
-        before = _read_index(fd)
-        written: dict[str, None] = {}
-        try:
-            for name, content in files:
-                if not _SAFE_NAME.fullmatch(name):
-                    raise ValueError(f"not a safe file name: {name!r}")
-                *parents, last = name.split("/")
+    try:
+        with _reported(directory, OTHER_PLACE), _opened(directory) as fd:
+            return _write_all(fd, directory, files)
+    except UsageError as error:
+        return Written(frozenset(), str(error))
+
+
+def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, bytes]]) -> Written:
+    before = _read_index(fd)
+    written: dict[str, None] = {}
+    missing: list[str] = []
+    causes: dict[str, None] = {}
+    try:
+        for name, content in files:
+            if not _SAFE_NAME.fullmatch(name):
+                raise ValueError(f"not a safe file name: {name!r}")
+            *parents, last = name.split("/")
+            try:
                 with _descended(fd, parents, create=True) as parent:
                     _replace(parent, last, content)
                 written[name] = None
-            for name in before:
-                if name not in written:
-                    _remove(fd, name)
-        except BaseException:
+            except OSError as error:
+                missing.append(name)
+                causes[error.strerror or str(error)] = None
+        for name in before:
+            if name not in written:
+                _remove(fd, name)
+    except MemoryError:
+        causes["not enough memory to encode what follows"] = None
+    except BaseException:
+        with contextlib.suppress(OSError):
             _write_index(fd, [*before, *written])  # so that the next run removes what this one leaves
-            raise
-        _write_index(fd, written)
+        raise
+    while True:
+        try:
+            _write_index(fd, written)
+            break
+        except OSError as error:
+            causes[error.strerror or str(error)] = None
+            if not written:
+                break
+            name, _ = written.popitem()  # makes room: what no index lists would never be removed
+            _remove(fd, name)
+            missing.append(name)
+    return Written(frozenset(written), _what_is_missing(directory, missing, bool(written), causes))
+
+
+def _what_is_missing(directory: Path, missing: list[str], any_written: bool, causes: Iterable[str]) -> str:
+    why = ", ".join(causes)
+    if not why:
+        return ""
+    if not any_written:
+        return f"cannot write {directory}: {why} ({OTHER_PLACE})"
+    others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return f"cannot write {missing[0] if missing else INDEX}{others} in {directory}: {why} ({OTHER_PLACE})"
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -436,7 +436,7 @@ def test_bad_input_is_named_without_a_traceback(case: str, tmp_path: Path) -> No
     ("words", "said"),
     [
         (["three-netwrks"], "did you mean three-networks"),
-        (["--captures", "/proc/nowhere"], "cannot write /proc/nowhere"),
+        (["--captures", ""], "names no directory"),
         (["--json", "/proc/nowhere.json"], "cannot write /proc/nowhere.json"),
         (["--no-such-option"], "--help"),
         (["exec", "web"], "exec needs a command"),

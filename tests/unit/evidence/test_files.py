@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import UsageError
-from emulator.evidence.files import check_writable, check_writable_file, write_evidence, write_file
+from emulator.evidence import files
+from emulator.evidence.files import Written, check_writable, check_writable_file, write_evidence, write_file
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it gives files to another user")
 
@@ -105,20 +107,79 @@ def test_a_linked_subdirectory_is_not_entered(tmp_path: Path) -> None:
     (directory / "failed").symlink_to(outside)
     index = {"schema": "podwire.dev/captures/v1", "files": ["failed/x.txt"]}
     (directory / "index.json").write_text(json.dumps(index))
-    with pytest.raises(UsageError):
-        write_evidence(directory, [("failed/y.txt", b"new")])
+    assert write_evidence(directory, [("failed/y.txt", b"new")]).names == frozenset()
     write_evidence(directory, [])
     assert tree(outside) == {"x.txt"}
 
 
-@pytest.mark.parametrize("check", [check_writable, lambda directory: write_evidence(directory, [])], ids=["check", "write"])
-def test_the_directory_itself_may_not_be_a_link(tmp_path: Path, check: object) -> None:
-    assert callable(check)
+def test_the_directory_itself_may_not_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     with pytest.raises(UsageError, match="symbolic link"):
-        check(tmp_path / "link")
+        check_writable(tmp_path / "link")
+    assert "symbolic link" in write_evidence(tmp_path / "link", [("all.pcapng", b"")]).missing
     assert tree(tmp_path / "real") == set()
+
+
+class Disk:
+    """A disk of ``size`` bytes on which index.json, which is written last, takes ``index``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, size: int, index: int = 0) -> None:
+        self.used: dict[str, int] = {}
+        self.size, self.index = size, index
+        self.replace, self.remove = files._replace, files._remove
+        monkeypatch.setattr(files, "_replace", self.write)
+        monkeypatch.setattr(files, "_remove", self.forget)
+
+    def write(self, directory: int, name: str, content: bytes) -> None:
+        need = self.index if name == files.INDEX else len(content)
+        if sum(size for other, size in self.used.items() if other != name) + need > self.size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.replace(directory, name, content)
+        self.used[name] = need
+
+    def forget(self, directory: int, name: str) -> None:
+        self.remove(directory, name)
+        self.used.pop(name, None)
+
+
+def test_on_a_full_disk_what_has_room_is_written_and_the_rest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Disk(monkeypatch, size=3)
+    written = write_evidence(tmp_path, [("all.pcapng", b"12345"), ("01-a.pcapng", b"12"), ("02-b.pcapng", b"12"), ("03-c.pcapng", b"1")])
+    assert written.names == {"01-a.pcapng", "03-c.pcapng"}
+    assert "cannot write all.pcapng and 1 more in " in written.missing
+    assert written.missing.count("No space left on device") == 1
+    assert tree(tmp_path) == {"01-a.pcapng", "03-c.pcapng", "index.json"}
+
+
+def test_a_file_of_an_earlier_run_does_not_stand_for_one_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_evidence(tmp_path, [("all.pcapng", b"old")])
+    Disk(monkeypatch, size=1)
+    write_evidence(tmp_path, [("all.pcapng", b"new"), ("01-a.pcapng", b"1")])
+    assert tree(tmp_path) == {"01-a.pcapng", "index.json"}
+
+
+def test_files_give_way_to_the_index_that_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the next run would leave them there for ever."""
+    Disk(monkeypatch, size=4, index=2)
+    written = write_evidence(tmp_path, [("01-a.pcapng", b"12"), ("02-b.pcapng", b"12")])
+    assert written.names == {"01-a.pcapng"}
+    assert tree(tmp_path) == {"01-a.pcapng", "index.json"}
+
+
+def test_memory_that_is_short_while_evidence_is_encoded_costs_the_rest_of_it(tmp_path: Path) -> None:
+    def encode() -> Iterator[tuple[str, bytes]]:
+        yield "all.pcapng", b"all"
+        raise MemoryError
+
+    written = write_evidence(tmp_path, encode())
+    assert written.names == {"all.pcapng"}
+    assert "memory" in written.missing
+    assert tree(tmp_path) == {"all.pcapng", "index.json"}
+
+
+def test_nothing_is_missing_where_all_is_written(tmp_path: Path) -> None:
+    assert write_evidence(tmp_path, [("all.pcapng", b"")]) == Written(frozenset({"all.pcapng"}))
 
 
 def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
