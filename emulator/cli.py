@@ -387,7 +387,8 @@ def _shell(args: argparse.Namespace) -> int:
 
 
 def _enter(args: argparse.Namespace, command: list[str]) -> int:
-    from emulator.clusters import choose, execute
+    from emulator.clusters import choose
+    from emulator.entering import execute
 
     running, netns = choose(args.name, args.cluster)
-    return execute(running, netns, command)
+    return execute(running.init, netns, command)

@@ -1,25 +1,21 @@
-"""Find running clusters and get into them from another terminal.
+"""Find running clusters, and what a user calls the network namespaces in them.
 
 A running sandbox listens on an abstract Unix socket ``podwire/<uid>/<pid>/<random>`` of the host's network namespace, and tells whoever has its
-own uid what it is (:mod:`emulator.sandbox`). Entering is what nsenter(1) does: join the namespaces of the sandbox's PID 1, then the network
-namespace by its name, then become the command.
+own uid what it is (:mod:`emulator.sandbox`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emulator.errors import UsageError
-from emulator.kernel import linux
 from emulator.sandbox import ADDRESS_PREFIX
 
 
@@ -96,43 +92,3 @@ def choose(name: str, cluster: str) -> tuple[Running, str]:
             f"no Pod, node or client {name!r} in {running[0].topology}: " + ("did you mean " if near else "there are ") + known
         )
     return running[0], cluster_names[name]
-
-
-def execute(running: Running, netns: str, command: Sequence[str]) -> int:
-    """Run ``command`` inside ``netns`` of ``running`` with this terminal; its exit code (127: no such command, 128 + n: signal n)."""
-    try:
-        _join(running.init, netns)
-    except OSError as error:
-        raise UsageError(f"cannot enter {netns}: {error.strerror} (the cluster may just have ended; podwire ps lists them)") from None
-    child = os.fork()  # the PID namespace is entered by children only
-    if child == 0:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if shutil.which(command[0]) is None:
-            os.write(2, f"podwire exec: {command[0]}: not found on this machine (Pods share its file system)\n".encode())
-            os._exit(127)
-        try:
-            os.execvp(command[0], list(command))  # noqa: S606 - argv, no shell
-        except OSError as error:
-            os.write(2, f"podwire exec: {command[0]}: {error.strerror}\n".encode())
-            os._exit(126)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's affair
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
-
-
-def _join(init: int, netns: str) -> None:
-    where = os.getcwd()
-    proc = Path(f"/proc/{init}/ns")
-    foreign_user = os.stat(proc / "user").st_ino != os.stat("/proc/self/ns/user").st_ino
-    fds = [os.open(proc / kind, os.O_RDONLY | os.O_CLOEXEC) for kind in (["user"] if foreign_user else []) + ["mnt", "pid"]]
-    for fd in fds:
-        linux.setns(fd)
-        os.close(fd)
-    fd = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
-    linux.setns(fd, linux.CLONE_NEWNET)
-    os.close(fd)
-    try:
-        os.chdir(where)
-    except OSError:
-        os.chdir("/")

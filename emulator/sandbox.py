@@ -25,14 +25,13 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 from emulator.errors import Exit, MissingCapabilityError, PodwireError
 from emulator.kernel import linux
-from emulator.signals import ENDING, Interrupted, heeded
+from emulator.signals import ENDING, Interrupted, heeded, waking
 
 T = TypeVar("T")
 
@@ -105,7 +104,7 @@ def _supervise(keeper: int, reader: int, listener: socket.socket, mask: Collecti
     buffer = bytearray()
     asked = _Asked(keeper)
     status = 0
-    with _waking(mask) as wake, listener, os.fdopen(reader, "rb", buffering=0):
+    with waking(heeded(), mask) as wake, listener, os.fdopen(reader, "rb", buffering=0):
         poll = select.poll()
         for fd in (reader, wake, listener.fileno()):
             poll.register(fd, select.POLLIN)
@@ -159,25 +158,6 @@ class _Asked:
             self._deadline = 0.0
             return None
         return int(left * 1000) + 1
-
-
-@contextmanager
-def _waking(mask: Collection[int]) -> Iterator[int]:
-    """No signal that asks for an end ends this process or interrupts a call; the descriptor gives the numbers of those that came.
-    ``mask`` is what is blocked from now on."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    previous = {number: signal.signal(number, lambda *_: None) for number in heeded()}
-    previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(previous_wakeup)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)
 
 
 def _reap(keeper: int) -> int:

@@ -9,7 +9,10 @@ A process inherits which signals are ignored and which are blocked (signal(7)). 
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -40,6 +43,26 @@ def end_at_once() -> None:
     """Let signals end this process without a word: for its first and last moments, when nothing is to be cleaned up."""
     for number in heeded():
         signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def waking(numbers: Collection[int], mask: Collection[int] | None = None) -> Iterator[int]:
+    """None of the signals ``numbers`` ends this process or interrupts a call; the descriptor gives the numbers of those that came.
+    ``mask``: what is blocked from now on (None: what was)."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    previous = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(previous_wakeup)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

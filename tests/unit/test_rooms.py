@@ -24,6 +24,7 @@ ACTING = (
     "emulator.clusters",
     "emulator.diff",
     "emulator.doctor",
+    "emulator.entering",
     "emulator.examine",
     "emulator.guest",
     "emulator.kernel",

@@ -1,0 +1,243 @@
+"""``podwire exec`` and ``shell``: the command has this terminal, its signals and its exit code, and ends with who asked for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.test_sandbox import alive
+from tests.kernel.test_signals import KEEP, PODWIRE, inheriting, kept, terminal
+from tests.sandboxed import ROOT
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[int]:
+    with kept() as run:
+        yield run.pid
+        run.terminate()
+        run.communicate(timeout=20)
+
+
+def exec_words(cluster: int, *command: str) -> list[str]:
+    return [*PODWIRE, "exec", "--cluster", str(cluster), "worker-1", "--", *command]
+
+
+def processes(mark: str) -> list[int]:
+    """Those that have ``mark`` among their arguments, podwire's own apart."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(mark.encode() in word for word in words) and not any(b"run_topology.py" in word for word in words):
+            found.append(int(path.parent.name))
+    return [pid for pid in found if alive(pid)]
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return met
+
+
+def mark() -> str:
+    """An argument by which a process is known: a time to sleep that nobody else uses."""
+    return f"6{int.from_bytes(os.urandom(4)) % 10**9:09}"
+
+
+COMMANDS = {
+    "a long command": ["sleep", "{}"],
+    "its children": ["sh", "-c", "sleep {} & sleep {} & wait"],
+    "one that left its session": ["sh", "-c", "setsid sleep {} & sleep {}"],
+    "one that left its parent": ["sh", "-c", "(setsid sleep {} &) ; sleep {}"],
+    "one that ignores the signal": ["sh", "-c", "trap '' TERM HUP; sleep {}; sleep {}"],
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, number: signal.Signals) -> None:
+    one = mark()
+    words = exec_words(cluster, *(word.replace("{}", one) for word in COMMANDS[command]))
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        try:
+            assert within(
+                10, lambda: len(processes(one)) >= " ".join(COMMANDS[command]).count("{}") - (command == "one that ignores the signal")
+            )
+            run.send_signal(number)
+            assert run.wait(10) == (-number if number == signal.SIGKILL else 128 + number)
+            assert within(1, lambda: not processes(one))
+        finally:
+            run.kill()
+
+
+def test_a_command_that_is_asked_to_end_may_say_a_last_word(cluster: int) -> None:
+    """As tcpdump does, which writes what it has captured."""
+    words = exec_words(cluster, "sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "up\n"
+        run.terminate()
+        assert run.stdout.read() == "bye\n"
+        assert run.wait(5) == 143
+
+
+def test_what_a_command_leaves_in_the_background_stays(cluster: int) -> None:
+    """A server that is started by hand, as in a container."""
+    one = mark()
+    done = subprocess.run(exec_words(cluster, "sh", "-c", f"sleep {one} >/dev/null 2>&1 & exit 4"), check=False, timeout=10)
+    assert done.returncode == 4
+    (server,) = processes(one)
+    os.kill(server, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["true"], 0), (["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -9 $$"], 137), (["no-such"], 127), (["/etc/passwd"], 127)],
+)
+def test_the_exit_code_is_the_command_s(cluster: int, command: list[str], code: int) -> None:
+    assert subprocess.run(exec_words(cluster, *command), check=False, stderr=subprocess.DEVNULL, timeout=10).returncode == code
+
+
+def test_a_command_finds_the_signals_that_podwire_was_started_with(cluster: int) -> None:
+    look = exec_words(cluster, "grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status")
+    plain = subprocess.run(look, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"(?m):\s+(\S+)$", plain) == ["0" * 16, "0" * 16]
+    nohup = subprocess.run([*inheriting("ignored", signal.SIGHUP), *look], capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"(?m):\s+(\S+)$", nohup) == ["0" * 16, "0" * 15 + "1"]
+
+
+def test_a_cluster_that_ends_says_why_the_command_did() -> None:
+    with (
+        kept() as run,
+        subprocess.Popen(exec_words(run.pid, "sh", "-c", "echo up; sleep 60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as inside,
+    ):
+        assert inside.stdout is not None
+        assert inside.stdout.readline() == b"up\n"
+        run.terminate()
+        _, err = inside.communicate(timeout=10)
+        assert (inside.returncode, err) == (137, b"podwire: the command was killed: its cluster has ended\n")
+
+
+# --- terminals ----------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_that_is_closed_takes_the_command_along(cluster: int) -> None:
+    one = mark()
+    with terminal(*exec_words(cluster, "sh", "-c", f"echo up; setsid sleep {one} & trap '' HUP; sleep {one}")) as screen:
+        assert "up" in screen.read(10, "up")
+        assert within(5, lambda: len(processes(one)) >= 2)
+        screen.hang_up()
+        assert within(3, lambda: not processes(one))
+
+
+def test_ctrl_c_is_the_command_s_affair(cluster: int) -> None:
+    with terminal(*exec_words(cluster, "sh", "-c", "trap 'echo caught; exit 9' INT; echo up; sleep 60 & wait")) as screen:
+        screen.read(10, "up")
+        screen.type("\x03")
+        assert "caught" in screen.read(5, "caught")
+        assert screen.process.wait(5) == 9
+
+
+SCRIPT = """\
+SHELL=/bin/bash {podwire} shell --cluster {cluster} worker-1
+echo shell ended with $?
+read -r word && echo "read $word"
+"""
+
+
+def test_a_shell_has_the_terminal_and_gives_it_back(cluster: int, tmp_path: Path) -> None:
+    """To a script that goes on to read from it, in a job of an interactive shell."""
+    (tmp_path / "script").write_text(SCRIPT.format(podwire=" ".join(PODWIRE), cluster=cluster))
+    with terminal("bash", "--norc", "--noprofile", "-i") as screen:
+        before = ""
+        for typed, answer in (
+            (f"sh {tmp_path}/script", "# "),
+            ("PS1=inner; ip -br link show cbr0 | cut -c1-4", "cbr0"),
+            ("sleep 0.1 & wait; read -r line", "Done"),
+            ("typed", "inner"),
+            ('echo "got $line"; exit 5', "shell ended with 5"),
+            ("hello", "read hello"),
+        ):
+            before, screen.text = before + screen.text, ""
+            screen.type(f"{typed}\n")
+            assert answer in screen.read(10, answer), before + screen.text
+        assert "got typed" in before
+
+
+# --- where PID 1 reaps nothing ------------------------------------------------------------------------------
+
+CARELESS = f"""
+import os, signal, subprocess, sys, time
+sys.path.insert(0, {str(ROOT)!r})
+keep = subprocess.Popen({KEEP!r}, stderr=subprocess.PIPE, text=True)
+assert "stays up" in keep.stderr.readline()
+def podwire(*words):
+    return subprocess.Popen([{PODWIRE[0]!r}, {PODWIRE[1]!r}, *words], stdout=subprocess.PIPE, text=True)
+for _ in range(3):
+    inside = podwire("exec", "worker-1", "--", "sh", "-c", "sleep 600 & echo up; wait")
+    assert inside.stdout.readline() == "up\\n"
+    os.kill(inside.pid, signal.SIGKILL)
+began = time.monotonic()
+keep.send_signal(signal.SIGINT)
+keep.wait(60)
+print("ended after", time.monotonic() - began)
+"""
+
+
+def test_a_cluster_ends_where_pid_1_of_the_machine_reaps_nothing() -> None:
+    """Who lost its parent outside the sandbox would stay a zombie, and hold the sandbox's PID namespace."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    done = subprocess.run(
+        ["unshare", *user, "--pid", "--fork", "--mount-proc", "--net", sys.executable, "-c", CARELESS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.rsplit(" ", 1)[1]) < 3, done.stdout
+
+
+STUCK = f"""
+import os, signal, subprocess, sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from emulator import sandbox
+sandbox._GRACE = 0.5
+if os.fork() == 0:
+    sandbox.run(lambda _: (print("up", flush=True), time.sleep(2)))
+    print("ended", flush=True)
+    os._exit(0)
+time.sleep(1)
+init = next(p for p in os.listdir("/proc") if p.isdigit() and os.stat(f"/proc/{{p}}/ns/pid").st_ino != os.stat("/proc/self/ns/pid").st_ino)
+intruder = subprocess.Popen(["nsenter", "-t", init, "-p", "sh", "-c", "sleep 600"])
+time.sleep(0.3)
+os.kill(intruder.pid, signal.SIGKILL)
+time.sleep(3)
+"""
+
+
+def test_a_sandbox_that_cannot_end_is_not_waited_for() -> None:
+    """Somebody entered it without podwire, by nsenter(1)."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    done = subprocess.run(
+        ["unshare", *user, "--pid", "--fork", "--mount-proc", "--net", sys.executable, "-c", STUCK],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["up", "ended"], done.stderr
+    assert "PID 1 of this machine does not reap it" in done.stderr
