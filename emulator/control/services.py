@@ -138,6 +138,7 @@ class _NodePorts:
         self.seed = seed
         self.holders: dict[tuple[int, str], str] = {}
         self.numbers: set[int] = set()
+        self.foreign: dict[int, str] = {}  # given ports outside the default --service-node-port-range, each with its Service
 
     def claim(self, port: int, protocol: str, key: str) -> str:
         """The Service that holds the port already, or "" and it is now ``key``'s."""
@@ -172,6 +173,11 @@ def _node_ports(drafts: Sequence[Draft[Service]], seed: int, findings: Findings)
     ports = _NodePorts(seed)
     for draft in drafts:
         _claim_given(draft, ports, findings)
+    if ports.foreign:
+        number, key = next(iter(ports.foreign.items()))
+        more = f" (and {len(ports.foreign) - 1} more)" if len(ports.foreign) > 1 else ""
+        ours = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+        findings.notice(f"node port {number} of Service {key}{more} is outside {ours}: taken as of a cluster with another node-port range")
     return [_with_node_ports(draft, ports, findings) for draft in drafts]
 
 
@@ -180,9 +186,8 @@ def _claim_given(draft: Draft[Service], ports: _NodePorts, findings: Findings) -
 
     def claim(number: int, protocol: str, path: str) -> None:
         if number not in NODE_PORTS:
-            what = f"{number} is not a node port ({NODE_PORTS.start}-{NODE_PORTS.stop - 1})"
-            findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")
-        elif holder := ports.claim(number, protocol, f"{service.key} ({path})"):
+            ports.foreign[number] = service.key
+        if holder := ports.claim(number, protocol, f"{service.key} ({path})"):
             what = f"node port {number}/{protocol} of Service {service.key} is taken by Service {holder}"
             findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")
 

@@ -72,5 +72,6 @@ def shown(value: Any) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names what ``word`` may have meant ("" if nothing comes near)."""
-    close = get_close_matches(cut(word), sorted(known), n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(close)}?" if close else ""
+    names = {name.lower(): name for name in sorted(known)}
+    close = get_close_matches(cut(word).lower(), names, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(names[name] for name in close)}?" if close else ""

@@ -192,11 +192,14 @@ class _Gathering:
         self._problems += [Problem(file, fault.what, fault.hint, fault.document, "", fault.line) for fault in faults]
         for document in documents:
             for remark in document.remarks:
-                problem = Problem(file, remark.what, document=document.number, line=remark.line)
-                first, count = self._remarks.get(remark.sort, (problem, 0))
-                self._remarks[remark.sort] = (first, count + remark.count)
+                self._remark(remark.sort, Problem(file, remark.what, document=document.number, line=remark.line), remark.count)
             self._document(document.value, _Place(file, document.number, document))
         self._documents += len(documents) + len(faults)
+
+    def _remark(self, sort: str, problem: Problem, count: int = 1) -> None:
+        """Keep the first notice of each sort, and how many there are."""
+        first, before = self._remarks.get(sort, (problem, 0))
+        self._remarks[sort] = (first, before + count)
 
     def _python(self, path: Path) -> None:
         try:
@@ -290,7 +293,9 @@ class _Gathering:
         decoded, faults, ignored = decode(kind, value)
         self._note_slips(kind, value, place)
         if decoded is not None:
-            decoded, broken = validate(decoded, value, namespaced=kind.namespaced)
+            decoded, broken, odd = validate(decoded, value, namespaced=kind.namespaced)
+            for notice in odd:
+                self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
             faults += [fault for fault in broken if not any(touches(fault.path, faulty.path) for faulty in faults)]
         self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
         if ignored:

@@ -26,10 +26,11 @@ from emulator.objects.rules.services import check_endpoint_slice, check_endpoint
 T = TypeVar("T")
 
 
-def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple[T, list[Fault]]:
-    """``value``, which the manifest ``written`` was read into, in canonical form, and everything that is wrong with it alone."""
+def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple[T, list[Fault], list[Fault]]:
+    """Returns ``value``, which the manifest ``written`` was read into, in canonical form, everything that is wrong with it alone, and
+    what is odd about it and read all the same."""
     checks = Checks(written)
-    return _RULES[type(value)](value, namespaced, checks), checks.faults
+    return _RULES[type(value)](value, namespaced, checks), checks.faults, checks.notices
 
 
 _RULES: Mapping[type[Any], Callable[[Any, bool, Checks], Any]] = {

@@ -12,6 +12,8 @@ from emulator.objects.faults import Fault, FieldPath, shown
 from emulator.objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
 
 MAX_PORT = 65_535
+_LEADING_ZERO = re.compile(r"(?<![0-9a-fA-F:])0+(?=[0-9]+(?:[./]|\Z))")  # of the parts of an IPv4 address
+_HIDDEN = "a support bundle hides addresses: take the objects from the cluster itself (kubectl get … -o yaml)"
 MAX_INT32 = 2**31 - 1
 
 
@@ -50,21 +52,30 @@ _NAMES: Mapping[type[Any], Rule] = {Service: LABEL_1035, Namespace: LABEL}
 
 
 class Checks:
-    """Collects faults; what gives a value back gives it in canonical form. ``written`` is the manifest as it came."""
+    """Collects faults, and notices of what is read although it is odd; what gives a value back gives it in canonical form.
+    ``written`` is the manifest as it came."""
 
     def __init__(self, written: Mapping[str, Any]) -> None:
         self.faults: list[Fault] = []
+        self.notices: list[Fault] = []
         self.written = written
 
     def said(self, *path: str) -> bool:
         """Whether the manifest itself has this field: what a default filled in contradicts nothing."""
+        return self.value(*path) is not None
+
+    def value(self, *path: str) -> Any:
+        """Returns the field as the manifest has it; None where it is not there."""
         value: Any = self.written
         for step in path:
             value = value.get(step) if isinstance(value, Mapping) else None
-        return value is not None
+        return value
 
     def fault(self, path: FieldPath, what: str, hint: str = "") -> None:
         self.faults.append(Fault(path, what, hint))
+
+    def notice(self, path: FieldPath, what: str) -> None:
+        self.notices.append(Fault(path, what))
 
     def name(self, path: FieldPath, value: str, rule: Rule) -> None:
         if not value:
@@ -88,10 +99,18 @@ class Checks:
 
     def address(self, path: FieldPath, value: str) -> str:
         try:
-            return str(parse_address(value))
+            address = str(parse_address(value))
         except ValueError:
-            self.fault(path, f"must be an IP address, is {shown(value)}", "10.96.0.10, say")
+            self.fault(path, f"must be an IP address, is {shown(value)}", _HIDDEN if "*" in value else "10.96.0.10, say")
             return value
+        self._note_spelling(path, value, address)
+        return address
+
+    def _note_spelling(self, path: FieldPath, value: str, meant: str) -> None:
+        if _LEADING_ZERO.search(value) and ":" not in value:
+            self.notice(path, f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes before 1.36 takes them")
+        elif ":" in value and ":" not in meant:
+            self.notice(path, f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes before 1.36 takes")
 
     def optional_address(self, path: FieldPath, value: str) -> str:
         return self.address(path, value) if value else value
@@ -101,21 +120,31 @@ class Checks:
 
     def prefix(self, path: FieldPath, value: str) -> str:
         try:
-            return str(parse_network(value))
+            prefix = str(parse_network(value))
         except ValueError:
-            self.fault(path, f"must be a prefix in CIDR form, is {shown(value)}", "10.244.0.0/16, say")
+            self.fault(path, f"must be a prefix in CIDR form, is {shown(value)}", _HIDDEN if "*" in value else "10.244.0.0/16, say")
             return value
+        self._note_spelling(path, value, prefix)
+        return prefix
 
     def optional_prefix(self, path: FieldPath, value: str) -> str:
         return self.prefix(path, value) if value else value
 
     def ipv4_prefix(self, path: FieldPath, value: str) -> str:
+        """Returns the IPv4 prefix of ``value``, which may have two families (``10.244.0.0/16,fd00:10:244::/56``)."""
         if not value:
             return value
-        if any(":" in part for part in value.split(",")):
-            self.fault(path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix alone")
+        parts = [part.strip() for part in value.split(",")]
+        ipv4 = [part for part in parts if ":" not in part]
+        if not ipv4:
+            self.fault(path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix")
             return value
-        return self.prefix(path, value)
+        if len(ipv4) > 1 or len(parts) > 2:
+            self.fault(path, f"{shown(value)} must be one prefix, or one of each family")
+            return value
+        if len(parts) > 1:
+            self.notice(path, f"of {shown(value)} the IPv4 half is taken: podwire builds IPv4 networks only so far")
+        return self.prefix(path, ipv4[0])
 
     def prefixes(self, path: FieldPath, values: Sequence[str]) -> tuple[str, ...]:
         return tuple(self.prefix((*path, i), value) for i, value in enumerate(values))
@@ -174,10 +203,15 @@ def fits(value: str, rule: Rule) -> bool:
 
 
 def parse_address(value: str) -> Any:
-    """Raises ValueError, also for an address of one link only (``fe80::1%eth0``)."""
-    address = ip_address(value)
-    if isinstance(address, IPv6Address) and address.scope_id:
-        raise ValueError(value)
+    """Returns the address as k8s.io/utils/net ParseIPSloppy takes it: ``010.1.2.3`` is 10.1.2.3, ``::ffff:10.1.2.3`` too.
+
+    Raises ValueError, also for an address of one link only (``fe80::1%eth0``).
+    """
+    address = ip_address(_LEADING_ZERO.sub("", value))
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            raise ValueError(value)
+        return address.ipv4_mapped or address
     return address
 
 

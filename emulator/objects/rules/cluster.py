@@ -29,10 +29,10 @@ MAX_IPVS_SECONDS = (
 
 def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> ClusterConfig:
     networking = cluster.networking
-    if networking.ipFamily != "ipv4":
-        checks.fault(
-            ("networking", "ipFamily"), f"{networking.ipFamily}: podwire builds IPv4 networks only so far", "write ipv4, or leave it out"
-        )
+    if networking.ipFamily == "ipv6":
+        checks.fault(("networking", "ipFamily"), "ipv6: podwire builds IPv4 networks only so far", "write ipv4, or leave it out")
+    if networking.ipFamily == "dual":
+        checks.notice(("networking", "ipFamily"), "of dual the IPv4 half is taken: podwire builds IPv4 networks only so far")
     names = ("podSubnet", "serviceSubnet", "hostSubnet")
     subnets = {name: checks.ipv4_prefix(("networking", name), getattr(networking, name)) for name in names}
     for one, other in combinations(names, 2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.objects.faults import FieldPath, shown
+from emulator.objects.faults import FieldPath, did_you_mean, shown
 from emulator.objects.kinds import (
     Container,
     ContainerPort,
@@ -25,6 +25,7 @@ from emulator.objects.rules.checks import (
 )
 from emulator.objects.selectors import matches
 
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")  # old APIs in which a workload's selector is its template's labels
 
 
@@ -44,7 +45,9 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
     addresses = tuple(
         replace(a, address=checks.address(("status", "addresses", i, "address"), a.address)) if a.type.endswith("IP") else a
         for i, a in enumerate(node.status.addresses)
+        if a.address  # a node without a public address may have an empty ExternalIP
     )
+    checks.unique([(("spec", "taints", i), (t.key, t.effect)) for i, t in enumerate(spec.taints)], "key and effect")
     return replace(node, metadata=check_metadata(node, namespaced, checks), spec=spec, status=replace(node.status, addresses=addresses))
 
 
@@ -57,7 +60,33 @@ def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
         ),
         hostIP=checks.optional_address(("status", "hostIP"), pod.status.hostIP),
     )
+    _host_ports(("spec",), pod.spec, checks, defaulted=True)
     return replace(pod, metadata=check_metadata(pod, namespaced, checks), spec=_pod_spec(("spec",), pod.spec, checks), status=status)
+
+
+def _restart_policy(workload: Workload, checks: Checks) -> None:
+    """Check the template's restartPolicy (apps and batch validation: ValidatePodTemplateSpecForReplicaSet, ValidateJobSpec)."""
+    path = ("spec", "template", "spec", "restartPolicy")
+    said = checks.value(*path)
+    if said not in (None, "", "Always"):
+        checks.fault(path, f"must be Always for a {workload.kind}, is {shown(said)}", "leave it out; Pods that end are a Job's")
+
+
+def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bool) -> None:
+    """Check the host ports of a Pod, or of a template (validation.go: validateHostNetwork, checkHostPortConflicts).
+
+    ``defaulted``: with hostNetwork an unset hostPort is the containerPort, as the API server fills it into a Pod.
+    """
+    taken = []
+    for i, container in enumerate(spec.containers):
+        for j, port in enumerate(container.ports):
+            at = (*path, "containers", i, "ports", j, "hostPort")
+            if spec.hostNetwork and port.hostPort and port.hostPort != port.containerPort:
+                what = f"must be the containerPort, {port.containerPort}, when hostNetwork is true, is {port.hostPort}"
+                checks.fault(at, what, "leave it out")
+            elif number := port.hostPort or (port.containerPort if spec.hostNetwork and defaulted else None):
+                taken.append((at, f"{number}/{port.protocol}" + (f" at {port.hostIP}" if port.hostIP else "")))
+    checks.unique(taken, "host port")
 
 
 def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
@@ -72,6 +101,11 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
             checks.key((*path, "tolerations", i, "key"), toleration.key)
         elif toleration.operator == "Equal":
             checks.fault((*path, "tolerations", i, "operator"), "must be Exists when no key is given")
+        if toleration.operator == "Exists" and toleration.value:
+            checks.fault((*path, "tolerations", i, "value"), "must be empty when the operator is Exists")
+        if toleration.effect and toleration.effect not in TAINT_EFFECTS:
+            what = f"must be one of {', '.join(TAINT_EFFECTS)}, is {shown(toleration.effect)}"
+            checks.fault((*path, "tolerations", i, "effect"), what, did_you_mean(toleration.effect, TAINT_EFFECTS))
     both = [((*path, field, i), c) for field in ("containers", "initContainers") for i, c in enumerate(getattr(spec, field))]
     checks.unique([((*at, "name"), c.name) for at, c in both if c.name], "name")
     return replace(
@@ -117,5 +151,7 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
         elif not matches(spec.selector, labels):
             what = "does not select the Pods of its own template: `selector` does not match template `labels`"
             checks.fault(("spec", "selector"), what, "give spec.template.metadata.labels the labels that matchLabels asks for")
+    _host_ports(("spec", "template", "spec"), spec.template.spec, checks, defaulted=False)
+    _restart_policy(workload, checks)
     template = replace(spec.template, spec=_pod_spec(("spec", "template", "spec"), spec.template.spec, checks))
     return replace(workload, metadata=check_metadata(workload, namespaced, checks), spec=replace(spec, template=template))

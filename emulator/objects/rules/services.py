@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emulator.objects.faults import FieldPath, did_you_mean, shown
@@ -25,6 +25,7 @@ from emulator.objects.rules.checks import (
     Checks,
     check_metadata,
     fits,
+    parse_address,
 )
 
 MAX_AFFINITY_SECONDS = 86_400
@@ -32,6 +33,7 @@ MAX_SLICE_ADDRESSES = 100
 MAX_SLICE_ENDPOINTS = 1000
 MAX_HINTS = 8
 KUBELET_PORT = 10_250
+IP_FAMILIES = ("IPv4", "IPv6")
 TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")  # the first is in v1.30, the others came with v1.34
 
 
@@ -68,12 +70,22 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
             clusterIPs=cluster_ips,
             ports=_service_ports(spec, checks),
             externalIPs=external_ips,
-            loadBalancerIP=checks.optional_address(("spec", "loadBalancerIP"), spec.loadBalancerIP),
+            loadBalancerIP=_load_balancer_ip(spec.loadBalancerIP, checks),
             loadBalancerSourceRanges=checks.prefixes(("spec", "loadBalancerSourceRanges"), spec.loadBalancerSourceRanges),
             healthCheckNodePort=checks.optional_port(("spec", "healthCheckNodePort"), spec.healthCheckNodePort),
         ),
         status=replace(service.status, loadBalancer=replace(service.status.loadBalancer, ingress=_ingress(service, checks))),
     )
+
+
+def _load_balancer_ip(value: str, checks: Checks) -> str:
+    """Returns the address; "" for what is none: the API server does not look at this field."""
+    path = ("spec", "loadBalancerIP")
+    try:
+        return str(parse_address(value)) if value else ""
+    except ValueError:
+        checks.notice(path, f"{shown(value)} is no IP address: no balancer can give it, and the Service gets a free one")
+        return ""
 
 
 def _belongs_to_type(spec: ServiceSpec, checks: Checks) -> None:
@@ -85,13 +97,13 @@ def _belongs_to_type(spec: ServiceSpec, checks: Checks) -> None:
     elif spec.loadBalancerClass:
         checks.key(("spec", "loadBalancerClass"), spec.loadBalancerClass)
     external = spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.externalIPs))
-    if not external and checks.said("spec", "externalTrafficPolicy"):
+    if not external and checks.value("spec", "externalTrafficPolicy") not in (None, ""):
         what = f"may be set for a Service with an external address only: this {spec.type} Service has none"
         checks.fault(("spec", "externalTrafficPolicy"), what, "leave it out; internalTrafficPolicy is for the ClusterIP")
     if spec.healthCheckNodePort and not (spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local"):
         what = "may be set only with type LoadBalancer and externalTrafficPolicy Local"
         checks.fault(("spec", "healthCheckNodePort"), what, "leave it out")
-    if spec.trafficDistribution and spec.trafficDistribution not in TRAFFIC_DISTRIBUTIONS:
+    if checks.said("spec", "trafficDistribution") and spec.trafficDistribution not in TRAFFIC_DISTRIBUTIONS:
         what = f"must be one of {', '.join(TRAFFIC_DISTRIBUTIONS)}, is {shown(spec.trafficDistribution)}"
         checks.fault(("spec", "trafficDistribution"), what, did_you_mean(spec.trafficDistribution, TRAFFIC_DISTRIBUTIONS))
 
@@ -118,6 +130,12 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
         checks.fault(("spec", "clusterIPs"), "must be empty while clusterIP is", "write clusterIP alone")
     families = [(("spec", "clusterIPs", i), "IPv6" if ":" in ip else "IPv4") for i, ip in enumerate(every)]
     checks.unique(families, "address family")
+    for i, family in enumerate(spec.ipFamilies):
+        if family not in IP_FAMILIES:
+            checks.fault(("spec", "ipFamilies", i), f"must be one of {', '.join(IP_FAMILIES)}, is {shown(family)}")
+        elif i < len(every) and every[i] != "None" and families[i][1] != family:
+            checks.fault(("spec", "ipFamilies", i), f"must be the family of clusterIPs[{i}], {shown(every[i])}")
+    checks.unique([(("spec", "ipFamilies", i), family) for i, family in enumerate(spec.ipFamilies)], "address family")
     return first, every
 
 
@@ -156,6 +174,9 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
         checks.fault(("endpoints",), f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}")
     endpoints = tuple(_endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints))
     _endpoint_ports(("ports",), value.ports, checks)
+    for i, port in enumerate(checks.written.get("ports") or ()):
+        if isinstance(port, Mapping) and port.get("protocol") == "":
+            checks.fault(("ports", i, "protocol"), "must be TCP, UDP or SCTP, is ''", "leave it out: TCP is the default")
     return replace(value, metadata=check_metadata(value, namespaced, checks), endpoints=endpoints)
 
 
@@ -205,6 +226,9 @@ def check_endpoints(value: Endpoints, namespaced: bool, checks: Checks) -> Endpo
         if not subset.addresses and not subset.notReadyAddresses:
             checks.fault(path, "must have addresses or notReadyAddresses")
         _endpoint_ports((*path, "ports"), subset.ports, checks)
+        for j, port in enumerate(subset.ports):
+            if len(subset.ports) > 1 and not port.name:
+                checks.fault((*path, "ports", j, "name"), "is required: Endpoints with several ports must name each of them")
         addresses = _endpoint_addresses((*path, "addresses"), subset.addresses, checks)
         not_ready = _endpoint_addresses((*path, "notReadyAddresses"), subset.notReadyAddresses, checks)
         subsets.append(replace(subset, addresses=addresses, notReadyAddresses=not_ready))

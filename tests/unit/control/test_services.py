@@ -99,6 +99,17 @@ def test_who_gets_a_health_check_port(spec: str, has: bool) -> None:
     assert made.healthCheckNodePort != made.ports[0].nodePort
 
 
+def test_node_ports_of_another_range_are_taken_with_a_notice() -> None:
+    state = settled(
+        service("page", "type: NodePort, ports: [{port: 80, nodePort: 80}]"),
+        service("mail", "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 9000, ports: [{port: 25, nodePort: 2525}]"),
+    )
+    assert [state.service[f"default/{name}"].spec.ports[0].nodePort for name in ("page", "mail")] == [80, 2525]
+    assert [notice for notice in state.notices if "node-port range" in notice] == [
+        "node port 80 of Service default/page (and 2 more) is outside 30000-32767: taken as of a cluster with another node-port range"
+    ]
+
+
 def test_all_node_ports_can_be_had() -> None:
     ports = ", ".join(f"{{name: p{i}, port: {i + 1}}}" for i in range(len(NODE_PORTS)))
     numbers = {p.nodePort for p in only(f"type: NodePort, ports: [{ports}]").spec.ports}
@@ -133,12 +144,6 @@ def test_services_of_ipv6_alone_are_left_out() -> None:
             "spec.ports[0].nodePort",
             ["30080/TCP", "default/s0", "default/s1"],
             id="a node port twice",
-        ),
-        pytest.param(
-            ["type: NodePort, ports: [{port: 80, nodePort: 8080}]"],
-            "spec.ports[0].nodePort",
-            ["8080", "30000-32767"],
-            id="outside the range",
         ),
         pytest.param(
             [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emulator.objects.rules.checks import parse_address
 from tests.unit.objects.reading import load_text, problems_of
 
 LONG = "a" * 64
@@ -159,6 +160,102 @@ PODS = [
     ),
     pytest.param(
         "{kind: Node, metadata: {name: n}, spec: {taints: [{key: 'a b', effect: NoSchedule}]}}", "spec.taints[0].key", "key", "", id="taint"
+    ),
+]
+
+HOST_PORTS = [
+    pytest.param(
+        pod("hostNetwork: true", containers="[{name: c, ports: [{containerPort: 80, hostPort: 81}]}]"),
+        "spec.containers[0].ports[0].hostPort",
+        "must be the containerPort, 80, when hostNetwork is true",
+        "leave it out",
+        id="hostNetwork with another hostPort",
+    ),
+    pytest.param(
+        deployment(
+            "selector: {matchLabels: {app: a}}",
+            "metadata: {labels: {app: a}}, spec: {hostNetwork: true, containers: [{name: c, ports: [{containerPort: 80, hostPort: 81}]}]}",
+        ),
+        "spec.template.spec.containers[0].ports[0].hostPort",
+        "must be the containerPort",
+        "",
+        id="hostNetwork with another hostPort in a template",
+    ),
+    pytest.param(
+        pod(containers="[{name: c, ports: [{containerPort: 1, hostPort: 80}]}, {name: d, ports: [{containerPort: 2, hostPort: 80}]}]"),
+        "spec.containers[1].ports[0].hostPort",
+        "is the host port of an earlier entry",
+        "",
+        id="one hostPort for two containers",
+    ),
+    pytest.param(
+        pod("hostNetwork: true", containers="[{name: c, ports: [{containerPort: 80}]}, {name: d, ports: [{containerPort: 80}]}]"),
+        "spec.containers[1].ports[0].hostPort",
+        "'80/TCP' is the host port of an earlier entry",
+        "",
+        id="one port of the host for two containers",
+    ),
+    pytest.param(
+        deployment(
+            "selector: {matchLabels: {app: a}}", "metadata: {labels: {app: a}}, spec: {restartPolicy: Never, containers: [{name: c}]}"
+        ),
+        "spec.template.spec.restartPolicy",
+        "must be Always for a Deployment, is 'Never'",
+        "Job",
+        id="restartPolicy of a Deployment",
+    ),
+    pytest.param(
+        pod("tolerations: [{key: a, operator: Exists, value: b}]"),
+        "spec.tolerations[0].value",
+        "must be empty",
+        "",
+        id="value with Exists",
+    ),
+    pytest.param(
+        pod("tolerations: [{key: a, effect: NoSchedul}]"),
+        "spec.tolerations[0].effect",
+        "must be one of NoSchedule",
+        "did you mean NoSchedule",
+        id="effect of a toleration",
+    ),
+    pytest.param(
+        "{kind: Node, metadata: {name: a}, spec: {taints: [{key: k, effect: NoExecute}, {key: k, effect: NoExecute, value: v}]}}",
+        "spec.taints[1]",
+        "is the key and effect of an earlier entry",
+        "",
+        id="taint twice",
+    ),
+    pytest.param(service("ports: [{port: 80}], ipFamilies: [IPv5]"), "spec.ipFamilies[0]", "must be one of IPv4, IPv6", "", id="family"),
+    pytest.param(
+        service("ports: [{port: 80}], ipFamilies: [IPv6], clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9]"),
+        "spec.ipFamilies[0]",
+        "must be the family of clusterIPs[0]",
+        "",
+        id="family of another address",
+    ),
+    pytest.param(service("ports: [{port: 80}], trafficDistribution: ''"), "spec.trafficDistribution", "must be one of", "", id="no word"),
+    pytest.param(service("ports: [{port: 80}], internalTrafficPolicy: ''"), "spec.internalTrafficPolicy", "must be one of", "", id="empty"),
+    pytest.param(service("ports: [{port: 80, protocol: tcp}]"), "spec.ports[0].protocol", "is 'tcp'", "did you mean TCP", id="lower case"),
+    pytest.param(
+        endpoint_slice("endpoints: [], ports: [{port: 80, protocol: ''}]"),
+        "ports[0].protocol",
+        "is ''",
+        "leave it out",
+        id="slice's protocol",
+    ),
+    pytest.param(
+        "{kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: a, port: 1}, {port: 2}]}]}",
+        "subsets[0].ports[1].name",
+        "is required",
+        "",
+        id="one of two ports of Endpoints unnamed",
+    ),
+    pytest.param(
+        "{kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, address: '***HIDDEN***'}]}}",
+        "status.addresses[0].address",
+        "must be an IP address",
+        "a support bundle hides addresses",
+        id="hidden address",
     ),
 ]
 
@@ -397,14 +494,14 @@ SERVICES = [
 ]
 
 CONFIG = [
-    pytest.param(cluster("networking: {ipFamily: dual}"), "networking.ipFamily", "IPv4 networks only so far", "", id="dual stack"),
+    pytest.param(cluster("networking: {ipFamily: ipv6}"), "networking.ipFamily", "IPv4 networks only so far", "", id="IPv6 alone"),
     pytest.param(
         cluster("networking: {podSubnet: 'fd00::/48'}"), "networking.podSubnet", "IPv4 networks only so far", "", id="IPv6 subnet"
     ),
     pytest.param(
-        cluster("networking: {podSubnet: '10.0.0.0/16,fd00::/48'}"),
+        cluster("networking: {podSubnet: '10.0.0.0/16,10.1.0.0/16'}"),
         "networking.podSubnet",
-        "IPv4 networks only so far",
+        "must be one prefix, or one of each family",
         "",
         id="two subnets",
     ),
@@ -751,7 +848,7 @@ METALLB = [
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "what", "hint"), NAMES + PODS + WORKLOADS + SERVICES + CONFIG + FLOWS + SHAPES + KINDS + METALLB
+    ("manifest", "path", "what", "hint"), NAMES + PODS + HOST_PORTS + WORKLOADS + SERVICES + CONFIG + FLOWS + SHAPES + KINDS + METALLB
 )
 def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
     found = [p for p in problems_of("# first line\n" + manifest) if p.path == path and what in p.what]
@@ -801,6 +898,31 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         pytest.param(pod(meta="name: a.b-c.1"), id="Pod with dots"),
         pytest.param(pod(meta="name: p, labels: {app.kubernetes.io/Name_x: A.b_c, e: ''}"), id="qualified label"),
         pytest.param(pod("tolerations: [{operator: Exists}]"), id="tolerates everything"),
+        pytest.param(pod("tolerations: [{key: a, operator: '', effect: ''}]"), id="empty words for defaults of a toleration"),
+        pytest.param(
+            pod(containers="[{name: c, ports: [{containerPort: 80, protocol: '', hostPort: 0, hostIP: ''}]}]"), id="empty words of a port"
+        ),
+        pytest.param(
+            service("clusterIP: '', type: '', sessionAffinity: '', externalTrafficPolicy: '', ports: [{port: 80, protocol: ''}]"),
+            id="empty words for defaults of a Service",
+        ),
+        pytest.param(
+            pod("hostNetwork: true", containers="[{name: c, ports: [{containerPort: 80, hostPort: 80}]}]"),
+            id="hostPort is the containerPort",
+        ),
+        pytest.param(
+            pod("hostNetwork: true", containers="[{name: c, ports: [{containerPort: 53}, {containerPort: 53, protocol: UDP}]}]"),
+            id="one port of the host, two protocols",
+        ),
+        pytest.param(
+            deployment(
+                "selector: {matchLabels: {app: a}}",
+                "metadata: {labels: {app: a}}, spec: {restartPolicy: Always, hostNetwork: true,"
+                " containers: [{name: c, ports: [{containerPort: 80}]}, {name: d, ports: [{containerPort: 80}]}]}",
+            ),
+            id="the API server fills no hostPort into a template",
+        ),
+        pytest.param("{kind: Node, metadata: {name: a}, status: {addresses: [{type: ExternalIP, address: ''}]}}", id="an empty ExternalIP"),
         pytest.param(pod(meta="name: p, labels: null, annotations: {a: null}, ownerReferences: null", rest="status: null"), id="nulls"),
         pytest.param(pod("volumes: [{}], futureField: {a: [1]}"), id="fields that podwire does not know"),
         pytest.param(pod(containers="[{name: c, ports: [{containerPort: 53}, {containerPort: 53}]}]"), id="port twice: the report says it"),
@@ -834,6 +956,101 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
 )
 def test_accepted(manifest: str) -> None:
     assert load_text(manifest)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "notice"),
+    [
+        pytest.param(
+            service("ports: [{port: 80}], externalIPs: [192.000.002.010]"),
+            "stdin:1: document 1: spec.externalIPs[0]: '192.000.002.010' is read as 192.0.2.10: leading zeros are decimal",
+            id="leading zeros",
+        ),
+        pytest.param(
+            "{kind: Node, metadata: {name: a}, spec: {podCIDR: 010.244.01.0/24}}",
+            "spec.podCIDR: '010.244.01.0/24' is read as 10.244.1.0/24",
+            id="leading zeros of a prefix",
+        ),
+        pytest.param(
+            endpoint_slice("endpoints: [{addresses: ['::ffff:10.244.1.9']}]"),
+            "endpoints[0].addresses[0]: '::ffff:10.244.1.9' is read as 10.244.1.9: an IPv4-mapped address",
+            id="IPv4-mapped",
+        ),
+        pytest.param(
+            service("type: LoadBalancer, ports: [{port: 80}], loadBalancerIP: YOUR.IP.HERE"),
+            "spec.loadBalancerIP: 'YOUR.IP.HERE' is no IP address: no balancer can give it",
+            id="no address in loadBalancerIP",
+        ),
+        pytest.param(
+            "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, clusterCIDR: 'fd00::/48, 10.244.0.0/16'}",
+            "clusterCIDR: of 'fd00::/48, 10.244.0.0/16' the IPv4 half is taken",
+            id="clusterCIDR of two families",
+        ),
+        pytest.param(
+            "{apiVersion: kind.x-k8s.io/v1alpha4, kind: Cluster, networking: {ipFamily: dual}}",
+            "networking.ipFamily: of dual the IPv4 half is taken",
+            id="kind cluster of two families",
+        ),
+        pytest.param(
+            "{kind: Pod, metadata: {name: p, labels: {a: 1}, labels: {a: b}}, spec: {containers: [{name: c}]}}",
+            "stdin:1: document 1: the key 'labels' is there twice: the last one counts, as with kubectl",
+            id="key twice",
+        ),
+        pytest.param(pod(meta="name: n"), "kubectl takes a plain n for a boolean", id="plain letter"),
+    ],
+)
+def test_read_with_a_notice(manifest: str, notice: str) -> None:
+    (told,) = load_text(manifest).notices
+    assert notice in told
+
+
+def test_equal_notices_are_one() -> None:
+    text = "\n---\n".join(service("ports: [{port: 80}], externalIPs: [192.0.2.010, 192.0.2.011]", f"name: s{i}") for i in range(3))
+    (told,) = load_text(text).notices
+    assert told.endswith("as Kubernetes before 1.36 takes them (and 5 more)")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("010.1.2.3", "10.1.2.3"),
+        ("10.0.0.00", "10.0.0.0"),
+        ("0000010.1.2.3", "10.1.2.3"),
+        ("::ffff:010.1.2.3", None),
+        ("0x0a.1.2.3", None),
+        ("10.1.2", None),
+        ("256.1.1.1", None),
+        ("fd00::010", "fd00::10"),
+        ("::00", "::"),
+        ("10.96.0.10 ", None),
+    ],
+)
+def test_addresses_as_releases_before_took_them(given: str, meant: str | None) -> None:
+    try:
+        assert str(parse_address(given)) == meant
+    except ValueError:
+        assert meant is None
+
+
+def test_what_null_and_whole_numbers_mean() -> None:
+    ports = "ports: [{containerPort: 80.0}, {containerPort: 8_1_, hostPort: ~}]"
+    text = pod("hostNetwork: y, nodeSelector: {a: ~}", containers=f"[{{name: c, args: [~, b], {ports}}}]")
+    spec = load_text(text).pods[0].object.spec
+    assert (spec.hostNetwork, dict(spec.nodeSelector), spec.containers[0].args) == (True, {"a": ""}, ("", "b"))
+    assert [(type(port.containerPort), port.containerPort, port.hostPort) for port in spec.containers[0].ports] == [
+        (int, 80, None),
+        (int, 81, None),
+    ]
+
+
+def test_an_old_slice_has_its_nodes_in_its_topology() -> None:
+    topology = "topology: {kubernetes.io/hostname: w, topology.kubernetes.io/zone: a}"
+    entries = f"{{addresses: [10.0.0.1], {topology}}}, {{addresses: [10.0.0.2], nodeName: v, {topology}}}, {{addresses: [10.0.0.3]}}"
+    text = (
+        f"{{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {{name: e}}, addressType: IPv4, endpoints: [{entries}]}}"
+    )
+    endpoints = load_text(text).endpointSlices[0].object.endpoints
+    assert [(endpoint.nodeName, endpoint.zone) for endpoint in endpoints] == [("w", "a"), ("v", "a"), (None, None)]
 
 
 def test_canonical_forms() -> None:
