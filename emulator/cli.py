@@ -142,6 +142,9 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"topology, file, directory or - (default: {DEFAULT_TOPOLOGY})")
+    parser.add_argument("-f", "--filename", action="append", default=[], metavar="TARGET", help="a target, as kubectl has it")
+    parser.add_argument("-k", "--kustomize", action="append", default=[], metavar="DIR", help="a kustomization: it is built and read")
+    parser.add_argument("-R", "--recursive", action="store_true", help="read the directories below a directory as well")
     parser.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="seed of everything that is drawn: Pod names, node ports, cookies (default: 0)"
     )
@@ -272,10 +275,19 @@ def _settle(args: argparse.Namespace, *, run: bool = False) -> ClusterState:
 
 def _load(args: argparse.Namespace) -> Inventory:
     from emulator.control.settle import every_problem
+    from emulator.kustomize import build
     from emulator.objects.load import ReadingError, load
 
     try:
-        return load(args.targets or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES, stdin=sys.stdin)
+        given = [*args.targets, *args.filename]
+        return load(
+            given or ([] if args.kustomize else [DEFAULT_TOPOLOGY]),
+            topologies=TOPOLOGIES,
+            stdin=sys.stdin,
+            recursive=args.recursive,
+            kustomizations=args.kustomize,
+            build=build,
+        )
     except ReadingError as error:
         raise InputError(every_problem(error)) from None
 

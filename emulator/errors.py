@@ -6,10 +6,17 @@ them and exits.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+
+MOST_LINES = 10  # of the problems of one input
+FOLDED_FROM = 3  # so many of one cause are one line
+_PARTICULAR = re.compile(r"'[^']*'|\b[a-z0-9.-]+/[a-z0-9.-]+\b|\b[0-9][0-9.:]*\b")  # a value, an object's name, a number or address
+_INDEX = re.compile(r"\[[0-9]+\]")
+_KEY = re.compile(r"((?:[lL]abels|annotations|[sS]elector))(?:\.[^.\[]+|\[\"[^\"]*\"\])\Z")  # of a map whose keys are the user's own
 
 
 class Exit(IntEnum):
@@ -55,6 +62,31 @@ class Problem:
         return printable(text + (f" (hint: {self.hint})" if self.hint else ""))
 
 
+def fold(problems: Sequence[Problem]) -> list[str]:
+    """Returns a line for each of ``problems``; one for those of the same cause where they are several, and few enough to read."""
+    by_cause: dict[object, list[Problem]] = {}
+    for problem in problems:
+        by_cause.setdefault(_cause(problem), []).append(problem)
+    groups = [group for found in by_cause.values() for group in ([found] if len(found) >= FOLDED_FROM else ([each] for each in found))]
+    lines = [_line(group) for group in groups[:MOST_LINES]]
+    rest = sum(len(group) for group in groups[MOST_LINES:])
+    return [*lines, f"and {rest} more {'problem' if rest == 1 else 'problems'}"] if rest else lines
+
+
+def _cause(problem: Problem) -> object:
+    """Returns what is equal for problems of one cause: the sentence and the field, whatever object it is about."""
+    field = _KEY.sub(r"\1[]", _INDEX.sub("[]", problem.path)).rpartition("items[].")[2]
+    return _PARTICULAR.sub("…", problem.what), field
+
+
+def _line(group: Sequence[Problem]) -> str:
+    if len(group) == 1:
+        return str(group[0])
+    places = [f"{problem.file}:{problem.line}" if problem.line else problem.file for problem in group[1:]]
+    others = ", ".join(dict.fromkeys(places[:3])) + (", …" if len(places) > 3 else "")
+    return f"{group[0]}\n  and {len(places)} more of this kind: {printable(others)}"
+
+
 class PodwireError(Exception):
     """Base of every error that a user may see. ``exit_code`` is what the process exits with."""
 
@@ -73,7 +105,7 @@ class InputError(PodwireError):
         super().__init__(self.problems)  # the arguments as given: errors cross the sandbox's pipe by pickle
 
     def __str__(self) -> str:
-        return "\n".join(str(p) for p in self.problems)
+        return "\n".join(fold(self.problems))
 
 
 class MissingCapabilityError(PodwireError):

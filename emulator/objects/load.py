@@ -6,9 +6,10 @@ identity once; everything else that was given is in its notices, or the whole is
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,20 +21,34 @@ from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubePro
 from emulator.objects.faults import Fault, FieldPath, cut, path_of, path_text, shown
 from emulator.objects.kindcluster import translate
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
+from emulator.objects.kustomization import NAMES, KustomizationError, is_kustomization, pipe
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
 from emulator.objects.schema import KIND_CLUSTER, PROXY_CONFIG, Kind, LeftOut, decode, find_slips, identify, touches
-from emulator.objects.targets import MANIFEST_SUFFIXES, STDIN, find_files, name_of
+from emulator.objects.targets import MANIFEST_SUFFIXES, STDIN, Found, find_files, name_of
 from emulator.objects.validate import validate
-from emulator.objects.yamltext import MAX_DEPTH, read_documents
+from emulator.objects.yamltext import MAX_BYTES, MAX_DEPTH, TOO_MUCH, Document, read_documents
 
+MAX_OBJECTS = 200_000  # of everything that is given, the items of lists included
+MAX_PROBLEMS = 1_000  # after so many, reading ends
+_KIND = re.compile(r"""^[{\s]*["']?kind["']?\s*:""", re.MULTILINE)
 _PROXY_CONFIG_KEY = "config.conf"  # where kubeadm's ConfigMap kube-proxy keeps the KubeProxyConfiguration
 
 
-def load(targets: Sequence[str], *, topologies: Path, stdin: TextIO | None = None) -> Inventory:
-    """Everything that ``targets`` hold, as one cluster.
+def load(
+    targets: Sequence[str],
+    *,
+    topologies: Path,
+    stdin: TextIO | None = None,
+    recursive: bool = False,
+    kustomizations: Sequence[str] = (),
+    build: Callable[[Path], str] | None = None,
+) -> Inventory:
+    """Returns everything that ``targets`` hold, as one cluster.
 
     A target is the name of a topology in the directory ``topologies`` (``NAME.py``, ``NAME.yaml`` or ``NAME/``), the path of a ``.py``,
-    ``.yaml``, ``.yml`` or ``.json`` file, a directory of manifests, or ``-`` for ``stdin``. Raises InputError with every problem.
+    ``.yaml``, ``.yml`` or ``.json`` file, a directory of manifests (``recursive``: of those below it as well), or ``-`` for ``stdin``.
+    ``kustomizations`` are directories to be built by ``build``, and so is a target that is a kustomization. Raises InputError with every
+    problem.
     """
     gathering = _Gathering()
     for target in targets:
@@ -41,12 +56,11 @@ def load(targets: Sequence[str], *, topologies: Path, stdin: TextIO | None = Non
             if target == STDIN:
                 gathering.stream(sys.stdin if stdin is None else stdin, "stdin")
             else:
-                files, problem = find_files(target, topologies)
-                if problem:
-                    gathering.problem(problem)
-                for path in files:
-                    gathering.file(path)
-    return gathering.inventory(name_of(targets))
+                gathering.found(find_files(target, topologies, recursive=recursive), build)
+    for target in kustomizations:
+        with gathering.target(target):
+            gathering.kustomization(Path(target), build)
+    return gathering.inventory(name_of([*targets, *kustomizations]))
 
 
 class ReadingError(InputError):
@@ -118,17 +132,51 @@ class _Gathering:
         self._remarks: dict[str, tuple[Problem, int]] = {}  # by sort, the first one and how many
         self._services: list[Loaded[Service]] = []
         self._shape_known = True
+        self._read = 0  # objects, those of lists included
+        self._twice: list[Problem] = []  # objects of one target that are there again in another of its files
+        self._skipped: list[str] = []  # files of one target that are no manifests
+        self._skips: list[str] = []  # notices of what directories hold besides
 
     def problem(self, problem: Problem) -> None:
         self._problems.append(problem)
 
     @contextmanager
     def target(self, name: str) -> Iterator[None]:
-        """What is read inside belongs to one target, which has to hold something."""
+        """Read one target inside, which has to hold something."""
         before = (self._documents, len(self._problems))
         yield
+        if self._twice:
+            self._problems.append(_told_once(name, self._twice))
+            self._twice = []
         if before == (self._documents, len(self._problems)):
-            self.problem(Problem(name, "holds no object", "a manifest has at least kind and metadata"))
+            hint = f"none of its {len(self._skipped)} files is a manifest" if self._skipped else "a manifest has at least kind and metadata"
+            self.problem(Problem(name, "holds no object", hint))
+        elif self._skipped:
+            self._skips.append(f"{name}: {_listed(self._skipped)} left out: no manifest, since there is no kind in it")
+        self._skipped = []
+
+    def found(self, found: Found, build: Callable[[Path], str] | None) -> None:
+        """Read what a target on the command line names."""
+        if found.problem:
+            self.problem(found.problem)
+        if found.kustomization:
+            self.kustomization(found.kustomization, build)
+        self._skips += found.notices
+        for path in found.files:
+            self.file(path, anything=found.directory)
+
+    def kustomization(self, directory: Path, build: Callable[[Path], str] | None) -> None:
+        """Read what the kustomization in ``directory`` makes."""
+        try:
+            if not is_kustomization(directory):
+                raise KustomizationError(f"is no kustomization: none of {', '.join(NAMES)} is there")
+            if build is None:
+                raise KustomizationError("is a kustomization, which must be built first", pipe(directory))
+            text = build(directory)
+        except KustomizationError as error:
+            self.problem(Problem(str(directory), error.what, error.hint))
+        else:
+            self.text(text, f"{directory} (built)")
 
     def inventory(self, name: str) -> Inventory:
         """Everything that was read. Raises ReadingError if there was any problem."""
@@ -139,7 +187,7 @@ class _Gathering:
     def _sound(self, name: str) -> Inventory:
         notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
         notices += [f"{first} (and {count - 1} more)" if count > 1 else str(first) for first, count in self._remarks.values()]
-        notices += [str(slip) for slip in self._slips.values()]
+        notices += [*self._skips, *(str(slip) for slip in self._slips.values())]
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
             notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")
@@ -163,7 +211,8 @@ class _Gathering:
     def _of(self, type_: type[Any]) -> tuple[Loaded[Any], ...]:
         return tuple(self._objects.get(type_, ()))
 
-    def file(self, path: Path) -> None:
+    def file(self, path: Path, *, anything: bool = False) -> None:
+        """Read one file. ``anything``: it lies in a directory that was named, and may be no manifest."""
         if path.suffix == ".py":
             self._python(path)
             return
@@ -171,24 +220,34 @@ class _Gathering:
             self.problem(Problem(str(path), "is neither a topology nor a manifest", f"known suffixes: .py {' '.join(MANIFEST_SUFFIXES)}"))
             return
         try:
-            text = path.read_bytes().decode("utf-8")
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+            if len(data) > MAX_BYTES:
+                self.problem(Problem(str(path), f"is larger than {MAX_BYTES >> 20} MiB", TOO_MUCH))
+                return
+            text = data.decode("utf-8")
         except UnicodeDecodeError as error:
             self.problem(Problem(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"))
         except OSError as error:
             self.problem(Problem(str(path), f"cannot be read: {error.strerror}"))
         else:
-            self.text(text, str(path))
+            self.text(text, str(path), anything=anything)
 
     def stream(self, stream: TextIO | None, name: str) -> None:
         try:
-            text = stream.read() if stream else ""  # Python has no sys.stdin when the shell closed it
+            text = stream.read(MAX_BYTES + 1) if stream else ""  # Python has no sys.stdin when the shell closed it
         except (OSError, ValueError) as error:
             self.problem(Problem(name, f"cannot be read: {cut(str(error))}"))
         else:
+            if not text.strip():
+                self.problem(Problem(name, "nothing came in on standard input", "did the command before | fail?"))
             self.text(text, name)
 
-    def text(self, text: str, file: str) -> None:
+    def text(self, text: str, file: str, *, anything: bool = False) -> None:
         documents, faults = read_documents(text)
+        if anything and (documents or faults) and not _is_manifest(text, documents):
+            self._skipped.append(file)
+            return
         self._problems += [Problem(file, fault.what, fault.hint, fault.document, "", fault.line) for fault in faults]
         for document in documents:
             for remark in document.remarks:
@@ -227,6 +286,11 @@ class _Gathering:
 
     def _document(self, value: Any, place: _Place, kind: str = "", api_version: str = "") -> None:
         """One document, or one item of a List, whose own kind and apiVersion default to those that the List implies."""
+        self._read += 1
+        if self._read == MAX_OBJECTS:
+            self.problem(place.problem(Fault((), f"is one of more than {MAX_OBJECTS} objects", TOO_MUCH)))
+        if self._read >= MAX_OBJECTS or len(self._problems) >= MAX_PROBLEMS:
+            return
         if not isinstance(value, dict):
             hint = "several objects go into documents of their own (---) or into a List" if isinstance(value, list) else ""
             self.problem(place.problem(Fault((), f"must be a mapping with kind and metadata, is {shown(value)}", hint)))
@@ -235,8 +299,6 @@ class _Gathering:
         if name == "List" or (isinstance(name, str) and name.endswith("List") and "items" in value):
             self._list(name, value, place)
             return
-        if name is None and Path(place.file).stem == "kustomization":  # kustomize lets its own file go without a kind
-            kind = "Kustomization"
         found = identify(value, kind=kind, api_version=api_version)
         if isinstance(found, Fault):
             self.problem(place.problem(found))
@@ -341,7 +403,35 @@ class _Gathering:
         first = self._first.setdefault(identity, place)
         if first is not place:
             where = f"{first.file}:{first.line()}" + (f": document {first.document}" if first.document else "")
-            self.problem(place.problem(Fault((), f"{what}, in {where}", "keep one of the two")))
+            problem = place.problem(Fault((), f"{what}, in {where}", "keep one of the two"))
+            (self._problems if first.file == place.file else self._twice).append(problem)
+
+
+def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
+    """Returns one problem for the objects that several files of ``target`` have."""
+    if len(twice) == 1:
+        return twice[0]
+    files = len({problem.file for problem in twice})
+    first = twice[0]
+    what = f"{len(twice)} objects of {_count(files, 'file')} are there already, the first at {first.file}:{first.line}: {first.what}"
+    return Problem(target, what, "variants of one application are not one cluster: name the directory or the files that you mean")
+
+
+def _is_manifest(text: str, documents: Sequence[Document]) -> bool:
+    """Whether a file of a directory is meant for a cluster: it has a kind, and is no patch for kustomize."""
+    kinds = [document.value for document in documents if isinstance(document.value, dict) and isinstance(document.value.get("kind"), str)]
+    if kinds:
+        return not all("$patch" in value for value in kinds)
+    return not documents and bool(_KIND.search(text))  # it cannot be read, and says a kind
+
+
+def _listed(files: Sequence[str]) -> str:
+    names = [Path(file).name for file in files[:3]]
+    return f"{_count(len(files), 'file')} ({', '.join(names)}{', …' if len(files) > len(names) else ''})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _applies(check: Mapping[str, Any], place: _Place) -> Iterator[tuple[Sequence[Any], _Place]]:

@@ -33,9 +33,9 @@ from emulator.objects.faults import FieldPath, cut, shown
 
 MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 200
 MAX_ALIASED = 100_000  # values that the aliases of one document may stand for
-MAX_BYTES = 256 * 1024 * 1024  # of one file or of standard input
+MAX_BYTES = 128 * 1024 * 1024  # of one file or of standard input
 MAX_DOCUMENTS = 100_000  # of one file or of standard input, empty ones included
-MAX_VALUES = 5_000_000  # keys and values of the YAML of one file or of standard input; 5,000 Pods of a live cluster are 2,000,000
+MAX_VALUES = 5_000_000  # keys and values of one file or of standard input; 5,000 Pods of a live cluster are 2,000,000
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -51,7 +51,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?\Z")
 _INT_RANGE = range(-(2**63), 2**64)  # what is outside is a float where it is decimal, else a string
 _LONGEST_NUMBER = 400  # characters; a longer integer is larger than any float
 
-_SPLIT = "give podwire less at once: leave out kinds and namespaces that do not matter"
+TOO_MUCH = "give podwire less at once: leave out kinds and namespaces that do not matter"
 _HELM = "a Helm template must be rendered first: helm template … | podwire -"
 _TAG = "tag:yaml.org,2002:"
 _TWICE, _LETTER = "twice", "letter"  # sorts of remarks
@@ -112,11 +112,13 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
     documents: list[Document] = []
     faults: list[TextFault] = []
     if len(text) > MAX_BYTES:
-        return [], [TextFault(0, f"is larger than {MAX_BYTES >> 20} MiB", _SPLIT)]
+        return [], [TextFault(0, f"is larger than {MAX_BYTES >> 20} MiB", TOO_MUCH)]
     try:
         text.encode()
     except UnicodeEncodeError as error:
         return [], [TextFault(text.count("\n", 0, error.start) + 1, "is not UTF-8 text")]
+    if _JSON_START.match(text) and text.count(",") > MAX_VALUES:  # the JSON reader counts nothing
+        return [], [TextFault(1, f"holds more than {MAX_VALUES} keys and values", TOO_MUCH)]
     if "\ufeff" in text:
         text = _BYTE_ORDER_MARK.sub("", text)
     if not text.endswith("\n"):
@@ -126,7 +128,7 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
         for line, part, value, repeated in _json_values(first_line, chunk):
             number += 1
             if number > MAX_DOCUMENTS:
-                return documents, [*faults, TextFault(line, f"holds more than {MAX_DOCUMENTS} documents", _SPLIT, number)]
+                return documents, [*faults, TextFault(line, f"holds more than {MAX_DOCUMENTS} documents", TOO_MUCH, number)]
             if not isinstance(value, _NotJSON):
                 documents.append(Document(number, line, part, value, _remarks_on_json(line, part, repeated) if repeated else ()))
                 continue
@@ -303,7 +305,7 @@ class _Builder:
         """Returns the document's value. Raises _BrokenError and yaml.YAMLError."""
         for event in yaml.parse(text, Loader=_Loader):
             if self.count > self._room:
-                raise _BrokenError(self._line(event), f"and what is before it hold more than {MAX_VALUES} keys and values", _SPLIT)
+                raise _BrokenError(self._line(event), f"and what is before it hold more than {MAX_VALUES} keys and values", TOO_MUCH)
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar(event)
             elif isinstance(event, yaml.CollectionStartEvent):

@@ -28,6 +28,7 @@ ACTING = (
     "emulator.examine",
     "emulator.guest",
     "emulator.kernel",
+    "emulator.kustomize",
     "emulator.live",
     "emulator.output",
     "emulator.probe.chatter",
