@@ -382,8 +382,14 @@ def _ps(_: argparse.Namespace) -> int:
     if not running:
         say("No cluster is running (podwire TARGET --keep starts one that stays).\n")
         return Exit.OK
-    rows = [(r.pid, r.topology, r.nodes, r.pods, r.services, r.started) for r in running]
-    say(tabulate(rows, headers=("PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"), tablefmt="plain") + "\n")
+    headers = ["PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"]
+    rows = [
+        [r.pid, r.topology or "?", *("?" if n is None else n for n in (r.nodes, r.pods, r.services)), r.started or "?"] for r in running
+    ]
+    if any(r.note for r in running):
+        headers.append("NOTE")
+        rows = [[*row, r.note] for row, r in zip(rows, running, strict=True)]
+    say(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True) + "\n")
     return Exit.OK
 
 

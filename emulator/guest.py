@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from emulator.control.state import ClusterState
 from emulator.errors import Exit, PodwireError
@@ -97,17 +98,30 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
 
 def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None, mode: str, missing: str) -> Report:
     try:
-        result = pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
+        result = _load(output)
         if isinstance(result, PodwireError):
             raise GuestError(mode, str(result), result.exit_code)
         report = cast(Report, result)
         if directory:
-            report = write_evidence(directory, iter(lambda: pickle.load(output), None), report)  # noqa: S301
-    except (EOFError, pickle.UnpicklingError):
+            report = write_evidence(directory, iter(partial(_load, output), None), report)
+    except pickle.UnpicklingError as error:
+        what = f"what the guest sent cannot be read ({error}): was this checkout changed meanwhile?"
+        raise GuestError(mode, what, Exit.MACHINE_LACKS) from None
+    except EOFError:
         output.close()
         what = f"the guest ended without a result (exit code {process.wait()})"
         raise GuestError(mode, what, Exit.MACHINE_LACKS) from None  # no flow was seen to fail
     return note_missing(report, missing) if missing else report
+
+
+def _load(output: IO[bytes]) -> Any:
+    """The next value. Raises EOFError where there is none, UnpicklingError for one of another release of podwire."""
+    try:
+        return pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
+    except (EOFError, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # whatever a class that is not as it was raises
+        raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from None
 
 
 # --- inside the guest -------------------------------------------------------------------------------------

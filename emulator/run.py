@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from emulator import sandbox
+from emulator import __version__, sandbox
 from emulator.clock import Clock
 from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState, pod_netns
 from emulator.errors import Exit, MissingCapabilityError, UsageError
@@ -204,6 +204,7 @@ def _announcement(state: ClusterState, started: datetime) -> dict[str, object]:
         once[pod.name] = "" if pod.name in once else pod_netns(pod)
     names = {name: netns for name, netns in once.items() if netns} | names
     return {
+        "release": __version__,
         "topology": state.name,
         "started": started.isoformat(timespec="seconds"),
         "nodes": len(state.nodes),

@@ -54,7 +54,7 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
 
 def mark() -> str:
     """An argument by which a process is known: a time to sleep that nobody else uses."""
-    return f"6{int.from_bytes(os.urandom(4)) % 10**9:09}"
+    return f"6{int.from_bytes(os.urandom(4), 'big') % 10**9:09}"
 
 
 COMMANDS = {
