@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from emulator.evidence.bundle import netns_on_path
 from emulator.kernel.apply import Applied
-from emulator.kernel.inspect import collect_state, read_addresses
+from emulator.kernel.inspect import collect_state, count_overflows, read_addresses
 from emulator.live import Live
 from emulator.probe.correlate import Correlation, correlate
 from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Flow, FlowResult, Requirement, Verdict
 from emulator.probe.requirements import check_requirements
 from emulator.probe.send import Prober
+from emulator.probe.servers import find_servers
 from emulator.schedule import Moment, Schedule, rounds
 
 _BUNDLES = 20  # the first so many flows that are not as promised have a bundle of their own
@@ -31,11 +32,13 @@ class Findings:
 
 def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool) -> None:
     """Send the flows of ``moment`` and judge them; if ``dump``, keep the state of the nodes that a flow passed which is not as promised."""
-    attempts = _probe(schedule, moment, live, prober)
+    attempts, full = _probe(schedule, moment, live, prober)
+    live.note_ended_commands()
+    live.said += _say_what_udp_rests_on(attempts)
     with live.clock.phase("correlate"):
         live.recording.finish()
     with prober.chatter():  # who never stops sending does not wait for verdicts either
-        results = _find_verdicts(schedule, moment, live, attempts, findings.answered)
+        results = _find_verdicts(schedule, moment, live, attempts, findings.answered, full)
         findings.results += results
         requirements = check_requirements(moment.state, results, read_addresses(live.applied.namespaces, live.applied.namespaces))
         findings.requirements.append(requirements)
@@ -43,26 +46,42 @@ def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, find
             _dump(results, live.applied, findings)
 
 
-def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> list[Attempt]:
+def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> tuple[list[Attempt], frozenset[str]]:
+    """Returns the attempts, and the network namespaces in which an accept queue has overflowed meanwhile."""
     attempts: list[Attempt] = []
     relayed = {name for name, expectation in schedule.expectations.items() if expectation.relayed}
+    servers = find_servers(moment.state, [(flow, schedule.expectations[flow.name]) for flow in moment.flows])
+    netns = {server.netns for known in servers.values() for server in known}
+    before = count_overflows(live.applied.namespaces, netns)
     with live.clock.phase("probe"):
         for routes, flows in rounds(moment.state, moment.flows):
             for route in routes:
                 live.applied.add_route(route)
-            attempts += prober.probe(flows, crafted=not schedule.pairs, talk=not schedule.pairs, relayed=relayed)
+            attempts += prober.probe(flows, crafted=not schedule.pairs, talk=not schedule.pairs, relayed=relayed, servers=servers)
             for route in routes:
                 live.applied.delete_route(route)
-    return attempts
+    after = count_overflows(live.applied.namespaces, netns)
+    return attempts, frozenset(name for name in netns if after[name] > before[name])
+
+
+def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[str]:
+    pods = sorted({server.pod for attempt in attempts if attempt.protocol == "UDP" for server in attempt.servers})
+    more = f" (and {len(pods) - 1} more)" if len(pods) > 1 else ""
+    return [f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in there: an answer is not owed"] if pods else []
 
 
 def _find_verdicts(
-    schedule: Schedule, moment: Moment, live: Live, attempts: Sequence[Attempt], answered: dict[tuple[str, str], FlowResult]
+    schedule: Schedule,
+    moment: Moment,
+    live: Live,
+    attempts: Sequence[Attempt],
+    answered: dict[tuple[str, str], FlowResult],
+    full: frozenset[str],
 ) -> list[FlowResult]:
     with live.clock.phase("correlate"):
         correlation = correlate(attempts, live.recording.frames)
     with live.clock.phase("judge"):
-        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost(), answered)
+        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost(), answered, full)
 
 
 def _dump(results: Sequence[FlowResult], applied: Applied, findings: Findings) -> None:
@@ -81,6 +100,7 @@ def _judge(
     correlation: Correlation,
     lost: int,
     answered: dict[tuple[str, str], FlowResult],
+    full: frozenset[str],
 ) -> list[FlowResult]:
     """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``; ``answered`` is kept up to date."""
     own: dict[str, list[int]] = {flow.name: [] for flow in flows}
@@ -101,8 +121,9 @@ def _judge(
             lost,
             verdicts,
             tuple(sorted(numbers)),
+            full,
         )
-        verdicts[flow.name] = result.verdict
+        verdicts[flow.name] = "unknown" if any(j.unserved for j in result.journeys) else result.verdict  # the server's fault tells nothing
         if flow.connection:
             answered.pop(connection, None)
             if result.observed.backends:

@@ -13,7 +13,7 @@ from emulator.kernel.ring import HANDSHAKES, Taps
 from emulator.plan.operations import AddNetns
 from emulator.probe.recording import Recording
 from emulator.schedule import Moment
-from emulator.workload.commands import end_commands, start_commands, wait_until_listening
+from emulator.workload.commands import end_commands, find_ended, start_commands, wait_until_listening
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers
 from emulator.workload.worker import Worker, any_busy
@@ -65,6 +65,10 @@ class Live:
             started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
             self.said += wait_until_listening(state, self.applied.namespaces, started)
             self.commands |= started
+
+    def note_ended_commands(self) -> None:
+        """Say of the real commands that have ended with an error that they did, unless that was said before."""
+        self.said += [word for word in find_ended(self.commands) if not any(s.startswith(word.partition(":")[0]) for s in self.said)]
 
     def _tap(self, state: ClusterState, names: Collection[str]) -> None:
         """Tap the namespaces ``names``, and know the links of those that are tapped already."""

@@ -127,6 +127,30 @@ class ClusterState:
         return {s.key: s for s in self.services}
 
     @cached_property
+    def commanded_ports(self) -> Mapping[tuple[str, int, str], tuple[str, str]]:
+        """Network namespace, port and protocol → Pod key and container of the real command that is meant to serve there: those that it declares,
+        and of a Pod's first one those that EndpointSlices lead to and nobody declares."""
+        ports: dict[tuple[str, int, str], tuple[str, str]] = {}
+        for key, names in self.commands.items():
+            pod = self.pod[key]
+            for container in (*pod.spec.initContainers, *pod.spec.containers):
+                for port in container.ports if container.name in names else ():
+                    ports.setdefault((pod_netns(pod), port.containerPort, port.protocol), (key, container.name))
+        if not self.commands:
+            return ports
+        taken = {(listener.netns, listener.port, listener.protocol) for listener in self.listeners if not listener.refused}
+        for item in self.endpointSlices:
+            for ip in (ip for endpoint in item.endpoints for ip in endpoint.addresses):
+                pod_there = self.pod_by_ip.get(ip)
+                if pod_there is None or pod_there.key not in self.commands:
+                    continue
+                for slice_port in item.ports:
+                    place = (pod_netns(pod_there), slice_port.port or 0, slice_port.protocol)
+                    if slice_port.port and place not in taken:
+                        ports.setdefault(place, (pod_there.key, self.commands[pod_there.key][0]))
+        return ports
+
+    @cached_property
     def client(self) -> Mapping[str, ExternalClient]:
         return {c.name: c for c in self.clients}
 

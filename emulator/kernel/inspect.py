@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from emulator.errors import KernelError
@@ -24,6 +25,16 @@ def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, fr
         name: frozenset(ip for index, ip in namespaces.call_in(name, dump_addresses) if not (index == 1 and ip.startswith("127.")))
         for name in names
     }
+
+
+def count_overflows(namespaces: Namespaces, names: Iterable[str]) -> dict[str, int]:
+    """Returns how many connections each namespace of ``names`` has dropped so far because an accept queue was full (proc(5), net/netstat)."""
+    return {name: namespaces.call_in(name, _overflows) for name in names}
+
+
+def _overflows() -> int:
+    rows = [line.split() for line in Path("/proc/thread-self/net/netstat").read_text().splitlines() if line.startswith("TcpExt:")]
+    return int(dict(zip(*rows, strict=True)).get("ListenOverflows", 0))
 
 
 def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str, str]:

@@ -97,9 +97,10 @@ def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlati
 
 def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Journey | None:
     """What ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each other."""
-    frames = list(frames)
+    frames = _tell_echoes(token, frames) if attempt.servers else list(frames)
     there, answers = _order_hops(token, frames, attempt.relayed)
-    if (attempt.relayed or attempt.continued) and not answers:
+    arrival = _arrival(attempt, there)
+    if (attempt.relayed or attempt.continued) and not answers and not arrival:
         answers = _closings(attempt, frames)
     sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
     left_as = there[0].src if there else sent[0]
@@ -107,9 +108,12 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
     heard = next((answer for answer in answers if _reached(answer, attempt.netns, (sent[0], left_as), ours)), None)
     answer = heard or (answers[0] if answers else _NO_ANSWER)
     outcome = heard.outcome if heard else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
+    backend, source_seen = _find_backend(attempt, sent[1], there, answer)
+    arrival = None if heard else arrival
+    if arrival:
+        outcome, backend, source_seen = "delivered", parse_endpoint(arrival.dst), parse_endpoint(arrival.src).ip
     if outcome is None:
         return None
-    backend, source_seen = _find_backend(attempt, sent[1], there, answer)
     reply_from = ""
     if heard and heard.outcome == "delivered":
         last = heard.hops[-1]
@@ -125,8 +129,32 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
         backend=backend,
         source_seen=source_seen,
         reply_from=reply_from,
-        evidence=_tell(attempt, outcome, there, answer, heard is not None),
+        evidence=f"came in at {_where(arrival)}" if arrival else _tell(attempt, outcome, there, answer, heard is not None),
     )
+
+
+def _tell_echoes(token: int, frames: Iterable[Frame]) -> list[Frame]:
+    """``frames``, of which those of ``token`` that go back where such a frame came from are replies: a real command may echo the request."""
+    ways: set[tuple[str, str, int, str, int]] = set()
+    told = []
+    for frame in frames:
+        echo = (frame.netns, frame.dst, frame.dport, frame.src, frame.sport) in ways
+        if frame.token == token and not frame.reply and not echo:
+            ways.add((frame.netns, frame.src, frame.sport, frame.dst, frame.dport))
+        told.append(frame._replace(reply=True) if frame.token == token and echo else frame)
+    return told
+
+
+def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
+    """Where the request came in at a real command, which owes no answer to it.
+
+    That is enough of what is said on a TCP connection, which was accepted before, and of a datagram in a Pod's own network namespace; in a
+    node's its rules come between, so that there somebody must have answered.
+    """
+    if attempt.crafted or not (attempt.protocol == "UDP" or attempt.relayed or attempt.continued):
+        return None
+    places = {(s.netns, str(s.backend)) for s in attempt.servers if s.own or attempt.protocol == "TCP" or attempt.heard}
+    return next((hop for hop in reversed(there) if hop.direction == "in" and (hop.netns, hop.dst) in places), None)
 
 
 class _Answer(NamedTuple):

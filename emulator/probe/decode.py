@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 
-from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Captured, Frame, make_token
+from emulator.probe.model import HTTP_REPLY_MAGIC, HTTP_REQUEST_MAGIC, REPLY_MAGIC, REQUEST_MAGIC, Captured, Frame, make_token
 
 _ETHERTYPE = Struct("!12xH")
 _TAGGED_ETHERTYPE = Struct("!16xH")
@@ -33,7 +33,8 @@ _INIT, _INIT_ACK, _ABORT = 1, 2, 6
 _TCP_TOKEN, _UDP_TOKEN, _ICMP_TOKEN, _SCTP_TOKEN = (make_token(name, 0) for name in ("TCP", "UDP", "ICMP", "SCTP"))
 _SEQUENCE = 0xFFFFFFFF
 
-_COOKIE = re.compile(b"(?:(" + re.escape(REQUEST_MAGIC) + b")|" + re.escape(REPLY_MAGIC) + b")([0-9a-fA-F]{16})")
+_REQUESTS, _REPLIES = (b"|".join(map(re.escape, words)) for words in ((REQUEST_MAGIC, HTTP_REQUEST_MAGIC), (REPLY_MAGIC, HTTP_REPLY_MAGIC)))
+_COOKIE = re.compile(b"(?:(" + _REQUESTS + b")|" + _REPLIES + b")([0-9a-fA-F]{16})")
 _FLAGS = tuple("".join(letter for bit, letter in enumerate("FSRPAUEC") if byte >> bit & 1) for byte in range(256))
 _CHUNKS = {
     0: "DATA",

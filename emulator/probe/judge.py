@@ -8,7 +8,7 @@ controls are missing the verdict is "unknown", never a guess.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emulator.objects.config import Outcome
@@ -50,14 +50,16 @@ def judge(
     lost_frames: int,
     control_verdicts: Mapping[str, Verdict],
     frames: tuple[int, ...] = (),
+    full: Collection[str] = (),
 ) -> FlowResult:
     """The verdict on ``flow``. ``journeys[i]`` is that of ``attempts[i]``; None: it has none.
 
-    ``lost_frames`` counts what the flow's taps lost, ``control_verdicts`` has the verdicts of other flows by name. A result's
-    journeys are one of each kind: endpoint, source, outcome, who was heard, crafted or by socket.
+    ``lost_frames`` counts what the flow's taps lost, ``control_verdicts`` has the verdicts of other flows by name, ``full`` the
+    network namespaces where an accept queue has overflowed. A result's journeys are one of each kind: endpoint, source, outcome,
+    who was heard, crafted or by socket.
     """
     traced = [
-        (_unless_late(expectation, _unless_hidden(flow, expectation, journey, attempt)), attempt)
+        (_unless_unserved(_unless_late(expectation, _unless_hidden(flow, expectation, journey, attempt)), attempt, full), attempt)
         for journey, attempt in zip(journeys, attempts, strict=True)
         if journey is not None
     ]
@@ -103,7 +105,32 @@ def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attem
     dialled = parse_endpoint(find_dialled(journey.sent[1], journey.there))
     if told or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
         return journey
+    netns = journey.there[-1].netns if journey.there else ""
+    endpoints = {server.backend for server in attempt.servers if server.netns == netns}
+    if len(endpoints) == 1 and not any(b not in endpoints and b.ip == next(iter(endpoints)).ip for b in expectation.backends):
+        return replace(journey, backend=next(iter(endpoints)))  # a node's own process: no other endpoint is in that namespace
     return replace(journey, backend=None)
+
+
+def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) -> Journey:
+    """``journey`` marked, if it came to a real command that did not take it: the network has done its part."""
+    if journey.outcome not in ("dropped", "rejected") or not journey.there:
+        return journey
+    last, refused = journey.there[-1], journey.outcome == "rejected"
+    if attempt.relayed and attempt.servers:  # the frames do not tell which of a proxy's own connections was this one's
+        pods = " or ".join(sorted({server.pod for server in attempt.servers}))
+        why = f"a proxy let it in ({_place(last)}), and no word of it came in at Pod {pods}, whose server may have refused it or closed at once"
+        return replace(journey, unserved=pods, outcome="dropped", evidence=why)
+    server = next((s for s in attempt.servers if (s.netns, str(s.backend), "in") == (last.netns, last.dst, last.direction)), None)
+    if server is None or (refused and (not journey.back or journey.back[0].netns != server.netns)):
+        return journey
+    if not refused and (journey.back or not (server.own or server.netns in full)):
+        return journey  # or a rule of the node has dropped it
+    why = f"{journey.evidence}: nothing listens at {server.backend}" if refused else f"no answer to what came in at {_place(last)}"
+    if not refused and server.netns in full:
+        why += ": its accept queue was full"
+    verb = "refused it" if refused else "did not accept"
+    return replace(journey, unserved=server.pod, backend=server.backend, evidence=f"the server in Pod {server.pod} {verb} ({why})")
 
 
 def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
@@ -147,7 +174,7 @@ def _control_failed(case: _Case) -> str:
 
 def _outcome_differs(case: _Case) -> str:
     expected = case.expected.outcome
-    wrong = [journey for journey, _ in case.traced if journey.outcome not in case.expected.outcomes]
+    wrong = [journey for journey, _ in case.traced if journey.outcome not in case.expected.outcomes and not journey.unserved]
     if not wrong:
         return ""
     same = sum(journey.outcome == wrong[0].outcome for journey in wrong)
@@ -181,7 +208,7 @@ def _source_differs(case: _Case) -> str:
 def _reply_from_elsewhere(case: _Case) -> str:
     for journey, _ in case.delivered:
         meant = str(journey.backend) if _is_astray(case, journey) else journey.sent[1]
-        if journey.reply_from != meant:
+        if journey.reply_from not in ("", meant):  # "": a real command owes no answer
             return f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}: {_seen_at(journey.back)}"
     return ""
 
@@ -213,7 +240,7 @@ def _server_disagrees(case: _Case) -> str:
 
 def _client_disagrees(case: _Case) -> str:
     for journey, attempt in case.delivered:
-        if attempt.error and not _is_astray(case, journey):
+        if attempt.error and journey.reply_from and not _is_astray(case, journey):
             return f"the answer came in, and yet the client's socket met {attempt.error}: {_seen_at(journey.back)}"
     return ""
 
@@ -227,6 +254,24 @@ def _health_differs(case: _Case) -> str:
         said = f"answered {attempt.health}" if attempt.health else "gave no HTTP answer"
         return f"{journey.backend or 'it'} {said}, not {wanted}: {_seen_at(journey.back)}"
     return ""
+
+
+def _server_refused(case: _Case) -> str:
+    """A real command that does not listen."""
+    return _count_unserved(case, [j for j, _ in case.traced if j.unserved and j.outcome == "rejected"])
+
+
+def _server_did_not_accept(case: _Case) -> str:
+    """A real command that takes no connections, or not so many, unless it has shown that it is reached."""
+    met = case.observed.backends
+    return _count_unserved(case, [j for j, _ in case.traced if j.unserved and j.outcome == "dropped" and j.backend not in met])
+
+
+def _count_unserved(case: _Case, journeys: Sequence[Journey]) -> str:
+    if not journeys or "delivered" not in case.expected.outcomes:
+        return ""
+    some = "" if len(journeys) == len(case.traced) else f" ({len(journeys)} of {_count(len(case.traced), 'attempt')})"
+    return journeys[0].evidence + some
 
 
 def _untraced_disagrees(case: _Case) -> str:
@@ -257,6 +302,7 @@ def _perhaps_unmet(case: _Case) -> str:
 
 _RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
     (_nothing_observed, "unknown"),
+    (_server_refused, "fail"),
     (_control_failed, "unknown"),
     (_outcome_differs, "fail"),
     (_backend_outside, "fail"),
@@ -266,6 +312,7 @@ _RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
     (_client_disagrees, "fail"),
     (_health_differs, "fail"),
     (_untraced_disagrees, "unknown"),
+    (_server_did_not_accept, "unknown"),
     (_perhaps_unmet, "unknown"),
     (_unmet, "fail"),
 )

@@ -134,7 +134,9 @@ class Expectation:
 
 PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
 REQUEST_MAGIC = b"podwire?"  # then 16 hex digits: the cookie of a UDP datagram, an ICMP echo or a TCP request, at the start of its payload
+HTTP_REQUEST_MAGIC = b"GET /?podwire="  # the same in what a real command is asked
 REPLY_MAGIC = b"podwire!"  # the same in what an echo server sends back
+HTTP_REPLY_MAGIC = b"HTTP/1.1 200 OK\r\nX-Podwire: " + REPLY_MAGIC  # the same, to who asked by HTTP
 
 
 def make_token(protocol: str, value: int) -> int:
@@ -161,6 +163,15 @@ class Answer:
     local: str = ""  # address:port of the server's own socket: the endpoint that was met, even where no tap sees the rewritten packet
 
 
+class RealServer(NamedTuple):
+    """A container's own command behind an endpoint: it owes no answer as podwire's servers do. ``own``: the network namespace is its Pod's."""
+
+    pod: str
+    netns: str
+    backend: Backend
+    own: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One connection, datagram or crafted packet that a client sent.
@@ -169,6 +180,8 @@ class Attempt:
     between ``started`` and ``finished`` (ns since the epoch). ``error`` is the errno name that the client's socket met ("" if none,
     "ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "timeout"…; always "" for crafted packets, save when sending failed).
     ``relayed`` as in :class:`Expectation`: then a TCP socket's token is that of its request, if it came to send one.
+    ``servers``: the real commands that it may meet. Then ``error`` is what connecting met, for what a command does to a connection
+    is its own affair, and ``heard`` says that it answered a datagram.
     """
 
     flow: str
@@ -185,6 +198,8 @@ class Attempt:
     health: Health | None = None  # the answer to a health check
     relayed: bool = False
     continued: bool = False  # a request on a connection that an earlier flow had opened
+    servers: frozenset[RealServer] = frozenset()
+    heard: bool = False
 
 
 class Captured(NamedTuple):
@@ -285,6 +300,7 @@ class Journey:
     source_seen: str = ""  # the client address (without port) as the backend saw it
     reply_from: str = ""  # address:port that the client heard from
     evidence: str = ""  # for rejected/unreachable: "ICMP port unreachable from 172.18.0.3", "RST from …", "no route"
+    unserved: str = ""  # namespace/name of the Pod that it came to, whose real command did not take it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,8 @@ def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> 
         translated = [change for change in journey.changes if _address(change.before) != _address(change.after)]
         if translated:
             yield f"{result.flow.name}: {translated[0]}"
+        elif journey.unserved:
+            continue  # it came to the Pod; that nobody took it there is no fault of the network's
         elif promised and journey.outcome != "delivered":
             yield f"{result.flow.name}: {journey.outcome}, {journey.evidence}"
         elif journey.source_seen and journey.source_seen != _address(journey.sent[0]):

@@ -12,22 +12,26 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from random import Random
+from types import MappingProxyType
 
 from emulator.kernel.netns import Namespaces
 from emulator.objects.config import FlowProtocol
 from emulator.probe.chatter import Chatter, forget_answers
-from emulator.probe.model import Answer, Attempt, Flow, Health, errno_name, make_token
+from emulator.probe.model import Answer, Attempt, Flow, Health, RealServer, errno_name, make_token
 from emulator.probe.recording import LOOK_EVERY, Recording
 from emulator.probe.send_crafted import CraftedSender
-from emulator.probe.silence import SILENCE, Silence
-from emulator.workload.answer import health_request, read_health, read_reply, request_line
+from emulator.probe.servers import ANSWER, CONNECT, DATAGRAM, QUIET, RELAY, Turns
+from emulator.probe.silence import SILENCE, PatientClock, Silence
+from emulator.workload.answer import health_request, http_request, read_health, read_reply, request_line
 
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 _RELAYED = 200  # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose ring holds 8192
 _DATAGRAMS = 200  # UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each
+_RESETS = (errno.ECONNRESET, errno.EPIPE)  # what only a connection that was accepted can meet
+_MOST_HEARD = 1 << 16  # bytes of a real command's answer that are looked at
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 _FIRST_FRESH, _LAST_FRESH = 32768, 60999  # where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
@@ -38,10 +42,13 @@ Progress = Callable[[int], None]
 class _Job:
     """One attempt by socket on its way."""
 
-    __slots__ = ("answer", "buffer", "continued", "cookie", "flow", "health", "relayed", "seen", "sock", "src", "started", "talk")
+    __slots__ = (
+        *("answer", "began", "buffer", "connected", "continued", "cookie", "flow", "health", "heard", "relayed", "seen", "servers"),
+        *("since", "sock", "src", "started", "talk"),
+    )
 
-    def __init__(self, flow: Flow, talk: bool, relayed: bool = False) -> None:
-        self.flow, self.talk, self.relayed = flow, talk, relayed
+    def __init__(self, flow: Flow, talk: bool, relayed: bool = False, servers: frozenset[RealServer] = frozenset()) -> None:
+        self.flow, self.talk, self.relayed, self.servers = flow, talk, relayed, servers
         self.cookie = 0
         self.started = 0
         self.src: tuple[str, int] = ("", 0)
@@ -51,10 +58,31 @@ class _Job:
         self.sock: socket.socket | None = None
         self.continued = False
         self.seen = 0  # how many frames there were when it began
+        self.connected, self.heard = False, False
+        self.began, self.since = 0.0, 0.0  # by the patient clock: when it began, and when something happened last
+
+    @property
+    def client(self) -> str:
+        """Whose connections only their time may tell apart: a node's, which leave it translated."""
+        return self.flow.client.netns if self.flow.client.kind == "node" and self.flow.protocol == "TCP" else ""
+
+    def patience(self, silent: bool) -> float:
+        """Returns how many seconds it waits from what happened last, of servers that are ``silent`` or not."""
+        if self.flow.protocol == "UDP":
+            return DATAGRAM
+        if not self.connected:
+            return CONNECT
+        if self.heard:
+            return QUIET
+        if silent:
+            return RELAY if self.cookie and (self.relayed or self.continued) else 0.0
+        return ANSWER
 
     @property
     def request(self) -> bytes:
         to = self.flow.to
+        if self.servers and self.flow.protocol == "TCP":
+            return http_request(self.cookie, to.ip, to.port, keep=bool(self.flow.connection))
         return health_request(to.ip, to.port) if to.how == "healthCheck" else request_line(self.cookie)
 
     def hear(self, data: bytes) -> bool:
@@ -69,12 +97,23 @@ class _Job:
         return True
 
 
-def socket_jobs(flows: Sequence[Flow], *, talk: bool, relayed: Collection[str] = ()) -> list[_Job]:
+def socket_jobs(
+    flows: Sequence[Flow],
+    *,
+    talk: bool,
+    relayed: Collection[str] = (),
+    servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
+) -> list[_Job]:
     """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and so do all of a node's own, whose
     packets are rewritten before any tap sees them, and all health checks; the others connect and leave. Those of ``relayed`` flows all ask:
-    whoever only connects has met the proxy and no server."""
+    whoever only connects has met the proxy and no server. So do those that may meet real commands, ``servers``."""
     return [
-        _Job(flow, flow.name in relayed or (talk and (number == 0 or _always_asks(flow))), flow.name in relayed)
+        _Job(
+            flow,
+            flow.name in relayed or flow.name in servers or (talk and (number == 0 or _always_asks(flow))),
+            flow.name in relayed,
+            servers.get(flow.name, frozenset()),
+        )
         for flow in flows
         if flow.protocol in ("TCP", "UDP")
         for number in range(flow.attempts)
@@ -112,16 +151,31 @@ class Prober:
         self._connections: dict[tuple[str, str], socket.socket] = {}  # those that are open, by FlowCheck and name
         self._datagrams = 0  # UDP requests that wait for an answer
         self._silence = Silence(silence, busy=busy)
+        self._clock = PatientClock()
+        self._turns: Turns[_Job] = Turns()
         self._relaying = False
 
-    def probe(self, flows: Sequence[Flow], *, crafted: bool = True, talk: bool = True, relayed: Collection[str] = ()) -> list[Attempt]:
+    def probe(
+        self,
+        flows: Sequence[Flow],
+        *,
+        crafted: bool = True,
+        talk: bool = True,
+        relayed: Collection[str] = (),
+        servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
+    ) -> list[Attempt]:
         """Send all attempts of ``flows``; returns when each was answered or silent for long enough. ``relayed``: the names of those that
-        a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own."""
+        a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own.
+        ``servers``: by name, those that may meet real commands. These are asked last and one by one, by sockets alone: half a connection
+        would take the place of a whole one."""
         self._done = []
-        sent = self._crafted.send([flow for flow in flows if flow.name not in relayed]) if crafted else []
+        plain = [flow for flow in flows if flow.name not in relayed and flow.name not in servers]
+        sent = self._crafted.send(plain) if crafted else []
         self._silence.end()
         self._relaying = any(flow.name in relayed for flow in flows)
-        self._drive(iter(socket_jobs(flows, talk=talk, relayed=relayed)))
+        jobs = socket_jobs(flows, talk=talk, relayed=relayed, servers=servers)
+        self._drive(job for job in jobs if not job.servers)
+        self._take_turns(job for job in jobs if job.servers)
         self._crafted.await_replies(sent, self._silence)
         self._namespaces.leave()
         return [*sent, *self._done]
@@ -172,6 +226,21 @@ class Prober:
                 if more:
                     self._silence.end()  # what is begun now has a silence of its own
 
+    def _take_turns(self, jobs: Iterable[_Job]) -> None:
+        """Ask real commands, each by one client at a time (:class:`Turns`)."""
+        for waiting in jobs:
+            self._turns.add(waiting, waiting.servers if waiting.flow.protocol == "TCP" else frozenset(), waiting.client)
+        while self._turns.waiting() or self._open:
+            self._clock.look()
+            while len(self._open) < _WINDOW and self._datagrams < _DATAGRAMS and (job := self._turns.next()):
+                self._begin(job)
+                self._look()
+            self._handle(self._epoll.poll(LOOK_EVERY))
+            self._look()
+            now = self._clock.look()
+            for late in [job for job in self._open.values() if now - job.since > job.patience(self._turns.is_silent(job.servers))]:
+                self._end(late, "timeout")
+
     def _look(self) -> None:
         """Look at the taps. While proxies have to let many in and dial for them before the first hears an answer, their packets are events too."""
         if self.recording.look() and self._relaying:
@@ -180,6 +249,7 @@ class Prober:
     def _begin(self, job: _Job) -> None:
         flow = job.flow
         job.seen = len(self.recording.frames)
+        job.began = job.since = self._clock.look()
         if flow.connection and (flow.check, flow.connection) in self._connections:
             self._go_on(job, self._connections[flow.check, flow.connection])
             return
@@ -206,7 +276,7 @@ class Prober:
 
     def _go_on(self, job: _Job, sock: socket.socket) -> None:
         """Send the request of ``job`` over a connection that is open."""
-        job.sock, job.src, job.continued = sock, sock.getsockname(), True
+        job.sock, job.src, job.continued, job.connected = sock, sock.getsockname(), True, True
         if job.flow.protocol == "UDP":
             forget_answers(sock)
         job.started = time.time_ns()
@@ -248,16 +318,20 @@ class Prober:
     def _advance(self, job: _Job, sock: socket.socket) -> None:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
+            job.connected |= bool(job.servers) and code in _RESETS
             if not self._is_late(job):
                 self._end(job, errno_name(code))
             return
         tcp = job.flow.protocol == "TCP"
+        job.connected, job.since = tcp, self._clock.look()
         try:
             if tcp and not job.talk:
                 self._end(job, "")
             elif tcp and not job.cookie:
                 self._epoll.modify(sock.fileno(), select.EPOLLIN)
                 self._ask(job, sock)
+            elif job.servers:
+                self._hear_server(job, sock.recv(4096))
             else:
                 data = sock.recv(4096)
                 if not tcp and b"%016x" % job.cookie not in data:
@@ -272,6 +346,14 @@ class Prober:
             if not self._is_late(job):
                 self._end(job, errno_name(error.errno))
 
+    def _hear_server(self, job: _Job, data: bytes) -> None:
+        """Take what a real command said, whatever it is, or that it closed."""
+        job.heard = True
+        job.buffer = (job.buffer + data)[:_MOST_HEARD]
+        job.answer = read_reply(job.buffer)  # of one of our own servers that stands behind the same Service
+        if job.flow.protocol == "UDP" or not data:
+            self._end(job, "" if data else "EOF")
+
     def _is_late(self, job: _Job) -> bool:
         """Whether an error that a socket tells is about something that was sent over it before: no tap at the client saw it."""
         if not job.continued or job.flow.protocol != "UDP":
@@ -280,13 +362,25 @@ class Prober:
         token, netns = make_token("UDP", job.cookie), job.flow.client.netns
         return not any(frame.reply and frame.token == token and frame.netns == netns for frame in self.recording.frames[job.seen :])
 
+    def _leave_turn(self, job: _Job, error: str) -> str:
+        """Let the next one ask the servers of ``job``, which ended with ``error``; returns what of it is the network's affair."""
+        tcp = job.flow.protocol == "TCP"
+        heard = job.heard or error not in ("", "timeout")
+        servers = job.servers if tcp else frozenset()
+        self._turns.leave(servers, job.client, self._clock.look() - job.began, connected=job.connected, heard=heard)
+        owed = not tcp or job.relayed or job.continued  # more than a handshake
+        return "" if job.heard or (job.connected and not owed) else error
+
     def _end(self, job: _Job, error: str) -> None:
         sock, flow = job.sock, job.flow
         if sock is None:
             return
         del self._open[sock.fileno()]
         self._datagrams -= flow.protocol == "UDP"
-        if flow.connection and (flow.protocol == "UDP" or not error):
+        broken = error not in ("", "timeout") if job.servers else bool(error)
+        if job.servers:
+            error = self._leave_turn(job, error)
+        if flow.connection and (flow.protocol == "UDP" or not (broken or error)):
             self._connections[flow.check, flow.connection] = sock
             self._epoll.unregister(sock.fileno())
         else:  # a request that a TCP connection did not answer is its last one
@@ -310,6 +404,8 @@ class Prober:
                 health=job.health,
                 relayed=job.relayed,
                 continued=job.continued,
+                servers=job.servers,
+                heard=job.heard,
             )
         )
         self._progress(1)

@@ -38,3 +38,18 @@ class Silence:
         else:
             self._asked = True  # what was answered only now is heard before the next look
         return False
+
+
+class PatientClock:
+    """Seconds in which somebody looked, as :class:`Silence` counts them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._now, self._looked = 0.0, clock()
+
+    def look(self) -> float:
+        """Returns the seconds until now."""
+        now = self._clock()
+        self._now += min(now - self._looked, _GLANCE)
+        self._looked = now
+        return self._now

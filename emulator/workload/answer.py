@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from emulator.control.state import HealthCheck
-from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Answer, Backend, Health
+from emulator.probe.model import HTTP_REPLY_MAGIC, HTTP_REQUEST_MAGIC, REPLY_MAGIC, REQUEST_MAGIC, Answer, Backend, Health
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 COOKIE_DIGITS = 16
@@ -30,10 +30,17 @@ def request_line(cookie: int) -> bytes:
     return b"%s%016x\n" % (REQUEST_MAGIC, cookie)
 
 
+def http_request(cookie: int, ip: str, port: int, *, keep: bool) -> bytes:
+    """What podwire's clients ask a real command; ``keep``: on a connection that is asked again."""
+    line = b"%s%016x HTTP/1.%d" % (HTTP_REQUEST_MAGIC, cookie, keep)
+    lines = (f"Host: {Backend(ip, port)}", "User-Agent: podwire", "Accept: */*", f"Connection: {'keep-alive' if keep else 'close'}", "", "")
+    return b"\r\n".join((line, *(text.encode() for text in lines)))
+
+
 def cookie_of(data: bytes) -> bytes:
     """The 16 hex digits of the request's cookie; zeros when it is not one of ours."""
-    begin = len(REQUEST_MAGIC)
-    return data[begin : begin + COOKIE_DIGITS] if data.startswith(REQUEST_MAGIC) else b"0" * COOKIE_DIGITS
+    magic = next((magic for magic in (REQUEST_MAGIC, HTTP_REQUEST_MAGIC) if data.startswith(magic)), None)
+    return data[len(magic) : len(magic) + COOKIE_DIGITS] if magic else b"0" * COOKIE_DIGITS
 
 
 def reply_line(request: bytes, answer: Answer) -> bytes:
@@ -41,7 +48,8 @@ def reply_line(request: bytes, answer: Answer) -> bytes:
 
 
 def reply_http(request: bytes, answer: Answer) -> bytes:
-    return _http(request, "200 OK", _body(answer))
+    ours = {"X-Podwire": (REPLY_MAGIC + cookie_of(request)).decode()} if request.startswith(HTTP_REQUEST_MAGIC) else {}
+    return _http(request, "200 OK", _body(answer), before=ours)
 
 
 def reply_health(request: bytes, check: HealthCheck) -> bytes:
@@ -73,8 +81,16 @@ def read_health(data: bytes) -> Health | None:
     return Health(int(status[1]), count if type(count) is int else None)
 
 
-def _http(request: bytes, status: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+def _http(
+    request: bytes,
+    status: str,
+    body: bytes,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    before: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """The response; its first headers are those of ``before``."""
     lines = {
+        **before,
         "Server": "podwire",
         "Content-Type": "application/json",
         "Content-Length": str(len(body) + 1),
@@ -90,11 +106,15 @@ def _body(answer: Answer) -> bytes:
 
 
 def read_reply(data: bytes) -> Answer | None:
-    """The answer in a reply line; None when it is not one of ours."""
-    if not data.startswith(REPLY_MAGIC):
+    """The answer in a reply line, or in a response to an :func:`http_request`; None when it is not one of ours."""
+    if data.startswith(REPLY_MAGIC):
+        text = data[len(REPLY_MAGIC) + COOKIE_DIGITS :]
+    elif data.startswith(HTTP_REPLY_MAGIC):
+        text = data.partition(b"\r\n\r\n")[2]
+    else:
         return None
     try:
-        row = json.loads(data[len(REPLY_MAGIC) + COOKIE_DIGITS :])
+        row = json.loads(text)
         return Answer(**{name: str(row[name]) for name in _FIELDS})
     except (ValueError, KeyError, TypeError):
         return None

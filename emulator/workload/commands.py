@@ -12,8 +12,9 @@ import pickle
 import pwd
 import re
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,34 +84,73 @@ def end_commands(state: ClusterState, running: dict[str, subprocess.Popen[bytes]
 
 
 def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: Commands, seconds: float = 10) -> list[str]:
-    """Until each of the commands listens on the TCP ports that its container declares; sentences about those that do not within ``seconds``."""
+    """Wait until each of the commands listens on the TCP and UDP ports that it is meant to serve; returns sentences about those that do not
+    within ``seconds``, or only where nobody reaches them."""
     deadline = time.monotonic() + seconds
+    wanted: dict[str, set[_Port]] = {name: set() for name in running}
+    for (_, port, protocol), (key, container) in state.commanded_ports.items():
+        if protocol != "SCTP":
+            wanted.get(f"{key} {container}", set()).add((port, protocol))
     notices = []
     for name, process in running.items():
-        key, container_name = name.split(" ")
-        pod = state.pod[key]
-        ports = {p.containerPort for c in pod.spec.containers if c.name == container_name for p in c.ports if p.protocol == "TCP"}
-        while missing := ports - namespaces.call_in(pod_netns(pod), _listening_ports):
+        key, container = name.split(" ")
+        netns = pod_netns(state.pod[key])
+        while missing := wanted[name] - (reached := namespaces.call_in(netns, _listening)).keys():
             if process.poll() is not None or time.monotonic() > deadline:
-                ended = "" if process.returncode is None else f": its command ended with exit code {process.returncode} (see logs/)"
-                notices.append(
-                    f"container {container_name} of Pod {key} does not listen on {', '.join(map(str, sorted(missing)))}/TCP{ended}"
-                )
+                notices.append(f"{_who(name)} does not listen on {_list(missing)}{_how_it_ended(process)}")
                 break
             time.sleep(0.01)
+        alone = {port for port in wanted[name] & reached.keys() if not reached[port]}
+        if alone:
+            notices.append(f"{_who(name)} listens on {_list(alone)} at localhost only, where nobody but its own Pod reaches it")
     return notices
 
 
-def _listening_ports() -> set[int]:
-    """TCP ports with a listener in the calling thread's network namespace (proc(5), net/tcp: state 0A)."""
-    ports = set()
-    for file in ("tcp", "tcp6"):
+def find_ended(running: Commands) -> list[str]:
+    """Returns a sentence about each command that has ended, other than with success."""
+    return [f"{_who(name)}{_how_it_ended(process)}" for name, process in running.items() if process.poll()]
+
+
+def _who(name: str) -> str:
+    key, container = name.split(" ")
+    return f"container {container} of Pod {key}"
+
+
+def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    code = process.poll()
+    if code is None:
+        return ""
+    how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
+    return f": its command ended {how} (see logs/)"
+
+
+def _list(ports: Iterable[_Port]) -> str:
+    return ", ".join(f"{port}/{protocol}" for port, protocol in sorted(ports))
+
+
+_Port = tuple[int, str]  # number, protocol
+_TABLES = (("tcp", "TCP", "0A"), ("tcp6", "TCP", "0A"), ("udp", "UDP", "07"), ("udp6", "UDP", "07"))  # file, protocol, state (tcp_states.h)
+_LOOPBACK_6 = "00000000000000000000000001000000"
+
+
+def _listening() -> dict[_Port, bool]:
+    """Returns the ports with a listener in the calling thread's network namespace (proc(5), net/tcp), and whether others than itself reach it."""
+    ports: dict[_Port, bool] = {}
+    for file, protocol, listens in _TABLES:
         try:
             rows = Path(f"/proc/thread-self/net/{file}").read_text().splitlines()[1:]
         except OSError:
             continue  # no IPv6 in this kernel
-        ports |= {int(fields[1].rsplit(":", 1)[1], 16) for row in rows if (fields := row.split())[3] == "0A"}
+        for _, local, _, state, *_ in (row.split() for row in rows):
+            if state == listens:
+                address, _, port = local.rpartition(":")
+                local_only = address == _LOOPBACK_6 if len(address) > 8 else bytes.fromhex(address)[_FIRST_BYTE] == 127
+                key = (int(port, 16), protocol)
+                ports[key] = ports.get(key, False) or not local_only
     return ports
+
+
+_FIRST_BYTE = 3 if sys.byteorder == "little" else 0  # of an address that the kernel prints as a number of its own byte order
 
 
 def _start(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container, logs: Path) -> subprocess.Popen[bytes]:

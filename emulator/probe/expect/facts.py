@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network
 
-from emulator.control.state import ClusterState, pod_netns
+from emulator.control.state import ClusterState
 from emulator.objects.config import FlowProtocol
 from emulator.probe.endpoints import ServiceTable
 from emulator.probe.expect.detector import LocalDetector
@@ -33,7 +33,7 @@ class Facts:
         self.node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
         self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
         self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
-        self._served = {(x.netns, x.port, x.protocol) for x in state.listeners if not x.refused} | _served_by_commands(state)
+        self._served = {(x.netns, x.port, x.protocol) for x in state.listeners if not x.refused} | state.commanded_ports.keys()
 
     def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
         """Whether somebody in ``netns`` listens there."""
@@ -79,14 +79,3 @@ class Facts:
         """Whether every node answers ARP for ``ip``."""
         proxy = self.state.proxy
         return proxy.mode == "ipvs" and not proxy.strictARP and ip in self.service_ips and self.state.is_host(ip) and ip not in self.owners
-
-
-def _served_by_commands(state: ClusterState) -> set[tuple[str, int, str]]:
-    """The ports that containers which run their real command declare: declaring one is the promise to serve it."""
-    return {
-        (pod_netns(state.pod[key]), port.containerPort, port.protocol)
-        for key, containers in state.commands.items()
-        for container in (*state.pod[key].spec.initContainers, *state.pod[key].spec.containers)
-        if container.name in containers
-        for port in container.ports
-    }

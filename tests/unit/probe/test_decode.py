@@ -11,7 +11,8 @@ from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkCookieAck, SCTPChun
 from scapy.packet import Packet, Raw
 
 from emulator.probe.decode import decode, decode_all
-from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Captured, Frame, make_token
+from emulator.probe.model import REPLY_MAGIC, REQUEST_MAGIC, Answer, Captured, Frame, make_token
+from emulator.workload.answer import http_request, reply_http
 
 COOKIE = 0x0123456789ABCDEF
 REQUEST = REQUEST_MAGIC + b"0123456789abcdef"
@@ -39,6 +40,8 @@ def tcp(flags: str, **fields: int) -> bytes:
 
 UDP_REQUEST = bytes(UDP(sport=4000, dport=53) / REQUEST)
 INIT = bytes(SCTP(sport=1, dport=2, tag=0) / SCTPChunkInit(init_tag=77))
+
+ANSWER = Answer(pod="default/web-0", container="c", node="worker-1", client="10.0.0.1:5", dialled="10.0.0.2:80")
 
 # id: packet, protocol, src, sport, dst, dport, flags, token, reply
 TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = {
@@ -69,6 +72,14 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
         "PA",
         0,
         False,
+    ),
+    "http-request-to-a-real-command": (
+        THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / http_request(COOKIE, SERVER, 2, keep=False),
+        *("TCP", CLIENT, 1, SERVER, 2, "PA", make_token("TCP", COOKIE), False),
+    ),
+    "http-reply-of-an-echo-server": (
+        BACK / TCP(sport=2, dport=1, flags="PA", seq=10) / reply_http(http_request(COOKIE, SERVER, 2, keep=True), ANSWER),
+        *("TCP", SERVER, 2, CLIENT, 1, "PA", make_token("TCP", COOKIE), True),
     ),
     "udp-request": (THERE / UDP(sport=4000, dport=53) / REQUEST, "UDP", CLIENT, 4000, SERVER, 53, "", make_token("UDP", COOKIE), False),
     "udp-reply": (BACK / UDP(sport=2, dport=1) / (REPLY + b" hi"), "UDP", SERVER, 2, CLIENT, 1, "", make_token("UDP", COOKIE), True),

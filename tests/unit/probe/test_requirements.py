@@ -173,3 +173,11 @@ def test_no_pods_no_pod_address() -> None:
 def test_a_sentence_that_is_broken_once_is_broken(verdicts: tuple[Verdict, ...], merged: Verdict) -> None:
     moments = [[Requirement(name="a", text="t", verdict=verdict, checked=2, reason=verdict)] for verdict in verdicts]
     assert merge_requirements(moments) == (Requirement(name="a", text="t", verdict=merged, checked=4, reason=merged),)
+
+
+@pytest.mark.parametrize("name", REACH)
+def test_a_server_that_does_not_take_what_came_breaks_no_sentence(name: str) -> None:
+    refused: dict[str, Any] = {"outcome": "rejected", "unserved": "default/web-1"}
+    requirement = check(name, result(*_way(name), **refused), result(*_way(name)))
+    assert (requirement.verdict, requirement.checked) == ("pass", 1)
+    assert check(name, result(*_way(name), changes=(SNAT,), **refused)).verdict == "fail"

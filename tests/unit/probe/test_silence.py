@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.probe.silence import SILENCE, Silence
+from emulator.probe.silence import SILENCE, PatientClock, Silence
 
 
 class Clock:
@@ -72,3 +72,12 @@ def test_whatever_happens_ends_it() -> None:
         clock.now += 0.01
         assert not silence.lasted()
         silence.end()
+
+
+def test_a_machine_that_stood_still_was_not_patient_meanwhile() -> None:
+    clock = Clock()
+    patient = PatientClock(clock)
+    clock.now += 0.01
+    assert patient.look() == 0.01
+    clock.now += 60
+    assert 0.01 < patient.look() < 0.1

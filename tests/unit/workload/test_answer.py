@@ -15,6 +15,7 @@ from emulator.probe.model import Answer, Health
 from emulator.workload import sctp
 from emulator.workload.answer import (
     health_request,
+    http_request,
     is_http,
     read_health,
     read_reply,
@@ -34,6 +35,17 @@ def test_a_reply_line_carries_the_cookie_and_reads_back(answer: Answer, cookie: 
     assert line.count(b"\n") == 1
     assert line[8:24] == b"%016x" % cookie
     assert read_reply(line) == answer
+
+
+@given(st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT), st.integers(0, 2**64 - 1))
+def test_a_reply_to_a_real_request_carries_the_cookie_too_and_reads_back(answer: Answer, cookie: int) -> None:
+    request = http_request(cookie, "10.96.0.1", 80, keep=False)
+    assert request.startswith(b"GET /?podwire=%016x HTTP/1.0\r\nHost: 10.96.0.1:80\r\n" % cookie)
+    assert b"\r\nConnection: close\r\n" in request
+    assert is_http(request)
+    assert read_reply(reply_http(request, answer)) == answer
+    assert b"podwire!%016x" % cookie in reply_http(request, answer)
+    assert read_reply(reply_http(b"GET / HTTP/1.0\r\n\r\n", answer)) is None
 
 
 @given(st.binary(max_size=200))
