@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from emulator.kernel.ring import HANDSHAKES, Taps
 from emulator.plan.operations import AddNetns
 from emulator.probe.recording import Recording
 from emulator.schedule import Moment
-from emulator.workload.commands import end_commands, find_ended, start_commands, wait_until_listening
+from emulator.workload.commands import Command, end_commands, find_ended, start_commands, wait_until_listening
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers
 from emulator.workload.worker import Worker, any_busy
@@ -28,7 +27,7 @@ class Live:
         self.applied, self.logs = applied, logs
         self._pairs, self.clock = pairs, clock
         self._workers: list[Worker] = []
-        self.commands: dict[str, subprocess.Popen[bytes]] = {}
+        self.commands: dict[str, Command] = {}
         self.said: list[str] = []  # what the kernel refused, and commands that do not listen
         self.taps = Taps()
         self.recording = Recording(self.taps)
@@ -61,7 +60,7 @@ class Live:
     def run_commands(self, state: ClusterState) -> None:
         """End the real commands of containers that are no more, and start those of new ones. No other thread may run now."""
         with self.clock.phase("servers"):
-            end_commands(state, self.commands)
+            end_commands(state, self.applied.namespaces, self.commands)
             started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
             self.said += wait_until_listening(state, self.applied.namespaces, started)
             self.commands |= started

@@ -127,10 +127,10 @@ class ClusterState:
         return {s.key: s for s in self.services}
 
     @cached_property
-    def commanded_ports(self) -> Mapping[tuple[str, int, str], tuple[str, str]]:
+    def commanded_ports(self) -> Mapping[tuple[str, int, Protocol], tuple[str, str]]:
         """Network namespace, port and protocol → Pod key and container of the real command that is meant to serve there: those that it declares,
         and of a Pod's first one those that EndpointSlices lead to and nobody declares."""
-        ports: dict[tuple[str, int, str], tuple[str, str]] = {}
+        ports: dict[tuple[str, int, Protocol], tuple[str, str]] = {}
         for key, names in self.commands.items():
             pod = self.pod[key]
             for container in (*pod.spec.initContainers, *pod.spec.containers):

@@ -47,6 +47,8 @@ _PROGRAMS = (
 )  # never hidden, though a service's user may live there
 _NO_DUMP = 1  # RLIMIT_CORE: neither a file nor a program that the kernel pipes it to (core(5)); for 0 it starts the program
 
+_MOST_WRITTEN = 64 << 20  # bytes of a file, what it prints among them
+
 
 @contextmanager
 def own_pid_namespace() -> Iterator[None]:
@@ -74,7 +76,8 @@ def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
     with suppress(OSError):  # only in a private directory can it be made; elsewhere chdir says that it is not there
         os.makedirs(directory)
     linux.join_new_session_keyring()
-    resource.setrlimit(resource.RLIMIT_CORE, (_NO_DUMP, _NO_DUMP))
+    _limit(resource.RLIMIT_CORE, _NO_DUMP)
+    _limit(resource.RLIMIT_FSIZE, _MOST_WRITTEN)
     linux.drop_bounding_capabilities()
     if user and group:
         os.setgroups([])
@@ -99,6 +102,12 @@ def _mapped(table: str) -> int:
     """Returns ``nobody`` if this user namespace has it in ``table`` (uid_map or gid_map), else 0."""
     rows = [[int(word) for word in line.split()] for line in Path(f"/proc/self/{table}").read_text().splitlines()]
     return NOBODY if any(first <= NOBODY < first + count for first, _, count in rows) else 0
+
+
+def _limit(kind: int, most: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def _open_ports(group: int) -> None:

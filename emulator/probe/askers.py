@@ -109,11 +109,16 @@ class Askers:
 
 
 def served_ports(state: ClusterState) -> Mapping[str, Sequence[Listener]]:
-    """What each Pod serves, by ``namespace/name``; Pods that serve nothing have no entry."""
+    """What each Pod serves, by ``namespace/name``, real commands too; Pods that serve nothing have no entry."""
     served: dict[str, list[Listener]] = {}
     for listener in state.listeners:
         if not listener.refused:
             served.setdefault(listener.pod, []).append(listener)
+    for (netns, port, protocol), (key, container) in state.commanded_ports.items():
+        pod = state.pod[key]
+        served.setdefault(key, []).append(
+            Listener(pod=key, netns=netns, node=pod.spec.nodeName, container=container, ip=pod.ip, port=port, protocol=protocol)
+        )
     return served
 
 

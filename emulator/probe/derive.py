@@ -121,13 +121,16 @@ class _Deriver:
     # --- without Services ---------------------------------------------------------------------------------
 
     def containers(self) -> None:
-        """Containers of one Pod over 127.0.0.1; Pods with several containers before others, one for each owner."""
-        pods = [pod for pod in self.state.pods if pod.key in self.askers.served and not pod.spec.hostNetwork]
+        """Containers of one Pod over 127.0.0.1; Pods with several containers before others, one for each owner. (Whether a real command
+        listens at 127.0.0.1 as well is its own affair.)"""
+        commands = self.state.commands
+        served = {key: [x for x in own if x.container not in commands.get(key, ())] for key, own in self.askers.served.items()}
+        pods = [pod for pod in self.state.pods if served.get(pod.key) and not pod.spec.hostNetwork]
         by_owner: dict[str, Pod] = {}
-        for pod in sorted(pods, key=lambda pod: -len({x.container for x in self.askers.served[pod.key]})):
+        for pod in sorted(pods, key=lambda pod: -len({x.container for x in served[pod.key]})):
             by_owner.setdefault(_owner(pod), pod)
         for pod in list(by_owner.values())[:_LOOPBACK_PODS]:
-            listeners = [x for x in self.askers.served[pod.key] if x.protocol != "SCTP"]
+            listeners = [x for x in served[pod.key] if x.protocol != "SCTP"]
             for listener in listeners[:_LOOPBACK_PORTS]:
                 to = loopback_destination(listener.port)
                 self.add(pod_client(pod), to, listener.protocol, f"container {listener.container}")

@@ -33,7 +33,9 @@ def find_servers(state: ClusterState, flows: Iterable[tuple[Flow, Expectation]])
     found: dict[str, frozenset[RealServer]] = {}
     for flow, expectation in flows:
         servers = set()
-        for backend in expectation.backends if flow.protocol in ("TCP", "UDP") else ():
+        if flow.protocol not in ("TCP", "UDP"):
+            continue
+        for backend in expectation.backends:
             owner = owners.get(backend.ip)
             netns = flow.client.netns if backend.ip.startswith("127.") else owner.netns if owner else ""
             command = state.commanded_ports.get((netns, backend.port, flow.protocol))

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.control.state import ClusterState, pod_netns
@@ -57,10 +58,18 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else values.get(m[1], m[0]), text)
 
 
-Commands = Mapping[str, subprocess.Popen[bytes]]  # by ``namespace/pod container``
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A real command that was started: ``what`` and where, so that one of another Pod by the same name is told from it."""
+
+    process: subprocess.Popen[bytes]
+    what: tuple[object, ...]
 
 
-def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands) -> dict[str, subprocess.Popen[bytes]]:
+Commands = Mapping[str, Command]  # by ``namespace/pod container``
+
+
+def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands) -> dict[str, Command]:
     """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises UsageError with the container's
     name when one cannot be started."""
     started = {}
@@ -69,18 +78,28 @@ def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path, runn
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             name = f"{key} {container.name}"
             if container.name in containers and name not in running:
-                started[name] = _start(state, namespaces, pod, container, logs)
+                started[name] = Command(_start(state, namespaces, pod, container, logs), _what(state, namespaces, pod, container))
     return started
 
 
-def end_commands(state: ClusterState, running: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Kill every command that ``state`` no longer has, with all that it started, and forget it."""
-    for name in list(running):
-        key, container = name.split(" ")
-        if container not in state.commands.get(key, ()):
-            process = running.pop(name)
-            process.kill()  # PID 1 of its PID namespace: the kernel ends the others
-            process.wait()
+def end_commands(state: ClusterState, namespaces: Namespaces, running: dict[str, Command]) -> None:
+    """Kill every command that ``state`` no longer has, or has otherwise, with all that it started, and forget it."""
+    wanted = {
+        f"{key} {container.name}": _what(state, namespaces, state.pod[key], container)
+        for key, names in state.commands.items()
+        for container in (*state.pod[key].spec.initContainers, *state.pod[key].spec.containers)
+        if container.name in names
+    }
+    for name, command in list(running.items()):
+        if command.what != wanted.get(name):
+            del running[name]
+            command.process.kill()  # PID 1 of its PID namespace: the kernel ends the others
+            command.process.wait()
+
+
+def _what(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container) -> tuple[object, ...]:
+    place = os.fstat(namespaces[pod_netns(pod)]).st_ino
+    return place, pod.ip, container.command, container.args, container.workingDir, tuple(environment(state, pod, container).items())
 
 
 def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: Commands, seconds: float = 10) -> list[str]:
@@ -92,8 +111,9 @@ def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: C
         if protocol != "SCTP":
             wanted.get(f"{key} {container}", set()).add((port, protocol))
     notices = []
-    for name, process in running.items():
+    for name, command in running.items():
         key, container = name.split(" ")
+        process = command.process
         netns = pod_netns(state.pod[key])
         while missing := wanted[name] - (reached := namespaces.call_in(netns, _listening)).keys():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -108,7 +128,7 @@ def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: C
 
 def find_ended(running: Commands) -> list[str]:
     """Returns a sentence about each command that has ended, other than with success."""
-    return [f"{_who(name)}{_how_it_ended(process)}" for name, process in running.items() if process.poll()]
+    return [f"{_who(name)}{_how_it_ended(command.process)}" for name, command in running.items() if command.process.poll()]
 
 
 def _who(name: str) -> str:

@@ -187,3 +187,44 @@ def test_commands_of_a_diff_run_only_with_the_flag(tmp_path: Path) -> None:
         done = podwire("diff", "-", "--modes", "iptables,nftables", "--captures", str(directory), *words, stdin=text)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr
         assert bool(list(directory.glob("*/logs/*"))) == run
+
+
+def test_the_command_of_a_pod_that_is_made_anew_runs_anew(tmp_path: Path) -> None:
+    """A StatefulSet gives its Pods the same names again, but other addresses."""
+    script = "echo $IP; exec /usr/bin/python3 -m http.server 80"
+    address = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    container = {"name": "web", "command": ["/bin/sh", "-c", script], "ports": [{"containerPort": 80}], "env": [address]}
+    flow = {"name": "before", "from": {"node": "worker-2"}, "to": {"pod": "web-0", "port": 80}}
+
+    def stateful_set(image: str) -> dict[str, object]:
+        template = {
+            "metadata": {"labels": {"app": "web"}, "annotations": {"podwire.dev/run": "web"}},
+            "spec": {"containers": [container | {"image": image}]},
+        }
+        spec = {"replicas": 1, "serviceName": "web", "selector": {"matchLabels": {"app": "web"}}, "template": template}
+        return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web"}, "spec": spec}
+
+    step = {"name": "rolled", "apply": [stateful_set("new")], "flows": [flow | {"name": "after"}]}
+    check = {
+        "apiVersion": "podwire.dev/v1alpha1",
+        "kind": "FlowCheck",
+        "metadata": {"name": "f"},
+        "spec": {"flows": [flow], "steps": [step]},
+    }
+    text = "\n---\n".join(json.dumps(one) for one in (stateful_set("old"), check))
+    done = podwire("-", "--run", "--captures", str(tmp_path), "-o", "json", stdin=text)
+    flows = json.loads(done.stdout)["flows"]
+    assert [(flow["verdict"], flow["observed"]["outcome"]) for flow in flows] == [("pass", "delivered")] * 2, [f["reason"] for f in flows]
+    (log,) = tmp_path.glob("*/logs/*")
+    assert flows[0]["dialled"] != flows[1]["dialled"]
+    assert flows[1]["dialled"].startswith(log.read_text().splitlines()[0] + ":")
+
+
+def test_what_a_command_prints_is_bounded(tmp_path: Path) -> None:
+    """Else it would fill the memory of the machine."""
+    done = podwire(
+        "-", "--run", "--captures", str(tmp_path), stdin=pod(["/bin/sh", "-c", "head -c 70000000 /dev/zero; sleep 1000"], ports=[])
+    )
+    assert done.returncode == 0, done.stdout
+    (log,) = tmp_path.glob("*/logs/*")
+    assert log.stat().st_size == 64 << 20
