@@ -295,6 +295,7 @@ def check_row(section: Section, row: Row, mode: str) -> None:
 
 def built(state: ClusterState) -> Namespaces:
     """The cluster in the sandbox that the test runs in, its servers answering."""
-    namespaces = apply(plan_cluster(state), Applied(find_iptables(flavour()))).namespaces
-    servers(namespaces).tell(state)
-    return namespaces
+    applied = apply(plan_cluster(state), Applied(find_iptables(flavour())))
+    applied.wait_until_up()
+    servers(applied.namespaces).tell(state)
+    return applied.namespaces

@@ -129,7 +129,7 @@ def test_the_library_of_others_reads_what_we_sent() -> None:
 @in_sandbox
 def test_a_pod_outside_its_podcidr_is_reached_from_everywhere() -> None:
     state = state_of(text=PINNED)
-    apply(plan_cluster(state))
+    apply(plan_cluster(state)).wait_until_up()
     for client in ("default_client", "worker-2", "worker-1", "client-1"):
         assert " 0% packet loss" in read(client, "ping", "-c1", "-W2", "10.250.0.9"), client
 

@@ -326,6 +326,7 @@ def under_each_scheduler() -> dict[str, tuple[str, set[str]]]:
     def walk() -> dict[str, tuple[str, set[str]]]:
         before = balanced("rr")
         applied = apply(plan_cluster(before), Applied(find_iptables(flavour())))
+        applied.wait_until_up()
         servers(applied.namespaces).tell(before)
         found = {}
         for scheduler in SCHEDULERS:
@@ -385,7 +386,9 @@ def test_an_sctp_association_goes_to_each_endpoint_in_turn() -> None:
         sock.settimeout(2)
         return sock
 
-    namespaces = apply(plan_cluster(balanced("rr", "SCTP")), Applied(find_iptables(flavour()))).namespaces
+    applied = apply(plan_cluster(balanced("rr", "SCTP")), Applied(find_iptables(flavour())))
+    applied.wait_until_up()
+    namespaces = applied.namespaces
     listeners = {}
     for pod, (_, ip) in SERVERS.items():
         listeners[pod] = namespaces.call_in(f"default_{pod}", association)

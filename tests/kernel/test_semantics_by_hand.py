@@ -143,6 +143,7 @@ def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], 
     rows = {"default/web-1": WEB_1, "default/web-2": WEB_2, "default/web-3": WEB_3}
     state = sticky(mode, *rows.values())
     applied = apply(plan_cluster(state), Applied(find_iptables(flavour())))
+    applied.wait_until_up()
     servers(applied.namespaces).tell(state)
     first = picked(applied.namespaces)
     gone = first["office"]
