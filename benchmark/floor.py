@@ -13,6 +13,7 @@ from emulator.plan.operations import (
     AddVeth,
     LoadRules,
     Plan,
+    ResetDevices,
     SetReachableTime,
     SetSysctl,
 )
@@ -62,4 +63,7 @@ def describe_for_floor(plan: Plan, iptables: str, directory: Path) -> str:
                 return "rules", number[op.netns], iptables, file
         raise TypeError(op)
 
-    return "".join("\t".join(str(field) for field in fields(op)) + "\n" for op in plan.operations)
+    operations = [
+        op for op in plan.operations if not isinstance(op, ResetDevices)
+    ]  # a machine that has the kernel's defaults writes nothing
+    return "".join("\t".join(str(field) for field in fields(op)) + "\n" for op in operations)

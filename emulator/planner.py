@@ -26,6 +26,7 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     Plan,
+    ResetDevices,
     SetReachableTime,
     SetSysctl,
 )
@@ -39,7 +40,18 @@ from emulator.proxy.userspace import stale_relays
 
 # Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
 _STAGES: dict[type, int] = {
-    **{AddNetns: 0, SetSysctl: 0, AddBridge: 1, AddDummy: 1, AddVeth: 2, AddAddress: 3, AddRoute: 4, AddNeighbour: 5, SetReachableTime: 5},
+    **{
+        AddNetns: 0,
+        ResetDevices: 0,
+        SetSysctl: 0,
+        AddBridge: 1,
+        AddDummy: 1,
+        AddVeth: 2,
+        AddAddress: 3,
+        AddRoute: 4,
+        AddNeighbour: 5,
+        SetReachableTime: 5,
+    },
     **{LoadIpset: 6, LoadIpvs: 7, LoadRules: 8},  # rules name the sets that they look into
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, ResetDevices, SetSysctl
 from emulator.plan.rules import RuleSet, compose
 
 RULES = compose(RuleSet({"nat": {"POSTROUTING": ("-s 10.244.1.0/24 ! -o cbr0 -j MASQUERADE",)}}))
@@ -35,6 +35,7 @@ PLAN = Plan(
     name="small",
     operations=(
         AddNetns(netns="worker-1", why="Node worker-1"),
+        ResetDevices(netns="worker-1", why="a node on every machine"),
         SetSysctl(netns="worker-1", key="net.ipv4.ip_forward", value="1", why="a node forwards its Pods' packets"),
         SetSysctl(netns="worker-1", key="net.ipv4.ip_local_port_range", value="20000 30000", why="a value with a blank"),
         AddBridge(netns="worker-1", name="cbr0", mac="02:00:00:00:00:01", why="kubenet's bridge"),

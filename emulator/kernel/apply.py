@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
 
 from emulator.errors import KernelError
 from emulator.kernel import netlink
@@ -37,17 +38,30 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     Plan,
+    ResetDevices,
     SetReachableTime,
     SetSysctl,
 )
 from emulator.plan.rules import removals
 from emulator.plan.shell import IPSET, shell_commands
+from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
 from emulator.probe.model import PROTOCOL_NUMBER
 
 # What is of one stage waits together; the order is the plan's.
 _STAGE: dict[type, int] = {
     **{DelNeighbour: 0, DelRoute: 0, DelAddress: 0, DelLink: 1, DelNetns: 2},
-    **{AddNetns: 3, SetSysctl: 3, AddBridge: 4, AddDummy: 4, AddVeth: 5, AddAddress: 6, AddRoute: 6, AddNeighbour: 6, SetReachableTime: 6},
+    **{
+        AddNetns: 3,
+        ResetDevices: 3,
+        SetSysctl: 3,
+        AddBridge: 4,
+        AddDummy: 4,
+        AddVeth: 5,
+        AddAddress: 6,
+        AddRoute: 6,
+        AddNeighbour: 6,
+        SetReachableTime: 6,
+    },
     **{LoadIpset: 7, LoadIpvs: 7, LoadRules: 8, DelConnections: 9},
 }
 
@@ -73,6 +87,7 @@ class Applied:
         self._nft: dict[str, Nft | None] = {}
         self._nf_tables: dict[str, NfTables] = {}
         self._stale: dict[str, list[DelConnections]] = {}
+        self._unlike: list[tuple[str, str]] | None = None  # what a new namespace has otherwise than ResetDevices wants it: path, value
 
     def close(self) -> None:
         """Let go of the sockets and libraries; the namespaces stay, as long as the sandbox does."""
@@ -90,6 +105,8 @@ class Applied:
         match op:
             case AddNetns():
                 self._add_netns(op)
+            case ResetDevices():
+                self._reset_devices(op)
             case SetSysctl():
                 self._set_sysctl(op)
             case AddBridge():
@@ -159,14 +176,21 @@ class Applied:
             self._peers.pop(end, None)
             self.ports.get(end[0], set()).discard(self.indexes.pop(end))
 
+    def _reset_devices(self, op: ResetDevices) -> None:
+        """All new namespaces are alike: what the first one has already is not written into any."""
+        self.namespaces.enter(op.netns)
+        if self._unlike is None:
+            self._unlike = [row for row in _device_defaults() if _read_sysctl(row[0]) not in ("", row[1])]
+        for path, value in self._unlike:
+            try:
+                _write_sysctl(path, value)
+            except OSError as error:
+                raise KernelError("", shell_commands(op), f"{path}: {error.strerror}") from None
+
     def _set_sysctl(self, op: SetSysctl) -> None:
         self.namespaces.enter(op.netns)
         try:
-            fd = os.open("/proc/sys/" + op.key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, op.value.encode())
-            finally:
-                os.close(fd)
+            _write_sysctl("/proc/sys/" + op.key.replace(".", "/"), op.value)
         except OSError as error:
             if op.optional and error.errno == errno.ENOENT:
                 return
@@ -301,6 +325,31 @@ class Applied:
 
     def _loader(self, op: LoadRules) -> list[str]:
         return ["nft", "-f", "-"] if op.tool == "nft" else [self.iptables, "--noflush"]
+
+
+def _device_defaults() -> Iterator[tuple[str, str]]:
+    """Path and value of everything that ``ResetDevices`` sets."""
+    for value, keys in DEVICE_DEFAULTS:
+        for key in keys:
+            for scope in SCOPES:
+                yield f"/proc/sys/net/ipv4/conf/{scope}/{key}", value
+
+
+def _read_sysctl(path: str) -> str:
+    """Returns what stands there; "" if this kernel has no such key."""
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _write_sysctl(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
 
 
 def _address(text: str) -> Address:

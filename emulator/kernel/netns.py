@@ -39,7 +39,12 @@ class Namespaces(Mapping[str, int]):
         return len(self._fds)
 
     def create(self, name: str) -> None:
-        """Make the namespace ``name``, known to ``ip netns`` as well, and stay in it (until :meth:`leave` or the next entry)."""
+        """Make the namespace ``name``, known to ``ip netns`` as well, and stay in it (until :meth:`leave` or the next entry).
+
+        All are made from the sandbox's own: the kernel may be told to let a new namespace copy the settings of that which it is made from
+        (devconf_inherit_init_net 3).
+        """
+        self.leave()
         linux.unshare(linux.CLONE_NEWNET)
         fd = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
         self._fds[name] = self._current = fd

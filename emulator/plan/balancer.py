@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from emulator.control.state import BALANCER, ROUTER, ClusterState
 from emulator.objects.kinds import Service, ServicePort
-from emulator.plan.hostnet import answering, forwarding, plan_base, uplink
+from emulator.plan.hostnet import forwarding, plan_base, uplink
 from emulator.plan.naming import short_hash
 from emulator.plan.operations import AddAddress, AddRoute, LoadRules, Operation, SetSysctl
 from emulator.plan.rules import RuleSet, address, comment, compose, network, number
@@ -25,7 +25,6 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
         return
     yield from plan_base(BALANCER, "the load balancer in the path: it has the addresses whose ipMode is Proxy")
     yield from forwarding(BALANCER, "a balancer forwards to nodes what it has translated")
-    yield from answering(BALANCER)
     for scope in ("all", "default"):
         why = "what is translated must come back this way, though a shorter one leads to the node"
         yield SetSysctl(netns=BALANCER, key=f"net.ipv4.conf.{scope}.send_redirects", value="0", why=why)

@@ -36,6 +36,7 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     Plan,
+    ResetDevices,
     SetReachableTime,
     SetSysctl,
 )
@@ -91,6 +92,8 @@ def _identity(op: Addition) -> Identity:
     match op:
         case AddNetns():
             return ("netns", op.netns)
+        case ResetDevices():
+            return ("devices", op.netns)
         case SetSysctl():
             return ("sysctl", op.netns, op.key)
         case AddBridge() | AddDummy() | AddVeth():

@@ -21,6 +21,7 @@ from emulator.plan.operations import (
     AddVeth,
     LoadRules,
     Operation,
+    ResetDevices,
     SetReachableTime,
     SetSysctl,
 )
@@ -30,41 +31,27 @@ ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS;
 WHY_NEIGHBOURS = (
     "a permanent neighbour entry: those that are learnt share 1,024 places with all other network namespaces of the machine (gc_thresh3)"
 )
+_OWN_DEFAULTS = "a new namespace copies these from the host (devconf_inherit_init_net): the kernel's own defaults, on every machine"
+_UNLIMITED = (
+    "a refusal must not be mistaken for silence: of the types in this mask Linux sends one ICMP error a second and destination, "
+    "and 1,000 a second in all (on older kernels of the whole machine)"
+)
 _NO_IPV6 = "IPv4 only: without it every link would flood router and neighbour discovery"
 
 
 def plan_base(netns: str, why: str) -> Iterator[Operation]:
-    """A network namespace without IPv6."""
+    """A network namespace without IPv6, and without the host's settings. It tells every ICMP error."""
     yield AddNetns(netns=netns, why=why)
-    yield SetSysctl(
-        netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6
-    )  # "all" sets "default" too (net/ipv6/addrconf.c)
+    yield ResetDevices(netns=netns, why=_OWN_DEFAULTS)
+    # "all" sets "default" too (net/ipv6/addrconf.c); a kernel that was started with ipv6.disable=1 has no such key
+    yield SetSysctl(netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6, optional=True)
+    yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratemask", value="0", why=_UNLIMITED)
 
 
 def forwarding(netns: str, why: str) -> Iterator[Operation]:
-    """``netns`` forwards packets, wherever they come from."""
+    """``netns`` forwards packets, wherever they come from: a namespace of :func:`plan_base` has no rp_filter, as a Pod's packet may come
+    in where the way back does not lead."""
     yield SetSysctl(netns=netns, key="net.ipv4.ip_forward", value="1", why=why)
-    for scope in ("all", "default"):
-        yield SetSysctl(
-            netns=netns,
-            key=f"net.ipv4.conf.{scope}.rp_filter",
-            value="0",
-            why="a Pod's packet may come in where the way back does not lead",
-        )
-
-
-def answering(netns: str) -> Iterator[Operation]:
-    """ICMP errors without a limit: a refusal that the kernel kept to itself would look like silence."""
-    why = "a refusal must not be mistaken for silence: Linux limits ICMP errors to one a second and destination"
-    yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratelimit", value="0", why=why)
-    for key, value in (("icmp_msgs_per_sec", "1000000"), ("icmp_msgs_burst", "100000")):
-        yield SetSysctl(
-            netns=netns,
-            key=f"net.ipv4.{key}",
-            value=value,
-            why="and to 1,000 a second in all (per namespace in newer kernels only)",
-            optional=True,
-        )
 
 
 def _refusing_the_rest() -> Iterator[Operation]:
@@ -92,7 +79,6 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
 
     yield from plan_base(ROUTER, "the upstream router: the nodes' default gateway, external clients behind it")
     yield from forwarding(ROUTER, "a router forwards")
-    yield from answering(ROUTER)
     yield uplink(ROUTER, state.routerIP, "the router's port on the switch")
     yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
     why = "routers believe what they have heard by ARP for hours: it must not depend on when they are asked whom they lead to"
@@ -103,7 +89,6 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         why = f"Node {node.name}"
         yield from plan_base(node.name, why)
         yield from forwarding(node.name, "a node forwards its Pods' packets")
-        yield from answering(node.name)
         yield SetSysctl(
             netns=node.name,
             key="net.bridge.bridge-nf-call-iptables",

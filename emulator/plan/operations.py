@@ -35,6 +35,14 @@ class SetSysctl:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResetDevices:
+    """Gives a new namespace the kernel's own ``net.ipv4.conf``, whatever the host has: :mod:`emulator.plan.sysctls`."""
+
+    netns: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddBridge:
     """A bridge that is up. ``mac`` is fixed, or the bridge would take its lowest port's."""
 
@@ -218,6 +226,7 @@ class DelConnections:
 
 Addition: TypeAlias = (
     AddNetns
+    | ResetDevices
     | SetSysctl
     | AddBridge
     | AddDummy

@@ -34,10 +34,12 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     Plan,
+    ResetDevices,
     SetReachableTime,
     SetSysctl,
 )
 from emulator.plan.rules import UnsafeTextError
+from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
 
 DELIMITER = "PODWIRE_EOF"
 IPSET = ("ipset", "-exist", "restore")
@@ -121,6 +123,13 @@ def _commands(operation: Operation) -> Iterator[str]:
 def _(op: AddNetns) -> Iterator[str]:
     yield f"ip netns add {_name(op.netns)}"
     yield _ip(op.netns, "link set dev lo up")
+
+
+@_commands.register
+def _(op: ResetDevices) -> Iterator[str]:
+    scopes = ",".join(SCOPES)
+    words = " ".join(f"net.ipv4.conf.{{{scopes}}}.{{{','.join(keys)}}}={value}" for value, keys in DEVICE_DEFAULTS)
+    yield f"ip netns exec {_name(op.netns)} sysctl -eqw {words}"  # -e: not every kernel has every key
 
 
 @_commands.register
