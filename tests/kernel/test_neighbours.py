@@ -76,7 +76,7 @@ def learnt(state: ClusterState, *, pairs: bool = False) -> tuple[Report, set[Nei
         return report, found
 
     run = _prepare(state, *plan_flows(state, pairs=pairs), Options(all_pairs=pairs, iptables=flavour()), Clock())
-    return sandbox.run(lambda channel: _inside(channel, run, read))
+    return sandbox.run(lambda channel: _inside(channel, run, None, read))
 
 
 @pytest.mark.parametrize("mode", ["iptables", "userspace"])

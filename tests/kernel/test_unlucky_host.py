@@ -70,7 +70,7 @@ def test_a_plan_for_a_shell_sets_the_same() -> None:
 @pytest.mark.parametrize("topology", ["three-networks", "l2-announcement", "in-path-load-balancer"])
 def test_verdicts_are_those_of_any_other_host(topology: str) -> None:
     run = _prepare(state_of(topology), *plan_flows(state_of(topology)), Options(iptables=flavour()), Clock())
-    report = sandbox.run(lambda channel: _inside(channel, run, lambda report: report))
+    report = sandbox.run(lambda channel: _inside(channel, run, None, lambda report: report))
     assert [(result.flow.name, result.reason) for result in report.flows if result.verdict != "pass"] == []
 
 
