@@ -13,7 +13,7 @@ Invariants (control guarantees them, everything after relies on them):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, ip_address
@@ -129,26 +129,38 @@ class ClusterState:
     @cached_property
     def commanded_ports(self) -> Mapping[tuple[str, int, Protocol], tuple[str, str]]:
         """Network namespace, port and protocol → Pod key and container of the real command that is meant to serve there: those that it declares,
-        and of a Pod's first one those that EndpointSlices lead to and nobody declares."""
+        and of a Pod's first one those that EndpointSlices lead to or FlowChecks want to reach, and nobody declares."""
+        if not self.commands:
+            return {}
         ports: dict[tuple[str, int, Protocol], tuple[str, str]] = {}
         for key, names in self.commands.items():
             pod = self.pod[key]
             for container in (*pod.spec.initContainers, *pod.spec.containers):
                 for port in container.ports if container.name in names else ():
                     ports.setdefault((pod_netns(pod), port.containerPort, port.protocol), (key, container.name))
-        if not self.commands:
-            return ports
         taken = {(listener.netns, listener.port, listener.protocol) for listener in self.listeners if not listener.refused}
+        for key, number, protocol in (*self._ports_of_slices(), *self._ports_of_checks()):
+            place = (pod_netns(self.pod[key]), number, protocol)
+            if place not in taken:
+                ports.setdefault(place, (key, self.commands[key][0]))
+        return ports
+
+    def _ports_of_slices(self) -> Iterator[tuple[str, int, Protocol]]:
+        """Pod key, port and protocol of every endpoint with a real command."""
         for item in self.endpointSlices:
             for ip in (ip for endpoint in item.endpoints for ip in endpoint.addresses):
-                pod_there = self.pod_by_ip.get(ip)
-                if pod_there is None or pod_there.key not in self.commands:
-                    continue
-                for slice_port in item.ports:
-                    place = (pod_netns(pod_there), slice_port.port or 0, slice_port.protocol)
-                    if slice_port.port and place not in taken:
-                        ports.setdefault(place, (pod_there.key, self.commands[pod_there.key][0]))
-        return ports
+                pod = self.pod_by_ip.get(ip)
+                for port in item.ports if pod and pod.key in self.commands else ():
+                    if pod and port.port:
+                        yield pod.key, port.port, port.protocol
+
+    def _ports_of_checks(self) -> Iterator[tuple[str, int, Protocol]]:
+        """Likewise of every Pod that a FlowCheck means to reach by name."""
+        for flow in (flow for loaded in self.flowChecks for flow in loaded.object.flows):
+            key = f"{flow.to.namespace}/{flow.to.pod}"
+            wanted = all(expect.outcome in (None, "delivered") for _, expect in flow.expect.each())
+            if key in self.commands and wanted and isinstance(flow.to.port, int) and flow.protocol != "ICMP":
+                yield key, flow.to.port, flow.protocol
 
     @cached_property
     def client(self) -> Mapping[str, ExternalClient]:

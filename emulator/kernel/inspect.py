@@ -28,13 +28,14 @@ def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, fr
 
 
 def count_overflows(namespaces: Namespaces, names: Iterable[str]) -> dict[str, int]:
-    """Returns how many connections each namespace of ``names`` has dropped so far because an accept queue was full (proc(5), net/netstat)."""
+    """Returns how many connections each namespace of ``names`` has dropped so far because a listener's queue was full (proc(5), net/netstat)."""
     return {name: namespaces.call_in(name, _overflows) for name in names}
 
 
 def _overflows() -> int:
     rows = [line.split() for line in Path("/proc/thread-self/net/netstat").read_text().splitlines() if line.startswith("TcpExt:")]
-    return int(dict(zip(*rows, strict=True)).get("ListenOverflows", 0))
+    counters = dict(zip(*rows, strict=True))
+    return sum(int(counters.get(name, 0)) for name in ("ListenOverflows", "TCPReqQFullDrop"))
 
 
 def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str, str]:

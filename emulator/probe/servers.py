@@ -76,7 +76,8 @@ class Turns(Generic[J]):
         they find out helps the others."""
         for lane in sorted(self._lanes, key=lambda lane: len(lane[0])):
             servers, client = lane
-            if (client and self._busy[client]) or any(self._busy[server] and not self._of(server).full for server in servers):
+            waits = [server for server in servers if not self._of(server).full]
+            if any(self._busy[server] for server in waits) or (client and self._busy[client] and waits):
                 continue
             job = self._lanes[lane].popleft()
             if not self._lanes[lane]:

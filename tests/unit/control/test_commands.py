@@ -6,7 +6,7 @@ import pytest
 
 from emulator.control.state import ClusterState
 from emulator.errors import InputError, Problem
-from tests.unit.control.clusters import cluster, service, settled, workload
+from tests.unit.control.clusters import cluster, flow_check, service, settled, workload
 from tests.unit.control.test_listeners import pod_of, rows
 
 ONE = cluster("{role: control-plane}, {role: worker}")
@@ -69,7 +69,25 @@ def test_a_template_s_command_is_shown_once_and_of_many_commands_ten() -> None:
 
 def test_undeclared_ports_are_left_to_a_real_command() -> None:
     web = service("s", "selector: {app: p}, ports: [{port: 9999}]")
-    assert [row[2] for row in rows(running(ONE, pod_of(TWO, meta=RUN % "a"), web))] == [81]
+    state = running(ONE, pod_of(TWO, meta=RUN % "a"), web)
+    assert [row[2] for row in rows(state)] == [81]
+    assert {port: owner for (_, port, _), owner in state.commanded_ports.items()} == {80: ("default/p", "a"), 9999: ("default/p", "a")}
+
+
+def test_a_port_that_a_flow_check_means_to_reach_is_a_real_command_s() -> None:
+    """containerPort is informational in Kubernetes, and a real command listens where it likes."""
+    flows = [
+        "{name: wanted, from: {node: worker-1}, to: {pod: p, port: 9000}}",
+        "{name: closed, from: {node: worker-1}, to: {pod: p, port: 9001}, expect: {outcome: rejected}}",
+    ]
+    state = running(ONE, pod_of(TWO, meta=RUN % "*"), flow_check(*flows))
+    assert sorted(port for _, port, _ in state.commanded_ports) == [80, 81, 9000]
+
+
+def test_a_port_that_an_echo_server_has_is_no_real_command_s() -> None:
+    web = service("s", "selector: {app: p}, ports: [{port: 81}]")
+    state = running(ONE, pod_of(TWO, meta=RUN % "a"), web)
+    assert [port for _, port, _ in state.commanded_ports] == [80]
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,16 @@ def test_a_server_that_takes_its_time_is_waited_for_no_longer_than_the_budget() 
 def test_a_client_whose_connections_only_time_tells_apart_asks_one_thing_at_a_time() -> None:
     queue = turns(("first", {A}), ("second", {B}), client="worker-1")
     assert [queue.next(), queue.next()] == ["first", None]
-    queue.leave([A], "worker-1", 1, connected=False, heard=False)
+    queue.leave([A], "worker-1", 1, connected=True, heard=True)
     assert queue.next() == "second"
+
+
+def test_of_servers_that_do_not_accept_a_client_may_ask_several_at_once() -> None:
+    """Else each costs it the patience for a handshake, one after the other."""
+    queue = turns(("first", {A}), ("second", {A}), ("third", {A}), client="worker-1")
+    queue.next()
+    queue.leave([A], "worker-1", 1, connected=False, heard=False)
+    assert [queue.next(), queue.next()] == ["second", "third"]
 
 
 # --- what the frames say ----------------------------------------------------------------------------------
