@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
+from emulator.limits import explain
 from emulator.output import Attempts, prepare_streams, say
 from emulator.signals import end_at_once, prepare_signals
 
@@ -75,6 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return Exit.MACHINE_LACKS
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        print(f"podwire: {explained}", file=sys.stderr)
+        return explained.exit_code
     finally:
         if argv is None:
             end_at_once()

@@ -6,6 +6,7 @@ them and exits.
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 from collections.abc import Sequence
@@ -26,6 +27,10 @@ class Exit(IntEnum):
     FLOW_FAILED = 1
     BAD_INPUT = 2
     MACHINE_LACKS = 3
+
+
+# What a system call says of this process or machine, and never of the network that is examined.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 def printable(text: str) -> str:
@@ -139,3 +144,7 @@ class KernelError(PodwireError):
         if self.stdin:
             shown += f" <<'EOF'\n{self.stdin.rstrip()}\nEOF"
         return f"{self.error.strip()}\n  while running:\n{shown}"
+
+
+class ToolKilledError(KernelError):
+    """A tool did not end by itself: a signal killed it, or it took too long. What the kernel would have said is not known."""

@@ -28,7 +28,7 @@ class Live:
         self._pairs, self.clock = pairs, clock
         self._workers: list[Worker] = []
         self.commands: dict[str, Command] = {}
-        self.said: list[str] = []  # what the kernel refused, and commands that do not listen
+        self.said = [*applied.notices]  # and what the kernel refused, and commands that do not listen
         self.taps = Taps()
         self.recording = Recording(self.taps)
 

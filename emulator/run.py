@@ -8,7 +8,6 @@ what a user asked for.
 from __future__ import annotations
 
 import gc
-import resource
 import shutil
 import signal
 import sys
@@ -29,15 +28,19 @@ from emulator.evidence.captures import note_missing, slug
 from emulator.examine import Findings, examine
 from emulator.kernel.iptables import apply_with_iptables
 from emulator.kernel.ipvs import require_ipvs
+from emulator.limits import check_limits, sockets_at_once, use_limits
 from emulator.live import Live
 from emulator.plan.operations import Plan
 from emulator.plan.shell import shell_commands
 from emulator.probe.model import Flow, Report
 from emulator.probe.send import Prober
+from emulator.proxy.userspace import relays
 from emulator.reporting import Delivery, make_report, name_pods, plan_evidence, tell_missing, write_evidence
 from emulator.schedule import Promise, Schedule, plan_flows, plan_schedule
 
 T = TypeVar("T")
+
+_RELAYING = 512  # descriptors of the connections that the proxies of userspace mode relay at once, and of their clients' datagrams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,8 @@ def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, optio
     """Everything that can be known before a sandbox is made."""
     directory, missing = find_directory(state, options)
     schedule = plan_schedule(state, flows, promise, pairs=options.all_pairs)
+    namespaces, listeners = _size(schedule)
+    check_limits(namespaces, listeners)
     if options.verbose > 1:
         for moment in schedule.moments:
             _print_plan(moment.plan)
@@ -115,7 +120,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
     """Build, probe at every moment, deliver and write; then ``then``, while everything is still up."""
     schedule, state = run.schedule, run.schedule.state
     started = datetime.now(timezone.utc)
-    _raise_descriptor_limit()
+    use_limits()
     gc.disable()  # a process of seconds that holds millions of frames: looking for cycles among them costs more than they could free
     channel.announce(_announcement(state, started))
     with run.clock.phase("build"):
@@ -130,10 +135,20 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         try:
             live.begin(state)
             findings = Findings()
-            fresh_ports = state.proxy.mode == "ipvs"
+            window = sockets_at_once(*_size(schedule))
             with (
                 progress(len(schedule.flows)) as step,
-                closing(Prober(applied.namespaces, live.recording, state.seed, step, fresh_ports=fresh_ports, busy=live.busy)) as prober,
+                closing(
+                    Prober(
+                        applied.namespaces,
+                        live.recording,
+                        state.seed,
+                        step,
+                        fresh_ports=state.proxy.mode == "ipvs",
+                        busy=live.busy,
+                        window=window,
+                    )
+                ) as prober,
             ):
                 for moment in schedule.moments:
                     if moment is not schedule.moments[0]:
@@ -184,9 +199,12 @@ def _timed(run: _Run, report: Report) -> Report:
     return report
 
 
-def _raise_descriptor_limit() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _size(schedule: Schedule) -> tuple[int, int]:
+    """How many network namespaces there are at once, at the most, and how many listeners one process has."""
+    states = [moment.state for moment in schedule.moments]
+    namespaces = (sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods) for state in states)
+    proxies = (len(relays(state)) * len(state.nodes) + _RELAYING if state.proxy.mode == "userspace" else 0 for state in states)
+    return max(namespaces), max(*(len(state.listeners) for state in states), *proxies)
 
 
 def _machines(state: ClusterState) -> Iterator[str]:

@@ -31,6 +31,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from emulator.errors import Exit, MissingCapabilityError, PodwireError
 from emulator.kernel import linux
+from emulator.limits import explain
 from emulator.signals import ENDING, Interrupted, heeded, waking
 
 T = TypeVar("T")
@@ -38,13 +39,14 @@ T = TypeVar("T")
 ADDRESS_PREFIX = "podwire/"
 _GRACE = 10  # seconds in which who was asked to end, or has ended, must be gone
 _WAITED_FOR = frozenset({signal.SIGINT, signal.SIGCHLD})
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # to build networks, and to send and see packets
 _HEADER = struct.Struct("!cI")  # kind of message, length of the pickle that follows
 
 
 class SandboxDiedError(PodwireError):
-    """The sandbox ended without a result: somebody killed it, or the machine ran out of memory."""
+    """The sandbox ended without a result: somebody killed it, or the machine ran out of memory. No flow was seen to fail."""
 
-    exit_code = Exit.FLOW_FAILED
+    exit_code = Exit.MACHINE_LACKS
 
 
 class Channel:
@@ -56,6 +58,10 @@ class Channel:
     def announce(self, info: dict[str, Any]) -> None:
         """Tell ``podwire ps`` and ``exec`` of other terminals what runs here (JSON-safe)."""
         self._send(b"A", info)
+
+    def close(self) -> None:
+        """Say nothing more from this process."""
+        os.close(self._fd)
 
     def _send(self, kind: bytes, value: object) -> None:
         data = pickle.dumps(value)
@@ -231,31 +237,36 @@ def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
 
 def _keeper(function: Callable[[Channel], object], writer: int, supervisor: int) -> NoReturn:
     status = 1
+    channel = Channel(writer)
     try:
-        _start_afresh()
-        linux.die_with_parent(signal.SIGKILL)
-        if os.getppid() != supervisor:
-            os._exit(1)
-        channel = Channel(writer)
-        try:
-            _leave_host()
-        except BaseException as error:
-            channel._send(b"E", error if isinstance(error, PodwireError) else PodwireError(f"cannot make a sandbox: {error}"))
-            os._exit(1)
-        linux.die_with_parent(signal.SIGKILL)  # the new credentials cleared it
-        if os.getppid() != supervisor:
-            os._exit(1)
-        alive_reader, alive_writer = os.pipe()
-        init = os.fork()
-        if init == 0:
-            os.close(alive_writer)
-            _init(function, channel, alive_reader)
-        os.close(alive_reader)
-        channel.announce({"init": init})
-        os.close(writer)
-        status = _wait_for(init)
+        status = _enter(function, channel, supervisor)
+    except BaseException as error:
+        channel._send(b"E", _picklable(error))
     finally:
         os._exit(status)
+
+
+def _enter(function: Callable[[Channel], object], channel: Channel, supervisor: int) -> int:
+    """Leave the host's namespaces, start PID 1 of new ones, and wait for its end: its exit status."""
+    _start_afresh()
+    linux.die_with_parent(signal.SIGKILL)
+    if os.getppid() != supervisor:
+        return 1
+    _leave_host()
+    linux.die_with_parent(signal.SIGKILL)  # the new credentials cleared it
+    if os.getppid() != supervisor:
+        return 1
+    alive_reader, alive_writer = os.pipe()
+    init = os.fork()
+    if init == 0:
+        os.close(alive_writer)
+        _init(function, channel, alive_reader)
+    os.close(alive_reader)
+    channel.announce({"init": init})
+    channel.close()
+    status = _wait_for(init)
+    os.close(alive_writer)  # kept so far: its end tells PID 1 that we are gone
+    return status
 
 
 def _start_afresh() -> None:
@@ -287,6 +298,14 @@ def _leave_host() -> None:
         if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.EUSERS, errno.ENOSYS):
             raise
         raise MissingCapabilityError(*_why_no_namespaces(uid, error)) from None
+    if lacked := [name for name, bit in _CAPABILITIES.items() if not _effective_capabilities() >> bit & 1]:
+        raise MissingCapabilityError(" and ".join(lacked), "root in this container is without: run it with that capability (--cap-add)")
+
+
+def _effective_capabilities() -> int:
+    """A bit for each (capabilities(7))."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
 
 
 def _why_no_namespaces(uid: int, error: OSError) -> tuple[str, str]:
@@ -319,7 +338,7 @@ def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -
         worker = os.fork()
         if worker == 0:
             _worker(function, channel)
-        os.close(channel._fd)
+        channel.close()
         os._exit(_wait_for(worker))
     except BaseException as error:
         channel._send(b"E", _picklable(error))
@@ -382,15 +401,16 @@ def _worker(function: Callable[[Channel], object], channel: Channel) -> NoReturn
 
 
 def _picklable(error: BaseException) -> BaseException:
+    """``error`` as it can cross to the supervisor: what a user is to be told, or a mistake of ours with its traceback."""
     if isinstance(error, KeyboardInterrupt):
         return KeyboardInterrupt()
+    explained = explain(error)
+    if explained is None:
+        return RuntimeError("".join(traceback.format_exception(error)))
     try:
-        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - only to see whether it survives
+        return cast(PodwireError, pickle.loads(pickle.dumps(explained)))  # noqa: S301 - only to see whether it survives
     except Exception:
         return RuntimeError("".join(traceback.format_exception(error)))
-    if isinstance(error, PodwireError):
-        return cast(PodwireError, copy)
-    return RuntimeError("".join(traceback.format_exception(error)))
 
 
 def _wait_for(child: int) -> int:

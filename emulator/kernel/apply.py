@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from emulator.errors import KernelError
+from emulator.errors import KernelError, ToolKilledError
 from emulator.kernel import netlink
 from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.ipvs import load_servers
@@ -78,6 +78,7 @@ class Applied:
         self.indexes: dict[tuple[str, str], int] = {}
         self.ports: dict[str, set[int]] = {}  # bridge ports by namespace
         self.iptables = iptables
+        self.notices: list[str] = []  # what was done in another way than usual
         self._sockets: dict[str, netlink.NetlinkSocket] = {}
         self._next: dict[str, int] = {}
         self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
@@ -266,6 +267,8 @@ class Applied:
         for netns in self.namespaces:
             try:
                 finish(start(self.namespaces, netns, [self.iptables]), netns, empty)
+            except ToolKilledError:
+                raise
             except KernelError:
                 continue  # it could not have loaded any here either
 

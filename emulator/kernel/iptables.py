@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 
-from emulator.errors import KernelError, MissingCapabilityError
+from emulator.errors import KernelError, MissingCapabilityError, ToolKilledError, printable
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import Plan
+
+NFT, LEGACY = "iptables-nft-restore", "iptables-legacy-restore"
 
 
 def find_iptables(flavour: str) -> str:
     """The restore command to use. Raises MissingCapabilityError when the one asked for, or any, is not there."""
-    names = [f"iptables-{flavour}-restore"] if flavour else ["iptables-nft-restore", "iptables-legacy-restore", "iptables-restore"]
+    names = [f"iptables-{flavour}-restore"] if flavour else [NFT, LEGACY, "iptables-restore"]
     for name in names:
         if shutil.which(name):
             return name
@@ -19,17 +21,30 @@ def find_iptables(flavour: str) -> str:
 
 
 def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
-    """``plan`` in the kernel; with the other flavour of iptables where none was asked for and the first does not work here: the kernel
-    lacks it, or lets an ordinary user send it no more than ``net.core.wmem_default`` bytes at once."""
+    """``plan`` in the kernel; with the other flavour of iptables where none was asked for and the first is refused here: the kernel lacks it,
+    or lets an ordinary user send it no more than ``net.core.wmem_default`` bytes at once. That is said in ``notices``; a tool that was
+    killed was refused nothing."""
     applied = Applied(find_iptables(flavour))
+    if not flavour and applied.iptables != NFT:
+        applied.notices.append(f"{NFT} is not installed: the rules are loaded by {applied.iptables}")
     try:
         return apply(plan, applied)
+    except ToolKilledError:
+        raise
     except KernelError as error:
-        if flavour or applied.iptables not in error.command or not shutil.which("iptables-legacy-restore"):
+        if flavour or applied.iptables != NFT or NFT not in error.command or not shutil.which(LEGACY):
             raise
         applied.empty_tables()  # of the nodes whose load went well: two flavours at once would both translate
-        applied.iptables = "iptables-legacy-restore"
+        applied.iptables = LEGACY
+        applied.notices.append(f"{NFT} is refused here ({_reason(error)}): the rules are loaded by {LEGACY}")
         try:
             return apply(plan, applied)
+        except ToolKilledError:
+            raise
         except KernelError:
             raise error from None
+
+
+def _reason(error: KernelError) -> str:
+    """The tool's first line, which names the cause."""
+    return printable(next(filter(None, map(str.strip, error.error.splitlines())), "it says nothing"))

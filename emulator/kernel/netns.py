@@ -6,18 +6,21 @@ namespace in which they were opened, whoever reads them, so one process serves e
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from emulator.errors import KernelError
+from emulator.errors import KernelError, ToolKilledError
 from emulator.kernel import linux
 
 T = TypeVar("T")
 
 RUN_NETNS = Path("/run/netns")
+_NO_PROGRAM = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM)
 _SELF = "/proc/thread-self/ns/net"
 
 
@@ -108,7 +111,9 @@ def start(namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Ma
             ),
         )
     except OSError as error:
-        raise KernelError(netns, command, f"{command[0]}: {error.strerror}") from None
+        if error.errno in _NO_PROGRAM:
+            raise KernelError(netns, command, f"{command[0]}: {error.strerror}") from None
+        raise  # a limit of ours was met
 
 
 def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout: float = 60) -> str:
@@ -119,7 +124,10 @@ def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise KernelError(netns, command, f"no end after {timeout:.0f} s", stdin) from None
+        raise ToolKilledError(netns, command, f"no end after {timeout:.0f} s", stdin) from None
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        raise ToolKilledError(netns, command, f"{err}{command[0]} was killed by {name}".strip(), stdin)
     if process.returncode:
         raise KernelError(netns, command, err or f"exit code {process.returncode}", stdin)
     return out

@@ -11,12 +11,13 @@ import ctypes
 import mmap
 import socket
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from emulator.kernel import linux
 from emulator.kernel.netns import Namespaces
+from emulator.limits import is_address_space_limited
 from emulator.probe.model import Captured
 
 ETH_P_ALL = 0x0003
@@ -32,6 +33,7 @@ _SLOT = struct.Struct("=IIIHHIIHH4xHHiHBB")
 _STATUS = struct.Struct("=I")
 _REQUEST = struct.Struct("=IIII")
 _BLOCK = 64 << 10
+_THREADS = 64
 
 BpfProgram = Sequence[tuple[int, int, int, int]]  # classic BPF: code, jt, jf, k
 
@@ -89,6 +91,17 @@ def _attach(sock: socket.socket, program: BpfProgram) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HL", len(program), ctypes.addressof(buffer)))
 
 
+def _for_each(taps: Sequence[_Tap], function: Callable[[_Tap], None]) -> None:
+    """``function`` of each of ``taps``, many at once: each waits. One after the other where address space is limited: a thread that finds
+    none for its first frame ends without a word, and whoever started it waits for it for ever (CPython 3.11, threading.Thread.start)."""
+    if is_address_space_limited():
+        for tap in taps:
+            function(tap)
+        return
+    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+        list(pool.map(function, taps))
+
+
 class Taps:
     """All taps of a run. Frames come out of :meth:`drain` in each namespace's order."""
 
@@ -118,8 +131,7 @@ class Taps:
         for tap in self._taps:
             tap.interfaces |= interfaces.get(tap.name, {})
             tap.ports |= set(ports.get(tap.name, ()))
-        with ThreadPoolExecutor(max_workers=64) as pool:
-            list(pool.map(_Tap.set_up, new))
+        _for_each(new, _Tap.set_up)
 
     def drain(self) -> list[Captured]:
         """Every frame that has come since the last call."""
@@ -162,6 +174,5 @@ class Taps:
 
     def close(self) -> None:
         """Close all rings, in parallel: the kernel waits out an RCU grace period for each."""
-        with ThreadPoolExecutor(max_workers=64) as pool:
-            list(pool.map(_Tap.close, self._taps))
+        _for_each(self._taps, _Tap.close)
         self._taps = []

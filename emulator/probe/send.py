@@ -8,6 +8,7 @@ about what an outcome means.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -17,6 +18,7 @@ from itertools import cycle, islice
 from random import Random
 from types import MappingProxyType
 
+from emulator.errors import EXHAUSTED
 from emulator.kernel.netns import Namespaces
 from emulator.objects.config import FlowProtocol
 from emulator.probe.chatter import Chatter, forget_answers
@@ -124,6 +126,13 @@ def _always_asks(flow: Flow) -> bool:
     return flow.client.kind == "node" or flow.to.how == "healthCheck"
 
 
+def _outcome(code: int | None) -> str:
+    """What a client's socket met, by its name. Raises OSError for what no network can do to it: a limit of ours was met."""
+    if code in EXHAUSTED:
+        raise OSError(code, os.strerror(code))
+    return errno_name(code)
+
+
 class Prober:
     """Sends from inside the namespaces; everything it saw is in ``recording``."""
 
@@ -137,9 +146,12 @@ class Prober:
         fresh_ports: bool = False,
         silence: float = SILENCE,
         busy: Callable[[], bool] = lambda: False,
+        window: int = _WINDOW,
     ) -> None:
         """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13). ``silence``: seconds after which
-        what is still silent counts as silent, unless somebody is ``busy`` with an answer (:class:`Silence`)."""
+        what is still silent counts as silent, unless somebody is ``busy`` with an answer (:class:`Silence`). ``window``: how many sockets may
+        be open at once."""
+        self._window = min(window, _WINDOW)
         self._fresh_ports = cycle(range(_FIRST_FRESH, _LAST_FRESH + 1)) if fresh_ports else None
         self._namespaces, self.recording, self._progress = namespaces, recording, progress or (lambda _: None)
         self._random = Random(seed)
@@ -207,7 +219,7 @@ class Prober:
     # --- sockets ---
 
     def _drive(self, jobs: Iterator[_Job]) -> None:
-        more, window = True, _RELAYED if self._relaying else _WINDOW
+        more, window = True, min(_RELAYED, self._window) if self._relaying else self._window
         while more or self._open:
             while more and len(self._open) < window and self._datagrams < _DATAGRAMS:
                 job = next(jobs, None)
@@ -266,7 +278,7 @@ class Prober:
         job.src = sock.getsockname()
         self._keep(job, sock)
         if code not in (0, errno.EINPROGRESS):
-            self._end(job, errno_name(code))
+            self._end(job, _outcome(code))
             return
         if tcp:
             self._epoll.register(sock.fileno(), select.EPOLLOUT)
@@ -293,7 +305,7 @@ class Prober:
         try:
             sock.send(job.request)
         except OSError as error:
-            self._end(job, errno_name(error.errno))
+            self._end(job, _outcome(error.errno))
 
     @staticmethod
     def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
@@ -320,7 +332,7 @@ class Prober:
         if code:
             job.connected |= bool(job.servers) and code in _RESETS
             if not self._is_late(job):
-                self._end(job, errno_name(code))
+                self._end(job, _outcome(code))
             return
         tcp = job.flow.protocol == "TCP"
         job.connected, job.since = tcp, self._clock.look()
@@ -344,7 +356,7 @@ class Prober:
             return
         except OSError as error:
             if not self._is_late(job):
-                self._end(job, errno_name(error.errno))
+                self._end(job, _outcome(error.errno))
 
     def _hear_server(self, job: _Job, data: bytes) -> None:
         """Take what a real command said, whatever it is, or that it closed."""

@@ -13,8 +13,10 @@ import gc
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from emulator.control.state import ClusterState
+from emulator.errors import EXHAUSTED
 from emulator.kernel.netns import Namespaces
 from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Endpoint, Relay, RoundRobin, relays
 from emulator.workload.worker import Inbox, Worker
@@ -46,7 +48,8 @@ class _TcpProxy:
     def _accept(self) -> None:
         try:
             client, peer = self._listening.accept()
-        except OSError:
+        except OSError as error:
+            _raise_if_exhausted(error)
             return  # it was gone before it could be accepted
         client.setblocking(False)
         self._loop.remove_reader(self._listening)  # until its endpoint is dialled
@@ -74,11 +77,18 @@ class _TcpProxy:
             server = self._new_socket(socket.SOCK_STREAM)
             try:
                 await asyncio.wait_for(self._loop.sock_connect(server, endpoint), timeout)
-            except (OSError, asyncio.TimeoutError):
+            except (OSError, asyncio.TimeoutError) as error:
                 server.close()
+                _raise_if_exhausted(error)
                 continue
             return server
         return None
+
+
+def _raise_if_exhausted(error: Exception) -> None:
+    """A limit of this process is nothing that a client or an endpoint did: the process ends with it (:func:`_run`)."""
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        raise error
 
 
 async def _relay(client: socket.socket, server: socket.socket) -> None:
@@ -136,8 +146,9 @@ class _UdpProxy:
         server = self._new_socket(socket.SOCK_DGRAM)
         try:
             server.connect(endpoint)
-        except OSError:  # no route
+        except OSError as error:  # no route
             server.close()
+            _raise_if_exhausted(error)
             return None
         answer = partial(self._answer, peer)
         client = self._clients[peer] = _UdpClient(server, answer, partial(self._clients.pop, peer))
@@ -256,6 +267,11 @@ async def _run(inbox: Inbox, namespaces: Namespaces) -> None:
             loop.remove_reader(inbox.fileno())
             failed.set_exception(error)
 
+    def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not failed.done():
+            failed.set_exception(context.get("exception") or RuntimeError(context["message"]))
+
+    loop.set_exception_handler(fail)
     take()
     loop.add_reader(inbox.fileno(), take)
     await failed

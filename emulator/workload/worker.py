@@ -11,6 +11,7 @@ import pickle
 import signal
 import socket
 import struct
+import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 from emulator.control.state import ClusterState
 from emulator.kernel import linux
+from emulator.limits import explain
 
 _LENGTH = struct.Struct("=Q")
 
@@ -116,8 +118,11 @@ class Worker:
                 self._work(inbox)
         except EOFError:
             os._exit(1)  # who tells is gone, and the signal on its way: nothing is put away first
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as error:
+            if explained := explain(error):
+                print(f"podwire: {self._name}: {explained}", file=sys.stderr, flush=True)
+            else:
+                traceback.print_exc()
         finally:
             os._exit(1)
 

@@ -14,6 +14,22 @@ from tests.sandboxed import ROOT
 PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
 
 
+def run(shell: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """podwire with ``words`` in place of "$@" of a line of shell."""
+    return subprocess.run(["bash", "-c", shell, "bash", *PODWIRE, *words], capture_output=True, text=True, timeout=60)
+
+
+def test_whoever_reads_may_go() -> None:
+    done = run('"$@" | true; exit ${PIPESTATUS[0]}', "plan", "hairpin")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_nobody_s(closed: str) -> None:
+    done = run(f'"$@" {closed}', "list")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("words", [["plan", "hairpin", "-x"], ["no-such-topology"], ["exec", "x"]], ids=lambda words: words[0])
 def test_standard_error_on_a_full_disk_changes_no_exit_code(words: list[str]) -> None:
     with open("/dev/full", "w") as full:

@@ -29,6 +29,7 @@ ACTING = (
     "emulator.guest",
     "emulator.kernel",
     "emulator.kustomize",
+    "emulator.limits",
     "emulator.live",
     "emulator.output",
     "emulator.probe.chatter",
