@@ -25,9 +25,12 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """One running cluster. ``init`` is its PID 1 as this terminal counts; ``names`` maps what a user may call a Pod, node or client to its
-    network namespace; ``nodes``, ``pods``, ``services`` are counts. A cluster of another ``release`` may not say all of that: then they are
-    0, empty and None. All text can be printed as it is."""
+    """Describes one running cluster.
+
+    ``init`` is its PID 1 as this terminal counts. ``names`` maps what a user may call a Pod, node or client
+    to its network namespace. ``nodes``, ``pods`` and ``services`` are counts. A cluster of another
+    ``release`` may not tell all of them: then they are 0, empty and None. All text is printable.
+    """
 
     pid: int
     init: int
@@ -41,7 +44,7 @@ class Running:
 
     @property
     def note(self) -> str:
-        """Returns a word on a cluster that another release of podwire runs; "" for our own."""
+        """Returns that another release of podwire runs it, if so; "" for our own."""
         if self.release == __version__:
             return ""
         return f"another release ({self.release or 'unnamed'})"
@@ -59,7 +62,7 @@ def find_running() -> list[Running]:
 
 
 def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
-    """Returns what ``info`` tells. Whoever announced it may be of another release, and is believed in nothing else."""
+    """Returns what ``info`` tells. It may come from another release: each field is checked."""
     names = info.get("names")
     init = _count(info.get("init"))
     return Running(
@@ -84,7 +87,7 @@ def _count(value: object) -> int | None:
 
 
 def _is_entry(name: object, netns: object) -> bool:
-    """Whether ``netns`` is the name of a file in a directory, and ``name`` one that can be typed."""
+    """Returns whether ``netns`` is a plain file name, and ``name`` one that can be typed."""
     return isinstance(name, str) and name.isprintable() and isinstance(netns, str) and bool(_FILE_NAME.fullmatch(netns))
 
 

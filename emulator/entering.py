@@ -1,13 +1,16 @@
-"""Run a command in a running cluster, with this terminal. The command ends with the process that asked for it, however that one ends.
+"""Runs a command in a running cluster, with this terminal. The command ends when the caller does.
 
 Three processes::
 
-    asker      joins the sandbox's namespaces and waits; it is still a process of the host
-      minder   of the sandbox: starts the command, collects its orphans, and ends all of them when the asker is gone
+    caller       joins the sandbox's namespaces and waits; it is still a process of the host
+      subreaper  a process of the sandbox: starts the command, adopts its orphans, and ends all of
+                 them when the caller is gone
         command
 
-The minder is a child of the sandbox's PID 1, not of the asker: a child whose parent outside has died would become one of the *host's* PID 1,
-and where that one reaps nothing (in some containers) it would stay a zombie, without which the sandbox cannot end (pid_namespaces(7)).
+The subreaper is a child of the sandbox's PID 1, not of the caller. A child of the caller would
+become a child of the host's PID 1 when the caller is killed. Where that one does not reap (in some
+containers), a zombie stays, and a PID namespace cannot end before its last zombie is reaped
+(pid_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -36,10 +39,10 @@ _KILLED = 128 + signal.SIGKILL
 
 
 def execute(init: int, netns: str, command: Sequence[str]) -> int:
-    """Run ``command`` in the network namespace ``netns`` of the sandbox whose PID 1 is ``init``; its exit code (127: no such command, 128 + n:
-    signal n).
+    """Run ``command`` in the network namespace ``netns`` of the sandbox whose PID 1 is ``init``.
 
-    SIGTERM and SIGHUP are passed on; what has not ended ``GRACE`` seconds later is killed. Then Interrupted is raised.
+    Returns its exit code (127: no such command, 128 + n: signal n). SIGTERM and SIGHUP are passed on,
+    what has not ended ``GRACE`` seconds later is killed, and Interrupted is raised.
     """
     try:
         _join(init, netns)
@@ -73,13 +76,16 @@ def _join(init: int, netns: str) -> None:
         os.chdir("/")
 
 
-# --- the asker --------------------------------------------------------------------------------------------
+# --- the caller --------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _keeping_terminal() -> Iterator[None]:
-    """A shell with job control takes the terminal's foreground, and cannot give it back to a process group that its PID namespace does not
-    know. Without the foreground, whoever called podwire could read nothing more."""
+    """Take the terminal's foreground back at the end.
+
+    A shell with job control takes it, and cannot give it back to a process group that its PID namespace
+    does not know. Without it, the program that started podwire could not read from the terminal.
+    """
     fd = next((fd for fd in range(3) if os.isatty(fd)), -1)
     mine = fd >= 0 and os.tcgetpgrp(fd) == os.getpgrp()
     try:
@@ -91,14 +97,14 @@ def _keeping_terminal() -> Iterator[None]:
                 os.tcsetpgrp(fd, os.getpgrp())
 
 
-def _await(minder: socket.socket) -> int:
-    """The command's exit code. Ctrl-C is its affair: the terminal sends it to the command, too."""
+def _await(subreaper: socket.socket) -> int:
+    """Wait for the command's exit code and return it. Ctrl-C is left to the command, which gets it too."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     asked, deadline = 0, 0.0
     with waking(heeded() & set(_RELAYED)) as wake:
         poll = select.poll()
-        for fd in (minder.fileno(), wake):
+        for fd in (subreaper.fileno(), wake):
             poll.register(fd, select.POLLIN)
         while not asked or time.monotonic() < deadline:
             ready = {fd for fd, _ in poll.poll(100 if asked else None)}
@@ -106,9 +112,9 @@ def _await(minder: socket.socket) -> int:
                 numbers = os.read(wake, 64)
                 asked, deadline = asked or numbers[0], deadline or time.monotonic() + 3 * GRACE
                 with suppress(OSError):
-                    minder.send(numbers)
-            if minder.fileno() in ready:
-                answer = minder.recv(1)
+                    subreaper.send(numbers)
+            if subreaper.fileno() in ready:
+                answer = subreaper.recv(1)
                 if asked:
                     break
                 if answer:
@@ -121,18 +127,21 @@ def _await(minder: socket.socket) -> int:
 # --- inside the sandbox -----------------------------------------------------------------------------------
 
 
-def _leave_to_init(asker: socket.socket, minder: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
-    """Start the minder and end, so that PID 1 of the sandbox becomes its parent."""
+def _leave_to_init(caller: socket.socket, subreaper: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
+    """Start the subreaper and end, so that PID 1 of the sandbox becomes its parent."""
     try:
-        asker.close()
+        caller.close()
         if os.fork() == 0:
-            _mind(minder, command, ignored)
+            _attend(subreaper, command, ignored)
     finally:
         os._exit(0)
 
 
-def _mind(asker: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
-    """Start ``command``, tell ``asker`` its exit code, and end it with all its descendants when the asker says so or is gone."""
+def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
+    """Start ``command`` and tell ``caller`` its exit code.
+
+    End it with all its descendants when the caller says so or is gone.
+    """
     try:
         for number in (*_TERMINAL, *_RELAYED):
             signal.signal(number, signal.SIG_IGN)
@@ -142,19 +151,22 @@ def _mind(asker: socket.socket, command: Sequence[str], ignored: Sequence[int]) 
             child = os.fork()
             if child == 0:
                 _become(command, ignored, me)
-            code, asked = _watch(child, asker, wake)
+            code, asked = _watch(child, caller, wake)
         if asked:
             _kill_all()
         if code is not None:
-            asker.send(bytes([code]))
+            caller.send(bytes([code]))
     finally:
         os._exit(0)
 
 
-def _watch(child: int, asker: socket.socket, wake: int) -> tuple[int | None, bool]:
-    """Until ``child`` has ended or must be killed: its exit code, None if it has not, and whether the asker wanted its end."""
+def _watch(child: int, caller: socket.socket, wake: int) -> tuple[int | None, bool]:
+    """Wait until ``child`` has ended or must be killed.
+
+    Returns its exit code, None if it has not ended, and whether the caller wanted its end.
+    """
     poll = select.poll()
-    for fd in (asker.fileno(), wake):
+    for fd in (caller.fileno(), wake):
         poll.register(fd, select.POLLIN)
     deadline = 0.0
     while not deadline or time.monotonic() < deadline:
@@ -163,8 +175,8 @@ def _watch(child: int, asker: socket.socket, wake: int) -> tuple[int | None, boo
             os.read(wake, 64)
             if (code := _reap(child)) is not None:
                 return code, bool(deadline)
-        if asker.fileno() in ready:
-            numbers = asker.recv(64)
+        if caller.fileno() in ready:
+            numbers = caller.recv(64)
             if not numbers:
                 break
             deadline = deadline or time.monotonic() + GRACE
@@ -176,7 +188,7 @@ def _watch(child: int, asker: socket.socket, wake: int) -> tuple[int | None, boo
 
 
 def _reap(child: int) -> int | None:
-    """The exit code of ``child`` if it has ended; orphans that have ended are forgotten."""
+    """Returns the exit code of ``child`` if it has ended. Reaps orphans that have ended, too."""
     found = None
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -187,7 +199,7 @@ def _reap(child: int) -> int | None:
 
 
 def _kill_all() -> None:
-    """Kill every descendant; what the kernel cannot end at once (it waits for a disk) is left to PID 1."""
+    """Kill every descendant. One that the kernel cannot end soon (it waits for a disk) is left to PID 1."""
     deadline = time.monotonic() + GRACE
     while (pids := _descendants()) and time.monotonic() < deadline:
         for pid in pids:
@@ -198,7 +210,7 @@ def _kill_all() -> None:
 
 
 def _descendants() -> list[int]:
-    """Every process below this one. Who loses its parent is given to us (:func:`linux.collect_orphans`), so nobody escapes by forking."""
+    """Returns every process below this one. Orphans are among them: this process is their subreaper."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -212,12 +224,12 @@ def _descendants() -> list[int]:
     return found
 
 
-def _become(command: Sequence[str], ignored: Sequence[int], minder: int) -> NoReturn:
+def _become(command: Sequence[str], ignored: Sequence[int], subreaper: int) -> NoReturn:
     """Replace this process by ``command``, with the signals that podwire was started with."""
     for number in (*_TERMINAL, *_RELAYED, *_BY_PYTHON, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
     linux.die_with_parent(signal.SIGKILL)
-    if os.getppid() != minder:
+    if os.getppid() != subreaper:
         os._exit(_KILLED)
     if shutil.which(command[0]) is None:
         os.write(2, f"podwire exec: {command[0]}: not found on this machine (Pods share its file system)\n".encode())

@@ -1,6 +1,7 @@
-"""Limits of this process and machine: what a run needs of those that are known beforehand, and the sentence that is said when one is met.
+"""Limits of this process and machine.
 
-getrlimit(2), cgroups(7), namespaces(7). Everything that a limit can make fail, wherever it does, is explained by :func:`explain`.
+Checks before a run whether it fits into the limits whose need is known, and explains every error that
+a limit causes (getrlimit(2), cgroups(7), namespaces(7)).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _CODE = Path(__file__).resolve().parent
 
 
 class LimitError(PodwireError):
-    """A limit of this process or machine is too low. The message names the limit, and what is needed where that is known."""
+    """Says that a limit of this process or machine is too low: which one, and what is needed if known."""
 
     exit_code = Exit.MACHINE_LACKS
 
@@ -36,7 +37,7 @@ def descriptors_needed(namespaces: int, listeners: int) -> int:
 
 
 def sockets_at_once(namespaces: int, listeners: int) -> int:
-    """Returns through how many sockets may be sent at once under the hard limit of descriptors, and answered as many."""
+    """Returns how many sockets may send at once under the hard limit of descriptors."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return sys.maxsize
@@ -61,7 +62,7 @@ def check_limits(namespaces: int, listeners: int) -> None:
 
 
 def explain(error: BaseException) -> PodwireError | None:
-    """Returns what to tell a user of ``error``, if it comes from the operating system and not from a mistake in podwire."""
+    """Returns what to tell a user of ``error``; None for what only a mistake in podwire can cause."""
     if isinstance(error, PodwireError):
         return error
     if isinstance(error, MemoryError):
@@ -101,14 +102,14 @@ def _explain_os(error: OSError) -> PodwireError:
 
 
 def _told(error: OSError) -> str:
-    """The system's words, and where they were met: nothing here expects them."""
+    """Returns the system's words and where in podwire they were met: nothing there expects them."""
     what = f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error.strerror or str(error)
     where = _place(error.__traceback__)
     return f"{what} ({where})" if where else what
 
 
 def _place(trace: TracebackType | None) -> str:
-    """``emulator/kernel/ring.py:69``, the innermost line of ours."""
+    """Returns the innermost line of ours, as ``emulator/kernel/ring.py:69``."""
     place = ""
     while trace:
         path = Path(trace.tb_frame.f_code.co_filename)
@@ -162,7 +163,7 @@ def _soft(limit: int) -> int | None:
 
 
 def _cgroup(name: str) -> int | None:
-    """The limit of our control group or the tightest above it (cgroup v2; in v1 the file has another name)."""
+    """Returns the lowest limit of our control group and those above it (cgroup v2)."""
     try:
         path = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))[3:]
     except (OSError, StopIteration):
@@ -181,7 +182,7 @@ def _read_number(path: str) -> int | None:
 
 
 def _available() -> int | None:
-    """Bytes of memory that are free, or can be made so."""
+    """Returns how many bytes of memory are free, or can be made free."""
     try:
         rows = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -28,7 +28,7 @@ def prepare_streams() -> None:
 
 
 class _Unheard(io.FileIO):
-    """Standard error on a full disk or a terminal that is gone: what cannot be written is dropped, and the run goes on."""
+    """Drops what cannot be written: on a full disk, or to a terminal that is gone."""
 
     def write(self, data: Any) -> int:
         try:
@@ -38,7 +38,7 @@ class _Unheard(io.FileIO):
 
 
 class Attempts:
-    """Writes what the user named, one after the other, whatever became of those before; ``failed`` tells that one did not succeed."""
+    """Writes several outputs, of which one that fails costs no other. ``failed``: whether one did."""
 
     def __init__(self) -> None:
         self.failed = False

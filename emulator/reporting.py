@@ -74,7 +74,10 @@ def is_sample(flow: Flow, expectation: Expectation) -> bool:
 
 
 def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report) -> tuple[Report, Iterator[tuple[str, bytes]]]:
-    """``report`` with the captures' names, and the files: captures, bundles and the output of real commands, made as they are taken."""
+    """Returns ``report`` with the captures' names, and the files, each made when it is taken.
+
+    They are captures, bundles and the output of real commands.
+    """
     states = [moment.state for moment in schedule.moments]
     names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}  # whoever had an address first
     macs = {mac: name for state in states for mac, name in name_macs(state).items()}
@@ -84,7 +87,7 @@ def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Re
 
 
 def write_evidence(directory: Path, evidence: Iterable[tuple[str, bytes]], report: Report) -> Report:
-    """Write ``evidence`` into ``directory``, as far as that can be done; ``report`` as it is then true. What is missing is said on standard error."""
+    """Write ``evidence`` into ``directory`` as far as possible; ``report`` with a notice of what is missing."""
     written = files.write_evidence(directory, evidence)
     if written.missing:
         tell_missing(written.missing)
@@ -110,13 +113,15 @@ def name_pods(schedule: Schedule) -> Mapping[str, str]:
 
 
 class Delivery:
-    """Hands a report over, printed and in the files that were asked for. Verdicts come before evidence, which may be what fills the disk.
+    """Prints a report and writes it to the files that were asked for.
 
-    What cannot be written is said on standard error and costs nothing else; ``failed`` tells that there was such.
+    Verdicts come before evidence, which may fill the disk. An output that cannot be written is named on
+    standard error, and ``failed`` is set; the others are written all the same.
     """
 
     def __init__(self, pods: Mapping[str, str], output: str, json: Path | None, xml: Path | None, directory: Path | None) -> None:
-        """``output`` is the form that is printed; ``directory``, where the evidence goes (None: nowhere). Proves that the files can be written."""
+        """Proves that the files can be written. ``output`` is the form that is printed, ``directory`` the
+        place of the evidence (None: nowhere)."""
         self._pods, self._output, self._directory = pods, output, directory
         self._attempt = Attempts()
         self._json, self._xml = self._provable(json), self._provable(xml)
@@ -130,7 +135,7 @@ class Delivery:
         return path if path and self._attempt(lambda: files.check_writable_file(path)) else None
 
     def tell_verdicts(self, report: Report) -> None:
-        """Before evidence is written: the files, and the table."""
+        """Write the files and print the table, before evidence is written."""
         self._json = self._written(self._json, lambda: report_json.to_json(report, self._pods).encode())
         self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
         if self._output in ("table", "wide"):
@@ -141,7 +146,7 @@ class Delivery:
         return path if path and self._attempt(lambda: files.write_file(path, encode())) else None
 
     def tell_evidence(self, report: Report) -> None:
-        """Once evidence is written: ``report`` as it is then true, in the files too, and printed where that is one document."""
+        """Say what became of the evidence; print a report that is one document (JSON, YAML)."""
         if report != self._delivered:
             with suppress(UsageError):  # the disk is full by now: what was written before says all but this
                 self._rewrite(report)

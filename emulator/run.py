@@ -40,7 +40,7 @@ from emulator.schedule import Promise, Schedule, plan_flows, plan_schedule
 
 T = TypeVar("T")
 
-_RELAYING = 512  # descriptors of the connections that the proxies of userspace mode relay at once, and of their clients' datagrams
+_RELAYING = 512  # descriptors for connections and clients that the proxies of userspace mode relay at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,10 @@ def observe(state: ClusterState, flows: Sequence[Flow], promise: Promise, option
 
 
 def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, str]:
-    """Where a run's evidence goes (None: nowhere), and why it cannot go where it was meant to, which is said on standard error too ("" if it can)."""
+    """Returns where a run's evidence goes (None: nowhere), and why it cannot be written ("" if it can).
+
+    That reason is said on standard error, too.
+    """
     directory = options.captures / slug(state.name) if options.captures else None
     if directory:
         try:
@@ -168,7 +171,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
 
 
 def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live, findings: Findings) -> Report:
-    """Deliver ``report`` and write its evidence; the report as it is then true."""
+    """Deliver ``report`` and write its evidence; returns the report with a notice of what is missing."""
     evidence: Iterable[tuple[str, bytes]] = ()
     if run.missing:
         report = note_missing(report, run.missing)
@@ -200,7 +203,7 @@ def _timed(run: _Run, report: Report) -> Report:
 
 
 def _size(schedule: Schedule) -> tuple[int, int]:
-    """How many network namespaces there are at once, at the most, and how many listeners one process has."""
+    """Returns the most network namespaces that there are at once, and the most listeners of one process."""
     states = [moment.state for moment in schedule.moments]
     namespaces = (sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods) for state in states)
     proxies = (len(relays(state)) * len(state.nodes) + _RELAYING if state.proxy.mode == "userspace" else 0 for state in states)

@@ -44,7 +44,7 @@ _HEADER = struct.Struct("!cI")  # kind of message, length of the pickle that fol
 
 
 class SandboxDiedError(PodwireError):
-    """The sandbox ended without a result: somebody killed it, or the machine ran out of memory. No flow was seen to fail."""
+    """The sandbox ended without a result: it was killed, or memory ran out. No flow was seen to fail."""
 
     exit_code = Exit.MACHINE_LACKS
 
@@ -105,7 +105,10 @@ def _listen() -> socket.socket:
 
 
 def _supervise(keeper: int, reader: int, listener: socket.socket, mask: Collection[int]) -> Any:
-    """Wait for the result; meanwhile pass signals on and answer who asks what runs here. ``mask``: which signals stay blocked."""
+    """Wait for the result; meanwhile pass signals on and answer ``podwire ps``.
+
+    ``mask``: which signals stay blocked.
+    """
     info: dict[str, Any] = {}
     buffer = bytearray()
     asked = _Asked(keeper)
@@ -139,7 +142,7 @@ def _supervise(keeper: int, reader: int, listener: socket.socket, mask: Collecti
 
 
 class _Asked:
-    """What this process was asked by signals, and the way to pass it on: the first time politely; whoever asks twice means it."""
+    """Passes signals that ask for an end on to the keeper: the first as SIGINT, a second as SIGKILL."""
 
     def __init__(self, keeper: int) -> None:
         self._keeper = keeper
@@ -155,7 +158,10 @@ class _Asked:
                     self.number, self._deadline = number, time.monotonic() + _GRACE
 
     def patience(self) -> int | None:
-        """How many milliseconds to wait from now on, None: any number. Who was asked politely and is not gone in time is killed."""
+        """Returns how many milliseconds to wait from now on (None: without end).
+
+        Kills the keeper when it has not ended ``_GRACE`` seconds after the first signal.
+        """
         if not self._deadline:
             return None
         left = self._deadline - time.monotonic()
@@ -167,10 +173,11 @@ class _Asked:
 
 
 def _reap(keeper: int) -> int:
-    """The exit status of ``keeper``, 128 + n for signal n. It is not waited for longer than ``_GRACE``.
+    """Wait for ``keeper``, ``_GRACE`` seconds at the most; its exit status, 128 + n for signal n.
 
-    A PID namespace does not end before its last zombie is reaped (pid_namespaces(7)). Who entered it by nsenter(1) and lost its parent there is
-    a child of the machine's PID 1, which in some containers reaps nothing.
+    A PID namespace does not end before its last zombie is reaped (pid_namespaces(7)). A process that
+    entered it by nsenter(1) and lost its parent is a child of the machine's PID 1, which does not reap in
+    some containers.
     """
     try:
         fd = os.pidfd_open(keeper)
@@ -182,7 +189,8 @@ def _reap(keeper: int) -> int:
         if not poll.poll(_GRACE * 1000):
             os.kill(keeper, signal.SIGKILL)
             print(
-                "podwire: the sandbox's first process does not end: a process that entered it has ended, and PID 1 of this machine does not reap it",
+                "podwire: the sandbox's first process does not end: "
+                "a process that entered it has ended, and PID 1 of this machine does not reap it",
                 file=sys.stderr,
             )
         os.close(fd)
@@ -270,10 +278,10 @@ def _enter(function: Callable[[Channel], object], channel: Channel, supervisor: 
 
 
 def _start_afresh() -> None:
-    """Take nothing over from the caller but its terminal: a process group of our own, and signals as they are by default.
+    """Start a process group of our own, and set signals to their defaults.
 
-    The terminal's Ctrl-C so reaches the supervisor alone, which passes it on, once. A process group that is not in the foreground may write
-    to the terminal under ``stty tostop`` as well only while it ignores SIGTTOU (termios(3)).
+    So the terminal's Ctrl-C reaches the supervisor alone, which passes it on once. A process group in the
+    background may write to the terminal under ``stty tostop`` only if it ignores SIGTTOU (termios(3)).
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, _WAITED_FOR)  # what sigwait is to find must be blocked, and not ignored: see _wait_for
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -401,7 +409,7 @@ def _worker(function: Callable[[Channel], object], channel: Channel) -> NoReturn
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """``error`` as it can cross to the supervisor: what a user is to be told, or a mistake of ours with its traceback."""
+    """Returns ``error`` as it can cross to the supervisor: explained, or with its traceback as text."""
     if isinstance(error, KeyboardInterrupt):
         return KeyboardInterrupt()
     explained = explain(error)

@@ -1,10 +1,12 @@
-"""Signals that ask this process to end, and what a parent may leave behind that would keep it from ending.
+"""Signals that ask this process to end, and inherited states that would keep it from ending.
 
-A process inherits which signals are ignored and which are blocked (signal(7)). Here:
+A process inherits which signals are ignored and which are blocked (signal(7)):
 
-* SIGHUP, SIGINT and SIGTERM that are ignored stay ignored: nohup(1), a shell's ``trap '' TERM`` and its background jobs mean it.
-* SIGCHLD is never left ignored. The kernel would then queue none and keep no exit status, and every tool would seem to succeed (wait(2)).
-* No signal stays blocked. No shell blocks one on purpose, and a blocked one could not end a run.
+* SIGHUP, SIGINT and SIGTERM that are ignored stay ignored. nohup(1), ``trap '' TERM`` of a shell and
+  its background jobs want that.
+* SIGCHLD is never left ignored. The kernel would then queue no SIGCHLD and keep no exit status, and
+  every tool would seem to succeed (wait(2)).
+* No signal stays blocked. No shell blocks a signal on purpose, and a blocked one could not end a run.
 """
 
 from __future__ import annotations
@@ -40,15 +42,18 @@ def prepare_signals() -> None:
 
 
 def end_at_once() -> None:
-    """Let signals end this process without a word: for its first and last moments, when nothing is to be cleaned up."""
+    """Let signals end this process at once, in its first and last moments: nothing is to be cleaned up."""
     for number in heeded():
         signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def waking(numbers: Collection[int], mask: Collection[int] | None = None) -> Iterator[int]:
-    """None of the signals ``numbers`` ends this process or interrupts a call; the descriptor gives the numbers of those that came.
-    ``mask``: what is blocked from now on (None: what was)."""
+    """Yield a descriptor that gives the numbers of those of the signals ``numbers`` that came.
+
+    None of them ends this process or interrupts a call. ``mask``: what is blocked from now on (None: as
+    before).
+    """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     previous = {number: signal.signal(number, lambda *_: None) for number in numbers}

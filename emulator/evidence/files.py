@@ -58,8 +58,8 @@ class Written:
 def write_evidence(directory: Path, files: Iterable[tuple[str, bytes]]) -> Written:
     """Writes ``files`` (relative name, content) into ``directory`` and removes what the previous run wrote there and this one did not.
 
-    A file that cannot be written is left out, and the rest is tried. Raises ``ValueError`` for a name that is not made of [A-Za-z0-9._-] and
-    single slashes.
+    A file that cannot be written is left out, and the rest is tried. Raises ``ValueError`` for a name that
+    is not made of [A-Za-z0-9._-] and single slashes.
     """
     try:
         with _reported(directory, OTHER_PLACE), _opened(directory) as fd:

@@ -21,9 +21,11 @@ def find_iptables(flavour: str) -> str:
 
 
 def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
-    """``plan`` in the kernel; with the other flavour of iptables where none was asked for and the first is refused here: the kernel lacks it,
-    or lets an ordinary user send it no more than ``net.core.wmem_default`` bytes at once. That is said in ``notices``; a tool that was
-    killed was refused nothing."""
+    """Apply ``plan``, with the other flavour of iptables where none was asked for and the first is refused.
+
+    It is refused where the kernel lacks it, or lets an ordinary user send it no more than
+    ``net.core.wmem_default`` bytes at once. A notice says so. A tool that was killed was not refused.
+    """
     applied = Applied(find_iptables(flavour))
     if not flavour and applied.iptables != NFT:
         applied.notices.append(f"{NFT} is not installed: the rules are loaded by {applied.iptables}")

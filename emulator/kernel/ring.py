@@ -92,8 +92,11 @@ def _attach(sock: socket.socket, program: BpfProgram) -> None:
 
 
 def _for_each(taps: Sequence[_Tap], function: Callable[[_Tap], None]) -> None:
-    """``function`` of each of ``taps``, many at once: each waits. One after the other where address space is limited: a thread that finds
-    none for its first frame ends without a word, and whoever started it waits for it for ever (CPython 3.11, threading.Thread.start)."""
+    """Call ``function`` for each of ``taps``, many at once, since each waits.
+
+    One after the other where address space is limited: a thread that has no memory for its first frame ends
+    without telling, and threading.Thread.start waits for it for ever (CPython 3.11).
+    """
     if is_address_space_limited():
         for tap in taps:
             function(tap)

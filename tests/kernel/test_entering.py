@@ -143,6 +143,27 @@ def test_a_terminal_that_is_closed_takes_the_command_along(cluster: int) -> None
         assert within(3, lambda: not processes(one))
 
 
+def test_a_shell_that_is_killed_takes_its_jobs_along(cluster: int) -> None:
+    one = mark()
+    with terminal("env", "SHELL=/bin/bash", *PODWIRE, "shell", "--cluster", str(cluster), "worker-1") as screen:
+        screen.read(10, "# ")
+        screen.type(f"sleep {one} & (setsid sleep {one} &); sleep {one}\n")
+        assert within(10, lambda: len(processes(one)) == 3)
+        screen.process.kill()
+        assert within(3, lambda: not processes(one))
+
+
+def test_a_command_that_was_stopped_goes_too(cluster: int) -> None:
+    """With Ctrl-Z, which stops all of the terminal's foreground; then its terminal is closed."""
+    one = mark()
+    with terminal(*exec_words(cluster, "sleep", one)) as screen:
+        assert within(10, lambda: bool(processes(one)))
+        screen.type("\x1a")
+        time.sleep(0.2)
+        screen.process.kill()
+        assert within(3, lambda: not processes(one))
+
+
 def test_ctrl_c_is_the_command_s_affair(cluster: int) -> None:
     with terminal(*exec_words(cluster, "sh", "-c", "trap 'echo caught; exit 9' INT; echo up; sleep 60 & wait")) as screen:
         screen.read(10, "up")
