@@ -255,6 +255,11 @@ class _Gathering:
             self._document(document.value, _Place(file, document.number, document))
         self._documents += len(documents) + len(faults)
 
+    @property
+    def _full(self) -> bool:
+        """Whether nothing more is read."""
+        return self._read > MAX_OBJECTS or len(self._problems) >= MAX_PROBLEMS
+
     def _remark(self, sort: str, problem: Problem, count: int = 1) -> None:
         """Keep the first notice of each sort, and how many there are."""
         first, before = self._remarks.get(sort, (problem, 0))
@@ -287,9 +292,10 @@ class _Gathering:
     def _document(self, value: Any, place: _Place, kind: str = "", api_version: str = "") -> None:
         """One document, or one item of a List, whose own kind and apiVersion default to those that the List implies."""
         self._read += 1
+        if self._full:
+            return
         if self._read == MAX_OBJECTS:
             self.problem(place.problem(Fault((), f"is one of more than {MAX_OBJECTS} objects", TOO_MUCH)))
-        if self._read >= MAX_OBJECTS or len(self._problems) >= MAX_PROBLEMS:
             return
         if not isinstance(value, dict):
             hint = "several objects go into documents of their own (---) or into a List" if isinstance(value, list) else ""
@@ -319,6 +325,8 @@ class _Gathering:
         version = value.get("apiVersion")
         implied = version if name != "List" and isinstance(version, str) else ""
         for i, item in enumerate(items):
+            if self._full:
+                break
             self._document(item, place.inside("items", i), name.removesuffix("List"), implied)
 
     def _kind_cluster(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:

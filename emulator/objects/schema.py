@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
+from itertools import islice
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -112,6 +113,10 @@ _STANDARD_GROUPS = frozenset(group for kind in _KINDS if not kind.exact for grou
 _SLIP = 0.85  # how alike a slip and the field that was meant are (difflib); creationTimestamp and deletionTimestamp are less so
 
 
+MAX_OBJECT = 3 * 1024 * 1024  # bytes of an object as JSON: what a request to the API server may have (MaxRequestBodyBytes)
+MAX_FAULTS = 1_000  # of one object
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A kind that podwire does not read, as the notice calls it."""
@@ -170,15 +175,37 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
         value["kind"] = kind.name
     if kind.apiVersion == OURS and isinstance(value.get("metadata"), dict):  # nobody misspells what the API server wrote there
         value["metadata"] = {key: item for key, item in value["metadata"].items() if key in _field_types(ObjectMeta)}
+    text = json.dumps(value)
+    if len(text) > MAX_OBJECT:
+        return None, [Fault((), f"is larger than {MAX_OBJECT >> 20} MiB: no API server takes such an object")], ignored
     unknown: Literal["forbid", "ignore"] = "forbid" if kind.apiVersion == OURS else "ignore"
     try:
-        decoded = _adapter(kind.type).validate_json(json.dumps(value), strict=True, extra=unknown)
+        decoded = _adapter(kind.type).validate_json(text, strict=True, extra=unknown)
     except ValidationError as error:
+        if error.error_count() > MAX_FAULTS:
+            what = f"holds {error.error_count()} mistakes: look at the types of its fields"
+            return None, [Fault((), what), *_some_faults(kind, value, unknown)], ignored
         faults = _faults(error.errors(include_url=False), value, kind.type)
         return _without(faults, value, kind.type), faults, ignored
     if isinstance(decoded, _FlowCheckManifest):
         decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows, steps=decoded.spec.steps)
     return decoded, [], ignored
+
+
+def _some_faults(kind: Kind, value: Any, unknown: Literal["forbid", "ignore"]) -> list[Fault]:
+    """Returns the faults of ``value`` that lie at the beginning of its lists and maps."""
+    beginning = _beginning(value)
+    try:
+        _adapter(kind.type).validate_json(json.dumps(beginning), strict=True, extra=unknown)
+    except ValidationError as error:
+        return _faults(error.errors(include_url=False), beginning, kind.type)
+    return []
+
+
+def _beginning(value: Any, longest: int = 10) -> Any:
+    if isinstance(value, dict):
+        return {key: _beginning(item) for key, item in islice(value.items(), longest)}
+    return [_beginning(item) for item in value[:longest]] if isinstance(value, list) else value
 
 
 def find_slips(value: Any, type_: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:

@@ -35,7 +35,9 @@ MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 
 MAX_ALIASED = 100_000  # values that the aliases of one document may stand for
 MAX_BYTES = 128 * 1024 * 1024  # of one file or of standard input
 MAX_DOCUMENTS = 100_000  # of one file or of standard input, empty ones included
-MAX_VALUES = 5_000_000  # keys and values of one file or of standard input; 5,000 Pods of a live cluster are 2,000,000
+MAX_VALUES = 3_000_000  # keys and values of one file or of standard input; a Pod of a live cluster has some 250
+
+MAX_LINES = 1_000_000  # keys and values whose lines a problem may name
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -101,8 +103,8 @@ class Document:
     def lines(self) -> Mapping[FieldPath, int]:
         """The line of each field (reading the text again: only a problem asks for it)."""
         lines: dict[FieldPath, int] = {}
-        with suppress(_BrokenError, yaml.YAMLError):  # JSON that YAML cannot read (tabs): the document's own line has to do
-            _Builder(self.first_line, lines).build(self.text)
+        with suppress(_BrokenError, yaml.YAMLError):  # JSON that YAML cannot read, very long text: what is around it has to do
+            _Builder(self.first_line, lines, room=MAX_LINES).build(self.text)
         lines.setdefault((), self.first_line)
         return lines
 
@@ -117,8 +119,8 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
         text.encode()
     except UnicodeEncodeError as error:
         return [], [TextFault(text.count("\n", 0, error.start) + 1, "is not UTF-8 text")]
-    if _JSON_START.match(text) and text.count(",") > MAX_VALUES:  # the JSON reader counts nothing
-        return [], [TextFault(1, f"holds more than {MAX_VALUES} keys and values", TOO_MUCH)]
+    if text.count("\n") > 2 * MAX_VALUES or (_JSON_START.match(text) and text.count(",") > MAX_VALUES):
+        return [], [TextFault(1, f"holds more than {MAX_VALUES} keys and values", TOO_MUCH)]  # without a reader that would count
     if "\ufeff" in text:
         text = _BYTE_ORDER_MARK.sub("", text)
     if not text.endswith("\n"):
@@ -143,7 +145,7 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
                 faults.append(_explain(error, part, line, number))
             room -= builder.count
             if value is not None:
-                documents.append(Document(number, line, part, value, tuple(builder.remarks.values())))
+                documents.append(Document(number, line, part, value, builder.remarks()))
             if room < 0:
                 return documents, faults
     return documents, faults
@@ -154,7 +156,7 @@ def _remarks_on_json(first_line: int, text: str, key: str) -> tuple[Remark, ...]
     builder = _Builder(first_line, room=MAX_ALIASED)
     with suppress(_BrokenError, yaml.YAMLError):
         builder.build(text)
-    return tuple(builder.remarks.values()) or (Remark(_TWICE, first_line, _twice(key)),)
+    return builder.remarks() or (Remark(_TWICE, first_line, _twice(key)),)
 
 
 def _twice(key: str) -> str:
@@ -292,7 +294,8 @@ class _Builder:
 
     def __init__(self, first_line: int, lines: dict[FieldPath, int] | None = None, *, room: int = MAX_VALUES) -> None:
         self.root: Any = None
-        self.remarks: dict[str, Remark] = {}
+        self._first_of: dict[str, Remark] = {}  # by sort
+        self._counts: dict[str, int] = {}
         self.count = 0  # keys and values so far
         self._room = room
         self._first_line = first_line
@@ -338,8 +341,12 @@ class _Builder:
         return value
 
     def _remark(self, sort: str, event: yaml.Event, what: str) -> None:
-        first = self.remarks.get(sort)
-        self.remarks[sort] = replace(first, count=first.count + 1) if first else Remark(sort, self._line(event), what)
+        if sort not in self._first_of:
+            self._first_of[sort] = Remark(sort, self._line(event), what)
+        self._counts[sort] = self._counts.get(sort, 0) + 1
+
+    def remarks(self) -> tuple[Remark, ...]:
+        return tuple(replace(remark, count=self._counts[sort]) for sort, remark in self._first_of.items())
 
     def _key_text(self, value: Any, event: yaml.Event) -> str:
         """Returns the key that a scalar is: JSON has strings only."""

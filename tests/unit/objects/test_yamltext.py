@@ -197,6 +197,8 @@ def test_files_put_together(text: str) -> None:
         pytest.param('{"a":1}\n' * 50, "more than 20 documents", id="JSON values"),
         pytest.param("a: 1\n" * 60, "more than 100 keys and values", id="one key again and again"),
         pytest.param("---\na: [1, 2, 3, 4, 5, 6]\n" * 18, "more than 100 keys and values", id="values of several documents"),
+        pytest.param("{'a': [" + "1, " * 101 + "1]}", "more than 100 keys and values", id="values of what looks like JSON"),
+        pytest.param("#\n" * 250, "more than 100 keys and values", id="lines"),
         pytest.param("#" * 3000, "is larger than", id="bytes"),
     ],
 )
