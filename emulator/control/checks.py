@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 from emulator.control.findings import Findings
-from emulator.control.state import Listener, pod_netns
+from emulator.control.state import Listener, WaitingPod, pod_netns
 from emulator.objects.config import ExternalClient, FlowCheck, FlowSpec
 from emulator.objects.faults import did_you_mean
 from emulator.objects.kinds import Loaded, Node, Origin, Pod, Service
@@ -23,6 +23,7 @@ class _Known:
     def __init__(
         self,
         pods: Sequence[Pod],
+        waiting: Sequence[WaitingPod],
         services: Sequence[Service],
         nodes: Sequence[Node],
         clients: Sequence[ExternalClient],
@@ -30,6 +31,7 @@ class _Known:
         commands: Mapping[str, Sequence[str]],
     ) -> None:
         self.pods = {pod.key: pod for pod in pods}
+        self.waiting = {row.pod.key: row.reason for row in waiting}
         self.services = {service.key: service for service in services}
         self.nodes = {node.name: node for node in nodes}
         self.clients = {client.name: client for client in clients}
@@ -50,6 +52,7 @@ class _Known:
 def check_flows(
     checks: Iterable[Loaded[FlowCheck]],
     pods: Sequence[Pod],
+    waiting: Sequence[WaitingPod],
     services: Sequence[Service],
     nodes: Sequence[Node],
     clients: Sequence[ExternalClient],
@@ -58,7 +61,7 @@ def check_flows(
     findings: Findings,
 ) -> None:
     """Report every reference of every flow that leads nowhere."""
-    known = _Known(pods, services, nodes, clients, listeners, commands)
+    known = _Known(pods, waiting, services, nodes, clients, listeners, commands)
     for loaded in checks:
         for index, flow in enumerate(loaded.object.flows):
             _Flow(flow, loaded.origin, f"{loaded.object.path}.flows[{index}]", known, findings).check()
@@ -121,6 +124,9 @@ class _Flow:
     def _in_namespace(self, kind: str, name: str, namespace: str, keys: Iterable[str], path: str) -> None:
         """Say that ``namespace/name`` is none of ``keys``, with what comes near in that namespace, or where else the name is."""
         keys = list(keys)
+        if kind == "Pod" and (reason := self.known.waiting.get(f"{namespace}/{name}")):
+            self.problem(path, f"Pod {namespace}/{name} runs nowhere: {reason}")
+            return
         elsewhere = [key for key in keys if key.endswith(f"/{name}")]
         hint = f"it is in namespace {elsewhere[0].split('/')[0]}" if elsewhere else ""
         if not hint:
@@ -137,7 +143,7 @@ class _Flow:
         pods = [p for p in self.known.pods.values() if p.namespace == namespace and matches_labels(selector, p.metadata.labels)]
         if not pods:
             text = ",".join(f"{key}={value}" for key, value in selector.items())
-            self.problem(path, f"no Pod in namespace {namespace} has the labels {text}")
+            self.problem(path, f"no Pod that runs in namespace {namespace} has the labels {text}")
         return pods
 
     # --- ports --------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from emulator.control.shape import make_nodes
 from emulator.control.slices import make_slices
 from emulator.control.state import ClusterState, Step
 from emulator.control.steps import edit, live_inventory
+from emulator.control.waiting import Waiting
 from emulator.control.workloads import controlled_pods, given_pods
 from emulator.errors import InputError, Problem
 from emulator.objects.config import FlowCheck, Inventory, ProxyMode
@@ -93,7 +94,8 @@ class _Story:
         in the last one and still runs goes on listening."""
         findings = Findings(inventory.notices)
         origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
-        given = given_pods(inventory, self._seed, findings)
+        waiting = Waiting()
+        given = given_pods(inventory, self._seed, findings, waiting)
         shaped = make_nodes(inventory, given, findings)
         networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], findings)
         if earlier:
@@ -109,19 +111,23 @@ class _Story:
         running = [*static_pods(node_drafts, given), *given]
         running += controlled_pods(inventory, running, nodes, self._seed, networks.pods.num_addresses, findings)
         used = {address.ip for state in earlier for pod in state.pods for address in pod.status.podIPs}
-        pod_drafts = address_pods(place(running, nodes, findings), nodes, networks, clients, findings, used)
+        namespaces = {loaded.object.metadata.name: loaded.object.metadata.labels for loaded in inventory.namespaces}
+        placed = place(running, nodes, namespaces, waiting)
+        pod_drafts = address_pods(placed, nodes, networks, clients, findings, used)
         pods = [draft.object for draft in pod_drafts]
 
         written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
         service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks.services, self._seed, findings)
         service_drafts = give_addresses(service_drafts, pools, networks.hosts, {*taken, *external}, findings)
         services = [draft.object for draft in service_drafts]
-        slices = make_slices(inventory, service_drafts, pods, nodes, self._seed, findings)
+        waiting.tell(findings)
+        lost = [row.pod for row in waiting.pods if row.lost]
+        slices = make_slices(inventory, service_drafts, [*pods, *lost], nodes, self._seed, findings)
 
         commands = real_commands(pod_drafts, findings, allowed=self._run)
         before = earlier[-1].listeners if earlier else ()
         listeners = make_listeners(pods, nodes, services, slices, commands, findings, before)
-        check_flows(inventory.flowChecks, pods, services, nodes, clients, listeners, commands, findings)
+        check_flows(inventory.flowChecks, pods, waiting.pods, services, nodes, clients, listeners, commands, findings)
         proxy = proxy_settings(inventory, networks.pods, self._proxy_mode, findings)
         if proxy.mode == "userspace":
             listeners = tuple(listener for listener in listeners if not listener.healthCheck)  # that mode never answered any
@@ -143,6 +149,7 @@ class _Story:
             proxy=proxy,
             nodes=tuple(nodes),
             pods=tuple(pods),
+            waiting=waiting.pods,
             services=tuple(services),
             endpointSlices=tuple(slices),
             clients=clients,
@@ -169,7 +176,7 @@ def every_problem(error: ReadingError) -> tuple[Problem, ...]:
     and node ports. Nothing is said of objects that are missing, since they may be among those that could not be read."""
     aside, findings = Findings(), Findings()
     inventory = error.sound
-    given = given_pods(inventory, 0, aside)
+    given = given_pods(inventory, 0, aside, Waiting())
     networks = choose_networks(inventory, make_nodes(inventory, given, aside), given, [s.object for s in inventory.services], aside)
     complete_services([Draft(loaded.object, loaded.origin) for loaded in error.services], networks.services, 0, findings)
     told = {(problem.file, problem.document, problem.path) for problem in error.problems}

@@ -3,7 +3,7 @@
 Invariants (control guarantees them, everything after relies on them):
 
 - every Node has at least one InternalIP inside ``hostSubnet`` or a route of its own, and a podCIDR;
-- every Pod has ``spec.nodeName`` of an existing Node and at least one ``status.podIPs`` entry (a hostNetwork Pod has its node's);
+- every Pod of ``pods`` has ``spec.nodeName`` of an existing Node and at least one ``status.podIPs`` entry (a hostNetwork Pod has its node's);
 - every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a ``nodePort``
   (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
 - every EndpointSlice belongs to a Service by label, and carries resolved port numbers;
@@ -79,6 +79,15 @@ class Listener:
         return f"{who} cannot listen: {self.refused}"
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingPod:
+    """A Pod that runs nowhere. ``lost``: its node is gone, and it has an address that may still be an endpoint."""
+
+    pod: Pod
+    reason: str
+    lost: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What a cluster changes to, and the seconds that are then waited. ``name`` is unlike every other step's: FlowCheck, step."""
@@ -102,6 +111,7 @@ class ClusterState:
     pods: tuple[Pod, ...]
     services: tuple[Service, ...]
     endpointSlices: tuple[EndpointSlice, ...]
+    waiting: tuple[WaitingPod, ...] = ()  # Pods that run nowhere: they are not among ``pods``
     clients: tuple[ExternalClient, ...]
     listeners: tuple[Listener, ...]
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Pod key → containers that run their real command

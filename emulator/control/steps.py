@@ -62,7 +62,7 @@ def live_inventory(inventory: Inventory, state: ClusterState) -> Inventory:
     return replace(
         inventory,
         nodes=loaded(state.nodes),
-        pods=loaded(state.pods),
+        pods=loaded((*state.pods, *(row.pod for row in state.waiting))),
         services=loaded(state.services),
         cluster=replace(given, object=config),
         flowChecks=(),
@@ -230,7 +230,7 @@ class _Edits:
         found = self._find(wanted.kind, wanted.namespace, wanted.name, "scale.name")
         if found is None:
             return
-        new = replace(found.object, spec=replace(found.object.spec, replicas=wanted.replicas))
+        new = found.object.scaled(wanted.replicas)
         self._touched.add(_key(new))
         self._put(new, found)
 
@@ -265,9 +265,9 @@ class _Edits:
         taken = {pod.name for pod in self._of(Pod) if pod.namespace == namespace} | names.get(namespace, set())
         if workload.kind == "StatefulSet":
             taken = {pod.name for pod in self._of(Pod) if pod.namespace == namespace}
-        if len(own) + self._state.podSubnet.num_addresses < workload.spec.replicas:
+        if len(own) + self._state.podSubnet.num_addresses < workload.replicas:
             self._problem(
-                "scale.replicas", f"{workload.spec.replicas} replicas: the Pod subnet has {self._state.podSubnet.num_addresses} addresses"
+                "scale.replicas", f"{workload.replicas} replicas: the Pod subnet has {self._state.podSubnet.num_addresses} addresses"
             )
             return
         for pod in _surplus(workload, own):
@@ -283,11 +283,11 @@ def _surplus(workload: Workload, own: Sequence[Pod]) -> list[Pod]:
         kept = {f"{workload.metadata.name}-{ordinal}" for ordinal in range(min(workload.spec.replicas, len(own) + 1_000))}
         return [pod for pod in own if pod.name not in kept]
     active = [pod for pod in own if not _ending(pod)]
-    if workload.kind == "DaemonSet" or len(active) <= workload.spec.replicas:
+    if workload.kind == "DaemonSet" or len(active) <= workload.replicas:
         return []
     together = Counter(pod.spec.nodeName for pod in active)
     ranked = sorted(enumerate(active), key=lambda row: (row[1].ready, -together[row[1].spec.nodeName], -row[0]))
-    return [pod for _, pod in ranked[: len(active) - workload.spec.replicas]]
+    return [pod for _, pod in ranked[: len(active) - workload.replicas]]
 
 
 def _same_service(old: Service, new: Service) -> Service:

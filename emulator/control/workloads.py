@@ -11,16 +11,20 @@ from dataclasses import replace
 
 from emulator.control.findings import Draft, Findings
 from emulator.control.names import generate_name, template_hash
-from emulator.control.placement import DAEMON_TOLERATIONS, obstacle
+from emulator.control.placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
+from emulator.control.waiting import Waiting
 from emulator.objects.config import Inventory
 from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
 
 ENDED_PHASES = ("Succeeded", "Failed")
 TEMPLATE_HASH_LABEL = "pod-template-hash"
+JOB_LABELS = ("batch.kubernetes.io/job-name", "job-name")
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+_INTERCHANGEABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Job")  # whose Pods have drawn names
 
 
-def given_pods(inventory: Inventory, seed: int, findings: Findings) -> list[Draft[Pod]]:
-    """The Pods of the input that still run, each with a name."""
+def given_pods(inventory: Inventory, seed: int, findings: Findings, waiting: Waiting) -> list[Draft[Pod]]:
+    """The Pods of the input that run or may be placed, each with a name; those that wait in the cluster of a dump go to ``waiting``."""
     taken: dict[str, set[str]] = {}
     for loaded in inventory.pods:
         if loaded.object.name:
@@ -35,10 +39,30 @@ def given_pods(inventory: Inventory, seed: int, findings: Findings) -> list[Draf
             names = taken.setdefault(pod.namespace, set())
             name = generate_name(pod.metadata.generateName, seed, "pod", pod.namespace, index, taken=names)
             pod = replace(pod, metadata=replace(pod.metadata, name=name))
-        drafts.append(Draft(pod, loaded.origin))
+        draft = Draft(pod, loaded.origin)
+        if reason := _without_network(pod):
+            waiting.add(draft, reason)
+        else:
+            drafts.append(draft)
     if ended:
         findings.notice(f"left out: {ended} Pod{'s' if ended > 1 else ''} that ended ({' or '.join(ENDED_PHASES)})")
     return drafts
+
+
+def _without_network(pod: Pod) -> str:
+    """Returns why the Pod has no network, as the API server says it ("" if it has one, or may get one here).
+
+    A Pod has an address once its sandbox is made. A manifest without status says nothing: such a Pod is placed and addressed here.
+    """
+    if pod.spec.schedulingGates:
+        return "Scheduling is blocked due to non-empty scheduling gates"
+    status = pod.status
+    if pod.ip or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
+        return ""
+    unscheduled = next((c for c in status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
+    if unscheduled is not None:
+        return unscheduled.message or "it is Pending: PodScheduled is False"
+    return f"it is {status.phase}, and has no address yet"
 
 
 def controlled_pods(
@@ -55,8 +79,11 @@ def controlled_pods(
         workload = loaded.object
         if (workload.kind, workload.metadata.namespace, workload.metadata.name) in owned:
             continue
-        if workload.kind != "DaemonSet" and len(made) + workload.spec.replicas > room:
-            findings.problem(loaded.origin, "spec.replicas", f"{workload.spec.replicas} replicas: the Pod subnet has {room} addresses")
+        if workload.kind == "Job" and workload.metadata.uid:
+            continue  # in a live cluster it has made its Pods: those that are not there are gone
+        if workload.kind != "DaemonSet" and len(made) + workload.replicas > room:
+            path = "spec.parallelism" if workload.kind == "Job" else "spec.replicas"
+            findings.problem(loaded.origin, path, f"{workload.replicas} replicas: the Pod subnet has {room} addresses")
             continue
         made += _make(loaded, nodes, seed, taken.setdefault(workload.metadata.namespace, set()), findings)
     return made
@@ -67,13 +94,13 @@ def missing_pods(
 ) -> list[Draft[Pod]]:
     """The Pods that the controller makes beside its ``own``. One that is being deleted is replaced at once, a StatefulSet's when it is gone."""
     workload, origin = loaded.object, loaded.origin
-    if workload.kind in ("Deployment", "ReplicaSet"):
+    if workload.kind in _INTERCHANGEABLE:
         active = [pod for pod in own if not pod.metadata.deletionTimestamp]
-        fewer = replace(workload, spec=replace(workload.spec, replicas=max(0, workload.spec.replicas - len(active))))
+        fewer = workload.scaled(max(0, workload.replicas - len(active)))
         if not own:
             return _make(replace(loaded, object=fewer), nodes, seed, taken, findings)
         owner = next(o for o in own[-1].metadata.ownerReferences if o.controller)
-        labels = {key: value for key, value in own[-1].metadata.labels.items() if key == TEMPLATE_HASH_LABEL}
+        labels = {key: value for key, value in own[-1].metadata.labels.items() if key in (TEMPLATE_HASH_LABEL, *JOB_LABELS)}
         return _replicas(fewer, origin, seed, taken, owner.kind, owner.name, labels)
     names, hosts = {pod.name for pod in own}, {pod.spec.nodeName for pod in own}
     made = _make(loaded, nodes, seed, taken - names, findings)
@@ -115,8 +142,13 @@ def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set
     if workload.kind == "Deployment":
         key = template_hash(seed, workload.key, workload.spec.template)
         return _replicas(workload, origin, seed, taken, "ReplicaSet", f"{name}-{key}", {TEMPLATE_HASH_LABEL: key})
-    if workload.kind == "ReplicaSet":
-        return _replicas(workload, origin, seed, taken, "ReplicaSet", name, {})
+    if workload.kind == "Job":
+        labels = dict.fromkeys(JOB_LABELS, name)
+        if workload.spec.completionMode == "Indexed":
+            return _indexed(workload, origin, seed, taken, labels)
+        return _replicas(workload, origin, seed, taken, "Job", name, labels)
+    if workload.kind in ("ReplicaSet", "ReplicationController"):
+        return _replicas(workload, origin, seed, taken, workload.kind, name, {})
     if workload.kind == "StatefulSet":
         drafts = []
         for ordinal in range(workload.spec.replicas):
@@ -129,8 +161,9 @@ def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set
             own = replace(spec, hostname=pod_name, subdomain=workload.spec.serviceName)
             drafts.append(_pod(workload, origin, pod_name, own, "StatefulSet", name, labels))
         return drafts
-    own = replace(spec, tolerations=(*spec.tolerations, *DAEMON_TOLERATIONS))
-    fitting = [node.name for node in nodes if spec.nodeName in ("", node.name) and not obstacle(node, spec.nodeSelector, own.tolerations)]
+    more = (*DAEMON_TOLERATIONS, *(HOST_NETWORK_TOLERATIONS if spec.hostNetwork else ()))
+    own = replace(spec, tolerations=(*spec.tolerations, *more))
+    fitting = [node.name for node in nodes if spec.nodeName in ("", node.name) and not obstacle(node, own)]
     if not fitting:
         findings.notice(f"DaemonSet {workload.key} has no Pod: no node matches and is tolerated")
     return [
@@ -147,6 +180,18 @@ def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set
     ]
 
 
+def _indexed(workload: Workload, origin: Origin, seed: int, taken: set[str], labels: Mapping[str, str]) -> list[Draft[Pod]]:
+    """The Pods of a Job whose completionMode is Indexed: those of the lowest indexes, which begin."""
+    drafts = []
+    for index in range(workload.replicas):
+        base = f"{workload.metadata.name}-{index}"
+        pod_name = generate_name(f"{base}-", seed, workload.key, index, taken=taken)
+        own = replace(workload.spec.template.spec, hostname=base)
+        marked = {**labels, COMPLETION_INDEX: str(index)}
+        drafts.append(_pod(workload, origin, pod_name, own, "Job", workload.metadata.name, marked))
+    return drafts
+
+
 def _replicas(
     workload: Workload, origin: Origin, seed: int, taken: set[str], kind: str, owner: str, labels: Mapping[str, str]
 ) -> list[Draft[Pod]]:
@@ -160,7 +205,7 @@ def _replicas(
             owner,
             labels,
         )
-        for index in range(workload.spec.replicas)
+        for index in range(workload.replicas)
     ]
 
 

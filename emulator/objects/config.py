@@ -200,7 +200,18 @@ class StepDelete:
     """``kubectl delete KIND NAME``, its dependents included. ``namespace`` means nothing to a Node or a Namespace."""
 
     kind: Literal[
-        "Node", "Namespace", "Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Service", "EndpointSlice", "Endpoints"
+        "Node",
+        "Namespace",
+        "Pod",
+        "Deployment",
+        "ReplicaSet",
+        "ReplicationController",
+        "StatefulSet",
+        "DaemonSet",
+        "Job",
+        "Service",
+        "EndpointSlice",
+        "Endpoints",
     ]
     name: str
     namespace: str = "default"
@@ -210,7 +221,7 @@ class StepDelete:
 class StepScale:
     """``kubectl scale KIND NAME --replicas N``."""
 
-    kind: Literal["Deployment", "ReplicaSet", "StatefulSet"]
+    kind: Literal["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"]
     name: str
     replicas: int
     namespace: str = "default"

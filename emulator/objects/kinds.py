@@ -11,7 +11,7 @@ before and after control: control only fills in what is empty (``nodeName``, ``p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
@@ -70,6 +70,19 @@ class Taint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSelectorRequirement:
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSelector:
+    matchLabels: Mapping[str, str] = field(default_factory=dict)
+    matchExpressions: tuple[LabelSelectorRequirement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
     podCIDR: str = ""
     podCIDRs: tuple[str, ...] = ()
@@ -91,8 +104,11 @@ class NodeCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
+    """``allocatable`` are quantities; of them ``pods`` is how many Pods the node takes."""
+
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[NodeCondition, ...] = ()
+    allocatable: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +186,107 @@ class Toleration:
     effect: str = ""
 
 
+# --- where a Pod may run ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSelectorRequirement:
+    """Compares a label of a Node (``matchExpressions``), or its name (``matchFields``). Gt and Lt compare whole numbers."""
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSelectorTerm:
+    """All of its requirements hold for a Node that it matches; a term without any matches none."""
+
+    matchExpressions: tuple[NodeSelectorRequirement, ...] = ()
+    matchFields: tuple[NodeSelectorRequirement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSelector:
+    """Matches a Node that any of its terms matches."""
+
+    nodeSelectorTerms: tuple[NodeSelectorTerm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferredSchedulingTerm:
+    weight: int
+    preference: NodeSelectorTerm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution: NodeSelector | None = None
+    preferredDuringSchedulingIgnoredDuringExecution: tuple[PreferredSchedulingTerm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodAffinityTerm:
+    """The Pods of some namespaces that a selector matches, and the label whose value makes Nodes one place."""
+
+    topologyKey: str
+    labelSelector: LabelSelector | None = None
+    namespaces: tuple[str, ...] = ()
+    namespaceSelector: LabelSelector | None = None
+    matchLabelKeys: tuple[str, ...] = ()
+    mismatchLabelKeys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedPodAffinityTerm:
+    weight: int
+    podAffinityTerm: PodAffinityTerm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodAffinity:
+    """``podAffinity`` or ``podAntiAffinity``."""
+
+    requiredDuringSchedulingIgnoredDuringExecution: tuple[PodAffinityTerm, ...] = ()
+    preferredDuringSchedulingIgnoredDuringExecution: tuple[WeightedPodAffinityTerm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    nodeAffinity: NodeAffinity = NodeAffinity()
+    podAffinity: PodAffinity = PodAffinity()
+    podAntiAffinity: PodAffinity = PodAffinity()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologySpreadConstraint:
+    maxSkew: int
+    topologyKey: str
+    whenUnsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
+    labelSelector: LabelSelector | None = None
+    minDomains: int | None = None
+    nodeAffinityPolicy: Literal["Honor", "Ignore"] = "Honor"
+    nodeTaintsPolicy: Literal["Honor", "Ignore"] = "Ignore"
+    matchLabelKeys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSchedulingGate:
+    name: str
+
+
+# --- the Pod itself ---------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSpec:
     containers: tuple[Container, ...] = ()
     initContainers: tuple[Container, ...] = ()
     nodeName: str = ""
     nodeSelector: Mapping[str, str] = field(default_factory=dict)
+    affinity: Affinity | None = None
+    topologySpreadConstraints: tuple[TopologySpreadConstraint, ...] = ()
+    schedulingGates: tuple[PodSchedulingGate, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     hostNetwork: bool = False
     hostname: str = ""
@@ -191,6 +302,7 @@ class PodIP:
 class PodCondition:
     type: str
     status: str
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,19 +335,6 @@ class Pod(_Namespaced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelSelectorRequirement:
-    key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelSelector:
-    matchLabels: Mapping[str, str] = field(default_factory=dict)
-    matchExpressions: tuple[LabelSelectorRequirement, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PodTemplateSpec:
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
@@ -243,21 +342,40 @@ class PodTemplateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
-    """``replicas`` is meaningless for a DaemonSet; ``serviceName`` is a StatefulSet's governing Service."""
+    """``replicas`` is meaningless for a DaemonSet and a Job; ``serviceName`` is a StatefulSet's governing Service.
+    The last four are a Job's."""
 
     template: PodTemplateSpec
     replicas: int = 1
     selector: LabelSelector | None = None
     serviceName: str = ""
+    parallelism: int = 1
+    completions: int | None = None
+    completionMode: Literal["NonIndexed", "Indexed"] = "NonIndexed"
+    suspend: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload(_Namespaced):
-    """A Deployment, ReplicaSet, StatefulSet or DaemonSet."""
+    """A controller that makes Pods of a template. A ReplicationController's selector is read as ``matchLabels``."""
 
-    kind: Literal["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"]
+    kind: Literal["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"]
     metadata: ObjectMeta
     spec: WorkloadSpec
+
+    @property
+    def replicas(self) -> int:
+        """How many Pods it wants at once (a DaemonSet: not its own to say). A Job: as many as work side by side."""
+        spec = self.spec
+        if self.kind != "Job":
+            return spec.replicas
+        limit = spec.parallelism if spec.completions is None else min(spec.parallelism, spec.completions)
+        return 0 if spec.suspend else limit
+
+    def scaled(self, replicas: int) -> Workload:
+        """The same, wanting that many Pods at once."""
+        wanting = replace(self.spec, parallelism=replicas) if self.kind == "Job" else replace(self.spec, replicas=replicas)
+        return replace(self, spec=wanting)
 
 
 # --- Service, EndpointSlice, Endpoints --------------------------------------------------------------------

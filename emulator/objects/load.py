@@ -188,6 +188,8 @@ class _Gathering:
         notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
         notices += [f"{first} (and {count - 1} more)" if count > 1 else str(first) for first, count in self._remarks.values()]
         notices += [*self._skips, *(str(slip) for slip in self._slips.values())]
+        if self._left_out["CronJob"]:
+            notices.append("a CronJob makes no Pod until its time: none of it is here (write the Job that it would make)")
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
             notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")

@@ -95,8 +95,10 @@ _KINDS = (
     _kubernetes("Pod", "v1", Pod),
     _kubernetes("Deployment", "apps/v1", Workload, also=("extensions",)),
     _kubernetes("ReplicaSet", "apps/v1", Workload, also=("extensions",)),
+    _kubernetes("ReplicationController", "v1", Workload),
     _kubernetes("StatefulSet", "apps/v1", Workload),
     _kubernetes("DaemonSet", "apps/v1", Workload, also=("extensions",)),
+    _kubernetes("Job", "batch/v1", Workload),
     _kubernetes("Service", "v1", Service),
     _kubernetes("EndpointSlice", "discovery.k8s.io/v1", EndpointSlice),
     _kubernetes("Endpoints", "v1", Endpoints),
@@ -173,6 +175,8 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
         value.pop("kind", None)
     elif kind.type is Workload:
         value["kind"] = kind.name
+        if kind.name == "ReplicationController":
+            value = _with_label_selector(value)
     if kind.apiVersion == OURS and isinstance(value.get("metadata"), dict):  # nobody misspells what the API server wrote there
         value["metadata"] = {key: item for key, item in value["metadata"].items() if key in _field_types(ObjectMeta)}
     text = json.dumps(value)
@@ -268,6 +272,14 @@ def _remove(value: Any, path: FieldPath) -> None:
         value = value[step]
     if path and isinstance(value, dict):
         value.pop(path[-1], None)
+
+
+def _with_label_selector(value: dict[str, Any]) -> dict[str, Any]:
+    """A ReplicationController whose selector, a mapping of labels, has the form that other controllers' selectors have."""
+    spec = value.get("spec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("selector"), dict):
+        return value
+    return {**value, "spec": {**spec, "selector": {"matchLabels": spec["selector"]}}}
 
 
 @cache

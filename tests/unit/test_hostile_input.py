@@ -58,7 +58,7 @@ apiVersion: v1
 kind: Node
 metadata: {name: w2, labels: {topology.kubernetes.io/zone: b}}
 spec: {podCIDR: 10.244.5.0/24, podCIDRs: [10.244.5.0/24], unschedulable: false, taints: [{key: k, value: v, effect: PreferNoSchedule}]}
-status: {addresses: [{type: InternalIP, address: 172.18.0.9}]}
+status: {addresses: [{type: InternalIP, address: 172.18.0.9}], allocatable: {pods: "110"}}
 ---
 apiVersion: v1
 kind: Pod
@@ -76,6 +76,28 @@ spec:
   hostname: web
   subdomain: sub
   tolerations: [{key: k, operator: Equal, value: v, effect: NoSchedule}]
+  affinity:
+    nodeAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+        nodeSelectorTerms:
+        - matchExpressions: [{key: topology.kubernetes.io/zone, operator: In, values: [a]}]
+          matchFields: [{key: metadata.name, operator: In, values: [w1]}]
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - {weight: 1, preference: {matchExpressions: [{key: k, operator: Exists}]}}
+    podAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 1
+        podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}, namespaces: [default]}
+    podAntiAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector: {matchLabels: {app: none}}
+        namespaceSelector: {}
+        matchLabelKeys: [app]
+        mismatchLabelKeys: [note]
+  topologySpreadConstraints:
+  - {maxSkew: 5, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: web}}, minDomains: 1,
+     nodeAffinityPolicy: Honor, nodeTaintsPolicy: Ignore, matchLabelKeys: [app]}
   initContainers: [{name: side, restartPolicy: Always, ports: [{containerPort: 9000}]}]
   containers:
   - name: web
@@ -85,7 +107,12 @@ spec:
     workingDir: /
     env: [{name: A, value: b}, {name: B, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
     ports: [{name: http, containerPort: 8080, protocol: TCP, hostPort: 80, hostIP: 0.0.0.0}]
-status: {phase: Running, podIP: 10.244.1.5, podIPs: [{ip: 10.244.1.5}], hostIP: 172.18.0.3, conditions: [{type: Ready, status: "True"}]}
+status: {phase: Running, podIP: 10.244.1.5, podIPs: [{ip: 10.244.1.5}], hostIP: 172.18.0.3, conditions: [{type: Ready, status: "True", message: m}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: gated, namespace: default}
+spec: {schedulingGates: [{name: example.org/quota}], containers: [{name: c}]}
 ---
 apiVersion: v1
 kind: Pod
@@ -100,6 +127,16 @@ spec:
   serviceName: db
   selector: {matchLabels: {app: db}, matchExpressions: [{key: app, operator: In, values: [db]}]}
   template: {metadata: {labels: {app: db}}, spec: {containers: [{name: db, ports: [{name: sql, containerPort: 5432}]}]}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: default}
+spec:
+  parallelism: 2
+  completions: 1
+  completionMode: Indexed
+  suspend: false
+  template: {spec: {containers: [{name: once}]}}
 ---
 apiVersion: v1
 kind: Service

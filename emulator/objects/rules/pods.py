@@ -11,7 +11,9 @@ from emulator.objects.kinds import (
     LabelSelector,
     Namespace,
     Node,
+    NodeSelectorTerm,
     Pod,
+    PodAffinityTerm,
     PodSpec,
     Workload,
 )
@@ -106,6 +108,7 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
         if toleration.effect and toleration.effect not in TAINT_EFFECTS:
             what = f"must be one of {', '.join(TAINT_EFFECTS)}, is {shown(toleration.effect)}"
             checks.fault((*path, "tolerations", i, "effect"), what, did_you_mean(toleration.effect, TAINT_EFFECTS))
+    _scheduling(path, spec, checks)
     both = [((*path, field, i), c) for field in ("containers", "initContainers") for i, c in enumerate(getattr(spec, field))]
     checks.unique([((*at, "name"), c.name) for at, c in both if c.name], "name")
     return replace(
@@ -113,6 +116,68 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
         containers=tuple(_container((*path, "containers", i), c, checks) for i, c in enumerate(spec.containers)),
         initContainers=tuple(_container((*path, "initContainers", i), c, checks) for i, c in enumerate(spec.initContainers)),
     )
+
+
+def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
+    """Affinities and spread constraints (pkg/apis/core/validation, validateAffinity and validateTopologySpreadConstraints)."""
+    for i, constraint in enumerate(spec.topologySpreadConstraints):
+        at = (*path, "topologySpreadConstraints", i)
+        if constraint.maxSkew < 1:
+            checks.fault((*at, "maxSkew"), f"must be greater than zero, is {shown(constraint.maxSkew)}")
+        if constraint.minDomains is not None and constraint.minDomains < 1:
+            checks.fault((*at, "minDomains"), f"must be greater than zero, is {shown(constraint.minDomains)}")
+        checks.key((*at, "topologyKey"), constraint.topologyKey)
+        if constraint.labelSelector:
+            checks.label_selector((*at, "labelSelector"), constraint.labelSelector)
+    if spec.affinity is None:
+        return
+    required, preferred = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+    at = (*path, "affinity", "nodeAffinity")
+    node = spec.affinity.nodeAffinity
+    if node.requiredDuringSchedulingIgnoredDuringExecution is not None:
+        terms = node.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
+        if not terms:
+            checks.fault((*at, required, "nodeSelectorTerms"), "is required: at least one term")
+        for i, term in enumerate(terms):
+            _node_term((*at, required, "nodeSelectorTerms", i), term, checks)
+    for i, wish in enumerate(node.preferredDuringSchedulingIgnoredDuringExecution):
+        _weight((*at, preferred, i, "weight"), wish.weight, checks)
+        _node_term((*at, preferred, i, "preference"), wish.preference, checks)
+    for field, pods in (("podAffinity", spec.affinity.podAffinity), ("podAntiAffinity", spec.affinity.podAntiAffinity)):
+        at = (*path, "affinity", field)
+        for i, pod_term in enumerate(pods.requiredDuringSchedulingIgnoredDuringExecution):
+            _pod_term((*at, required, i), pod_term, checks)
+        for i, weighted in enumerate(pods.preferredDuringSchedulingIgnoredDuringExecution):
+            _weight((*at, preferred, i, "weight"), weighted.weight, checks)
+            _pod_term((*at, preferred, i, "podAffinityTerm"), weighted.podAffinityTerm, checks)
+
+
+def _weight(path: FieldPath, weight: int, checks: Checks) -> None:
+    if not 1 <= weight <= 100:
+        checks.fault(path, f"must be between 1 and 100, is {shown(weight)}")
+
+
+def _node_term(path: FieldPath, term: NodeSelectorTerm, checks: Checks) -> None:
+    for field in ("matchExpressions", "matchFields"):
+        for i, requirement in enumerate(getattr(term, field)):
+            at, operator, values = (*path, field, i), requirement.operator, requirement.values
+            if operator in ("In", "NotIn") and not values:
+                checks.fault((*at, "values"), f"is required with {operator}")
+            elif operator in ("Exists", "DoesNotExist") and values:
+                checks.fault((*at, "values"), f"must be empty with {operator}")
+            elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdecimal()):
+                checks.fault((*at, "values"), f"must be one whole number, in quotes, with {operator}")
+            if field == "matchExpressions":
+                checks.key((*at, "key"), requirement.key)
+            elif requirement.key != "metadata.name":
+                checks.fault((*at, "key"), f"{shown(requirement.key)} is no field to select by", "metadata.name is the only one")
+
+
+def _pod_term(path: FieldPath, term: PodAffinityTerm, checks: Checks) -> None:
+    checks.key((*path, "topologyKey"), term.topologyKey)
+    for field in ("labelSelector", "namespaceSelector"):
+        if selector := getattr(term, field):
+            checks.label_selector((*path, field), selector)
 
 
 def _container(path: FieldPath, container: Container, checks: Checks) -> Container:
@@ -140,9 +205,15 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
     checks.labels(("spec", "template", "metadata", "labels"), labels)
     for key in spec.template.metadata.annotations:
         checks.key(("spec", "template", "metadata", "annotations", key), key)
-    if spec.selector is None and checks.written.get("apiVersion") in SELECTOR_DEFAULTS and labels:
+    for field in ("parallelism", "completions"):
+        if (getattr(spec, field) or 0) < 0:
+            checks.fault(("spec", field), f"must be 0 or more, is {shown(getattr(spec, field))}")
+    defaulted = checks.written.get("apiVersion") in SELECTOR_DEFAULTS or workload.kind == "ReplicationController"
+    if spec.selector is None and defaulted and labels:
         spec = replace(spec, selector=LabelSelector(matchLabels=labels))
-    if spec.selector is None:
+    if workload.kind == "Job":
+        pass  # the API server makes its selector
+    elif spec.selector is None:
         checks.fault(("spec", "selector"), "is required", "matchLabels with the labels of the template")
     else:
         checks.label_selector(("spec", "selector"), spec.selector)

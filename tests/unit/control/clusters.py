@@ -66,9 +66,11 @@ def pod(name: str, labels: str = "", ports: str = "", spec: str = "", status: st
 
 def workload(kind: str, name: str, replicas: int | None = 1, template: str = "", spec: str = "", ports: str = "{containerPort: 80}") -> str:
     count = f"replicas: {replicas}, " if replicas is not None else ""
+    old = kind == "ReplicationController"
+    selector = f"{{app: {name}}}" if old else f"{{matchLabels: {{app: {name}}}}}"
     return (
-        f"{{apiVersion: apps/v1, kind: {kind}, metadata: {{name: {name}}}, "
-        f"spec: {{{count}selector: {{matchLabels: {{app: {name}}}}}, {spec} "
+        f"{{apiVersion: {'v1' if old else 'apps/v1'}, kind: {kind}, metadata: {{name: {name}}}, "
+        f"spec: {{{count}selector: {selector}, {spec} "
         f"template: {{metadata: {{labels: {{app: {name}}}, {template}}}, spec: {{containers: [{{name: main, ports: [{ports}]}}]}}}}}}}}"
     )
 

@@ -97,7 +97,6 @@ def test_nothing_is_said_of_a_range_that_could_not_be_read() -> None:
 @pytest.mark.parametrize(
     ("manifests", "line"),
     [
-        pytest.param([pod("p", spec="nodeName: gone")], 3, id="placement"),
         pytest.param([pod("p", status="podIP: 127.0.0.1")], 3, id="Pod address"),
         pytest.param(
             ['{kind: Pod, metadata: {name: p, annotations: {\n"cni.projectcalico.org/ipAddrs": x}}, spec: {containers: [{name: c}]}}'],

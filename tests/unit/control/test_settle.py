@@ -65,21 +65,21 @@ def test_every_state_is_complete_and_repeats(workers: int, workloads: list[tuple
 def test_every_mistake_at_once_with_its_place() -> None:
     found = problems_of(
         cluster("{role: control-plane}, {role: worker}"),
-        pod("a", spec="nodeName: nowhere"),
+        pod("a", status="podIP: 127.0.0.1"),
         service("s", "clusterIP: 10.96.0.1, ports: [{port: 80}]"),
         pod("b", status="podIP: 172.18.0.2"),
     )
     assert {(p.file, p.document, p.path) for p in found} == {
-        ("stdin", 2, "spec.nodeName"),
+        ("stdin", 2, "status.podIP"),
         ("stdin", 3, "spec.clusterIP"),
         ("stdin", 4, "status.podIP"),
     }
 
 
 def test_items_of_a_list_keep_their_path() -> None:
-    items = f"{{apiVersion: v1, kind: List, items: [{pod('a')}, {pod('b', spec='nodeName: nowhere')}]}}"
+    items = f"{{apiVersion: v1, kind: List, items: [{pod('a')}, {pod('b', status='podIP: 127.0.0.1')}]}}"
     problem = problem_of(cluster("{role: control-plane}, {role: worker}"), items)
-    assert problem.path == "items[1].spec.nodeName"
+    assert problem.path == "items[1].status.podIP"
 
 
 # --- external clients -------------------------------------------------------------------------------------

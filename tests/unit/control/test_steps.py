@@ -284,7 +284,10 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ("wait: -1", "spec.steps[0].wait: must be between 0 and 3600 seconds, is -1"),
         ("wait: soon", "spec.steps[0].wait: "),
         ("{wait: 1, scael: {}}", "spec.steps[0].scael: is not a field of podwire's (hint: did you mean scale?)"),
-        ("scale: {kind: DaemonSet, name: a, replicas: 1}", "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, StatefulSet"),
+        (
+            "scale: {kind: DaemonSet, name: a, replicas: 1}",
+            "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, ReplicationController, StatefulSet",
+        ),
         ("scale: {kind: Deployment, name: web, replicas: -1}", "spec.steps[0].scale.replicas: must be between 0 and"),
         ("scale: {kind: Deployment, name: web, replicas: 999999}", "spec.steps[0].scale.replicas: 999999 replicas: the Pod subnet has"),
         (
@@ -345,3 +348,15 @@ def test_a_flowcheck_has_flows_or_steps_and_no_step_name_twice() -> None:
     assert "spec.steps[1].name: 'a' is the name of an earlier entry already" in "\n".join(
         problems("{name: a, wait: 1}", "{name: a, wait: 1}")
     )
+
+
+def test_a_pod_that_waits_runs_once_a_node_takes_it() -> None:
+    picky = "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: p}}, spec: {nodeSelector: {gpu: x}, containers: [{name: c}]}}"
+    service = "{apiVersion: v1, kind: Service, metadata: {name: p}, spec: {selector: {app: p}, ports: [{port: 80}]}}"
+    node = "apply: [{apiVersion: v1, kind: Node, metadata: {name: big, labels: {gpu: x}}}]"
+    first = state_of(text=CLUSTER + picky + "\n---\n" + service + "\n---" + check(node))
+    assert [row.pod.key for row in first.waiting] == ["default/p"]
+    (step,) = first.steps
+    assert step.state.waiting == ()
+    assert step.state.pod["default/p"].spec.nodeName == "big"
+    assert [e.nodeName for item in step.state.slices_of["default/p"] for e in item.endpoints] == ["big"]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.control.names import MAX_GENERATED_LENGTH, SAFE_ALPHABET, generate_name
-from tests.unit.control.clusters import cluster, node, pod, problem_of, settled, users_pods, workload
+from emulator.errors import InputError
+from tests.unit.control.clusters import cluster, node, pod, problem_of, service, settled, users_pods, workload
 
 SAFE = f"[{SAFE_ALPHABET}]"
 
@@ -19,6 +20,7 @@ SAFE = f"[{SAFE_ALPHABET}]"
     [
         ("Deployment", rf"web-(?P<hash>{SAFE}{{1,10}})-{SAFE}{{5}}", "ReplicaSet"),
         ("ReplicaSet", rf"web-{SAFE}{{5}}", "ReplicaSet"),
+        ("ReplicationController", rf"web-{SAFE}{{5}}", "ReplicationController"),
         ("StatefulSet", r"web-[01]", "StatefulSet"),
     ],
 )
@@ -33,6 +35,118 @@ def test_names_and_owners(kind: str, pattern: str, owner: str) -> None:
         assert reference.name == (f"web-{match['hash']}" if kind == "Deployment" else "web")
         if kind == "Deployment":
             assert made.metadata.labels == {"app": "web", "pod-template-hash": match["hash"]}
+
+
+def test_a_replication_controller_selects_by_labels_and_by_those_of_its_template_where_it_says_none() -> None:
+    """guestbook-go of kubernetes/examples: its Services had no endpoints while these were left out."""
+    template = "template: {metadata: {labels: {app: g}}, spec: {containers: [{name: c}]}}"
+    for selector in ("selector: {app: g}, ", ""):
+        text = f"{{kind: ReplicationController, apiVersion: v1, metadata: {{name: g}}, spec: {{replicas: 3, {selector}{template}}}}}"
+        state = settled(text, service("g", "selector: {app: g}, ports: [{port: 3000}]"))
+        assert len(state.slices_of["default/g"][0].endpoints) == 3
+
+
+def test_a_replication_controller_whose_selector_is_another_is_refused() -> None:
+    template = "template: {metadata: {labels: {app: g}}, spec: {containers: [{name: c}]}}"
+    text = f"{{kind: ReplicationController, apiVersion: v1, metadata: {{name: g}}, spec: {{selector: {{app: x}}, {template}}}}}"
+    with pytest.raises(InputError, match="does not select the Pods of its own template"):
+        settled(text)
+
+
+def job(spec: str, meta: str = "") -> str:
+    template = "template: {metadata: {labels: {app: j}}, spec: {restartPolicy: Never, containers: [{name: c}]}}"
+    return f"{{apiVersion: batch/v1, kind: Job, metadata: {{name: j, {meta}}}, spec: {{{spec} {template}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        pytest.param("", 1, id="one"),
+        pytest.param("parallelism: 3,", 3, id="a work queue"),
+        pytest.param("completions: 5,", 1, id="one after the other"),
+        pytest.param("parallelism: 3, completions: 2,", 2, id="no more than are wanted"),
+        pytest.param("parallelism: 0,", 0, id="paused"),
+        pytest.param("suspend: true,", 0, id="suspended"),
+    ],
+)
+def test_a_job_has_as_many_pods_as_work_side_by_side(spec: str, count: int) -> None:
+    pods = users_pods(settled(job(spec)))
+    assert len(pods) == count
+    for made in pods:
+        assert re.fullmatch(rf"j-{SAFE}{{5}}", made.name)
+        assert made.metadata.labels == {"app": "j", "job-name": "j", "batch.kubernetes.io/job-name": "j"}
+        assert [(o.kind, o.name) for o in made.metadata.ownerReferences] == [("Job", "j")]
+
+
+def test_an_indexed_job_numbers_its_pods() -> None:
+    pods = users_pods(settled(job("completionMode: Indexed, parallelism: 2, completions: 4,")))
+    assert [(p.spec.hostname, p.metadata.labels["batch.kubernetes.io/job-completion-index"]) for p in pods] == [("j-0", "0"), ("j-1", "1")]
+    assert all(p.name.startswith(f"{p.spec.hostname}-") for p in pods)
+
+
+def test_a_job_of_a_live_cluster_makes_no_pod_again() -> None:
+    assert users_pods(settled(job("", "uid: 7f3a"))) == []
+    ended = pod("j-abcde", status="phase: Succeeded", meta=OWNED % ("Job", "j"))
+    assert users_pods(settled(job(""), ended)) == []
+
+
+def test_a_cron_job_makes_no_pod_before_its_time() -> None:
+    cron = "{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {schedule: '0 3 * * *'}}"
+    state = settled(cron, pod("a"))
+    assert [p.name for p in users_pods(state)] == ["a"]
+    assert any("a CronJob makes no Pod until its time" in notice for notice in state.notices)
+
+
+# --- Pods that run nowhere --------------------------------------------------------------------------------
+
+INSUFFICIENT = (
+    "phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: '0/1 nodes: 1 Insufficient cpu.'}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        pytest.param(pod("p", status=INSUFFICIENT), "0/1 nodes: 1 Insufficient cpu.", id="unschedulable"),
+        pytest.param(pod("p", status="phase: Pending"), "it is Pending, and has no address yet", id="nobody has looked at it"),
+        pytest.param(
+            pod("p", spec="nodeName: n", status="phase: Pending"), "it is Pending, and has no address yet", id="its containers are created"
+        ),
+        pytest.param(
+            pod("p", spec="nodeName: n", status="phase: Running", meta="uid: 5c9e"),
+            "it is Running, and has no address yet",
+            id="no address",
+        ),
+        pytest.param(
+            pod("p", spec="nodeName: n, hostNetwork: true", status="phase: Pending"),
+            "it is Pending, and has no address yet",
+            id="hostNetwork",
+        ),
+    ],
+)
+def test_pods_that_have_no_network_in_a_dump_have_none_here(written: str, reason: str) -> None:
+    state = settled(node("n"), written, service("s", "selector: {}, ports: [{port: 80}]"))
+    assert users_pods(state) == []
+    assert [(row.pod.key, row.reason) for row in state.waiting] == [("default/p", reason)]
+
+
+@pytest.mark.parametrize("status", ["", "phase: Running", "phase: Unknown, podIP: 10.244.0.9", "phase: Pending, podIP: 10.244.0.9"])
+def test_pods_without_a_status_and_those_with_an_address_run(status: str) -> None:
+    """One whose image cannot be pulled is Pending and has an address."""
+    assert [p.name for p in users_pods(settled(node("n"), pod("p", spec="nodeName: n", status=status)))] == ["p"]
+
+
+def test_a_pod_of_a_node_that_is_gone_stays_an_endpoint_but_runs_nowhere() -> None:
+    lost = pod("p", "app: p", spec="nodeName: gone", status="phase: Running, podIP: 10.244.7.9", meta="uid: 5c9e")
+    state = settled(node("n"), lost, service("s", "selector: {app: p}, ports: [{port: 80}]"))
+    (endpoint,) = state.slices_of["default/s"][0].endpoints
+    assert (endpoint.addresses, endpoint.nodeName) == (("10.244.7.9",), "gone")
+    assert users_pods(state) == []
+
+
+def test_a_message_of_the_cluster_is_shown_without_control_characters() -> None:
+    message = "phase: Pending, conditions: [{type: PodScheduled, status: 'False', message: \"\\e[2J\"}]"
+    assert all(notice.isprintable() for notice in settled(node("n"), pod("p", status=message)).notices)
 
 
 def test_stateful_pods_have_an_identity() -> None:
