@@ -136,7 +136,7 @@ spec:
   completions: 1
   completionMode: Indexed
   suspend: false
-  template: {spec: {containers: [{name: once}]}}
+  template: {spec: {restartPolicy: Never, containers: [{name: once}]}}
 ---
 apiVersion: v1
 kind: Service

@@ -70,7 +70,10 @@ def _restart_policy(workload: Workload, checks: Checks) -> None:
     """Check the template's restartPolicy (apps and batch validation: ValidatePodTemplateSpecForReplicaSet, ValidateJobSpec)."""
     path = ("spec", "template", "spec", "restartPolicy")
     said = checks.value(*path)
-    if said not in (None, "", "Always"):
+    if workload.kind == "Job":
+        if said not in ("OnFailure", "Never"):
+            checks.fault(path, f"must be OnFailure or Never for a Job, is {shown(said or 'Always')}", "write Never, say")
+    elif said not in (None, "", "Always"):
         checks.fault(path, f"must be Always for a {workload.kind}, is {shown(said)}", "leave it out; Pods that end are a Job's")
 
 

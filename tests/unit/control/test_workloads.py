@@ -78,6 +78,12 @@ def test_a_job_has_as_many_pods_as_work_side_by_side(spec: str, count: int) -> N
         assert [(o.kind, o.name) for o in made.metadata.ownerReferences] == [("Job", "j")]
 
 
+@pytest.mark.parametrize("policy", ["", "restartPolicy: Always,"])
+def test_a_job_whose_pods_would_never_end_is_refused(policy: str) -> None:
+    with pytest.raises(InputError, match="must be OnFailure or Never for a Job, is 'Always'"):
+        settled(job("").replace("restartPolicy: Never,", policy))
+
+
 def test_an_indexed_job_numbers_its_pods() -> None:
     pods = users_pods(settled(job("completionMode: Indexed, parallelism: 2, completions: 4,")))
     assert [(p.spec.hostname, p.metadata.labels["batch.kubernetes.io/job-completion-index"]) for p in pods] == [("j-0", "0"), ("j-1", "1")]
