@@ -8,6 +8,7 @@ out. May import ``objects`` and this room. Invariant: client addresses lie outsi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.control.findings import Draft, Findings
@@ -51,11 +52,12 @@ def external_clients(
 def _default_clients(inventory: Inventory, nodes: Sequence[Node], networks: Networks, taken: Collection[str]) -> tuple[ExternalClient, ...]:
     """One; where flows are derived also one inside and one outside each Service's loadBalancerSourceRanges, unless nobody outside the
     cluster can be."""
-    clients = [DEFAULT_CLIENT]
-    if inventory.flowChecks:  # which name their clients
-        return tuple(clients)
     cluster = [networks.pods, networks.services, networks.hosts, *(IPv4Network(c) for n in nodes for c in n.spec.podCIDRs if ":" not in c)]
     single = {*(IPv4Address(ip) for ip in taken if ":" not in ip), *(IPv4Address(ip) for node in nodes for ip in node.internalIPs)}
+    first = next(_addresses(_without(_DOCUMENTATION, cluster), single), IPv4Address(DEFAULT_CLIENT.address))
+    clients = [replace(DEFAULT_CLIENT, address=str(first))]
+    if inventory.flowChecks:  # which name their clients
+        return tuple(clients)
     names = (f"client-{number}" for number in range(2, len(nodes) + 2 * len(inventory.services) + 3))
     free = (name for name in names if all(name != node.name for node in nodes))
     for ranges in dict.fromkeys(_source_ranges(inventory)):

@@ -1,8 +1,9 @@
 """The three prefixes of a cluster (hosts, Pods, Services), and every node's share of them.
 
-May import ``objects`` and this room. A prefix that was said is taken as said. One that was not is the default, unless the input
-carries addresses outside it, as a dump does: then it is the smallest prefix that holds them and what has still to be allocated.
-Invariant after :func:`address_nodes`: every node has an InternalIP first of which lies in ``hosts``, and a podCIDR in ``pods``.
+May import ``objects`` and this room. A prefix that was said, by the Cluster or on a component's command line, is taken as
+said. One that was not is the default, unless addresses of the input lie outside it, or others in it: then it is the smallest
+prefix that holds its own and no others, and a notice says so. Nodes of several networks are routed one by one.
+Invariant after :func:`address_nodes`: every node has an InternalIP, and a podCIDR of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 
+from emulator.control.clusterflags import ClusterFlags
 from emulator.control.findings import Draft, Findings
 from emulator.control.shape import address_path, pod_cidr_path
 from emulator.objects.config import Inventory, Networking
@@ -22,6 +24,11 @@ DEFAULT_SERVICE_SUBNET = IPv4Network("10.96.0.0/12")
 DEFAULT_HOST_SUBNET = IPv4Network("172.18.0.0/16")
 POD_CIDR_LENGTH = 24  # kube-controller-manager --node-cidr-mask-size
 SHORTEST_INFERRED = 8
+
+# Where the default meets addresses of the input, and nothing says where to go instead.
+_OTHER_HOSTS = tuple(IPv4Network(text) for text in ("172.19.0.0/16", "192.168.240.0/20", "198.18.0.0/16", "100.127.0.0/16"))
+_OTHER_SERVICES = tuple(IPv4Network(text) for text in ("10.43.0.0/16", "172.20.0.0/16", "192.168.192.0/20", "198.19.0.0/17"))
+_OTHER_PODS = tuple(IPv4Network(text) for text in ("10.42.0.0/16", "100.96.0.0/11", "172.24.0.0/14", "198.19.128.0/17"))
 
 # No interface has such an address (RFC 6890). 240.0.0.0/4 is not here: clouds give it to Pods, and Linux routes it.
 _NO_HOSTS = {
@@ -34,12 +41,21 @@ _BROADCAST = IPv4Network("255.255.255.255")
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """``router`` is the upstream router's address in ``hosts``."""
+    """``router`` is the upstream router's address in ``hosts``.
+
+    ``madeUp``: the Pods of a dump have addresses of other prefixes than their nodes' podCIDRs, so that the bridges' addresses are
+    not the cluster's; ``ignoredCIDRs``: nor can the podCIDRs be the bridges' prefixes. ``said``: which ranges the user said.
+    ``podRange`` is the range that the Pods' addresses are taken to be of (None: nothing says so).
+    """
 
     pods: IPv4Network
     services: IPv4Network
     hosts: IPv4Network
     router: IPv4Address
+    madeUp: bool = False
+    ignoredCIDRs: bool = False
+    said: frozenset[str] = frozenset()
+    podRange: IPv4Network | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +69,82 @@ class _Said:
     hosts: IPv4Network | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The addresses and prefixes of the input, by whose they are. ``pods`` are those of a dump."""
+
+    nodes: tuple[IPv4Network, ...]  # primary InternalIPs
+    others: tuple[IPv4Network, ...]  # further InternalIPs
+    podCIDRs: tuple[IPv4Network, ...]
+    pods: tuple[IPv4Network, ...]
+    services: tuple[IPv4Network, ...]
+
+
 def choose_networks(
-    inventory: Inventory, nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], services: Iterable[Service], findings: Findings
+    inventory: Inventory,
+    nodes: Sequence[Draft[Node]],
+    pods: Sequence[Draft[Pod]],
+    services: Sequence[Service],
+    flags: ClusterFlags,
+    findings: Findings,
 ) -> Networks:
-    """The prefixes, said or inferred, checked against one another and against the nodes' addresses."""
+    """The prefixes, said or inferred, checked against one another."""
     said = _said(inventory, findings)
-    hosts = said.hosts or _infer_hosts(nodes, said.origin, findings)
-    service_subnet = said.services or _infer_services(services, said.origin, findings)
-    pod_subnet = said.pods or _infer_pods(nodes, pods, (hosts, service_subnet))
+    known = _Known(
+        nodes=tuple(_single(n.object.internalIPs[0] for n in nodes if n.object.internalIPs)),
+        others=tuple(_single(ip for n in nodes for ip in n.object.internalIPs[1:])),
+        podCIDRs=tuple(IPv4Network(c) for n in nodes for c in n.object.spec.podCIDRs),
+        pods=tuple(_single(ip for _, ip in dumped_addresses(pods))),
+        services=tuple(_single(_cluster_ips(services))),
+    )
+    made_up, ignored = _pods_elsewhere(nodes, dumped_addresses(pods))
+    hosts = said.hosts or _infer_hosts(known, len(nodes), made_up)
+    inferred_hosts = () if said.hosts else (hosts,)
+    service_subnet = said.services or flags.services or _infer_services(known, services, inferred_hosts)
+    others = (*inferred_hosts, *(() if said.services else (service_subnet,)), *known.nodes, *known.others)
+    pod_range = said.pods or flags.pods
+    if pod_range is None and (known.podCIDRs or not made_up):
+        pod_range = _infer_pods(nodes, pods, known, others)
+    apart = not said.pods and (ignored or (made_up and not known.podCIDRs))
+    pod_subnet = _made_up_pods(known, len(nodes), others) if apart or pod_range is None else pod_range
     _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
     taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs}
-    router = next((ip for ip in _usable(hosts) if ip not in taken), hosts.network_address)
-    return Networks(pods=pod_subnet, services=service_subnet, hosts=hosts, router=router)
+    return Networks(
+        pods=pod_subnet,
+        services=service_subnet,
+        hosts=hosts,
+        router=next((ip for ip in _usable(hosts) if ip not in taken), hosts.network_address),
+        madeUp=made_up,
+        ignoredCIDRs=ignored,
+        said=frozenset(name for name in ("podSubnet", "serviceSubnet", "hostSubnet") if getattr(said.networking, name)),
+        podRange=pod_range,
+    )
+
+
+def notice_networks(networks: Networks, nodes: Sequence[Node], flags: ClusterFlags, findings: Findings) -> None:
+    """Says which prefixes were inferred from the addresses in them, and where the network is built otherwise than the cluster's."""
+    rows = (
+        ("podSubnet", "Pods", networks.podRange, DEFAULT_POD_SUBNET, flags.pods),
+        ("serviceSubnet", "Services", networks.services, DEFAULT_SERVICE_SUBNET, flags.services),
+        ("hostSubnet", "nodes", networks.hosts, DEFAULT_HOST_SUBNET, None),
+    )
+    inferred = [
+        f"{what} {network}"
+        for name, what, network, default, flag in rows
+        if name not in networks.said and network not in (default, flag, None)
+    ]
+    if inferred:
+        how = "by the addresses that are there (networking of a Cluster says others)"
+        findings.notice(f"address ranges are taken to be {', '.join(inferred)}, {how}")
+    if networks.madeUp:
+        why = "are not of their nodes' podCIDRs" if any(n.spec.podCIDRs for n in nodes) else "are of no podCIDR"
+        bridges = f"the bridges' addresses, of {networks.pods}, stand for the nodes' own"
+        findings.notice(f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its own; {bridges}")
+    apart = [node.name for node in nodes if node.internalIPs and IPv4Address(node.internalIPs[0]) not in networks.hosts]
+    if apart:
+        named = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
+        what = f"the addresses of {named} are not of one network: each is routed by itself"
+        findings.notice(f"{what} (the router is in {networks.hosts})")
 
 
 def _said(inventory: Inventory, findings: Findings) -> _Said:
@@ -125,51 +205,59 @@ def _usable(network: IPv4Network) -> Iterator[IPv4Address]:
     return map(IPv4Address, range(int(network.network_address) + 1, int(network.broadcast_address)))
 
 
-def _infer_hosts(nodes: Sequence[Draft[Node]], origin: Origin, findings: Findings) -> IPv4Network:
-    primaries = [IPv4Address(n.object.internalIPs[0]) for n in nodes if n.object.internalIPs]
-    if all(_is_host(ip, DEFAULT_HOST_SUBNET) for ip in primaries):
+def _meets(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
+    return any(network.overlaps(other) for other in others)
+
+
+def _first_free(candidates: Sequence[IPv4Network], others: Collection[IPv4Network]) -> IPv4Network:
+    """The first of ``candidates`` that meets none of ``others``; the very first if all do."""
+    return next((candidate for candidate in candidates if not _meets(candidate, others)), candidates[0])
+
+
+def _infer_hosts(known: _Known, count: int, vpc: bool) -> IPv4Network:
+    """The network of ``count`` nodes. ``vpc``: it may hold the Pods' addresses as well."""
+    primaries = [network.network_address for network in known.nodes]
+    others = (*known.podCIDRs, *known.services, *(() if vpc else known.pods))
+    if all(_is_host(ip, DEFAULT_HOST_SUBNET) for ip in primaries) and not _meets(DEFAULT_HOST_SUBNET, others):
         return DEFAULT_HOST_SUBNET
-    needed = len(nodes) + 1  # and the router
-    found = cover(_single(primaries), lambda n: all(_is_host(ip, n) for ip in primaries) and n.num_addresses - 2 >= needed)
-    if found:
-        return found
-    findings.problem(
-        origin,
-        "networking.hostSubnet",
-        f"the nodes' addresses ({min(primaries)} to {max(primaries)}) have no common prefix of /{SHORTEST_INFERRED} or longer",
-        "nodes share one host network: give them addresses of one prefix, or leave their addresses out",
-    )
-    return DEFAULT_HOST_SUBNET
-
-
-def _infer_services(services: Iterable[Service], origin: Origin, findings: Findings) -> IPv4Network:
-    given: dict[IPv4Address, str] = {}
-    count = 1  # default/kubernetes
-    for service in services:
-        count += service.proxied
-        for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.proxied else ():
-            address = _parse(text)
-            if address is not None:
-                given[address] = service.key
-    if all(_is_host(ip, DEFAULT_SERVICE_SUBNET) for ip in given):
-        return DEFAULT_SERVICE_SUBNET
+    needed = count + 1  # and the router
 
     def enough(network: IPv4Network) -> bool:
-        if network.num_addresses - 2 < count:
-            return False
-        first = network.network_address + 1
-        return given.get(first, "default/kubernetes") == "default/kubernetes" and all(_is_host(ip, network) for ip in given)
+        return all(_is_host(ip, network) for ip in primaries) and network.num_addresses - 2 >= needed and not _meets(network, others)
 
-    found = cover(_single(given), enough)
-    if found:
+    found = cover(known.nodes, enough) if known.nodes else None
+    everything = (*others, *known.nodes, *known.others, *known.pods)
+    return found or _first_free((DEFAULT_HOST_SUBNET, *_OTHER_HOSTS), everything)
+
+
+def _cluster_ips(services: Iterable[Service]) -> Iterator[IPv4Address]:
+    for service in services:
+        for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.proxied else ():
+            if (address := _parse(text)) is not None:
+                yield address
+
+
+def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[IPv4Network]) -> IPv4Network:
+    """The range of the ClusterIPs. Where no prefix holds them all and nothing else, the longest one around that of
+    default/kubernetes, or of the first Service."""
+    others = (*hosts, *known.nodes, *known.others, *known.podCIDRs, *known.pods)
+    given = {ip: service.key for service in services for ip in _cluster_ips([service])}
+    if all(_is_host(ip, DEFAULT_SERVICE_SUBNET) for ip in given) and not _meets(DEFAULT_SERVICE_SUBNET, others):
+        return DEFAULT_SERVICE_SUBNET
+    if not given:
+        return _first_free((DEFAULT_SERVICE_SUBNET, *_OTHER_SERVICES), others)
+    count = 1 + sum(1 for service in services if service.proxied)  # default/kubernetes
+
+    def enough(network: IPv4Network) -> bool:
+        first = given.get(network.network_address + 1, "default/kubernetes")
+        room = network.num_addresses - 2 >= count and first == "default/kubernetes"
+        return room and all(_is_host(ip, network) for ip in given) and not _meets(network, others)
+
+    if found := cover(known.services, enough):
         return found
-    findings.problem(
-        origin,
-        "networking.serviceSubnet",
-        f"the Services' ClusterIPs ({min(given)} to {max(given)}) have no common prefix of /{SHORTEST_INFERRED} or longer",
-        "leave the ClusterIPs out, or take them from one prefix",
-    )
-    return DEFAULT_SERVICE_SUBNET
+    centre = next((ip for ip, key in given.items() if key == "default/kubernetes"), next(iter(given)))
+    around = (IPv4Network((centre, length), strict=False) for length in range(12, 31))
+    return next((n for n in around if _is_host(centre, n) and not _meets(n, others)), DEFAULT_SERVICE_SUBNET)
 
 
 def _parse(text: str) -> IPv4Address | None:
@@ -194,24 +282,66 @@ def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, IPv4Address]
     return rows
 
 
-def _infer_pods(nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], others: Sequence[IPv4Network]) -> IPv4Network:
-    """From the podCIDRs and, in a dump, the Pods' addresses. Where those lie among other prefixes (clouds give Pods addresses of the
-    host network), from the podCIDRs alone; Pods outside have routes of their own anyway."""
-    cidrs = [IPv4Network(c) for n in nodes for c in n.object.spec.podCIDRs]
+def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IPv4Address]]) -> tuple[bool, bool]:
+    """Returns whether the Pods' addresses are of other prefixes than their nodes' podCIDRs, and whether the podCIDRs are in the way.
+
+    So it is where a cloud gives Pods addresses of the nodes' network (VPC CNI), and where an IPAM of its own gives out blocks
+    whatever the podCIDRs are, and lends addresses of them to other nodes (Calico).
+    """
+    cidrs = {n.object.name: [IPv4Network(c) for c in n.object.spec.podCIDRs] for n in nodes}
+    owners = {cidr: name for name, own in cidrs.items() for cidr in own}
+    if not dumped:
+        return False, False
+    if not owners:
+        pods = _single(ip for _, ip in dumped)
+        found = cover(pods, lambda _: True)
+        of_nodes = _single(ip for n in nodes for ip in n.object.internalIPs)
+        host_network = cover(of_nodes, lambda _: True) if of_nodes else None
+        together = found is None or _meets(found, of_nodes) or (host_network is not None and _meets(host_network, pods))
+        shares = {IPv4Network((ip, POD_CIDR_LENGTH), strict=False): ip for _, ip in dumped}
+        return together or any(_ends(ip, share) or _meets(share, of_nodes) for share, ip in shares.items()), False
+    longest = sorted({cidr.prefixlen for cidr in owners})
+    at_home = in_the_way = False
+    for node, ip in dumped:
+        for length in longest:
+            cidr = IPv4Network((ip, length), strict=False)
+            if cidr in owners:
+                in_the_way |= owners[cidr] != node or _ends(ip, cidr)
+                at_home = True
+    return in_the_way or not at_home, in_the_way
+
+
+def _ends(ip: IPv4Address, network: IPv4Network) -> bool:
+    """Whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses and its last."""
+    return ip in (network.network_address, network.network_address + 1, network.broadcast_address)
+
+
+def _made_up_pods(known: _Known, count: int, others: Sequence[IPv4Network]) -> IPv4Network:
+    """A prefix for the bridges of ``count`` nodes, apart from everything."""
+    roomy = [n for n in (DEFAULT_POD_SUBNET, *_OTHER_PODS) if n.num_addresses >> (32 - POD_CIDR_LENGTH) >= count]
+    return _first_free(roomy or [DEFAULT_POD_SUBNET], (*others, *known.podCIDRs, *known.pods, *known.services))
+
+
+def _infer_pods(nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known: _Known, others: Sequence[IPv4Network]) -> IPv4Network:
+    """From the podCIDRs and, in a dump, the Pods' addresses; where no prefix holds those and nothing else, from the podCIDRs alone.
+    (Pods outside have routes of their own anyway.) The Services' range may be a part of it that no podCIDR meets, as on GKE of old."""
     dumped = dumped_addresses(pods)
     missing = sum(1 for n in nodes if not n.object.spec.podCIDRs)
 
     def enough(network: IPv4Network) -> bool:
         return missing == 0 or len(_shares(nodes, dumped, network)) == missing
 
-    for inside in ([*cidrs, *_single(ip for _, ip in dumped)], cidrs):
-        if inside and not all(n.subnet_of(DEFAULT_POD_SUBNET) for n in inside):
-            found = cover(inside, enough)
-            if found and not any(found.overlaps(other) for other in others):
-                return found
-        elif inside:
-            return DEFAULT_POD_SUBNET
-    return DEFAULT_POD_SUBNET
+    inside = (*known.podCIDRs, *known.pods)
+    if all(n.subnet_of(DEFAULT_POD_SUBNET) for n in inside) and not _meets(DEFAULT_POD_SUBNET, (*others, *known.services)):
+        return DEFAULT_POD_SUBNET
+    if not inside:
+        return _first_free((DEFAULT_POD_SUBNET, *_OTHER_PODS), (*others, *known.services))
+    within = [other for other in others if not _meets(other, (*inside, *known.nodes, *known.others))]
+    nodes_alone = [other for other in others if other not in within]
+    for these, apart in ((inside, others), (known.podCIDRs, others), (inside, nodes_alone), (known.podCIDRs, nodes_alone)):
+        if these and (found := cover(these, lambda n, apart=apart: enough(n) and not _meets(n, apart))):  # type: ignore[misc]
+            return found
+    return known.podCIDRs[0] if known.podCIDRs else DEFAULT_POD_SUBNET
 
 
 # --- checks -----------------------------------------------------------------------------------------------
@@ -223,7 +353,7 @@ def _check_overlaps(said: _Said, pods: IPv4Network, services: IPv4Network, hosts
         ("podSubnet", pods, "hostSubnet", hosts),
         ("serviceSubnet", services, "hostSubnet", hosts),
     ):
-        if a.overlaps(b):
+        if a.overlaps(b) and (getattr(said.networking, one) or getattr(said.networking, other)):
             change = other if getattr(said.networking, one) and not getattr(said.networking, other) else one
             findings.problem(
                 said.origin,
@@ -234,7 +364,7 @@ def _check_overlaps(said: _Said, pods: IPv4Network, services: IPv4Network, hosts
 
 
 def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings) -> None:
-    """Primary addresses lie in the host network; no address is taken twice, nor lies among Pods or Services."""
+    """No address is taken twice, nor lies among Pods or Services."""
     owners: dict[str, str] = {}
     for draft in nodes:
         for index, ip in enumerate(draft.object.internalIPs):
@@ -244,14 +374,10 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
             owners.setdefault(ip, draft.object.name)
             if special := special_use(IPv4Network(ip)):
                 findings.problem(draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own")
-            elif index == 0 and not _is_host(address, networks.hosts):
-                findings.problem(
-                    draft.origin,
-                    path,
-                    f"{ip} is no host's address in hostSubnet {networks.hosts}",
-                    "set networking.hostSubnet to the prefix of the nodes' addresses",
-                )
-            elif index > 0 and (address in networks.pods or address in networks.services):
+            elif address in networks.hosts and not _is_host(address, networks.hosts):
+                hint = "set networking.hostSubnet to the prefix of the nodes' addresses"
+                findings.problem(draft.origin, path, f"{ip} is no host's address in hostSubnet {networks.hosts}", hint)
+            elif address not in networks.hosts and (address in networks.pods or address in networks.services):
                 findings.problem(draft.origin, path, f"{ip} lies in the Pods' or Services' prefix", "nodes have addresses of their own")
 
 
@@ -274,10 +400,12 @@ def address_nodes(
     address, and a problem says so.
     """
     check_node_addresses(nodes, networks, findings)
+    if networks.ignoredCIDRs:
+        nodes = [replace(d, object=replace(d.object, spec=replace(d.object.spec, podCIDR="", podCIDRs=()))) for d in nodes]
     _check_pod_cidrs(nodes, networks, findings)
     taken = {networks.router, *map(_parse, avoid), *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs)}
     free_hosts = (ip for pooled in (False, True) for ip in _usable(networks.hosts) if ip not in taken and (ip in pool) is pooled)
-    shares = _shares(nodes, dumped_addresses(pods), networks.pods)
+    shares = _shares(nodes, [] if networks.madeUp else dumped_addresses(pods), networks.pods)
     result = []
     for draft in nodes:
         node = draft.object
@@ -311,7 +439,7 @@ def address_nodes(
 def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings) -> None:
     rows = sorted((IPv4Network(cidr), index) for index, n in enumerate(nodes) for cidr in n.object.spec.podCIDRs)
     for network, index in rows:
-        if not network.subnet_of(networks.pods):
+        if "podSubnet" in networks.said and not network.subnet_of(networks.pods):
             findings.problem(
                 nodes[index].origin,
                 pod_cidr_path(nodes[index]),

@@ -14,6 +14,7 @@ from itertools import chain
 
 from emulator.control.findings import Draft, Findings
 from emulator.control.names import draw
+from emulator.control.networks import Networks
 from emulator.objects.kinds import Service, ServicePort
 
 NODE_PORTS = range(30000, 32768)
@@ -21,12 +22,12 @@ STATIC_NODE_PORTS = 86  # min(max(16, size / 32), 128) of 2768
 KUBERNETES = "default/kubernetes"
 
 
-def complete_services(services: Sequence[Draft[Service]], subnet: IPv4Network, seed: int, findings: Findings) -> list[Draft[Service]]:
+def complete_services(services: Sequence[Draft[Service]], networks: Networks, seed: int, findings: Findings) -> list[Draft[Service]]:
     """Every Service with what was left open, in the order given. Services of IPv6 alone are left out."""
     ipv4 = [draft for draft in services if not _ipv6_only(draft.object)]
     if len(ipv4) < len(services):
         findings.ipv6_left_out()
-    addressed = _cluster_ips(ipv4, subnet, findings)
+    addressed = _cluster_ips(ipv4, networks, findings)
     return _node_ports([replace(d, object=_defaults(d.object)) for d in addressed], seed, findings)
 
 
@@ -56,7 +57,8 @@ def static_band(subnet: IPv4Network) -> int:
     return min(max(16, subnet.num_addresses // 16), 256)
 
 
-def _cluster_ips(drafts: Sequence[Draft[Service]], subnet: IPv4Network, findings: Findings) -> list[Draft[Service]]:
+def _cluster_ips(drafts: Sequence[Draft[Service]], networks: Networks, findings: Findings) -> list[Draft[Service]]:
+    subnet = networks.services
     first = str(subnet.network_address + 1)
     holders: dict[str, str] = {}
     given: dict[int, tuple[str, ...]] = {}
@@ -64,7 +66,7 @@ def _cluster_ips(drafts: Sequence[Draft[Service]], subnet: IPv4Network, findings
         holders[first] = KUBERNETES
     for index, draft in enumerate(drafts):
         if draft.object.proxied:
-            given[index] = tuple(_valid_ips(draft, subnet, holders, findings))
+            given[index] = tuple(_valid_ips(draft, networks, holders, findings))
     free = _free(subnet, holders)
     result, exhausted = [], False
     for index, draft in enumerate(drafts):
@@ -99,15 +101,17 @@ def _given_ips(service: Service) -> tuple[str, ...]:
     return service.spec.clusterIPs or ((service.spec.clusterIP,) if service.spec.clusterIP else ())
 
 
-def _valid_ips(draft: Draft[Service], subnet: IPv4Network, holders: dict[str, str], findings: Findings) -> Iterator[str]:
-    """The IPv4 ClusterIPs that the Service brings along, entered into ``holders``."""
+def _valid_ips(draft: Draft[Service], networks: Networks, holders: dict[str, str], findings: Findings) -> Iterator[str]:
+    """The IPv4 ClusterIPs that the Service brings along, entered into ``holders``. Outside a range that was said there is none."""
+    subnet = networks.services
     for index, text in enumerate(_given_ips(draft.object)):
         path = f"spec.clusterIPs[{index}]" if draft.object.spec.clusterIPs else "spec.clusterIP"
         address = findings.ipv4(text, draft.origin, path)
         if address is None:
             continue
         ip = str(address)
-        if not subnet.network_address < address < subnet.broadcast_address:
+        inside = subnet.network_address < address < subnet.broadcast_address
+        if not inside and (address in subnet or "serviceSubnet" in networks.said):
             hint = "take an address of it, or set networking.serviceSubnet to the cluster's prefix"
             findings.problem(draft.origin, path, f"{ip} is not in the range of serviceSubnet {subnet}", hint)
         elif ip in holders:

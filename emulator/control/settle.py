@@ -14,13 +14,14 @@ from ipaddress import IPv4Address
 from emulator.control.addresses import address_pods
 from emulator.control.checks import check_flows
 from emulator.control.clients import external_clients
+from emulator.control.clusterflags import cluster_flags
 from emulator.control.commands import real_commands
 from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
 from emulator.control.ipvs import notice_ipvs
 from emulator.control.listeners import make_listeners
 from emulator.control.loadbalancers import address_balancer, choose_speakers, choose_targets, give_addresses
-from emulator.control.networks import address_nodes, choose_networks
+from emulator.control.networks import address_nodes, choose_networks, notice_networks
 from emulator.control.placement import place
 from emulator.control.pools import choose_pools
 from emulator.control.services import complete_services
@@ -97,9 +98,14 @@ class _Story:
         waiting = Waiting()
         given = given_pods(inventory, self._seed, findings, waiting)
         shaped = make_nodes(inventory, given, findings)
-        networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], findings)
-        if earlier:
-            networks = replace(networks, router=IPv4Address(earlier[0].routerIP))
+        flags = cluster_flags(inventory)
+        networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], flags, findings)
+        if earlier:  # what was chosen at first stands
+            first = earlier[0]
+            router = IPv4Address(first.routerIP)
+            networks = replace(networks, router=router, madeUp=first.madeUpBridges, ignoredCIDRs=False, said=frozenset())
+        else:
+            notice_networks(networks, [draft.object for draft in shaped], flags, findings)
         pools = choose_pools(inventory, networks.hosts, findings)
         external = list(_external_addresses(inventory))
         node_drafts = address_nodes(shaped, networks, given, external, pools, origin, findings)
@@ -117,7 +123,7 @@ class _Story:
         pods = [draft.object for draft in pod_drafts]
 
         written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
-        service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks.services, self._seed, findings)
+        service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks, self._seed, findings)
         service_drafts = give_addresses(service_drafts, pools, networks.hosts, {*taken, *external}, findings)
         services = [draft.object for draft in service_drafts]
         waiting.tell(findings)
@@ -128,7 +134,7 @@ class _Story:
         before = earlier[-1].listeners if earlier else ()
         listeners = make_listeners(pods, nodes, services, slices, commands, findings, before)
         check_flows(inventory.flowChecks, pods, waiting.pods, services, nodes, clients, listeners, commands, findings)
-        proxy = proxy_settings(inventory, networks.pods, self._proxy_mode, findings)
+        proxy = earlier[0].proxy if earlier else proxy_settings(inventory, networks, flags, self._proxy_mode, findings)
         if proxy.mode == "userspace":
             listeners = tuple(listener for listener in listeners if not listener.healthCheck)  # that mode never answered any
         balancer = address_balancer(services, pools, networks.hosts, {*taken, *external}, origin, findings)
@@ -146,6 +152,7 @@ class _Story:
             hostSubnet=networks.hosts,
             routerIP=str(networks.router),
             podNetwork="kubenet",
+            madeUpBridges=networks.madeUp,
             proxy=proxy,
             nodes=tuple(nodes),
             pods=tuple(pods),
@@ -177,8 +184,9 @@ def every_problem(error: ReadingError) -> tuple[Problem, ...]:
     aside, findings = Findings(), Findings()
     inventory = error.sound
     given = given_pods(inventory, 0, aside, Waiting())
-    networks = choose_networks(inventory, make_nodes(inventory, given, aside), given, [s.object for s in inventory.services], aside)
-    complete_services([Draft(loaded.object, loaded.origin) for loaded in error.services], networks.services, 0, findings)
+    services, nodes = [s.object for s in inventory.services], make_nodes(inventory, given, aside)
+    networks = choose_networks(inventory, nodes, given, services, cluster_flags(inventory), aside)
+    complete_services([Draft(loaded.object, loaded.origin) for loaded in error.services], networks, 0, findings)
     told = {(problem.file, problem.document, problem.path) for problem in error.problems}
     problems = [*error.problems, *(p for p in findings.problems if (p.file, p.document, p.path) not in told)]
     files = {file: index for index, file in enumerate(dict.fromkeys(problem.file for problem in problems))}

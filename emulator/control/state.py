@@ -2,7 +2,7 @@
 
 Invariants (control guarantees them, everything after relies on them):
 
-- every Node has at least one InternalIP inside ``hostSubnet`` or a route of its own, and a podCIDR;
+- every Node has an InternalIP, and a podCIDR; an InternalIP outside ``hostSubnet`` has routes of its own;
 - every Pod of ``pods`` has ``spec.nodeName`` of an existing Node and at least one ``status.podIPs`` entry (a hostNetwork Pod has its node's);
 - every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a ``nodePort``
   (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
@@ -106,6 +106,7 @@ class ClusterState:
     hostSubnet: IPv4Network
     routerIP: str
     podNetwork: str
+    madeUpBridges: bool = False  # the Pods of a dump have addresses of other prefixes: the bridges' are not the cluster's
     proxy: ProxySettings
     nodes: tuple[Node, ...]
     pods: tuple[Pod, ...]

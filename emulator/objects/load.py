@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO
 from emulator.errors import InputError, Problem, printable
 from emulator.objects.builder import TopologyError, Written, build_topology
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
+from emulator.objects.configmaps import kube_proxy_key, metallb_key, metallb_objects, texts_of
 from emulator.objects.faults import Fault, FieldPath, cut, path_of, path_text, shown
 from emulator.objects.kindcluster import translate
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
@@ -31,7 +32,6 @@ from emulator.objects.yamltext import MAX_BYTES, MAX_DEPTH, TOO_MUCH, Document, 
 MAX_OBJECTS = 200_000  # of everything that is given, the items of lists included
 MAX_PROBLEMS = 1_000  # after so many, reading ends
 _KIND = re.compile(r"""^[{\s]*["']?kind["']?\s*:""", re.MULTILINE)
-_PROXY_CONFIG_KEY = "config.conf"  # where kubeadm's ConfigMap kube-proxy keeps the KubeProxyConfiguration
 
 
 def load(
@@ -136,6 +136,7 @@ class _Gathering:
         self._twice: list[Problem] = []  # objects of one target that are there again in another of its files
         self._skipped: list[str] = []  # files of one target that are no manifests
         self._skips: list[str] = []  # notices of what directories hold besides
+        self._old_pools: list[tuple[dict[str, Any], str, _Place]] = []
 
     def problem(self, problem: Problem) -> None:
         self._problems.append(problem)
@@ -180,6 +181,7 @@ class _Gathering:
 
     def inventory(self, name: str) -> Inventory:
         """Everything that was read. Raises ReadingError if there was any problem."""
+        self._read_old_pools()
         if self._problems:
             raise ReadingError(self._problems, self._sound(name), self._services if self._shape_known else ())
         return self._sound(name)
@@ -342,19 +344,39 @@ class _Gathering:
             self._document(translation.proxy, place.inside(*translation.proxy_path), api_version=PROXY_CONFIG)
 
     def _config_map(self, value: Mapping[str, Any], place: _Place) -> None:
-        """kube-proxy's ConfigMap carries its configuration; every other one is left out."""
-        meta, data = value.get("metadata"), value.get("data")
-        ours = isinstance(meta, dict) and meta.get("name") == "kube-proxy" and meta.get("namespace") == "kube-system"
-        text = data.get(_PROXY_CONFIG_KEY) if ours and isinstance(data, dict) else None
-        if not isinstance(text, str):
+        """kube-proxy's ConfigMap carries its configuration, MetalLB's of old its pools; every other one is left out."""
+        if key := kube_proxy_key(value):
+            for document, inside in self._inside(value, key, place):
+                if isinstance(document, dict) and document.get("kind") == "KubeProxyConfiguration":
+                    document.setdefault("clusterCIDR", "")  # a kube-proxy that runs has no other default
+                    if self._of(KubeProxyConfiguration):
+                        self._remark("several", inside.problem(Fault((), "is a second configuration of kube-proxy: the first one is used")))
+                        continue
+                self._document(document, inside)
+        elif key := metallb_key(value):
+            for document, inside in self._inside(value, key, place):
+                if isinstance(document, dict):
+                    self._old_pools.append((document, texts_of(value)[0], inside))
+        else:
             self._left_out["ConfigMap"] += 1
-            return
-        inside = place.inside("data", _PROXY_CONFIG_KEY)
-        documents, faults = read_documents(text)
+
+    def _inside(self, value: Mapping[str, Any], key: str, place: _Place) -> Iterator[tuple[Any, _Place]]:
+        """The documents of the text that a ConfigMap has under ``key``."""
+        inside = place.inside("data", key)
+        documents, faults = read_documents(value["data"][key])
         for fault in faults:
             self.problem(inside.problem(Fault((), f"line {fault.line} of the text {fault.what}", fault.hint)))
-        for document in documents:
-            self._document(document.value, inside)
+        yield from ((document.value, inside) for document in documents)
+
+    def _read_old_pools(self) -> None:
+        """MetalLB's ConfigMaps, which it reads only where there are no IPAddressPools."""
+        waiting, self._old_pools = self._old_pools, []
+        if waiting and self._of(IPAddressPool):
+            self._left_out["ConfigMap"] += len(waiting)
+            return
+        for configuration, namespace, place in waiting:
+            for index, document in metallb_objects(configuration, namespace):
+                self._document(document, place.inside("address-pools", index))
 
     def _object(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
         if kind.exact and not self._whole:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState
+from emulator.objects.kinds import Node
 from emulator.plan.naming import interface_name, mac_of_ip, mac_of_name
 from emulator.plan.operations import (
     AddAddress,
@@ -100,14 +101,10 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             inside = IPv4Address(ip) in state.hostSubnet
             yield AddAddress(netns=node.name, dev="eth0", address=f"{ip}/{length if inside else 32}", why=f"{node.name}'s InternalIP")
             if not inside:
-                for other in (ROUTER, *(n.name for n in state.nodes if n is not node)):
-                    yield AddRoute(
-                        netns=other,
-                        dst=f"{ip}/32",
-                        dev="eth0",
-                        via=node.internalIPs[0],
-                        why=f"{node.name} has an InternalIP of another subnet",
-                    )
+                yield from _routes_to(state, node, ip)
+        if IPv4Address(node.internalIPs[0]) not in state.hostSubnet:
+            why = f"{node.name}'s address is of another network: the router and other nodes are on its link all the same"
+            yield AddRoute(netns=node.name, dst=str(state.hostSubnet), dev="eth0", why=why)
         yield AddRoute(
             netns=node.name, dst="default", dev="eth0", via=state.routerIP, why="what is not in the cluster is reached through the router"
         )
@@ -153,6 +150,15 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
 def _mac_towards(client: str) -> str:
     """Returns the MAC of the router's end of the link to ``client``."""
     return mac_of_name(f"router {client}")
+
+
+def _routes_to(state: ClusterState, node: Node, ip: str) -> Iterator[Operation]:
+    """Everybody's way to an InternalIP that ``hostSubnet`` does not hold: on the link if it is the node's primary one."""
+    primary = node.internalIPs[0]
+    others = (ROUTER, *(n.name for n in state.nodes if n is not node), *([BALANCER] if state.balancerIP else []))
+    for other in others:
+        why = f"{node.name} has an InternalIP of another subnet"
+        yield AddRoute(netns=other, dst=f"{ip}/32", dev="eth0", via="" if ip == primary else primary, why=why)
 
 
 def uplink(netns: str, ip: str, why: str) -> AddVeth:

@@ -68,11 +68,12 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
         protocol = endpoints.port.protocol
         if protocol == "TCP":
             yield _Edge(node_client(node), _at(endpoints, node, _LOCALHOST), protocol, f"svc {service.key}")
-        bridge = _at(endpoints, node, state.bridge_ip(node.name))
-        yield _Edge(node_client(node), bridge, protocol, f"svc {service.key}, at its bridge's address")
-        pods = [pod for pod in state.pods_on[node.name] if not pod.spec.hostNetwork]
-        for pod in sorted(pods, key=lambda pod: pod.ip in endpoints.ips)[:1]:
-            yield _Edge(pod_client(pod), bridge, protocol, f"svc {service.key}, at its bridge's address")
+        if not state.madeUpBridges:
+            bridge = _at(endpoints, node, state.bridge_ip(node.name))
+            yield _Edge(node_client(node), bridge, protocol, f"svc {service.key}, at its bridge's address")
+            pods = [pod for pod in state.pods_on[node.name] if not pod.spec.hostNetwork]
+            for pod in sorted(pods, key=lambda pod: pod.ip in endpoints.ips)[:1]:
+                yield _Edge(pod_client(pod), bridge, protocol, f"svc {service.key}, at its bridge's address")
         for outside in state.clients[:1]:
             for ip in [ip for ip in node.internalIPs[1:] if "." in ip][:1]:
                 yield _Edge(external_client(outside), _at(endpoints, node, ip), protocol, f"svc {service.key}, at {ip}")

@@ -405,7 +405,8 @@ def test_the_balancer_is_there_where_a_service_needs_it() -> None:
 def test_an_address_that_somebody_has_is_not_the_balancers() -> None:
     ips = ("172.18.0.1", "172.18.0.3", "203.0.113.10", "192.0.2.7")
     entries = ", ".join(f"{{ip: {ip}, ipMode: Proxy}}" for ip in ips)
-    state = settled(node("worker-1", "172.18.0.3"), balancer("a", status=f"loadBalancer: {{ingress: [{entries}]}}"))
+    client = "{apiVersion: podwire.dev/v1alpha1, kind: Cluster, externalClients: [{name: c, address: 203.0.113.10}]}"
+    state = settled(client, node("worker-1", "172.18.0.3"), balancer("a", status=f"loadBalancer: {{ingress: [{entries}]}}"))
     assert state.balancer_ips(state.service["default/a"]) == ("192.0.2.7",)
 
 

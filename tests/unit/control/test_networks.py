@@ -117,6 +117,139 @@ def test_nodes_without_podcidr_get_the_prefix_that_their_pods_are_in() -> None:
     assert {n.name: n.spec.podCIDR for n in state.nodes} == {"a": "10.244.5.0/24", "b": "10.244.0.0/24"}
 
 
+# --- several networks, and those of managed clusters ------------------------------------------------------
+
+
+def running(name: str, where: str, ip: str) -> str:
+    return pod(name, spec=f"nodeName: {where}", status=f"phase: Running, podIP: {ip}")
+
+
+def cluster_ip(name: str, ip: str) -> str:
+    return service(name, f"clusterIP: {ip}, ports: [{{port: 80}}]")
+
+
+def ranges(*manifests: str) -> tuple[str, str, str]:
+    """Returns the prefixes of Pods, Services and nodes."""
+    state = settled(*manifests)
+    return str(state.podSubnet), str(state.serviceSubnet), str(state.hostSubnet)
+
+
+@pytest.mark.parametrize(
+    ("manifests", "expected"),
+    [
+        pytest.param(
+            [
+                node("a", "10.10.0.2", "10.101.0.0/24"),
+                node("b", "10.10.0.3", "10.101.1.0/24"),
+                running("p", "a", "10.101.0.5"),
+                cluster_ip("kubernetes", "10.102.0.1"),
+                cluster_ip("s", "10.102.3.4"),
+            ],
+            ("10.101.0.0/23", "10.102.0.0/22", "10.10.0.0/29"),
+            id="GKE: all three beside the Services' default",
+        ),
+        pytest.param(
+            [
+                node("a", "10.128.0.2", "10.4.0.0/24"),
+                node("b", "10.128.0.3", "10.7.250.0/24"),
+                cluster_ip("kubernetes", "10.7.240.1"),
+                cluster_ip("s", "10.7.241.9"),
+            ],
+            ("10.4.0.0/14", "10.7.240.0/23", "10.128.0.0/29"),
+            id="GKE of old: the Services' range is a part of the Pods'",
+        ),
+        pytest.param([node("a", "10.100.0.4"), pod("p")], ("10.244.0.0/16", "10.43.0.0/16", "10.100.0.0/29"), id="nodes in the default"),
+        pytest.param(
+            [node("a", "172.18.0.4", "10.96.3.0/24")], ("10.96.3.0/24", "10.43.0.0/16", "172.18.0.0/16"), id="Pods in the default"
+        ),
+        pytest.param(
+            [node("a", "10.244.0.4"), node("b", "10.244.0.5")], ("10.42.0.0/16", "10.96.0.0/12", "10.244.0.0/29"), id="nodes among the Pods"
+        ),
+        pytest.param(
+            [cluster_ip("kubernetes", "172.18.0.1"), cluster_ip("s", "172.18.77.1")],
+            ("10.244.0.0/16", "172.18.0.0/17", "172.19.0.0/16"),
+            id="Services where podwire's nodes are",
+        ),
+        pytest.param(
+            [node("a", "172.30.1.4", "10.128.0.0/23"), node("b", "172.30.1.5", "10.128.2.0/23"), cluster_ip("s", "172.30.0.10")],
+            ("10.128.0.0/22", "172.30.0.8/30", "172.30.1.0/29"),
+            id="OpenShift's Services beside such nodes",
+        ),
+    ],
+)
+def test_ranges_are_inferred_together(manifests: list[str], expected: tuple[str, str, str]) -> None:
+    assert ranges(*manifests) == expected
+
+
+def test_nodes_of_several_networks_are_routed_one_by_one() -> None:
+    nodes = [node("a", "192.0.2.10"), node("b", "203.0.113.20"), node("c", "95.11.3.30")]
+    state = settled(*nodes, pod("p"))
+    assert [n.internalIPs for n in state.nodes] == [("192.0.2.10",), ("203.0.113.20",), ("95.11.3.30",)]
+    assert str(state.hostSubnet) == "172.18.0.0/16"
+    assert any("the addresses of a, b, c are not of one network" in notice for notice in state.notices)
+
+
+def test_a_client_outside_keeps_off_the_nodes_addresses() -> None:
+    state = settled(node("a", "192.0.2.7"), node("b", "203.0.113.10"), pod("p"))
+    assert not {client.address for client in state.clients} & {ip for n in state.nodes for ip in n.internalIPs}
+
+
+def test_cluster_ips_of_several_ranges_are_taken_as_they_are() -> None:
+    ips = {"kubernetes": "10.96.0.1", "a": "10.96.0.9", "b": "172.30.0.7"}
+    state = settled(*(cluster_ip(name, ip) for name, ip in ips.items()))
+    assert {name: state.service[f"default/{name}"].spec.clusterIP for name in ips} == ips
+
+
+VPC = [node("a", "10.0.1.21"), node("b", "10.0.2.22"), running("p", "a", "10.0.1.77"), running("q", "b", "10.0.2.88")]
+
+
+def test_pods_with_addresses_of_the_nodes_network_are_emulated_and_no_detector_is_made_up() -> None:
+    state = settled(*VPC, cluster_ip("kubernetes", "172.20.0.1"))
+    assert state.madeUpBridges
+    assert (state.proxy.localMode, state.proxy.clusterCIDR) == ("", "")
+    assert any(notice.startswith("Pod network emulated as kubenet: the Pods' addresses are of no podCIDR") for notice in state.notices)
+    assert any("no clusterCIDR (as on EKS" in notice for notice in state.notices)
+    assert not any(notice.startswith("address ranges") and "Pods" in notice for notice in state.notices)
+
+
+def test_one_node_whose_pods_are_of_its_own_subnet() -> None:
+    state = settled(node("a", "10.0.1.21"), running("p", "a", "10.0.1.77"))
+    assert (state.madeUpBridges, state.proxy.localMode) == (True, "")
+
+
+def test_what_is_said_of_kube_proxy_holds_in_such_a_cluster() -> None:
+    config = "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, clusterCIDR: 10.0.0.0/16}"
+    assert settled(*VPC, config).proxy.clusterCIDR == "10.0.0.0/16"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([running("p", "a", "10.244.1.9")], id="an address of another node's podCIDR"),
+        pytest.param([running("p", "a", "10.244.0.1")], id="the address that the bridge would have"),
+        pytest.param([running("p", "a", "10.244.0.0")], id="the first address of a block"),
+    ],
+)
+def test_podcidrs_that_the_pods_addresses_contradict_are_not_the_bridges(others: list[str]) -> None:
+    state = settled(node("a", cidr="10.244.0.0/24"), node("b", cidr="10.244.1.0/24"), running("q", "b", "10.244.1.7"), *others)
+    assert state.madeUpBridges
+    assert all(not IPv4Network(state.podCIDR(n.name)).subnet_of(IPv4Network("10.244.0.0/23")) for n in state.nodes)
+    assert state.proxy.clusterCIDR == "10.244.0.0/16"
+    assert all(p.ip == {"default/p": others[0].split("podIP: ")[1].split("}")[0], "default/q": "10.244.1.7"}[p.key] for p in state.pods)
+
+
+def test_pods_at_home_are_no_reason_to_make_anything_up() -> None:
+    state = settled(node("a", cidr="10.244.0.0/24"), running("p", "a", "10.244.0.9"), running("q", "a", "100.64.3.3"))
+    assert not state.madeUpBridges
+    assert not any("emulated" in notice for notice in state.notices)
+
+
+def test_a_dump_that_says_nothing_of_kube_proxy_says_what_is_assumed() -> None:
+    live = node("a", cidr="10.244.0.0/24").replace("{name: a,", "{name: a, uid: 5c9e,")
+    assert any("mode iptables and clusterCIDR 10.244.0.0/16 are assumed" in notice for notice in settled(live).notices)
+    assert not any("are assumed" in notice for notice in settled(node("a", cidr="10.244.0.0/24")).notices)
+
+
 TWO = "{role: control-plane}, {role: worker}"
 
 
@@ -130,15 +263,11 @@ TWO = "{role: control-plane}, {role: worker}"
             [cluster(TWO, hostSubnet="192.168.0.0/30")], "networking.hostSubnet", "too small for 2 nodes", id="hostSubnet too small"
         ),
         pytest.param(
-            [cluster(hostSubnet="192.168.0.0/24"), node("n", "192.168.1.4")], "status.addresses[0].address", "192.168.1.4", id="outside"
-        ),
-        pytest.param(
             [cluster("{role: worker, addresses: [172.18.0.0]}", hostSubnet="172.18.0.0/16")],
             "nodes[0].addresses[0]",
             "no host's address",
             id="network address",
         ),
-        pytest.param([node("n", "10.0.0.1"), node("m", "172.18.0.1")], "networking.hostSubnet", "no common prefix", id="far apart"),
         pytest.param([node("n", "172.18.0.5"), node("m", "172.18.0.5")], "status.addresses[0].address", "node n already", id="twice"),
         pytest.param([node("n", cidr="10.244.0.0/23"), node("m", cidr="10.244.1.0/24")], "spec.podCIDR", "overlaps", id="podCIDRs overlap"),
         pytest.param(

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,75 @@ def test_cluster_of_kind() -> None:
     assert (shape.metadata.name, shape.networking.podSubnet, shape.networking.kubeProxyMode) == ("demo", "10.10.0.0/16", "nftables")
     ignored = "kubeadmConfigPatches of kind 'ClusterConfiguration', networking.disableDefaultCNI, nodes[].image, nodes[].extraMounts"
     assert inventory.notices == (f"Cluster: ignored {ignored} (no meaning here)",)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("kube-proxy", "config.conf"), ("kube-proxy-config", "config"), ("kube-proxy-k8s-1-30", "kubeproxy.yaml")]
+)
+def test_proxy_configuration_in_the_config_map_of_managed_clusters(name: str, key: str) -> None:
+    text = CONFIG_MAP.replace("name: kube-proxy,", f"name: {name},").replace("config.conf", key).replace("kube" + key, "kubeconfig.conf")
+    proxy = load_text(text % "ipvs").proxy
+    assert proxy is not None
+    assert proxy.object.mode == "ipvs"
+
+
+def test_a_kube_proxy_that_runs_without_a_cluster_cidr_has_none() -> None:
+    proxy = load_text((CONFIG_MAP % "iptables").replace("    clusterCIDR: 10.244.0.0/16\n", "")).proxy
+    assert proxy is not None
+    assert proxy.object.clusterCIDR == ""
+
+
+def test_a_second_configuration_of_kube_proxy_is_left_out() -> None:
+    second = (CONFIG_MAP % "iptables").replace("name: kube-proxy,", "name: kube-proxy-windows,")
+    inventory = load_text(f"{CONFIG_MAP % 'nftables'}---{second}")
+    assert inventory.proxy is not None
+    assert inventory.proxy.object.mode == "nftables"
+    assert any("second configuration of kube-proxy" in notice for notice in inventory.notices)
+
+
+METALLB_OLD = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config, namespace: metallb-system}
+data:
+  config: |
+    address-pools:
+    - name: default
+      protocol: layer2
+      avoid-buggy-ips: true
+      addresses: [172.18.77.0/24]
+    - name: routed
+      protocol: bgp
+      auto-assign: false
+      addresses: [198.51.100.1-198.51.100.9]
+"""
+
+
+def test_metallbs_configuration_of_old() -> None:
+    inventory = load_text(METALLB_OLD)
+    pools = [loaded.object for loaded in inventory.addressPools]
+    assert [(p.metadata.name, p.spec.autoAssign, p.spec.avoidBuggyIPs) for p in pools] == [
+        ("default", True, True),
+        ("routed", False, False),
+    ]
+    assert [loaded.object.spec.ipAddressPools for loaded in inventory.l2Advertisements] == [("default",)]
+    assert not any("left out" in notice for notice in inventory.notices)
+
+
+def test_metallbs_configuration_of_old_is_nothing_where_there_are_pools() -> None:
+    pool = "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: new}, spec: {addresses: [172.18.5.0/28]}}"
+    inventory = load_text(f"{METALLB_OLD}---\n{pool}")
+    assert [loaded.object.metadata.name for loaded in inventory.addressPools] == ["new"]
+    assert "left out: 1 ConfigMap" in inventory.notices
+
+
+@pytest.mark.parametrize("text", ["address-pools: x", "address-pools: [1, {}]", "address-pools: {", "- address-pools"])
+def test_a_config_map_of_metallbs_that_is_none_raises_nothing(text: str) -> None:
+    document = json.dumps(
+        {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "config", "namespace": "metallb-system"}, "data": {"config": text}}
+    )
+    with suppress(InputError):
+        load_text(document)
 
 
 def test_proxy_configuration_in_its_config_map() -> None:
