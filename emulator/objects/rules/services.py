@@ -174,7 +174,8 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
         checks.fault(("endpoints",), f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}")
     endpoints = tuple(_endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints))
     _endpoint_ports(("ports",), value.ports, checks)
-    for i, port in enumerate(checks.written.get("ports") or ()):
+    written = checks.written.get("ports")
+    for i, port in enumerate(written if isinstance(written, list) else ()):
         if isinstance(port, Mapping) and port.get("protocol") == "":
             checks.fault(("ports", i, "protocol"), "must be TCP, UDP or SCTP, is ''", "leave it out: TCP is the default")
     return replace(value, metadata=check_metadata(value, namespaced, checks), endpoints=endpoints)
