@@ -33,7 +33,7 @@ class Findings:
 def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool) -> None:
     """Send the flows of ``moment`` and judge them; if ``dump``, keep the state of the nodes that a flow passed which is not as promised."""
     attempts, full = _probe(schedule, moment, live, prober)
-    live.note_ended_commands()
+    live.note_ended_commands(moment.state)
     live.said += _say_what_udp_rests_on(attempts)
     with live.clock.phase("correlate"):
         live.recording.finish()

@@ -65,9 +65,12 @@ class Live:
             self.said += wait_until_listening(state, self.applied.namespaces, started)
             self.commands |= started
 
-    def note_ended_commands(self) -> None:
-        """Say of the real commands that have ended with an error that they did, unless that was said before."""
-        self.said += [word for word in find_ended(self.commands) if not any(s.startswith(word.partition(":")[0]) for s in self.said)]
+    def note_ended_commands(self, state: ClusterState) -> None:
+        """Say of the real commands that have ended, though they were to go on, that they did, unless that was said before."""
+        for word in find_ended(state, self.commands):
+            who, colon, how = word.partition(":")
+            if not any(said.startswith((f"{who}:", f"{who} ")) and said.endswith(colon + how) for said in self.said):
+                self.said.append(word)
 
     def _tap(self, state: ClusterState, names: Collection[str]) -> None:
         """Tap the namespaces ``names``, and know the links of those that are tapped already."""

@@ -126,9 +126,13 @@ def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: C
     return notices
 
 
-def find_ended(running: Commands) -> list[str]:
-    """Returns a sentence about each command that has ended, other than with success."""
-    return [f"{_who(name)}{_how_it_ended(command.process)}" for name, command in running.items() if command.process.poll()]
+def find_ended(state: ClusterState, running: Commands) -> list[str]:
+    """Returns a sentence about each command that has ended and was meant to serve a port, or has ended with an error."""
+    servers = {f"{key} {container}" for key, container in state.commanded_ports.values()}
+    ended = {name: command.process.poll() for name, command in running.items()}
+    return [
+        f"{_who(name)}{_how_it_ended(running[name].process)}" for name, code in ended.items() if code or (code == 0 and name in servers)
+    ]
 
 
 def _who(name: str) -> str:

@@ -58,6 +58,7 @@ http.server.HTTPServer(("", 8080), Handler).serve_forever()""",
     "never-accepts": "sock = listen(1)\ntime.sleep(1000)",
     "at-localhost-only": 'sock = listen(50, "127.0.0.1")\ntime.sleep(1000)',
     "dies": "sock = listen(5)\nsock.accept()[0].close()\nsys.exit(3)",
+    "ends": "sock = listen(5)\nsock.accept()[0].close()",
     "udp-echo": """
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind(("", 8080))
@@ -67,7 +68,7 @@ while True:
     "udp-closed": "",
     "on-the-host-network": "serve(5, lambda client: client.recv(1000))",
 }
-TAKEN = [name for name in SERVERS if name not in ("never-accepts", "at-localhost-only", "dies", "udp-closed")]
+TAKEN = [name for name in SERVERS if name not in ("never-accepts", "at-localhost-only", "dies", "ends", "udp-closed")]
 
 
 def pod(name: str, script: str, **labels: str) -> dict[str, Any]:
@@ -155,8 +156,9 @@ def _those_that_do_not_take_it(report: dict[str, Any]) -> None:
         for flow in flows_to(report, name):
             assert flow["verdict"] == "fail"
             assert f"the server in Pod default/{name} refused it (" in flow["reason"]
-    for flow in flows_to(report, "dies"):
-        assert flow["verdict"] == "pass" or "the server in Pod default/dies refused it (" in flow["reason"]
+    for name in ("dies", "ends"):
+        for flow in flows_to(report, name):
+            assert flow["verdict"] == "pass" or f"the server in Pod default/{name} refused it (" in flow["reason"]
 
 
 def _what_is_said_of_them(report: dict[str, Any]) -> None:
@@ -164,6 +166,7 @@ def _what_is_said_of_them(report: dict[str, Any]) -> None:
     for part in (
         "container server of Pod default/at-localhost-only listens on 8080/TCP at localhost only, where nobody but its own Pod reaches it",
         "container server of Pod default/dies: its command ended with exit code 3 (see logs/)",
+        "container server of Pod default/ends: its command ended with exit code 0 (see logs/)",
         "container server of Pod default/udp-closed does not listen on 8080/UDP",
         "UDP to the command of Pod default/udp-closed (and 2 more) counts as delivered when it came in there: an answer is not owed",
     ):
