@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Build a topology's network, send its flows, print the verdicts: ``sudo scripts/with-env python run_topology.py [TARGET…]``."""
 
-import sys
-
-from emulator.signals import end_at_once
-
 if __name__ == "__main__":
-    end_at_once()  # the import below takes a while
+    import _signal  # type: ignore[import-not-found]  # built in; the module signal takes long to import
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; main() takes over
+
+    import sys
+
     from emulator.cli import main
 
     sys.exit(main())

@@ -1,11 +1,12 @@
 """``python -m emulator``: the same as the console script ``podwire``."""
 
+import _signal  # type: ignore[import-not-found]  # built in; the module signal takes long to import
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; main() takes over
+
 import sys
 
-from emulator.signals import end_at_once
-
-end_at_once()  # the imports below take a while
-
-from emulator.cli import main  # noqa: E402
+from emulator.cli import main
 
 sys.exit(main())

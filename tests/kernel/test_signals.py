@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,15 @@ def test_the_exit_code_names_the_signal_that_ended_it(number: signal.Signals, de
     assert run.returncode in (128 + number, -number), err  # -n: in the first moments, which Python spends on itself and on imports
     if run.returncode > 0:
         assert err == "podwire: interrupted; everything is cleaned up\n"
+
+
+@pytest.mark.parametrize("words", [[str(ROOT / "run_topology.py")], ["-m", "emulator"]], ids=["script", "module"])
+def test_ctrl_c_during_imports_has_no_traceback(words: list[str], tmp_path: Path) -> None:
+    """One of the first modules that are imported interrupts us."""
+    (tmp_path / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([sys.executable, *words, "list"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_a_worker_that_does_not_heed_a_polite_signal_is_killed_in_time() -> None:
