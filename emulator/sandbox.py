@@ -307,7 +307,7 @@ def _leave_host() -> None:
             raise
         raise MissingCapabilityError(*_why_no_namespaces(uid, error)) from None
     if lacked := [name for name, bit in _CAPABILITIES.items() if not _effective_capabilities() >> bit & 1]:
-        raise MissingCapabilityError(" and ".join(lacked), "root in this container is without: run it with that capability (--cap-add)")
+        raise MissingCapabilityError(" and ".join(lacked), "root is without it here: give it to this container (--cap-add)")
 
 
 def _effective_capabilities() -> int:

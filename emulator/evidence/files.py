@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -24,6 +25,8 @@ INDEX = "index.json"
 OTHER_PLACE = "--captures names another directory, or none"
 _INDEX_SCHEMA = "podwire.dev/captures/v1"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
@@ -39,6 +42,10 @@ def check_writable(directory: Path) -> None:
 def check_writable_file(path: Path) -> None:
     """Proves that :func:`write_file` can write ``path``; :class:`UsageError` if not."""
     with _reported(path):
+        own = _own_descriptor(path)
+        if own is not None:
+            os.fstat(own)
+            return
         if _is_stream(path):
             return
         if path.is_dir():
@@ -124,6 +131,11 @@ def write_file(path: Path, content: bytes) -> None:
     Raises :class:`UsageError` if that fails.
     """
     with _reported(path):
+        own = _own_descriptor(path)
+        if own is not None:
+            with os.fdopen(own, "wb", buffering=0, closefd=False) as file:
+                _write(file, content)
+            return
         if _is_stream(path):
             path.write_bytes(content)
             return
@@ -210,13 +222,17 @@ def _replace(directory: int, name: str, content: bytes) -> None:
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
             _give_to_user(fd)
-            view = memoryview(content)
-            while view:
-                view = view[file.write(view) or 0 :]
+            _write(file, content)
         os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         os.unlink(temporary, dir_fd=directory)
         raise
+
+
+def _write(file: io.FileIO, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) or 0 :]
 
 
 def _give_to_user(fd: int) -> None:
@@ -238,8 +254,20 @@ def _remove(directory: int, name: str) -> None:
             os.rmdir(parents[depth - 1], dir_fd=parent)
 
 
+def _own_descriptor(path: Path) -> int | None:
+    """Returns which descriptor of this process ``path`` names (``/dev/stdout``, ``/dev/fd/3``), None if it is no such name.
+
+    Whatever lies behind it is written through it: the name is a link in the machine's own directories, which must
+    not be replaced, and a second opening of a file would overwrite what goes through the first.
+    """
+    if str(path) in _STANDARD:
+        return _STANDARD[str(path)]
+    match = _DESCRIPTOR.fullmatch(str(path))
+    return int(match[1]) if match else None
+
+
 def _is_stream(path: Path) -> bool:
-    """Whether ``path`` is a pipe, a device or the like (``/dev/stdout``), which must not be replaced."""
+    """Whether ``path`` is a pipe, a device or the like (``/dev/tty``), which must not be replaced."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from emulator.errors import UsageError
 from emulator.evidence import files
 from emulator.evidence.files import Written, check_writable, check_writable_file, write_evidence, write_file
+from tests.conftest import UNSHARE
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it gives files to another user")
 
@@ -231,6 +234,37 @@ def test_a_named_file_is_replaced_whole(tmp_path: Path) -> None:
     write_file(file, b"new")
     assert file.read_bytes() == b"new"
     assert tree(tmp_path) == {"report.json"}
+
+
+@pytest.mark.parametrize("directory", ["/dev/fd", "/proc/self/fd"])
+def test_a_descriptor_of_ours_is_written_to_where_it_stands(directory: str, tmp_path: Path) -> None:
+    """As a shell's ``3>file`` opened it: what came before stays before."""
+    with (tmp_path / "out").open("wb", buffering=0) as file:
+        file.write(b"before ")
+        name = Path(directory) / str(file.fileno())
+        check_writable_file(name)
+        write_file(name, b"report")
+        file.write(b" after")
+    assert (tmp_path / "out").read_bytes() == b"before report after"
+    with pytest.raises(UsageError, match="Bad file descriptor"):
+        check_writable_file(Path(directory) / "987654321")
+
+
+DEV = """
+mount -t tmpfs tmpfs "$1" && cd "$1" && shift || exit
+ln -s /proc/self/fd/1 stdout && for name in null urandom; do touch $name && mount --bind /dev/$name $name; done
+mount --move . /dev && "$@" && test -h /dev/stdout
+"""
+
+
+def test_dev_stdout_is_never_replaced(tmp_path: Path) -> None:
+    """By root it could be: behind it is a file, where standard output goes to one. In a /dev of our own."""
+    script = "from pathlib import Path; from emulator.evidence.files import write_file; write_file(Path('/dev/stdout'), b'report')"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    words = [*UNSHARE, "sh", "-c", DEV, "sh", str(tmp_path), sys.executable, "-c", script]
+    with (tmp_path.parent / "out").open("wb") as out:
+        done = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, env=environment, check=False)
+    assert (done.returncode, (tmp_path.parent / "out").read_bytes()) == (0, b"report"), done.stderr
 
 
 def test_a_device_is_written_not_replaced() -> None:
