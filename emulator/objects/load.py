@@ -6,6 +6,7 @@ identity once; everything else that was given is in its notices, or the whole is
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from collections import Counter
@@ -231,7 +232,7 @@ class _Gathering:
                 return
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            self.problem(Problem(str(path), f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"))
+            self.problem(_not_utf8(str(path), data, error.start))
         except OSError as error:
             self.problem(Problem(str(path), f"cannot be read: {error.strerror}"))
         else:
@@ -437,6 +438,13 @@ class _Gathering:
             where = f"{first.file}:{first.line()}" + (f": document {first.document}" if first.document else "")
             problem = place.problem(Fault((), f"{what}, in {where}", "keep one of the two"))
             (self._problems if first.file == place.file else self._twice).append(problem)
+
+
+def _not_utf8(file: str, data: bytes, position: int) -> Problem:
+    """Returns the problem of a file whose byte at ``position`` begins no UTF-8 character."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Problem(file, "is UTF-16 text", "save it as UTF-8, in PowerShell with Out-File -Encoding utf8")
+    return Problem(file, f"is not UTF-8 text (byte {position})", "save it as UTF-8")
 
 
 def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
