@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emulator.evidence.bundle import netns_on_path
@@ -11,6 +11,7 @@ from emulator.kernel.inspect import collect_state, count_overflows, read_address
 from emulator.live import Live
 from emulator.probe.correlate import Correlation, correlate
 from emulator.probe.judge import judge
+from emulator.probe.limits import Reached, doubt
 from emulator.probe.model import Attempt, Flow, FlowResult, Requirement, Verdict
 from emulator.probe.requirements import check_requirements
 from emulator.probe.send import Prober
@@ -28,6 +29,7 @@ class Findings:
     requirements: list[Sequence[Requirement]] = field(default_factory=list)  # of each moment
     dumps: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)  # flow that is not as promised → namespace → its state then
     answered: dict[tuple[str, str], FlowResult] = field(default_factory=dict)  # of open connections (FlowCheck, name), the last result
+    limits: dict[Reached, None] = field(default_factory=dict)  # those that made a verdict "unknown"
 
 
 def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool) -> None:
@@ -38,7 +40,8 @@ def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, find
     with live.clock.phase("correlate"):
         live.recording.finish()
     with prober.chatter():  # who never stops sending does not wait for verdicts either
-        results = _find_verdicts(schedule, moment, live, attempts, findings.answered, full)
+        live.check()
+        results = _find_verdicts(schedule, moment, live, attempts, findings, full)
         findings.results += results
         requirements = check_requirements(moment.state, results, read_addresses(live.applied.namespaces, live.applied.namespaces))
         findings.requirements.append(requirements)
@@ -71,17 +74,27 @@ def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[str]:
 
 
 def _find_verdicts(
-    schedule: Schedule,
-    moment: Moment,
-    live: Live,
-    attempts: Sequence[Attempt],
-    answered: dict[tuple[str, str], FlowResult],
-    full: frozenset[str],
+    schedule: Schedule, moment: Moment, live: Live, attempts: Sequence[Attempt], findings: Findings, full: frozenset[str]
 ) -> list[FlowResult]:
     with live.clock.phase("correlate"):
         correlation = correlate(attempts, live.recording.frames)
     with live.clock.phase("judge"):
-        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost(), answered, full)
+        doubted = _doubting(live, findings)
+        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost(), findings.answered, full, doubted)
+
+
+def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResult]:
+    """Returns what a result becomes where a limit of the machine, or of a network namespace on the flow's way, was met meanwhile."""
+    machine = live.watch.look()
+
+    def doubted(result: FlowResult) -> FlowResult:
+        if not result.silent:
+            return result
+        reached = (*machine, *(one for netns in netns_on_path(result) for one in live.watch.look_into(netns)))
+        findings.limits |= dict.fromkeys(reached)
+        return doubt(result, reached)
+
+    return doubted
 
 
 def _dump(results: Sequence[FlowResult], applied: Applied, findings: Findings) -> None:
@@ -101,6 +114,7 @@ def _judge(
     lost: int,
     answered: dict[tuple[str, str], FlowResult],
     full: frozenset[str],
+    doubted: Callable[[FlowResult], FlowResult],
 ) -> list[FlowResult]:
     """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``; ``answered`` is kept up to date."""
     own: dict[str, list[int]] = {flow.name: [] for flow in flows}
@@ -113,7 +127,7 @@ def _judge(
         connection = (flow.check, flow.connection)
         before = answered.get(connection) if any(attempts[index].continued for index in indexes) else None
         numbers = {number for index in indexes for number in correlation.frames.get(index, ())}
-        results[flow.name] = result = judge(
+        result = judge(
             flow,
             schedule.promise(flow, before) if before else schedule.expectations[flow.name],
             [correlation.journeys.get(index) for index in indexes],
@@ -123,6 +137,7 @@ def _judge(
             tuple(sorted(numbers)),
             full,
         )
+        results[flow.name] = result = doubted(result)
         verdicts[flow.name] = "unknown" if any(j.unserved for j in result.journeys) else result.verdict  # the server's fault tells nothing
         if flow.connection:
             answered.pop(connection, None)

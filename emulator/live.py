@@ -11,6 +11,7 @@ from emulator.kernel.apply import Applied, apply
 from emulator.kernel.ring import HANDSHAKES, Taps
 from emulator.plan.operations import AddNetns
 from emulator.probe.recording import Recording
+from emulator.probe.watch import Watch
 from emulator.schedule import Moment
 from emulator.workload.commands import Command, end_commands, find_ended, start_commands, wait_until_listening
 from emulator.workload.serve import servers
@@ -21,9 +22,10 @@ _POD_FRAMES = 1 << 17  # slots of all Pods' rings together: 256 MiB at 2 KiB eac
 
 
 class Live:
-    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``pairs``: handshakes alone are captured."""
+    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``pairs``: handshakes alone are captured;
+    ``settings`` are the machine's limits, by sysctl."""
 
-    def __init__(self, applied: Applied, pairs: bool, logs: Path, clock: Clock) -> None:
+    def __init__(self, applied: Applied, pairs: bool, logs: Path, clock: Clock, settings: Mapping[str, str]) -> None:
         self.applied, self.logs = applied, logs
         self._pairs, self.clock = pairs, clock
         self._workers: list[Worker] = []
@@ -31,6 +33,12 @@ class Live:
         self.said = [*applied.notices]  # and what the kernel refused, and commands that do not listen
         self.taps = Taps()
         self.recording = Recording(self.taps)
+        self.watch = Watch(applied.namespaces, settings)
+
+    def check(self) -> None:
+        """Raises WorkerDiedError if a server, speaker or proxy has ended: what was not answered since then says nothing of rules."""
+        for worker in self._workers:
+            worker.check()
 
     def begin(self, state: ClusterState) -> None:
         """Start what runs beside the rules that are loaded, and capture from now on."""

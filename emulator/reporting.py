@@ -24,6 +24,7 @@ from emulator.live import Live
 from emulator.output import Attempts, say
 from emulator.probe.derive import MOST_PORTS, count_represented
 from emulator.probe.expect import attempts_to_meet_each
+from emulator.probe.limits import notices as limit_notices
 from emulator.probe.model import Expectation, Flow, Report
 from emulator.probe.requirements import merge_requirements
 from emulator.schedule import Schedule
@@ -46,11 +47,11 @@ def make_report(schedule: Schedule, live: Live, findings: Findings, started: dat
         services=describe_services(state),
         flows=tuple(findings.results),
         requirements=merge_requirements(findings.requirements),
-        notices=tuple(_notices(schedule, live)),
+        notices=tuple(_notices(schedule, live, findings)),
     )
 
 
-def _notices(schedule: Schedule, live: Live) -> Iterator[str]:
+def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str]:
     """What a reader must know to judge the report: each word once, where the kernel said more than the objects with what it said."""
     said = dict.fromkeys(live.said)
     for notice in dict.fromkeys(notice for moment in schedule.moments for notice in moment.state.notices):
@@ -63,6 +64,7 @@ def _notices(schedule: Schedule, live: Live) -> Iterator[str]:
         represented = 0 if schedule.state.flowChecks else count_represented(schedule.state)
         if represented:
             yield f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one client outside only"
+    yield from limit_notices(findings.limits)
     lost = live.recording.lost()
     if lost:
         yield f"{lost} frames were lost: the taps' rings were full; flows that miss one are UNKNOWN"

@@ -11,7 +11,7 @@ import gc
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,6 +26,7 @@ from emulator.errors import Exit, MissingCapabilityError, UsageError
 from emulator.evidence import files
 from emulator.evidence.captures import note_missing, slug
 from emulator.examine import Findings, examine
+from emulator.kernel.counters import read_settings
 from emulator.kernel.iptables import apply_with_iptables
 from emulator.kernel.ipvs import require_ipvs
 from emulator.limits import check_limits, sockets_at_once, use_limits
@@ -97,7 +98,7 @@ def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, optio
     if options.verbose > 1:
         for moment in schedule.moments:
             _print_plan(moment.plan)
-    return _Run(schedule, options, directory, missing, clock)
+    return _Run(schedule, options, directory, missing, clock, read_settings())
 
 
 def _print_plan(plan: Plan) -> None:
@@ -114,6 +115,7 @@ class _Run:
     directory: Path | None
     missing: str
     clock: Clock
+    settings: Mapping[str, str]  # the machine's limits, as they are shown outside the sandbox, by sysctl
 
 
 # --- inside the sandbox -----------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
     with closing(applied), TemporaryDirectory(dir="/run") as logs:
-        live = Live(applied, schedule.pairs, Path(logs), run.clock)
+        live = Live(applied, schedule.pairs, Path(logs), run.clock, run.settings)
         try:
             live.begin(state)
             findings = Findings()

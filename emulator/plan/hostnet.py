@@ -47,6 +47,8 @@ def plan_base(netns: str, why: str) -> Iterator[Operation]:
     # "all" sets "default" too (net/ipv6/addrconf.c); a kernel that was started with ipv6.disable=1 has no such key
     yield SetSysctl(netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6, optional=True)
     yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratemask", value="0", why=_UNLIMITED)
+    # the one entry of "lo", whatever is sent over it (net/ipv4/arp.c: __ipv4_neigh_lookup_noref)
+    yield AddNeighbour(netns=netns, dev="lo", address="0.0.0.0", mac="00:00:00:00:00:00", why=WHY_NEIGHBOURS)  # noqa: S104
 
 
 def forwarding(netns: str, why: str) -> Iterator[Operation]:

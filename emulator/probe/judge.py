@@ -79,6 +79,7 @@ def judge(
         verdict=verdict,
         reason=reason,
         frames=frames,
+        silent=_rests_on_silence(case, verdict),
     )
 
 
@@ -155,6 +156,23 @@ def _decide(case: _Case) -> tuple[Verdict, str]:
     if case.untraced:
         return "unknown", f"the capture lost {_count(lost, 'frame')}, and {_count(len(case.untraced), 'attempt')} could not be followed"
     return verdict, reason
+
+
+def _rests_on_silence(case: _Case, verdict: Verdict) -> bool:
+    """Whether the verdict would be another one, or is no proof, if packets were lost without a trace: what the other attempts came to breaks
+    no promise, save that an endpoint was not met."""
+    if verdict != "fail":
+        return verdict == "pass" and any(_is_silence(journey) for journey, _ in case.traced)
+    heard = [pair for pair in case.traced if not _is_silence(pair[0])]
+    in_time = [pair for pair in heard if pair[1].error != "timeout"]
+    rules = [rule for rule, verdict in _RULES if verdict == "fail" and rule is not _unmet]
+    broken = any(rule(replace(case, traced=in_time if rule in (_client_disagrees, _health_differs) else heard)) for rule in rules)
+    return len(in_time) < len(case.traced) and not broken
+
+
+def _is_silence(journey: Journey) -> bool:
+    """Whether nothing came back, and no server is known to be why: nobody answered, not even an ARP request."""
+    return (journey.outcome == "dropped" and not journey.unserved) or journey.evidence.startswith(_NO_NEIGHBOUR)
 
 
 # --- the rules: a sentence, or "" ------------------------------------------------------------------------------

@@ -325,6 +325,7 @@ class FlowResult:
     reason: str  # why not "pass" ("" when it is)
     captures: tuple[str, ...] = ()  # file names inside the captures directory
     frames: tuple[int, ...] = ()  # the numbers of every frame of the flow
+    silent: bool = False  # the verdict rests on silence: a packet that was lost without a trace would explain it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

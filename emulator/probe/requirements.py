@@ -83,7 +83,8 @@ def _direct(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> I
     """The journeys of ``kind`` to the address of a Pod other than the client itself."""
     for result in results:
         flow = result.flow
-        if flow.kind == kind and flow.to.ip in state.pod_by_ip and flow.to.ip != flow.client.ip and not result.observed.lost_frames:
+        doubtful = result.observed.lost_frames or (result.silent and result.verdict == "unknown")
+        if flow.kind == kind and flow.to.ip in state.pod_by_ip and flow.to.ip != flow.client.ip and not doubtful:
             for journey in result.journeys:
                 yield result, journey
 

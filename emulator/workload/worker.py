@@ -11,18 +11,30 @@ import pickle
 import signal
 import socket
 import struct
-import sys
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from emulator.control.state import ClusterState
+from emulator.errors import Exit, PodwireError
 from emulator.kernel import linux
 from emulator.limits import explain
 
 _LENGTH = struct.Struct("=Q")
+_ENDING = 1.0  # seconds that a process whose channel is closed may still take to end
+
+
+class WorkerError(PodwireError):
+    """A server, proxy or speaker cannot do what it must, or has ended: the machine's fault, or somebody's who killed it."""
+
+    exit_code = Exit.MACHINE_LACKS
+
+
+class _LastWords(str):
+    """What a worker sends before it ends by itself: why."""
 
 
 class Inbox:
@@ -71,40 +83,86 @@ class Worker:
         inbox like every other. Of network namespaces it knows those that existed then: ``Namespaces.refresh`` shows it the others."""
         self._name, self._work = name, work
         self._channel: int | None = None
+        self._pid = 0
+        self._status: int | None = None  # of its end, as waitpid has it
+        self._oom_kills = 0  # of the machine, when it was started
+        self._last_words = ""
 
     def tell(self, state: ClusterState) -> list[str]:
         """Have the worker match ``state``; returns once it does, with what the kernel refused. FlowChecks and steps are no affair of its.
-        Raises OSError when it cannot, or has ended."""
+        Raises WorkerError when it cannot, or has ended."""
         state = replace(state, flowChecks=(), steps=())
         with self._alive():
             if self._channel is None:
                 self._channel = self._start(state)
             else:
                 _send(self._channel, state)
-            refusals, error = _receive(self._channel)
+            refusals, error = self._hear()
         if error:
-            raise OSError(f"{self._name}: {error}")
+            raise WorkerError(f"{self._name}: {error}")
         return list(refusals)
 
     def busy(self) -> bool:
-        """Whether somebody waits for what is still going on there. Raises OSError when it has ended."""
+        """Whether somebody waits for what is still going on there. Raises WorkerError when it has ended."""
         if self._channel is None:
             return False
         with self._alive():
             _send(self._channel, None)
-            return bool(_receive(self._channel))
+            return bool(self._hear())
+
+    def check(self) -> None:
+        """Raises WorkerError when the process has ended."""
+        if self._channel is not None and self._has_ended():
+            with self._alive():
+                self._hear()  # its last words, or the end of the file
 
     @contextmanager
     def _alive(self) -> Iterator[None]:
         try:
             yield
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            raise OSError(f"the process of {self._name} has ended") from None
+            raise WorkerError(f"the process of {self._name} {self._how_it_ended()}: no flow says anything any more; run again") from None
+
+    def _hear(self) -> Any:
+        """Returns what the worker sends next. Raises EOFError when that were its last words."""
+        assert self._channel is not None  # noqa: S101 - for the type: it was started
+        value = _receive(self._channel)
+        if isinstance(value, _LastWords):
+            self._last_words = value
+            raise EOFError
+        return value
+
+    def _has_ended(self) -> bool:
+        if self._status is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            self._status = status if pid else None
+        return self._status is not None
+
+    def _how_it_ended(self) -> str:
+        with suppress(EOFError, ConnectionResetError):
+            while not self._last_words:
+                self._hear()
+        if self._last_words:
+            return f"has ended: {self._last_words}"
+        deadline = time.monotonic() + _ENDING
+        while not self._has_ended() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if self._status is None or os.WIFEXITED(self._status):
+            return "has ended by itself"
+        number = os.WTERMSIG(self._status)
+        killed = f"was killed by {signal.Signals(number).name}"
+        if number != signal.SIGKILL:
+            return killed
+        if _count_oom_kills() > self._oom_kills:
+            return f"{killed}, it seems by the kernel, which ran out of memory (dmesg tells)"
+        return f"{killed}, by hand or by something that watches over memory"
 
     def _start(self, state: ClusterState) -> int:
         ours, theirs = (end.detach() for end in socket.socketpair())
         parent = os.getpid()
-        if os.fork() == 0:
+        self._oom_kills = _count_oom_kills()
+        self._pid = os.fork()
+        if self._pid == 0:
             os.close(ours)
             self._run(Inbox(theirs, state), parent)
         os.close(theirs)
@@ -120,11 +178,19 @@ class Worker:
             os._exit(1)  # who tells is gone, and the signal on its way: nothing is put away first
         except BaseException as error:
             if explained := explain(error):
-                print(f"podwire: {self._name}: {explained}", file=sys.stderr, flush=True)
+                with suppress(OSError, MemoryError):
+                    _send(inbox.fileno(), _LastWords(explained))
             else:
                 traceback.print_exc()
         finally:
             os._exit(1)
+
+
+def _count_oom_kills() -> int:
+    """Returns how many processes of the machine the kernel has ended for want of memory; 0 where it does not tell."""
+    with suppress(OSError), open("/proc/vmstat") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    return 0
 
 
 def any_busy(workers: Collection[Worker]) -> bool:

@@ -17,7 +17,7 @@ from emulator.planner import plan_change, plan_cluster
 from emulator.probe.model import PROTOCOL_NUMBER
 from emulator.workload import serve
 from emulator.workload.serve import servers
-from emulator.workload.worker import Inbox, Worker, any_busy
+from emulator.workload.worker import Inbox, Worker, WorkerError, any_busy
 from tests.asking import say
 from tests.sandboxed import in_sandbox, state_of
 
@@ -174,11 +174,11 @@ def test_what_a_worker_cannot_do_and_its_end_are_errors_with_its_name() -> None:
         inbox.take(refuse)
 
     worker = Worker("a speaker", work)
-    with pytest.raises(OSError, match=r"a speaker: .*not here"):
+    with pytest.raises(WorkerError, match=r"a speaker: .*not here"):
         worker.tell(cluster())
-    with pytest.raises(OSError, match="the process of a speaker has ended"):
+    with pytest.raises(WorkerError, match="the process of a speaker has ended"):
         worker.tell(cluster())
-    with pytest.raises(OSError, match="the process of a speaker has ended"):
+    with pytest.raises(WorkerError, match="the process of a speaker has ended"):
         worker.busy()
 
 

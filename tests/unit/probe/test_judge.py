@@ -460,3 +460,39 @@ def test_a_hidden_endpoint_is_not_reported_as_the_service_s_address() -> None:
 def test_journeys_and_attempts_go_in_pairs() -> None:
     with pytest.raises(ValueError, match="zip"):
         judge(FLOW, PROMISE, [delivered()], [], 0, {})
+
+
+@pytest.mark.parametrize(
+    ("traced", "more", "verdict", "silent"),
+    [
+        (plain(DROPPED), {}, "fail", True),
+        ([*BOTH, *plain(DROPPED)], {}, "fail", True),
+        (plain(NO_NEIGHBOUR), {}, "fail", True),
+        ([*BOTH, (delivered(), attempt(error="timeout"))], {}, "fail", True),
+        ([*plain(DROPPED), (delivered(source_seen="192.0.2.9"), attempt())], {}, "fail", False),
+        ([*plain(DROPPED), (delivered("10.244.9.9:8080"), attempt(error="timeout"))], {}, "fail", False),
+        (plain(REFUSED), {}, "fail", False),
+        (plain(delivered()), {}, "fail", False),
+        (plain(delivered()), {"expected": nothing_but("dropped")}, "fail", False),
+        (plain(DROPPED), {"expected": nothing_but("dropped")}, "pass", True),
+        (BOTH, {}, "pass", False),
+    ],
+    ids=[
+        "nobody answered",
+        "one was not answered",
+        "nobody answered an ARP request",
+        "an open connection fell silent",
+        "silence beside a wrong source",
+        "silence beside a wrong endpoint",
+        "refused",
+        "an endpoint was never met",
+        "answered, though nobody should",
+        "silence as promised",
+        "answers as promised",
+    ],
+)
+def test_a_verdict_rests_on_silence_where_lost_packets_would_explain_it(
+    traced: Any, more: dict[str, Any], verdict: str, silent: bool
+) -> None:
+    result = verdict_of(*traced, **more)
+    assert (result.verdict, result.silent) == (verdict, silent)

@@ -1,0 +1,108 @@
+"""A server, a speaker or a proxy that dies ends the run with one sentence: what was not answered since says nothing of rules."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emulator import sandbox
+from emulator.clock import Clock
+from emulator.errors import Exit
+from emulator.examine import examine
+from emulator.live import Live
+from emulator.probe.send import Prober
+from emulator.run import Options, _inside, _prepare
+from emulator.schedule import plan_flows
+from emulator.workload.worker import WorkerError
+from tests.sandboxed import flavour, state_of
+
+pytestmark = pytest.mark.kernel
+
+# What dies: its name, and a topology and mode that have it
+KINDS = {
+    "the echo servers": ("three-networks", "iptables"),
+    "the load-balancer speakers": ("l2-announcement", "iptables"),
+    "the proxies": ("three-networks", "userspace"),
+}
+
+
+def kill(live: Live, name: str) -> None:
+    """Kill ``name`` and wait until it is dead."""
+    pid = next(worker._pid for worker in live._workers if worker._name == name)
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.005)
+
+
+def error_of(name: str, topology: str, mode: str) -> WorkerError:
+    """Returns what ends a run in which ``name`` dies as the test has arranged."""
+    state = state_of(topology, proxy_mode=mode)
+    run = _prepare(state, *plan_flows(state), Options(iptables=flavour()), Clock())
+    with pytest.raises(WorkerError) as raised:
+        sandbox.run(lambda channel: _inside(channel, run, None, lambda report: report.summary))
+    return raised.value
+
+
+def before(live: Live, prober: Prober, name: str) -> None:
+    kill(live, name)
+
+
+def meanwhile(live: Live, prober: Prober, name: str) -> None:
+    """With the first frame that is seen."""
+    drain, alive = live.recording.drain, True
+
+    def drain_and_kill() -> object:
+        nonlocal alive
+        frames = drain()
+        if frames and alive:
+            alive = False
+            kill(live, name)
+        return frames
+
+    live.recording.drain = drain_and_kill  # type: ignore[method-assign, assignment]
+
+
+def after(live: Live, prober: Prober, name: str) -> None:
+    """Behind the last answer, before the verdicts."""
+    probe = prober.probe
+
+    def probe_and_kill(*flows: object, **how: object) -> object:
+        done = probe(*flows, **how)  # type: ignore[arg-type]
+        kill(live, name)
+        return done
+
+    prober.probe = probe_and_kill  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("moment", [before, meanwhile, after], ids=lambda moment: moment.__name__)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_run_says_what_was_killed_and_gives_no_verdict(
+    name: str, moment: Callable[[Live, Prober, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def examine_with_a_death(schedule: object, now: object, live: Live, prober: Prober, *rest: object, **more: object) -> None:
+        moment(live, prober, name)
+        examine(schedule, now, live, prober, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("emulator.run.examine", examine_with_a_death)
+    error = error_of(name, *KINDS[name])
+    assert f"the process of {name} was killed by SIGKILL" in str(error)
+    assert error.exit_code == Exit.MACHINE_LACKS
+    assert "\n" not in str(error)
+
+
+def test_a_server_without_descriptors_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starve(live: Live, state: object) -> None:
+        import resource
+
+        begin(live, state)  # type: ignore[arg-type]
+        pid = live._workers[0]._pid
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())) + 1,) * 2)
+
+    begin = Live.begin
+    monkeypatch.setattr(Live, "begin", starve)
+    assert "the process of the echo servers has ended: Too many open files" in str(error_of("", "three-networks", "iptables"))
