@@ -14,7 +14,7 @@ from emulator.plan.operations import (
     LoadRules,
     Plan,
     ResetDevices,
-    SetReachableTime,
+    SetNeighbourDefaults,
     SetSysctl,
 )
 
@@ -55,8 +55,8 @@ def describe_for_floor(plan: Plan, iptables: str, directory: Path) -> str:
                 return "route", number[op.netns], index[op.netns, op.dev], *dst.split("/"), via, int(op.onlink), src
             case AddNeighbour():
                 return "neighbour", number[op.netns], index[op.netns, op.dev], op.address, op.mac
-            case SetReachableTime():
-                return "reachable", number[op.netns], index[op.netns, op.dev], op.milliseconds
+            case SetNeighbourDefaults():
+                return "reachable", number[op.netns], index[op.netns, op.dev], op.reachable
             case LoadRules():
                 file = directory / f"{op.netns}.rules"
                 file.write_text(op.text)

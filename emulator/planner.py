@@ -27,7 +27,7 @@ from emulator.plan.operations import (
     Operation,
     Plan,
     ResetDevices,
-    SetReachableTime,
+    SetNeighbourDefaults,
     SetSysctl,
 )
 from emulator.plan.rules import compose, merge
@@ -50,7 +50,7 @@ _STAGES: dict[type, int] = {
         AddAddress: 3,
         AddRoute: 4,
         AddNeighbour: 5,
-        SetReachableTime: 5,
+        SetNeighbourDefaults: 5,
     },
     **{LoadIpset: 6, LoadIpvs: 7, LoadRules: 8},  # rules name the sets that they look into
 }

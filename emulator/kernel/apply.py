@@ -39,7 +39,7 @@ from emulator.plan.operations import (
     Operation,
     Plan,
     ResetDevices,
-    SetReachableTime,
+    SetNeighbourDefaults,
     SetSysctl,
 )
 from emulator.plan.rules import removals
@@ -60,7 +60,7 @@ _STAGE: dict[type, int] = {
         AddAddress: 6,
         AddRoute: 6,
         AddNeighbour: 6,
-        SetReachableTime: 6,
+        SetNeighbourDefaults: 6,
     },
     **{LoadIpset: 7, LoadIpvs: 7, LoadRules: 8, DelConnections: 9},
 }
@@ -122,8 +122,8 @@ class Applied:
                 self._push(op.netns, netlink.new_route(self.indexes[op.netns, op.dev], op.dst, op.via, op.onlink, op.src), op)
             case AddNeighbour():
                 self._push(op.netns, netlink.new_neighbour(self.indexes[op.netns, op.dev], op.address, op.mac), op)
-            case SetReachableTime():
-                self._push(op.netns, netlink.set_reachable_time(self.indexes[op.netns, op.dev], op.milliseconds), op)
+            case SetNeighbourDefaults():
+                self._push(op.netns, netlink.set_neighbour_parameters(self.indexes[op.netns, op.dev], op.reachable), op)
             case LoadIpset():
                 finish(start(self.namespaces, op.netns, list(IPSET)), op.netns, op.text)
             case LoadIpvs():

@@ -10,8 +10,10 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv4Network
+
+from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 24, 25, 28, 29
@@ -28,6 +30,16 @@ IFLA_BRPORT_MODE = 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
 NDTA_NAME, NDTA_PARMS, NDTPA_IFINDEX, NDTPA_BASE_REACHABLE_TIME = 1, 6, 1, 4
+_NDTPA: Mapping[str, tuple[int, bool]] = {  # by iproute2's name: number, and whether it is a time
+    "retrans": (5, True),
+    "gc_stale": (6, True),
+    "delay_probe": (7, True),
+    "queue": (8, False),
+    "app_probes": (9, False),
+    "ucast_probes": (10, False),
+    "mcast_probes": (11, False),
+    "locktime": (15, True),
+}
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
@@ -146,10 +158,13 @@ def new_neighbour(index: int, address: str, mac: str) -> bytes:
     return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 
-def set_reachable_time(index: int, milliseconds: int) -> bytes:
-    """How long on average the ARP entries of the link ``index`` are believed. (Its sysctl is not there for who is root in a user namespace alone:
-    net/core/neighbour.c, neigh_sysctl_register.)"""
-    parameters = attribute(NDTPA_IFINDEX, _U32.pack(index)) + attribute(NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", milliseconds))
+def set_neighbour_parameters(index: int, reachable: int) -> bytes:
+    """How the link ``index`` asks by ARP, and for how many milliseconds on average an answer is believed. (The sysctls are not there for who is
+    root in a user namespace alone: net/core/neighbour.c, neigh_sysctl_register.)"""
+    parameters = attribute(NDTPA_IFINDEX, _U32.pack(index)) + attribute(NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", reachable))
+    for name, value in NEIGHBOUR_DEFAULTS:
+        kind, is_time = _NDTPA[name]
+        parameters += attribute(kind, struct.pack("=Q" if is_time else "=I", value))
     payload = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(NDTA_NAME, b"arp_cache\0") + attribute(NDTA_PARMS, parameters)
     return _message(RTM_SETNEIGHTBL, 0, payload)
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from emulator.control.state import BALANCER, ROUTER, ClusterState
 from emulator.objects.kinds import Service, ServicePort
-from emulator.plan.hostnet import forwarding, plan_base, uplink
-from emulator.plan.naming import short_hash
-from emulator.plan.operations import AddAddress, AddRoute, LoadRules, Operation, SetSysctl
+from emulator.plan.hostnet import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, forwarding, plan_base, uplink
+from emulator.plan.naming import mac_of_ip, short_hash
+from emulator.plan.operations import AddAddress, AddNeighbour, AddRoute, LoadRules, Operation, SetNeighbourDefaults, SetSysctl
 from emulator.plan.rules import RuleSet, address, comment, compose, network, number
 
 
@@ -29,6 +29,7 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
         why = "what is translated must come back this way, though a shorter one leads to the node"
         yield SetSysctl(netns=BALANCER, key=f"net.ipv4.conf.{scope}.send_redirects", value="0", why=why)
     yield uplink(BALANCER, own, "the balancer's port on the switch")
+    yield SetNeighbourDefaults(netns=BALANCER, dev="eth0", why=OWN_WAY_TO_ASK)
     why = "the balancer's own address, which nodes see"
     yield AddAddress(netns=BALANCER, dev="eth0", address=f"{own}/{state.hostSubnet.prefixlen}", why=why)
     yield AddRoute(netns=BALANCER, dst="default", dev="eth0", via=state.routerIP, why="clients outside and Pods are behind the router")
@@ -39,7 +40,10 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
                 continue
             given.add(ip)
             yield AddAddress(netns=BALANCER, dev="eth0", address=f"{ip}/32", why=f"the balancer's address for Service {service.key}")
-            if not state.is_host(ip):
+            if state.is_host(ip):
+                for netns in (ROUTER, *state.node):
+                    yield AddNeighbour(netns=netns, dev="eth0", address=ip, mac=mac_of_ip(own), why=WHY_NEIGHBOURS)
+            else:
                 why = f"{ip}, which is not of the host network, is the balancer's"
                 yield AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=own, why=why)
     rules = balancer_rules(state)

@@ -37,7 +37,7 @@ from emulator.plan.operations import (
     Operation,
     Plan,
     ResetDevices,
-    SetReachableTime,
+    SetNeighbourDefaults,
     SetSysctl,
 )
 from emulator.plan.rules import RuleSet, compose_change, compose_nft_change
@@ -104,7 +104,7 @@ def _identity(op: Addition) -> Identity:
             return ("route", op.netns, op.dst)
         case AddNeighbour():
             return ("neighbour", op.netns, op.dev, op.address)
-        case SetReachableTime():
+        case SetNeighbourDefaults():
             return ("reachable", op.netns, op.dev)
         case LoadRules():
             return ("rules", op.netns, op.tool)
@@ -167,7 +167,7 @@ class _Lost:
                 return (op.netns, op.dev) in self._devices or (op.netns, op.dev) in self._primary
             case AddRoute():
                 return (op.netns, op.dev) in self._devices | self._thinned or (op.netns, op.src) in self._sources
-            case AddNeighbour() | SetReachableTime():
+            case AddNeighbour() | SetNeighbourDefaults():
                 return (op.netns, op.dev) in self._devices
             case _:
                 return False
@@ -190,7 +190,7 @@ class _Lost:
         match op:
             case SetSysctl():
                 raise UsageError(f"{op.key} in {op.netns} was set to {op.value}, and its value before is not known: start anew")
-            case SetReachableTime() if (op.netns, op.dev) not in self._devices:
+            case SetNeighbourDefaults() if (op.netns, op.dev) not in self._devices:
                 raise UsageError(
                     f"how long {op.dev} in {op.netns} believes its neighbours was set, and the time before is not known: start anew"
                 )

@@ -23,7 +23,7 @@ from emulator.plan.operations import (
     LoadRules,
     Operation,
     ResetDevices,
-    SetReachableTime,
+    SetNeighbourDefaults,
     SetSysctl,
 )
 from emulator.plan.rules import RuleSet, compose
@@ -32,6 +32,7 @@ ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS;
 WHY_NEIGHBOURS = (
     "a permanent neighbour entry: those that are learnt share 1,024 places with all other network namespaces of the machine (gc_thresh3)"
 )
+OWN_WAY_TO_ASK = "a new device copies from the host how it asks for neighbours (net.ipv4.neigh.default): the kernel's own way"
 _OWN_DEFAULTS = "a new namespace copies these from the host (devconf_inherit_init_net): the kernel's own defaults, on every machine"
 _UNLIMITED = (
     "a refusal must not be mistaken for silence: of the types in this mask Linux sends one ICMP error a second and destination, "
@@ -85,7 +86,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     yield uplink(ROUTER, state.routerIP, "the router's port on the switch")
     yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
     why = "routers believe what they have heard by ARP for hours: it must not depend on when they are asked whom they lead to"
-    yield SetReachableTime(netns=ROUTER, dev="eth0", milliseconds=ROUTER_BELIEVES, why=why)
+    yield SetNeighbourDefaults(netns=ROUTER, dev="eth0", reachable=ROUTER_BELIEVES, why=why)
     yield from _refusing_the_rest()
 
     for node in state.nodes:
@@ -99,6 +100,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             why="replies between Pods of one node cross the bridge only: without it they would not be un-NATed (kubelet and kube-proxy require it)",
         )
         yield uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
+        yield SetNeighbourDefaults(netns=node.name, dev="eth0", why=OWN_WAY_TO_ASK)
         for ip in node.internalIPs:
             inside = IPv4Address(ip) in state.hostSubnet
             yield AddAddress(netns=node.name, dev="eth0", address=f"{ip}/{length if inside else 32}", why=f"{node.name}'s InternalIP")

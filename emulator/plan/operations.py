@@ -117,13 +117,14 @@ class AddNeighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetReachableTime:
-    """How long on average what was learnt by ARP on ``dev`` is believed without asking again (base_reachable_time)."""
+class SetNeighbourDefaults:
+    """Gives ``dev`` the kernel's own way to ask for neighbours (:data:`emulator.plan.sysctls.NEIGHBOUR_DEFAULTS`), whatever new devices copy
+    from the host. ``reachable``: milliseconds that an answer is believed on average without asking again (base_reachable_time)."""
 
     netns: str
     dev: str
-    milliseconds: int
     why: str
+    reachable: int = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +235,7 @@ Addition: TypeAlias = (
     | AddAddress
     | AddRoute
     | AddNeighbour
-    | SetReachableTime
+    | SetNeighbourDefaults
     | LoadIpset
     | LoadIpvs
     | LoadRules

@@ -35,11 +35,11 @@ from emulator.plan.operations import (
     Operation,
     Plan,
     ResetDevices,
-    SetReachableTime,
+    SetNeighbourDefaults,
     SetSysctl,
 )
 from emulator.plan.rules import UnsafeTextError
-from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
+from emulator.plan.sysctls import DEVICE_DEFAULTS, NEIGHBOUR_DEFAULTS, SCOPES
 
 DELIMITER = "PODWIRE_EOF"
 IPSET = ("ipset", "-exist", "restore")
@@ -188,8 +188,9 @@ def _(op: AddNeighbour) -> Iterator[str]:
 
 
 @_commands.register
-def _(op: SetReachableTime) -> Iterator[str]:
-    yield _ip(op.netns, f"ntable change name arp_cache dev {_name(op.dev)} base_reachable {op.milliseconds:d}")
+def _(op: SetNeighbourDefaults) -> Iterator[str]:
+    words = " ".join(f"{name} {value:d}" for name, value in (("base_reachable", op.reachable), *NEIGHBOUR_DEFAULTS))
+    yield _ip(op.netns, f"ntable change name arp_cache dev {_name(op.dev)} {words}")
 
 
 @_commands.register

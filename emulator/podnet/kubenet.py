@@ -12,9 +12,9 @@ from ipaddress import IPv4Address, IPv4Network
 
 from emulator.control.state import ROUTER, ClusterState, pod_netns
 from emulator.objects.kinds import Pod
-from emulator.plan.hostnet import WHY_NEIGHBOURS, plan_base
+from emulator.plan.hostnet import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
 from emulator.plan.naming import mac_of_ip, short_hash
-from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddRoute, AddVeth, Operation, SetSysctl
+from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddRoute, AddVeth, Operation, SetNeighbourDefaults, SetSysctl
 from emulator.plan.rules import RuleSet, comment
 
 BRIDGE = "cbr0"
@@ -33,6 +33,7 @@ def plan_pods(state: ClusterState) -> Iterator[Operation]:
         gateway = state.bridge_ip(node.name)
         why = f"{node.name}'s Pod bridge"
         yield AddBridge(netns=node.name, name=BRIDGE, mac=mac_of_ip(gateway), why=why)
+        yield SetNeighbourDefaults(netns=node.name, dev=BRIDGE, why=OWN_WAY_TO_ASK)
         yield AddAddress(netns=node.name, dev=BRIDGE, address=f"{gateway}/{cidr.prefixlen}", why=f"{why} is its Pods' gateway")
         for pod in state.pods_on[node.name]:
             if pod.spec.hostNetwork:

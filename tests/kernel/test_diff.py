@@ -202,8 +202,8 @@ def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch
     states = {mode: state_of(text=SHOP, proxy_mode=mode) for mode in ("iptables", "nftables")}
     plan_cluster = emulator.schedule.plan_cluster
 
-    def without_rules(state: Any) -> Plan:
-        plan = plan_cluster(state)
+    def without_rules(state: Any, *meetings: Any) -> Plan:
+        plan = plan_cluster(state, *meetings)
         kept = tuple(op for op in plan.operations if not (isinstance(op, LoadRules) and op.tool == "nft" and op.netns == "worker-2"))
         return Plan(name=plan.name, operations=kept)
 

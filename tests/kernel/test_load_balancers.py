@@ -260,7 +260,7 @@ def test_a_balancer_asks_every_node_under_cluster_and_each_hides_it(mode: str) -
     cluster = Running(mode, pods="1", pool="Proxy")
     met = [cluster.ask(CLUSTER) for _ in range(8)]
     assert met.count(("web-1", "10.244.1.1")) == met.count(("web-1", IPS["worker-2"])) == 4, "nodes take turns"
-    assert {arp.node for arp in cluster.arp()} == {""}, "no node says that it has the address"
+    assert not any(arp.node for arp in cluster.arp()), "no node says that it has the address"
 
 
 @pytest.mark.parametrize("mode", MODES)

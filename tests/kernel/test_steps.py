@@ -39,7 +39,7 @@ def failures(state: ClusterState, directory: Path) -> dict[str, str]:
 
 def with_changes(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Plan], Plan]) -> None:
     change = planner.plan_change
-    monkeypatch.setattr(schedule, "plan_change", lambda old, new: edit(change(old, new)))
+    monkeypatch.setattr(schedule, "plan_change", lambda *states: edit(change(*states)))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -128,8 +128,8 @@ def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tm
     def forgetful(state: ClusterState) -> ClusterState:
         return replace(state, services=tuple(replace(s, spec=replace(s.spec, sessionAffinity="None")) for s in state.services))
 
-    monkeypatch.setattr(schedule, "plan_cluster", lambda state: cluster(forgetful(state)))
-    monkeypatch.setattr(schedule, "plan_change", lambda old, new: change(forgetful(old), forgetful(new)))
+    monkeypatch.setattr(schedule, "plan_cluster", lambda state, meetings: cluster(forgetful(state), meetings))
+    monkeypatch.setattr(schedule, "plan_change", lambda old, new, *meetings: change(forgetful(old), forgetful(new), *meetings))
     failed = failures(state_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
     assert any(name.startswith("affinity-expiry, three more endpoints: still that one") for name in failed)
 

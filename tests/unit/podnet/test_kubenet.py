@@ -137,6 +137,9 @@ def test_whoever_has_a_neighbour_of_every_run_has_the_right_mac_for_it(topology:
         port = interface_name("ext", client.name)
         assert given.pop((client.name, "eth0", state.routerIP)) == macs[ROUTER, port]
         assert given.pop((ROUTER, port, client.address)) == owners[client.name, client.address]
+    for ip in {ip for service in state.services for ip in state.balancer_ips(service) if state.is_host(ip)}:
+        for name in (ROUTER, *state.node):
+            assert given.pop((name, "eth0", ip)) == owners[BALANCER, ip]
     assert given == {}
 
 
