@@ -105,4 +105,4 @@ def test_a_server_without_descriptors_says_so(monkeypatch: pytest.MonkeyPatch) -
 
     begin = Live.begin
     monkeypatch.setattr(Live, "begin", starve)
-    assert "the process of the echo servers has ended: Too many open files" in str(error_of("", "three-networks", "iptables"))
+    assert "the process of the echo servers has ended: too many open files" in str(error_of("", "three-networks", "iptables"))
