@@ -156,6 +156,13 @@ static void make_port(struct netns *n, int index, int bridge, int hairpin) {
     end(n, h);
 }
 
+static void know(struct netns *n, int index, char *mac) { /* a static entry of the bridge's forwarding database */
+    struct ndmsg body = {.ndm_family = AF_BRIDGE, .ndm_ifindex = index, .ndm_state = NUD_NOARP, .ndm_flags = NTF_MASTER};
+    struct nlmsghdr *h = begin(n, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &body, sizeof body);
+    mac_attribute(h, NDA_LLADDR, mac);
+    end(n, h);
+}
+
 static struct nlmsghdr *begin_link(struct netns *n, char **f) { /* f: INDEX NAME MAC */
     struct ifinfomsg link = {.ifi_index = atoi(f[0]), .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
     struct nlmsghdr *h = begin(n, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &link, sizeof link);
@@ -188,15 +195,19 @@ static void add_veth(char **f) { /* 1: NS INDEX NAME MAC BRIDGE HAIRPIN, 7: the 
     close_nest(h, data);
     close_nest(h, info);
     end(n, h);
-    if (atoi(f[5]))
+    if (atoi(f[5])) {
         make_port(n, atoi(f[2]), atoi(f[5]), atoi(f[6]));
+        know(n, atoi(f[2]), f[10]);
+    }
 }
 
 static void finish_veth(char **f) { /* the peer's half, once the pair exists */
     struct netns *peer = &spaces[atoi(f[7])];
     raise_link(peer, atoi(f[8]));
-    if (atoi(f[11]))
+    if (atoi(f[11])) {
         make_port(peer, atoi(f[8]), atoi(f[11]), atoi(f[12]));
+        know(peer, atoi(f[8]), f[4]);
+    }
 }
 
 static void add_address(char **f) {

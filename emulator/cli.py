@@ -101,7 +101,7 @@ class _Parser(argparse.ArgumentParser):
 def _parse(words: list[str]) -> argparse.Namespace:
     commands = {
         "run": ("build the network, send every flow, print the verdicts (the default command)", _add_run, _run),
-        "plan": ("print a bash script that builds the same network with ip, sysctl and iptables-restore", _add_plan, _plan),
+        "plan": ("print a bash script that builds the same network with ip, bridge, sysctl and iptables-restore", _add_plan, _plan),
         "diff": ("run the same flows in several modes of kube-proxy and say what changes for each Service", _add_diff, _diff),
         "list": ("the topologies that come with podwire, each with its question", _add_nothing, _list),
         "doctor": ("which modes of kube-proxy run here, and what this machine lacks for the others", _add_doctor, _doctor),

@@ -206,6 +206,7 @@ class Applied:
         if op.bridge:
             self.ports.setdefault(op.netns, set()).add(index)
             message += netlink.bridge_port(index, self.indexes[op.netns, op.bridge], op.hairpin)
+            message += netlink.bridge_knows(index, op.peer_mac)
         self._push(op.netns, message, op)
         self._halves.append(op)
 
@@ -216,6 +217,7 @@ class Applied:
         if op.peer_bridge:
             self.ports.setdefault(op.peer_netns, set()).add(peer_index)
             message += netlink.bridge_port(peer_index, self.indexes[op.peer_netns, op.peer_bridge], op.peer_hairpin)
+            message += netlink.bridge_knows(peer_index, op.mac)
         self._push(op.peer_netns, message, op)
 
     def wait_until_up(self, seconds: float = 5) -> None:

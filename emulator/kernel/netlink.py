@@ -28,7 +28,8 @@ IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
-NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
+NDA_DST, NDA_LLADDR, NUD_NOARP, NUD_PERMANENT, NTF_MASTER = 1, 2, 0x40, 0x80, 0x04
+AF_BRIDGE = 7
 NDTA_NAME, NDTA_PARMS, NDTPA_IFINDEX, NDTPA_BASE_REACHABLE_TIME = 1, 6, 1, 4
 _NDTPA: Mapping[str, tuple[int, bool]] = {  # by iproute2's name: number, and whether it is a time
     "retrans": (5, True),
@@ -102,6 +103,12 @@ def bridge_port(index: int, bridge: int, hairpin: bool) -> bytes:
         slave = attribute(IFLA_INFO_SLAVE_KIND, b"bridge") + attribute(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\x01"))
         message += _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + attribute(IFLA_LINKINFO, slave))
     return message
+
+
+def bridge_knows(index: int, mac: str) -> bytes:
+    """The bridge of port ``index`` sends what is for ``mac`` there, without having to learn it: a static entry of its forwarding database."""
+    payload = struct.pack("=BBHiHBB", AF_BRIDGE, 0, 0, index, NUD_NOARP, NTF_MASTER, 0)
+    return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))))
 
 
 def delete_link(index: int) -> bytes:

@@ -65,8 +65,9 @@ class AddDummy:
 class AddVeth:
     """A veth pair, both ends up: ``name`` in ``netns`` and ``peer`` in ``peer_netns``.
 
-    ``bridge`` / ``peer_bridge``: the bridge that end is a port of ("" if none); ``hairpin``: that port may send a frame back out
-    where it came in.
+    ``bridge`` / ``peer_bridge``: the bridge that end is a port of ("" if none). It knows the MAC of the other end: who has permanent
+    neighbour entries sends no ARP request that it could learn from, and a frame for an unknown MAC goes to every port. ``hairpin``: that
+    port may send a frame back out where it came in.
     """
 
     netns: str

@@ -75,9 +75,9 @@ def render_shell(plan: Plan, *, title: str, changes: Iterable[tuple[str, Plan]] 
     Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the here-document's
     delimiter as a line.
     """
-    tools, more = "ip, sysctl, iptables-restore and nft", []
+    tools, more = "ip, bridge, sysctl, iptables-restore and nft", []
     if any(isinstance(op, LoadIpvs) for op in plan.operations):
-        tools, more = "ip, sysctl, iptables-restore, ipset and ipvsadm", [_IPVS_HEADER]
+        tools, more = "ip, bridge, sysctl, iptables-restore, ipset and ipvsadm", [_IPVS_HEADER]
     lines = [_HEADER.format(title=printable(title), tools=tools), *more, *_operations(plan)]
     for heading, change in changes:
         lines += [f"# {'-' * 100}", f"# {printable(heading)}", "", *_operations(change)]
@@ -154,13 +154,14 @@ def _(op: AddVeth) -> Iterator[str]:
     peer = f"peer name {_name(op.peer)} address {_word(op.peer_mac)} netns {_name(op.peer_netns)}"
     yield _ip(op.netns, f"link add name {_name(op.name)} address {_word(op.mac)} type veth {peer}")
     ends = (
-        (op.netns, op.name, op.bridge, op.hairpin),
-        (op.peer_netns, op.peer, op.peer_bridge, op.peer_hairpin),
+        (op.netns, op.name, op.bridge, op.hairpin, op.peer_mac),
+        (op.peer_netns, op.peer, op.peer_bridge, op.peer_hairpin, op.mac),
     )
-    for netns, name, bridge, hairpin in ends:
+    for netns, name, bridge, hairpin, other in ends:
         dev = f"link set dev {_name(name)}"
         if bridge:
             yield _ip(netns, f"{dev} master {_name(bridge)}")
+            yield f"bridge -n {_name(netns)} fdb replace {_word(other)} dev {_name(name)} master static"
         if hairpin:
             yield _ip(netns, f"{dev} type bridge_slave hairpin on")
         yield _ip(netns, f"{dev} up")

@@ -13,11 +13,14 @@ import pytest
 from emulator import sandbox
 from emulator.clock import Clock
 from emulator.control.state import ClusterState
+from emulator.kernel.apply import apply
 from emulator.kernel.netns import RUN_NETNS
+from emulator.plan.operations import AddVeth
+from emulator.planner import plan_cluster
 from emulator.probe.model import Report
 from emulator.run import Options, _inside, _prepare
 from emulator.schedule import plan_flows
-from tests.sandboxed import flavour, podwire, state_of
+from tests.sandboxed import flavour, in_sandbox, podwire, state_of
 
 pytestmark = pytest.mark.kernel
 
@@ -127,3 +130,15 @@ def test_the_default_topology_is_right_beside_400_pods(tmp_path: Path) -> None:
     manifests.write_text(cluster(400, 9))
     for summary in run_side_by_side([str(manifests)], [], [], []):
         assert summary["pass"] == summary["flows"] > 0
+
+
+@in_sandbox
+def test_a_bridge_floods_nothing_that_is_for_one_port() -> None:
+    """Nobody sends ARP requests that it could learn from."""
+    plan = plan_cluster(state_of("in-path-load-balancer"))
+    apply(plan)
+    for op in plan.operations:
+        if isinstance(op, AddVeth) and op.bridge:
+            command = ["bridge", "-n", op.netns, "-j", "fdb", "show", "brport", op.name]
+            rows = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            assert (op.peer_mac, "static") in {(row["mac"], row["state"]) for row in rows}, op
