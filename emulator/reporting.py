@@ -72,7 +72,7 @@ def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str
 
 def is_sample(flow: Flow, expectation: Expectation) -> bool:
     """Whether more attempts would meet more endpoints. (Session affinity leads to the same one, however often it is asked.)"""
-    return expectation.partial and not flow.connection and flow.attempts < attempts_to_meet_each(len(expectation.backends))
+    return expectation.partial and not flow.connection and flow.attempts < attempts_to_meet_each(len(expectation.endpoints))
 
 
 def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report) -> tuple[Report, Iterator[tuple[str, bytes]]]:

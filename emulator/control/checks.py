@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from emulator.control.findings import Findings
 from emulator.control.state import Listener, WaitingPod, pod_netns
-from emulator.objects.config import ExternalClient, FlowCheck, FlowSpec
+from emulator.objects.config import ASYMMETRIC, ExternalClient, FlowCheck, FlowSpec
 from emulator.objects.faults import did_you_mean
 from emulator.objects.kinds import Loaded, Node, Origin, Pod, Service
 from emulator.objects.selectors import matches_labels
@@ -73,7 +73,7 @@ class _Flow:
     def __init__(self, flow: FlowSpec, origin: Origin, path: str, known: _Known, findings: Findings) -> None:
         self.flow, self.origin, self.path, self.known, self.findings = flow, origin, path, known, findings
         self.may_miss = bool(flow.connection)  # which may be older than what is there
-        self.may_miss |= any(expect.outcome not in (None, "delivered") for _, expect in flow.expect.each())
+        self.may_miss |= any(expect.outcome not in (None, "delivered", ASYMMETRIC) for _, expect in flow.expect.each())
 
     def problem(self, path: str, what: str, hint: str = "") -> None:
         self.findings.problem(self.origin, f"{self.path}.{path}", what, hint)

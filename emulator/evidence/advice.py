@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from emulator.evidence.modes import ComparedFlow
+from emulator.objects.config import FlowExpect
 
 
 class _Row(NamedTuple):
@@ -99,6 +100,16 @@ _ROWS: Sequence[_Row] = (
         "What ipvs mode has of its own ends with it: it is deprecated since Kubernetes 1.35.",
     ),
 )
+
+
+def expect_to_dict(expect: FlowExpect) -> dict[str, str]:
+    """Returns what a FlowCheck says in ``expect``; nothing means what the objects promise."""
+    return {"outcome": expect.outcome} if expect.outcome else {}
+
+
+def expect_text(expect: FlowExpect) -> str:
+    """Returns :func:`expect_to_dict` as YAML on one line."""
+    return f"{{{', '.join(f'{key}: {value}' for key, value in expect_to_dict(expect).items())}}}"
 
 
 def advise(flows: Iterable[ComparedFlow]) -> Iterator[str]:

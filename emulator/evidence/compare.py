@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from emulator.probe.model import Backend, Change, Expectation, Flow, FlowResult, Journey, Kind
+from emulator.objects.config import ASYMMETRIC
+from emulator.probe.model import OUTCOMES, Backend, Change, Expectation, Flow, FlowResult, Journey, Kind
 
 KIND_TITLES: Mapping[Kind, str] = {
     "container-to-container": "Containers of one Pod",
@@ -60,6 +61,11 @@ def few(items: Iterable[str], limit: int) -> str:
     return ", ".join(every) if len(every) <= limit else f"{', '.join(every[:limit])} (+{len(every) - limit} more)"
 
 
+def outcome_word(expected: Expectation) -> str:
+    """Returns what ``expected`` is called in a sentence: its outcome; asymmetric where clients hear from the endpoint itself alone."""
+    return ASYMMETRIC if _all_astray(expected) else expected.outcome
+
+
 def sources_sent(result: FlowResult) -> tuple[str, ...]:
     """The addresses that the client sent from, as its packets say; the client's own where there was none."""
     return tuple(dict.fromkeys(address_of(j.sent[0]) for j in result.journeys)) or (result.flow.client.ip,)
@@ -71,7 +77,7 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
     rows = [
         Row(
             "outcome",
-            " or ".join((expected.outcome, *sorted(expected.or_else))),
+            " or ".join(outcome for outcome in OUTCOMES if outcome in expected.outcomes),
             counted(observed.outcomes.items()) or "nothing was observed",
             bool(observed.outcomes) and expected.outcomes.issuperset(observed.outcomes),
         )
@@ -82,8 +88,7 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
         rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
     if observed.reply_from:
         same = all(_as_promised(result, reply) for reply in observed.reply_from)
-        itself = expected.astray or expected.perhaps_astray
-        answering = ([] if _all_astray(expected) else [dialled(result.flow)]) + (["the endpoint itself"] if itself else [])
+        answering = ([] if _all_astray(expected) else [dialled(result.flow)]) + (["the endpoint itself"] if expected.astray else [])
         meant = " or ".join(answering)
         rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
     if observed.lost_frames:
@@ -143,13 +148,13 @@ def heard_from(flow: Flow, reply: str) -> bool:
 def _as_promised(result: FlowResult, reply: str) -> bool:
     """Whether the client is meant to hear from ``reply``."""
     expected = result.expected
-    if reply in map(str, expected.astray | expected.perhaps_astray):
+    if reply in map(str, expected.astray):
         return True
     return heard_from(result.flow, reply) and not _all_astray(expected)
 
 
 def _all_astray(expected: Expectation) -> bool:
-    return bool(expected.astray) and expected.astray >= expected.backends.keys()
+    return bool(expected.astray) and not expected.straight
 
 
 def telling_journey(result: FlowResult) -> Journey | None:
@@ -189,8 +194,4 @@ def _last(journey: Journey, what: str) -> str:
 def _allowed_sources(result: FlowResult, backend: Backend | None = None) -> frozenset[str]:
     """The addresses that the expectation accepts at ``backend`` (``None``: at any backend)."""
     expected = result.expected
-    if backend is not None and backend in expected.backends:
-        rules = {expected.backends[backend]}
-    else:
-        rules = set(expected.backends.values()) or set(expected.addresses)
-    return frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in rules))
+    return frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in expected.rules_at(backend)))

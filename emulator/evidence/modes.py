@@ -12,11 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Literal, NamedTuple
 
 from emulator.evidence.compare import answers, heard_from, side_by_side, where_it_differs
-from emulator.probe.model import Backend, Expectation, Flow, FlowResult, Report, SourceRule
+from emulator.objects.config import ASYMMETRIC, FlowExpect
+from emulator.probe.model import SOURCE_RULES, Backend, Expectation, Flow, FlowResult, Report, SourceRule
+from emulator.probe.wanted import acceptable
 
 Aspect = Literal["outcome", "backends", "source", "reply", "health"]
 ASPECTS: tuple[Aspect, ...] = ("outcome", "backends", "source", "reply", "health")
@@ -31,7 +34,6 @@ NOWHERE: Mapping[str, str] = {}
 
 _SECTION = re.compile(r"docs/semantics (\d+)")
 _OF_ONE_MODE = frozenset({13, 15})  # the sections that say what one mode does otherwise
-_RULES: tuple[SourceRule, ...] = ("node", "preserved", "balancer")
 
 
 class ServiceChange(NamedTuple):
@@ -63,7 +65,7 @@ class ComparedFlow:
     def telling(self) -> Mapping[str, Expectation]:
         """The promises that explain a difference: not those that deliver as every mode could; unless there are no others."""
         return {
-            mode: p for mode, p in self.promises.items() if p.outcome != "delivered" or not _OF_ONE_MODE.isdisjoint(_cited(p))
+            mode: p for mode, p in self.promises.items() if p.outcomes != {"delivered"} or not _OF_ONE_MODE.isdisjoint(_cited(p))
         } or self.promises
 
     @property
@@ -85,21 +87,28 @@ class ComparedFlow:
         return "other " + " and ".join(self.aspects) if self.aspects else ""
 
     def outcome(self, mode: str) -> str:
-        """What became of the flow in ``mode``, and whether whom the client heard from is another than it dialled: then it has no connection."""
-        outcomes = "/".join(sorted(self.results[mode].observed.outcomes)) or "nothing observed"
-        return outcomes + (", reply astray" if set(self.reply(mode)) - {DIALLED} else "")
+        """What became of the flow in ``mode``; "asymmetric" where the client heard from another address than it dialled, and so has no connection."""
+        heard, outcomes = set(self.reply(mode)), set(self.results[mode].observed.outcomes)
+        if heard - {DIALLED}:
+            outcomes = outcomes - (set() if DIALLED in heard else {"delivered"}) | {ASYMMETRIC}
+        return "/".join(sorted(outcomes)) or "nothing observed"
 
     def sources(self, mode: str) -> tuple[str, ...]:
         """Whose address the backends saw in ``mode``: "preserved", "node", "balancer", or an address that is none of these."""
         labels = _sources(self.results[mode], _Addresses(self.promises.values()))
         return tuple(sorted(frozenset().union(*labels.values())))
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The modes in which the flow is not as expected."""
+        return tuple(mode for mode, result in self.results.items() if result.verdict == "fail")
+
     def reply(self, mode: str) -> tuple[str, ...]:
         """Whom the client heard from in ``mode``: "dialled", or the address and port that it had not dialled."""
         return tuple(sorted(_replies(self.results[mode])))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The runs of the same flows by mode, in the order in which the modes were asked for."""
 
@@ -120,6 +129,19 @@ class Comparison:
     def notices(self) -> tuple[str, ...]:
         """Those of all runs, each once."""
         return tuple(dict.fromkeys(notice for report in self.reports.values() for notice in report.notices))
+
+    def accepted(self, compared: ComparedFlow, mode: str) -> FlowExpect:
+        """Return what a FlowCheck may expect in ``mode`` so that all flows pass that come from the same one of its entries."""
+        alike = [compared] if not compared.flow.check else self._entries[_entry(compared.flow)]
+        first, *others = (acceptable(flow.promises[mode]) for flow in alike)
+        return first if all(other == first for other in others) else FlowExpect()
+
+    @cached_property
+    def _entries(self) -> Mapping[tuple[str, str, str], list[ComparedFlow]]:
+        entries: dict[tuple[str, str, str], list[ComparedFlow]] = {}
+        for compared in self.flows:
+            entries.setdefault(_entry(compared.flow), []).append(compared)
+        return entries
 
     @property
     def ok(self) -> bool:
@@ -164,6 +186,11 @@ def compare_modes(
         _compare(row, {mode: promised[mode](r.flow) if mode in promised else r.expected for mode, r in row.items()}) for row in rows
     )
     return Comparison(topology=topology, reports=reports, flows=flows, guests=guests)
+
+
+def _entry(flow: Flow) -> tuple[str, str, str]:
+    """Returns which flow of which FlowCheck ``flow`` comes from. A control comes from none."""
+    return ("", "", flow.name) if flow.control else (flow.check, flow.step, flow.entry)
 
 
 def _cited(promise: Expectation) -> list[int]:
@@ -211,8 +238,8 @@ def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
     differing: dict[Aspect, bool] = {
         "outcome": len(one.outcomes | other.outcomes) > 1,
         "backends": one.backends.keys() != other.backends.keys(),
-        "source": any(one.backends[b] != other.backends[b] for b in common),
-        "reply": bool(one.perhaps_astray or other.perhaps_astray)
+        "source": any(one.rules_at(b) != other.rules_at(b) for b in common),
+        "reply": bool(one.astray & one.straight or other.astray & other.straight)
         or (bool(one.astray or other.astray) and _answering(one) != _answering(other)),
         "health": one.health != other.health,
     }
@@ -221,20 +248,28 @@ def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
 
 def _answering(promise: Expectation) -> set[Backend | None]:
     """Whom clients hear from: endpoints themselves, or (None) whom they dialled."""
-    return {backend if backend in promise.astray else None for backend in promise.backends}
+    return {*promise.astray, *([None] if promise.straight else [])}
 
 
 def _observed_to_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation, addresses: _Addresses) -> set[Aspect]:
     seen, also = _sources(one, addresses), _sources(other, addresses)
     heard, also_heard = _replies(one), _replies(other)
     differing: dict[Aspect, bool] = {
-        "outcome": one.observed.outcomes.keys() != other.observed.outcomes.keys(),
+        "outcome": _outcomes_differ(one, other, promise, too),
         "backends": _backends_differ(one, other, promise, too),
         "source": any(seen[b] != also[b] for b in seen.keys() & also.keys()),
         "reply": bool(heard and also_heard) and heard != also_heard,
         "health": bool(one.observed.health and other.observed.health) and set(one.observed.health) != set(other.observed.health),
     }
     return {aspect for aspect, differs in differing.items() if differs}
+
+
+def _outcomes_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation) -> bool:
+    """Where an attempt may end in several ways, which of them were met is chance; a difference is one that the other mode has not."""
+    met, also = one.observed.outcomes.keys(), other.observed.outcomes.keys()
+    if len(promise.outcomes) > 1 or len(too.outcomes) > 1:
+        return not (met <= also | too.outcomes and also <= met | promise.outcomes)
+    return met != also
 
 
 def _backends_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation) -> bool:
@@ -248,16 +283,16 @@ class _Addresses:
     """What to call an address that a backend saw, by the promises of all modes together: the same word in each of them."""
 
     def __init__(self, promises: Iterable[Expectation]) -> None:
-        self._allowed: dict[SourceRule, frozenset[str]] = dict.fromkeys(_RULES, frozenset())
+        self._allowed: dict[SourceRule, frozenset[str]] = dict.fromkeys(SOURCE_RULES, frozenset())
         self._promised: set[SourceRule] = set()
         for promise in promises:
-            self._promised |= set(promise.backends.values())
+            self._promised |= set().union(*promise.possibilities.sources.values())
             for rule, ips in promise.addresses.items():
                 self._allowed[rule] |= ips
 
     def name(self, ip: str) -> str:
         """The rule that ``ip`` satisfies (a node's own packets may satisfy two: then what some mode promises); ``ip`` itself if none."""
-        rules = [rule for rule in _RULES if ip in self._allowed[rule]]
+        rules = [rule for rule in SOURCE_RULES if ip in self._allowed[rule]]
         return next((rule for rule in rules if rule in self._promised), rules[0] if rules else ip)
 
 

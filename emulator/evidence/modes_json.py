@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from emulator.evidence.advice import expect_to_dict
 from emulator.evidence.compare import backend_name, dialled
 from emulator.evidence.modes import ComparedFlow, Comparison
 from emulator.evidence.report_json import expectation_to_dict, health_to_dict
@@ -37,7 +38,7 @@ def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[
             }
             for c in comparison.services
         ],
-        "flows": [_flow_to_dict(compared, pods) for compared in comparison.flows],
+        "flows": [_flow_to_dict(comparison, compared, pods) for compared in comparison.flows],
         "summary": {
             "ok": comparison.ok,
             "flows": len(comparison.flows),
@@ -52,7 +53,7 @@ def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[
     }
 
 
-def _flow_to_dict(compared: ComparedFlow, pods: Mapping[str, str]) -> dict[str, Any]:
+def _flow_to_dict(comparison: Comparison, compared: ComparedFlow, pods: Mapping[str, str]) -> dict[str, Any]:
     flow = compared.flow
     return {
         "name": flow.name,
@@ -78,6 +79,7 @@ def _flow_to_dict(compared: ComparedFlow, pods: Mapping[str, str]) -> dict[str, 
                 "evidence": next((j.evidence for j in result.journeys if j.evidence), ""),
                 "expected": expectation_to_dict(result.expected, pods),
                 "promised": compared.promises[mode].because,
+                "accept": expect_to_dict(comparison.accepted(compared, mode)),
                 "verdict": result.verdict,
                 "reason": result.reason,
                 "captures": list(result.captures),

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from emulator.errors import printable
-from emulator.evidence.advice import advise
-from emulator.evidence.compare import answers, counted, dialled, few, named_counts
+from emulator.evidence.advice import advise, expect_text
+from emulator.evidence.compare import answers, counted, dialled, few, named_counts, outcome_word
 from emulator.evidence.layout import table
 from emulator.evidence.modes import DIALLED, ComparedFlow, Comparison, ServiceChange, Status
 from emulator.probe.model import FlowResult
@@ -23,6 +23,7 @@ MOST_BLOCKS = 20  # of Services that change otherwise than others: of so many it
 MOST_FLOWS = 40  # that differ: the packets of so many are shown
 MOST_BACKENDS = 3  # of one flow: so many are named
 MOST_CLIENTS = 4  # to whom the same happens: so many are named
+MOST_ACCEPTED = 5  # flows of FlowChecks: of so many it is said how a mode's difference can be accepted
 MOST_REASONS = 20  # flows that are not as promised: so many are explained
 _FIRST: tuple[Status, ...] = ("unexplained", "unknown", "unwanted", "known")  # what a reader must see first
 
@@ -35,7 +36,7 @@ def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, 
         printable(f"podwire: {comparison.topology}  {' → '.join(comparison.modes)}: {_in_short(comparison)}"),
         *_changes(comparison, width),
         "\n".join(_wrapped(_unchanged(comparison.services), width)),
-        "\n".join(_advice(differing, width)),
+        "\n".join(_advice(comparison, width)),
         table(("THE PACKETS", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM"), rows, width),
         f"{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow" if len(differing) > MOST_FLOWS else "",
         "\n".join(_broken_promises(comparison)),
@@ -117,7 +118,7 @@ def _wanted(compared: ComparedFlow) -> str:
     wanted = failed[0].expected
     more = f"answer {wanted.health}" if wanted.health else f"source {wanted.source}" if wanted.source else ""
     more = f", {more}" if more and "outcome" not in compared.aspects else ""
-    return f"FlowCheck {compared.flow.check} wants it {wanted.outcome}{more}"
+    return f"FlowCheck {compared.flow.check} wants it {outcome_word(wanted)}{more}"
 
 
 def _where(compared: ComparedFlow) -> str:
@@ -151,19 +152,24 @@ def _who(change: ServiceChange) -> str:
     return change.service or "no Service's port"
 
 
-def _advice(differing: Iterable[ComparedFlow], width: int) -> Iterator[str]:
-    flows = [compared for compared in differing if not compared.flow.control]
-    if lines := [f"- {line}" for line in (*advise(flows), *_how_to_accept(flows))]:
+def _advice(comparison: Comparison, width: int) -> Iterator[str]:
+    flows = [compared for compared in comparison.differing if not compared.flow.control]
+    if lines := [f"- {line}" for line in (*advise(flows), *_how_to_accept(comparison, flows))]:
         yield "What to do:"
         yield from _wrapped(lines, width)
 
 
-def _how_to_accept(flows: Iterable[ComparedFlow]) -> Iterator[str]:
-    """What a FlowCheck would say that wants what the first mode does which it does not hold in."""
-    for compared in [compared for compared in flows if compared.status == "unwanted"][:1]:
-        mode = next(mode for mode, result in compared.results.items() if result.verdict == "fail")
-        accepted = f"expect: {{modes: {{{mode}: {{outcome: {compared.promises[mode].outcome}}}}}}}"
-        yield f"What a FlowCheck does not want, and you accept in one mode, it can say: {accepted} beside what it expects in the others."
+def _how_to_accept(comparison: Comparison, flows: Iterable[ComparedFlow]) -> Iterator[str]:
+    """What a FlowCheck would say that accepts what a mode does, each of its entries once."""
+    said: dict[str, None] = {}
+    for compared in flows:
+        if compared.status == "unwanted":
+            modes = ", ".join(f"{mode}: {expect_text(comparison.accepted(compared, mode))}" for mode in compared.failed)
+            what = f"What FlowCheck {compared.flow.check} does not want of “{compared.flow.entry}”, and you accept, it can say: "
+            said[f"{what}expect: {{modes: {{{modes}}}}} beside what it expects in the others."] = None
+    yield from list(said)[:MOST_ACCEPTED]
+    if len(said) > MOST_ACCEPTED:
+        yield f"{len(said) - MOST_ACCEPTED} more flows of FlowChecks can be accepted likewise; -o json says what each may expect (accept)."
 
 
 def _wrapped(lines: Iterable[str], width: int, indent: str = "", further: int = 2) -> list[str]:

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulator.evidence.compare import address_of, backend_name, dialled, named_counts, sources_sent, telling_journey
-from emulator.probe.model import Change, Expectation, FlowResult, Health, Hop, Journey, Observation, Report, Verdict
+from emulator.evidence.compare import address_of, backend_name, dialled, heard_from, named_counts, sources_sent, telling_journey
+from emulator.probe.model import Change, Expectation, Flow, FlowResult, Health, Hop, Journey, Observation, Report, Verdict
 
 SCHEMA = "podwire.dev/report/v1"
 _VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unknown")
@@ -82,7 +82,7 @@ def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
         "connection": flow.connection,
         "attempts": flow.attempts,
         "expected": expectation_to_dict(result.expected, pods),
-        "observed": _observation(result.observed, pods),
+        "observed": _observation(flow, result.observed, pods),
         "journey": {
             "hops": [str(hop) for hop in journey.there] if journey else [],
             "replyHops": [str(hop) for hop in journey.back] if journey else [],
@@ -103,6 +103,16 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
         "backends": sorted({backend_name(backend, pods) for backend in expected.backends}),
         "health": health_to_dict(expected.health) if expected.health else {},
         "because": expected.because,
+        "connection": _connection("dialled" if expected.straight else "", "endpoint" if expected.astray else ""),
+        "possibilities": [
+            {
+                "outcome": end.outcome,
+                "backend": backend_name(end.backend, pods) if end.backend else "",
+                "source": end.source or "",
+                "replyFrom": end.reply if end.outcome == "delivered" else "",
+            }
+            for end in expected.possibilities
+        ],
     }
 
 
@@ -111,7 +121,12 @@ def health_to_dict(health: Health) -> dict[str, int]:
     return {"status": health.status} | ({} if health.localEndpoints is None else {"localEndpoints": health.localEndpoints})
 
 
-def _observation(observed: Observation, pods: Mapping[str, str]) -> dict[str, Any]:
+def _connection(dialled: str, endpoint: str) -> str:
+    """Returns whether clients that are answered get a connection: not if the endpoint answers, past the node that translated."""
+    return "some" if dialled and endpoint else "yes" if dialled else "no" if endpoint else ""
+
+
+def _observation(flow: Flow, observed: Observation, pods: Mapping[str, str]) -> dict[str, Any]:
     outcomes = sorted(observed.outcomes)
     return {
         "outcome": outcomes[0] if len(outcomes) == 1 else "mixed" if outcomes else "none",
@@ -121,6 +136,10 @@ def _observation(observed: Observation, pods: Mapping[str, str]) -> dict[str, An
         "health": [health_to_dict(health) for health in observed.health],
         "outcomes": {outcome: observed.outcomes[outcome] for outcome in outcomes},
         "lostFrames": observed.lost_frames,
+        "connection": _connection(
+            next((reply for reply in observed.reply_from if heard_from(flow, reply)), ""),
+            next((reply for reply in observed.reply_from if not heard_from(flow, reply)), ""),
+        ),
     }
 
 

@@ -26,6 +26,8 @@ from emulator.objects.metallb import IPAddressPool, L2Advertisement
 ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
 IPVSScheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]  # a module ip_vs_… of the kernel each
 Outcome = Literal["delivered", "rejected", "dropped", "unreachable"]
+ASYMMETRIC: Literal["asymmetric"] = "asymmetric"  # delivered, but answered from another address than the one that was dialled
+WantedOutcome = Literal["delivered", "asymmetric", "rejected", "dropped", "unreachable"]
 FlowProtocol = Literal["TCP", "UDP", "ICMP", "SCTP"]
 
 
@@ -160,11 +162,12 @@ class FlowTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowExpect:
-    """Everything may be left out: what is not said is what the objects promise. ``source`` is "preserved", "node",
+    """Everything may be left out: what is not said is what the objects promise. ``outcome`` asymmetric: the request arrives, and its
+    reply comes from the endpoint's own address instead of the one dialled, so that the client gets no connection. ``source`` is "preserved", "node",
     "balancer" (the one in the path of an address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: what a healthCheckNodePort
     answers. ``modes``: what is expected in these modes, in place of all the rest."""
 
-    outcome: Outcome | None = None
+    outcome: WantedOutcome | None = None
     source: str | None = None
     backends: tuple[str, ...] | None = None
     status: int | None = None

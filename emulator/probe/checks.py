@@ -107,6 +107,7 @@ class _Resolver:
                     via=spec.via,
                     attempts=spec.attempts,
                     check=check.metadata.name,
+                    entry=spec.name,
                     connection=spec.connection,
                 )
                 self.expects[flow.name] = self._expected(spec.expect, flow)

@@ -64,7 +64,7 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
         seen.add(service.key)
         if len(seen) > MOST_SERVICES:
             return
-        node = state.node[endpoints.nodes[0]] if endpoints.nodes else state.nodes[0]
+        node = next((state.node[name] for name in endpoints.nodes if name in state.node), state.nodes[0])
         protocol = endpoints.port.protocol
         if protocol == "TCP":
             yield _Edge(node_client(node), _at(endpoints, node, _LOCALHOST), protocol, f"svc {service.key}")

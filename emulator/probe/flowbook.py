@@ -37,12 +37,22 @@ class FlowBook:
         via: str = "",
         attempts: int | None = None,
         check: str = "",
+        entry: str = "",
         connection: str = "",
     ) -> Flow:
         """Adds a flow and the controls that it needs. ``attempts`` None: enough to meet every endpoint (:func:`attempts_for`)."""
         kind = communication_kind(self.expectations.owners, client, to)
         flow = Flow(
-            name=self._unique(name), kind=kind, client=client, to=to, protocol=protocol, attempts=1, via=via, check=check, step=self._step
+            name=self._unique(name),
+            kind=kind,
+            client=client,
+            to=to,
+            protocol=protocol,
+            attempts=1,
+            via=via,
+            check=check,
+            entry=entry,
+            step=self._step,
         )
         if connection:
             flow, attempts = replace(flow, connection=connection), 1

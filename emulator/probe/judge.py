@@ -12,7 +12,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emulator.objects.config import Outcome
-from emulator.probe.model import Attempt, Backend, Expectation, Flow, FlowResult, Hop, Journey, Observation, Verdict, find_dialled
+from emulator.probe.model import (
+    OUTCOMES,
+    Attempt,
+    Backend,
+    Expectation,
+    Flow,
+    FlowResult,
+    Hop,
+    Journey,
+    Observation,
+    Verdict,
+    find_dialled,
+)
 from emulator.probe.tokens import parse_endpoint
 
 # What the error that a client met says of an attempt that no frame can be found for.
@@ -137,7 +149,7 @@ def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) 
 def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
     """``journey`` as silence, where a kernel says in the end that nobody answers its ARP requests: that takes three seconds, longer than anybody
     here waits, but what is sent at the end of these hears it at once (net/ipv4/arp.c, arp_error_report)."""
-    if not expectation.unanswered or not journey.evidence.startswith(_NO_NEIGHBOUR):
+    if not expectation.possibilities.late or not journey.evidence.startswith(_NO_NEIGHBOUR):
         return journey
     return replace(journey, outcome="dropped", evidence=f"silence, and then {journey.evidence}")
 
@@ -151,7 +163,7 @@ def _decide(case: _Case) -> tuple[Verdict, str]:
         return verdict, reason
     if reason:
         return "unknown", f"the capture lost {_count(lost, 'frame')}, and for want of them perhaps {reason}"
-    if case.expected.outcome == "dropped":
+    if "dropped" in case.expected.outcomes and "dropped" in case.observed.outcomes:
         return "unknown", f"the capture lost {_count(lost, 'frame')}, so silence proves nothing"
     if case.untraced:
         return "unknown", f"the capture lost {_count(lost, 'frame')}, and {_count(len(case.untraced), 'attempt')} could not be followed"
@@ -191,13 +203,21 @@ def _control_failed(case: _Case) -> str:
 
 
 def _outcome_differs(case: _Case) -> str:
-    expected = case.expected.outcome
-    wrong = [journey for journey, _ in case.traced if journey.outcome not in case.expected.outcomes and not journey.unserved]
+    wrong = [journey for journey, _ in case.traced if journey.outcome not in _ends_of(case.expected, journey) and not journey.unserved]
     if not wrong:
         return ""
     same = sum(journey.outcome == wrong[0].outcome for journey in wrong)
     whose = "it was" if same == len(case.traced) else f"{same} of {_count(len(case.traced), 'attempt')} {'was' if same == 1 else 'were'}"
+    expected = next(outcome for outcome in OUTCOMES if outcome in _ends_of(case.expected, wrong[0]))
     return f"{whose} {wrong[0].outcome}, not {expected}: {_how_it_ended(wrong[0])}"
+
+
+def _ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
+    """The outcomes that ``journey`` may have: those of the endpoint that it was led to, if frames show which, else any."""
+    led_to = next((parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed")), None)
+    if len(expected.outcomes) == 1 or led_to not in expected.endpoints:
+        return expected.outcomes
+    return frozenset(end.outcome for end in expected.possibilities if end.backend in (led_to, None))
 
 
 def _backend_outside(case: _Case) -> str:
@@ -211,8 +231,7 @@ def _backend_outside(case: _Case) -> str:
 def _source_differs(case: _Case) -> str:
     expected = case.expected
     for journey, _ in case.delivered:
-        rule = expected.backends.get(journey.backend) if journey.backend else None
-        rules = {rule} if rule else set(expected.backends.values()) or set(expected.addresses)
+        rules = expected.rules_at(journey.backend)
         allowed = frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in rules))
         if journey.source_seen and allowed and journey.source_seen not in allowed:
             how = _rewrite(journey, "SNAT")
@@ -225,16 +244,22 @@ def _source_differs(case: _Case) -> str:
 
 def _reply_from_elsewhere(case: _Case) -> str:
     for journey, _ in case.delivered:
-        meant = str(journey.backend) if _is_astray(case, journey) else journey.sent[1]
-        if journey.reply_from not in ("", meant):  # "": a real command owes no answer
+        if journey.reply_from not in {"", *_meant(case, journey)}:  # "": a real command owes no answer
             return f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}: {_seen_at(journey.back)}"
     return ""
 
 
-def _is_astray(case: _Case, journey: Journey) -> bool:
-    """Whether the client is to hear from the endpoint itself, which its socket takes for a stranger."""
+def _meant(case: _Case, journey: Journey) -> set[str]:
+    """The addresses that the client may hear from: the one that it dialled, or the endpoint's own."""
     expected, backend = case.expected, journey.backend
-    return backend in expected.astray or (backend in expected.perhaps_astray and journey.reply_from == str(backend))
+    itself = {str(backend)} if backend in expected.astray else set()
+    return itself if itself and backend not in expected.straight else itself | {journey.sent[1]}
+
+
+def _is_astray(case: _Case, journey: Journey) -> bool:
+    """Whether the client heard from the endpoint itself, as it may, which its socket takes for a stranger."""
+    expected, backend = case.expected, journey.backend
+    return backend in expected.astray and (backend not in expected.straight or journey.reply_from == str(backend))
 
 
 def _server_disagrees(case: _Case) -> str:
@@ -301,9 +326,8 @@ def _untraced_disagrees(case: _Case) -> str:
 
 
 def _unmet(case: _Case) -> str:
-    if case.expected.outcome != "delivered" or case.expected.partial:
-        return ""
-    missing = [str(backend) for backend in case.expected.backends if backend not in case.observed.backends]
+    unmet = [group for group in case.expected.must_meet if not case.observed.backends.keys() & group]
+    missing = [" and ".join(sorted(map(str, group))) for group in unmet]
     return f"{', '.join(missing)} never answered in {_count(len(case.traced), 'attempt')}" if missing else ""
 
 
@@ -318,7 +342,12 @@ def _perhaps_unmet(case: _Case) -> str:
     return f"{reason} that could be followed; {_count(len(case.untraced), 'attempt')} could not"
 
 
+def _nothing_promised(case: _Case) -> str:
+    return case.expected.unpromised
+
+
 _RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
+    (_nothing_promised, "unknown"),
     (_nothing_observed, "unknown"),
     (_server_refused, "fail"),
     (_control_failed, "unknown"),

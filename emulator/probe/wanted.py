@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
-from emulator.objects.config import FlowExpect
+from emulator.objects.config import ASYMMETRIC, FlowExpect
 from emulator.objects.kinds import Pod
 from emulator.probe.expect import Expectations
-from emulator.probe.model import Backend, Expectation, Flow, Health, SourceRule
+from emulator.probe.expect.promise import answers, just
+from emulator.probe.model import Backend, Expectation, Flow, Health, Possibilities, ReplyFrom, SourceRule
 
 
 class UnresolvableError(Exception):
@@ -35,16 +36,16 @@ def apply_expect(
         return expectation
     said = f"FlowCheck {flow.check}" if flow.check else "the FlowCheck"
     arrived = expectation.outcome == "delivered"
-    arrives = wanted.source is not None or wanted.backends is not None or wants_health(wanted)
-    outcome = wanted.outcome or ("delivered" if arrives else expectation.outcome)
-    if outcome != "delivered":
+    outcome = wanted.outcome or "delivered"
+    if outcome not in ("delivered", ASYMMETRIC):
         because = f"{said} wants it {outcome}; the objects promise: {expectation.because}"
-        return Expectation(outcome=outcome, because=because, relayed=expectation.relayed, unanswered=expectation.unanswered)
+        end = just(outcome, late=expectation.possibilities.late)
+        return Expectation(possibilities=end, because=because, relayed=expectation.relayed)
     if wanted.backends is not None:
         backends = tuple(dict.fromkeys(b for text in wanted.backends for b in _backends_named(text, expectation, flow, expectations)))
         result = _kept(expectation, backends) if kept and arrived else expectations.expect_delivered(flow, backends)
-    elif expectation.outcome != "delivered":
-        result = replace(expectations.expect_delivered(flow, expectations.may_meet(flow)), partial=True)
+    elif not arrived:
+        result = replace(expectations.expect_delivered(flow, expectations.may_meet(flow)), must_meet=())
     else:
         result = expectation
     if wanted.source is not None:
@@ -52,9 +53,23 @@ def apply_expect(
         if wanted.source == "balancer" and not balancer:
             raise UnresolvableError("source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy")
         result = _with_source(result, wanted.source, balancer)
-    result = replace(result, health=_health(expectation.health, wanted))
+    result = replace(result, health=_health(expectation.health, wanted), unpromised="")
     because = f"{said} says so; the objects promise: {expectation.because}"
-    return replace(result, because=because, astray=frozenset())  # who wants it delivered wants to be answered
+    return replace(_answered(result, "endpoint" if outcome == ASYMMETRIC else "dialled"), because=because)
+
+
+def acceptable(promise: Expectation) -> FlowExpect:
+    """Return what a FlowCheck may expect so that a flow passes which keeps ``promise``: the outcome where there is one, else
+    nothing, which means what the objects promise."""
+    if promise.outcomes != {promise.outcome} or (promise.astray and promise.straight) or promise.unpromised:
+        return FlowExpect()
+    return FlowExpect(outcome=ASYMMETRIC if promise.astray else promise.outcome)
+
+
+def _answered(expectation: Expectation, reply: ReplyFrom) -> Expectation:
+    """Return ``expectation`` of those who want every attempt delivered, and answered from the address dialled or by the endpoint itself."""
+    ends = expectation.possibilities.delivering
+    return replace(expectation, possibilities=Possibilities(dict.fromkeys(replace(end, reply=reply) for end in ends)))
 
 
 def wants_health(wanted: FlowExpect) -> bool:
@@ -72,7 +87,7 @@ def container_port(pod: Pod, port: int | str, protocol: str) -> int | None:
 
 def _kept(expectation: Expectation, backends: Sequence[Backend]) -> Expectation:
     rule: SourceRule = next(iter(expectation.backends.values()), "preserved")
-    return replace(expectation, backends=dict.fromkeys(backends, rule))
+    return replace(expectation, possibilities=answers(dict.fromkeys(backends, rule)))
 
 
 def _with_source(expectation: Expectation, source: str, balancer: str) -> Expectation:
@@ -81,7 +96,8 @@ def _with_source(expectation: Expectation, source: str, balancer: str) -> Expect
     addresses = {**expectation.addresses, "balancer": frozenset({balancer})}
     if source not in named:
         addresses[rule] = frozenset({source})
-    return replace(expectation, backends=dict.fromkeys(expectation.backends, rule), addresses=addresses, source=source)
+    ends = tuple(replace(end, source=rule) if end.outcome == "delivered" else end for end in expectation.possibilities)
+    return replace(expectation, possibilities=Possibilities(dict.fromkeys(ends)), addresses=addresses, source=source)
 
 
 def _health(promised: Health | None, wanted: FlowExpect) -> Health | None:

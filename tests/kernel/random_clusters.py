@@ -36,6 +36,7 @@ _HINTS: tuple[Mapping[str, Sequence[str]], ...] = (
     {"forNodes": ("worker-1", "worker-2", "worker-3")},
     {"forZones": _ZONES, "forNodes": ("worker-1", "worker-2")},
 )
+_NOBODYS = ("10.244.1.99", "10.244.2.99", "172.18.0.99", "198.51.100.99")  # of a podCIDR, of the host network, elsewhere
 _RANGES = ("203.0.113.0/24", "10.244.0.0/16", " 172.18.0.0/16 ", "10.244.1.11/32")
 _PROXIES: tuple[Mapping[str, Any], ...] = (
     {},
@@ -239,8 +240,9 @@ def _slice(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> 
 @st.composite
 def _endpoint(draw: st.DrawFn, pod: _Pod, hints: Mapping[str, Sequence[str]]) -> Manifest:
     """``hints`` are the names to draw from; an endpoint now and then has none, and then those of the others do not count."""
-    endpoint: Manifest = {"addresses": [pod.ip]}
-    if pod.hostNetwork:  # what an EndpointSlice must say for a port of a node to be a Pod's
+    served = draw(st.sampled_from((True,) * 7 + (False,)), label="served")  # else a slice that is older than the Pods
+    endpoint: Manifest = {"addresses": [pod.ip if served else draw(st.sampled_from(_NOBODYS), label="nobody's address")]}
+    if pod.hostNetwork and served:  # what an EndpointSlice must say for a port of a node to be a Pod's
         endpoint["targetRef"] = {"kind": "Pod", "name": f"pod-{pod.number}"}
     if draw(st.sampled_from((True,) * 5 + (False,)), label="nodeName"):
         endpoint["nodeName"] = f"worker-{pod.node}"

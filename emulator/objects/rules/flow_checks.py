@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.objects.config import (
+    ASYMMETRIC,
     FlowCheck,
     FlowExpect,
     FlowFrom,
@@ -152,7 +153,7 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
             source = str(parse_address(str(source)))
         except ValueError:
             checks.fault((*path, "source"), f"must be preserved, node, balancer or an IP address, is {shown(source)}")
-    if expect.outcome not in (None, "delivered"):
+    if expect.outcome not in (None, "delivered", ASYMMETRIC):
         for name in ("source", "backends"):
             if getattr(expect, name):
                 checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} meets no backend")

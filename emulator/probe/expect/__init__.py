@@ -2,7 +2,7 @@
 
 Read from the objects and the published semantics alone (docs/semantics, cited by section): never from rules, and never through the code
 that makes rules. Imports ``objects``, ``control.state`` and the pure modules of ``probe``. Invariants: the same state and flow
-always give the same expectation; exactly one outcome is promised.
+always give the same expectation; each endpoint that a flow may be led to has an end of its own in it (:class:`Possibility`).
 
 The way to a promise, each step a module: which destination it is (``destination``: a Service port taken up on a node, a balancer, or neither);
 which endpoint list applies (``choice``); whose address each endpoint sees (``source``) and which way it answers (``replies``); and what comes
@@ -12,10 +12,8 @@ may serve, ``balancer`` in front of all of them, ``connections`` that are open a
 
 Where the semantics leave something open, it is settled so:
 
-- An endpoint that nobody serves is still an endpoint: if all of a port's are so, the promise is what comes of dialling them. If some
-  are served and some are not, "delivered" to every one is promised all the same, since ready means serving: such a flow
-  fails, and ``because`` names the endpoints that nobody serves. If none is served and they differ, the slowest outcome is promised
-  (dropped before unreachable before rejected), or else one of the others.
+- An endpoint that nobody serves is still an endpoint, which attempts are led to: what comes of that is one possibility among those
+  of the others. Those that answer must all be met, if the attempts are enough for that.
 - An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes POSTROUTING, where
   masquerading happens: it sees the client's own address even where section 5 says "a node's" (measured on kernel 6.18). The node's
   own packets do pass POSTROUTING on their way to ``lo``, and are masqueraded.
@@ -26,15 +24,15 @@ Where the semantics leave something open, it is settled so:
   externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none. Service addresses are local to
   every node: the node dials one from that very address, and takes whoever outside has it for an impostor.
 - In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether or not anybody announces it, and
-  whichever is heard serves: what any of them would do is promised then (``contention``), a node's address is any node's, and the
-  reply comes past that node or not (:attr:`Expectation.perhaps_astray`).
+  whichever is heard serves: what any of them would do is possible then (``contention``), a node's address is any node's, and the
+  reply comes past that node or not.
 - What nobody answers ARP for is promised silence: a client that waits for three seconds is told "host unreachable"
-  (:attr:`Expectation.unanswered`).
+  (:attr:`Possibility.late`).
 - Who stops to announce an address tells nobody: clients outside that have asked before go on to that node (:func:`remember`).
 - The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
-  lets itself be dialled, so that of several TCP endpoints those that nobody serves are not met.
-- What is not masqueraded may be answered past the node that translated it (``replies``, :attr:`Expectation.astray`). Where the answers of some
-  endpoints are lost on that way and those of others are not, "delivered" is promised, and such a flow fails: ``because`` names them.
+  lets itself be dialled, so that of several TCP endpoints those that nobody serves are passed over.
+- What is not masqueraded may be answered past the node that translated it (``replies``): then the client hears from the endpoint
+  itself (:attr:`Possibility.reply`), or the answer is lost on that way.
 """
 
 from __future__ import annotations
@@ -45,7 +43,15 @@ from types import MappingProxyType
 
 from emulator.control.state import ClusterState
 from emulator.probe.endpoints import ServiceTable
-from emulator.probe.expect.attempts import MAX_ATTEMPTS, attempts_for, attempts_to_meet, attempts_to_meet_each, chances
+from emulator.probe.expect.attempts import (
+    MAX_ATTEMPTS,
+    attempts_for,
+    attempts_of,
+    attempts_to_meet,
+    attempts_to_meet_each,
+    chances,
+    find_required,
+)
 from emulator.probe.expect.balancer import expect_balanced
 from emulator.probe.expect.choice import choose
 from emulator.probe.expect.connections import expect_kept
@@ -53,7 +59,7 @@ from emulator.probe.expect.contention import promise_by_any
 from emulator.probe.expect.destination import Translation, find_legs, find_translation, is_impostor
 from emulator.probe.expect.direct import direct_likeness, promise_direct
 from emulator.probe.expect.facts import Facts
-from emulator.probe.expect.promise import Promise
+from emulator.probe.expect.promise import Promise, answers, ending
 from emulator.probe.expect.relay import promise_relayed
 from emulator.probe.expect.services import promise_by_client, promise_by_endpoints, service_likeness
 from emulator.probe.expect.source import direct_source, name_source, seen_addresses, translated_source
@@ -62,7 +68,16 @@ from emulator.probe.health import HealthChecks
 from emulator.probe.model import Backend, Expectation, Flow, FlowResult, SourceRule
 from emulator.probe.parties import Owner
 
-__all__ = ["MAX_ATTEMPTS", "Expectations", "Translation", "attempts_for", "attempts_to_meet_each", "expect", "remember"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "Expectations",
+    "Translation",
+    "attempts_for",
+    "attempts_of",
+    "attempts_to_meet_each",
+    "expect",
+    "remember",
+]
 
 
 class Expectations:
@@ -113,13 +128,12 @@ class Expectations:
         met = self.translation(flow)
         if met is None:
             rules = {b: direct_source(self._facts, flow.client, b.ip) for b in backends}
-            return self._expectation(
-                flow, met, Promise("delivered", "", rules, name_source(rules.values()), attempts_to_meet_each(len(rules)))
-            )
+            promise = Promise(answers(rules), "", name_source(rules.values()), attempts_to_meet_each(len(rules)))
+            return self._expectation(flow, met, promise)
         rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
         needed = attempts_to_meet(met.endpoints.service, len(rules))
         relayed = self._facts.mode == "userspace"
-        return self._expectation(flow, met, Promise("delivered", "", rules, name_source(rules.values()), needed, relayed=relayed))
+        return self._expectation(flow, met, Promise(answers(rules), "", name_source(rules.values()), needed, relayed=relayed))
 
     def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
         """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has at all."""
@@ -134,7 +148,7 @@ class Expectations:
         """How many connections ``flow`` should make, so that it meets every endpoint that it may."""
         if legs := find_legs(self._facts, flow):
             return attempts_for(chances([self.expect(leg) for leg in legs]))
-        return attempts_for(len(self.expect(flow).backends))
+        return attempts_of(self.expect(flow))
 
     def translation(self, flow: Flow) -> Translation | None:
         """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
@@ -150,7 +164,7 @@ class Expectations:
         facts = self._facts
         if is_impostor(facts, flow):
             because = f"every node has {flow.client.ip} for its own in ipvs mode, and drops what comes from there (docs/semantics 13)"
-            return Promise("dropped", because)
+            return ending("dropped", because)
         if met is None:
             return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))
         if facts.mode == "userspace":
@@ -170,30 +184,23 @@ class Expectations:
         return found
 
     def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:
-        if promise.outcome != "delivered":
+        if "delivered" not in promise.possibilities.outcomes:
             return Expectation(
-                outcome=promise.outcome,
-                because=promise.because,
-                or_else=promise.or_else,
-                unanswered=promise.unanswered,
-                relayed=promise.relayed,
+                possibilities=promise.possibilities, because=promise.because, relayed=promise.relayed, unpromised=promise.unpromised
             )
         node = met.node if met else self._facts.first_node(flow)
-        if met and home_of_hairpin(self._facts, flow, met, promise.backends):
+        if met and home_of_hairpin(self._facts, flow, met, promise.possibilities.sources):
             node = flow.client.node
         addresses = seen_addresses(self._facts, flow, node)
-        if promise.perhaps_own:
-            addresses = {**addresses, "node": addresses["node"] | addresses["preserved"]}
+        required = () if flow.connection else find_required(promise.possibilities, flow.attempts, promise.needed)
         return Expectation(
-            outcome="delivered",
+            possibilities=promise.possibilities,
             because=promise.because,
-            backends=promise.backends,
+            must_meet=required,
             addresses=self._addresses.setdefault(tuple(addresses.values()), addresses),
             source=promise.source,
-            partial=not promise.needed or flow.attempts < promise.needed or bool(flow.connection),
-            astray=promise.astray,
-            perhaps_astray=promise.perhaps_astray,
             relayed=promise.relayed,
+            unpromised=promise.unpromised,
         )
 
 

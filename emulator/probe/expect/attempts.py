@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from emulator.objects.kinds import Service
-from emulator.probe.model import Backend, Expectation
+from emulator.probe.model import Backend, Expectation, Possibilities
 
 MAX_ATTEMPTS = 400
 MISS = 1e-6  # the accepted chance that some endpoint is never chosen
@@ -35,10 +35,28 @@ def attempts_to_meet(service: Service, backends: int) -> int:
     return 0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_to_meet_each(backends)
 
 
+def attempts_of(expectation: Expectation) -> int:
+    """Return how many connections meet every endpoint of ``expectation`` that may answer; 1 where none does."""
+    return attempts_for(len(expectation.endpoints)) if expectation.backends else 1
+
+
+def find_required(possibilities: Possibilities, attempts: int, needed: int) -> tuple[frozenset[Backend], ...]:
+    """Return the groups of endpoints of which one must be met each, by ``attempts`` connections.
+
+    ``needed`` attempts meet every endpoint that answers; no number does where it is 0. Fewer attempts still meet some endpoint that
+    answers, if it is improbable enough that all are led to others.
+    """
+    answering, every = len(possibilities.sources), len(possibilities.endpoints)
+    if not needed or not answering or attempts >= needed:
+        return possibilities.each_backend if needed else ()
+    missed = (1 - answering / every) ** attempts
+    return (frozenset(possibilities.sources),) if answering < every and missed < MISS else ()
+
+
 def chances(promises: Sequence[Expectation]) -> int:
     """Of how many equal chances the least likely endpoint has one, where a balancer takes one node as often as another."""
     shares: dict[Backend, Fraction] = {}
     for promise in promises:
-        for backend in promise.backends:
-            shares[backend] = shares.get(backend, Fraction()) + Fraction(1, len(promise.backends) * len(promises))
+        for backend in promise.endpoints:
+            shares[backend] = shares.get(backend, Fraction()) + Fraction(1, len(promise.endpoints) * len(promises))
     return math.ceil(1 / min(shares.values(), default=Fraction(1)))

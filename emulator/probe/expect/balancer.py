@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emulator.probe.endpoints import in_source_ranges
-from emulator.probe.expect.attempts import attempts_to_meet_each, chances
+from emulator.probe.expect.attempts import attempts_to_meet_each, chances, find_required
 from emulator.probe.expect.facts import Facts
-from emulator.probe.expect.promise import SLOWEST
+from emulator.probe.expect.promise import just, merged
 from emulator.probe.expect.source import seen_addresses
-from emulator.probe.model import Backend, Expectation, Flow, SourceRule
+from emulator.probe.model import OUTCOMES, Expectation, Flow, Possibility
 
 
 def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -> Expectation:
@@ -17,34 +18,34 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
     service = facts.table.balanced[flow.to.ip, flow.to.port, flow.protocol].service
     if not in_source_ranges(service, _seen_by_balancer(facts, flow)):
         because = f"the client is outside loadBalancerSourceRanges of svc {service.key}, which the balancer keeps out (docs/semantics 14)"
-        return Expectation(outcome="dropped", because=because)
+        return Expectation(possibilities=just("dropped"), because=because)
     if not promises:
         why = f"the balancer knows no node that serves svc {service.key}: a closed port (docs/semantics 14)"
-        return Expectation(outcome="rejected", because=why)
+        return Expectation(possibilities=just("rejected"), because=why)
+    ends = merged(map(_behind_balancer, promise.possibilities) for promise in promises)
+    unpromised = next((p.unpromised for p in promises if p.unpromised), "")
     delivered = [p for p in promises if p.outcome == "delivered"]
     if not delivered:
-        refused = min(promises, key=lambda p: SLOWEST.index(p.outcome))
+        refused = min(promises, key=lambda p: OUTCOMES.index(p.outcome))
         because = f"through the balancer, which connects to node ports: {refused.because}"
-        others = frozenset().union(*(p.outcomes for p in promises)) - {refused.outcome}
-        return Expectation(outcome=refused.outcome, because=because, or_else=others, relayed=refused.relayed)
-    met: dict[Backend, set[SourceRule]] = {}
-    for promise in delivered:
-        for backend, rule in promise.backends.items():
-            met.setdefault(backend, set()).add("balancer" if rule == "preserved" else rule)
+        return Expectation(possibilities=ends, because=because, relayed=refused.relayed, unpromised=unpromised)
     node = frozenset(ip for p in delivered for ip in p.addresses.get("node", ()))
-    balancer = frozenset({facts.state.balancerIP})
-    if any(len(rules) > 1 for rules in met.values()):  # an endpoint on a node's own address: masqueraded by the other nodes alone
-        node |= balancer
-    backends: dict[Backend, SourceRule] = {b: "node" if "node" in rules else "balancer" for b, rules in met.items()}
+    sampled = any(p.partial for p in promises)
+    needed = attempts_to_meet_each(chances(promises))
     return Expectation(
-        outcome="delivered",
+        possibilities=ends,
         because=f"the balancer is the nodes' client, and its clients are hidden (docs/semantics 14); {delivered[0].because}",
-        backends=backends,
-        addresses={**seen_addresses(facts, flow, ""), "node": node, "balancer": balancer},
-        source="; ".join(sorted(set(backends.values()), reverse=True)),
-        partial=any(p.partial for p in promises) or flow.attempts < attempts_to_meet_each(chances(delivered)),
+        must_meet=() if sampled else find_required(ends, flow.attempts, needed),
+        addresses={**seen_addresses(facts, flow, ""), "node": node, "balancer": frozenset({facts.state.balancerIP})},
+        source="; ".join(sorted({end.source for end in ends if end.source}, reverse=True)),
         relayed=facts.mode == "userspace",
+        unpromised=unpromised,
     )
+
+
+def _behind_balancer(end: Possibility) -> Possibility:
+    """Return what ``end``, of a leg whose client is the balancer, is to the balancer's own client."""
+    return replace(end, source="balancer") if end.source == "preserved" else end
 
 
 def _seen_by_balancer(facts: Facts, flow: Flow) -> str:

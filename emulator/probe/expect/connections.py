@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from emulator.objects.config import Outcome
+from dataclasses import replace
+
 from emulator.probe.expect.choice import choose
 from emulator.probe.expect.destination import Translation
 from emulator.probe.expect.direct import answer, is_unanswered, promise_direct, why_not
 from emulator.probe.expect.facts import Facts
-from emulator.probe.model import Backend, Expectation, Flow, FlowResult
+from emulator.probe.expect.promise import answers
+from emulator.probe.model import Backend, Expectation, Flow, FlowResult, Possibilities, Possibility
 
 
 def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowResult) -> Expectation | None:
@@ -22,26 +24,24 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     if facts.mode == "ipvs" and met is None and backend != Backend(flow.to.ip, flow.to.port):
         ended = promise_direct(facts, flow)
         why = f"in ipvs mode a connection ends with its Service (docs/semantics 13): {ended.because}"
-        return Expectation(outcome=_to_an_open_connection(ended.outcome), because=why, unanswered=ended.unanswered)
+        return Expectation(possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)), because=why)
     outcome = answer(facts, backend.ip, backend.port, flow.protocol)
     if outcome != "delivered":
         why = why_not(facts, backend.ip, backend.port, flow.protocol, outcome)
-        if flow.protocol == "TCP":
-            outcome = _to_an_open_connection(outcome)
         because = f"the connection goes to {backend} for as long as it lives: {why}"
-        return Expectation(outcome=outcome, because=because, unanswered=is_unanswered(facts, backend.ip))
+        end = Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
+        return Expectation(possibilities=Possibilities([_to_an_open_connection(end) if flow.protocol == "TCP" else end]), because=because)
     if before.flow.to.how == "nodePort" and flow.to.ip not in facts.owners:
         return None  # with its node went the translation
+    ends = Possibilities(end for end in before.expected.possibilities.delivering if end.backend == backend)
+    ends = ends or answers({backend: "preserved"})
     rule = before.expected.backends.get(backend, "preserved")
+    seen = frozenset(before.observed.sources)
     return Expectation(
-        outcome="delivered",
+        possibilities=ends,
         because=f"an open connection goes on to {backend}, which still serves: no rule is asked again (docs/semantics 11)",
-        backends={backend: rule},
-        addresses={rule: frozenset(before.observed.sources)} if before.observed.sources else before.expected.addresses,
+        addresses=dict.fromkeys((end.source for end in ends if end.source), seen) if seen else before.expected.addresses,
         source=rule,
-        partial=True,
-        astray=before.expected.astray & {backend},
-        perhaps_astray=before.expected.perhaps_astray & {backend},
         relayed=before.expected.relayed,
     )
 
@@ -55,6 +55,6 @@ def _keeps_udp_clients(facts: Facts, met: Translation, backend: Backend) -> bool
     return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)
 
 
-def _to_an_open_connection(outcome: Outcome) -> Outcome:
-    """What a new one's ``outcome`` is to an open TCP connection: that there is no route is a passing error, and it waits (RFC 1122 4.2.3.9)."""
-    return "dropped" if outcome == "unreachable" else outcome
+def _to_an_open_connection(end: Possibility) -> Possibility:
+    """What a new one's ``end`` is to an open TCP connection: that there is no route is a passing error, and it waits (RFC 1122 4.2.3.9)."""
+    return replace(end, outcome="dropped") if end.outcome == "unreachable" else end

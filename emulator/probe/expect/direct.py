@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from emulator.objects.config import FlowProtocol, Outcome
 from emulator.probe.expect.facts import Facts
-from emulator.probe.expect.promise import Promise
+from emulator.probe.expect.promise import Promise, answers, ending
 from emulator.probe.expect.source import direct_source
 from emulator.probe.model import Backend, Client, Flow
 
@@ -24,7 +24,7 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
     outcome = answer(facts, to.ip, to.port, protocol, through_node=_passes_node(facts, flow))
     if outcome != "delivered":
         unanswered = outcome == "dropped" and is_unanswered(facts, to.ip)
-        return Promise(outcome, why_not(facts, to.ip, to.port, protocol, outcome), unanswered=unanswered)
+        return ending(outcome, why_not(facts, to.ip, to.port, protocol, outcome), late=unanswered)
     rule, owner = direct_source(facts, client, to.ip), facts.owners.get(to.ip)
     if rule == "node":
         because = "what a Pod sends out of the cluster is masqueraded by its node"
@@ -32,7 +32,7 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
         because = "a Pod's address is reached without NAT (Kubernetes network model)"
     else:
         because = "an address that no Service has: nothing translates it"
-    return Promise(outcome, because, {Backend(to.ip, to.port): rule}, rule)
+    return Promise(answers({Backend(to.ip, to.port): rule}), because, rule)
 
 
 def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
@@ -118,10 +118,10 @@ def _why_no_node_port(facts: Facts, ip: str) -> str:
 def _promise_loopback(facts: Facts, client: Client, ip: str, port: int, protocol: FlowProtocol) -> Promise:
     if not port or facts.serves(client.netns, port, protocol):
         because = "one network namespace: its loopback reaches whoever listens in it"
-        return Promise("delivered", because, {Backend(ip, port): "preserved"}, "preserved")
+        return Promise(answers({Backend(ip, port): "preserved"}), because, "preserved")
     if client.kind == "node" and (port, protocol) in facts.table.node_ports:
-        return Promise("rejected", _why_no_node_port(facts, ip))
-    return Promise("rejected", f"nobody in {client.label} serves {port}/{protocol}: a closed port")
+        return ending("rejected", _why_no_node_port(facts, ip))
+    return ending("rejected", f"nobody in {client.label} serves {port}/{protocol}: a closed port")
 
 
 def _filtered(facts: Facts, flow: Flow) -> Promise | None:
@@ -138,7 +138,7 @@ def _filtered(facts: Facts, flow: Flow) -> Promise | None:
         return None
     where = f"iptables mode filters its node port at every address of {node}"
     if not port.usable:
-        return Promise("rejected", f"svc {port.service.key} has no usable endpoint, and {where}")
+        return ending("rejected", f"svc {port.service.key} has no usable endpoint, and {where}")
     if port.service.spec.externalTrafficPolicy == "Local" and not port.local_list(node):
-        return Promise("dropped", f"externalTrafficPolicy Local, {node} has no usable endpoint, and {where}")
+        return ending("dropped", f"externalTrafficPolicy Local, {node} has no usable endpoint, and {where}")
     return None

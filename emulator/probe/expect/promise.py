@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from emulator.objects.config import Outcome
-from emulator.probe.model import Backend, SourceRule
-
-SLOWEST: tuple[Outcome, ...] = ("dropped", "unreachable", "rejected")  # where several are possible the first of them is promised
+from emulator.probe.model import Backend, Possibilities, Possibility, SourceRule
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The part of an expectation that does not depend on the number of attempts or on the client's own addresses.
+    """The part of an expectation that does not depend on the number of attempts or on the client's own addresses."""
 
-    ``backends`` to ``relayed`` as in :class:`Expectation`. ``perhaps_own``: where an endpoint's rule is "node", it may see the client's own
-    address as well.
-    """
-
-    outcome: Outcome
+    possibilities: Possibilities
     because: str
-    backends: Mapping[Backend, SourceRule] = field(default_factory=dict)
     source: str = ""
-    needed: int = 1  # attempts that meet every backend; 0: no number of attempts does (session affinity)
-    astray: frozenset[Backend] = frozenset()
-    perhaps_astray: frozenset[Backend] = frozenset()
-    or_else: frozenset[Outcome] = frozenset()
-    unanswered: bool = False
+    needed: int = 1  # attempts that meet every endpoint; 0: no number of attempts does (session affinity)
     relayed: bool = False
-    perhaps_own: bool = False
+    unpromised: str = ""
+
+
+def ending(outcome: Outcome, because: str, *, late: bool = False, relayed: bool = False) -> Promise:
+    """Return the promise that every attempt ends in ``outcome``, which is not "delivered"."""
+    return Promise(just(outcome, late=late), because, relayed=relayed)
+
+
+def just(outcome: Outcome, *, late: bool = False) -> Possibilities:
+    """Return the one possibility of ``outcome``."""
+    return Possibilities((Possibility(outcome=outcome, late=late),))
+
+
+def answers(rules: Mapping[Backend, SourceRule]) -> Possibilities:
+    """Return a possibility for each endpoint of ``rules``, which answers and sees what its rule says."""
+    return Possibilities(Possibility(outcome="delivered", backend=backend, source=rule) for backend, rule in rules.items())
+
+
+def merged(promises: Iterable[Iterable[Possibility]]) -> Possibilities:
+    """Return the possibilities of all ``promises``, each once."""
+    return Possibilities(dict.fromkeys(possibility for possibilities in promises for possibility in possibilities))

@@ -8,9 +8,11 @@ from emulator.probe.expect.choice import choose
 from emulator.probe.expect.destination import Translation
 from emulator.probe.expect.direct import answer
 from emulator.probe.expect.facts import Facts
-from emulator.probe.expect.promise import Promise
+from emulator.probe.expect.promise import Promise, answers, ending
 from emulator.probe.expect.services import STICKY
-from emulator.probe.model import Flow
+from emulator.probe.model import Flow, Possibilities, Possibility
+
+_TRIES = 4  # endpoints that the proxy dials for one TCP client, before it gives up
 
 
 def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
@@ -21,21 +23,27 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
     if len(unserved) == len(ends):
         why = f"nobody serves {', '.join(unserved)}" if unserved else f"svc {service.key} has no ready endpoint"
         if tcp and "dropped" not in ends.values():
-            return Promise("rejected", f"{why}: the proxy accepts, then closes (docs/semantics 15)", relayed=True)
-        soon: frozenset[Outcome] = frozenset(
-            {"rejected"} if tcp and set(ends.values()) != {"dropped"} else ()
-        )  # it asks some in vain, others not
-        return Promise("dropped", f"{why}: the proxy has nothing to answer (docs/semantics 15)", or_else=soon, relayed=True)
+            return ending("rejected", f"{why}: the proxy accepts, then closes (docs/semantics 15)", relayed=True)
+        # A client that waits until the proxy has tried them all sees its connection closed; one that does not, silence.
+        outcomes: list[Outcome] = ["dropped", "rejected"] if tcp else ["dropped"]
+        because = f"{why}: the proxy has nothing to answer (docs/semantics 15)"
+        return Promise(Possibilities(Possibility(outcome=outcome) for outcome in outcomes), because, relayed=True)
     if not tcp and _dials_itself(facts, flow, met.node):
         why = f"the node sends from {flow.to.ip} to itself, and the proxy's reply from there, too, which nothing translates back"
-        return Promise("dropped", f"{why} (docs/semantics 15)", relayed=True)
-    reached = [b for b, outcome in ends.items() if outcome == "delivered" or not tcp]  # TCP alone tells the proxy that nobody serves
-    needed = attempts_to_meet(service, len(reached))
+        return ending("dropped", f"{why} (docs/semantics 15)", relayed=True)
+    reached = [b for b, outcome in ends.items() if outcome == "delivered"]
+    possible = [*answers(dict.fromkeys(reached, "node"))]
+    if not tcp:  # nothing tells the proxy that nobody serves
+        possible += [Possibility(outcome="dropped", backend=b) for b, outcome in ends.items() if outcome != "delivered"]
+    elif len(unserved) >= _TRIES:
+        possible.append(Possibility(outcome="rejected"))
+        possible += [Possibility(outcome="dropped")] if "dropped" in ends.values() else []
+    needed = attempts_to_meet(service, len(reached) if tcp else len(ends))
     because = (
         f"a proxy on {met.node} accepts and dials any ready endpoint itself: the node's address, whatever the policies (docs/semantics 15)"
     )
     because += ("" if needed else STICKY) + (f"; nobody serves {', '.join(unserved)}" if unserved else "")
-    return Promise("delivered", because, dict.fromkeys(reached, "node"), "node", needed, relayed=True)
+    return Promise(Possibilities(possible), because, "node", needed, relayed=True)
 
 
 def _dials_itself(facts: Facts, flow: Flow, node: str) -> bool:

@@ -5,20 +5,19 @@ docs/semantics 5 to 7 and 12; for ipvs 13. Pure; imports ``objects`` and the pur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from emulator.objects.config import Outcome
 from emulator.probe.endpoints import in_source_ranges, load_balancer_ips
 from emulator.probe.expect.attempts import attempts_to_meet
 from emulator.probe.expect.choice import choose, is_ipvs_local
 from emulator.probe.expect.destination import Translation
 from emulator.probe.expect.direct import answer, is_unanswered
 from emulator.probe.expect.facts import Facts
-from emulator.probe.expect.promise import SLOWEST, Promise
+from emulator.probe.expect.promise import Promise, ending
 from emulator.probe.expect.replies import Reply, find_ways, say_ways
 from emulator.probe.expect.source import HOW, name_source, say_source, translated_source
 from emulator.probe.expect.vain import home_of_hairpin, is_echo, is_in_vain, is_lost
-from emulator.probe.model import Backend, Client, Flow, SourceRule
+from emulator.probe.model import Backend, Client, Flow, Possibilities, Possibility, SourceRule
 
 STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
 
@@ -27,43 +26,52 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
     """What is promised to this very client, whatever the endpoints; None if nothing is."""
     service = met.endpoints.service
     if met.how == "loadBalancer" and _asks_source_ranges(facts, met) and not _in_source_ranges(facts, flow.client, met):
-        return Promise("dropped", f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)")
+        return ending("dropped", f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)")
     if met.endpoints.usable or not _is_left_alone(facts, flow, met):
         return None
     because = f"svc {service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
     outcome = answer(facts, flow.to.ip, flow.to.port, flow.protocol)
-    return Promise(outcome, because, unanswered=is_unanswered(facts, flow.to.ip))
+    return ending(outcome, because, late=is_unanswered(facts, flow.to.ip))
 
 
 def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
-    """What the endpoints promise. The same for two clients that :func:`service_likeness` finds alike."""
+    """What the endpoints promise: each has an end of its own. The same for two clients that :func:`service_likeness` finds alike."""
     if not met.endpoints.usable:
-        return Promise("rejected", f"svc {met.endpoints.service.key} has no usable endpoint: rejected at once (docs/semantics 7)")
+        return ending("rejected", f"svc {met.endpoints.service.key} has no usable endpoint: rejected at once (docs/semantics 7)")
     chosen = choose(facts, met)
     if not chosen:
         return _without_own(facts, met)
     if all(is_lost(facts, met, b) for b in chosen):
         where = f"{HOW[met.how]} under externalTrafficPolicy Local from {met.node}, which has no endpoint"
         why = f"it sends from that very address, which the node of {chosen[0]} has for its own"
-        return Promise("dropped", f"{where}: {why} (docs/semantics 13)")
+        return ending("dropped", f"{where}: {why} (docs/semantics 13)")
     if all(is_echo(facts, flow, met, b) for b in chosen):
         because = f"the only endpoint is the client itself, and by its EndpointSlice not on {met.node}: not masqueraded (docs/semantics 13)"
-        return Promise("dropped", because)
+        return ending("dropped", because)
     rules = {b: translated_source(facts, flow.client, met, b) for b in chosen}
     ways = find_ways(facts, flow, met.node, rules)
     if home := home_of_hairpin(facts, flow, met, chosen):
         ways = {**ways, home: "astray"}
     vain = [b for b in chosen if is_in_vain(facts, flow, met, b)]
     silent = {*vain, *(b for b, way in ways.items() if way == "lost")}
-    ends: dict[Backend, Outcome] = {b: "dropped" if b in silent else answer(facts, b.ip, b.port, flow.protocol) for b in chosen}
-    unserved = [b for b, outcome in ends.items() if outcome != "delivered" and b not in silent]
-    but = say_ways(met.node, ways) + _list("no connection comes about with", vain) + _list("nobody serves", unserved)
-    if "delivered" not in ends.values():
-        outcome = next(o for o in SLOWEST if o in ends.values())
-        others = frozenset(ends.values()) - {outcome}
-        unanswered = any(is_unanswered(facts, b.ip) for b in chosen)
-        return Promise(outcome, f"svc {met.endpoints.service.key} leads to its endpoints{but}", or_else=others, unanswered=unanswered)
-    return _delivered(facts, flow, met, rules, ways, but)
+    ends = Possibilities(
+        Possibility(outcome="dropped", backend=b) if b in silent else _end(facts, flow, b, rules[b], ways[b]) for b in chosen
+    )
+    unserved = [b for b, end in zip(chosen, ends, strict=True) if end.outcome != "delivered" and b not in silent]
+    but = (
+        say_ways(met.node, ways) + _list("no connection comes about with", vain, " (docs/semantics 13)") + _list("nobody serves", unserved)
+    )
+    if "delivered" not in ends.outcomes:
+        return Promise(ends, f"svc {met.endpoints.service.key} leads to its endpoints{but}")
+    return _delivered(facts, flow, met, ends, but)
+
+
+def _end(facts: Facts, flow: Flow, backend: Backend, rule: SourceRule, way: Reply) -> Possibility:
+    """What comes of an attempt that is led to ``backend``."""
+    outcome = answer(facts, backend.ip, backend.port, flow.protocol)
+    if outcome != "delivered":
+        return Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
+    return Possibility(outcome=outcome, backend=backend, source=rule, reply="endpoint" if way == "astray" else "dialled")
 
 
 def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
@@ -72,32 +80,30 @@ def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
     return met.endpoints, met.how, met.node, met.origin, met.own, itself, flow.client.kind, flow.client.node
 
 
-def _delivered(
-    facts: Facts, flow: Flow, met: Translation, rules: Mapping[Backend, SourceRule], ways: Mapping[Backend, Reply], but: str
-) -> Promise:
-    """To the endpoints of ``rules``; ``but`` is what is to be said of some of them."""
+def _delivered(facts: Facts, flow: Flow, met: Translation, ends: Possibilities, but: str) -> Promise:
+    """Of ``ends`` some deliver; ``but`` is what is to be said of some of them."""
     client = flow.client
+    rules = ends.backends
     source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in rules))
-    astray = frozenset(b for b, way in ways.items() if way == "astray")
-    if astray and is_ipvs_local(facts, met):
+    if ends.astray and is_ipvs_local(facts, met):
         because = (
             f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
         )
-        return Promise("delivered", because, rules, source, needed=0, astray=astray)
-    needed = attempts_to_meet(met.endpoints.service, len(rules))
+        return Promise(ends, because, source, needed=0)
+    needed = attempts_to_meet(met.endpoints.service, len(ends))
     because = say_source(facts, client, met, rules) + but + ("" if needed else STICKY)
     by_turns = facts.state.proxy.scheduler in ("rr", "wrr")  # others go by load, by client…
-    uneven = facts.mode == "ipvs" and (astray or not by_turns)
-    return Promise("delivered", because, rules, source, needed=0 if uneven else needed, astray=astray)
+    uneven = facts.mode == "ipvs" and (ends.astray or not by_turns)
+    return Promise(ends, because, source, needed=0 if uneven else needed)
 
 
 def _without_own(facts: Facts, met: Translation) -> Promise:
     """Under a Local policy, where ``met`` has no endpoint of its own."""
     if facts.mode == "ipvs":
         because = f"internalTrafficPolicy Local, and {met.node} has no usable endpoint: ipvs mode rejects (docs/semantics 13)"
-        return Promise("rejected", because)
+        return ending("rejected", because)
     policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
-    return Promise("dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)")
+    return ending("dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)")
 
 
 def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
@@ -123,5 +129,5 @@ def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
     return any(in_source_ranges(service, source) for source in sources)
 
 
-def _list(what: str, backends: Sequence[Backend]) -> str:
-    return f"; {what} {', '.join(map(str, backends))}" if backends else ""
+def _list(what: str, backends: Sequence[Backend], why: str = "") -> str:
+    return f"; {what} {', '.join(map(str, backends))}{why}" if backends else ""

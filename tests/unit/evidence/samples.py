@@ -23,6 +23,7 @@ from emulator.probe.model import (
     Report,
     Requirement,
 )
+from tests.unit.expectations import expectation_of
 
 START = 1_767_225_600_000_000_001  # 2026-01-01T00:00:00.000000001Z in ns: a microsecond writer would lose the 1
 CLIENT, WEB_0, WEB_1, SERVICE, WORKER_1 = "10.244.1.2", "10.244.1.3", "10.244.2.4", "10.96.0.10", "172.18.0.3"
@@ -96,9 +97,8 @@ def flow(name: str, ip: str = SERVICE, **fields: Any) -> Flow:
 
 
 def expectation(**fields: Any) -> Expectation:
-    return Expectation(
+    return expectation_of(
         **{
-            "outcome": "delivered",
             "because": "ClusterIP from a Pod: the client's own address",
             "backends": {Backend(WEB_0, 8080): "preserved", Backend(WEB_1, 8080): "preserved"},
             "addresses": {"preserved": frozenset({CLIENT}), "node": frozenset({WORKER_1, "10.244.1.1"})},

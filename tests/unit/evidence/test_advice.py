@@ -8,8 +8,9 @@ import pytest
 
 from emulator.evidence.advice import advise
 from emulator.evidence.modes import ComparedFlow, compare_modes
-from emulator.probe.model import Backend, Expectation, FlowResult, Observation
+from emulator.probe.model import Backend, FlowResult, Observation
 from tests.unit.evidence.samples import DELIVERED, DROPPED, PASSED, REPORT, WEB_0, WEB_1, expectation
+from tests.unit.expectations import expectation_of
 
 BOTH = replace(PASSED, observed=replace(PASSED.observed, backends={Backend(WEB_0, 8080): 1, Backend(WEB_1, 8080): 1}))
 
@@ -17,7 +18,7 @@ BOTH = replace(PASSED, observed=replace(PASSED.observed, backends={Backend(WEB_0
 def lost(outcome: str, because: str, ip: str = "172.18.0.3") -> tuple[FlowResult, FlowResult]:
     """A flow to ``ip`` that one mode delivers, and another one not: as promised."""
     flow = replace(PASSED.flow, to=replace(PASSED.flow.to, ip=ip, port=30080, how="nodePort"))
-    expected = Expectation(outcome=outcome, because=because)  # type: ignore[arg-type]
+    expected = expectation_of(outcome, because)  # type: ignore[arg-type]
     observed = Observation(outcomes={outcome: 1})
     journey = replace(DROPPED, outcome=outcome)  # type: ignore[arg-type]
     return replace(BOTH, flow=flow), replace(BOTH, flow=flow, expected=expected, observed=observed, journeys=(journey,))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from emulator.evidence.junit import comparison_to_junit, to_junit
 from emulator.evidence.modes import compare_modes
-from emulator.probe.model import Expectation, FlowResult, Observation
+from emulator.probe.model import FlowResult, Observation
 from tests.unit.evidence.samples import FAILED, PASSED, PODS, REPORT, flow
+from tests.unit.expectations import expectation_of
 
 # Our own output, not a stranger's: no entity can lurk in it.
 parse = ElementTree.fromstring
@@ -91,7 +92,7 @@ def renamed(result: FlowResult, name: str, service: str = "default/web") -> Flow
     return replace(result, flow=replace(result.flow, name=name, to=replace(result.flow.to, service=service)))
 
 
-REFUSED = replace(FAILED, expected=Expectation(outcome="dropped", because="(docs/semantics 7)"), verdict="pass", reason="")
+REFUSED = replace(FAILED, expected=expectation_of("dropped", "(docs/semantics 7)"), verdict="pass", reason="")
 
 
 def test_a_comparison_has_a_suite_per_service_and_a_case_per_flow() -> None:

@@ -88,6 +88,10 @@ def test_a_flow() -> None:
             "backends": ["default/web-0:8080", "default/web-1:8080"],
             "health": {},
             "because": "ClusterIP from a Pod: the client's own address",
+            "connection": "yes",
+            "possibilities": [
+                {"outcome": "delivered", "backend": f"default/web-{n}:8080", "source": "preserved", "replyFrom": "dialled"} for n in (0, 1)
+            ],
         },
         "observed": {
             "outcome": "delivered",
@@ -97,6 +101,7 @@ def test_a_flow() -> None:
             "health": [],
             "outcomes": {"delivered": 17},
             "lostFrames": 0,
+            "connection": "yes",
         },
         "journey": {
             "hops": [str(hop) for hop in DELIVERED.there],

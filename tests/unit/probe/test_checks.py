@@ -16,6 +16,7 @@ from emulator.probe.checks import check_connections, flows_from_checks
 from emulator.probe.expect import Expectations, attempts_for
 from emulator.probe.model import Backend, Expectation, Flow, Health
 from emulator.probe.wanted import apply_expect
+from tests.unit.expectations import expectation_of
 from tests.unit.probe.states import (
     BOTH,
     CLIENT,
@@ -458,8 +459,6 @@ def test_a_connection_has_one_client_and_one_destination() -> None:
 def test_what_is_expected_of_an_open_connection_is_seen_from_where_it_was() -> None:
     state = with_checks(make_state(load_balancer_service()), check(FlowSpec(name="a flow", from_=POD, to=WEB)))
     flow, promised = flows_from_checks(state)[0][0], Expectations(state)
-    goes_on = Expectation(
-        outcome="delivered", because="b", backends={ON_1: "node"}, addresses={"node": frozenset({"1.2.3.4"})}, partial=True
-    )
+    goes_on = expectation_of(because="b", backends={ON_1: "node"}, addresses={"node": frozenset({"1.2.3.4"})}, partial=True)
     found = apply_expect(goes_on, FlowExpect(backends=("default/web-1",)), flow, promised, kept=True)
     assert (found.backends, found.addresses) == ({ON_2: "node"}, goes_on.addresses)

@@ -497,5 +497,7 @@ def test_all_pairs_share_what_they_can() -> None:
     expectations = Expectations(state)
     promises = [expectations.expect(flow) for flow in all_pairs(state)]
     assert len(promises) == 40 * 40
-    assert len({id(p.backends) for p in promises}) == 40 + 2 + 6  # Pods; the Service from each node; the Service from each of its endpoints
+    assert (
+        len({id(p.possibilities) for p in promises}) == 40 + 2 + 6
+    )  # Pods; the Service from each node; the Service from each of its endpoints
     assert len({id(p.addresses) for p in promises}) == 40

@@ -18,6 +18,7 @@ from tests.unit.probe.states import (
     NODE_PORT,
     PODS,
     WEB_0,
+    WEB_1,
     make_endpoint,
     make_pod,
     make_service,
@@ -98,6 +99,13 @@ def test_another_address_of_a_node_is_dialled_from_outside() -> None:
     state = replace(state, nodes=(state.nodes[0], worker, state.nodes[2]))
     flow = own(edge_flows(Expectations(state)))["external client-1 → node worker-1:30080 (svc default/web, at 172.18.9.9)"]
     assert (flow.to.ip, flow.to.port) == ("172.18.9.9", NODE_PORT)
+
+
+def test_a_slice_that_names_no_node_of_the_cluster_has_its_node_port_dialled_at_any() -> None:
+    elsewhere, here = make_endpoint(WEB_0, "worker-1.example.org"), make_endpoint(WEB_1, "worker-2")
+    for endpoints, node in (((elsewhere,), "control-plane"), ((elsewhere, here), "worker-2")):
+        state = make_state(node_port_service(), slices=[make_slice(*endpoints)])
+        assert f"node {node} → localhost:30080 (svc default/web)" in own(edge_flows(Expectations(state)))
 
 
 def test_one_node_port_of_each_of_so_many_services(monkeypatch: pytest.MonkeyPatch) -> None:

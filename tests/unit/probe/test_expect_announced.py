@@ -110,7 +110,7 @@ NOBODYS, UNSERVED = "172.18.0.99", make_slice(make_endpoint("10.244.1.99", "work
 )
 def test_who_is_looked_for_in_vain(who: str, ip: str, slices: Sequence[EndpointSlice], unanswered: bool) -> None:
     expected = promised(make_state(load_balancer_service(), slices=slices), who, ip, 80)
-    assert (expected.outcome, expected.unanswered) == ("dropped" if unanswered else "unreachable", unanswered)
+    assert (expected.outcome, expected.possibilities.late) == ("dropped" if unanswered else "unreachable", unanswered)
 
 
 def test_where_no_endpoint_is_served_each_has_an_outcome_of_its_own() -> None:
@@ -135,4 +135,4 @@ def test_a_proxy_that_finds_nobody_closes_late_or_soon(protocol: Any, outcomes: 
 def test_what_a_policy_drops_nobody_is_looked_for() -> None:
     state = make_state(node_port_service(**LOCAL), slices=(make_slice(ENDPOINT_1),))
     expected = promised(state, "client-1", NODE_IP["worker-1"], NODE_PORT)
-    assert (expected.outcome, expected.unanswered) == ("dropped", False)
+    assert (expected.outcome, expected.possibilities.late) == ("dropped", False)

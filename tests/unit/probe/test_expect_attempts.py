@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.probe.expect import MAX_ATTEMPTS, attempts_for, attempts_to_meet_each
-from tests.unit.probe.promises import promised
+from emulator.probe.model import Backend
+from tests.unit.probe.promises import ON_1, promised
 from tests.unit.probe.states import (
+    PODS,
+    WEB_0,
     WEB_IP,
     make_endpoint,
+    make_pod,
     make_service,
     make_slice,
     make_state,
@@ -40,7 +46,15 @@ def test_too_few_attempts_need_not_meet_every_backend(attempts: int | None, part
 @pytest.mark.parametrize("count", [25, 60, 395])
 def test_no_endpoint_of_so_many_has_to_be_met_that_400_attempts_may_miss_it(count: int) -> None:
     """A run of 395 Pods behind one Service failed with "… never answered in 401 attempts"."""
-    ends = [make_endpoint(f"10.244.{1 + number // 200}.{2 + number % 200}", "worker-1") for number in range(count)]
-    state = make_state(make_service(), slices=[make_slice(*ends)])
+    pods = [make_pod(f"p{n}", "worker-1", f"10.244.{1 + n // 200}.{10 + n % 200}", [8080]) for n in range(count)]
+    state = make_state(make_service(), slices=[make_slice(*(make_endpoint(pod.ip, "worker-1") for pod in pods))], pods=[*PODS, *pods])
     assert promised(state, "client", WEB_IP, 80).partial
     assert not promised(state, "client", WEB_IP, 80, attempts=attempts_to_meet_each(count)).partial
+
+
+@pytest.mark.parametrize(("stale", "attempts", "required"), [(1, 21, {ON_1}), (1, 20, {ON_1}), (1, 19, ()), (60, 400, ())])
+def test_the_endpoint_that_answers_is_met_if_enough_attempts_are_made(stale: int, attempts: int, required: Collection[Backend]) -> None:
+    """Each attempt is led to one that nobody serves by chance: 2 ** -20 is below the risk that is taken, 2 ** -19 is not."""
+    ends = [make_endpoint(WEB_0, "worker-1"), *(make_endpoint(f"10.244.1.{100 + n}", "worker-1") for n in range(stale))]
+    found = promised(make_state(make_service(), slices=[make_slice(*ends)]), "client", WEB_IP, 80, attempts=attempts)
+    assert (found.outcomes, set().union(*found.must_meet)) == ({"delivered", "dropped"}, set(required))

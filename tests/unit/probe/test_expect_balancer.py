@@ -78,7 +78,7 @@ def test_an_endpoint_that_few_nodes_lead_to_needs_more_attempts() -> None:
     state = balanced(slices=[make_slice(alone, *pair)], externalTrafficPolicy="Local")
     expectations = Expectations(state)
     flow = make_flow(state, "client-1", VIP, 80)
-    assert len(expectations.expect(flow).backends) == 4
+    assert len(expectations.expect(flow).endpoints) == 4
     assert expectations.attempts(flow) == attempts_for(6) > attempts_for(4)
     assert not expectations.expect(replace(flow, attempts=attempts_for(6))).partial
 
@@ -87,7 +87,8 @@ def test_an_endpoint_on_a_node_may_see_the_balancer_or_another_node() -> None:
     state = replace(balanced(slices=[make_slice(make_endpoint(NODE_IP["worker-1"], "worker-1"))]), pods=(*PODS, *HOSTED))
     state = replace(state, listeners=listeners_of(state.pods))
     expected = promised(state, "client-1", VIP, 80)
-    assert expected.addresses["node"] == NODE_ADDRESSES | {BALANCER_IP}
+    assert expected.rules_at(Backend(NODE_IP["worker-1"], 8080)) == {"node", "balancer"}
+    assert (expected.addresses["node"], expected.addresses["balancer"]) == (NODE_ADDRESSES, {BALANCER_IP})
 
 
 def test_ip_mode_proxy_is_not_captured() -> None:

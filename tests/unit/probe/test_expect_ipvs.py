@@ -71,20 +71,21 @@ def test_whichever_node_answers_arp_serves_its_own_endpoints() -> None:
     state = announced(ENDPOINT_0, ENDPOINT_1, externalTrafficPolicy="Local")
     promise = expect(state, make_flow(state, "client-1", VIP, 80, attempts=50))
     assert (promise.outcome, set(promise.backends), promise.partial) == ("delivered", {ON_1, ON_2}, True)
-    assert (promise.astray, promise.perhaps_astray) == (set(), {ON_1, ON_2})
+    assert (promise.astray, promise.straight) == ({ON_1, ON_2}, {ON_1, ON_2})
 
 
 def test_through_the_balanced_address_all_are_met_whoever_serves() -> None:
     state = announced(ENDPOINT_0, ENDPOINT_1)
     promise = expect(state, make_flow(state, "client-1", VIP, 80, attempts=50))
-    assert (set(promise.backends), promise.partial, promise.perhaps_astray) == ({ON_1, ON_2}, False, set())
+    assert (set(promise.backends), promise.partial, promise.astray) == ({ON_1, ON_2}, False, set())
 
 
 def test_a_node_s_own_endpoint_is_masqueraded_by_other_nodes_alone() -> None:
     state = announced(make_endpoint(ITSELF.ip, "worker-1"))
     promise = expect(state, make_flow(state, "client-1", VIP, 80))
     assert promise.backends == {ITSELF: "node"}
-    assert promise.addresses["node"] == {OUTSIDE, *NODE_IP.values(), *BRIDGE_IP.values()}
+    assert promise.rules_at(ITSELF) == {"node", "preserved"}
+    assert promise.addresses == {"node": {*NODE_IP.values(), *BRIDGE_IP.values()}, "preserved": {OUTSIDE}}
 
 
 def test_with_strict_arp_the_speaker_alone_serves() -> None:
@@ -178,12 +179,12 @@ def test_any_services_slice_says_where_a_pod_is_that_meets_itself() -> None:
         assert expect(state, make_flow(state, "web-0", WEB_IP, 80)).outcome == outcome
 
 
-def test_a_node_without_endpoints_is_promised_those_that_are_there_whatever_their_slice_says() -> None:
-    """The others it does not reach, and so the flow fails: which of them it meets is chance."""
+def test_a_node_without_endpoints_reaches_those_that_are_there_whatever_their_slice_says() -> None:
+    """The others it does not reach: each endpoint has an end of its own."""
     service = node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,))
     state = make_state(service, slices=(make_slice(make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")),), **IPVS)
     promise = expect(state, make_flow(state, "worker-1", EXTERNAL_IP, 80))
-    assert (promise.outcome, set(promise.backends)) == ("delivered", {ON_1, ON_2})
+    assert (promise.outcomes, set(promise.backends), promise.endpoints) == ({"delivered", "dropped"}, {ON_1}, {ON_1, ON_2})
     assert f"no connection comes about with {ON_2}" in promise.because
 
 

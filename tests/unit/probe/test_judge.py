@@ -24,6 +24,7 @@ from emulator.probe.model import (
     Observation,
     Verdict,
 )
+from tests.unit.expectations import expectation_of
 
 POD, VIP, WEB, WEB_1 = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080", "10.244.2.5:8080"
 NODE = "172.18.0.3"
@@ -38,17 +39,19 @@ FLOW = Flow(
     controls=("the control",),
 )
 ADDRESSES: Any = {"preserved": frozenset({"10.244.1.2"}), "node": frozenset({NODE, "10.244.1.1"})}
-PROMISE = Expectation(
-    outcome="delivered",
-    because="",
-    backends={Backend("10.244.2.4", 8080): "preserved", Backend("10.244.2.5", 8080): "preserved"},
-    addresses=ADDRESSES,
-    source="preserved",
-)
+BACKENDS: Any = {Backend("10.244.2.4", 8080): "preserved", Backend("10.244.2.5", 8080): "preserved"}
 
 
-def nothing_but(outcome: Any) -> Expectation:
-    return Expectation(outcome=outcome, because="")
+def promise(**changes: Any) -> Expectation:
+    """That both endpoints answer, but for ``changes``."""
+    return expectation_of(**{"backends": BACKENDS, "addresses": ADDRESSES, "source": "preserved", **changes})
+
+
+PROMISE = promise()
+
+
+def nothing_but(outcome: Any, **changes: Any) -> Expectation:
+    return expectation_of(outcome, **changes)
 
 
 def backend(endpoint: str) -> Backend:
@@ -74,8 +77,9 @@ def delivered(to: str = WEB, **fields: Any) -> Journey:
     return replace(journey, **fields)
 
 
-def ended(outcome: Any, evidence: str, back: tuple[Hop, ...] = ()) -> Journey:
-    return delivered(outcome=outcome, evidence=evidence, back=back, backend=None, source_seen="", reply_from="")
+def ended(outcome: Any, evidence: str, back: tuple[Hop, ...] = (), changes: tuple[Change, ...] = ()) -> Journey:
+    """One whose translation, but for ``changes``, no tap has seen."""
+    return delivered(outcome=outcome, evidence=evidence, back=back, changes=changes, backend=None, source_seen="", reply_from="")
 
 
 DROPPED = ended("dropped", "silence: last seen at worker-1/eth0 in")
@@ -126,7 +130,8 @@ BALANCED = delivered(
         Hop(4, "worker-2", "eth0", "in", "172.18.255.254:4000", NODE_PORT, 62, 3),
     ),
 )
-ONE = replace(PROMISE, backends={Backend("10.244.2.4", 8080): "preserved"})
+ONE_BACKEND: Any = {Backend("10.244.2.4", 8080): "preserved"}
+ONE = promise(backends=ONE_BACKEND)
 RELAYED = [
     (
         delivered(),
@@ -134,7 +139,9 @@ RELAYED = [
     )
 ]
 
-HEALTHY = replace(PROMISE, backends={}, health=Health(200, 1))
+STALE = Backend("10.244.2.6", 8080)
+MIXED = promise(backends=ONE_BACKEND, others={backend(WEB_1): "dropped"})
+HEALTHY = promise(backends={}, health=Health(200, 1))
 
 
 def answered(health: Health | None, **fields: Any) -> tuple[Journey | None, Attempt]:
@@ -150,7 +157,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     "unreachable-as-promised": (plain(NO_ROUTE), {"expected": nothing_but("unreachable")}, "pass", ""),
     "nobody-answers-arp-and-the-kernel-says-so-in-the-end": (
         plain(NO_NEIGHBOUR, ended("unreachable", "no route: EHOSTUNREACH at the client"), DROPPED),
-        {"expected": replace(nothing_but("dropped"), unanswered=True)},
+        {"expected": nothing_but("dropped", late=True)},
         "pass",
         "",
     ),
@@ -225,19 +232,57 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     "dropped-by-no-rule": (plain(NO_NEIGHBOUR), {"expected": nothing_but("dropped")}, "fail", "it was unreachable, not dropped"),
     "each-endpoint-has-its-end": (
         plain(DROPPED, NO_ROUTE),
-        {"expected": replace(nothing_but("dropped"), or_else=frozenset({"unreachable"}))},
+        {"expected": nothing_but("dropped", others={None: "unreachable"})},
         "pass",
         "",
     ),
     "an-end-that-no-endpoint-has": (
         plain(DROPPED, REFUSED),
-        {"expected": replace(nothing_but("dropped"), or_else=frozenset({"unreachable"}))},
+        {"expected": nothing_but("dropped", others={None: "unreachable"})},
         "fail",
         "1 of 2 attempts was rejected, not dropped",
     ),
+    "each-of-two-endpoints-ends-in-its-way": (plain(delivered(), DROPPED), {"expected": MIXED}, "pass", ""),
+    "the-endpoint-that-answers-is-never-met": (plain(DROPPED, DROPPED), {"expected": MIXED}, "fail", f"{WEB} never answered in 2 attempts"),
+    "dropped-on-the-way-to-the-endpoint-that-answers": (
+        plain(delivered(), ended("dropped", "silence: last seen at worker-1/eth0 in", changes=(Change("DNAT", "worker-1", VIP, WEB, 1),))),
+        {"expected": MIXED},
+        "fail",
+        "1 of 2 attempts was dropped, not delivered: silence: last seen at worker-1/eth0 in",
+    ),
+    "the-endpoint-that-nobody-serves-answers": (
+        plain(delivered(), delivered(WEB_1)),
+        {"expected": MIXED},
+        "fail",
+        f"1 of 2 attempts was delivered, not dropped: {WEB_1} answered",
+    ),
+    "none-of-several-is-met": (
+        plain(DROPPED),
+        {"expected": replace(promise(others={STALE: "dropped"}), must_meet=(frozenset(BACKENDS),))},
+        "fail",
+        f"{WEB} and {WEB_1} never answered in 1 attempt",
+    ),
+    "one-of-several-is-met": (
+        plain(DROPPED, delivered()),
+        {"expected": replace(promise(others={STALE: "dropped"}), must_meet=(frozenset(BACKENDS),))},
+        "pass",
+        "",
+    ),
+    "affinity-leads-to-the-endpoint-that-nobody-serves": (
+        plain(DROPPED, DROPPED),
+        {"expected": replace(MIXED, must_meet=())},
+        "pass",
+        "",
+    ),
+    "nothing-is-promised": (
+        plain(delivered()),
+        {"expected": replace(PROMISE, unpromised="an endpoint is a ClusterIP")},
+        "unknown",
+        "an endpoint is a ClusterIP",
+    ),
     "no-route-where-arp-is-in-vain": (
         plain(NO_ROUTE),
-        {"expected": replace(nothing_but("dropped"), unanswered=True)},
+        {"expected": nothing_but("dropped", late=True)},
         "fail",
         "it was unreachable, not dropped: no route: ENETUNREACH at the client",
     ),
@@ -256,7 +301,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         f"none of its endpoints: DNAT at worker-1: {VIP} → 10.9.9.9:1",
     ),
     "one-never-met": (plain(delivered(), delivered()), {}, "fail", f"{WEB_1} never answered in 2 attempts"),
-    "one-need-not-be-met": (plain(delivered()), {"expected": replace(PROMISE, partial=True)}, "pass", ""),
+    "one-need-not-be-met": (plain(delivered()), {"expected": promise(partial=True)}, "pass", ""),
     "one-perhaps-met": (
         [*plain(delivered()), (None, attempt())],
         {},
@@ -282,7 +327,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         f"{VIP} answered, which is none of its endpoints: at web-0/eth0 in",
     ),
-    "an-endpoint-at-the-dialled-address": (plain(HIDDEN), {"expected": replace(ONE, backends={backend(VIP): "preserved"})}, "pass", ""),
+    "an-endpoint-at-the-dialled-address": (plain(HIDDEN), {"expected": promise(backends={backend(VIP): "preserved"})}, "pass", ""),
     "behind-the-last-tap-and-not-told": ([(HIDDEN, told(local=""))], {"expected": ONE}, "unknown", "one attempt ended behind the last tap"),
     "behind-a-balancer-too": (plain(BALANCED), {"expected": ONE}, "unknown", "one attempt ended behind the last tap, at worker-2/eth0 in"),
     "another-node-port-than-a-balancer-dialled": (
@@ -291,7 +336,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         "172.18.0.4:30081 answered, which is none of its endpoints",
     ),
-    "backends-of-no-matter": (plain(DROPPED), {"expected": replace(PROMISE, outcome="dropped")}, "pass", ""),
+    "backends-of-no-matter": (plain(DROPPED), {"expected": nothing_but("dropped", addresses=ADDRESSES)}, "pass", ""),
     "nobody-knows-where": ([(delivered(backend=None, source_seen=""), told()), *BOTH], {}, "pass", ""),
     # source
     "masqueraded": (
@@ -311,19 +356,19 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "not-masqueraded": (
         BOTH,
-        {"expected": replace(PROMISE, backends=dict.fromkeys(PROMISE.backends, "node"))},
+        {"expected": promise(backends=dict.fromkeys(BACKENDS, "node"))},
         "fail",
         f"{WEB} saw 10.244.1.2, not node (10.244.1.1, {NODE}): at web-0/eth0 in",
     ),
     "masqueraded-for-one-endpoint-only": (
         plain(delivered(source_seen=NODE), delivered(WEB_1, source_seen=NODE)),
-        {"expected": replace(PROMISE, backends={**PROMISE.backends, Backend("10.244.2.4", 8080): "node"})},
+        {"expected": promise(backends={**BACKENDS, Backend("10.244.2.4", 8080): "node"})},
         "fail",
         f"{WEB_1} saw {NODE}, not preserved",
     ),
     "source-of-any-endpoint": (
         plain(delivered(source_seen="10.9.9.9")),
-        {"expected": replace(PROMISE, backends={})},
+        {"expected": promise(backends={})},
         "fail",
         f"{WEB} saw 10.9.9.9, not node or preserved",
     ),
@@ -342,19 +387,19 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "heard-from-the-endpoint-or-from-the-address": (
         [(delivered(reply_from=WEB), attempt(error="timeout")), (delivered(WEB_1), attempt())],
-        {"expected": replace(PROMISE, perhaps_astray=frozenset(PROMISE.backends))},
+        {"expected": promise(astray=BACKENDS, straight=BACKENDS)},
         "pass",
         "",
     ),
     "heard-from-neither": (
         plain(delivered(reply_from=WEB_1), delivered(WEB_1)),
-        {"expected": replace(PROMISE, perhaps_astray=frozenset(PROMISE.backends))},
+        {"expected": promise(astray=BACKENDS, straight=BACKENDS)},
         "fail",
         f"the client dialled {VIP} and heard from {WEB_1}",
     ),
     "heard-and-not-taken": (
         [(delivered(), attempt(error="timeout")), *BOTH],
-        {"expected": replace(PROMISE, perhaps_astray=frozenset(PROMISE.backends))},
+        {"expected": promise(astray=BACKENDS, straight=BACKENDS)},
         "fail",
         "the answer came in, and yet the client's socket met timeout",
     ),
@@ -410,6 +455,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         f"the capture lost 1 frame, and for want of them perhaps {WEB_1} never answered",
     ),
     "lost-and-silent": (plain(DROPPED), {"lost": 3, "expected": nothing_but("dropped")}, "unknown", "so silence proves nothing"),
+    "lost-and-one-of-two-silent": (plain(delivered(), DROPPED), {"lost": 3, "expected": MIXED}, "unknown", "so silence proves nothing"),
     "lost-and-untraced": ([*BOTH, (None, attempt())], {"lost": 3}, "unknown", "1 attempt could not be followed"),
 }
 

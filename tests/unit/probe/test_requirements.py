@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from emulator.control.state import ClusterState
-from emulator.probe.model import Backend, Change, Expectation, FlowResult, Hop, Journey, Kind, Observation, Requirement, Verdict
+from emulator.probe.model import Backend, Change, FlowResult, Hop, Journey, Kind, Observation, Requirement, Verdict
 from emulator.probe.requirements import check_requirements, merge_requirements
+from tests.unit.expectations import expectation_of
 from tests.unit.probe.states import CLIENT, NODE_IP, OTHER, WEB_1, WEB_IP, make_flow, make_service, make_state
 
 STATE = make_state(make_service())
@@ -42,7 +43,7 @@ def result(who: str, ip: str, kind: Kind, expected: Any = "delivered", lost: int
     }
     return FlowResult(
         flow=flow,
-        expected=Expectation(outcome=expected, because=""),
+        expected=expectation_of(expected),
         observed=Observation(outcomes={}, lost_frames=lost),
         journeys=(Journey(**plain | fields),),
         verdict="pass",

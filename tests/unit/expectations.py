@@ -1,0 +1,37 @@
+"""Expectations for tests of what comes after them: written by endpoint, built of possibilities."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from emulator.objects.config import Outcome
+from emulator.probe.model import Backend, Expectation, Possibilities, Possibility, SourceRule
+
+
+def expectation_of(
+    outcome: Outcome = "delivered",
+    because: str = "",
+    *,
+    backends: Mapping[Backend, SourceRule] | None = None,
+    others: Mapping[Backend | None, Outcome] | None = None,
+    astray: Collection[Backend] = (),
+    straight: Collection[Backend] | None = None,
+    partial: bool = False,
+    late: bool = False,
+    **fields: Any,
+) -> Expectation:
+    """Return an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular), and ``others`` end otherwise.
+
+    ``astray`` are answered by the endpoint itself, ``straight`` (else all the others) from the address that was dialled; in neither or in
+    both: as the case may be. Unless ``partial``, each of ``backends`` must be met.
+    """
+    backends = backends or {}
+    straight = [b for b in backends if b not in astray] if straight is None else straight
+    ends = [Possibility(outcome="delivered", backend=b, source=rule) for b, rule in backends.items() if b in straight]
+    ends += [Possibility(outcome="delivered", backend=b, source=rule, reply="endpoint") for b, rule in backends.items() if b in astray]
+    if not ends:
+        ends = [Possibility(outcome=outcome, late=late)]
+    ends += [Possibility(outcome=end, backend=b, late=late) for b, end in (others or {}).items()]
+    required = () if partial else tuple(frozenset({b}) for b in backends)
+    return Expectation(possibilities=Possibilities(ends), because=because, must_meet=required, **fields)

@@ -1,0 +1,83 @@
+"""What a comparison of modes advises to write into a FlowCheck: whoever follows it word for word passes, wherever a mode keeps its promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from emulator.control.settle import settle
+from emulator.control.state import ClusterState
+from emulator.errors import InputError
+from emulator.evidence.advice import expect_text
+from emulator.objects.config import FlowExpect, ProxyMode
+from emulator.objects.load import load
+from emulator.probe.checks import flows_from_checks
+from emulator.probe.derive import derive_flows
+from emulator.probe.edges import edge_flows
+from emulator.probe.expect import Expectations
+from emulator.probe.model import Expectation
+from emulator.probe.wanted import acceptable, apply_expect
+from tests.sandboxed import ROOT, SHIPPED, TOPOLOGIES, state_of
+from tests.unit.expectations import expectation_of
+
+CASES = ROOT / "tests" / "cases"
+INPUTS = [*SHIPPED, *sorted(str(path) for path in CASES.glob("*.yaml") if not path.name.endswith(".want.yaml"))]
+MODES: tuple[ProxyMode, ...] = get_args(ProxyMode)
+
+
+def _states(target: str) -> Iterator[ClusterState]:
+    """The cluster in each mode, and after each step; none where the input is wrong on purpose."""
+    try:
+        inventory = load([target], topologies=TOPOLOGIES)
+        states = [settle(inventory, proxy_mode=mode) for mode in MODES]
+    except InputError:
+        return
+    for state in states:
+        yield from (state, *(step.state for step in state.steps))
+
+
+@cache
+def read_back(text: str) -> FlowExpect:
+    """What a FlowCheck expects that says ``text`` of ipvs mode, read as a manifest."""
+    flow = f"{{name: f, from: {{node: worker-1}}, to: {{ip: 192.0.2.1, port: 80}}, expect: {{modes: {{ipvs: {text}}}}}}}"
+    check = f"apiVersion: podwire.dev/v1alpha1\nkind: FlowCheck\nmetadata: {{name: c}}\nspec: {{flows: [{flow}]}}\n"
+    nodes = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{name: worker-1}]\n---\n"
+    [loaded] = state_of(text=nodes + check).flowChecks
+    return loaded.object.flows[0].expect.under("ipvs")
+
+
+def accepts(wanted: Expectation, promise: Expectation) -> bool:
+    """Whether all that keeps ``promise`` passes where ``wanted`` is expected."""
+    return (
+        set(wanted.possibilities) >= set(promise.possibilities)
+        and set(wanted.must_meet) <= set(promise.must_meet)
+        and (wanted.health, wanted.relayed) == (promise.health, promise.relayed)
+        and wanted.addresses == promise.addresses
+    ) or (not promise.backends and wanted.outcomes == promise.outcomes and wanted.possibilities.late == promise.possibilities.late)
+
+
+@pytest.mark.parametrize("target", INPUTS, ids=lambda target: Path(target).stem)
+def test_whoever_writes_what_is_advised_passes(target: str) -> None:
+    for state in _states(target):
+        expectations = Expectations(state)
+        for flow in (*derive_flows(state, expectations), *edge_flows(expectations), *flows_from_checks(state, expectations)[0]):
+            promised = expectations.expect(flow)
+            advised = read_back(expect_text(acceptable(promised)))
+            assert accepts(apply_expect(promised, advised, flow, expectations), promised), (state.proxy.mode, flow.name, advised)
+
+
+@pytest.mark.parametrize(
+    ("promise", "text"),
+    [
+        pytest.param(expectation_of("rejected"), "{outcome: rejected}", id="one outcome"),
+        pytest.param(expectation_of("dropped", others={None: "rejected"}), "{}", id="several outcomes"),
+    ],
+)
+def test_what_has_one_outcome_is_advised_by_its_name(promise: Expectation, text: str) -> None:
+    assert expect_text(acceptable(promise)) == text
+    assert yaml.safe_load(text) == ({} if text == "{}" else {"outcome": promise.outcome})
