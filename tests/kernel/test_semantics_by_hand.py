@@ -1,4 +1,4 @@
-"""docs/semantics.md with packets: what a flow cannot tell of sections 9 (the guard of localhost), 10 and 12."""
+"""docs/semantics.md with packets: what one row cannot tell of sections 2, 9 (the guard of localhost), 10 and 12."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from emulator.kernel.netns import Namespaces, check_output
 from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import Plan
 from emulator.planner import plan_cluster, plan_rules
+from emulator.probe.expect import attempts_for
 from emulator.run import Options, run_cluster
 from emulator.workload.serve import servers
 from tests.kernel.sentences import (
@@ -36,7 +37,9 @@ from tests.kernel.sentences import (
     Row,
     Section,
     built,
+    endpoints,
     observed,
+    service,
     web,
 )
 from tests.sandboxed import flavour, in_sandbox, state_of
@@ -54,6 +57,28 @@ def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, di
         return response.status, json.loads(response.read())
 
     return namespaces.call_in(netns, get)
+
+
+STALE = ("{addresses: [10.244.1.99], nodeName: worker-1}", "{addresses: [198.51.100.99]}", "{addresses: [203.0.113.10]}")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_2_each_endpoint_has_an_end_of_its_own(mode: str, tmp_path: Path) -> None:
+    """One of a Pod that is gone, one of nobody anywhere and one of a machine that does not serve the port, beside one that answers."""
+    check = f"""
+---
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {{name: ends}}
+spec: {{flows: [{{name: far, from: {{pod: far}}, to: {{service: web, port: 80}}, attempts: {attempts_for(4)}}}]}}
+"""
+    state = state_of(text=BASE + service("web", "ports: [{port: 80}]") + endpoints("web", WEB_1, *STALE) + check, proxy_mode=mode)
+    run_cluster(state, Options(json=tmp_path / "report.json", iptables=flavour()))
+    [flow] = [flow for flow in json.loads((tmp_path / "report.json").read_text())["flows"] if not flow["control"]]
+    assert (flow["verdict"], flow["reason"]) == ("pass", "")
+    assert flow["observed"]["outcomes"].keys() == {"delivered", "dropped", "unreachable", "rejected"}
+    assert flow["observed"]["backends"].keys() == {"default/web-1:8080"}
+    assert min(flow["observed"]["outcomes"].values()) > 1
 
 
 @pytest.mark.parametrize("mode", ALL_MODES)

@@ -53,6 +53,9 @@ TESTED: dict[str, tuple[str, ...] | None] = {
     "Unset `ready` means ready": ("unset ready means ready", "unset serving means the same as ready"),
     "An endpoint without `nodeName`": ("an endpoint without nodeName is remote to every node",),
     '"Has endpoints"': ("a draining endpoint elsewhere counts as having endpoints",),
+    "A usable endpoint that nobody serves": ("2 each endpoint has an end of its own",),
+    "Each endpoint has an end of its own": ("2 each endpoint has an end of its own",),
+    "podwire promises both": ("2 each endpoint has an end of its own",),
     "Hints narrow the Cluster list only if": (
         "3 hints: narrow the Cluster list to the zone",
         "3 hints: only if the node has a zone",
