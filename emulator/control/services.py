@@ -25,10 +25,17 @@ KUBERNETES = "default/kubernetes"
 def complete_services(services: Sequence[Draft[Service]], networks: Networks, seed: int, findings: Findings) -> list[Draft[Service]]:
     """Every Service with what was left open, in the order given. Services of IPv6 alone are left out."""
     ipv4 = [draft for draft in services if not _ipv6_only(draft.object)]
-    if len(ipv4) < len(services):
+    if len(ipv4) < len(services) or any(":" in ip for draft in ipv4 for ip in _addresses(draft.object)):
         findings.ipv6_left_out()
     addressed = _cluster_ips(ipv4, networks, findings)
     return _node_ports([replace(d, object=_defaults(d.object)) for d in addressed], seed, findings)
+
+
+def _addresses(service: Service) -> Iterator[str]:
+    """The addresses and prefixes of ``service`` that a proxier of the other family would take up."""
+    spec = service.spec
+    yield from (*spec.clusterIPs, *spec.externalIPs, *spec.loadBalancerSourceRanges)
+    yield from (entry.ip for entry in service.status.loadBalancer.ingress)
 
 
 def _ipv6_only(service: Service) -> bool:

@@ -16,6 +16,7 @@ from emulator.control.checks import check_flows
 from emulator.control.clients import external_clients
 from emulator.control.clusterflags import cluster_flags
 from emulator.control.commands import real_commands
+from emulator.control.contested import notice_contested
 from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
 from emulator.control.ipvs import notice_ipvs
@@ -125,7 +126,8 @@ class _Story:
         written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
         service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks, self._seed, findings)
         service_drafts = give_addresses(service_drafts, pools, networks.hosts, {*taken, *external}, findings)
-        services = [draft.object for draft in service_drafts]
+        services = sorted((draft.object for draft in service_drafts), key=lambda service: (service.namespace, service.name))
+        notice_contested(services, findings)
         waiting.tell(findings)
         lost = [row.pod for row in waiting.pods if row.lost]
         slices = make_slices(inventory, service_drafts, [*pods, *lost], nodes, self._seed, findings)

@@ -7,6 +7,8 @@ Invariants (control guarantees them, everything after relies on them):
 - every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a ``nodePort``
   (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
 - every EndpointSlice belongs to a Service by label, and carries resolved port numbers;
+- Services and EndpointSlices are in the order of namespace and name, whatever order they were written in: of two Services that claim
+  one address and port the first has it, for rules, balancer and expectations alike;
 - an address of ``speakers`` lies in ``hostSubnet`` and is nobody's; ``balancerIP`` is there if a Service's ``ipMode`` is Proxy;
 - names are RFC 1123; no two network namespaces share a name (:func:`pod_netns`).
 """
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, ip_address
+from operator import attrgetter
 
 from emulator.objects.config import ExternalClient, FlowCheck, IPVSScheduler, IPVSTimeouts, ProxyMode
 from emulator.objects.kinds import EndpointSlice, Loaded, Node, Pod, Protocol, Service
@@ -25,6 +28,7 @@ SWITCH = "switch"  # network namespace of the host network's switch
 ROUTER = "router"  # network namespace of the upstream router; external clients are behind it
 BALANCER = "balancer"  # network namespace of the load balancer in the path, if there is one
 API_SERVER_PORT = 6443
+_BY_NAME = attrgetter("metadata.namespace", "metadata.name")
 
 
 def pod_netns(pod: Pod) -> str:
@@ -122,6 +126,10 @@ class ClusterState:
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()  # those whose flows are sent while the cluster is so
     steps: tuple[Step, ...] = ()  # what it changes to, one after the other
     notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for objects in ("services", "endpointSlices"):
+            object.__setattr__(self, objects, tuple(sorted(getattr(self, objects), key=_BY_NAME)))
 
     @cached_property
     def node(self) -> Mapping[str, Node]:

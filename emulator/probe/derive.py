@@ -20,7 +20,7 @@ from emulator.control.state import API_SERVER_PORT, ClusterState
 from emulator.objects.config import FlowProtocol
 from emulator.objects.kinds import Node, Pod
 from emulator.probe.askers import Askers, served_ports
-from emulator.probe.endpoints import PortEndpoints, cluster_ips, load_balancer_ips
+from emulator.probe.endpoints import PortEndpoints, cluster_ips, external_ips, load_balancer_ips
 from emulator.probe.expect import Expectations
 from emulator.probe.flowbook import FlowBook, flow_name
 from emulator.probe.model import Client, Destination, Flow, Kind
@@ -245,7 +245,7 @@ class _Deriver:
         through = [(f"via {node.name}, {note}", node.name) for node, note in self.askers.nodes_for(endpoints)]
         candidates: list[tuple[ServiceAddress, str]] = [
             *(("clusterIP", ip) for ip in cluster_ips(service)),
-            *(("externalIP", ip) for ip in service.spec.externalIPs),
+            *(("externalIP", ip) for ip in external_ips(service)),
             *(("loadBalancer", ip) for ip in load_balancer_ips(service)),
         ]
         for how, ip in candidates:

@@ -130,6 +130,11 @@ def cluster_ips(service: Service) -> tuple[str, ...]:
     return tuple(ip for ip in given if "." in ip)
 
 
+def external_ips(service: Service) -> tuple[str, ...]:
+    """Returns the IPv4 externalIPs: kube-proxy's proxier of one family leaves the other family's out (MapIPsByIPFamily)."""
+    return tuple(ip for ip in service.spec.externalIPs if "." in ip)
+
+
 def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[str, ...]:
     """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``, if it knows that field."""
     return tuple(i.ip for i in service.status.loadBalancer.ingress if "." in i.ip and not (ip_mode and i.ipMode == "Proxy"))
@@ -143,7 +148,7 @@ def in_source_ranges(service: Service, ip: str) -> bool:
 
 def _captured(service: Service, ip_mode: bool) -> Iterator[tuple[ServiceAddress, str]]:
     yield from (("clusterIP", ip) for ip in cluster_ips(service))
-    yield from (("externalIP", ip) for ip in service.spec.externalIPs)
+    yield from (("externalIP", ip) for ip in external_ips(service))
     yield from (("loadBalancer", ip) for ip in load_balancer_ips(service, ip_mode=ip_mode))
 
 

@@ -225,16 +225,13 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
     )
 
 
-_IN_ORDER = attrgetter("metadata.namespace", "metadata.name")
-
-
 def services_with_slices(state: ClusterState) -> Iterator[tuple[Service, Sequence[EndpointSlice]]]:
-    """Each Service with its EndpointSlices, by namespace and name.
+    """Each Service with its EndpointSlices, in the order of the state: by namespace and name.
 
     What is made for one Service can be forgotten before the next: ten thousand are no more to hold than one.
     """
     slices = state.slices_of
-    for service in sorted(state.services, key=_IN_ORDER):
+    for service in state.services:
         yield service, slices.get(service.key, ())
 
 

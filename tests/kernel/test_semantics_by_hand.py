@@ -31,6 +31,7 @@ from tests.kernel.sentences import (
     MODES,
     NODE_PORT,
     NODES,
+    SERVER,
     WEB_1,
     WEB_2,
     WEB_3,
@@ -57,6 +58,34 @@ def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, di
         return response.status, json.loads(response.read())
 
     return namespaces.call_in(netns, get)
+
+
+def contested(name: str, endpoint: str) -> str:
+    """A Service whose every external address another one claims, too."""
+    spec = f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{{port: 80}}], selector: {{app: {endpoint}}}"
+    return service(name, spec, "{ip: 192.0.2.11}", "{ip: 192.0.2.12, ipMode: Proxy}")
+
+
+@pytest.mark.parametrize("mode", ["userspace", *ALL_MODES])
+def test_1_of_two_services_that_claim_one_address_the_first_by_name_has_it(mode: str, tmp_path: Path) -> None:
+    """Though it is written last: for rules, expectations and the balancer alike."""
+    flows = [
+        {"name": f"{kind} {ip}", "from": {kind: who}, "to": {"ip": ip, "port": 80}, "via": via}
+        for ip in ("192.0.2.10", "192.0.2.11", "192.0.2.12")
+        for kind, who, via in (("pod", "far", ""), ("external", "office", "worker-1" if ip != "192.0.2.12" else ""))
+        if (mode, kind, ip) != ("userspace", "pod", "192.0.2.10")  # which leaves alone what Pods send there
+    ]
+    check = {"apiVersion": "podwire.dev/v1alpha1", "kind": "FlowCheck", "metadata": {"name": "first"}, "spec": {"flows": flows}}
+    pods = "".join(
+        SERVER % (f"{name}, labels: {{app: {name}}}", "worker-1", ip) for name, ip in (("a", "10.244.1.51"), ("b", "10.244.1.52"))
+    )
+    text = BASE + pods + contested("svc-b", "b") + contested("svc-a", "a") + f"\n---\n{json.dumps(check)}"
+    state = state_of(text=text, proxy_mode=mode)
+    assert any("default/svc-a and default/svc-b both claim 192.0.2.10:80/TCP, 192.0.2.11:80/TCP" in notice for notice in state.notices)
+    run_cluster(state, Options(json=tmp_path / "report.json", iptables=flavour()))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] != "pass"} == {}
+    assert [set(flow["observed"]["backends"]) for flow in report["flows"] if not flow["control"]] == [{"default/a:80"}] * len(flows)
 
 
 STALE = ("{addresses: [10.244.1.99], nodeName: worker-1}", "{addresses: [198.51.100.99]}", "{addresses: [203.0.113.10]}")

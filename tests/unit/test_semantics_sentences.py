@@ -38,6 +38,8 @@ TESTED: dict[str, tuple[str, ...] | None] = {
     ),
     "Headless and ExternalName": ("1 captured: headless Services", "1 captured: ExternalName Services"),
     "Selector-less Services": ("1 captured: the ClusterIP and port", "1 selectors: a selector's ready Pods are the endpoints"),
+    "Of two Services that claim one address": ("1 of two services that claim one address the first by name has it",),
+    "That is podwire's choice": None,
     "is not kube-proxy's affair": None,
     "is announced there": None,
     "Nobody announces an externalIP": ("1 captured: each externalIP and port",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.probe.endpoints import PortEndpoints, load_balancer_ips
+from emulator.probe.endpoints import PortEndpoints, external_ips, load_balancer_ips
 from emulator.probe.expect.destination import Translation
 from emulator.probe.expect.facts import Facts
 from emulator.probe.model import Backend
@@ -35,4 +35,4 @@ def is_ipvs_local(facts: Facts, met: Translation) -> bool:
 
 
 def _has_external(endpoints: PortEndpoints) -> bool:
-    return bool(endpoints.port.nodePort or endpoints.service.spec.externalIPs or load_balancer_ips(endpoints.service))
+    return bool(endpoints.port.nodePort or external_ips(endpoints.service) or load_balancer_ips(endpoints.service))

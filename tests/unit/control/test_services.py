@@ -125,7 +125,7 @@ def test_services_of_ipv6_alone_are_left_out() -> None:
     state = settled(
         service("six", f"ipFamilies: [IPv6], clusterIP: 'fd00::1', {PORT}"), service("dual", f"ipFamilies: [IPv4, IPv6], {PORT}")
     )
-    assert [s.name for s in state.services] == ["kubernetes", "dual"]
+    assert [s.name for s in state.services] == ["dual", "kubernetes"]
     assert any("IPv6" in notice for notice in state.notices)
 
 

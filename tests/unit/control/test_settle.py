@@ -247,7 +247,8 @@ def test_golden_objects_settle_unchanged() -> None:
         found = state.service[loaded.object.key]
         assert found.spec == loaded.object.spec
         assert found.status == loaded.object.status
-    assert [s.object for s in inventory.endpointSlices] == [s for s in state.endpointSlices if s.serviceName != "kubernetes"]
+    given = sorted((s.object for s in inventory.endpointSlices), key=lambda item: (item.metadata.namespace, item.metadata.name))
+    assert given == [item for item in state.endpointSlices if item.serviceName != "kubernetes"]
 
 
 def test_an_inventory_is_not_changed() -> None:

@@ -98,7 +98,7 @@ def test_an_unknown_port_name_without_any_pod_is_no_problem() -> None:
 
 def test_at_most_100_endpoints_a_slice() -> None:
     made = slices_of(service("web", SELECT), workload("Deployment", "web", 230))
-    assert [len(s.endpoints) for s in made] == [100, 100, 30]
+    assert sorted(len(s.endpoints) for s in made) == [30, 100, 100]
     assert len({s.metadata.name for s in made}) == 3
 
 

@@ -79,27 +79,27 @@ def test_a_typical_cluster() -> None:
         "pod default/client → pod default/web-1 (ICMP, other node)",
         "pod default/other → pod default/web-1 (ICMP, same node)",
         "pod default/other → pod default/web-0 (ICMP, other node)",
+        "pod default/client → svc default/kubernetes:443 (node without an endpoint)",
         "pod default/web-0 → svc default/web:80 (hairpin)",
         "pod default/client → svc default/web:80 (same node)",
         "pod default/other → svc default/web:80 (other node)",
         "pod default/web-0 → node worker-1:30080 (svc default/web, own node, hairpin)",
         "pod default/client → node worker-1:30080 (svc default/web, own node, with an endpoint)",
         "pod default/other → node worker-2:30080 (svc default/web, own node, with an endpoint)",
-        "pod default/client → svc default/kubernetes:443 (node without an endpoint)",
+        "external client-1 → svc default/kubernetes:443 (via control-plane, node with an endpoint)",
+        "external client-1 → svc default/kubernetes:443 (via worker-1, node without an endpoint)",
         "external client-1 → svc default/web:80 (via worker-1, node with an endpoint)",
         "external client-1 → svc default/web:80 (via control-plane, node without an endpoint)",
         "external client-1 → node worker-1:30080 (svc default/web, node with an endpoint)",
         "external client-1 → node control-plane:30080 (svc default/web, node without an endpoint)",
-        "external client-1 → svc default/kubernetes:443 (via control-plane, node with an endpoint)",
-        "external client-1 → svc default/kubernetes:443 (via worker-1, node without an endpoint)",
+        "node control-plane → svc default/kubernetes:443 (node with an endpoint)",
+        "node worker-1 → svc default/kubernetes:443 (node without an endpoint)",
         "node worker-1 → svc default/web:80 (node with an endpoint)",
         "node control-plane → svc default/web:80 (node without an endpoint)",
         "node worker-1 → node worker-1:30080 (svc default/web, node with an endpoint)",
         "node worker-1 → localhost:30080 (svc default/web)",
         "node control-plane → node control-plane:30080 (svc default/web, node without an endpoint)",
         "node control-plane → localhost:30080 (svc default/web)",
-        "node control-plane → svc default/kubernetes:443 (node with an endpoint)",
-        "node worker-1 → svc default/kubernetes:443 (node without an endpoint)",
         "node worker-1 → pod default/web-0 (ICMP, same node)",
         "node worker-1 → pod default/web-0:8080 (same node)",
         "node worker-1 → pod default/web-1 (ICMP, other node)",
@@ -417,10 +417,13 @@ def test_addresses_that_are_not_dialled(state: ClusterState) -> None:
 
 
 def test_an_address_and_port_is_dialled_as_that_of_the_service_that_has_it() -> None:
-    second = make_service("second", "10.96.0.77", externalIPs=(EXTERNAL_IP,))
-    labels = external_flows(make_state(make_service(externalIPs=(EXTERNAL_IP,)), second))
+    """The first by name, wherever it is written."""
+    first = make_service("second", "10.96.0.77", externalIPs=(EXTERNAL_IP,))
+    labels = external_flows(
+        make_state(make_service(externalIPs=(EXTERNAL_IP,)), first, slices=[BOTH, make_slice(ENDPOINT_0, service="second")])
+    )
     assert labels
-    assert all("svc default/web " in label for label in labels)
+    assert all("svc default/second " in label for label in labels)
 
 
 @pytest.mark.parametrize(
@@ -458,16 +461,16 @@ def test_localhost_of_a_node_with_and_of_one_without_an_endpoint(protocol: FlowP
 def test_of_very_many_service_ports_the_rest_have_representatives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(derive, "MOST_PORTS", 1)
     ports = [ServicePort(port=80, name="http", nodePort=31080)]
-    second = make_service("second", "10.96.0.77", ports, type="NodePort", externalIPs=(EXTERNAL_IP,))
-    third = make_service("third", "10.96.0.78", [ServicePort(port=80, name="http", nodePort=31081)], type="NodePort")
-    slices = [BOTH, make_slice(ENDPOINT_0, service="second"), make_slice(ENDPOINT_0, service="third")]
+    second = make_service("x-second", "10.96.0.77", ports, type="NodePort", externalIPs=(EXTERNAL_IP,))
+    third = make_service("y-third", "10.96.0.78", [ServicePort(port=80, name="http", nodePort=31081)], type="NodePort")
+    slices = [BOTH, make_slice(ENDPOINT_0, service="x-second"), make_slice(ENDPOINT_0, service="y-third")]
     state = make_state(node_port_service(), second, third, slices=slices)
     flows = derive_flows(state)
-    assert [flow.name for flow in flows if flow.to.service in ("default/second", "default/third")] == [
-        "pod default/other → svc default/second:80 (node without an endpoint)",
-        "pod default/other → svc default/third:80 (node without an endpoint)",
-        f"external client-1 → externalIP of svc default/second ({EXTERNAL_IP}:80) (via worker-1, node with an endpoint)",
-        "external client-1 → node worker-2:31081 (svc default/third, node without an endpoint)",
+    assert [flow.name for flow in flows if flow.to.service in ("default/x-second", "default/y-third")] == [
+        "pod default/other → svc default/x-second:80 (node without an endpoint)",
+        "pod default/other → svc default/y-third:80 (node without an endpoint)",
+        f"external client-1 → externalIP of svc default/x-second ({EXTERNAL_IP}:80) (via worker-1, node with an endpoint)",
+        "external client-1 → node worker-2:31081 (svc default/y-third, node without an endpoint)",
     ]
     whole = [flow.name for flow in flows if flow.to.service == "default/web"]
     assert whole == [flow.name for flow in derive_flows(make_state(node_port_service())) if flow.to.service]
