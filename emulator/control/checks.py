@@ -170,7 +170,7 @@ class _Flow:
         service = self._service_named(name, "to.service")
         if service is None:
             return
-        if service.proxied:
+        if service.addressed:
             self._service_port(service)
             return
         reason = "is headless" if service.headless else "is of type ExternalName"

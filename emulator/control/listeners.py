@@ -97,7 +97,9 @@ def _health_checks(
 ) -> None:
     """kube-proxy's HTTP server at each healthCheckNodePort, on every node. It counts the addresses of ready endpoints whose ``nodeName`` is the
     node's, each once (pkg/proxy/endpointschangetracker.go, LocalReadyEndpoints)."""
-    checked = {service.key: service.spec.healthCheckNodePort for service in services if service.spec.healthCheckNodePort}
+    checked = {
+        service.key: service.spec.healthCheckNodePort for service in services if service.spec.healthCheckNodePort and service.proxied
+    }
     local: dict[tuple[str, str], set[str]] = {}
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"

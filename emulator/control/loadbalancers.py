@@ -58,7 +58,7 @@ def give_addresses(
 
 
 def _wants_address(service: Service, pools: Pools, findings: Findings) -> bool:
-    if service.spec.type != "LoadBalancer" or not service.proxied or service.status.loadBalancer.ingress:
+    if service.spec.type != "LoadBalancer" or not service.addressed or service.status.loadBalancer.ingress:
         return False
     if service.metadata.uid and not pools.said:
         return False

@@ -232,7 +232,7 @@ def _infer_hosts(known: _Known, count: int, vpc: bool) -> IPv4Network:
 
 def _cluster_ips(services: Iterable[Service]) -> Iterator[IPv4Address]:
     for service in services:
-        for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.proxied else ():
+        for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.addressed else ():
             if (address := _parse(text)) is not None:
                 yield address
 
@@ -246,7 +246,7 @@ def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[
         return DEFAULT_SERVICE_SUBNET
     if not given:
         return _first_free((DEFAULT_SERVICE_SUBNET, *_OTHER_SERVICES), others)
-    count = 1 + sum(1 for service in services if service.proxied)  # default/kubernetes
+    count = 1 + sum(1 for service in services if service.addressed)  # default/kubernetes
 
     def enough(network: IPv4Network) -> bool:
         first = given.get(network.network_address + 1, "default/kubernetes")

@@ -72,7 +72,7 @@ def _cluster_ips(drafts: Sequence[Draft[Service]], networks: Networks, findings:
     if not any(d.object.key == KUBERNETES and _given_ips(d.object) for d in drafts):
         holders[first] = KUBERNETES
     for index, draft in enumerate(drafts):
-        if draft.object.proxied:
+        if draft.object.addressed:
             given[index] = tuple(_valid_ips(draft, networks, holders, findings))
     free = _free(subnet, holders)
     result, exhausted = [], False
@@ -81,7 +81,7 @@ def _cluster_ips(drafts: Sequence[Draft[Service]], networks: Networks, findings:
         if service.headless:
             result.append(replace(draft, object=_with_ips(service, ("None",))))
             continue
-        if not service.proxied:
+        if not service.addressed:
             result.append(draft)
             continue
         ips = given[index]

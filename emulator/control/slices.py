@@ -1,13 +1,15 @@
 """EndpointSlices: as given, mirrored from Endpoints, or made from a Service's selector as the EndpointSlice controller does.
 
-May import ``objects`` and this room. Invariant: a Service of which the input holds an EndpointSlice gets none from here; every port of
-a made slice is a number. Sources: the Kubernetes documentation, "EndpointSlices" (conditions, distribution, mirroring), and for
-``trafficDistribution`` kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
+May import ``objects`` and this room. Invariant: a Service of which the input holds a controller's own EndpointSlice gets none from
+that controller here; those that others wrote stand beside. Every port of a made slice is a number. Sources: the Kubernetes
+documentation, "EndpointSlices" (conditions, distribution, mirroring), pkg/controller/endpointslice (it lists by Service and by
+the label managed-by), pkg/controller/endpointslicemirroring/utils.go (what is not mirrored), and for ``trafficDistribution``
+kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 
 from emulator.control.controlplane import kubernetes_slice
@@ -18,6 +20,7 @@ from emulator.control.services import KUBERNETES
 from emulator.objects.config import Inventory
 from emulator.objects.faults import did_you_mean
 from emulator.objects.kinds import (
+    LEFT_TO_OTHERS,
     Endpoint,
     EndpointAddress,
     EndpointConditions,
@@ -38,6 +41,10 @@ from emulator.objects.selectors import matches_labels
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+OWN, MIRROR = "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"  # values of MANAGED_BY_LABEL
+SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
+LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
+TOPOLOGY_MODE = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 MAX_ENDPOINTS = 100  # kube-controller-manager --max-endpoints-per-slice
@@ -62,8 +69,9 @@ def make_slices(
     inventory: Inventory, services: Sequence[Draft[Service]], pods: Sequence[Pod], nodes: Sequence[Node], seed: int, findings: Findings
 ) -> list[EndpointSlice]:
     """Every EndpointSlice of the cluster: the given ones, then each Service's made or mirrored ones, in the Services' order."""
-    slices = list(_given(inventory, findings))
-    have = {(s.metadata.namespace, s.serviceName) for s in slices}
+    addressed = {draft.object.key for draft in services if draft.object.addressed}
+    slices = list(_given(inventory, addressed, findings))
+    managers = _managers(inventory)
     taken: dict[str, set[str]] = {}
     for item in slices:
         taken.setdefault(item.metadata.namespace, set()).add(item.metadata.name)
@@ -73,28 +81,63 @@ def make_slices(
     for draft in services:
         service = draft.object
         key = (service.namespace, service.name)
-        if key in have or service.spec.type == "ExternalName":
+        if service.spec.type == "ExternalName":
             continue
-        names = taken.setdefault(service.namespace, set())
-        if service.spec.selector:
-            matching = [pod for pod in index.select(service.namespace, service.spec.selector) if pod.ip]
-            slices += _from_pods(draft, matching, zones, seed, names, findings)
-        elif key in endpoints:
+        if service.addressed and not service.proxied:
+            label = next(label for label in sorted(LEFT_TO_OTHERS, reverse=True) if label in service.metadata.labels)
+            findings.notice(f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes no rule for it")
+        names, by = taken.setdefault(service.namespace, set()), managers.get(key, set())
+        if service.key == KUBERNETES:
+            if not by:  # the API server keeps it itself, Endpoints and slice alike
+                slices += _mirrored(service, endpoints[key], seed, names) if key in endpoints else [kubernetes_slice(nodes, findings)]
+        elif service.spec.selector:
+            if OWN not in by:
+                matching = [pod for pod in index.select(service.namespace, service.spec.selector) if pod.ip]
+                if key_of_mode := topology_mode(service):
+                    why = "the controller shares endpoints by the zones' CPUs, which are not known here"
+                    findings.notice(f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}")
+                slices += _from_pods(draft, matching, zones, seed, names, findings)
+        elif key in endpoints and MIRROR not in by and _is_mirrored(endpoints[key], findings):
             slices += _mirrored(service, endpoints[key], seed, names)
-        elif service.key == KUBERNETES:
-            slices.append(kubernetes_slice(nodes, findings))
     return slices
 
 
-def _given(inventory: Inventory, findings: Findings) -> Iterator[EndpointSlice]:
+def _managers(inventory: Inventory) -> dict[tuple[str, str], set[str]]:
+    """Who manages the slices of each Service ("" for those that nobody is said to)."""
+    managers: dict[tuple[str, str], set[str]] = {}
+    for item in (loaded.object for loaded in inventory.endpointSlices):
+        key = (item.metadata.namespace, item.serviceName)
+        managers.setdefault(key, set()).add(item.metadata.labels.get(MANAGED_BY_LABEL, ""))
+    return managers
+
+
+def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
+    """Whether the mirroring controller makes slices of ``endpoints``; kube-proxy reads no Endpoints."""
+    meta = endpoints.metadata
+    why = ""
+    if meta.labels.get(SKIP_MIRROR_LABEL) == "true":
+        why = f"their label {SKIP_MIRROR_LABEL}"
+    elif LEADER_ANNOTATION in meta.annotations:
+        why = f"their annotation {LEADER_ANNOTATION}"
+    if why:
+        findings.notice(f"Endpoints {meta.namespace}/{meta.name} are not mirrored, by {why}: kube-proxy reads EndpointSlices alone")
+    return not why
+
+
+def _given(inventory: Inventory, addressed: Container[str], findings: Findings) -> Iterator[EndpointSlice]:
     """The slices of the input that any Service could use: kube-proxy looks neither at a slice without the Service's name nor, in an
-    IPv4 cluster, at another address type."""
+    IPv4 cluster, at another address type, nor at one that a label leaves to others (which is no loss to a headless Service)."""
     for loaded in inventory.endpointSlices:
         item = loaded.object
         if item.addressType == "IPv6":
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":
             findings.notice(f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} of type FQDN, which nothing proxies")
+        elif (
+            labels := sorted(LEFT_TO_OTHERS & item.metadata.labels.keys())
+        ) and f"{item.metadata.namespace}/{item.serviceName}" in addressed:
+            name = f"{item.metadata.namespace}/{item.metadata.name}"
+            findings.notice(f"left out: EndpointSlice {name}, which its label {labels[-1]} leaves to another proxy")
         elif not item.serviceName:
             findings.notice(
                 f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} without the label {SERVICE_NAME_LABEL}"
@@ -137,7 +180,7 @@ def _from_pods(
                 f"unknown port name {port.targetPort}: no Pod of Service {service.key} has a {port.protocol} port of that name",
                 hint,
             )
-    labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: "endpointslice-controller.k8s.io"}
+    labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: OWN}
     if service.headless:
         labels[HEADLESS_LABEL] = ""
     for slice_ports, endpoints in resolved.items():
@@ -158,16 +201,22 @@ def target_port(pod: Pod, port: ServicePort) -> int | None:
 def _endpoint(pod: Pod, service: Service, zones: Mapping[str, str | None]) -> Endpoint:
     terminating = pod.metadata.deletionTimestamp is not None
     ready = service.spec.publishNotReadyAddresses or (pod.ready and not terminating)
+    distribution = "" if topology_mode(service) else service.spec.trafficDistribution
     zone = zones.get(pod.spec.nodeName)
     return Endpoint(
         addresses=(pod.ip,),
         conditions=EndpointConditions(ready=ready, serving=pod.ready, terminating=terminating),
         nodeName=pod.spec.nodeName,
         zone=zone,
-        hints=_hints(service.spec.trafficDistribution, zone, pod.spec.nodeName) if ready else None,
+        hints=_hints(distribution, zone, pod.spec.nodeName) if ready else None,
         hostname=pod.spec.hostname if pod.spec.hostname and pod.spec.subdomain == service.name else None,
         targetRef=ObjectReference(kind="Pod", namespace=pod.namespace, name=pod.name),
     )
+
+
+def topology_mode(service: Service) -> str:
+    """The annotation that asks for hints by the zones' CPUs, if it does ("" if not); trafficDistribution means nothing beside it."""
+    return next((key for key in TOPOLOGY_MODE if service.metadata.annotations.get(key, "").lower() == "auto"), "")
 
 
 def _hints(distribution: str, zone: str | None, node: str) -> EndpointHints | None:
@@ -202,7 +251,7 @@ def _chunks(
 
 
 def _mirrored(service: Service, endpoints: Endpoints, seed: int, names: set[str]) -> Iterator[EndpointSlice]:
-    labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: "endpointslicemirroring-controller.k8s.io"}
+    labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: MIRROR}
     for subset in endpoints.subsets:
         rows = [(address, True) for address in subset.addresses] + [(address, False) for address in subset.notReadyAddresses]
         mirrored = [_mirror(address, ready) for address, ready in rows if isinstance(ip_address(address.ip), IPv4Address)]

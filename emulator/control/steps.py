@@ -293,7 +293,7 @@ def _surplus(workload: Workload, own: Sequence[Pod]) -> list[Pod]:
 def _same_service(old: Service, new: Service) -> Service:
     """``new`` with what was given out to ``old``, where it says nothing itself, and with ``old``'s status."""
     spec = new.spec
-    if old.proxied and new.spec.type != "ExternalName" and not (spec.clusterIP or spec.clusterIPs):
+    if old.addressed and new.spec.type != "ExternalName" and not (spec.clusterIP or spec.clusterIPs):
         spec = replace(spec, clusterIP=old.spec.clusterIP, clusterIPs=old.spec.clusterIPs)
     if "ClusterIP" not in (old.spec.type, spec.type):
         had = {port.name: port.nodePort for port in old.spec.ports}

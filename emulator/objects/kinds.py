@@ -380,6 +380,9 @@ class Workload(_Namespaced):
 
 # --- Service, EndpointSlice, Endpoints --------------------------------------------------------------------
 
+# Services and EndpointSlices with one of these labels kube-proxy does not watch (cmd/kube-proxy/app/server.go, Run).
+LEFT_TO_OTHERS = frozenset({"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePort:
@@ -452,9 +455,14 @@ class Service(_Namespaced):
         return self.spec.clusterIP == "None" or "None" in self.spec.clusterIPs
 
     @property
-    def proxied(self) -> bool:
-        """Whether kube-proxy looks at it: neither headless nor ExternalName."""
+    def addressed(self) -> bool:
+        """Whether it has ClusterIPs: neither headless nor ExternalName."""
         return not self.headless and self.spec.type != "ExternalName"
+
+    @property
+    def proxied(self) -> bool:
+        """Whether kube-proxy looks at it: it has ClusterIPs, and no label leaves it to another proxy."""
+        return self.addressed and not LEFT_TO_OTHERS & self.metadata.labels.keys()
 
     @property
     def proxyIPs(self) -> tuple[str, ...]:

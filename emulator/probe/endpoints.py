@@ -40,19 +40,32 @@ class PortEndpoints:
         self._slices = slices
 
     @cached_property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """Every endpoint, usable or not, each address and port once, in the order of the slices."""
-        found: dict[Backend, Candidate] = {}
+    def entries(self) -> tuple[Candidate, ...]:
+        """Every endpoint, usable or not, as often as the slices have it, in their order."""
+        found: list[Candidate] = []
         for item in self._slices:
             if item.addressType != "IPv4":
                 continue
             for port in item.ports:
                 if port.port is None or (port.name or "") != self.port.name or port.protocol != self.port.protocol:
                     continue
-                for endpoint in item.endpoints:
-                    candidate = _candidate(endpoint, port.port)
-                    found.setdefault(candidate.backend, candidate)
+                found += [_candidate(endpoint, port.port) for endpoint in item.endpoints]
+        return tuple(found)
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every endpoint, usable or not, each address and port once: its first entry."""
+        found: dict[Backend, Candidate] = {}
+        for candidate in self.entries:
+            found.setdefault(candidate.backend, candidate)
         return tuple(found.values())
+
+    def candidates_at(self, node: str) -> tuple[Candidate, ...]:
+        """The endpoints as ``node`` takes them: an address that several entries have is local if one of them is (docs/semantics 2)."""
+        if len(self.entries) == len(self.candidates):
+            return self.candidates
+        local = {candidate.backend: candidate for candidate in self.entries if candidate.node == node}
+        return tuple(local.get(candidate.backend, candidate) for candidate in self.candidates)
 
     @cached_property
     def ips(self) -> frozenset[str]:
@@ -70,7 +83,7 @@ class PortEndpoints:
 
     def local_list(self, node: str) -> tuple[Backend, ...]:
         """The Local list of ``node``: its ready endpoints; if there are none, its serving and terminating ones. Hints never apply."""
-        return tuple(c.backend for c in _ready_else_draining(tuple(c for c in self.candidates if c.node == node)))
+        return tuple(c.backend for c in _ready_else_draining(tuple(c for c in self.candidates_at(node) if c.node == node)))
 
     @cached_property
     def ready(self) -> tuple[Backend, ...]:
@@ -80,20 +93,22 @@ class PortEndpoints:
     @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes that hold usable endpoints, each once, in the order of the endpoints."""
-        return tuple(dict.fromkeys(c.node for c in self.usable if c.node))
+        usable = {c.backend for c in self.usable}
+        return tuple(dict.fromkeys(c.node for c in self.entries if c.node and c.backend in usable and (c.ready or c.draining)))
 
     def _hinted(self, node: str, zone: str) -> tuple[Candidate, ...]:
-        if not all(c.ready for c in self.usable):
-            return self.usable
-        if all(c.nodes for c in self.usable):
-            on_node = tuple(c for c in self.usable if node in c.nodes)
+        usable = _ready_else_draining(self.candidates_at(node))
+        if not all(c.ready for c in usable):
+            return usable
+        if all(c.nodes for c in usable):
+            on_node = tuple(c for c in usable if node in c.nodes)
             if on_node:
                 return on_node
-        if all(c.zones for c in self.usable):
-            in_zone = tuple(c for c in self.usable if zone in c.zones)
+        if all(c.zones for c in usable):
+            in_zone = tuple(c for c in usable if zone in c.zones)
             if in_zone:
                 return in_zone
-        return self.usable
+        return usable
 
 
 class ServiceTable:

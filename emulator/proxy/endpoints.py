@@ -59,6 +59,13 @@ class ServicePortFacts(NamedTuple):
     externalLocal: bool
     healthCheckNodePort: int
     endpoints: tuple[EndpointFacts, ...]
+    doubles: tuple[EndpointFacts, ...] = ()  # addresses of ``endpoints`` again, each with a node that the first entry does not have
+
+    def seen_from(self, node: str) -> tuple[EndpointFacts, ...]:
+        """The endpoints as the kube-proxy of ``node`` keeps them: of an address's entries the last one that is local, else the first
+        (pkg/proxy/endpointslicecache.go, addEndpoints)."""
+        local = {double.address: double for double in self.doubles if double.node == node}
+        return tuple(local.get(e.address, e) for e in self.endpoints) if local else self.endpoints
 
     @property
     def name(self) -> str:
@@ -106,9 +113,11 @@ def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(h.name for h in hints.forZones), frozenset(h.name for h in hints.forNodes)
 
 
-def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[EndpointFacts, ...]:
-    """The endpoints behind ``port``: slice ports are matched by name and protocol. Of doubles the first counts."""
+def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[tuple[EndpointFacts, ...], tuple[EndpointFacts, ...]]:
+    """The endpoints behind ``port``, each address once, and the further entries of those addresses that name a node: slice ports are
+    matched by name and protocol."""
     found: dict[str, EndpointFacts] = {}
+    doubles: list[EndpointFacts] = []
     name, protocol = port.name, port.protocol
     for item in slices:
         if item.addressType != "IPv4":
@@ -123,12 +132,14 @@ def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[Endp
                     continue
                 ip = address(endpoint.addresses[0])  # the others are defined to be equivalent; kube-proxy takes the first
                 key = ip + tail
-                if key not in found:
+                if key not in found or endpoint.nodeName:
                     ready, hints = endpoint.ready, endpoint.hints
                     draining = not ready and endpoint.serving and endpoint.terminating
                     zones, nodes = _hints(hints) if hints else (_NONE, _NONE)
-                    found[key] = EndpointFacts(ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes)
-    return tuple([found[key] for key in sorted(found)])
+                    facts = EndpointFacts(ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes)
+                    if found.setdefault(key, facts) is not facts:
+                        doubles.append(facts)
+    return tuple([found[key] for key in sorted(found)]), tuple(doubles)
 
 
 def _protocol(value: Protocol) -> Protocol:
@@ -170,9 +181,11 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
             internalLocal=internal_local,
             externalLocal=external_local,
             healthCheckNodePort=health_check,
-            endpoints=_endpoints(slices, port),
+            endpoints=endpoints,
+            doubles=doubles,
         )
         for port in spec.ports
+        for endpoints, doubles in (_endpoints(slices, port),)
     ]
     return ports if len(ports) == 1 else sorted(ports, key=attrgetter("portName", "protocol"))
 
@@ -264,7 +277,7 @@ def choose(port: ServicePortFacts, node: Node) -> EndpointChoice:
     Ready endpoints if there are any; only without one, those that are serving while they terminate. Hints narrow the Cluster list
     alone, and never among terminating endpoints.
     """
-    endpoints = port.endpoints
+    endpoints = port.seen_from(node.name) if port.doubles else port.endpoints
     ready = tuple([e for e in endpoints if e.ready])
     draining = () if ready else tuple([e for e in endpoints if e.draining])
     cluster = (_hinted(ready, node) or draining) if port.usesCluster else ()

@@ -150,7 +150,7 @@ class _Node:
     def add_port(self, port: ServicePortFacts) -> None:
         choice = choose(port, self.node)
         protocol = port.protocol.lower()
-        for endpoint in port.endpoints:
+        for endpoint in port.seen_from(self.node.name):
             if endpoint.node == self.node.name:
                 self.add("KUBE-LOOP-BACK", f"{endpoint.ip},{protocol}:{endpoint.port},{endpoint.ip}")
         external = _endpoints(choice, port.externalLocal)

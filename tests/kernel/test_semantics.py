@@ -73,7 +73,11 @@ SECTIONS = (
         + endpoints("unnamed", WEB_2, ports='{name: "", port: 8443}')
         + service("headless", "clusterIP: None, externalIPs: [192.0.2.13], ports: [{port: 80}]")
         + endpoints("headless", WEB_1)
-        + service("elsewhere", "type: ExternalName, externalName: example.org, externalIPs: [192.0.2.14], ports: [{port: 80}]"),
+        + service("elsewhere", "type: ExternalName, externalName: example.org, externalIPs: [192.0.2.14], ports: [{port: 80}]")
+        + service("others", "externalIPs: [192.0.2.15], ports: [{port: 80}]").replace(
+            "name: others", "name: others, labels: {service.kubernetes.io/service-proxy-name: mesh}", 1
+        )
+        + endpoints("others", WEB_1),
         (
             Row("the ClusterIP and port", "near", "{service: web, port: 80}", "web-1", "own"),
             Row("each externalIP and port", "office", "{ip: 192.0.2.10, port: 80}", "web-1", "worker-2", via="worker-2"),
@@ -90,6 +94,7 @@ SECTIONS = (
             Row("an unset name equals an empty one", "near", "{service: unnamed, port: 80}", "web-2:8443", "own"),
             unreachable("headless Services are never proxied", "far", "{ip: 192.0.2.13, port: 80}"),
             unreachable("ExternalName Services are never proxied", "away", "{ip: 192.0.2.14, port: 80}"),
+            unreachable("a Service left to another proxy is never proxied", "near", "{ip: 192.0.2.15, port: 80}"),
         ),
     ),
     Section(
@@ -101,6 +106,7 @@ SECTIONS = (
         + lists("unset", "{addresses: [10.244.1.11], nodeName: worker-1, conditions: {terminating: true}}")
         + lists("unset-serving", "{addresses: [10.244.1.11], nodeName: worker-1, conditions: {ready: false, terminating: true}}")
         + lists("nowhere", "{addresses: [10.244.1.11]}")
+        + lists("twice", "{addresses: [10.244.1.11]}", WEB_1)
         + lists("draining-elsewhere", DRAINING % WEB_1_AT),
         (
             Row("Cluster list: all ready endpoints", "near", "{service: ready, port: 80}", "web-1 web-2", "own"),
@@ -123,6 +129,14 @@ SECTIONS = (
             refused("unset serving means the same as ready", "near", "{service: unset-serving, port: 80}"),
             Row("an endpoint without nodeName is in the Cluster list", "near", "{service: nowhere, port: 80}", "web-1", "own"),
             dropped("an endpoint without nodeName is remote to every node", "near", "{service: nowhere-local, port: 80}"),
+            Row(
+                "an address that two entries have is local to the node of either",
+                "near",
+                "{service: twice-local, port: 80}",
+                "web-1",
+                "own",
+            ),
+            dropped("and remote to the others", "far", "{service: twice-local, port: 80}"),
             dropped("a draining endpoint elsewhere counts as having endpoints", "far", "{service: draining-elsewhere-local, port: 80}"),
         ),
     ),

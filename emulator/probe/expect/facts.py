@@ -47,7 +47,7 @@ class Facts:
     def _said(self) -> Mapping[tuple[Backend, str], frozenset[str]]:
         said: dict[tuple[Backend, str], set[str]] = {}
         for port in self.table.ports:
-            for candidate in port.candidates:
+            for candidate in port.entries:
                 said.setdefault((candidate.backend, port.port.protocol), set()).add(candidate.node)
         return {key: frozenset(nodes) for key, nodes in said.items()}
 

@@ -117,9 +117,68 @@ SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {nam
 addressType: %s, ports: [{port: 9}], endpoints: [{addresses: ['%s']}]}"""
 
 
-def test_a_slice_of_the_input_replaces_the_controllers() -> None:
-    (kept,) = slices_of(ONE, service("web", SELECT), pod("w", "app: web"), SLICE % ("web-abc", "IPv4", "198.51.100.1"))
+def managed(manager: str, name: str = "s", address: str = "198.51.100.9") -> str:
+    label = f"endpointslice.kubernetes.io/managed-by: {manager}"
+    return (SLICE % (name, "IPv4", address)).replace("labels: {", f"labels: {{{label}, ")
+
+
+def test_the_controllers_own_slices_of_a_dump_are_not_made_again() -> None:
+    own = managed("endpointslice-controller.k8s.io", "web-abc", "198.51.100.1")
+    (kept,) = slices_of(ONE, service("web", SELECT), pod("w", "app: web"), own)
     assert (kept.metadata.name, kept.ports[0].port) == ("web-abc", 9)
+
+
+@pytest.mark.parametrize("other", [SLICE % ("s", "IPv4", "198.51.100.9"), managed("mesh.example.com")], ids=["nobody's", "a mesh's"])
+def test_the_controller_makes_its_own_slice_beside_others(other: str) -> None:
+    """aws-cloud-map-mcs-controller-for-k8s#110: the controller lists the slices that carry its own label alone."""
+    given, made = slices_of(ONE, service("web", SELECT), pod("w", "app: web"), other)
+    assert given.endpoints[0].addresses == ("198.51.100.9",)
+    assert [e.targetRef.name for e in made.endpoints if e.targetRef] == ["w"]
+
+
+SKIPPED = [
+    pytest.param("labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}", False, id="skip-mirror"),
+    pytest.param("labels: {endpointslice.kubernetes.io/skip-mirror: 'false'}", True, id="skip-mirror says false"),
+    pytest.param("annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}", False, id="a leader election"),
+    pytest.param("labels: {app: x}", True, id="other labels"),
+]
+
+
+@pytest.mark.parametrize(("meta", "yes"), SKIPPED)
+def test_endpoints_that_nobody_mirrors(meta: str, yes: bool) -> None:
+    endpoints = ENDPOINTS.replace("{name: web}", f"{{name: web, {meta}}}")
+    state = settled(ONE, service("web", "ports: [{name: http, port: 80}]"), endpoints)
+    assert ("default/web" in state.slices_of) is yes
+    assert any("are not mirrored" in notice for notice in state.notices) is not yes
+
+
+def test_the_endpoints_of_kubernetes_count_though_they_skip_the_mirror() -> None:
+    """The API server labels them so, and keeps a slice of its own."""
+    meta = "{name: kubernetes, labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}}"
+    (made,) = slices_of(ONE, ENDPOINTS.replace("{name: web}", meta), name="kubernetes")
+    assert [e.addresses for e in made.endpoints] == [("198.51.100.1",), ("198.51.100.2",)]
+
+
+def test_services_and_slices_of_another_proxy() -> None:
+    label = "service.kubernetes.io/service-proxy-name: other"
+    labelled = service("web", "type: NodePort, ports: [{port: 80, nodePort: 30777}]").replace(
+        "name: web", f"name: web, labels: {{{label}}}"
+    )
+    state = settled(ONE, labelled)
+    web = state.service["default/web"]
+    assert (web.addressed, web.proxied, web.spec.ports[0].nodePort) == (True, False, 30777)
+    assert any("left to another proxy by its label service.kubernetes.io/service-proxy-name" in notice for notice in state.notices)
+    slice_alone = (SLICE % ("s", "IPv4", "198.51.100.9")).replace("labels: {", f"labels: {{{label}, ")
+    state = settled(ONE, service("web", "ports: [{port: 80}]"), slice_alone)
+    assert "default/web" not in state.slices_of
+
+
+def test_topology_mode_auto_gives_no_hints_and_says_so() -> None:
+    spread = service("web", SELECT + ", trafficDistribution: PreferClose")
+    spread = spread.replace("name: web", "name: web, annotations: {service.kubernetes.io/topology-mode: Auto}")
+    state = settled(ONE, spread, pod("w", "app: web"))
+    assert [e.hints for e in state.slices_of["default/web"][0].endpoints] == [None]
+    assert any("Service default/web has no topology hints" in notice for notice in state.notices)
 
 
 def test_a_slice_without_its_service_stays() -> None:
@@ -146,7 +205,11 @@ def test_endpoints_are_mirrored() -> None:
     assert (made.ports[0].name, made.ports[0].port) == ("http", 8080)
 
 
-@pytest.mark.parametrize("rival", [service("web", SELECT), SLICE % ("s", "IPv4", "198.51.100.9")], ids=["a selector", "a slice"])
+@pytest.mark.parametrize(
+    "rival",
+    [service("web", SELECT), managed("endpointslicemirroring-controller.k8s.io")],
+    ids=["a selector", "the mirroring controller's slice"],
+)
 def test_endpoints_are_not_mirrored_beside(rival: str) -> None:
     own = service("web", "ports: [{port: 80}]") if "EndpointSlice" in rival else ""
     made = slices_of(ONE, *filter(None, [own, rival, ENDPOINTS]))

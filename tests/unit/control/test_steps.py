@@ -249,9 +249,8 @@ ports: [{port: 9090}]
 def test_slices_are_made_anew_by_their_controller_when_their_pods_change(manager: str, kept: bool) -> None:
     first = state_of(text=CLUSTER + DUMPED_SLICE % manager + check("wait: 1", "scale: {kind: Deployment, name: web, replicas: 4}"))
     ways = [{a for s in step.state.slices_of["default/web"] for e in s.endpoints for a in e.addresses} for step in first.steps]
-    assert ways[0] == {"10.244.1.77"}
-    assert (ways[1] == ways[0]) is kept
-    assert len(ways[1]) == (1 if kept else 4)
+    assert ("10.244.1.77" in ways[0], len(ways[0])) == (True, 4 if kept else 1)  # beside another's slice it makes its own
+    assert ("10.244.1.77" in ways[1], len(ways[1])) == (kept, 5 if kept else 4)
 
 
 # --- mistakes ----------------------------------------------------------------------------------------------------

@@ -109,6 +109,21 @@ def test_lists_that_policies_ask_for(spec: dict[str, Any], expected: tuple[str, 
     assert lists(choose(port_of(service(**spec), ep("1", "here"), ep("2", "there")), HERE)) == expected
 
 
+@pytest.mark.parametrize(
+    ("endpoints", "local", "cluster"),
+    [
+        pytest.param([ep("1"), ep("1", "here")], "1", "1", id="local by the later entry"),
+        pytest.param([ep("1", "here"), ep("1")], "1", "1", id="local by the earlier entry"),
+        pytest.param([ep("1", "there"), ep("1", "here")], "1", "1", id="local to either"),
+        pytest.param([ep("1", "there"), ep("1", "elsewhere")], "", "1", id="local to others"),
+        pytest.param([ep("1", "there"), ep("1", "here", ready=False)], "", "", id="the local entry counts, ready or not"),
+    ],
+)
+def test_an_address_that_several_entries_have(endpoints: list[dict[str, Any]], local: str, cluster: str) -> None:
+    found = choose(port_of(BOTH, *endpoints), HERE)
+    assert (short(found.local), short(found.cluster)) == (local, cluster)
+
+
 def test_has_any_counts_what_is_elsewhere() -> None:
     assert lists(choose(port_of(service(internalTrafficPolicy="Local"), ep("1", "there")), HERE)) == ("", "", True)
 
@@ -228,7 +243,7 @@ def test_what_always_holds(endpoints: list[dict[str, Any]], on: Any) -> None:
     port = port_of(BOTH, *endpoints)
     choice = choose(port, on)
     for chosen in (choice.cluster, choice.local):
-        assert set(chosen) <= set(port.endpoints)
+        assert set(chosen) <= set(port.seen_from(on.name))
         assert len({e.ready for e in chosen}) <= 1
         assert all(e.ready or e.draining for e in chosen)
     assert all(e.node == on.name for e in choice.local)
