@@ -175,7 +175,7 @@ class _Resolver:
         how: ServiceAddress = "clusterIP" if to.service else "loadBalancer"
         path = "to.service" if to.service else "to.loadBalancer"
         service = _found(self.state.service, f"{to.namespace}/{to.service or to.loadBalancer}", path, "Service")
-        if not service.proxied:
+        if not service.addressed:
             raise UnresolvableError(path, f"Service {service.key} is headless or ExternalName and has no address of its own: dial its Pods")
         addresses = cluster_ips(service) if to.service else (*load_balancer_ips(service), *self.state.balancer_ips(service))
         if not addresses:
