@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -49,6 +49,9 @@ def execute(init: int, netns: str, command: Sequence[str]) -> int:
     except OSError as error:
         raise UsageError(f"cannot enter {netns}: {error.strerror} (the cluster may just have ended; podwire ps lists them)") from None
     ignored = [number for number in (*_TERMINAL, *_RELAYED) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)  # the terminal sends them to the command, too
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _RELAYED)  # until _await can pass them on
     ours, theirs = socket.socketpair()
     with ours, _keeping_terminal():
         child = os.fork()  # the PID namespace is entered by children only
@@ -56,7 +59,7 @@ def execute(init: int, netns: str, command: Sequence[str]) -> int:
             _leave_to_init(ours, theirs, command, ignored)
         theirs.close()
         os.waitpid(child, 0)
-        return _await(ours)
+        return _await(ours, mask)
 
 
 def _join(init: int, netns: str) -> None:
@@ -97,12 +100,10 @@ def _keeping_terminal() -> Iterator[None]:
                 os.tcsetpgrp(fd, os.getpgrp())
 
 
-def _await(subreaper: socket.socket) -> int:
-    """Wait for the command's exit code and return it. Ctrl-C is left to the command, which gets it too."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
+def _await(subreaper: socket.socket, mask: Collection[int]) -> int:
+    """Wait for the command's exit code and return it. ``mask``: what is blocked meanwhile."""
     asked, deadline = 0, 0.0
-    with waking(heeded() & set(_RELAYED)) as wake:
+    with waking(heeded() & set(_RELAYED), mask) as wake:
         poll = select.poll()
         for fd in (subreaper.fileno(), wake):
             poll.register(fd, select.POLLIN)
@@ -145,6 +146,7 @@ def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int
     try:
         for number in (*_TERMINAL, *_RELAYED):
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         linux.collect_orphans()
         with waking({signal.SIGCHLD}) as wake:
             me = os.getpid()

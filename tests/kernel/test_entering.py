@@ -66,8 +66,10 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [*((command, number) for command in COMMANDS for number in (signal.SIGTERM, signal.SIGKILL)), ("a long command", signal.SIGHUP)],
+)
 def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, number: signal.Signals) -> None:
     one = mark()
     words = exec_words(cluster, *(word.replace("{}", one) for word in COMMANDS[command]))

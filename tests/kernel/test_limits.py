@@ -39,7 +39,7 @@ def is_right_or_a_sentence(done: subprocess.CompletedProcess[str], words: str) -
     return True
 
 
-@pytest.mark.parametrize("limit", [16, 32, 64, 100])
+@pytest.mark.parametrize("limit", [16, 100])
 def test_too_few_descriptors_are_refused_before_anything_is_built(limit: int) -> None:
     done = limited(lowered(resource.RLIMIT_NOFILE, limit), *RUN)
     assert not is_right_or_a_sentence(done, f"the hard limit is {limit} (RLIMIT_NOFILE)")
@@ -64,7 +64,7 @@ def test_a_soft_limit_is_raised_by_podwire_itself() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("size", [100, 160, 220, 300, 500, 800])
+@pytest.mark.parametrize("size", [100, 160, 220, 800])
 def test_little_address_space(size: int) -> None:
     """The ring of a node takes 16 MiB; threads, which take more than they use, are done without."""
     done = limited(lowered(resource.RLIMIT_AS, size * MIB), *RUN)
@@ -74,7 +74,7 @@ def test_little_address_space(size: int) -> None:
 AS_NOBODY = ["setpriv", "--reuid", "65532", "--regid", "65532", "--clear-groups", "--"] if os.geteuid() == 0 else []
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize("count", [2, 4, 5, 8])
 def test_few_processes(count: int) -> None:
     """The limit is for all processes of a user, and not for root."""
     done = podwire(*RUN, prefix=["sh", "-c", 'shift; exec prlimit --nproc="$0" "$@"', str(count), "", *AS_NOBODY], timeout=60)
@@ -138,8 +138,9 @@ CALLS = {
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of system calls are x86_64's")
-@pytest.mark.parametrize("answer", [EPERM, ENOSYS, KILL], ids=["EPERM", "ENOSYS", "kill"])
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("call", "answer"), [*((call, EPERM) for call in CALLS), ("pidfd_open", ENOSYS), ("prctl", ENOSYS), ("setns", KILL)]
+)
 def test_a_system_call_that_a_filter_refuses(call: str, answer: int) -> None:
     done = podwire(*RUN, prefix=[sys.executable, "-c", SECCOMP, str(CALLS[call]), str(answer)], timeout=60)
     if answer == KILL and done.returncode < 0:
