@@ -256,9 +256,7 @@ def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
         (["--modes", "nftables,nftables"], 2, "two modes or more"),
         (["--modes", ""], 2, "not supported"),
         (["--proxy-mode", "nftables"], 2, "unrecognized arguments"),
-        (["--captures", "/proc/none"], 2, "/proc/none"),
-        (["--json", "/proc/none/x"], 2, "/proc/none/x"),
-        (["--junit", "/proc/none/x"], 2, "/proc/none/x"),
+        (["--captures", ""], 2, "names no directory"),
     ],
 )
 def test_what_cannot_be_compared(words: list[str], code: int, says: str) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.test_sandbox import alive
-from tests.kernel.test_signals import KEEP, PODWIRE, inheriting, kept, terminal
+from tests.kernel.test_signals import KEEP, PODWIRE, default_signals, inheriting, kept, terminal  # noqa: F401 - a fixture
 from tests.sandboxed import ROOT
 
 pytestmark = pytest.mark.kernel
+
+SECONDS = 30  # for what takes a moment, on a busy machine too
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def cluster() -> Iterator[int]:
     with kept() as run:
         yield run.pid
         run.terminate()
-        run.communicate(timeout=20)
+        run.communicate(timeout=SECONDS)
 
 
 def exec_words(cluster: int, *command: str) -> list[str]:
@@ -79,8 +81,8 @@ def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, numb
                 10, lambda: len(processes(one)) >= " ".join(COMMANDS[command]).count("{}") - (command == "one that ignores the signal")
             )
             run.send_signal(number)
-            assert run.wait(10) == (-number if number == signal.SIGKILL else 128 + number)
-            assert within(1, lambda: not processes(one))
+            assert run.wait(SECONDS) == (-number if number == signal.SIGKILL else 128 + number)
+            assert within(SECONDS, lambda: not processes(one))
         finally:
             run.kill()
 
@@ -93,13 +95,13 @@ def test_a_command_that_is_asked_to_end_may_say_a_last_word(cluster: int) -> Non
         assert run.stdout.readline() == "up\n"
         run.terminate()
         assert run.stdout.read() == "bye\n"
-        assert run.wait(5) == 143
+        assert run.wait(SECONDS) == 143
 
 
 def test_what_a_command_leaves_in_the_background_stays(cluster: int) -> None:
     """A server that is started by hand, as in a container."""
     one = mark()
-    done = subprocess.run(exec_words(cluster, "sh", "-c", f"sleep {one} >/dev/null 2>&1 & exit 4"), check=False, timeout=10)
+    done = subprocess.run(exec_words(cluster, "sh", "-c", f"sleep {one} >/dev/null 2>&1 & exit 4"), check=False, timeout=SECONDS)
     assert done.returncode == 4
     (server,) = processes(one)
     os.kill(server, signal.SIGKILL)
@@ -110,7 +112,7 @@ def test_what_a_command_leaves_in_the_background_stays(cluster: int) -> None:
     [(["true"], 0), (["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -9 $$"], 137), (["no-such"], 127), (["/etc/passwd"], 127)],
 )
 def test_the_exit_code_is_the_command_s(cluster: int, command: list[str], code: int) -> None:
-    assert subprocess.run(exec_words(cluster, *command), check=False, stderr=subprocess.DEVNULL, timeout=10).returncode == code
+    assert subprocess.run(exec_words(cluster, *command), check=False, stderr=subprocess.DEVNULL, timeout=SECONDS).returncode == code
 
 
 def test_a_command_finds_the_signals_that_podwire_was_started_with(cluster: int) -> None:
@@ -129,7 +131,7 @@ def test_a_cluster_that_ends_says_why_the_command_did() -> None:
         assert inside.stdout is not None
         assert inside.stdout.readline() == b"up\n"
         run.terminate()
-        _, err = inside.communicate(timeout=10)
+        _, err = inside.communicate(timeout=SECONDS)
         assert (inside.returncode, err) == (137, b"podwire: the command was killed: its cluster has ended\n")
 
 
@@ -139,39 +141,39 @@ def test_a_cluster_that_ends_says_why_the_command_did() -> None:
 def test_a_terminal_that_is_closed_takes_the_command_along(cluster: int) -> None:
     one = mark()
     with terminal(*exec_words(cluster, "sh", "-c", f"echo up; setsid sleep {one} & trap '' HUP; sleep {one}")) as screen:
-        assert "up" in screen.read(10, "up")
-        assert within(5, lambda: len(processes(one)) >= 2)
+        assert "up" in screen.read(SECONDS, "up")
+        assert within(SECONDS, lambda: len(processes(one)) >= 2)
         screen.hang_up()
-        assert within(3, lambda: not processes(one))
+        assert within(SECONDS, lambda: not processes(one))
 
 
 def test_a_shell_that_is_killed_takes_its_jobs_along(cluster: int) -> None:
     one = mark()
     with terminal("env", "SHELL=/bin/bash", *PODWIRE, "shell", "--cluster", str(cluster), "worker-1") as screen:
-        screen.read(10, "# ")
+        screen.read(SECONDS, "# ")
         screen.type(f"sleep {one} & (setsid sleep {one} &); sleep {one}\n")
-        assert within(10, lambda: len(processes(one)) == 3)
+        assert within(SECONDS, lambda: len(processes(one)) == 3)
         screen.process.kill()
-        assert within(3, lambda: not processes(one))
+        assert within(SECONDS, lambda: not processes(one))
 
 
 def test_a_command_that_was_stopped_goes_too(cluster: int) -> None:
     """With Ctrl-Z, which stops all of the terminal's foreground; then its terminal is closed."""
     one = mark()
     with terminal(*exec_words(cluster, "sleep", one)) as screen:
-        assert within(10, lambda: bool(processes(one)))
+        assert within(SECONDS, lambda: bool(processes(one)))
         screen.type("\x1a")
         time.sleep(0.2)
         screen.process.kill()
-        assert within(3, lambda: not processes(one))
+        assert within(SECONDS, lambda: not processes(one))
 
 
 def test_ctrl_c_is_the_command_s_affair(cluster: int) -> None:
     with terminal(*exec_words(cluster, "sh", "-c", "trap 'echo caught; exit 9' INT; echo up; sleep 60 & wait")) as screen:
-        screen.read(10, "up")
+        screen.read(SECONDS, "up")
         screen.type("\x03")
-        assert "caught" in screen.read(5, "caught")
-        assert screen.process.wait(5) == 9
+        assert "caught" in screen.read(SECONDS, "caught")
+        assert screen.process.wait(SECONDS) == 9
 
 
 SCRIPT = """\
@@ -196,7 +198,7 @@ def test_a_shell_has_the_terminal_and_gives_it_back(cluster: int, tmp_path: Path
         ):
             before, screen.text = before + screen.text, ""
             screen.type(f"{typed}\n")
-            assert answer in screen.read(10, answer), before + screen.text
+            assert answer in screen.read(SECONDS, answer), before + screen.text
         assert "got typed" in before
 
 
@@ -231,7 +233,7 @@ def test_a_cluster_ends_where_pid_1_of_the_machine_reaps_nothing() -> None:
         timeout=90,
     )
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout.rsplit(" ", 1)[1]) < 3, done.stdout
+    assert float(done.stdout.rsplit(" ", 1)[1]) < 9, done.stdout
 
 
 STUCK = f"""
@@ -239,16 +241,34 @@ import os, signal, subprocess, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from emulator import sandbox
 sandbox._GRACE = 0.5
-if os.fork() == 0:
-    sandbox.run(lambda _: (print("up", flush=True), time.sleep(2)))
+go, gone = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(gone)
+    sandbox.run(lambda _: (print("up", flush=True), os.read(go, 1)))
     print("ended", flush=True)
     os._exit(0)
-time.sleep(1)
-init = next(p for p in os.listdir("/proc") if p.isdigit() and os.stat(f"/proc/{{p}}/ns/pid").st_ino != os.stat("/proc/self/ns/pid").st_ino)
-intruder = subprocess.Popen(["nsenter", "-t", init, "-p", "sh", "-c", "sleep 600"])
-time.sleep(0.3)
+def wait_for(find):
+    while not (found := find()):
+        time.sleep(0.01)
+    return found
+def inside():
+    own = os.stat("/proc/self/ns/pid").st_ino
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{{pid}}/ns/pid").st_ino != own:
+                return pid
+        except OSError:
+            pass
+def sleeps():
+    return subprocess.run(["pgrep", "-x", "sleep"], stdout=subprocess.DEVNULL).returncode == 0
+init = wait_for(inside)
+intruder = subprocess.Popen(["nsenter", "-t", init, "-p", "sleep", "600"])
+wait_for(sleeps)
 os.kill(intruder.pid, signal.SIGKILL)
-time.sleep(3)
+intruder.wait()
+os.write(gone, b"x")
+os.waitpid(child, 0)
 """
 
 
