@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,32 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the ba
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
+    parser.addoption(
+        "--thin",
+        action="store_true",
+        help="the first test of each file, and in tests/kernel, where tools are started, the first case of each test that is not slow",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--thin"):
+        kept = {id(item) for item in thinned(items)}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+        items[:] = [item for item in items if id(item) in kept]
+
+
+def thinned(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Returns the items that ``--thin`` keeps; a test that runs in a guest is as slow as a slow one."""
+    kept = []
+    seen: set[str] = set()
+    for item in items:
+        file, _, rest = item.nodeid.partition("::")
+        function = f"{file}::{rest.partition('[')[0]}"
+        slow = any(item.get_closest_marker(mark) for mark in ("slow", "ipvs"))
+        if file not in seen or (item.get_closest_marker("kernel") and not slow and function not in seen):
+            kept.append(item)
+        seen |= {file, function}
+    return kept
 
 
 @pytest.fixture

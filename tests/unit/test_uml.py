@@ -136,3 +136,15 @@ def test_a_machine_without_a_compiler_is_told_what_to_install(uml: ModuleType, t
     )
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.endswith("there is no gcc: run: sudo apt-get install -y --no-install-recommends gcc libc6-dev\n")
+
+
+def test_a_caller_that_ignores_sigchld_is_told_what_is_lacking(tmp_path: Path) -> None:
+    """The disposition is inherited, and the exit codes of what is started are then lost."""
+    script = 'trap "" CHLD; exec "$@"'
+    (tmp_path / "gcc").write_text("#!/bin/sh\nexit 4\n")
+    (tmp_path / "gcc").chmod(0o755)
+    shutil.copy(UML, tmp_path)
+    shutil.copytree(UML.with_name("uml.d"), tmp_path / "uml.d")
+    command = ["bash", "-c", script, "bash", sys.executable, "-I", tmp_path / "uml", "--own-ptrace", "--prepare"]
+    done = subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr

@@ -153,6 +153,13 @@ def test_what_is_pinned_holds_what_is_asked_for(path: Path) -> None:
     assert wanted <= {name.partition(";")[0] for name in pins(path)}
 
 
-def test_ci_runs_the_test_command_of_the_readme() -> None:
-    last = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
-    assert last.replace('"${as_root[@]}"', "sudo") in (ROOT / "README.md").read_text().splitlines()
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    """The tests here, and both on fresh machines."""
+    readme = (ROOT / "README.md").read_text().splitlines()
+    here = (ROOT / ".ci" / "run").read_text().replace('"${as_root[@]}"', "sudo").splitlines()
+    fresh = [f"sudo {line.strip()}" for line in (ROOT / ".ci" / "fresh-root").read_text().splitlines()]
+    commands = ["sudo scripts/with-env python run_topology.py", "sudo scripts/with-env pytest"]
+    assert [line for line in readme if line in commands] == commands
+    assert commands[1] in here
+    assert commands[0] in fresh
+    assert any(commands[1].removeprefix("sudo ") + " --thin" in line for line in fresh)
