@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -40,6 +41,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = {id(item) for item in thinned(items)}
         config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
         items[:] = [item for item in items if id(item) in kept]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """What root's tests leave in somebody else's checkout belongs to whom that belongs to."""
+    root, owner = config.rootpath, config.rootpath.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0 or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    for directory in (root / ".pytest_cache", root / ".hypothesis", *root.glob("[a-z]*/**/__pycache__")):
+        for path in (directory, *directory.rglob("*")):
+            with contextlib.suppress(OSError):  # gone, or not to be changed in this namespace
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def thinned(items: Iterable[pytest.Item]) -> list[pytest.Item]:

@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _INDEX_SCHEMA = "podwire.dev/captures/v1"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
+_NOBODY_AT_ALL = (1 << 32) - 1  # to chown(2) it means: leave as it is
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
@@ -235,13 +236,22 @@ def _write(file: io.FileIO, content: bytes) -> None:
         view = view[file.write(view) or 0 :]
 
 
+def sudo_caller(environment: Mapping[str, str]) -> tuple[int, int] | None:
+    """Returns the user and group who called sudo; None where nobody did, or the variables name no user that there can be."""
+    names = [environment.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
+    if not all(re.fullmatch("[0-9]{1,10}", name) and int(name) < _NOBODY_AT_ALL for name in names):
+        return None
+    user, group = map(int, names)
+    return user, group
+
+
 def _give_to_user(fd: int) -> None:
     """Under sudo, hands what was just made to the user who called it."""
-    uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() == 0 and uid.isdecimal() and gid.isdecimal():
+    caller = sudo_caller(os.environ) if os.geteuid() == 0 else None
+    if caller:
         # A user namespace may know no such user: then root keeps it, which is no reason to lose the evidence.
         with contextlib.suppress(OSError):
-            os.fchown(fd, int(uid), int(gid))
+            os.fchown(fd, *caller)
 
 
 def _remove(directory: int, name: str) -> None:

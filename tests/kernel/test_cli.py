@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -280,6 +281,28 @@ def test_an_ordinary_user_has_as_many_services_as_root(tmp_path: Path) -> None:
     done = as_ordinary_user(tmp_path, "-", "--captures", "none", "-o", "json", stdin=manifests)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["machine"]["iptables"] == "iptables-legacy"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sudo is root's")
+def test_under_sudo_and_then_without_in_one_directory(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:  # which an ordinary user may enter
+        os.chown(name, 65534, 65534)
+        captures = Path(name) / "captures"
+        words = ["hairpin", "--captures", str(captures)]
+        sudo = ["env", "SUDO_UID=65534", "SUDO_GID=65534"]
+        for run in (lambda: podwire(*words, prefix=sudo), lambda: as_ordinary_user(tmp_path, *words)):
+            for _ in range(2):
+                done = run()
+                assert (done.returncode, done.stderr) == (0, "")
+                assert "8 flows: 8 PASS" in done.stdout
+                assert "cannot" not in done.stdout
+                assert {path.stat().st_uid for path in (captures, *captures.rglob("*"))} == {65534}
+            (captures / "hairpin" / "all.pcapng").unlink()
+
+
+def test_a_sudo_caller_that_there_cannot_be_is_no_traceback(tmp_path: Path) -> None:
+    done = podwire("hairpin", cwd=tmp_path, prefix=["env", "SUDO_UID=99999999999999999999", "SUDO_GID=99999999999999999999"])
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_doctor_says_that_an_ordinary_user_can(tmp_path: Path) -> None:

@@ -84,6 +84,23 @@ def test_set_up_runs_nothing_that_lies_in_the_current_directory_or_on_pythonpath
     assert (bare_checkout / ".venv" / "bin" / "podwire").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can write into somebody else's checkout")
+def test_root_and_the_owner_of_a_checkout_set_it_up_in_turn(bare_checkout: Path) -> None:
+    """sudo first, then without: what the one made does not stand in the other's way."""
+    bare_checkout.chmod(0o755)
+    for path in (bare_checkout, *bare_checkout.rglob("*")):
+        os.chown(path, 65534, 65534)
+    for prefix in ([], as_user()):
+        for path in bare_checkout.glob("requirements*.txt"):
+            path.write_text(f"# nothing, so that nothing is fetched; now for {prefix}\n")
+        result = run(*prefix, bare_checkout / "scripts" / "with-env", "true")
+        assert result.returncode == 0, result.stderr
+        owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in (bare_checkout / ".venv", *(bare_checkout / ".venv").rglob("*"))}
+        assert owners == {(65534, 65534)}
+    result = run(bare_checkout / "scripts" / "with-env", "python", "-c", "import sys; print(sys.dont_write_bytecode)")
+    assert (result.returncode, result.stdout) == (0, "True\n"), "root's caches would lie in that user's directories"
+
+
 @in_its_environment
 def test_a_pythonpath_of_the_callers_does_not_shadow_what_is_installed(tmp_path: Path) -> None:
     (tmp_path / "yaml.py").write_text("raise SystemExit('not this one')\n")

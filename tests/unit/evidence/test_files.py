@@ -15,7 +15,7 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.evidence import files
-from emulator.evidence.files import Written, check_writable, check_writable_file, write_evidence, write_file
+from emulator.evidence.files import Written, check_writable, check_writable_file, sudo_caller, write_evidence, write_file
 from tests.conftest import UNSHARE
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it gives files to another user")
@@ -224,6 +224,36 @@ def test_under_sudo_everything_belongs_to_the_user(tmp_path: Path, monkeypatch: 
     for path in [tmp_path / "captures", *(tmp_path / "captures").rglob("*")]:
         assert (path.stat().st_uid, path.stat().st_gid) == (4242, 4243), path
     assert tmp_path.stat().st_uid == 0, "what was there before is left alone"
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "caller"),
+    [
+        ("1000", "1001", (1000, 1001)),
+        ("0", "0", (0, 0)),
+        ("", "", None),
+        ("1000", "", None),
+        ("1000", "-1", None),
+        ("1000", "staff", None),
+        ("1e3", "1000", None),
+        (" 1000", "1000", None),
+        ("\u0661", "1000", None),
+        ("4294967294", "4294967294", (4294967294, 4294967294)),
+        ("4294967295", "1000", None),
+        ("99999999999999999999", "1000", None),
+        ("1000", "99999999999999999999", None),
+    ],
+)
+def test_who_called_sudo(user: str, group: str, caller: tuple[int, int] | None) -> None:
+    assert sudo_caller({"SUDO_UID": user, "SUDO_GID": group}) == caller
+
+
+@as_root
+def test_a_sudo_caller_that_there_cannot_be_costs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", "99999999999999999999")
+    monkeypatch.setenv("SUDO_GID", "1000")
+    write_file(tmp_path / "report.json", b"new")
+    assert ((tmp_path / "report.json").read_bytes(), (tmp_path / "report.json").stat().st_uid) == (b"new", 0)
 
 
 def test_a_named_file_is_replaced_whole(tmp_path: Path) -> None:
