@@ -101,6 +101,22 @@ def test_root_and_the_owner_of_a_checkout_set_it_up_in_turn(bare_checkout: Path)
     assert (result.returncode, result.stdout) == (0, "True\n"), "root's caches would lie in that user's directories"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone installs")
+def test_a_tool_that_only_some_commands_start_and_that_cannot_be_installed_stops_no_other(bare_checkout: Path, tmp_path: Path) -> None:
+    bare_checkout.chmod(0o755)
+    for path in bare_checkout.glob("requirements*.txt"):
+        path.write_text("# nothing, so that nothing is fetched\n")
+    for path in [*Path("/usr/bin").iterdir(), *Path("/bin").iterdir()]:
+        if path.name not in ("curl", "apt-get", "sleep") and not (tmp_path / path.name).is_symlink():
+            (tmp_path / path.name).symlink_to(path)
+    for name, code in (("apt-get", "exit 100"), ("sleep", "exit 0")):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho no network >&2; {code}\n")
+        (tmp_path / name).chmod(0o755)
+    result = run(bare_checkout / "scripts" / "with-env", "echo", "it runs", PATH=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "it runs\n"), result.stderr
+    assert "with-env: apt-get could not install: curl\nwith-env: going on without what could not be installed\n" in result.stderr
+
+
 @in_its_environment
 def test_a_pythonpath_of_the_callers_does_not_shadow_what_is_installed(tmp_path: Path) -> None:
     (tmp_path / "yaml.py").write_text("raise SystemExit('not this one')\n")
