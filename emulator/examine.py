@@ -10,6 +10,7 @@ from emulator.kernel.apply import Applied
 from emulator.kernel.inspect import collect_state, count_overflows, read_addresses
 from emulator.live import Live
 from emulator.probe.correlate import Correlation, correlate
+from emulator.probe.decode import decode
 from emulator.probe.judge import judge
 from emulator.probe.limits import Reached, doubt
 from emulator.probe.model import Attempt, Flow, FlowResult, Requirement, Verdict
@@ -30,6 +31,7 @@ class Findings:
     dumps: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)  # flow that is not as promised → namespace → its state then
     answered: dict[tuple[str, str], FlowResult] = field(default_factory=dict)  # of open connections (FlowCheck, name), the last result
     limits: dict[Reached, None] = field(default_factory=dict)  # those that made a verdict "unknown"
+    kept: dict[tuple[str, str], Sequence[int]] = field(default_factory=dict)  # of open TCP connections, the numbers of their frames
 
 
 def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool) -> None:
@@ -47,12 +49,13 @@ def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, find
         findings.requirements.append(requirements)
         if dump:
             _dump(results, live.applied, findings)
+        live.recording.begin_moment()
 
 
 def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> tuple[list[Attempt], frozenset[str]]:
     """Returns the attempts, and the network namespaces in which an accept queue has overflowed meanwhile."""
     attempts: list[Attempt] = []
-    relayed = {name for name, expectation in schedule.expectations.items() if expectation.relayed}
+    relayed = {flow.name for flow in moment.flows if schedule.expectations[flow.name].relayed}
     servers = find_servers(moment.state, [(flow, schedule.expectations[flow.name]) for flow in moment.flows])
     netns = {server.netns for known in servers.values() for server in known}
     before = count_overflows(live.applied.namespaces, netns)
@@ -77,10 +80,13 @@ def _find_verdicts(
     schedule: Schedule, moment: Moment, live: Live, attempts: Sequence[Attempt], findings: Findings, full: frozenset[str]
 ) -> list[FlowResult]:
     with live.clock.phase("correlate"):
-        correlation = correlate(attempts, live.recording.frames)
+        capture = live.recording.capture
+        earlier = [decode(number, capture[number]) for numbers in findings.kept.values() for number in numbers]
+        correlation = correlate(attempts, [*earlier, *live.recording.frames])
+        _keep(moment.flows, attempts, correlation, findings.kept)
     with live.clock.phase("judge"):
         doubted = _doubting(live, findings)
-        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost(), findings.answered, full, doubted)
+        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost_now(), findings.answered, full, doubted)
 
 
 def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResult]:
@@ -95,6 +101,19 @@ def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResu
         return doubt(result, reached)
 
     return doubted
+
+
+def _keep(flows: Sequence[Flow], attempts: Sequence[Attempt], correlation: Correlation, kept: dict[tuple[str, str], Sequence[int]]) -> None:
+    """Keep the frames of the TCP connections that stay open: what is sent over one later is told by how it was opened."""
+    open_ = {flow.name: (flow.check, flow.connection) for flow in flows if flow.connection and flow.protocol == "TCP"}
+    for index, attempt in enumerate(attempts):
+        connection = open_.get(attempt.flow)
+        if connection is None:
+            continue
+        if attempt.error:
+            kept.pop(connection, None)
+        elif index in correlation.frames:
+            kept[connection] = correlation.frames[index]
 
 
 def _dump(results: Sequence[FlowResult], applied: Applied, findings: Findings) -> None:

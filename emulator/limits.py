@@ -15,8 +15,8 @@ from types import TracebackType
 
 from emulator.errors import Exit, PodwireError
 
-PER_NAMESPACE = 4  # descriptors: the namespace, its netlink socket, and its tap with the ring in it
-_INHERITED = 2  # of them those that a server process has, which is forked before the taps are opened
+PER_NAMESPACE = 2  # descriptors: the namespace and its tap (while a plan is applied, its netlink socket)
+_INHERITED = 1  # of them those that a server process has, which is forked before the taps are opened
 _LEAST_SOCKETS = 64  # that send at once
 _OTHERS = 64  # descriptors of Python, files, pipes and tools
 _THREADS = 80  # and processes, at once

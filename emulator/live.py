@@ -6,28 +6,28 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from emulator.clock import Clock
-from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState
+from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.ring import HANDSHAKES, Taps
+from emulator.needs import ring_slots, slot_width
 from emulator.plan.operations import AddNetns
 from emulator.probe.recording import Recording
 from emulator.probe.watch import Watch
-from emulator.schedule import Moment
+from emulator.schedule import Moment, Schedule
 from emulator.workload.commands import Command, end_commands, find_ended, start_commands, wait_until_listening
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers
 from emulator.workload.worker import Worker, any_busy
 
-_POD_FRAMES = 1 << 17  # slots of all Pods' rings together: 256 MiB at 2 KiB each
-
 
 class Live:
-    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``pairs``: handshakes alone are captured;
-    ``settings`` are the machine's limits, by sysctl."""
+    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``settings`` are the machine's limits, by sysctl."""
 
-    def __init__(self, applied: Applied, pairs: bool, logs: Path, clock: Clock, settings: Mapping[str, str]) -> None:
+    def __init__(self, applied: Applied, schedule: Schedule, logs: Path, clock: Clock, settings: Mapping[str, str]) -> None:
         self.applied, self.logs = applied, logs
-        self._pairs, self.clock = pairs, clock
+        self._pairs, self.clock = schedule.pairs, clock
+        self._width = slot_width(schedule)
+        self._slots = ring_slots(schedule, _namespaces(schedule), self._width)
         self._workers: list[Worker] = []
         self.commands: dict[str, Command] = {}
         self.said = [*applied.notices]  # and what the kernel refused, and commands that do not listen
@@ -87,10 +87,15 @@ class Live:
                 self.applied.namespaces,
                 {name: self.applied.interfaces(name) for name in self.applied.namespaces},
                 self.applied.ports,
-                {name: size for name, size in _ring_sizes(state, self.applied.namespaces, self._pairs).items() if name in names},
-                width=256 if self._pairs else 2048,
+                {name: self._slots[name] for name in names},
+                width=self._width,
                 program=HANDSHAKES if self._pairs and state.proxy.mode != "userspace" else None,  # there requests are followed
             )
+
+
+def _namespaces(schedule: Schedule) -> set[str]:
+    """Returns every namespace that there is at some time."""
+    return {op.netns for moment in schedule.moments for op in moment.plan.operations if isinstance(op, AddNetns)}
 
 
 def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
@@ -101,13 +106,3 @@ def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
 
         workers.append(proxies(applied.namespaces))
     return workers
-
-
-def _ring_sizes(state: ClusterState, names: Mapping[str, int], handshakes: bool) -> dict[str, int]:
-    """How many frames each namespace's ring holds: where many Pods' packets meet, more; twice as many where every attempt of a Service is two
-    whole connections."""
-    shared = {SWITCH, ROUTER, BALANCER, *(node.name for node in state.nodes)}
-    relayed = state.proxy.mode == "userspace"
-    many = 16384 if handshakes or relayed else 8192
-    few = max(32, min(1024 if relayed else 512, _POD_FRAMES // len(names)))
-    return {name: many if name in shared else few for name in names}

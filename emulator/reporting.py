@@ -22,10 +22,12 @@ from emulator.evidence.describe import describe_nodes, describe_services, name_a
 from emulator.examine import Findings
 from emulator.live import Live
 from emulator.output import Attempts, say
+from emulator.probe.decode import decode
 from emulator.probe.derive import MOST_PORTS, count_represented
 from emulator.probe.expect import attempts_to_meet_each
 from emulator.probe.limits import notices as limit_notices
 from emulator.probe.model import Expectation, Flow, Report
+from emulator.probe.recording import MOST_OTHER_BYTES
 from emulator.probe.requirements import merge_requirements
 from emulator.schedule import Schedule
 
@@ -67,7 +69,12 @@ def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str
     yield from limit_notices(findings.limits)
     lost = live.recording.lost()
     if lost:
-        yield f"{lost} frames were lost: the taps' rings were full; flows that miss one are UNKNOWN"
+        yield f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one are UNKNOWN"
+    if live.recording.left_out:
+        yield (
+            f"{live.recording.left_out} frames that belong to no flow are not in the captures, which hold {MOST_OTHER_BYTES >> 20:,} MiB of such "
+            "frames at most"
+        )
 
 
 def is_sample(flow: Flow, expectation: Expectation) -> bool:
@@ -75,7 +82,7 @@ def is_sample(flow: Flow, expectation: Expectation) -> bool:
     return expectation.partial and not flow.connection and flow.attempts < attempts_to_meet_each(len(expectation.endpoints))
 
 
-def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report) -> tuple[Report, Iterator[tuple[str, bytes]]]:
+def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report) -> tuple[Report, Iterator[tuple[str, files.Content]]]:
     """Returns ``report`` with the captures' names, and the files, each made when it is taken.
 
     They are captures, bundles and the output of real commands.
@@ -83,12 +90,12 @@ def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Re
     states = [moment.state for moment in schedule.moments]
     names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}  # whoever had an address first
     macs = {mac: name for state in states for mac, name in name_macs(state).items()}
-    report, captures = plan_captures(report, live.recording.captured, names, macs)
+    report, captures = plan_captures(report, live.recording.capture, names, macs)
     output = ((f"logs/{path.name}", path.read_bytes()) for path in (sorted(live.logs.iterdir()) if live.commands else []))
     return report, chain(captures, _bundles(schedule, live, findings, report), output)
 
 
-def write_evidence(directory: Path, evidence: Iterable[tuple[str, bytes]], report: Report) -> Report:
+def write_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]], report: Report) -> Report:
     """Write ``evidence`` into ``directory`` as far as possible; ``report`` with a notice of what is missing."""
     written = files.write_evidence(directory, evidence)
     if written.missing:
@@ -101,11 +108,11 @@ def tell_missing(missing: str) -> None:
     print(f"podwire: evidence is not complete: {missing}", file=sys.stderr)
 
 
-def _bundles(schedule: Schedule, live: Live, findings: Findings, report: Report) -> Iterator[tuple[str, bytes]]:
+def _bundles(schedule: Schedule, live: Live, findings: Findings, report: Report) -> Iterator[tuple[str, files.Content]]:
     pods = name_pods(schedule)
     for result in report.flows:
         if result.flow.name in findings.dumps:
-            lines = [str(live.recording.frames[number]) for number in result.frames]
+            lines = [str(decode(number, live.recording.capture[number])) for number in result.frames]
             yield from plan_bundle(result, findings.dumps[result.flow.name], lines, pods)
 
 

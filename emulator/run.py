@@ -136,7 +136,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
     with closing(applied), TemporaryDirectory(dir="/run") as logs:
-        live = Live(applied, schedule.pairs, Path(logs), run.clock, run.settings)
+        live = Live(applied, schedule, Path(logs), run.clock, run.settings)
         try:
             live.begin(state)
             findings = Findings()
@@ -169,12 +169,13 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         finally:
             with run.clock.phase("tear-down"):
                 live.taps.close()
+                live.recording.close()
         return then(report)
 
 
 def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live, findings: Findings) -> Report:
     """Deliver ``report`` and write its evidence; returns the report with a notice of what is missing."""
-    evidence: Iterable[tuple[str, bytes]] = ()
+    evidence: Iterable[tuple[str, files.Content]] = ()
     if run.missing:
         report = note_missing(report, run.missing)
     if run.directory:

@@ -7,11 +7,12 @@ no dash, and is given once: whatever a manifest calls a flow, its evidence stays
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emulator.evidence.compare import address_of, answers, dialled, sources_sent
-from emulator.evidence.pcapng import encode_pcapng
+from emulator.evidence.pcapng import encode_pcapng, stream_pcapng
 from emulator.probe.model import Captured, FlowResult, Report
 
 ALL_FRAMES = "all.pcapng"
@@ -28,8 +29,8 @@ def slug(text: str) -> str:
 
 def plan_captures(
     report: Report, frames: Sequence[Captured], names: Mapping[str, str], macs: Mapping[str, str]
-) -> tuple[Report, Iterator[tuple[str, bytes]]]:
-    """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content), encoded as they are taken.
+) -> tuple[Report, Iterator[tuple[str, Iterable[bytes]]]]:
+    """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content in pieces), encoded as they are taken.
 
     ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address in Wireshark, ``macs`` which
     node has a MAC. Inside a file the frames stand in the order of their stamps. Of more than MOST_FILES flows, those that passed are in
@@ -78,34 +79,38 @@ def verdict_line(result: FlowResult) -> str:
 
 def _encode_all(
     report: Report, files: Sequence[str], frames: Sequence[Captured], names: Mapping[str, str], macs: Mapping[str, str]
-) -> Iterator[tuple[str, bytes]]:
-    stamps = [frame.time for frame in frames]
-    order = sorted(range(len(frames)), key=stamps.__getitem__)
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    stamps, comments = array("q"), dict[int, list[str]]()
+    firsts: dict[tuple[str, str], tuple[int, int]] = {}  # tap → its first frame's stamp and number
+    announcements: list[tuple[int, str]] = []
+    for number, frame in enumerate(frames):
+        stamps.append(frame.time)
+        tap = (frame.netns, frame.interface)
+        if tap not in firsts or frame.time < firsts[tap][0]:
+            firsts[tap] = frame.time, number
+        if text := announcement(frame.data, names, macs):
+            announcements.append((number, text))
     of_flow = [sorted(result.frames, key=lambda number: (stamps[number], number)) for result in report.flows]
-    comments: dict[int, list[str]] = {}
     for result, numbers in zip(report.flows, of_flow, strict=True):
         _comment(result, numbers, comments)
-    for number, frame in enumerate(frames):
-        if text := announcement(frame.data, names, macs):
-            comments.setdefault(number, []).append(text)
+    for number, text in announcements:
+        comments.setdefault(number, []).append(text)
     title = f"topology {report.topology}, proxy mode {report.proxy_mode}, seed {report.seed}"
-    yield (
-        ALL_FRAMES,
-        encode_pcapng([frames[n] for n in order], names=names, comments=comments, numbers=order, section_comment=f"podwire: {title}"),
-    )
+    order = array("q", sorted(range(len(stamps)), key=stamps.__getitem__))
+    taps = sorted(firsts, key=firsts.__getitem__)
+    in_order = ((number, frames[number]) for number in order)
+    yield ALL_FRAMES, stream_pcapng(in_order, taps, names=names, comments=comments, section_comment=f"podwire: {title}")
     for result, file, numbers in zip(report.flows, files, of_flow, strict=True):
         if file == ALL_FRAMES:
             continue
-        yield (
-            file,
-            encode_pcapng(
-                [frames[n] for n in numbers],
-                names=_names_met(result, names),
-                comments=comments,
-                numbers=numbers,
-                section_comment=f"{verdict_line(result)} ({title})",
-            ),
+        content = encode_pcapng(
+            [frames[n] for n in numbers],
+            names=_names_met(result, names),
+            comments=comments,
+            numbers=numbers,
+            section_comment=f"{verdict_line(result)} ({title})",
         )
+        yield file, [content]
 
 
 def _comment(result: FlowResult, numbers: Sequence[int], comments: dict[int, list[str]]) -> None:

@@ -18,6 +18,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from emulator.errors import UsageError
 
@@ -55,6 +56,9 @@ def check_writable_file(path: Path) -> None:
             _prove_writable(fd)
 
 
+Content: TypeAlias = bytes | Iterable[bytes]  # whole, or in pieces
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """The names of the files that are there now, and why others are not ("" where none is missing)."""
@@ -63,7 +67,7 @@ class Written:
     missing: str = ""
 
 
-def write_evidence(directory: Path, files: Iterable[tuple[str, bytes]]) -> Written:
+def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
     """Writes ``files`` (relative name, content) into ``directory`` and removes what the previous run wrote there and this one did not.
 
     A file that cannot be written is left out, and the rest is tried. Raises ``ValueError`` for a name that
@@ -76,7 +80,7 @@ def write_evidence(directory: Path, files: Iterable[tuple[str, bytes]]) -> Writt
         return Written(frozenset(), str(error))
 
 
-def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, bytes]]) -> Written:
+def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
     before = _read_index(fd)
     written: dict[str, None] = {}
     missing: list[str] = []
@@ -216,14 +220,15 @@ def _temporary_name() -> str:
     return f".podwire-{secrets.token_hex(8)}.tmp"
 
 
-def _replace(directory: int, name: str, content: bytes) -> None:
+def _replace(directory: int, name: str, content: Content) -> None:
     """Writes ``name`` in ``directory``; a link of that name is replaced, not followed."""
     temporary = _temporary_name()
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory)
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
             _give_to_user(fd)
-            _write(file, content)
+            for piece in (content,) if isinstance(content, bytes) else content:
+                _write(file, piece)
         os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         os.unlink(temporary, dir_fd=directory)

@@ -7,7 +7,7 @@ before the first frame that was captured on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 from itertools import count
@@ -32,6 +32,8 @@ _TOTAL = Struct("<I")
 _LONGEST_OPTION = 0xFFFF
 _LONGEST_NAME = 255
 
+_PIECE = 10_000  # frames that are handed over at a time
+
 _NO_NAMES: Mapping[str, str] = {}
 _NO_COMMENTS: Mapping[int, Sequence[str]] = {}
 
@@ -53,30 +55,44 @@ def encode_pcapng(
     """
     if numbers is not None and len(numbers) != len(frames):
         raise ValueError(f"{len(frames)} frames, but {len(numbers)} numbers")
-    taps: dict[tuple[str, str], int] = {}
+    taps = dict.fromkeys((frame.netns, frame.interface) for frame in frames)
+    numbered = zip(count() if numbers is None else numbers, frames, strict=False)
+    return b"".join(stream_pcapng(numbered, taps, names=names, comments=comments, section_comment=section_comment))
+
+
+def stream_pcapng(
+    frames: Iterable[tuple[int, Captured]],
+    taps: Iterable[tuple[str, str]],
+    *,
+    names: Mapping[str, str] = _NO_NAMES,
+    comments: Mapping[int, Sequence[str]] = _NO_COMMENTS,
+    section_comment: str = "",
+) -> Iterator[bytes]:
+    """Yields the file of :func:`encode_pcapng` in pieces. ``frames`` come with their numbers; ``taps`` are the (netns, interface) of all of
+    them, in the order in which the file describes them."""
+    numbers = {tap: number for number, tap in enumerate(taps)}
+    head = [_section_header(section_comment), *(_interface(f"{netns}/{interface}") for netns, interface in numbers)]
+    if records := b"".join(_name_record(ip, name) for ip, name in names.items()):
+        head.append(_block(_NAME_RESOLUTION, records, _HEAD.pack(_NRB_END, 0)))
     packers: dict[int, tuple[Callable[..., bytes], int]] = {}
-    packets: list[bytes] = []
-    append = packets.append
+    packets = head
     options = (_flags(_INBOUND) + _end(), _flags(_OUTBOUND) + _end())
-    for number, (time, netns, interface, outgoing, length, data, _) in zip(count() if numbers is None else numbers, frames, strict=False):
-        tap = taps.get((netns, interface))
-        if tap is None:
-            tap = taps[netns, interface] = len(taps)
-        captured = len(data)
+    for number, (time, netns, interface, outgoing, length, data, _) in frames:
+        tap, captured = numbers[netns, interface], len(data)
         if number in comments:
             tail = b"".join(_text(_OPT_COMMENT, text) for text in comments[number]) + options[outgoing]
             fixed = Struct("<5I").pack(tap, time >> 32, time & _LOW_HALF, captured, length)
-            append(_block(_ENHANCED_PACKET, fixed, _pad(data), tail))
+            packets.append(_block(_ENHANCED_PACKET, fixed, _pad(data), tail))
             continue
         try:
             pack, total = packers[captured]
         except KeyError:
             pack, total = packers[captured] = _packer(captured, len(options[0]))
-        append(pack(_ENHANCED_PACKET, total, tap, time >> 32, time & _LOW_HALF, captured, length, data, options[outgoing], total))
-    head = [_section_header(section_comment), *(_interface(f"{netns}/{interface}") for netns, interface in taps)]
-    if records := b"".join(_name_record(ip, name) for ip, name in names.items()):
-        head.append(_block(_NAME_RESOLUTION, records, _HEAD.pack(_NRB_END, 0)))
-    return b"".join([*head, *packets])
+        packets.append(pack(_ENHANCED_PACKET, total, tap, time >> 32, time & _LOW_HALF, captured, length, data, options[outgoing], total))
+        if len(packets) > _PIECE:
+            yield b"".join(packets)
+            packets = []
+    yield b"".join(packets)
 
 
 @lru_cache(maxsize=4096)

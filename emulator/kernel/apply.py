@@ -70,12 +70,12 @@ LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Serv
 
 
 class Applied:
-    """What the kernel holds after :func:`apply`: the namespaces, their links' indexes and one netlink socket each."""
+    """What the kernel holds after :func:`apply`: the namespaces and their links' indexes; and, while it is applied, a netlink socket each."""
 
     def __init__(self, iptables: str = "iptables-restore") -> None:
         """``iptables``: the restore command of the flavour in use (iptables-nft-restore or iptables-legacy-restore)."""
         self.namespaces = Namespaces()
-        self.indexes: dict[tuple[str, str], int] = {}
+        self.links: dict[str, dict[str, int]] = {}  # namespace → link → interface index
         self.ports: dict[str, set[int]] = {}  # bridge ports by namespace
         self.iptables = iptables
         self.notices: list[str] = []  # what was done in another way than usual
@@ -84,6 +84,7 @@ class Applied:
         self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
         self._halves: list[AddVeth] = []  # pairs whose peer's end is still to be raised
         self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
+        self._doomed: dict[str, list[tuple[int, DelLink]]] = {}  # links that wait to be deleted, those of a namespace together
         self._rules: list[LoadRules] = []
         self._nft: dict[str, Nft | None] = {}
         self._nf_tables: dict[str, NfTables] = {}
@@ -92,14 +93,14 @@ class Applied:
 
     def close(self) -> None:
         """Let go of the sockets and libraries; the namespaces stay, as long as the sandbox does."""
-        held: list[netlink.NetlinkSocket | NfTables | Nft] = [*self._sockets.values(), *self._nf_tables.values()]
-        held += [library for library in self._nft.values() if library]
+        self.close_sockets()
+        held: list[NfTables | Nft] = [*self._nf_tables.values(), *(library for library in self._nft.values() if library)]
         for one in held:
             one.close()
 
     def interfaces(self, netns: str) -> dict[int, str]:
         """Interface index → name of every link in ``netns`` that a plan made, and ``lo``."""
-        return {index: name for (where, name), index in self.indexes.items() if where == netns}
+        return {index: name for name, index in self.links[netns].items()}
 
     def push(self, op: Operation) -> None:
         """Do ``op``, or queue it until the next :meth:`flush`."""
@@ -117,13 +118,13 @@ class Applied:
             case AddVeth():
                 self._add_veth(op)
             case AddAddress():
-                self._push(op.netns, netlink.new_address(self.indexes[op.netns, op.dev], op.address), op)
+                self._push(op.netns, netlink.new_address(self.links[op.netns][op.dev], op.address), op)
             case AddRoute():
-                self._push(op.netns, netlink.new_route(self.indexes[op.netns, op.dev], op.dst, op.via, op.onlink, op.src), op)
+                self._push(op.netns, netlink.new_route(self.links[op.netns][op.dev], op.dst, op.via, op.onlink, op.src), op)
             case AddNeighbour():
-                self._push(op.netns, netlink.new_neighbour(self.indexes[op.netns, op.dev], op.address, op.mac), op)
+                self._push(op.netns, netlink.new_neighbour(self.links[op.netns][op.dev], op.address, op.mac), op)
             case SetNeighbourDefaults():
-                self._push(op.netns, netlink.set_neighbour_parameters(self.indexes[op.netns, op.dev], op.reachable), op)
+                self._push(op.netns, netlink.set_neighbour_parameters(self.links[op.netns][op.dev], op.reachable), op)
             case LoadIpset():
                 finish(start(self.namespaces, op.netns, list(IPSET)), op.netns, op.text)
             case LoadIpvs():
@@ -131,13 +132,13 @@ class Applied:
             case LoadRules():
                 self._rules.append(op)
             case DelNeighbour():
-                self._push(op.netns, netlink.delete_neighbour(self.indexes[op.netns, op.dev], op.address), op)
+                self._push(op.netns, netlink.delete_neighbour(self.links[op.netns][op.dev], op.address), op)
             case DelRoute():
-                self._push(op.netns, netlink.delete_route(self.indexes[op.netns, op.dev], op.dst, op.via), op)
+                self._push(op.netns, netlink.delete_route(self.links[op.netns][op.dev], op.dst, op.via), op)
             case DelAddress():
-                self._push(op.netns, netlink.delete_address(self.indexes[op.netns, op.dev], op.address), op)
+                self._push(op.netns, netlink.delete_address(self.links[op.netns][op.dev], op.address), op)
             case DelLink():
-                self._push(op.netns, netlink.delete_link(self.indexes[op.netns, op.name]), op)
+                self._doomed.setdefault(op.netns, []).append((self.links[op.netns][op.name], op))
                 self._forget_link((op.netns, op.name))
             case DelNetns():
                 self._delete_netns(op)
@@ -149,7 +150,7 @@ class Applied:
             return
         self.namespaces.create(op.netns)
         self._sockets[op.netns] = netlink.NetlinkSocket()
-        self.indexes[op.netns, "lo"] = 1
+        self.links[op.netns] = {"lo": 1}
         self._next[op.netns] = 2
         self._push(op.netns, netlink.link_up(1), op)
 
@@ -159,13 +160,14 @@ class Applied:
             raise KernelError("", shell_commands(op), refusal)
 
     def _delete_netns(self, op: DelNetns) -> None:
-        while link := next((link for link in self.indexes if link[0] == op.netns), None):
-            self._forget_link(link)
-        self._sockets.pop(op.netns).close()
+        for name in list(self.links[op.netns]):
+            self._forget_link((op.netns, name))
+        if held := self._sockets.pop(op.netns, None):
+            held.close()
         for library in (self._nft, self._nf_tables):
             if loader := library.pop(op.netns, None):
                 loader.close()
-        del self._next[op.netns]
+        del self._next[op.netns], self.links[op.netns]
         self.namespaces.delete(op.netns)
 
     def _forget_link(self, link: tuple[str, str]) -> None:
@@ -175,7 +177,7 @@ class Applied:
             ends.append(self._peers[link])
         for end in ends:
             self._peers.pop(end, None)
-            self.ports.get(end[0], set()).discard(self.indexes.pop(end))
+            self.ports.get(end[0], set()).discard(self.links[end[0]].pop(end[1]))
 
     def _reset_devices(self, op: ResetDevices) -> None:
         """All new namespaces are alike: what the first one has already is not written into any."""
@@ -205,18 +207,18 @@ class Applied:
         message = netlink.new_veth(index, op.name, op.mac, peer_fd, peer_index, op.peer, op.peer_mac)
         if op.bridge:
             self.ports.setdefault(op.netns, set()).add(index)
-            message += netlink.bridge_port(index, self.indexes[op.netns, op.bridge], op.hairpin)
+            message += netlink.bridge_port(index, self.links[op.netns][op.bridge], op.hairpin)
             message += netlink.bridge_knows(index, op.peer_mac)
         self._push(op.netns, message, op)
         self._halves.append(op)
 
     def _finish_veth(self, op: AddVeth) -> None:
         """The peer's half, from inside its namespace, once the pair exists."""
-        peer_index = self.indexes[op.peer_netns, op.peer]
+        peer_index = self.links[op.peer_netns][op.peer]
         message = netlink.link_up(peer_index)
         if op.peer_bridge:
             self.ports.setdefault(op.peer_netns, set()).add(peer_index)
-            message += netlink.bridge_port(peer_index, self.indexes[op.peer_netns, op.peer_bridge], op.peer_hairpin)
+            message += netlink.bridge_port(peer_index, self.links[op.peer_netns][op.peer_bridge], op.peer_hairpin)
             message += netlink.bridge_knows(peer_index, op.mac)
         self._push(op.peer_netns, message, op)
 
@@ -238,30 +240,45 @@ class Applied:
         self.flush()
 
     def delete_route(self, op: AddRoute) -> None:
-        self._push(op.netns, netlink.delete_route(self.indexes[op.netns, op.dev], op.dst, op.via), op)
+        self._push(op.netns, netlink.delete_route(self.links[op.netns][op.dev], op.dst, op.via), op)
         self.flush()
 
     # --- queues ---
 
     def _index(self, netns: str, name: str) -> int:
-        index = self.indexes.get((netns, name))
-        if index is None:
-            index = self.indexes[netns, name] = self._next[netns]
+        links = self.links[netns]
+        if name not in links:
+            links[name] = self._next[netns]
             self._next[netns] += 1
-        return index
+        return links[name]
 
     def _push(self, netns: str, message: bytes, op: Operation) -> None:
         self._queues.setdefault(netns, []).append((message, op))
 
     def flush(self) -> None:
         """Send what waits; KernelError names the first operation that the kernel refused, as a command to paste."""
+        doomed, self._doomed = self._doomed, {}
+        for netns, links in doomed.items():
+            self._push(netns, netlink.delete_links([index for index, _ in links]), links[0][1])
         queues, self._queues = self._queues, {}
         for netns, rows in queues.items():
-            for index, error in self._sockets[netns].send([message for message, _ in rows]):
+            for index, error in self._socket(netns).send([message for message, _ in rows]):
                 raise KernelError("", shell_commands(rows[index][1]), error)
         halves, self._halves = self._halves, []
         for veth in halves:
             self._finish_veth(veth)
+
+    def _socket(self, netns: str) -> netlink.NetlinkSocket:
+        if netns not in self._sockets:
+            self._sockets[netns] = self.namespaces.call_in(netns, netlink.NetlinkSocket)
+        return self._sockets[netns]
+
+    def close_sockets(self) -> None:
+        """Close the netlink sockets: what is applied later opens those that it needs. A cluster of thousands of Pods needs its descriptors
+        for other things."""
+        sockets, self._sockets = self._sockets, {}
+        for held in sockets.values():
+            held.close()
 
     def empty_tables(self) -> None:
         """Take all iptables rules away, by the flavour in use, wherever it works."""
@@ -380,6 +397,7 @@ def apply(plan: Plan, applied: Applied | None = None) -> Applied:
         applied.flush()  # the halves of veth pairs that the flush before left to be finished
         applied.flush_rules()
         applied.flush_connections()
+        applied.close_sockets()
     finally:
         applied.namespaces.leave()
     return applied

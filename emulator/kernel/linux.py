@@ -33,7 +33,13 @@ _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID = 1, 2
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}  # numbers of the system call
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
+PROT_READ, PROT_WRITE, MAP_SHARED = 1, 2, 1
+_MAP_FAILED = ctypes.c_void_p(-1).value
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ssize_t]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 def _check(result: int, what: str) -> None:
@@ -121,3 +127,19 @@ def join_new_session_keyring() -> None:
 def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:
     """``socket.setsockopt`` that lets other threads run: some packet(7) options wait out an RCU grace period."""
     _check(_libc.setsockopt(fd, level, option, value, len(value)), f"setsockopt({level}, {option})")
+
+
+def map_shared(fd: int, size: int) -> memoryview:
+    """Returns ``size`` bytes of ``fd``, mapped for reading and writing. (``mmap.mmap`` keeps a second descriptor of ``fd`` open before Python
+    3.13.) :func:`unmap` takes the mapping away."""
+    address = _libc.mmap(None, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+    if address == _MAP_FAILED:
+        _check(-1, "mmap")
+    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+
+
+def unmap(mapping: memoryview) -> None:
+    """Take away what :func:`map_shared` returned. Nobody may use it afterwards."""
+    address, size = ctypes.addressof(mapping.obj), len(mapping)  # type: ignore[arg-type]
+    mapping.release()
+    _check(_libc.munmap(address, size), "munmap")

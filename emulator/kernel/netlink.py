@@ -22,7 +22,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x
 NLM_F_DUMP = 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFF_UP = 0x1
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_QDISC, IFLA_MASTER, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 6, 10, 16, 18, 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_QDISC, IFLA_MASTER, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 6, 10, 16, 18, 27, 28
 IF_OPER_UP = b"\x06"
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
@@ -43,6 +43,7 @@ _NDTPA: Mapping[str, tuple[int, bool]] = {  # by iproute2's name: number, and wh
 }
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
+_DOOMED = 1  # the group of links that are about to be deleted; others are in group 0
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
 
 _HEADER = struct.Struct("=IHHII")
@@ -114,6 +115,14 @@ def bridge_knows(index: int, mac: str) -> bytes:
 def delete_link(index: int) -> bytes:
     """Take the link ``index`` away; of a veth pair the other end goes, too."""
     return _message(RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0))
+
+
+def delete_links(indexes: Sequence[int]) -> bytes:
+    """Take the links ``indexes`` of one namespace away, all at once: the kernel waits out an RCU grace period for each request that deletes, some
+    10 ms (net/core/dev.c, unregister_netdevice_many_notify). A request can name a group of links (rtnetlink.c, rtnl_group_dellink)."""
+    group = attribute(IFLA_GROUP, _U32.pack(_DOOMED))
+    joins = [_message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + group) for index in indexes]
+    return b"".join([*joins, _message(RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0, 0) + group)])
 
 
 def new_address(index: int, address: str) -> bytes:

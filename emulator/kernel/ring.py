@@ -8,12 +8,13 @@ full is known: :meth:`Taps.lost`.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import socket
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeAlias
 
 from emulator.kernel import linux
 from emulator.kernel.netns import Namespaces
@@ -32,8 +33,13 @@ PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
 _SLOT = struct.Struct("=IIIHHIIHH4xHHiHBB")
 _STATUS = struct.Struct("=I")
 _REQUEST = struct.Struct("=IIII")
-_BLOCK = 64 << 10
 _THREADS = 64
+_LEAST_BLOCK, _MOST_BLOCK = 4 << 10, 64 << 10  # bytes of a ring that are contiguous in memory: a page at least
+_USER_BYTE = 0 if sys.byteorder == "little" else 3  # the byte of a slot's status that holds TP_STATUS_USER
+
+# A frame in a ring: time (ns), netns, interface, outgoing, length on the wire, the memory in which it lies from one offset to another until
+# the next one is asked for, and whether it is a stray (:class:`Captured`).
+InRing: TypeAlias = tuple[int, str, str, bool, int, memoryview, int, int, bool]
 
 BpfProgram = Sequence[tuple[int, int, int, int]]  # classic BPF: code, jt, jf, k
 
@@ -58,16 +64,18 @@ HANDSHAKES: BpfProgram = (
 
 
 class _Tap:
-    __slots__ = ("interfaces", "map", "name", "next", "ports", "slots", "socket", "width")
+    __slots__ = ("block", "interfaces", "look", "map", "name", "next", "ports", "slots", "socket", "width")
 
     def __init__(self, name: str, slots: int, width: int, program: BpfProgram | None) -> None:
         """Opens the socket in the calling thread's namespace; :meth:`set_up` makes it a tap."""
         self.name, self.width = name, width
         self.interfaces: dict[int, str] = {}
         self.ports: set[int] = set()
-        self.map: mmap.mmap | None = None
-        per_block = _BLOCK // width
-        self.slots, self.next = max(1, slots // per_block) * per_block, 0
+        self.map: memoryview | None = None
+        self.block = min(max(_LEAST_BLOCK, width, slots * width // 8), _MOST_BLOCK)
+        self.block = 1 << self.block.bit_length() - 1  # a power of two, as the kernel wants it
+        per_block = self.block // width
+        self.slots, self.next, self.look = max(1, -(-slots // per_block)) * per_block, 0, _USER_BYTE
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
         if program:
             _attach(self.socket, program)
@@ -76,12 +84,14 @@ class _Tap:
         """May run in any thread: takes an RCU grace period (some 10 ms, kernel 6.18)."""
         size = self.slots * self.width
         self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
-        linux.setsockopt(self.socket.fileno(), SOL_PACKET, PACKET_RX_RING, _REQUEST.pack(_BLOCK, size // _BLOCK, self.width, self.slots))
-        self.map = mmap.mmap(self.socket.fileno(), size)
+        request = _REQUEST.pack(self.block, size // self.block, self.width, self.slots)
+        linux.setsockopt(self.socket.fileno(), SOL_PACKET, PACKET_RX_RING, request)
+        self.map = linux.map_shared(self.socket.fileno(), size)
 
     def close(self) -> None:
-        if self.map:  # else whoever opened it was interrupted before it was set up
-            self.map.close()
+        mapping, self.map = self.map, None
+        if mapping is not None:  # else whoever opened it was interrupted before it was set up
+            linux.unmap(mapping)
         self.socket.close()
 
 
@@ -137,36 +147,41 @@ class Taps:
         _for_each(new, _Tap.set_up)
 
     def drain(self) -> list[Captured]:
-        """Every frame that has come since the last call."""
-        out: list[Captured] = []
-        append, unpack, make = out.append, _SLOT.unpack_from, Captured
-        for tap in self._taps:
+        """Returns every frame that has come since the last call."""
+        return [
+            Captured(time, netns, interface, outgoing, length, bytes(ring[begin:end]), stray)
+            for time, netns, interface, outgoing, length, ring, begin, end, stray in self.read()
+        ]
+
+    def read(self) -> Iterator[InRing]:
+        """Yields every frame that has come since the last call, without a copy. Must be read to its end."""
+        unpack = _SLOT.unpack_from
+        for tap in [tap for tap in self._taps if tap.map[tap.look] & TP_STATUS_USER]:  # type: ignore[index]
             ring, width, slots, name, interfaces, ports = tap.map, tap.width, tap.slots, tap.name, tap.interfaces, tap.ports
             index = tap.next
-            assert ring  # noqa: S101 - for the type: it is set up
+            assert ring is not None  # noqa: S101 - for the type: it is set up
             while True:
                 offset = index * width
                 status, length, captured, mac, _, sec, nsec, _, _, _, _, ifindex, _, kind, _ = unpack(ring, offset)
                 if not status & TP_STATUS_USER:
                     break
                 begin = offset + mac
-                append(
-                    make(
-                        sec * 1_000_000_000 + nsec,
-                        name,
-                        interfaces.get(ifindex) or f"if{ifindex}",
-                        kind == PACKET_OUTGOING,
-                        length,
-                        ring[begin : begin + captured],
-                        kind == PACKET_OTHERHOST and ifindex not in ports,
-                    )
+                yield (
+                    sec * 1_000_000_000 + nsec,
+                    name,
+                    interfaces.get(ifindex) or f"if{ifindex}",
+                    kind == PACKET_OUTGOING,
+                    length,
+                    ring,
+                    begin,
+                    begin + captured,
+                    kind == PACKET_OTHERHOST and ifindex not in ports,
                 )
                 _STATUS.pack_into(ring, offset, TP_STATUS_KERNEL)
                 index += 1
                 if index == slots:
                     index = 0
-            tap.next = index
-        return out
+            tap.next, tap.look = index, index * width + _USER_BYTE
 
     def lost(self) -> int:
         """Frames that found their ring full, so far."""

@@ -11,8 +11,11 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
+from typing import TypeAlias
 
 from emulator.probe.model import HTTP_REPLY_MAGIC, HTTP_REQUEST_MAGIC, REPLY_MAGIC, REQUEST_MAGIC, Captured, Frame, make_token
+
+Buffer: TypeAlias = bytes | memoryview
 
 _ETHERTYPE = Struct("!12xH")
 _TAGGED_ETHERTYPE = Struct("!16xH")
@@ -64,28 +67,36 @@ def decode(number: int, captured: Captured) -> Frame:
     that ``dst:dport`` is who sent the quoted packet. It is a reply if the quoted packet was not one.
     """
     time, netns, interface, outgoing, length, data, stray = captured
-    size = len(data)
+    return decode_at(number, time, netns, interface, outgoing, length, data, 0, len(data), stray)
+
+
+def decode_at(
+    number: int, time: int, netns: str, interface: str, outgoing: bool, length: int, data: Buffer, begin: int, end: int, stray: bool
+) -> Frame:
+    """The same of a frame whose bytes are those of ``data`` from ``begin`` to ``end``; nothing is copied."""
     protocol, src, dst, sport, dport, ttl, flags, token, reply = "other", "", "", 0, 0, 0, "", 0, False
-    start, ethertype = 14, 0
-    if size >= 14:
-        (ethertype,) = _ETHERTYPE.unpack_from(data)
-        if ethertype in _VLAN and size >= 18:
-            start, (ethertype,) = 18, _TAGGED_ETHERTYPE.unpack_from(data)
-    if ethertype == _IP and size >= start + 20:
+    start, ethertype = begin + 14, 0
+    if end >= start:
+        (ethertype,) = _ETHERTYPE.unpack_from(data, begin)
+        if ethertype in _VLAN and end >= begin + 18:
+            start, (ethertype,) = begin + 18, _TAGGED_ETHERTYPE.unpack_from(data, begin)
+    if ethertype == _IP and end >= start + 20:
         version, total, fragment, hops, kind, source, target = _IPV4.unpack_from(data, start)
         decoder = _TRANSPORTS.get(kind)
         if decoder is not None and 0x45 <= version <= 0x4F:
             ttl, src, dst = hops, _address(source), _address(target)
-            end = start + total if 0 < total < size - start else size  # short Ethernet frames are padded
+            last = start + total if 0 < total < end - start else end  # short Ethernet frames are padded
             if fragment & 0x1FFF:
                 protocol = _NAMES[kind]
             else:
-                protocol, sport, dport, flags, token, reply = decoder(data, start + (version & 15) * 4, end)
+                protocol, sport, dport, flags, token, reply = decoder(data, start + (version & 15) * 4, last)
     elif ethertype == _ARP:
         protocol = "ARP"
     if stray:
         token = 0
-    return Frame(number, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, flags, token, reply, length)
+    return tuple.__new__(
+        Frame, (number, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, flags, token, reply, length)
+    )  # a third of the time that Frame(...) takes
 
 
 def decode_all(captured: Sequence[Captured]) -> list[Frame]:
@@ -102,17 +113,17 @@ def _address(value: int) -> str:
     return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
 
 
-def _ports(data: bytes, at: int, end: int) -> tuple[int, int]:
+def _ports(data: Buffer, at: int, end: int) -> tuple[int, int]:
     return _PORTS.unpack_from(data, at) if end >= at + 4 else (0, 0)
 
 
-def _cookie(base: int, data: bytes, at: int, end: int) -> tuple[int, bool]:
+def _cookie(base: int, data: Buffer, at: int, end: int) -> tuple[int, bool]:
     """Token and reply of a payload that begins with a cookie of ours; (0, False) if it does not."""
     match = _COOKIE.match(data, at, end)
     return (base | int(match[2], 16), match[1] is None) if match else (0, False)
 
 
-def _tcp(data: bytes, at: int, end: int) -> _Transport:
+def _tcp(data: Buffer, at: int, end: int) -> _Transport:
     segment = _tcp_header(data, at, end)
     if segment[4] or end < at + 14:
         return segment
@@ -120,7 +131,7 @@ def _tcp(data: bytes, at: int, end: int) -> _Transport:
     return (*segment[:4], token, reply) if token else segment
 
 
-def _tcp_header(data: bytes, at: int, end: int) -> _Transport:
+def _tcp_header(data: Buffer, at: int, end: int) -> _Transport:
     if end < at + 14:
         return "TCP", *_ports(data, at, end), "", 0, False
     sport, dport, seq, ack, bits = _TCP.unpack_from(data, at)
@@ -132,11 +143,11 @@ def _tcp_header(data: bytes, at: int, end: int) -> _Transport:
     return "TCP", sport, dport, _FLAGS[bits], 0, False
 
 
-def _udp(data: bytes, at: int, end: int) -> _Transport:
+def _udp(data: Buffer, at: int, end: int) -> _Transport:
     return "UDP", *_ports(data, at, end), "", *_cookie(_UDP_TOKEN, data, at + 8, end)
 
 
-def _sctp(data: bytes, at: int, end: int) -> _Transport:
+def _sctp(data: Buffer, at: int, end: int) -> _Transport:
     if end < at + 13:
         return "SCTP", *_ports(data, at, end), "", 0, False
     sport, dport, tag, chunk = _SCTP.unpack_from(data, at)
@@ -148,7 +159,7 @@ def _sctp(data: bytes, at: int, end: int) -> _Transport:
     return "SCTP", sport, dport, _CHUNKS.get(chunk, str(chunk)), token, reply
 
 
-def _icmp(data: bytes, at: int, end: int) -> _Transport:
+def _icmp(data: Buffer, at: int, end: int) -> _Transport:
     if end < at + 8:
         return "ICMP", 0, 0, "", 0, False
     kind, code = data[at], data[at + 1]
@@ -162,7 +173,7 @@ def _icmp(data: bytes, at: int, end: int) -> _Transport:
     return "ICMP", 0, 0, "", token, reply
 
 
-def _quoted(data: bytes, at: int, end: int) -> tuple[int, int, int, bool]:
+def _quoted(data: Buffer, at: int, end: int) -> tuple[int, int, int, bool]:
     """sport, dport, token and reply of the packet that an ICMP error quotes, as far as it quotes it."""
     if end < at + 20 or not 0x45 <= data[at] <= 0x4F:
         return 0, 0, 0, False

@@ -27,9 +27,11 @@ class CraftedSender:
     def __init__(self, namespaces: Namespaces, recording: Recording, new_value: Callable[[FlowProtocol], int]) -> None:
         self._namespaces, self._recording, self._new_value = namespaces, recording, new_value
         self._port = _FIRST_PORT
+        self._since = 0  # how many frames there were before anything was sent
 
     def send(self, flows: Sequence[Flow]) -> list[Attempt]:
         """Send the packets of ``flows``, but of those over a connection: from another source port it would be another one."""
+        self._since = len(self._recording.frames)
         flows = [flow for flow in flows if not flow.connection]
         each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
         packets = [self._plan(flow) for flow in each]
@@ -47,16 +49,16 @@ class CraftedSender:
     def await_replies(self, sent: Sequence[Attempt], silence: Silence) -> None:
         """Until each packet that left had its reply at the client, or nothing moves any more."""
         waiting = {(a.token, a.netns) for a in sent if not a.error}
-        seen = 0
+        seen, before = self._since, self._recording.count
         while True:
             self._recording.drain()
-            frames = self._recording.frames
-            for frame in frames[seen:]:
+            for frame in self._recording.frames[seen:]:
                 if frame.reply and (not frame.outgoing or frame.interface == "lo"):
                     waiting.discard((frame.token, frame.netns))
-            if 0 < seen < len(frames):
+            seen = len(self._recording.frames)
+            if before < self._recording.count:
+                before = self._recording.count
                 silence.end()
-            seen = len(frames)
             if not waiting or silence.lasted():
                 return
             time.sleep(_PAUSE)

@@ -519,7 +519,7 @@ def test_connections_of_others_are_not_forgotten() -> None:
 @in_sandbox
 def test_a_refused_deletion_shows_the_command_to_paste() -> None:
     applied = apply(Plan(name="a", operations=(AddNetns(netns="a", why="w"),)))
-    applied.indexes["a", "ghost"] = 99
+    applied.links["a"]["ghost"] = 99
     with pytest.raises(KernelError, match=r"(?s)No such device.*ip -n a link delete dev ghost"):
         apply(Plan(name="b", operations=(DelLink(netns="a", name="ghost", why="w"),)), applied)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from pathlib import Path
+
 import pytest
 
 from emulator.kernel import ring
@@ -28,4 +32,40 @@ def test_who_is_interrupted_while_they_are_opened_can_close_them(monkeypatch: py
     taps = Taps()
     with pytest.raises(KeyboardInterrupt):
         taps.open(namespaces, {}, {}, {"a": 64, "b": 64})
+    taps.close()
+
+
+@in_sandbox
+def test_a_tap_holds_one_descriptor() -> None:
+    """A cluster of 5,000 Pods has two of each: its namespace and its tap."""
+    namespaces = apply(Plan(name="t", operations=tuple(AddNetns(netns=f"n{number}", why="t") for number in range(20)))).namespaces
+    before = len(os.listdir("/proc/self/fd"))
+    taps = Taps()
+    taps.open(namespaces, {}, {}, dict.fromkeys(namespaces, 64), width=512)
+    held = len(os.listdir("/proc/self/fd")) - before
+    mapped = Path("/proc/self/maps").read_text().count("packet") + Path("/proc/self/maps").read_text().count("socket:")
+    taps.close()
+    assert held == 20
+    assert mapped >= 20
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert "socket:" not in Path("/proc/self/maps").read_text()
+
+
+@in_sandbox
+def test_a_ring_that_went_round_many_times_has_delivered_everything_in_order() -> None:
+    namespaces = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),))).namespaces
+    taps = Taps()
+    taps.open(namespaces, {"a": {1: "lo"}}, {}, {"a": 8}, width=512)
+    client = namespaces.call_in("a", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    server = namespaces.call_in("a", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    server.bind(("127.0.0.1", 9))
+    seen = []
+    for number in range(50):
+        client.sendto(b"%03d" % number, ("127.0.0.1", 9))
+        seen += [frame.data[-3:] for frame in taps.drain() if frame.outgoing]
+    assert seen == [b"%03d" % number for number in range(50)]
+    assert taps.lost() == 0
+    for _ in range(40):
+        client.sendto(b"too many", ("127.0.0.1", 9))
+    assert taps.lost() > 0
     taps.close()

@@ -38,6 +38,7 @@ ACTING = (
     "emulator.probe.send",
     "emulator.probe.send_crafted",
     "emulator.probe.silence",
+    "emulator.probe.spill",
     "emulator.probe.watch",
     "emulator.reporting",
     "emulator.run",

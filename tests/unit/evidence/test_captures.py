@@ -38,7 +38,7 @@ def test_slug(text: str, expected: str) -> None:
 
 def planned() -> tuple[list[str], dict[str, Parsed]]:
     report, files = plan_captures(REPORT, FRAMES, NAMES, {})
-    return [name for result in report.flows for name in result.captures], {name: parse(content) for name, content in files}
+    return [name for result in report.flows for name in result.captures], {name: parse(b"".join(content)) for name, content in files}
 
 
 def test_one_file_per_flow_and_one_for_all() -> None:
@@ -82,7 +82,7 @@ def test_frames_stand_in_the_order_of_their_stamps_with_their_own_comments() -> 
     result = replace(PASSED, frames=(0, 1, 2, 3, 4, 5), journeys=())
     _, files = plan_captures(replace(REPORT, flows=(result,)), shuffled, {}, {})
     for _, content in files:
-        parsed = parse(content)
+        parsed = parse(b"".join(content))
         assert parsed.frames == FRAMES[:6]
         assert parsed.comments == [[], [], [], [], [], [verdict_line(result)]]
 
@@ -90,7 +90,7 @@ def test_frames_stand_in_the_order_of_their_stamps_with_their_own_comments() -> 
 def test_flows_of_one_name_have_files_of_their_own_and_a_flow_without_frames_has_an_empty_one() -> None:
     silent = replace(FAILED, flow=flow("../x"), frames=(), journeys=())
     report, files = plan_captures(replace(REPORT, flows=(silent, silent)), FRAMES, NAMES, {})
-    contents = dict(files)
+    contents = {name: b"".join(content) for name, content in files}
     assert [result.captures for result in report.flows] == [("01-x.pcapng",), ("02-x.pcapng",)]
     assert parse(contents["01-x.pcapng"]).frames == []
     assert b"FAIL ../x" in contents["01-x.pcapng"], "the section says what no frame can"
@@ -131,4 +131,4 @@ def test_an_announcement_says_who_announces_what(frame: bytes, text: str) -> Non
 def test_announcements_are_written_on_the_frames() -> None:
     frame = FRAMES[0]._replace(data=arp(2, NODE_MAC, "172.18.255.200", "172.18.0.1"))
     _, files = plan_captures(replace(REPORT, flows=()), [frame], NODES, MACS)
-    assert parse(dict(files)[ALL_FRAMES]).comments == [["worker-1 announces 172.18.255.200"]]
+    assert parse(b"".join(dict(files)[ALL_FRAMES])).comments == [["worker-1 announces 172.18.255.200"]]

@@ -1,0 +1,68 @@
+"""Bytes that are appended and read again: in memory while they are few, then in a temporary file that has no name and goes with its process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import IO
+
+_IN_MEMORY = 64 << 20  # bytes; of a longer one so many wait to be written
+_DIRECTORIES = ("/var/tmp",)  # noqa: S108 - before the one that the environment or the system prefers, which may be in memory
+
+
+class Spill:
+    """``size``: how many bytes were appended."""
+
+    def __init__(self) -> None:
+        self._tail = bytearray()
+        self._written = 0
+        self._file: IO[bytes] | None = None
+        self._refusal: OSError | None = None
+        self.size = 0
+
+    def append(self, head: bytes, rest: memoryview) -> None:
+        """Add both, or neither: raises OSError when they cannot be written, and then always."""
+        if len(self._tail) >= _IN_MEMORY:
+            self._write()
+        self._tail += head
+        self._tail += rest
+        self.size += len(head) + len(rest)
+
+    def read(self, begin: int, length: int) -> bytes:
+        """Returns at most ``length`` bytes from ``begin`` on: all of what was appended together and begins there, if that is as long."""
+        if begin >= self._written:
+            begin -= self._written
+            return bytes(self._tail[begin : begin + length])
+        assert self._file is not None  # noqa: S101 - for the type: something was written
+        return os.pread(self._file.fileno(), length, begin)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self) -> None:
+        if self._refusal:
+            raise self._refusal
+        try:
+            if self._file is None:
+                self._file = _open_file()
+            with memoryview(self._tail) as rest:
+                done = 0
+                while done < len(rest):
+                    done += os.pwrite(self._file.fileno(), rest[done:], self._written + done)
+        except OSError as error:
+            self._refusal = error
+            raise
+        self._written += len(self._tail)
+        self._tail.clear()
+
+
+def _open_file() -> IO[bytes]:
+    """Returns a file without a name, where TMPDIR says or else on a disk; raises OSError when there is no place for one."""
+    places = [os.environ["TMPDIR"]] if os.environ.get("TMPDIR") else [*_DIRECTORIES, None]
+    for place in places[:-1]:
+        try:
+            return tempfile.TemporaryFile(dir=place, buffering=0)
+        except OSError:
+            continue
+    return tempfile.TemporaryFile(dir=places[-1], buffering=0)
