@@ -183,8 +183,8 @@ def address_balancer(
     if not any(service.proxyIPs for service in services):
         return ""
     used = {*taken, *(i.ip for s in services for i in s.status.loadBalancer.ingress)}
-    descending = map(IPv4Address, range(int(hosts.broadcast_address) - 1, int(hosts.network_address), -1))
-    ip = next((ip for ip in descending if ip not in pools and str(ip) not in used), None)
+    descending = (IPv4Address(number) for numbers in reversed(pools.outside(hosts)) for number in reversed(numbers))
+    ip = next((ip for ip in descending if str(ip) not in used), None)
     if ip is None:
         what = f"hostSubnet {hosts} has no address left for the balancer"
         findings.problem(origin, "networking.hostSubnet", what, "set networking.hostSubnet to a shorter prefix")

@@ -8,13 +8,14 @@ Invariant after :func:`address_nodes`: every node has an InternalIP, and a podCI
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from emulator.control.clusterflags import ClusterFlags
 from emulator.control.findings import Draft, Findings
+from emulator.control.pools import Pools
 from emulator.control.shape import address_path, pod_cidr_path
 from emulator.objects.config import Inventory, Networking
 from emulator.objects.kinds import Node, NodeAddress, Origin, Pod, Service
@@ -389,13 +390,13 @@ def address_nodes(
     networks: Networks,
     pods: Sequence[Draft[Pod]],
     avoid: Collection[str],
-    pool: Container[IPv4Address],
+    pools: Pools,
     origin: Origin,
     findings: Findings,
 ) -> list[Draft[Node]]:
     """Every node with an InternalIP and a podCIDR: the given ones, else the next free ones in the nodes' order.
 
-    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs), ``pool`` are those that load balancers
+    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs), ``pools`` hold those that load balancers
     may still get: nodes get them last. ``origin`` is where networking was said. A node that found no room keeps an empty podCIDR or no
     address, and a problem says so.
     """
@@ -404,7 +405,8 @@ def address_nodes(
         nodes = [replace(d, object=replace(d.object, spec=replace(d.object.spec, podCIDR="", podCIDRs=()))) for d in nodes]
     _check_pod_cidrs(nodes, networks, findings)
     taken = {networks.router, *map(_parse, avoid), *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs)}
-    free_hosts = (ip for pooled in (False, True) for ip in _usable(networks.hosts) if ip not in taken and (ip in pool) is pooled)
+    unpooled = map(IPv4Address, chain.from_iterable(pools.outside(networks.hosts)))
+    free_hosts = (ip for ip in chain(unpooled, pools.inside(networks.hosts)) if ip not in taken)
     shares = _shares(nodes, [] if networks.madeUp else dumped_addresses(pods), networks.pods)
     result = []
     for draft in nodes:

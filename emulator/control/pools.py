@@ -83,6 +83,22 @@ class Pools:
     def __str__(self) -> str:
         return " or ".join(f"the pool {pool}" for pool in self.pools)
 
+    def outside(self, network: IPv4Network) -> tuple[range, ...]:
+        """Returns the numbers of ``network``'s addresses that lie in no pool, in order, but for its first and last. A pool may be as large
+        as the network: none is walked through."""
+        free, end = [], int(network.broadcast_address)
+        begin = int(network.network_address) + 1
+        for first, last in sorted((int(first), int(last)) for pool in self.pools for first, last in pool.ranges):
+            free.append(range(begin, min(first, end)))
+            begin = max(begin, last + 1)
+        return tuple(numbers for numbers in (*free, range(begin, end)) if numbers)
+
+    def inside(self, network: IPv4Network) -> Iterator[IPv4Address]:
+        """Yields the other addresses of ``network``, lazily."""
+        usable = range(int(network.network_address) + 1, int(network.broadcast_address))
+        for first, last in sorted(one for pool in self.pools for one in pool.ranges):
+            yield from map(IPv4Address, range(max(int(first), usable.start), min(int(last) + 1, usable.stop)))
+
     @property
     def have_names(self) -> bool:
         """Whether they are MetalLB's."""

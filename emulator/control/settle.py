@@ -25,6 +25,7 @@ from emulator.control.loadbalancers import address_balancer, choose_speakers, ch
 from emulator.control.networks import address_nodes, choose_networks, notice_networks
 from emulator.control.placement import place
 from emulator.control.pools import choose_pools
+from emulator.control.room import is_too_large, room_for_pods
 from emulator.control.services import complete_services
 from emulator.control.settings import proxy_settings
 from emulator.control.shape import make_nodes
@@ -99,6 +100,8 @@ class _Story:
         waiting = Waiting()
         given = given_pods(inventory, self._seed, findings, waiting)
         shaped = make_nodes(inventory, given, findings)
+        if is_too_large(inventory.pods, shaped, findings):
+            raise InputError(findings.problems)
         flags = cluster_flags(inventory)
         networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], flags, findings)
         if earlier:  # what was chosen at first stands
@@ -116,7 +119,7 @@ class _Story:
         taken = {str(networks.router), *(ip for node in nodes for ip in node.internalIPs)}
 
         running = [*static_pods(node_drafts, given), *given]
-        running += controlled_pods(inventory, running, nodes, self._seed, networks.pods.num_addresses, findings)
+        running += controlled_pods(inventory, running, nodes, self._seed, room_for_pods(nodes, len(running)), findings)
         used = {address.ip for state in earlier for pod in state.pods for address in pod.status.podIPs}
         namespaces = {loaded.object.metadata.name: loaded.object.metadata.labels for loaded in inventory.namespaces}
         placed = place(running, nodes, namespaces, waiting)

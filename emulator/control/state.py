@@ -195,6 +195,19 @@ class ClusterState:
         return {ip: n for n in self.nodes for ip in n.internalIPs}
 
     @cached_property
+    def other_pod_networks(self) -> tuple[IPv4Network, ...]:
+        """podCIDRs and Pod addresses outside ``podSubnet``, as dumps of clusters have them that were extended; sorted as text."""
+        cidrs = {self.podCIDR(node.name) for node in self.nodes} | {f"{ip}/32" for ip in self.pod_by_ip}
+        networks = {cidr: IPv4Network(cidr) for cidr in sorted(cidrs)}
+        return tuple(network for network in networks.values() if not network.subnet_of(self.podSubnet))
+
+    @cached_property
+    def other_node_networks(self) -> tuple[IPv4Network, ...]:
+        """The nodes' addresses outside ``hostSubnet``."""
+        addresses = [IPv4Network(ip) for node in self.nodes for ip in node.internalIPs]
+        return tuple(network for network in addresses if not network.subnet_of(self.hostSubnet))
+
+    @cached_property
     def pods_on(self) -> Mapping[str, tuple[Pod, ...]]:
         """The Pods of each node, in the order of ``pods``."""
         rows: dict[str, list[Pod]] = {n.name: [] for n in self.nodes}

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from emulator.control.findings import Findings
+from emulator.control.room import room_for_pods
 from emulator.control.slices import MANAGED_BY_LABEL
 from emulator.control.state import ClusterState
 from emulator.control.workloads import controls, missing_pods
@@ -265,10 +266,10 @@ class _Edits:
         taken = {pod.name for pod in self._of(Pod) if pod.namespace == namespace} | names.get(namespace, set())
         if workload.kind == "StatefulSet":
             taken = {pod.name for pod in self._of(Pod) if pod.namespace == namespace}
-        if len(own) + self._state.podSubnet.num_addresses < workload.replicas:
-            self._problem(
-                "scale.replicas", f"{workload.replicas} replicas: the Pod subnet has {self._state.podSubnet.num_addresses} addresses"
-            )
+        room = room_for_pods(nodes, len(self._state.pods) - len(own))
+        addresses = 0 if workload.spec.template.spec.hostNetwork else workload.replicas
+        if workload.kind != "DaemonSet" and (refusal := room.refusal(workload.replicas, addresses)):
+            self._problem("scale.replicas", f"{workload.replicas:,} replicas: {refusal}", "fewer replicas, or more nodes")
             return
         for pod in _surplus(workload, own):
             del self._objects[_key(pod)]

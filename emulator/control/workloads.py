@@ -12,6 +12,7 @@ from dataclasses import replace
 from emulator.control.findings import Draft, Findings
 from emulator.control.names import generate_name, template_hash
 from emulator.control.placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
+from emulator.control.room import Room
 from emulator.control.waiting import Waiting
 from emulator.objects.config import Inventory
 from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
@@ -66,26 +67,32 @@ def _without_network(pod: Pod) -> str:
 
 
 def controlled_pods(
-    inventory: Inventory, pods: Iterable[Draft[Pod]], nodes: Sequence[Node], seed: int, room: int, findings: Findings
+    inventory: Inventory, pods: Iterable[Draft[Pod]], nodes: Sequence[Node], seed: int, room: Room, findings: Findings
 ) -> list[Draft[Pod]]:
-    """The Pods that the controllers of the input make, in the controllers' order. ``room`` bounds their number (no more Pods have
-    an address anyway), so that a slip in ``replicas`` is a problem and not a wait."""
+    """The Pods that the controllers of the input make, in the controllers' order. ``room`` bounds their number, so
+    that a slip in ``replicas`` is a problem and not a wait."""
     taken: dict[str, set[str]] = {}
     for draft in pods:
         taken.setdefault(draft.object.namespace, set()).add(draft.object.name)
     owned = _owned(inventory)
     made: list[Draft[Pod]] = []
+    addressed = 0  # of them
     for loaded in inventory.workloads:
         workload = loaded.object
         if (workload.kind, workload.metadata.namespace, workload.metadata.name) in owned:
             continue
         if workload.kind == "Job" and workload.metadata.uid:
             continue  # in a live cluster it has made its Pods: those that are not there are gone
-        if workload.kind != "DaemonSet" and len(made) + workload.replicas > room:
-            path = "spec.parallelism" if workload.kind == "Job" else "spec.replicas"
-            findings.problem(loaded.origin, path, f"{workload.replicas} replicas: the Pod subnet has {room} addresses")
+        daemon, host = workload.kind == "DaemonSet", workload.spec.template.spec.hostNetwork
+        count = len(nodes) if daemon else workload.replicas
+        if refusal := room.refusal(len(made) + count, 0 if host or daemon else addressed + count):
+            path = "spec.parallelism" if workload.kind == "Job" else "spec" if daemon else "spec.replicas"
+            what = "a Pod on each node" if daemon else f"{count:,} replicas"
+            findings.problem(loaded.origin, path, f"{what}: {refusal}", "fewer replicas, or more nodes")
             continue
-        made += _make(loaded, nodes, seed, taken.setdefault(workload.metadata.namespace, set()), findings)
+        new = _make(loaded, nodes, seed, taken.setdefault(workload.metadata.namespace, set()), findings)
+        made += new
+        addressed += 0 if host else len(new)
     return made
 
 

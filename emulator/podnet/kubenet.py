@@ -42,12 +42,10 @@ def plan_pods(state: ClusterState) -> Iterator[Operation]:
             outside += [(a.ip, node.name, pod.key) for a in pod.status.podIPs if IPv4Address(a.ip) not in cidr]
     routers = [*(n.name for n in state.nodes), ROUTER]
     for node in state.nodes:
-        via = node.internalIPs[0]
+        via, dst, why = node.internalIPs[0], state.podCIDR(node.name), f"{node.name}'s Pods are behind {node.name}"
         for netns in routers:
             if netns != node.name:
-                yield AddRoute(
-                    netns=netns, dst=state.podCIDR(node.name), dev="eth0", via=via, why=f"{node.name}'s Pods are behind {node.name}"
-                )
+                yield AddRoute(netns=netns, dst=dst, dev="eth0", via=via, why=why)
     yield from _plan_neighbours(state)
     for ip, home, key in outside:
         why = f"Pod {key} has an address outside the podCIDR of {home}"
@@ -131,8 +129,8 @@ def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
         (state.podSubnet, "Pods"),
         (state.serviceSubnet, "Services"),
         (state.hostSubnet, "nodes"),
-        *((IPv4Network(c), "Pods") for c in _foreign_cidrs(state)),
-        *((IPv4Network(ip), "nodes") for n in state.nodes for ip in n.internalIPs if IPv4Address(ip) not in state.hostSubnet),
+        *((network, "Pods") for network in state.other_pod_networks),
+        *((network, "nodes") for network in state.other_node_networks),
     ]
     rules = [f"-d {net} {comment(f'ip-masq-agent: {what} are inside the cluster')} -j RETURN" for net, what in inside]
     rules.append(f"{comment('ip-masq-agent: outbound traffic')} -j MASQUERADE")
@@ -143,10 +141,3 @@ def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
     match = f"{comment('ip-masq-agent: Pods of this node')} -m addrtype ! --dst-type LOCAL"
     jumps = [f"-s {source} {match} -j {chain}" for source in (str(cidr), *pinned)]
     return RuleSet({"nat": {"POSTROUTING": tuple(jumps), chain: tuple(rules)}})
-
-
-def _foreign_cidrs(state: ClusterState) -> list[str]:
-    """podCIDRs and pinned Pod addresses that the Pod subnet does not hold (dumps of clusters that were extended)."""
-    cidrs = {state.podCIDR(n.name) for n in state.nodes}
-    cidrs |= {f"{ip}/32" for ip in state.pod_by_ip}
-    return sorted(c for c in cidrs if not IPv4Network(c).subnet_of(state.podSubnet))

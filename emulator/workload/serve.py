@@ -56,6 +56,7 @@ class _Server:
         self._ports: dict[_Place, _Port] = {}
         self._sctp: dict[str, tuple[Collection[int], socket.socket]] = {}  # by network namespace: the ports, and what answers for them
         self._conntracks: dict[str, Conntrack] = {}
+        self._node_of: dict[str, str] = {}  # of each address of a Pod or node
 
     # --- opening ---
 
@@ -74,6 +75,9 @@ class _Server:
         refusals = self._refusals(listener for listener in sockets if listener.refused)
         self._update_sctp(state.listeners, gone)
         self._update_conntracks([node.name for node in state.nodes], gone)
+        self._node_of = {ip: pod.spec.nodeName for ip, pod in state.pod_by_ip.items()} | {
+            ip: node.name for ip, node in state.node_by_ip.items()
+        }
         self._namespaces.leave()
         return refusals
 
@@ -226,7 +230,7 @@ class _Server:
                 continue  # the client is gone, or refused the reply with an ICMP error
 
     def _answer(self, listener: Listener, peer: Address, local: Address) -> Answer:
-        dialled = self._dialled(PROTOCOL_NUMBER[listener.protocol], peer, local)
+        dialled = self._dialled(listener, peer, local)
         return Answer(
             pod=listener.pod,
             container=listener.container,
@@ -236,13 +240,20 @@ class _Server:
             local=_spell(local),
         )
 
-    def _dialled(self, protocol: int, peer: Address, local: Address) -> Address:
-        """What the client had dialled: the node that rewrote the destination remembers it. Without a rewrite it is the Pod's own address."""
+    def _dialled(self, listener: Listener, peer: Address, local: Address) -> Address:
+        """What the client had dialled: the node that rewrote the destination remembers it. Without a rewrite it is the Pod's own address.
+
+        A node that the client is, or is on, sees all that it sends: if it knows the connection, no other has to be asked.
+        """
+        protocol, home = PROTOCOL_NUMBER[listener.protocol], self._node_of.get(peer[0], "")
         dialled = local
-        for conntrack in self._conntracks.values():
-            found = conntrack.original(protocol, local, peer)
+        for node in dict.fromkeys([*([home] if home else []), *self._conntracks]):
+            conntrack = self._conntracks.get(node)
+            found = conntrack.original(protocol, local, peer) if conntrack else None
             if found and found[1] != local:
                 dialled = found[1]
+            if found and node == home:
+                break
         return dialled
 
 

@@ -80,5 +80,7 @@ def test_mistakes(manifests: list[str], path: str, part: str) -> None:
 
 
 def test_a_full_node_is_said_once() -> None:
-    problem = problem_of(node("n", cidr="10.244.0.0/29"), workload("Deployment", "w", 9))
+    elsewhere = node("m", cidr="10.244.1.0/24")
+    crowded = workload("Deployment", "w", 9).replace("containers:", "nodeName: n, containers:")
+    problem = problem_of(node("n", cidr="10.244.0.0/29"), elsewhere, crowded)
     assert "podCIDR 10.244.0.0/29 of node n is full" in problem.what

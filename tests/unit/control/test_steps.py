@@ -288,7 +288,10 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
             "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, ReplicationController, StatefulSet",
         ),
         ("scale: {kind: Deployment, name: web, replicas: -1}", "spec.steps[0].scale.replicas: must be between 0 and"),
-        ("scale: {kind: Deployment, name: web, replicas: 999999}", "spec.steps[0].scale.replicas: 999999 replicas: the Pod subnet has"),
+        (
+            "scale: {kind: Deployment, name: web, replicas: 999999}",
+            "scale.replicas: 999,999 replicas: the podCIDRs of all nodes",
+        ),
         (
             "flows: [{name: a, protocol: ICMP, connection: c, from: {pod: db-0}, to: {pod: db-1}}]",
             "spec.steps[0].flows[0].connection: goes with",
