@@ -18,6 +18,7 @@ from emulator.probe.recording import Recording
 from emulator.probe.silence import Silence
 
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports: below node ports and ephemeral ports
+_SOCKETS = 64  # open at once: thousands of Pods may send
 _PAUSE = 0.005  # seconds between two looks for replies
 
 
@@ -41,6 +42,9 @@ class CraftedSender:
             for flow, packet, data in zip(each, packets, craft(packets), strict=True):
                 netns = flow.client.netns
                 if netns not in sockets:
+                    if len(sockets) == _SOCKETS:
+                        stack.close()
+                        sockets.clear()
                     sockets[netns] = stack.enter_context(self._namespaces.call_in(netns, _open))
                 attempts.append(_send(sockets[netns], flow, packet, data))
                 self._recording.look()
