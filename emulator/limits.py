@@ -31,7 +31,7 @@ class LimitError(PodwireError):
 
 def descriptors_needed(namespaces: int, listeners: int) -> int:
     """Returns how many descriptors the process needs that has the most: ours, or that of the servers."""
-    ours = PER_NAMESPACE * namespaces + max(namespaces, _LEAST_SOCKETS)  # crafted packets leave through one socket a namespace
+    ours = PER_NAMESPACE * namespaces + 2 * _LEAST_SOCKETS  # crafted packets leave through as many again
     servers = _INHERITED * namespaces + listeners + _LEAST_SOCKETS
     return max(ours, servers) + _OTHERS
 

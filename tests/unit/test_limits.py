@@ -27,15 +27,15 @@ def test_the_need_grows_with_namespaces_and_servers() -> None:
 
 
 def test_a_cluster_that_does_not_fit_is_refused_with_limit_and_need(hard: dict[str, int]) -> None:
-    need = descriptors_needed(300, 300)
+    need = descriptors_needed(600, 600)
     with pytest.raises(LimitError) as refused:
-        check_limits(300, 300)
-    for words in (f"300 network namespaces needs {need} open files", "the hard limit is 1024 (RLIMIT_NOFILE)", f"ulimit -Hn {need}"):
+        check_limits(600, 600)
+    for words in (f"600 network namespaces needs {need} open files", "the hard limit is 1024 (RLIMIT_NOFILE)", f"ulimit -Hn {need}"):
         assert words in str(refused.value)
     hard["limit"] = need
-    check_limits(300, 300)
+    check_limits(600, 600)
     hard["limit"] = resource.RLIM_INFINITY
-    check_limits(300, 10**6)
+    check_limits(600, 10**6)
 
 
 def test_what_is_left_of_the_descriptors_is_for_sockets(hard: dict[str, int]) -> None:
