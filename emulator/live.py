@@ -10,7 +10,7 @@ from emulator.control.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.ring import HANDSHAKES, Taps
 from emulator.needs import ring_slots, slot_width
-from emulator.plan.operations import AddNetns
+from emulator.plan.operations import AddNetns, DelNetns
 from emulator.probe.recording import Recording
 from emulator.probe.watch import Watch
 from emulator.schedule import Moment, Schedule
@@ -53,6 +53,8 @@ class Live:
         with self.clock.phase("change"):
             apply(moment.plan, self.applied)
             self.applied.wait_until_up()
+        gone = {op.netns for op in moment.plan.operations if isinstance(op, DelNetns)}
+        self._untap(gone)
         new = {op.netns for op in moment.plan.operations if isinstance(op, AddNetns)}
         self._tap(moment.state, new)
         self._tell(moment.state)
@@ -79,6 +81,14 @@ class Live:
             who, colon, how = word.partition(":")
             if not any(said.startswith((f"{who}:", f"{who} ")) and said.endswith(colon + how) for said in self.said):
                 self.said.append(word)
+
+    def _untap(self, names: Collection[str]) -> None:
+        """Let go of the namespaces ``names``, which are deleted: a tap would keep them."""
+        if names:
+            with self.clock.phase("taps"):
+                self.recording.drain()
+                self.taps.lost()  # of theirs too
+                self.taps.close_in(names)
 
     def _tap(self, state: ClusterState, names: Collection[str]) -> None:
         """Tap the namespaces ``names``, and know the links of those that are tapped already."""

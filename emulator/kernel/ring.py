@@ -190,6 +190,12 @@ class Taps:
             self._lost += drops
         return self._lost
 
+    def close_in(self, names: Collection[str]) -> None:
+        """Stop listening in the namespaces ``names``, which are deleted; what has not been read yet is lost."""
+        gone = [tap for tap in self._taps if tap.name in names]
+        self._taps = [tap for tap in self._taps if tap.name not in names]
+        _for_each(gone, _Tap.close)
+
     def close(self) -> None:
         """Close all rings, in parallel: the kernel waits out an RCU grace period for each."""
         _for_each(self._taps, _Tap.close)
