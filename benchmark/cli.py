@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark import first_packets, readme, runs, services, throughput
+from benchmark import first_packets, readme, runs, scale, services, throughput
 from benchmark.clusters import ROOT
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import Setting
@@ -32,6 +32,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
     "memory": services.measure_memory,
     "first-packets": first_packets.measure_first_packets,
     "throughput": throughput.measure_throughput,
+    "scale": scale.measure_scale,
     "mininet": runs.measure_mininet,
 }
 RESULTS = ROOT / "scripts" / "bench.json"
@@ -58,7 +59,13 @@ def main(words: Sequence[str] | None = None) -> int:
     kept = read_results(options.results, machine)
     measured: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory() as directory:
-        setting = Setting(rounds=options.rounds, services=tuple(options.services), directory=Path(directory), iptables=find_iptables(""))
+        setting = Setting(
+            rounds=options.rounds,
+            services=tuple(options.services),
+            directory=Path(directory),
+            iptables=find_iptables(""),
+            whole=options.whole_scale,
+        )
         for name in options.only:
             print(f"bench: {name} …", file=sys.stderr)
             measured[name] = measure(name, setting)
@@ -103,6 +110,9 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         default=[1000, 5000, 10000],
         metavar="N",
         help="numbers of Services where figures depend on them (default: 1000 5000 10000)",
+    )
+    parser.add_argument(
+        "--whole-scale", action="store_true", help="the measurement scale goes up to 5,000 Pods, 5,000 Services, 200 nodes, 200 steps"
     )
     parser.add_argument(
         "--results",

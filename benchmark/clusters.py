@@ -43,6 +43,50 @@ def deployments(*, workers: int, services: int, replicas: int, check: bool = Fal
         yield {"apiVersion": API, "kind": "FlowCheck", "metadata": {"name": "one"}, "spec": {"flows": [flow]}}
 
 
+def many(pods: int, nodes: int, services: int) -> Iterator[Document]:
+    """``pods`` Pods on the workers in turn, each the endpoint of as many of the ``services`` as come out even, and a client outside."""
+    yield {
+        "apiVersion": API,
+        "kind": "Cluster",
+        "nodes": [{"role": "control-plane"}, *[{"role": "worker"}] * (nodes - 1)],
+        "externalClients": [{"name": "client-1", "address": "203.0.113.10"}],
+    }
+    for number in range(pods):
+        yield _pod(f"p{number}", f"worker-{number % (nodes - 1) + 1}", labels={"app": f"a{number % min(services, pods)}"})
+    for number in range(services):
+        yield _service(f"s{number}", selector={"app": f"a{number % pods}"})
+
+
+def scaled_in_steps(count: int) -> Iterator[Document]:
+    """A Deployment that is scaled ``count`` times, and dialled from inside and outside after each time."""
+    yield {
+        "apiVersion": API,
+        "kind": "Cluster",
+        "nodes": [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}],
+        "externalClients": [{"name": "client-1", "address": "203.0.113.10"}],
+    }
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]}}
+    spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
+    yield {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "c"}, "spec": {"nodeName": "worker-1", "containers": [{"name": "c"}]}}
+    ports = [{"port": 80, "targetPort": 8080, "nodePort": 30080}]
+    yield {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"type": "NodePort", "selector": labels, "ports": ports},
+    }
+    inside = {"name": "pod", "from": {"pod": "c"}, "to": {"service": "web", "port": 80}}
+    outside = {"name": "out", "from": {"external": "client-1"}, "to": {"node": "worker-2", "nodePort": 30080}}
+    steps = [
+        {"name": f"s{n}", "scale": {"kind": "Deployment", "name": "web", "replicas": 1 + n * 7 % 20}, "flows": [inside, outside]}
+        for n in range(count)
+    ]
+    start = {**inside, "name": "start"}
+    yield {"apiVersion": API, "kind": "FlowCheck", "metadata": {"name": "f"}, "spec": {"flows": [start], "steps": steps}}
+
+
 # --- many Services on one node ------------------------------------------------------------------------------
 
 CLIENT, BACKENDS = "client", ("backend-0", "backend-1")

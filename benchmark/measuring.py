@@ -26,12 +26,13 @@ TEXT_MODES: tuple[ProxyMode, ...] = ("iptables", "nftables")  # those whose Serv
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """``rounds``: how often a figure is taken; ``services``: the sizes of the clusters whose figures depend on it; ``directory``: for
-    files that are needed meanwhile; ``iptables``: the restore command."""
+    files that are needed meanwhile; ``iptables``: the restore command; ``whole``: the largest clusters too, which takes minutes."""
 
     rounds: int
     services: tuple[int, ...]
     directory: Path
     iptables: str
+    whole: bool = False
 
 
 class Modes(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import first_packets, throughput
+from benchmark import first_packets, scale, throughput
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import TEXT_MODES, Modes, Setting
 from emulator.kernel.iptables import find_iptables
@@ -90,3 +90,12 @@ def test_throughput_of_a_mode_that_only_the_guest_has(tmp_path: Path, monkeypatc
     figures = [found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)]
     assert [(f.mode, f.case) for f in figures] == [("ipvs in user-mode Linux", place) for place in throughput.PLACES.values()]
     assert all(f.value > 0 and f.ratio for f in figures)
+
+
+def test_growth_with_pods_and_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "THIN", {"Pods": ((4, 3, 2), (8, 3, 2))})
+    monkeypatch.setattr(scale, "STEPS", {False: (1, 2)})
+    monkeypatch.setattr(scale, "LEAST", 0)
+    figures = {figure.name: figure for figure in scale.measure_scale(setting(tmp_path))}
+    assert {f"growth from 4 to 8 Pods: {what}" for what in ("build", "probe", "memory")} <= figures.keys()
+    assert figures["2 steps: to the verdict"].value > 0.2

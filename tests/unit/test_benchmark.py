@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli, clusters, floor
+from benchmark import cli, clusters, floor, scale
 from benchmark.cli import Measured, read_results, write_results
 from benchmark.figures import Figure, Skipped, percentile
 from benchmark.first_packets import CASES, STRAIGHT, pair_first_packets
@@ -17,6 +17,7 @@ from benchmark.measuring import Setting
 from benchmark.readme import BEGIN, END, compose_block, replace_figures
 from benchmark.tables import render
 from benchmark.throughput import PLACES
+from emulator.clock import Clock
 from emulator.control.settle import settle
 from emulator.control.state import ClusterState
 from emulator.errors import PodwireError
@@ -268,3 +269,26 @@ def test_a_chart_is_reproducible_named_and_small(draw: str, figures: list[Figure
     assert [child.tag.rpartition("}")[2] for child in root][:3] == ["title", "desc", "style"]
     assert root.attrib["role"] == "img"
     assert "iptables" in "".join(root.itertext())
+
+
+def test_growth_is_the_exponent_between_the_smallest_and_the_largest() -> None:
+    small = scale.Run(10, {"build": 1.0, "probe": 2.0, "taps": 0.01}, 100, 0)
+    large = scale.Run(50, {"build": 16.0, "probe": 8.0, "taps": 5.0}, 400, 0)
+    found = {figure.name: figure for figure in scale.exponents("Pods", 1000, 4000, small, large)}
+    assert [round(found[f"growth from 1,000 to 4,000 Pods: {phase}"].value, 6) for phase in ("build", "probe", "memory")] == [2, 1, 1]
+    assert found["growth from 1,000 to 4,000 Pods: build"].met is False
+    assert "growth from 1,000 to 4,000 Pods: taps" not in found, "a hundredth of a second says nothing"
+
+
+def test_phases_are_read_from_what_verbose_says() -> None:
+    clock = Clock(phases={"plan": 0.28, "build": 2.51, "tear-down": 0.49})
+    assert scale.read_phases(f"podwire: {clock}") == {"plan": 0.28, "build": 2.51, "tear-down": 0.49}
+
+
+def test_the_clusters_of_the_scale_measurement_are_as_large_as_they_say(tmp_path: Path) -> None:
+    state = settle(clusters.read(clusters.write(tmp_path / "c.yaml", clusters.many(30, 4, 10))))
+    own = [service for service in state.services if service.name != "kubernetes"]
+    assert (sum(not pod.spec.hostNetwork for pod in state.pods), len(state.nodes), len(own)) == (30, 4, 10)
+    assert all(len(state.slices_of[service.key][0].endpoints) == 3 for service in own)
+    steps = settle(clusters.read(clusters.write(tmp_path / "s.yaml", clusters.scaled_in_steps(7)))).steps
+    assert [sum(pod.name.startswith("web-") for pod in step.state.pods) for step in steps] == [1, 8, 15, 2, 9, 16, 3]
