@@ -49,11 +49,12 @@ class Capture(Sequence[Captured]):
     def __getitem__(self, number: int | slice) -> Captured | list[Captured]:
         if isinstance(number, slice):
             return [self[index] for index in range(*number.indices(len(self)))]
-        row = self._spill.read(self._offsets[number], _HEADER.size + self._longest)
-        stamp, tap, length, captured, flags = _HEADER.unpack_from(row)
+        row, at = self._spill.find(self._offsets[number], _HEADER.size + self._longest)
+        stamp, tap, length, captured, flags = _HEADER.unpack_from(row, at)
+        at += _HEADER.size
         netns, interface = self._taps[tap]
-        data = row[_HEADER.size : _HEADER.size + captured]
-        return Captured(stamp, netns, interface, bool(flags & _OUTGOING), length, data, bool(flags & _STRAY))
+        data = bytes(row[at : at + captured])
+        return tuple.__new__(Captured, (stamp, netns, interface, flags & _OUTGOING != 0, length, data, flags & _STRAY != 0))
 
     def __iter__(self) -> Iterator[Captured]:
         return map(self.__getitem__, range(len(self)))

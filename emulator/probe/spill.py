@@ -28,13 +28,12 @@ class Spill:
         self._tail += rest
         self.size += len(head) + len(rest)
 
-    def read(self, begin: int, length: int) -> bytes:
-        """Returns at most ``length`` bytes from ``begin`` on: all of what was appended together and begins there, if that is as long."""
+    def find(self, begin: int, length: int) -> tuple[bytes | bytearray, int]:
+        """Returns where the bytes from ``begin`` on are, and from which place on: ``length`` of them at least, if there are so many."""
         if begin >= self._written:
-            begin -= self._written
-            return bytes(self._tail[begin : begin + length])
+            return self._tail, begin - self._written
         assert self._file is not None  # noqa: S101 - for the type: something was written
-        return os.pread(self._file.fileno(), length, begin)
+        return os.pread(self._file.fileno(), length, begin), 0
 
     def close(self) -> None:
         if self._file is not None:
