@@ -160,7 +160,7 @@ class Taps:
             ring, width, slots, name, interfaces, ports = tap.map, tap.width, tap.slots, tap.name, tap.interfaces, tap.ports
             index = tap.next
             assert ring is not None  # noqa: S101 - for the type: it is set up
-            while True:
+            for _ in range(slots):  # whoever sends faster than this reads would hold it for ever
                 offset = index * width
                 status, length, captured, mac, _, sec, nsec, _, _, _, _, ifindex, _, kind, _ = unpack(ring, offset)
                 if not status & TP_STATUS_USER:

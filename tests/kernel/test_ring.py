@@ -69,3 +69,19 @@ def test_a_ring_that_went_round_many_times_has_delivered_everything_in_order() -
         client.sendto(b"too many", ("127.0.0.1", 9))
     assert taps.lost() > 0
     taps.close()
+
+
+@in_sandbox
+def test_who_never_stops_sending_holds_nobody_who_reads() -> None:
+    namespaces = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),))).namespaces
+    taps = Taps()
+    taps.open(namespaces, {"a": {1: "lo"}}, {}, {"a": 8}, width=512)
+    client = namespaces.call_in("a", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    client.sendto(b"first", ("127.0.0.1", 9))
+    seen = 0
+    for *_, _ in taps.read():
+        seen += 1
+        client.sendto(b"more", ("127.0.0.1", 9))
+        assert seen < 100
+    assert seen == 8
+    taps.close()
