@@ -25,7 +25,7 @@ from emulator.probe.chatter import Chatter, forget_answers
 from emulator.probe.model import Answer, Attempt, Flow, Health, RealServer, errno_name, make_token
 from emulator.probe.recording import LOOK_EVERY, Recording
 from emulator.probe.send_crafted import CraftedSender
-from emulator.probe.servers import ANSWER, CONNECT, DATAGRAM, QUIET, RELAY, Turns
+from emulator.probe.servers import CONNECT, DATAGRAM, QUIET, RELAY, Turns
 from emulator.probe.silence import SILENCE, PatientClock, Silence
 from emulator.workload.answer import health_request, http_request, read_health, read_reply, request_line
 
@@ -68,17 +68,15 @@ class _Job:
         """Whose connections only their time may tell apart: a node's, which leave it translated."""
         return self.flow.client.netns if self.flow.client.kind == "node" and self.flow.protocol == "TCP" else ""
 
-    def patience(self, silent: bool) -> float:
-        """Returns how many seconds it waits from what happened last, of servers that are ``silent`` or not."""
+    def patience(self, answer: float) -> float:
+        """Returns how many seconds it waits from what happened last; ``answer``: for the first word of its servers."""
         if self.flow.protocol == "UDP":
             return DATAGRAM
         if not self.connected:
             return CONNECT
         if self.heard:
             return QUIET
-        if silent:
-            return RELAY if self.cookie and (self.relayed or self.continued) else 0.0
-        return ANSWER
+        return max(answer, RELAY) if self.cookie and (self.relayed or self.continued) else answer
 
     @property
     def request(self) -> bytes:
@@ -250,7 +248,7 @@ class Prober:
             self._handle(self._epoll.poll(LOOK_EVERY))
             self._look()
             now = self._clock.look()
-            for late in [job for job in self._open.values() if now - job.since > job.patience(self._turns.is_silent(job.servers))]:
+            for late in [job for job in self._open.values() if now - job.since > job.patience(self._turns.patience(job.servers))]:
                 self._end(late, "timeout")
 
     def _look(self) -> None:

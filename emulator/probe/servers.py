@@ -8,7 +8,7 @@ speak first. So it is asked politely (:class:`Turns`), and a handshake with it i
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from emulator.control.state import ClusterState
@@ -22,7 +22,8 @@ ANSWER = 3.5  # seconds for the first word of an answer, of a server that has an
 DATAGRAM = 0.5  # seconds for an answer, or for an ICMP error that stands for one
 RELAY = 0.5  # seconds for a proxy to pass on what is said to a server that does not answer
 QUIET = 0.1  # seconds after an answer's last word
-BUDGET = 10.0  # seconds in which a server is waited for, all its answers together; later it is treated as silent
+BUDGET = 10.0  # seconds in which a server is waited for, all its answers together
+HURRY = 0.3  # seconds for the first word of an answer, once the budget is spent
 
 
 def find_servers(state: ClusterState, flows: Iterable[tuple[Flow, Expectation]]) -> Mapping[str, frozenset[RealServer]]:
@@ -90,15 +91,18 @@ class Turns(Generic[J]):
         """Returns whether some job has not begun."""
         return bool(self._lanes)
 
-    def is_silent(self, servers: Iterable[RealServer]) -> bool:
-        """Returns whether one of ``servers`` is known not to answer, or has been waited for long enough."""
-        return any(known.silent or known.spent > BUDGET for known in map(self._of, servers))
+    def patience(self, servers: Iterable[RealServer]) -> float:
+        """Returns how many seconds the first word of an answer is waited for: none, if one of ``servers`` is known not to answer."""
+        known = [self._of(server) for server in servers]
+        if any(server.silent for server in known):
+            return 0.0
+        return HURRY if any(server.spent > BUDGET for server in known) else ANSWER
 
-    def leave(self, servers: Iterable[RealServer], client: str, seconds: float, *, connected: bool, heard: bool) -> None:
+    def leave(self, servers: Collection[RealServer], client: str, seconds: float, *, connected: bool, heard: bool) -> None:
         """End a job's turn after so many ``seconds``, in which it was ``connected``, and ``heard`` the server say something, close or refuse."""
         for server in servers:
             known = self._of(server)
-            known.spent += seconds
+            known.spent += seconds / len(servers)
             known.silent |= not heard
             known.full |= not heard and not connected
             self._busy[server] -= 1

@@ -10,7 +10,7 @@ import pytest
 from emulator.probe.expect import Expectations
 from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Backend, FlowResult, Hop, Journey, RealServer, make_token
-from emulator.probe.servers import BUDGET, Turns, find_servers
+from emulator.probe.servers import ANSWER, BUDGET, HURRY, Turns, find_servers
 from tests.unit.probe import test_judge as case
 from tests.unit.probe.states import WEB_1, WEB_IP, make_flow, make_service, make_state
 from tests.unit.probe.tape import POD, VIP, WEB, Tape, attempt, only
@@ -61,9 +61,9 @@ def test_a_server_is_asked_by_one_at_a_time_and_two_servers_at_once() -> None:
 def test_a_server_that_does_not_answer_is_still_asked_one_at_a_time_but_not_waited_for() -> None:
     queue = turns(("first", {A}), ("second", {A}), ("third", {A}))
     assert queue.next() == "first"
-    assert not queue.is_silent([A])
+    assert queue.patience([A]) == ANSWER
     queue.leave([A], "", 1, connected=True, heard=False)
-    assert queue.is_silent([A, B])
+    assert queue.patience([A, B]) == 0
     assert [queue.next(), queue.next()] == ["second", None]
 
 
@@ -74,11 +74,14 @@ def test_a_server_that_does_not_accept_is_asked_by_all_at_once() -> None:
     assert [queue.next(), queue.next()] == ["second", "third"]
 
 
-def test_a_server_that_takes_its_time_is_waited_for_no_longer_than_the_budget() -> None:
-    queue = turns(("first", {A}))
+def test_a_server_that_takes_its_time_is_waited_for_less_when_the_budget_is_spent() -> None:
+    """But waited for: one that answers is not asked faster than it does."""
+    queue = turns(("first", {A, B}))
     queue.next()
-    queue.leave([A], "", BUDGET + 0.1, connected=True, heard=True)
-    assert queue.is_silent([A])
+    queue.leave([A, B], "", BUDGET + 0.1, connected=True, heard=True)
+    assert queue.patience([A]) == ANSWER
+    queue.leave([A, B], "", BUDGET + 0.1, connected=True, heard=True)
+    assert queue.patience([A]) == HURRY
 
 
 def test_a_client_whose_connections_only_time_tells_apart_asks_one_thing_at_a_time() -> None:
@@ -168,6 +171,12 @@ def test_a_server_that_did_not_accept_is_called_that_and_proves_nothing() -> Non
     assert result.reason == "the server in Pod default/web-0 did not accept (no answer to what came in at web-0/eth0 in)"
     assert verdict(ARRIVED, full={"web-0"}).reason.endswith(": its accept queue was full)")
     assert result.journeys[0].unserved == "default/web-0"
+
+
+def test_a_server_that_accepted_too_late_was_reached() -> None:
+    """The second retransmission of its SYN was answered when the client had left."""
+    assert verdict(case.delivered(), error="timeout").verdict == "pass"
+    assert judge(case.FLOW, case.ONE, [case.delivered()], [case.attempt(error="timeout")], 0, {}).verdict == "fail"
 
 
 def test_a_server_that_accepted_once_has_shown_that_it_is_reached() -> None:
