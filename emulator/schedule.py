@@ -55,7 +55,9 @@ def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False)
     ``pairs``: all Pods to all Pods and Services, without any steps; ``edges``: what is derived goes to the edges of the semantics too.
     """
     if pairs:
-        return all_pairs(state), Expectations(state).expect
+        promised = Expectations(state)
+        nested = {endpoints.service.key for endpoints in promised.table.ports if promised.is_nested(endpoints)}
+        return tuple(flow for flow in all_pairs(state) if flow.to.service not in nested), promised.expect
     flows: tuple[Flow, ...] = ()
     promises: dict[str, Promise] = {}
     asked: Mapping[str, str] = {}

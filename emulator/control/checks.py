@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 from emulator.control.findings import Findings
+from emulator.control.listeners import host_ports, say_host_port
 from emulator.control.state import Listener, WaitingPod, pod_netns
 from emulator.objects.config import ASYMMETRIC, ExternalClient, FlowCheck, FlowSpec
 from emulator.objects.faults import did_you_mean
@@ -42,6 +43,8 @@ class _Known:
         self.health_checks = {
             service.spec.healthCheckNodePort: service.key for service in services if service.spec.healthCheckNodePort is not None
         }
+        self.host_ports: Mapping[tuple[str, int, str], Pod] = dict(host_ports(pods).items())
+        self.node_at = {ip: node.name for node in nodes for ip in node.internalIPs}
         # A real command listens where it likes.
         self.unpredictable = {pod_netns(pod) for pod in pods if pod.key in commands}
 
@@ -93,6 +96,8 @@ class _Flow:
                 self._pod_port(pod)
         elif to.node:
             self._node_port(to.node)
+        elif to.ip:
+            self._address(to.ip)
         for path, expect in self.flow.expect.each():
             for index, backend in enumerate(expect.backends or ()):
                 self._backend(backend, f"{path}.backends[{index}]")
@@ -210,14 +215,32 @@ class _Flow:
             if not self.may_miss and (to.nodePort, protocol) not in self.known.node_ports:
                 there = ", ".join(f"{port}/{p}" for port, p in sorted(self.known.node_ports)[:8])
                 hint = f"there is: {there}" if there else ""
+                if self._host_port(name, to.nodePort, "to.nodePort"):
+                    return
                 if checked := self.known.health_checks.get(to.nodePort):
                     hint = f"it is the healthCheckNodePort of {checked}: write port: {to.nodePort}, or healthCheck:"
                 self.problem("to.nodePort", f"no Service has the node port {to.nodePort}/{protocol}", hint)
             return
         if not isinstance(to.port, int) or self.may_miss or (to.port, protocol) in self.known.node_ports:
             return
-        if not self.known.serves(name, to.port, protocol):
+        if not self.known.serves(name, to.port, protocol) and not self._host_port(name, to.port, "to.port"):
             self.problem("to.port", f"nothing on node {name} listens on {to.port}/{protocol}")
+
+    def _host_port(self, node: str, port: int, path: str) -> bool:
+        """Report, if it is so, that ``port`` is some Pod's hostPort on ``node``. Returns whether it is."""
+        pod = self.known.host_ports.get((node, port, self.flow.protocol))
+        if pod is not None:
+            self.problem(path, say_host_port(pod, port, self.flow.protocol), "dial the Pod itself, or a Service with a node port")
+        return pod is not None
+
+    def _address(self, ip: str) -> None:
+        """A node's address, or localhost on one, where the port may be a Pod's hostPort."""
+        node = self.flow.from_.node if ip.startswith("127.") else self.known.node_at.get(ip, "")
+        port, protocol = self.flow.to.port, self.flow.protocol
+        if not node or self.may_miss or not isinstance(port, int) or (port, protocol) in self.known.node_ports:
+            return
+        if not self.known.serves(node, port, protocol):
+            self._host_port(node, port, "to.port")
 
     def _health_check(self, name: str) -> None:
         service = self._service_named(name, "to.healthCheck")

@@ -1,11 +1,11 @@
-"""Addresses and ports that several Services claim. May import ``objects`` and this room."""
+"""Addresses and ports that several Services claim, and endpoints that are such addresses themselves. May import ``objects`` and this room."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from emulator.control.findings import Findings
-from emulator.objects.kinds import Service
+from emulator.objects.kinds import EndpointSlice, Node, Service
 
 
 def notice_contested(services: Iterable[Service], findings: Findings) -> None:
@@ -31,3 +31,20 @@ def _claims(service: Service) -> Iterator[tuple[str, int, str]]:
     ips = (*spec.clusterIPs, *spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))
     for ip in dict.fromkeys(ip for ip in ips if "." in ip):
         yield from ((ip, port.port, port.protocol) for port in spec.ports)
+
+
+def notice_nested(services: Sequence[Service], slices: Iterable[EndpointSlice], nodes: Iterable[Node], findings: Findings) -> None:
+    """Say which Services lead to an address of a Service: of those nothing is promised, and no flow is derived."""
+    claimed = {key: service.key for service in reversed(services) for key in _claims(service)}
+    node_ports = {(p.nodePort, p.protocol): s.key for s in services if s.proxied for p in s.spec.ports if p.nodePort}
+    node_ips = {ip for node in nodes for ip in node.internalIPs}
+    proxied = {service.key for service in services if service.proxied}
+    for item in slices:
+        key = f"{item.metadata.namespace}/{item.serviceName}"
+        ends = ((e.addresses[0], p.port, p.protocol) for e in item.endpoints for p in item.ports if e.addresses and p.port)
+        for ip, port, protocol in ends if key in proxied else ():
+            other = claimed.get((ip, port, protocol)) or (node_ports.get((port, protocol)) if ip in node_ips else None)
+            if other is not None:
+                what = f"Service {key} has the endpoint {ip}:{port}, which is an address of Service {other}"
+                findings.notice(f"{what}: nothing is promised of what is translated twice, so no flow to {key} is derived")
+                break

@@ -166,7 +166,24 @@ def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
             yield address, key
 
 
+def host_ports(pods: Iterable[Pod]) -> Mapping[tuple[str, int, Protocol], Pod]:
+    """Return who wants each hostPort, by node, port and protocol: Pods with a network of their own, whose node would lead it to them."""
+    wanted: dict[tuple[str, int, Protocol], Pod] = {}
+    for pod in pods:
+        for port in (port for c in serving_containers(pod.spec) for port in c.ports if port.hostPort and not pod.spec.hostNetwork):
+            wanted.setdefault((pod.spec.nodeName, port.hostPort or 0, port.protocol), pod)
+    return wanted
+
+
+def say_host_port(pod: Pod, port: int, protocol: str) -> str:
+    """Return what a person is told who asks for a hostPort."""
+    return f"Pod {pod.key} wants hostPort {port}/{protocol}, which podwire does not emulate yet"
+
+
 def _notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
-    count = sum(1 for p in pods if not p.spec.hostNetwork and any(port.hostPort for c in serving_containers(p.spec) for port in c.ports))
-    if count:
-        findings.notice(f"hostPort of {count} Pod{'s' if count > 1 else ''} is ignored: kubenet's port mapping is not built yet")
+    wanted = host_ports(pods)
+    if wanted:
+        (_, port, protocol), pod = next(iter(wanted.items()))
+        others = len({pod.key for pod in wanted.values()}) - 1
+        more = f" ({others} more Pod{'s' if others > 1 else ''} have some, too)" if others else ""
+        findings.notice(f"{say_host_port(pod, port, protocol)}: nothing listens there{more}")

@@ -16,7 +16,7 @@ from emulator.control.checks import check_flows
 from emulator.control.clients import external_clients
 from emulator.control.clusterflags import cluster_flags
 from emulator.control.commands import real_commands
-from emulator.control.contested import notice_contested
+from emulator.control.contested import notice_contested, notice_nested
 from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
 from emulator.control.ipvs import notice_ipvs
@@ -134,6 +134,7 @@ class _Story:
         waiting.tell(findings)
         lost = [row.pod for row in waiting.pods if row.lost]
         slices = make_slices(inventory, service_drafts, [*pods, *lost], nodes, self._seed, findings)
+        notice_nested(services, slices, nodes, findings)
 
         commands = real_commands(pod_drafts, findings, allowed=self._run)
         before = earlier[-1].listeners if earlier else ()

@@ -197,7 +197,9 @@ class _Deriver:
             self.add(client, health_check_destination(service, node.internalIPs[0], node.name), "TCP")
 
     def service(self, endpoints: PortEndpoints) -> None:
-        """Every address of one Service port, dialled by every kind of client."""
+        """Every address of one Service port, dialled by every kind of client; none where nothing is promised of an endpoint."""
+        if self.expectations.is_nested(endpoints):
+            return
         for to, entries in self._addresses(endpoints):
             protocol = endpoints.port.protocol
             for pod, note in self.askers.pods_for(endpoints, to.how):
@@ -210,6 +212,8 @@ class _Deriver:
 
     def representatives(self, endpoints: PortEndpoints) -> None:
         """One Service port among very many: its first address from a Pod, and one way to it from outside that real clients have."""
+        if self.expectations.is_nested(endpoints):
+            return
         addresses = list(self._addresses(endpoints))
         for to, _ in addresses[:1]:
             for pod, note in self.askers.pods_for(endpoints, to.how)[-1:]:

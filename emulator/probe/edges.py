@@ -59,7 +59,7 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
     state, seen = expectations.state, set[str]()
     for endpoints in expectations.table.ports:
         service = endpoints.service
-        if not endpoints.port.nodePort or not endpoints.usable or service.key in seen:
+        if not endpoints.port.nodePort or not endpoints.usable or service.key in seen or expectations.is_nested(endpoints):
             continue
         seen.add(service.key)
         if len(seen) > MOST_SERVICES:

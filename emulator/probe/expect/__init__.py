@@ -42,7 +42,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from emulator.control.state import ClusterState
-from emulator.probe.endpoints import ServiceTable
+from emulator.probe.endpoints import PortEndpoints, ServiceTable
 from emulator.probe.expect.attempts import (
     MAX_ATTEMPTS,
     attempts_for,
@@ -154,6 +154,10 @@ class Expectations:
         """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
         is dialled, or no node is passed."""
         return find_translation(self._facts, flow)
+
+    def is_nested(self, endpoints: PortEndpoints) -> bool:
+        """Whether a usable endpoint is itself an address of a Service: then nothing is promised."""
+        return endpoints in self._facts.nested
 
     def is_in_vain(self, flow: Flow, backend: Backend) -> bool:
         """Whether ``flow`` gets no connection where it is led to ``backend``, whoever serves there (docs/semantics 13)."""

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 
 from emulator.control.state import ClusterState
 from emulator.objects.config import FlowProtocol
-from emulator.probe.endpoints import ServiceTable
+from emulator.probe.endpoints import PortEndpoints, ServiceTable
 from emulator.probe.expect.detector import LocalDetector
 from emulator.probe.health import HealthChecks
 from emulator.probe.model import Backend, Flow
@@ -39,9 +39,26 @@ class Facts:
         """Whether somebody in ``netns`` listens there."""
         return (netns, port, protocol) in self._served
 
+    def service_at(self, backend: Backend, protocol: FlowProtocol) -> str:
+        """The Service that kube-proxy or a balancer leads ``backend`` on to, as it is an address of one itself; "" if there is none."""
+        key = (backend.ip, backend.port, protocol)
+        entry = self.table.addresses.get(key)
+        found = entry[0] if entry else self.table.balanced.get(key)
+        if found is None and self.node_at(backend.ip):
+            found = self.table.node_ports.get((backend.port, protocol))
+        return found.service.key if found is not None else ""
+
     def said_to_be_on(self, backend: Backend, protocol: FlowProtocol) -> frozenset[str]:
         """The nodes that ``backend`` is on by the EndpointSlices, of whichever Service ("" for a slice that names none)."""
         return self._said.get((backend, protocol), frozenset())
+
+    @cached_property
+    def nested(self) -> frozenset[PortEndpoints]:
+        """The Service ports of which a usable endpoint is itself an address of a Service."""
+        ports = (
+            endpoints for endpoints in self.table.ports for c in endpoints.usable if self.service_at(c.backend, endpoints.port.protocol)
+        )
+        return frozenset(ports)
 
     @cached_property
     def _said(self) -> Mapping[tuple[Backend, str], frozenset[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emulator.objects.config import Outcome
 from emulator.probe.expect.attempts import attempts_to_meet
 from emulator.probe.expect.choice import choose
@@ -18,7 +20,11 @@ _TRIES = 4  # endpoints that the proxy dials for one TCP client, before it gives
 def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
     """A proxy on the node accepts, whatever the policies say, and dials the ready endpoints in their turn."""
     service, tcp = met.endpoints.service, flow.protocol == "TCP"
-    ends = {b: answer(facts, b.ip, b.port, flow.protocol) for b in choose(facts, met)}
+    chosen = choose(facts, met)
+    if nested := next((b for b in chosen if facts.service_at(b, flow.protocol)), None):
+        why = f"the endpoint {nested} is itself an address of svc {facts.service_at(nested, flow.protocol)}: what comes of that is not promised"
+        return replace(ending("dropped", why, relayed=True), unpromised=why)
+    ends = {b: answer(facts, b.ip, b.port, flow.protocol) for b in chosen}
     unserved = [str(b) for b, outcome in ends.items() if outcome != "delivered"]
     if len(unserved) == len(ends):
         why = f"nobody serves {', '.join(unserved)}" if unserved else f"svc {service.key} has no ready endpoint"

@@ -6,6 +6,7 @@ docs/semantics 5 to 7 and 12; for ipvs 13. Pure; imports ``objects`` and the pur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emulator.probe.endpoints import in_source_ranges, load_balancer_ips
 from emulator.probe.expect.attempts import attempts_to_meet
@@ -48,6 +49,9 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     if all(is_echo(facts, flow, met, b) for b in chosen):
         because = f"the only endpoint is the client itself, and by its EndpointSlice not on {met.node}: not masqueraded (docs/semantics 13)"
         return ending("dropped", because)
+    if nested := next((b for b in chosen if facts.service_at(b, flow.protocol)), None):
+        why = f"the endpoint {nested} is itself an address of svc {facts.service_at(nested, flow.protocol)}: what comes of that is not promised"
+        return replace(ending("dropped", why), unpromised=why)
     rules = {b: translated_source(facts, flow.client, met, b) for b in chosen}
     ways = find_ways(facts, flow, met.node, rules)
     if home := home_of_hairpin(facts, flow, met, chosen):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emulator.objects.config import ExternalClient
+from emulator.objects.kinds import EndpointPort, ServicePort
+from emulator.schedule import plan_flows
 from tests.unit.probe.promises import DIALLED, ON_1, ON_2, SERVICES, promised
 from tests.unit.probe.states import (
     CLIENT,
@@ -152,3 +154,20 @@ def test_endpoints_that_nobody_serves(ips: list[str], outcome: str) -> None:
     assert f"nobody serves {ips[-1] if outcome == 'delivered' else ips[0]}" in result.because
     assert [b.ip for b in result.backends] == [ip for ip in ips if ip == WEB_0]
     assert {b.ip for b in result.endpoints} == set(ips)
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs", "userspace"])
+@pytest.mark.parametrize(("ip", "port"), [("10.96.0.11", 80), (NODE_IP["worker-2"], NODE_PORT)], ids=["a ClusterIP", "a node port"])
+def test_nothing_is_promised_of_an_endpoint_that_is_a_service_s_address(mode: str, ip: str, port: int) -> None:
+    """Nor is any flow to it derived."""
+    ports = [ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT)]
+    other = make_service("other", "10.96.0.11", ports, type="NodePort")
+    slices = [
+        make_slice(make_endpoint(WEB_0, "worker-1"), make_endpoint(ip), ports=[EndpointPort(name="http", port=port)]),
+        make_slice(make_endpoint(WEB_0, "worker-1"), service="other"),
+    ]
+    state = make_state(make_service(), other, slices=slices, proxy={"mode": mode})
+    assert f"{ip}:{port} is itself an address of svc default/other" in promised(state, "client", WEB_IP, 80).unpromised
+    services = {flow.to.service for pairs in (True, False) for flow in plan_flows(state, pairs=pairs)[0]}
+    assert "default/other" in services
+    assert "default/web" not in services
