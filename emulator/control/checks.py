@@ -98,6 +98,8 @@ class _Flow:
             self._node_port(to.node)
         elif to.ip:
             self._address(to.ip)
+        elif to.external:
+            self._outside(to.external)
         for path, expect in self.flow.expect.each():
             for index, backend in enumerate(expect.backends or ()):
                 self._backend(backend, f"{path}.backends[{index}]")
@@ -232,6 +234,13 @@ class _Flow:
         if pod is not None:
             self.problem(path, say_host_port(pod, port, self.flow.protocol), "dial the Pod itself, or a Service with a node port")
         return pod is not None
+
+    def _outside(self, name: str) -> None:
+        port, protocol = self.flow.to.port, self.flow.protocol
+        if not self._named("machine outside the cluster", name, self.known.clients, "to.external") or self.may_miss:
+            return
+        if isinstance(port, int) and protocol != "ICMP" and not self.known.serves(name, port, protocol):
+            self.problem("to.port", f"{name} serves no {port}/{protocol}", "declare it: externalServers of the Cluster, with ports")
 
     def _address(self, ip: str) -> None:
         """A node's address, or localhost on one, where the port may be a Pod's hostPort."""

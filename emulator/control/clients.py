@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from emulator.control.findings import Draft, Findings
 from emulator.control.networks import Networks
 from emulator.control.state import BALANCER, ROUTER, SWITCH
-from emulator.objects.config import ExternalClient, Inventory
+from emulator.objects.config import ExternalClient, ExternalServer, Inventory
 from emulator.objects.kinds import Node, Origin
 
 DEFAULT_CLIENT = ExternalClient(name="client-1", address="203.0.113.10")  # TEST-NET-3
@@ -27,25 +27,28 @@ _NO_HOSTS = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "16
 def external_clients(
     inventory: Inventory, nodes: Sequence[Draft[Node]], networks: Networks, taken: Collection[str], findings: Findings
 ) -> tuple[ExternalClient, ...]:
-    """The clients outside the cluster: those declared, else :func:`_default_clients`, which have none of the addresses ``taken``. A problem
-    says what is wrong with an address or a name."""
+    """The machines outside the cluster, servers last: the clients declared, else :func:`_default_clients`, which have none of the
+    addresses ``taken``. A problem says what is wrong with an address or a name."""
     origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
     declared = inventory.cluster.object.externalClients if inventory.cluster else ()
-    clients = declared or _default_clients(inventory, [draft.object for draft in nodes], networks, taken)
+    servers = inventory.cluster.object.externalServers if inventory.cluster else ()
+    taken = [*taken, *(server.address for server in servers)]
+    asking = declared or _default_clients(inventory, [draft.object for draft in nodes], networks, taken)
+    clients = (*asking, *servers)
     holders = {ip: f"node {node.object.name}" for node in nodes for ip in node.object.internalIPs}
     prefixes = (("podSubnet", networks.pods), ("serviceSubnet", networks.services), ("hostSubnet", networks.hosts))
     for index, client in enumerate(clients):
-        path = f"externalClients[{index}].address"
+        path = f"{_place(index, asking)}.address"
         address = IPv4Address(client.address)
         inside = next((f"{name} {prefix}" for name, prefix in prefixes if address in prefix), "")
         if inside:
-            what = f"{address} of external client {client.name} lies in {inside}"
+            what = f"{address} of {_kind(client)} {client.name} lies in {inside}"
             findings.problem(origin, path, what, "external clients are outside the cluster: 203.0.113.0/24 is free for them")
         elif holder := holders.get(str(address)):
-            what = f"{address} of external client {client.name} is the address of {holder} already"
+            what = f"{address} of {_kind(client)} {client.name} is the address of {holder} already"
             findings.problem(origin, path, what, "give it an address of its own")
-        holders.setdefault(str(address), f"external client {client.name}")
-    _check_names(clients, nodes, origin, findings)
+        holders.setdefault(str(address), f"{_kind(client)} {client.name}")
+    _check_names(clients, asking, nodes, origin, findings)
     return clients
 
 
@@ -101,10 +104,21 @@ def _without(networks: Sequence[IPv4Network], taken: Sequence[IPv4Network]) -> l
     return sorted(left)
 
 
-def _check_names(clients: Sequence[ExternalClient], nodes: Sequence[Draft[Node]], origin: Origin, findings: Findings) -> None:
+def _kind(machine: ExternalClient) -> str:
+    return "external server" if isinstance(machine, ExternalServer) else "external client"
+
+
+def _place(index: int, asking: Sequence[ExternalClient]) -> str:
+    """Where the machine of that ``index`` stands in the Cluster: servers come after those that only ask."""
+    return f"externalClients[{index}]" if index < len(asking) else f"externalServers[{index - len(asking)}]"
+
+
+def _check_names(
+    clients: Sequence[ExternalClient], asking: Sequence[ExternalClient], nodes: Sequence[Draft[Node]], origin: Origin, findings: Findings
+) -> None:
     rows = [(d.object.name, f"node {d.object.name}", d.origin, f"{d.base}name" if d.base else "metadata.name") for d in nodes]
     for index, client in enumerate(clients):
-        rows.append((client.name, f"external client {client.name}", origin, f"externalClients[{index}].name"))
+        rows.append((client.name, f"{_kind(client)} {client.name}", origin, f"{_place(index, asking)}.name"))
     owners = {SWITCH: "the switch of the host network", ROUTER: "the upstream router", BALANCER: "the load balancer in the path"}
     for name, whose, where, path in rows:
         if name in owners:

@@ -1,8 +1,12 @@
-"""Addresses and ports that several Services claim, and endpoints that are such addresses themselves. May import ``objects`` and this room."""
+"""Addresses and ports that several Services claim; endpoints that are such addresses themselves, or outside the cluster.
+
+May import ``objects`` and this room. Each is said in a notice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.control.findings import Findings
 from emulator.objects.kinds import EndpointSlice, Node, Service
@@ -48,3 +52,17 @@ def notice_nested(services: Sequence[Service], slices: Iterable[EndpointSlice], 
                 what = f"Service {key} has the endpoint {ip}:{port}, which is an address of Service {other}"
                 findings.notice(f"{what}: nothing is promised of what is translated twice, so no flow to {key} is derived")
                 break
+
+
+def notice_outside(slices: Iterable[EndpointSlice], inside: Collection[IPv4Network], known: Collection[str], findings: Findings) -> None:
+    """Say of endpoints outside the cluster, where no machine is declared, how one is. ``inside`` are the cluster's networks, ``known`` the
+    addresses that somebody has."""
+    told: dict[str, list[str]] = {}
+    for item in slices:
+        for ip in (endpoint.addresses[0] for endpoint in item.endpoints if endpoint.addresses):
+            if ip not in known and not any(IPv4Address(ip) in network for network in inside):
+                told.setdefault(f"{item.metadata.namespace}/{item.serviceName}", []).append(ip)
+    for key, ips in told.items():
+        more = f" (and {len(ips) - 1} more)" if len(ips) > 1 else ""
+        what = f"Service {key} has the endpoint {ips[0]}{more} outside the cluster, where nobody serves"
+        findings.notice(f"{what}: declare the machine under externalServers of the Cluster, with name, address and ports")

@@ -13,6 +13,7 @@ from emulator.control.findings import Findings
 from emulator.control.placement import serving_containers
 from emulator.control.shape import is_control_plane
 from emulator.control.state import API_SERVER_PORT, HealthCheck, Listener, pod_netns
+from emulator.objects.config import ExternalClient, ExternalServer
 from emulator.objects.kinds import EndpointSlice, Node, Pod, Protocol, Service
 
 
@@ -44,6 +45,14 @@ class _Table:
             )
         )
 
+    def add_server(self, server: ExternalServer) -> None:
+        for port in server.ports:
+            self._add(
+                Listener(
+                    pod="", netns=server.name, node="", container=server.name, ip=server.address, port=port.port, protocol=port.protocol
+                )
+            )
+
     def _add(self, listener: Listener) -> Listener:
         key = (listener.netns, listener.port, listener.protocol)
         first = self.served.setdefault(key, listener)
@@ -59,15 +68,17 @@ class _Table:
 def make_listeners(
     pods: Sequence[Pod],
     nodes: Sequence[Node],
+    clients: Iterable[ExternalClient],
     services: Iterable[Service],
     slices: Sequence[EndpointSlice],
     commands: Mapping[str, Sequence[str]],
     findings: Findings,
     before: Iterable[Listener] = (),
 ) -> tuple[Listener, ...]:
-    """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to though no container declares
-    them (``containerPort`` is informational in Kubernetes), then an API server on every control plane, then health checks. Of the listeners
-    ``before``, those whose Pod still runs go on, whether or not something still leads to them."""
+    """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to though no container
+    declares them (``containerPort`` is informational in Kubernetes), then an API server on every control plane, then servers outside
+    the cluster, then health checks. Of the listeners ``before``, those whose Pod still runs go on, whether or not something still leads
+    to them."""
     placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
     table = _Table()
     for pod in placed:
@@ -81,6 +92,8 @@ def make_listeners(
     for listener in before:
         if listener.pod in by_key and not listener.refused:
             _go_on(by_key[listener.pod], listener, table)
+    for server in (client for client in clients if isinstance(client, ExternalServer)):
+        table.add_server(server)
     _health_checks(services, nodes, slices, table, findings)
     _notice_host_ports(placed, findings)
     return tuple(table.listeners)

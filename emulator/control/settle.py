@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.control.addresses import address_pods
 from emulator.control.checks import check_flows
 from emulator.control.clients import external_clients
 from emulator.control.clusterflags import cluster_flags
 from emulator.control.commands import real_commands
-from emulator.control.contested import notice_contested, notice_nested
+from emulator.control.contested import notice_contested, notice_nested, notice_outside
 from emulator.control.controlplane import kubernetes_service, static_pods
 from emulator.control.findings import Draft, Findings
 from emulator.control.ipvs import notice_ipvs
@@ -135,10 +135,14 @@ class _Story:
         lost = [row.pod for row in waiting.pods if row.lost]
         slices = make_slices(inventory, service_drafts, [*pods, *lost], nodes, self._seed, findings)
         notice_nested(services, slices, nodes, findings)
+        cidrs = (IPv4Network(cidr) for node in nodes for cidr in node.spec.podCIDRs if ":" not in cidr)
+        given_ips = {address.ip for pod in pods for address in pod.status.podIPs} | {client.address for client in clients}
+        inside = (networks.pods, networks.services, networks.hosts, *cidrs)
+        notice_outside(slices, inside, taken | given_ips, findings)
 
         commands = real_commands(pod_drafts, findings, allowed=self._run)
         before = earlier[-1].listeners if earlier else ()
-        listeners = make_listeners(pods, nodes, services, slices, commands, findings, before)
+        listeners = make_listeners(pods, nodes, clients, services, slices, commands, findings, before)
         check_flows(inventory.flowChecks, pods, waiting.pods, services, nodes, clients, listeners, commands, findings)
         proxy = earlier[0].proxy if earlier else proxy_settings(inventory, networks, flags, self._proxy_mode, findings)
         if proxy.mode == "userspace":

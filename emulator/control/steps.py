@@ -21,7 +21,7 @@ from emulator.control.room import room_for_pods
 from emulator.control.slices import MANAGED_BY_LABEL
 from emulator.control.state import ClusterState
 from emulator.control.workloads import controls, missing_pods
-from emulator.objects.config import ClusterConfig, FlowStep, Inventory, StepDelete, StepScale, StepTerminate
+from emulator.objects.config import ClusterConfig, ExternalServer, FlowStep, Inventory, StepDelete, StepScale, StepTerminate
 from emulator.objects.faults import did_you_mean
 from emulator.objects.kinds import (
     Endpoints,
@@ -59,7 +59,8 @@ def live_inventory(inventory: Inventory, state: ClusterState) -> Inventory:
         serviceSubnet=str(state.serviceSubnet),
         hostSubnet=str(state.hostSubnet),
     )
-    config = replace(given.object, nodes=(), externalClients=state.clients, networking=networking)
+    clients = tuple(client for client in state.clients if not isinstance(client, ExternalServer))
+    config = replace(given.object, nodes=(), externalClients=clients, networking=networking)
     return replace(
         inventory,
         nodes=loaded(state.nodes),

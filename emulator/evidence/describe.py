@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulator.control.state import BALANCER, ClusterState
+from emulator.objects.config import ExternalClient, ExternalServer
 from emulator.objects.kinds import Node, Service
 from emulator.plan.naming import mac_of_ip
 
@@ -25,13 +26,17 @@ def describe_nodes(state: ClusterState) -> tuple[tuple[str, ...], ...]:
     ]
     rows.append(("router", "router", state.routerIP, "", ""))
     rows += [(BALANCER, "load balancer", state.balancerIP, "", "")] if state.balancerIP else []
-    rows += [(client.name, "external client", client.address, "", "") for client in state.clients]
+    rows += [(machine.name, _role_outside(machine), machine.address, "", "") for machine in state.clients]
     return tuple(rows)
 
 
 def _role(node: Node) -> str:
     roles = [label.removeprefix(ROLE_LABEL) for label in node.metadata.labels if label.startswith(ROLE_LABEL)]
     return ", ".join(sorted(roles)) or "worker"
+
+
+def _role_outside(machine: ExternalClient) -> str:
+    return "external server" if isinstance(machine, ExternalServer) else "external client"
 
 
 def describe_services(state: ClusterState) -> tuple[tuple[str, ...], ...]:

@@ -90,6 +90,12 @@ class Cluster:
         """A client outside the cluster, behind the upstream router."""
         self._entry_of_shape("externalClients", {"name": name, "address": address})
 
+    def external_server(self, name: str, address: str, *, ports: Mapping[int, str] | Sequence[int]) -> None:
+        """A machine outside the cluster that serves ``ports``: numbers of TCP, or number → protocol."""
+        pairs = ports.items() if isinstance(ports, Mapping) else ((port, "TCP") for port in ports)
+        rows = [{"port": port, "protocol": protocol} for port, protocol in pairs]
+        self._entry_of_shape("externalServers", {"name": name, "address": address, "ports": rows})
+
     def load_balancer(self, *, addresses: Sequence[str] = (), mode: str = "L2") -> None:
         """The pool that LoadBalancer Services get their addresses from (prefixes, or ``first-last``), announced by nodes (``L2``) or
         held by a balancer in the path (``Proxy``)."""

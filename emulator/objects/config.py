@@ -64,6 +64,19 @@ class ExternalClient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServedPort:
+    port: int
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalServer(ExternalClient):
+    """A machine outside the cluster that serves ``ports``: a database that a Service without a selector leads to, say. It may ask, too."""
+
+    ports: tuple[ServedPort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancerPool:
     """Where LoadBalancer Services get their addresses, and how those are reached: announced by a node (``L2``, as MetalLB's) or held by
     a balancer in the path (``Proxy``). ``addresses`` are prefixes and ranges; () is "not said": some at the end of the host network."""
@@ -80,6 +93,7 @@ class ClusterConfig:
     nodes: tuple[NodeShape, ...] = ()
     networking: Networking = Networking()
     externalClients: tuple[ExternalClient, ...] = ()
+    externalServers: tuple[ExternalServer, ...] = ()
     loadBalancer: LoadBalancerPool | None = None
 
 
@@ -144,9 +158,9 @@ class FlowFrom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowTo:
-    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or port, or healthCheck), ``ip`` + port,
-    ``loadBalancer`` + port. For ICMP no port is needed. A Service's or Pod's port may be named. ``healthCheck`` is the Service whose
-    healthCheckNodePort is asked."""
+    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or port, or healthCheck),
+    ``ip`` + port, ``loadBalancer`` + port, ``external`` (a machine outside the cluster) + port. For ICMP no port is needed. A Service's
+    or Pod's port may be named. ``healthCheck`` is the Service whose healthCheckNodePort is asked."""
 
     service: str = ""
     pod: str = ""
@@ -154,6 +168,7 @@ class FlowTo:
     node: str = ""
     ip: str = ""
     loadBalancer: str = ""
+    external: str = ""
     namespace: str = "default"
     port: int | str | None = None
     nodePort: int | None = None

@@ -156,6 +156,9 @@ class _Resolver:
             return [("", self._to_service(spec))]
         if to.healthCheck:
             return [("", self._to_health_check(spec))]
+        if to.external:
+            outside = _found(self.state.client, to.external, "to.external", "machine outside the cluster")
+            return [("", self._to_address(outside.address, 0 if spec.protocol == "ICMP" else _number(to.port), spec))]
         number = 0 if spec.protocol == "ICMP" else _number(to.nodePort if to.nodePort is not None else to.port)
         ip = _found(self.state.node, to.node, "to.node", "node").internalIPs[0] if to.node else to.ip
         return [("", self._to_address(ip, number, spec))]

@@ -17,7 +17,7 @@ from itertools import chain, islice
 from typing import get_args
 
 from emulator.control.state import API_SERVER_PORT, ClusterState
-from emulator.objects.config import FlowProtocol
+from emulator.objects.config import ExternalServer, FlowProtocol
 from emulator.objects.kinds import Node, Pod
 from emulator.probe.askers import Askers, served_ports
 from emulator.probe.endpoints import PortEndpoints, cluster_ips, external_ips, load_balancer_ips
@@ -51,6 +51,7 @@ def derive_flows(state: ClusterState, expectations: Expectations | None = None) 
     deriver.pods_to_pods()
     deriver.nodes_and_pods()
     deriver.outside_and_pods()
+    deriver.servers_outside()
     for number, endpoints in enumerate(deriver.expectations.table.ports):
         if number < MOST_PORTS:
             deriver.service(endpoints)
@@ -179,6 +180,14 @@ class _Deriver:
                 self.add(client, pod_destination(pod, 0), "ICMP")
             for pod in self.askers.pods[:1]:
                 self.add(pod_client(pod), address_destination(self.expectations.owners, outside.address, 0), "ICMP")
+
+    def servers_outside(self) -> None:
+        """Each port of each server outside, asked by a Pod."""
+        for server in (client for client in self.state.clients if isinstance(client, ExternalServer)):
+            for pod in self.askers.pods[:1]:
+                for port in server.ports:
+                    to = address_destination(self.expectations.owners, server.address, port.port)
+                    self.add(pod_client(pod), to, port.protocol)
 
     # --- Services -----------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ nodes:
 networking: {ipFamily: ipv4, podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12, hostSubnet: 172.18.0.0/16, podNetwork: kubenet,
              kubeProxyMode: iptables}
 externalClients: [{name: client-1, address: 203.0.113.10}]
+externalServers: [{name: db, address: 192.0.2.10, ports: [{port: 5432, protocol: TCP}]}]
 loadBalancer: {addresses: [172.18.255.200-172.18.255.250], mode: L2}
 ---
 apiVersion: kubeproxy.config.k8s.io/v1alpha1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import combinations
+from typing import TypeVar
 
 from emulator.objects.config import (
     ClusterConfig,
+    ExternalClient,
+    ExternalServer,
     KubeProxyConfiguration,
     LoadBalancerPool,
     NodeShape,
@@ -42,17 +46,14 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
     checks.optional_name(("networking", "podNetwork"), networking.podNetwork, LABEL)
     checks.optional_name(("metadata", "name"), cluster.metadata.name, SUBDOMAIN)
     checks.unique([(("nodes", i, "name"), n.name) for i, n in enumerate(cluster.nodes) if n.name], "name")
-    clients = cluster.externalClients
-    for i, client in enumerate(clients):
-        checks.name(("externalClients", i, "name"), client.name, LABEL)
-    addressed = tuple(replace(c, address=checks.address(("externalClients", i, "address"), c.address)) for i, c in enumerate(clients))
-    for i, client in enumerate(addressed):
-        if ":" in client.address:
-            checks.fault(("externalClients", i, "address"), f"{shown(client.address)}: podwire builds IPv4 networks only so far")
-        else:
-            checks.routable(("externalClients", i, "address"), client.address)
-    checks.unique([(("externalClients", i, "name"), c.name) for i, c in enumerate(addressed) if c.name], "name")
-    checks.unique([(("externalClients", i, "address"), c.address) for i, c in enumerate(addressed)], "address")
+    clients = _outside("externalClients", cluster.externalClients, checks)
+    servers = _outside("externalServers", cluster.externalServers, checks)
+    rows = [(("externalClients", i), client) for i, client in enumerate(clients)]
+    rows += [(("externalServers", i), server) for i, server in enumerate(servers)]
+    checks.unique([((*path, "name"), machine.name) for path, machine in rows if machine.name], "name")
+    checks.unique([((*path, "address"), machine.address) for path, machine in rows], "address")
+    for i, server in enumerate(cluster.externalServers):
+        _served(("externalServers", i, "ports"), server, checks)
     return replace(
         cluster,
         nodes=tuple(_node_shape(("nodes", i), n, checks) for i, n in enumerate(cluster.nodes)),
@@ -62,9 +63,34 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
             serviceSubnet=subnets["serviceSubnet"],
             hostSubnet=subnets["hostSubnet"],
         ),
-        externalClients=addressed,
+        externalClients=clients,
+        externalServers=servers,
         loadBalancer=_pool(("loadBalancer",), cluster.loadBalancer, checks) if cluster.loadBalancer else None,
     )
+
+
+M = TypeVar("M", bound=ExternalClient)
+
+
+def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]:
+    """Names and addresses of machines outside the cluster."""
+    for i, machine in enumerate(machines):
+        checks.name((field, i, "name"), machine.name, LABEL)
+    addressed = tuple(replace(m, address=checks.address((field, i, "address"), m.address)) for i, m in enumerate(machines))
+    for i, machine in enumerate(addressed):
+        if ":" in machine.address:
+            checks.fault((field, i, "address"), f"{shown(machine.address)}: podwire builds IPv4 networks only so far")
+        else:
+            checks.routable((field, i, "address"), machine.address)
+    return addressed
+
+
+def _served(path: FieldPath, server: ExternalServer, checks: Checks) -> None:
+    if not server.ports:
+        checks.fault(path, "is required: what does it serve?", "write ports: [{port: 5432}]")
+    for i, port in enumerate(server.ports):
+        checks.port((*path, i, "port"), port.port)
+    checks.unique([((*path, i), f"{port.port}/{port.protocol}") for i, port in enumerate(server.ports)], "port")
 
 
 def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalancerPool:

@@ -113,14 +113,14 @@ def _flow_from(path: FieldPath, value: FlowFrom, checks: Checks) -> None:
 
 
 def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> FlowTo:
-    _exactly_one(path, value, ("service", "pod", "podSelector", "node", "ip", "loadBalancer"), checks)
-    for name in ("service", "pod", "node", "loadBalancer", "healthCheck"):
+    _exactly_one(path, value, ("service", "pod", "podSelector", "node", "ip", "loadBalancer", "external"), checks)
+    for name in ("service", "pod", "node", "loadBalancer", "external", "healthCheck"):
         checks.optional_name((*path, name), getattr(value, name), SUBDOMAIN)
     checks.labels((*path, "podSelector"), value.podSelector)
     checks.name((*path, "namespace"), value.namespace, LABEL)
     if isinstance(value.port, str):
         checks.name((*path, "port"), value.port, LABEL)
-        if value.node or value.ip:
+        if value.node or value.ip or value.external:
             checks.fault((*path, "port"), f"{shown(value.port)} must be a number: only the ports of Services and Pods have names")
     elif value.port is not None:
         checks.port((*path, "port"), value.port)

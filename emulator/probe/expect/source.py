@@ -62,6 +62,8 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: B
         return "node"
     if backend.ip in facts.node_ips[met.node] and met.origin != "node":
         return "preserved"  # delivered locally: POSTROUTING, where masquerading happens, is not passed
+    if client.kind == "pod" and client.node == met.node and direct_source(facts, client, backend.ip) == "node":
+        return "node"  # what leaves the cluster: masqueraded whatever the Service says
     hairpin = backend.ip == client.ip and not comes_from_what_it_dialled(facts, met)
     return "node" if hairpin or masqueraded(facts, met)[0] else "preserved"
 
