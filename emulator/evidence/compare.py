@@ -1,6 +1,7 @@
 """Expected beside observed, in words: what every text about a flow is made of.
 
-Imports the model only; pure. It never changes a verdict: ``probe.judge`` has given that, this room says where the two sides differ.
+Imports the model, and from ``probe.judge`` what an attempt may come to; pure. It never changes a verdict: ``probe.judge`` has given that,
+this room says where the two sides differ.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from emulator.objects.config import ASYMMETRIC
+from emulator.probe.judge import ends_of
 from emulator.probe.model import OUTCOMES, Backend, Change, Expectation, Flow, FlowResult, Journey, Kind
 
 KIND_TITLES: Mapping[Kind, str] = {
@@ -165,8 +167,10 @@ def telling_journey(result: FlowResult) -> Journey | None:
 def where_it_differs(result: FlowResult, journey: Journey) -> str:
     """The hop where ``journey`` ended, or the rewrite that made it differ from the expectation ("" if it does not differ)."""
     expected = result.expected
-    if journey.outcome not in expected.outcomes:
+    if journey.outcome not in ends_of(expected, journey):
         return _how_it_ended(result.flow, journey)
+    if journey.outcome != "delivered":
+        return ""
     if journey.backend is not None and expected.backends and journey.backend not in expected.backends:
         return _last(journey, "DNAT") or _how_it_ended(result.flow, journey)
     allowed = _allowed_sources(result, journey.backend)

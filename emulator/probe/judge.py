@@ -203,18 +203,19 @@ def _control_failed(case: _Case) -> str:
 
 
 def _outcome_differs(case: _Case) -> str:
-    wrong = [journey for journey, _ in case.traced if journey.outcome not in _ends_of(case.expected, journey) and not journey.unserved]
+    wrong = [journey for journey, _ in case.traced if journey.outcome not in ends_of(case.expected, journey) and not journey.unserved]
     if not wrong:
         return ""
     same = sum(journey.outcome == wrong[0].outcome for journey in wrong)
     whose = "it was" if same == len(case.traced) else f"{same} of {_count(len(case.traced), 'attempt')} {'was' if same == 1 else 'were'}"
-    expected = next(outcome for outcome in OUTCOMES if outcome in _ends_of(case.expected, wrong[0]))
+    expected = next(outcome for outcome in OUTCOMES if outcome in ends_of(case.expected, wrong[0]))
     return f"{whose} {wrong[0].outcome}, not {expected}: {_how_it_ended(wrong[0])}"
 
 
-def _ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
+def ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
     """The outcomes that ``journey`` may have: those of the endpoint that it was led to, if frames show which, else any."""
-    led_to = next((parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed")), None)
+    translated = (parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed"))
+    led_to = journey.backend or next(translated, None)
     if len(expected.outcomes) == 1 or led_to not in expected.endpoints:
         return expected.outcomes
     return frozenset(end.outcome for end in expected.possibilities if end.backend in (led_to, None))

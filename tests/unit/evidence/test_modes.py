@@ -15,6 +15,7 @@ from emulator.evidence.modes import Comparison, compare_modes
 from emulator.evidence.modes_json import SCHEMA, comparison_to_dict
 from emulator.evidence.modes_text import MOST_BLOCKS, MOST_FLOWS, render_comparison
 from emulator.evidence.report_json import dump_json
+from emulator.objects.config import FlowExpect
 from emulator.probe.model import Backend, Expectation, FlowResult, Health, Observation
 from tests.unit.evidence.samples import CLIENT, DELIVERED, DROPPED, PASSED, PODS, REPORT, SERVICE, WEB_0, WEB_1, WORKER_1, expectation
 from tests.unit.expectations import expectation_of
@@ -150,6 +151,17 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
     assert f"{advice}beside what it expects in the others." in " ".join(text.split())
     assert "BUG" not in text
     assert "FAIL in mode" not in text
+
+
+def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
+    """A dropped attempt whose endpoint frames show: of two endpoints it is the one that promises so."""
+    mixed = expectation_of(because="(docs/semantics 5)", backends={B0: "preserved"}, others={B1: "dropped"}, addresses=WANTED.addresses)
+    lost: Any = replace(DELIVERED, outcome="dropped", backend=B1, reply_from="")
+    met = delivered({B0: CLIENT}, WANTED, verdict="fail", reason="it was dropped", flow=GATE)
+    result = replace(met, observed=replace(met.observed, outcomes={"delivered": 1, "dropped": 1}), journeys=(*met.journeys, lost))
+    comparison = compare(replace(TO_BOTH, expected=WANTED, flow=GATE), result, promised=mixed)
+    assert comparison.flows[0].status == "unwanted"
+    assert comparison.accepted(comparison.flows[0], "nftables") == FlowExpect()
 
 
 @pytest.mark.parametrize(
