@@ -243,6 +243,7 @@ HOST_PORTS = [
         "leave it out",
         id="slice's protocol",
     ),
+    pytest.param(endpoint_slice("endpoints: [], ports: true"), "ports", "must be a list, is true", "", id="ports are no list"),
     pytest.param(
         "{kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: a, port: 1}, {port: 2}]}]}",
         "subsets[0].ports[1].name",
