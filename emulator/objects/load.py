@@ -16,16 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from emulator.errors import InputError, Problem, printable
+from emulator.errors import InputError, Problem, fold, printable
 from emulator.objects.builder import TopologyError, Written, build_topology
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from emulator.objects.configmaps import kube_proxy_key, metallb_key, metallb_objects, texts_of
 from emulator.objects.faults import Fault, FieldPath, cut, path_of, path_text, shown
+from emulator.objects.fields import RELEASE, find_unknown
 from emulator.objects.kindcluster import translate
 from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
 from emulator.objects.kustomization import NAMES, KustomizationError, is_kustomization, pipe
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
-from emulator.objects.schema import KIND_CLUSTER, PROXY_CONFIG, Kind, LeftOut, decode, find_slips, identify, touches
+from emulator.objects.schema import KIND_CLUSTER, PROXY_CONFIG, Kind, LeftOut, decode, identify, touches
 from emulator.objects.targets import MANIFEST_SUFFIXES, STDIN, Found, find_files, name_of
 from emulator.objects.validate import validate
 from emulator.objects.yamltext import MAX_BYTES, MAX_DEPTH, TOO_MUCH, Document, read_documents
@@ -190,7 +191,7 @@ class _Gathering:
     def _sound(self, name: str) -> Inventory:
         notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
         notices += [f"{first} (and {count - 1} more)" if count > 1 else str(first) for first, count in self._remarks.values()]
-        notices += [*self._skips, *(str(slip) for slip in self._slips.values())]
+        notices += [*self._skips, *fold(tuple(self._slips.values()))]
         if self._left_out["CronJob"]:
             notices.append("a CronJob makes no Pod until its time: none of it is here (write the Job that it would make)")
         if self._left_out:
@@ -408,10 +409,13 @@ class _Gathering:
         self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))
 
     def _note_slips(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
-        """What kubectl refuses as an unknown field, as far as it can be told from what podwire merely does not read."""
-        for path, meant in () if kind.exact or kind.type is dict else find_slips(value, kind.type):
-            fault = Fault(path, "is not read", f"did you mean {meant}?")
-            self._slips.setdefault((kind.name, str(path[-1])), place.problem(fault))
+        """Note what kubectl warns of as an unknown field; not in what an API server wrote, or of another release's API."""
+        if kind.exact or value.get("apiVersion", kind.apiVersion) != kind.apiVersion or _is_stored(value):
+            return
+        for path, hint in find_unknown(kind.name, value):
+            key = (kind.name, str(path[-1]))
+            if key not in self._slips:
+                self._slips[key] = place.problem(Fault(path, f"is no field of Kubernetes {RELEASE} and is not read", hint))
 
     def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
         """The objects that the ``manifests`` of a FlowCheck's step, which stand at ``place``, are."""
@@ -445,6 +449,12 @@ def _not_utf8(file: str, data: bytes, position: int) -> Problem:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Problem(file, "is UTF-16 text", "save it as UTF-8, in PowerShell with Out-File -Encoding utf8")
     return Problem(file, f"is not UTF-8 text (byte {position})", "save it as UTF-8")
+
+
+def _is_stored(value: Mapping[str, Any]) -> bool:
+    """Whether an API server wrote ``value``: it leaves no unknown field."""
+    metadata = value.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("uid") or metadata.get("resourceVersion"))
 
 
 def _told_once(target: str, twice: Sequence[Problem]) -> Problem:

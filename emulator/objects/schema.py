@@ -3,18 +3,18 @@
 The types are the dataclasses of ``kinds`` and ``config``; pydantic reads them, so that every error of a document comes at once, and its
 messages are rewritten here into the words of a manifest's author. Scalars are read as strictly as the API server reads them (``port: "80"``
 is an error, and so is a label whose value is a number); ``null`` means that a field is not set. Fields that podwire does not know are
-ignored in Kubernetes' kinds, whose manifests have hundreds (:func:`find_slips` tells what looks like a slip of the pen), and are errors in
-podwire's own, where they can be nothing else.
+ignored in Kubernetes' kinds, whose manifests have hundreds (``objects.fields`` tells which of them Kubernetes does not know either), and are
+errors in podwire's own, where they can be nothing else.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import cache
 from itertools import islice
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -112,9 +112,6 @@ _KINDS = (
 )
 _STANDARD_GROUPS = frozenset(group for kind in _KINDS if not kind.exact for group in kind.groups)
 
-_SLIP = 0.85  # how alike a slip and the field that was meant are (difflib); creationTimestamp and deletionTimestamp are less so
-
-
 MAX_OBJECT = 3 * 1024 * 1024  # bytes of an object as JSON: what a request to the API server may have (MaxRequestBodyBytes)
 MAX_FAULTS = 1_000  # of one object
 
@@ -210,28 +207,6 @@ def _beginning(value: Any, longest: int = 10) -> Any:
     if isinstance(value, dict):
         return {key: _beginning(item) for key, item in islice(value.items(), longest)}
     return [_beginning(item) for item in value[:longest]] if isinstance(value, list) else value
-
-
-def find_slips(value: Any, type_: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
-    """The fields of ``value`` that ``type_`` has not, each with one of nearly that name that it has and ``value`` has not: selecter, selector."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from find_slips(item, type_, (*path, index))
-    if not isinstance(value, Mapping):
-        return
-    known = _field_types(type_)
-    for key, item in value.items():
-        if key in known:
-            if inner := _dataclass_in(known[key]):
-                yield from find_slips(item, inner, (*path, key))
-        elif (meant := _nearest(key, type_)) and meant not in value:
-            yield (*path, key), meant
-
-
-@lru_cache(maxsize=4096)
-def _nearest(key: Any, type_: Any) -> str:
-    """The field of ``type_`` that ``key`` is a slip for; "" if it is none, but most likely one that podwire does not read."""
-    return next(iter(get_close_matches(cut(str(key)), _field_types(type_), n=1, cutoff=_SLIP)), "")
 
 
 def touches(path: FieldPath, faulty: FieldPath) -> bool:
