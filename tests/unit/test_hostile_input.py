@@ -322,3 +322,37 @@ def test_no_field_reaches_rule_text_unchecked(path: Path_, before: str, hostile:
             assert MARK not in str(operation)
         if mode != "ipvs":
             assert MARK not in render_shell(plan, title="all")
+
+
+def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Yields the way to every value inside ``value``."""
+    if len(path) > 1:
+        yield path
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(item, (*path, key))
+
+
+ODD: list[Any] = [None, True, 0, -1, 80.0, 1.5, 2**63, 1e300, "", "y", "***HIDDEN***", "010.1.2.3", "::ffff:10.0.0.1", "10.0.0.0/33"]
+ODD += ["fd00::/8,10.0.0.0/8", [], {}, [None], [[]], {"": None}, {"a": {}}, [{"name": 1}], "x" * 300]
+
+
+@settings(max_examples=150, deadline=None)
+@given(path=st.sampled_from(list(places(DOCUMENTS))), odd=st.sampled_from(ODD), mode=st.sampled_from(["iptables", "nftables", "ipvs"]))
+def test_any_value_in_any_place_is_read_or_refused(path: Path_, odd: Any, mode: str) -> None:
+    documents = copy.deepcopy(DOCUMENTS)
+    inner: Any = documents
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = odd
+    try:
+        state = settled("\n---\n".join(map(json.dumps, documents)), mode)
+    except ReadingError as error:
+        told: list[str] = list(map(str, every_problem(error)))
+    except InputError as error:
+        told = list(map(str, error.problems))
+    else:
+        told = list(state.notices)
+        for operation in plan_cluster(state).operations:
+            check(operation)
+    assert all(text.isprintable() for text in told)
