@@ -170,10 +170,9 @@ def _file(text: str) -> Path:
 
 
 def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, is {text!r}")
+    return int(text)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:

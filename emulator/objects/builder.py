@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -316,12 +317,14 @@ def build_topology(path: Path) -> list[Written]:
     module = importlib.util.module_from_spec(spec)
     cluster = Cluster()
     sys.modules[name] = module  # dataclasses look their module up
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # no __pycache__ beside the user's file
     try:
-        spec.loader.exec_module(module)
-        build = getattr(module, "build", None)
-        if not callable(build):
-            raise TopologyError("has no function build", hint="def build(cluster: Cluster) -> None")
-        build(cluster)
+        with redirect_stdout(sys.stderr):  # what it prints is no part of a report
+            spec.loader.exec_module(module)
+            build = getattr(module, "build", None)
+            if not callable(build):
+                raise TopologyError("has no function build", hint="def build(cluster: Cluster) -> None")
+            build(cluster)
     except TopologyError:
         raise
     except SyntaxError as error:
@@ -332,6 +335,7 @@ def build_topology(path: Path) -> list[Written]:
         raise TopologyError(f"raised {type(error).__name__}: {cut(str(error))}", line=frames[-1] if frames else 0) from error
     finally:
         sys.modules.pop(name, None)
+        sys.dont_write_bytecode = writes_bytecode
     return cluster.written
 
 

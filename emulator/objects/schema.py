@@ -44,6 +44,7 @@ from emulator.objects.yamltext import Letter
 
 OURS = "podwire.dev/v1alpha1"
 KIND_CLUSTER = "kind.x-k8s.io/v1alpha4"
+EARLY_KIND_CLUSTER = "kind.sigs.k8s.io/v1alpha3"  # with the same fields
 PROXY_CONFIG = "kubeproxy.config.k8s.io/v1alpha1"
 
 
@@ -128,6 +129,8 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
     name, version = document.get("kind"), document.get("apiVersion")
     name = kind if name is None else name
     version = api_version if version is None else version
+    if version == EARLY_KIND_CLUSTER:
+        version = KIND_CLUSTER
     if not isinstance(name, str) or not name:
         what = "is required" if name in (None, "") else f"must be a string, is {shown(name)}"
         return Fault(("kind",), what, "every Kubernetes object says its kind (Pod, Service…)")

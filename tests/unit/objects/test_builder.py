@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.errors import InputError, Problem
+from emulator.objects.builder import build_topology
 from emulator.objects.config import Inventory, LoadBalancerPool
 from emulator.objects.load import load
 from tests.unit.objects.reading import NOWHERE
@@ -207,3 +208,11 @@ def test_modules_may_have_dataclasses_and_the_same_name(tmp_path: Path) -> None:
     inventory = load([str(tmp_path / "a" / "t.py"), str(tmp_path / "b" / "t.py")], topologies=NOWHERE)
     assert [p.object.name for p in inventory.pods] == ["one", "two"]
     assert inventory.name == "t"
+
+
+def test_a_topology_prints_into_no_report_and_leaves_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "talks.py"
+    path.write_text("print('loading')\ndef build(cluster):\n    print('building')\n    cluster.pod('p')\n")
+    assert build_topology(path)
+    assert capsys.readouterr() == ("", "loading\nbuilding\n")
+    assert list(tmp_path.iterdir()) == [path]

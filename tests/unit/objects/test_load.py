@@ -376,6 +376,12 @@ def test_a_config_map_of_metallbs_that_is_none_raises_nothing(text: str) -> None
         load_text(document)
 
 
+def test_cluster_of_an_early_kind() -> None:
+    inventory = load_text("{apiVersion: kind.sigs.k8s.io/v1alpha3, kind: Cluster, nodes: [{role: control-plane}, {role: worker}]}")
+    assert inventory.cluster is not None
+    assert [node.role for node in inventory.cluster.object.nodes] == ["control-plane", "worker"]
+
+
 def test_proxy_configuration_in_its_config_map() -> None:
     inventory = load_text(CONFIG_MAP % '""')
     assert inventory.proxy is not None
