@@ -101,7 +101,7 @@ class Neighbourhood:
         """``namespaces`` are the labels of the Namespaces, by name."""
         self._nodes = {node.name: node for node in nodes}
         self._namespaces = namespaces
-        self._placed: list[tuple[Pod, str]] = []
+        self._placed: dict[tuple[str, str] | None, list[tuple[Pod, str]]] = {}  # by each label of theirs; None: all
         self._counted: dict[str, _Counted] = {}
         self._by_label: dict[tuple[str, str] | None, list[_Counted]] = {}  # by one label that a term demands; None: it demands none
         # anti-affinity of those that are placed: the term, its topologyKey, and the Nodes of the Pods that have it
@@ -110,8 +110,8 @@ class Neighbourhood:
 
     def add(self, pod: Pod, node: str) -> None:
         """``pod`` is placed on ``node``."""
-        self._placed.append((pod, node))
         for label in (None, *pod.metadata.labels.items()):
+            self._placed.setdefault(label, []).append((pod, node))
             for counted in self._by_label.get(label, ()):
                 if counted.term.matches(pod):
                     counted.on[node] += 1
@@ -226,9 +226,10 @@ class Neighbourhood:
         counted = self._counted.get(term.key)
         if counted is None:
             counted = self._counted[term.key] = _Counted(term)
-            for pod, node in self._placed:
+            demanded = _demanded(term)
+            for pod, node in self._placed.get(demanded, ()):
                 counted.on[node] += term.matches(pod)
-            self._by_label.setdefault(_demanded(term), []).append(counted)
+            self._by_label.setdefault(demanded, []).append(counted)
         return counted
 
     def _of_constraint(self, constraint: TopologySpreadConstraint, pod: Pod) -> _Term:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from emulator.control.affinity import Neighbourhood, node_preference, wants_node
 from emulator.control.findings import Draft
@@ -39,7 +40,7 @@ DAEMON_TOLERATIONS = _tolerations(
 HOST_NETWORK_TOLERATIONS = _tolerations(("network-unavailable", "NoSchedule"))
 
 _PORTS = "didn't have free ports for the requested pod ports"
-_SELECTOR = "didn't match Pod's node affinity/selector"
+SELECTOR = "didn't match Pod's node affinity/selector"
 _ANY_IP = ("", "0.0.0.0", "::")  # noqa: S104 (a manifest's word for every address of a node; nothing is bound)
 
 
@@ -73,7 +74,7 @@ def obstacle(node: Node, spec: PodSpec) -> str:
         return "were unschedulable"
     for taint in _untolerated(node, tolerations):
         return f"had untolerated taint {{{taint.key}: {taint.value}}}"
-    return "" if wants_node(spec, node) else _SELECTOR
+    return "" if wants_node(spec, node) else SELECTOR
 
 
 def host_ports(spec: PodSpec) -> set[tuple[int, Protocol, str]]:
@@ -161,10 +162,21 @@ def place(
     return result
 
 
+class _Alone(NamedTuple):
+    """What the nodes are to a Pod, in their order: why it may not run there, how many taints ask it to stay away, how much it likes the node;
+    and by name, which nodes its affinity wants, and whose taints it tolerates."""
+
+    obstacles: list[str]
+    disliked: list[int]
+    preferred: list[int]
+    wanted: dict[str, bool]
+    tolerated: dict[str, bool]
+
+
 class _Chooser:
     def __init__(self, nodes: Sequence[Node], occupancy: _Occupancy) -> None:
         self.nodes, self.occupancy = nodes, occupancy
-        self._alone: dict[str, list[tuple[str, int, int]]] = {}
+        self._alone: dict[str, _Alone] = {}
         self._room = {node.name: _room(node) for node in nodes}
 
     def place(self, draft: Draft[Pod], waiting: Waiting) -> Draft[Pod] | None:
@@ -172,21 +184,25 @@ class _Chooser:
         name, reasons = self._choose(pod)
         if not name:
             detail = ", ".join(f"{count} node(s) {reason}" for reason, count in sorted(reasons.items()))
-            waiting.add(draft, f"0/{len(self.nodes)} nodes are available: {detail}")
+            wanted = ",".join(f"{key}={value}" for key, value in pod.spec.nodeSelector.items())
+            hint = f" (hint: label a node {wanted})" if wanted and SELECTOR in reasons else ""
+            waiting.add(draft, f"0/{len(self.nodes)} nodes are available: {detail}{hint}")
             return None
         self.occupancy.add(pod, name)
         return replace(draft, object=replace(pod, spec=replace(pod.spec, nodeName=name)))
 
-    def _by_node_alone(self, spec: PodSpec) -> list[tuple[str, int, int]]:
-        """Per node, in order: the obstacle, how many taints ask the Pod to stay away, and how much it prefers the node less. Replicas share
-        their answer."""
+    def _by_node_alone(self, spec: PodSpec) -> _Alone:
+        """What the nodes are to a Pod, whatever else runs. Replicas share their answer."""
         key = f"{spec.nodeSelector} {spec.tolerations} {spec.affinity.nodeAffinity if spec.affinity else ''}"
         if key not in self._alone:
             tolerations = (*spec.tolerations, *DEFAULT_TOLERATIONS)
-            self._alone[key] = [
-                (obstacle(node, spec), sum(1 for _ in _untolerated(node, tolerations, preferred=True)), -node_preference(spec, node))
-                for node in self.nodes
-            ]
+            self._alone[key] = _Alone(
+                obstacles=[obstacle(node, spec) for node in self.nodes],
+                disliked=[sum(1 for _ in _untolerated(node, tolerations, preferred=True)) for node in self.nodes],
+                preferred=[node_preference(spec, node) for node in self.nodes],
+                wanted={node.name: wants_node(spec, node) for node in self.nodes},
+                tolerated={node.name: next(_untolerated(node, tolerations), None) is None for node in self.nodes},
+            )
         return self._alone[key]
 
     def _choose(self, pod: Pod) -> tuple[str, Counter[str]]:
@@ -195,16 +211,16 @@ class _Chooser:
         owner, best, best_rank = controller_of(pod), "", (0, 0, 0, 0)
         alone = self._by_node_alone(pod.spec)
         neighbourhood = self.occupancy.neighbourhood
-        others = neighbourhood.obstacles(pod, *self._for_spreading(pod.spec))
+        others = neighbourhood.obstacles(pod, alone.wanted, alone.tolerated)
         preference = neighbourhood.preference(pod)
-        for node, (reason, disliked, reluctance) in zip(self.nodes, alone, strict=True):
+        for node, reason, disliked, preferred in zip(self.nodes, alone.obstacles, alone.disliked, alone.preferred, strict=True):
             why = reason or self._full(pod, node.name) or others.get(node.name, "")
             if why:
                 reasons[why] += 1
                 continue
             rank = (
                 disliked,
-                reluctance - preference[node.name],
+                -preferred - preference[node.name],
                 self.occupancy.of_owner[owner, node.name] if owner else 0,
                 self.occupancy.pods[node.name],
             )
@@ -216,11 +232,3 @@ class _Chooser:
         if self.occupancy.conflict(pod, node):
             return _PORTS
         return "had too many pods" if self.occupancy.pods[node] >= self._room[node] else ""
-
-    def _for_spreading(self, spec: PodSpec) -> tuple[dict[str, bool], dict[str, bool]]:
-        """The nodes that node affinity wants, and those whose taints are tolerated: which of them spread constraints count."""
-        if not spec.topologySpreadConstraints:
-            return {}, {}
-        tolerations = (*spec.tolerations, *DEFAULT_TOLERATIONS)
-        wanted = {node.name: wants_node(spec, node) for node in self.nodes}
-        return wanted, {node.name: next(_untolerated(node, tolerations), None) is None for node in self.nodes}

@@ -119,7 +119,8 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
     """Returns the node with its kubelet's labels, its IPv4 addresses and podCIDRs in canonical form.
 
     A Node from an API server (it has a uid) keeps its labels exactly. ``host_ip`` is what the node's Pods
-    say of it (``status.hostIP``): it is used if the node itself has no InternalIP.
+    say of it (``status.hostIP``): it is used if the node itself has no InternalIP, and else its ExternalIP, as the
+    kubelet does (pkg/util/node, GetNodeHostIPs).
     """
     node = draft.object
     addresses = []
@@ -128,8 +129,11 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
             addresses.append(entry)
         elif ip := findings.ipv4(entry.address, draft.origin, address_path(draft, index)):
             addresses.append(NodeAddress(type=entry.type, address=str(ip)))
-    if host_ip and not any(a.type == "InternalIP" for a in addresses) and (ip := findings.ipv4(host_ip, draft.origin, "status.hostIP")):
-        addresses.insert(0, NodeAddress(type="InternalIP", address=str(ip)))
+    addresses = [*dict.fromkeys(addresses)]
+    if not any(a.type == "InternalIP" for a in addresses):
+        external = next((a.address for a in addresses if a.type == "ExternalIP"), "")
+        if (text := host_ip or external) and (ip := findings.ipv4(text, draft.origin, "status.hostIP")):
+            addresses.insert(0, NodeAddress(type="InternalIP", address=str(ip)))
     cidrs = []
     for text in node.spec.podCIDRs or ((node.spec.podCIDR,) if node.spec.podCIDR else ()):
         cidr = _pod_cidr(text, draft, findings)
@@ -197,6 +201,7 @@ def _named_by_objects(inventory: Inventory, pods: Iterable[Draft[Pod]]) -> Itera
     templates: Iterable[PodSpec] = (w.object.spec.template.spec for w in inventory.workloads)
     for spec in (*(p.object.spec for p in pods), *templates):
         yield from _nonempty(spec.nodeName, spec.nodeSelector)
+        yield from _named_by_affinity(spec)
     for loaded_slice in inventory.endpointSlices:
         for endpoint in loaded_slice.object.endpoints:
             yield from _nonempty(endpoint.nodeName)
@@ -204,6 +209,15 @@ def _named_by_objects(inventory: Inventory, pods: Iterable[Draft[Pod]]) -> Itera
         for subset in loaded_endpoints.object.subsets:
             for address in (*subset.addresses, *subset.notReadyAddresses):
                 yield from _nonempty(address.nodeName)
+
+
+def _named_by_affinity(spec: PodSpec) -> Iterator[str]:
+    """The nodes that a required node affinity asks for by name."""
+    required = spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution if spec.affinity else None
+    for term in required.nodeSelectorTerms if required else ():
+        for requirement in (*term.matchExpressions, *term.matchFields):
+            if requirement.key in (HOSTNAME_LABEL, "metadata.name") and requirement.operator == "In":
+                yield from requirement.values
 
 
 def _named_by_checks(inventory: Inventory) -> Iterator[str]:

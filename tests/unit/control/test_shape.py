@@ -10,6 +10,8 @@ from tests.unit.control.clusters import cluster, flow_check, node, pod, settled,
 DEFAULT = ["control-plane", "worker-1", "worker-2"]
 SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: s}},
 addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.244.9.9], nodeName: edge}]}"""
+BY_NAME = """affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [
+{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [disk-1, disk-2]}]}]}}}"""
 VIA = flow_check("{name: f, from: {external: client-1}, to: {ip: 10.96.0.1, port: 443}, via: %s}")
 
 
@@ -23,6 +25,7 @@ VIA = flow_check("{name: f, from: {external: client-1}, to: {ip: 10.96.0.1, port
         pytest.param([pod("a", spec="nodeName: worker-3")], ["control-plane", "worker-1", "worker-2", "worker-3"], id="a worker's number"),
         pytest.param([pod("a", spec="nodeName: control-plane")], DEFAULT, id="the control plane alone"),
         pytest.param([pod("a", spec="nodeSelector: {kubernetes.io/hostname: rack-7}")], ["control-plane", "rack-7"], id="nodeSelector"),
+        pytest.param([pod("a", spec=BY_NAME)], ["control-plane", "disk-1", "disk-2"], id="node affinity, as of local volumes"),
         pytest.param([SLICE], ["control-plane", "edge"], id="EndpointSlice"),
         pytest.param([VIA % "worker-2"], DEFAULT, id="a FlowCheck takes no node away"),
         pytest.param([VIA % "edge"], ["control-plane", "edge", "worker-1", "worker-2"], id="a FlowCheck adds a node"),
@@ -89,6 +92,33 @@ def test_a_node_of_a_live_cluster_keeps_its_labels_exactly() -> None:
 
 def test_labels_of_a_manifest_go_before_those_of_the_kubelet() -> None:
     assert settled(node("a", labels="kubernetes.io/arch: s390x")).nodes[0].metadata.labels["kubernetes.io/arch"] == "s390x"
+
+
+KIND = """{kind: Cluster, apiVersion: kind.x-k8s.io/v1alpha4, nodes: [{role: control-plane, kubeadmConfigPatches:
+["{kind: InitConfiguration, nodeRegistration: {kubeletExtraArgs: {node-labels: ingress-ready=true}}}"]}, {role: worker}]}"""
+
+
+def test_the_ingress_of_kinds_documentation_finds_its_node() -> None:
+    tolerations = "tolerations: [{key: node-role.kubernetes.io/control-plane, operator: Equal, effect: NoSchedule}]"
+    state = settled(
+        KIND, pod("ingress", spec=f"nodeSelector: {{ingress-ready: 'true', kubernetes.io/os: linux}}, {tolerations}"), pod("app")
+    )
+    assert {p.name: p.spec.nodeName for p in users_pods(state)} == {"ingress": "kind-control-plane", "app": "kind-worker"}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "ips"),
+    [
+        pytest.param("{type: ExternalIP, address: 198.51.100.7}, {type: Hostname, address: a}", ("198.51.100.7",), id="ExternalIP alone"),
+        pytest.param("{type: InternalIP, address: 10.0.0.7}, {type: InternalIP, address: 10.0.0.7}", ("10.0.0.7",), id="one address twice"),
+        pytest.param("{type: InternalIP, address: 'fd00::7'}, {type: InternalIP, address: 10.0.0.7}", ("10.0.0.7",), id="IPv6 first"),
+        pytest.param("{type: InternalDNS, address: a.internal}, {type: InternalIP, address: 10.0.0.7}", ("10.0.0.7",), id="a name first"),
+        pytest.param("{type: InternalIP, address: 'fd00::7'}", ("172.18.0.2",), id="IPv6 alone: podwire gives it one"),
+    ],
+)
+def test_the_addresses_of_a_node(addresses: str, ips: tuple[str, ...]) -> None:
+    text = f"{{apiVersion: v1, kind: Node, metadata: {{name: a}}, status: {{addresses: [{addresses}]}}}}"
+    assert settled(text).nodes[0].internalIPs == ips
 
 
 def test_a_single_control_plane_takes_pods() -> None:
