@@ -109,7 +109,8 @@ def choose_networks(
     apart = not said.pods and (ignored or (made_up and not known.podCIDRs))
     pod_subnet = _made_up_pods(known, len(nodes), others) if apart or pod_range is None else pod_range
     _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
-    taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs}
+    taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs} | {ip for _, ip in dumped_addresses(pods)}
+    taken |= {ip for service in services for ip in map(_parse, _external(service)) if ip is not None}
     return Networks(
         pods=pod_subnet,
         services=service_subnet,
@@ -236,6 +237,11 @@ def _cluster_ips(services: Iterable[Service]) -> Iterator[IPv4Address]:
         for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.addressed else ():
             if (address := _parse(text)) is not None:
                 yield address
+
+
+def _external(service: Service) -> Iterator[str]:
+    yield from service.spec.externalIPs
+    yield from (ingress.ip for ingress in service.status.loadBalancer.ingress)
 
 
 def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[IPv4Network]) -> IPv4Network:
@@ -405,6 +411,7 @@ def address_nodes(
         nodes = [replace(d, object=replace(d.object, spec=replace(d.object.spec, podCIDR="", podCIDRs=()))) for d in nodes]
     _check_pod_cidrs(nodes, networks, findings)
     taken = {networks.router, *map(_parse, avoid), *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs)}
+    taken |= {ip for _, ip in dumped_addresses(pods)}
     unpooled = map(IPv4Address, chain.from_iterable(pools.outside(networks.hosts)))
     free_hosts = (ip for ip in chain(unpooled, pools.inside(networks.hosts)) if ip not in taken)
     shares = _shares(nodes, [] if networks.madeUp else dumped_addresses(pods), networks.pods)
