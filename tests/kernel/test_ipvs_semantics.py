@@ -88,6 +88,7 @@ def each_from_empty_node(sentence: str, meets: str) -> dict[str, Instead]:
 INSTEAD: Mapping[str, Mapping[str, Instead]] = {
     "2 endpoint lists": {
         "an endpoint without nodeName is remote to every node": ("a ClusterIP alone: rejected without a local endpoint", REJECTED),
+        "and remote to the others": ("a ClusterIP alone: rejected where no entry is local", REJECTED),
         "a draining endpoint elsewhere counts as having endpoints": ("a ClusterIP alone: rejected, who may drain elsewhere", REJECTED),
     },
     "2 hints and draining": {

@@ -30,7 +30,7 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "7 drop: ClusterIP under iTP Local: a Pod gets any endpoint",
     ),
     "hears from the endpoint's own address, past the node": ("outside gets any endpoint, which answers past the node",),
-    "A Service that has a ClusterIP alone": ("a ClusterIP alone: rejected without a local endpoint",),
+    "A Service that has a ClusterIP alone": ("a ClusterIP alone: rejected without a local endpoint", "rejected where no entry is local"),
     "A Pod that meets itself": (
         "13 in ipvs mode: a Pod meets itself in vain",
         "13 in ipvs mode: another Service's slice will do",
