@@ -110,7 +110,6 @@ def choose_networks(
     pod_subnet = _made_up_pods(known, len(nodes), others) if apart or pod_range is None else pod_range
     _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
     taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs} | {ip for _, ip in dumped_addresses(pods)}
-    taken |= {ip for service in services for ip in map(_parse, _external(service)) if ip is not None}
     return Networks(
         pods=pod_subnet,
         services=service_subnet,
@@ -237,11 +236,6 @@ def _cluster_ips(services: Iterable[Service]) -> Iterator[IPv4Address]:
         for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.addressed else ():
             if (address := _parse(text)) is not None:
                 yield address
-
-
-def _external(service: Service) -> Iterator[str]:
-    yield from service.spec.externalIPs
-    yield from (ingress.ip for ingress in service.status.loadBalancer.ingress)
 
 
 def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[IPv4Network]) -> IPv4Network:

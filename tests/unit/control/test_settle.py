@@ -67,7 +67,7 @@ def test_every_mistake_at_once_with_its_place() -> None:
         cluster("{role: control-plane}, {role: worker}"),
         pod("a", status="podIP: 127.0.0.1"),
         service("s", "clusterIP: 10.96.0.1, ports: [{port: 80}]"),
-        pod("b", status="podIP: 172.18.0.2"),
+        pod("b", status="podIP: 224.0.0.2"),
     )
     assert {(p.file, p.document, p.path) for p in found} == {
         ("stdin", 2, "status.podIP"),
