@@ -77,7 +77,9 @@ def judge(
     ]
     untraced = [attempt for journey, attempt in zip(journeys, attempts, strict=True) if journey is None]
     answers = dict.fromkeys(attempt.health for _, attempt in traced if attempt.health)
-    observed = replace(observe([journey for journey, _ in traced], lost_frames), health=tuple(answers))
+    met = {journey.backend for journey, _ in traced if journey.outcome == "delivered"}
+    told = [journey for journey, _ in traced if not (journey.unserved and journey.outcome == "dropped" and journey.backend in met)]
+    observed = replace(observe(told, lost_frames), health=tuple(answers))
     case = _Case(flow, expectation, observed, traced, untraced, control_verdicts)
     verdict, reason = _decide(case)
     kinds: dict[tuple[object, ...], Journey] = {}

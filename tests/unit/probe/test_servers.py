@@ -180,7 +180,8 @@ def test_a_server_that_accepted_too_late_was_reached() -> None:
 
 
 def test_a_server_that_accepted_once_has_shown_that_it_is_reached() -> None:
-    assert verdict(case.delivered(), ARRIVED).verdict == "pass"
+    result = verdict(case.delivered(), ARRIVED)
+    assert (result.verdict, result.observed.outcomes) == ("pass", {"delivered": 1})
 
 
 def test_a_server_that_refuses_is_called_that_whatever_became_of_the_control() -> None:
