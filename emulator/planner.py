@@ -47,13 +47,14 @@ _STAGES: dict[type, int] = {
         AddBridge: 1,
         AddDummy: 1,
         AddVeth: 2,
-        AddAddress: 3,
-        AddRoute: 4,
-        AddNeighbour: 5,
-        SetNeighbourDefaults: 5,
+        AddAddress: 5,
+        AddRoute: 6,
+        AddNeighbour: 7,
+        SetNeighbourDefaults: 7,
     },
-    **{LoadIpset: 6, LoadIpvs: 7, LoadRules: 8},  # rules name the sets that they look into
+    **{LoadIpset: 8, LoadIpvs: 9, LoadRules: 10},  # rules name the sets that they look into
 }
+_NODE_LINKS = 2  # stages by which a node's own links come after its eth0
 
 
 Meetings: TypeAlias = Collection[tuple[str, str]]  # addresses of Pods that send to each other
@@ -81,7 +82,17 @@ def _plan_networks(state: ClusterState) -> Iterator[Operation]:
 
 
 def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
-    return Plan(name=state.name, operations=tuple(sorted(operations, key=lambda op: _STAGES[type(op)])))  # within a stage as planned
+    """Returns the plan with its operations by stage, within a stage as planned.
+
+    A node has its eth0 before its bridge, as machines have. MASQUERADE takes the address of the first interface for
+    what leaves by lo (net/ipv4/devinet.c: inet_select_addr), and that is to be the node's own.
+    """
+
+    def stage(op: Operation) -> int:
+        own = isinstance(op, (AddBridge, AddDummy, AddVeth)) and op.netns in state.node
+        return _STAGES[type(op)] + (_NODE_LINKS if own else 0)
+
+    return Plan(name=state.name, operations=tuple(sorted(operations, key=stage)))
 
 
 def _plan_change(old: ClusterState, new: ClusterState, before: Iterable[Operation], after: Iterable[Operation]) -> Plan:

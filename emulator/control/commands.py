@@ -36,7 +36,7 @@ def real_commands(drafts: Iterable[Draft[Pod]], findings: Findings, *, allowed: 
             if names:
                 result[draft.object.key] = names
         for name in sound:
-            key = (_place(draft, path), _shown(containers[name]))
+            key = (draft.origin.place(path), _shown(containers[name]))
             shown.setdefault(key, []).append(f"container {name} of Pod {draft.object.key}")
     _tell(shown, allowed, findings)
     return result
@@ -55,11 +55,6 @@ def _refuse(name: str, containers: Mapping[str, Container], draft: Draft[Pod], p
         findings.problem(draft.origin, path, f"there is no container {name}", hint)
     else:
         findings.problem(draft.origin, path, f"container {name} has no command to run", "images are not pulled: give it a command")
-
-
-def _place(draft: Draft[Pod], path: str) -> str:
-    line = draft.origin.line(path)
-    return draft.origin.file + (f":{line}" if line else "")
 
 
 def _shown(container: Container) -> str:

@@ -171,15 +171,13 @@ def _from_pods(
             declared = {
                 p.name for pod in pods for c in serving_containers(pod.spec) for p in c.ports if p.name and p.protocol == port.protocol
             }
-            hint = did_you_mean(str(port.targetPort), declared)
-            if not hint:
-                hint = f"named ports: {', '.join(sorted(declared))}" if declared else "name the containerPort, or write its number"
-            findings.problem(
-                draft.origin,
-                f"spec.ports[{index}].targetPort",
-                f"unknown port name {port.targetPort}: no Pod of Service {service.key} has a {port.protocol} port of that name",
-                hint,
-            )
+            known = did_you_mean(str(port.targetPort), declared)
+            if not known and declared:
+                known = f"named ports: {', '.join(sorted(declared))}"
+            place = draft.origin.place(f"spec.ports[{index}].targetPort")
+            missing = f"targetPort {port.targetPort} is the name of no {port.protocol} port of its Pods"
+            hint = f" ({known})" if known else ""
+            findings.notice(f"{place}: Service {service.key}: {missing}: port {port.port} has no endpoints{hint}")
     labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: OWN}
     if service.headless:
         labels[HEADLESS_LABEL] = ""

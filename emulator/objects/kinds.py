@@ -584,6 +584,11 @@ class Origin:
     prefix: str = ""
     line: Callable[[str], int] = field(default=_nowhere, compare=False, repr=False)
 
+    def place(self, path: str) -> str:
+        """Returns ``FILE:LINE`` of the field at ``path``, or the file alone where the line is not known."""
+        line = self.line(path)
+        return f"{self.file}:{line}" if line else self.file
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):

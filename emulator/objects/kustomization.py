@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ class KustomizationError(Exception):
 
 
 def is_kustomization(directory: Path) -> bool:
-    return any((directory / name).is_file() for name in NAMES)
+    return any(os.path.isfile(directory / name) for name in NAMES)  # False where it may not be looked into
 
 
 def pipe(directory: Path) -> str:

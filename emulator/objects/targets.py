@@ -64,6 +64,8 @@ def find_files(target: str, topologies: Path, *, recursive: bool = False) -> Fou
 
 
 def _in_directory(path: Path, recursive: bool) -> Found:
+    if not _is_readable(path):
+        return Found(problem=Problem(str(path), "cannot be read: permission denied"))
     if is_kustomization(path):
         return Found(directory=True, kustomization=path)
     if (path / CHART).is_file():
@@ -92,9 +94,10 @@ def _below(top: Path, notices: list[str]) -> Iterator[Path]:
     charts: list[Path] = []
     kustomizations: list[Path] = []
     parts: set[Path] = set()
-    for root, directories, _ in os.walk(top):
+    closed: list[Path] = []
+    for root, directories, _ in os.walk(top, onerror=lambda error: closed.append(Path(error.filename))):
         here = Path(root)
-        if here != top and (here / CHART).is_file():
+        if here != top and os.path.isfile(here / CHART):
             charts.append(here)
             directories.clear()
             continue
@@ -105,19 +108,26 @@ def _below(top: Path, notices: list[str]) -> Iterator[Path]:
         for path in _own_manifests(here):
             if not (parts and path.resolve() in parts):
                 yield path
+    if closed:
+        notices.append(f"{_several(closed, 'directory', 'directories')} left out: permission denied")
     if charts:
         notices.append(f"{_several(charts, 'Helm chart')} left out: {render(charts[0])} renders one")
     if kustomizations:
         notices.append(f"{_several(kustomizations, 'kustomization')} not built, and their files read as they are: -k builds one")
 
 
-def _several(paths: Sequence[Path], what: str) -> str:
-    return f"{len(paths)} {what}{'s' if len(paths) > 1 else ''} ({paths[0]}{', …' if len(paths) > 1 else ''})"
+def _several(paths: Sequence[Path], what: str, plural: str = "") -> str:
+    noun = what if len(paths) == 1 else plural or f"{what}s"
+    return f"{len(paths)} {noun} ({paths[0]}{', …' if len(paths) > 1 else ''})"
+
+
+def _is_readable(directory: Path) -> bool:
+    return os.access(directory, os.R_OK | os.X_OK)
 
 
 def _own_manifests(directory: Path) -> Iterator[Path]:
     """Yields the manifests that lie in ``directory`` itself, in order, without what is hidden."""
-    for path in sorted(directory.iterdir()) if os.access(directory, os.R_OK | os.X_OK) else ():
+    for path in sorted(directory.iterdir()) if _is_readable(directory) else ():
         if path.name.endswith(MANIFEST_SUFFIXES) and not path.name.startswith(".") and path.name not in NAMES and path.is_file():
             yield path
 

@@ -104,14 +104,6 @@ def test_nothing_is_said_of_a_range_that_could_not_be_read() -> None:
             id="an annotation that control reads",
         ),
         pytest.param([flow_check("{name: f, from: {pod: a},\nto: {pod: b, port: 80}}")], 3, id="FlowCheck"),
-        pytest.param(
-            [
-                "{kind: Service, metadata: {name: s},\nspec: {selector: {a: b},\nports: [{port: 80,\ntargetPort: x}]}}",
-                pod("p", "a: b"),
-            ],
-            6,
-            id="named port",
-        ),
     ],
 )
 def test_a_problem_names_its_line(manifests: list[str], line: int) -> None:

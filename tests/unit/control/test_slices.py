@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.objects.kinds import Endpoint, EndpointSlice
-from tests.unit.control.clusters import cluster, node, pod, problem_of, service, settled, workload
+from tests.unit.control.clusters import cluster, node, pod, service, settled, workload
 
 ONE = cluster("{role: control-plane}, {role: worker, labels: {topology.kubernetes.io/zone: a}}")
 READY, UNREADY = (f"conditions: [{{type: Ready, status: '{s}'}}]" for s in ("True", "False"))
@@ -81,15 +81,17 @@ def test_a_named_port_is_each_pods_own() -> None:
 
 
 def test_a_name_counts_for_its_protocol_only() -> None:
+    """As the API server takes it: the port has no endpoints, and a notice says why."""
     web = service("web", "selector: {app: web}, ports: [{port: 80, protocol: UDP, targetPort: x}]")
-    problem = problem_of(ONE, web, pod("a", "app: web", "{containerPort: 1, name: x}"))
-    assert problem.path == "spec.ports[0].targetPort"
-    assert "unknown port name x" in problem.what
+    state = settled(ONE, web, pod("a", "app: web", "{containerPort: 1, name: x}"))
+    assert "default/web" not in state.slices_of
+    assert any("Service default/web: targetPort x is the name of no UDP port of its Pods" in text for text in state.notices)
 
 
 def test_an_unknown_port_name_comes_with_a_hint() -> None:
     web = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: htpp}]")
-    assert "http" in problem_of(ONE, web, pod("a", "app: web", "{containerPort: 1, name: http}")).hint
+    notices = settled(ONE, web, pod("a", "app: web", "{containerPort: 1, name: http}")).notices
+    assert any(text.startswith("stdin:") and "targetPort htpp" in text and "(did you mean http?)" in text for text in notices)
 
 
 def test_an_unknown_port_name_without_any_pod_is_no_problem() -> None:

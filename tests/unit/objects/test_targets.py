@@ -247,3 +247,11 @@ def test_an_object_with_very_many_mistakes() -> None:
     told = problems_of(json.dumps({"kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{}] * 5000}}))
     assert told[0].what == "holds 5000 mistakes: look at the types of its fields"
     assert [problem.path for problem in told[1:]] == [f"spec.ports[{i}].port" for i in range(10)]
+
+
+def test_a_directory_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pod.yaml").write_text(POD % "p")
+    monkeypatch.setattr(finding, "_is_readable", lambda directory: False)  # root may read everything
+    problem = finding.find_files(str(tmp_path), NOWHERE).problem
+    assert problem is not None
+    assert (problem.file, problem.what) == (str(tmp_path), "cannot be read: permission denied")
