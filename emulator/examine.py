@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emulator.evidence.bundle import netns_on_path
@@ -13,10 +13,10 @@ from emulator.probe.correlate import Correlation, correlate
 from emulator.probe.decode import decode
 from emulator.probe.judge import judge
 from emulator.probe.limits import Reached, doubt
-from emulator.probe.model import Attempt, Flow, FlowResult, Requirement, Verdict
+from emulator.probe.model import Attempt, Backend, Flow, FlowResult, Requirement, Verdict
 from emulator.probe.requirements import check_requirements
 from emulator.probe.send import Prober
-from emulator.probe.servers import find_servers
+from emulator.probe.servers import find_hidden, find_servers, find_sole_sctp
 from emulator.schedule import Moment, Schedule, rounds
 
 _BUNDLES = 20  # the first so many flows that are not as promised have a bundle of their own
@@ -56,14 +56,17 @@ def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> tu
     """Returns the attempts, and the network namespaces in which an accept queue has overflowed meanwhile."""
     attempts: list[Attempt] = []
     relayed = {flow.name for flow in moment.flows if schedule.expectations[flow.name].relayed}
-    servers = find_servers(moment.state, [(flow, schedule.expectations[flow.name]) for flow in moment.flows])
+    promised = [(flow, schedule.expectations[flow.name]) for flow in moment.flows]
+    hidden, servers = find_hidden(moment.state, promised), find_servers(moment.state, promised)
     netns = {server.netns for known in servers.values() for server in known}
     before = count_overflows(live.applied.namespaces, netns)
     with live.clock.phase("probe"):
         for routes, flows in rounds(moment.state, moment.flows):
             for route in routes:
                 live.applied.add_route(route)
-            attempts += prober.probe(flows, crafted=not schedule.pairs, talk=not schedule.pairs, relayed=relayed, servers=servers)
+            attempts += prober.probe(
+                flows, crafted=not schedule.pairs, talk=not schedule.pairs, relayed=relayed, hidden=hidden, servers=servers
+            )
             for route in routes:
                 live.applied.delete_route(route)
     after = count_overflows(live.applied.namespaces, netns)
@@ -86,7 +89,9 @@ def _find_verdicts(
         _keep(moment.flows, attempts, correlation, findings.kept)
     with live.clock.phase("judge"):
         doubted = _doubting(live, findings)
-        return _judge(schedule, moment.flows, attempts, correlation, live.recording.lost_now(), findings.answered, full, doubted)
+        sole_sctp = find_sole_sctp(moment.state)
+        lost = live.recording.lost_now()
+        return _judge(schedule, moment.flows, attempts, correlation, lost, findings.answered, full, sole_sctp, doubted)
 
 
 def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResult]:
@@ -133,6 +138,7 @@ def _judge(
     lost: int,
     answered: dict[tuple[str, str], FlowResult],
     full: frozenset[str],
+    sole_sctp: Mapping[str, Backend],
     doubted: Callable[[FlowResult], FlowResult],
 ) -> list[FlowResult]:
     """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``; ``answered`` is kept up to date."""
@@ -155,6 +161,7 @@ def _judge(
             verdicts,
             tuple(sorted(numbers)),
             full,
+            sole_sctp,
         )
         results[flow.name] = result = doubted(result)
         verdicts[flow.name] = "unknown" if any(j.unserved for j in result.journeys) else result.verdict  # the server's fault tells nothing

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from emulator.objects.config import Outcome
 from emulator.probe.model import (
@@ -63,15 +64,20 @@ def judge(
     control_verdicts: Mapping[str, Verdict],
     frames: tuple[int, ...] = (),
     full: Collection[str] = (),
+    sole_sctp: Mapping[str, Backend] = MappingProxyType({}),
 ) -> FlowResult:
     """The verdict on ``flow``. ``journeys[i]`` is that of ``attempts[i]``; None: it has none.
 
     ``lost_frames`` counts what the flow's taps lost, ``control_verdicts`` has the verdicts of other flows by name, ``full`` the
-    network namespaces where an accept queue has overflowed. A result's journeys are one of each kind: endpoint, source, outcome,
+    network namespaces where an accept queue has overflowed, ``sole_sctp`` the endpoints that alone speak SCTP on their node
+    (:func:`emulator.probe.servers.find_sole_sctp`). A result's journeys are one of each kind: endpoint, source, outcome,
     who was heard, crafted or by socket.
     """
     traced = [
-        (_unless_unserved(_unless_late(expectation, _unless_hidden(flow, expectation, journey, attempt)), attempt, full), attempt)
+        (
+            _unless_unserved(_unless_late(expectation, _unless_hidden(flow, expectation, journey, attempt, sole_sctp)), attempt, full),
+            attempt,
+        )
         for journey, attempt in zip(journeys, attempts, strict=True)
         if journey is not None
     ]
@@ -113,7 +119,7 @@ class _Case:
         return (pair for pair in self.traced if pair[0].outcome == "delivered")
 
 
-def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt) -> Journey:
+def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt, sole_sctp: Mapping[str, Backend]) -> Journey:
     """``journey`` without its endpoint, where the last tap saw the Service's own address (or the node port that a balancer dialled) and the
     server did not tell: the packet was translated behind that tap, for a process of that node."""
     told = attempt.answer is not None and attempt.answer.local
@@ -121,6 +127,8 @@ def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attem
     if told or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
         return journey
     netns = journey.there[-1].netns if journey.there else ""
+    if flow.protocol == "SCTP" and sole_sctp.get(netns) in expectation.backends:
+        return replace(journey, backend=sole_sctp[netns])
     endpoints = {server.backend for server in attempt.servers if server.netns == netns}
     if len(endpoints) == 1 and not any(b not in endpoints and b.ip == next(iter(endpoints)).ip for b in expectation.backends):
         return replace(journey, backend=next(iter(endpoints)))  # a node's own process: no other endpoint is in that namespace
@@ -336,13 +344,19 @@ def _unmet(case: _Case) -> str:
 
 
 def _perhaps_unmet(case: _Case) -> str:
-    """An endpoint that was not seen may be the one of an attempt without a journey, or of one that ended behind the last tap."""
-    hidden = [journey for journey, _ in case.delivered if journey.backend is None]
+    """An endpoint that was not seen may be the one of an attempt without a journey, or of one that ended behind the last tap.
+
+    Over TCP and UDP the attempts by socket are enough to meet every endpoint. The crafted packet, which no server tells its name, is not
+    needed for that.
+    """
+    by_socket = case.flow.protocol in ("TCP", "UDP")
+    hidden = [journey for journey, attempt in case.delivered if journey.backend is None and not (by_socket and attempt.crafted)]
     reason = _unmet(case) if hidden or case.untraced else ""
     if not reason:
         return ""
     if hidden:
-        return f"{reason} as far as frames show: one attempt ended behind the last tap, {_seen_at(hidden[0].there)}"
+        ended = "one attempt" if len(hidden) == 1 else _count(len(hidden), "attempt")
+        return f"{reason} as far as frames show: {ended} ended behind the last tap, {_seen_at(hidden[0].there)}"
     return f"{reason} that could be followed; {_count(len(case.untraced), 'attempt')} could not"
 
 

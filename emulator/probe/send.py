@@ -102,15 +102,18 @@ def socket_jobs(
     *,
     talk: bool,
     relayed: Collection[str] = (),
+    hidden: Collection[str] = (),
     servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
 ) -> list[_Job]:
     """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and so do all of a node's own, whose
     packets are rewritten before any tap sees them, and all health checks; the others connect and leave. Those of ``relayed`` flows all ask:
-    whoever only connects has met the proxy and no server. So do those that may meet real commands, ``servers``."""
+    whoever only connects has met the proxy and no server. So do those of ``hidden`` flows, whose endpoint no tap may see, and those
+    that may meet real commands, ``servers``."""
+    always = {*relayed, *hidden, *servers}
     return [
         _Job(
             flow,
-            flow.name in relayed or flow.name in servers or (talk and (number == 0 or _always_asks(flow))),
+            flow.name in always or (talk and (number == 0 or _always_asks(flow))),
             flow.name in relayed,
             servers.get(flow.name, frozenset()),
         )
@@ -172,10 +175,12 @@ class Prober:
         crafted: bool = True,
         talk: bool = True,
         relayed: Collection[str] = (),
+        hidden: Collection[str] = (),
         servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
     ) -> list[Attempt]:
         """Send all attempts of ``flows``; returns when each was answered or silent for long enough. ``relayed``: the names of those that
         a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own.
+        ``hidden``: the names of those whose endpoint no tap may see (:func:`emulator.probe.servers.find_hidden`).
         ``servers``: by name, those that may meet real commands. These are asked last and one by one, by sockets alone: half a connection
         would take the place of a whole one."""
         self._done = []
@@ -183,7 +188,7 @@ class Prober:
         sent = self._crafted.send(plain) if crafted else []
         self._silence.end()
         self._relaying = any(flow.name in relayed for flow in flows)
-        jobs = socket_jobs(flows, talk=talk, relayed=relayed, servers=servers)
+        jobs = socket_jobs(flows, talk=talk, relayed=relayed, hidden=hidden, servers=servers)
         self._drive(job for job in jobs if not job.servers)
         self._take_turns(job for job in jobs if job.servers)
         self._crafted.await_replies(sent, self._silence)

@@ -1,4 +1,5 @@
-"""Find the real commands that a flow may meet, and say when each may be asked and for how long an answer is waited for.
+"""Find the flows whose servers must say who they are, and the real commands that a flow may meet; say when each of these may be
+asked and for how long an answer is waited for.
 
 A real command is no echo server of ours: it may take one connection at a time, answer late or never, close at once or
 speak first. So it is asked politely (:class:`Turns`), and a handshake with it is all that is owed. Imports
@@ -12,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from emulator.control.state import ClusterState
-from emulator.probe.model import Expectation, Flow, RealServer
+from emulator.probe.model import Backend, Expectation, Flow, RealServer
 from emulator.probe.parties import find_owners
 
 J = TypeVar("J")
@@ -45,6 +46,31 @@ def find_servers(state: ClusterState, flows: Iterable[tuple[Flow, Expectation]])
         if servers:
             found[flow.name] = frozenset(servers)
     return found
+
+
+def find_hidden(state: ClusterState, flows: Iterable[tuple[Flow, Expectation]]) -> frozenset[str]:
+    """Returns the names of the flows to a Service that may be led to a node's own address.
+
+    The node that translates such a packet may be the one that has the address. Then no tap sees the packet translated, and
+    only the server can tell that it is the endpoint.
+    """
+    owners = find_owners(state)
+    at_nodes = {ip for ip, owner in owners.items() if owner.kind == "node"}
+    return frozenset(
+        flow.name for flow, expectation in flows if flow.to.service and not at_nodes.isdisjoint(b.ip for b in expectation.endpoints)
+    )
+
+
+def find_sole_sctp(state: ClusterState) -> Mapping[str, Backend]:
+    """Returns, by node, the endpoint whose server is the only one there that speaks SCTP.
+
+    SCTP servers do not say who they are. Where a node has only one, an answer from that node is its answer.
+    """
+    served: dict[str, set[Backend]] = {}
+    for listener in state.listeners:
+        if listener.protocol == "SCTP" and not listener.refused and listener.netns in state.node:
+            served.setdefault(listener.netns, set()).add(Backend(listener.ip, listener.port))
+    return {node: next(iter(backends)) for node, backends in served.items() if len(backends) == 1}
 
 
 class _Server:

@@ -315,6 +315,24 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "pass",
         "",
     ),
+    "a-crafted-packet-behind-the-last-tap-is-not-needed": (
+        [(delivered(), told()), (delivered(), told()), (HIDDEN, attempt(crafted=True))],
+        {},
+        "fail",
+        f"{WEB_1} never answered in 3 attempts$",
+    ),
+    "several-behind-the-last-tap": (
+        [*plain(delivered(), HIDDEN, HIDDEN), (HIDDEN, attempt(crafted=True))],
+        {},
+        "unknown",
+        f"{WEB_1} never answered in 4 attempts as far as frames show: 2 attempts ended behind the last tap",
+    ),
+    "each-server-behind-the-last-tap-told": (
+        [(delivered(there=HIDDEN.there), told()), (delivered(WEB_1, there=HIDDEN.there), told(local=WEB_1, pod="default/web-1"))],
+        {},
+        "pass",
+        "",
+    ),
     "the-dialled-address-itself-answers": (
         [(HIDDEN, told(local=VIP))],
         {"expected": ONE},
@@ -501,6 +519,24 @@ def test_a_result_keeps_the_first_journey_of_each_kind() -> None:
 def test_a_hidden_endpoint_is_not_reported_as_the_service_s_address() -> None:
     result = verdict_of((HIDDEN, attempt()), expected=ONE)
     assert (result.journeys[0].backend, result.observed.backends) == (None, {})
+
+
+def sctp_verdict(expected: Expectation, **sole_sctp: Backend) -> FlowResult:
+    """The verdict on an INIT that was answered where only the Service's address was seen."""
+    flow = replace(FLOW, protocol="SCTP")
+    crafted = attempt(protocol="SCTP", crafted=True)
+    return judge(flow, expected, [HIDDEN], [crafted], 0, {}, sole_sctp={name.replace("_", "-"): b for name, b in sole_sctp.items()})
+
+
+def test_the_only_sctp_server_of_a_node_is_who_answered_there() -> None:
+    result = sctp_verdict(ONE, web_0=backend(WEB))
+    assert (result.verdict, result.observed.backends) == ("pass", {backend(WEB): 1})
+
+
+def test_an_sctp_server_of_another_node_or_of_no_endpoint_is_not_who_answered() -> None:
+    assert sctp_verdict(ONE).verdict == "unknown"
+    assert sctp_verdict(ONE, web_1=backend(WEB)).verdict == "unknown"
+    assert sctp_verdict(ONE, web_0=backend(WEB_1)).verdict == "unknown"
 
 
 def test_journeys_and_attempts_go_in_pairs() -> None:

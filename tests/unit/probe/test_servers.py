@@ -10,9 +10,21 @@ import pytest
 from emulator.probe.expect import Expectations
 from emulator.probe.judge import judge
 from emulator.probe.model import Attempt, Backend, FlowResult, Hop, Journey, RealServer, make_token
-from emulator.probe.servers import ANSWER, BUDGET, HURRY, Turns, find_servers
+from emulator.probe.parties import service_destination
+from emulator.probe.send import socket_jobs
+from emulator.probe.servers import ANSWER, BUDGET, HURRY, Turns, find_hidden, find_servers, find_sole_sctp
 from tests.unit.probe import test_judge as case
-from tests.unit.probe.states import WEB_1, WEB_IP, make_flow, make_service, make_state
+from tests.unit.probe.states import (
+    PODS,
+    WEB_1,
+    WEB_IP,
+    make_endpoint,
+    make_flow,
+    make_pod,
+    make_service,
+    make_slice,
+    make_state,
+)
 from tests.unit.probe.tape import POD, VIP, WEB, Tape, attempt, only
 
 COMMANDS = {"default/web-0": ("main",)}
@@ -33,6 +45,43 @@ def test_the_commands_behind_a_service_and_behind_a_pod_s_address() -> None:
     assert found(WEB_IP, 80) == [first]
     assert found("10.244.1.3", 8080) == [first]
     assert found(WEB_1, 8080) == []
+
+
+HOST_PODS = (*PODS, make_pod("exporter", "worker-1", ports=[9100, (9100, "SCTP")]))
+
+
+def hidden(endpoint: str, **changes: Any) -> bool:
+    """Returns whether no tap may see who answers client-1 behind the Service, whose endpoint is on worker-1."""
+    state = make_state(make_service(), slices=[make_slice(make_endpoint(endpoint, "worker-1"))], pods=HOST_PODS, **changes)
+    service = state.services[0]
+    to = service_destination(service, service.spec.ports[0], "clusterIP", WEB_IP)
+    flow = replace(make_flow(state, "client-1", WEB_IP, 80, via="worker-1"), to=to)
+    return flow.name in find_hidden(state, [(flow, Expectations(state).expect(flow))])
+
+
+def test_an_endpoint_at_a_node_s_own_address_may_be_hidden() -> None:
+    assert hidden("172.18.0.3")
+    assert hidden("172.18.0.3", proxy={"mode": "ipvs"})
+    assert not hidden("10.244.1.3")
+
+
+def test_a_node_s_address_that_is_dialled_as_such_is_seen() -> None:
+    state = make_state(make_service(), pods=HOST_PODS)
+    flow = make_flow(state, "client", "172.18.0.3", 9100)
+    assert find_hidden(state, [(flow, Expectations(state).expect(flow))]) == frozenset()
+
+
+def test_of_a_flow_whose_endpoint_may_be_hidden_every_attempt_asks() -> None:
+    flow = make_flow(make_state(), "client", "10.244.1.3", 8080, attempts=3)
+    assert [job.talk for job in socket_jobs([flow], talk=True)] == [True, False, False]
+    for talk in (True, False):
+        assert [job.talk for job in socket_jobs([flow], talk=talk, hidden={flow.name})] == [True] * 3
+
+
+def test_the_only_sctp_server_of_a_node_and_of_two_none() -> None:
+    assert find_sole_sctp(make_state(pods=HOST_PODS)) == {"worker-1": Backend("172.18.0.3", 9100)}
+    assert find_sole_sctp(make_state(pods=(*HOST_PODS, make_pod("more", "worker-1", ports=[(9200, "SCTP")])))) == {}
+    assert find_sole_sctp(make_state(pods=(make_pod("own", "worker-1", "10.244.1.9", [(9100, "SCTP")]),))) == {}
 
 
 # --- when -------------------------------------------------------------------------------------------------
