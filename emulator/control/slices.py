@@ -92,7 +92,8 @@ def make_slices(
                 slices += _mirrored(service, endpoints[key], seed, names) if key in endpoints else [kubernetes_slice(nodes, findings)]
         elif service.spec.selector:
             if OWN not in by:
-                matching = [pod for pod in index.select(service.namespace, service.spec.selector) if pod.ip]
+                selected = index.select(service.namespace, service.spec.selector)
+                matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, zones)]
                 if key_of_mode := topology_mode(service):
                     why = "the controller shares endpoints by the zones' CPUs, which are not known here"
                     findings.notice(f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}")
@@ -147,6 +148,12 @@ def _given(inventory: Inventory, addressed: Container[str], findings: Findings) 
 
 
 # --- from a selector --------------------------------------------------------------------------------------
+
+
+def _is_listed(pod: Pod, service: Service, nodes: Container[str]) -> bool:
+    """Returns False for a Pod whose node is not there: the controller skips it unless the Service publishes what is
+    not ready (staging/src/k8s.io/endpointslice/reconciler.go)."""
+    return pod.spec.nodeName in nodes or service.spec.publishNotReadyAddresses
 
 
 def _from_pods(

@@ -35,7 +35,7 @@ class Waiting:
         pod = draft.object
         reason = f"it is bound to node {pod.spec.nodeName}, which is not there" + (f" ({hint})" if hint else "")
         if pod.ip:
-            reason += "; its address stays an endpoint until the Pod garbage collector deletes it"
+            reason += "; its address stays in the slices that are given"
         self._rows.setdefault(reason, []).append((draft, WaitingPod(pod, reason, lost=bool(pod.ip))))
 
     def tell(self, findings: Findings) -> None:

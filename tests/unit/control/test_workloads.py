@@ -142,11 +142,13 @@ def test_pods_without_a_status_and_those_with_an_address_run(status: str) -> Non
     assert [p.name for p in users_pods(settled(node("n"), pod("p", spec="nodeName: n", status=status)))] == ["p"]
 
 
-def test_a_pod_of_a_node_that_is_gone_stays_an_endpoint_but_runs_nowhere() -> None:
+@pytest.mark.parametrize(("publish", "addresses"), [("false", []), ("true", ["10.244.7.9"])])
+def test_a_pod_of_a_node_that_is_gone_runs_nowhere(publish: str, addresses: list[str]) -> None:
+    """The EndpointSlice controller skips it, unless the Service publishes what is not ready."""
     lost = pod("p", "app: p", spec="nodeName: gone", status="phase: Running, podIP: 10.244.7.9", meta="uid: 5c9e")
-    state = settled(node("n"), lost, service("s", "selector: {app: p}, ports: [{port: 80}]"))
-    (endpoint,) = state.slices_of["default/s"][0].endpoints
-    assert (endpoint.addresses, endpoint.nodeName) == (("10.244.7.9",), "gone")
+    web = service("s", f"selector: {{app: p}}, ports: [{{port: 80}}], publishNotReadyAddresses: {publish}")
+    state = settled(node("n"), lost, web)
+    assert [e.addresses[0] for s in state.slices_of.get("default/s", ()) for e in s.endpoints] == addresses
     assert users_pods(state) == []
 
 
