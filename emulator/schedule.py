@@ -74,7 +74,10 @@ def _plan_moment(promised: Expectations, step: str, edges: bool) -> tuple[tuple[
     state = promised.state
     if not state.flowChecks:
         flows = derive_flows(state, promised)
-        return (*flows, *(edge_flows(promised, flows) if edges else ())), promised.expect
+        flows = (*flows, *(edge_flows(promised, flows) if edges else ()))
+        if promised.table.contested:
+            flows = tuple(flow for flow in flows if not promised.expect(flow).unpromised)
+        return flows, promised.expect
     flows, said = flows_from_checks(state, promised, step)
 
     def promise(flow: Flow, before: FlowResult | None = None) -> Expectation:

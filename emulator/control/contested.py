@@ -24,7 +24,7 @@ def notice_contested(services: Iterable[Service], findings: Findings) -> None:
                 lost.setdefault((first.key, service.key), []).append(f"{ip}:{port}/{protocol}")
     for (has, lacks), claimed in lost.items():
         what = f"Services {has} and {lacks} both claim {', '.join(claimed)}: {has} has it here, being the first by name"
-        findings.notice(f"{what}; a real kube-proxy promises it to neither")
+        findings.notice(f"{what}; nothing is promised of what it does not deliver, which the other may")
 
 
 def _claims(service: Service) -> Iterator[tuple[str, int, str]]:

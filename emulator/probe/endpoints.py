@@ -114,8 +114,9 @@ class PortEndpoints:
 class ServiceTable:
     """Every address and port that kube-proxy captures, and the Service port behind each (docs/semantics 1).
 
-    ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two Services claim the same one,
-    the first has it. ``balanced``, keyed as ``addresses``, is what kube-proxy does not capture, since a balancer in the path does.
+    ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two Services claim the
+    same one, the first has it; ``contested`` are the keys of these. ``balanced``, keyed as ``addresses``, is what
+    kube-proxy does not capture, since a balancer in the path does.
     """
 
     def __init__(self, state: ClusterState) -> None:
@@ -128,11 +129,14 @@ class ServiceTable:
         self.addresses: dict[tuple[str, int, str], tuple[PortEndpoints, ServiceAddress]] = {}
         self.node_ports: dict[tuple[int, str], PortEndpoints] = {}
         self.balanced: dict[tuple[str, int, str], PortEndpoints] = {}
+        self.contested: set[tuple[str, int, str]] = set()
         self.cluster_ips = frozenset(ip for service in state.services if service.proxied for ip in cluster_ips(service))
         for endpoints in self.ports:
             port = endpoints.port
             for how, ip in _captured(endpoints.service, ip_mode=state.proxy.mode != "userspace"):
-                self.addresses.setdefault((ip, port.port, port.protocol), (endpoints, how))
+                key = (ip, port.port, port.protocol)
+                if self.addresses.setdefault(key, (endpoints, how))[0].service is not endpoints.service:
+                    self.contested.add(key)
             for ip in state.balancer_ips(endpoints.service):
                 self.balanced.setdefault((ip, port.port, port.protocol), endpoints)
             if port.nodePort:

@@ -80,6 +80,9 @@ __all__ = [
 ]
 
 
+_CONTESTED = "several Services claim this address: where the first of them does not deliver, another one may"
+
+
 class Expectations:
     """The promises of one cluster state. Builds its indexes once; :meth:`expect` then costs microseconds."""
 
@@ -116,6 +119,8 @@ class Expectations:
         if flow.client.kind == "external" and not flow.via and (node := self._facts.remembered.get(flow.to.ip)):
             why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
             promise = replace(promise, because=f"{why}; {promise.because}")
+        if met is not None and self.is_contested(flow) and any(p.outcome != "delivered" for p in promise.possibilities):
+            promise = replace(promise, unpromised=f"{_CONTESTED}: {promise.because}")
         expectation = self._expectation(flow, met, promise)
         if expectation.outcome == "delivered" and (answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))):
             expectation = replace(expectation, health=answer[0], because=answer[1])
@@ -154,6 +159,10 @@ class Expectations:
         """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
         is dialled, or no node is passed."""
         return find_translation(self._facts, flow)
+
+    def is_contested(self, flow: Flow) -> bool:
+        """Returns whether several Services claim the address and port that ``flow`` dials."""
+        return (flow.to.ip, flow.to.port, flow.protocol) in self.table.contested
 
     def is_nested(self, endpoints: PortEndpoints) -> bool:
         """Whether a usable endpoint is itself an address of a Service: then nothing is promised."""
