@@ -85,8 +85,9 @@ def exponents(what: str, few: int, many: int, small: Run, large: Run) -> Iterato
     """Yields how each phase grows from ``few`` to ``many`` of ``what``."""
     times = log(many / few)
     for phase in PHASES:
-        if small.phases.get(phase, 0) >= LEAST:
-            growth = log(large.phases[phase] / small.phases[phase]) / times
+        before, after = (run.phases.get(phase, 0) for run in (small, large))
+        if before >= LEAST and before and after:  # seconds to two places: a short phase is 0
+            growth = log(after / before) / times
             name = f"growth from {few:,} to {many:,} {what}: {phase}"
             yield Figure(name=name, unit="exponent", rounds=(growth,), target=TARGET_EXPONENT, note=f"{large.phases[phase]:.2f} s")
     memory = log(large.memory / small.memory) / times
