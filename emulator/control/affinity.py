@@ -37,7 +37,7 @@ SPREAD_LABEL = f"{SPREAD} (missing required label)"
 
 
 def wants_node(spec: PodSpec, node: Node) -> bool:
-    """Whether nodeSelector and the required node affinity of ``spec`` match ``node``."""
+    """Returns whether nodeSelector and the required node affinity of ``spec`` match ``node``."""
     if not matches_labels(spec.nodeSelector, node.metadata.labels):
         return False
     required = spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution if spec.affinity else None

@@ -313,7 +313,7 @@ def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IP
 
 
 def _ends(ip: IPv4Address, network: IPv4Network) -> bool:
-    """Whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses and its last."""
+    """Returns whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses and its last."""
     return ip in (network.network_address, network.network_address + 1, network.broadcast_address)
 
 

@@ -113,7 +113,7 @@ def _managers(inventory: Inventory) -> dict[tuple[str, str], set[str]]:
 
 
 def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
-    """Whether the mirroring controller makes slices of ``endpoints``; kube-proxy reads no Endpoints."""
+    """Returns whether the mirroring controller makes slices of ``endpoints``; kube-proxy reads no Endpoints."""
     meta = endpoints.metadata
     why = ""
     if meta.labels.get(SKIP_MIRROR_LABEL) == "true":

@@ -282,7 +282,7 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether ``path`` is a pipe, a device or the like (``/dev/tty``), which must not be replaced."""
+    """Returns whether ``path`` is a pipe, a device or the like (``/dev/tty``), which must not be replaced."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

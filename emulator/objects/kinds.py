@@ -456,12 +456,12 @@ class Service(_Namespaced):
 
     @property
     def addressed(self) -> bool:
-        """Whether it has ClusterIPs: neither headless nor ExternalName."""
+        """Returns whether it has ClusterIPs: neither headless nor ExternalName."""
         return not self.headless and self.spec.type != "ExternalName"
 
     @property
     def proxied(self) -> bool:
-        """Whether kube-proxy looks at it: it has ClusterIPs, and no label leaves it to another proxy."""
+        """Returns whether kube-proxy looks at it: it has ClusterIPs, and no label leaves it to another proxy."""
         return self.addressed and not LEFT_TO_OTHERS & self.metadata.labels.keys()
 
     @property

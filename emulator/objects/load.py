@@ -263,7 +263,7 @@ class _Gathering:
 
     @property
     def _full(self) -> bool:
-        """Whether nothing more is read."""
+        """Returns whether nothing more is read."""
         return self._read > MAX_OBJECTS or len(self._problems) >= MAX_PROBLEMS
 
     def _remark(self, sort: str, problem: Problem, count: int = 1) -> None:
@@ -452,7 +452,7 @@ def _not_utf8(file: str, data: bytes, position: int) -> Problem:
 
 
 def _is_stored(value: Mapping[str, Any]) -> bool:
-    """Whether an API server wrote ``value``: it leaves no unknown field."""
+    """Returns whether an API server wrote ``value``: it leaves no unknown field."""
     metadata = value.get("metadata")
     return isinstance(metadata, dict) and bool(metadata.get("uid") or metadata.get("resourceVersion"))
 
@@ -468,7 +468,7 @@ def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
 
 
 def _is_manifest(text: str, documents: Sequence[Document]) -> bool:
-    """Whether a file of a directory is meant for a cluster: it has a kind, and is no patch for kustomize."""
+    """Returns whether a file of a directory is meant for a cluster: it has a kind, and is no patch for kustomize."""
     kinds = [document.value for document in documents if isinstance(document.value, dict) and isinstance(document.value.get("kind"), str)]
     if kinds:
         return not all("$patch" in value for value in kinds)

@@ -113,7 +113,7 @@ def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> I
 
 
 def _is_bridged(state: ClusterState, pod: Pod, ip: str) -> bool:
-    """Whether the other Pods of its node reach ``ip`` without the gateway."""
+    """Returns whether the other Pods of its node reach ``ip`` without the gateway."""
     return IPv4Address(ip) in IPv4Network(state.podCIDR(pod.spec.nodeName))
 
 

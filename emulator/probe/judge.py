@@ -193,7 +193,7 @@ def _rests_on_silence(case: _Case, verdict: Verdict) -> bool:
 
 
 def _is_silence(journey: Journey) -> bool:
-    """Whether nothing came back, and no server is known to be why: nobody answered, not even an ARP request."""
+    """Returns whether nothing came back, and no server is known to be why: nobody answered, not even an ARP request."""
     return (journey.outcome == "dropped" and not journey.unserved) or journey.evidence.startswith(_NO_NEIGHBOUR)
 
 
@@ -268,7 +268,7 @@ def _meant(case: _Case, journey: Journey) -> set[str]:
 
 
 def _is_astray(case: _Case, journey: Journey) -> bool:
-    """Whether the client heard from the endpoint itself, as it may, which its socket takes for a stranger."""
+    """Returns whether the client heard from the endpoint itself, as it may, which its socket takes for a stranger."""
     expected, backend = case.expected, journey.backend
     return backend in expected.astray and (backend not in expected.straight or journey.reply_from == str(backend))
 

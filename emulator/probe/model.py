@@ -173,7 +173,7 @@ class Possibilities(tuple[Possibility, ...]):
 
     @cached_property
     def late(self) -> bool:
-        """Whether a client that waits some seconds more may be told "host unreachable" where silence is promised."""
+        """Returns whether a client that waits some seconds more may be told "host unreachable" where silence is promised."""
         return any(p.late for p in self)
 
 
@@ -230,7 +230,7 @@ class Expectation:
 
     @property
     def partial(self) -> bool:
-        """Whether some endpoint that may answer need not be met: the endpoints are many, or affinity leads to one of them."""
+        """Returns whether some endpoint that may answer need not be met: the endpoints are many, or affinity leads to one of them."""
         return not set(self.possibilities.each_backend) <= set(self.must_meet)
 
     def rules_at(self, backend: Backend | None) -> frozenset[SourceRule]:

@@ -103,7 +103,7 @@ class Worker:
         return list(refusals)
 
     def busy(self) -> bool:
-        """Whether somebody waits for what is still going on there. Raises WorkerError when it has ended."""
+        """Returns whether somebody waits for what is still going on there. Raises WorkerError when it has ended."""
         if self._channel is None:
             return False
         with self._alive():

@@ -165,7 +165,7 @@ class Expectations:
         return (flow.to.ip, flow.to.port, flow.protocol) in self.table.contested
 
     def is_nested(self, endpoints: PortEndpoints) -> bool:
-        """Whether a usable endpoint is itself an address of a Service: then nothing is promised."""
+        """Returns whether a usable endpoint is itself an address of a Service: then nothing is promised."""
         return endpoints in self._facts.nested
 
     def is_in_vain(self, flow: Flow, backend: Backend) -> bool:
