@@ -118,7 +118,11 @@ def _load(output: IO[bytes]) -> Any:
     """The next value. Raises EOFError where there is none, UnpicklingError for one of another release of podwire."""
     try:
         return pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
-    except (EOFError, pickle.UnpicklingError):
+    except EOFError:
+        raise
+    except pickle.UnpicklingError:
+        if not output.read(1):
+            raise EOFError from None  # it ends within a value
         raise
     except Exception as error:  # whatever a class that is not as it was raises
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from None

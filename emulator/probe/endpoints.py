@@ -77,6 +77,10 @@ class PortEndpoints:
         """What the Cluster list is made of: all ready endpoints; if there are none, all that are serving and terminating."""
         return _ready_else_draining(self.candidates)
 
+    def usable_at(self, node: str) -> tuple[Candidate, ...]:
+        """Returns :attr:`usable` as ``node`` takes the endpoints."""
+        return self.usable if len(self.entries) == len(self.candidates) else _ready_else_draining(self.candidates_at(node))
+
     def cluster_list(self, node: str, labels: Mapping[str, str]) -> tuple[Backend, ...]:
         """The Cluster list of ``node``, narrowed by hints; ``labels`` are the node's."""
         return tuple(c.backend for c in self._hinted(node, labels.get(ZONE_LABEL, "")))
@@ -87,8 +91,8 @@ class PortEndpoints:
 
     @cached_property
     def ready(self) -> tuple[Backend, ...]:
-        """The ready endpoints, wherever they are: what the userspace mode has (docs/semantics 15)."""
-        return tuple(c.backend for c in self.candidates if c.ready)
+        """Returns the addresses that some entry has as ready, wherever they are: what the userspace mode has (docs/semantics 15)."""
+        return tuple(dict.fromkeys(c.backend for c in self.entries if c.ready))
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -97,7 +101,7 @@ class PortEndpoints:
         return tuple(dict.fromkeys(c.node for c in self.entries if c.node and c.backend in usable and (c.ready or c.draining)))
 
     def _hinted(self, node: str, zone: str) -> tuple[Candidate, ...]:
-        usable = _ready_else_draining(self.candidates_at(node))
+        usable = self.usable_at(node)
         if not all(c.ready for c in usable):
             return usable
         if all(c.nodes for c in usable):
@@ -115,7 +119,8 @@ class ServiceTable:
     """Every address and port that kube-proxy captures, and the Service port behind each (docs/semantics 1).
 
     ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two Services claim the
-    same one, the first has it; ``contested`` are the keys of these. ``balanced``, keyed as ``addresses``, is what
+    same one, the first has it; ``contested`` are the keys of these, ``mixed`` those of them whose Services ask for
+    different treatment. ``balanced``, keyed as ``addresses``, is what
     kube-proxy does not capture, since a balancer in the path does.
     """
 
@@ -130,17 +135,26 @@ class ServiceTable:
         self.node_ports: dict[tuple[int, str], PortEndpoints] = {}
         self.balanced: dict[tuple[str, int, str], PortEndpoints] = {}
         self.contested: set[tuple[str, int, str]] = set()
+        self.mixed: set[tuple[str, int, str]] = set()
         self.cluster_ips = frozenset(ip for service in state.services if service.proxied for ip in cluster_ips(service))
         for endpoints in self.ports:
             port = endpoints.port
             for how, ip in _captured(endpoints.service, ip_mode=state.proxy.mode != "userspace"):
                 key = (ip, port.port, port.protocol)
-                if self.addresses.setdefault(key, (endpoints, how))[0].service is not endpoints.service:
+                first, first_how = self.addresses.setdefault(key, (endpoints, how))
+                if first.service is not endpoints.service:
                     self.contested.add(key)
+                    if (first_how, *_treatment(first.service)) != (how, *_treatment(endpoints.service)):
+                        self.mixed.add(key)
             for ip in state.balancer_ips(endpoints.service):
                 self.balanced.setdefault((ip, port.port, port.protocol), endpoints)
             if port.nodePort:
                 self.node_ports.setdefault((port.nodePort, port.protocol), endpoints)
+
+
+def _treatment(service: Service) -> tuple[object, ...]:
+    """Returns the fields of ``service`` that decide how packets to an external address of it are treated, whoever serves."""
+    return service.spec.externalTrafficPolicy, service.spec.internalTrafficPolicy, service.spec.loadBalancerSourceRanges
 
 
 def cluster_ips(service: Service) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class ServicePortFacts(NamedTuple):
     externalLocal: bool
     healthCheckNodePort: int
     endpoints: tuple[EndpointFacts, ...]
-    doubles: tuple[EndpointFacts, ...] = ()  # addresses of ``endpoints`` again, each with a node that the first entry does not have
+    doubles: tuple[EndpointFacts, ...] = ()  # the further entries of addresses of ``endpoints``
 
     def seen_from(self, node: str) -> tuple[EndpointFacts, ...]:
         """The endpoints as the kube-proxy of ``node`` keeps them: of an address's entries the last one that is local, else the first
@@ -114,8 +114,8 @@ def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[tuple[EndpointFacts, ...], tuple[EndpointFacts, ...]]:
-    """The endpoints behind ``port``, each address once, and the further entries of those addresses that name a node: slice ports are
-    matched by name and protocol."""
+    """The endpoints behind ``port``, each address once, and the further entries of those addresses. Slice ports are matched by name and
+    protocol."""
     found: dict[str, EndpointFacts] = {}
     doubles: list[EndpointFacts] = []
     name, protocol = port.name, port.protocol
@@ -132,13 +132,12 @@ def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[tupl
                     continue
                 ip = address(endpoint.addresses[0])  # the others are defined to be equivalent; kube-proxy takes the first
                 key = ip + tail
-                if key not in found or endpoint.nodeName:
-                    ready, hints = endpoint.ready, endpoint.hints
-                    draining = not ready and endpoint.serving and endpoint.terminating
-                    zones, nodes = _hints(hints) if hints else (_NONE, _NONE)
-                    facts = EndpointFacts(ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes)
-                    if found.setdefault(key, facts) is not facts:
-                        doubles.append(facts)
+                ready, hints = endpoint.ready, endpoint.hints
+                draining = not ready and endpoint.serving and endpoint.terminating
+                zones, nodes = _hints(hints) if hints else (_NONE, _NONE)
+                facts = EndpointFacts(ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes)
+                if found.setdefault(key, facts) is not facts:
+                    doubles.append(facts)
     return tuple([found[key] for key in sorted(found)]), tuple(doubles)
 
 

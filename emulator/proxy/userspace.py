@@ -40,12 +40,13 @@ class Relay(NamedTuple):
 def relays(state: ClusterState) -> tuple[Relay, ...]:
     """The proxies of one node; they are the same on every node. Raises :class:`UsageError` for more Service ports than proxy ports."""
     chosen = _proxy_ports(state)
-    return tuple(
-        Relay(
-            facts.name, facts.protocol, chosen[facts.name], tuple((e.ip, e.port) for e in facts.endpoints if e.ready), facts.affinitySeconds
-        )
-        for facts in _proxied(state)
-    )
+    return tuple(Relay(facts.name, facts.protocol, chosen[facts.name], _ready(facts), facts.affinitySeconds) for facts in _proxied(state))
+
+
+def _ready(facts: ServicePortFacts) -> tuple[Endpoint, ...]:
+    """Returns the addresses that some entry has as ready: the userspace mode read Endpoints, where an address stands once, as ready."""
+    ready = {e.address: (e.ip, e.port) for e in (*facts.endpoints, *facts.doubles) if e.ready}
+    return tuple(ready[address] for address in sorted(ready))
 
 
 def _proxied(state: ClusterState) -> Iterator[ServicePortFacts]:

@@ -434,11 +434,6 @@ BAD = {
     ),
     "escape in a name": ('{apiVersion: v1, kind: Pod, metadata: {name: "a\\e[31m"}, spec: {containers: [{name: c}]}}', "metadata.name"),
     "option as a name": ("{apiVersion: v1, kind: Pod, metadata: {name: --flush}, spec: {containers: [{name: c}]}}", "metadata.name"),
-    "unknown node": (
-        "{apiVersion: v1, kind: Node, metadata: {name: n}}\n---\n"
-        "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: m, containers: [{name: c}]}}",
-        "spec.nodeName",
-    ),
     "overlapping subnets": ("{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.96.0.0/16}}", "overlap"),
     "subnet too small": ("{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.1.0.0/25}}", "podSubnet"),
 }

@@ -81,6 +81,11 @@ __all__ = [
 
 
 _CONTESTED = "several Services claim this address: where the first of them does not deliver, another one may"
+_MIXED = "several Services claim this address with other fields, and the address is in the ipsets of each in ipvs mode (docs/semantics 13)"
+
+
+def _dialled(flow: Flow) -> tuple[str, int, str]:
+    return flow.to.ip, flow.to.port, flow.protocol
 
 
 class Expectations:
@@ -119,8 +124,11 @@ class Expectations:
         if flow.client.kind == "external" and not flow.via and (node := self._facts.remembered.get(flow.to.ip)):
             why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
             promise = replace(promise, because=f"{why}; {promise.because}")
-        if met is not None and self.is_contested(flow) and any(p.outcome != "delivered" for p in promise.possibilities):
-            promise = replace(promise, unpromised=f"{_CONTESTED}: {promise.because}")
+        if met is not None and self.is_contested(flow):
+            if any(p.outcome != "delivered" for p in promise.possibilities):
+                promise = replace(promise, unpromised=f"{_CONTESTED}: {promise.because}")
+            elif self._facts.mode == "ipvs" and _dialled(flow) in self.table.mixed:
+                promise = replace(promise, unpromised=f"{_MIXED}: {promise.because}")
         expectation = self._expectation(flow, met, promise)
         if expectation.outcome == "delivered" and (answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))):
             expectation = replace(expectation, health=answer[0], because=answer[1])
@@ -162,7 +170,7 @@ class Expectations:
 
     def is_contested(self, flow: Flow) -> bool:
         """Returns whether several Services claim the address and port that ``flow`` dials."""
-        return (flow.to.ip, flow.to.port, flow.protocol) in self.table.contested
+        return _dialled(flow) in self.table.contested
 
     def is_nested(self, endpoints: PortEndpoints) -> bool:
         """Returns whether a usable endpoint is itself an address of a Service: then nothing is promised."""

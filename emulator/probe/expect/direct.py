@@ -137,7 +137,7 @@ def _filtered(facts: Facts, flow: Flow) -> Promise | None:
     if not node or port is None:
         return None
     where = f"iptables mode filters its node port at every address of {node}"
-    if not port.usable:
+    if not port.usable_at(node):
         return ending("rejected", f"svc {port.service.key} has no usable endpoint, and {where}")
     if port.service.spec.externalTrafficPolicy == "Local" and not port.local_list(node):
         return ending("dropped", f"externalTrafficPolicy Local, {node} has no usable endpoint, and {where}")

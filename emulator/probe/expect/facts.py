@@ -54,9 +54,12 @@ class Facts:
 
     @cached_property
     def nested(self) -> frozenset[PortEndpoints]:
-        """The Service ports of which a usable endpoint is itself an address of a Service."""
+        """The Service ports of which an endpoint that some node may use is itself an address of a Service."""
         ports = (
-            endpoints for endpoints in self.table.ports for c in endpoints.usable if self.service_at(c.backend, endpoints.port.protocol)
+            endpoints
+            for endpoints in self.table.ports
+            for c in endpoints.entries
+            if (c.ready or c.draining) and self.service_at(c.backend, endpoints.port.protocol)
         )
         return frozenset(ports)
 

@@ -5,7 +5,7 @@ docs/semantics 5 to 7 and 12; for ipvs 13. Pure; imports ``objects`` and the pur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from emulator.probe.endpoints import in_source_ranges, load_balancer_ips
@@ -16,7 +16,7 @@ from emulator.probe.expect.direct import answer, is_unanswered
 from emulator.probe.expect.facts import Facts
 from emulator.probe.expect.promise import Promise, ending
 from emulator.probe.expect.replies import Reply, find_ways, say_ways
-from emulator.probe.expect.source import HOW, name_source, say_source, translated_source
+from emulator.probe.expect.source import HOW, comes_from_what_it_dialled, name_source, say_source, translated_source
 from emulator.probe.expect.vain import home_of_hairpin, is_echo, is_in_vain, is_lost
 from emulator.probe.model import Backend, Client, Flow, Possibilities, Possibility, SourceRule
 
@@ -28,7 +28,7 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
     service = met.endpoints.service
     if met.how == "loadBalancer" and _asks_source_ranges(facts, met) and not _in_source_ranges(facts, flow.client, met):
         return ending("dropped", f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)")
-    if met.endpoints.usable or not _is_left_alone(facts, flow, met):
+    if met.endpoints.usable_at(met.node) or not _is_left_alone(facts, flow, met):
         return None
     because = f"svc {service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
     outcome = answer(facts, flow.to.ip, flow.to.port, flow.protocol)
@@ -37,7 +37,7 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
 
 def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     """What the endpoints promise: each has an end of its own. The same for two clients that :func:`service_likeness` finds alike."""
-    if not met.endpoints.usable:
+    if not met.endpoints.usable_at(met.node):
         return ending("rejected", f"svc {met.endpoints.service.key} has no usable endpoint: rejected at once (docs/semantics 7)")
     chosen = choose(facts, met)
     if not chosen:
@@ -59,9 +59,11 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     vain = [b for b in chosen if is_in_vain(facts, flow, met, b)]
     silent = {*vain, *(b for b, way in ways.items() if way == "lost")}
     ends = Possibilities(
-        Possibility(outcome="dropped", backend=b) if b in silent else _end(facts, flow, b, rules[b], ways[b]) for b in chosen
+        end
+        for b in chosen
+        for end in ((Possibility(outcome="dropped", backend=b),) if b in silent else _ends(facts, flow, met, b, rules[b], ways[b]))
     )
-    unserved = [b for b, end in zip(chosen, ends, strict=True) if end.outcome != "delivered" and b not in silent]
+    unserved = [b for b in chosen if b not in ends.backends and b not in silent]
     but = (
         say_ways(met.node, ways) + _list("no connection comes about with", vain, " (docs/semantics 13)") + _list("nobody serves", unserved)
     )
@@ -70,12 +72,17 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     return _delivered(facts, flow, met, ends, but)
 
 
-def _end(facts: Facts, flow: Flow, backend: Backend, rule: SourceRule, way: Reply) -> Possibility:
-    """What comes of an attempt that is led to ``backend``."""
+def _ends(facts: Facts, flow: Flow, met: Translation, backend: Backend, rule: SourceRule, way: Reply) -> Iterator[Possibility]:
+    """Yields what may come of an attempt that is led to ``backend``."""
     outcome = answer(facts, backend.ip, backend.port, flow.protocol)
-    if outcome != "delivered":
-        return Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
-    return Possibility(outcome=outcome, backend=backend, source=rule, reply="endpoint" if way == "astray" else "dialled")
+    if outcome == "delivered":
+        yield Possibility(outcome=outcome, backend=backend, source=rule, reply="endpoint" if way == "astray" else "dialled")
+        return
+    refused_elsewhere = comes_from_what_it_dialled(facts, met) and not facts.is_on(met.node, backend.ip)
+    if refused_elsewhere:  # the refusal is sent to the dialled address, and nothing leads it back, unless the node announces that
+        yield Possibility(outcome="dropped", backend=backend)
+    if not refused_elsewhere or met.how == "loadBalancer":
+        yield Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
 
 
 def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
@@ -121,7 +128,7 @@ def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
 
 def _asks_source_ranges(facts: Facts, met: Translation) -> bool:
     """Whether they come first: without an endpoint in ipvs mode alone, and not for the node's own packets (docs/semantics 13)."""
-    return bool(met.endpoints.usable) or (facts.mode == "ipvs" and met.origin != "node")
+    return bool(met.endpoints.usable_at(met.node)) or (facts.mode == "ipvs" and met.origin != "node")
 
 
 def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:

@@ -219,3 +219,28 @@ def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(slic
 def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(node: str, astray: set[Backend]) -> None:
     state = make_state(node_ports(**LOCAL), slices=(ADRIFT,), **IPVS)
     assert promised(state, "client-1", NODE_IP[node], NODE_PORT).astray == astray
+
+
+@pytest.mark.parametrize(("policy", "promises"), [("Cluster", True), ("Local", False)])
+def test_a_contested_address_is_promised_where_the_policies_are_equal(policy: str, promises: bool) -> None:
+    """The address is in the ipsets of each Service that claims it, and these decide about masquerading."""
+    address = {"externalIPs": (EXTERNAL_IP,)}
+    state = make_state(make_service(**address, externalTrafficPolicy=policy), make_service("web2", "10.96.0.11", **address), **IPVS)
+    promise = expect(state, make_flow(state, "other", EXTERNAL_IP, 80))
+    assert (promise.outcome, not promise.unpromised) == ("delivered", promises)
+
+
+@pytest.mark.parametrize(("who", "outcome"), [("worker-1", "dropped"), ("client", "unreachable")])
+def test_a_refusal_from_outside_does_not_come_back_to_the_dialled_address(who: str, outcome: str) -> None:
+    """Under externalTrafficPolicy Local a node sends from the address that it dialled, which no router leads back to it."""
+    service = make_service(externalIPs=(EXTERNAL_IP,), externalTrafficPolicy="Local")
+    state = make_state(service, slices=(make_slice(make_endpoint("198.51.100.99", "worker-1")),), **IPVS)
+    assert expect(state, make_flow(state, who, EXTERNAL_IP, 80)).outcome == outcome
+
+
+@pytest.mark.parametrize(("who", "outcome"), [("client", "delivered"), ("other", "rejected")])
+def test_an_address_of_two_entries_is_usable_where_the_node_takes_the_ready_one(who: str, outcome: str) -> None:
+    """A node takes the last entry that is its own, every other node the first."""
+    draining = make_slice(make_endpoint(WEB_0, "worker-2", ready=False))
+    state = make_state(make_service(), slices=(draining, make_slice(ENDPOINT_0)), **IPVS)
+    assert expect(state, make_flow(state, who, WEB_IP, 80)).outcome == outcome
