@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
+from emulator.load.load import load
 from emulator.objects.config import Inventory
-from emulator.objects.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
 API = "podwire.dev/v1alpha1"

@@ -31,16 +31,16 @@ from benchmark import clusters
 from benchmark.figures import Figure, Skipped
 from benchmark.guest import IPTABLES, run_in_guest
 from benchmark.measuring import Setting, build, settle_down, usable_modes
-from emulator import sandbox
-from emulator.control.settle import settle
-from emulator.control.state import ClusterState, pod_netns
+from emulator.capture.decode import decode_all
+from emulator.capture.ring import HANDSHAKES, Taps
+from emulator.cluster.state import ClusterState, pod_netns
+from emulator.controllers.settle import settle
 from emulator.errors import PodwireError, UsageError
-from emulator.guest import KERNEL, why_no_guest
+from emulator.kernel import sandbox
 from emulator.kernel.apply import Applied
-from emulator.kernel.ring import HANDSHAKES, Taps
+from emulator.model.frames import Frame
 from emulator.objects.config import Inventory, ProxyMode
-from emulator.probe.decode import decode_all
-from emulator.probe.model import Frame
+from emulator.run.guest import KERNEL, why_no_guest
 
 Address = tuple[str, int]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.clusters import ROOT
 from emulator.errors import PodwireError
-from emulator.guest import KERNEL, MEMORY, UML
+from emulator.run.guest import KERNEL, MEMORY, UML
 
 IPTABLES = "iptables-legacy-restore"  # the guest has no nf_tables
 

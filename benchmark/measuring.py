@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.errors import MissingCapabilityError
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.ipvs import require_ipvs
 from emulator.objects.config import ProxyMode
-from emulator.planner import plan_cluster
+from emulator.schedule.planner import plan_cluster
 from emulator.workload.proxying import proxies
 
 HERE = Path(__file__).resolve().parent

@@ -20,12 +20,12 @@ from typing import Any
 from benchmark import clusters, floor
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import HERE, Setting, raise_descriptor_limit, settle_down, timed
-from emulator import sandbox
-from emulator.control.settle import settle
+from emulator.controllers.settle import settle
 from emulator.errors import PodwireError
+from emulator.kernel import sandbox
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import Plan
-from emulator.planner import plan_cluster
+from emulator.schedule.planner import plan_cluster
 
 RUN = [sys.executable, str(clusters.ROOT / "run_topology.py")]
 MININET_TOOLS = {"mn": "mininet", "brctl": "bridge-utils", "ping": "iputils-ping"}

@@ -15,13 +15,12 @@ from pathlib import Path
 from benchmark import clusters
 from benchmark.figures import Figure
 from benchmark.measuring import TEXT_MODES, Setting, raise_descriptor_limit, settle_down, timed
-from emulator import sandbox
-from emulator.control.settle import settle
-from emulator.control.state import ClusterState
-from emulator.kernel import linux
+from emulator.cluster.state import ClusterState
+from emulator.controllers.settle import settle
+from emulator.kernel import linux, sandbox
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import LoadRules, Operation
-from emulator.planner import plan_change, plan_cluster, plan_rules
+from emulator.schedule.planner import plan_change, plan_cluster, plan_rules
 
 CHANGE_TARGET = {"iptables": "≤ 100", "nftables": "≤ 20"}  # milliseconds, at TARGET_SIZE
 TARGET_SIZE = 10_000

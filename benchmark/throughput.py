@@ -20,14 +20,14 @@ from benchmark import clusters
 from benchmark.figures import Figure, Skipped
 from benchmark.guest import IPTABLES, run_in_guest
 from benchmark.measuring import Setting, build, settle_down, usable_modes
-from emulator import sandbox
-from emulator.control.settle import settle
-from emulator.control.state import ClusterState, pod_netns
+from emulator.cluster.state import ClusterState, pod_netns
+from emulator.controllers.settle import settle
 from emulator.errors import PodwireError
-from emulator.guest import KERNEL, why_no_guest
+from emulator.kernel import sandbox
 from emulator.kernel.apply import Applied
 from emulator.kernel.netns import finish, start
 from emulator.objects.config import ProxyMode
+from emulator.run.guest import KERNEL, why_no_guest
 
 PLACES = {"near": "on one node", "far": "across nodes"}
 SECONDS = "2"  # of each stream

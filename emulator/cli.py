@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
-from emulator.limits import explain
-from emulator.output import Attempts, prepare_streams, say
-from emulator.signals import end_at_once, prepare_signals
+from emulator.kernel.limits import explain
+from emulator.kernel.signals import end_at_once, prepare_signals
+from emulator.report.output import Attempts, prepare_streams, say
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from emulator.control.state import ClusterState  # at run time they would cost every --help
-    from emulator.evidence.modes import Comparison
+    from emulator.cluster.state import ClusterState  # at run time they would cost every --help
     from emulator.objects.config import Inventory
+    from emulator.verdicts.modes import Comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = ROOT / "topologies"
@@ -256,7 +256,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from emulator.run import Options, run_cluster
+    from emulator.run.run import Options, run_cluster
 
     return run_cluster(
         _settle(args, run=args.run),
@@ -274,15 +274,15 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _settle(args: argparse.Namespace, *, run: bool = False) -> ClusterState:
-    from emulator.control.settle import settle
+    from emulator.controllers.settle import settle
 
     return settle(_load(args), seed=args.seed, proxy_mode=args.proxy_mode, run=run)
 
 
 def _load(args: argparse.Namespace) -> Inventory:
-    from emulator.control.settle import every_problem
-    from emulator.kustomize import build
-    from emulator.objects.load import ReadingError, load
+    from emulator.controllers.settle import every_problem
+    from emulator.load.load import ReadingError, load
+    from emulator.run.kustomize import build
 
     try:
         given = [*args.targets, *args.filename]
@@ -299,10 +299,10 @@ def _load(args: argparse.Namespace) -> Inventory:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from emulator.diff import check_modes, run_modes, settle_modes
-    from emulator.evidence.describe import pod_names
-    from emulator.evidence.files import check_writable_file
-    from emulator.run import Options
+    from emulator.report.describe import pod_names
+    from emulator.report.files import check_writable_file
+    from emulator.run.diff import check_modes, run_modes, settle_modes
+    from emulator.run.run import Options
 
     modes = [mode.strip() for mode in args.modes.split(",")] if args.modes is not None else []
     if modes:
@@ -323,12 +323,12 @@ def _tell(
     """In every form that was asked for, as far as each can be written."""
     import shutil
 
-    from emulator.evidence.files import write_file
-    from emulator.evidence.junit import comparison_to_junit
-    from emulator.evidence.modes_json import comparison_to_dict
-    from emulator.evidence.modes_markdown import render_markdown
-    from emulator.evidence.modes_text import render_comparison
-    from emulator.evidence.report_json import dump_json, dump_yaml
+    from emulator.report.files import write_file
+    from emulator.report.junit import comparison_to_junit
+    from emulator.report.modes_json import comparison_to_dict
+    from emulator.report.modes_markdown import render_markdown
+    from emulator.report.modes_text import render_comparison
+    from emulator.report.report_json import dump_json, dump_yaml
 
     values = comparison_to_dict(comparison, pods)
     if json:
@@ -348,7 +348,7 @@ def _tell(
 
 def _plan(args: argparse.Namespace) -> int:
     from emulator.plan.shell import render_shell
-    from emulator.planner import plan_script, plan_script_change
+    from emulator.schedule.planner import plan_script, plan_script_change
 
     state = _settle(args)
     for notice in state.notices:
@@ -360,7 +360,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from emulator.objects.targets import describe_topologies
+    from emulator.load.targets import describe_topologies
 
     rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
     if not rows:
@@ -372,7 +372,7 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from emulator.doctor import examine, render
+    from emulator.run.doctor import examine, render
 
     findings = examine()
     say(f"{render(findings, every=args.verbose)}\n")
@@ -382,7 +382,7 @@ def _doctor(args: argparse.Namespace) -> int:
 def _ps(_: argparse.Namespace) -> int:
     from tabulate import tabulate
 
-    from emulator.clusters import find_running
+    from emulator.run.clusters import find_running
 
     running = find_running()
     if not running:
@@ -411,8 +411,8 @@ def _shell(args: argparse.Namespace) -> int:
 
 
 def _enter(args: argparse.Namespace, command: list[str]) -> int:
-    from emulator.clusters import choose
-    from emulator.entering import execute
+    from emulator.run.clusters import choose
+    from emulator.run.entering import execute
 
     running, netns = choose(args.name, args.cluster)
     return execute(running.init, netns, command)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from emulator.control.state import ClusterState, ProxySettings
+from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.objects.kinds import (
     EndpointSlice,
     LoadBalancerIngress,

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from emulator import sandbox
-from emulator.control.settle import settle
-from emulator.control.state import ClusterState
-from emulator.objects.load import load
+from emulator.cluster.state import ClusterState
+from emulator.controllers.settle import settle
+from emulator.kernel import sandbox
+from emulator.load.load import load
 from tests.conftest import UNSHARE
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ Pod sees a node's address. A Pod next to it that dials the same Service keeps it
 Also an example to copy: a topology in Python is a module with ``build``.
 """
 
-from emulator.objects.builder import Cluster
+from emulator.load.builder import Cluster
 
 
 def build(cluster: Cluster) -> None:

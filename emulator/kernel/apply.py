@@ -19,6 +19,7 @@ from emulator.kernel.ipvs import load_servers
 from emulator.kernel.netns import Namespaces, finish, start
 from emulator.kernel.nf_tables import NfTables
 from emulator.kernel.nft import Nft, open_nft
+from emulator.model.frames import PROTOCOL_NUMBER
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -45,7 +46,6 @@ from emulator.plan.operations import (
 from emulator.plan.rules import removals
 from emulator.plan.shell import IPSET, shell_commands
 from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
-from emulator.probe.model import PROTOCOL_NUMBER
 
 # What is of one stage waits together; the order is the plan's.
 _STAGE: dict[type, int] = {

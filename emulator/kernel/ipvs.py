@@ -13,11 +13,11 @@ from pathlib import Path
 from emulator.errors import MissingCapabilityError
 from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
 from emulator.kernel.netlink import NLM_F_REQUEST, NetlinkSocket, attribute, attributes, dump
+from emulator.model.frames import PROTOCOL_NUMBER
 from emulator.objects.config import IPVSTimeouts
 from emulator.objects.kinds import Protocol
 from emulator.plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words, timeout_words
 from emulator.plan.operations import LoadIpvs
-from emulator.probe.model import PROTOCOL_NUMBER
 
 FAMILY, VERSION = "IPVS", 1
 CMD_GET_SERVICE, CMD_GET_DEST, CMD_SET_CONFIG, CMD_FLUSH = 4, 8, 12, 17

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.errors import UsageError
 from emulator.plan.operations import Operation
 from emulator.plan.rules import RuleSet

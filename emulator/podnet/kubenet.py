@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from emulator.control.state import ROUTER, ClusterState, pod_netns
+from emulator.cluster.state import ROUTER, ClusterState, pod_netns
+from emulator.hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
 from emulator.objects.kinds import Pod
-from emulator.plan.hostnet import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
 from emulator.plan.naming import mac_of_ip, short_hash
 from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddRoute, AddVeth, Operation, SetNeighbourDefaults, SetSysctl
 from emulator.plan.rules import RuleSet, comment

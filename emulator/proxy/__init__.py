@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy import iptables, ipvs, nftables, userspace
 from emulator.proxy.changes import ServiceChange, service_changes

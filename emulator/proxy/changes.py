@@ -11,7 +11,7 @@ from itertools import compress, count
 from operator import is_not
 from typing import NamedTuple, TypeVar
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, Service
 from emulator.proxy.endpoints import ServicePortFacts, ports_of
 from emulator.proxy.remembered import Remembered

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointHints, EndpointSlice, Node, Protocol, Service, ServicePort
 from emulator.plan.rules import UnsafeTextError, address, network, number
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar, NamedTuple
 
-from emulator.control.state import ClusterState, ProxySettings
+from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
 from emulator.objects.kinds import Node
 from emulator.plan.rules import RuleSet, RuleTool, comment, compose_change

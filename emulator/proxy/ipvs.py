@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import Protocol
 from emulator.plan.ipvs import AddressSet, RealServer, SetKind, VirtualServer, ipset_text
 from emulator.plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl

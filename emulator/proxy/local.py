@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import Node
 from emulator.plan.rules import address, network
 

@@ -23,7 +23,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import ClassVar, NamedTuple
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import Node
 from emulator.plan.rules import RuleSet, RuleTool, compose_nft, identifier, quoted
 from emulator.proxy.changes import ServiceChange

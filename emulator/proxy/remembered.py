@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 from weakref import ref
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.plan.operations import DelConnections
 from emulator.proxy.changes import service_changes
 from emulator.proxy.endpoints import ServicePortFacts, service_ports

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.errors import UsageError
 from emulator.plan.naming import short_hash
 from emulator.plan.operations import DelConnections

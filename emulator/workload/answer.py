@@ -11,8 +11,16 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from emulator.control.state import HealthCheck
-from emulator.probe.model import HTTP_REPLY_MAGIC, HTTP_REQUEST_MAGIC, REPLY_MAGIC, REQUEST_MAGIC, Answer, Backend, Health
+from emulator.cluster.state import HealthCheck
+from emulator.model.frames import (
+    HTTP_REPLY_MAGIC,
+    HTTP_REQUEST_MAGIC,
+    REPLY_MAGIC,
+    REQUEST_MAGIC,
+    Answer,
+    Backend,
+    Health,
+)
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 COOKIE_DIGITS = 16

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.control.state import ClusterState, pod_netns
+from emulator.cluster.state import ClusterState, pod_netns
 from emulator.errors import PodwireError, UsageError, printable
 from emulator.kernel.container import WORKING_DIRECTORY, contain, hidden_homes, own_pid_namespace
 from emulator.kernel.netns import Namespaces

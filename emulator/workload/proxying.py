@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.errors import EXHAUSTED
 from emulator.kernel.netns import Namespaces
 from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Endpoint, Relay, RoundRobin, relays

@@ -14,11 +14,11 @@ import struct
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
-from emulator.control.state import ClusterState, Listener
+from emulator.cluster.state import ClusterState, Listener
 from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.netns import Namespaces
+from emulator.model.frames import PROTOCOL_NUMBER, Answer
 from emulator.objects.kinds import Protocol
-from emulator.probe.model import PROTOCOL_NUMBER, Answer
 from emulator.workload import sctp
 from emulator.workload.answer import is_http, reply_health, reply_http, reply_line
 from emulator.workload.worker import Inbox, Worker

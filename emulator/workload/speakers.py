@@ -14,7 +14,7 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.kernel.netns import Namespaces
 from emulator.workload import arp
 from emulator.workload.worker import Inbox, Worker

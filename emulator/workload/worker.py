@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.errors import Exit, PodwireError
 from emulator.kernel import linux
-from emulator.limits import explain
+from emulator.kernel.limits import explain
 
 _LENGTH = struct.Struct("=Q")
 _ENDING = 1.0  # seconds that a process whose channel is closed may still take to end

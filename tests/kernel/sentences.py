@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import Namespaces
-from emulator.planner import plan_cluster
-from emulator.run import Options, run_cluster
+from emulator.run.run import Options, run_cluster
+from emulator.schedule.planner import plan_cluster
 from emulator.workload.serve import servers
 from tests.sandboxed import flavour, state_of
 

@@ -16,7 +16,7 @@ from emulator.kernel import netlink
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import AddAddress, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
 from emulator.plan.shell import render_shell
-from emulator.planner import plan_cluster
+from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import SHIPPED, in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel

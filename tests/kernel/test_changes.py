@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.errors import KernelError
 from emulator.kernel.apply import SMALL_TEXT, Applied, apply
 from emulator.kernel.conntrack import Conntrack
@@ -27,7 +27,7 @@ from emulator.kernel.netns import RUN_NETNS, finish, start
 from emulator.plan.operations import AddNetns, DelConnections, DelLink, DelNetns, LoadRules, Plan
 from emulator.plan.rules import NftSet, NftTable, compose_nft, compose_nft_change
 from emulator.plan.shell import render_shell
-from emulator.planner import plan_change, plan_cluster
+from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
 from tests.iptables_save import parse

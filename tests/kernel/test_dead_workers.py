@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from emulator import sandbox
-from emulator.clock import Clock
 from emulator.errors import Exit
-from emulator.examine import examine
-from emulator.live import Live
-from emulator.probe.send import Prober
-from emulator.run import Options, _inside, _prepare
-from emulator.schedule import plan_flows
+from emulator.kernel import sandbox
+from emulator.run.clock import Clock
+from emulator.run.examine import examine
+from emulator.run.live import Live
+from emulator.run.run import Options, _inside, _prepare
+from emulator.schedule.schedule import plan_flows
+from emulator.traffic.send import Prober
 from emulator.workload.worker import WorkerError
 from tests.sandboxed import flavour, state_of
 
@@ -88,7 +88,7 @@ def test_a_run_says_what_was_killed_and_gives_no_verdict(
         moment(live, prober, name)
         examine(schedule, now, live, prober, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("emulator.run.examine", examine_with_a_death)
+    monkeypatch.setattr("emulator.run.run.examine", examine_with_a_death)
     error = error_of(name, *KINDS[name])
     assert f"the process of {name} was killed by SIGKILL" in str(error)
     assert error.exit_code == Exit.MACHINE_LACKS

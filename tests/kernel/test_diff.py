@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from emulator.diff import run_modes
-from emulator.evidence.modes import compare_modes
 from emulator.kernel.generic_netlink import find_family
 from emulator.plan.operations import LoadRules, Plan
-from emulator.run import Options, observe
-from emulator.schedule import plan_flows
+from emulator.run.diff import run_modes
+from emulator.run.run import Options, observe
+from emulator.schedule.schedule import plan_flows
+from emulator.verdicts.modes import compare_modes
 from tests.guest import with_guest
 from tests.sandboxed import ROOT, TOPOLOGIES, podwire, state_of
 
@@ -198,17 +198,17 @@ def test_shipped_topologies_have_known_differences_only(topology: str) -> None:
 
 def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """worker-2's kube-proxy never syncs in one of the modes: what is dialled there is lost, and nothing promises that."""
-    import emulator.schedule
+    import emulator.schedule.schedule
 
     states = {mode: state_of(text=SHOP, proxy_mode=mode) for mode in ("iptables", "nftables")}
-    plan_cluster = emulator.schedule.plan_cluster
+    plan_cluster = emulator.schedule.schedule.plan_cluster
 
     def without_rules(state: Any, *meetings: Any) -> Plan:
         plan = plan_cluster(state, *meetings)
         kept = tuple(op for op in plan.operations if not (isinstance(op, LoadRules) and op.tool == "nft" and op.netns == "worker-2"))
         return Plan(name=plan.name, operations=kept)
 
-    monkeypatch.setattr(emulator.schedule, "plan_cluster", without_rules)
+    monkeypatch.setattr(emulator.schedule.schedule, "plan_cluster", without_rules)
     comparison = run_modes(states, Options())
     assert not comparison.ok
     status = {compared.flow.name: compared.status for compared in comparison.flows}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator import guest
 from emulator.errors import Exit
-from emulator.run import Options
-from emulator.schedule import plan_flows
+from emulator.run import guest
+from emulator.run.run import Options
+from emulator.schedule.schedule import plan_flows
 from tests.sandboxed import ROOT, state_of
 
 pytestmark = pytest.mark.kernel

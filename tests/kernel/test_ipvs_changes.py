@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.inspect import read_addresses
 from emulator.kernel.iptables import find_iptables
@@ -20,8 +20,8 @@ from emulator.kernel.netns import Namespaces, check_output
 from emulator.plan.ipvs import edits, ipvsadm_text
 from emulator.plan.operations import AddAddress, DelAddress, LoadIpset, LoadIpvs, LoadRules, Plan
 from emulator.plan.shell import shell_commands
-from emulator.planner import plan_change, plan_cluster
 from emulator.proxy.ipvs import DUMMY
+from emulator.schedule.planner import plan_change, plan_cluster
 from tests.iptables_save import parse
 from tests.kernel.test_changes import ALL_PODS, BASE, CHANGES, WEB, service, shape
 from tests.sandboxed import flavour, in_sandbox, state_of

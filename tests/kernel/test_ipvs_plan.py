@@ -12,7 +12,7 @@ from emulator.kernel.apply import Applied, apply
 from emulator.kernel.inspect import collect_state
 from emulator.kernel.iptables import find_iptables
 from emulator.plan.shell import render_shell
-from emulator.planner import plan_cluster
+from emulator.schedule.planner import plan_cluster
 from tests.conftest import UNSHARE
 from tests.kernel.test_changes import ALL_PODS, WEB, service, shape
 from tests.sandboxed import flavour, in_sandbox, state_of

@@ -16,12 +16,12 @@ from typing import Any, get_args
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import Namespaces, check_output
 from emulator.objects.config import IPVSScheduler
-from emulator.planner import plan_change, plan_cluster
+from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
 from tests.kernel.sentences import (

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
+from emulator.hostnet.balancer import balancer_rules
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import check_output
-from emulator.plan.balancer import balancer_rules
 from emulator.plan.naming import mac_of_ip
 from emulator.plan.rules import compose
-from emulator.planner import plan_change, plan_cluster
+from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers

@@ -11,8 +11,8 @@ import pytest
 
 from emulator.kernel.counters import read_machine, read_namespace, read_settings
 from emulator.kernel.netns import Namespaces
-from emulator.probe.limits import LIMITS, find_reached
-from emulator.probe.watch import Watch
+from emulator.run.watch import Watch
+from emulator.verdicts.limits import LIMITS, find_reached
 from tests.guest import uml, with_guest
 from tests.sandboxed import in_sandbox
 

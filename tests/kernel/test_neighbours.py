@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from emulator import sandbox
-from emulator.clock import Clock
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
+from emulator.kernel import sandbox
 from emulator.kernel.apply import apply
 from emulator.kernel.netns import RUN_NETNS
+from emulator.model.results import Report
 from emulator.plan.operations import AddVeth
-from emulator.planner import plan_cluster
-from emulator.probe.model import Report
-from emulator.run import Options, _inside, _prepare
-from emulator.schedule import plan_flows
+from emulator.run.clock import Clock
+from emulator.run.run import Options, _inside, _prepare
+from emulator.schedule.planner import plan_cluster
+from emulator.schedule.schedule import plan_flows
 from tests.sandboxed import flavour, in_sandbox, podwire, state_of
 
 pytestmark = pytest.mark.kernel

@@ -15,8 +15,8 @@ from emulator.kernel.apply import apply
 from emulator.kernel.netns import check_output
 from emulator.objects.kinds import ServicePort
 from emulator.plan.shell import render_shell
-from emulator.planner import plan_cluster
 from emulator.proxy import rules_for
+from emulator.schedule.planner import plan_cluster
 from tests.conftest import GOLDEN, UNSHARE
 from tests.objects import golden_state, node, service, slice_of, state
 from tests.sandboxed import ROOT, SHIPPED, in_sandbox, podwire, state_of

@@ -9,11 +9,11 @@ from contextlib import suppress
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
-from emulator.planner import plan_change, plan_cluster
 from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE
+from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
 from tests.asking import say

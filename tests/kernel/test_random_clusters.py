@@ -25,22 +25,26 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, find, given, settings
 
-from emulator import sandbox
-from emulator.control.services import KUBERNETES
-from emulator.control.state import ROUTER, SWITCH, ClusterState
+from emulator.capture.recording import Recording
+from emulator.capture.ring import Taps
+from emulator.cluster.state import ROUTER, SWITCH, ClusterState
+from emulator.controllers.services import KUBERNETES
+from emulator.journeys.correlate import correlate
+from emulator.kernel import sandbox
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.ipvs import require_ipvs
-from emulator.kernel.ring import Taps
-from emulator.plan.operations import AddRoute
-from emulator.planner import plan_cluster
-from emulator.probe.correlate import correlate
-from emulator.probe.crafted import craft
-from emulator.probe.endpoints import PortEndpoints, cluster_ips
-from emulator.probe.expect import Expectations, attempts_of
-from emulator.probe.judge import judge
-from emulator.probe.model import Attempt, Client, Destination, Expectation, Flow, FlowResult
-from emulator.probe.parties import (
+from emulator.model.expectations import Expectation
+from emulator.model.flows import (
+    Attempt,
+    Client,
+    Destination,
+    Flow,
+)
+from emulator.model.results import FlowResult
+from emulator.oracle.endpoints import PortEndpoints, cluster_ips
+from emulator.oracle.expectations import Expectations, attempts_of
+from emulator.oracle.parties import (
     address_destination,
     communication_kind,
     external_client,
@@ -49,10 +53,13 @@ from emulator.probe.parties import (
     pod_client,
     service_destination,
 )
-from emulator.probe.recording import Recording
-from emulator.probe.send import Prober
-from emulator.probe.silence import SILENCE
+from emulator.plan.operations import AddRoute
 from emulator.proxy.endpoints import ServicePortFacts
+from emulator.schedule.planner import plan_cluster
+from emulator.traffic.crafted import craft
+from emulator.traffic.send import Prober
+from emulator.traffic.silence import SILENCE
+from emulator.verdicts.judge import judge
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
 from emulator.workload.worker import any_busy

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from emulator.kernel import ring
+from emulator.capture import ring
+from emulator.capture.ring import Taps
 from emulator.kernel.apply import apply
-from emulator.kernel.ring import Taps
 from emulator.plan.operations import AddNetns, Plan
 from tests.sandboxed import in_sandbox
 

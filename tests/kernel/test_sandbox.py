@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator import sandbox
 from emulator.errors import KernelError
+from emulator.kernel import sandbox
 from tests.sandboxed import ROOT, host_state
 
 pytestmark = pytest.mark.kernel

@@ -14,15 +14,15 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import Namespaces, check_output
+from emulator.oracle.expectations import attempts_for
 from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import Plan
-from emulator.planner import plan_cluster, plan_rules
-from emulator.probe.expect import attempts_for
-from emulator.run import Options, run_cluster
+from emulator.run.run import Options, run_cluster
+from emulator.schedule.planner import plan_cluster, plan_rules
 from emulator.workload.serve import servers
 from tests.kernel.sentences import (
     ALL_MODES,

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
+from emulator.capture.recording import Recording
+from emulator.capture.ring import Taps
 from emulator.kernel.apply import apply
-from emulator.kernel.ring import Taps
+from emulator.model.flows import Client, Destination, Flow
 from emulator.plan.operations import AddNetns, AddRoute, Plan
-from emulator.probe import send
-from emulator.probe.model import Client, Destination, Flow
-from emulator.probe.recording import Recording
-from emulator.probe.silence import SILENCE
+from emulator.traffic import send
+from emulator.traffic.silence import SILENCE
 from tests.sandboxed import in_sandbox
 
 pytestmark = pytest.mark.kernel

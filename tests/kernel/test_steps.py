@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from emulator import examine, planner, schedule
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
+from emulator.journeys.correlate import Correlation, correlate
+from emulator.model.flows import Attempt
+from emulator.model.frames import Frame
 from emulator.plan.operations import DelConnections, LoadRules, Plan
-from emulator.probe.correlate import Correlation, correlate
-from emulator.probe.model import Attempt, Frame
-from emulator.run import Options, run_cluster
+from emulator.run import examine
+from emulator.run.run import Options, run_cluster
+from emulator.schedule import planner, schedule
 from tests.sandboxed import state_of
 
 pytestmark = pytest.mark.kernel

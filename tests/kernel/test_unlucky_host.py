@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from emulator import sandbox
-from emulator.clock import Clock
+from emulator.kernel import sandbox
 from emulator.kernel.apply import apply
 from emulator.kernel.netns import Namespaces, check_output
 from emulator.plan.operations import AddNetns, Plan, ResetDevices
 from emulator.plan.shell import render_shell
 from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
-from emulator.run import Options, _inside, _prepare
-from emulator.schedule import plan_flows
+from emulator.run.clock import Clock
+from emulator.run.run import Options, _inside, _prepare
+from emulator.schedule.schedule import plan_flows
 from tests.conftest import UNSHARE
 from tests.guest import uml, with_guest
 from tests.kernel.unlucky_host import turn_round

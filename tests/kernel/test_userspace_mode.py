@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emulator.run import Options, run_cluster
+from emulator.run.run import Options, run_cluster
 from tests.kernel.sentences import (
     DRAINING,
     HINTED,

@@ -9,12 +9,12 @@ from contextlib import suppress
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
+from emulator.model.frames import PROTOCOL_NUMBER
 from emulator.plan.operations import AddNetns, Plan
-from emulator.planner import plan_change, plan_cluster
-from emulator.probe.model import PROTOCOL_NUMBER
+from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload import serve
 from emulator.workload.serve import servers
 from emulator.workload.worker import Inbox, Worker, WorkerError, any_busy

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from emulator.model.expectations import (
+    Expectation,
+    Possibilities,
+    Possibility,
+    SourceRule,
+)
+from emulator.model.frames import Backend
 from emulator.objects.config import Outcome
-from emulator.probe.model import Backend, Expectation, Possibilities, Possibility, SourceRule
 
 
 def expectation_of(

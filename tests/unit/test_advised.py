@@ -10,18 +10,18 @@ from typing import get_args
 import pytest
 import yaml
 
-from emulator.control.settle import settle
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
+from emulator.controllers.settle import settle
 from emulator.errors import InputError
-from emulator.evidence.advice import expect_text
+from emulator.flows.checks import flows_from_checks
+from emulator.flows.derive import derive_flows
+from emulator.flows.edges import edge_flows
+from emulator.flows.wanted import acceptable, apply_expect
+from emulator.load.load import load
+from emulator.model.expectations import Expectation
 from emulator.objects.config import FlowExpect, ProxyMode
-from emulator.objects.load import load
-from emulator.probe.checks import flows_from_checks
-from emulator.probe.derive import derive_flows
-from emulator.probe.edges import edge_flows
-from emulator.probe.expect import Expectations
-from emulator.probe.model import Expectation
-from emulator.probe.wanted import acceptable, apply_expect
+from emulator.oracle.expectations import Expectations
+from emulator.report.advice import expect_text
 from tests.sandboxed import ROOT, SHIPPED, TOPOLOGIES, state_of
 from tests.unit.expectations import expectation_of
 

@@ -17,14 +17,14 @@ from benchmark.measuring import Setting
 from benchmark.readme import BEGIN, END, compose_block, replace_figures
 from benchmark.tables import render
 from benchmark.throughput import PLACES
-from emulator.clock import Clock
-from emulator.control.settle import settle
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
+from emulator.controllers.settle import settle
 from emulator.errors import PodwireError
+from emulator.model.frames import Frame
 from emulator.plan.operations import ResetDevices
-from emulator.planner import plan_change, plan_cluster
-from emulator.probe.model import Frame
 from emulator.proxy import rules_for
+from emulator.run.clock import Clock
+from emulator.schedule.planner import plan_change, plan_cluster
 from tests.sandboxed import SHIPPED, state_of
 
 README = Path(__file__).parents[2] / "README.md"

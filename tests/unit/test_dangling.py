@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.errors import InputError
-from emulator.evidence.describe import describe_nodes, describe_services
 from emulator.objects.config import ProxyMode
 from emulator.plan.shell import render_shell
-from emulator.schedule import plan_flows, plan_schedule
+from emulator.report.describe import describe_nodes, describe_services
+from emulator.schedule.schedule import plan_flows, plan_schedule
 from tests.sandboxed import state_of
 
 Manifest = dict[str, Any]

@@ -19,15 +19,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.control.settle import every_problem, settle
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
+from emulator.controllers.settle import every_problem, settle
 from emulator.errors import InputError
+from emulator.load.load import ReadingError, load
 from emulator.objects.config import ClusterConfig, KubeProxyConfiguration
 from emulator.objects.kinds import Endpoints, EndpointSlice, Node, Pod, Service, Workload
-from emulator.objects.load import ReadingError, load
 from emulator.plan.operations import LoadIpset, LoadRules, Operation
 from emulator.plan.shell import render_shell
-from emulator.planner import plan_cluster
+from emulator.schedule.planner import plan_cluster
 
 Path_ = tuple[str | int, ...]
 

@@ -62,8 +62,9 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "7 drop: NodePort from a node without endpoints: any",
         "ipvs-lost",
     ),
+    "A refusal by": ("ipvs-refused-outside",),
     "that is a node's own stays that node's": ("ipvs-own-address",),
-    "Every other node takes it for its own": None,  # such a network has no order; the notice: tests/unit/control/test_ipvs.py
+    "Every other node takes it for its own": None,  # such a network has no order; the notice: tests/unit/controllers/test_ipvs.py
     "A client outside that has a Service's own address": ("a client outside that has the Service's own address is no match for the node",),
     "Without usable endpoints what the node itself sends": ("7 reject, eTP Cluster: externalIP from the node",),
     "An endpoint that goes keeps the TCP connections": (

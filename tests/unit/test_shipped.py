@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from emulator.control.settle import settle
-from emulator.control.state import ClusterState
-from emulator.objects.load import load
-from emulator.objects.targets import describe_topologies
-from emulator.probe.derive import derive_flows
-from emulator.probe.model import Kind
+from emulator.cluster.state import ClusterState
+from emulator.controllers.settle import settle
+from emulator.flows.derive import derive_flows
+from emulator.load.load import load
+from emulator.load.targets import describe_topologies
+from emulator.model.flows import Kind
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGIES = ROOT / "topologies"

@@ -38,7 +38,7 @@ from emulator.plan.operations import (
     SetSysctl,
 )
 from emulator.plan.rules import BUILTIN, RuleSet, compose, compose_change
-from emulator.planner import plan_cluster
+from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import SHIPPED, state_of
 from tests.small_plan import PLAN
 

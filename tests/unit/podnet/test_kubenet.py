@@ -6,12 +6,18 @@ from collections import Counter
 
 import pytest
 
-from emulator.control.state import BALANCER, ROUTER, SWITCH, ClusterState, pod_netns
+from emulator.cluster.state import (
+    BALANCER,
+    ROUTER,
+    SWITCH,
+    ClusterState,
+    pod_netns,
+)
 from emulator.errors import UsageError
 from emulator.plan.naming import IFNAMSIZ, interface_name, mac_of_ip, mac_of_name
 from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
-from emulator.planner import plan_cluster
 from emulator.podnet import podnet_rules
+from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import SHIPPED, state_of
 
 TWO_PODS = """

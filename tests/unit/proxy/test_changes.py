@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, Service, ServicePort
 from emulator.plan.operations import LoadRules
 from emulator.plan.rules import RuleSet, compose
-from emulator.planner import plan_change
 from emulator.proxy import iptables, nftables
 from emulator.proxy.changes import service_changes
+from emulator.schedule.planner import plan_change
 from tests.objects import node, service, slice_of, state
 from tests.unit.plan.test_difference import Tables, load_rules
 

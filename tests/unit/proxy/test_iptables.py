@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.control.state import ClusterState, ProxySettings
+from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
 from emulator.objects.kinds import ObjectMeta, Service, ServicePort
 from emulator.plan.rules import RuleSet, UnsafeTextError, compose

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.operations import LoadIpvs
-from emulator.planner import plan_cluster
 from emulator.proxy.ipvs import balancing
-from tests.unit.probe.states import NODE_IP, WEB_IP, make_state, node_port_service
+from emulator.schedule.planner import plan_cluster
+from tests.unit.states import (
+    NODE_IP,
+    WEB_IP,
+    make_state,
+    node_port_service,
+)
 
 OWN = NODE_IP["worker-1"]
 

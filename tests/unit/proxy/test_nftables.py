@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import ObjectMeta, Service, ServicePort
 from emulator.plan.rules import UnsafeTextError
 from emulator.proxy import rules_for

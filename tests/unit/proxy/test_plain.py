@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, ObjectMeta, Service, ServicePort, ServiceSpec
 from emulator.plan.rules import UnsafeTextError, compose
 from emulator.proxy import iptables, nftables

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.control.state import ClusterState
+from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import ServicePort
 from emulator.proxy.stale import stale_connections
 from tests.objects import node, service, slice_of, state

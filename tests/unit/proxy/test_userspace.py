@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.control.state import ClusterState, Listener
+from emulator.cluster.state import ClusterState, Listener
 from emulator.errors import UsageError
 from emulator.objects.kinds import LoadBalancerIngress, Service, ServicePort
 from emulator.proxy import rules_for, userspace

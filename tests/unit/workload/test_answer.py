@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP
 from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkInit, SCTPChunkInitAck
 
-from emulator.control.state import HealthCheck
-from emulator.probe.model import Answer, Health
+from emulator.cluster.state import HealthCheck
+from emulator.model.frames import Answer, Health
 from emulator.workload import sctp
 from emulator.workload.answer import (
     health_request,

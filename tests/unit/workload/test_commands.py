@@ -7,7 +7,7 @@ import pytest
 from emulator.kernel.container import hidden_homes
 from emulator.objects.kinds import Container, EnvVar, EnvVarSource, ObjectFieldSelector
 from emulator.workload.commands import environment
-from tests.unit.probe.states import make_service, make_state
+from tests.unit.states import make_service, make_state
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Captures frames in every network namespace, records and decodes them."""

@@ -1,0 +1,171 @@
+"""What the taps deliver while flows are sent. Imports the kernel room's taps; looks at the clock only to know when to empty them.
+
+The bytes of every frame go into a :class:`Capture`; what correlation may need of a frame is kept decoded until its moment is judged.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from struct import Struct
+from typing import overload
+
+from emulator.capture.decode import decode_at
+from emulator.capture.ring import Taps
+from emulator.capture.spill import Spill
+from emulator.model.frames import Captured, Frame
+
+LOOK_EVERY = 0.004  # seconds between two looks at the taps
+_LOOK_AFTER = 32  # packets sent between two looks at the taps
+
+MOST_BYTES = 4 << 30  # of the whole capture; what comes later is lost
+MOST_OTHER_BYTES = 1 << 30  # of it, those of frames that belong to no flow: what real commands send to one another, ARP
+_MANY_FRAMES = 2_000_000  # decoded ones of a moment; of more, those that only carry on a connection are in the capture alone
+
+_HEADER = Struct("=qIIHB")  # time, tap, length on the wire, length captured, flags
+_OUTGOING, _STRAY = 1, 2
+_ENDS = frozenset("FR")  # flags of a TCP segment that ends its connection
+
+
+class Capture(Sequence[Captured]):
+    """All frames of a run, those of each moment in order of time: a frame's number is its place."""
+
+    def __init__(self) -> None:
+        self._spill = Spill()
+        self._taps: list[tuple[str, str]] = []  # netns, interface
+        self._tap_numbers: dict[tuple[str, str], int] = {}
+        self._offsets = array("Q")
+        self._longest = 0  # bytes of the longest frame
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, number: int) -> Captured: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Captured]: ...
+    def __getitem__(self, number: int | slice) -> Captured | list[Captured]:
+        if isinstance(number, slice):
+            return [self[index] for index in range(*number.indices(len(self)))]
+        row, at = self._spill.find(self._offsets[number], _HEADER.size + self._longest)
+        stamp, tap, length, captured, flags = _HEADER.unpack_from(row, at)
+        at += _HEADER.size
+        netns, interface = self._taps[tap]
+        data = bytes(row[at : at + captured])
+        return tuple.__new__(Captured, (stamp, netns, interface, flags & _OUTGOING != 0, length, data, flags & _STRAY != 0))
+
+    def __iter__(self) -> Iterator[Captured]:
+        return map(self.__getitem__, range(len(self)))
+
+    def append(
+        self, stamp: int, netns: str, interface: str, outgoing: bool, length: int, data: memoryview, begin: int, end: int, stray: bool
+    ) -> bool:
+        """Add a frame (:class:`Captured`) whose bytes are those of ``data`` from ``begin`` to ``end``; returns whether there was room."""
+        place = (netns, interface)
+        tap = self._tap_numbers.get(place)
+        if tap is None:
+            tap = self._tap_numbers[place] = len(self._taps)
+            self._taps.append(place)
+        spill, captured = self._spill, end - begin
+        at = spill.size
+        if at > MOST_BYTES:
+            return False
+        try:
+            spill.append(_HEADER.pack(stamp, tap, length, captured, outgoing | stray << 1), data[begin:end])
+        except OSError:
+            return False
+        self._offsets.append(at)
+        if captured > self._longest:
+            self._longest = captured
+        return True
+
+    def reorder(self, first: int, order: Sequence[int]) -> None:
+        """Put the frames from number ``first`` on into ``order``: their numbers less ``first``."""
+        self._offsets[first:] = array("Q", map(self._offsets[first:].__getitem__, order))
+
+    def close(self) -> None:
+        self._spill.close()
+
+
+class Recording:
+    """All that the taps delivered.
+
+    ``capture`` is the whole of it; ``frames`` are those of the present moment, decoded, that say anything of a flow: the others are neither TCP
+    nor carry a token. ``count`` is how many came so far.
+    """
+
+    def __init__(self, taps: Taps) -> None:
+        self._taps = taps
+        self._drained, self._unseen = 0.0, 0
+        self.capture = Capture()
+        self.frames: list[Frame] = []
+        self.count = 0
+        self.left_out = 0  # frames of no flow for which there was no room
+        self._first = 0  # the number of the present moment's first frame
+        self._stamps = array("q")  # of the present moment's frames, as they came
+        self._others = 0  # bytes of frames that belong to no flow
+        self._refused = 0  # frames for which there was no room
+        self._lost_before = 0
+
+    def drain(self) -> int:
+        """Take what has come; returns how many frames that were."""
+        before, number = self.count, len(self.capture)
+        append, stamped, frames = self.capture.append, self._stamps.append, self.frames
+        for stamp, netns, interface, outgoing, length, data, begin, end, stray in self._taps.read():
+            self.count += 1
+            frame = decode_at(number, stamp, netns, interface, outgoing, length, data, begin, end, stray)
+            concerns_flows = frame[12] or frame[5] == "TCP"  # its token, its protocol
+            if not concerns_flows:
+                self._others += end - begin
+                if self._others > MOST_OTHER_BYTES:
+                    self.left_out += 1
+                    continue
+            if not append(stamp, netns, interface, outgoing, length, data, begin, end, stray):
+                self._refused += 1
+                continue
+            stamped(stamp)
+            number += 1
+            if concerns_flows and (frame[12] or len(frames) < _MANY_FRAMES or not _ENDS.isdisjoint(frame[11])):
+                frames.append(frame)
+        return self.count - before
+
+    def look(self) -> bool:
+        """Take what has come before the rings can be full: with every so many calls (one a packet that is sent), or after so much time. Whether
+        something had come."""
+        self._unseen += 1
+        now = time.monotonic()
+        if self._unseen < _LOOK_AFTER and now - self._drained <= LOOK_EVERY:
+            return False
+        self._drained, self._unseen = now, 0
+        return bool(self.drain())
+
+    def finish(self) -> None:
+        """Put the moment's frames in order of time: a frame's number is then its place in the capture that Wireshark shows."""
+        self.drain()
+        stamps, first = self._stamps, self._first
+        order = sorted(range(len(stamps)), key=stamps.__getitem__)
+        self.capture.reorder(first, order)
+        places = array("Q", bytes(8 * len(order)))
+        for place, index in enumerate(order, first):
+            places[index] = place
+        self.frames.sort(key=itemgetter(1))
+        self.frames = [tuple.__new__(Frame, (places[frame[0] - first], *frame[1:])) for frame in self.frames]
+        self._stamps = array("q", map(stamps.__getitem__, order))
+
+    def begin_moment(self) -> None:
+        """Forget the decoded frames of the moment that is judged."""
+        self.frames, self._stamps, self._first = [], array("q"), len(self.capture)
+        self._lost_before = self.lost()
+
+    def lost(self) -> int:
+        """Returns how many frames were lost so far: their ring was full, or the capture."""
+        return self._taps.lost() + self._refused
+
+    def lost_now(self) -> int:
+        """Returns how many of them were lost in the present moment."""
+        return self.lost() - self._lost_before
+
+    def close(self) -> None:
+        self.capture.close()

@@ -1,0 +1,202 @@
+"""Taps: one AF_PACKET socket with a memory-mapped ring per network namespace, unbound, so that it sees every link there.
+
+TPACKET_V2 (Documentation/networking/packet_mmap.rst): the kernel writes each frame with its nanosecond stamp, interface index and direction
+into a slot; reading one costs no system call, and unlike a socket's receive buffer the ring's size needs no privilege. A ring that was
+full is known: :meth:`Taps.lost`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeAlias
+
+from emulator.kernel import linux
+from emulator.kernel.limits import is_address_space_limited
+from emulator.kernel.netns import Namespaces
+from emulator.model.frames import Captured
+
+ETH_P_ALL = 0x0003
+SOL_PACKET = 263
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 5, 6, 10
+SO_ATTACH_FILTER = 26
+TPACKET_V2 = 1
+TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
+PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
+
+# struct tpacket2_hdr, padded to 32 bytes, and the struct sockaddr_ll behind it
+_SLOT = struct.Struct("=IIIHHIIHH4xHHiHBB")
+_STATUS = struct.Struct("=I")
+_REQUEST = struct.Struct("=IIII")
+_THREADS = 64
+_LEAST_BLOCK, _MOST_BLOCK = 4 << 10, 64 << 10  # bytes of a ring that are contiguous in memory: a page at least
+_USER_BYTE = 0 if sys.byteorder == "little" else 3  # the byte of a slot's status that holds TP_STATUS_USER
+
+# A frame in a ring: time (ns), netns, interface, outgoing, length on the wire, the memory in which it lies from one offset to another until
+# the next one is asked for, and whether it is a stray (:class:`Captured`).
+InRing: TypeAlias = tuple[int, str, str, bool, int, memoryview, int, int, bool]
+
+BpfProgram = Sequence[tuple[int, int, int, int]]  # classic BPF: code, jt, jf, k
+
+# Frames that open, accept or refuse a connection, and ICMP: what verdicts on TCP flows rest on. 65535: the whole frame.
+# (not IPv4: none; ICMP: all; TCP, first fragment: SYN set, or RST with sequence number 0, which is how a closed port refuses)
+HANDSHAKES: BpfProgram = (
+    (0x28, 0, 0, 12),  # ldh [12]              EtherType
+    (0x15, 0, 11, 0x0800),  # jeq IPv4
+    (0x30, 0, 0, 23),  # ldb [23]              protocol
+    (0x15, 8, 0, 1),  # jeq ICMP → accept
+    (0x15, 0, 8, 6),  # jeq TCP
+    (0xB1, 0, 0, 14),  # ldxb 4*([14]&0xf)     IP header length
+    (0x50, 0, 0, 27),  # ldb [x + 27]          TCP flags
+    (0x45, 4, 0, 0x02),  # jset SYN → accept
+    (0x45, 0, 4, 0x04),  # jset RST
+    (0x40, 0, 0, 18),  # ld [x + 18]           sequence number
+    (0x15, 1, 0, 0),  # jeq 0 → accept
+    (0x05, 0, 0, 1),  # ja reject
+    (0x06, 0, 0, 0xFFFF),  # accept
+    (0x06, 0, 0, 0),  # reject
+)
+
+
+class _Tap:
+    __slots__ = ("block", "interfaces", "look", "map", "name", "next", "ports", "slots", "socket", "width")
+
+    def __init__(self, name: str, slots: int, width: int, program: BpfProgram | None) -> None:
+        """Opens the socket in the calling thread's namespace; :meth:`set_up` makes it a tap."""
+        self.name, self.width = name, width
+        self.interfaces: dict[int, str] = {}
+        self.ports: set[int] = set()
+        self.map: memoryview | None = None
+        self.block = min(max(_LEAST_BLOCK, width, slots * width // 8), _MOST_BLOCK)
+        self.block = 1 << self.block.bit_length() - 1  # a power of two, as the kernel wants it
+        per_block = self.block // width
+        self.slots, self.next, self.look = max(1, -(-slots // per_block)) * per_block, 0, _USER_BYTE
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
+        if program:
+            _attach(self.socket, program)
+
+    def set_up(self) -> None:
+        """May run in any thread: takes an RCU grace period (some 10 ms, kernel 6.18)."""
+        size = self.slots * self.width
+        self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
+        request = _REQUEST.pack(self.block, size // self.block, self.width, self.slots)
+        linux.setsockopt(self.socket.fileno(), SOL_PACKET, PACKET_RX_RING, request)
+        self.map = linux.map_shared(self.socket.fileno(), size)
+
+    def close(self) -> None:
+        mapping, self.map = self.map, None
+        if mapping is not None:  # else whoever opened it was interrupted before it was set up
+            linux.unmap(mapping)
+        self.socket.close()
+
+
+def _attach(sock: socket.socket, program: BpfProgram) -> None:
+    instructions = b"".join(struct.pack("=HBBI", *row) for row in program)
+    buffer = ctypes.create_string_buffer(instructions)
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HL", len(program), ctypes.addressof(buffer)))
+
+
+def _for_each(taps: Sequence[_Tap], function: Callable[[_Tap], None]) -> None:
+    """Call ``function`` for each of ``taps``, many at once, since each waits.
+
+    One after the other where address space is limited: a thread that has no memory for its first frame ends
+    without telling, and threading.Thread.start waits for it for ever (CPython 3.11).
+    """
+    if is_address_space_limited():
+        for tap in taps:
+            function(tap)
+        return
+    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+        list(pool.map(function, taps))
+
+
+class Taps:
+    """All taps of a run. Frames come out of :meth:`drain` in each namespace's order."""
+
+    def __init__(self) -> None:
+        self._taps: list[_Tap] = []
+        self._lost = 0
+
+    def open(
+        self,
+        namespaces: Namespaces,
+        interfaces: Mapping[str, dict[int, str]],
+        ports: Mapping[str, Collection[int]],
+        slots: Mapping[str, int],
+        *,
+        width: int = 2048,
+        program: BpfProgram | None = None,
+    ) -> None:
+        """Listen in every namespace of ``slots``: name → how many frames its ring holds between two drains.
+        ``interfaces`` names their interface indexes, ``ports`` are those that are bridge ports: what they take in is for others. Both are
+        heeded for namespaces that are listened in already, too, whose links may be others by now; an index is never given twice.
+
+        ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames are cut. ``program`` (classic
+        BPF) leaves frames out in the kernel.
+        """
+        new = [namespaces.call_in(name, partial(_Tap, name, count, width, program)) for name, count in slots.items()]
+        self._taps += new
+        for tap in self._taps:
+            tap.interfaces |= interfaces.get(tap.name, {})
+            tap.ports |= set(ports.get(tap.name, ()))
+        _for_each(new, _Tap.set_up)
+
+    def drain(self) -> list[Captured]:
+        """Returns every frame that has come since the last call."""
+        return [
+            Captured(time, netns, interface, outgoing, length, bytes(ring[begin:end]), stray)
+            for time, netns, interface, outgoing, length, ring, begin, end, stray in self.read()
+        ]
+
+    def read(self) -> Iterator[InRing]:
+        """Yields every frame that has come since the last call, without a copy. Must be read to its end."""
+        unpack = _SLOT.unpack_from
+        for tap in [tap for tap in self._taps if tap.map[tap.look] & TP_STATUS_USER]:  # type: ignore[index]
+            ring, width, slots, name, interfaces, ports = tap.map, tap.width, tap.slots, tap.name, tap.interfaces, tap.ports
+            index = tap.next
+            assert ring is not None  # noqa: S101 - for the type: it is set up
+            for _ in range(slots):  # whoever sends faster than this reads would hold it for ever
+                offset = index * width
+                status, length, captured, mac, _, sec, nsec, _, _, _, _, ifindex, _, kind, _ = unpack(ring, offset)
+                if not status & TP_STATUS_USER:
+                    break
+                begin = offset + mac
+                yield (
+                    sec * 1_000_000_000 + nsec,
+                    name,
+                    interfaces.get(ifindex) or f"if{ifindex}",
+                    kind == PACKET_OUTGOING,
+                    length,
+                    ring,
+                    begin,
+                    begin + captured,
+                    kind == PACKET_OTHERHOST and ifindex not in ports,
+                )
+                _STATUS.pack_into(ring, offset, TP_STATUS_KERNEL)
+                index += 1
+                if index == slots:
+                    index = 0
+            tap.next, tap.look = index, index * width + _USER_BYTE
+
+    def lost(self) -> int:
+        """Frames that found their ring full, so far."""
+        for tap in self._taps:
+            _, drops = struct.unpack("=II", tap.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))  # reading resets it
+            self._lost += drops
+        return self._lost
+
+    def close_in(self, names: Collection[str]) -> None:
+        """Stop listening in the namespaces ``names``, which are deleted; what has not been read yet is lost."""
+        gone = [tap for tap in self._taps if tap.name in names]
+        self._taps = [tap for tap in self._taps if tap.name not in names]
+        _for_each(gone, _Tap.close)
+
+    def close(self) -> None:
+        """Close all rings, in parallel: the kernel waits out an RCU grace period for each."""
+        _for_each(self._taps, _Tap.close)
+        self._taps = []

@@ -1,0 +1,1 @@
+"""Holds the cluster's state after the controllers: every object complete, every address given."""

@@ -1,0 +1,159 @@
+"""Pod addresses: pinned ones as given, the others in host-local's order.
+
+May import ``objects`` and this room. Invariant: an address is one Pod's, and no node's, bridge's, router's, client's or Service's;
+a hostNetwork Pod has its node's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+from emulator.controllers.findings import Draft, Findings
+from emulator.controllers.networks import Networks, special_use
+from emulator.objects.config import ExternalClient
+from emulator.objects.kinds import Node, Pod, PodIP, PodStatus
+
+CALICO_ADDRESSES = "cni.projectcalico.org/ipAddrs"
+
+
+def address_pods(
+    drafts: Sequence[Draft[Pod]],
+    nodes: Sequence[Node],
+    networks: Networks,
+    clients: Sequence[ExternalClient],
+    findings: Findings,
+    used: Collection[str] = (),
+) -> list[Draft[Pod]]:
+    """Every placed Pod with ``podIP(s)``, ``hostIP`` and a phase, in the order given.
+
+    ``used`` are addresses that Pods had before: host-local goes on from the last one that it gave out, so they come last. A Pod without a
+    node, or on a node that is full, stays without an address (a problem says so).
+    """
+    node_of = {node.name: node for node in nodes}
+    holders = _reserved(nodes, networks, clients)
+    pinned: dict[int, list[IPv4Address]] = {}
+    for index, draft in enumerate(drafts):
+        if not draft.object.spec.hostNetwork:
+            pinned[index] = [
+                address for address, path in _pinned(draft, findings) if _take(address, path, draft, holders, networks.services, findings)
+            ]
+    free = {node.name: _free(node, holders, used) for node in nodes}
+    full: set[str] = set()
+    result = []
+    for index, draft in enumerate(drafts):
+        node = node_of.get(draft.object.spec.nodeName)
+        if node is None:
+            result.append(draft)
+            continue
+        if draft.object.spec.hostNetwork:
+            addresses = [draft.object.ip] if draft.object.ip in node.internalIPs else [*node.internalIPs[:1]]
+        elif pinned[index]:
+            addresses = [str(ip) for ip in pinned[index]]
+        else:
+            addresses = [*_next(free[node.name])]
+            if not addresses and node.spec.podCIDRs and node.name not in full:
+                full.add(node.name)
+                findings.problem(
+                    draft.origin,
+                    f"{draft.base}spec",
+                    f"no address for Pod {draft.object.key}: podCIDR {node.spec.podCIDRs[0]} of node {node.name} is full",
+                    "add nodes, or give the node a shorter podCIDR",
+                )
+        result.append(replace(draft, object=_addressed(draft.object, node, addresses)))
+    return result
+
+
+def _reserved(nodes: Sequence[Node], networks: Networks, clients: Sequence[ExternalClient]) -> dict[IPv4Address, str]:
+    """Who holds an address that no Pod may have."""
+    holders: dict[IPv4Address, str] = {}
+    for node in nodes:
+        for ip in node.internalIPs:
+            holders[IPv4Address(ip)] = f"node {node.name}"
+        for cidr in node.spec.podCIDRs:
+            network = IPv4Network(cidr)
+            holders[network.network_address + 1] = f"the Pod bridge of node {node.name}"
+            holders[network.broadcast_address] = f"podCIDR {cidr} as its broadcast address"
+    for client in clients:
+        holders[IPv4Address(client.address)] = f"external client {client.name}"
+    holders[networks.router] = "the router"
+    return holders
+
+
+def _pinned(draft: Draft[Pod], findings: Findings) -> Iterator[tuple[IPv4Address, str]]:
+    """The addresses that the Pod brings along, each with where it stands. ``status`` is a fact, the annotation only a wish."""
+    status = draft.object.status
+    if status.podIPs:
+        texts = [(entry.ip, f"status.podIPs[{index}].ip") for index, entry in enumerate(status.podIPs)]
+    elif status.podIP:
+        texts = [(status.podIP, "status.podIP")]
+    else:
+        path = f'{draft.base}metadata.annotations["{CALICO_ADDRESSES}"]'
+        texts = [(text, path) for text in _calico(draft, path, findings)]
+    for text, path in texts:
+        address = findings.ipv4(text, draft.origin, path)
+        if address is not None:
+            yield address, path
+
+
+def _calico(draft: Draft[Pod], path: str, findings: Findings) -> list[str]:
+    text = draft.object.metadata.annotations.get(CALICO_ADDRESSES)
+    if text is None:
+        return []
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    findings.problem(draft.origin, path, "must be a JSON list of addresses", """write it as '["10.244.1.9"]'""")
+    return []
+
+
+def _take(
+    address: IPv4Address, path: str, draft: Draft[Pod], holders: dict[IPv4Address, str], services: IPv4Network, findings: Findings
+) -> bool:
+    """Whether the Pod may have ``address``; if so, it holds it from now on."""
+    if address in holders:
+        what, hint = f"{address} of Pod {draft.object.key} belongs to {holders[address]} already", "give the Pod an address of its own"
+    elif special := special_use(IPv4Network(address)):
+        what, hint = f"{address} of Pod {draft.object.key} is a {special} address", "give the Pod an address of its own"
+    elif address in services:
+        what, hint = f"{address} of Pod {draft.object.key} lies in serviceSubnet {services}", "Pods and Services share no addresses"
+    else:
+        holders[address] = f"Pod {draft.object.key}"
+        return True
+    findings.problem(draft.origin, path, what, hint)
+    return False
+
+
+def _free(node: Node, holders: dict[IPv4Address, str], used: Collection[str]) -> Iterator[str]:
+    """The node's free addresses in host-local's order: from the second of its podCIDR up (the first is the bridge's), the ``used`` ones last."""
+    for cidr in node.spec.podCIDRs[:1]:
+        network = IPv4Network(cidr)
+        numbers = range(int(network.network_address) + 2, int(network.broadcast_address))
+        for again in (False, True):
+            for number in numbers if used or not again else ():
+                address = IPv4Address(number)
+                if address not in holders and (str(address) in used) == again:
+                    yield str(address)
+
+
+def _next(addresses: Iterator[str]) -> Iterator[str]:
+    """At most one more of ``addresses``."""
+    for address in addresses:
+        yield address
+        return
+
+
+def _addressed(pod: Pod, node: Node, addresses: Sequence[str]) -> Pod:
+    status = PodStatus(
+        phase=pod.status.phase or "Running",
+        podIP=addresses[0] if addresses else "",
+        podIPs=tuple(PodIP(ip=address) for address in addresses),
+        hostIP=node.internalIPs[0] if node.internalIPs else "",
+        conditions=pod.status.conditions,
+    )
+    return replace(pod, status=status)

@@ -1,0 +1,32 @@
+"""What a cluster in ipvs mode does to itself: its user is told. May import ``objects`` and this room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from emulator.cluster.state import ProxySettings
+from emulator.controllers.findings import Findings
+from emulator.objects.kinds import Node, Service
+
+
+def notice_ipvs(
+    services: Iterable[Service], nodes: Sequence[Node], speakers: Mapping[str, str], proxy: ProxySettings, findings: Findings
+) -> None:
+    """Addresses that nodes fight about (docs/semantics 13, 14)."""
+    if speakers and not proxy.strictARP:
+        findings.notice("every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true")
+    if len(nodes) < 2:
+        return
+    owners = {ip: node.name for node in nodes for ip in node.internalIPs}
+    for service in services:
+        for ip in _bound(service):
+            if ip in owners:
+                whose = f"svc {service.key} has {ip}, the address of {owners[ip]}"
+                findings.notice(f"{whose}: in ipvs mode every other node takes it for its own, and the network between them breaks")
+
+
+def _bound(service: Service) -> Iterator[str]:
+    """The addresses that kube-proxy gives every node that does not have them."""
+    if service.proxied:
+        yield from service.spec.externalIPs
+        yield from (entry.ip for entry in service.status.loadBalancer.ingress if entry.ipMode != "Proxy")

@@ -1,0 +1,207 @@
+"""What listens where: the ports that Pods serve, and kube-proxy's health checks.
+
+May import ``objects`` and this room. Invariant: at most one listener that is not refused per network namespace, port and protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from emulator.cluster.state import (
+    API_SERVER_PORT,
+    HealthCheck,
+    Listener,
+    pod_netns,
+)
+from emulator.controllers.controlplane import api_server_pod
+from emulator.controllers.findings import Findings
+from emulator.controllers.placement import serving_containers
+from emulator.controllers.shape import is_control_plane
+from emulator.objects.config import ExternalClient, ExternalServer
+from emulator.objects.kinds import EndpointSlice, Node, Pod, Protocol, Service
+
+
+class _Table:
+    """The listeners so far; who comes second to a port is refused."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+        self.served: dict[tuple[str, int, Protocol], Listener] = {}
+
+    def add(self, pod: Pod, container: str, port: int, protocol: Protocol) -> Listener:
+        return self._add(
+            Listener(
+                pod=pod.key, netns=pod_netns(pod), node=pod.spec.nodeName, container=container, ip=pod.ip, port=port, protocol=protocol
+            )
+        )
+
+    def add_health_check(self, node: Node, port: int, check: HealthCheck) -> Listener:
+        return self._add(
+            Listener(
+                pod="",
+                netns=node.name,
+                node=node.name,
+                container="kube-proxy",
+                ip=node.internalIPs[0],
+                port=port,
+                protocol="TCP",
+                healthCheck=check,
+            )
+        )
+
+    def add_server(self, server: ExternalServer) -> None:
+        for port in server.ports:
+            self._add(
+                Listener(
+                    pod="", netns=server.name, node="", container=server.name, ip=server.address, port=port.port, protocol=port.protocol
+                )
+            )
+
+    def _add(self, listener: Listener) -> Listener:
+        key = (listener.netns, listener.port, listener.protocol)
+        first = self.served.setdefault(key, listener)
+        if first is not listener:
+            holder = f"container {first.container}"
+            if first.pod != listener.pod:
+                holder += f" of Pod {first.pod}"
+            listener = replace(listener, refused=f"port {listener.port}/{listener.protocol} is taken by {holder}")
+        self.listeners.append(listener)
+        return listener
+
+
+def make_listeners(
+    pods: Sequence[Pod],
+    nodes: Sequence[Node],
+    clients: Iterable[ExternalClient],
+    services: Iterable[Service],
+    slices: Sequence[EndpointSlice],
+    commands: Mapping[str, Sequence[str]],
+    findings: Findings,
+    before: Iterable[Listener] = (),
+) -> tuple[Listener, ...]:
+    """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to though no container
+    declares them (``containerPort`` is informational in Kubernetes), then an API server on every control plane, then servers outside
+    the cluster, then health checks. Of the listeners ``before``, those whose Pod still runs go on, whether or not something still leads
+    to them."""
+    placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
+    table = _Table()
+    for pod in placed:
+        _declared(pod, commands.get(pod.key, ()), table, findings)
+    _undeclared(placed, slices, commands, table, findings)
+    by_key = {pod.key: pod for pod in placed}
+    for node in nodes:
+        api_server = by_key.get(api_server_pod(node.name))
+        if is_control_plane(node) and api_server is not None and not _serves(table, api_server, API_SERVER_PORT, "TCP"):
+            table.add(api_server, api_server.spec.containers[0].name, API_SERVER_PORT, "TCP")
+    for listener in before:
+        if listener.pod in by_key and not listener.refused:
+            _go_on(by_key[listener.pod], listener, table)
+    for server in (client for client in clients if isinstance(client, ExternalServer)):
+        table.add_server(server)
+    _health_checks(services, nodes, slices, table, findings)
+    _notice_host_ports(placed, findings)
+    return tuple(table.listeners)
+
+
+def _go_on(pod: Pod, listener: Listener, table: _Table) -> None:
+    same = (pod_netns(pod), pod.spec.nodeName, pod.ip) == (listener.netns, listener.node, listener.ip)
+    if same and not _serves(table, pod, listener.port, listener.protocol):
+        table.add(pod, listener.container, listener.port, listener.protocol)
+
+
+def _health_checks(
+    services: Iterable[Service], nodes: Sequence[Node], slices: Iterable[EndpointSlice], table: _Table, findings: Findings
+) -> None:
+    """kube-proxy's HTTP server at each healthCheckNodePort, on every node. It counts the addresses of ready endpoints whose ``nodeName`` is the
+    node's, each once (pkg/proxy/endpointschangetracker.go, LocalReadyEndpoints)."""
+    checked = {
+        service.key: service.spec.healthCheckNodePort for service in services if service.spec.healthCheckNodePort and service.proxied
+    }
+    local: dict[tuple[str, str], set[str]] = {}
+    for item in slices:
+        key = f"{item.metadata.namespace}/{item.serviceName}"
+        for endpoint in item.endpoints if key in checked and item.ports and item.addressType == "IPv4" else ():
+            if endpoint.ready and endpoint.addresses:
+                local.setdefault((key, endpoint.nodeName or ""), set()).add(endpoint.addresses[0])
+    for key, port in checked.items():
+        for node in nodes:
+            check = HealthCheck(service=key, localEndpoints=len(local.get((key, node.name), ())))
+            listener = table.add_health_check(node, port, check)
+            if listener.refused:
+                findings.notice(listener.refusal)
+
+
+def _serves(table: _Table, pod: Pod, port: int, protocol: Protocol) -> bool:
+    return (pod_netns(pod), port, protocol) in table.served
+
+
+def _declared(pod: Pod, commanded: Sequence[str], table: _Table, findings: Findings) -> None:
+    for container in serving_containers(pod.spec):
+        if container.name in commanded:
+            continue
+        own = dict.fromkeys((port.containerPort, port.protocol) for port in container.ports)
+        for port, protocol in own:
+            listener = table.add(pod, container.name, port, protocol)
+            if listener.refused:
+                findings.notice(listener.refusal)
+
+
+def _undeclared(
+    pods: Sequence[Pod], slices: Iterable[EndpointSlice], commands: Mapping[str, Sequence[str]], table: _Table, findings: Findings
+) -> None:
+    """A real image would usually listen where its Service leads, declared or not; so the Pod's first container does. Not where a
+    container runs its real command: that may be the one which listens."""
+    by_ip = {address.ip: pod for pod in pods if not pod.spec.hostNetwork for address in pod.status.podIPs}
+    by_key = {pod.key: pod for pod in pods}
+    added: dict[str, list[Listener]] = {}
+    for item in slices:
+        service = f"{item.metadata.namespace}/{item.serviceName}"
+        for address, reference in _targets(item):
+            pod = by_ip.get(address) or by_key.get(reference)
+            if pod is None or not any(own.ip == address for own in pod.status.podIPs):
+                continue
+            if pod.key in commands or not pod.spec.containers:
+                continue
+            for port in item.ports:
+                if port.port and not _serves(table, pod, port.port, port.protocol):
+                    listener = table.add(pod, pod.spec.containers[0].name, port.port, port.protocol)
+                    added.setdefault(service, []).append(listener)
+    for service, listeners in added.items():
+        pods_of = dict.fromkeys(listener.pod for listener in listeners)
+        ports = dict.fromkeys(f"{li.port}" if li.protocol == "TCP" else f"{li.port}/{li.protocol}" for li in listeners)
+        pod_text = f"Pod {next(iter(pods_of))}" + (f" (and of {len(pods_of) - 1} more)" if len(pods_of) > 1 else "")
+        what = f"Service {service} targets port {', '.join(ports)}, which no container of {pod_text} declares"
+        findings.notice(f"{what}: served anyway by its first container")
+
+
+def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
+    """(address, Pod key that the endpoint names or "") of every endpoint."""
+    for endpoint in item.endpoints:
+        reference = endpoint.targetRef
+        key = f"{reference.namespace or item.metadata.namespace}/{reference.name}" if reference and reference.kind == "Pod" else ""
+        for address in endpoint.addresses:
+            yield address, key
+
+
+def host_ports(pods: Iterable[Pod]) -> Mapping[tuple[str, int, Protocol], Pod]:
+    """Return who wants each hostPort, by node, port and protocol: Pods with a network of their own, whose node would lead it to them."""
+    wanted: dict[tuple[str, int, Protocol], Pod] = {}
+    for pod in pods:
+        for port in (port for c in serving_containers(pod.spec) for port in c.ports if port.hostPort and not pod.spec.hostNetwork):
+            wanted.setdefault((pod.spec.nodeName, port.hostPort or 0, port.protocol), pod)
+    return wanted
+
+
+def say_host_port(pod: Pod, port: int, protocol: str) -> str:
+    """Return what a person is told who asks for a hostPort."""
+    return f"Pod {pod.key} wants hostPort {port}/{protocol}, which podwire does not emulate yet"
+
+
+def _notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
+    wanted = host_ports(pods)
+    if wanted:
+        (_, port, protocol), pod = next(iter(wanted.items()))
+        others = len({pod.key for pod in wanted.values()}) - 1
+        more = f" ({others} more Pod{'s' if others > 1 else ''} have some, too)" if others else ""
+        findings.notice(f"{say_host_port(pod, port, protocol)}: nothing listens there{more}")

@@ -1,0 +1,488 @@
+"""The three prefixes of a cluster (hosts, Pods, Services), and every node's share of them.
+
+May import ``objects`` and this room. A prefix that was said, by the Cluster or on a component's command line, is taken as
+said. One that was not is the default, unless addresses of the input lie outside it, or others in it: then it is the smallest
+prefix that holds its own and no others, and a notice says so. Nodes of several networks are routed one by one.
+Invariant after :func:`address_nodes`: every node has an InternalIP, and a podCIDR of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain, pairwise
+
+from emulator.controllers.clusterflags import ClusterFlags
+from emulator.controllers.findings import Draft, Findings
+from emulator.controllers.pools import Pools
+from emulator.controllers.shape import address_path, pod_cidr_path
+from emulator.objects.config import Inventory, Networking
+from emulator.objects.kinds import Node, NodeAddress, Origin, Pod, Service
+
+DEFAULT_POD_SUBNET = IPv4Network("10.244.0.0/16")
+DEFAULT_SERVICE_SUBNET = IPv4Network("10.96.0.0/12")
+DEFAULT_HOST_SUBNET = IPv4Network("172.18.0.0/16")
+POD_CIDR_LENGTH = 24  # kube-controller-manager --node-cidr-mask-size
+SHORTEST_INFERRED = 8
+
+# Where the default meets addresses of the input, and nothing says where to go instead.
+_OTHER_HOSTS = tuple(IPv4Network(text) for text in ("172.19.0.0/16", "192.168.240.0/20", "198.18.0.0/16", "100.127.0.0/16"))
+_OTHER_SERVICES = tuple(IPv4Network(text) for text in ("10.43.0.0/16", "172.20.0.0/16", "192.168.192.0/20", "198.19.0.0/17"))
+_OTHER_PODS = tuple(IPv4Network(text) for text in ("10.42.0.0/16", "100.96.0.0/11", "172.24.0.0/14", "198.19.128.0/17"))
+
+# No interface has such an address (RFC 6890). 240.0.0.0/4 is not here: clouds give it to Pods, and Linux routes it.
+_NO_HOSTS = {
+    IPv4Network("0.0.0.0/8"): "this network",
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv4Network("224.0.0.0/4"): "multicast",
+}
+_BROADCAST = IPv4Network("255.255.255.255")
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """``router`` is the upstream router's address in ``hosts``.
+
+    ``madeUp``: the Pods of a dump have addresses of other prefixes than their nodes' podCIDRs, so that the bridges' addresses are
+    not the cluster's; ``ignoredCIDRs``: nor can the podCIDRs be the bridges' prefixes. ``said``: which ranges the user said.
+    ``podRange`` is the range that the Pods' addresses are taken to be of (None: nothing says so).
+    """
+
+    pods: IPv4Network
+    services: IPv4Network
+    hosts: IPv4Network
+    router: IPv4Address
+    madeUp: bool = False
+    ignoredCIDRs: bool = False
+    said: frozenset[str] = frozenset()
+    podRange: IPv4Network | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """``networking`` of the Cluster, where it was written, and its prefixes parsed (None: not said)."""
+
+    networking: Networking
+    origin: Origin
+    pods: IPv4Network | None
+    services: IPv4Network | None
+    hosts: IPv4Network | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The addresses and prefixes of the input, by whose they are. ``pods`` are those of a dump."""
+
+    nodes: tuple[IPv4Network, ...]  # primary InternalIPs
+    others: tuple[IPv4Network, ...]  # further InternalIPs
+    podCIDRs: tuple[IPv4Network, ...]
+    pods: tuple[IPv4Network, ...]
+    services: tuple[IPv4Network, ...]
+
+
+def choose_networks(
+    inventory: Inventory,
+    nodes: Sequence[Draft[Node]],
+    pods: Sequence[Draft[Pod]],
+    services: Sequence[Service],
+    flags: ClusterFlags,
+    findings: Findings,
+) -> Networks:
+    """The prefixes, said or inferred, checked against one another."""
+    said = _said(inventory, findings)
+    known = _Known(
+        nodes=tuple(_single(n.object.internalIPs[0] for n in nodes if n.object.internalIPs)),
+        others=tuple(_single(ip for n in nodes for ip in n.object.internalIPs[1:])),
+        podCIDRs=tuple(IPv4Network(c) for n in nodes for c in n.object.spec.podCIDRs),
+        pods=tuple(_single(ip for _, ip in dumped_addresses(pods))),
+        services=tuple(_single(_cluster_ips(services))),
+    )
+    made_up, ignored = _pods_elsewhere(nodes, dumped_addresses(pods))
+    hosts = said.hosts or _infer_hosts(known, len(nodes), made_up)
+    inferred_hosts = () if said.hosts else (hosts,)
+    service_subnet = said.services or flags.services or _infer_services(known, services, inferred_hosts)
+    others = (*inferred_hosts, *(() if said.services else (service_subnet,)), *known.nodes, *known.others)
+    pod_range = said.pods or flags.pods
+    if pod_range is None and (known.podCIDRs or not made_up):
+        pod_range = _infer_pods(nodes, pods, known, others)
+    apart = not said.pods and (ignored or (made_up and not known.podCIDRs))
+    pod_subnet = _made_up_pods(known, len(nodes), others) if apart or pod_range is None else pod_range
+    _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
+    taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs} | {ip for _, ip in dumped_addresses(pods)}
+    return Networks(
+        pods=pod_subnet,
+        services=service_subnet,
+        hosts=hosts,
+        router=next((ip for ip in _usable(hosts) if ip not in taken), hosts.network_address),
+        madeUp=made_up,
+        ignoredCIDRs=ignored,
+        said=frozenset(name for name in ("podSubnet", "serviceSubnet", "hostSubnet") if getattr(said.networking, name)),
+        podRange=pod_range,
+    )
+
+
+def notice_networks(networks: Networks, nodes: Sequence[Node], flags: ClusterFlags, findings: Findings) -> None:
+    """Says which prefixes were inferred from the addresses in them, and where the network is built otherwise than the cluster's."""
+    rows = (
+        ("podSubnet", "Pods", networks.podRange, DEFAULT_POD_SUBNET, flags.pods),
+        ("serviceSubnet", "Services", networks.services, DEFAULT_SERVICE_SUBNET, flags.services),
+        ("hostSubnet", "nodes", networks.hosts, DEFAULT_HOST_SUBNET, None),
+    )
+    inferred = [
+        f"{what} {network}"
+        for name, what, network, default, flag in rows
+        if name not in networks.said and network not in (default, flag, None)
+    ]
+    if inferred:
+        how = "by the addresses that are there (networking of a Cluster says others)"
+        findings.notice(f"address ranges are taken to be {', '.join(inferred)}, {how}")
+    if networks.madeUp:
+        why = "are not of their nodes' podCIDRs" if any(n.spec.podCIDRs for n in nodes) else "are of no podCIDR"
+        bridges = f"the bridges' addresses, of {networks.pods}, stand for the nodes' own"
+        findings.notice(f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its own; {bridges}")
+    apart = [node.name for node in nodes if node.internalIPs and IPv4Address(node.internalIPs[0]) not in networks.hosts]
+    if apart:
+        named = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
+        what = f"the addresses of {named} are not of one network: each is routed by itself"
+        findings.notice(f"{what} (the router is in {networks.hosts})")
+
+
+def _said(inventory: Inventory, findings: Findings) -> _Said:
+    networking = inventory.cluster.object.networking if inventory.cluster else Networking()
+    origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
+    if networking.podNetwork != "kubenet":
+        findings.problem(origin, "networking.podNetwork", f"podNetwork {networking.podNetwork} is not supported yet", "use kubenet")
+
+    def parse(name: str) -> IPv4Network | None:
+        text: str = getattr(networking, name)
+        network = IPv4Network(text) if text else None
+        if network is None:
+            return None
+        if special := special_use(network):
+            findings.problem(origin, f"networking.{name}", f"{name} {network} holds {special} addresses", "use a private prefix (RFC 1918)")
+            return None
+        if network.prefixlen > 30:
+            findings.problem(origin, f"networking.{name}", f"{name} {network} is too small", f"set networking.{name} to a shorter prefix")
+            return None
+        return network
+
+    return _Said(networking, origin, pods=parse("podSubnet"), services=parse("serviceSubnet"), hosts=parse("hostSubnet"))
+
+
+def special_use(network: IPv4Network) -> str:
+    """What ``network`` (an address is a /32) holds that no host can have: "loopback", "multicast"… ("" if nothing)."""
+    if network == _BROADCAST:
+        return "broadcast"
+    return next((use for special, use in _NO_HOSTS.items() if network.overlaps(special)), "")
+
+
+# --- what was not said ------------------------------------------------------------------------------------
+
+
+def cover(networks: Collection[IPv4Network], enough: Callable[[IPv4Network], bool]) -> IPv4Network | None:
+    """The smallest prefix around all of ``networks`` (at least one) that is ``enough``; None if that is shorter than a /8."""
+    low = min(int(n.network_address) for n in networks)
+    high = max(int(n.broadcast_address) for n in networks)
+    length = 32 - (low ^ high).bit_length()
+    while length >= SHORTEST_INFERRED:
+        network = IPv4Network((low >> (32 - length) << (32 - length), length))
+        if enough(network):
+            return network
+        length -= 1
+    return None
+
+
+def _single(addresses: Iterable[str | IPv4Address]) -> list[IPv4Network]:
+    return [IPv4Network(address) for address in addresses]
+
+
+def _is_host(address: IPv4Address, network: IPv4Network) -> bool:
+    """Whether ``address`` may be an interface's in ``network``: inside, and neither its first nor its last."""
+    return network.network_address < address < network.broadcast_address
+
+
+def _usable(network: IPv4Network) -> Iterator[IPv4Address]:
+    return map(IPv4Address, range(int(network.network_address) + 1, int(network.broadcast_address)))
+
+
+def _meets(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
+    return any(network.overlaps(other) for other in others)
+
+
+def _first_free(candidates: Sequence[IPv4Network], others: Collection[IPv4Network]) -> IPv4Network:
+    """The first of ``candidates`` that meets none of ``others``; the very first if all do."""
+    return next((candidate for candidate in candidates if not _meets(candidate, others)), candidates[0])
+
+
+def _infer_hosts(known: _Known, count: int, vpc: bool) -> IPv4Network:
+    """The network of ``count`` nodes. ``vpc``: it may hold the Pods' addresses as well."""
+    primaries = [network.network_address for network in known.nodes]
+    others = (*known.podCIDRs, *known.services, *(() if vpc else known.pods))
+    if all(_is_host(ip, DEFAULT_HOST_SUBNET) for ip in primaries) and not _meets(DEFAULT_HOST_SUBNET, others):
+        return DEFAULT_HOST_SUBNET
+    needed = count + 1  # and the router
+
+    def enough(network: IPv4Network) -> bool:
+        return all(_is_host(ip, network) for ip in primaries) and network.num_addresses - 2 >= needed and not _meets(network, others)
+
+    found = cover(known.nodes, enough) if known.nodes else None
+    everything = (*others, *known.nodes, *known.others, *known.pods)
+    return found or _first_free((DEFAULT_HOST_SUBNET, *_OTHER_HOSTS), everything)
+
+
+def _cluster_ips(services: Iterable[Service]) -> Iterator[IPv4Address]:
+    for service in services:
+        for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.addressed else ():
+            if (address := _parse(text)) is not None:
+                yield address
+
+
+def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[IPv4Network]) -> IPv4Network:
+    """The range of the ClusterIPs. Where no prefix holds them all and nothing else, the longest one around that of
+    default/kubernetes, or of the first Service."""
+    others = (*hosts, *known.nodes, *known.others, *known.podCIDRs, *known.pods)
+    given = {ip: service.key for service in services for ip in _cluster_ips([service])}
+    if all(_is_host(ip, DEFAULT_SERVICE_SUBNET) for ip in given) and not _meets(DEFAULT_SERVICE_SUBNET, others):
+        return DEFAULT_SERVICE_SUBNET
+    if not given:
+        return _first_free((DEFAULT_SERVICE_SUBNET, *_OTHER_SERVICES), others)
+    count = 1 + sum(1 for service in services if service.addressed)  # default/kubernetes
+
+    def enough(network: IPv4Network) -> bool:
+        first = given.get(network.network_address + 1, "default/kubernetes")
+        room = network.num_addresses - 2 >= count and first == "default/kubernetes"
+        return room and all(_is_host(ip, network) for ip in given) and not _meets(network, others)
+
+    if found := cover(known.services, enough):
+        return found
+    centre = next((ip for ip, key in given.items() if key == "default/kubernetes"), next(iter(given)))
+    around = (IPv4Network((centre, length), strict=False) for length in range(12, 31))
+    return next((n for n in around if _is_host(centre, n) and not _meets(n, others)), DEFAULT_SERVICE_SUBNET)
+
+
+def _parse(text: str) -> IPv4Address | None:
+    """An address that may be missing or of IPv6: None then."""
+    return None if not text or ":" in text else IPv4Address(text)
+
+
+def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, IPv4Address]]:
+    """(node, address) of every Pod, if this is a dump: that is, if each Pod (with a network of its own) carries its address.
+
+    An address on some Pods only is a wish, and says nothing about the cluster's prefixes.
+    """
+    rows = []
+    for draft in pods:
+        pod = draft.object
+        if pod.spec.hostNetwork:
+            continue
+        address = _parse(pod.ip)
+        if address is None:
+            return []
+        rows.append((pod.spec.nodeName, address))
+    return rows
+
+
+def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IPv4Address]]) -> tuple[bool, bool]:
+    """Returns whether the Pods' addresses are of other prefixes than their nodes' podCIDRs, and whether the podCIDRs are in the way.
+
+    So it is where a cloud gives Pods addresses of the nodes' network (VPC CNI), and where an IPAM of its own gives out blocks
+    whatever the podCIDRs are, and lends addresses of them to other nodes (Calico).
+    """
+    cidrs = {n.object.name: [IPv4Network(c) for c in n.object.spec.podCIDRs] for n in nodes}
+    owners = {cidr: name for name, own in cidrs.items() for cidr in own}
+    if not dumped:
+        return False, False
+    if not owners:
+        pods = _single(ip for _, ip in dumped)
+        found = cover(pods, lambda _: True)
+        of_nodes = _single(ip for n in nodes for ip in n.object.internalIPs)
+        host_network = cover(of_nodes, lambda _: True) if of_nodes else None
+        together = found is None or _meets(found, of_nodes) or (host_network is not None and _meets(host_network, pods))
+        shares = {IPv4Network((ip, POD_CIDR_LENGTH), strict=False): ip for _, ip in dumped}
+        return together or any(_ends(ip, share) or _meets(share, of_nodes) for share, ip in shares.items()), False
+    longest = sorted({cidr.prefixlen for cidr in owners})
+    at_home = in_the_way = False
+    for node, ip in dumped:
+        for length in longest:
+            cidr = IPv4Network((ip, length), strict=False)
+            if cidr in owners:
+                in_the_way |= owners[cidr] != node or _ends(ip, cidr)
+                at_home = True
+    return in_the_way or not at_home, in_the_way
+
+
+def _ends(ip: IPv4Address, network: IPv4Network) -> bool:
+    """Returns whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses and its last."""
+    return ip in (network.network_address, network.network_address + 1, network.broadcast_address)
+
+
+def _made_up_pods(known: _Known, count: int, others: Sequence[IPv4Network]) -> IPv4Network:
+    """A prefix for the bridges of ``count`` nodes, apart from everything."""
+    roomy = [n for n in (DEFAULT_POD_SUBNET, *_OTHER_PODS) if n.num_addresses >> (32 - POD_CIDR_LENGTH) >= count]
+    return _first_free(roomy or [DEFAULT_POD_SUBNET], (*others, *known.podCIDRs, *known.pods, *known.services))
+
+
+def _infer_pods(nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known: _Known, others: Sequence[IPv4Network]) -> IPv4Network:
+    """From the podCIDRs and, in a dump, the Pods' addresses; where no prefix holds those and nothing else, from the podCIDRs alone.
+    (Pods outside have routes of their own anyway.) The Services' range may be a part of it that no podCIDR meets, as on GKE of old."""
+    dumped = dumped_addresses(pods)
+    missing = sum(1 for n in nodes if not n.object.spec.podCIDRs)
+
+    def enough(network: IPv4Network) -> bool:
+        return missing == 0 or len(_shares(nodes, dumped, network)) == missing
+
+    inside = (*known.podCIDRs, *known.pods)
+    if all(n.subnet_of(DEFAULT_POD_SUBNET) for n in inside) and not _meets(DEFAULT_POD_SUBNET, (*others, *known.services)):
+        return DEFAULT_POD_SUBNET
+    if not inside:
+        return _first_free((DEFAULT_POD_SUBNET, *_OTHER_PODS), (*others, *known.services))
+    within = [other for other in others if not _meets(other, (*inside, *known.nodes, *known.others))]
+    nodes_alone = [other for other in others if other not in within]
+    for these, apart in ((inside, others), (known.podCIDRs, others), (inside, nodes_alone), (known.podCIDRs, nodes_alone)):
+        if these and (found := cover(these, lambda n, apart=apart: enough(n) and not _meets(n, apart))):  # type: ignore[misc]
+            return found
+    return known.podCIDRs[0] if known.podCIDRs else DEFAULT_POD_SUBNET
+
+
+# --- checks -----------------------------------------------------------------------------------------------
+
+
+def _check_overlaps(said: _Said, pods: IPv4Network, services: IPv4Network, hosts: IPv4Network, findings: Findings) -> None:
+    for one, a, other, b in (
+        ("podSubnet", pods, "serviceSubnet", services),
+        ("podSubnet", pods, "hostSubnet", hosts),
+        ("serviceSubnet", services, "hostSubnet", hosts),
+    ):
+        if a.overlaps(b) and (getattr(said.networking, one) or getattr(said.networking, other)):
+            change = other if getattr(said.networking, one) and not getattr(said.networking, other) else one
+            findings.problem(
+                said.origin,
+                f"networking.{change}",
+                f"{one} {a} and {other} {b} overlap",
+                f"set networking.{change} to a prefix apart from the other",
+            )
+
+
+def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings) -> None:
+    """No address is taken twice, nor lies among Pods or Services."""
+    owners: dict[str, str] = {}
+    for draft in nodes:
+        for index, ip in enumerate(draft.object.internalIPs):
+            path, address = address_path(draft, index), IPv4Address(ip)
+            if ip in owners:
+                findings.problem(draft.origin, path, f"{ip} is the address of node {owners[ip]} already", "node addresses are unique")
+            owners.setdefault(ip, draft.object.name)
+            if special := special_use(IPv4Network(ip)):
+                findings.problem(draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own")
+            elif address in networks.hosts and not _is_host(address, networks.hosts):
+                hint = "set networking.hostSubnet to the prefix of the nodes' addresses"
+                findings.problem(draft.origin, path, f"{ip} is no host's address in hostSubnet {networks.hosts}", hint)
+            elif address not in networks.hosts and (address in networks.pods or address in networks.services):
+                findings.problem(draft.origin, path, f"{ip} lies in the Pods' or Services' prefix", "nodes have addresses of their own")
+
+
+# --- every node's share -----------------------------------------------------------------------------------
+
+
+def address_nodes(
+    nodes: Sequence[Draft[Node]],
+    networks: Networks,
+    pods: Sequence[Draft[Pod]],
+    avoid: Collection[str],
+    pools: Pools,
+    origin: Origin,
+    findings: Findings,
+) -> list[Draft[Node]]:
+    """Every node with an InternalIP and a podCIDR: the given ones, else the next free ones in the nodes' order.
+
+    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs), ``pools`` hold those that load balancers
+    may still get: nodes get them last. ``origin`` is where networking was said. A node that found no room keeps an empty podCIDR or no
+    address, and a problem says so.
+    """
+    check_node_addresses(nodes, networks, findings)
+    if networks.ignoredCIDRs:
+        nodes = [replace(d, object=replace(d.object, spec=replace(d.object.spec, podCIDR="", podCIDRs=()))) for d in nodes]
+    _check_pod_cidrs(nodes, networks, findings)
+    taken = {networks.router, *map(_parse, avoid), *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs)}
+    taken |= {ip for _, ip in dumped_addresses(pods)}
+    unpooled = map(IPv4Address, chain.from_iterable(pools.outside(networks.hosts)))
+    free_hosts = (ip for ip in chain(unpooled, pools.inside(networks.hosts)) if ip not in taken)
+    shares = _shares(nodes, [] if networks.madeUp else dumped_addresses(pods), networks.pods)
+    result = []
+    for draft in nodes:
+        node = draft.object
+        if not node.internalIPs:
+            ip = next(free_hosts, None)
+            if ip is None:
+                findings.problem(
+                    origin,
+                    "networking.hostSubnet",
+                    f"hostSubnet {networks.hosts} is too small for {len(nodes)} nodes and a router",
+                    "set networking.hostSubnet to a shorter prefix",
+                )
+            else:
+                own = NodeAddress(type="InternalIP", address=str(ip))
+                node = replace(node, status=replace(node.status, addresses=(own, *node.status.addresses)))
+        if not node.spec.podCIDRs:
+            share = shares.get(node.name)
+            if share is None:
+                findings.problem(
+                    origin,
+                    "networking.podSubnet",
+                    f"podSubnet {networks.pods} is too small for a /{POD_CIDR_LENGTH} on each of {len(nodes)} nodes",
+                    "set networking.podSubnet to a shorter prefix",
+                )
+            else:
+                node = replace(node, spec=replace(node.spec, podCIDR=str(share), podCIDRs=(str(share),)))
+        result.append(replace(draft, object=node))
+    return result
+
+
+def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings) -> None:
+    rows = sorted((IPv4Network(cidr), index) for index, n in enumerate(nodes) for cidr in n.object.spec.podCIDRs)
+    for network, index in rows:
+        if "podSubnet" in networks.said and not network.subnet_of(networks.pods):
+            findings.problem(
+                nodes[index].origin,
+                pod_cidr_path(nodes[index]),
+                f"podCIDR {network} lies outside podSubnet {networks.pods}",
+                "set networking.podSubnet to a prefix that holds every node's podCIDR",
+            )
+    for (one, first), (other, second) in pairwise(rows):
+        if one.overlaps(other):
+            late, early = max(first, second), min(first, second)
+            findings.problem(
+                nodes[late].origin,
+                pod_cidr_path(nodes[late]),
+                f"podCIDR of node {nodes[late].object.name} overlaps that of node {nodes[early].object.name} ({one}, {other})",
+                "every node has a podCIDR of its own",
+            )
+
+
+def _shares(nodes: Sequence[Draft[Node]], dumped: Iterable[tuple[str, IPv4Address]], subnet: IPv4Network) -> dict[str, IPv4Network]:
+    """A /24 of ``subnet`` for each node that has no podCIDR; a node is missing where there is no room.
+
+    In a dump without podCIDRs a node gets the /24 in which its Pods already are, if they alone are there; and nobody else's.
+    """
+    wanting = [n.object.name for n in nodes if not n.object.spec.podCIDRs]
+    if not wanting or subnet.prefixlen > POD_CIDR_LENGTH:
+        return {}
+    given = [IPv4Network(c) for n in nodes for c in n.object.spec.podCIDRs]
+    where: dict[IPv4Network, set[str]] = {}
+    for node, address in dumped:
+        where.setdefault(IPv4Network((address, POD_CIDR_LENGTH), strict=False), set()).add(node)
+    shares: dict[str, IPv4Network] = {}
+    for share, its_nodes in sorted(where.items()):
+        name = next(iter(its_nodes))
+        free = share.subnet_of(subnet) and not any(share.overlaps(g) for g in given)
+        if len(its_nodes) == 1 and name in wanting and name not in shares and free:
+            shares[name] = share
+    candidates = (s for s in subnet.subnets(new_prefix=POD_CIDR_LENGTH) if s not in where and not any(s.overlaps(g) for g in given))
+    for name in wanting:
+        if name not in shares:
+            share_or_none = next(candidates, None)
+            if share_or_none is None:
+                break
+            shares[name] = share_or_none
+    return shares

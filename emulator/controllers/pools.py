@@ -1,0 +1,206 @@
+"""Which addresses there are for LoadBalancer Services, for which of them, and which nodes may announce them.
+
+May import ``objects`` and this room. The pools are those of MetalLB's IPAddressPools and L2Advertisements where there are any, else the one that
+the Cluster says, else a default one. Source: MetalLB v0.14, ``internal/config`` and ``internal/allocator``. Invariant: no two pools hold one address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, ip_address
+from itertools import chain
+from typing import Literal
+
+from emulator.controllers.findings import Findings
+from emulator.objects.config import Inventory
+from emulator.objects.kinds import LabelSelector, Loaded, Node, Service
+from emulator.objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
+from emulator.objects.selectors import matches
+
+DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5  # 172.18.255.200-172.18.255.250 of kind's network, as its users have it with MetalLB
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every Namespace has it
+Range = tuple[IPv4Address, IPv4Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Addresses that may be given. ``namespaces``: those whose Services it is for, with the ``allocation`` that says so. ``announcers``: a
+    node that one of these selectors matches may announce them."""
+
+    ranges: tuple[Range, ...]
+    name: str = ""
+    autoAssign: bool = True
+    avoidBuggyIPs: bool = False  # those that end in .0 and .255
+    allocation: ServiceAllocation | None = None
+    namespaces: frozenset[str] = frozenset()
+    announcers: tuple[LabelSelector, ...] = (LabelSelector(),)
+
+    def __contains__(self, ip: object) -> bool:
+        return isinstance(ip, IPv4Address) and any(first <= ip <= last for first, last in self.ranges) and not self._avoids(ip)
+
+    def __iter__(self) -> Iterator[IPv4Address]:
+        every = chain.from_iterable(map(IPv4Address, range(int(first), int(last) + 1)) for first, last in self.ranges)
+        return (ip for ip in every if not self._avoids(ip))
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.addresses})" if self.name else self.addresses
+
+    @property
+    def addresses(self) -> str:
+        return ", ".join(f"{first}-{last}" for first, last in self.ranges)
+
+    def is_for(self, service: Service) -> bool:
+        """Whether ``service`` may have an address of it."""
+        wanted = self.allocation.serviceSelectors if self.allocation else ()
+        if self.namespaces and service.namespace not in self.namespaces:
+            return False
+        return not wanted or any(matches(selector, service.metadata.labels) for selector in wanted)
+
+    def is_pinned_to(self, service: Service) -> bool:
+        """Whether it is meant for Services like ``service``."""
+        named = service.namespace in self.namespaces or bool(self.allocation and self.allocation.serviceSelectors)
+        return named and self.is_for(service)
+
+    def may_be_announced_by(self, node: Node) -> bool:
+        return any(matches(selector, node.metadata.labels) for selector in self.announcers)
+
+    def _avoids(self, ip: IPv4Address) -> bool:
+        return self.avoidBuggyIPs and int(ip) & 0xFF in (0, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """``said``: by the user, so that Services of a dump that have no address get one, too."""
+
+    pools: tuple[Pool, ...]
+    mode: Literal["L2", "Proxy"]
+    said: bool
+
+    def __contains__(self, ip: object) -> bool:
+        return any(ip in pool for pool in self.pools)
+
+    def __str__(self) -> str:
+        return " or ".join(f"the pool {pool}" for pool in self.pools)
+
+    def outside(self, network: IPv4Network) -> tuple[range, ...]:
+        """Returns the numbers of ``network``'s addresses that lie in no pool, in order, but for its first and last. A pool may be as large
+        as the network: none is walked through."""
+        free, end = [], int(network.broadcast_address)
+        begin = int(network.network_address) + 1
+        for first, last in sorted((int(first), int(last)) for pool in self.pools for first, last in pool.ranges):
+            free.append(range(begin, min(first, end)))
+            begin = max(begin, last + 1)
+        return tuple(numbers for numbers in (*free, range(begin, end)) if numbers)
+
+    def inside(self, network: IPv4Network) -> Iterator[IPv4Address]:
+        """Yields the other addresses of ``network``, lazily."""
+        usable = range(int(network.network_address) + 1, int(network.broadcast_address))
+        for first, last in sorted(one for pool in self.pools for one in pool.ranges):
+            yield from map(IPv4Address, range(max(int(first), usable.start), min(int(last) + 1, usable.stop)))
+
+    @property
+    def have_names(self) -> bool:
+        """Whether they are MetalLB's."""
+        return any(pool.name for pool in self.pools)
+
+    def of(self, ip: str) -> Pool | None:
+        return next((pool for pool in self.pools if ip_address(ip) in pool), None)
+
+    def named(self, name: str) -> Pool | None:
+        return next((pool for pool in self.pools if pool.name == name), None)
+
+    def automatic(self, service: Service) -> tuple[Pool, ...]:
+        """The pools that ``service``, which asks for none, is given an address of, in that order: those for Services like it, by priority, then
+        those for all."""
+        pinned = [pool for pool in self.pools if pool.autoAssign and pool.is_pinned_to(service)]
+        pinned.sort(key=lambda pool: (pool.allocation and pool.allocation.priority) or float("inf"))
+        return (*pinned, *(pool for pool in self.pools if pool.autoAssign and pool.allocation is None))
+
+
+def choose_pools(inventory: Inventory, hosts: IPv4Network, findings: Findings) -> Pools:
+    """MetalLB's, those that the Cluster asks for, or the default one. A mistake is a problem."""
+    cluster = inventory.cluster
+    said = cluster.object.loadBalancer if cluster else None
+    if inventory.addressPools:
+        if cluster and said:
+            what = f"IPAddressPool {inventory.addressPools[0].object.metadata.name} says already which addresses there are"
+            findings.problem(cluster.origin, "loadBalancer", what, "leave one of the two out")
+        return Pools(tuple(_metallb_pools(inventory, findings)), "L2", True)
+    if cluster is None or said is None or not said.addresses:
+        return Pools((Pool((_default_range(hosts),)),), said.mode if said else "L2", said is not None)
+    ranges = []
+    for index, text in enumerate(said.addresses):
+        first, last = (IPv4Address(end) for end in text.split("-"))
+        if first in hosts and last in hosts:
+            ranges.append((first, last))
+            continue
+        what = f"{text} is not inside hostSubnet {hosts}, where load-balancer addresses are announced"
+        hint = "give addresses of the host network, or set networking.hostSubnet"
+        findings.problem(cluster.origin, f"loadBalancer.addresses[{index}]", what, hint)
+    return Pools((Pool(tuple(ranges)),), said.mode, True)
+
+
+def _default_range(hosts: IPv4Network) -> Range:
+    """Near the end of ``hosts``, where nodes come last; a quarter of a small network."""
+    small = hosts.num_addresses < 256
+    last = hosts.broadcast_address - (2 if small else DEFAULT_BELOW_BROADCAST)
+    return last - (min(DEFAULT_SIZE, hosts.num_addresses // 4) - 1), last
+
+
+# --- MetalLB's objects ------------------------------------------------------------------------------------
+
+
+def _metallb_pools(inventory: Inventory, findings: Findings) -> Iterator[Pool]:
+    labels = {loaded.object.metadata.name: loaded.object.metadata.labels for loaded in inventory.namespaces}
+    taken: list[tuple[Range, str]] = []
+    for loaded in inventory.addressPools:
+        meta, spec = loaded.object.metadata, loaded.object.spec
+        ranges = tuple(_free_ranges(loaded, taken, findings))
+        taken += [(one, meta.name) for one in ranges]
+        announcers = tuple(_announcers(loaded.object, inventory.l2Advertisements))
+        if not announcers:
+            findings.notice(f"no L2Advertisement is for IPAddressPool {meta.name}: nobody answers ARP for its addresses")
+        yield Pool(
+            ranges,
+            name=meta.name,
+            autoAssign=spec.autoAssign,
+            avoidBuggyIPs=spec.avoidBuggyIPs,
+            allocation=spec.serviceAllocation,
+            namespaces=_namespaces(spec.serviceAllocation, labels),
+            announcers=announcers,
+        )
+
+
+def _free_ranges(loaded: Loaded[IPAddressPool], taken: list[tuple[Range, str]], findings: Findings) -> Iterator[Range]:
+    for index, text in enumerate(loaded.object.spec.addresses):
+        if ":" in text:
+            findings.ipv6_left_out()
+            continue
+        first, last = (IPv4Address(end) for end in text.split("-"))
+        other = next((name for (low, high), name in taken if first <= high and low <= last), None)
+        if other is None:
+            yield first, last
+        else:
+            what = f"{text} overlaps an address range of IPAddressPool {other}"
+            findings.problem(loaded.origin, f"spec.addresses[{index}]", what, "an address is of one pool")
+
+
+def _announcers(pool: IPAddressPool, advertisements: tuple[Loaded[L2Advertisement], ...]) -> Iterator[LabelSelector]:
+    for spec in (loaded.object.spec for loaded in advertisements):
+        by_name = pool.metadata.name in spec.ipAddressPools
+        by_labels = any(matches(selector, pool.metadata.labels) for selector in spec.ipAddressPoolSelectors)
+        if by_name or by_labels or not (spec.ipAddressPools or spec.ipAddressPoolSelectors):
+            yield from spec.nodeSelectors or (LabelSelector(),)
+
+
+def _namespaces(allocation: ServiceAllocation | None, labels: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+    """The namespaces that ``allocation`` names, or selects among those of ``labels``."""
+    if allocation is None:
+        return frozenset()
+    selected = (
+        name
+        for name, own in labels.items()
+        if any(matches(selector, {NAMESPACE_LABEL: name, **own}) for selector in allocation.namespaceSelectors)
+    )
+    return frozenset((*allocation.namespaces, *selected))

@@ -1,0 +1,46 @@
+"""How large a cluster may be, asked before anything of it is made. May import ``objects`` and this room."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from emulator.controllers.findings import Draft, Findings
+from emulator.objects.kinds import Loaded, Node, Pod
+
+MOST_NODES = 1_000  # every node has a route to every other one
+MOST_PODS = 20_000
+_NOT_FOR_PODS = 3  # of a podCIDR: its first and last address, and the bridge's
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """``pods``: how many may still be made; ``addresses``: how many addresses the nodes' podCIDRs hold for all Pods together."""
+
+    pods: int
+    addresses: int
+
+    def refusal(self, pods: int, addresses: int) -> str:
+        """Returns why ``pods`` Pods more, which take so many ``addresses``, cannot be made; "" if they can."""
+        if addresses > self.addresses:
+            return f"the podCIDRs of all nodes together have {self.addresses:,} addresses for Pods"
+        return f"podwire makes no more than {MOST_PODS:,} Pods" if pods > self.pods else ""
+
+
+def room_for_pods(nodes: Collection[Node], running: int) -> Room:
+    """Returns the room for Pods beside ``running`` ones."""
+    networks = [IPv4Network(node.spec.podCIDRs[0]) for node in nodes if node.spec.podCIDRs]
+    return Room(MOST_PODS - running, sum(max(0, network.num_addresses - _NOT_FOR_PODS) for network in networks))
+
+
+def is_too_large(pods: Sequence[Loaded[Pod]], nodes: Sequence[Draft[Node]], findings: Findings) -> bool:
+    """Returns whether there are more Pods or nodes than podwire takes; a problem says so, where the first one too many is written."""
+    if len(nodes) > MOST_NODES:
+        draft = nodes[MOST_NODES]
+        what = f"{len(nodes):,} nodes: podwire takes no more than {MOST_NODES:,}"
+        findings.problem(draft.origin, f"{draft.base}name" if draft.base else "metadata.name", what, "leave nodes out")
+    if len(pods) > MOST_PODS:
+        what = f"{len(pods):,} Pods: podwire takes no more than {MOST_PODS:,}"
+        findings.problem(pods[MOST_PODS].origin, "metadata.name", what, "leave Pods or namespaces out")
+    return len(nodes) > MOST_NODES or len(pods) > MOST_PODS

@@ -1,0 +1,243 @@
+"""What the API server fills into a Service: ClusterIPs, node ports, target ports.
+
+May import ``objects`` and this room. Invariant: a ClusterIP is one Service's; a node port is one Service port's per protocol.
+Sources: the Kubernetes documentation, "Service ClusterIP allocation" and "Service" (NodePort): a static band at the lower end of
+either range is left to addresses and ports that people choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
+
+from emulator.controllers.findings import Draft, Findings
+from emulator.controllers.names import draw
+from emulator.controllers.networks import Networks
+from emulator.objects.kinds import Service, ServicePort
+
+NODE_PORTS = range(30000, 32768)
+STATIC_NODE_PORTS = 86  # min(max(16, size / 32), 128) of 2768
+KUBERNETES = "default/kubernetes"
+
+
+def complete_services(services: Sequence[Draft[Service]], networks: Networks, seed: int, findings: Findings) -> list[Draft[Service]]:
+    """Every Service with what was left open, in the order given. Services of IPv6 alone are left out."""
+    ipv4 = [draft for draft in services if not _ipv6_only(draft.object)]
+    if len(ipv4) < len(services) or any(":" in ip for draft in ipv4 for ip in _addresses(draft.object)):
+        findings.ipv6_left_out()
+    addressed = _cluster_ips(ipv4, networks, findings)
+    return _node_ports([replace(d, object=_defaults(d.object)) for d in addressed], seed, findings)
+
+
+def _addresses(service: Service) -> Iterator[str]:
+    """The addresses and prefixes of ``service`` that a proxier of the other family would take up."""
+    spec = service.spec
+    yield from (*spec.clusterIPs, *spec.externalIPs, *spec.loadBalancerSourceRanges)
+    yield from (entry.ip for entry in service.status.loadBalancer.ingress)
+
+
+def _ipv6_only(service: Service) -> bool:
+    families = service.spec.ipFamilies
+    addresses = service.spec.clusterIPs or (service.spec.clusterIP,)
+    return (bool(families) and "IPv4" not in families) or (not service.headless and all(":" in a for a in addresses))
+
+
+def _defaults(service: Service) -> Service:
+    spec = service.spec
+    return replace(
+        service,
+        spec=replace(
+            spec,
+            ports=tuple(port if port.targetPort is not None else replace(port, targetPort=port.port) for port in spec.ports),
+            ipFamilies=("IPv4",) if spec.type != "ExternalName" else spec.ipFamilies,
+        ),
+    )
+
+
+# --- ClusterIPs -------------------------------------------------------------------------------------------
+
+
+def static_band(subnet: IPv4Network) -> int:
+    """How many addresses at the lower end of ``subnet`` are left to hand-written ClusterIPs."""
+    return min(max(16, subnet.num_addresses // 16), 256)
+
+
+def _cluster_ips(drafts: Sequence[Draft[Service]], networks: Networks, findings: Findings) -> list[Draft[Service]]:
+    subnet = networks.services
+    first = str(subnet.network_address + 1)
+    holders: dict[str, str] = {}
+    given: dict[int, tuple[str, ...]] = {}
+    if not any(d.object.key == KUBERNETES and _given_ips(d.object) for d in drafts):
+        holders[first] = KUBERNETES
+    for index, draft in enumerate(drafts):
+        if draft.object.addressed:
+            given[index] = tuple(_valid_ips(draft, networks, holders, findings))
+    free = _free(subnet, holders)
+    result, exhausted = [], False
+    for index, draft in enumerate(drafts):
+        service = draft.object
+        if service.headless:
+            result.append(replace(draft, object=_with_ips(service, ("None",))))
+            continue
+        if not service.addressed:
+            result.append(draft)
+            continue
+        ips = given[index]
+        if not ips and not _given_ips(service):
+            ip = first if service.key == KUBERNETES else next(free, None)
+            if ip is None and not exhausted:
+                exhausted = True
+                findings.problem(
+                    draft.origin,
+                    "spec.clusterIP",
+                    f"serviceSubnet {subnet} is too small: no ClusterIP is left for Service {service.key}",
+                    "set networking.serviceSubnet to a shorter prefix",
+                )
+            ips = (ip,) if ip else ()
+        result.append(replace(draft, object=_with_ips(service, ips)))
+    return result
+
+
+def _with_ips(service: Service, ips: tuple[str, ...]) -> Service:
+    return replace(service, spec=replace(service.spec, clusterIP=ips[0] if ips else "", clusterIPs=ips))
+
+
+def _given_ips(service: Service) -> tuple[str, ...]:
+    return service.spec.clusterIPs or ((service.spec.clusterIP,) if service.spec.clusterIP else ())
+
+
+def _valid_ips(draft: Draft[Service], networks: Networks, holders: dict[str, str], findings: Findings) -> Iterator[str]:
+    """The IPv4 ClusterIPs that the Service brings along, entered into ``holders``. Outside a range that was said there is none."""
+    subnet = networks.services
+    for index, text in enumerate(_given_ips(draft.object)):
+        path = f"spec.clusterIPs[{index}]" if draft.object.spec.clusterIPs else "spec.clusterIP"
+        address = findings.ipv4(text, draft.origin, path)
+        if address is None:
+            continue
+        ip = str(address)
+        inside = subnet.network_address < address < subnet.broadcast_address
+        if not inside and (address in subnet or "serviceSubnet" in networks.said):
+            hint = "take an address of it, or set networking.serviceSubnet to the cluster's prefix"
+            findings.problem(draft.origin, path, f"{ip} is not in the range of serviceSubnet {subnet}", hint)
+        elif ip in holders:
+            what = f"ClusterIP {ip} of Service {draft.object.key} is that of Service {holders[ip]} already"
+            findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")
+        else:
+            holders[ip] = draft.object.key
+            yield ip
+
+
+def _free(subnet: IPv4Network, holders: dict[str, str]) -> Iterator[str]:
+    """Free ClusterIPs: above the static band first, then within it."""
+    low, high = int(subnet.network_address) + 1, int(subnet.broadcast_address)
+    start = min(int(subnet.network_address) + static_band(subnet), high)
+    for number in chain(range(start, high), range(low, start)):
+        ip = str(IPv4Address(number))
+        if ip not in holders:
+            yield ip
+
+
+# --- node ports -------------------------------------------------------------------------------------------
+
+
+class _NodePorts:
+    """The node ports of the cluster while they are given out."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.holders: dict[tuple[int, str], str] = {}
+        self.numbers: set[int] = set()
+        self.foreign: dict[int, str] = {}  # given ports outside the default --service-node-port-range, each with its Service
+
+    def claim(self, port: int, protocol: str, key: str) -> str:
+        """The Service that holds the port already, or "" and it is now ``key``'s."""
+        if holder := self.holders.get((port, protocol)):
+            return holder
+        self.holders[port, protocol] = key
+        self.numbers.add(port)
+        return ""
+
+    def allocate(self, *identity: object) -> int | None:
+        """A port that no Service has under any protocol: a drawn one or the next above it, outside the static band if possible."""
+        number = draw(self.seed, "nodePort", *identity)
+        for band in (NODE_PORTS[STATIC_NODE_PORTS:], NODE_PORTS[:STATIC_NODE_PORTS]):
+            for offset in range(len(band)):
+                port = band[(number + offset) % len(band)]
+                if port not in self.numbers:
+                    self.numbers.add(port)
+                    return port
+        return None
+
+
+def _has_node_ports(service: Service) -> bool:
+    spec = service.spec
+    return spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts)
+
+
+def _wants_health_check(service: Service) -> bool:
+    return service.spec.type == "LoadBalancer" and service.spec.externalTrafficPolicy == "Local"
+
+
+def _node_ports(drafts: Sequence[Draft[Service]], seed: int, findings: Findings) -> list[Draft[Service]]:
+    ports = _NodePorts(seed)
+    for draft in drafts:
+        _claim_given(draft, ports, findings)
+    if ports.foreign:
+        number, key = next(iter(ports.foreign.items()))
+        more = f" (and {len(ports.foreign) - 1} more)" if len(ports.foreign) > 1 else ""
+        ours = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+        findings.notice(f"node port {number} of Service {key}{more} is outside {ours}: taken as of a cluster with another node-port range")
+    return [_with_node_ports(draft, ports, findings) for draft in drafts]
+
+
+def _claim_given(draft: Draft[Service], ports: _NodePorts, findings: Findings) -> None:
+    service = draft.object
+
+    def claim(number: int, protocol: str, path: str) -> None:
+        if number not in NODE_PORTS:
+            ports.foreign[number] = service.key
+        if holder := ports.claim(number, protocol, f"{service.key} ({path})"):
+            what = f"node port {number}/{protocol} of Service {service.key} is taken by Service {holder}"
+            findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")
+
+    for index, port in enumerate(service.spec.ports):
+        if port.nodePort:
+            claim(port.nodePort, port.protocol, f"spec.ports[{index}].nodePort")
+    if service.spec.healthCheckNodePort:
+        claim(service.spec.healthCheckNodePort, "TCP", "spec.healthCheckNodePort")
+
+
+def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Findings) -> Draft[Service]:
+    service = draft.object
+    spec = service.spec
+    if spec.type not in ("NodePort", "LoadBalancer"):
+        return draft
+
+    def allocate(*identity: object) -> int | None:
+        number = ports.allocate(service.key, *identity)
+        if number is None:
+            findings.problem(draft.origin, "spec.ports", f"no node port is left for Service {service.key}", "use fewer NodePort Services")
+        return number
+
+    if _has_node_ports(service):
+        # One number serves a port's TCP and UDP alike, as the API server gives it out (53 for DNS).
+        shared: dict[int, set[tuple[int, str]]] = {}
+        for port in spec.ports:
+            if port.nodePort:
+                shared.setdefault(port.port, set()).add((port.nodePort, port.protocol))
+        done: list[ServicePort] = []
+        for port in spec.ports:
+            number = port.nodePort
+            if not number:
+                number = next((n for n, _ in sorted(shared.get(port.port, ())) if (n, port.protocol) not in ports.holders), None)
+                number = number or allocate(port.name, port.port)
+                if number:
+                    ports.claim(number, port.protocol, service.key)
+                    shared.setdefault(port.port, set()).add((number, port.protocol))
+            done.append(replace(port, nodePort=number))
+        spec = replace(spec, ports=tuple(done))
+    if _wants_health_check(service) and not spec.healthCheckNodePort:
+        spec = replace(spec, healthCheckNodePort=allocate("healthCheckNodePort"))
+    return replace(draft, object=replace(service, spec=spec))

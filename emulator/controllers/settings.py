@@ -1,0 +1,148 @@
+"""Says what every node's kube-proxy is told.
+
+May import ``objects`` and this room. Invariant: ``localMode`` "" stands exactly for "no local-traffic detector". Sources:
+kube-proxy, ``cmd/kube-proxy/app/options.go`` (flags, which a configuration file makes void) and ``server_linux.go``
+(getLocalDetectors: without a clusterCIDR there is no detector); kubeadm, ``componentconfigs/kubeproxy.go`` (a
+KubeProxyConfiguration without a clusterCIDR gets the Pod subnet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_network
+from typing import Any, get_args
+
+from emulator.cluster.state import ProxySettings
+from emulator.controllers.clusterflags import ClusterFlags
+from emulator.controllers.findings import Findings
+from emulator.controllers.networks import Networks
+from emulator.errors import printable
+from emulator.load.faults import cut
+from emulator.objects.config import (
+    Inventory,
+    IPTablesConfig,
+    IPVSConfig,
+    IPVSScheduler,
+    IPVSTimeouts,
+    KubeProxyConfiguration,
+    NFTablesConfig,
+    ProxyMode,
+)
+from emulator.objects.durations import parse_duration
+
+_DETECTORS = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+
+
+def proxy_settings(
+    inventory: Inventory, networks: Networks, flags: ClusterFlags, override: ProxyMode | None, findings: Findings
+) -> ProxySettings:
+    """The KubeProxyConfiguration, or kube-proxy's flags, completed. For the mode, ``override`` (the command line) is strongest, then those, then
+    ``networking.kubeProxyMode``, then iptables. What is assumed of a cluster that was dumped, a notice says."""
+    config = _configuration(inventory, flags, findings)
+    shaped = inventory.cluster.object.networking.kubeProxyMode if inventory.cluster else None
+    if config and not override and config.mode and shaped and config.mode != shaped:
+        findings.notice(f"the KubeProxyConfiguration's mode {config.mode} is used, not networking.kubeProxyMode {shaped}")
+    mode = override or (config.mode if config else "") or shaped or "iptables"
+    local_mode: str = (config.detectLocalMode if config else "") or "ClusterCIDR"
+    cluster_cidr = config.clusterCIDR if config else None
+    if cluster_cidr is None:
+        cluster_cidr = str(networks.podRange or "") if local_mode == "ClusterCIDR" else ""
+    if config is None and (not networks.podRange or any(loaded.object.metadata.uid for loaded in inventory.nodes)):
+        detector = (
+            f"clusterCIDR {cluster_cidr}" if cluster_cidr else "no clusterCIDR (as on EKS: a Pod keeps its address at every ClusterIP)"
+        )
+        hint = "kubectl get configmap -n kube-system kube-proxy -o yaml (EKS: kube-proxy-config)"
+        findings.notice(f"the input does not say how kube-proxy is configured: mode {mode} and {detector} are assumed; add {hint}")
+    config = config or KubeProxyConfiguration()
+    timeouts = (config.ipvs.tcpTimeout, config.ipvs.tcpFinTimeout, config.ipvs.udpTimeout)
+    return ProxySettings(
+        mode=mode,
+        localMode="" if local_mode == "ClusterCIDR" and not cluster_cidr else local_mode,
+        clusterCIDR=cluster_cidr,
+        nodePortAddresses=config.nodePortAddresses,
+        masqueradeAll=(config.nftables if mode == "nftables" else config.iptables).masqueradeAll,
+        scheduler=config.ipvs.scheduler or "rr",
+        ipvsTimeouts=IPVSTimeouts(*(int(parse_duration(text) or 0) for text in timeouts)),
+        strictARP=config.ipvs.strictARP,
+        localhostNodePorts=config.iptables.localhostNodePorts,
+    )
+
+
+def _configuration(inventory: Inventory, flags: ClusterFlags, findings: Findings) -> KubeProxyConfiguration | None:
+    """The configuration that the input holds, else the one that the flags of its kube-proxy say; None if nothing says any."""
+    for conflict in flags.conflicts:
+        findings.notice(printable(f"kube-proxies are configured otherwise from one another: {conflict}; {flags.proxyFrom} is followed"))
+    given = inventory.proxy.object if inventory.proxy else None
+    by_flags = flags.proxyFrom and "config" not in flags.proxy
+    if given is None:
+        return _of_flags(flags, findings) if by_flags else None
+    wanted = flags.proxy.get("proxy-mode", "")
+    if by_flags and wanted and wanted != (given.mode or "iptables"):
+        what = f"{flags.proxyFrom} has --proxy-mode={wanted}, the KubeProxyConfiguration mode {given.mode or 'iptables'}"
+        findings.notice(printable(f"{what}: the KubeProxyConfiguration is followed"))
+    return given
+
+
+def _of_flags(flags: ClusterFlags, findings: Findings) -> KubeProxyConfiguration:
+    """kube-proxy's command line as a configuration. A value that it could not have started with is left out, with a notice."""
+    read = _Flags(flags.proxy, flags.proxyFrom, findings)
+    return KubeProxyConfiguration(
+        mode=read.choice("proxy-mode", get_args(ProxyMode)),
+        clusterCIDR=read.prefix("cluster-cidr"),
+        detectLocalMode=read.choice("detect-local-mode", _DETECTORS),
+        nodePortAddresses=read.prefixes("nodeport-addresses"),
+        iptables=IPTablesConfig(
+            masqueradeAll=read.flag("masquerade-all"),
+            localhostNodePorts=read.flag("iptables-localhost-nodeports", default=True),
+        ),
+        nftables=NFTablesConfig(masqueradeAll=read.flag("masquerade-all")),
+        ipvs=IPVSConfig(
+            scheduler=read.choice("ipvs-scheduler", get_args(IPVSScheduler)),
+            strictARP=read.flag("ipvs-strict-arp"),
+            tcpTimeout=read.duration("ipvs-tcp-timeout"),
+            tcpFinTimeout=read.duration("ipvs-tcpfin-timeout"),
+            udpTimeout=read.duration("ipvs-udp-timeout"),
+        ),
+    )
+
+
+class _Flags:
+    """Reads flags, whose values nobody has checked."""
+
+    def __init__(self, flags: Mapping[str, str], where: str, findings: Findings) -> None:
+        self._flags, self._where, self._findings = flags, where, findings
+
+    def _odd(self, name: str) -> None:
+        self._findings.notice(
+            printable(f"left out: --{name}={cut(self._flags[name])} of kube-proxy in {self._where}, which cannot be read")
+        )
+
+    def choice(self, name: str, known: tuple[str, ...]) -> Any:
+        text = self._flags.get(name, "")
+        if text and text not in known:
+            self._odd(name)
+        return text if text in known else ""
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        text = self._flags.get(name, "")
+        return text.lower() in ("true", "1", "t") if text else default
+
+    def prefixes(self, name: str) -> tuple[str, ...]:
+        found = []
+        for text in filter(None, (part.strip() for part in self._flags.get(name, "").split(","))):
+            try:
+                found.append(text if text == "primary" else str(ip_network(text, strict=False)))
+            except ValueError:
+                self._odd(name)
+        return tuple(found)
+
+    def prefix(self, name: str) -> str:
+        """The IPv4 half ("" if there is none, which is what kube-proxy's IPv4 half then has)."""
+        return next((text for text in self.prefixes(name) if ":" not in text), "")
+
+    def duration(self, name: str) -> str:
+        text = self._flags.get(name, "")
+        if text and parse_duration(text) is None:
+            self._odd(name)
+            text = ""
+        return text or "0s"

@@ -1,0 +1,230 @@
+"""The Pods of the cluster: those that were given, and those that the workload controllers make.
+
+May import ``objects`` and this room. Invariant: Pod names are unique in their namespace and follow the controllers' form; a controller
+of which the input holds a Pod or a ReplicaSet makes none itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from emulator.controllers.findings import Draft, Findings
+from emulator.controllers.names import generate_name, template_hash
+from emulator.controllers.placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
+from emulator.controllers.room import Room
+from emulator.controllers.waiting import Waiting
+from emulator.objects.config import Inventory
+from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
+
+ENDED_PHASES = ("Succeeded", "Failed")
+TEMPLATE_HASH_LABEL = "pod-template-hash"
+JOB_LABELS = ("batch.kubernetes.io/job-name", "job-name")
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+_INTERCHANGEABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Job")  # whose Pods have drawn names
+
+
+def given_pods(inventory: Inventory, seed: int, findings: Findings, waiting: Waiting) -> list[Draft[Pod]]:
+    """The Pods of the input that run or may be placed, each with a name; those that wait in the cluster of a dump go to ``waiting``."""
+    taken: dict[str, set[str]] = {}
+    for loaded in inventory.pods:
+        if loaded.object.name:
+            taken.setdefault(loaded.object.namespace, set()).add(loaded.object.name)
+    drafts, ended = [], 0
+    for index, loaded in enumerate(inventory.pods):
+        pod = loaded.object
+        if pod.status.phase in ENDED_PHASES:
+            ended += 1
+            continue
+        if not pod.name:
+            names = taken.setdefault(pod.namespace, set())
+            name = generate_name(pod.metadata.generateName, seed, "pod", pod.namespace, index, taken=names)
+            pod = replace(pod, metadata=replace(pod.metadata, name=name))
+        draft = Draft(pod, loaded.origin)
+        if reason := _without_network(pod):
+            waiting.add(draft, reason)
+        else:
+            drafts.append(draft)
+    if ended:
+        findings.notice(f"left out: {ended} Pod{'s' if ended > 1 else ''} that ended ({' or '.join(ENDED_PHASES)})")
+    return drafts
+
+
+def _without_network(pod: Pod) -> str:
+    """Returns why the Pod has no network, as the API server says it ("" if it has one, or may get one here).
+
+    A Pod has an address once its sandbox is made. A manifest without status says nothing: such a Pod is placed and addressed here.
+    """
+    if pod.spec.schedulingGates:
+        return "Scheduling is blocked due to non-empty scheduling gates"
+    status = pod.status
+    if pod.ip or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
+        return ""
+    unscheduled = next((c for c in status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
+    if unscheduled is not None:
+        return unscheduled.message or "it is Pending: PodScheduled is False"
+    return f"it is {status.phase}, and has no address yet"
+
+
+def controlled_pods(
+    inventory: Inventory, pods: Iterable[Draft[Pod]], nodes: Sequence[Node], seed: int, room: Room, findings: Findings
+) -> list[Draft[Pod]]:
+    """The Pods that the controllers of the input make, in the controllers' order. ``room`` bounds their number, so
+    that a slip in ``replicas`` is a problem and not a wait."""
+    taken: dict[str, set[str]] = {}
+    for draft in pods:
+        taken.setdefault(draft.object.namespace, set()).add(draft.object.name)
+    owned = _owned(inventory)
+    made: list[Draft[Pod]] = []
+    addressed = 0  # of them
+    for loaded in inventory.workloads:
+        workload = loaded.object
+        if (workload.kind, workload.metadata.namespace, workload.metadata.name) in owned:
+            continue
+        if workload.kind == "Job" and workload.metadata.uid:
+            continue  # in a live cluster it has made its Pods: those that are not there are gone
+        daemon, host = workload.kind == "DaemonSet", workload.spec.template.spec.hostNetwork
+        count = len(nodes) if daemon else workload.replicas
+        if refusal := room.refusal(len(made) + count, 0 if host or daemon else addressed + count):
+            path = "spec.parallelism" if workload.kind == "Job" else "spec" if daemon else "spec.replicas"
+            what = "a Pod on each node" if daemon else f"{count:,} replicas"
+            findings.problem(loaded.origin, path, f"{what}: {refusal}", "fewer replicas, or more nodes")
+            continue
+        new = _make(loaded, nodes, seed, taken.setdefault(workload.metadata.namespace, set()), findings)
+        made += new
+        addressed += 0 if host else len(new)
+    return made
+
+
+def missing_pods(
+    loaded: Loaded[Workload], own: Sequence[Pod], nodes: Sequence[Node], seed: int, taken: set[str], findings: Findings
+) -> list[Draft[Pod]]:
+    """The Pods that the controller makes beside its ``own``. One that is being deleted is replaced at once, a StatefulSet's when it is gone."""
+    workload, origin = loaded.object, loaded.origin
+    if workload.kind in _INTERCHANGEABLE:
+        active = [pod for pod in own if not pod.metadata.deletionTimestamp]
+        fewer = workload.scaled(max(0, workload.replicas - len(active)))
+        if not own:
+            return _make(replace(loaded, object=fewer), nodes, seed, taken, findings)
+        owner = next(o for o in own[-1].metadata.ownerReferences if o.controller)
+        labels = {key: value for key, value in own[-1].metadata.labels.items() if key in (TEMPLATE_HASH_LABEL, *JOB_LABELS)}
+        return _replicas(fewer, origin, seed, taken, owner.kind, owner.name, labels)
+    names, hosts = {pod.name for pod in own}, {pod.spec.nodeName for pod in own}
+    made = _make(loaded, nodes, seed, taken - names, findings)
+    return [d for d in made if d.object.name not in names and not (workload.kind == "DaemonSet" and d.object.spec.nodeName in hosts)]
+
+
+def controls(workload: Workload, pod: Pod) -> bool:
+    """Whether ``workload`` made ``pod``, itself or, a Deployment, by the ReplicaSet that is named after it and the template's hash."""
+    if pod.namespace != workload.metadata.namespace:
+        return False
+    owners = {(owner.kind, owner.name) for owner in pod.metadata.ownerReferences if owner.controller}
+    if workload.kind == "Deployment":
+        return ("ReplicaSet", f"{workload.metadata.name}-{pod.metadata.labels.get(TEMPLATE_HASH_LABEL, '')}") in owners
+    return (workload.kind, workload.metadata.name) in owners
+
+
+def _owned(inventory: Inventory) -> set[tuple[str, str, str]]:
+    """(kind, namespace, name) of every controller that owns something in the input, Pods that have ended included.
+
+    A dump of Deployments and Pods alone lacks the ReplicaSets between them: theirs are named after Deployment and template hash.
+    """
+    metas: list[ObjectMeta] = [p.object.metadata for p in inventory.pods]
+    metas += [w.object.metadata for w in inventory.workloads]
+    owned = set()
+    for meta in metas:
+        for owner in meta.ownerReferences:
+            if not owner.controller:
+                continue
+            owned.add((owner.kind, meta.namespace, owner.name))
+            key = f"-{meta.labels.get(TEMPLATE_HASH_LABEL, '')}"
+            if owner.kind == "ReplicaSet" and key != "-" and owner.name.endswith(key):
+                owned.add(("Deployment", meta.namespace, owner.name.removesuffix(key)))
+    return owned
+
+
+def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set[str], findings: Findings) -> list[Draft[Pod]]:
+    workload, origin = loaded.object, loaded.origin
+    name, spec = workload.metadata.name, workload.spec.template.spec
+    if workload.kind == "Deployment":
+        key = template_hash(seed, workload.key, workload.spec.template)
+        return _replicas(workload, origin, seed, taken, "ReplicaSet", f"{name}-{key}", {TEMPLATE_HASH_LABEL: key})
+    if workload.kind == "Job":
+        labels = dict.fromkeys(JOB_LABELS, name)
+        if workload.spec.completionMode == "Indexed":
+            return _indexed(workload, origin, seed, taken, labels)
+        return _replicas(workload, origin, seed, taken, "Job", name, labels)
+    if workload.kind in ("ReplicaSet", "ReplicationController"):
+        return _replicas(workload, origin, seed, taken, workload.kind, name, {})
+    if workload.kind == "StatefulSet":
+        drafts = []
+        for ordinal in range(workload.spec.replicas):
+            pod_name = f"{name}-{ordinal}"
+            if pod_name in taken:
+                findings.problem(origin, "metadata.name", f"StatefulSet {workload.key} makes a Pod {pod_name}, which exists already")
+                continue
+            taken.add(pod_name)
+            labels = {"statefulset.kubernetes.io/pod-name": pod_name, "apps.kubernetes.io/pod-index": str(ordinal)}
+            own = replace(spec, hostname=pod_name, subdomain=workload.spec.serviceName)
+            drafts.append(_pod(workload, origin, pod_name, own, "StatefulSet", name, labels))
+        return drafts
+    more = (*DAEMON_TOLERATIONS, *(HOST_NETWORK_TOLERATIONS if spec.hostNetwork else ()))
+    own = replace(spec, tolerations=(*spec.tolerations, *more))
+    fitting = [node.name for node in nodes if spec.nodeName in ("", node.name) and not obstacle(node, own)]
+    if not fitting:
+        findings.notice(f"DaemonSet {workload.key} has no Pod: no node matches and is tolerated")
+    return [
+        _pod(
+            workload,
+            origin,
+            generate_name(f"{name}-", seed, workload.key, node, taken=taken),
+            replace(own, nodeName=node),
+            "DaemonSet",
+            name,
+            {},
+        )
+        for node in fitting
+    ]
+
+
+def _indexed(workload: Workload, origin: Origin, seed: int, taken: set[str], labels: Mapping[str, str]) -> list[Draft[Pod]]:
+    """The Pods of a Job whose completionMode is Indexed: those of the lowest indexes, which begin."""
+    drafts = []
+    for index in range(workload.replicas):
+        base = f"{workload.metadata.name}-{index}"
+        pod_name = generate_name(f"{base}-", seed, workload.key, index, taken=taken)
+        own = replace(workload.spec.template.spec, hostname=base)
+        marked = {**labels, COMPLETION_INDEX: str(index)}
+        drafts.append(_pod(workload, origin, pod_name, own, "Job", workload.metadata.name, marked))
+    return drafts
+
+
+def _replicas(
+    workload: Workload, origin: Origin, seed: int, taken: set[str], kind: str, owner: str, labels: Mapping[str, str]
+) -> list[Draft[Pod]]:
+    return [
+        _pod(
+            workload,
+            origin,
+            generate_name(f"{owner}-", seed, workload.key, index, taken=taken),
+            workload.spec.template.spec,
+            kind,
+            owner,
+            labels,
+        )
+        for index in range(workload.replicas)
+    ]
+
+
+def _pod(
+    workload: Workload, origin: Origin, name: str, spec: PodSpec, owner_kind: str, owner: str, labels: Mapping[str, str]
+) -> Draft[Pod]:
+    template = workload.spec.template.metadata
+    metadata = ObjectMeta(
+        name=name,
+        namespace=workload.metadata.namespace,
+        labels={**template.labels, **labels},
+        annotations=template.annotations,
+        ownerReferences=(OwnerReference(kind=owner_kind, name=owner, controller=True),),
+    )
+    return Draft(Pod(metadata=metadata, spec=spec), origin, "spec.template.")

@@ -1,4 +1,0 @@
-"""The files and texts that show what a run found: pcapng, tables, JSON, YAML, JUnit, bundles.
-
-Everything here is pure and made from ``probe.model.Report`` and raw frames, except ``files``, which writes.
-"""

@@ -1,0 +1,1 @@
+"""Plans the machines around the nodes: switch, router, external clients, balancer."""

@@ -1,0 +1,104 @@
+"""The load balancer in the path: a machine of its own on the host network, which connects clients to node ports. Pure.
+
+It has the load-balancer addresses whose ``ipMode`` is Proxy, and translates both ways: a connection to one of them goes to a node's node port, from
+the balancer's own address (a full-NAT balancer of layer 4, as clouds have them where nodes must not see the address). So it is in the path of
+replies, too, and nobody behind it sees the client. Nodes take turns, as round robin has it. Of a connection that it leads nowhere it knows
+nothing: the address is its own, and the port closed. Rules are text of ``plan.rules`` for iptables-restore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.cluster.state import BALANCER, ROUTER, ClusterState
+from emulator.hostnet.network import (
+    OWN_WAY_TO_ASK,
+    WHY_NEIGHBOURS,
+    forwarding,
+    plan_base,
+    uplink,
+)
+from emulator.objects.kinds import Service, ServicePort
+from emulator.plan.naming import mac_of_ip, short_hash
+from emulator.plan.operations import AddAddress, AddNeighbour, AddRoute, LoadRules, Operation, SetNeighbourDefaults, SetSysctl
+from emulator.plan.rules import RuleSet, address, comment, compose, network, number
+
+
+def plan_balancer(state: ClusterState) -> Iterator[Operation]:
+    """The balancer, if a Service needs one."""
+    own = state.balancerIP
+    if not own:
+        return
+    yield from plan_base(BALANCER, "the load balancer in the path: it has the addresses whose ipMode is Proxy")
+    yield from forwarding(BALANCER, "a balancer forwards to nodes what it has translated")
+    for scope in ("all", "default"):
+        why = "what is translated must come back this way, though a shorter one leads to the node"
+        yield SetSysctl(netns=BALANCER, key=f"net.ipv4.conf.{scope}.send_redirects", value="0", why=why)
+    yield uplink(BALANCER, own, "the balancer's port on the switch")
+    yield SetNeighbourDefaults(netns=BALANCER, dev="eth0", why=OWN_WAY_TO_ASK)
+    why = "the balancer's own address, which nodes see"
+    yield AddAddress(netns=BALANCER, dev="eth0", address=f"{own}/{state.hostSubnet.prefixlen}", why=why)
+    yield AddRoute(netns=BALANCER, dst="default", dev="eth0", via=state.routerIP, why="clients outside and Pods are behind the router")
+    given: set[str] = set()
+    for service in state.services:
+        for ip in state.balancer_ips(service):
+            if ip in given:
+                continue
+            given.add(ip)
+            yield AddAddress(netns=BALANCER, dev="eth0", address=f"{ip}/32", why=f"the balancer's address for Service {service.key}")
+            if state.is_host(ip):
+                for netns in (ROUTER, *state.node):
+                    yield AddNeighbour(netns=netns, dev="eth0", address=ip, mac=mac_of_ip(own), why=WHY_NEIGHBOURS)
+            else:
+                why = f"{ip}, which is not of the host network, is the balancer's"
+                yield AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=own, why=why)
+    rules = balancer_rules(state)
+    why = "the balancer: who may come, which node is next, and back through here"
+    yield LoadRules(netns=BALANCER, tool="iptables-restore", text=compose(rules), why=why, rules=rules)
+
+
+def balancer_rules(state: ClusterState) -> RuleSet:
+    """Of two Services that claim one address and port, the first one has it."""
+    back = f"-m conntrack --ctstate DNAT {comment('back through the balancer')} -j SNAT --to-source {address(state.balancerIP)}"
+    nat: dict[str, tuple[str, ...]] = {"PREROUTING": (), "POSTROUTING": (back,)}
+    mangle: dict[str, tuple[str, ...]] = {"PREROUTING": ()}
+    claimed: set[tuple[str, int, str]] = set()
+    for service in state.services:
+        for ip in state.balancer_ips(service):
+            for port in service.spec.ports:
+                key = (ip, port.port, port.protocol)
+                if key in claimed:
+                    continue
+                claimed.add(key)
+                name = short_hash(f"{service.key}:{port.name}").upper()
+                match = _match(service, port, ip)
+                if service.spec.loadBalancerSourceRanges:
+                    mangle[f"LB-FW-{name}"] = tuple(_ranges(service))
+                    mangle["PREROUTING"] += (f"{match} -j LB-FW-{name}",)
+                if targets := tuple(_targets(state, service, port)):
+                    nat[f"LB-{name}"] = targets
+                    nat["PREROUTING"] += (f"{match} -j LB-{name}",)
+    return RuleSet({"mangle": mangle, "nat": nat})
+
+
+def _match(service: Service, port: ServicePort, ip: str) -> str:
+    protocol = port.protocol.lower()
+    note = comment(f"{service.key}:{port.name}" if port.name else service.key)
+    return f"-d {address(ip)}/32 -p {protocol} {note} -m {protocol} --dport {number(port.port)}"
+
+
+def _ranges(service: Service) -> Iterator[str]:
+    for text in service.spec.loadBalancerSourceRanges:
+        if ":" not in text:
+            yield f"-s {network(text)} -j RETURN"
+    yield "-j DROP"
+
+
+def _targets(state: ClusterState, service: Service, port: ServicePort) -> Iterator[str]:
+    """One rule a node: of those that are left, each gets its turn."""
+    nodes = state.balanced[service.key] if port.nodePort else ()
+    protocol = port.protocol.lower()
+    for left, node in zip(range(len(nodes), 0, -1), nodes, strict=True):
+        turn = f"-m statistic --mode nth --every {left} --packet 0 " if left > 1 else ""
+        target = f"{address(state.node[node].internalIPs[0])}:{number(port.nodePort or 0)}"
+        yield f"-p {protocol} {comment('node ' + node)} {turn}-m {protocol} -j DNAT --to-destination {target}"

@@ -1,0 +1,1 @@
+"""Joins frames to journeys: tokens, hops in order, rewrites."""

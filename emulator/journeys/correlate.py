@@ -1,0 +1,328 @@
+"""Frames → journeys: which frames belong to an attempt, in which order it passed them, and what was rewritten between two of them.
+
+A token (:func:`emulator.model.make_token`) survives NAT, so frames that carry the same one are one packet on its way. Only a TCP
+socket's initial sequence number must be looked for. Imports the standard library, ``model`` and a name of ``cluster.state``.
+Invariant: nothing is guessed; an attempt whose frames cannot be told from another's has no journey.
+
+Where a process of a node accepts and dials the endpoint, there are two connections and two packets; what passes is what is said. Such an attempt
+(:attr:`Attempt.relayed`) is followed by the cookie of its request, hop by hop on the one connection and on the other. Of TCP the frames alone
+say so: each has an initial sequence number of its own, which no translation changes. A UDP datagram looks translated; that it is not,
+the servers say, who find no translation in the nodes' connection tracking (``verdicts.judge`` asks them).
+
+What a tap cannot see. It stands outside the netfilter hooks of its namespace: an incoming frame is seen before PREROUTING, an outgoing one
+after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself the client shows its packet already translated, and the reply
+not yet translated back; a node whose own process is the endpoint shows the packet before DNAT and the reply after un-DNAT. Hence:
+
+- a first hop that differs from what was sent was rewritten by the client's own namespace;
+- a reply whose last hop comes from where the first hop there went is what connection tracking turns back: the client hears the address
+  it dialled (a bridge with br_netfilter has turned back the masquerading before its own tap, but not DNAT);
+- an endpoint behind the last tap is known by the server's own account alone (``Answer.local``): what was dialled there, by the client or by a
+  balancer in the path, is the last thing seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emulator.cluster.state import BALANCER
+from emulator.journeys.tokens import (
+    Trace,
+    divide_frames,
+    find_tokens,
+    parse_endpoint,
+)
+from emulator.model.flows import Attempt
+from emulator.model.frames import Backend, Frame
+from emulator.model.journeys import (
+    Change,
+    Hop,
+    Journey,
+    find_dialled,
+)
+from emulator.objects.config import Outcome
+
+# ICMP type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1): what it is called, and what it makes of an attempt. The
+# prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end nothing.
+_ICMP_ERRORS: Mapping[str, tuple[str, Outcome]] = {
+    "3/0": ("ICMP network unreachable", "unreachable"),
+    "3/1": ("ICMP host unreachable", "unreachable"),
+    "3/2": ("ICMP protocol unreachable", "rejected"),
+    "3/3": ("ICMP port unreachable", "rejected"),
+    "3/5": ("ICMP source route failed", "unreachable"),
+    "3/6": ("ICMP destination network unknown", "unreachable"),
+    "3/7": ("ICMP destination host unknown", "unreachable"),
+    "3/8": ("ICMP source host isolated", "unreachable"),
+    "3/9": ("ICMP network prohibited", "rejected"),
+    "3/10": ("ICMP host prohibited", "rejected"),
+    "3/11": ("ICMP network unreachable for this type of service", "unreachable"),
+    "3/12": ("ICMP host unreachable for this type of service", "unreachable"),
+    "3/13": ("ICMP communication prohibited", "rejected"),
+    "11/0": ("ICMP time exceeded", "unreachable"),
+}
+# What a client's error says when no answer to it was captured. A crafted packet reports nothing but a failure to send.
+_SOCKET_ERRORS: Mapping[str, Outcome] = {
+    "ENETUNREACH": "unreachable",
+    "EHOSTUNREACH": "unreachable",
+    "EPERM": "dropped",
+    "timeout": "dropped",
+}
+_ENDINGS = ("EOF", "ECONNRESET", "EPIPE")  # what a client's socket meets when a server closes on it
+_SENDING_ERRORS: Mapping[str, Outcome] = {"ENETUNREACH": "unreachable", "EHOSTUNREACH": "unreachable", "EPERM": "dropped", "": "dropped"}
+
+_Place = tuple[str, str, bool, int]  # netns, interface, outgoing, ttl
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """``journeys`` and ``frames`` by the attempt's index; ``frames`` are the numbers of every frame of its token and connection (data and
+    FIN too) in order of time.
+
+    An attempt has no journey if nothing certain can be said of it: its frames may be another's (``collisions``: another attempt had
+    the same token at the same time), or its socket heard something that no tap saw.
+    """
+
+    journeys: Mapping[int, Journey]
+    frames: Mapping[int, tuple[int, ...]]
+    collisions: tuple[int, ...]
+
+
+def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
+    """The journey of each attempt. ``frames`` may come in any order in which each namespace's own frames are in theirs."""
+    trace = Trace(frames)
+    tokens, ambiguous = find_tokens(attempts, trace)
+    own, collisions = divide_frames(attempts, tokens, trace)
+    journeys: dict[int, Journey] = {}
+    unclear = ambiguous.union(collisions)
+    for index, attempt in enumerate(attempts):
+        if index not in unclear:
+            journey = _make_journey(attempt, tokens.get(index, 0), own.get(index, []))
+            if journey is not None:
+                journeys[index] = journey
+    numbers = {index: tuple([frame.number for frame in members]) for index, members in own.items()}
+    return Correlation(journeys, numbers, tuple(sorted(collisions)))
+
+
+# --- one attempt ------------------------------------------------------------------------------------------
+
+
+def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Journey | None:
+    """What ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each other."""
+    frames = _tell_echoes(token, frames) if attempt.servers else list(frames)
+    there, answers = _order_hops(token, frames, attempt.relayed)
+    arrival = _arrival(attempt, there)
+    if (attempt.relayed or attempt.continued) and not answers and not arrival:
+        answers = _closings(attempt, frames)
+    sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
+    left_as = there[0].src if there else sent[0]
+    ours = (sent[1], there[0].dst) if attempt.relayed and there else None
+    heard = next((answer for answer in answers if _reached(answer, attempt.netns, (sent[0], left_as), ours)), None)
+    answer = heard or (answers[0] if answers else _NO_ANSWER)
+    outcome = heard.outcome if heard else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
+    backend, source_seen = _find_backend(attempt, sent[1], there, answer)
+    arrival = None if heard else arrival
+    if arrival:
+        outcome, backend, source_seen = "delivered", parse_endpoint(arrival.dst), parse_endpoint(arrival.src).ip
+    if outcome is None:
+        return None
+    reply_from = ""
+    if heard and heard.outcome == "delivered":
+        last = heard.hops[-1]
+        reply_from = sent[1] if there and last.src == there[0].dst else last.src
+    return Journey(
+        token=token,
+        crafted=attempt.crafted,
+        sent=sent,
+        there=there,
+        back=answer.hops,
+        changes=_find_changes(attempt.netns, sent, there, answer.hops, attempt.relayed),
+        outcome=outcome,
+        backend=backend,
+        source_seen=source_seen,
+        reply_from=reply_from,
+        evidence=f"came in at {_where(arrival)}" if arrival else _tell(attempt, outcome, there, answer, heard is not None),
+    )
+
+
+def _tell_echoes(token: int, frames: Iterable[Frame]) -> list[Frame]:
+    """``frames``, of which those of ``token`` that go back where such a frame came from are replies: a real command may echo the request."""
+    ways: set[tuple[str, str, int, str, int]] = set()
+    told = []
+    for frame in frames:
+        echo = (frame.netns, frame.dst, frame.dport, frame.src, frame.sport) in ways
+        if frame.token == token and not frame.reply and not echo:
+            ways.add((frame.netns, frame.src, frame.sport, frame.dst, frame.dport))
+        told.append(frame._replace(reply=True) if frame.token == token and echo else frame)
+    return told
+
+
+def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
+    """Where the request came in at a real command, which owes no answer to it.
+
+    That is enough of what is said on a TCP connection, which was accepted before, and of a datagram in a Pod's own network namespace; in a
+    node's its rules come between, so that there somebody must have answered.
+    """
+    if attempt.crafted or not (attempt.protocol == "UDP" or attempt.relayed or attempt.continued):
+        return None
+    places = {(s.netns, str(s.backend)) for s in attempt.servers if s.own or attempt.protocol == "TCP" or attempt.heard}
+    return next((hop for hop in reversed(there) if hop.direction == "in" and (hop.netns, hop.dst) in places), None)
+
+
+class _Answer(NamedTuple):
+    """One kind of packet that came back. ``refusal`` is what it is called if it refuses; ``outcome`` is what it means to who hears it."""
+
+    hops: tuple[Hop, ...]
+    refusal: str
+    outcome: Outcome
+    by_icmp: bool
+
+
+_NO_ANSWER = _Answer((), "", "dropped", False)
+
+
+def _order_hops(token: int, frames: Iterable[Frame], relayed: bool) -> tuple[tuple[Hop, ...], list[_Answer]]:
+    """The packet's hops there, and those of each kind of answer, the first answer first.
+
+    The same place again is a retransmission, of which the first is kept, unless the packet has grown older: then it runs in a circle. What a
+    proxy says on its own connection is a packet of its own (``relayed``), which may pass the same place as young as the first one.
+    """
+    there: dict[tuple[_Place, object], Frame] = {}
+    answers: dict[tuple[str, str], dict[tuple[_Place, object], Frame]] = {}
+    for frame in frames:
+        if frame.token != token:
+            continue  # another segment of the connection
+        ends = (frame.src, frame.sport, frame.dst, frame.dport) if relayed else None
+        place = ((frame.netns, frame.interface, frame.outgoing, frame.ttl), ends)
+        if frame.reply:
+            flags = "" if relayed and frame.protocol == "TCP" else frame.flags  # data: whatever else its segment says
+            answers.setdefault((frame.protocol, flags), {}).setdefault(place, frame)
+        elif frame.protocol != "ICMP error":  # the client's error about a reply
+            there.setdefault(place, frame)
+    return (
+        tuple([_hop(frame) for frame in there.values()]),
+        [
+            _Answer(tuple([_hop(frame) for frame in way.values()]), *meaning, protocol == "ICMP error")
+            for (protocol, flags), way in answers.items()
+            if (meaning := _read_answer(protocol, flags))
+        ],
+    )
+
+
+def _read_answer(protocol: str, flags: str) -> tuple[str, Outcome] | None:
+    """What an answer is called if it refuses ("" if it does not) and what it means; None if it ends nothing."""
+    if protocol == "ICMP error":
+        return _ICMP_ERRORS.get(flags)
+    if protocol == "TCP" and "R" in flags:
+        return "RST", "rejected"
+    if flags == "ABORT":
+        return "ABORT", "rejected"
+    return "", "delivered"
+
+
+def _find_backend(attempt: Attempt, dialled: str, there: Sequence[Hop], answer: _Answer) -> tuple[Backend | None, str]:
+    """Who answered, and the address that it saw: as the packet came in where the answer was first seen, if it was no router's."""
+    if not answer.hops or answer.by_icmp:
+        return None, ""
+    arrival = next((hop for hop in reversed(there) if hop.direction == "in" and hop.netns == answer.hops[0].netns), None)
+    if arrival is None:
+        return None, ""
+    behind_tap = attempt.answer.local if attempt.answer and arrival.dst == find_dialled(dialled, there) else ""
+    return parse_endpoint(behind_tap or arrival.dst), parse_endpoint(arrival.src).ip
+
+
+def _tell(attempt: Attempt, outcome: Outcome, there: Sequence[Hop], answer: _Answer, heard: bool) -> str:
+    """Why the attempt was not delivered, in words."""
+    back, refusal = answer.hops, answer.refusal
+    if heard:
+        return f"{refusal} from {back[0].src}" if refusal else ""
+    if outcome == "unreachable":
+        return f"no route: {attempt.error} at the client"
+    if attempt.error == "EPERM":
+        return "EPERM: the client's own rules let nothing out"
+    if back:
+        what = f"the {refusal} from {back[0].src}" if refusal else "the reply"
+        return f"silence: {what} was last seen at {_where(back[-1])}"
+    return f"silence: last seen at {_where(there[-1])}" if there else f"silence: no packet left {attempt.netns}"
+
+
+def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
+    """The end of a connection on which nothing was answered: to the client that is a refusal, though it was let in."""
+    hops: dict[_Place, Frame] = {}
+    for frame in frames:
+        if frame.time < attempt.started:
+            continue  # what was said before on this connection
+        if not frame.token and (frame.dst, frame.dport) == attempt.src and ("F" in frame.flags or "R" in frame.flags):
+            hops.setdefault((frame.netns, frame.interface, frame.outgoing, frame.ttl), frame)
+    first = next(iter(hops.values()), None)
+    if first is None or attempt.error not in _ENDINGS:
+        return []
+    what = "FIN" if "F" in first.flags else "RST"
+    return [_Answer(tuple([_hop(frame) for frame in hops.values()]), f"accepted, then closed without an answer: {what}", "rejected", False)]
+
+
+def _find_changes(
+    client: str, sent: tuple[str, str], there: Sequence[Hop], back: Sequence[Hop], relayed: bool = False
+) -> tuple[Change, ...]:
+    """What differs between neighbouring hops. An answer is compared from its first hop on, save that its server's own node may
+    have turned it back before that hop: then its source is what that node's DNAT had replaced. Of what is ``relayed``, the answer
+    passes the proxy the other way round. (A balancer in the path translates in its kernel, both ways.)"""
+    changes: list[Change] = []
+    turned: dict[tuple[str, str, str], tuple[str, str]] = {}  # where, from and to: from and to on the other connection
+    where, (src, dst) = client, sent
+    for hop in there:
+        if relayed and hop.netns != BALANCER and hop.src != src and hop.dst != dst:
+            changes.append(Change("relayed", _between(where, hop.netns), f"{src} → {dst}", f"{hop.src} → {hop.dst}", hop.frame))
+            turned[hop.netns, hop.dst, hop.src] = dst, src
+            where, src, dst = hop.netns, hop.src, hop.dst
+            continue
+        if hop.dst != dst:
+            changes.append(Change("DNAT", _between(where, hop.netns), dst, hop.dst, hop.frame))
+        if hop.src != src:
+            changes.append(Change("SNAT", _between(where, hop.netns), src, hop.src, hop.frame))
+        where, src, dst = hop.netns, hop.src, hop.dst
+    if not back:
+        return tuple(changes)
+    first = back[0]
+    changes += [
+        Change("un-DNAT", first.netns, change.after, change.before, first.frame)
+        for change in changes
+        if change.what == "DNAT" and change.where == first.netns and (change.before, change.after) == (first.src, dst)
+    ]
+    where, src, dst = first.netns, first.src, first.dst
+    for hop in back:
+        if hop.src != src and hop.dst != dst:
+            src, dst = turned.get((hop.netns, src, dst), (src, dst))
+        if hop.src != src:
+            changes.append(Change("un-DNAT", _between(where, hop.netns), src, hop.src, hop.frame))
+        if hop.dst != dst:
+            changes.append(Change("un-SNAT", _between(where, hop.netns), dst, hop.dst, hop.frame))
+        where, src, dst = hop.netns, hop.src, hop.dst
+    return tuple(changes)
+
+
+def _between(before: str, after: str) -> str:
+    """Where it happened: a link changes nothing, so two namespaces differ only if a tap between them missed the packet."""
+    return after if before == after else f"{before}…{after}"
+
+
+def _reached(answer: _Answer, netns: str, addresses: tuple[str, str], senders: tuple[str, str] | None) -> bool:
+    """Whether an answer's last hop brings it to the client, and not merely through the client's namespace. ``senders``: whose word alone the
+    client's socket takes; a proxy may send from an address of its own that nobody turns back."""
+    hop = answer.hops[-1]
+    stranger = senders is not None and answer.outcome == "delivered" and hop.src not in senders
+    return hop.netns == netns and hop.direction == "in" and hop.dst in addresses and not stranger
+
+
+def _hop(frame: Frame) -> Hop:
+    _, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, _, _, _, _ = frame
+    sender = src if protocol == "ICMP error" else _endpoint(src, sport)
+    return Hop(time, netns, interface, "out" if outgoing else "in", sender, _endpoint(dst, dport), ttl, frame.number)
+
+
+def _where(hop: Hop) -> str:
+    return f"{hop.netns}/{hop.interface} {hop.direction}"
+
+
+def _endpoint(ip: str, port: int) -> str:
+    return f"{ip}:{port}" if port else ip

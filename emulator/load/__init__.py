@@ -1,0 +1,1 @@
+"""Reads what a user wrote: targets, YAML documents, their schema and rules, and the Python builder."""

@@ -1,0 +1,553 @@
+"""Targets → Inventory: reads what the user named, and says everything that is wrong with it at once. May import ``objects``, ``errors``.
+
+The only effect is reading files (and running the user's own Python topologies). Invariant: an Inventory holds valid objects only, each
+identity once; everything else that was given is in its notices, or the whole is an InputError.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from emulator.errors import InputError, Problem, fold, printable
+from emulator.load.builder import TopologyError, Written, build_topology
+from emulator.load.configmaps import (
+    kube_proxy_key,
+    metallb_key,
+    metallb_objects,
+    texts_of,
+)
+from emulator.load.faults import (
+    Fault,
+    FieldPath,
+    cut,
+    path_of,
+    path_text,
+    shown,
+)
+from emulator.load.fields import RELEASE, find_unknown
+from emulator.load.kindcluster import translate
+from emulator.load.kustomization import (
+    NAMES,
+    KustomizationError,
+    is_kustomization,
+    pipe,
+)
+from emulator.load.schema import (
+    KIND_CLUSTER,
+    PROXY_CONFIG,
+    Kind,
+    LeftOut,
+    decode,
+    identify,
+    touches,
+)
+from emulator.load.targets import (
+    MANIFEST_SUFFIXES,
+    STDIN,
+    Found,
+    find_files,
+    name_of,
+)
+from emulator.load.validate import validate
+from emulator.load.yamltext import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    TOO_MUCH,
+    Document,
+    read_documents,
+)
+from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
+from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
+from emulator.objects.metallb import IPAddressPool, L2Advertisement
+
+MAX_OBJECTS = 200_000  # of everything that is given, the items of lists included
+MAX_PROBLEMS = 1_000  # after so many, reading ends
+_KIND = re.compile(r"""^[{\s]*["']?kind["']?\s*:""", re.MULTILINE)
+
+
+def load(
+    targets: Sequence[str],
+    *,
+    topologies: Path,
+    stdin: TextIO | None = None,
+    recursive: bool = False,
+    kustomizations: Sequence[str] = (),
+    build: Callable[[Path], str] | None = None,
+) -> Inventory:
+    """Returns everything that ``targets`` hold, as one cluster.
+
+    A target is the name of a topology in the directory ``topologies`` (``NAME.py``, ``NAME.yaml`` or ``NAME/``), the path of a ``.py``,
+    ``.yaml``, ``.yml`` or ``.json`` file, a directory of manifests (``recursive``: of those below it as well), or ``-`` for ``stdin``.
+    ``kustomizations`` are directories to be built by ``build``, and so is a target that is a kustomization. Raises InputError with every
+    problem.
+    """
+    gathering = _Gathering()
+    for target in targets:
+        with gathering.target("stdin" if target == STDIN else target):
+            if target == STDIN:
+                gathering.stream(sys.stdin if stdin is None else stdin, "stdin")
+            else:
+                gathering.found(find_files(target, topologies, recursive=recursive), build)
+    for target in kustomizations:
+        with gathering.target(target):
+            gathering.kustomization(Path(target), build)
+    return gathering.inventory(name_of([*targets, *kustomizations]))
+
+
+class ReadingError(InputError):
+    """Input with problems, and what could be read of it all the same: control may find more that is wrong.
+
+    ``sound`` holds the objects without a problem. ``services`` are all Services whose fields and addresses could be read, in the order of
+    the input; none where the cluster's shape could not.
+    """
+
+    def __init__(self, problems: Sequence[Problem], sound: Inventory, services: Sequence[Loaded[Service]]) -> None:
+        super().__init__(problems)
+        self.sound, self.services = sound, tuple(services)
+
+
+class _Source(Protocol):
+    """What knows the line of each of its fields."""
+
+    @property
+    def lines(self) -> Mapping[FieldPath, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a manifest stands: ``base`` is its path inside the document, ``label`` what a Python topology calls it."""
+
+    file: str
+    document: int
+    source: _Source
+    base: FieldPath = ()
+    label: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.file, self.document, self._path(()), self._line_of)
+
+    def inside(self, *steps: str | int) -> _Place:
+        return replace(self, base=(*self.base, *steps))
+
+    def problem(self, fault: Fault) -> Problem:
+        return Problem(self.file, fault.what, fault.hint, self.document, self._path(fault.path), self.line(fault.path))
+
+    def line(self, path: FieldPath = ()) -> int:
+        """The line of the field at ``path``, or of what it is missing from."""
+        at = (*self.base, *path)
+        while at and at not in self.source.lines:
+            at = at[:-1]
+        return self.source.lines.get(at, 0)
+
+    def _line_of(self, path: str) -> int:
+        return self.line(path_of(path))
+
+    def _path(self, path: FieldPath) -> str:
+        return ".".join(part for part in (self.label, path_text((*self.base, *path))) if part)
+
+
+class _Gathering:
+    """What has been read so far."""
+
+    def __init__(self, *, whole: bool = True) -> None:
+        """``whole`` false: what one step of a FlowCheck applies, which has neither a shape nor a configuration."""
+        self._whole = whole
+        self._problems: list[Problem] = []
+        self._documents = 0
+        self._objects: dict[type[Any], list[Loaded[Any]]] = {}
+        self._first: dict[tuple[str, str, str], _Place] = {}
+        self._left_out: Counter[str] = Counter()
+        self._ignored: dict[str, dict[str, None]] = {}
+        self._slips: dict[tuple[str, str], Problem] = {}  # by kind and field, the first one
+        self._remarks: dict[str, tuple[Problem, int]] = {}  # by sort, the first one and how many
+        self._services: list[Loaded[Service]] = []
+        self._shape_known = True
+        self._read = 0  # objects, those of lists included
+        self._twice: list[Problem] = []  # objects of one target that are there again in another of its files
+        self._skipped: list[str] = []  # files of one target that are no manifests
+        self._skips: list[str] = []  # notices of what directories hold besides
+        self._old_pools: list[tuple[dict[str, Any], str, _Place]] = []
+
+    def problem(self, problem: Problem) -> None:
+        self._problems.append(problem)
+
+    @contextmanager
+    def target(self, name: str) -> Iterator[None]:
+        """Read one target inside, which has to hold something."""
+        before = (self._documents, len(self._problems))
+        yield
+        if self._twice:
+            self._problems.append(_told_once(name, self._twice))
+            self._twice = []
+        if before == (self._documents, len(self._problems)):
+            hint = f"none of its {len(self._skipped)} files is a manifest" if self._skipped else "a manifest has at least kind and metadata"
+            self.problem(Problem(name, "holds no object", hint))
+        elif self._skipped:
+            self._skips.append(f"{name}: {_listed(self._skipped)} left out: no manifest, since there is no kind in it")
+        self._skipped = []
+
+    def found(self, found: Found, build: Callable[[Path], str] | None) -> None:
+        """Read what a target on the command line names."""
+        if found.problem:
+            self.problem(found.problem)
+        if found.kustomization:
+            self.kustomization(found.kustomization, build)
+        self._skips += found.notices
+        for path in found.files:
+            self.file(path, anything=found.directory)
+
+    def kustomization(self, directory: Path, build: Callable[[Path], str] | None) -> None:
+        """Read what the kustomization in ``directory`` makes."""
+        try:
+            if not is_kustomization(directory):
+                raise KustomizationError(f"is no kustomization: none of {', '.join(NAMES)} is there")
+            if build is None:
+                raise KustomizationError("is a kustomization, which must be built first", pipe(directory))
+            text = build(directory)
+        except KustomizationError as error:
+            self.problem(Problem(str(directory), error.what, error.hint))
+        else:
+            self.text(text, f"{directory} (built)")
+
+    def inventory(self, name: str) -> Inventory:
+        """Everything that was read. Raises ReadingError if there was any problem."""
+        self._read_old_pools()
+        if self._problems:
+            raise ReadingError(self._problems, self._sound(name), self._services if self._shape_known else ())
+        return self._sound(name)
+
+    def _sound(self, name: str) -> Inventory:
+        notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
+        notices += [f"{first} (and {count - 1} more)" if count > 1 else str(first) for first, count in self._remarks.values()]
+        notices += [*self._skips, *fold(tuple(self._slips.values()))]
+        if self._left_out["CronJob"]:
+            notices.append("a CronJob makes no Pod until its time: none of it is here (write the Job that it would make)")
+        if self._left_out:
+            counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
+            notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")
+        return Inventory(
+            name=name,
+            nodes=self._of(Node),
+            namespaces=self._of(Namespace),
+            pods=self._of(Pod),
+            workloads=self._of(Workload),
+            services=self._of(Service),
+            endpointSlices=self._of(EndpointSlice),
+            endpoints=self._of(Endpoints),
+            addressPools=self._of(IPAddressPool),
+            l2Advertisements=self._of(L2Advertisement),
+            cluster=next(iter(self._of(ClusterConfig)), None),
+            proxy=next(iter(self._of(KubeProxyConfiguration)), None),
+            flowChecks=self._of(FlowCheck),
+            notices=tuple(printable(notice) for notice in notices),
+        )
+
+    def _of(self, type_: type[Any]) -> tuple[Loaded[Any], ...]:
+        return tuple(self._objects.get(type_, ()))
+
+    def file(self, path: Path, *, anything: bool = False) -> None:
+        """Read one file. ``anything``: it lies in a directory that was named, and may be no manifest."""
+        if path.suffix == ".py":
+            self._python(path)
+            return
+        if path.suffix not in MANIFEST_SUFFIXES and not path.is_fifo():  # a pipe: <(helm template …)
+            self.problem(Problem(str(path), "is neither a topology nor a manifest", f"known suffixes: .py {' '.join(MANIFEST_SUFFIXES)}"))
+            return
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+            if len(data) > MAX_BYTES:
+                self.problem(Problem(str(path), f"is larger than {MAX_BYTES >> 20} MiB", TOO_MUCH))
+                return
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self.problem(_not_utf8(str(path), data, error.start))
+        except OSError as error:
+            self.problem(Problem(str(path), f"cannot be read: {error.strerror}"))
+        else:
+            self.text(text, str(path), anything=anything)
+
+    def stream(self, stream: TextIO | None, name: str) -> None:
+        try:
+            text = stream.read(MAX_BYTES + 1) if stream else ""  # Python has no sys.stdin when the shell closed it
+        except (OSError, ValueError) as error:
+            self.problem(Problem(name, f"cannot be read: {cut(str(error))}"))
+        else:
+            if not text.strip():
+                self.problem(Problem(name, "nothing came in on standard input", "did the command before | fail?"))
+            self.text(text, name)
+
+    def text(self, text: str, file: str, *, anything: bool = False) -> None:
+        documents, faults = read_documents(text)
+        if anything and (documents or faults) and not _is_manifest(text, documents):
+            self._skipped.append(file)
+            return
+        self._problems += [Problem(file, fault.what, fault.hint, fault.document, "", fault.line) for fault in faults]
+        for document in documents:
+            for remark in document.remarks:
+                self._remark(remark.sort, Problem(file, remark.what, document=document.number, line=remark.line), remark.count)
+            self._document(document.value, _Place(file, document.number, document))
+        self._documents += len(documents) + len(faults)
+
+    @property
+    def _full(self) -> bool:
+        """Returns whether nothing more is read."""
+        return self._read > MAX_OBJECTS or len(self._problems) >= MAX_PROBLEMS
+
+    def _remark(self, sort: str, problem: Problem, count: int = 1) -> None:
+        """Keep the first notice of each sort, and how many there are."""
+        first, before = self._remarks.get(sort, (problem, 0))
+        self._remarks[sort] = (first, before + count)
+
+    def _python(self, path: Path) -> None:
+        try:
+            written = build_topology(path)
+        except TopologyError as error:
+            self.problem(Problem(str(path), error.what, error.hint, line=error.line))
+            return
+        self._documents += 1
+        for one in written:
+            self._written(one, str(path))
+
+    def _written(self, one: Written, file: str) -> None:
+        place = _Place(file, 0, one, label=one.label)
+        if not isinstance(one.value, str):
+            try:
+                self._document(_plain(one.value), place)
+            except _UnfitError as error:
+                self.problem(place.problem(error.fault))
+            return
+        documents, faults = read_documents(one.value)
+        for text_fault in faults:
+            self.problem(place.problem(Fault((), f"line {text_fault.line} of the text {text_fault.what}", text_fault.hint)))
+        for document in documents:
+            self._document(document.value, place)
+
+    def _document(self, value: Any, place: _Place, kind: str = "", api_version: str = "") -> None:
+        """One document, or one item of a List, whose own kind and apiVersion default to those that the List implies."""
+        self._read += 1
+        if self._full:
+            return
+        if self._read == MAX_OBJECTS:
+            self.problem(place.problem(Fault((), f"is one of more than {MAX_OBJECTS} objects", TOO_MUCH)))
+            return
+        if not isinstance(value, dict):
+            hint = "several objects go into documents of their own (---) or into a List" if isinstance(value, list) else ""
+            self.problem(place.problem(Fault((), f"must be a mapping with kind and metadata, is {shown(value)}", hint)))
+            return
+        name = value.get("kind")
+        if name == "List" or (isinstance(name, str) and name.endswith("List") and "items" in value):
+            self._list(name, value, place)
+            return
+        found = identify(value, kind=kind, api_version=api_version)
+        if isinstance(found, Fault):
+            self.problem(place.problem(found))
+        elif isinstance(found, LeftOut):
+            self._left_out[cut(found.name)] += 1
+        elif found.name == "ConfigMap":
+            self._config_map(value, place)
+        elif found.apiVersion == KIND_CLUSTER:
+            self._kind_cluster(found, value, place)
+        else:
+            self._object(found, value, place)
+
+    def _list(self, name: str, value: Mapping[str, Any], place: _Place) -> None:
+        items = value.get("items") or []
+        if not isinstance(items, list):
+            self.problem(place.problem(Fault(("items",), f"must be a list, is {shown(items)}")))
+            return
+        version = value.get("apiVersion")
+        implied = version if name != "List" and isinstance(version, str) else ""
+        for i, item in enumerate(items):
+            if self._full:
+                break
+            self._document(item, place.inside("items", i), name.removesuffix("List"), implied)
+
+    def _kind_cluster(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
+        """kind's own Cluster, and what its patches say of kube-proxy."""
+        translation = translate(value)
+        self._problems += [place.problem(fault) for fault in translation.faults]
+        if translation.ignored:
+            self._ignored.setdefault(kind.name, {}).update(translation.ignored)
+        self._object(kind, translation.cluster, place)
+        if translation.proxy:
+            self._document(translation.proxy, place.inside(*translation.proxy_path), api_version=PROXY_CONFIG)
+
+    def _config_map(self, value: Mapping[str, Any], place: _Place) -> None:
+        """kube-proxy's ConfigMap carries its configuration, MetalLB's of old its pools; every other one is left out."""
+        if key := kube_proxy_key(value):
+            for document, inside in self._inside(value, key, place):
+                if isinstance(document, dict) and document.get("kind") == "KubeProxyConfiguration":
+                    document.setdefault("clusterCIDR", "")  # a kube-proxy that runs has no other default
+                    if self._of(KubeProxyConfiguration):
+                        self._remark("several", inside.problem(Fault((), "is a second configuration of kube-proxy: the first one is used")))
+                        continue
+                self._document(document, inside)
+        elif key := metallb_key(value):
+            for document, inside in self._inside(value, key, place):
+                if isinstance(document, dict):
+                    self._old_pools.append((document, texts_of(value)[0], inside))
+        else:
+            self._left_out["ConfigMap"] += 1
+
+    def _inside(self, value: Mapping[str, Any], key: str, place: _Place) -> Iterator[tuple[Any, _Place]]:
+        """The documents of the text that a ConfigMap has under ``key``."""
+        inside = place.inside("data", key)
+        documents, faults = read_documents(value["data"][key])
+        for fault in faults:
+            self.problem(inside.problem(Fault((), f"line {fault.line} of the text {fault.what}", fault.hint)))
+        yield from ((document.value, inside) for document in documents)
+
+    def _read_old_pools(self) -> None:
+        """MetalLB's ConfigMaps, which it reads only where there are no IPAddressPools."""
+        waiting, self._old_pools = self._old_pools, []
+        if waiting and self._of(IPAddressPool):
+            self._left_out["ConfigMap"] += len(waiting)
+            return
+        for configuration, namespace, place in waiting:
+            for index, document in metallb_objects(configuration, namespace):
+                self._document(document, place.inside("address-pools", index))
+
+    def _object(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
+        if kind.exact and not self._whole:
+            hint = "a step applies objects of Kubernetes' own"
+            self.problem(place.problem(Fault(("kind",), f"{kind.name} cannot be applied in a step", hint)))
+            return
+        applied = tuple(self._applied(manifests, at) for manifests, at in _applies(value, place)) if kind.name == "FlowCheck" else ()
+        decoded, faults, ignored = decode(kind, value)
+        self._note_slips(kind, value, place)
+        if decoded is not None:
+            decoded, broken, odd = validate(decoded, value, namespaced=kind.namespaced)
+            for notice in odd:
+                self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
+            faults += [fault for fault in broken if not any(touches(fault.path, faulty.path) for faulty in faults)]
+        self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
+        if ignored:
+            self._ignored.setdefault(kind.name, {}).update(dict.fromkeys(ignored))
+        if isinstance(decoded, Service) and not any({"clusterIP", "clusterIPs"} & {*fault.path} for fault in faults):
+            unsure = any("protocol" in fault.path for fault in faults)  # which node port it claims
+            claims = replace(decoded, spec=replace(decoded.spec, ports=())) if unsure else decoded
+            self._services.append(Loaded(claims, value, place.origin))
+        if faults:
+            self._shape_known &= kind.type is not ClusterConfig
+            return
+        if isinstance(decoded, FlowCheck):
+            decoded = replace(decoded, applied=applied)
+        self._once(kind, decoded, place)
+        self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))
+
+    def _note_slips(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
+        """Note what kubectl warns of as an unknown field; not in what an API server wrote, or of another release's API."""
+        if kind.exact or value.get("apiVersion", kind.apiVersion) != kind.apiVersion or _is_stored(value):
+            return
+        for path, hint in find_unknown(kind.name, value):
+            key = (kind.name, str(path[-1]))
+            if key not in self._slips:
+                self._slips[key] = place.problem(Fault(path, f"is no field of Kubernetes {RELEASE} and is not read", hint))
+
+    def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
+        """The objects that the ``manifests`` of a FlowCheck's step, which stand at ``place``, are."""
+        inner = _Gathering(whole=False)
+        for i, manifest in enumerate(manifests):
+            inner._document(manifest, place.inside(i))
+        self._left_out.update(inner._left_out)
+        self._slips = inner._slips | self._slips
+        self._problems += inner._problems
+        return tuple(loaded for objects in inner._objects.values() for loaded in objects)
+
+    def _once(self, kind: Kind, value: Any, place: _Place) -> None:
+        """No object of this identity may have been read before."""
+        if isinstance(value, (ClusterConfig, KubeProxyConfiguration)):
+            identity, what = (kind.name, "", ""), f"there is one {kind.name} already"
+        else:
+            meta = value.metadata
+            if not meta.name:
+                return  # generateName: control gives it a name of its own
+            full = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
+            identity, what = (kind.name, meta.namespace, meta.name), f"{kind.name} {full} is there already"
+        first = self._first.setdefault(identity, place)
+        if first is not place:
+            where = f"{first.file}:{first.line()}" + (f": document {first.document}" if first.document else "")
+            problem = place.problem(Fault((), f"{what}, in {where}", "keep one of the two"))
+            (self._problems if first.file == place.file else self._twice).append(problem)
+
+
+def _not_utf8(file: str, data: bytes, position: int) -> Problem:
+    """Returns the problem of a file whose byte at ``position`` begins no UTF-8 character."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Problem(file, "is UTF-16 text", "save it as UTF-8, in PowerShell with Out-File -Encoding utf8")
+    return Problem(file, f"is not UTF-8 text (byte {position})", "save it as UTF-8")
+
+
+def _is_stored(value: Mapping[str, Any]) -> bool:
+    """Returns whether an API server wrote ``value``: it leaves no unknown field."""
+    metadata = value.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("uid") or metadata.get("resourceVersion"))
+
+
+def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
+    """Returns one problem for the objects that several files of ``target`` have."""
+    if len(twice) == 1:
+        return twice[0]
+    files = len({problem.file for problem in twice})
+    first = twice[0]
+    what = f"{len(twice)} objects of {_count(files, 'file')} are there already, the first at {first.file}:{first.line}: {first.what}"
+    return Problem(target, what, "variants of one application are not one cluster: name the directory or the files that you mean")
+
+
+def _is_manifest(text: str, documents: Sequence[Document]) -> bool:
+    """Returns whether a file of a directory is meant for a cluster: it has a kind, and is no patch for kustomize."""
+    kinds = [document.value for document in documents if isinstance(document.value, dict) and isinstance(document.value.get("kind"), str)]
+    if kinds:
+        return not all("$patch" in value for value in kinds)
+    return not documents and bool(_KIND.search(text))  # it cannot be read, and says a kind
+
+
+def _listed(files: Sequence[str]) -> str:
+    names = [Path(file).name for file in files[:3]]
+    return f"{_count(len(files), 'file')} ({', '.join(names)}{', …' if len(files) > len(names) else ''})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _applies(check: Mapping[str, Any], place: _Place) -> Iterator[tuple[Sequence[Any], _Place]]:
+    """What each step of a FlowCheck applies, and where that stands; nothing where it is no list (decoding says so)."""
+    spec = check.get("spec")
+    steps = spec.get("steps") if isinstance(spec, dict) else None
+    for i, step in enumerate(steps if isinstance(steps, list) else ()):
+        manifests = step.get("apply") if isinstance(step, dict) else None
+        yield manifests if isinstance(manifests, list) else (), place.inside("spec", "steps", i, "apply")
+
+
+def _plain(value: Any, path: FieldPath = ()) -> Any:
+    """A topology's value as JSON has it: tuples become lists. Raises _UnfitError for what no manifest can hold."""
+    if len(path) > MAX_DEPTH:
+        raise _UnfitError(Fault(path[:1], f"is nested more than {MAX_DEPTH} levels deep"))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return [_plain(item, (*path, i)) for i, item in enumerate(value)]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise _UnfitError(Fault(path, "is too large a number"))
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise _UnfitError(Fault(path, f"a manifest cannot hold a Python {type(value).__name__}"))
+
+
+class _UnfitError(Exception):
+    """A Python value that is no manifest's."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(fault.what)

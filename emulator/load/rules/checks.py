@@ -1,0 +1,258 @@
+"""What rules of every kind share: names, ports, addresses, labels and metadata; faults are collected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from emulator.load.faults import Fault, FieldPath, shown
+from emulator.objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
+
+MAX_PORT = 65_535
+_LEADING_ZERO = re.compile(r"(?<![0-9a-fA-F:])0+(?=[0-9]+(?:[./]|\Z))")  # of the parts of an IPv4 address
+_HIDDEN = "a support bundle hides addresses: take the objects from the cluster itself (kubectl get … -o yaml)"
+MAX_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a name must look like."""
+
+    pattern: re.Pattern[str]
+    longest: int
+    what: str
+
+
+_ENDS = "a letter or digit at both ends"
+LABEL = Rule(re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"), 63, f"an RFC 1123 label: a-z, 0-9 and '-', {_ENDS}, at most 63 characters")
+LABEL_1035 = Rule(
+    re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z"),
+    63,
+    "an RFC 1035 label: a-z, 0-9 and '-', a letter first, a letter or digit last, at most 63 characters",
+)
+SUBDOMAIN = Rule(
+    re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"),
+    253,
+    f"an RFC 1123 subdomain: a-z, 0-9, '-' and '.', {_ENDS}, at most 253 characters",
+)
+QUALIFIED = Rule(
+    re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z"),
+    63,
+    f"letters, digits, '-', '_' and '.', {_ENDS}, at most 63 characters",
+)
+PORT_NAME = Rule(
+    re.compile(r"(?=[-0-9]*[a-z])[a-z0-9]+(-[a-z0-9]+)*\Z"),
+    15,
+    f"a port name (RFC 6335): a-z, 0-9 and single '-', a letter among them, {_ENDS}, at most 15 characters",
+)
+_NAMES: Mapping[type[Any], Rule] = {Service: LABEL_1035, Namespace: LABEL}
+
+
+class Checks:
+    """Collects faults, and notices of what is read although it is odd; what gives a value back gives it in canonical form.
+    ``written`` is the manifest as it came."""
+
+    def __init__(self, written: Mapping[str, Any]) -> None:
+        self.faults: list[Fault] = []
+        self.notices: list[Fault] = []
+        self.written = written
+
+    def said(self, *path: str) -> bool:
+        """Whether the manifest itself has this field: what a default filled in contradicts nothing."""
+        return self.value(*path) is not None
+
+    def value(self, *path: str) -> Any:
+        """Returns the field as the manifest has it; None where it is not there."""
+        value: Any = self.written
+        for step in path:
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value
+
+    def fault(self, path: FieldPath, what: str, hint: str = "") -> None:
+        self.faults.append(Fault(path, what, hint))
+
+    def notice(self, path: FieldPath, what: str) -> None:
+        self.notices.append(Fault(path, what))
+
+    def name(self, path: FieldPath, value: str, rule: Rule) -> None:
+        if not value:
+            self.fault(path, "is required")
+        elif len(value) > rule.longest or not rule.pattern.match(value):
+            better = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[: rule.longest].rstrip("-")
+            self.fault(path, f"{shown(value)} must be {rule.what}", f"{better}, say" if rule.pattern.match(better) else "")
+
+    def optional_name(self, path: FieldPath, value: str | None, rule: Rule) -> None:
+        if value:
+            self.name(path, value, rule)
+
+    def port(self, path: FieldPath, value: int) -> None:
+        if not 1 <= value <= MAX_PORT:
+            self.fault(path, f"must be a port between 1 and {MAX_PORT}, is {shown(value)}")
+
+    def optional_port(self, path: FieldPath, value: int | None) -> int | None:
+        if value:
+            self.port(path, value)
+        return value or None
+
+    def address(self, path: FieldPath, value: str) -> str:
+        try:
+            address = str(parse_address(value))
+        except ValueError:
+            self.fault(path, f"must be an IP address, is {shown(value)}", _HIDDEN if "*" in value else "10.96.0.10, say")
+            return value
+        self._note_spelling(path, value, address)
+        return address
+
+    def _note_spelling(self, path: FieldPath, value: str, meant: str) -> None:
+        if _LEADING_ZERO.search(value) and ":" not in value:
+            self.notice(path, f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes before 1.36 takes them")
+        elif ":" in value and ":" not in meant:
+            self.notice(path, f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes before 1.36 takes")
+
+    def optional_address(self, path: FieldPath, value: str) -> str:
+        return self.address(path, value) if value else value
+
+    def addresses(self, path: FieldPath, values: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self.address((*path, i), value) for i, value in enumerate(values))
+
+    def prefix(self, path: FieldPath, value: str) -> str:
+        try:
+            prefix = str(parse_network(value))
+        except ValueError:
+            self.fault(path, f"must be a prefix in CIDR form, is {shown(value)}", _HIDDEN if "*" in value else "10.244.0.0/16, say")
+            return value
+        self._note_spelling(path, value, prefix)
+        return prefix
+
+    def optional_prefix(self, path: FieldPath, value: str) -> str:
+        return self.prefix(path, value) if value else value
+
+    def ipv4_prefix(self, path: FieldPath, value: str) -> str:
+        """Returns the IPv4 prefix of ``value``, which may have two families (``10.244.0.0/16,fd00:10:244::/56``)."""
+        if not value:
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        ipv4 = [part for part in parts if ":" not in part]
+        if not ipv4:
+            self.fault(path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix")
+            return value
+        if len(ipv4) > 1 or len(parts) > 2:
+            self.fault(path, f"{shown(value)} must be one prefix, or one of each family")
+            return value
+        if len(parts) > 1:
+            self.notice(path, f"of {shown(value)} the IPv4 half is taken: podwire builds IPv4 networks only so far")
+        return self.prefix(path, ipv4[0])
+
+    def prefixes(self, path: FieldPath, values: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self.prefix((*path, i), value) for i, value in enumerate(values))
+
+    def key(self, path: FieldPath, key: str) -> None:
+        """A label's, annotation's or taint's key: ``[prefix/]name``."""
+        prefix, slash, name = key.rpartition("/")
+        if (slash and not fits(prefix, SUBDOMAIN)) or not fits(name, QUALIFIED):
+            self.fault(path, f"the key {shown(key)} must be {QUALIFIED.what}, with a DNS name and '/' before it if need be")
+
+    def labels(self, path: FieldPath, labels: Mapping[str, str]) -> None:
+        for key, value in labels.items():
+            self.key((*path, key), key)
+            self.label_value((*path, key), value)
+
+    def label_value(self, path: FieldPath, value: str) -> None:
+        if value and not fits(value, QUALIFIED):
+            self.fault(path, f"{shown(value)} must be empty or {QUALIFIED.what}")
+
+    def label_selector(self, path: FieldPath, selector: LabelSelector) -> None:
+        self.labels((*path, "matchLabels"), selector.matchLabels)
+        for i, requirement in enumerate(selector.matchExpressions):
+            at = (*path, "matchExpressions", i)
+            self.key((*at, "key"), requirement.key)
+            if requirement.operator in ("In", "NotIn") and not requirement.values:
+                self.fault((*at, "values"), f"is required with {requirement.operator}")
+            if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
+                self.fault((*at, "values"), f"must be empty with {requirement.operator}")
+            for j, value in enumerate(requirement.values):
+                self.label_value((*at, "values", j), value)
+
+    def unique(self, values: Iterable[tuple[FieldPath, Hashable]], what: str) -> None:
+        """No two of ``values`` are equal; ``what`` says in words what they are."""
+        first: dict[Hashable, FieldPath] = {}
+        for path, value in values:
+            if value in first:
+                self.fault(path, f"{shown(value)} is the {what} of an earlier entry already", "give each its own")
+            first.setdefault(value, path)
+
+    def routable(self, path: FieldPath, value: str) -> None:
+        try:
+            address = parse_address(value)
+        except ValueError:
+            return  # said already
+        if address.is_unspecified or address.is_loopback or address.is_link_local or address.is_multicast:
+            self.fault(path, f"{shown(value)} must not be an unspecified, loopback, link-local or multicast address")
+
+    def taints(self, path: FieldPath, taints: Sequence[Taint]) -> None:
+        for i, taint in enumerate(taints):
+            self.key((*path, i, "key"), taint.key)
+            self.label_value((*path, i, "value"), taint.value)
+
+
+def fits(value: str, rule: Rule) -> bool:
+    return len(value) <= rule.longest and bool(rule.pattern.match(value))
+
+
+def parse_address(value: str) -> Any:
+    """Returns the address as k8s.io/utils/net ParseIPSloppy takes it: ``010.1.2.3`` is 10.1.2.3, ``::ffff:10.1.2.3`` too.
+
+    Raises ValueError, also for an address of one link only (``fe80::1%eth0``).
+    """
+    address = ip_address(_LEADING_ZERO.sub("", value))
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            raise ValueError(value)
+        return address.ipv4_mapped or address
+    return address
+
+
+def parse_network(value: str) -> IPv4Network | IPv6Network:
+    """The prefix, whatever its host bits are. Raises ValueError, also where the length is left out."""
+    address, slash, length = value.strip().partition("/")
+    if not slash or not re.fullmatch(r"[0-9]{1,3}", length):
+        raise ValueError(value)
+    return ip_network(f"{parse_address(address)}/{length}", strict=False)
+
+
+def address_range(path: FieldPath, text: str, checks: Checks) -> str:
+    """A prefix, or ``first-last``, as MetalLB's IPAddressPool has them; in canonical form ``first-last``."""
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    try:
+        ends = (parse_address(first), parse_address(last)) if dash else (parse_network(first)[0], parse_network(first)[-1])
+    except ValueError:
+        checks.fault(path, f"must be a prefix or a range of addresses, is {shown(text)}", "172.18.255.200-172.18.255.250, say")
+        return text
+    if ends[0].version != ends[1].version:
+        checks.fault(path, f"{shown(text)} begins and ends in two address families")
+    elif int(ends[0]) > int(ends[1]):
+        checks.fault(path, f"{shown(text)} ends before it begins", f"{ends[1]}-{ends[0]}")
+    return f"{ends[0]}-{ends[1]}"
+
+
+def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:
+    """Of an object of any kind; with its namespace filled in, or "" where its kind has none."""
+    meta: ObjectMeta = value.metadata
+    rule = _NAMES.get(type(value), SUBDOMAIN)
+    if meta.generateName and not meta.name and isinstance(value, Pod):
+        if not fits(f"{meta.generateName[: rule.longest - 5]}xxxxx", rule):
+            checks.fault(("metadata", "generateName"), f"{shown(meta.generateName)} must be the beginning of {rule.what}")
+    else:
+        checks.name(("metadata", "name"), meta.name, rule)
+    checks.labels(("metadata", "labels"), meta.labels)
+    for key in meta.annotations:
+        checks.key(("metadata", "annotations", key), key)
+    if not namespaced:
+        return replace(meta, namespace="") if meta.namespace else meta
+    if not meta.namespace:
+        return replace(meta, namespace="default")
+    checks.name(("metadata", "namespace"), meta.namespace, LABEL)
+    return meta

@@ -1,0 +1,179 @@
+"""FlowChecks: their flows, what is expected of them, and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from emulator.load.faults import FieldPath, shown
+from emulator.load.rules.checks import (
+    LABEL,
+    MAX_INT32,
+    SUBDOMAIN,
+    Checks,
+    check_metadata,
+    parse_address,
+)
+from emulator.objects.config import (
+    ASYMMETRIC,
+    FlowCheck,
+    FlowExpect,
+    FlowFrom,
+    FlowSpec,
+    FlowStep,
+    FlowTo,
+)
+
+MAX_ATTEMPTS = 10_000
+MAX_WAIT = 3600
+
+
+def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> FlowCheck:
+    if not (check.flows or check.steps):
+        checks.fault(("spec", "flows"), "must not be empty", "a FlowCheck without flows has steps")
+    steps = tuple(_step(("spec", "steps", i), step, f"step {i + 1}", checks) for i, step in enumerate(check.steps))
+    checks.unique([(("spec", "steps", i, "name"), step.name) for i, step in enumerate(steps)], "name")
+    return replace(
+        check, metadata=check_metadata(check, namespaced, checks), flows=_flows(("spec", "flows"), check.flows, checks), steps=steps
+    )
+
+
+def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowStep:
+    """``name``: what it is called if it has no name."""
+    if step == FlowStep(name=step.name):
+        checks.fault(path, "does nothing", "it may delete, apply, scale, terminate, wait, and have flows")
+    if step.name:
+        _one_line((*path, "name"), step.name, checks)
+    for i, gone in enumerate(step.delete):
+        checks.name((*path, "delete", i, "name"), gone.name, SUBDOMAIN)
+        checks.name((*path, "delete", i, "namespace"), gone.namespace, LABEL)
+    if step.scale:
+        checks.name((*path, "scale", "name"), step.scale.name, SUBDOMAIN)
+        checks.name((*path, "scale", "namespace"), step.scale.namespace, LABEL)
+        if not 0 <= step.scale.replicas <= MAX_INT32:
+            checks.fault((*path, "scale", "replicas"), f"must be between 0 and {MAX_INT32}, is {shown(step.scale.replicas)}")
+    if step.terminate:
+        checks.name((*path, "terminate", "pod"), step.terminate.pod, SUBDOMAIN)
+        checks.name((*path, "terminate", "namespace"), step.terminate.namespace, LABEL)
+    if not 0 <= step.wait <= MAX_WAIT:
+        checks.fault((*path, "wait"), f"must be between 0 and {MAX_WAIT} seconds, is {shown(step.wait)}")
+    return replace(step, name=step.name or name, flows=_flows((*path, "flows"), step.flows, checks))
+
+
+def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[FlowSpec, ...]:
+    checks.unique([((*path, i, "name"), flow.name) for i, flow in enumerate(flows)], "name")
+    checks.unique([((*path, i, "connection"), flow.connection) for i, flow in enumerate(flows) if flow.connection], "connection")
+    return tuple(_flow((*path, i), flow, checks) for i, flow in enumerate(flows))
+
+
+def _one_line(path: FieldPath, text: str, checks: Checks) -> None:
+    if not text.strip() or not text.isprintable():
+        checks.fault(path, f"{shown(text)} must be one line of printable characters")
+
+
+def _flow(path: FieldPath, flow: FlowSpec, checks: Checks) -> FlowSpec:
+    _one_line((*path, "name"), flow.name, checks)
+    _flow_from((*path, "from"), flow.from_, checks)
+    if flow.via and not flow.from_.external:
+        checks.fault((*path, "via"), "is for external clients only", "packets of Pods and nodes start on a node: leave it out")
+    checks.optional_name((*path, "via"), flow.via, SUBDOMAIN)
+    if flow.attempts is not None and not 1 <= flow.attempts <= MAX_ATTEMPTS:
+        checks.fault((*path, "attempts"), f"must be between 1 and {MAX_ATTEMPTS}, is {shown(flow.attempts)}")
+    if flow.connection:
+        _connection(path, flow, checks)
+    to = _flow_to((*path, "to"), flow.to, flow.protocol, checks)
+    return replace(flow, to=to, expect=_flow_expect((*path, "expect"), flow.expect, checks))
+
+
+def _connection(path: FieldPath, flow: FlowSpec, checks: Checks) -> None:
+    _one_line((*path, "connection"), flow.connection, checks)
+    if flow.protocol not in ("TCP", "UDP"):
+        checks.fault((*path, "connection"), f"goes with TCP and UDP: {flow.protocol} has no sockets here")
+    if flow.attempts not in (None, 1):
+        checks.fault((*path, "attempts"), "must be left out: a connection carries one request a flow")
+    for end in ("from_", "to"):
+        if getattr(flow, end).podSelector:
+            checks.fault((*path, end.rstrip("_"), "podSelector"), "must be one Pod: a connection has one client and one destination")
+
+
+def _exactly_one(path: FieldPath, value: Any, names: Sequence[str], checks: Checks) -> None:
+    given = [name for name in names if getattr(value, name)]
+    if len(given) != 1:
+        what = f"must have exactly one of {', '.join(names)}"
+        checks.fault(path, f"{what}; has {' and '.join(given)}" if given else what)
+
+
+def _flow_from(path: FieldPath, value: FlowFrom, checks: Checks) -> None:
+    _exactly_one(path, value, ("pod", "podSelector", "node", "external"), checks)
+    for name in ("pod", "node", "external"):
+        checks.optional_name((*path, name), getattr(value, name), SUBDOMAIN)
+    checks.labels((*path, "podSelector"), value.podSelector)
+    checks.name((*path, "namespace"), value.namespace, LABEL)
+
+
+def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> FlowTo:
+    _exactly_one(path, value, ("service", "pod", "podSelector", "node", "ip", "loadBalancer", "external"), checks)
+    for name in ("service", "pod", "node", "loadBalancer", "external", "healthCheck"):
+        checks.optional_name((*path, name), getattr(value, name), SUBDOMAIN)
+    checks.labels((*path, "podSelector"), value.podSelector)
+    checks.name((*path, "namespace"), value.namespace, LABEL)
+    if isinstance(value.port, str):
+        checks.name((*path, "port"), value.port, LABEL)
+        if value.node or value.ip or value.external:
+            checks.fault((*path, "port"), f"{shown(value.port)} must be a number: only the ports of Services and Pods have names")
+    elif value.port is not None:
+        checks.port((*path, "port"), value.port)
+    if value.nodePort is not None:
+        checks.port((*path, "nodePort"), value.nodePort)
+        if not value.node:
+            checks.fault((*path, "nodePort"), "goes with node only", "write node: and nodePort:, or port:")
+        elif value.port is not None:
+            checks.fault(path, "must have port or nodePort, not both")
+    if value.healthCheck:
+        _health_check(path, value, protocol, checks)
+    elif protocol != "ICMP" and value.port is None and value.nodePort is None:
+        checks.fault((*path, "port"), f"is required with {protocol}")
+    return replace(value, ip=checks.optional_address((*path, "ip"), value.ip))
+
+
+def _health_check(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> None:
+    if not value.node:
+        checks.fault((*path, "healthCheck"), "goes with node only", "every node answers for itself: write node: and healthCheck:")
+    elif value.port is not None or value.nodePort is not None:
+        checks.fault((*path, "healthCheck"), "goes without a port: it is the Service's healthCheckNodePort")
+    if protocol != "TCP":
+        checks.fault((*path, "healthCheck"), f"is HTTP, and so TCP, not {protocol}")
+
+
+def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExpect:
+    source = expect.source
+    if source not in (None, "preserved", "node", "balancer"):
+        try:
+            source = str(parse_address(str(source)))
+        except ValueError:
+            checks.fault((*path, "source"), f"must be preserved, node, balancer or an IP address, is {shown(source)}")
+    if expect.outcome not in (None, "delivered", ASYMMETRIC):
+        for name in ("source", "backends"):
+            if getattr(expect, name):
+                checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} meets no backend")
+        for name in ("status", "localEndpoints"):
+            if getattr(expect, name) is not None:
+                checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} gets no answer")
+    _expected_health(path, expect, checks)
+    modes = {mode: _flow_expect((*path, "modes", mode), instead, checks) for mode, instead in expect.modes.items()}
+    for mode, instead in modes.items():
+        if instead.modes:
+            checks.fault((*path, "modes", mode, "modes"), "must be left out: it is expected in one mode")
+    return replace(expect, source=source, modes=modes)
+
+
+def _expected_health(path: FieldPath, expect: FlowExpect, checks: Checks) -> None:
+    """What kube-proxy may answer: 200 with a count, 503 without (docs/semantics 10)."""
+    status, count = expect.status, expect.localEndpoints
+    if status not in (None, 200, 503):
+        checks.fault((*path, "status"), f"must be 200 or 503, is {shown(status)}", "a healthCheckNodePort answers nothing else")
+    if count is not None and not 0 <= count <= MAX_INT32:
+        checks.fault((*path, "localEndpoints"), f"must be between 0 and {MAX_INT32}, is {shown(count)}")
+    elif (status == 503 and count) or (status == 200 and count == 0):
+        checks.fault((*path, "localEndpoints"), f"cannot be {count} with status {status}", "200: there are some; 503: there are none")

@@ -1,0 +1,231 @@
+"""Namespaces, Nodes, Pods, and the workloads that make Pods."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emulator.load.faults import FieldPath, did_you_mean, shown
+from emulator.load.rules.checks import (
+    LABEL,
+    MAX_INT32,
+    PORT_NAME,
+    SUBDOMAIN,
+    Checks,
+    check_metadata,
+)
+from emulator.objects.kinds import (
+    Container,
+    ContainerPort,
+    LabelSelector,
+    Namespace,
+    Node,
+    NodeSelectorTerm,
+    Pod,
+    PodAffinityTerm,
+    PodSpec,
+    Workload,
+)
+from emulator.objects.selectors import matches
+
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")  # old APIs in which a workload's selector is its template's labels
+
+
+def check_namespace(value: Namespace, namespaced: bool, checks: Checks) -> Namespace:
+    return replace(value, metadata=check_metadata(value, namespaced, checks))
+
+
+def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
+    spec = replace(
+        node.spec,
+        podCIDR=checks.optional_prefix(("spec", "podCIDR"), node.spec.podCIDR),
+        podCIDRs=checks.prefixes(("spec", "podCIDRs"), node.spec.podCIDRs),
+    )
+    if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
+        checks.fault(("spec", "podCIDRs", 0), f"must be the same as podCIDR, {shown(spec.podCIDR)}")
+    checks.taints(("spec", "taints"), spec.taints)
+    addresses = tuple(
+        replace(a, address=checks.address(("status", "addresses", i, "address"), a.address)) if a.type.endswith("IP") else a
+        for i, a in enumerate(node.status.addresses)
+        if a.address  # a node without a public address may have an empty ExternalIP
+    )
+    checks.unique([(("spec", "taints", i), (t.key, t.effect)) for i, t in enumerate(spec.taints)], "key and effect")
+    return replace(node, metadata=check_metadata(node, namespaced, checks), spec=spec, status=replace(node.status, addresses=addresses))
+
+
+def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
+    status = replace(
+        pod.status,
+        podIP=checks.optional_address(("status", "podIP"), pod.status.podIP),
+        podIPs=tuple(
+            replace(entry, ip=checks.address(("status", "podIPs", i, "ip"), entry.ip)) for i, entry in enumerate(pod.status.podIPs)
+        ),
+        hostIP=checks.optional_address(("status", "hostIP"), pod.status.hostIP),
+    )
+    _host_ports(("spec",), pod.spec, checks, defaulted=True)
+    return replace(pod, metadata=check_metadata(pod, namespaced, checks), spec=_pod_spec(("spec",), pod.spec, checks), status=status)
+
+
+def _restart_policy(workload: Workload, checks: Checks) -> None:
+    """Check the template's restartPolicy (apps and batch validation: ValidatePodTemplateSpecForReplicaSet, ValidateJobSpec)."""
+    path = ("spec", "template", "spec", "restartPolicy")
+    said = checks.value(*path)
+    if workload.kind == "Job":
+        if said not in ("OnFailure", "Never"):
+            checks.fault(path, f"must be OnFailure or Never for a Job, is {shown(said or 'Always')}", "write Never, say")
+    elif said not in (None, "", "Always"):
+        checks.fault(path, f"must be Always for a {workload.kind}, is {shown(said)}", "leave it out; Pods that end are a Job's")
+
+
+def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bool) -> None:
+    """Check the host ports of a Pod, or of a template (validation.go: validateHostNetwork, checkHostPortConflicts).
+
+    ``defaulted``: with hostNetwork an unset hostPort is the containerPort, as the API server fills it into a Pod.
+    """
+    taken = []
+    for i, container in enumerate(spec.containers):
+        for j, port in enumerate(container.ports):
+            at = (*path, "containers", i, "ports", j, "hostPort")
+            if spec.hostNetwork and port.hostPort and port.hostPort != port.containerPort:
+                what = f"must be the containerPort, {port.containerPort}, when hostNetwork is true, is {port.hostPort}"
+                checks.fault(at, what, "leave it out")
+            elif number := port.hostPort or (port.containerPort if spec.hostNetwork and defaulted else None):
+                taken.append((at, f"{number}/{port.protocol}" + (f" at {port.hostIP}" if port.hostIP else "")))
+    checks.unique(taken, "host port")
+
+
+def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
+    if not spec.containers:
+        checks.fault((*path, "containers"), "is required: a Pod has at least one container")
+    checks.optional_name((*path, "nodeName"), spec.nodeName, SUBDOMAIN)
+    checks.labels((*path, "nodeSelector"), spec.nodeSelector)
+    checks.optional_name((*path, "hostname"), spec.hostname, LABEL)
+    checks.optional_name((*path, "subdomain"), spec.subdomain, LABEL)
+    for i, toleration in enumerate(spec.tolerations):
+        if toleration.key:
+            checks.key((*path, "tolerations", i, "key"), toleration.key)
+        elif toleration.operator == "Equal":
+            checks.fault((*path, "tolerations", i, "operator"), "must be Exists when no key is given")
+        if toleration.operator == "Exists" and toleration.value:
+            checks.fault((*path, "tolerations", i, "value"), "must be empty when the operator is Exists")
+        if toleration.effect and toleration.effect not in TAINT_EFFECTS:
+            what = f"must be one of {', '.join(TAINT_EFFECTS)}, is {shown(toleration.effect)}"
+            checks.fault((*path, "tolerations", i, "effect"), what, did_you_mean(toleration.effect, TAINT_EFFECTS))
+    _scheduling(path, spec, checks)
+    both = [((*path, field, i), c) for field in ("containers", "initContainers") for i, c in enumerate(getattr(spec, field))]
+    checks.unique([((*at, "name"), c.name) for at, c in both if c.name], "name")
+    return replace(
+        spec,
+        containers=tuple(_container((*path, "containers", i), c, checks) for i, c in enumerate(spec.containers)),
+        initContainers=tuple(_container((*path, "initContainers", i), c, checks) for i, c in enumerate(spec.initContainers)),
+    )
+
+
+def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
+    """Affinities and spread constraints (pkg/apis/core/validation, validateAffinity and validateTopologySpreadConstraints)."""
+    for i, constraint in enumerate(spec.topologySpreadConstraints):
+        at = (*path, "topologySpreadConstraints", i)
+        if constraint.maxSkew < 1:
+            checks.fault((*at, "maxSkew"), f"must be greater than zero, is {shown(constraint.maxSkew)}")
+        if constraint.minDomains is not None and constraint.minDomains < 1:
+            checks.fault((*at, "minDomains"), f"must be greater than zero, is {shown(constraint.minDomains)}")
+        checks.key((*at, "topologyKey"), constraint.topologyKey)
+        if constraint.labelSelector:
+            checks.label_selector((*at, "labelSelector"), constraint.labelSelector)
+    if spec.affinity is None:
+        return
+    required, preferred = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+    at = (*path, "affinity", "nodeAffinity")
+    node = spec.affinity.nodeAffinity
+    if node.requiredDuringSchedulingIgnoredDuringExecution is not None:
+        terms = node.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
+        if not terms:
+            checks.fault((*at, required, "nodeSelectorTerms"), "is required: at least one term")
+        for i, term in enumerate(terms):
+            _node_term((*at, required, "nodeSelectorTerms", i), term, checks)
+    for i, wish in enumerate(node.preferredDuringSchedulingIgnoredDuringExecution):
+        _weight((*at, preferred, i, "weight"), wish.weight, checks)
+        _node_term((*at, preferred, i, "preference"), wish.preference, checks)
+    for field, pods in (("podAffinity", spec.affinity.podAffinity), ("podAntiAffinity", spec.affinity.podAntiAffinity)):
+        at = (*path, "affinity", field)
+        for i, pod_term in enumerate(pods.requiredDuringSchedulingIgnoredDuringExecution):
+            _pod_term((*at, required, i), pod_term, checks)
+        for i, weighted in enumerate(pods.preferredDuringSchedulingIgnoredDuringExecution):
+            _weight((*at, preferred, i, "weight"), weighted.weight, checks)
+            _pod_term((*at, preferred, i, "podAffinityTerm"), weighted.podAffinityTerm, checks)
+
+
+def _weight(path: FieldPath, weight: int, checks: Checks) -> None:
+    if not 1 <= weight <= 100:
+        checks.fault(path, f"must be between 1 and 100, is {shown(weight)}")
+
+
+def _node_term(path: FieldPath, term: NodeSelectorTerm, checks: Checks) -> None:
+    for field in ("matchExpressions", "matchFields"):
+        for i, requirement in enumerate(getattr(term, field)):
+            at, operator, values = (*path, field, i), requirement.operator, requirement.values
+            if operator in ("In", "NotIn") and not values:
+                checks.fault((*at, "values"), f"is required with {operator}")
+            elif operator in ("Exists", "DoesNotExist") and values:
+                checks.fault((*at, "values"), f"must be empty with {operator}")
+            elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdecimal()):
+                checks.fault((*at, "values"), f"must be one whole number, in quotes, with {operator}")
+            if field == "matchExpressions":
+                checks.key((*at, "key"), requirement.key)
+            elif requirement.key != "metadata.name":
+                checks.fault((*at, "key"), f"{shown(requirement.key)} is no field to select by", "metadata.name is the only one")
+
+
+def _pod_term(path: FieldPath, term: PodAffinityTerm, checks: Checks) -> None:
+    checks.key((*path, "topologyKey"), term.topologyKey)
+    for field in ("labelSelector", "namespaceSelector"):
+        if selector := getattr(term, field):
+            checks.label_selector((*path, field), selector)
+
+
+def _container(path: FieldPath, container: Container, checks: Checks) -> Container:
+    checks.name((*path, "name"), container.name, LABEL)
+    checks.unique([((*path, "ports", i, "name"), p.name) for i, p in enumerate(container.ports) if p.name], "name")
+    return replace(container, ports=tuple(_container_port((*path, "ports", i), p, checks) for i, p in enumerate(container.ports)))
+
+
+def _container_port(path: FieldPath, port: ContainerPort, checks: Checks) -> ContainerPort:
+    checks.port((*path, "containerPort"), port.containerPort)
+    checks.optional_name((*path, "name"), port.name, PORT_NAME)
+    return replace(
+        port,
+        hostPort=checks.optional_port((*path, "hostPort"), port.hostPort),
+        hostIP=checks.optional_address((*path, "hostIP"), port.hostIP),
+    )
+
+
+def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Workload:
+    spec = workload.spec
+    if not 0 <= spec.replicas <= MAX_INT32:
+        checks.fault(("spec", "replicas"), f"must be 0 or more, is {shown(spec.replicas)}")
+    checks.optional_name(("spec", "serviceName"), spec.serviceName, SUBDOMAIN)
+    labels = spec.template.metadata.labels
+    checks.labels(("spec", "template", "metadata", "labels"), labels)
+    for key in spec.template.metadata.annotations:
+        checks.key(("spec", "template", "metadata", "annotations", key), key)
+    for field in ("parallelism", "completions"):
+        if (getattr(spec, field) or 0) < 0:
+            checks.fault(("spec", field), f"must be 0 or more, is {shown(getattr(spec, field))}")
+    defaulted = checks.written.get("apiVersion") in SELECTOR_DEFAULTS or workload.kind == "ReplicationController"
+    if spec.selector is None and defaulted and labels:
+        spec = replace(spec, selector=LabelSelector(matchLabels=labels))
+    if workload.kind == "Job":
+        pass  # the API server makes its selector
+    elif spec.selector is None:
+        checks.fault(("spec", "selector"), "is required", "matchLabels with the labels of the template")
+    else:
+        checks.label_selector(("spec", "selector"), spec.selector)
+        if not spec.selector.matchLabels and not spec.selector.matchExpressions:
+            checks.fault(("spec", "selector"), f"must not be empty for a {workload.kind}", "matchLabels with the labels of the template")
+        elif not matches(spec.selector, labels):
+            what = "does not select the Pods of its own template: `selector` does not match template `labels`"
+            checks.fault(("spec", "selector"), what, "give spec.template.metadata.labels the labels that matchLabels asks for")
+    _host_ports(("spec", "template", "spec"), spec.template.spec, checks, defaulted=False)
+    _restart_policy(workload, checks)
+    template = replace(spec.template, spec=_pod_spec(("spec", "template", "spec"), spec.template.spec, checks))
+    return replace(workload, metadata=check_metadata(workload, namespaced, checks), spec=replace(spec, template=template))

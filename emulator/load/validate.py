@@ -1,0 +1,49 @@
+"""The rules over one object, Kubernetes' own where it has any: names, labels, ports, addresses. Pure; imports ``objects`` only.
+
+What comes back has its addresses and prefixes in canonical form, its namespace filled in, and 0 or "" of an optional port unset. What
+needs a look at other objects (a node port given twice, a Pod that a FlowCheck names) is control's to find.
+
+The rules are those of kubernetes/kubernetes v1.30: ``apimachinery/pkg/util/validation`` and ``pkg/apis/{core,apps,discovery}/validation``.
+Every name that passes is safe as a file name, in a rule and on a command line: no quote, blank, control character or leading "-" does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from emulator.load.faults import Fault
+from emulator.load.rules.checks import Checks
+from emulator.load.rules.cluster import check_cluster, check_proxy
+from emulator.load.rules.flow_checks import check_flow_check
+from emulator.load.rules.metallb import check_l2_advertisement, check_pool
+from emulator.load.rules.pods import check_namespace, check_node, check_pod, check_workload
+from emulator.load.rules.services import check_endpoint_slice, check_endpoints, check_service
+from emulator.objects.config import ClusterConfig, FlowCheck, KubeProxyConfiguration
+from emulator.objects.kinds import Endpoints, EndpointSlice, Namespace, Node, Pod, Service, Workload
+from emulator.objects.metallb import IPAddressPool, L2Advertisement
+
+T = TypeVar("T")
+
+
+def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple[T, list[Fault], list[Fault]]:
+    """Returns ``value``, which the manifest ``written`` was read into, in canonical form, everything that is wrong with it alone, and
+    what is odd about it and read all the same."""
+    checks = Checks(written)
+    return _RULES[type(value)](value, namespaced, checks), checks.faults, checks.notices
+
+
+_RULES: Mapping[type[Any], Callable[[Any, bool, Checks], Any]] = {
+    Node: check_node,
+    Namespace: check_namespace,
+    Pod: check_pod,
+    Workload: check_workload,
+    Service: check_service,
+    EndpointSlice: check_endpoint_slice,
+    Endpoints: check_endpoints,
+    IPAddressPool: check_pool,
+    L2Advertisement: check_l2_advertisement,
+    ClusterConfig: check_cluster,
+    KubeProxyConfiguration: check_proxy,
+    FlowCheck: check_flow_check,
+}

@@ -1,0 +1,155 @@
+"""Expectations: every way in which an attempt of a flow may end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from emulator.model.frames import Backend, Health
+from emulator.objects.config import Outcome
+
+SourceRule = Literal["preserved", "node", "balancer"]
+
+
+SOURCE_RULES: tuple[SourceRule, ...] = ("node", "preserved", "balancer")
+
+
+ReplyFrom = Literal["dialled", "endpoint"]
+
+
+OUTCOMES: tuple[Outcome, ...] = ("delivered", "dropped", "unreachable", "rejected")  # the slowest of those that do not deliver first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Possibility:
+    """One way in which an attempt may end. An attempt that fits none of an expectation's possibilities breaks it.
+
+    ``backend`` is the endpoint that the attempt is led to; None: whichever, or none. ``source`` says whose address that endpoint
+    sees; None: anybody's. ``reply`` says whom the client hears from: the address that it dialled, or the endpoint itself, past the
+    node that translated. Then there is no connection: the client knows nothing of that address.
+    """
+
+    outcome: Outcome
+    backend: Backend | None = None
+    source: SourceRule | None = None
+    reply: ReplyFrom = "dialled"
+    late: bool = False  # dropped since nobody answers ARP: a client that waits some seconds more is told "host unreachable"
+
+
+class Possibilities(tuple[Possibility, ...]):
+    """All ways in which an attempt may end, with what follows from them. Flows that are promised the same share one value."""
+
+    @cached_property
+    def outcomes(self) -> frozenset[Outcome]:
+        """All that an attempt may come to."""
+        return frozenset(p.outcome for p in self)
+
+    @cached_property
+    def delivering(self) -> tuple[Possibility, ...]:
+        """Those in which the endpoint answers and the client hears it."""
+        return tuple(p for p in self if p.outcome == "delivered")
+
+    @cached_property
+    def sources(self) -> Mapping[Backend, frozenset[SourceRule]]:
+        """Each endpoint that may answer → whose address it may see."""
+        found: dict[Backend, set[SourceRule]] = {}
+        for p in self.delivering:
+            if p.backend is not None:
+                found.setdefault(p.backend, set()).update([p.source] if p.source else [])
+        return {backend: frozenset(rules) for backend, rules in found.items()}
+
+    @cached_property
+    def backends(self) -> Mapping[Backend, SourceRule]:
+        """Each endpoint that may answer → whose address it sees; "node" where it may be a node's or the client's own."""
+        return {b: next((rule for rule in SOURCE_RULES if rule in rules), "preserved") for b, rules in self.sources.items()}
+
+    @cached_property
+    def each_backend(self) -> tuple[frozenset[Backend], ...]:
+        """A group for each endpoint that may answer (:attr:`Expectation.must_meet`)."""
+        return tuple(frozenset({backend}) for backend in self.sources)
+
+    @cached_property
+    def endpoints(self) -> frozenset[Backend]:
+        """Each endpoint that an attempt may be led to, whatever comes of that."""
+        return frozenset(p.backend for p in self if p.backend is not None)
+
+    @cached_property
+    def astray(self) -> frozenset[Backend]:
+        """The endpoints whose reply may come to the client from themselves, and not from the address that it dialled."""
+        return frozenset(p.backend for p in self.delivering if p.backend is not None and p.reply == "endpoint")
+
+    @cached_property
+    def straight(self) -> frozenset[Backend]:
+        """The endpoints whose reply may come from the address that the client dialled."""
+        return frozenset(p.backend for p in self.delivering if p.backend is not None and p.reply == "dialled")
+
+    @cached_property
+    def late(self) -> bool:
+        """Returns whether a client that waits some seconds more may be told "host unreachable" where silence is promised."""
+        return any(p.late for p in self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What the objects promise for a flow: every attempt ends in one of ``possibilities``, and of each group in ``must_meet`` at least
+    one endpoint answers.
+
+    ``addresses`` maps each source rule to the addresses that satisfy it ("preserved" → the client's; "node" → those of the
+    masquerading node; "balancer" → that of the load balancer in the path). ``because`` is the sentence of the semantics, ``source``
+    what a report prints ("preserved", "node", an address, "preserved; node on hairpin"). ``relayed``: a process of the node accepts
+    the connection and dials the endpoint, so that there are two connections and two packets; it says how attempts are followed.
+    ``unpromised``: why nothing is promised of the flow ("" where something is); then its verdict is unknown.
+    """
+
+    possibilities: Possibilities
+    because: str
+    must_meet: tuple[frozenset[Backend], ...] = ()
+    addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
+    source: str = ""
+    relayed: bool = False
+    health: Health | None = None  # what a health check is answered
+    unpromised: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome that reports name: delivered where any attempt may be, else the slowest one."""
+        return next(outcome for outcome in OUTCOMES if outcome in self.outcomes)
+
+    @property
+    def outcomes(self) -> frozenset[Outcome]:
+        """All that an attempt may come to."""
+        return self.possibilities.outcomes
+
+    @property
+    def backends(self) -> Mapping[Backend, SourceRule]:
+        """Each endpoint that may answer → whose address it sees."""
+        return self.possibilities.backends
+
+    @property
+    def endpoints(self) -> frozenset[Backend]:
+        """Each endpoint that an attempt may be led to, whatever comes of that."""
+        return self.possibilities.endpoints
+
+    @property
+    def astray(self) -> frozenset[Backend]:
+        """The endpoints from whose own address the client may hear."""
+        return self.possibilities.astray
+
+    @property
+    def straight(self) -> frozenset[Backend]:
+        """The endpoints of which the client may hear from the address that it dialled."""
+        return self.possibilities.straight
+
+    @property
+    def partial(self) -> bool:
+        """Returns whether some endpoint that may answer need not be met: the endpoints are many, or affinity leads to one of them."""
+        return not set(self.possibilities.each_backend) <= set(self.must_meet)
+
+    def rules_at(self, backend: Backend | None) -> frozenset[SourceRule]:
+        """Whose address ``backend`` may see (None, or an endpoint of which nothing is said: anybody's that some endpoint may see)."""
+        sources = self.possibilities.sources
+        if backend is not None and backend in sources:
+            return sources[backend]
+        return frozenset().union(*sources.values()) or frozenset(self.addresses)

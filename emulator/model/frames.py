@@ -1,0 +1,111 @@
+"""Values on the wire and on a tap: tokens, what servers answer, raw and decoded frames. Pure."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Health(NamedTuple):
+    """What a healthCheckNodePort answers: the HTTP status, and of how many ready endpoints on that node (None: it is not said)."""
+
+    status: int
+    localEndpoints: int | None = None
+
+    def __str__(self) -> str:
+        if self.localEndpoints is None:
+            return str(self.status)
+        return f"{self.status}, {self.localEndpoints} local endpoint{'' if self.localEndpoints == 1 else 's'}"
+
+    def keeps(self, wanted: Health) -> bool:
+        """Whether it is as ``wanted``, which may leave the count open."""
+        return self.status == wanted.status and wanted.localEndpoints in (None, self.localEndpoints)
+
+
+class Backend(NamedTuple):
+    """Where a connection ended: the endpoint's address and port (port 0 for ICMP)."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ip}:{self.port}" if self.port else self.ip
+
+
+PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
+
+
+REQUEST_MAGIC = b"podwire?"  # then 16 hex digits: the cookie of a UDP datagram, an ICMP echo or a TCP request, at the start of its payload
+
+
+HTTP_REQUEST_MAGIC = b"GET /?podwire="  # the same in what a real command is asked
+
+
+REPLY_MAGIC = b"podwire!"  # the same in what an echo server sends back
+
+
+HTTP_REPLY_MAGIC = b"HTTP/1.1 200 OK\r\nX-Podwire: " + REPLY_MAGIC  # the same, to who asked by HTTP
+
+
+def make_token(protocol: str, value: int) -> int:
+    """What identifies a packet across NAT: ``value`` is the TCP initial sequence number or SCTP initiate tag (32 bits) or the cookie
+    (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart. Of TCP, the cookie of a request
+    (64 bits) identifies what is said, across a proxy too, where there are two connections with an initial sequence number each."""
+    return PROTOCOL_NUMBER[protocol] << 64 | value
+
+
+def errno_name(code: int | None) -> str:
+    """``ECONNREFUSED`` and the like: how an :class:`Attempt` names what its socket met."""
+    return errno.errorcode.get(code or 0, str(code or 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an echo server said of itself and of the client as it saw it."""
+
+    pod: str
+    container: str
+    node: str
+    client: str  # address:port
+    dialled: str  # address:port, from the connection tracking of the nodes ("" if it could not tell)
+    local: str = ""  # address:port of the server's own socket: the endpoint that was met, even where no tap sees the rewritten packet
+
+
+class Captured(NamedTuple):
+    """A raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the link header (Ethernet, on ``lo`` too)
+    and may be cut; ``length`` is its length on the wire. ``stray``: a bridge flooded it to somebody it was not addressed to, whose kernel
+    drops it; it is evidence, but no hop of anything."""
+
+    time: int
+    netns: str
+    interface: str
+    outgoing: bool
+    length: int
+    data: bytes
+    stray: bool = False
+
+
+class Frame(NamedTuple):
+    """What one tap saw, decoded as far as correlation needs. ``time`` is ns since the epoch.
+
+    ``token`` identifies the packet across NAT: TCP initial sequence number, UDP/ICMP cookie, SCTP initiate tag (0: none of
+    ours). ``reply`` says that it travels back to the client. For an ICMP error, ``token`` is that of the packet it quotes.
+    """
+
+    number: int  # index in the capture, from 0
+    time: int
+    netns: str
+    interface: str
+    outgoing: bool
+    protocol: str  # TCP UDP ICMP SCTP, "ICMP error", ARP, other
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    ttl: int
+    flags: str  # TCP: "S", "SA", "R"…; ICMP error: "type/code"; SCTP: chunk name
+    token: int
+    reply: bool
+    length: int

@@ -1,0 +1,63 @@
+"""How many connections meet every endpoint that may be chosen. Pure; imports ``objects`` and ``model``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+from emulator.model.expectations import Expectation, Possibilities
+from emulator.model.frames import Backend
+from emulator.objects.kinds import Service
+
+MAX_ATTEMPTS = 400
+MISS = 1e-6  # the accepted chance that some endpoint is never chosen
+
+
+def attempts_for(backends: int) -> int:
+    """Returns how many connections a flow to ``backends`` endpoints makes: those that meet each of them, but never more than 400, which
+    is enough for 24 endpoints."""
+    return min(attempts_to_meet_each(backends), MAX_ATTEMPTS)
+
+
+@lru_cache(maxsize=4096)
+def attempts_to_meet_each(backends: int) -> int:
+    """The least number of connections that meets every one of ``backends`` endpoints, each chosen with equal chance, but for a risk
+    below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound)."""
+    if backends <= 1:
+        return 1
+    needed = (math.log(backends) - math.log(MISS)) / -math.log1p(-1 / backends)
+    return math.floor(needed) + 1
+
+
+def attempts_to_meet(service: Service, backends: int) -> int:
+    """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to the same one."""
+    return 0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_to_meet_each(backends)
+
+
+def attempts_of(expectation: Expectation) -> int:
+    """Return how many connections meet every endpoint of ``expectation`` that may answer; 1 where none does."""
+    return attempts_for(len(expectation.endpoints)) if expectation.backends else 1
+
+
+def find_required(possibilities: Possibilities, attempts: int, needed: int) -> tuple[frozenset[Backend], ...]:
+    """Return the groups of endpoints of which one must be met each, by ``attempts`` connections.
+
+    ``needed`` attempts meet every endpoint that answers; no number does where it is 0. Fewer attempts still meet some endpoint that
+    answers, if it is improbable enough that all are led to others.
+    """
+    answering, every = len(possibilities.sources), len(possibilities.endpoints)
+    if not needed or not answering or attempts >= needed:
+        return possibilities.each_backend if needed else ()
+    missed = (1 - answering / every) ** attempts
+    return (frozenset(possibilities.sources),) if answering < every and missed < MISS else ()
+
+
+def chances(promises: Sequence[Expectation]) -> int:
+    """Of how many equal chances the least likely endpoint has one, where a balancer takes one node as often as another."""
+    shares: dict[Backend, Fraction] = {}
+    for promise in promises:
+        for backend in promise.endpoints:
+            shares[backend] = shares.get(backend, Fraction()) + Fraction(1, len(promise.endpoints) * len(promises))
+    return math.ceil(1 / min(shares.values(), default=Fraction(1)))

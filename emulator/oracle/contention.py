@@ -1,0 +1,31 @@
+"""What comes of an address that every node answers ARP for: whichever is heard first serves (docs/semantics 13, 14). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emulator.model.expectations import SourceRule
+from emulator.model.frames import Backend
+from emulator.oracle.promise import Promise, merged
+from emulator.oracle.source import name_source
+
+
+def promise_by_any(promises: Sequence[Promise]) -> Promise:
+    """Return as one promise all that ``promises`` say, one for each node that may be heard first."""
+    delivered = [promise for promise in promises if "delivered" in promise.possibilities.outcomes]
+    if not delivered:
+        return replace(promises[0], possibilities=merged(p.possibilities for p in promises))
+    every = merged(p.possibilities for p in promises)
+    rules: dict[Backend, SourceRule] = {}
+    for end in every:
+        if end.backend and end.source and rules.get(end.backend) != "node":
+            rules[end.backend] = end.source
+    alike = all(p.possibilities.endpoints == delivered[0].possibilities.endpoints for p in promises)
+    telling = next((promise for promise in delivered if not promise.possibilities.astray), delivered[0])
+    return replace(
+        telling,
+        possibilities=every,
+        source=name_source(rules.values()),
+        needed=delivered[0].needed if alike else 0,
+    )

@@ -1,0 +1,102 @@
+"""Which destination it is that a flow dials: a Service port that a node's kube-proxy takes up there, a balancer in the path, or neither.
+
+docs/semantics 1, 9 and 14. Pure; imports ``objects`` and the pure modules of ``probe``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, ip_address
+from typing import Literal
+
+from emulator.model.flows import Client, Flow
+from emulator.oracle.endpoints import PortEndpoints, load_balancer_ips
+from emulator.oracle.facts import Facts
+from emulator.oracle.parties import ServiceAddress, balancer_client, service_destination
+
+Origin = Literal["pod", "node", "outside"]
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from ``origin`` as that node sees it. ``own``: at one of
+    the node's own addresses."""
+
+    node: str
+    endpoints: PortEndpoints
+    how: ServiceAddress
+    origin: Origin
+    own: bool
+
+
+def find_legs(facts: Facts, flow: Flow) -> tuple[Flow, ...] | None:
+    """What the balancer in the path makes of ``flow``: a flow of its own to the node port of each node that it uses. None where no balancer
+    is dialled."""
+    key = (flow.to.ip, flow.to.port, flow.protocol)
+    endpoints = facts.table.balanced.get(key)
+    if endpoints is None:
+        return None
+    if key in facts.table.addresses and flow.protocol != "SCTP" and facts.first_node(flow):
+        return None  # userspace mode knew no ipMode: a node that is passed takes it up itself (docs/semantics 15)
+    service, port, client = endpoints.service, endpoints.port, balancer_client(facts.state)
+    nodes = (facts.state.node[name] for name in facts.state.balanced[service.key]) if port.nodePort else ()
+    return tuple(
+        replace(flow, client=client, via="", to=service_destination(service, port, "nodePort", node.internalIPs[0], node.name))
+        for node in nodes
+    )
+
+
+def find_translation(facts: Facts, flow: Flow) -> Translation | None:
+    """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
+    is dialled, or no node is passed."""
+    if legs := find_legs(facts, flow):
+        return find_translation(facts, legs[0])
+    if facts.mode == "userspace" and flow.protocol == "SCTP":
+        return None
+    if flow.to.ip.startswith("127."):
+        return _at_node_port(facts, flow, flow.client.node) if flow.client.kind == "node" else None
+    return _at_service_address(facts, flow) or _at_node_port(facts, flow, facts.node_at(flow.to.ip))
+
+
+def is_impostor(facts: Facts, flow: Flow) -> bool:
+    """Whether a client outside has an address that the first node on the way has for its own, since it is a Service's in ipvs mode."""
+    client = flow.client
+    return facts.mode == "ipvs" and client.kind == "external" and client.ip in facts.service_ips and bool(facts.first_node(flow))
+
+
+def _at_service_address(facts: Facts, flow: Flow) -> Translation | None:
+    entry = facts.table.addresses.get((flow.to.ip, flow.to.port, flow.protocol))
+    if entry is None:
+        return None
+    endpoints, how = entry
+    if facts.mode != "iptables" and flow.to.ip in load_balancer_ips(endpoints.service, ip_mode=facts.mode != "userspace"):
+        how = "loadBalancer"  # in iptables mode the rule for an externalIP comes first, where it is one address (docs/semantics 6)
+    node = facts.first_node(flow)
+    if facts.mode == "userspace" and how == "externalIP" and flow.client.node:
+        node = facts.node_at(flow.to.ip)  # on its way out nothing takes it up (docs/semantics 15)
+    return Translation(node, endpoints, how, _origin(facts, flow.client, node), facts.node_at(flow.to.ip) == node) if node else None
+
+
+def _at_node_port(facts: Facts, flow: Flow, node: str) -> Translation | None:
+    endpoints = facts.table.node_ports.get((flow.to.port, flow.protocol))
+    if endpoints is None or not node or not _is_node_port_address(facts, node, flow.to.ip):
+        return None
+    return Translation(node, endpoints, "nodePort", _origin(facts, flow.client, node), own=True)
+
+
+def _origin(facts: Facts, client: Client, node: str) -> Origin:
+    if client.kind == "node" and client.node == node:
+        return "node"
+    return "pod" if facts.detector.is_local(client, node) else "outside"
+
+
+def _is_node_port_address(facts: Facts, node: str, ip: str) -> bool:
+    """Whether node ports are served at ``ip``, an address of ``node`` (docs/semantics 9)."""
+    settings, primary = facts.state.proxy, facts.state.node[node].internalIPs[0]
+    if facts.mode == "userspace":
+        return True
+    if ip.startswith("127.") and (facts.mode in ("nftables", "ipvs") or not settings.localhostNodePorts):
+        return False
+    words = settings.nodePortAddresses or (("primary",) if facts.mode == "nftables" else ())
+    prefixes = [IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word]
+    return not prefixes or any(ip_address(ip) in prefix for prefix in prefixes)

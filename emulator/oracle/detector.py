@@ -1,0 +1,33 @@
+"""kube-proxy's local-traffic detector, read from its documentation: which packets it takes for those of Pods (docs/semantics 4, 5). Pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, ip_address
+
+from emulator.cluster.state import ClusterState
+from emulator.model.flows import Client
+
+
+class LocalDetector:
+    """The detector of every node. ``works`` is False where there is none, or nothing for it to go by."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self._mode = state.proxy.localMode
+        self._cluster = tuple(IPv4Network(c.strip()) for c in state.proxy.clusterCIDR.split(",") if "." in c)
+        self._node = {n.name: IPv4Network(state.podCIDR(n.name)) for n in state.nodes}
+        self._known: dict[tuple[str, str], bool] = {}
+        self.works = bool(self._mode) and not (self._mode == "ClusterCIDR" and not self._cluster)
+
+    def is_local(self, client: Client, node: str) -> bool:
+        """By source address, or for the interface modes: whether the packet enters ``node`` from one of its own Pods."""
+        known = self._known.get((client.ip, node))
+        if known is None:
+            known = self._known[client.ip, node] = self.works and self._detects(client, node)
+        return known
+
+    def _detects(self, client: Client, node: str) -> bool:
+        if self._mode == "ClusterCIDR":
+            return any(ip_address(client.ip) in cidr for cidr in self._cluster)
+        if self._mode == "NodeCIDR":
+            return ip_address(client.ip) in self._node[node]
+        return client.kind == "pod" and client.node == node

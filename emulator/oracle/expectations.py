@@ -1,0 +1,250 @@
+"""What Kubernetes promises for a flow: outcome, the complete set of backends, and whose address each of them sees.
+
+Read from the objects and the published semantics alone (docs/semantics, cited by section): never from rules, and never through the code
+that makes rules. Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Invariants: the same state and flow
+always give the same expectation; each endpoint that a flow may be led to has an end of its own in it (:class:`Possibility`).
+
+The way to a promise, each step a module: which destination it is (``destination``: a Service port taken up on a node, a balancer, or neither);
+which endpoint list applies (``choice``); whose address each endpoint sees (``source``) and which way it answers (``replies``); and what comes
+of it (``services`` where rules translate, ``relay`` where a process does, ``direct`` where no Service is dialled, ``contention`` where any node
+may serve, ``balancer`` in front of all of them, ``connections`` that are open already). ``facts`` are what all of them look things up in;
+:class:`Expectations` leads the way.
+
+Where the semantics leave something open, it is settled so:
+
+- An endpoint that nobody serves is still an endpoint, which attempts are led to: what comes of that is one possibility among those
+  of the others. Those that answer must all be met, if the attempts are enough for that.
+- An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes POSTROUTING, where
+  masquerading happens: it sees the client's own address even where section 5 says "a node's" (measured on kernel 6.18). The node's
+  own packets do pass POSTROUTING on their way to ``lo``, and are masqueraded.
+- The iptables mode refuses or drops, at *every* local address of a node, what a node port without endpoints (under Local: without local
+  ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither nodePortAddresses nor localhostNodePorts (kube-proxy
+  v1.30.5, pkg/proxy/iptables/proxier.go, "no local endpoints"; found with random clusters).
+- Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on kernel 6.1: under
+  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none. Service addresses are local to
+  every node: the node dials one from that very address, and takes whoever outside has it for an impostor.
+- In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether or not anybody announces it, and
+  whichever is heard serves: what any of them would do is possible then (``contention``), a node's address is any node's, and the
+  reply comes past that node or not.
+- What nobody answers ARP for is promised silence: a client that waits for three seconds is told "host unreachable"
+  (:attr:`Possibility.late`).
+- Who stops to announce an address tells nobody: clients outside that have asked before go on to that node (:func:`remember`).
+- The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
+  lets itself be dialled, so that of several TCP endpoints those that nobody serves are passed over.
+- What is not masqueraded may be answered past the node that translated it (``replies``): then the client hears from the endpoint
+  itself (:attr:`Possibility.reply`), or the answer is lost on that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from emulator.cluster.state import ClusterState
+from emulator.model.expectations import Expectation, SourceRule
+from emulator.model.flows import Flow
+from emulator.model.frames import Backend
+from emulator.model.results import FlowResult
+from emulator.oracle.attempts import (
+    MAX_ATTEMPTS,
+    attempts_for,
+    attempts_of,
+    attempts_to_meet,
+    attempts_to_meet_each,
+    chances,
+    find_required,
+)
+from emulator.oracle.balancer import expect_balanced
+from emulator.oracle.choice import choose
+from emulator.oracle.connections import expect_kept
+from emulator.oracle.contention import promise_by_any
+from emulator.oracle.destination import (
+    Translation,
+    find_legs,
+    find_translation,
+    is_impostor,
+)
+from emulator.oracle.direct import direct_likeness, promise_direct
+from emulator.oracle.endpoints import PortEndpoints, ServiceTable
+from emulator.oracle.facts import Facts
+from emulator.oracle.health import HealthChecks
+from emulator.oracle.parties import Owner
+from emulator.oracle.promise import Promise, answers, ending
+from emulator.oracle.relay import promise_relayed
+from emulator.oracle.services import promise_by_client, promise_by_endpoints, service_likeness
+from emulator.oracle.source import (
+    direct_source,
+    name_source,
+    seen_addresses,
+    translated_source,
+)
+from emulator.oracle.vain import home_of_hairpin, is_in_vain
+
+__all__ = [
+    "MAX_ATTEMPTS",
+    "Expectations",
+    "Translation",
+    "attempts_for",
+    "attempts_of",
+    "attempts_to_meet_each",
+    "expect",
+    "remember",
+]
+
+
+_CONTESTED = "several Services claim this address: where the first of them does not deliver, another one may"
+_MIXED = "several Services claim this address with other fields, and the address is in the ipsets of each in ipvs mode (docs/semantics 13)"
+
+
+def _dialled(flow: Flow) -> tuple[str, int, str]:
+    return flow.to.ip, flow.to.port, flow.protocol
+
+
+class Expectations:
+    """The promises of one cluster state. Builds its indexes once; :meth:`expect` then costs microseconds."""
+
+    def __init__(self, state: ClusterState, asked: Mapping[str, str] = MappingProxyType({})) -> None:
+        """``asked``: what clients outside have learnt of announced addresses before (:func:`remember`)."""
+        self._facts = Facts(state, asked)
+        self._promises: dict[tuple[object, ...], Promise] = {}  # flows that are alike share one
+        self._addresses: dict[tuple[frozenset[str], ...], Mapping[SourceRule, frozenset[str]]] = {}  # what is equal is kept once
+
+    @property
+    def state(self) -> ClusterState:
+        return self._facts.state
+
+    @property
+    def table(self) -> ServiceTable:
+        return self._facts.table
+
+    @property
+    def owners(self) -> Mapping[str, Owner]:
+        return self._facts.owners
+
+    @property
+    def health_checks(self) -> HealthChecks:
+        return self._facts.health_checks
+
+    def expect(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
+        """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow was answered."""
+        met = self.translation(flow)
+        if before is not None and (kept := expect_kept(self._facts, flow, met, before)):
+            return kept
+        if (legs := find_legs(self._facts, flow)) is not None:
+            return expect_balanced(self._facts, flow, [self.expect(leg) for leg in legs])
+        promise = self._promise(flow, met)
+        if flow.client.kind == "external" and not flow.via and (node := self._facts.remembered.get(flow.to.ip)):
+            why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
+            promise = replace(promise, because=f"{why}; {promise.because}")
+        if met is not None and self.is_contested(flow):
+            if any(p.outcome != "delivered" for p in promise.possibilities):
+                promise = replace(promise, unpromised=f"{_CONTESTED}: {promise.because}")
+            elif self._facts.mode == "ipvs" and _dialled(flow) in self.table.mixed:
+                promise = replace(promise, unpromised=f"{_MIXED}: {promise.because}")
+        expectation = self._expectation(flow, met, promise)
+        if expectation.outcome == "delivered" and (answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))):
+            expectation = replace(expectation, health=answer[0], because=answer[1])
+        return expectation
+
+    def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
+        """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would see."""
+        if legs := find_legs(self._facts, flow):
+            return expect_balanced(self._facts, flow, [self.expect_delivered(leg, backends) for leg in legs])
+        met = self.translation(flow)
+        if met is None:
+            rules = {b: direct_source(self._facts, flow.client, b.ip) for b in backends}
+            promise = Promise(answers(rules), "", name_source(rules.values()), attempts_to_meet_each(len(rules)))
+            return self._expectation(flow, met, promise)
+        rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
+        needed = attempts_to_meet(met.endpoints.service, len(rules))
+        relayed = self._facts.mode == "userspace"
+        return self._expectation(flow, met, Promise(answers(rules), "", name_source(rules.values()), needed, relayed=relayed))
+
+    def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
+        """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has at all."""
+        if legs := find_legs(self._facts, flow):
+            return tuple(dict.fromkeys(backend for leg in legs for backend in self.may_meet(leg)))
+        met = self.translation(flow)
+        if met is None:
+            return (Backend(flow.to.ip, flow.to.port),)
+        return choose(self._facts, met) or tuple(c.backend for c in met.endpoints.usable or met.endpoints.candidates)
+
+    def attempts(self, flow: Flow) -> int:
+        """How many connections ``flow`` should make, so that it meets every endpoint that it may."""
+        if legs := find_legs(self._facts, flow):
+            return attempts_for(chances([self.expect(leg) for leg in legs]))
+        return attempts_of(self.expect(flow))
+
+    def translation(self, flow: Flow) -> Translation | None:
+        """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
+        is dialled, or no node is passed."""
+        return find_translation(self._facts, flow)
+
+    def is_contested(self, flow: Flow) -> bool:
+        """Returns whether several Services claim the address and port that ``flow`` dials."""
+        return _dialled(flow) in self.table.contested
+
+    def is_nested(self, endpoints: PortEndpoints) -> bool:
+        """Returns whether a usable endpoint is itself an address of a Service: then nothing is promised."""
+        return endpoints in self._facts.nested
+
+    def is_in_vain(self, flow: Flow, backend: Backend) -> bool:
+        """Whether ``flow`` gets no connection where it is led to ``backend``, whoever serves there (docs/semantics 13)."""
+        met = self.translation(flow)
+        return met is not None and is_in_vain(self._facts, flow, met, backend)
+
+    def _promise(self, flow: Flow, met: Translation | None) -> Promise:
+        facts = self._facts
+        if is_impostor(facts, flow):
+            because = f"every node has {flow.client.ip} for its own in ipvs mode, and drops what comes from there (docs/semantics 13)"
+            return ending("dropped", because)
+        if met is None:
+            return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))
+        if facts.mode == "userspace":
+            return promise_relayed(facts, flow, met)
+        if facts.is_contended(flow):
+            return promise_by_any([self._translated(flow, replace(met, node=node.name)) for node in facts.state.nodes])
+        return self._translated(flow, met)
+
+    def _translated(self, flow: Flow, met: Translation) -> Promise:
+        by_client = promise_by_client(self._facts, flow, met)
+        return by_client or self._shared(service_likeness(flow, met), lambda: promise_by_endpoints(self._facts, flow, met))
+
+    def _shared(self, likeness: tuple[object, ...], promise: Callable[[], Promise]) -> Promise:
+        found = self._promises.get(likeness)
+        if found is None:
+            found = self._promises[likeness] = promise()
+        return found
+
+    def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:
+        if "delivered" not in promise.possibilities.outcomes:
+            return Expectation(
+                possibilities=promise.possibilities, because=promise.because, relayed=promise.relayed, unpromised=promise.unpromised
+            )
+        node = met.node if met else self._facts.first_node(flow)
+        if met and home_of_hairpin(self._facts, flow, met, promise.possibilities.sources):
+            node = flow.client.node
+        addresses = seen_addresses(self._facts, flow, node)
+        required = () if flow.connection else find_required(promise.possibilities, flow.attempts, promise.needed)
+        return Expectation(
+            possibilities=promise.possibilities,
+            because=promise.because,
+            must_meet=required,
+            addresses=self._addresses.setdefault(tuple(addresses.values()), addresses),
+            source=promise.source,
+            relayed=promise.relayed,
+            unpromised=promise.unpromised,
+        )
+
+
+def remember(asked: Mapping[str, str], state: ClusterState, flows: Iterable[Flow]) -> Mapping[str, str]:
+    """Announced address → the node that clients outside take for its own, once they have sent ``flows`` to the cluster of ``state``, and ``asked``
+    was so before: a node that takes an address over tells everybody who has it, one that gives it up does not."""
+    outside = {flow.to.ip for flow in flows if flow.client.kind == "external" and not flow.via}
+    return {ip: state.speakers.get(ip) or asked[ip] for ip in sorted(asked.keys() | outside & state.speakers.keys())}
+
+
+def expect(state: ClusterState, flow: Flow) -> Expectation:
+    """:meth:`Expectations.expect` for one flow. For many, keep the ``Expectations``."""
+    return Expectations(state).expect(flow)

@@ -1,0 +1,102 @@
+"""What every promise rests on: whose each address is, who serves at it, and which node a client's packets meet first.
+
+Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Pure; built once for a cluster state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from ipaddress import IPv4Network
+
+from emulator.cluster.state import ClusterState
+from emulator.model.flows import Flow
+from emulator.model.frames import Backend
+from emulator.objects.config import FlowProtocol
+from emulator.oracle.detector import LocalDetector
+from emulator.oracle.endpoints import PortEndpoints, ServiceTable
+from emulator.oracle.health import HealthChecks
+from emulator.oracle.parties import Owner, find_owners
+
+
+class Facts:
+    """One cluster state with its indexes. ``remembered``: announced address → the node that clients outside still take for its own."""
+
+    def __init__(self, state: ClusterState, asked: Mapping[str, str]) -> None:
+        """``asked``: what clients outside have learnt of announced addresses before (:func:`emulator.oracle.expectations.remember`)."""
+        self.state = state
+        self.mode = state.proxy.mode
+        self.remembered = {ip: node for ip, node in asked.items() if ip not in state.speakers and node in state.node}
+        self.table = ServiceTable(state)
+        self.owners: Mapping[str, Owner] = find_owners(state)
+        self.health_checks = HealthChecks(state)
+        self.detector = LocalDetector(state)
+        self.node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
+        self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
+        self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
+        self._served = {(x.netns, x.port, x.protocol) for x in state.listeners if not x.refused} | state.commanded_ports.keys()
+
+    def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
+        """Whether somebody in ``netns`` listens there."""
+        return (netns, port, protocol) in self._served
+
+    def service_at(self, backend: Backend, protocol: FlowProtocol) -> str:
+        """The Service that kube-proxy or a balancer leads ``backend`` on to, as it is an address of one itself; "" if there is none."""
+        key = (backend.ip, backend.port, protocol)
+        entry = self.table.addresses.get(key)
+        found = entry[0] if entry else self.table.balanced.get(key)
+        if found is None and self.node_at(backend.ip):
+            found = self.table.node_ports.get((backend.port, protocol))
+        return found.service.key if found is not None else ""
+
+    def said_to_be_on(self, backend: Backend, protocol: FlowProtocol) -> frozenset[str]:
+        """The nodes that ``backend`` is on by the EndpointSlices, of whichever Service ("" for a slice that names none)."""
+        return self._said.get((backend, protocol), frozenset())
+
+    @cached_property
+    def nested(self) -> frozenset[PortEndpoints]:
+        """The Service ports of which an endpoint that some node may use is itself an address of a Service."""
+        ports = (
+            endpoints
+            for endpoints in self.table.ports
+            for c in endpoints.entries
+            if (c.ready or c.draining) and self.service_at(c.backend, endpoints.port.protocol)
+        )
+        return frozenset(ports)
+
+    @cached_property
+    def _said(self) -> Mapping[tuple[Backend, str], frozenset[str]]:
+        said: dict[tuple[Backend, str], set[str]] = {}
+        for port in self.table.ports:
+            for candidate in port.entries:
+                said.setdefault((candidate.backend, port.port.protocol), set()).add(candidate.node)
+        return {key: frozenset(nodes) for key, nodes in said.items()}
+
+    def node_at(self, ip: str) -> str:
+        """The node that has ``ip`` for an address of its own; "" if none has."""
+        owner = self.owners.get(ip)
+        return owner.node if owner is not None and owner.kind == "node" else ""
+
+    def is_on(self, node: str, ip: str) -> bool:
+        """Whether whoever has ``ip`` is on ``node`` (or is that node), whatever an EndpointSlice says of that."""
+        owner = self.owners.get(ip)
+        return owner is not None and owner.node == node
+
+    def first_node(self, flow: Flow) -> str:
+        """The first node on the way of ``flow`` ("" if it passes none)."""
+        owner = self.owners.get(flow.to.ip)
+        return flow.client.node or flow.via or self.announcer(flow.to.ip) or (owner.node if owner else "")
+
+    def announcer(self, ip: str) -> str:
+        """The node that clients outside have ``ip`` from by ARP, now or before (of several any one); "" if there is none."""
+        anybody = self.state.nodes[0].name if self._is_everybodys(ip) else ""
+        return self.state.speakers.get(ip, "") or self.remembered.get(ip, "") or anybody
+
+    def is_contended(self, flow: Flow) -> bool:
+        """Whether any node may be the first one."""
+        return flow.client.kind == "external" and not flow.via and self._is_everybodys(flow.to.ip)
+
+    def _is_everybodys(self, ip: str) -> bool:
+        """Whether every node answers ARP for ``ip``."""
+        proxy = self.state.proxy
+        return proxy.mode == "ipvs" and not proxy.strictARP and ip in self.service_ips and self.state.is_host(ip) and ip not in self.owners

@@ -1,0 +1,128 @@
+"""Who talks and who is dialled: clients, destinations, and whose each address of the cluster is.
+
+Imports ``objects``, ``cluster.state`` and ``model``. Pure; names and labels are those that reports show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from emulator.cluster.state import (
+    BALANCER,
+    ROUTER,
+    ClusterState,
+    pod_netns,
+)
+from emulator.model.flows import Client, Destination, Kind
+from emulator.objects.config import ExternalClient
+from emulator.objects.kinds import Node, Pod, Service, ServicePort
+
+ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose an address is: ``netns`` answers for it, ``label`` names it, ``node`` is the node it is (on), "" outside the cluster."""
+
+    kind: Literal["pod", "node", "external", "router", "balancer"]
+    netns: str
+    label: str
+    node: str = ""
+
+
+def find_owners(state: ClusterState) -> Mapping[str, Owner]:
+    """Every address that is configured somewhere: Pods', nodes' (their bridges' too), external clients', the router's and the balancer's."""
+    owners = {ip: Owner("balancer", BALANCER, BALANCER) for service in state.services for ip in state.balancer_ips(service)}
+    owners |= {state.balancerIP: Owner("balancer", BALANCER, BALANCER)} if state.balancerIP else {}
+    owners[state.routerIP] = Owner("router", ROUTER, ROUTER)
+    owners |= {c.address: Owner("external", c.name, f"external {c.name}") for c in state.clients}
+    for node in state.nodes:
+        owner = Owner("node", node.name, f"node {node.name}", node.name)
+        owners |= dict.fromkeys((state.bridge_ip(node.name), *node.internalIPs), owner)
+    for ip, pod in state.pod_by_ip.items():
+        owners[ip] = Owner("pod", pod_netns(pod), f"pod {pod.key}", pod.spec.nodeName)
+    return owners
+
+
+def pod_client(pod: Pod) -> Client:
+    """A Pod as a client; with hostNetwork it is its node in everything but its name."""
+    kind: Literal["pod", "node"] = "node" if pod.spec.hostNetwork else "pod"
+    return Client(kind=kind, label=f"pod {pod.key}", netns=pod_netns(pod), ip=pod.ip, node=pod.spec.nodeName)
+
+
+def node_client(node: Node) -> Client:
+    return Client(kind="node", label=f"node {node.name}", netns=node.name, ip=node.internalIPs[0], node=node.name)
+
+
+def external_client(client: ExternalClient) -> Client:
+    return Client(kind="external", label=f"external {client.name}", netns=client.name, ip=client.address)
+
+
+def balancer_client(state: ClusterState) -> Client:
+    """The load balancer in the path, as nodes see it: their client, from outside the cluster."""
+    return Client(kind="external", label=BALANCER, netns=BALANCER, ip=state.balancerIP)
+
+
+def address_destination(owners: Mapping[str, Owner], ip: str, port: int) -> Destination:
+    """``ip:port`` (``port`` 0: ICMP) named after whoever owns the address."""
+    owner = owners.get(ip)
+    how: Literal["pod", "node", "ip"] = owner.kind if owner and (owner.kind == "pod" or owner.kind == "node") else "ip"
+    name = owner.label if owner else ip
+    return Destination(label=f"{name}:{port}" if port else name, ip=ip, port=port, how=how)
+
+
+def pod_destination(pod: Pod, port: int) -> Destination:
+    """``pod``'s own address (a hostNetwork Pod's is its node's); ``port`` 0: ICMP."""
+    label = f"pod {pod.key}"
+    return Destination(label=f"{label}:{port}" if port else label, ip=pod.ip, port=port, how="node" if pod.spec.hostNetwork else "pod")
+
+
+def loopback_destination(port: int) -> Destination:
+    return Destination(label=f"localhost:{port}" if port else "localhost", ip="127.0.0.1", port=port, how="loopback")
+
+
+def service_destination(service: Service, port: ServicePort, how: ServiceAddress, ip: str, node: str = "") -> Destination:
+    """A Service's port behind one of its addresses; for a node port ``ip`` is an address of ``node``."""
+    number = port.port
+    label = f"svc {service.key}:{number}"
+    if how == "nodePort":
+        number = port.nodePort or 0
+        label = f"node {node}:{number}" if ip != "127.0.0.1" else f"localhost:{number}"
+    elif how != "clusterIP":
+        label = f"{how} of svc {service.key} ({ip}:{number})"
+    return Destination(label=label, ip=ip, port=number, service=service.key, how=how)
+
+
+def health_check_destination(service: Service, ip: str, node: str) -> Destination:
+    """The healthCheckNodePort of ``service`` at ``ip``, an address of ``node``."""
+    port = service.spec.healthCheckNodePort or 0
+    where = f"node {node}" if ip != "127.0.0.1" else "localhost"
+    return Destination(
+        label=f"health check of svc {service.key} at {where}:{port}", ip=ip, port=port, service=service.key, how="healthCheck"
+    )
+
+
+_KINDS: Mapping[tuple[str, str], Kind] = {
+    ("pod", "service"): "pod-to-service",
+    ("node", "service"): "node-to-service",
+    ("external", "service"): "external-to-service",
+    ("pod", "loopback"): "container-to-container",
+    ("pod", "pod"): "pod-to-pod",
+    ("node", "pod"): "node-to-pod",
+    ("pod", "node"): "pod-to-node",
+    ("external", "pod"): "external-to-pod",
+    ("pod", "external"): "pod-to-external",
+}
+
+
+def communication_kind(owners: Mapping[str, Owner], client: Client, to: Destination) -> Kind:
+    """Which kind of communication a flow is, from who sends and what is dialled."""
+    if to.how == "healthCheck":
+        return "health-check"
+    owner = owners.get(to.ip)
+    what: str = "service" if to.how in ("clusterIP", "nodePort", "externalIP", "loadBalancer") else to.how
+    if to.how == "ip" and owner:
+        what = owner.kind
+    return _KINDS.get((client.kind, what), "other")

@@ -1,0 +1,42 @@
+"""What is promised, before it is known how often and by whom exactly it is asked: the value that each way to a promise ends in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from emulator.model.expectations import Possibilities, Possibility, SourceRule
+from emulator.model.frames import Backend
+from emulator.objects.config import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The part of an expectation that does not depend on the number of attempts or on the client's own addresses."""
+
+    possibilities: Possibilities
+    because: str
+    source: str = ""
+    needed: int = 1  # attempts that meet every endpoint; 0: no number of attempts does (session affinity)
+    relayed: bool = False
+    unpromised: str = ""
+
+
+def ending(outcome: Outcome, because: str, *, late: bool = False, relayed: bool = False) -> Promise:
+    """Return the promise that every attempt ends in ``outcome``, which is not "delivered"."""
+    return Promise(just(outcome, late=late), because, relayed=relayed)
+
+
+def just(outcome: Outcome, *, late: bool = False) -> Possibilities:
+    """Return the one possibility of ``outcome``."""
+    return Possibilities((Possibility(outcome=outcome, late=late),))
+
+
+def answers(rules: Mapping[Backend, SourceRule]) -> Possibilities:
+    """Return a possibility for each endpoint of ``rules``, which answers and sees what its rule says."""
+    return Possibilities(Possibility(outcome="delivered", backend=backend, source=rule) for backend, rule in rules.items())
+
+
+def merged(promises: Iterable[Iterable[Possibility]]) -> Possibilities:
+    """Return the possibilities of all ``promises``, each once."""
+    return Possibilities(dict.fromkeys(possibility for possibilities in promises for possibility in possibilities))

@@ -1,1 +1,0 @@
-"""Flows, taps, crafted packets, correlation, expectations and verdicts."""

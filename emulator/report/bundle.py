@@ -1,0 +1,62 @@
+"""The evidence bundle of a flow that is not as promised: what was expected, how the packet went, and the state of every node on its way.
+
+Imports the model and this room's texts; pure. Invariant: every name is ``failed/<flow>/<file>`` with [a-z0-9._-] only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from emulator.errors import printable
+from emulator.model.results import FlowResult
+from emulator.report.captures import slug
+from emulator.report.report_json import dump_json, flow_to_dict
+from emulator.report.tables import render_difference, render_journey
+
+FAILED = "failed"
+
+
+def netns_on_path(result: FlowResult) -> tuple[str, ...]:
+    """The network namespaces that the flow met, in order: the client's, the nodes it should enter through, and those of every hop."""
+    flow = result.flow
+    expected = [netns for netns in (flow.client.netns, flow.client.node, flow.via) if netns]
+    return tuple(dict.fromkeys([*expected, *(hop.netns for journey in result.journeys for hop in journey.there + journey.back)]))
+
+
+def plan_bundle(
+    result: FlowResult, state: Mapping[str, Mapping[str, str]], frames: Sequence[str], pods: Mapping[str, str]
+) -> list[tuple[str, bytes]]:
+    """The bundle's files: (name, content).
+
+    ``state`` maps a network namespace to its dumps by title (``rules``, ``routes``, ``addresses``, ``neighbours``, ``conntrack``),
+    ``frames`` is a line of text per frame of the flow; the frames themselves are in the flow's own pcapng, which the journey names.
+    """
+    stem = PurePosixPath(result.captures[0]).stem if result.captures else slug(result.flow.name)
+    files = {
+        "expectation.json": dump_json(flow_to_dict(result, pods)),
+        "journey.txt": _journey_text(result, pods),
+        "frames.txt": "".join(f"{printable(line)}\n" for line in frames),
+    }
+    for netns, dumps in state.items():
+        for title, text in dumps.items():
+            files[f"{_file_name(netns)}.{_file_name(title)}.txt"] = text if text.endswith("\n") else f"{text}\n"
+    return [(f"{FAILED}/{stem}/{name}", text.encode(errors="backslashreplace")) for name, text in files.items()]
+
+
+def _journey_text(result: FlowResult, pods: Mapping[str, str]) -> str:
+    return (
+        "\n\n".join(
+            [
+                f"{result.verdict.upper()} {printable(result.flow.name)}\n{render_difference(result, pods)}",
+                *(render_journey(result, journey, pods) for journey in result.journeys),
+                *(f"frames: ../../{name}" for name in result.captures),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).lstrip("._-") or "unnamed"

@@ -1,0 +1,96 @@
+"""The cluster as a report shows it: rows for nodes and Services, and the names of addresses. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulator.cluster.state import BALANCER, ClusterState
+from emulator.objects.config import ExternalClient, ExternalServer
+from emulator.objects.kinds import Node, Service
+from emulator.plan.naming import mac_of_ip
+
+ROLE_LABEL = "node-role.kubernetes.io/"
+
+
+def describe_nodes(state: ClusterState) -> tuple[tuple[str, ...], ...]:
+    """Rows (node, role, InternalIPs, podCIDR, names of its Pods), then the router and the external clients."""
+    rows = [
+        (
+            node.name,
+            _role(node),
+            ", ".join(node.internalIPs),
+            state.podCIDR(node.name),
+            ", ".join(pod.name + (" (hostNetwork)" if pod.spec.hostNetwork else "") for pod in state.pods_on[node.name]),
+        )
+        for node in state.nodes
+    ]
+    rows.append(("router", "router", state.routerIP, "", ""))
+    rows += [(BALANCER, "load balancer", state.balancerIP, "", "")] if state.balancerIP else []
+    rows += [(machine.name, _role_outside(machine), machine.address, "", "") for machine in state.clients]
+    return tuple(rows)
+
+
+def _role(node: Node) -> str:
+    roles = [label.removeprefix(ROLE_LABEL) for label in node.metadata.labels if label.startswith(ROLE_LABEL)]
+    return ", ".join(sorted(roles)) or "worker"
+
+
+def _role_outside(machine: ExternalClient) -> str:
+    return "external server" if isinstance(machine, ExternalServer) else "external client"
+
+
+def describe_services(state: ClusterState) -> tuple[tuple[str, ...], ...]:
+    """Rows (namespace/name, type, ClusterIP, external addresses, ports as kubectl prints them, endpoints)."""
+    return tuple((s.key, s.spec.type, _address(s), _external(s), _ports(s), str(_endpoints(state, s))) for s in state.services)
+
+
+def _address(service: Service) -> str:
+    if service.spec.type == "ExternalName":
+        return service.spec.externalName
+    return "None" if service.headless else ", ".join(service.spec.clusterIPs)
+
+
+def _external(service: Service) -> str:
+    ingress = service.status.loadBalancer.ingress
+    if service.spec.type == "LoadBalancer" and not ingress:
+        return "<pending>"
+    return ", ".join((*service.spec.externalIPs, *(i.ip or i.hostname for i in ingress)))
+
+
+def _ports(service: Service) -> str:
+    return ", ".join(f"{p.port}{f':{p.nodePort}' if p.nodePort else ''}/{p.protocol}" for p in service.spec.ports)
+
+
+def _endpoints(state: ClusterState, service: Service) -> int:
+    return len({a for s in state.slices_of.get(service.key, ()) for e in s.endpoints for a in e.addresses})
+
+
+def name_addresses(state: ClusterState) -> Mapping[str, str]:
+    """Address → name, for captures: ``web-0``, ``svc/web``, ``worker-1``. Names that two namespaces share get theirs in front."""
+    pods = [(a.ip, pod.name, pod.namespace) for pod in state.pods if not pod.spec.hostNetwork for a in pod.status.podIPs]
+    services = [(ip, s.name, s.namespace) for s in state.services if s.proxied for ip in s.spec.clusterIPs]
+    seen: dict[str, set[str]] = {}
+    for _, name, namespace in (*pods, *services):
+        seen.setdefault(name, set()).add(namespace)
+
+    def spell(name: str, namespace: str) -> str:
+        return name if len(seen[name]) == 1 else f"{namespace}/{name}"
+
+    names = {ip: spell(name, namespace) for ip, name, namespace in pods}
+    names |= {ip: f"svc/{spell(name, namespace)}" for ip, name, namespace in services}
+    names |= {ip: node.name for node in state.nodes for ip in node.internalIPs}
+    names |= {state.bridge_ip(node.name): f"{node.name}.cbr0" for node in state.nodes}
+    names |= {client.address: client.name for client in state.clients}
+    names |= {ip: BALANCER for service in state.services for ip in state.balancer_ips(service)}
+    names |= {state.balancerIP: BALANCER} if state.balancerIP else {}
+    return names | {state.routerIP: "router"}
+
+
+def name_macs(state: ClusterState) -> Mapping[str, str]:
+    """MAC → the node whose eth0 has it."""
+    return {mac_of_ip(node.internalIPs[0]): node.name for node in state.nodes}
+
+
+def pod_names(state: ClusterState) -> Mapping[str, str]:
+    """Address → ``namespace/name`` of every Pod with a network of its own."""
+    return {ip: pod.key for ip, pod in state.pod_by_ip.items()}

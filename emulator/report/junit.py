@@ -1,0 +1,132 @@
+"""A report, or a comparison of modes, as JUnit XML, which CI systems show.
+
+Imports the standard library and the model; pure. A report has a testsuite for each kind of communication and one of requirements, a comparison
+one for each Service and one of requirements; a flow is a testcase. A verdict of "fail" is a ``failure``; one of "unknown" is an ``error``
+for a flow, since nothing was shown, but ``skipped`` for a requirement, which no flow of the run bears on. So a document without failures and
+errors is an exit code of 0. Invariant: the output is well-formed XML 1.0, whatever the names in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from emulator.model.results import Report, Verdict
+from emulator.report.tables import render_difference
+from emulator.verdicts.compare import KIND_TITLES
+from emulator.verdicts.modes import ComparedFlow, Comparison, Status
+
+_FLOW: Mapping[Verdict, str] = {"pass": "", "fail": "failure", "unknown": "error"}
+_REQUIREMENT: Mapping[Verdict, str] = {"pass": "", "fail": "failure", "unknown": "skipped"}
+_VERDICT: Mapping[Status, Verdict] = {"same": "pass", "known": "pass", "unwanted": "fail", "unexplained": "fail", "unknown": "unknown"}
+# Everything outside the Char production of XML 1.0 (section 2.2).
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class _Case(NamedTuple):
+    name: str
+    tag: str  # what makes it no success: "failure", "error", "skipped" or ""
+    reason: str
+    details: str
+
+
+class _Suite(NamedTuple):
+    title: str
+    classname: str
+    cases: Sequence[_Case]
+
+
+def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
+    """The XML document in UTF-8. ``pods`` maps an address to ``namespace/name``."""
+    suites = []
+    for kind, title in KIND_TITLES.items():
+        flows = [result for result in report.flows if result.flow.kind == kind]
+        cases = [_Case(r.flow.name, _FLOW[r.verdict], r.reason, render_difference(r, pods) if r.verdict != "pass" else "") for r in flows]
+        suites.append(_Suite(title, kind, cases))
+    suites.append(
+        _Suite("Requirements", "requirements", [_Case(r.name, _REQUIREMENT[r.verdict], r.reason, r.text) for r in report.requirements])
+    )
+    properties = (("seed", str(report.seed)), ("proxyMode", report.proxy_mode), *sorted(report.machine.items()))
+    return _document(report.topology, suites, properties, [report])
+
+
+def comparison_to_junit(comparison: Comparison, pods: Mapping[str, str]) -> bytes:
+    """The same of a comparison: a testcase is what a flow does in all modes together."""
+    every = list(comparison.reports.values())
+    flows: dict[str, list[ComparedFlow]] = {}
+    for compared in comparison.flows:
+        flows.setdefault(compared.flow.to.service, []).append(compared)
+    suites = [_Suite(name or "no Service's port", name or "none", [_compared(c, pods) for c in of]) for name, of in flows.items()]
+    suites.append(_Suite("Requirements", "requirements", list(_requirements(comparison))))
+    machine = {f"{mode}.{name}": value for mode, report in comparison.reports.items() for name, value in report.machine.items()}
+    guests = {f"{mode}.guest": lacked for mode, lacked in comparison.guests.items()}
+    properties = (("seed", str(every[0].seed)), ("modes", ",".join(comparison.modes)), *sorted((machine | guests).items()))
+    return _document(comparison.topology, suites, properties, every)
+
+
+def _compared(compared: ComparedFlow, pods: Mapping[str, str]) -> _Case:
+    """What differs, and every mode that is not as promised; a flow may fail alike in all of them."""
+    wrong = {mode: result for mode, result in compared.results.items() if result.verdict != "pass"}
+    verdicts = {result.verdict for result in wrong.values()} | {_VERDICT[compared.status]}
+    reasons = [compared.change, *(f"{mode}: {result.reason}" for mode, result in wrong.items())]
+    promises = [f"{mode}: promised: {promise.because}" for mode, promise in compared.promises.items()]
+    details = [f"mode {mode}\n{render_difference(result, pods)}" for mode, result in wrong.items()]
+    return _Case(
+        compared.flow.name, _FLOW[_worst(verdicts)], "; ".join(filter(None, reasons)), "\n\n".join(["\n".join(promises), *details])
+    )
+
+
+def _requirements(comparison: Comparison) -> Iterator[_Case]:
+    for mode, report in comparison.reports.items():
+        for requirement in report.requirements:
+            yield _Case(f"{mode}: {requirement.name}", _REQUIREMENT[requirement.verdict], requirement.reason, requirement.text)
+
+
+def _worst(verdicts: Iterable[Verdict]) -> Verdict:
+    every = set(verdicts)
+    return "fail" if "fail" in every else "unknown" if "unknown" in every else "pass"
+
+
+def _document(topology: str, suites: Sequence[_Suite], properties: Sequence[tuple[str, str]], reports: Sequence[Report]) -> bytes:
+    cases = [case for suite in suites for case in suite.cases]
+    seconds = f"{sum(map(_seconds, reports)):.10g}"
+    root = ElementTree.Element("testsuites", _counts(cases) | {"name": "podwire", "time": seconds})
+    started = reports[0].machine.get("started", "")
+    for suite in suites:
+        if suite.cases:
+            _suite(root, topology, suite, properties, started)
+    ElementTree.indent(root)
+    content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content + b"\n"
+
+
+def _suite(root: ElementTree.Element, topology: str, suite: _Suite, properties: Sequence[tuple[str, str]], started: str) -> None:
+    counts = _counts(suite.cases)
+    element = ElementTree.SubElement(root, "testsuite", {"name": _xml(f"{topology}: {suite.title}"), **counts, "time": "0"})
+    if started:
+        element.set("timestamp", _xml(started))
+    about = ElementTree.SubElement(element, "properties")
+    for name, value in properties:
+        ElementTree.SubElement(about, "property", {"name": _xml(name), "value": _xml(value)})
+    for name, tag, reason, details in suite.cases:
+        attributes = {"classname": _xml(f"podwire.{suite.classname}"), "name": _xml(name), "time": "0"}
+        case = ElementTree.SubElement(element, "testcase", attributes)
+        if tag:
+            ElementTree.SubElement(case, tag, {"message": _xml(reason)}).text = _xml(details)
+
+
+def _counts(cases: Sequence[_Case]) -> dict[str, str]:
+    tags = Counter(case.tag for case in cases)
+    return {"tests": str(len(cases)), "failures": str(tags["failure"]), "errors": str(tags["error"]), "skipped": str(tags["skipped"])}
+
+
+def _seconds(report: Report) -> float:
+    text = report.machine.get("seconds", "")
+    return float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else 0
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("", text)

@@ -1,0 +1,214 @@
+"""A report as JSON or YAML for programs. ``docs/report.md`` documents every field, ``report.schema.json`` is its JSON Schema.
+
+Imports the model, and yaml only inside :func:`to_yaml`; pure. Invariants: the same report gives the same text; every number is an
+integer below 2**53, so that any JSON reader keeps it (stamps, which are larger, are strings).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emulator.model.expectations import Expectation
+from emulator.model.flows import Flow
+from emulator.model.frames import Health
+from emulator.model.journeys import Change, Hop, Journey
+from emulator.model.results import (
+    FlowResult,
+    Observation,
+    Report,
+    Verdict,
+)
+from emulator.verdicts.compare import (
+    address_of,
+    backend_name,
+    dialled,
+    heard_from,
+    named_counts,
+    sources_sent,
+    telling_journey,
+)
+
+SCHEMA = "podwire.dev/report/v1"
+_VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unknown")
+
+
+def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
+    """``report`` as values that JSON knows. ``pods`` maps an address to ``namespace/name``."""
+    requirements = Counter(r.verdict for r in report.requirements)
+    return {
+        "schema": SCHEMA,
+        "topology": report.topology,
+        "seed": report.seed,
+        "proxyMode": report.proxy_mode,
+        "machine": dict(report.machine),
+        "cluster": [_node(row) for row in report.cluster],
+        "services": [_service(row) for row in report.services],
+        "flows": [flow_to_dict(result, pods) for result in report.flows],
+        "requirements": [
+            {"name": r.name, "text": r.text, "verdict": r.verdict, "checked": r.checked, "reason": r.reason} for r in report.requirements
+        ],
+        "summary": {"ok": report.ok, **report.summary, "requirements": {v: requirements[v] for v in _VERDICTS}},
+        "notices": list(report.notices),
+    }
+
+
+def to_json(report: Report, pods: Mapping[str, str]) -> str:
+    """:func:`to_dict` as indented JSON, ending in a newline."""
+    return dump_json(to_dict(report, pods))
+
+
+def to_yaml(report: Report, pods: Mapping[str, str]) -> str:
+    """The content of :func:`to_json` as YAML."""
+    return dump_yaml(to_dict(report, pods))
+
+
+def dump_yaml(value: Mapping[str, Any]) -> str:
+    """``value`` as YAML (half of a surrogate pair becomes "?": YAML cannot carry it)."""
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    content = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+    text: str = yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=140)
+    return text
+
+
+def dump_json(value: Mapping[str, Any]) -> str:
+    """Indented JSON, ending in a newline; half of a surrogate pair, which a manifest may hold, stays an escape for UTF-8 to carry."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
+    """One element of ``flows``."""
+    flow, journey = result.flow, telling_journey(result)
+    return {
+        "name": flow.name,
+        "kind": flow.kind,
+        "from": flow.client.label,
+        "to": flow.to.label,
+        "protocol": flow.protocol,
+        "via": flow.via,
+        "dialled": dialled(flow),
+        "sourceSent": list(sources_sent(result)),
+        "control": flow.control,
+        "check": flow.check,
+        "step": flow.step,
+        "connection": flow.connection,
+        "attempts": flow.attempts,
+        "expected": expectation_to_dict(result.expected, pods),
+        "observed": _observation(flow, result.observed, pods),
+        "journey": {
+            "hops": [str(hop) for hop in journey.there] if journey else [],
+            "replyHops": [str(hop) for hop in journey.back] if journey else [],
+            "changes": [str(change) for change in journey.changes] if journey else [],
+        },
+        "journeys": [_journey(j, pods) for j in result.journeys],
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "captures": list(result.captures),
+    }
+
+
+def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[str, Any]:
+    """``expected`` of a flow."""
+    return {
+        "outcome": expected.outcome,
+        "source": expected.source,
+        "backends": sorted({backend_name(backend, pods) for backend in expected.backends}),
+        "health": health_to_dict(expected.health) if expected.health else {},
+        "because": expected.because,
+        "connection": _connection("dialled" if expected.straight else "", "endpoint" if expected.astray else ""),
+        "possibilities": [
+            {
+                "outcome": end.outcome,
+                "backend": backend_name(end.backend, pods) if end.backend else "",
+                "source": end.source or "",
+                "replyFrom": end.reply if end.outcome == "delivered" else "",
+            }
+            for end in expected.possibilities
+        ],
+    }
+
+
+def health_to_dict(health: Health) -> dict[str, int]:
+    """What a health check answers, the count only where it is said."""
+    return {"status": health.status} | ({} if health.localEndpoints is None else {"localEndpoints": health.localEndpoints})
+
+
+def _connection(dialled: str, endpoint: str) -> str:
+    """Returns whether clients that are answered get a connection: not if the endpoint answers, past the node that translated."""
+    return "some" if dialled and endpoint else "yes" if dialled else "no" if endpoint else ""
+
+
+def _observation(flow: Flow, observed: Observation, pods: Mapping[str, str]) -> dict[str, Any]:
+    outcomes = sorted(observed.outcomes)
+    return {
+        "outcome": outcomes[0] if len(outcomes) == 1 else "mixed" if outcomes else "none",
+        "sources": list(observed.sources),
+        "backends": dict(sorted(named_counts(observed.backends, pods).items())),
+        "replyFrom": ", ".join(observed.reply_from),
+        "health": [health_to_dict(health) for health in observed.health],
+        "outcomes": {outcome: observed.outcomes[outcome] for outcome in outcomes},
+        "lostFrames": observed.lost_frames,
+        "connection": _connection(
+            next((reply for reply in observed.reply_from if heard_from(flow, reply)), ""),
+            next((reply for reply in observed.reply_from if not heard_from(flow, reply)), ""),
+        ),
+    }
+
+
+def _journey(journey: Journey, pods: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "crafted": journey.crafted,
+        "outcome": journey.outcome,
+        "backend": backend_name(journey.backend, pods) if journey.backend else "",
+        "sourceSent": address_of(journey.sent[0]),
+        "sourceSeen": journey.source_seen,
+        "replyFrom": journey.reply_from,
+        "evidence": journey.evidence,
+        "hops": [_hop(hop) for hop in journey.there],
+        "replyHops": [_hop(hop) for hop in journey.back],
+        "changes": [_change(change) for change in journey.changes],
+    }
+
+
+def _hop(hop: Hop) -> dict[str, Any]:
+    return {
+        "time": f"{hop.time // 10**9}.{hop.time % 10**9:09}",
+        "namespace": hop.netns,
+        "interface": hop.interface,
+        "direction": hop.direction,
+        "src": hop.src,
+        "dst": hop.dst,
+        "ttl": hop.ttl,
+        "frame": hop.frame,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {"what": change.what, "where": change.where, "before": change.before, "after": change.after, "frame": change.frame}
+
+
+def _node(row: Sequence[str]) -> dict[str, Any]:
+    node, role, addresses, pod_cidr, pods = row
+    names = [pod.split(" ")[0] for pod in _items(pods)]  # without a remark such as "(hostNetwork)"
+    return {"node": node, "role": role, "addresses": _items(addresses), "podCIDR": pod_cidr, "pods": names}
+
+
+def _service(row: Sequence[str]) -> dict[str, Any]:
+    name, kind, cluster_ip, external, ports, endpoints = row
+    return {
+        "name": name,
+        "type": kind,
+        "clusterIP": cluster_ip,
+        "externalIPs": _items(external),
+        "ports": _items(ports),
+        "endpoints": int(endpoints),
+    }
+
+
+def _items(text: str) -> list[str]:
+    return text.split(", ") if text else []

@@ -1,0 +1,1 @@
+"""Runs a cluster: build, send, examine, report, in the order of time; running clusters, guests and doctor."""

@@ -1,0 +1,143 @@
+"""Find running clusters, and what a user calls the network namespaces in them.
+
+A running sandbox listens on an abstract Unix socket ``podwire/<uid>/<pid>/<random>`` of the host's network namespace, and tells whoever has its
+own uid what it is (:mod:`emulator.kernel.sandbox`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emulator import __version__
+from emulator.errors import UsageError, printable
+from emulator.kernel.sandbox import ADDRESS_PREFIX
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Describes one running cluster.
+
+    ``init`` is its PID 1 as this terminal counts. ``names`` maps what a user may call a Pod, node or client
+    to its network namespace. ``nodes``, ``pods`` and ``services`` are counts. A cluster of another
+    ``release`` may not tell all of them: then they are 0, empty and None. All text is printable.
+    """
+
+    pid: int
+    init: int
+    topology: str
+    started: str
+    nodes: int | None
+    pods: int | None
+    services: int | None
+    names: Mapping[str, str]
+    release: str
+
+    @property
+    def note(self) -> str:
+        """Returns that another release of podwire runs it, if so; "" for our own."""
+        if self.release == __version__:
+            return ""
+        return f"another release ({self.release or 'unnamed'})"
+
+
+def find_running() -> list[Running]:
+    """Every cluster that runs under this uid, oldest first."""
+    found = []
+    for path in sorted(_listeners() | _listeners()):
+        _, _, pid, _ = path.split("/", 3)
+        info = _ask("\0" + path[1:])
+        if info and "topology" in info:  # else it is not built yet
+            found.append(read_announcement(int(pid), info))
+    return sorted(found, key=lambda running: running.started)
+
+
+def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
+    """Returns what ``info`` tells. It may come from another release: each field is checked."""
+    names = info.get("names")
+    init = _count(info.get("init"))
+    return Running(
+        pid=pid,
+        init=init if init and init > 1 else 0,
+        topology=_text(info.get("topology")),
+        started=_text(info.get("started")),
+        nodes=_count(info.get("nodes")),
+        pods=_count(info.get("pods")),
+        services=_count(info.get("services")),
+        names={name: netns for name, netns in names.items() if _is_entry(name, netns)} if isinstance(names, dict) else {},
+        release=_text(info.get("release")),
+    )
+
+
+def _text(value: object) -> str:
+    return printable(value) if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _is_entry(name: object, netns: object) -> bool:
+    """Returns whether ``netns`` is a plain file name, and ``name`` one that can be typed."""
+    return isinstance(name, str) and name.isprintable() and isinstance(netns, str) and bool(_FILE_NAME.fullmatch(netns))
+
+
+def _listeners() -> set[str]:
+    """Our own sandboxes' addresses. The kernel writes this file a page at a time: one that others' sockets come and go around may be
+    passed over, so one look is not enough."""
+    paths = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    return {path for path in paths if re.fullmatch(rf"@{ADDRESS_PREFIX}{os.geteuid()}/\d+/\w+", path)}
+
+
+def _ask(address: str) -> dict[str, Any] | None:
+    """What the listener says of itself; None when it is gone, or belongs to somebody else (anyone may bind any abstract name)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(1)
+        try:
+            sock.connect(address)
+            _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if uid != os.geteuid():
+                return None
+            data = b""
+            while chunk := sock.recv(1 << 16):
+                data += chunk
+            info = json.loads(data)
+        except (OSError, ValueError, RecursionError):
+            return None
+    return info if isinstance(info, dict) else None
+
+
+def choose(name: str, cluster: str) -> tuple[Running, str]:
+    """The running cluster and the network namespace that ``name`` means there. ``cluster`` ("" for the only one) is its topology's name or
+    its pid. Raises UsageError with what there is."""
+    running = find_running()
+    if cluster:
+        running = [r for r in running if cluster in (r.topology, str(r.pid))]
+    if not running:
+        raise UsageError(
+            "no cluster is running" + (f" as {cluster!r}" if cluster else "") + ": start one with --keep (podwire ps lists them)"
+        )
+    if len(running) > 1:
+        which = ", ".join(f"{r.pid} ({r.topology})" for r in running)
+        raise UsageError(f"several clusters are running: {which}: say which with --cluster PID")
+    cluster_names = running[0].names
+    if not running[0].init or not cluster_names:
+        raise UsageError(f"cluster {running[0].pid} ({running[0].topology}) is of {running[0].note}: enter it with that one")
+    if name not in cluster_names:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, cluster_names, n=3)
+        known = ", ".join(near or sorted(n for n in cluster_names if "/" not in n))
+        raise UsageError(
+            f"no Pod, node or client {name!r} in {running[0].topology}: " + ("did you mean " if near else "there are ") + known
+        )
+    return running[0], cluster_names[name]

@@ -1,0 +1,158 @@
+"""The same cluster and flows under several modes of kube-proxy, one sandbox after the other, compared.
+
+Wires ``run``, ``guest`` and the pure ``verdicts.modes`` together; ``cli`` prints what comes of it. Invariant: every mode is sent the very same
+flows, with the attempts that the most demanding mode needs; before the first packet it is known that every mode can be had.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import cast
+
+from emulator.cluster.state import ClusterState
+from emulator.controllers.settle import settle
+from emulator.errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
+from emulator.kernel.generic_netlink import find_family
+from emulator.kernel.ipvs import FAMILY as IPVS
+from emulator.model.expectations import Expectation
+from emulator.model.flows import Flow
+from emulator.model.results import FlowResult, Report
+from emulator.objects.config import Inventory, ProxyMode
+from emulator.oracle.expectations import Expectations, remember
+from emulator.proxy import MODES
+from emulator.run.guest import observing, why_no_guest
+from emulator.run.run import Options, observe
+from emulator.schedule.schedule import Promise, plan_flows
+from emulator.verdicts.modes import Comparison, compare_modes
+
+DEFAULT: ProxyMode = "nftables"
+_HOW_TO_TELL = "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system -o yaml)"
+_TOOLS: Mapping[str, tuple[str, str]] = {
+    "nftables": ("nft", "apt-get install nftables"),
+    "ipvs": ("ipset", "apt-get install ipset"),
+}
+
+
+class ModeError(PodwireError):
+    """A mode cannot be had on this machine."""
+
+    exit_code = Exit.MACHINE_LACKS
+
+    def __init__(self, mode: str, why: str) -> None:
+        super().__init__(f"{mode} mode cannot run here: {why}")
+
+
+def run_modes(states: Mapping[str, ClusterState], options: Options) -> Comparison:
+    """Run each of ``states`` (by mode, of the same objects and seed) and compare. Evidence goes to a directory ``<topology>-<mode>`` each.
+
+    What this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError, naming every mode that this version or
+    this machine does not have.
+    """
+    guests = check_modes(list(states))
+    planned = {mode: plan_flows(state, edges=True) for mode, state in states.items()}
+    flows = merge_flows([flows for flows, _ in planned.values()])
+    named = {mode: replace(state, name=f"{state.name}-{mode}") for mode, state in states.items()}
+    with ExitStack() as running:
+        waiting: dict[str, Callable[[], Report]] = {
+            mode: running.enter_context(observing(named[mode], flows, planned[mode][1], options)) for mode in guests
+        }
+        reports = {mode: _observe(mode, state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
+        reports |= {mode: wait() for mode, wait in waiting.items()}
+    promised = {mode: _by_step(state, flows, reports[mode]) for mode, state in states.items() if state.flowChecks}
+    return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests)
+
+
+def _observe(mode: str, state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
+    """Runs one mode; what this kernel refuses is said of that mode."""
+    try:
+        return observe(state, flows, promise, options)
+    except (MissingCapabilityError, KernelError) as error:
+        raise ModeError(mode, str(error)) from error
+
+
+def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Callable[[Flow], Expectation]:
+    """What the objects alone promise for one of ``flows``, as they are when it is sent; on a connection that is open, given what ``report`` says of
+    it before."""
+    moments: dict[str, Expectations] = {}
+    asked: Mapping[str, str] = {}
+    results = {result.flow.name: result for result in report.flows}
+    before: dict[str, FlowResult | None] = {}
+    last: dict[tuple[str, str], FlowResult] = {}
+    for name, then in (("", state), *((step.name, step.state) for step in state.steps)):
+        sent = [flow for flow in flows if flow.step == name]
+        moments[name] = Expectations(then, asked)
+        asked = remember(asked, then, sent)
+        for flow in (flow for flow in sent if flow.connection):
+            earlier = last.get((flow.check, flow.connection))
+            before[flow.name] = earlier if earlier and earlier.observed.backends else None
+            last[flow.check, flow.connection] = results[flow.name]
+    return lambda flow: moments[flow.step].expect(flow, before.get(flow.name))
+
+
+def settle_modes(inventory: Inventory, modes: Sequence[str], seed: int, run: bool = False) -> Mapping[str, ClusterState]:
+    """The cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that Kubernetes 1.40 makes the default.
+
+    Raises UsageError where those two are one.
+    """
+    own = settle(inventory, seed=seed, run=run)
+    if not modes and own.proxy.mode == DEFAULT:
+        raise UsageError(f"{own.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}")
+    if not modes and inventory.nodes and not inventory.proxy:
+        own = replace(own, notices=(*own.notices, f"{own.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"))
+    chosen = cast("Sequence[ProxyMode]", modes) or (own.proxy.mode, DEFAULT)
+    return {
+        mode: own if mode == own.proxy.mode else settle(inventory, seed=seed, proxy_mode=mode, run=run) for mode in dict.fromkeys(chosen)
+    }
+
+
+def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
+    """The modes that must run in a guest, each with what this kernel lacks for it.
+
+    Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those that cannot be had on this machine.
+    """
+    unknown = [mode for mode in modes if mode not in MODES]
+    if unknown:
+        raise UsageError(f"kube-proxy's mode {', '.join(unknown)} is not supported; supported: {', '.join(MODES)}")
+    if len(set(modes)) < 2:
+        raise UsageError(f"a comparison takes two modes or more; supported: {', '.join(MODES)}")
+    guests = {mode: "ip_vs" for mode in modes if mode == "ipvs" and find_family(IPVS) is None}
+    lacking = [*_lacking_tools(modes), *_lacking_kernels(guests)]
+    if lacking:
+        raise MissingCapabilityError(", ".join(name for name, _ in lacking), "; ".join(remedy for _, remedy in lacking))
+    return guests
+
+
+def _lacking_tools(modes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for mode in modes:
+        tool, remedy = _TOOLS.get(mode, ("", ""))
+        if tool and not shutil.which(tool):
+            yield f"the tool {tool} (for mode {mode})", remedy
+
+
+def _lacking_kernels(guests: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    obstacle = why_no_guest() if guests else ""
+    for mode, lacked in guests.items():
+        if obstacle:
+            yield (
+                f"{lacked} in its kernel (for mode {mode})",
+                f"modprobe {lacked}, as root, or what scripts/uml needs to run that mode: {obstacle}",
+            )
+
+
+def merge_flows(planned: Sequence[Sequence[Flow]]) -> tuple[Flow, ...]:
+    """One list of what was planned for each mode: of each flow as many attempts and all controls that any mode wants; the controls last.
+
+    What is planned comes from the same objects; only how many endpoints a flow may meet, and which, depends on the mode.
+    """
+    merged: dict[str, Flow] = {}
+    for flow in (flow for flows in planned for flow in flows):
+        known = merged.setdefault(flow.name, flow)
+        merged[flow.name] = replace(
+            known,
+            attempts=max(known.attempts, flow.attempts),
+            controls=tuple(dict.fromkeys((*known.controls, *flow.controls))),
+        )
+    return tuple(sorted(merged.values(), key=lambda flow: flow.control))

@@ -1,0 +1,296 @@
+"""Finds which modes of kube-proxy run on this machine, and what its kernel has and lacks, by trying; each lack has its remedy.
+
+Every kernel feature is tried for real in a sandbox of its own: a module that would be loaded on demand shows as there, one that cannot shows as
+missing. A remedy is only named where it works: modprobe where this kernel has the module, a guest where one was started. Nothing stays.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import resource
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from emulator.errors import PodwireError
+from emulator.kernel import sandbox
+from emulator.kernel.generic_netlink import find_family
+from emulator.run.guest import KERNEL, why_no_guest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """``required``: podwire's default run does not work without it. ``remedy`` is empty when all is well."""
+
+    group: str
+    name: str
+    ok: bool
+    required: bool
+    detail: str = ""
+    remedy: str = ""
+
+    @property
+    def word(self) -> str:
+        return "ok" if self.ok else "MISSING" if self.required else "absent"
+
+
+_IPTABLES_PROBE = """\
+*nat
+:PODWIRE-TEST - [0:0]
+-A PODWIRE-TEST -p tcp -m comment --comment "probe" -m addrtype --dst-type LOCAL -m tcp --dport 1 -j MARK --set-xmark 0x4000/0x4000
+-A PODWIRE-TEST -m statistic --mode random --probability 0.5 -j RETURN
+-A PODWIRE-TEST -p tcp -m tcp -j DNAT --to-destination 192.0.2.1:1
+-A PODWIRE-TEST -p udp -m udp -j DNAT --to-destination 192.0.2.1:1
+-A PREROUTING -j PODWIRE-TEST
+-A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE --random-fully
+COMMIT
+*filter
+-A FORWARD -m conntrack --ctstate NEW -p tcp -m tcp --dport 1 -j REJECT --reject-with icmp-port-unreachable
+COMMIT
+"""
+
+_NFT_PROBE = """\
+table ip podwire-test {
+  set own { type ipv4_addr; comment "probe"; elements = { 192.0.2.1 } }
+  map services { type ipv4_addr . inet_proto . inet_service : verdict; elements = { 192.0.2.1 . tcp . 80 : goto service } }
+  map endpoints { typeof numgen random mod 2 : ip daddr . th dport; elements = { 0 : 192.0.2.2 . 80, 1 : 192.0.2.3 . 80 } }
+  chain prerouting { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @services; }
+  chain postrouting { type nat hook postrouting priority srcnat; meta mark & 0x4000 == 0 return; masquerade fully-random; }
+  chain forward { type filter hook forward priority filter; ct state new ip daddr @own reject; fib daddr type local drop; }
+  chain service { meta l4proto { tcp, udp, sctp } dnat ip to numgen random mod 2 map @endpoints; }
+}
+"""
+
+_LINKS: Sequence[tuple[str, str, bool]] = (
+    ("veth", "ip link add pw0 type veth peer name pw1", True),
+    ("bridge", "ip link add pw0 type bridge", True),
+    ("vxlan", "ip link add pw0 type vxlan id 1 dstport 4789 local 127.0.0.1", False),
+    ("ipip", "ip link add pw0 type ipip local 127.0.0.1 remote 127.0.0.2", False),
+    ("geneve", "ip link add pw0 type geneve id 1 remote 127.0.0.2", False),
+    ("wireguard", "ip link add pw0 type wireguard", False),
+    ("dummy", "ip link add pw0 type dummy", False),
+)
+
+_TOOLS: Sequence[tuple[str, str, bool, str]] = (
+    ("ip", "iproute2", False, "what is printed by plan, and looking around"),
+    ("iptables-restore", "iptables", True, "kube-proxy's rules"),
+    ("conntrack", "conntrack", False, "connection tracking in evidence bundles"),
+    ("tshark", "tshark", False, "reading captures without a desktop"),
+    ("curl", "curl", False, "looking around"),
+    ("nft", "nftables", False, "kube-proxy's nftables mode"),
+    ("ipset", "ipset", False, "kube-proxy's ipvs mode"),
+)
+
+_MODULES: Mapping[str, str] = {
+    "netem": "sch_netem",
+    "nf_tables": "nf_tables",
+    "ipset": "ip_set",
+}  # where they are not called as the feature
+_IN_GUEST = ("vxlan", "ipip", "geneve", "dummy", "netem", "ip_vs")  # what Debian's user-mode Linux has and other kernels may lack
+
+# What each mode of kube-proxy uses beyond what every run does: names of findings.
+_MODES: Mapping[str, Sequence[str]] = {
+    "iptables": ("iptables-restore", "iptables"),
+    "nftables": ("nft", "nf_tables"),
+    "userspace": ("iptables-restore", "iptables"),
+    "ipvs": ("iptables-restore", "iptables", "ipset", "ip_vs"),
+}
+
+
+def examine() -> list[Finding]:
+    """Everything that podwire can use, tried."""
+    found = [_python(), *_packages(), *_tools(), _descriptors()]
+    try:
+        sandbox.run(lambda _: None)
+    except PodwireError as error:
+        remedy = getattr(error, "remedy", "")
+        found.append(Finding(group="kernel", name="namespaces", ok=False, required=True, detail=str(error), remedy=remedy))
+        return found
+    how = "as root" if os.geteuid() == 0 else "unprivileged (user namespace)"
+    found.append(Finding(group="kernel", name="namespaces", ok=True, required=True, detail=f"user, mount, PID, network: {how}"))
+    found += sandbox.run(lambda _: _kernel())
+    absent = [f for f in found if f.group == "kernel" and not f.ok and not f.remedy]
+    guest = why_no_guest() if any(f.name in _IN_GUEST for f in absent) else ""
+    return [replace(f, remedy=kernel_remedy(f.name, modules(), guest)) if f in absent else f for f in found]
+
+
+def modules() -> frozenset[str]:
+    """Returns the names of the modules that are there for this kernel."""
+    try:
+        lines = Path("/lib/modules", platform.release(), "modules.dep").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(Path(line.partition(":")[0]).name.partition(".")[0].replace("-", "_") for line in lines)
+
+
+def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
+    """Returns what gives podwire the kernel feature ``name``. ``guest``: why no guest runs here, "" if one does."""
+    module = _MODULES.get(name, name)
+    if module in modules:
+        return f"sudo modprobe {module}"
+    lacking = "this kernel has no such module"
+    if name not in _IN_GUEST:
+        return f"{lacking}: a distribution's kernel has it"
+    if guest:
+        return f"{lacking}, and {KERNEL}, which has it, does not run here: {guest}"
+    if name == "ip_vs":
+        return f"{lacking}; {KERNEL} has it: podwire diff runs that mode there, and so does scripts/uml"
+    return f"{lacking}; {KERNEL} has it: scripts/with-env scripts/uml scripts/with-env podwire …"
+
+
+def modes(findings: Sequence[Finding]) -> Mapping[str, str]:
+    """Returns what each mode of kube-proxy lacks on this machine, with the remedy; "" where it runs."""
+    every_run = [f for f in findings if f.required and not f.ok and f.name not in ("iptables", "iptables-restore")]
+    lacking = {mode: [*every_run, *(f for f in findings if f.name in names and not f.ok)] for mode, names in _MODES.items()}
+    return {mode: f"needs {several[0].name}: {several[0].remedy}" if several else "" for mode, several in lacking.items()}
+
+
+def _python() -> Finding:
+    return Finding(
+        group="machine", name="Python", ok=True, required=True, detail=f"{platform.python_version()}, Linux {platform.release()}"
+    )
+
+
+def _packages() -> list[Finding]:
+    needed = ("yaml", "pydantic", "scapy", "pyroute2", "tabulate", "tqdm")
+    remedy = "scripts/with-env installs it (requirements.txt)"
+    rows = [(name, importlib.util.find_spec(name) is not None) for name in needed]
+    return [Finding(group="package", name=name, ok=ok, required=True, remedy="" if ok else remedy) for name, ok in rows]
+
+
+def _tools() -> list[Finding]:
+    rows = []
+    for name, package, required, why in _TOOLS:
+        path = shutil.which(name)
+        rows.append(
+            Finding(
+                group="tool",
+                name=name,
+                ok=path is not None,
+                required=required,
+                detail=path or why,
+                remedy="" if path else f"sudo apt-get install {package}",
+            )
+        )
+    return rows
+
+
+def _descriptors() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ok = hard >= 4096
+    return Finding(
+        group="machine",
+        name="open files",
+        ok=ok,
+        required=False,
+        detail=f"{soft} (hard {hard})",
+        remedy="" if ok else "ulimit -Hn: four per Pod",
+    )
+
+
+def _kernel() -> list[Finding]:
+    """In the sandbox."""
+    found = [_try(name, command.split(), required) for name, command, required in _LINKS]
+    _tidy()
+    for flavour in ("nft", "legacy"):
+        tool = f"iptables-{flavour}-restore"
+        failure = _failure([tool], _IPTABLES_PROBE)
+        found.append(
+            Finding(
+                group="kernel",
+                name=f"iptables ({flavour})",
+                ok=not failure,
+                required=False,
+                detail=failure.splitlines()[0] if failure else "nat, conntrack, statistic, mark, REJECT",
+                remedy="sudo apt-get install iptables" if failure and shutil.which(tool) is None else "",
+            )
+        )
+    works = any(f.ok for f in found if f.name.startswith("iptables"))
+    found.append(
+        Finding(
+            group="kernel",
+            name="iptables",
+            ok=works,
+            required=True,
+            detail="one flavour at least",
+            remedy="" if works else "one of its flavours: podwire doctor -v says what each lacks",
+        )
+    )
+    found.append(_try("nf_tables", ["nft", "-f", "-"], False, _NFT_PROBE))
+    found.append(_try("ipset", ["ipset", "create", "x", "hash:ip,port"], False))
+    found.append(_try("netem", ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], False))
+    bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
+    found.append(_finding("br_netfilter", bridge, True, "" if bridge else "not loaded", "sudo modprobe br_netfilter"))
+    ipvs = find_family("IPVS") is not None
+    found.append(_finding("ip_vs", ipvs, False, "" if ipvs else "no netlink family IPVS"))
+    found.append(_packet_socket())
+    return found
+
+
+def _finding(name: str, ok: bool, required: bool, detail: str, remedy: str = "") -> Finding:
+    """``remedy``: where it is not another kernel's (:func:`kernel_remedy`)."""
+    return Finding(group="kernel", name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy)
+
+
+def _try(name: str, command: list[str], required: bool, stdin: str = "") -> Finding:
+    failure = _failure(command, stdin)
+    _tidy()
+    return _finding(
+        name,
+        not failure,
+        required,
+        failure.splitlines()[0] if failure else "",
+        "" if shutil.which(command[0]) else f"the tool {command[0]} is needed to tell",
+    )
+
+
+def _failure(command: list[str], stdin: str = "") -> str:
+    """Why ``command`` failed; "" when it did not."""
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else (done.stderr.strip() or f"exit code {done.returncode}")
+
+
+def _tidy() -> None:
+    subprocess.run(["ip", "link", "del", "pw0"], capture_output=True, check=False)
+
+
+def _packet_socket() -> Finding:
+    from emulator.capture.ring import Taps
+    from emulator.kernel.netns import Namespaces
+
+    def try_it() -> str:
+        namespaces, taps = Namespaces(), Taps()
+        namespaces.create("probe")
+        namespaces.leave()
+        try:
+            taps.open(namespaces, {"probe": {1: "lo"}}, {}, {"probe": 64})
+            taps.close()
+        except OSError as error:
+            return str(error)
+        return ""
+
+    failure = try_it()
+    return _finding("AF_PACKET rings", not failure, True, failure or "TPACKET_V2", "CONFIG_PACKET is off in this kernel")
+
+
+def render(findings: Sequence[Finding], *, every: bool = False) -> str:
+    """Returns which modes run here, and what every run lacks; with ``every``, all that was tried as well."""
+    from tabulate import tabulate
+
+    lines = [f"{mode:9}  {obstacle or 'ok'}" for mode, obstacle in modes(findings).items()]
+    if every:
+        rows = [(f.group, f.name, f.word, f.detail, f.remedy) for f in findings]
+        widths = [None, None, None, 60, 60]
+        lines += ["", tabulate(rows, headers=("", "what", "", "detail", "remedy"), tablefmt="simple", maxcolwidths=widths)]
+    missing = [f for f in findings if not f.ok and f.required]
+    lines += ["", *(f"{f.name}: {f.detail or 'is missing'}: {f.remedy}" for f in missing if not every)]
+    known = "".join(f"{f.name} {f.detail}; " for f in findings if f.name in ("Python", "namespaces"))
+    verdict = f"podwire cannot run here yet: {', '.join(f.name for f in missing)}" if missing else "podwire runs here."
+    return "\n".join([*lines, f"{known}doctor -v: all that was tried", verdict])

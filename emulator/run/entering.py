@@ -1,0 +1,243 @@
+"""Runs a command in a running cluster, with this terminal. The command ends when the caller does.
+
+Three processes::
+
+    caller       joins the sandbox's namespaces and waits; it is still a process of the host
+      subreaper  a process of the sandbox: starts the command, adopts its orphans, and ends all of
+                 them when the caller is gone
+        command
+
+The subreaper is a child of the sandbox's PID 1, not of the caller. A child of the caller would
+become a child of the host's PID 1 when the caller is killed. Where that one does not reap (in some
+containers), a zombie stays, and a PID namespace cannot end before its last zombie is reaped
+(pid_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from emulator.errors import UsageError
+from emulator.kernel import linux
+from emulator.kernel.signals import Interrupted, heeded, waking
+
+GRACE = 1.0  # seconds that a command has to end when it is asked to
+_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+_RELAYED = (signal.SIGTERM, signal.SIGHUP)
+_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which it ignores when it starts
+_KILLED = 128 + signal.SIGKILL
+
+
+def execute(init: int, netns: str, command: Sequence[str]) -> int:
+    """Run ``command`` in the network namespace ``netns`` of the sandbox whose PID 1 is ``init``.
+
+    Returns its exit code (127: no such command, 128 + n: signal n). SIGTERM and SIGHUP are passed on,
+    what has not ended ``GRACE`` seconds later is killed, and Interrupted is raised.
+    """
+    try:
+        _join(init, netns)
+    except OSError as error:
+        raise UsageError(f"cannot enter {netns}: {error.strerror} (the cluster may just have ended; podwire ps lists them)") from None
+    ignored = [number for number in (*_TERMINAL, *_RELAYED) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)  # the terminal sends them to the command, too
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _RELAYED)  # until _await can pass them on
+    ours, theirs = socket.socketpair()
+    with ours, _keeping_terminal():
+        child = os.fork()  # the PID namespace is entered by children only
+        if child == 0:
+            _leave_to_init(ours, theirs, command, ignored)
+        theirs.close()
+        os.waitpid(child, 0)
+        return _await(ours, mask)
+
+
+def _join(init: int, netns: str) -> None:
+    where = os.getcwd()
+    proc = Path(f"/proc/{init}/ns")
+    foreign_user = os.stat(proc / "user").st_ino != os.stat("/proc/self/ns/user").st_ino
+    fds = [os.open(proc / kind, os.O_RDONLY | os.O_CLOEXEC) for kind in (["user"] if foreign_user else []) + ["mnt", "pid"]]
+    for fd in fds:
+        linux.setns(fd)
+        os.close(fd)
+    fd = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
+    linux.setns(fd, linux.CLONE_NEWNET)
+    os.close(fd)
+    try:
+        os.chdir(where)
+    except OSError:
+        os.chdir("/")
+
+
+# --- the caller --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _keeping_terminal() -> Iterator[None]:
+    """Take the terminal's foreground back at the end.
+
+    A shell with job control takes it, and cannot give it back to a process group that its PID namespace
+    does not know. Without it, the program that started podwire could not read from the terminal.
+    """
+    fd = next((fd for fd in range(3) if os.isatty(fd)), -1)
+    mine = fd >= 0 and os.tcgetpgrp(fd) == os.getpgrp()
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it stops whoever is in the background
+            with suppress(OSError):  # the terminal is gone
+                os.tcsetpgrp(fd, os.getpgrp())
+
+
+def _await(subreaper: socket.socket, mask: Collection[int]) -> int:
+    """Wait for the command's exit code and return it. ``mask``: what is blocked meanwhile."""
+    asked, deadline = 0, 0.0
+    with waking(heeded() & set(_RELAYED), mask) as wake:
+        poll = select.poll()
+        for fd in (subreaper.fileno(), wake):
+            poll.register(fd, select.POLLIN)
+        while not asked or time.monotonic() < deadline:
+            ready = {fd for fd, _ in poll.poll(100 if asked else None)}
+            if wake in ready:
+                numbers = os.read(wake, 64)
+                asked, deadline = asked or numbers[0], deadline or time.monotonic() + 3 * GRACE
+                with suppress(OSError):
+                    subreaper.send(numbers)
+            if subreaper.fileno() in ready:
+                answer = subreaper.recv(1)
+                if asked:
+                    break
+                if answer:
+                    return answer[0]
+                print("podwire: the command was killed: its cluster has ended", file=sys.stderr)
+                return _KILLED
+    raise Interrupted(asked)
+
+
+# --- inside the sandbox -----------------------------------------------------------------------------------
+
+
+def _leave_to_init(caller: socket.socket, subreaper: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
+    """Start the subreaper and end, so that PID 1 of the sandbox becomes its parent."""
+    try:
+        caller.close()
+        if os.fork() == 0:
+            _attend(subreaper, command, ignored)
+    finally:
+        os._exit(0)
+
+
+def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
+    """Start ``command`` and tell ``caller`` its exit code.
+
+    End it with all its descendants when the caller says so or is gone.
+    """
+    try:
+        for number in (*_TERMINAL, *_RELAYED):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        linux.collect_orphans()
+        with waking({signal.SIGCHLD}) as wake:
+            me = os.getpid()
+            child = os.fork()
+            if child == 0:
+                _become(command, ignored, me)
+            code, asked = _watch(child, caller, wake)
+        if asked:
+            _kill_all()
+        if code is not None:
+            caller.send(bytes([code]))
+    finally:
+        os._exit(0)
+
+
+def _watch(child: int, caller: socket.socket, wake: int) -> tuple[int | None, bool]:
+    """Wait until ``child`` has ended or must be killed.
+
+    Returns its exit code, None if it has not ended, and whether the caller wanted its end.
+    """
+    poll = select.poll()
+    for fd in (caller.fileno(), wake):
+        poll.register(fd, select.POLLIN)
+    deadline = 0.0
+    while not deadline or time.monotonic() < deadline:
+        ready = {fd for fd, _ in poll.poll(50 if deadline else None)}
+        if wake in ready:
+            os.read(wake, 64)
+            if (code := _reap(child)) is not None:
+                return code, bool(deadline)
+        if caller.fileno() in ready:
+            numbers = caller.recv(64)
+            if not numbers:
+                break
+            deadline = deadline or time.monotonic() + GRACE
+            for pid in _descendants():
+                for number in (*numbers, signal.SIGCONT):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, number)
+    return None, True
+
+
+def _reap(child: int) -> int | None:
+    """Returns the exit code of ``child`` if it has ended. Reaps orphans that have ended, too."""
+    found = None
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
+                found = code if code >= 0 else 128 - code
+    return found
+
+
+def _kill_all() -> None:
+    """Kill every descendant. One that the kernel cannot end soon (it waits for a disk) is left to PID 1."""
+    deadline = time.monotonic() + GRACE
+    while (pids := _descendants()) and time.monotonic() < deadline:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+        _reap(0)
+
+
+def _descendants() -> list[int]:
+    """Returns every process below this one. Orphans are among them: this process is their subreaper."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text(errors="replace").rsplit(")", 1)[1].split()
+            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found, queue = [], [os.getpid()]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def _become(command: Sequence[str], ignored: Sequence[int], subreaper: int) -> NoReturn:
+    """Replace this process by ``command``, with the signals that podwire was started with."""
+    for number in (*_TERMINAL, *_RELAYED, *_BY_PYTHON, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+    linux.die_with_parent(signal.SIGKILL)
+    if os.getppid() != subreaper:
+        os._exit(_KILLED)
+    if shutil.which(command[0]) is None:
+        os.write(2, f"podwire exec: {command[0]}: not found on this machine (Pods share its file system)\n".encode())
+        os._exit(127)
+    try:
+        os.execvp(command[0], list(command))  # noqa: S606 - argv, no shell
+    except OSError as error:
+        os.write(2, f"podwire exec: {command[0]}: {error.strerror}\n".encode())
+    os._exit(126)

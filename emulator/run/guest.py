@@ -1,0 +1,158 @@
+"""One mode's run in user-mode Linux: for what this kernel lacks and that one has. Both sides: here, and in the guest that ``scripts/uml`` boots.
+
+What the guest writes to files is lost with it, so the job goes there through standard input and everything comes back through standard output:
+pickles, one after the other, first the report (or the error that there was), then each file of evidence, then None. Pickles, since the same
+code is at both ends of pipes that we made, as in ``sandbox``. Invariant: a guest ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, cast
+
+from emulator.cluster.state import ClusterState
+from emulator.errors import Exit, PodwireError
+from emulator.model.expectations import Expectation
+from emulator.model.flows import Flow
+from emulator.model.results import FlowResult, Report
+from emulator.report import files
+from emulator.report.captures import note_missing, slug
+from emulator.run.reporting import write_evidence
+from emulator.run.run import Options, find_directory, observe
+from emulator.schedule.schedule import Promise, plan_flows
+
+ROOT = Path(__file__).resolve().parents[2]
+UML = ROOT / "scripts" / "uml"
+KERNEL = "user-mode Linux"
+MEMORY = "2G"  # of the host's only what the guest touches; the rings of a node take 16 MiB
+
+
+class GuestError(PodwireError):
+    """A run in the guest failed, or ended without a result: then what it said last is on standard error."""
+
+    def __init__(self, mode: str, what: str, exit_code: Exit) -> None:
+        super().__init__(f"{mode} mode in {KERNEL}: {what}")
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What is run in the guest. ``evidence``: whether packets are wanted back."""
+
+    state: ClusterState
+    flows: tuple[Flow, ...]
+    expectations: dict[str, Expectation]
+    options: Options
+    evidence: bool
+
+    def promise(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
+        """What was promised outside; for an open connection it depends on what happened here, and is asked here."""
+        return self.expectations[flow.name] if before is None else plan_flows(self.state)[1](flow, before)
+
+
+def why_no_guest() -> str:
+    """What is missing for a guest to run here, with the remedy; "" if nothing is."""
+    if not UML.is_file():
+        return f"{UML} is not there: run podwire from its checkout"
+    done = subprocess.run([sys.executable, "-I", UML, "--check"], capture_output=True, text=True, check=False)
+    return done.stderr.strip().removeprefix("uml: ") if done.returncode else ""
+
+
+@contextmanager
+def observing(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Iterator[Callable[[], Report]]:
+    """``run.observe`` in a guest that starts at once and runs beside us; what is given waits for it, and returns or raises what it did.
+
+    Raises GuestError for every error of the guest. Leaving ends it.
+    """
+    directory, missing = find_directory(state, options)
+    inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables alone
+    expectations = {flow.name: promise(flow) for flow in flows}
+    job = _Job(state=state, flows=tuple(flows), expectations=expectations, options=inside, evidence=directory is not None)
+    with _started([sys.executable, "-m", __name__], pickle.dumps(job)) as (process, output):
+        yield lambda: _collect(process, output, directory, state.proxy.mode, missing)
+
+
+@contextmanager
+def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    words = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-I", str(UML), "--stdin", "--memory", MEMORY, *command]
+    environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment)
+    assert process.stdin  # noqa: S101 - both were asked for
+    assert process.stdout  # noqa: S101
+    try:
+        with suppress(BrokenPipeError), process.stdin as job:  # who died already says so by giving no result
+            job.write(stdin)
+        yield process, process.stdout
+    finally:
+        process.terminate()
+        process.stdout.close()
+        process.wait()
+
+
+def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None, mode: str, missing: str) -> Report:
+    try:
+        result = _load(output)
+        if isinstance(result, PodwireError):
+            raise GuestError(mode, str(result), result.exit_code)
+        report = cast(Report, result)
+        if directory:
+            report = write_evidence(directory, iter(partial(_load, output), None), report)
+    except pickle.UnpicklingError as error:
+        what = f"the guest ended without a result that can be read ({error}): was this checkout changed meanwhile?"
+        raise GuestError(mode, what, Exit.MACHINE_LACKS) from None
+    except EOFError:
+        output.close()
+        what = f"the guest ended without a result (exit code {process.wait()})"
+        raise GuestError(mode, what, Exit.MACHINE_LACKS) from None  # no flow was seen to fail
+    return note_missing(report, missing) if missing else report
+
+
+def _load(output: IO[bytes]) -> Any:
+    """The next value. Raises EOFError where there is none, UnpicklingError for one of another release of podwire."""
+    try:
+        return pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
+    except (EOFError, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # whatever a class that is not as it was raises
+        raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from None
+
+
+# --- inside the guest -------------------------------------------------------------------------------------
+
+
+def _serve(job: _Job) -> Iterator[object]:
+    """What goes back, in order."""
+    with TemporaryDirectory() as name:
+        options = replace(job.options, captures=Path(name) if job.evidence else None)
+        try:
+            yield observe(job.state, job.flows, job.promise, options)
+        except PodwireError as error:
+            yield error
+            return
+        if options.captures:
+            directory = options.captures / slug(job.state.name)
+            for path in sorted(directory.rglob("*")):
+                if path.is_file() and path.name != files.INDEX:
+                    yield path.relative_to(directory).as_posix(), path.read_bytes()
+        yield None
+
+
+def _main() -> None:
+    output = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed is no part of the result
+    with open(output, "wb") as stream:
+        for value in _serve(pickle.load(sys.stdin.buffer)):  # noqa: S301 - as above
+            pickle.dump(value, stream)
+
+
+if __name__ == "__main__":
+    _main()

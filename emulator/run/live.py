@@ -1,0 +1,118 @@
+"""A cluster that runs: what the kernel holds of it, what runs beside, and what is captured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from emulator.capture.recording import Recording
+from emulator.capture.ring import HANDSHAKES, Taps
+from emulator.cluster.state import ClusterState
+from emulator.kernel.apply import Applied, apply
+from emulator.plan.operations import AddNetns, DelNetns
+from emulator.run.clock import Clock
+from emulator.run.watch import Watch
+from emulator.schedule.needs import ring_slots, slot_width
+from emulator.schedule.schedule import Moment, Schedule
+from emulator.workload.commands import Command, end_commands, find_ended, start_commands, wait_until_listening
+from emulator.workload.serve import servers
+from emulator.workload.speakers import speakers
+from emulator.workload.worker import Worker, any_busy
+
+
+class Live:
+    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``settings`` are the machine's limits, by sysctl."""
+
+    def __init__(self, applied: Applied, schedule: Schedule, logs: Path, clock: Clock, settings: Mapping[str, str]) -> None:
+        self.applied, self.logs = applied, logs
+        self._pairs, self.clock = schedule.pairs, clock
+        self._width = slot_width(schedule)
+        self._slots = ring_slots(schedule, _namespaces(schedule), self._width)
+        self._workers: list[Worker] = []
+        self.commands: dict[str, Command] = {}
+        self.said = [*applied.notices]  # and what the kernel refused, and commands that do not listen
+        self.taps = Taps()
+        self.recording = Recording(self.taps)
+        self.watch = Watch(applied.namespaces, settings)
+
+    def check(self) -> None:
+        """Raises WorkerDiedError if a server, speaker or proxy has ended: what was not answered since then says nothing of rules."""
+        for worker in self._workers:
+            worker.check()
+
+    def begin(self, state: ClusterState) -> None:
+        """Start what runs beside the rules that are loaded, and capture from now on."""
+        self._workers = _workers(state, self.applied)
+        self._tell(state)
+        self.run_commands(state)
+        self._tap(state, self.applied.namespaces)
+
+    def change(self, moment: Moment) -> None:
+        """Become what ``moment`` says. What leaves loses its links first; what comes is served before the next flow."""
+        self.recording.drain()
+        with self.clock.phase("change"):
+            apply(moment.plan, self.applied)
+            self.applied.wait_until_up()
+        gone = {op.netns for op in moment.plan.operations if isinstance(op, DelNetns)}
+        self._untap(gone)
+        new = {op.netns for op in moment.plan.operations if isinstance(op, AddNetns)}
+        self._tap(moment.state, new)
+        self._tell(moment.state)
+
+    def _tell(self, state: ClusterState) -> None:
+        with self.clock.phase("servers"):
+            self.said += [word for worker in self._workers for word in worker.tell(state)]
+
+    def busy(self) -> bool:
+        """Whether a server, speaker or proxy is still at work on what came to it."""
+        return any_busy(self._workers)
+
+    def run_commands(self, state: ClusterState) -> None:
+        """End the real commands of containers that are no more, and start those of new ones. No other thread may run now."""
+        with self.clock.phase("servers"):
+            end_commands(state, self.applied.namespaces, self.commands)
+            started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
+            self.said += wait_until_listening(state, self.applied.namespaces, started)
+            self.commands |= started
+
+    def note_ended_commands(self, state: ClusterState) -> None:
+        """Say of the real commands that have ended, though they were to go on, that they did, unless that was said before."""
+        for word in find_ended(state, self.commands):
+            who, colon, how = word.partition(":")
+            if not any(said.startswith((f"{who}:", f"{who} ")) and said.endswith(colon + how) for said in self.said):
+                self.said.append(word)
+
+    def _untap(self, names: Collection[str]) -> None:
+        """Let go of the namespaces ``names``, which are deleted: a tap would keep them."""
+        if names:
+            with self.clock.phase("taps"):
+                self.recording.drain()
+                self.taps.lost()  # of theirs too
+                self.taps.close_in(names)
+
+    def _tap(self, state: ClusterState, names: Collection[str]) -> None:
+        """Tap the namespaces ``names``, and know the links of those that are tapped already."""
+        with self.clock.phase("taps"):
+            self.taps.open(
+                self.applied.namespaces,
+                {name: self.applied.interfaces(name) for name in self.applied.namespaces},
+                self.applied.ports,
+                {name: self._slots[name] for name in names},
+                width=self._width,
+                program=HANDSHAKES if self._pairs and state.proxy.mode != "userspace" else None,  # there requests are followed
+            )
+
+
+def _namespaces(schedule: Schedule) -> set[str]:
+    """Returns every namespace that there is at some time."""
+    return {op.netns for moment in schedule.moments for op in moment.plan.operations if isinstance(op, AddNetns)}
+
+
+def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
+    """What runs beside the rules, in the order in which it is told of a state."""
+    workers = [servers(applied.namespaces), speakers(applied.namespaces)]
+    if state.proxy.mode == "userspace":
+        from emulator.workload.proxying import proxies  # and asyncio, which takes its time to import
+
+        workers.append(proxies(applied.namespaces))
+    return workers

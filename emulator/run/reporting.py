@@ -1,0 +1,197 @@
+"""From what a run has found to what it hands over: the report, printed and written, and the evidence beside it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+
+from emulator import __version__
+from emulator.capture.decode import decode
+from emulator.capture.recording import MOST_OTHER_BYTES
+from emulator.errors import UsageError, printable
+from emulator.flows.derive import MOST_PORTS, count_represented
+from emulator.model.expectations import Expectation
+from emulator.model.flows import Flow
+from emulator.model.results import Report
+from emulator.oracle.expectations import attempts_to_meet_each
+from emulator.report import (
+    files,
+    junit,
+    report_json,
+    tables,
+)
+from emulator.report.bundle import plan_bundle
+from emulator.report.captures import keep_written, plan_captures
+from emulator.report.describe import (
+    describe_nodes,
+    describe_services,
+    name_addresses,
+    name_macs,
+    pod_names,
+)
+from emulator.report.output import Attempts, say
+from emulator.run.examine import Findings
+from emulator.run.live import Live
+from emulator.schedule.schedule import Schedule
+from emulator.verdicts.limits import notices as limit_notices
+from emulator.verdicts.requirements import merge_requirements
+
+
+def make_report(schedule: Schedule, live: Live, findings: Findings, started: datetime) -> Report:
+    state = schedule.state
+    return Report(
+        topology=state.name,
+        seed=state.seed,
+        proxy_mode=state.proxy.mode,
+        machine={
+            "kernel": platform.release(),
+            "iptables": live.applied.iptables.removesuffix("-restore"),
+            "podwire": __version__,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": f"{time.monotonic() - live.clock.started:.2f}",
+        },
+        cluster=describe_nodes(state),
+        services=describe_services(state),
+        flows=tuple(findings.results),
+        requirements=merge_requirements(findings.requirements),
+        notices=tuple(_notices(schedule, live, findings)),
+    )
+
+
+def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str]:
+    """What a reader must know to judge the report: each word once, where the kernel said more than the objects with what it said."""
+    said = dict.fromkeys(live.said)
+    for notice in dict.fromkeys(notice for moment in schedule.moments for notice in moment.state.notices):
+        if not any(word.startswith(notice) for word in said):
+            yield notice
+    yield from said
+    if not schedule.pairs:
+        if sampled := sum(is_sample(flow, schedule.expectations[flow.name]) for flow in schedule.flows):
+            yield f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all"
+        represented = 0 if schedule.state.flowChecks else count_represented(schedule.state)
+        if represented:
+            yield f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one client outside only"
+    yield from limit_notices(findings.limits)
+    lost = live.recording.lost()
+    if lost:
+        yield f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one are UNKNOWN"
+    if live.recording.left_out:
+        yield (
+            f"{live.recording.left_out} frames that belong to no flow are not in the captures, which hold {MOST_OTHER_BYTES >> 20:,} MiB of such "
+            "frames at most"
+        )
+
+
+def is_sample(flow: Flow, expectation: Expectation) -> bool:
+    """Whether more attempts would meet more endpoints. (Session affinity leads to the same one, however often it is asked.)"""
+    return expectation.partial and not flow.connection and flow.attempts < attempts_to_meet_each(len(expectation.endpoints))
+
+
+def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report) -> tuple[Report, Iterator[tuple[str, files.Content]]]:
+    """Returns ``report`` with the captures' names, and the files, each made when it is taken.
+
+    They are captures, bundles and the output of real commands.
+    """
+    states = [moment.state for moment in schedule.moments]
+    names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}  # whoever had an address first
+    macs = {mac: name for state in states for mac, name in name_macs(state).items()}
+    report, captures = plan_captures(report, live.recording.capture, names, macs)
+    output = ((f"logs/{path.name}", path.read_bytes()) for path in (sorted(live.logs.iterdir()) if live.commands else []))
+    return report, chain(captures, _bundles(schedule, live, findings, report), output)
+
+
+def write_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]], report: Report) -> Report:
+    """Write ``evidence`` into ``directory`` as far as possible; ``report`` with a notice of what is missing."""
+    written = files.write_evidence(directory, evidence)
+    if written.missing:
+        tell_missing(written.missing)
+    return keep_written(report, written.names, written.missing)
+
+
+def tell_missing(missing: str) -> None:
+    """Say on standard error that evidence is missing."""
+    print(f"podwire: evidence is not complete: {missing}", file=sys.stderr)
+
+
+def _bundles(schedule: Schedule, live: Live, findings: Findings, report: Report) -> Iterator[tuple[str, files.Content]]:
+    pods = name_pods(schedule)
+    for result in report.flows:
+        if result.flow.name in findings.dumps:
+            lines = [str(decode(number, live.recording.capture[number])) for number in result.frames]
+            yield from plan_bundle(result, findings.dumps[result.flow.name], lines, pods)
+
+
+def name_pods(schedule: Schedule) -> Mapping[str, str]:
+    """Address → ``namespace/name`` of every Pod that ever was; whoever had an address first."""
+    return {ip: name for moment in reversed(schedule.moments) for ip, name in pod_names(moment.state).items()}
+
+
+class Delivery:
+    """Prints a report and writes it to the files that were asked for.
+
+    Verdicts come before evidence, which may fill the disk. An output that cannot be written is named on
+    standard error, and ``failed`` is set; the others are written all the same.
+    """
+
+    def __init__(self, pods: Mapping[str, str], output: str, json: Path | None, xml: Path | None, directory: Path | None) -> None:
+        """Proves that the files can be written. ``output`` is the form that is printed, ``directory`` the
+        place of the evidence (None: nowhere)."""
+        self._pods, self._output, self._directory = pods, output, directory
+        self._attempt = Attempts()
+        self._json, self._xml = self._provable(json), self._provable(xml)
+        self._delivered: Report | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self._attempt.failed
+
+    def _provable(self, path: Path | None) -> Path | None:
+        return path if path and self._attempt(lambda: files.check_writable_file(path)) else None
+
+    def tell_verdicts(self, report: Report) -> None:
+        """Write the files and print the table, before evidence is written."""
+        self._json = self._written(self._json, lambda: report_json.to_json(report, self._pods).encode())
+        self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
+        if self._output in ("table", "wide"):
+            self._say(self._table(report))
+        self._delivered = report
+
+    def _written(self, path: Path | None, encode: Callable[[], bytes]) -> Path | None:
+        return path if path and self._attempt(lambda: files.write_file(path, encode())) else None
+
+    def tell_evidence(self, report: Report) -> None:
+        """Say what became of the evidence; print a report that is one document (JSON, YAML)."""
+        if report != self._delivered:
+            with suppress(UsageError):  # the disk is full by now: what was written before says all but this
+                self._rewrite(report)
+        if self._output == "json":
+            self._say(report_json.to_json(report, self._pods))
+        elif self._output == "yaml":
+            self._say(report_json.to_yaml(report, self._pods))
+        elif report != self._delivered:
+            self._say(f"note: {printable(report.notices[-1])}\n")
+        elif self._directory:
+            self._say(f"Evidence: {printable(str(self._directory))}/ (all.pcapng holds every frame; one more file a flow)\n")
+
+    def _rewrite(self, report: Report) -> None:
+        if self._json and self._json.is_file():  # a pipe has had its report
+            files.write_file(self._json, report_json.to_json(report, self._pods).encode())
+        if self._xml and self._xml.is_file():
+            files.write_file(self._xml, junit.to_junit(report, self._pods))
+
+    def _table(self, report: Report) -> str:
+        tty = sys.stdout.isatty()
+        color = tty and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        width = shutil.get_terminal_size((132, 24)).columns
+        return tables.render_text(report, wide=self._output == "wide", color=color, width=width, pods=self._pods)
+
+    def _say(self, text: str) -> None:
+        self._attempt(lambda: say(text))

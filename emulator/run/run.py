@@ -1,0 +1,289 @@
+"""One run from cluster state to evidence: plan, build, examine every moment, report.
+
+Everything that touches the kernel happens inside the sandbox, in :func:`_inside`. This module only wires the others together, in order:
+``schedule`` (what is done when), ``live`` (the cluster that runs), ``examine`` (probe, correlate, judge), ``reporting``; ``cli`` decides
+what a user asked for.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from emulator import __version__
+from emulator.cluster.state import (
+    BALANCER,
+    ROUTER,
+    SWITCH,
+    ClusterState,
+    pod_netns,
+)
+from emulator.errors import Exit, MissingCapabilityError, UsageError
+from emulator.kernel import sandbox
+from emulator.kernel.counters import read_settings
+from emulator.kernel.iptables import apply_with_iptables
+from emulator.kernel.ipvs import require_ipvs
+from emulator.kernel.limits import check_limits, sockets_at_once, use_limits
+from emulator.model.flows import Flow
+from emulator.model.results import Report
+from emulator.plan.operations import Plan
+from emulator.plan.shell import shell_commands
+from emulator.proxy.userspace import relays
+from emulator.report import files
+from emulator.report.captures import note_missing, slug
+from emulator.run.clock import Clock
+from emulator.run.examine import Findings, examine
+from emulator.run.live import Live
+from emulator.run.reporting import (
+    Delivery,
+    make_report,
+    name_pods,
+    plan_evidence,
+    tell_missing,
+    write_evidence,
+)
+from emulator.schedule.schedule import (
+    Promise,
+    Schedule,
+    plan_flows,
+    plan_schedule,
+)
+from emulator.traffic.send import Prober
+
+T = TypeVar("T")
+
+_RELAYING = 512  # descriptors for connections and clients that the proxies of userspace mode relay at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line asks of a run. ``captures`` None: no evidence is written; ``iptables`` "" is "what works"."""
+
+    output: str = "table"
+    json: Path | None = None
+    junit: Path | None = None
+    captures: Path | None = None
+    all_pairs: bool = False
+    keep: bool = False
+    iptables: str = ""
+    verbose: int = 0
+
+
+def run_cluster(state: ClusterState, options: Options) -> int:
+    """Run ``state`` and print and write everything that ``options`` ask for; returns the exit code."""
+    clock = Clock()
+    with clock.phase("plan"):
+        flows, promise = plan_flows(state, pairs=options.all_pairs)
+        run = _prepare(state, flows, promise, options, clock)
+    delivery = Delivery(name_pods(run.schedule), options.output, options.json, options.junit, run.directory)
+    return sandbox.run(lambda channel: _inside(channel, run, delivery, lambda report: _conclude(run, delivery, report)))
+
+
+def observe(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
+    """Run ``state`` with just these flows: the report, with nothing printed; evidence is written as ``options`` ask for."""
+    run = _prepare(state, flows, promise, options, Clock())
+    return sandbox.run(lambda channel: _inside(channel, run, None, lambda report: _timed(run, report)))
+
+
+def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, str]:
+    """Returns where a run's evidence goes (None: nowhere), and why it cannot be written ("" if it can).
+
+    That reason is said on standard error, too.
+    """
+    directory = options.captures / slug(state.name) if options.captures else None
+    if directory:
+        try:
+            files.check_writable(directory)
+        except UsageError as error:
+            tell_missing(str(error))
+            return None, str(error)
+    return directory, ""
+
+
+def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock) -> _Run:
+    """Everything that can be known before a sandbox is made."""
+    directory, missing = find_directory(state, options)
+    schedule = plan_schedule(state, flows, promise, pairs=options.all_pairs)
+    namespaces, listeners = _size(schedule)
+    check_limits(namespaces, listeners)
+    if options.verbose > 1:
+        for moment in schedule.moments:
+            _print_plan(moment.plan)
+    return _Run(schedule, options, directory, missing, clock, read_settings())
+
+
+def _print_plan(plan: Plan) -> None:
+    for operation in plan.operations:
+        print(f"# {operation.why}\n{shell_commands(operation)}", file=sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """``directory``: where evidence goes, if anywhere; ``missing``: why not ("" if it was not meant to)."""
+
+    schedule: Schedule
+    options: Options
+    directory: Path | None
+    missing: str
+    clock: Clock
+    settings: Mapping[str, str]  # the machine's limits, as they are shown outside the sandbox, by sysctl
+
+
+# --- inside the sandbox -----------------------------------------------------------------------------------
+
+
+def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then: Callable[[Report], T]) -> T:
+    """Build, probe at every moment, deliver and write; then ``then``, while everything is still up."""
+    schedule, state = run.schedule, run.schedule.state
+    started = datetime.now(timezone.utc)
+    use_limits()
+    gc.disable()  # a process of seconds that holds millions of frames: looking for cycles among them costs more than they could free
+    channel.announce(_announcement(state, started))
+    with run.clock.phase("build"):
+        if state.proxy.mode == "nftables" and not shutil.which("nft"):
+            raise MissingCapabilityError("the tool nft", "apt-get install nftables")
+        if state.proxy.mode == "ipvs":
+            require_ipvs()
+        applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
+        applied.wait_until_up()
+    with closing(applied), TemporaryDirectory(dir="/run") as logs:
+        live = Live(applied, schedule, Path(logs), run.clock, run.settings)
+        try:
+            live.begin(state)
+            findings = Findings()
+            window = sockets_at_once(*_size(schedule))
+            with (
+                progress(len(schedule.flows)) as step,
+                closing(
+                    Prober(
+                        applied.namespaces,
+                        live.recording,
+                        state.seed,
+                        step,
+                        fresh_ports=state.proxy.mode == "ipvs",
+                        busy=live.busy,
+                        window=window,
+                    )
+                ) as prober,
+            ):
+                for moment in schedule.moments:
+                    if moment is not schedule.moments[0]:
+                        with prober.chatter():
+                            live.change(moment)
+                            prober.rest(moment.wait)
+                        live.run_commands(moment.state)
+                        channel.announce(_announcement(moment.state, started))
+                    examine(schedule, moment, live, prober, findings, dump=run.directory is not None)
+            report = make_report(schedule, live, findings, started)
+            with run.clock.phase("evidence"):
+                report = _hand_over(run, delivery, report, live, findings)
+        finally:
+            with run.clock.phase("tear-down"):
+                live.taps.close()
+                live.recording.close()
+        return then(report)
+
+
+def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live, findings: Findings) -> Report:
+    """Deliver ``report`` and write its evidence; returns the report with a notice of what is missing."""
+    evidence: Iterable[tuple[str, files.Content]] = ()
+    if run.missing:
+        report = note_missing(report, run.missing)
+    if run.directory:
+        report, evidence = plan_evidence(run.schedule, live, findings, report)
+    if delivery:
+        delivery.tell_verdicts(report)
+    if run.directory:
+        report = write_evidence(run.directory, evidence, report)
+    if delivery:
+        delivery.tell_evidence(report)
+    return report
+
+
+def _conclude(run: _Run, delivery: Delivery, report: Report) -> Exit:
+    _timed(run, report)
+    if run.options.keep:
+        _stay_up(run.schedule.moments[-1].state)
+    if delivery.failed:
+        return Exit.BAD_INPUT
+    return Exit.OK if report.ok else Exit.FLOW_FAILED
+
+
+def _timed(run: _Run, report: Report) -> Report:
+    """``report``, having said where the time went if that was asked for."""
+    if run.options.verbose:
+        print(f"podwire: {run.clock}", file=sys.stderr)
+    return report
+
+
+def _size(schedule: Schedule) -> tuple[int, int]:
+    """Returns the most network namespaces that there are at once, and the most listeners of one process."""
+    states = [moment.state for moment in schedule.moments]
+    namespaces = (sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods) for state in states)
+    proxies = (len(relays(state)) * len(state.nodes) + _RELAYING if state.proxy.mode == "userspace" else 0 for state in states)
+    return max(namespaces), max(*(len(state.listeners) for state in states), *proxies)
+
+
+def _machines(state: ClusterState) -> Iterator[str]:
+    """The namespaces that are no Pod's."""
+    yield from (SWITCH, ROUTER)
+    yield from (BALANCER,) if state.balancerIP else ()
+    yield from (*state.node, *state.client)
+
+
+def _announcement(state: ClusterState, started: datetime) -> dict[str, object]:
+    names = {netns: netns for netns in _machines(state)}
+    once: dict[str, str] = {}
+    for pod in state.pods:
+        names[pod.key] = pod_netns(pod)
+        once[pod.name] = "" if pod.name in once else pod_netns(pod)
+    names = {name: netns for name, netns in once.items() if netns} | names
+    return {
+        "release": __version__,
+        "topology": state.name,
+        "started": started.isoformat(timespec="seconds"),
+        "nodes": len(state.nodes),
+        "pods": len(state.pods),
+        "services": len(state.services),
+        "names": names,
+    }
+
+
+def _stay_up(state: ClusterState) -> None:
+    """Until Ctrl-C."""
+    example = next((pod.key for pod in state.pods if not pod.spec.hostNetwork), state.nodes[0].name)
+    print(
+        f"{state.name} stays up until Ctrl-C. From another terminal:\n"
+        f"  podwire shell {example}\n"
+        f"  podwire exec {state.nodes[-1].name} -- ip route\n"
+        "  podwire ps",
+        file=sys.stderr,
+    )
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # waited for, not interrupted by: nothing can come between
+    signal.sigwait({signal.SIGINT})
+    print(file=sys.stderr)
+
+
+@contextmanager
+def progress(flows: int) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on a terminal, once something takes more than a moment; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=None, desc=f"{flows} flows", unit=" attempts", delay=0.7, leave=False, file=sys.stderr) as bar:
+
+        def step(n: int) -> None:
+            bar.update(n)
+
+        yield step

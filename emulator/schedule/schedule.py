@@ -1,0 +1,145 @@
+"""What a run does and when: what its flows are, what is promised for each, and what changes the cluster between them.
+
+Pure: everything that is known before the first packet. Here the planner's operations and the probe's flows meet; neither knows of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from emulator.cluster.state import ROUTER, ClusterState
+from emulator.flows.checks import check_connections, flows_from_checks
+from emulator.flows.derive import all_pairs, derive_flows
+from emulator.flows.edges import edge_flows
+from emulator.flows.wanted import apply_expect
+from emulator.model.expectations import Expectation
+from emulator.model.flows import Flow
+from emulator.model.results import FlowResult
+from emulator.oracle.expectations import Expectations, remember
+from emulator.plan.operations import AddRoute, Plan
+from emulator.schedule.planner import plan_change, plan_cluster
+
+
+class Promise(Protocol):
+    """What is promised for a flow; ``before``: it is sent over a connection on which that flow was answered."""
+
+    def __call__(self, flow: Flow, before: FlowResult | None = None) -> Expectation: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time: ``plan`` makes the cluster what ``state`` is, then ``wait`` seconds pass, then the flows are sent."""
+
+    step: str
+    state: ClusterState
+    plan: Plan
+    flows: tuple[Flow, ...]
+    wait: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """``state`` is the one at the beginning, ``flows`` those of all moments; ``pairs``: all Pods to all Pods and Services, handshakes alone."""
+
+    state: ClusterState
+    moments: tuple[Moment, ...]
+    flows: tuple[Flow, ...]
+    promise: Promise
+    expectations: Mapping[str, Expectation]  # of the flows, none of which goes over an open connection yet
+    pairs: bool
+
+
+def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False) -> tuple[tuple[Flow, ...], Promise]:
+    """What to send, and what the objects (or the user's FlowChecks) promise for a flow.
+
+    ``pairs``: all Pods to all Pods and Services, without any steps; ``edges``: what is derived goes to the edges of the semantics too.
+    """
+    if pairs:
+        promised = Expectations(state)
+        nested = {endpoints.service.key for endpoints in promised.table.ports if promised.is_nested(endpoints)}
+        return tuple(flow for flow in all_pairs(state) if flow.to.service not in nested), promised.expect
+    flows: tuple[Flow, ...] = ()
+    promises: dict[str, Promise] = {}
+    asked: Mapping[str, str] = {}
+    for name, then in (("", state), *((step.name, step.state) for step in state.steps)):
+        more, promises[name] = _plan_moment(Expectations(then, asked), name, edges and not name)
+        asked = remember(asked, then, more)
+        flows = (*flows, *more)
+    check_connections(flows)
+    return flows, lambda flow, before=None: promises[flow.step](flow, before)
+
+
+def _plan_moment(promised: Expectations, step: str, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
+    """The flows that are sent when the cluster is as ``promised`` knows it, after the step of that name."""
+    state = promised.state
+    if not state.flowChecks:
+        flows = derive_flows(state, promised)
+        flows = (*flows, *(edge_flows(promised, flows) if edges else ()))
+        if promised.table.contested:
+            flows = tuple(flow for flow in flows if not promised.expect(flow).unpromised)
+        return flows, promised.expect
+    flows, said = flows_from_checks(state, promised, step)
+
+    def promise(flow: Flow, before: FlowResult | None = None) -> Expectation:
+        expectation = promised.expect(flow, before)
+        if flow.name not in said:
+            return expectation
+        return apply_expect(expectation, said[flow.name], flow, promised, kept=before is not None)
+
+    return flows, promise
+
+
+def plan_schedule(state: ClusterState, flows: Sequence[Flow], promise: Promise, *, pairs: bool = False) -> Schedule:
+    """The run of ``state`` in which just these flows are sent."""
+    expectations = {flow.name: promise(flow) for flow in flows}
+    return Schedule(state, _moments(state, flows, expectations), tuple(flows), promise, expectations, pairs)
+
+
+def _moments(state: ClusterState, flows: Sequence[Flow], expectations: Mapping[str, Expectation]) -> tuple[Moment, ...]:
+    """The beginning, and the steps that ``flows`` are sent after, or that lead to one of those."""
+    at: dict[str, list[Flow]] = {"": []}
+    for flow in flows:
+        at.setdefault(flow.step, []).append(flow)
+    meetings = _meetings(at[""], expectations)
+    moments = [Moment("", state, plan_cluster(state, meetings), tuple(at[""]))]
+    last = max((index for index, step in enumerate(state.steps, 1) if step.name in at), default=0)
+    for step in state.steps[:last]:
+        now = tuple(at.get(step.name, ()))
+        were, meetings = meetings, _meetings(now, expectations)
+        moments.append(Moment(step.name, step.state, plan_change(moments[-1].state, step.state, were, meetings), now, step.wait))
+    return tuple(moments)
+
+
+def _meetings(flows: Sequence[Flow], expectations: Mapping[str, Expectation]) -> dict[tuple[str, str], None]:
+    """Returns the addresses of Pods that send to each other: the client of each flow with what it dials, and with the endpoints that see it."""
+    meetings: dict[tuple[str, str], None] = {}
+    for flow in flows:
+        if flow.client.kind == "pod":
+            meetings[flow.client.ip, flow.to.ip] = None
+            meetings |= {(flow.client.ip, end.ip): None for end, sees in expectations[flow.name].backends.items() if sees == "preserved"}
+    return meetings
+
+
+def rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[AddRoute], list[Flow]]]:
+    """Flows that may be sent together. An external client's packet to an address that is no node's enters through ``via`` because the
+    router has a route, and has one such route an address at a time."""
+    together: list[tuple[dict[str, str], list[Flow]]] = [({}, [])]
+    for flow in flows:
+        if not flow.via or flow.to.ip in state.node_by_ip:
+            together[0][1].append(flow)
+            continue
+        for ways, members in together[1:]:
+            if ways.setdefault(flow.to.ip, flow.via) == flow.via:
+                members.append(flow)
+                break
+        else:
+            together.append(({flow.to.ip: flow.via}, [flow]))
+    for ways, members in together:
+        routes = [
+            AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=state.node[node].internalIPs[0], why=f"{ip} is reached through {node}")
+            for ip, node in ways.items()
+        ]
+        if members:
+            yield routes, members

@@ -1,0 +1,1 @@
+"""Sends flows by real sockets and as crafted packets, and awaits answers."""

@@ -1,0 +1,47 @@
+"""Packets built by Scapy that carry a token of our own choosing. The only module that imports Scapy.
+
+Scapy's routing tables and interfaces belong to the namespace it was imported in, so nothing is left for it to look up: addresses, ports and
+protocol are given, and the bytes leave through our own raw sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emulator.model.frames import REQUEST_MAGIC
+from emulator.objects.config import FlowProtocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crafted:
+    """What to build: an IPv4 packet of ``protocol`` from ``src`` to ``dst`` (address, port) that carries ``value`` as its token's value."""
+
+    protocol: FlowProtocol
+    src: tuple[str, int]
+    dst: tuple[str, int]
+    value: int
+
+
+def craft(packets: Sequence[Crafted]) -> list[bytes]:
+    """The bytes of each packet, IP header first, checksums filled in."""
+    from scapy.layers.inet import ICMP, IP, TCP, UDP
+    from scapy.layers.sctp import SCTP, SCTPChunkInit
+
+    out: list[bytes] = []
+    for packet in packets:
+        ip = IP(src=packet.src[0], dst=packet.dst[0])
+        sport, dport = packet.src[1], packet.dst[1]
+        payload = REQUEST_MAGIC + b"%016x\n" % packet.value
+        if packet.protocol == "TCP":
+            ip /= TCP(sport=sport, dport=dport, flags="S", seq=packet.value, options=[("MSS", 1460)])
+        elif packet.protocol == "UDP":
+            ip /= UDP(sport=sport, dport=dport) / payload
+        elif packet.protocol == "ICMP":
+            ip /= ICMP(id=sport, seq=1) / payload
+        else:
+            ip /= SCTP(sport=sport, dport=dport, tag=0) / SCTPChunkInit(
+                init_tag=packet.value, a_rwnd=65536, n_out_streams=1, n_in_streams=1, init_tsn=1
+            )
+        out.append(bytes(ip))
+    return out

@@ -1,0 +1,438 @@
+"""Send every attempt of every flow: by real sockets in the clients' namespaces, and as crafted packets (:mod:`emulator.traffic.send_crafted`).
+
+One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited for together: an attempt is given up
+when *nothing at all* has happened anywhere for long enough (:mod:`emulator.traffic.silence`). Imports the kernel room; decides nothing
+about what an outcome means.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import cycle, islice
+from random import Random
+from types import MappingProxyType
+
+from emulator.capture.recording import LOOK_EVERY, Recording
+from emulator.errors import EXHAUSTED
+from emulator.kernel.netns import Namespaces
+from emulator.model.flows import Attempt, Flow, RealServer
+from emulator.model.frames import (
+    Answer,
+    Health,
+    errno_name,
+    make_token,
+)
+from emulator.objects.config import FlowProtocol
+from emulator.traffic.chatter import Chatter, forget_answers
+from emulator.traffic.send_crafted import CraftedSender
+from emulator.traffic.servers import (
+    CONNECT,
+    DATAGRAM,
+    QUIET,
+    RELAY,
+    Turns,
+)
+from emulator.traffic.silence import SILENCE, PatientClock, Silence
+from emulator.workload.answer import health_request, http_request, read_health, read_reply, request_line
+
+_WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
+_RELAYED = 200  # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose ring holds 8192
+_DATAGRAMS = 200  # UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each
+_RESETS = (errno.ECONNRESET, errno.EPIPE)  # what only a connection that was accepted can meet
+_MOST_HEARD = 1 << 16  # bytes of a real command's answer that are looked at
+_REST = 0.05  # seconds between two looks at the taps while nothing is sent
+_LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
+_FIRST_FRESH, _LAST_FRESH = 32768, 60999  # where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
+
+Progress = Callable[[int], None]
+
+
+class _Job:
+    """One attempt by socket on its way."""
+
+    __slots__ = (
+        *("answer", "began", "buffer", "connected", "continued", "cookie", "flow", "health", "heard", "relayed", "seen", "servers"),
+        *("since", "sock", "src", "started", "talk"),
+    )
+
+    def __init__(self, flow: Flow, talk: bool, relayed: bool = False, servers: frozenset[RealServer] = frozenset()) -> None:
+        self.flow, self.talk, self.relayed, self.servers = flow, talk, relayed, servers
+        self.cookie = 0
+        self.started = 0
+        self.src: tuple[str, int] = ("", 0)
+        self.buffer = b""
+        self.answer: Answer | None = None
+        self.health: Health | None = None
+        self.sock: socket.socket | None = None
+        self.continued = False
+        self.seen = 0  # how many frames there were when it began
+        self.connected, self.heard = False, False
+        self.began, self.since = 0.0, 0.0  # by the patient clock: when it began, and when something happened last
+
+    @property
+    def client(self) -> str:
+        """Whose connections only their time may tell apart: a node's, which leave it translated."""
+        return self.flow.client.netns if self.flow.client.kind == "node" and self.flow.protocol == "TCP" else ""
+
+    def patience(self, answer: float) -> float:
+        """Returns how many seconds it waits from what happened last; ``answer``: for the first word of its servers."""
+        if self.flow.protocol == "UDP":
+            return DATAGRAM
+        if not self.connected:
+            return CONNECT
+        if self.heard:
+            return QUIET
+        return max(answer, RELAY) if self.cookie and (self.relayed or self.continued) else answer
+
+    @property
+    def request(self) -> bytes:
+        to = self.flow.to
+        if self.servers and self.flow.protocol == "TCP":
+            return http_request(self.cookie, to.ip, to.port, keep=bool(self.flow.connection))
+        return health_request(to.ip, to.port) if to.how == "healthCheck" else request_line(self.cookie)
+
+    def hear(self, data: bytes) -> bool:
+        """Take what came over TCP, or one datagram; whether the answer is whole now."""
+        self.buffer += data
+        if self.flow.to.how == "healthCheck":
+            self.health = read_health(self.buffer)
+            return self.health is not None
+        if not self.buffer.endswith(b"\n"):
+            return False
+        self.answer = read_reply(self.buffer)
+        return True
+
+
+def socket_jobs(
+    flows: Sequence[Flow],
+    *,
+    talk: bool,
+    relayed: Collection[str] = (),
+    hidden: Collection[str] = (),
+    servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
+) -> list[_Job]:
+    """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and so do all of a node's own, whose
+    packets are rewritten before any tap sees them, and all health checks; the others connect and leave. Those of ``relayed`` flows all ask:
+    whoever only connects has met the proxy and no server. So do those of ``hidden`` flows, whose endpoint no tap may see, and those
+    that may meet real commands, ``servers``."""
+    always = {*relayed, *hidden, *servers}
+    return [
+        _Job(
+            flow,
+            flow.name in always or (talk and (number == 0 or _always_asks(flow))),
+            flow.name in relayed,
+            servers.get(flow.name, frozenset()),
+        )
+        for flow in flows
+        if flow.protocol in ("TCP", "UDP")
+        for number in range(flow.attempts)
+    ]
+
+
+def _always_asks(flow: Flow) -> bool:
+    return flow.client.kind == "node" or flow.to.how == "healthCheck"
+
+
+def _outcome(code: int | None) -> str:
+    """What a client's socket met, by its name. Raises OSError for what no network can do to it: a limit of ours was met."""
+    if code in EXHAUSTED:
+        raise OSError(code, os.strerror(code))
+    return errno_name(code)
+
+
+class Prober:
+    """Sends from inside the namespaces; everything it saw is in ``recording``."""
+
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        recording: Recording,
+        seed: int,
+        progress: Progress | None = None,
+        *,
+        fresh_ports: bool = False,
+        silence: float = SILENCE,
+        busy: Callable[[], bool] = lambda: False,
+        window: int = _WINDOW,
+    ) -> None:
+        """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13). ``silence``: seconds after which
+        what is still silent counts as silent, unless somebody is ``busy`` with an answer (:class:`Silence`). ``window``: how many sockets may
+        be open at once."""
+        self._window = min(window, _WINDOW)
+        self._fresh_ports = cycle(range(_FIRST_FRESH, _LAST_FRESH + 1)) if fresh_ports else None
+        self._namespaces, self.recording, self._progress = namespaces, recording, progress or (lambda _: None)
+        self._random = Random(seed)
+        self._tokens: set[int] = set()
+        self._crafted = CraftedSender(namespaces, recording, self._new_value)
+        self._epoll = select.epoll()
+        self._open: dict[int, _Job] = {}
+        self._done: list[Attempt] = []
+        self._connections: dict[tuple[str, str], socket.socket] = {}  # those that are open, by FlowCheck and name
+        self._datagrams = 0  # UDP requests that wait for an answer
+        self._silence = Silence(silence, busy=busy)
+        self._clock = PatientClock()
+        self._turns: Turns[_Job] = Turns()
+        self._relaying = False
+
+    def probe(
+        self,
+        flows: Sequence[Flow],
+        *,
+        crafted: bool = True,
+        talk: bool = True,
+        relayed: Collection[str] = (),
+        hidden: Collection[str] = (),
+        servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
+    ) -> list[Attempt]:
+        """Send all attempts of ``flows``; returns when each was answered or silent for long enough. ``relayed``: the names of those that
+        a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own.
+        ``hidden``: the names of those whose endpoint no tap may see (:func:`emulator.traffic.servers.find_hidden`).
+        ``servers``: by name, those that may meet real commands. These are asked last and one by one, by sockets alone: half a connection
+        would take the place of a whole one."""
+        self._done = []
+        plain = [flow for flow in flows if flow.name not in relayed and flow.name not in servers]
+        sent = self._crafted.send(plain) if crafted else []
+        self._silence.end()
+        self._relaying = any(flow.name in relayed for flow in flows)
+        jobs = socket_jobs(flows, talk=talk, relayed=relayed, hidden=hidden, servers=servers)
+        self._drive(job for job in jobs if not job.servers)
+        self._take_turns(job for job in jobs if job.servers)
+        self._crafted.await_replies(sent, self._silence)
+        self._namespaces.leave()
+        return [*sent, *self._done]
+
+    def close(self) -> None:
+        """End the connections that flows have kept open."""
+        for sock in self._connections.values():
+            sock.close()
+        self._epoll.close()
+
+    def chatter(self) -> Chatter:
+        """While the context that it gives lasts, open UDP connections send on and on; nothing may be probed meanwhile."""
+        return Chatter([sock for sock in self._connections.values() if sock.type & socket.SOCK_DGRAM])
+
+    def rest(self, seconds: float) -> None:
+        """Send nothing for so long, and empty the taps meanwhile."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _REST))
+            self.recording.drain()
+
+    def _new_value(self, protocol: FlowProtocol) -> int:
+        while True:
+            value = self._random.getrandbits(64 if protocol in ("UDP", "ICMP") else 32)
+            if value and value not in self._tokens:
+                self._tokens.add(value)
+                return value
+
+    # --- sockets ---
+
+    def _drive(self, jobs: Iterator[_Job]) -> None:
+        more, window = True, min(_RELAYED, self._window) if self._relaying else self._window
+        while more or self._open:
+            while more and len(self._open) < window and self._datagrams < _DATAGRAMS:
+                job = next(jobs, None)
+                if job is None:
+                    more = False
+                    break
+                self._begin(job)
+                self._look()
+                if len(self._open) % 64 == 63:
+                    self._handle(self._epoll.poll(0))
+            self._handle(self._epoll.poll(LOOK_EVERY))
+            self._look()
+            if self._silence.lasted():
+                for job in list(self._open.values()):
+                    self._end(job, "timeout")
+                if more:
+                    self._silence.end()  # what is begun now has a silence of its own
+
+    def _take_turns(self, jobs: Iterable[_Job]) -> None:
+        """Ask real commands, each by one client at a time (:class:`Turns`)."""
+        for waiting in jobs:
+            self._turns.add(waiting, waiting.servers if waiting.flow.protocol == "TCP" else frozenset(), waiting.client)
+        while self._turns.waiting() or self._open:
+            self._clock.look()
+            while len(self._open) < _WINDOW and self._datagrams < _DATAGRAMS and (job := self._turns.next()):
+                self._begin(job)
+                self._look()
+            self._handle(self._epoll.poll(LOOK_EVERY))
+            self._look()
+            now = self._clock.look()
+            for late in [job for job in self._open.values() if now - job.since > job.patience(self._turns.patience(job.servers))]:
+                self._end(late, "timeout")
+
+    def _look(self) -> None:
+        """Look at the taps. While proxies have to let many in and dial for them before the first hears an answer, their packets are events too."""
+        if self.recording.look() and self._relaying:
+            self._silence.end()
+
+    def _begin(self, job: _Job) -> None:
+        flow = job.flow
+        job.seen = len(self.recording.frames)
+        job.began = job.since = self._clock.look()
+        if flow.connection and (flow.check, flow.connection) in self._connections:
+            self._go_on(job, self._connections[flow.check, flow.connection])
+            return
+        self._namespaces.enter(flow.client.netns)
+        tcp = flow.protocol == "TCP"
+        kind = (socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        job.sock = sock = socket.socket(socket.AF_INET, kind)
+        if tcp:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ABORT)
+        if self._fresh_ports:
+            self._bind(sock, self._fresh_ports)
+        job.started = time.time_ns()
+        code = sock.connect_ex((flow.to.ip, flow.to.port))
+        job.src = sock.getsockname()
+        self._keep(job, sock)
+        if code not in (0, errno.EINPROGRESS):
+            self._end(job, _outcome(code))
+            return
+        if tcp:
+            self._epoll.register(sock.fileno(), select.EPOLLOUT)
+            return
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._ask(job, sock)
+
+    def _go_on(self, job: _Job, sock: socket.socket) -> None:
+        """Send the request of ``job`` over a connection that is open."""
+        job.sock, job.src, job.continued, job.connected = sock, sock.getsockname(), True, True
+        if job.flow.protocol == "UDP":
+            forget_answers(sock)
+        job.started = time.time_ns()
+        self._keep(job, sock)
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._ask(job, sock)
+
+    def _keep(self, job: _Job, sock: socket.socket) -> None:
+        self._open[sock.fileno()] = job
+        self._datagrams += job.flow.protocol == "UDP"
+
+    def _ask(self, job: _Job, sock: socket.socket) -> None:
+        job.cookie = self._new_value("UDP")
+        try:
+            sock.send(job.request)
+        except OSError as error:
+            self._end(job, _outcome(error.errno))
+
+    @staticmethod
+    def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
+        """To the next port that nobody has."""
+        for port in islice(ports, _LAST_FRESH - _FIRST_FRESH):
+            try:
+                return sock.bind(("", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        return None
+
+    def _handle(self, events: list[tuple[int, int]]) -> None:
+        if events:
+            self._silence.end()
+        for fd, _ in events:
+            job = self._open.get(fd)
+            if job and job.sock:
+                self._advance(job, job.sock)
+                self._look()
+
+    def _advance(self, job: _Job, sock: socket.socket) -> None:
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            job.connected |= bool(job.servers) and code in _RESETS
+            if not self._is_late(job):
+                self._end(job, _outcome(code))
+            return
+        tcp = job.flow.protocol == "TCP"
+        job.connected, job.since = tcp, self._clock.look()
+        try:
+            if tcp and not job.talk:
+                self._end(job, "")
+            elif tcp and not job.cookie:
+                self._epoll.modify(sock.fileno(), select.EPOLLIN)
+                self._ask(job, sock)
+            elif job.servers:
+                self._hear_server(job, sock.recv(4096))
+            else:
+                data = sock.recv(4096)
+                if not tcp and b"%016x" % job.cookie not in data:
+                    return  # the answer to something that was sent before
+                if not data and tcp:
+                    self._end(job, "EOF")
+                elif job.hear(data):
+                    self._end(job, "")
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if not self._is_late(job):
+                self._end(job, _outcome(error.errno))
+
+    def _hear_server(self, job: _Job, data: bytes) -> None:
+        """Take what a real command said, whatever it is, or that it closed."""
+        job.heard = True
+        job.buffer = (job.buffer + data)[:_MOST_HEARD]
+        job.answer = read_reply(job.buffer)  # of one of our own servers that stands behind the same Service
+        if job.flow.protocol == "UDP" or not data:
+            self._end(job, "" if data else "EOF")
+
+    def _is_late(self, job: _Job) -> bool:
+        """Whether an error that a socket tells is about something that was sent over it before: no tap at the client saw it."""
+        if not job.continued or job.flow.protocol != "UDP":
+            return False
+        self.recording.drain()
+        token, netns = make_token("UDP", job.cookie), job.flow.client.netns
+        return not any(frame.reply and frame.token == token and frame.netns == netns for frame in self.recording.frames[job.seen :])
+
+    def _leave_turn(self, job: _Job, error: str) -> str:
+        """Let the next one ask the servers of ``job``, which ended with ``error``; returns what of it is the network's affair."""
+        tcp = job.flow.protocol == "TCP"
+        heard = job.heard or error not in ("", "timeout")
+        servers = job.servers if tcp else frozenset()
+        self._turns.leave(servers, job.client, self._clock.look() - job.began, connected=job.connected, heard=heard)
+        owed = not tcp or job.relayed or job.continued  # more than a handshake
+        return "" if job.heard or (job.connected and not owed) else error
+
+    def _end(self, job: _Job, error: str) -> None:
+        sock, flow = job.sock, job.flow
+        if sock is None:
+            return
+        del self._open[sock.fileno()]
+        self._datagrams -= flow.protocol == "UDP"
+        broken = error not in ("", "timeout") if job.servers else bool(error)
+        if job.servers:
+            error = self._leave_turn(job, error)
+        if flow.connection and (flow.protocol == "UDP" or not (broken or error)):
+            self._connections[flow.check, flow.connection] = sock
+            self._epoll.unregister(sock.fileno())
+        else:  # a request that a TCP connection did not answer is its last one
+            self._connections.pop((flow.check, flow.connection), None)
+            sock.close()
+        self._done.append(
+            Attempt(
+                flow=flow.name,
+                protocol=flow.protocol,
+                netns=flow.client.netns,
+                src=job.src,
+                dst=(flow.to.ip, flow.to.port),
+                token=make_token(flow.protocol, job.cookie)
+                if job.cookie and (job.relayed or job.continued or flow.protocol == "UDP")
+                else 0,
+                crafted=False,
+                started=job.started,
+                finished=time.time_ns(),
+                error=error,
+                answer=job.answer,
+                health=job.health,
+                relayed=job.relayed,
+                continued=job.continued,
+                servers=job.servers,
+                heard=job.heard,
+            )
+        )
+        self._progress(1)

@@ -1,0 +1,116 @@
+"""Send packets that carry a token of our own choosing, through raw sockets in the clients' namespaces, and await what answers them.
+
+One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here. Imports the kernel room.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from emulator.capture.recording import Recording
+from emulator.kernel.netns import Namespaces
+from emulator.model.flows import Attempt, Flow
+from emulator.model.frames import errno_name, make_token
+from emulator.objects.config import FlowProtocol
+from emulator.traffic.crafted import Crafted, craft
+from emulator.traffic.silence import Silence
+
+_FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports: below node ports and ephemeral ports
+_SOCKETS = 64  # open at once: thousands of Pods may send
+_PAUSE = 0.005  # seconds between two looks for replies
+
+
+class CraftedSender:
+    """``new_value`` gives each packet the value of its token."""
+
+    def __init__(self, namespaces: Namespaces, recording: Recording, new_value: Callable[[FlowProtocol], int]) -> None:
+        self._namespaces, self._recording, self._new_value = namespaces, recording, new_value
+        self._port = _FIRST_PORT
+        self._since = 0  # how many frames there were before anything was sent
+
+    def send(self, flows: Sequence[Flow]) -> list[Attempt]:
+        """Send the packets of ``flows``, but of those over a connection: from another source port it would be another one."""
+        self._since = len(self._recording.frames)
+        flows = [flow for flow in flows if not flow.connection]
+        each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
+        packets = [self._plan(flow) for flow in each]
+        attempts: list[Attempt] = []
+        sockets: dict[str, socket.socket] = {}
+        with ExitStack() as stack:
+            for flow, packet, data in zip(each, packets, craft(packets), strict=True):
+                netns = flow.client.netns
+                if netns not in sockets:
+                    if len(sockets) == _SOCKETS:
+                        stack.close()
+                        sockets.clear()
+                    sockets[netns] = stack.enter_context(self._namespaces.call_in(netns, _open))
+                attempts.append(_send(sockets[netns], flow, packet, data))
+                self._recording.look()
+        return attempts
+
+    def await_replies(self, sent: Sequence[Attempt], silence: Silence) -> None:
+        """Until each packet that left had its reply at the client, or nothing moves any more."""
+        waiting = {(a.token, a.netns) for a in sent if not a.error}
+        seen, before = self._since, self._recording.count
+        while True:
+            self._recording.drain()
+            for frame in self._recording.frames[seen:]:
+                if frame.reply and (not frame.outgoing or frame.interface == "lo"):
+                    waiting.discard((frame.token, frame.netns))
+            seen = len(self._recording.frames)
+            if before < self._recording.count:
+                before = self._recording.count
+                silence.end()
+            if not waiting or silence.lasted():
+                return
+            time.sleep(_PAUSE)
+
+    def _plan(self, flow: Flow) -> Crafted:
+        src, value = self._source(flow), self._new_value(flow.protocol)
+        return Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value)
+
+    def _next_port(self) -> int:
+        self._port = _FIRST_PORT if self._port == _LAST_PORT else self._port + 1
+        return self._port
+
+    def _source(self, flow: Flow) -> str:
+        """The address that the client's kernel would send from. A node has several, and what it dials may be one of them: it is asked."""
+        if flow.client.kind != "node":
+            return flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
+
+        def ask() -> str:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                if sock.connect_ex((flow.to.ip, 9)):
+                    return flow.client.ip  # no route: nor will the packet find one
+                return str(sock.getsockname()[0])
+
+        return self._namespaces.call_in(flow.client.netns, ask)
+
+
+def _open() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+
+def _send(sock: socket.socket, flow: Flow, packet: Crafted, data: bytes) -> Attempt:
+    started, error = time.time_ns(), ""
+    try:
+        sock.sendto(data, (flow.to.ip, 0))
+    except OSError as failure:
+        error = errno_name(failure.errno)
+    (src, sport), (dst, dport) = packet.src, packet.dst
+    echo = flow.protocol == "ICMP"
+    return Attempt(
+        flow=flow.name,
+        protocol=flow.protocol,
+        netns=flow.client.netns,
+        src=(src, 0 if echo else sport),
+        dst=(dst, 0 if echo else dport),
+        token=make_token(flow.protocol, packet.value),
+        crafted=True,
+        started=started,
+        finished=time.time_ns(),
+        error=error,
+    )

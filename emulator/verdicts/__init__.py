@@ -1,0 +1,1 @@
+"""Judges journeys against expectations, checks requirements and limits, compares modes."""

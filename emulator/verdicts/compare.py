@@ -1,0 +1,205 @@
+"""Expected beside observed, in words: what every text about a flow is made of.
+
+Imports the model, and from ``verdicts.judge`` what an attempt may come to; pure. It never changes a verdict: ``verdicts.judge`` has given that,
+this room says where the two sides differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from emulator.model.expectations import OUTCOMES, Expectation
+from emulator.model.flows import Flow, Kind
+from emulator.model.frames import Backend
+from emulator.model.journeys import Change, Journey
+from emulator.model.results import FlowResult
+from emulator.objects.config import ASYMMETRIC
+from emulator.verdicts.judge import ends_of
+
+KIND_TITLES: Mapping[Kind, str] = {
+    "container-to-container": "Containers of one Pod",
+    "pod-to-pod": "Pod to Pod",
+    "pod-to-service": "Pod to Service",
+    "external-to-service": "Outside to Service",
+    "node-to-service": "Node to Service",
+    "health-check": "Health checks",
+    "node-to-pod": "Node to Pod",
+    "pod-to-node": "Pod to node",
+    "external-to-pod": "Outside to Pod",
+    "pod-to-external": "Pod to outside",
+    "other": "Other flows",
+}
+
+
+class Row(NamedTuple):
+    """One aspect of a flow: what was promised, what the packets say, and whether the two agree."""
+
+    what: str
+    expected: str
+    observed: str
+    same: bool
+
+
+def dialled(flow: Flow) -> str:
+    """``address:port``, or the address alone for ICMP."""
+    return str(Backend(flow.to.ip, flow.to.port))
+
+
+def backend_name(backend: Backend, pods: Mapping[str, str]) -> str:
+    """``namespace/pod:port`` where ``pods`` (address → namespace/name) knows the address, else ``ip:port``; no port for ICMP."""
+    return str(Backend(pods.get(backend.ip, backend.ip), backend.port))
+
+
+def address_of(endpoint: str) -> str:
+    """The address of ``address:port`` (``endpoint`` itself when it has no port)."""
+    return endpoint.rsplit(":", 1)[0] if endpoint.count(":") == 1 else endpoint
+
+
+def counted(counts: Iterable[tuple[str, int]]) -> str:
+    """``a ×3, b ×1``."""
+    return ", ".join(f"{name} ×{number}" for name, number in counts)
+
+
+def few(items: Iterable[str], limit: int) -> str:
+    """``items`` joined by commas, the first ``limit`` of them if there are more, with the number of the others."""
+    every = list(items)
+    return ", ".join(every) if len(every) <= limit else f"{', '.join(every[:limit])} (+{len(every) - limit} more)"
+
+
+def outcome_word(expected: Expectation) -> str:
+    """Returns what ``expected`` is called in a sentence: its outcome; asymmetric where clients hear from the endpoint itself alone."""
+    return ASYMMETRIC if _all_astray(expected) else expected.outcome
+
+
+def sources_sent(result: FlowResult) -> tuple[str, ...]:
+    """The addresses that the client sent from, as its packets say; the client's own where there was none."""
+    return tuple(dict.fromkeys(address_of(j.sent[0]) for j in result.journeys)) or (result.flow.client.ip,)
+
+
+def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]:
+    """The expectation and the observation of ``result``, aspect by aspect; aspects that say nothing are left out."""
+    expected, observed = result.expected, result.observed
+    rows = [
+        Row(
+            "outcome",
+            " or ".join(outcome for outcome in OUTCOMES if outcome in expected.outcomes),
+            counted(observed.outcomes.items()) or "nothing was observed",
+            bool(observed.outcomes) and expected.outcomes.issuperset(observed.outcomes),
+        )
+    ]
+    if expected.outcome == "delivered":
+        rows += [_source_row(result), _backends_row(result, pods), *_health_row(result)]
+    elif observed.backends:
+        rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
+    if observed.reply_from:
+        same = all(_as_promised(result, reply) for reply in observed.reply_from)
+        answering = ([] if _all_astray(expected) else [dialled(result.flow)]) + (["the endpoint itself"] if expected.astray else [])
+        meant = " or ".join(answering)
+        rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
+    if observed.lost_frames:
+        rows.append(Row("lost frames", "0", str(observed.lost_frames), False))
+    return tuple(rows)
+
+
+def _source_row(result: FlowResult) -> Row:
+    allowed, seen = _allowed_sources(result), result.observed.sources
+    text = result.expected.source or "any"
+    if allowed and allowed != {text}:
+        text += f" ({few(sorted(allowed), 4)})"
+    return Row("source", text, ", ".join(seen) or "none", not allowed or allowed >= set(seen))
+
+
+def _backends_row(result: FlowResult, pods: Mapping[str, str]) -> Row:
+    promised, met, partial = set(result.expected.backends), set(result.observed.backends), result.expected.partial
+    text = ", ".join(sorted(backend_name(b, pods) for b in promised)) or "any"
+    same = not promised or (met <= promised and (partial or met == promised))
+    return Row("backends", f"some of: {text}" if partial else text, _counted_names(result.observed.backends, pods), same)
+
+
+def _health_row(result: FlowResult) -> list[Row]:
+    wanted, heard = result.expected.health, result.observed.health
+    return [Row("answer", str(wanted), answers(result) or "none", bool(heard) and not unlike(result))] if wanted else []
+
+
+def answers(result: FlowResult) -> str:
+    """What a health check answered, each answer once; "" for other flows."""
+    return "; ".join(map(str, result.observed.health))
+
+
+def unlike(result: FlowResult) -> bool:
+    """Whether a health check answered otherwise than expected."""
+    wanted = result.expected.health
+    return wanted is not None and not all(health.keeps(wanted) for health in result.observed.health)
+
+
+def _counted_names(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> str:
+    return counted(sorted(named_counts(backends, pods).items())) or "none"
+
+
+def named_counts(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> Mapping[str, int]:
+    """``backends`` by name; the addresses of one Pod count together."""
+    counts: dict[str, int] = {}
+    for backend, number in backends.items():
+        name = backend_name(backend, pods)
+        counts[name] = counts.get(name, 0) + number
+    return counts
+
+
+def heard_from(flow: Flow, reply: str) -> bool:
+    """Whether ``reply`` is what the client dialled; an ICMP reply has no port."""
+    return reply == dialled(flow) or (not flow.to.port and address_of(reply) == flow.to.ip)
+
+
+def _as_promised(result: FlowResult, reply: str) -> bool:
+    """Whether the client is meant to hear from ``reply``."""
+    expected = result.expected
+    if reply in map(str, expected.astray):
+        return True
+    return heard_from(result.flow, reply) and not _all_astray(expected)
+
+
+def _all_astray(expected: Expectation) -> bool:
+    return bool(expected.astray) and not expected.straight
+
+
+def telling_journey(result: FlowResult) -> Journey | None:
+    """The journey to show for ``result``: the first that differs from the expectation, else the first."""
+    return next((j for j in result.journeys if where_it_differs(result, j)), result.journeys[0] if result.journeys else None)
+
+
+def where_it_differs(result: FlowResult, journey: Journey) -> str:
+    """The hop where ``journey`` ended, or the rewrite that made it differ from the expectation ("" if it does not differ)."""
+    expected = result.expected
+    if journey.outcome not in ends_of(expected, journey):
+        return _how_it_ended(result.flow, journey)
+    if journey.outcome != "delivered":
+        return ""
+    if journey.backend is not None and expected.backends and journey.backend not in expected.backends:
+        return _last(journey, "DNAT") or _how_it_ended(result.flow, journey)
+    allowed = _allowed_sources(result, journey.backend)
+    if journey.source_seen and allowed and journey.source_seen not in allowed:
+        return _last(journey, "SNAT") or _how_it_ended(result.flow, journey)
+    if journey.reply_from and journey.back and not _as_promised(result, journey.reply_from):
+        return f"the reply came as {journey.back[-1]}"
+    if journey.back and not journey.crafted and unlike(result):
+        return f"the answer ({answers(result)}) came as {journey.back[-1]}"
+    return ""
+
+
+def _how_it_ended(flow: Flow, journey: Journey) -> str:
+    hops = journey.there + journey.back
+    text = f"ended at {hops[-1]}" if hops else f"no packet left {flow.client.netns}"
+    return f"{text} ({journey.evidence})" if journey.evidence else text
+
+
+def _last(journey: Journey, what: str) -> str:
+    """The last rewrite of that kind; a proxy gave what it relayed another source and destination."""
+    changes: list[Change] = [c for c in journey.changes if c.what in (what, "relayed")]
+    return str(changes[-1]) if changes else ""
+
+
+def _allowed_sources(result: FlowResult, backend: Backend | None = None) -> frozenset[str]:
+    """The addresses that the expectation accepts at ``backend`` (``None``: at any backend)."""
+    expected = result.expected
+    return frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in expected.rules_at(backend)))

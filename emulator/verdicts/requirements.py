@@ -1,0 +1,156 @@
+"""The Kubernetes network model's own sentences, each checked against packets or interfaces.
+
+The sentences are those of https://kubernetes.io/docs/concepts/services-networking/ ("The Kubernetes network model"). Imports the standard
+library, ``cluster.state`` and ``model``. Invariant: a sentence that no fact was found for is "unknown", never "pass".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from emulator.cluster.state import ClusterState, pod_netns
+from emulator.model.flows import Kind
+from emulator.model.journeys import Journey
+from emulator.model.results import FlowResult, Requirement, Verdict
+
+# Each fact that was looked at: why it breaks the sentence, or "" if it bears it out.
+_Facts = Iterator[str]
+_WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")  # unknown: there was nothing to look at, at that moment
+
+
+def check_requirements(
+    state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]
+) -> tuple[Requirement, ...]:
+    """Every sentence with its verdict. ``addresses``: network namespace → the addresses on its interfaces, 127.0.0.0/8 left out."""
+    return (
+        _requirement(
+            "pods-reach-pods",
+            "Every Pod reaches every other Pod, on any node, without NAT.",
+            _reached(state, results, "pod-to-pod"),
+            "no flow from a Pod to another Pod's address was followed",
+        ),
+        _requirement(
+            "nodes-reach-pods",
+            "Every node reaches every Pod without NAT.",
+            _reached(state, results, "node-to-pod"),
+            "no flow from a node to a Pod's address was followed",
+        ),
+        _requirement(
+            "same-address-inside-and-outside",
+            "The address that a Pod sees as its own is the one that others see it as.",
+            _seen_as(state, results, addresses),
+            "no Pod was heard by another",
+        ),
+        _requirement(
+            "pod-address-on-its-own-interface",
+            "A Pod's address is on an interface of the Pod's network namespace, and on no other.",
+            _on_own_interface(state, addresses),
+            "there is no Pod with a network of its own",
+        ),
+        _requirement(
+            "cluster-ip-on-no-interface",
+            "A ClusterIP is on no interface anywhere."
+            if state.proxy.mode != "ipvs"
+            else "A ClusterIP is on no interface but the nodes' own (ipvs mode has them on kube-ipvs0).",
+            _on_no_interface(state, addresses),
+            "there is no Service with a ClusterIP",
+        ),
+    )
+
+
+def merge_requirements(moments: Sequence[Sequence[Requirement]]) -> tuple[Requirement, ...]:
+    """One row for each sentence, of what was found at several moments: a sentence that is broken once is broken."""
+    merged = []
+    for rows in zip(*moments, strict=True):
+        verdicts = [row.verdict for row in rows]
+        verdict = next(verdict for verdict in _WORST_FIRST if verdict in verdicts)
+        first = rows[verdicts.index(verdict)]
+        merged.append(replace(first, checked=sum(row.checked for row in rows)))
+    return tuple(merged)
+
+
+def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requirement:
+    found = list(facts)
+    against = [fact for fact in found if fact]
+    if against:
+        more = f" (and {len(against) - 1} more)" if len(against) > 1 else ""
+        return Requirement(name=name, text=text, verdict="fail", checked=len(found), reason=against[0] + more)
+    if not found:
+        return Requirement(name=name, text=text, verdict="unknown", checked=0, reason=nothing)
+    return Requirement(name=name, text=text, verdict="pass", checked=len(found))
+
+
+def _direct(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> Iterator[tuple[FlowResult, Journey]]:
+    """The journeys of ``kind`` to the address of a Pod other than the client itself."""
+    for result in results:
+        flow = result.flow
+        doubtful = result.observed.lost_frames or (result.silent and result.verdict == "unknown")
+        if flow.kind == kind and flow.to.ip in state.pod_by_ip and flow.to.ip != flow.client.ip and not doubtful:
+            for journey in result.journeys:
+                yield result, journey
+
+
+def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> _Facts:
+    """A changed port is no translation of an address: conntrack gives a connection another source port where it would be the same as
+    one that goes on, after DNAT, between the same two ends (nf_nat_core.c: get_unique_tuple)."""
+    for result, journey in _direct(state, results, kind):
+        promised = result.expected.outcome == "delivered"
+        translated = [change for change in journey.changes if _address(change.before) != _address(change.after)]
+        if translated:
+            yield f"{result.flow.name}: {translated[0]}"
+        elif journey.unserved:
+            continue  # it came to the Pod; that nobody took it there is no fault of the network's
+        elif promised and journey.outcome != "delivered":
+            yield f"{result.flow.name}: {journey.outcome}, {journey.evidence}"
+        elif journey.source_seen and journey.source_seen != _address(journey.sent[0]):
+            yield f"{result.flow.name}: {journey.source_seen} was seen, {_address(journey.sent[0])} was sent"
+        elif promised or journey.backend:
+            yield ""
+
+
+def _seen_as(state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]) -> _Facts:
+    for result, journey in _direct(state, results, "pod-to-pod"):
+        if journey.source_seen:
+            own = addresses.get(result.flow.client.netns, frozenset())
+            whose = result.flow.client.label
+            yield "" if journey.source_seen in own else f"{whose} has {_list(own)}, and {result.flow.to.label} saw {journey.source_seen}"
+
+
+def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
+    holders = _holders(addresses)
+    for ip, pod in state.pod_by_ip.items():
+        if ":" in ip:
+            continue  # only IPv4 is built
+        elsewhere = [netns for netns in holders.get(ip, ()) if netns != pod_netns(pod)]
+        if ip not in addresses.get(pod_netns(pod), ()):
+            yield f"{ip} of pod {pod.key} is on no interface of {pod_netns(pod)}"
+        else:
+            yield f"{ip} of pod {pod.key} is on an interface of {elsewhere[0]} too" if elsewhere else ""
+
+
+def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
+    """In ipvs mode a node takes only what is local to it for a Service's (docs/semantics 13)."""
+    allowed = state.node if state.proxy.mode == "ipvs" else ()
+    holders = _holders({netns: own for netns, own in addresses.items() if netns not in allowed})
+    for service in state.services:
+        if service.proxied:
+            for ip in (ip for ip in service.spec.clusterIPs if ":" not in ip):
+                yield f"{ip} of svc {service.key} is on an interface of {holders[ip][0]}" if ip in holders else ""
+
+
+def _holders(addresses: Mapping[str, frozenset[str]]) -> Mapping[str, list[str]]:
+    """The network namespaces that have each address on an interface."""
+    holders: dict[str, list[str]] = {}
+    for netns, own in addresses.items():
+        for ip in own:
+            holders.setdefault(ip, []).append(netns)
+    return holders
+
+
+def _address(endpoint: str) -> str:
+    return endpoint.partition(":")[0]
+
+
+def _list(addresses: frozenset[str]) -> str:
+    return ", ".join(sorted(addresses)) or "no address"

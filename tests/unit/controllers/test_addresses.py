@@ -1,0 +1,94 @@
+"""Pod addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.controllers.clusters import (
+    cluster,
+    node,
+    pod,
+    problem_of,
+    settled,
+    users_pods,
+    workload,
+)
+
+CALICO_PATH = 'metadata.annotations["cni.projectcalico.org/ipAddrs"]'
+CALICO = """annotations: {cni.projectcalico.org/ipAddrs: '%s'}"""
+ONE = cluster("{role: control-plane}, {role: worker}")
+HERE = "nodeName: worker-1"
+
+
+def test_host_local_order_skips_pinned_addresses() -> None:
+    state = settled(ONE, pod("a"), pod("b", status="podIP: 10.244.1.3"), pod("c"), pod("d"))
+    assert [p.ip for p in users_pods(state)] == ["10.244.1.2", "10.244.1.3", "10.244.1.4", "10.244.1.5"]
+
+
+@pytest.mark.parametrize(
+    "pinned",
+    [
+        pytest.param(pod("p", spec=HERE, status="podIP: 192.168.5.5"), id="podIP"),
+        pytest.param(pod("p", spec=HERE, status="podIP: 192.168.5.5, podIPs: [{ip: 192.168.5.5}, {ip: 'fd00::5'}]"), id="podIPs"),
+        pytest.param(pod("p", spec=HERE, meta=CALICO % '["192.168.5.5"]'), id="Calico"),
+    ],
+)
+def test_pinned_addresses_may_lie_outside_the_podcidr(pinned: str) -> None:
+    state = settled(ONE, pinned, pod("other"))
+    placed = state.pod["default/p"]
+    assert (placed.ip, [entry.ip for entry in placed.status.podIPs]) == ("192.168.5.5", ["192.168.5.5"])
+    assert (placed.status.hostIP, placed.status.phase) == ("172.18.0.3", "Running")
+
+
+def test_ipv6_addresses_are_left_out_with_a_notice() -> None:
+    state = settled(ONE, pod("p", status="podIPs: [{ip: 'fd00::5'}]"))
+    assert state.pod["default/p"].ip == "10.244.1.2"
+    assert any("IPv6" in notice for notice in state.notices)
+
+
+def test_host_network_pods_of_a_dump_have_their_nodes_address() -> None:
+    state = settled(
+        node("n", "172.18.0.9"), pod("p", spec="nodeName: n, hostNetwork: true", status="podIP: 172.18.0.9, hostIP: 172.18.0.9")
+    )
+    assert state.pod["default/p"].ip == "172.18.0.9"
+
+
+@pytest.mark.parametrize(
+    ("manifests", "path", "part"),
+    [
+        pytest.param(
+            [pod("p", status="podIP: 10.244.1.9"), pod("q", status="podIP: 10.244.1.9")],
+            "status.podIP",
+            "Pod default/p",
+            id="another Pod's",
+        ),
+        pytest.param([pod("p", status="podIP: 172.18.0.3")], "status.podIP", "node worker-1", id="a node's"),
+        pytest.param([pod("p", status="podIP: 172.18.0.1")], "status.podIP", "the router", id="the router's"),
+        pytest.param([pod("p", status="podIP: 203.0.113.10")], "status.podIP", "client-1", id="a client's"),
+        pytest.param([pod("p", status="podIP: 10.244.1.1")], "status.podIP", "bridge of node worker-1", id="a bridge's"),
+        pytest.param([pod("p", status="podIP: 10.244.1.255")], "status.podIP", "broadcast", id="the broadcast address"),
+        pytest.param([pod("p", status="podIP: 127.0.0.1")], "status.podIP", "loopback", id="a loopback address"),
+        pytest.param([pod("p", status="podIPs: [{ip: 10.96.0.9}]")], "status.podIPs[0].ip", "serviceSubnet", id="a Service's"),
+        pytest.param([pod("p", meta=CALICO % "10.244.1.9")], CALICO_PATH, "JSON", id="no JSON"),
+        pytest.param([pod("p", meta=CALICO % "[1]")], CALICO_PATH, "JSON", id="no strings"),
+        pytest.param([pod("p", meta=CALICO % '["ten"]')], CALICO_PATH, "'ten'", id="no address"),
+        pytest.param(
+            [workload("Deployment", "w", 2, template=CALICO % '["10.244.1.9"]')],
+            f"spec.template.{CALICO_PATH}",
+            "already",
+            id="replicas share a pinned address",
+        ),
+    ],
+)
+def test_mistakes(manifests: list[str], path: str, part: str) -> None:
+    unpinned = pod("z")  # so that the pinned addresses are wishes, not those of a dump
+    problem = problem_of(ONE, unpinned, *manifests)
+    assert problem.path == path
+    assert part in problem.what
+
+
+def test_a_full_node_is_said_once() -> None:
+    elsewhere = node("m", cidr="10.244.1.0/24")
+    crowded = workload("Deployment", "w", 9).replace("containers:", "nodeName: n, containers:")
+    problem = problem_of(node("n", cidr="10.244.0.0/29"), elsewhere, crowded)
+    assert "podCIDR 10.244.0.0/29 of node n is full" in problem.what

@@ -1,0 +1,364 @@
+"""Steps of a FlowCheck: what the cluster changes to, what stays, and what is wrong with a step before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from emulator.cluster.state import ClusterState
+from emulator.errors import InputError
+from tests.sandboxed import state_of
+
+CLUSTER = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [{role: control-plane}, {role: worker}, {role: worker}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: db}]}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template: {metadata: {labels: {app: agent}}, spec: {containers: [{name: agent}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 9090}]}
+---
+"""
+CHECK = """
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: %s}
+spec:
+  steps:
+%s
+---
+"""
+
+
+def check(*steps: str, name: str = "t") -> str:
+    return CHECK % (name, "\n".join(f"  - {step}" for step in steps))
+
+
+def states(*steps: str) -> list[ClusterState]:
+    """The cluster at first, and after each step."""
+    first = state_of(text=CLUSTER + check(*steps))
+    return [first, *(step.state for step in first.steps)]
+
+
+def pods(state: ClusterState, app: str) -> dict[str, tuple[str, str]]:
+    """name → (node, address) of the Pods of ``app``."""
+    return {p.name: (p.spec.nodeName, p.ip) for p in state.pods if p.metadata.labels.get("app") == app}
+
+
+def endpoints(state: ClusterState, service: str = "default/web") -> dict[str, tuple[bool, bool, bool]]:
+    """Pod → (ready, serving, terminating)."""
+    rows = (e for s in state.slices_of.get(service, ()) for e in s.endpoints)
+    return {e.targetRef.name: (e.ready, e.serving, e.terminating) for e in rows if e.targetRef}
+
+
+def problems(*steps: str) -> list[str]:
+    with pytest.raises(InputError) as raised:
+        states(*steps)
+    return [str(problem).split(": ", 1)[1] for problem in raised.value.problems]
+
+
+def names(of: Iterable[str]) -> set[str]:
+    return set(of)
+
+
+# --- what stays --------------------------------------------------------------------------------------------------
+
+
+def test_what_a_step_does_not_touch_stays_as_it_is() -> None:
+    before, after = states("wait: 1")
+    for field in ("nodes", "pods", "services", "endpointSlices", "listeners", "clients", "routerIP", "podSubnet", "hostSubnet", "proxy"):
+        assert getattr(before, field) == getattr(after, field), field
+
+
+def test_steps_have_names_of_their_own_and_wait() -> None:
+    first = state_of(text=CLUSTER + check("{name: a moment, wait: 1.5}", "wait: 1") + check("wait: 2", name="u"))
+    assert [(step.name, step.wait) for step in first.steps] == [("t, a moment", 1.5), ("t, step 2", 1), ("u", 0), ("u, step 1", 2)]
+
+
+def test_each_flowcheck_begins_with_the_cluster_as_it_was() -> None:
+    gone = "delete: [{kind: Service, name: web}]"
+    first = state_of(text=CLUSTER + check(gone) + check(gone, name="u"))
+    assert [("default/web" in step.state.service) for step in first.steps] == [False, True, False]
+    assert first.steps[1].state.pods == first.pods
+
+
+# --- scale -------------------------------------------------------------------------------------------------------
+
+
+def test_scaled_up_the_new_pods_have_names_and_addresses_that_nobody_had() -> None:
+    scale = "scale: {kind: Deployment, name: web, replicas: %d}"
+    first, fewer, more = states(scale % 1, scale % 3)
+    assert len(pods(fewer, "web")) == 1
+    assert pods(fewer, "web").items() <= pods(more, "web").items()
+    new = pods(more, "web").items() - pods(fewer, "web").items()
+    assert len(new) == 2
+    assert not {name for name, _ in new} & pods(first, "web").keys()
+    assert not {ip for _, (_, ip) in new} & {ip for _, ip in pods(first, "web").values()}
+    assert names(endpoints(more)) == names(pods(more, "web"))
+
+
+def test_a_replicaset_takes_the_unready_first_then_the_crowded_then_the_newest() -> None:
+    first = states("wait: 1")[0]
+    web = list(pods(first, "web"))  # on worker-1, worker-2, worker-1 in the order in which they were made
+    assert [pods(first, "web")[name][0] for name in web] == ["worker-1", "worker-2", "worker-1"]
+    _, crowded = states("scale: {kind: Deployment, name: web, replicas: 2}")
+    assert list(pods(crowded, "web")) == web[:2]
+    sick = f"apply: [{{kind: Pod, metadata: {{name: {web[1]}, labels: {{app: web, pod-template-hash: {web[1].split('-')[1]}}}}}, "
+    sick += "spec: {containers: [{name: web}]}, status: {conditions: [{type: Ready, status: 'False'}]}}]"
+    _, _, unready = states(sick, "scale: {kind: Deployment, name: web, replicas: 2}")
+    assert list(pods(unready, "web")) == [web[0], web[2]]
+
+
+def test_a_statefulset_takes_the_highest_and_makes_it_again_under_its_name() -> None:
+    scale = "scale: {kind: StatefulSet, name: db, replicas: %d}"
+    first, fewer, more = states(scale % 1, scale % 3)
+    assert [list(pods(s, "db")) for s in (first, fewer, more)] == [["db-0", "db-1"], ["db-0"], ["db-0", "db-1", "db-2"]]
+    assert pods(more, "db")["db-0"] == pods(first, "db")["db-0"]
+    assert pods(more, "db")["db-1"] != pods(first, "db")["db-1"]
+
+
+# --- delete ------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_pod_of_a_controller_is_replaced() -> None:
+    web = list(pods(states("wait: 1")[0], "web"))
+    first, after = states(f"delete: [{{kind: Pod, name: {web[0]}}}, {{kind: Pod, name: db-1}}]")
+    assert web[0] not in pods(after, "web")
+    assert len(pods(after, "web")) == 3
+    assert pods(after, "db")["db-1"] != pods(first, "db")["db-1"]
+
+
+def test_a_deleted_workload_takes_its_pods_along_and_a_service_its_slices() -> None:
+    _, after = states("delete: [{kind: Deployment, name: web}, {kind: Service, name: web}]")
+    assert pods(after, "web") == {}
+    assert "default/web" not in after.service
+    assert endpoints(after) == {}
+
+
+def test_a_deleted_node_takes_its_pods_along_and_they_are_replaced_elsewhere() -> None:
+    first, after = states("delete: [{kind: Node, name: worker-1}]")
+    assert "worker-1" not in after.node
+    assert {node for node, _ in pods(after, "web").values()} == {"worker-2"}
+    assert len(pods(after, "web")) == 3
+    assert len(pods(after, "agent")) == len(pods(first, "agent")) - 1
+
+
+def test_a_deleted_namespace_takes_everything_in_it_along() -> None:
+    _, after = states("delete: [{kind: Namespace, name: default}]")
+    assert {pod.namespace for pod in after.pods} == {"kube-system"}
+    assert [s.key for s in after.services] == ["default/kubernetes"]  # which the API server makes again
+
+
+# --- apply -------------------------------------------------------------------------------------------------------
+
+
+def test_an_applied_service_keeps_what_was_given_out() -> None:
+    new = "apply: [{kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: db}, ports: [{port: 81}]}}]"
+    first, after = states(new)
+    old, now = first.service["default/web"].spec, after.service["default/web"].spec
+    assert (now.clusterIP, now.ports[0].nodePort, now.ports[0].port) == (old.clusterIP, old.ports[0].nodePort, 81)
+    assert names(endpoints(after)) == {"db-0", "db-1"}
+
+
+def test_an_applied_node_joins_and_daemonsets_run_on_it() -> None:
+    first, after = states("apply: [{kind: Node, metadata: {name: worker-3}}]")
+    assert after.nodes[:-1] == first.nodes
+    assert after.nodes[-1].internalIPs
+    assert pods(after, "agent").items() > pods(first, "agent").items()
+    assert {node for node, _ in pods(after, "agent").values()} >= {"worker-3"}
+
+
+def test_an_applied_deployment_of_another_template_replaces_its_pods() -> None:
+    new = "apply: [{kind: Deployment, metadata: {name: web}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: "
+    new += "{metadata: {labels: {app: web, v: two}}, spec: {containers: [{name: web}]}}}}]"
+    first, after = states(new)
+    assert len(pods(after, "web")) == 2
+    assert not pods(after, "web").keys() & pods(first, "web").keys()
+
+
+def test_who_listened_goes_on_though_nothing_leads_there_any_more() -> None:
+    """Port 9090 is served because the Service leads there; no container declares it."""
+    first, after = states("delete: [{kind: Service, name: web}]")
+    served = {(li.pod, li.port) for li in first.listeners if li.port == 9090}
+    assert len(served) == 3
+    assert served <= {(li.pod, li.port) for li in after.listeners}
+
+
+# --- terminate ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_a_terminating_pod_goes_on_and_is_replaced(serving: bool) -> None:
+    web = list(pods(states("wait: 1")[0], "web"))
+    _, after = states(f"terminate: {{pod: {web[0]}, serving: {str(serving).lower()}}}")
+    assert endpoints(after)[web[0]] == (False, serving, True)
+    assert len(pods(after, "web")) == 4
+    assert sum(ready for ready, _, _ in endpoints(after).values()) == 3
+
+
+def test_a_terminating_pod_of_a_statefulset_is_not_replaced_before_it_is_gone() -> None:
+    _, ending, gone = states("terminate: {pod: db-1}", "delete: [{kind: Pod, name: db-1}]")
+    assert list(pods(ending, "db")) == ["db-0", "db-1"]
+    assert list(pods(gone, "db")) == ["db-0", "db-1"]
+    assert pods(gone, "db")["db-1"] != pods(ending, "db")["db-1"]
+
+
+# --- a dump ------------------------------------------------------------------------------------------------------
+
+DUMPED_SLICE = """
+kind: EndpointSlice
+apiVersion: discovery.k8s.io/v1
+metadata:
+  name: web-xyz
+  labels: {kubernetes.io/service-name: web, endpointslice.kubernetes.io/managed-by: %s}
+addressType: IPv4
+endpoints: [{addresses: [10.244.1.77], hints: {forZones: [{name: a}]}}]
+ports: [{port: 9090}]
+---
+"""
+
+
+@pytest.mark.parametrize(("manager", "kept"), [("endpointslice-controller.k8s.io", False), ("me", True)])
+def test_slices_are_made_anew_by_their_controller_when_their_pods_change(manager: str, kept: bool) -> None:
+    first = state_of(text=CLUSTER + DUMPED_SLICE % manager + check("wait: 1", "scale: {kind: Deployment, name: web, replicas: 4}"))
+    ways = [{a for s in step.state.slices_of["default/web"] for e in s.endpoints for a in e.addresses} for step in first.steps]
+    assert ("10.244.1.77" in ways[0], len(ways[0])) == (True, 4 if kept else 1)  # beside another's slice it makes its own
+    assert ("10.244.1.77" in ways[1], len(ways[1])) == (kept, 5 if kept else 4)
+
+
+# --- mistakes ----------------------------------------------------------------------------------------------------
+
+
+def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
+    found = problems(
+        "scale: {kind: Deployment, name: wep, replicas: 1}",
+        "terminate: {pod: db-7}",
+        "delete: [{kind: Pod, name: db-1}, {kind: Pod, name: db-9}]",
+        "{scale: {kind: StatefulSet, name: db, replicas: 1}, flows: [{name: a, from: {pod: db-0}, to: {pod: db-1, port: 1}, "
+        "expect: {outcome: rejected}}]}",
+        "apply: [{kind: Service, metadata: {name: other}, spec: {clusterIP: 10.96.0.1, ports: [{port: 1}]}}]",
+    )
+    assert found == [
+        "document 6: spec.steps[0].scale.name: there is no Deployment default/wep at this step (hint: did you mean web?)",
+        "document 6: spec.steps[1].terminate.pod: there is no Pod default/db-7 at this step (hint: did you mean db-1 or db-0?)",
+        "document 6: spec.steps[2].delete[1].name: there is no Pod default/db-9 at this step (hint: did you mean db-0?)",
+        "document 6: spec.steps[3].flows[0].to.pod: there is no Pod default/db-1 (hint: did you mean db-0?)",
+        "document 6: spec.steps[4].apply[0].spec.clusterIP: ClusterIP 10.96.0.1 of Service default/other is that of Service "
+        "default/kubernetes already (hint: leave it out, and a free one is taken)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        ("{}", "spec.steps[0]: does nothing"),
+        ("{name: x}", "spec.steps[0]: does nothing"),
+        ("wait: -1", "spec.steps[0].wait: must be between 0 and 3600 seconds, is -1"),
+        ("wait: soon", "spec.steps[0].wait: "),
+        ("{wait: 1, scael: {}}", "spec.steps[0].scael: is not a field of podwire's (hint: did you mean scale?)"),
+        (
+            "scale: {kind: DaemonSet, name: a, replicas: 1}",
+            "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, ReplicationController, StatefulSet",
+        ),
+        ("scale: {kind: Deployment, name: web, replicas: -1}", "spec.steps[0].scale.replicas: must be between 0 and"),
+        (
+            "scale: {kind: Deployment, name: web, replicas: 999999}",
+            "scale.replicas: 999,999 replicas: the podCIDRs of all nodes",
+        ),
+        (
+            "flows: [{name: a, protocol: ICMP, connection: c, from: {pod: db-0}, to: {pod: db-1}}]",
+            "spec.steps[0].flows[0].connection: goes with",
+        ),
+        (
+            "flows: [{name: a, attempts: 2, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}]",
+            "flows[0].attempts: must be left out",
+        ),
+        (
+            "flows: [{name: a, connection: c, from: {podSelector: {app: db}}, to: {pod: db-1, port: 1}}]",
+            "spec.steps[0].flows[0].from.podSelector: must be one Pod",
+        ),
+        (
+            "flows: [{name: a, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}, "
+            "{name: b, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}]",
+            "spec.steps[0].flows[1].connection: 'c' is the connection of an earlier entry already",
+        ),
+        ("delete: [{kind: Service}]", "spec.steps[0].delete[0].name: is required"),
+        ("terminate: {pod: 'a b'}", "spec.steps[0].terminate.pod: "),
+        ("apply: [{kind: Pod}]", "spec.steps[0].apply[0].metadata: is required"),
+        ("apply: [3]", "spec.steps[0].apply[0]: must be a mapping"),
+        ("apply: 3", "spec.steps[0].apply: must be a list, is 3"),
+        (
+            "apply: [{kind: Pod, metadata: {generateName: a-}, spec: {containers: [{name: c}]}}]",
+            "spec.steps[0].apply[0].metadata.name: is required",
+        ),
+        (
+            "apply: [{apiVersion: podwire.dev/v1alpha1, kind: Cluster}]",
+            "spec.steps[0].apply[0].kind: Cluster cannot be applied in a step",
+        ),
+        (
+            "delete: [{kind: Node, name: control-plane}, {kind: Node, name: worker-1}, {kind: Node, name: worker-2}]",
+            "worker-2 is the last node",
+        ),
+        (
+            "apply: [{kind: Pod, metadata: {name: db-0}, spec: {nodeName: control-plane, containers: [{name: c}]}}]",
+            "Pod default/db-0 runs on worker-2 with 10.244.2.3 and cannot change that",
+        ),
+        (
+            "apply: [{kind: Node, metadata: {name: worker-1}, spec: {podCIDR: 10.244.9.0/24}}]",
+            "node worker-1 has 172.18.0.3 and 10.244.1.0/24 and",
+        ),
+        (
+            "apply: [{kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, address: 172.18.0.1}]}}]",
+            "172.18.0.1 is the router's address already",
+        ),
+    ],
+)
+def test_what_a_step_cannot_be(step: str, what: str) -> None:
+    assert what in "\n".join(problems(step))
+
+
+def test_a_flowcheck_has_flows_or_steps_and_no_step_name_twice() -> None:
+    with pytest.raises(InputError, match=r"spec\.flows: must not be empty"):
+        state_of(text="apiVersion: podwire.dev/v1alpha1\nkind: FlowCheck\nmetadata: {name: a}\nspec: {}")
+    assert "spec.steps[1].name: 'a' is the name of an earlier entry already" in "\n".join(
+        problems("{name: a, wait: 1}", "{name: a, wait: 1}")
+    )
+
+
+def test_a_pod_that_waits_runs_once_a_node_takes_it() -> None:
+    picky = "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: p}}, spec: {nodeSelector: {gpu: x}, containers: [{name: c}]}}"
+    service = "{apiVersion: v1, kind: Service, metadata: {name: p}, spec: {selector: {app: p}, ports: [{port: 80}]}}"
+    node = "apply: [{apiVersion: v1, kind: Node, metadata: {name: big, labels: {gpu: x}}}]"
+    first = state_of(text=CLUSTER + picky + "\n---\n" + service + "\n---" + check(node))
+    assert [row.pod.key for row in first.waiting] == ["default/p"]
+    (step,) = first.steps
+    assert step.state.waiting == ()
+    assert step.state.pod["default/p"].spec.nodeName == "big"
+    assert [e.nodeName for item in step.state.slices_of["default/p"] for e in item.endpoints] == ["big"]

@@ -1,0 +1,257 @@
+"""Directories read as kubectl reads them; kustomizations, charts, and what is no manifest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from emulator.errors import InputError, Problem, fold
+from emulator.load import load as loading
+from emulator.load import targets as finding
+from emulator.load.load import load
+from emulator.objects.config import Inventory
+from emulator.run.kustomize import build
+from tests.unit.load.reading import NOWHERE, load_text, problems_of
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c, image: x}]}\n"
+PATCH = "- op: replace\n  path: /spec/replicas\n  value: 3\n"
+needs_kubectl = pytest.mark.skipif(
+    not (shutil.which("kubectl") or shutil.which("kustomize")), reason="kubectl or kustomize builds kustomizations"
+)
+
+
+def write(top: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return top
+
+
+def read(top: Path, **how: bool) -> Inventory:
+    return load([str(top)], topologies=NOWHERE, build=build, **how)
+
+
+def refused(top: Path, **how: bool) -> tuple[Problem, ...]:
+    with pytest.raises(InputError) as caught:
+        read(top, **how)
+    return caught.value.problems
+
+
+def pods(inventory: Inventory) -> list[str]:
+    return [pod.object.name for pod in inventory.pods]
+
+
+# --- which files -------------------------------------------------------------------------------------------
+
+
+def test_a_directory_is_read_as_kubectl_reads_it(tmp_path: Path) -> None:
+    write(tmp_path, {"b.yaml": POD % "b", "a.yml": POD % "a", "more/c.yaml": POD % "c", "more/d/e.json": "{}", "README.md": "x"})
+    inventory = read(tmp_path)
+    assert pods(inventory) == ["a", "b"]
+    assert inventory.notices == (f"{tmp_path}: 2 in the directories below are not read, as with kubectl (-R reads them too)",)
+    assert pods(read(tmp_path, recursive=True)) == ["a", "b", "c"]
+
+
+def test_manifests_that_lie_below_are_named_where_there_are_no_others(tmp_path: Path) -> None:
+    write(tmp_path, {"k8s/a.yaml": POD % "a", "k8s/b.yaml": POD % "b"})
+    (problem,) = refused(tmp_path)
+    assert "holds no manifest" in problem.what
+    assert problem.hint == "there are 2 in the directories below: -R reads them"
+
+
+def test_what_others_wrote_is_not_looked_at(tmp_path: Path) -> None:
+    files = ["node_modules/a/package.yaml", "vendor/x.yaml", "charts/y.yaml", ".git/z.yaml", ".github/workflows/ci.yaml", "a/.hidden.yaml"]
+    write(tmp_path, {"a/pod.yaml": POD % "p", **dict.fromkeys(files, "kind: Pod")})
+    inventory = read(tmp_path, recursive=True)
+    assert (pods(inventory), inventory.notices) == (["p"], ())
+
+
+def test_files_that_are_no_manifests_are_counted(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "pod.yaml": POD % "p",
+            "package.json": json.dumps({"name": "x", "version": "1"}),
+            "docker-compose.yml": "services: {web: {image: x}}\n",
+            "values.yaml": "replicaCount: 1\n",
+            "patch.yml": PATCH,
+            "delete.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n$patch: delete\n",
+            "broken.yaml": "a: [\n",
+        },
+    )
+    inventory = read(tmp_path)
+    assert pods(inventory) == ["p"]
+    (notice,) = inventory.notices
+    assert (
+        notice
+        == f"{tmp_path}: 6 files (broken.yaml, delete.yaml, docker-compose.yml, …) left out: no manifest, since there is no kind in it"
+    )
+
+
+def test_a_broken_manifest_is_a_problem_all_the_same(tmp_path: Path) -> None:
+    write(tmp_path, {"pod.yaml": POD % "p", "broken.yaml": "apiVersion: v1\nkind: Pod\nmetadata: [\n"})
+    (problem,) = refused(tmp_path)
+    assert (Path(problem.file).name, "not valid YAML" in problem.what) == ("broken.yaml", True)
+
+
+def test_what_is_named_itself_must_be_a_manifest(tmp_path: Path) -> None:
+    write(tmp_path, {"package.json": '{"name": "x"}'})
+    (problem,) = refused(tmp_path / "package.json")
+    assert (problem.path, problem.what) == ("kind", "is required")
+
+
+def test_a_directory_without_any_manifest(tmp_path: Path) -> None:
+    write(tmp_path, {"package.json": '{"name": "x"}', "values.yaml": "a: 1\n"})
+    (problem,) = refused(tmp_path)
+    assert (problem.what, problem.hint) == ("holds no object", "none of its 2 files is a manifest")
+
+
+def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "MAX_FILES", 5)
+    write(tmp_path, {f"{i}.yaml": POD % f"p{i}" for i in range(6)})
+    for recursive in (True, False):
+        (problem,) = refused(tmp_path, recursive=recursive)
+        assert "more than 5 manifests" in problem.what
+
+
+def test_variants_of_one_application_are_told_once(tmp_path: Path) -> None:
+    write(tmp_path, {"all.yaml": "---\n".join(POD % name for name in "abc"), **{f"legacy/{name}.yaml": POD % name for name in "abc"}})
+    (problem,) = refused(tmp_path, recursive=True)
+    assert problem.file == str(tmp_path)
+    assert problem.what.startswith(f"3 objects of 3 files are there already, the first at {tmp_path}/legacy/a.yaml:1: Pod default/a")
+    assert "name the directory or the files that you mean" in problem.hint
+
+
+# --- kustomizations and charts -----------------------------------------------------------------------------
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", ["kustomization.yaml", "kustomization.yml", "Kustomization"])
+def test_a_kustomization_is_built(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {"base/kustomization.yaml": "resources: [pod.yaml]\n", "base/pod.yaml": POD % "p"})
+    write(tmp_path, {f"prod/{name}": "resources: [../base]\nnamePrefix: prod-\n", "prod/patch.yaml": PATCH})
+    assert pods(read(tmp_path / "prod")) == ["prod-p"]
+    inventory = load([], topologies=NOWHERE, kustomizations=[str(tmp_path / "prod")], build=build)
+    assert (pods(inventory), inventory.name) == (["prod-p"], "prod")
+    assert inventory.pods[0].origin.file == f"{tmp_path / 'prod'} (built)"
+
+
+@needs_kubectl
+@pytest.mark.parametrize(
+    "remote",
+    ["https://example.com/pod.yaml", "github.com/kubernetes-sigs/kustomize//examples/helloWorld?ref=v1.0.6", "git@example.com:a/b.git"],
+)
+def test_nothing_is_fetched_for_a_kustomization(tmp_path: Path, remote: str) -> None:
+    write(tmp_path, {"kustomization.yaml": f'resources: ["{remote}"]\n'})
+    (problem,) = refused(tmp_path)
+    assert "cannot be built" in problem.what
+    assert "podwire lets it fetch nothing from elsewhere" in problem.hint
+    assert problem.hint.endswith(f"kubectl kustomize {tmp_path} | podwire -")
+
+
+def test_without_a_tool_the_pipe_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    top = write(tmp_path / "my app", {"kustomization.yaml": "resources: []\n", "pod.yaml": POD % "p"})
+    (problem,) = refused(top)
+    assert "neither kubectl nor kustomize is here" in problem.what
+    assert problem.hint == f"kubectl kustomize '{top}' | podwire -"
+
+
+def test_k_wants_a_kustomization(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no kustomization"):
+        load([], topologies=NOWHERE, kustomizations=[str(write(tmp_path, {"pod.yaml": POD % "p"}))], build=build)
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [("kustomization.yaml", "-k {top} builds it"), ("Chart.yaml", "helm template {name} {top} | podwire -")],
+)
+def test_their_own_files_are_no_manifests(tmp_path: Path, file: str, hint: str) -> None:
+    (problem,) = refused(write(tmp_path, {file: "name: x\n"}) / file)
+    assert "no manifest" in problem.what
+    assert problem.hint == hint.format(top=tmp_path, name=tmp_path.name)
+
+
+def test_a_chart_is_named_with_the_pipe_that_renders_it(tmp_path: Path) -> None:
+    top = write(tmp_path / "shop", {"Chart.yaml": "name: shop\n", "values.yaml": "a: 1\n", "templates/x.yaml": "a: {{ .Values.a }}\n"})
+    (problem,) = refused(top)
+    assert (problem.what, problem.hint) == ("is a Helm chart, which must be rendered first", f"helm template shop {top} | podwire -")
+
+
+def test_charts_and_patches_below_are_left_out(tmp_path: Path) -> None:
+    chart = {"chart/Chart.yaml": "name: x\n", "chart/templates/x.yaml": "kind: Pod\na: {{ .x }}\n"}
+    kustomization = "resources: [pod.yaml]\npatches: [{path: patches/p.yaml}]\npatchesStrategicMerge: [old.yaml]\n"
+    partial = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"
+    files = {"k/kustomization.yaml": kustomization, "k/pod.yaml": POD % "p", "k/patches/p.yaml": partial, "k/old.yaml": partial}
+    inventory = read(write(tmp_path, {**chart, **files}), recursive=True)
+    assert pods(inventory) == ["p"]
+    assert inventory.notices == (
+        f"1 Helm chart ({tmp_path}/chart) left out: helm template chart {tmp_path}/chart | podwire - renders one",
+        f"1 kustomization ({tmp_path}/k) not built, and their files read as they are: -k builds one",
+    )
+
+
+# --- how many problems -------------------------------------------------------------------------------------
+
+
+def problem(what: str, line: int, path: str = "spec") -> Problem:
+    return Problem("a.yaml", what, "do it", line, path, line)
+
+
+def test_problems_of_one_cause_are_one() -> None:
+    lines = fold([problem(f"no node for Pod ns/web-{i}: 0/3 nodes are available", i) for i in range(1, 15)])
+    assert lines == [
+        "a.yaml:1: document 1: spec: no node for Pod ns/web-1: 0/3 nodes are available (hint: do it)"
+        "\n  and 13 more of this kind: a.yaml:2, a.yaml:3, a.yaml:4, …"
+    ]
+
+
+def test_two_of_a_kind_are_told_each() -> None:
+    assert len(fold([problem("must be a port, is 0", 1), problem("must be a port, is 70000", 2)])) == 2
+
+
+def test_equal_sentences_about_other_fields_are_other_causes() -> None:
+    assert len(fold([problem("is required", line, path) for line, path in enumerate(["a", "b", "c", "d"])])) == 4
+    assert len(fold([problem("is required", line, f"items[{line}].ports[{line}].port") for line in range(4)])) == 1
+    assert len(fold([problem("must be a string", line, f"metadata.labels.k{line}") for line in range(4)])) == 1
+
+
+def test_at_most_ten_lines_and_how_many_more() -> None:
+    lines = fold([problem("is required", 1, f"field{chr(97 + i)}") for i in range(20)])
+    assert len(lines) == 11
+    assert lines[-1] == "and 10 more problems"
+
+
+def test_reading_ends_after_so_many_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MAX_PROBLEMS", 7)
+    assert len(problems_of(json.dumps({"kind": "List", "items": [{}] * 5000}))) == 7
+
+
+def test_reading_ends_after_so_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MAX_OBJECTS", 7)
+    (told,) = problems_of(json.dumps({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5000}))
+    assert "more than 7 objects" in told.what
+    assert load_text(json.dumps({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5}))
+
+
+def test_an_object_that_no_api_server_takes() -> None:
+    (told,) = problems_of(json.dumps({"kind": "Pod", "metadata": {"name": "p", "annotations": {"a": "x" * 3_200_000}}, "spec": {}}))
+    assert told.what == "is larger than 3 MiB: no API server takes such an object"
+
+
+def test_an_object_with_very_many_mistakes() -> None:
+    told = problems_of(json.dumps({"kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{}] * 5000}}))
+    assert told[0].what == "holds 5000 mistakes: look at the types of its fields"
+    assert [problem.path for problem in told[1:]] == [f"spec.ports[{i}].port" for i in range(10)]
+
+
+def test_a_directory_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pod.yaml").write_text(POD % "p")
+    monkeypatch.setattr(finding, "_is_readable", lambda directory: False)  # root may read everything
+    problem = finding.find_files(str(tmp_path), NOWHERE).problem
+    assert problem is not None
+    assert (problem.file, problem.what) == (str(tmp_path), "cannot be read: permission denied")

@@ -1,0 +1,155 @@
+"""A small run, built by hand: its frames, its journeys and its report."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+from emulator.model.expectations import Expectation
+from emulator.model.flows import Client, Destination, Flow
+from emulator.model.frames import Backend, Captured
+from emulator.model.journeys import Change, Hop, Journey
+from emulator.model.results import (
+    FlowResult,
+    Observation,
+    Report,
+    Requirement,
+)
+from tests.unit.expectations import expectation_of
+
+START = 1_767_225_600_000_000_001  # 2026-01-01T00:00:00.000000001Z in ns: a microsecond writer would lose the 1
+CLIENT, WEB_0, WEB_1, SERVICE, WORKER_1 = "10.244.1.2", "10.244.1.3", "10.244.2.4", "10.96.0.10", "172.18.0.3"
+PODS: Mapping[str, str] = {CLIENT: "default/client", WEB_0: "default/web-0", WEB_1: "default/web-1"}
+NAMES: Mapping[str, str] = {CLIENT: "client", WEB_0: "web-0", WEB_1: "web-1", SERVICE: "svc/web", WORKER_1: "worker-1"}
+
+
+def tcp_frame(src: str, sport: int, dst: str, dport: int, *, flags: int = 0x02, ttl: int = 64) -> bytes:
+    """An Ethernet frame with an IPv4 TCP segment without data (its checksums left 0)."""
+    tcp = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, flags, 64240, 0, 0)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, ttl, 6, 0, ip_address(src).packed, ip_address(dst).packed)
+    return bytes.fromhex("020000000001020000000002") + b"\x08\x00" + ip + tcp
+
+
+def captured(offset: int, netns: str, interface: str, outgoing: bool, data: bytes) -> Captured:
+    return Captured(START + offset, netns, interface, outgoing, len(data), data)
+
+
+FRAMES = [
+    captured(0, "default_client", "eth0", True, tcp_frame(CLIENT, 40000, SERVICE, 80)),
+    captured(500, "worker-1", "veth1", False, tcp_frame(CLIENT, 40000, SERVICE, 80)),
+    captured(900, "worker-1", "eth0", True, tcp_frame(CLIENT, 40000, WEB_1, 8080, ttl=63)),
+    captured(1_700, "default_web-1", "eth0", False, tcp_frame(CLIENT, 40000, WEB_1, 8080, ttl=62)),
+    captured(2_000, "default_web-1", "eth0", True, tcp_frame(WEB_1, 8080, CLIENT, 40000, flags=0x12)),
+    captured(3_000_000_000, "default_client", "eth0", False, tcp_frame(SERVICE, 80, CLIENT, 40000, flags=0x12, ttl=62)),
+    captured(4_000_000_000, "default_client", "eth0", True, tcp_frame(CLIENT, 40001, "10.96.0.20", 80)),
+]
+
+DNAT = Change("DNAT", "worker-1", f"{SERVICE}:80", f"{WEB_1}:8080", 2)
+UN_DNAT = Change("un-DNAT", "worker-1", f"{WEB_1}:8080", f"{SERVICE}:80", 5)
+
+
+def hop(number: int, src: str, dst: str, ttl: int) -> Hop:
+    frame = FRAMES[number]
+    return Hop(frame.time, frame.netns, frame.interface, "out" if frame.outgoing else "in", src, dst, ttl, number)
+
+
+DELIVERED = Journey(
+    token=6 << 64 | 1,
+    crafted=False,
+    sent=(f"{CLIENT}:40000", f"{SERVICE}:80"),
+    there=(
+        hop(0, f"{CLIENT}:40000", f"{SERVICE}:80", 64),
+        hop(1, f"{CLIENT}:40000", f"{SERVICE}:80", 64),
+        hop(2, f"{CLIENT}:40000", f"{WEB_1}:8080", 63),
+        hop(3, f"{CLIENT}:40000", f"{WEB_1}:8080", 62),
+    ),
+    back=(hop(4, f"{WEB_1}:8080", f"{CLIENT}:40000", 64), hop(5, f"{SERVICE}:80", f"{CLIENT}:40000", 62)),
+    changes=(DNAT, UN_DNAT),
+    outcome="delivered",
+    backend=Backend(WEB_1, 8080),
+    source_seen=CLIENT,
+    reply_from=f"{SERVICE}:80",
+)
+DROPPED = Journey(
+    token=6 << 64 | 2,
+    crafted=False,
+    sent=(f"{CLIENT}:40001", "10.96.0.20:80"),
+    there=(hop(6, f"{CLIENT}:40001", "10.96.0.20:80", 64),),
+    back=(),
+    changes=(),
+    outcome="dropped",
+    evidence="silence: last seen at default_client/eth0 out",
+)
+
+
+def flow(name: str, ip: str = SERVICE, **fields: Any) -> Flow:
+    client = Client(kind="pod", label="pod default/client", netns="default_client", ip=CLIENT, node="worker-1")
+    to = Destination(label="svc default/web:80", ip=ip, port=80, service="default/web", how="clusterIP")
+    return Flow(**{"name": name, "kind": "pod-to-service", "client": client, "to": to, "protocol": "TCP", "attempts": 16, **fields})
+
+
+def expectation(**fields: Any) -> Expectation:
+    return expectation_of(
+        **{
+            "because": "ClusterIP from a Pod: the client's own address",
+            "backends": {Backend(WEB_0, 8080): "preserved", Backend(WEB_1, 8080): "preserved"},
+            "addresses": {"preserved": frozenset({CLIENT}), "node": frozenset({WORKER_1, "10.244.1.1"})},
+            "source": "preserved",
+            **fields,
+        }
+    )
+
+
+PASSED = FlowResult(
+    flow=flow("pod default/client → svc default/web:80 (other node)"),
+    expected=expectation(),
+    observed=Observation(
+        outcomes={"delivered": 17},
+        backends={Backend(WEB_1, 8080): 8, Backend(WEB_0, 8080): 9},
+        sources=(CLIENT,),
+        reply_from=(f"{SERVICE}:80",),
+    ),
+    journeys=(
+        DELIVERED,
+        replace(DELIVERED, crafted=True, backend=Backend(WEB_0, 8080), changes=(replace(DNAT, after=f"{WEB_0}:8080"),)),
+    ),
+    verdict="pass",
+    reason="",
+    frames=(0, 1, 2, 3, 4, 5),
+)
+FAILED = FlowResult(
+    flow=flow("pod default/client → svc default/gone:80", ip="10.96.0.20"),
+    expected=expectation(),
+    observed=Observation(outcomes={"dropped": 2}),
+    journeys=(DROPPED,),
+    verdict="fail",
+    reason="dropped instead of delivered: last seen at default_client/eth0 out",
+    frames=(6,),
+)
+
+REPORT = Report(
+    topology="three-networks",
+    seed=7,
+    proxy_mode="iptables",
+    machine={"kernel": "6.18.44", "iptables": "nft", "podwire": "0.1.0", "started": "2026-01-01T00:00:00Z", "seconds": "2.31"},
+    cluster=(
+        ("control-plane", "control-plane", "172.18.0.2", "10.244.0.0/24", "kube-apiserver-control-plane (hostNetwork)"),
+        ("worker-1", "worker", WORKER_1, "10.244.1.0/24", "client, web-0"),
+        ("worker-2", "worker", "172.18.0.4", "10.244.2.0/24", "web-1"),
+    ),
+    services=(
+        ("default/kubernetes", "ClusterIP", "10.96.0.1", "", "443/TCP", "1"),
+        ("default/web", "ClusterIP", SERVICE, "", "80:30080/TCP, 53/UDP", "2"),
+    ),
+    flows=(PASSED, FAILED),
+    requirements=(
+        Requirement(name="pods-reach-pods", text="Pods reach Pods without NAT", verdict="pass", checked=12),
+        Requirement(
+            name="cluster-ip-nowhere", text="A ClusterIP is on no interface", verdict="unknown", checked=0, reason="nothing was read"
+        ),
+    ),
+    notices=("left out: 3 ConfigMap, 1 Ingress",),
+)

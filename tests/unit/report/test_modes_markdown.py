@@ -1,0 +1,87 @@
+"""A comparison as one Markdown table: rows of clients that fare alike, cells that say whose address arrived."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from emulator.model.frames import Health
+from emulator.model.results import FlowResult
+from emulator.report.modes_markdown import render_markdown
+from emulator.verdicts.modes import Comparison, compare_modes
+from tests.unit.report.samples import CLIENT, REPORT, WORKER_1
+from tests.unit.verdicts.test_modes import (
+    AS_NODE,
+    B0,
+    B1,
+    TO_BOTH,
+    answered,
+    delivered,
+    refused,
+)
+
+MASQUERADED = delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)
+
+
+def named(result: FlowResult, client: str, check: str = "cluster-ip") -> FlowResult:
+    name = f"{check}: {client}" if check else client
+    return replace(result, flow=replace(result.flow, name=name, check=check))
+
+
+def table(*rows: tuple[FlowResult, FlowResult]) -> list[str]:
+    """The rows of the table of two modes, without its head."""
+    one, other = zip(*rows, strict=True)
+    comparison: Comparison = compare_modes("t", {"iptables": replace(REPORT, flows=one), "nftables": replace(REPORT, flows=other)})
+    return render_markdown(comparison).splitlines()[2:]
+
+
+def test_clients_that_fare_alike_share_a_row() -> None:
+    pairs = [(named(TO_BOTH, who), named(TO_BOTH, who)) for who in ("a Pod", "another Pod")]
+    pairs.append((named(TO_BOTH, "a node"), named(MASQUERADED, "a node")))
+    assert table(*pairs) == [
+        "| cluster-ip | a Pod; another Pod | the client's own | the client's own |",
+        "|  | a node | the client's own | a node's |",
+    ]
+
+
+def test_where_all_fare_alike_they_are_everybody() -> None:
+    pairs = [(named(TO_BOTH, who), named(refused(), who)) for who in ("a", "b", "c")]
+    assert table(*pairs) == ["| cluster-ip | everybody | the client's own | rejected |"]
+
+
+@pytest.mark.parametrize(
+    ("result", "cell"),
+    [
+        pytest.param(TO_BOTH, "the client's own", id="preserved"),
+        pytest.param(MASQUERADED, "a node's", id="masqueraded"),
+        pytest.param(refused("dropped"), "dropped", id="dropped"),
+        pytest.param(delivered({B0: CLIENT, B1: "192.0.2.9"}), "192.0.2.9 or the client's own", id="an address that nobody promised"),
+        pytest.param(
+            delivered({B0: CLIENT}, reply_from=("10.244.1.2:8080",)),
+            "the client's own (the answer comes from the endpoint itself)",
+            id="heard from another",
+        ),
+        pytest.param(answered(Health(200, 1)), "200, 1 local endpoint", id="a health check"),
+        pytest.param(replace(TO_BOTH, verdict="fail"), "the client's own (fail)", id="a broken promise"),
+    ],
+)
+def test_cell(result: FlowResult, cell: str) -> None:
+    assert table((named(result, "a"), named(TO_BOTH, "a"))) == [f"| cluster-ip | a | {cell} | the client's own |"]
+
+
+def test_controls_are_left_out() -> None:
+    control = replace(named(TO_BOTH, "c"), flow=replace(TO_BOTH.flow, name="c", control=True))
+    assert table((named(TO_BOTH, "a"), named(TO_BOTH, "a")), (control, control)) == [
+        "| cluster-ip | a | the client's own | the client's own |"
+    ]
+
+
+def test_without_a_flowcheck_a_row_names_destination_and_client() -> None:
+    assert table((named(TO_BOTH, "x", ""), named(TO_BOTH, "x", ""))) == [
+        f"| {TO_BOTH.flow.to.label} | {TO_BOTH.flow.client.label} | the client's own | the client's own |"
+    ]
+
+
+def test_no_name_breaks_the_table() -> None:
+    assert "a\\|b" in table((named(TO_BOTH, "a|b"), named(TO_BOTH, "a|b")))[0]
