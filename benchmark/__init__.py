@@ -1,6 +1,7 @@
-"""What podwire takes, as ``scripts/bench`` measures it: seconds, packets and memory, each beside a reference of the same run.
+"""What podwire takes, as ``scripts/bench`` measures it: seconds, packets and memory, each beside a reference
+of the same run.
 
-Data goes one way: ``clusters`` (what is measured on) → ``runs``, ``services``, ``first_packets``, ``throughput`` (the measurements, which
-yield values of ``figures``) → ``tables``, ``charts``, ``readme`` (what is shown); ``cli`` wires them together. Nothing of podwire imports
-this package.
+Data goes one way: ``clusters`` (what is measured on) → ``runs``, ``services``, ``first_packets``,
+``throughput`` (the measurements, which yield values of ``figures``) → ``tables``, ``charts``, ``readme``
+(what is shown); ``cli`` wires them together. Nothing of podwire imports this package.
 """

@@ -1,7 +1,7 @@
 """Figures as SVG. The only module that imports matplotlib, which ordinary use and the tests do without.
 
-The same figures give the same bytes: no date, no random identifiers. Text stays text. Each picture has a ground of its own, and both change
-together where the viewer prefers dark, so that it can be read on any page.
+The same figures give the same bytes: no date, no random identifiers. Text stays text. Each picture has a
+ground of its own, and both change together where the viewer prefers dark, so that it can be read on any page.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ STYLE: Mapping[Any, Any] = {
 
 
 def draw_first_packets(figures: Sequence[Figure]) -> str:
-    """By the number of Services: the medians of each mode's first, middle and last Service, and beside them the last one's 99th percentile."""
+    """By the number of Services: the medians of each mode's first, middle and last Service, and beside them
+    the last one's 99th percentile.
+    """
     packets = [f for f in figures if f.name.startswith("first packet")]
     by_place = {(f.mode, f.case, f.services): f for f in packets}
     sizes, modes = sorted({f.services for f in packets}), list(dict.fromkeys(f.mode for f in packets))
@@ -66,15 +68,23 @@ def draw_first_packets(figures: Sequence[Figure]) -> str:
             axes.set(xscale="log", yscale="log", xlabel="Services in the cluster")
             axes.set_xticks(sizes, [f"{size / 1000:g}k" if size >= 1000 else str(size) for size in sizes])
             axes.xaxis.set_minor_locator(NullLocator())
-        medians.legend(fontsize=8, loc="best", handles=[Line2D([], [], color=INK, ls=d, label=f"{c} Service") for c, d in DASHES.items()])
-        canvas.legend(*tails.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=len(modes))
+        medians.legend(
+            fontsize=8,
+            loc="best",
+            handles=[Line2D([], [], color=INK, ls=d, label=f"{c} Service") for c, d in DASHES.items()],
+        )
+        canvas.legend(
+            *tails.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=len(modes)
+        )
         medians.set_ylabel("µs from Pod to Pod")
         medians.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         medians.yaxis.set_minor_locator(NullLocator())
         medians.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
     most = {f.mode: f for f in packets if f.case == "last"}  # in the order of their sizes
-    said = "; ".join(f"{mode} {f.value:.0f} µs at {f.services:,} Services, p99 {f.p99:.0f}" for mode, f in most.items())
+    said = "; ".join(
+        f"{mode} {f.value:.0f} µs at {f.services:,} Services, p99 {f.p99:.0f}" for mode, f in most.items()
+    )
     return _svg(draw, "The first packet through a ClusterIP", f"Median of the last Service's: {said}.")
 
 
@@ -91,7 +101,10 @@ def draw_throughput(figures: Sequence[Figure]) -> str:
             axes.bar_label(straight, ["Pod to Pod"], padding=4, fontsize=8)
             axes.bar_label(service, [f"ClusterIP, {f.ratio:.2f} x"], padding=4, fontsize=8)
         axes.set_yticks(range(len(streams)), [f"{f.mode}, {f.case}" for f in reversed(streams)])
-        axes.set(xlabel="Gbit/s, one TCP stream of iperf3", xlim=(0, 1.25 * max(max(f.value, f.reference or 0) for f in streams)))
+        axes.set(
+            xlabel="Gbit/s, one TCP stream of iperf3",
+            xlim=(0, 1.25 * max(max(f.value, f.reference or 0) for f in streams)),
+        )
         axes.grid(visible=False, axis="y")
 
     said = "; ".join(f"{f.mode} {f.case} {f.value:.1f} of {f.reference:.1f} Gbit/s" for f in streams)
@@ -104,13 +117,19 @@ def _svg(draw: Callable[[Canvas], None], title: str, description: str) -> str:
         canvas.suptitle(title, fontsize=11, fontweight="bold")
         draw(canvas)
         file = io.StringIO()
-        canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        canvas.savefig(
+            file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     return _accessible(file.getvalue(), title, description)
 
 
 def _accessible(svg: str, title: str, description: str) -> str:
     """``svg`` from its root element on, with a name, a description, and the colours of who prefers dark."""
-    dark = "".join(f'[style*="{name}: {light}"]{{{name}:{deep}!important}}' for light, deep in DARK.items() for name in ("fill", "stroke"))
+    dark = "".join(
+        f'[style*="{name}: {light}"]{{{name}:{deep}!important}}'
+        for light, deep in DARK.items()
+        for name in ("fill", "stroke")
+    )
     head, _, rest = svg[svg.index("<svg ") :].partition(">")
     about = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
     return f'{head} role="img">{about}<style>@media (prefers-color-scheme:dark){{{dark}}}</style>{rest}'

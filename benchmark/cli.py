@@ -37,7 +37,8 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
 }
 RESULTS = ROOT / "scripts" / "bench.json"
 README = ROOT / "README.md"
-LONGEST_FAILURE = 500  # characters: a command that failed is told with its input, which may be the rules of 10,000 Services
+# characters: a command that failed is told with its input, which may be the rules of 10,000 Services
+LONGEST_FAILURE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ class Measured:
 def main(words: Sequence[str] | None = None) -> int:
     options = _parse(words)
     if options.update_readme and not find_spec("matplotlib"):
-        print("bench: --update-readme draws with matplotlib, which scripts/with-env installs for scripts/bench", file=sys.stderr)
+        print(
+            "bench: --update-readme draws with matplotlib, which scripts/with-env installs for scripts/bench",
+            file=sys.stderr,
+        )
         return 3
     machine = describe_machine()
     kept = read_results(options.results, machine)
@@ -69,7 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
         for name in options.only:
             print(f"bench: {name} …", file=sys.stderr)
             measured[name] = measure(name, setting)
-            write_results(options.results, machine, kept | measured)  # at once: what comes next may be interrupted
+            # at once: what comes next may be interrupted
+            write_results(options.results, machine, kept | measured)
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     print(render(*_everything(measured), terminal=True))
     if options.update_readme:
@@ -87,14 +92,20 @@ def measure(name: str, setting: Setting) -> Measured:
         failure = f"{type(error).__name__}: {error}"[:LONGEST_FAILURE]
         print(f"bench: {name} failed: {failure}", file=sys.stderr)
     figures = tuple(item for item in found if isinstance(item, Figure))
-    return Measured(setting.rounds, figures, tuple(item for item in found if isinstance(item, Skipped)), failure)
+    return Measured(
+        setting.rounds, figures, tuple(item for item in found if isinstance(item, Skipped)), failure
+    )
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="Measures podwire on this machine; exit code 1 when a target is missed.", allow_abbrev=False
+        prog="scripts/bench",
+        description="Measures podwire on this machine; exit code 1 when a target is missed.",
+        allow_abbrev=False,
     )
-    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="how often each figure is taken (default: 5)")
+    parser.add_argument(
+        "--rounds", type=_positive, default=5, metavar="N", help="how often each figure is taken (default: 5)"
+    )
     parser.add_argument(
         "--only",
         nargs="*",
@@ -112,7 +123,9 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         help="numbers of Services where figures depend on them (default: 1000 5000 10000)",
     )
     parser.add_argument(
-        "--whole-scale", action="store_true", help="the measurement scale goes up to 5,000 Pods, 5,000 Services, 200 nodes, 200 steps"
+        "--whole-scale",
+        action="store_true",
+        help="the measurement scale goes up to 5,000 Pods, 5,000 Services, 200 nodes, 200 steps",
     )
     parser.add_argument(
         "--results",
@@ -121,7 +134,11 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="where all figures are kept; those of the same machine that are not measured anew stay (default: scripts/bench.json)",
     )
-    parser.add_argument("--update-readme", action="store_true", help="write all kept figures into the README, and the charts that it shows")
+    parser.add_argument(
+        "--update-readme",
+        action="store_true",
+        help="write all kept figures into the README, and the charts that it shows",
+    )
     return parser.parse_args(words)
 
 
@@ -135,8 +152,15 @@ def _positive(text: str) -> int:
 def _everything(measured: Mapping[str, Measured]) -> tuple[list[Figure], list[Skipped]]:
     """All figures, and all that is lacking, in the order of the measurements."""
     rows = {name: measured[name] for name in MEASUREMENTS if name in measured}
-    failed = [Skipped(name, f"it failed: {row.failure.splitlines()[0]}") for name, row in rows.items() if row.failure]
-    return [f for row in rows.values() for f in row.figures], [*(s for row in rows.values() for s in row.skipped), *failed]
+    failed = [
+        Skipped(name, f"it failed: {row.failure.splitlines()[0]}")
+        for name, row in rows.items()
+        if row.failure
+    ]
+    return [f for row in rows.values() for f in row.figures], [
+        *(s for row in rows.values() for s in row.skipped),
+        *failed,
+    ]
 
 
 def _update_readme(machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
@@ -148,7 +172,11 @@ def _update_readme(machine: Mapping[str, str], measured: Mapping[str, Measured])
             "The first packet through a ClusterIP, by the number of Services",
             charts.draw_first_packets,
         ),
-        "throughput": ("docs/throughput.svg", "Throughput through a ClusterIP, and straight to the Pod", charts.draw_throughput),
+        "throughput": (
+            "docs/throughput.svg",
+            "Throughput through a ClusterIP, and straight to the Pod",
+            charts.draw_throughput,
+        ),
     }
     shown: dict[str, str] = {}
     for name, (path, text, draw) in drawings.items():
@@ -180,16 +208,24 @@ def read_results(path: Path, machine: Mapping[str, str]) -> dict[str, Measured]:
     kept = json.loads(path.read_text()) if path.exists() else {}
     if kept.get("machine") != machine:
         return {}
-    return {name: _read_measured(row) for name, row in kept.get("measurements", {}).items() if name in MEASUREMENTS}
+    return {
+        name: _read_measured(row)
+        for name, row in kept.get("measurements", {}).items()
+        if name in MEASUREMENTS
+    }
 
 
 def write_results(path: Path, machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
-    """For reading again, and with each figure's median, ratio and whether its target is met for whoever else reads it."""
+    """For reading again, and with each figure's median, ratio and whether its target is met for whoever else
+    reads it.
+    """
     rows = {
         name: {
             "rounds": row.rounds,
             "figures": [
-                asdict(f) | {"median": f.value, "referenceMedian": f.reference, "ratio": f.ratio, "met": f.met} for f in row.figures
+                asdict(f)
+                | {"median": f.value, "referenceMedian": f.reference, "ratio": f.ratio, "met": f.met}
+                for f in row.figures
             ],
             "skipped": [s._asdict() for s in row.skipped],
             "failure": row.failure,
@@ -201,7 +237,9 @@ def write_results(path: Path, machine: Mapping[str, str], measured: Mapping[str,
 
 def _read_measured(row: Mapping[str, Any]) -> Measured:
     skipped = tuple(Skipped(s["what"], s["why"]) for s in row["skipped"])
-    return Measured(row["rounds"], tuple(_read_figure(f) for f in row["figures"]), skipped, row.get("failure", ""))
+    return Measured(
+        row["rounds"], tuple(_read_figure(f) for f in row["figures"]), skipped, row.get("failure", "")
+    )
 
 
 def _read_figure(row: Mapping[str, Any]) -> Figure:

@@ -29,8 +29,14 @@ def read(path: Path) -> Inventory:
 
 
 def deployments(*, workers: int, services: int, replicas: int, check: bool = False) -> Iterator[Document]:
-    """``services`` Deployments of ``replicas`` Pods, each behind a Service; with ``check``, one flow to look at instead of all."""
-    yield {"apiVersion": API, "kind": "Cluster", "nodes": [{"role": "control-plane"}, *[{"role": "worker"}] * workers]}
+    """``services`` Deployments of ``replicas`` Pods, each behind a Service; with ``check``, one flow to look
+    at instead of all.
+    """
+    yield {
+        "apiVersion": API,
+        "kind": "Cluster",
+        "nodes": [{"role": "control-plane"}, *[{"role": "worker"}] * workers],
+    }
     for number in range(services):
         name, labels = f"app-{number}", {"app": f"app-{number}"}
         container = {"name": "server", "ports": [{"containerPort": 8080}]}
@@ -44,7 +50,9 @@ def deployments(*, workers: int, services: int, replicas: int, check: bool = Fal
 
 
 def many(pods: int, nodes: int, services: int) -> Iterator[Document]:
-    """``pods`` Pods on the workers in turn, each the endpoint of as many of the ``services`` as come out even, and a client outside."""
+    """``pods`` Pods on the workers in turn, each the endpoint of as many of the ``services`` as come out
+    even, and a client outside.
+    """
     yield {
         "apiVersion": API,
         "kind": "Cluster",
@@ -52,7 +60,11 @@ def many(pods: int, nodes: int, services: int) -> Iterator[Document]:
         "externalClients": [{"name": "client-1", "address": "203.0.113.10"}],
     }
     for number in range(pods):
-        yield _pod(f"p{number}", f"worker-{number % (nodes - 1) + 1}", labels={"app": f"a{number % min(services, pods)}"})
+        yield _pod(
+            f"p{number}",
+            f"worker-{number % (nodes - 1) + 1}",
+            labels={"app": f"a{number % min(services, pods)}"},
+        )
     for number in range(services):
         yield _service(f"s{number}", selector={"app": f"a{number % pods}"})
 
@@ -66,10 +78,18 @@ def scaled_in_steps(count: int) -> Iterator[Document]:
         "externalClients": [{"name": "client-1", "address": "203.0.113.10"}],
     }
     labels = {"app": "web"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]},
+    }
     spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
     yield {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
-    yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "c"}, "spec": {"nodeName": "worker-1", "containers": [{"name": "c"}]}}
+    yield {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "c"},
+        "spec": {"nodeName": "worker-1", "containers": [{"name": "c"}]},
+    }
     ports = [{"port": 80, "targetPort": 8080, "nodePort": 30080}]
     yield {
         "apiVersion": "v1",
@@ -80,11 +100,20 @@ def scaled_in_steps(count: int) -> Iterator[Document]:
     inside = {"name": "pod", "from": {"pod": "c"}, "to": {"service": "web", "port": 80}}
     outside = {"name": "out", "from": {"external": "client-1"}, "to": {"node": "worker-2", "nodePort": 30080}}
     steps = [
-        {"name": f"s{n}", "scale": {"kind": "Deployment", "name": "web", "replicas": 1 + n * 7 % 20}, "flows": [inside, outside]}
+        {
+            "name": f"s{n}",
+            "scale": {"kind": "Deployment", "name": "web", "replicas": 1 + n * 7 % 20},
+            "flows": [inside, outside],
+        }
         for n in range(count)
     ]
     start = {**inside, "name": "start"}
-    yield {"apiVersion": API, "kind": "FlowCheck", "metadata": {"name": "f"}, "spec": {"flows": [start], "steps": steps}}
+    yield {
+        "apiVersion": API,
+        "kind": "FlowCheck",
+        "metadata": {"name": "f"},
+        "spec": {"flows": [start], "steps": steps},
+    }
 
 
 # --- many Services on one node ------------------------------------------------------------------------------
@@ -101,7 +130,9 @@ def many_services(count: int) -> Iterator[Document]:
 
 
 def many_services_with_pods(count: int, served: Collection[int]) -> Iterator[Document]:
-    """The same with a client, and with two Pods that are the endpoints of those Services whose numbers are in ``served``."""
+    """The same with a client, and with two Pods that are the endpoints of those Services whose numbers are in
+    ``served``.
+    """
     yield _one_node()
     yield _pod(CLIENT, NODE)
     for name in BACKENDS:
@@ -119,7 +150,12 @@ def service_name(number: int) -> str:
 
 def _one_node() -> Document:
     node = {"role": NODE, "podCIDR": "10.128.0.0/16"}
-    return {"apiVersion": API, "kind": "Cluster", "nodes": [node], "networking": {"podSubnet": "10.128.0.0/15"}}
+    return {
+        "apiVersion": API,
+        "kind": "Cluster",
+        "nodes": [node],
+        "networking": {"podSubnet": "10.128.0.0/15"},
+    }
 
 
 def _unserved(number: int) -> Iterator[Document]:
@@ -131,27 +167,46 @@ def _unserved(number: int) -> Iterator[Document]:
         "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
         "addressType": "IPv4",
         "ports": [{"name": "", "protocol": "TCP", "port": 8080}],
-        "endpoints": [{"addresses": [f"10.129.{index >> 8 & 255}.{index & 255}"]} for index in (2 * number, 2 * number + 1)],
+        "endpoints": [
+            {"addresses": [f"10.129.{index >> 8 & 255}.{index & 255}"]}
+            for index in (2 * number, 2 * number + 1)
+        ],
     }
 
 
 def _service(name: str, selector: dict[str, str] | None = None) -> Document:
     spec: Document = {"ports": [{"port": 80, "targetPort": 8080}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec | ({"selector": selector} if selector else {})}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": spec | ({"selector": selector} if selector else {}),
+    }
 
 
 def _pod(name: str, node: str, labels: dict[str, str] | None = None) -> Document:
     container = {"name": "main", "ports": [{"containerPort": 8080}]}
     spec = {"nodeName": node, "containers": [container]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels or {}}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": spec,
+    }
 
 
 # --- one server near, one far -------------------------------------------------------------------------------
 
 
 def near_and_far() -> Iterator[Document]:
-    """A client, a Service with one endpoint on the client's node (``near``) and one with its endpoint on another (``far``)."""
-    yield {"apiVersion": API, "kind": "Cluster", "nodes": [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]}
+    """A client, a Service with one endpoint on the client's node (``near``) and one with its endpoint on
+    another (``far``).
+    """
+    yield {
+        "apiVersion": API,
+        "kind": "Cluster",
+        "nodes": [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}],
+    }
     yield _pod(CLIENT, "worker-1")
     for name, node in (("near", "worker-1"), ("far", "worker-2")):
         yield _pod(name, node, labels={"app": name})

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured quantity. ``rounds`` are the single measurements, in ``unit``; ``reference_rounds`` what they are compared with.
+    """One measured quantity. ``rounds`` are the single measurements, in ``unit``; ``reference_rounds`` what
+    they are compared with.
 
-    ``target`` bounds ``value`` ("≤ 20"), or its ratio to ``reference`` ("≤ 1.3 x"); "" is no target. ``services`` is the size of the
-    cluster where the figure is one of several that differ in it (else 0); ``mode`` and ``case`` tell such figures apart. With ``tail`` the
-    rounds are samples of one distribution, whose 99th percentile says as much as its median. ``charted``: a page shows it in a chart alone.
+    ``target`` bounds ``value`` ("≤ 20"), or its ratio to ``reference`` ("≤ 1.3 x"); "" is no target.
+    ``services`` is the size of the cluster where the figure is one of several that differ in it (else 0);
+    ``mode`` and ``case`` tell such figures apart. With ``tail`` the rounds are samples of one distribution,
+    whose 99th percentile says as much as its median. ``charted``: a page shows it in a chart alone.
     """
 
     name: str
@@ -67,5 +69,7 @@ class Skipped(NamedTuple):
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of ``values`` that at least ``percent`` % of them do not exceed (the nearest-rank definition)."""
+    """The smallest of ``values`` that at least ``percent`` % of them do not exceed (the nearest-rank
+    definition).
+    """
     return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]

@@ -1,13 +1,16 @@
 """What the first packet of a connection takes on its way through a Service, as the kernel itself stamps it.
 
-The taps are those that podwire captures with. The time is that from the SYN's leaving the client's Pod to its arrival in the endpoint's
-Pod. Every dial is a new connection, so it meets the rules and not what connection tracking remembers. Destinations take turns, in an order
-that is shuffled: what one leaves in the processor's caches helps or hinders the next.
+The taps are those that podwire captures with. The time is that from the SYN's leaving the client's Pod to its
+arrival in the endpoint's Pod. Every dial is a new connection, so it meets the rules and not what connection
+tracking remembers. Destinations take turns, in an order that is shuffled: what one leaves in the processor's
+caches helps or hinders the next.
 
-In userspace mode what arrives is the SYN of the proxy's own connection; a dial ends when the endpoint has accepted, so the order still pairs them.
+In userspace mode what arrives is the SYN of the proxy's own connection; a dial ends when the endpoint has
+accepted, so the order still pairs them.
 
-A mode that this kernel lacks is measured in user-mode Linux, where ``python -m benchmark.first_packets`` runs: the guest's kernel computes as
-fast as this one, so that packets take about as long; its system calls, and connect() with them, do not.
+A mode that this kernel lacks is measured in user-mode Linux, where ``python -m benchmark.first_packets``
+runs: the guest's kernel computes as fast as this one, so that packets take about as long; its system calls,
+and connect() with them, do not.
 """
 
 from __future__ import annotations
@@ -73,14 +76,18 @@ def measure_first_packets(setting: Setting) -> Iterator[Figure | Skipped]:
                 yield Skipped(f"first packets in {mode} mode with {size:,} Services", str(error))
     yield from _figures(dials)
     if modes.lacking and (obstacle := why_no_guest()):
-        yield from (Skipped(f"first packets in {mode} mode", f"{why}; {obstacle}") for mode, why in modes.lacking.items())
+        yield from (
+            Skipped(f"first packets in {mode} mode", f"{why}; {obstacle}")
+            for mode, why in modes.lacking.items()
+        )
     elif modes.lacking:
         yield from _figures(_dial_in_guest(list(modes.lacking), sizes), f" in {KERNEL}")
 
 
 def _figures(dials: Sequence[Dials], where: str = "") -> Iterator[Figure]:
-    """The reference is the same client straight to the endpoint's Pod in the smallest cluster: in a large one that way, too, leads through
-    the rules of all Services."""
+    """The reference is the same client straight to the endpoint's Pod in the smallest cluster: in a large one
+    that way, too, leads through the rules of all Services.
+    """
     alone: dict[str, Dials] = {}
     for row in sorted(dials, key=lambda row: row.services):
         if row.case == STRAIGHT:
@@ -107,8 +114,14 @@ def _figures(dials: Sequence[Dials], where: str = "") -> Iterator[Figure]:
 
 
 def _inventory(size: int, directory: Path) -> Inventory:
-    """A cluster of ``size`` Services, of which those can be dialled whose rules are the first, in the middle, and the last."""
-    return clusters.read(clusters.write(directory / f"dialled-{size}.yaml", clusters.many_services_with_pods(size, _served(size).values())))
+    """A cluster of ``size`` Services, of which those can be dialled whose rules are the first, in the middle,
+    and the last.
+    """
+    return clusters.read(
+        clusters.write(
+            directory / f"dialled-{size}.yaml", clusters.many_services_with_pods(size, _served(size).values())
+        )
+    )
 
 
 def _served(size: int) -> Mapping[str, int]:
@@ -117,13 +130,17 @@ def _served(size: int) -> Mapping[str, int]:
 
 def _dial_cluster(source: Inventory, size: int, mode: ProxyMode, iptables: str) -> list[Dials]:
     state = settle(source, proxy_mode=mode)
-    addresses = {case: state.service[f"default/{clusters.service_name(number)}"].spec.clusterIP for case, number in _served(size).items()}
+    addresses = {
+        case: state.service[f"default/{clusters.service_name(number)}"].spec.clusterIP
+        for case, number in _served(size).items()
+    }
     dialled = sandbox.run(partial(_dial_in_turn, state, iptables, addresses))
     settle_down()
     return [Dials(mode, size, case, packet, connect) for case, (packet, connect) in dialled.items()]
 
 
-# --- the guest ------------------------------------------------------------------------------------------------
+# --- the guest
+# ------------------------------------------------------------------------------------------------
 
 
 def _dial_in_guest(modes: Iterable[str], sizes: Iterable[int]) -> list[Dials]:
@@ -147,13 +164,18 @@ def _main(modes: str, *sizes: str) -> None:
 def _dial_in_turn(
     state: ClusterState, iptables: str, services: Mapping[str, str], _: sandbox.Channel
 ) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
-    """Dial each of ``services`` (case → ClusterIP) and, as STRAIGHT, a Pod behind them, again and again; for each case the microseconds
-    of its SYNs and of its connect() calls."""
+    """Dial each of ``services`` (case → ClusterIP) and, as STRAIGHT, a Pod behind them, again and again; for
+    each case the microseconds of its SYNs and of its connect() calls.
+    """
     gc.disable()
     applied = build(state, iptables)
-    client, *backends = (pod_netns(state.pod[f"default/{name}"]) for name in (clusters.CLIENT, *clusters.BACKENDS))
+    client, *backends = (
+        pod_netns(state.pod[f"default/{name}"]) for name in (clusters.CLIENT, *clusters.BACKENDS)
+    )
     endpoint = state.pod[f"default/{clusters.BACKENDS[0]}"].status.podIPs[0].ip
-    targets: dict[str, Address] = {STRAIGHT: (endpoint, 8080)} | {case: (ip, 80) for case, ip in services.items()}
+    targets: dict[str, Address] = {STRAIGHT: (endpoint, 8080)} | {
+        case: (ip, 80) for case, ip in services.items()
+    }
     turns = list(_shuffled(list(targets)))
     taps = _open_taps(applied, (client, *backends), len(turns))
     try:
@@ -198,19 +220,23 @@ def _listen() -> socket.socket:
 
 
 class _Dialler:
-    """Connections one after the other. ``listeners`` are whoever may accept them: nobody else's process takes part."""
+    """Connections one after the other. ``listeners`` are whoever may accept them: nobody else's process takes
+    part.
+    """
 
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._poll = select.poll()
         for listener in listeners:
             self._poll.register(listener, select.POLLIN)
-        # A source port of a moment ago belongs to a connection that IPVS remembers for 10 s after its end, and whose address it would
-        # put on a reply from the Pod itself.
+        # A source port of a moment ago belongs to a connection that IPVS remembers for 10 s after its end,
+        # and whose address it would put on a reply from the Pod itself.
         self._ports = count(20000)
 
     def dial(self, address: Address) -> float:
-        """One connection from the calling thread's namespace, gone when this returns; the microseconds that connect() took."""
+        """One connection from the calling thread's namespace, gone when this returns; the microseconds that
+        connect() took.
+        """
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
             sock.settimeout(5)
@@ -227,8 +253,9 @@ class _Dialler:
 
 
 def pair_first_packets(frames: Sequence[Frame], client: str) -> list[float]:
-    """Of connections that were made one after the other: the microseconds from each SYN that left ``client`` to the one that another
-    namespace then took in. ``frames`` are in the order of time."""
+    """Of connections that were made one after the other: the microseconds from each SYN that left ``client``
+    to the one that another namespace then took in. ``frames`` are in the order of time.
+    """
     ways: list[float] = []
     sent: Frame | None = None
     for frame in frames:
@@ -236,7 +263,9 @@ def pair_first_packets(frames: Sequence[Frame], client: str) -> list[float]:
             continue
         if frame.netns == client and frame.outgoing:
             if sent:
-                raise PodwireError(f"a SYN from {sent.src}:{sent.sport} did not arrive before the next one was sent")
+                raise PodwireError(
+                    f"a SYN from {sent.src}:{sent.sport} did not arrive before the next one was sent"
+                )
             sent = frame
         elif frame.netns != client and not frame.outgoing and sent:
             ways.append((frame.time - sent.time) / 1000)

@@ -1,4 +1,6 @@
-"""A plan in the words of floor.c, the program that has the kernel do the same operations and nothing else. Writes the rules' texts to files."""
+"""A plan in the words of floor.c, the program that has the kernel do the same operations and nothing else.
+Writes the rules' texts to files.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ SOURCE = Path(__file__).resolve().parent / "floor.c"
 
 
 def describe_for_floor(plan: Plan, iptables: str, directory: Path) -> str:
-    """``plan`` for floor.c's standard input; rule texts go to files in ``directory``. Link indexes are counted as podwire counts them."""
+    """``plan`` for floor.c's standard input; rule texts go to files in ``directory``. Link indexes are
+    counted as podwire counts them.
+    """
     number: dict[str, int] = {}
     index: dict[tuple[str, str], int] = {}
     count: dict[str, int] = {}
@@ -32,7 +36,14 @@ def describe_for_floor(plan: Plan, iptables: str, directory: Path) -> str:
         return index.setdefault((netns, name), count[netns])
 
     def end(netns: str, name: str, mac: str, bridge: str, hairpin: bool) -> tuple[object, ...]:
-        return number[netns], link(netns, name), name, mac, index[netns, bridge] if bridge else 0, int(hairpin)
+        return (
+            number[netns],
+            link(netns, name),
+            name,
+            mac,
+            index[netns, bridge] if bridge else 0,
+            int(hairpin),
+        )
 
     def fields(op: object) -> tuple[object, ...]:
         match op:
@@ -46,13 +57,25 @@ def describe_for_floor(plan: Plan, iptables: str, directory: Path) -> str:
                 return "bridge", number[op.netns], link(op.netns, op.name), op.name, op.mac
             case AddVeth():
                 first = end(op.netns, op.name, op.mac, op.bridge, op.hairpin)
-                return "veth", *first, *end(op.peer_netns, op.peer, op.peer_mac, op.peer_bridge, op.peer_hairpin)
+                return (
+                    "veth",
+                    *first,
+                    *end(op.peer_netns, op.peer, op.peer_mac, op.peer_bridge, op.peer_hairpin),
+                )
             case AddAddress():
                 return "address", number[op.netns], index[op.netns, op.dev], *op.address.split("/")
             case AddRoute():
                 dst = "0.0.0.0/0" if op.dst == "default" else op.dst
                 via, src = op.via or "0.0.0.0", op.src or "0.0.0.0"  # noqa: S104 - floor.c's word for "none"
-                return "route", number[op.netns], index[op.netns, op.dev], *dst.split("/"), via, int(op.onlink), src
+                return (
+                    "route",
+                    number[op.netns],
+                    index[op.netns, op.dev],
+                    *dst.split("/"),
+                    via,
+                    int(op.onlink),
+                    src,
+                )
             case AddNeighbour():
                 return "neighbour", number[op.netns], index[op.netns, op.dev], op.address, op.mac
             case SetNeighbourDefaults():

@@ -1,4 +1,6 @@
-"""A measurement of what this kernel lacks, in user-mode Linux: a module of this package runs there, and prints what it measured as JSON."""
+"""A measurement of what this kernel lacks, in user-mode Linux: a module of this package runs there, and
+prints what it measured as JSON.
+"""
 
 from __future__ import annotations
 

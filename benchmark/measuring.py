@@ -1,4 +1,6 @@
-"""What all measurements share: their setting, a clock, a kernel that is at rest, and the modes of kube-proxy that work here."""
+"""What all measurements share: their setting, a clock, a kernel that is at rest, and the modes of kube-proxy
+that work here.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ TEXT_MODES: tuple[ProxyMode, ...] = ("iptables", "nftables")  # those whose Serv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """``rounds``: how often a figure is taken; ``services``: the sizes of the clusters whose figures depend on it; ``directory``: for
-    files that are needed meanwhile; ``iptables``: the restore command; ``whole``: the largest clusters too, which takes minutes."""
+    """``rounds``: how often a figure is taken; ``services``: the sizes of the clusters whose figures depend
+    on it; ``directory``: for files that are needed meanwhile; ``iptables``: the restore command; ``whole``:
+    the largest clusters too, which takes minutes.
+    """
 
     rounds: int
     services: tuple[int, ...]
@@ -57,7 +61,9 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def build(state: ClusterState, iptables: str) -> Applied:
-    """The network of ``state``, in the sandbox that this runs in, with what its mode needs beside the rules; no servers."""
+    """The network of ``state``, in the sandbox that this runs in, with what its mode needs beside the rules;
+    no servers.
+    """
     raise_descriptor_limit()
     applied = apply(plan_cluster(state), Applied(iptables))
     applied.wait_until_up()

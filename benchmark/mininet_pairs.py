@@ -1,6 +1,8 @@
-"""What Mininet takes for a star of HOSTS hosts on one Linux bridge, without a controller: bring-up, pingAll if asked, tear-down.
+"""What Mininet takes for a star of HOSTS hosts on one Linux bridge, without a controller: bring-up, pingAll
+if asked, tear-down.
 
-Runs under Debian's own Python (package mininet), as root, in namespaces of its own: scripts/bench sees to that. Prints JSON, in seconds.
+Runs under Debian's own Python (package mininet), as root, in namespaces of its own: scripts/bench sees to
+that. Prints JSON, in seconds.
 """
 
 import json
@@ -21,4 +23,8 @@ up = time.perf_counter()
 lost = net.pingAll() if ping else None
 pinged = time.perf_counter()
 net.stop()
-print(json.dumps({"up": up - begin, "pings": pinged - up, "lost_percent": lost, "down": time.perf_counter() - pinged}))
+print(
+    json.dumps(
+        {"up": up - begin, "pings": pinged - up, "lost_percent": lost, "down": time.perf_counter() - pinged}
+    )
+)

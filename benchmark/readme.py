@@ -11,7 +11,9 @@ BEGIN, END = "<!-- begin of what scripts/bench --update-readme writes -->", "<!-
 
 
 def replace_figures(readme: str, block: str) -> str:
-    """``readme`` with ``block`` between its marks. Raises ValueError when it does not have both, once, in order."""
+    """``readme`` with ``block`` between its marks. Raises ValueError when it does not have both, once, in
+    order.
+    """
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in rest or END in after or END in before:
@@ -29,8 +31,15 @@ def compose_block(
     """The machine, how often each measurement was taken, the tables, and the charts (path → what they show)."""
     where = ", ".join(f"{key} {value}" for key, value in machine.items())
     times = "; ".join(
-        f"rounds: {n}" + (f" ({', '.join(name for name in rounds if rounds[name] == n)})" if len(set(rounds.values())) > 1 else "")
+        f"rounds: {n}"
+        + (
+            f" ({', '.join(name for name in rounds if rounds[name] == n)})"
+            if len(set(rounds.values())) > 1
+            else ""
+        )
         for n in sorted(set(rounds.values()), reverse=True)
     )
     pictures = "\n".join(f"![{text}]({path})" for path, text in charts.items())
-    return "\n\n".join(part for part in (f"Measured on: {where}; {times}.", render(figures, skipped), pictures) if part)
+    return "\n\n".join(
+        part for part in (f"Measured on: {where}; {times}.", render(figures, skipped), pictures) if part
+    )

@@ -1,4 +1,6 @@
-"""Whole runs of podwire: cold, bring-up beside the kernel floor, tear-down, all pairs; and Mininet, where it is installed, doing the same."""
+"""Whole runs of podwire: cold, bring-up beside the kernel floor, tear-down, all pairs; and Mininet, where it
+is installed, doing the same.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def run_podwire(*words: str | Path) -> str:
     """A run that must pass; returns what it said on standard error."""
     result = subprocess.run([*RUN, *map(str, words)], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise PodwireError(f"run_topology.py {' '.join(map(str, words))} failed:\n{result.stdout[-2000:]}{result.stderr}")
+        raise PodwireError(
+            f"run_topology.py {' '.join(map(str, words))} failed:\n{result.stdout[-2000:]}{result.stderr}"
+        )
     return result.stderr
 
 
@@ -44,15 +48,22 @@ def plan_manifests(manifests: Path) -> Plan:
 
 
 def measure_cold(setting: Setting) -> Iterator[Figure]:
-    run_podwire("--captures", setting.directory / "warm-up")  # byte code and page cache: what only the first run ever pays
-    seconds = tuple(timed(partial(run_podwire, "--captures", setting.directory / "cold")) for _ in range(setting.rounds))
-    yield Figure(name="run_topology.py, default topology, to the prompt", unit="s", rounds=seconds, target="≤ 4")
+    # byte code and page cache: what only the first run ever pays
+    run_podwire("--captures", setting.directory / "warm-up")
+    seconds = tuple(
+        timed(partial(run_podwire, "--captures", setting.directory / "cold")) for _ in range(setting.rounds)
+    )
+    yield Figure(
+        name="run_topology.py, default topology, to the prompt", unit="s", rounds=seconds, target="≤ 4"
+    )
 
 
 def measure_bring_up(setting: Setting) -> Iterator[Figure]:
     program = setting.directory / "floor"
     subprocess.run(["gcc", "-O2", "-o", program, floor.SOURCE], check=True)
-    manifests = clusters.write(setting.directory / "bring-up.yaml", clusters.deployments(workers=10, services=100, replicas=10))
+    manifests = clusters.write(
+        setting.directory / "bring-up.yaml", clusters.deployments(workers=10, services=100, replicas=10)
+    )
     plan = plan_manifests(manifests)
     operations = floor.describe_for_floor(plan, setting.iptables, setting.directory)
     planning, ours, floors = [], [], []
@@ -63,7 +74,9 @@ def measure_bring_up(setting: Setting) -> Iterator[Figure]:
         ours.append(sandbox.run(partial(_podwire_inside, plan, setting.iptables)))
         settle_down()
     kernel = tuple(f["seconds"] for f in floors)
-    stages = ", ".join(f"{stage} {median(f[stage] for f in floors):.2f}" for stage in floors[0] if stage != "seconds")
+    stages = ", ".join(
+        f"{stage} {median(f[stage] for f in floors):.2f}" for stage in floors[0] if stage != "seconds"
+    )
     yield Figure(
         name="bring-up: 1,000 Pods, 10 workers, 100 Services",
         unit="s",
@@ -102,24 +115,41 @@ def measure_teardown(setting: Setting) -> Iterator[Figure]:
     seconds = []
     for _ in range(setting.rounds):
         command = [*RUN, str(manifests), "--keep", "--captures", "none"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            said = list(takewhile(lambda line: "podwire ps" not in line, process.stderr or ()))  # the last line before it waits
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            # the last line before it waits
+            said = list(takewhile(lambda line: "podwire ps" not in line, process.stderr or ()))
             if process.poll() is not None:
                 raise PodwireError(f"the cluster did not come up:\n{''.join(said)}")
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)
             seconds.append(timed(partial(process.wait, timeout=60)))
         settle_down()
-    yield Figure(name="tear-down of 1,000 Pods: Ctrl-C to the prompt", unit="s", rounds=tuple(seconds), target="≤ 1")
+    yield Figure(
+        name="tear-down of 1,000 Pods: Ctrl-C to the prompt", unit="s", rounds=tuple(seconds), target="≤ 1"
+    )
 
 
 def measure_all_pairs(setting: Setting) -> Iterator[Figure]:
-    """Flows a second from the first packet to the last verdict; start, building and evidence are in the second line."""
-    manifests = clusters.write(setting.directory / "pairs.yaml", clusters.deployments(workers=4, services=10, replicas=4))
+    """Flows a second from the first packet to the last verdict; start, building and evidence are in the
+    second line.
+    """
+    manifests = clusters.write(
+        setting.directory / "pairs.yaml", clusters.deployments(workers=4, services=10, replicas=4)
+    )
     report = setting.directory / "pairs.json"
     rates, whole, lost, count = [], [], 0, 0
     for _ in range(setting.rounds):
-        words = (manifests, "--all-pairs", "--verbose", "--captures", setting.directory / "pairs", "--json", report)
+        words = (
+            manifests,
+            "--all-pairs",
+            "--verbose",
+            "--captures",
+            setting.directory / "pairs",
+            "--json",
+            report,
+        )
         begin = time.perf_counter()
         said = run_podwire(*words)
         whole.append(time.perf_counter() - begin)
@@ -129,11 +159,18 @@ def measure_all_pairs(setting: Setting) -> Iterator[Figure]:
         rates.append(count / (phases["probe"] + phases["correlate"] + phases["judge"]))
         settle_down()
     note = f"{count} flows, 40 Pods to each other and to 10 Services; {lost} frames lost"
-    yield Figure(name="all-pairs TCP, captured and verified", unit="flows/s", rounds=tuple(rates), target="≥ 3000", note=note)
+    yield Figure(
+        name="all-pairs TCP, captured and verified",
+        unit="flows/s",
+        rounds=tuple(rates),
+        target="≥ 3000",
+        note=note,
+    )
     yield Figure(name="the same run from start to prompt, evidence written", unit="s", rounds=tuple(whole))
 
 
-# --- Mininet --------------------------------------------------------------------------------------------------
+# --- Mininet
+# --------------------------------------------------------------------------------------------------
 
 
 def measure_mininet(setting: Setting) -> Iterator[Figure | Skipped]:
@@ -142,7 +179,11 @@ def measure_mininet(setting: Setting) -> Iterator[Figure | Skipped]:
     if lacking or os.geteuid():
         yield Skipped("Mininet", f"apt-get install {' '.join(lacking)}" if lacking else "it needs root")
         return
-    plan = plan_manifests(clusters.write(setting.directory / "star.yaml", clusters.deployments(workers=2, services=20, replicas=10)))
+    plan = plan_manifests(
+        clusters.write(
+            setting.directory / "star.yaml", clusters.deployments(workers=2, services=20, replicas=10)
+        )
+    )
     ours, theirs = [], []
     for _ in range(setting.rounds):
         ours.append(1000 * sandbox.run(partial(_podwire_inside, plan, setting.iptables)) / 200)
@@ -150,12 +191,19 @@ def measure_mininet(setting: Setting) -> Iterator[Figure | Skipped]:
         theirs.append(1000 * _mininet(200, "no ping")["up"] / 200)
         settle_down()
     yield Figure(
-        name="bring-up per Pod, of 200", unit="ms", rounds=tuple(ours), reference_name="mininet, per host", reference_rounds=tuple(theirs)
+        name="bring-up per Pod, of 200",
+        unit="ms",
+        rounds=tuple(ours),
+        reference_name="mininet, per host",
+        reference_rounds=tuple(theirs),
     )
     pings = _mininet(40, "ping")
     rate = 40 * 39 / pings["pings"]
     yield Figure(
-        name="mininet's pingAll, 40 hosts (for comparison)", unit="pairs/s", rounds=(rate,), note=f"{pings['lost_percent']:.2f} % lost"
+        name="mininet's pingAll, 40 hosts (for comparison)",
+        unit="pairs/s",
+        rounds=(rate,),
+        note=f"{pings['lost_percent']:.2f} % lost",
     )
 
 

@@ -1,7 +1,9 @@
-"""How a whole run grows with Pods, Services, nodes and steps: seconds and memory, and by phase the exponent of the growth.
+"""How a whole run grows with Pods, Services, nodes and steps: seconds and memory, and by phase the exponent
+of the growth.
 
-The exponent of a phase is log(t2 / t1) / log(n2 / n1) of the smallest and the largest cluster in which one number alone differs. What takes
-less than :data:`LEAST` seconds in the smallest is mostly constant and says nothing.
+The exponent of a phase is log(t2 / t1) / log(n2 / n1) of the smallest and the largest cluster in which one
+number alone differs. What takes less than :data:`LEAST` seconds in the smallest is mostly constant and says
+nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ STEPS = {False: (25, 50), True: (50, 100, 200)}
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``seconds`` and those of each phase; ``memory``: MiB of all processes together at their peak (proportional set size)."""
+    """``seconds`` and those of each phase; ``memory``: MiB of all processes together at their peak
+    (proportional set size).
+    """
 
     seconds: float
     phases: Mapping[str, float]
@@ -56,7 +60,10 @@ def measure_scale(setting: Setting) -> Iterator[Figure]:
     """Yields the exponents, and the seconds and memory of the largest clusters."""
     largest = None
     for what, sizes in (WHOLE if setting.whole else THIN).items():
-        runs = {size: _run(setting, clusters.write(setting.directory / "scale.yaml", clusters.many(*size))) for size in sizes}
+        runs = {
+            size: _run(setting, clusters.write(setting.directory / "scale.yaml", clusters.many(*size)))
+            for size in sizes
+        }
         small, large = sizes[0], sizes[-1]
         index = next(place for place in range(3) if small[place] != large[place])
         yield from exponents(what, small[index], large[index], runs[small], runs[large])
@@ -65,20 +72,34 @@ def measure_scale(setting: Setting) -> Iterator[Figure]:
         pods, nodes, services = LARGEST
         name = f"{pods:,} Pods on {nodes} nodes, {services:,} Services"
         note = f"{largest.unknown} flows UNKNOWN"
-        yield Figure(name=f"{name}: to the verdict", unit="s", rounds=(largest.seconds,), target="≤ 90", note=note)
-        yield Figure(name=f"{name}: memory of all processes", unit="MiB", rounds=(largest.memory,), target="≤ 4096")
+        yield Figure(
+            name=f"{name}: to the verdict", unit="s", rounds=(largest.seconds,), target="≤ 90", note=note
+        )
+        yield Figure(
+            name=f"{name}: memory of all processes", unit="MiB", rounds=(largest.memory,), target="≤ 4096"
+        )
     yield from _measure_steps(setting)
 
 
 def _measure_steps(setting: Setting) -> Iterator[Figure]:
     counts = STEPS[setting.whole]
-    runs = [_run(setting, clusters.write(setting.directory / "steps.yaml", clusters.scaled_in_steps(count))) for count in counts]
+    runs = [
+        _run(setting, clusters.write(setting.directory / "steps.yaml", clusters.scaled_in_steps(count)))
+        for count in counts
+    ]
     growth = log(runs[-1].seconds / runs[0].seconds) / log(counts[-1] / counts[0])
-    yield Figure(name=f"growth from {counts[0]} to {counts[-1]} steps: seconds", unit="exponent", rounds=(growth,), target=TARGET_EXPONENT)
+    yield Figure(
+        name=f"growth from {counts[0]} to {counts[-1]} steps: seconds",
+        unit="exponent",
+        rounds=(growth,),
+        target=TARGET_EXPONENT,
+    )
     ratio = runs[-1].memory / runs[0].memory
     yield Figure(name=f"growth from {counts[0]} to {counts[-1]} steps: memory", unit="times", rounds=(ratio,))
     target = "≤ 30" if counts[-1] == 200 else ""
-    yield Figure(name=f"{counts[-1]} steps: to the verdict", unit="s", rounds=(runs[-1].seconds,), target=target)
+    yield Figure(
+        name=f"{counts[-1]} steps: to the verdict", unit="s", rounds=(runs[-1].seconds,), target=target
+    )
 
 
 def exponents(what: str, few: int, many: int, small: Run, large: Run) -> Iterator[Figure]:
@@ -89,9 +110,20 @@ def exponents(what: str, few: int, many: int, small: Run, large: Run) -> Iterato
         if before >= LEAST and before and after:  # seconds to two places: a short phase is 0
             growth = log(after / before) / times
             name = f"growth from {few:,} to {many:,} {what}: {phase}"
-            yield Figure(name=name, unit="exponent", rounds=(growth,), target=TARGET_EXPONENT, note=f"{large.phases[phase]:.2f} s")
+            yield Figure(
+                name=name,
+                unit="exponent",
+                rounds=(growth,),
+                target=TARGET_EXPONENT,
+                note=f"{large.phases[phase]:.2f} s",
+            )
     memory = log(large.memory / small.memory) / times
-    yield Figure(name=f"growth from {few:,} to {many:,} {what}: memory", unit="exponent", rounds=(memory,), target=TARGET_EXPONENT)
+    yield Figure(
+        name=f"growth from {few:,} to {many:,} {what}: memory",
+        unit="exponent",
+        rounds=(memory,),
+        target=TARGET_EXPONENT,
+    )
 
 
 def _run(setting: Setting, manifests: Path) -> Run:

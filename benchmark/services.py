@@ -1,4 +1,6 @@
-"""What many Services cost kube-proxy's place in podwire: to load them all, to change one of them, and in memory."""
+"""What many Services cost kube-proxy's place in podwire: to load them all, to change one of them, and in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ CHANGES_PER_ROUND = 5  # of each kind: they take little, once all Services are l
 def measure_full_sync(setting: Setting) -> Iterator[Figure]:
     """From objects to kernel, beside what the tool alone takes to load the very same rules."""
     for count in setting.services:
-        source = clusters.read(clusters.write(setting.directory / f"services-{count}.yaml", clusters.many_services(count)))
+        source = clusters.read(
+            clusters.write(setting.directory / f"services-{count}.yaml", clusters.many_services(count))
+        )
         for mode in TEXT_MODES:
             state = settle(source, proxy_mode=mode)
             pairs = [_full_sync(state, setting.iptables, number) for number in range(setting.rounds)]
@@ -48,10 +52,12 @@ def measure_full_sync(setting: Setting) -> Iterator[Figure]:
 
 
 def _full_sync(state: ClusterState, iptables: str, number: int) -> tuple[float, float]:
-    """Seconds from objects to kernel, and of the tool alone with the very same text, each in a namespace of its own. Which of the two comes
-    first changes with the ``number`` of the round: the kernel has to make room for the first.
+    """Seconds from objects to kernel, and of the tool alone with the very same text, each in a namespace of
+    its own. Which of the two comes first changes with the ``number`` of the round: the kernel has to make
+    room for the first.
 
-    It is planned before there is a sandbox, as for a run, and anew: what was worked out is remembered of that very state.
+    It is planned before there is a sandbox, as for a run, and anew: what was worked out is remembered of that
+    very state.
     """
     loads = list[Operation]()
     gc.disable()  # as in a run
@@ -76,12 +82,18 @@ def _load_twice(operations: Sequence[Operation], iptables: str, _: sandbox.Chann
 
 
 def measure_change(setting: Setting) -> Iterator[Figure]:
-    """One Service in the middle of all changes: from the objects as they were and as they are to a kernel that holds the latter."""
+    """One Service in the middle of all changes: from the objects as they were and as they are to a kernel
+    that holds the latter.
+    """
     for count in setting.services:
-        source = clusters.read(clusters.write(setting.directory / f"changed-{count}.yaml", clusters.many_services(count)))
+        source = clusters.read(
+            clusters.write(setting.directory / f"changed-{count}.yaml", clusters.many_services(count))
+        )
         for mode in TEXT_MODES:
             full = settle(source, proxy_mode=mode)
-            milliseconds = sandbox.run(partial(_change, full, f"default/{clusters.service_name(count // 2)}", setting))
+            milliseconds = sandbox.run(
+                partial(_change, full, f"default/{clusters.service_name(count // 2)}", setting)
+            )
             settle_down()
             for case, rounds in milliseconds.items():
                 yield Figure(
@@ -95,11 +107,16 @@ def measure_change(setting: Setting) -> Iterator[Figure]:
                 )
 
 
-def _change(full: ClusterState, key: str, setting: Setting, _: sandbox.Channel) -> dict[str, tuple[float, ...]]:
+def _change(
+    full: ClusterState, key: str, setting: Setting, _: sandbox.Channel
+) -> dict[str, tuple[float, ...]]:
     """Milliseconds that each change of the Service ``key`` took. Every change is undone by the next one."""
     raise_descriptor_limit()
     gc.disable()  # as in a run
-    without, moved = clusters.without_service(full, key), clusters.with_other_endpoint(full, key, "10.129.255.254")
+    without, moved = (
+        clusters.without_service(full, key),
+        clusters.with_other_endpoint(full, key, "10.129.255.254"),
+    )
     ways: Mapping[str, list[tuple[ClusterState, ClusterState]]] = {
         "one endpoint changed": [(full, moved), (moved, full)],
         "one Service removed": [(full, without)],
@@ -108,7 +125,9 @@ def _change(full: ClusterState, key: str, setting: Setting, _: sandbox.Channel) 
     applied = apply(plan_cluster(full), Applied(setting.iptables))
     taken: dict[str, list[float]] = {case: [] for case in ways}
     for _round in range(CHANGES_PER_ROUND * setting.rounds):
-        for case, (old, new) in chain.from_iterable([(case, way) for way in pairs] for case, pairs in ways.items()):
+        for case, (old, new) in chain.from_iterable(
+            [(case, way) for way in pairs] for case, pairs in ways.items()
+        ):
             taken[case].append(1000 * timed(partial(_apply_change, old, new, applied)))
     return {case: tuple(rounds) for case, rounds in taken.items()}
 
@@ -117,18 +136,23 @@ def _apply_change(old: ClusterState, new: ClusterState, applied: Applied) -> Non
     apply(plan_change(old, new), applied)
 
 
-# --- memory ---------------------------------------------------------------------------------------------------
+# --- memory
+# ---------------------------------------------------------------------------------------------------
 
 
 def measure_memory(setting: Setting) -> Iterator[Figure]:
-    """The peak of a process of its own that has loaded the manifests, plans and applies (without nft and iptables-restore, its children)."""
+    """The peak of a process of its own that has loaded the manifests, plans and applies (without nft and
+    iptables-restore, its children).
+    """
     count = max(setting.services)
     manifests = clusters.write(setting.directory / f"memory-{count}.yaml", clusters.many_services(count))
     for mode in TEXT_MODES:
         command = [sys.executable, "-m", "benchmark.services", str(manifests), mode, setting.iptables]
         result = subprocess.run(command, cwd=clusters.ROOT, capture_output=True, text=True, check=True)
         settle_down()
-        yield Figure(name=f"peak memory, {mode}", unit="MiB", rounds=(float(result.stdout),), services=count, mode=mode)
+        yield Figure(
+            name=f"peak memory, {mode}", unit="MiB", rounds=(float(result.stdout),), services=count, mode=mode
+        )
 
 
 def _peak(state: ClusterState, iptables: str, _: sandbox.Channel) -> float:

@@ -1,4 +1,6 @@
-"""Figures as Markdown tables: those of single runs one a line, those that differ in the number of Services with a column for each. Pure."""
+"""Figures as Markdown tables: those of single runs one a line, those that differ in the number of Services
+with a column for each. Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from benchmark.figures import Figure, Skipped
 
 
 def render(figures: Sequence[Figure], skipped: Sequence[Skipped] = (), *, terminal: bool = False) -> str:
-    """Everything that was measured; for a ``terminal`` with columns in line, notes, and what a page shows in a chart alone."""
+    """Everything that was measured; for a ``terminal`` with columns in line, notes, and what a page shows in
+    a chart alone.
+    """
     shown = [f for f in figures if terminal or not f.charted]
     parts = [
         _by_run([f for f in shown if not f.services], terminal),
@@ -29,7 +33,13 @@ def _by_run(figures: Sequence[Figure], terminal: bool) -> str:
     for f in figures:
         reference = f"{number(f.reference)} ({f.reference_name})" if f.reference is not None else ""
         verdict = {True: "met", False: "MISSED", None: ""}[f.met]
-        row = (f.name, f"{number(f.value)} {f.unit}", reference, f"{f.ratio:.2f} x" if f.ratio else "", f"{f.target} {verdict}".strip())
+        row = (
+            f.name,
+            f"{number(f.value)} {f.unit}",
+            reference,
+            f"{f.ratio:.2f} x" if f.ratio else "",
+            f"{f.target} {verdict}".strip(),
+        )
         rows.append((*row, f.note) if terminal else row)
     headers = ("measured", "podwire", "reference", "ratio", "target", "note")
     return _table(rows, headers[: 6 if terminal else 5], terminal)
@@ -49,7 +59,9 @@ def _by_services(figures: Sequence[Figure], terminal: bool) -> str:
         )
         for name, by_size in cells.items()
     ]
-    return _table(rows, ("Services", *(f"{size:,}" for size in sizes), "x is the ratio to", "target"), terminal)
+    return _table(
+        rows, ("Services", *(f"{size:,}" for size in sizes), "x is the ratio to", "target"), terminal
+    )
 
 
 def _cell(f: Figure) -> str:
@@ -66,7 +78,9 @@ def _target(figures: Sequence[Figure]) -> str:
         return ""
     missed = ", ".join(f"{f.services:,}" for f in bound if not f.met)
     everywhere = "" if len(bound) == len(figures) else f" at {', '.join(f'{f.services:,}' for f in bound)}"
-    return f"{bound[0].target}{everywhere} " + (f"MISSED at {missed}" if missed and not everywhere else "MISSED" if missed else "met")
+    return f"{bound[0].target}{everywhere} " + (
+        f"MISSED at {missed}" if missed and not everywhere else "MISSED" if missed else "met"
+    )
 
 
 def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], terminal: bool) -> str:

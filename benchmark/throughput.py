@@ -1,6 +1,8 @@
-"""What a stream through a Service carries: one TCP stream of iperf3, in turn straight to the Pod and through its ClusterIP.
+"""What a stream through a Service carries: one TCP stream of iperf3, in turn straight to the Pod and through
+its ClusterIP.
 
-A mode that this kernel lacks is measured in user-mode Linux, another kernel with one processor: there the ratio tells, and not the rate.
+A mode that this kernel lacks is measured in user-mode Linux, another kernel with one processor: there the
+ratio tells, and not the rate.
 """
 
 from __future__ import annotations
@@ -48,11 +50,15 @@ def measure_throughput(setting: Setting) -> Iterator[Figure | Skipped]:
     for mode in modes.usable:
         yield from _figures(mode, _stream_cluster(mode, setting.directory, setting.iptables, setting.rounds))
     if modes.lacking and (obstacle := why_no_guest()):
-        yield from (Skipped(f"throughput in {mode} mode", f"{why}; {obstacle}") for mode, why in modes.lacking.items())
+        yield from (
+            Skipped(f"throughput in {mode} mode", f"{why}; {obstacle}") for mode, why in modes.lacking.items()
+        )
     elif modes.lacking:
         streams = run_in_guest("benchmark.throughput", str(setting.rounds), SECONDS, *modes.lacking)
         for mode, places in streams.items():
-            yield from _figures(f"{mode} in {KERNEL}", {name: Streams(*map(tuple, rounds)) for name, rounds in places.items()})
+            yield from _figures(
+                f"{mode} in {KERNEL}", {name: Streams(*map(tuple, rounds)) for name, rounds in places.items()}
+            )
 
 
 def _figures(mode: str, streams: Mapping[str, Streams]) -> Iterator[Figure]:
@@ -68,7 +74,9 @@ def _figures(mode: str, streams: Mapping[str, Streams]) -> Iterator[Figure]:
         )
 
 
-def _stream_cluster(mode: ProxyMode, directory: Path, iptables: str, rounds: int, seconds: str = SECONDS) -> dict[str, Streams]:
+def _stream_cluster(
+    mode: ProxyMode, directory: Path, iptables: str, rounds: int, seconds: str = SECONDS
+) -> dict[str, Streams]:
     source = clusters.read(clusters.write(directory / "near-and-far.yaml", clusters.near_and_far()))
     state = settle(source, proxy_mode=mode)
     streams = sandbox.run(partial(_stream_in_turn, state, iptables, rounds, seconds))
@@ -80,14 +88,19 @@ def _main(rounds: str, seconds: str, *modes: str) -> None:
     """In the guest."""
     usable_modes()  # has the kernel load what they need
     with tempfile.TemporaryDirectory() as directory:
-        streams = {mode: _stream_cluster(mode, Path(directory), IPTABLES, int(rounds), seconds) for mode in cast("tuple[ProxyMode]", modes)}
+        streams = {
+            mode: _stream_cluster(mode, Path(directory), IPTABLES, int(rounds), seconds)
+            for mode in cast("tuple[ProxyMode]", modes)
+        }
     print(json.dumps(streams))
 
 
 # --- inside the sandbox -------------------------------------------------------------------------------------
 
 
-def _stream_in_turn(state: ClusterState, iptables: str, rounds: int, seconds: str, _: sandbox.Channel) -> dict[str, Streams]:
+def _stream_in_turn(
+    state: ClusterState, iptables: str, rounds: int, seconds: str, _: sandbox.Channel
+) -> dict[str, Streams]:
     applied = build(state, iptables)
     servers = [_start_server(applied, pod_netns(state.pod[f"default/{name}"])) for name in PLACES]
     streams = {name: Streams((), ()) for name in PLACES}

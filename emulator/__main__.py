@@ -3,7 +3,8 @@
 import _signal  # type: ignore[import-not-found]  # built in; the module signal takes long to import
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback; main() takes over
+    # Ctrl-C ends the imports without a traceback; main() takes over
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 import sys
 

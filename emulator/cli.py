@@ -1,4 +1,6 @@
-"""The command line: the only module that prints and exits. Everything heavy is imported by the command that needs it."""
+"""The command line: the only module that prints and exits. Everything heavy is imported by the command that
+needs it.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv is None:
             prepare_signals()
             prepare_streams()
-            gc.disable()  # a process of seconds that holds all objects of a cluster to its end: loading and planning large ones takes a fifth less
+            # a process of seconds that holds all objects of a cluster to its end: loading and planning large
+            # ones takes a fifth less
+            gc.disable()
         args = _parse(words)
         code: int = args.function(args)
         return code
@@ -100,11 +104,27 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(words: list[str]) -> argparse.Namespace:
     commands = {
-        "run": ("build the network, send every flow, print the verdicts (the default command)", _add_run, _run),
-        "plan": ("print a bash script that builds the same network with ip, bridge, sysctl and iptables-restore", _add_plan, _plan),
-        "diff": ("run the same flows in several modes of kube-proxy and say what changes for each Service", _add_diff, _diff),
+        "run": (
+            "build the network, send every flow, print the verdicts (the default command)",
+            _add_run,
+            _run,
+        ),
+        "plan": (
+            "print a bash script that builds the same network with ip, bridge, sysctl and iptables-restore",
+            _add_plan,
+            _plan,
+        ),
+        "diff": (
+            "run the same flows in several modes of kube-proxy and say what changes for each Service",
+            _add_diff,
+            _diff,
+        ),
         "list": ("the topologies that come with podwire, each with its question", _add_nothing, _list),
-        "doctor": ("which modes of kube-proxy run here, and what this machine lacks for the others", _add_doctor, _doctor),
+        "doctor": (
+            "which modes of kube-proxy run here, and what this machine lacks for the others",
+            _add_doctor,
+            _doctor,
+        ),
         "ps": ("running clusters", _add_nothing, _ps),
         "exec": ("run a command in a Pod, node or client of a running cluster", _add_exec, _exec),
         "shell": ("a shell in a Pod, node or client of a running cluster", _add_shell, _shell),
@@ -148,12 +168,32 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"topology, file, directory or - (default: {DEFAULT_TOPOLOGY})")
-    parser.add_argument("-f", "--filename", action="append", default=[], metavar="TARGET", help="a target, as kubectl has it")
-    parser.add_argument("-k", "--kustomize", action="append", default=[], metavar="DIR", help="a kustomization: it is built and read")
-    parser.add_argument("-R", "--recursive", action="store_true", help="read the directories below a directory as well")
     parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="seed of everything that is drawn: Pod names, node ports, cookies (default: 0)"
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help=f"topology, file, directory or - (default: {DEFAULT_TOPOLOGY})",
+    )
+    parser.add_argument(
+        "-f", "--filename", action="append", default=[], metavar="TARGET", help="a target, as kubectl has it"
+    )
+    parser.add_argument(
+        "-k",
+        "--kustomize",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a kustomization: it is built and read",
+    )
+    parser.add_argument(
+        "-R", "--recursive", action="store_true", help="read the directories below a directory as well"
+    )
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="seed of everything that is drawn: Pod names, node ports, cookies (default: 0)",
     )
 
 
@@ -181,7 +221,13 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_cluster(parser)
-    parser.add_argument("-o", "--output", choices=("table", "wide", "json", "yaml"), default="table", help="what to print (default: table)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "wide", "json", "yaml"),
+        default="table",
+        help="what to print (default: table)",
+    )
     _add_files(parser)
     _add_captures(parser, "a directory per topology")
     parser.add_argument(
@@ -218,8 +264,18 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tools(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--iptables", choices=("nft", "legacy"), help="flavour of the iptables tools (default: nft where it works)")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="say where the time goes; -vv: also print each plan operation")
+    parser.add_argument(
+        "--iptables",
+        choices=("nft", "legacy"),
+        help="flavour of the iptables tools (default: nft where it works)",
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="say where the time goes; -vv: also print each plan operation",
+    )
 
 
 def _add_diff(parser: argparse.ArgumentParser) -> None:
@@ -230,7 +286,13 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
         help="what to compare (default: the cluster's own mode and nftables, which Kubernetes 1.40 makes the default)",
     )
     formats = ("table", "json", "yaml", "markdown")
-    parser.add_argument("-o", "--output", choices=formats, default="table", help="what to print (default: table; markdown: every flow)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=formats,
+        default="table",
+        help="what to print (default: table; markdown: every flow)",
+    )
     _add_files(parser)
     _add_captures(parser, "a directory per topology and mode")
     _add_commands(parser)
@@ -238,18 +300,30 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_exec(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a Pod (name or namespace/name), node or external client")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command and its arguments")
-    parser.add_argument("--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running")
+    parser.add_argument(
+        "name", metavar="NAME", help="a Pod (name or namespace/name), node or external client"
+    )
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command and its arguments"
+    )
+    parser.add_argument(
+        "--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running"
+    )
 
 
 def _add_shell(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a Pod (name or namespace/name), node or external client")
-    parser.add_argument("--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running")
+    parser.add_argument(
+        "name", metavar="NAME", help="a Pod (name or namespace/name), node or external client"
+    )
+    parser.add_argument(
+        "--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running"
+    )
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-v", "--verbose", action="store_true", help="everything that was tried, each lack with its remedy")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="everything that was tried, each lack with its remedy"
+    )
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -308,9 +382,14 @@ def _diff(args: argparse.Namespace) -> int:
     if modes:
         check_modes(modes)  # before standard input is read
     attempt = Attempts()
-    json, xml = (path if path and attempt(partial(check_writable_file, path)) else None for path in (args.json, args.junit))
+    json, xml = (
+        path if path and attempt(partial(check_writable_file, path)) else None
+        for path in (args.json, args.junit)
+    )
     states = settle_modes(_load(args), modes, args.seed, args.run)
-    comparison = run_modes(states, Options(captures=args.captures, iptables=args.iptables or "", verbose=args.verbose))
+    comparison = run_modes(
+        states, Options(captures=args.captures, iptables=args.iptables or "", verbose=args.verbose)
+    )
     _tell(comparison, pod_names(next(iter(states.values()))), args, json, xml, attempt)
     if attempt.failed:
         return Exit.BAD_INPUT
@@ -318,7 +397,12 @@ def _diff(args: argparse.Namespace) -> int:
 
 
 def _tell(
-    comparison: Comparison, pods: Mapping[str, str], args: argparse.Namespace, json: Path | None, xml: Path | None, attempt: Attempts
+    comparison: Comparison,
+    pods: Mapping[str, str],
+    args: argparse.Namespace,
+    json: Path | None,
+    xml: Path | None,
+    attempt: Attempts,
 ) -> None:
     """In every form that was asked for, as far as each can be written."""
     import shutil
@@ -354,7 +438,10 @@ def _plan(args: argparse.Namespace) -> int:
     for notice in state.notices:
         print(f"podwire: {notice}", file=sys.stderr)
     states = [state, *(step.state for step in state.steps)]
-    changes = [(step.name, plan_script_change(old, step.state)) for old, step in zip(states, state.steps, strict=False)]
+    changes = [
+        (step.name, plan_script_change(old, step.state))
+        for old, step in zip(states, state.steps, strict=False)
+    ]
     say(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes))
     return Exit.OK
 
@@ -364,7 +451,9 @@ def _list(_: argparse.Namespace) -> int:
 
     rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
     if not rows:
-        raise UsageError(f"there are no topologies in {TOPOLOGIES}: run podwire from its checkout (scripts/with-env podwire list)")
+        raise UsageError(
+            f"there are no topologies in {TOPOLOGIES}: run podwire from its checkout (scripts/with-env podwire list)"
+        )
     width = max(len(name) for name, _ in rows)
     for name, question in rows:
         say(f"{name:{width}}  {question}\n")
@@ -390,7 +479,13 @@ def _ps(_: argparse.Namespace) -> int:
         return Exit.OK
     headers = ["PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"]
     rows = [
-        [r.pid, r.topology or "?", *("?" if n is None else n for n in (r.nodes, r.pods, r.services)), r.started or "?"] for r in running
+        [
+            r.pid,
+            r.topology or "?",
+            *("?" if n is None else n for n in (r.nodes, r.pods, r.services)),
+            r.started or "?",
+        ]
+        for r in running
     ]
     if any(r.note for r in running):
         headers.append("NOTE")

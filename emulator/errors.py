@@ -15,9 +15,11 @@ from enum import IntEnum
 
 MOST_LINES = 10  # of the problems of one input
 FOLDED_FROM = 3  # so many of one cause are one line
-_PARTICULAR = re.compile(r"'[^']*'|\b[a-z0-9.-]+/[a-z0-9.-]+\b|\b[0-9][0-9.:]*\b")  # a value, an object's name, a number or address
+# a value, an object's name, a number or address
+_PARTICULAR = re.compile(r"'[^']*'|\b[a-z0-9.-]+/[a-z0-9.-]+\b|\b[0-9][0-9.:]*\b")
 _INDEX = re.compile(r"\[[0-9]+\]")
-_KEY = re.compile(r"((?:[lL]abels|annotations|[sS]elector))(?:\.[^.\[]+|\[\"[^\"]*\"\])\Z")  # of a map whose keys are the user's own
+# of a map whose keys are the user's own
+_KEY = re.compile(r"((?:[lL]abels|annotations|[sS]elector))(?:\.[^.\[]+|\[\"[^\"]*\"\])\Z")
 
 
 class Exit(IntEnum):
@@ -68,18 +70,26 @@ class Problem:
 
 
 def fold(problems: Sequence[Problem]) -> list[str]:
-    """Returns a line for each of ``problems``; one for those of the same cause where they are several, and few enough to read."""
+    """Returns a line for each of ``problems``; one for those of the same cause where they are several, and
+    few enough to read.
+    """
     by_cause: dict[object, list[Problem]] = {}
     for problem in problems:
         by_cause.setdefault(_cause(problem), []).append(problem)
-    groups = [group for found in by_cause.values() for group in ([found] if len(found) >= FOLDED_FROM else ([each] for each in found))]
+    groups = [
+        group
+        for found in by_cause.values()
+        for group in ([found] if len(found) >= FOLDED_FROM else ([each] for each in found))
+    ]
     lines = [_line(group) for group in groups[:MOST_LINES]]
     rest = sum(len(group) for group in groups[MOST_LINES:])
     return [*lines, f"and {rest} more {'problem' if rest == 1 else 'problems'}"] if rest else lines
 
 
 def _cause(problem: Problem) -> object:
-    """Returns what is equal for problems of one cause: the sentence and the field, whatever object it is about."""
+    """Returns what is equal for problems of one cause: the sentence and the field, whatever object it is
+    about.
+    """
     field = _KEY.sub(r"\1[]", _INDEX.sub("[]", problem.path)).rpartition("items[].")[2]
     return _PARTICULAR.sub("…", problem.what), field
 
@@ -132,7 +142,9 @@ class KernelError(PodwireError):
     exit_code = Exit.MACHINE_LACKS
 
     def __init__(self, netns: str, command: Sequence[str] | str, error: str, stdin: str = "") -> None:
-        """``command`` is an argv list run inside ``netns``, or lines of shell that name their namespaces themselves."""
+        """``command`` is an argv list run inside ``netns``, or lines of shell that name their namespaces
+        themselves.
+        """
         self.netns, self.command, self.error, self.stdin = netns, command, error, stdin
         super().__init__(netns, command, error, stdin)
 
@@ -140,11 +152,15 @@ class KernelError(PodwireError):
         if isinstance(self.command, str):
             shown = self.command
         else:
-            shown = (f"ip netns exec {shlex.quote(self.netns)} " if self.netns else "") + shlex.join(self.command)
+            shown = (f"ip netns exec {shlex.quote(self.netns)} " if self.netns else "") + shlex.join(
+                self.command
+            )
         if self.stdin:
             shown += f" <<'EOF'\n{self.stdin.rstrip()}\nEOF"
         return f"{self.error.strip()}\n  while running:\n{shown}"
 
 
 class ToolKilledError(KernelError):
-    """A tool did not end by itself: a signal killed it, or it took too long. What the kernel would have said is not known."""
+    """A tool did not end by itself: a signal killed it, or it took too long. What the kernel would have said
+    is not known.
+    """

@@ -14,21 +14,28 @@ from hypothesis import settings
 pytest.register_assert_rewrite("tests.kernel.sentences")  # which asserts for several modules
 
 GOLDEN = Path(__file__).parent / "golden"
-UNSHARE = ("unshare", "--net", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")))  # argv of a sandbox
+# argv of a sandbox
+UNSHARE = ("unshare", "--net", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")))
 
 settings.register_profile("podwire", deadline=None)  # which only a busy machine would miss
 settings.load_profile("podwire")
-if not os.access(Path(__file__).parent, os.W_OK):  # another user's checkout: Hypothesis has nowhere to remember failures
+# another user's checkout: Hypothesis has nowhere to remember failures
+if not os.access(Path(__file__).parent, os.W_OK):
     settings.register_profile("read-only", settings.get_profile("podwire"), database=None)
     settings.load_profile("read-only")
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background: what it starts would ignore Ctrl-C, too
+# a shell's job in the background: what it starts would ignore Ctrl-C, too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write the golden files anew instead of comparing with them",
+    )
     parser.addoption(
         "--thin",
         action="store_true",

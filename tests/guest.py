@@ -14,7 +14,9 @@ from tests.sandboxed import ROOT
 
 UML = ROOT / "scripts" / "uml"
 
-_INSTALLED = all(shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") for tool in ("linux.uml", "modprobe"))
+_INSTALLED = all(
+    shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") for tool in ("linux.uml", "modprobe")
+)
 GUEST_LACKS = "" if _INSTALLED else "no user-mode Linux here: sudo apt-get install user-mode-linux kmod"
 
 with_guest = pytest.mark.skipif(bool(GUEST_LACKS), reason=GUEST_LACKS)
@@ -26,8 +28,14 @@ def uml_command(*words: str | Path, seconds: int) -> list[str | Path]:
 
 
 def uml(
-    *words: str | Path, cwd: Path = ROOT, env: Mapping[str, str] = os.environ, stdin: bytes = b"", seconds: int = 90
+    *words: str | Path,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] = os.environ,
+    stdin: bytes = b"",
+    seconds: int = 90,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a guest; bytes, since no byte of the output may be another one."""
     command = uml_command(*words, seconds=seconds)
-    return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=seconds + 10, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=seconds + 10, check=False
+    )

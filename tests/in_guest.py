@@ -1,4 +1,6 @@
-"""Runs tests and says how each went, for :mod:`tests.guest`:  python -m tests.in_guest FILE  (the tests' ids, one a line; a line of JSON each)."""
+"""Runs tests and says how each went, for :mod:`tests.guest`:  python -m tests.in_guest FILE  (the tests' ids,
+one a line; a line of JSON each).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class _Reporter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or not report.passed:
-            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext  # a tuple is a skip's place and reason
+            # a tuple is a skip's place and reason
+            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             print(json.dumps([report.nodeid, report.outcome, why]), file=self._out, flush=True)
 
 
@@ -25,7 +28,10 @@ def main() -> int:
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # whatever else is printed is for people
         ids = Path(sys.argv[1]).read_text().splitlines()
-        return pytest.main(["-o", "addopts=", "-p", "no:xdist", "-p", "no:cacheprovider", "-q", *ids], plugins=[_Reporter(out)])
+        return pytest.main(
+            ["-o", "addopts=", "-p", "no:xdist", "-p", "no:cacheprovider", "-q", *ids],
+            plugins=[_Reporter(out)],
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 Tables = dict[str, dict[str, list[str]]]  # table → chain → rules
 
-# Chains whose rules exclude each other, so that their order means nothing. KUBE-SERVICES of nat ends with a rule that must be last.
+# Chains whose rules exclude each other, so that their order means nothing. KUBE-SERVICES of nat ends with a
+# rule that must be last.
 UNORDERED = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
 LAST = "kubernetes service nodeports"
 
@@ -25,7 +26,9 @@ def parse(text: str) -> Tables:
 
 
 def normal(text: str) -> Tables:
-    """``text`` parsed, with the rules of :data:`UNORDERED` chains sorted, and built-in chains that hold nothing left out."""
+    """``text`` parsed, with the rules of :data:`UNORDERED` chains sorted, and built-in chains that hold
+    nothing left out.
+    """
     tables = parse(text)
     for name, chains in tables.items():
         for chain, rules in chains.items():

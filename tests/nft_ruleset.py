@@ -1,4 +1,6 @@
-"""Reads the text of an nft table (as ``nft list ruleset`` prints it, or as we load it) and says what it promises, layout aside."""
+"""Reads the text of an nft table (as ``nft list ruleset`` prints it, or as we load it) and says what it
+promises, layout aside.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,21 @@ def _endpoints(table: Table, rule: str, key: str) -> frozenset[str] | None:
     looked_up = re.search(r"numgen random mod (\d+)(?: offset (\d+))? map @(\S+)$", rule)
     if looked_up:
         first = int(looked_up[2] or 0)
-        rows = (table.elements[looked_up[3]][f"{key} . {index}"] for index in range(first, first + int(looked_up[1])))
+        rows = (
+            table.elements[looked_up[3]][f"{key} . {index}"]
+            for index in range(first, first + int(looked_up[1]))
+        )
         return frozenset(row.replace(" . ", ":") for row in rows)
     chosen = re.search(r"numgen random mod (\d+) vmap \{ (.*) \}", rule)
     if chosen:
         targets = [part.partition(" : goto ")[2] for part in chosen[2].split(", ")]
         assert len(targets) == int(chosen[1])
-        return frozenset(rule.rpartition(" ")[2] for target in targets for rule in table.chains[target] if " dnat to " in rule)
+        return frozenset(
+            rule.rpartition(" ")[2]
+            for target in targets
+            for rule in table.chains[target]
+            if " dnat to " in rule
+        )
     goto = re.search(r"goto (\S+)$", rule)
     if goto and not goto[1].startswith("endpoint-"):
         found = [_endpoints(table, rule, key) for rule in table.chains[goto[1]]]
@@ -64,7 +74,13 @@ def promise(table: Table, verdict: str, key: str) -> Promise:
     masqueraded = ""
     for rule in table.chains[verdict.removeprefix("goto ")]:
         if "jump mark-for-masquerade" in rule or "meta mark set meta mark | 0x" in rule:
-            masqueraded = "local" if "fib saddr type local" in rule else "strangers" if "ip saddr !=" in rule else "always"
+            masqueraded = (
+                "local"
+                if "fib saddr type local" in rule
+                else "strangers"
+                if "ip saddr !=" in rule
+                else "always"
+            )
         found = _endpoints(table, rule, key)
         if rule.startswith("ip saddr 10.244.0.0/16 "):
             pods = found

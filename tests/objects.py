@@ -1,4 +1,6 @@
-"""Kubernetes objects and cluster states for tests, written as short as manifests allow, without the loader's help."""
+"""Kubernetes objects and cluster states for tests, written as short as manifests allow, without the loader's
+help.
+"""
 
 from __future__ import annotations
 
@@ -79,12 +81,19 @@ def golden_state(directory: Path, **proxy: Any) -> ClusterState:
     def of(kind: str, cls: type[T]) -> list[T]:
         return [build(cls, d) for d in documents if d["kind"] == kind]
 
-    return state(nodes=of("Node", Node), services=of("Service", Service), slices=of("EndpointSlice", EndpointSlice), **proxy)
+    return state(
+        nodes=of("Node", Node),
+        services=of("Service", Service),
+        slices=of("EndpointSlice", EndpointSlice),
+        **proxy,
+    )
 
 
 def node(name: str, ip: str = "172.18.0.3", podCIDR: str = "10.244.1.0/24", **labels: str) -> Node:
     """``labels``: "_" in a key stands for "/" (``zone`` for the zone label)."""
-    spelled = {"topology.kubernetes.io/zone" if k == "zone" else k.replace("_", "/"): v for k, v in labels.items()}
+    spelled = {
+        "topology.kubernetes.io/zone" if k == "zone" else k.replace("_", "/"): v for k, v in labels.items()
+    }
     return Node(
         metadata=ObjectMeta(name=name, labels=spelled),
         spec=NodeSpec(podCIDR=podCIDR, podCIDRs=(podCIDR,) if podCIDR else ()),
@@ -100,7 +109,9 @@ def service(
     vips: Sequence[str | LoadBalancerIngress] = (),
     **spec: Any,
 ) -> Service:
-    """A Service with ClusterIP 10.96.0.10 unless ``spec`` says otherwise; ``vips`` are its load-balancer addresses."""
+    """A Service with ClusterIP 10.96.0.10 unless ``spec`` says otherwise; ``vips`` are its load-balancer
+    addresses.
+    """
     ingress = tuple(v if isinstance(v, LoadBalancerIngress) else LoadBalancerIngress(ip=v) for v in vips)
     cluster_ip = spec.pop("clusterIP", "10.96.0.10")
     return Service(
@@ -110,12 +121,20 @@ def service(
     )
 
 
-def slice_of(svc: Service, *endpoints: Mapping[str, Any], name: str = "", ports: Sequence[Mapping[str, Any]] = ()) -> EndpointSlice:
+def slice_of(
+    svc: Service, *endpoints: Mapping[str, Any], name: str = "", ports: Sequence[Mapping[str, Any]] = ()
+) -> EndpointSlice:
     """An EndpointSlice of ``svc``. An endpoint is a manifest's mapping, with ``ip`` for ``addresses: [ip]``."""
     default = [{"name": "http", "port": 8080}]
     manifest = {
-        "metadata": {"name": name or f"{svc.name}-1", "namespace": svc.namespace, "labels": {"kubernetes.io/service-name": svc.name}},
-        "endpoints": [{"addresses": [e["ip"]], **{k: v for k, v in e.items() if k != "ip"}} for e in endpoints],
+        "metadata": {
+            "name": name or f"{svc.name}-1",
+            "namespace": svc.namespace,
+            "labels": {"kubernetes.io/service-name": svc.name},
+        },
+        "endpoints": [
+            {"addresses": [e["ip"]], **{k: v for k, v in e.items() if k != "ip"}} for e in endpoints
+        ],
         "ports": list(ports) or default,
     }
     built: EndpointSlice = build(EndpointSlice, manifest)

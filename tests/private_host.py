@@ -1,7 +1,8 @@
-"""A host of its own, in namespaces, with a network and rules: podwire is killed there again and again, and must leave it as it was.
+"""A host of its own, in namespaces, with a network and rules: podwire is killed there again and again, and
+must leave it as it was.
 
-Run by ``unshare --net --mount --ipc --pid --fork --mount-proc``, so that nothing else that runs on the machine changes what is compared. Prints
-what differs, as JSON: nothing, an empty list.
+Run by ``unshare --net --mount --ipc --pid --fork --mount-proc``, so that nothing else that runs on the
+machine changes what is compared. Prints what differs, as JSON: nothing, an empty list.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ RUNS = (
 def prepare() -> list[str]:
     """Make the network, and directories that nobody else writes to; those that are compared."""
     directories = [
-        path for path in PRIVATE if os.path.isdir(path) and not any(part.is_relative_to(path) for part in (ROOT, Path(sys.prefix)))
+        path
+        for path in PRIVATE
+        if os.path.isdir(path) and not any(part.is_relative_to(path) for part in (ROOT, Path(sys.prefix)))
     ]
     for path in directories:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
@@ -110,19 +113,32 @@ def look(directories: list[str]) -> dict[str, str]:
         with suppress(FileNotFoundError):
             state[name] = subprocess.run(line.split(), capture_output=True, text=True, check=False).stdout
     for name in ("iptables-nft", "iptables-legacy"):
-        state[name] = "\n".join(line for line in state.get(name, "").splitlines() if not line.startswith("#"))  # stamps
-    state["sysctls"] = "\n".join(line for line in state["sysctls"].splitlines() if not line.startswith("net.netfilter.nf_conntrack_count"))
+        # stamps
+        state[name] = "\n".join(line for line in state.get(name, "").splitlines() if not line.startswith("#"))
+    state["sysctls"] = "\n".join(
+        line
+        for line in state["sysctls"].splitlines()
+        if not line.startswith("net.netfilter.nf_conntrack_count")
+    )
     state["mounts"] = Path("/proc/self/mountinfo").read_text()
     state["descriptors"] = "\n".join(sorted(os.listdir("/proc/self/fd")))
     state["packet sockets"] = Path("/proc/net/packet").read_text()
     state["names of sockets"] = "\n".join(
-        sorted(row.split()[7] for row in Path("/proc/net/unix").read_text().splitlines() if len(row.split()) == 8)
+        sorted(
+            row.split()[7] for row in Path("/proc/net/unix").read_text().splitlines() if len(row.split()) == 8
+        )
     )
     state["processes"] = "\n".join(sorted(others()))
     for directory in (*directories, str(ROOT / "topologies"), str(ROOT / "captures")):
-        files = (path for path in Path(directory).rglob("*") if not str(path).startswith((CAPTURES, "/run/report.json")))
+        files = (
+            path
+            for path in Path(directory).rglob("*")
+            if not str(path).startswith((CAPTURES, "/run/report.json"))
+        )
         state[f"files in {directory}"] = "\n".join(sorted(map(_describe, files)))
-    state["temporary files"] = "\n".join(str(path) for path in Path("/run").rglob(".podwire-*") if not str(path).startswith(CAPTURES))
+    state["temporary files"] = "\n".join(
+        str(path) for path in Path("/run").rglob(".podwire-*") if not str(path).startswith(CAPTURES)
+    )
     return state
 
 
@@ -150,7 +166,9 @@ def tree(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            children.setdefault(int(path.read_text().rsplit(")", 1)[1].split()[1]), []).append(int(path.parent.name))
+            children.setdefault(int(path.read_text().rsplit(")", 1)[1].split()[1]), []).append(
+                int(path.parent.name)
+            )
     found = [pid]
     for one in found:
         found += children.get(one, [])
@@ -159,7 +177,11 @@ def tree(pid: int) -> list[int]:
 
 def kill_once(draw: random.Random, directories: list[str]) -> str:
     """Start podwire, kill one of its processes, and wait until all are gone: what was done."""
-    words, delay, number = draw.choice(RUNS), draw.uniform(0, 1.6), draw.choice((signal.SIGKILL,) * 4 + (signal.SIGTERM, signal.SIGINT))
+    words, delay, number = (
+        draw.choice(RUNS),
+        draw.uniform(0, 1.6),
+        draw.choice((signal.SIGKILL,) * 4 + (signal.SIGTERM, signal.SIGINT)),
+    )
     if "--captures" not in words and not words.startswith("doctor"):
         words += " --captures none"
     run = subprocess.Popen(
@@ -193,7 +215,9 @@ def compare(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, li
     for name in before:
         old, new = before[name].splitlines(), after[name].splitlines()
         if old != new:
-            changes[name] = [f"- {line}" for line in old if line not in new] + [f"+ {line}" for line in new if line not in old]
+            changes[name] = [f"- {line}" for line in old if line not in new] + [
+                f"+ {line}" for line in new if line not in old
+            ]
     return changes
 
 

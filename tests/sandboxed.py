@@ -1,4 +1,6 @@
-"""Tests that need a kernel: each runs its body in a sandbox of its own, so that tests may run side by side and leave nothing."""
+"""Tests that need a kernel: each runs its body in a sandbox of its own, so that tests may run side by side
+and leave nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from tests.conftest import UNSHARE
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = ROOT / "topologies"
-SHIPPED = sorted({p.stem for p in TOPOLOGIES.iterdir() if p.suffix in (".yaml", ".py") or (p.is_dir() and not p.name.startswith("_"))})
+SHIPPED = sorted(
+    {
+        p.stem
+        for p in TOPOLOGIES.iterdir()
+        if p.suffix in (".yaml", ".py") or (p.is_dir() and not p.name.startswith("_"))
+    }
+)
 
 
 def in_sandbox(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,8 +42,12 @@ def in_sandbox(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def flavour() -> str:
-    """The flavour of iptables that this kernel has: not each has nf_tables, and to find that out with every cluster takes long."""
-    done = subprocess.run([*UNSHARE, "iptables-nft", "--new-chain", "PROBE"], capture_output=True, check=False)
+    """The flavour of iptables that this kernel has: not each has nf_tables, and to find that out with every
+    cluster takes long.
+    """
+    done = subprocess.run(
+        [*UNSHARE, "iptables-nft", "--new-chain", "PROBE"], capture_output=True, check=False
+    )
     return "legacy" if done.returncode else "nft"
 
 
@@ -62,7 +74,9 @@ def podwire(
 
 
 def host_state() -> dict[str, str]:
-    """What podwire must never change: links, addresses, routes, rules, mounts, sysctls and names of the network namespace we are in."""
+    """What podwire must never change: links, addresses, routes, rules, mounts, sysctls and names of the
+    network namespace we are in.
+    """
     commands = {
         "links": ["ip", "-o", "link"],
         "addresses": ["ip", "-o", "address"],
@@ -78,8 +92,13 @@ def host_state() -> dict[str, str]:
             "net.ipv6.conf.all.disable_ipv6",
         ],
     }
-    state = {name: subprocess.run(command, capture_output=True, text=True, check=False).stdout for name, command in commands.items()}
+    state = {
+        name: subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        for name, command in commands.items()
+    }
     state["rules"] = "\n".join(line for line in state["rules"].splitlines() if not line.startswith("#"))
-    state["legacy rules"] = "\n".join(line for line in state["legacy rules"].splitlines() if not line.startswith("#"))
+    state["legacy rules"] = "\n".join(
+        line for line in state["legacy rules"].splitlines() if not line.startswith("#")
+    )
     state["mounts"] = Path("/proc/self/mountinfo").read_text()
     return state

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from emulator.plan.operations import AddAddress, AddBridge, AddNetns, AddRoute, AddVeth, LoadRules, Operation, Plan, ResetDevices, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddNetns,
+    AddRoute,
+    AddVeth,
+    LoadRules,
+    Operation,
+    Plan,
+    ResetDevices,
+    SetSysctl,
+)
 from emulator.plan.rules import RuleSet, compose
 
 RULES = compose(RuleSet({"nat": {"POSTROUTING": ("-s 10.244.1.0/24 ! -o cbr0 -j MASQUERADE",)}}))
@@ -27,7 +38,14 @@ def _pod(name: str, number: int) -> list[Operation]:
         ),
         AddAddress(netns=netns, dev="eth0", address=f"10.244.1.{number}/24", why=why),
         AddRoute(netns=netns, dst="default", dev="eth0", via="10.244.1.1", why="a Pod's way out is its node"),
-        AddRoute(netns=netns, dst="192.0.2.0/24", dev="eth0", via="198.51.100.1", onlink=True, why="a router that no route leads to"),
+        AddRoute(
+            netns=netns,
+            dst="192.0.2.0/24",
+            dev="eth0",
+            via="198.51.100.1",
+            onlink=True,
+            why="a router that no route leads to",
+        ),
     ]
 
 
@@ -36,14 +54,29 @@ PLAN = Plan(
     operations=(
         AddNetns(netns="worker-1", why="Node worker-1"),
         ResetDevices(netns="worker-1", why="a node on every machine"),
-        SetSysctl(netns="worker-1", key="net.ipv4.ip_forward", value="1", why="a node forwards its Pods' packets"),
-        SetSysctl(netns="worker-1", key="net.ipv4.ip_local_port_range", value="20000 30000", why="a value with a blank"),
+        SetSysctl(
+            netns="worker-1", key="net.ipv4.ip_forward", value="1", why="a node forwards its Pods' packets"
+        ),
+        SetSysctl(
+            netns="worker-1",
+            key="net.ipv4.ip_local_port_range",
+            value="20000 30000",
+            why="a value with a blank",
+        ),
         AddBridge(netns="worker-1", name="cbr0", mac="02:00:00:00:00:01", why="kubenet's bridge"),
         AddAddress(netns="worker-1", dev="cbr0", address="10.244.1.1/24", why="kubenet's bridge"),
         *_pod("a", 2),
         *_pod("b", 3),
-        AddRoute(netns="worker-1", dst="10.99.0.0/16", dev="cbr0", src="10.244.1.1", why="a prefix on the link itself"),
-        LoadRules(netns="worker-1", tool="iptables-restore", text=RULES, why="masquerade what leaves the cluster"),
+        AddRoute(
+            netns="worker-1",
+            dst="10.99.0.0/16",
+            dev="cbr0",
+            src="10.244.1.1",
+            why="a prefix on the link itself",
+        ),
+        LoadRules(
+            netns="worker-1", tool="iptables-restore", text=RULES, why="masquerade what leaves the cluster"
+        ),
         LoadRules(netns="default_a", tool="nft", text="table ip podwire {\n}\n", why="a table of nft's own"),
     ),
 )

@@ -1,8 +1,9 @@
 """Can a Pod reach itself through its own Service, and whose address does it see then?
 
-The packet leaves the Pod, is turned back by its node and comes in where it went out. Were its source still the Pod's own address, the
-Pod would answer itself over its loopback and the reply would never be translated back, so kube-proxy always masquerades this one case: the
-Pod sees a node's address. A Pod next to it that dials the same Service keeps its own.
+The packet leaves the Pod, is turned back by its node and comes in where it went out. Were its source still
+the Pod's own address, the Pod would answer itself over its loopback and the reply would never be translated
+back, so kube-proxy always masquerades this one case: the Pod sees a node's address. A Pod next to it that
+dials the same Service keeps its own.
 
 Also an example to copy: a topology in Python is a module with ``build``.
 """
@@ -27,7 +28,12 @@ def build(cluster: Cluster) -> None:
     cluster.flow_check(
         "a-pod-reaches-itself",
         [
-            {"name": "through its ClusterIP", "from": {"pod": "echo"}, "to": {"service": "echo", "port": "http"}, "expect": itself},
+            {
+                "name": "through its ClusterIP",
+                "from": {"pod": "echo"},
+                "to": {"service": "echo", "port": "http"},
+                "expect": itself,
+            },
             {
                 "name": "through its ClusterIP, UDP",
                 "from": {"pod": "echo"},
@@ -35,7 +41,12 @@ def build(cluster: Cluster) -> None:
                 "protocol": "UDP",
                 "expect": itself,
             },
-            {"name": "through its node's port", "from": {"pod": "echo"}, "to": {"node": "worker-1", "nodePort": 30080}, "expect": itself},
+            {
+                "name": "through its node's port",
+                "from": {"pod": "echo"},
+                "to": {"node": "worker-1", "nodePort": 30080},
+                "expect": itself,
+            },
         ],
     )
     kept = {"outcome": "delivered", "source": "preserved", "backends": ["default/echo"]}
@@ -48,6 +59,11 @@ def build(cluster: Cluster) -> None:
                 "to": {"service": "echo", "port": "http"},
                 "expect": kept,
             },
-            {"name": "its node, straight to the Pod", "from": {"node": "worker-1"}, "to": {"pod": "echo", "port": "http"}, "expect": kept},
+            {
+                "name": "its node, straight to the Pod",
+                "from": {"node": "worker-1"},
+                "to": {"pod": "echo", "port": "http"},
+                "expect": kept,
+            },
         ],
     )

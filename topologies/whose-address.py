@@ -1,10 +1,11 @@
 """Whose address does an endpoint see, by which address of a Service and from where?
 
-The only endpoint is on worker-1. Every kind of address that a Service has is dialled from every place that a client can be in, under both
-traffic policies; nothing is said about what should come of it, so each mode of kube-proxy is held to its own promises. docs/services.md is made
-from a run of this topology in each of them.
+The only endpoint is on worker-1. Every kind of address that a Service has is dialled from every place that a
+client can be in, under both traffic policies; nothing is said about what should come of it, so each mode of
+kube-proxy is held to its own promises. docs/services.md is made from a run of this topology in each of them.
 
-From outside, a ClusterIP and the addresses that are no node's are reached because the router has a route to them through the node that is named.
+From outside, a ClusterIP and the addresses that are no node's are reached because the router has a route to
+them through the node that is named.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def _service(cluster: Cluster, name: str, number: int, policies: Mapping[str, st
         **policies,
     }
     status = {"loadBalancer": {"ingress": [{"ip": f"198.51.100.{number}"}]}}
-    cluster.manifest({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec, "status": status})
+    cluster.manifest(
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec, "status": status}
+    )
 
 
 def build(cluster: Cluster) -> None:
@@ -66,8 +69,12 @@ def build(cluster: Cluster) -> None:
     cluster.flow_check("cluster-ip-under-itp-local", list(_flows({"service": "inside", "port": 80})))
     for policy, number in (("cluster", 1), ("local", 2)):
         cluster.flow_check(f"node-port-under-etp-{policy}", list(_flows({"nodePort": 30080 + number})))
-        cluster.flow_check(f"external-ip-under-etp-{policy}", list(_flows({"ip": f"192.0.2.{number}", "port": 80})))
-        cluster.flow_check(f"load-balancer-under-etp-{policy}", list(_flows({"loadBalancer": policy, "port": 80})))
+        cluster.flow_check(
+            f"external-ip-under-etp-{policy}", list(_flows({"ip": f"192.0.2.{number}", "port": 80}))
+        )
+        cluster.flow_check(
+            f"load-balancer-under-etp-{policy}", list(_flows({"loadBalancer": policy, "port": 80}))
+        )
         localhost = [
             {"name": name, "from": INSIDE[name], "to": {"ip": "127.0.0.1", "port": 30080 + number}}
             for name in ("the endpoint's node", "another node")

@@ -1,8 +1,9 @@
 """Raw frames → :class:`Frame`: the few header fields that correlation needs, and the token that survives NAT.
 
-Reads Ethernet (RFC 894, one 802.1Q tag at most), IPv4 (RFC 791), TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792) and SCTP (RFC 9260).
-Imports the standard library and ``model`` only: every captured frame passes here, so no packet library does.
-Invariant: never raises, whatever the bytes. What is cut off or not understood stays at its empty value.
+Reads Ethernet (RFC 894, one 802.1Q tag at most), IPv4 (RFC 791), TCP (RFC 9293), UDP (RFC 768), ICMP (RFC
+792) and SCTP (RFC 9260). Imports the standard library and ``model`` only: every captured frame passes here,
+so no packet library does. Invariant: never raises, whatever the bytes. What is cut off or not understood
+stays at its empty value.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ Buffer: TypeAlias = bytes | memoryview
 
 _ETHERTYPE = Struct("!12xH")
 _TAGGED_ETHERTYPE = Struct("!16xH")
-_IPV4 = Struct("!BxHxxHBBxxII")  # version and header length, total length, flags and fragment offset, ttl, protocol, src, dst
+# version and header length, total length, flags and fragment offset, ttl, protocol, src, dst
+_IPV4 = Struct("!BxHxxHBBxxII")
 _PORTS = Struct("!HH")
 _TCP = Struct("!HHIIxB")  # sport, dport, seq, ack, flags
 _QUOTED_TCP = Struct("!HHI")  # RFC 792 promises no more than 8 bytes of what an error quotes
@@ -41,12 +43,19 @@ _ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})  # RFC 792: the messages that quote the packet that they are about
 _INIT, _INIT_ACK, _ABORT = 1, 2, 6
 
-_TCP_TOKEN, _UDP_TOKEN, _ICMP_TOKEN, _SCTP_TOKEN = (make_token(name, 0) for name in ("TCP", "UDP", "ICMP", "SCTP"))
+_TCP_TOKEN, _UDP_TOKEN, _ICMP_TOKEN, _SCTP_TOKEN = (
+    make_token(name, 0) for name in ("TCP", "UDP", "ICMP", "SCTP")
+)
 _SEQUENCE = 0xFFFFFFFF
 
-_REQUESTS, _REPLIES = (b"|".join(map(re.escape, words)) for words in ((REQUEST_MAGIC, HTTP_REQUEST_MAGIC), (REPLY_MAGIC, HTTP_REPLY_MAGIC)))
+_REQUESTS, _REPLIES = (
+    b"|".join(map(re.escape, words))
+    for words in ((REQUEST_MAGIC, HTTP_REQUEST_MAGIC), (REPLY_MAGIC, HTTP_REPLY_MAGIC))
+)
 _COOKIE = re.compile(b"(?:(" + _REQUESTS + b")|" + _REPLIES + b")([0-9a-fA-F]{16})")
-_FLAGS = tuple("".join(letter for bit, letter in enumerate("FSRPAUEC") if byte >> bit & 1) for byte in range(256))
+_FLAGS = tuple(
+    "".join(letter for bit, letter in enumerate("FSRPAUEC") if byte >> bit & 1) for byte in range(256)
+)
 _CHUNKS = {
     0: "DATA",
     _INIT: "INIT",
@@ -67,19 +76,30 @@ _CHUNKS = {
 def decode(number: int, captured: Captured) -> Frame:
     """Frame ``number`` of the capture, decoded.
 
-    Tokens are those of :func:`make_token`: a SYN's sequence number, a SYN-ACK's or refusing RST-ACK's acknowledgement less one, the
-    cookie of a UDP or ICMP echo payload or of a TCP segment that begins with one, an INIT's initiate tag, the verification tag of an INIT-ACK
-    or ABORT. Every other TCP segment has token 0: correlation knows its connection. So has a stray frame, which is on nobody's way.
+    Tokens are those of :func:`make_token`: a SYN's sequence number, a SYN-ACK's or refusing RST-ACK's
+    acknowledgement less one, the cookie of a UDP or ICMP echo payload or of a TCP segment that begins with
+    one, an INIT's initiate tag, the verification tag of an INIT-ACK or ABORT. Every other TCP segment has
+    token 0: correlation knows its connection. So has a stray frame, which is on nobody's way.
 
-    An ICMP error has the outer addresses and the token of the packet that it quotes; its ports are the quoted ones turned round, so
-    that ``dst:dport`` is who sent the quoted packet. It is a reply if the quoted packet was not one.
+    An ICMP error has the outer addresses and the token of the packet that it quotes; its ports are the quoted
+    ones turned round, so that ``dst:dport`` is who sent the quoted packet. It is a reply if the quoted packet
+    was not one.
     """
     time, netns, interface, outgoing, length, data, stray = captured
     return decode_at(number, time, netns, interface, outgoing, length, data, 0, len(data), stray)
 
 
 def decode_at(
-    number: int, time: int, netns: str, interface: str, outgoing: bool, length: int, data: Buffer, begin: int, end: int, stray: bool
+    number: int,
+    time: int,
+    netns: str,
+    interface: str,
+    outgoing: bool,
+    length: int,
+    data: Buffer,
+    begin: int,
+    end: int,
+    stray: bool,
 ) -> Frame:
     """The same of a frame whose bytes are those of ``data`` from ``begin`` to ``end``; nothing is copied."""
     protocol, src, dst, sport, dport, ttl, flags, token, reply = "other", "", "", 0, 0, 0, "", 0, False
@@ -103,7 +123,24 @@ def decode_at(
     if stray:
         token = 0
     return tuple.__new__(
-        Frame, (number, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, flags, token, reply, length)
+        Frame,
+        (
+            number,
+            time,
+            netns,
+            interface,
+            outgoing,
+            protocol,
+            src,
+            sport,
+            dst,
+            dport,
+            ttl,
+            flags,
+            token,
+            reply,
+            length,
+        ),
     )  # a third of the time that Frame(...) takes
 
 
@@ -196,7 +233,8 @@ def _quoted(data: Buffer, at: int, end: int) -> tuple[int, int, int, bool]:
     if decoder is _tcp:
         decoder = _tcp_header  # an error about something that was said is about its connection
     if decoder is _icmp and end > at and data[at] in _ICMP_ERRORS:
-        return 0, 0, 0, False  # nobody answers an error with an error (RFC 1122 3.2.2): do not follow one into the next
+        # nobody answers an error with an error (RFC 1122 3.2.2): do not follow one into the next
+        return 0, 0, 0, False
     _, sport, dport, _, token, reply = decoder(data, at, end)
     return sport, dport, token, reply
 

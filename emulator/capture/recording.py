@@ -1,6 +1,8 @@
-"""What the taps deliver while flows are sent. Imports the kernel room's taps; looks at the clock only to know when to empty them.
+"""What the taps deliver while flows are sent. Imports the kernel room's taps; looks at the clock only to know
+when to empty them.
 
-The bytes of every frame go into a :class:`Capture`; what correlation may need of a frame is kept decoded until its moment is judged.
+The bytes of every frame go into a :class:`Capture`; what correlation may need of a frame is kept decoded
+until its moment is judged.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ LOOK_EVERY = 0.004  # seconds between two looks at the taps
 _LOOK_AFTER = 32  # packets sent between two looks at the taps
 
 MOST_BYTES = 4 << 30  # of the whole capture; what comes later is lost
-MOST_OTHER_BYTES = 1 << 30  # of it, those of frames that belong to no flow: what real commands send to one another, ARP
-_MANY_FRAMES = 2_000_000  # decoded ones of a moment; of more, those that only carry on a connection are in the capture alone
+# of it, those of frames that belong to no flow: what real commands send to one another, ARP
+MOST_OTHER_BYTES = 1 << 30
+# decoded ones of a moment; of more, those that only carry on a connection are in the capture alone
+_MANY_FRAMES = 2_000_000
 
 _HEADER = Struct("=qIIHB")  # time, tap, length on the wire, length captured, flags
 _OUTGOING, _STRAY = 1, 2
@@ -54,15 +58,28 @@ class Capture(Sequence[Captured]):
         at += _HEADER.size
         netns, interface = self._taps[tap]
         data = bytes(row[at : at + captured])
-        return tuple.__new__(Captured, (stamp, netns, interface, flags & _OUTGOING != 0, length, data, flags & _STRAY != 0))
+        return tuple.__new__(
+            Captured, (stamp, netns, interface, flags & _OUTGOING != 0, length, data, flags & _STRAY != 0)
+        )
 
     def __iter__(self) -> Iterator[Captured]:
         return map(self.__getitem__, range(len(self)))
 
     def append(
-        self, stamp: int, netns: str, interface: str, outgoing: bool, length: int, data: memoryview, begin: int, end: int, stray: bool
+        self,
+        stamp: int,
+        netns: str,
+        interface: str,
+        outgoing: bool,
+        length: int,
+        data: memoryview,
+        begin: int,
+        end: int,
+        stray: bool,
     ) -> bool:
-        """Add a frame (:class:`Captured`) whose bytes are those of ``data`` from ``begin`` to ``end``; returns whether there was room."""
+        """Add a frame (:class:`Captured`) whose bytes are those of ``data`` from ``begin`` to ``end``;
+        returns whether there was room.
+        """
         place = (netns, interface)
         tap = self._tap_numbers.get(place)
         if tap is None:
@@ -92,8 +109,8 @@ class Capture(Sequence[Captured]):
 class Recording:
     """All that the taps delivered.
 
-    ``capture`` is the whole of it; ``frames`` are those of the present moment, decoded, that say anything of a flow: the others are neither TCP
-    nor carry a token. ``count`` is how many came so far.
+    ``capture`` is the whole of it; ``frames`` are those of the present moment, decoded, that say anything of
+    a flow: the others are neither TCP nor carry a token. ``count`` is how many came so far.
     """
 
     def __init__(self, taps: Taps) -> None:
@@ -127,13 +144,16 @@ class Recording:
                 continue
             stamped(stamp)
             number += 1
-            if concerns_flows and (frame[12] or len(frames) < _MANY_FRAMES or not _ENDS.isdisjoint(frame[11])):
+            if concerns_flows and (
+                frame[12] or len(frames) < _MANY_FRAMES or not _ENDS.isdisjoint(frame[11])
+            ):
                 frames.append(frame)
         return self.count - before
 
     def look(self) -> bool:
-        """Take what has come before the rings can be full: with every so many calls (one a packet that is sent), or after so much time. Whether
-        something had come."""
+        """Take what has come before the rings can be full: with every so many calls (one a packet that is
+        sent), or after so much time. Whether something had come.
+        """
         self._unseen += 1
         now = time.monotonic()
         if self._unseen < _LOOK_AFTER and now - self._drained <= LOOK_EVERY:
@@ -142,7 +162,9 @@ class Recording:
         return bool(self.drain())
 
     def finish(self) -> None:
-        """Put the moment's frames in order of time: a frame's number is then its place in the capture that Wireshark shows."""
+        """Put the moment's frames in order of time: a frame's number is then its place in the capture that
+        Wireshark shows.
+        """
         self.drain()
         stamps, first = self._stamps, self._first
         order = sorted(range(len(stamps)), key=stamps.__getitem__)

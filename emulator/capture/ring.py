@@ -1,8 +1,9 @@
-"""Taps: one AF_PACKET socket with a memory-mapped ring per network namespace, unbound, so that it sees every link there.
+"""Taps: one AF_PACKET socket with a memory-mapped ring per network namespace, unbound, so that it sees every
+link there.
 
-TPACKET_V2 (Documentation/networking/packet_mmap.rst): the kernel writes each frame with its nanosecond stamp, interface index and direction
-into a slot; reading one costs no system call, and unlike a socket's receive buffer the ring's size needs no privilege. A ring that was
-full is known: :meth:`Taps.lost`.
+TPACKET_V2 (Documentation/networking/packet_mmap.rst): the kernel writes each frame with its nanosecond stamp,
+interface index and direction into a slot; reading one costs no system call, and unlike a socket's receive
+buffer the ring's size needs no privilege. A ring that was full is known: :meth:`Taps.lost`.
 """
 
 from __future__ import annotations
@@ -34,17 +35,19 @@ _SLOT = struct.Struct("=IIIHHIIHH4xHHiHBB")
 _STATUS = struct.Struct("=I")
 _REQUEST = struct.Struct("=IIII")
 _THREADS = 64
-_LEAST_BLOCK, _MOST_BLOCK = 4 << 10, 64 << 10  # bytes of a ring that are contiguous in memory: a page at least
+# bytes of a ring that are contiguous in memory: a page at least
+_LEAST_BLOCK, _MOST_BLOCK = 4 << 10, 64 << 10
 _USER_BYTE = 0 if sys.byteorder == "little" else 3  # the byte of a slot's status that holds TP_STATUS_USER
 
-# A frame in a ring: time (ns), netns, interface, outgoing, length on the wire, the memory in which it lies from one offset to another until
-# the next one is asked for, and whether it is a stray (:class:`Captured`).
+# A frame in a ring: time (ns), netns, interface, outgoing, length on the wire, the memory in which it lies
+# from one offset to another until the next one is asked for, and whether it is a stray (:class:`Captured`).
 InRing: TypeAlias = tuple[int, str, str, bool, int, memoryview, int, int, bool]
 
 BpfProgram = Sequence[tuple[int, int, int, int]]  # classic BPF: code, jt, jf, k
 
-# Frames that open, accept or refuse a connection, and ICMP: what verdicts on TCP flows rest on. 65535: the whole frame.
-# (not IPv4: none; ICMP: all; TCP, first fragment: SYN set, or RST with sequence number 0, which is how a closed port refuses)
+# Frames that open, accept or refuse a connection, and ICMP: what verdicts on TCP flows rest on. 65535: the
+# whole frame. (not IPv4: none; ICMP: all; TCP, first fragment: SYN set, or RST with sequence number 0, which
+# is how a closed port refuses)
 HANDSHAKES: BpfProgram = (
     (0x28, 0, 0, 12),  # ldh [12]              EtherType
     (0x15, 0, 11, 0x0800),  # jeq IPv4
@@ -76,7 +79,9 @@ class _Tap:
         self.block = 1 << self.block.bit_length() - 1  # a power of two, as the kernel wants it
         per_block = self.block // width
         self.slots, self.next, self.look = max(1, -(-slots // per_block)) * per_block, 0, _USER_BYTE
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
+        self.socket = socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL)
+        )
         if program:
             _attach(self.socket, program)
 
@@ -98,7 +103,9 @@ class _Tap:
 def _attach(sock: socket.socket, program: BpfProgram) -> None:
     instructions = b"".join(struct.pack("=HBBI", *row) for row in program)
     buffer = ctypes.create_string_buffer(instructions)
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HL", len(program), ctypes.addressof(buffer)))
+    sock.setsockopt(
+        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HL", len(program), ctypes.addressof(buffer))
+    )
 
 
 def _for_each(taps: Sequence[_Tap], function: Callable[[_Tap], None]) -> None:
@@ -133,13 +140,17 @@ class Taps:
         program: BpfProgram | None = None,
     ) -> None:
         """Listen in every namespace of ``slots``: name → how many frames its ring holds between two drains.
-        ``interfaces`` names their interface indexes, ``ports`` are those that are bridge ports: what they take in is for others. Both are
-        heeded for namespaces that are listened in already, too, whose links may be others by now; an index is never given twice.
+        ``interfaces`` names their interface indexes, ``ports`` are those that are bridge ports: what they
+        take in is for others. Both are heeded for namespaces that are listened in already, too, whose links
+        may be others by now; an index is never given twice.
 
-        ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames are cut. ``program`` (classic
-        BPF) leaves frames out in the kernel.
+        ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames
+        are cut. ``program`` (classic BPF) leaves frames out in the kernel.
         """
-        new = [namespaces.call_in(name, partial(_Tap, name, count, width, program)) for name, count in slots.items()]
+        new = [
+            namespaces.call_in(name, partial(_Tap, name, count, width, program))
+            for name, count in slots.items()
+        ]
         self._taps += new
         for tap in self._taps:
             tap.interfaces |= interfaces.get(tap.name, {})
@@ -157,12 +168,21 @@ class Taps:
         """Yields every frame that has come since the last call, without a copy. Must be read to its end."""
         unpack = _SLOT.unpack_from
         for tap in [tap for tap in self._taps if tap.map[tap.look] & TP_STATUS_USER]:  # type: ignore[index]
-            ring, width, slots, name, interfaces, ports = tap.map, tap.width, tap.slots, tap.name, tap.interfaces, tap.ports
+            ring, width, slots, name, interfaces, ports = (
+                tap.map,
+                tap.width,
+                tap.slots,
+                tap.name,
+                tap.interfaces,
+                tap.ports,
+            )
             index = tap.next
             assert ring is not None  # noqa: S101 - for the type: it is set up
             for _ in range(slots):  # whoever sends faster than this reads would hold it for ever
                 offset = index * width
-                status, length, captured, mac, _, sec, nsec, _, _, _, _, ifindex, _, kind, _ = unpack(ring, offset)
+                status, length, captured, mac, _, sec, nsec, _, _, _, _, ifindex, _, kind, _ = unpack(
+                    ring, offset
+                )
                 if not status & TP_STATUS_USER:
                     break
                 begin = offset + mac
@@ -186,7 +206,8 @@ class Taps:
     def lost(self) -> int:
         """Frames that found their ring full, so far."""
         for tap in self._taps:
-            _, drops = struct.unpack("=II", tap.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))  # reading resets it
+            # reading resets it
+            _, drops = struct.unpack("=II", tap.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
             self._lost += drops
         return self._lost
 

@@ -1,4 +1,6 @@
-"""Bytes that are appended and read again: in memory while they are few, then in a temporary file that has no name and goes with its process."""
+"""Bytes that are appended and read again: in memory while they are few, then in a temporary file that has no
+name and goes with its process.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Spill:
         self.size += len(head) + len(rest)
 
     def find(self, begin: int, length: int) -> tuple[bytes | bytearray, int]:
-        """Returns where the bytes from ``begin`` on are, and from which place on: ``length`` of them at least, if there are so many."""
+        """Returns where the bytes from ``begin`` on are, and from which place on: ``length`` of them at
+        least, if there are so many.
+        """
         if begin >= self._written:
             return self._tail, begin - self._written
         assert self._file is not None  # noqa: S101 - for the type: something was written
@@ -57,7 +61,9 @@ class Spill:
 
 
 def _open_file() -> IO[bytes]:
-    """Returns a file without a name, where TMPDIR says or else on a disk; raises OSError when there is no place for one."""
+    """Returns a file without a name, where TMPDIR says or else on a disk; raises OSError when there is no
+    place for one.
+    """
     places = [os.environ["TMPDIR"]] if os.environ.get("TMPDIR") else [*_DIRECTORIES, None]
     for place in places[:-1]:
         try:

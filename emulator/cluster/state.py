@@ -3,13 +3,15 @@
 Invariants (control guarantees them, everything after relies on them):
 
 - every Node has an InternalIP, and a podCIDR; an InternalIP outside ``hostSubnet`` has routes of its own;
-- every Pod of ``pods`` has ``spec.nodeName`` of an existing Node and at least one ``status.podIPs`` entry (a hostNetwork Pod has its node's);
-- every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a ``nodePort``
-  (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
+- every Pod of ``pods`` has ``spec.nodeName`` of an existing Node and at least one ``status.podIPs`` entry (a
+  hostNetwork Pod has its node's);
+- every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a
+  ``nodePort`` (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
 - every EndpointSlice belongs to a Service by label, and carries resolved port numbers;
-- Services and EndpointSlices are in the order of namespace and name, whatever order they were written in: of two Services that claim
-  one address and port the first has it, for rules, balancer and expectations alike;
-- an address of ``speakers`` lies in ``hostSubnet`` and is nobody's; ``balancerIP`` is there if a Service's ``ipMode`` is Proxy;
+- Services and EndpointSlices are in the order of namespace and name, whatever order they were written in: of
+  two Services that claim one address and port the first has it, for rules, balancer and expectations alike;
+- an address of ``speakers`` lies in ``hostSubnet`` and is nobody's; ``balancerIP`` is there if a Service's
+  ``ipMode`` is Proxy;
 - names are RFC 1123; no two network namespaces share a name (:func:`pod_netns`).
 """
 
@@ -64,7 +66,9 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """One port that a container means to serve, or kube-proxy for a health check. ``ip`` is the Pod's (hostNetwork: the node's)."""
+    """One port that a container means to serve, or kube-proxy for a health check. ``ip`` is the Pod's
+    (hostNetwork: the node's).
+    """
 
     pod: str  # namespace/name; "" for kube-proxy, which is no Pod here
     netns: str
@@ -79,13 +83,19 @@ class Listener:
     @property
     def refusal(self) -> str:
         """The sentence that a person is told when it is refused."""
-        who = f"container {self.container} of Pod {self.pod}" if self.pod else f"{self.container} on {self.node}"
+        who = (
+            f"container {self.container} of Pod {self.pod}"
+            if self.pod
+            else f"{self.container} on {self.node}"
+        )
         return f"{who} cannot listen: {self.refused}"
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingPod:
-    """A Pod that runs nowhere. ``lost``: its node is gone, and it has an address that may still be an endpoint."""
+    """A Pod that runs nowhere. ``lost``: its node is gone, and it has an address that may still be an
+    endpoint.
+    """
 
     pod: Pod
     reason: str
@@ -94,7 +104,9 @@ class WaitingPod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a cluster changes to, and the seconds that are then waited. ``name`` is unlike every other step's: FlowCheck, step."""
+    """What a cluster changes to, and the seconds that are then waited. ``name`` is unlike every other step's:
+    FlowCheck, step.
+    """
 
     name: str
     state: ClusterState
@@ -110,7 +122,8 @@ class ClusterState:
     hostSubnet: IPv4Network
     routerIP: str
     podNetwork: str
-    madeUpBridges: bool = False  # the Pods of a dump have addresses of other prefixes: the bridges' are not the cluster's
+    # the Pods of a dump have addresses of other prefixes: the bridges' are not the cluster's
+    madeUpBridges: bool = False
     proxy: ProxySettings
     nodes: tuple[Node, ...]
     pods: tuple[Pod, ...]
@@ -119,10 +132,13 @@ class ClusterState:
     waiting: tuple[WaitingPod, ...] = ()  # Pods that run nowhere: they are not among ``pods``
     clients: tuple[ExternalClient, ...]
     listeners: tuple[Listener, ...]
-    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Pod key → containers that run their real command
-    speakers: Mapping[str, str] = field(default_factory=dict)  # load-balancer address → the node that answers ARP for it
+    # Pod key → containers that run their real command
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # load-balancer address → the node that answers ARP for it
+    speakers: Mapping[str, str] = field(default_factory=dict)
     balancerIP: str = ""  # the balancer's own address on the host network
-    balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Service key → nodes whose node ports the balancer connects to
+    # Service key → nodes whose node ports the balancer connects to
+    balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()  # those whose flows are sent while the cluster is so
     steps: tuple[Step, ...] = ()  # what it changes to, one after the other
     notices: tuple[str, ...] = ()
@@ -147,8 +163,10 @@ class ClusterState:
 
     @cached_property
     def commanded_ports(self) -> Mapping[tuple[str, int, Protocol], tuple[str, str]]:
-        """Network namespace, port and protocol → Pod key and container of the real command that is meant to serve there: those that it declares,
-        and of a Pod's first one those that EndpointSlices lead to or FlowChecks want to reach, and nobody declares."""
+        """Network namespace, port and protocol → Pod key and container of the real command that is meant to
+        serve there: those that it declares, and of a Pod's first one those that EndpointSlices lead to or
+        FlowChecks want to reach, and nobody declares.
+        """
         if not self.commands:
             return {}
         ports: dict[tuple[str, int, Protocol], tuple[str, str]] = {}
@@ -156,8 +174,14 @@ class ClusterState:
             pod = self.pod[key]
             for container in (*pod.spec.initContainers, *pod.spec.containers):
                 for port in container.ports if container.name in names else ():
-                    ports.setdefault((pod_netns(pod), port.containerPort, port.protocol), (key, container.name))
-        taken = {(listener.netns, listener.port, listener.protocol) for listener in self.listeners if not listener.refused}
+                    ports.setdefault(
+                        (pod_netns(pod), port.containerPort, port.protocol), (key, container.name)
+                    )
+        taken = {
+            (listener.netns, listener.port, listener.protocol)
+            for listener in self.listeners
+            if not listener.refused
+        }
         for key, number, protocol in (*self._ports_of_slices(), *self._ports_of_checks()):
             place = (pod_netns(self.pod[key]), number, protocol)
             if place not in taken:
@@ -196,7 +220,9 @@ class ClusterState:
 
     @cached_property
     def other_pod_networks(self) -> tuple[IPv4Network, ...]:
-        """podCIDRs and Pod addresses outside ``podSubnet``, as dumps of clusters have them that were extended; sorted as text."""
+        """podCIDRs and Pod addresses outside ``podSubnet``, as dumps of clusters have them that were
+        extended; sorted as text.
+        """
         cidrs = {self.podCIDR(node.name) for node in self.nodes} | {f"{ip}/32" for ip in self.pod_by_ip}
         networks = {cidr: IPv4Network(cidr) for cidr in sorted(cidrs)}
         return tuple(network for network in networks.values() if not network.subnet_of(self.podSubnet))
@@ -226,7 +252,13 @@ class ClusterState:
     def balancer_ips(self, service: Service) -> tuple[str, ...]:
         """The addresses of ``service`` that the balancer has: those of ipMode Proxy that are nobody else's."""
         ips = service.proxyIPs if self.balancerIP else ()
-        return tuple(ip for ip in ips if ip not in self.node_by_ip and ip != self.routerIP and all(ip != c.address for c in self.clients))
+        return tuple(
+            ip
+            for ip in ips
+            if ip not in self.node_by_ip
+            and ip != self.routerIP
+            and all(ip != c.address for c in self.clients)
+        )
 
     def is_host(self, ip: str) -> bool:
         """Whether ``ip`` is an address of the host network."""

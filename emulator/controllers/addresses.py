@@ -1,7 +1,7 @@
 """Pod addresses: pinned ones as given, the others in host-local's order.
 
-May import ``objects`` and this room. Invariant: an address is one Pod's, and no node's, bridge's, router's, client's or Service's;
-a hostNetwork Pod has its node's.
+May import ``objects`` and this room. Invariant: an address is one Pod's, and no node's, bridge's, router's,
+client's or Service's; a hostNetwork Pod has its node's.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ def address_pods(
 ) -> list[Draft[Pod]]:
     """Every placed Pod with ``podIP(s)``, ``hostIP`` and a phase, in the order given.
 
-    ``used`` are addresses that Pods had before: host-local goes on from the last one that it gave out, so they come last. A Pod without a
-    node, or on a node that is full, stays without an address (a problem says so).
+    ``used`` are addresses that Pods had before: host-local goes on from the last one that it gave out, so
+    they come last. A Pod without a node, or on a node that is full, stays without an address (a problem says
+    so).
     """
     node_of = {node.name: node for node in nodes}
     holders = _reserved(nodes, networks, clients)
@@ -38,7 +39,9 @@ def address_pods(
     for index, draft in enumerate(drafts):
         if not draft.object.spec.hostNetwork:
             pinned[index] = [
-                address for address, path in _pinned(draft, findings) if _take(address, path, draft, holders, networks.services, findings)
+                address
+                for address, path in _pinned(draft, findings)
+                if _take(address, path, draft, holders, networks.services, findings)
             ]
     free = {node.name: _free(node, holders, used) for node in nodes}
     full: set[str] = set()
@@ -66,7 +69,9 @@ def address_pods(
     return result
 
 
-def _reserved(nodes: Sequence[Node], networks: Networks, clients: Sequence[ExternalClient]) -> dict[IPv4Address, str]:
+def _reserved(
+    nodes: Sequence[Node], networks: Networks, clients: Sequence[ExternalClient]
+) -> dict[IPv4Address, str]:
     """Who holds an address that no Pod may have."""
     holders: dict[IPv4Address, str] = {}
     for node in nodes:
@@ -83,7 +88,9 @@ def _reserved(nodes: Sequence[Node], networks: Networks, clients: Sequence[Exter
 
 
 def _pinned(draft: Draft[Pod], findings: Findings) -> Iterator[tuple[IPv4Address, str]]:
-    """The addresses that the Pod brings along, each with where it stands. ``status`` is a fact, the annotation only a wish."""
+    """The addresses that the Pod brings along, each with where it stands. ``status`` is a fact, the
+    annotation only a wish.
+    """
     status = draft.object.status
     if status.podIPs:
         texts = [(entry.ip, f"status.podIPs[{index}].ip") for index, entry in enumerate(status.podIPs)]
@@ -108,20 +115,36 @@ def _calico(draft: Draft[Pod], path: str, findings: Findings) -> list[str]:
         value = None
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
-    findings.problem(draft.origin, path, "must be a JSON list of addresses", """write it as '["10.244.1.9"]'""")
+    findings.problem(
+        draft.origin, path, "must be a JSON list of addresses", """write it as '["10.244.1.9"]'"""
+    )
     return []
 
 
 def _take(
-    address: IPv4Address, path: str, draft: Draft[Pod], holders: dict[IPv4Address, str], services: IPv4Network, findings: Findings
+    address: IPv4Address,
+    path: str,
+    draft: Draft[Pod],
+    holders: dict[IPv4Address, str],
+    services: IPv4Network,
+    findings: Findings,
 ) -> bool:
     """Whether the Pod may have ``address``; if so, it holds it from now on."""
     if address in holders:
-        what, hint = f"{address} of Pod {draft.object.key} belongs to {holders[address]} already", "give the Pod an address of its own"
+        what, hint = (
+            f"{address} of Pod {draft.object.key} belongs to {holders[address]} already",
+            "give the Pod an address of its own",
+        )
     elif special := special_use(IPv4Network(address)):
-        what, hint = f"{address} of Pod {draft.object.key} is a {special} address", "give the Pod an address of its own"
+        what, hint = (
+            f"{address} of Pod {draft.object.key} is a {special} address",
+            "give the Pod an address of its own",
+        )
     elif address in services:
-        what, hint = f"{address} of Pod {draft.object.key} lies in serviceSubnet {services}", "Pods and Services share no addresses"
+        what, hint = (
+            f"{address} of Pod {draft.object.key} lies in serviceSubnet {services}",
+            "Pods and Services share no addresses",
+        )
     else:
         holders[address] = f"Pod {draft.object.key}"
         return True
@@ -130,7 +153,9 @@ def _take(
 
 
 def _free(node: Node, holders: dict[IPv4Address, str], used: Collection[str]) -> Iterator[str]:
-    """The node's free addresses in host-local's order: from the second of its podCIDR up (the first is the bridge's), the ``used`` ones last."""
+    """The node's free addresses in host-local's order: from the second of its podCIDR up (the first is the
+    bridge's), the ``used`` ones last.
+    """
     for cidr in node.spec.podCIDRs[:1]:
         network = IPv4Network(cidr)
         numbers = range(int(network.network_address) + 2, int(network.broadcast_address))

@@ -1,8 +1,10 @@
-"""Compares a Pod's affinities and topology spread constraints with the Nodes and with the Pods that are placed.
+"""Compares a Pod's affinities and topology spread constraints with the Nodes and with the Pods that are
+placed.
 
-May import ``objects`` and this room; pure. Sources: kube-scheduler, ``component-helpers/scheduling/corev1/nodeaffinity``,
-``framework/plugins/interpodaffinity/filtering.go`` and ``podtopologyspread/filtering.go``. Invariant: a term is counted
-once for each Node and brought up to date with every Pod that is placed, so that a Pod costs no look at the others.
+May import ``objects`` and this room; pure. Sources: kube-scheduler,
+``component-helpers/scheduling/corev1/nodeaffinity``, ``framework/plugins/interpodaffinity/filtering.go`` and
+``podtopologyspread/filtering.go``. Invariant: a term is counted once for each Node and brought up to date
+with every Pod that is placed, so that a Pod costs no look at the others.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def wants_node(spec: PodSpec, node: Node) -> bool:
     """Returns whether nodeSelector and the required node affinity of ``spec`` match ``node``."""
     if not matches_labels(spec.nodeSelector, node.metadata.labels):
         return False
-    required = spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution if spec.affinity else None
+    required = (
+        spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution if spec.affinity else None
+    )
     return required is None or any(matches_node(term, node) for term in required.nodeSelectorTerms)
 
 
@@ -48,7 +52,9 @@ def matches_node(term: NodeSelectorTerm, node: Node) -> bool:
     if not term.matchExpressions and not term.matchFields:
         return False
     fields = {"metadata.name": node.name}
-    return all(_holds(r, node.metadata.labels) for r in term.matchExpressions) and all(_holds(r, fields) for r in term.matchFields)
+    return all(_holds(r, node.metadata.labels) for r in term.matchExpressions) and all(
+        _holds(r, fields) for r in term.matchFields
+    )
 
 
 def _holds(requirement: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
@@ -66,7 +72,9 @@ def _holds(requirement: NodeSelectorRequirement, labels: Mapping[str, str]) -> b
 
 def node_preference(spec: PodSpec, node: Node) -> int:
     """Returns the weight of the preferred node affinities of ``spec`` that match ``node``."""
-    preferred = spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution if spec.affinity else ()
+    preferred = (
+        spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution if spec.affinity else ()
+    )
     return sum(term.weight for term in preferred if matches_node(term.preference, node))
 
 
@@ -74,14 +82,18 @@ def node_preference(spec: PodSpec, node: Node) -> int:
 
 
 class _Term(NamedTuple):
-    """Some Pods: those that every part matches. A part: namespaces (None: all) and a selector (None: no Pod at all)."""
+    """Some Pods: those that every part matches. A part: namespaces (None: all) and a selector (None: no Pod
+    at all).
+    """
 
     key: str  # equal terms have equal ones
     parts: tuple[tuple[frozenset[str] | None, LabelSelector | None], ...]
 
     def matches(self, pod: Pod) -> bool:
         return all(
-            (namespaces is None or pod.namespace in namespaces) and selector is not None and matches(selector, pod.metadata.labels)
+            (namespaces is None or pod.namespace in namespaces)
+            and selector is not None
+            and matches(selector, pod.metadata.labels)
             for namespaces, selector in self.parts
         )
 
@@ -101,10 +113,13 @@ class Neighbourhood:
         """``namespaces`` are the labels of the Namespaces, by name."""
         self._nodes = {node.name: node for node in nodes}
         self._namespaces = namespaces
-        self._placed: dict[tuple[str, str] | None, list[tuple[Pod, str]]] = {}  # by each label of theirs; None: all
+        # by each label of theirs; None: all
+        self._placed: dict[tuple[str, str] | None, list[tuple[Pod, str]]] = {}
         self._counted: dict[str, _Counted] = {}
-        self._by_label: dict[tuple[str, str] | None, list[_Counted]] = {}  # by one label that a term demands; None: it demands none
-        # anti-affinity of those that are placed: the term, its topologyKey, and the Nodes of the Pods that have it
+        # by one label that a term demands; None: it demands none
+        self._by_label: dict[tuple[str, str] | None, list[_Counted]] = {}
+        # anti-affinity of those that are placed: the term, its topologyKey, and the Nodes of the Pods that
+        # have it
         self._kept_away: dict[tuple[str, str], tuple[_Term, Counter[str]]] = {}
         self._away_by_label: dict[tuple[str, str] | None, list[tuple[str, str]]] = {}
 
@@ -123,29 +138,43 @@ class Neighbourhood:
                 self._away_by_label.setdefault(_demanded(term), []).append(key)
             self._kept_away[key][1][node] += 1
 
-    def obstacles(self, pod: Pod, eligible: Mapping[str, bool], tolerated: Mapping[str, bool]) -> dict[str, str]:
+    def obstacles(
+        self, pod: Pod, eligible: Mapping[str, bool], tolerated: Mapping[str, bool]
+    ) -> dict[str, str]:
         """Returns why ``pod`` may not run on a node, for each node where these rules forbid it.
 
         ``eligible``: the nodes that its node affinity wants; ``tolerated``: those whose taints it tolerates.
         """
         why: dict[str, str] = {}
-        for check in (self._spread(pod, eligible, tolerated), self._affinity(pod), self._anti_affinity(pod), self._others(pod)):
+        for check in (
+            self._spread(pod, eligible, tolerated),
+            self._affinity(pod),
+            self._anti_affinity(pod),
+            self._others(pod),
+        ):
             for name, reason in check:
                 why.setdefault(name, reason)
         return why
 
     def preference(self, pod: Pod) -> Counter[str]:
-        """Returns the weight of preferred affinities less that of anti-affinities and of crowded spread domains, by node."""
+        """Returns the weight of preferred affinities less that of anti-affinities and of crowded spread
+        domains, by node.
+        """
         score: Counter[str] = Counter()
         affinity = pod.spec.affinity
-        for sign, wishes in ((1, affinity and affinity.podAffinity), (-1, affinity and affinity.podAntiAffinity)):
+        for sign, wishes in (
+            (1, affinity and affinity.podAffinity),
+            (-1, affinity and affinity.podAntiAffinity),
+        ):
             for wish in wishes.preferredDuringSchedulingIgnoredDuringExecution if wishes else ():
                 counted = self._count(self._resolve(wish.podAffinityTerm, pod))
                 for name, number in self._per_node(counted.on, wish.podAffinityTerm.topologyKey):
                     score[name] += sign * wish.weight * number
         for constraint in pod.spec.topologySpreadConstraints:
             if constraint.whenUnsatisfiable == "ScheduleAnyway":
-                for name, number in self._per_node(self._count(self._of_constraint(constraint, pod)).on, constraint.topologyKey):
+                for name, number in self._per_node(
+                    self._count(self._of_constraint(constraint, pod)).on, constraint.topologyKey
+                ):
                     score[name] -= number
         return score
 
@@ -161,7 +190,9 @@ class Neighbourhood:
         first_of_its_kind = not any(anywhere) and all(term.matches(pod) for term in terms)
         for name, node in self._nodes.items():
             places = [node.metadata.labels.get(term.topologyKey) for term in written]
-            met = all(place is not None and place in domain for place, domain in zip(places, anywhere, strict=True))
+            met = all(
+                place is not None and place in domain for place, domain in zip(places, anywhere, strict=True)
+            )
             if not met and not (first_of_its_kind and None not in places):
                 yield name, NO_AFFINITY
 
@@ -181,8 +212,12 @@ class Neighbourhood:
                         if number:
                             yield name, OTHERS_ANTI_AFFINITY
 
-    def _spread(self, pod: Pod, eligible: Mapping[str, bool], tolerated: Mapping[str, bool]) -> Iterator[tuple[str, str]]:
-        constraints = [c for c in pod.spec.topologySpreadConstraints if c.whenUnsatisfiable == "DoNotSchedule"]
+    def _spread(
+        self, pod: Pod, eligible: Mapping[str, bool], tolerated: Mapping[str, bool]
+    ) -> Iterator[tuple[str, str]]:
+        constraints = [
+            c for c in pod.spec.topologySpreadConstraints if c.whenUnsatisfiable == "DoNotSchedule"
+        ]
         keys = [constraint.topologyKey for constraint in constraints]
         for constraint in constraints:
             term = self._of_constraint(constraint, pod)
@@ -233,7 +268,9 @@ class Neighbourhood:
         return counted
 
     def _of_constraint(self, constraint: TopologySpreadConstraint, pod: Pod) -> _Term:
-        return _term(frozenset({pod.namespace}), _with_keys(constraint.labelSelector, pod, constraint.matchLabelKeys))
+        return _term(
+            frozenset({pod.namespace}), _with_keys(constraint.labelSelector, pod, constraint.matchLabelKeys)
+        )
 
     def _resolve(self, term: PodAffinityTerm, pod: Pod) -> _Term:
         """Returns what ``term``, which ``pod`` has, means."""
@@ -242,7 +279,11 @@ class Neighbourhood:
             return _term(frozenset(term.namespaces) or frozenset({pod.namespace}), selector)
         if not term.namespaceSelector.matchLabels and not term.namespaceSelector.matchExpressions:
             return _term(None, selector)
-        chosen = {name for name, labels in self._namespaces.items() if matches(term.namespaceSelector, {NAMESPACE_LABEL: name, **labels})}
+        chosen = {
+            name
+            for name, labels in self._namespaces.items()
+            if matches(term.namespaceSelector, {NAMESPACE_LABEL: name, **labels})
+        }
         return _term(frozenset(term.namespaces) | chosen, selector)
 
 
@@ -258,7 +299,9 @@ def _term(namespaces: frozenset[str] | None, selector: LabelSelector | None) -> 
 
 def _all_of(terms: Sequence[_Term]) -> _Term:
     """Returns the Pods that all of ``terms`` match."""
-    return _Term(" and ".join(term.key for term in terms), tuple(part for term in terms for part in term.parts))
+    return _Term(
+        " and ".join(term.key for term in terms), tuple(part for term in terms for part in term.parts)
+    )
 
 
 def _demanded(term: _Term) -> tuple[str, str] | None:
@@ -269,14 +312,26 @@ def _demanded(term: _Term) -> tuple[str, str] | None:
 
 def _demands(selector: LabelSelector) -> Iterator[tuple[str, str]]:
     yield from selector.matchLabels.items()
-    yield from ((r.key, r.values[0]) for r in selector.matchExpressions if r.operator == "In" and len(r.values) == 1)
+    yield from (
+        (r.key, r.values[0]) for r in selector.matchExpressions if r.operator == "In" and len(r.values) == 1
+    )
 
 
-def _with_keys(selector: LabelSelector | None, pod: Pod, same: Iterable[str], other: Iterable[str] = ()) -> LabelSelector | None:
+def _with_keys(
+    selector: LabelSelector | None, pod: Pod, same: Iterable[str], other: Iterable[str] = ()
+) -> LabelSelector | None:
     """Returns ``selector`` with matchLabelKeys and mismatchLabelKeys spelled out for ``pod``."""
     if selector is None:
         return None
     labels = pod.metadata.labels
-    more = [LabelSelectorRequirement(key=key, operator="In", values=(labels[key],)) for key in same if key in labels]
-    more += [LabelSelectorRequirement(key=key, operator="NotIn", values=(labels[key],)) for key in other if key in labels]
+    more = [
+        LabelSelectorRequirement(key=key, operator="In", values=(labels[key],))
+        for key in same
+        if key in labels
+    ]
+    more += [
+        LabelSelectorRequirement(key=key, operator="NotIn", values=(labels[key],))
+        for key in other
+        if key in labels
+    ]
     return replace(selector, matchExpressions=(*selector.matchExpressions, *more)) if more else selector

@@ -1,7 +1,8 @@
 """Whether FlowChecks speak of things that exist.
 
-May import ``objects`` and this room. It looks at names and ports alone: what a flow ought to meet is the expectations' affair. A port that
-does not exist may be dialled by a check which expects that nothing is delivered.
+May import ``objects`` and this room. It looks at names and ports alone: what a flow ought to meet is the
+expectations' affair. A port that does not exist may be dialled by a check which expects that nothing is
+delivered.
 """
 
 from __future__ import annotations
@@ -38,10 +39,15 @@ class _Known:
         self.clients = {client.name: client for client in clients}
         self.listening = {(li.netns, li.port, li.protocol) for li in listeners}
         self.node_ports = {
-            (port.nodePort, port.protocol) for service in services for port in service.spec.ports if port.nodePort is not None
+            (port.nodePort, port.protocol)
+            for service in services
+            for port in service.spec.ports
+            if port.nodePort is not None
         }
         self.health_checks = {
-            service.spec.healthCheckNodePort: service.key for service in services if service.spec.healthCheckNodePort is not None
+            service.spec.healthCheckNodePort: service.key
+            for service in services
+            if service.spec.healthCheckNodePort is not None
         }
         self.host_ports: Mapping[tuple[str, int, str], Pod] = dict(host_ports(pods).items())
         self.node_at = {ip: node.name for node in nodes for ip in node.internalIPs}
@@ -76,7 +82,9 @@ class _Flow:
     def __init__(self, flow: FlowSpec, origin: Origin, path: str, known: _Known, findings: Findings) -> None:
         self.flow, self.origin, self.path, self.known, self.findings = flow, origin, path, known, findings
         self.may_miss = bool(flow.connection)  # which may be older than what is there
-        self.may_miss |= any(expect.outcome not in (None, "delivered", ASYMMETRIC) for _, expect in flow.expect.each())
+        self.may_miss |= any(
+            expect.outcome not in (None, "delivered", ASYMMETRIC) for _, expect in flow.expect.each()
+        )
 
     def problem(self, path: str, what: str, hint: str = "") -> None:
         self.findings.problem(self.origin, f"{self.path}.{path}", what, hint)
@@ -125,11 +133,17 @@ class _Flow:
         if name in known:
             return True
         names = sorted(known)
-        self.problem(path, f"there is no {kind} {name}", did_you_mean(name, names) or f"there is: {', '.join(names[:8])}")
+        self.problem(
+            path,
+            f"there is no {kind} {name}",
+            did_you_mean(name, names) or f"there is: {', '.join(names[:8])}",
+        )
         return False
 
     def _in_namespace(self, kind: str, name: str, namespace: str, keys: Iterable[str], path: str) -> None:
-        """Say that ``namespace/name`` is none of ``keys``, with what comes near in that namespace, or where else the name is."""
+        """Say that ``namespace/name`` is none of ``keys``, with what comes near in that namespace, or where
+        else the name is.
+        """
         keys = list(keys)
         if kind == "Pod" and (reason := self.known.waiting.get(f"{namespace}/{name}")):
             self.problem(path, f"Pod {namespace}/{name} runs nowhere: {reason}")
@@ -147,7 +161,11 @@ class _Flow:
         return pod
 
     def _selected(self, selector: Mapping[str, str], namespace: str, path: str) -> list[Pod]:
-        pods = [p for p in self.known.pods.values() if p.namespace == namespace and matches_labels(selector, p.metadata.labels)]
+        pods = [
+            p
+            for p in self.known.pods.values()
+            if p.namespace == namespace and matches_labels(selector, p.metadata.labels)
+        ]
         if not pods:
             text = ",".join(f"{key}={value}" for key, value in selector.items())
             self.problem(path, f"no Pod that runs in namespace {namespace} has the labels {text}")
@@ -159,12 +177,16 @@ class _Flow:
         port, protocol = self.flow.to.port, self.flow.protocol
         if protocol == "ICMP":
             return
-        there = ", ".join(f"{p.port}/{p.protocol}" + (f" ({p.name})" if p.name else "") for p in service.spec.ports)
+        there = ", ".join(
+            f"{p.port}/{p.protocol}" + (f" ({p.name})" if p.name else "") for p in service.spec.ports
+        )
         if isinstance(port, str):
             if not any(p.name == port and p.protocol == protocol for p in service.spec.ports):
                 hint = did_you_mean(port, [p.name for p in service.spec.ports if p.name]) or f"it has {there}"
                 self.problem("to.port", f"Service {service.key} has no {protocol} port named {port}", hint)
-        elif not self.may_miss and not any(p.port == port and p.protocol == protocol for p in service.spec.ports):
+        elif not self.may_miss and not any(
+            p.port == port and p.protocol == protocol for p in service.spec.ports
+        ):
             self.problem("to.port", f"Service {service.key} has no port {port}/{protocol}", f"it has {there}")
 
     def _service_named(self, name: str, path: str) -> Service | None:
@@ -181,7 +203,11 @@ class _Flow:
             self._service_port(service)
             return
         reason = "is headless" if service.headless else "is of type ExternalName"
-        self.problem("to.service", f"Service {service.key} {reason}: it has no address to dial", "name one of its Pods instead")
+        self.problem(
+            "to.service",
+            f"Service {service.key} {reason}: it has no address to dial",
+            "name one of its Pods instead",
+        )
 
     def _load_balancer(self, name: str) -> None:
         service = self._service_named(name, "to.loadBalancer")
@@ -204,7 +230,11 @@ class _Flow:
                 self.problem("to.port", f"Pod {pod.key} has no {protocol} port named {port}", hint)
         elif not self.may_miss and pod.ip and not self.known.serves(pod_netns(pod), port, protocol):
             there = ", ".join(f"{p.containerPort}/{p.protocol}" for p in declared)
-            self.problem("to.port", f"nothing in Pod {pod.key} listens on {port}/{protocol}", f"it has {there}" if there else "")
+            self.problem(
+                "to.port",
+                f"nothing in Pod {pod.key} listens on {port}/{protocol}",
+                f"it has {there}" if there else "",
+            )
 
     def _node_port(self, name: str) -> None:
         to, protocol = self.flow.to, self.flow.protocol
@@ -232,21 +262,37 @@ class _Flow:
         """Report, if it is so, that ``port`` is some Pod's hostPort on ``node``. Returns whether it is."""
         pod = self.known.host_ports.get((node, port, self.flow.protocol))
         if pod is not None:
-            self.problem(path, say_host_port(pod, port, self.flow.protocol), "dial the Pod itself, or a Service with a node port")
+            self.problem(
+                path,
+                say_host_port(pod, port, self.flow.protocol),
+                "dial the Pod itself, or a Service with a node port",
+            )
         return pod is not None
 
     def _outside(self, name: str) -> None:
         port, protocol = self.flow.to.port, self.flow.protocol
-        if not self._named("machine outside the cluster", name, self.known.clients, "to.external") or self.may_miss:
+        if (
+            not self._named("machine outside the cluster", name, self.known.clients, "to.external")
+            or self.may_miss
+        ):
             return
         if isinstance(port, int) and protocol != "ICMP" and not self.known.serves(name, port, protocol):
-            self.problem("to.port", f"{name} serves no {port}/{protocol}", "declare it: externalServers of the Cluster, with ports")
+            self.problem(
+                "to.port",
+                f"{name} serves no {port}/{protocol}",
+                "declare it: externalServers of the Cluster, with ports",
+            )
 
     def _address(self, ip: str) -> None:
         """A node's address, or localhost on one, where the port may be a Pod's hostPort."""
         node = self.flow.from_.node if ip.startswith("127.") else self.known.node_at.get(ip, "")
         port, protocol = self.flow.to.port, self.flow.protocol
-        if not node or self.may_miss or not isinstance(port, int) or (port, protocol) in self.known.node_ports:
+        if (
+            not node
+            or self.may_miss
+            or not isinstance(port, int)
+            or (port, protocol) in self.known.node_ports
+        ):
             return
         if not self.known.serves(node, port, protocol):
             self._host_port(node, port, "to.port")
@@ -255,7 +301,9 @@ class _Flow:
         service = self._service_named(name, "to.healthCheck")
         if service is not None and service.spec.healthCheckNodePort is None:
             what = f"Service {service.key} has no healthCheckNodePort"
-            self.problem("to.healthCheck", what, "only type LoadBalancer under externalTrafficPolicy Local has one")
+            self.problem(
+                "to.healthCheck", what, "only type LoadBalancer under externalTrafficPolicy Local has one"
+            )
 
     # --- backends -----------------------------------------------------------------------------------------
 
@@ -272,7 +320,9 @@ class _Flow:
         else:
             good = good and _is_address(head) and (bool(colon) or self.flow.protocol == "ICMP")
         if not good:
-            self.problem(path, f"{text!r} is no backend", "write namespace/pod, namespace/pod:port or ip:port")
+            self.problem(
+                path, f"{text!r} is no backend", "write namespace/pod, namespace/pod:port or ip:port"
+            )
 
 
 def _is_address(text: str) -> bool:

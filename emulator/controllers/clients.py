@@ -1,8 +1,9 @@
 """External clients, and the names that network namespaces will have.
 
-Where the user declared none there is one, and as many more as it takes that each Service's loadBalancerSourceRanges let one in and keep one
-out. May import ``objects`` and this room. Invariant: client addresses lie outside the cluster's prefixes; node and client names, "switch",
-"router" and "balancer" are distinct.
+Where the user declared none there is one, and as many more as it takes that each Service's
+loadBalancerSourceRanges let one in and keep one out. May import ``objects`` and this room. Invariant: client
+addresses lie outside the cluster's prefixes; node and client names, "switch", "router" and "balancer" are
+distinct.
 """
 
 from __future__ import annotations
@@ -18,17 +19,24 @@ from emulator.objects.config import ExternalClient, ExternalServer, Inventory
 from emulator.objects.kinds import Node, Origin
 
 DEFAULT_CLIENT = ExternalClient(name="client-1", address="203.0.113.10")  # TEST-NET-3
-_DOCUMENTATION = tuple(IPv4Network(text) for text in ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"))  # RFC 5737
+# RFC 5737
+_DOCUMENTATION = tuple(IPv4Network(text) for text in ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"))
 _TENTH = tuple(network[10] for network in _DOCUMENTATION)
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
-_NO_HOSTS = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))  # RFC 6890; 224/4, 240/4
+# RFC 6890; 224/4, 240/4
+_NO_HOSTS = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
 
 
 def external_clients(
-    inventory: Inventory, nodes: Sequence[Draft[Node]], networks: Networks, taken: Collection[str], findings: Findings
+    inventory: Inventory,
+    nodes: Sequence[Draft[Node]],
+    networks: Networks,
+    taken: Collection[str],
+    findings: Findings,
 ) -> tuple[ExternalClient, ...]:
-    """The machines outside the cluster, servers last: the clients declared, else :func:`_default_clients`, which have none of the
-    addresses ``taken``. A problem says what is wrong with an address or a name."""
+    """The machines outside the cluster, servers last: the clients declared, else :func:`_default_clients`,
+    which have none of the addresses ``taken``. A problem says what is wrong with an address or a name.
+    """
     origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
     declared = inventory.cluster.object.externalClients if inventory.cluster else ()
     servers = inventory.cluster.object.externalServers if inventory.cluster else ()
@@ -36,14 +44,23 @@ def external_clients(
     asking = declared or _default_clients(inventory, [draft.object for draft in nodes], networks, taken)
     clients = (*asking, *servers)
     holders = {ip: f"node {node.object.name}" for node in nodes for ip in node.object.internalIPs}
-    prefixes = (("podSubnet", networks.pods), ("serviceSubnet", networks.services), ("hostSubnet", networks.hosts))
+    prefixes = (
+        ("podSubnet", networks.pods),
+        ("serviceSubnet", networks.services),
+        ("hostSubnet", networks.hosts),
+    )
     for index, client in enumerate(clients):
         path = f"{_place(index, asking)}.address"
         address = IPv4Address(client.address)
         inside = next((f"{name} {prefix}" for name, prefix in prefixes if address in prefix), "")
         if inside:
             what = f"{address} of {_kind(client)} {client.name} lies in {inside}"
-            findings.problem(origin, path, what, "external clients are outside the cluster: 203.0.113.0/24 is free for them")
+            findings.problem(
+                origin,
+                path,
+                what,
+                "external clients are outside the cluster: 203.0.113.0/24 is free for them",
+            )
         elif holder := holders.get(str(address)):
             what = f"{address} of {_kind(client)} {client.name} is the address of {holder} already"
             findings.problem(origin, path, what, "give it an address of its own")
@@ -52,11 +69,22 @@ def external_clients(
     return clients
 
 
-def _default_clients(inventory: Inventory, nodes: Sequence[Node], networks: Networks, taken: Collection[str]) -> tuple[ExternalClient, ...]:
-    """One; where flows are derived also one inside and one outside each Service's loadBalancerSourceRanges, unless nobody outside the
-    cluster can be."""
-    cluster = [networks.pods, networks.services, networks.hosts, *(IPv4Network(c) for n in nodes for c in n.spec.podCIDRs if ":" not in c)]
-    single = {*(IPv4Address(ip) for ip in taken if ":" not in ip), *(IPv4Address(ip) for node in nodes for ip in node.internalIPs)}
+def _default_clients(
+    inventory: Inventory, nodes: Sequence[Node], networks: Networks, taken: Collection[str]
+) -> tuple[ExternalClient, ...]:
+    """One; where flows are derived also one inside and one outside each Service's loadBalancerSourceRanges,
+    unless nobody outside the cluster can be.
+    """
+    cluster = [
+        networks.pods,
+        networks.services,
+        networks.hosts,
+        *(IPv4Network(c) for n in nodes for c in n.spec.podCIDRs if ":" not in c),
+    ]
+    single = {
+        *(IPv4Address(ip) for ip in taken if ":" not in ip),
+        *(IPv4Address(ip) for node in nodes for ip in node.internalIPs),
+    }
     first = next(_addresses(_without(_DOCUMENTATION, cluster), single), IPv4Address(DEFAULT_CLIENT.address))
     clients = [replace(DEFAULT_CLIENT, address=str(first))]
     if inventory.flowChecks:  # which name their clients
@@ -85,7 +113,11 @@ def _source_ranges(inventory: Inventory) -> Iterator[tuple[IPv4Network, ...]]:
 def _addresses(networks: Sequence[IPv4Network], single: Collection[IPv4Address]) -> Iterator[IPv4Address]:
     """The addresses of ``networks`` but for ``single``, those that are for documentation first."""
     yield from (ip for ip in _TENTH if ip not in single and any(ip in network for network in networks))
-    inside = [network for network in networks if any(network.subnet_of(documentation) for documentation in _DOCUMENTATION)]
+    inside = [
+        network
+        for network in networks
+        if any(network.subnet_of(documentation) for documentation in _DOCUMENTATION)
+    ]
     for network in (*inside, *networks):
         yield from (ip for ip in network.hosts() if ip not in single)
 
@@ -114,12 +146,23 @@ def _place(index: int, asking: Sequence[ExternalClient]) -> str:
 
 
 def _check_names(
-    clients: Sequence[ExternalClient], asking: Sequence[ExternalClient], nodes: Sequence[Draft[Node]], origin: Origin, findings: Findings
+    clients: Sequence[ExternalClient],
+    asking: Sequence[ExternalClient],
+    nodes: Sequence[Draft[Node]],
+    origin: Origin,
+    findings: Findings,
 ) -> None:
-    rows = [(d.object.name, f"node {d.object.name}", d.origin, f"{d.base}name" if d.base else "metadata.name") for d in nodes]
+    rows = [
+        (d.object.name, f"node {d.object.name}", d.origin, f"{d.base}name" if d.base else "metadata.name")
+        for d in nodes
+    ]
     for index, client in enumerate(clients):
         rows.append((client.name, f"{_kind(client)} {client.name}", origin, f"{_place(index, asking)}.name"))
-    owners = {SWITCH: "the switch of the host network", ROUTER: "the upstream router", BALANCER: "the load balancer in the path"}
+    owners = {
+        SWITCH: "the switch of the host network",
+        ROUTER: "the upstream router",
+        BALANCER: "the load balancer in the path",
+    }
     for name, whose, where, path in rows:
         if name in owners:
             what = f"{whose} has the name of {owners[name]}"

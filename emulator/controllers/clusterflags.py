@@ -1,8 +1,10 @@
-"""Reads what the command lines of a cluster's own components say: ranges of addresses, and kube-proxy's settings.
+"""Reads what the command lines of a cluster's own components say: ranges of addresses, and kube-proxy's
+settings.
 
-May import ``objects`` and this room; pure. Where they stand: static Pods and DaemonSets of kubeadm, EKS, AKS, GKE, kops and
-RKE2 (``command`` and ``args``, also as one line for a shell), and the annotation ``k3s.io/node-args`` or ``rke2.io/node-args``
-of a Node, with k3s' own defaults (``pkg/cli/cmds/server.go``: 10.42.0.0/16 and 10.43.0.0/16).
+May import ``objects`` and this room; pure. Where they stand: static Pods and DaemonSets of kubeadm, EKS, AKS,
+GKE, kops and RKE2 (``command`` and ``args``, also as one line for a shell), and the annotation
+``k3s.io/node-args`` or ``rke2.io/node-args`` of a Node, with k3s' own defaults (``pkg/cli/cmds/server.go``:
+10.42.0.0/16 and 10.43.0.0/16).
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ _KUBE_PROXY = "kube-proxy"
 
 @dataclass(frozen=True, slots=True)
 class ClusterFlags:
-    """``proxy``: kube-proxy's flags, and ``proxyFrom`` who has them ("" if nobody). ``conflicts``: flags that several
-    kube-proxies have otherwise."""
+    """``proxy``: kube-proxy's flags, and ``proxyFrom`` who has them ("" if nobody). ``conflicts``: flags that
+    several kube-proxies have otherwise.
+    """
 
     services: IPv4Network | None = None
     pods: IPv4Network | None = None
@@ -70,10 +73,15 @@ def cluster_flags(inventory: Inventory) -> ClusterFlags:
 def _containers(inventory: Inventory) -> Iterator[tuple[str, Container]]:
     for loaded in inventory.pods:
         if loaded.object.namespace == "kube-system":
-            yield from ((f"Pod {loaded.object.key}", container) for container in loaded.object.spec.containers)
+            yield from (
+                (f"Pod {loaded.object.key}", container) for container in loaded.object.spec.containers
+            )
     for workload in (loaded.object for loaded in inventory.workloads):
         if workload.namespace == "kube-system" and workload.kind == "DaemonSet":
-            yield from ((f"DaemonSet {workload.key}", container) for container in workload.spec.template.spec.containers)
+            yield from (
+                (f"DaemonSet {workload.key}", container)
+                for container in workload.spec.template.spec.containers
+            )
 
 
 def _programs(container: Container) -> Iterator[tuple[str, dict[str, str]]]:
@@ -112,7 +120,11 @@ def _from_nodes(nodes: Iterable[Node]) -> Iterator[tuple[str, dict[str, str]]]:
                 words = json.loads(node.metadata.annotations.get(annotation, "null"))
             except (ValueError, RecursionError):
                 continue
-            if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or "server" not in words:
+            if (
+                not isinstance(words, list)
+                or not all(isinstance(word, str) for word in words)
+                or "server" not in words
+            ):
                 continue
             flags = {**_K3S_DEFAULTS, **{k: v for k, v in _flags(words).items() if k in _K3S_DEFAULTS}}
             for index, word in enumerate(words):

@@ -20,9 +20,12 @@ _MOST_SHOWN = 10  # commands that are shown one by one
 _MOST_LETTERS = 160  # of a command that is shown
 
 
-def real_commands(drafts: Iterable[Draft[Pod]], findings: Findings, *, allowed: bool) -> dict[str, tuple[str, ...]]:
-    """Pod key → its containers that run their real ``command``, as the annotation asks ("*" or names with commas); none unless ``allowed``. A
-    notice says of each command that it runs, or that it would."""
+def real_commands(
+    drafts: Iterable[Draft[Pod]], findings: Findings, *, allowed: bool
+) -> dict[str, tuple[str, ...]]:
+    """Pod key → its containers that run their real ``command``, as the annotation asks ("*" or names with
+    commas); none unless ``allowed``. A notice says of each command that it runs, or that it would.
+    """
     result = {}
     shown: dict[tuple[str, str], list[str]] = {}
     for draft in drafts:
@@ -49,12 +52,19 @@ def _wanted(pod: Pod) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in wish.split(",") if name.strip()))
 
 
-def _refuse(name: str, containers: Mapping[str, Container], draft: Draft[Pod], path: str, findings: Findings) -> None:
+def _refuse(
+    name: str, containers: Mapping[str, Container], draft: Draft[Pod], path: str, findings: Findings
+) -> None:
     if name not in containers:
         hint = did_you_mean(name, containers) or f"containers: {', '.join(containers)}"
         findings.problem(draft.origin, path, f"there is no container {name}", hint)
     else:
-        findings.problem(draft.origin, path, f"container {name} has no command to run", "images are not pulled: give it a command")
+        findings.problem(
+            draft.origin,
+            path,
+            f"container {name} has no command to run",
+            "images are not pulled: give it a command",
+        )
 
 
 def _shown(container: Container) -> str:
@@ -66,9 +76,15 @@ def _shown(container: Container) -> str:
 def _tell(shown: Mapping[tuple[str, str], list[str]], allowed: bool, findings: Findings) -> None:
     if not shown:
         return
-    how = "runs its command, as --run allows" if allowed else f"has its command in {RUN_ANNOTATION}, which runs only with --run"
+    how = (
+        "runs its command, as --run allows"
+        if allowed
+        else f"has its command in {RUN_ANNOTATION}, which runs only with --run"
+    )
     for (place, command), owners in list(shown.items())[:_MOST_SHOWN]:
         more = f" (and {len(owners) - 1} more like it)" if len(owners) > 1 else ""
         findings.notice(printable(f"{place}: {owners[0]}{more} {how}: {command}"))
     if len(shown) > _MOST_SHOWN:
-        findings.notice(f"{len(shown) - _MOST_SHOWN} more commands {'run' if allowed else 'would run with --run'}")
+        findings.notice(
+            f"{len(shown) - _MOST_SHOWN} more commands {'run' if allowed else 'would run with --run'}"
+        )

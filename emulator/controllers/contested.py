@@ -1,4 +1,5 @@
-"""Addresses and ports that several Services claim; endpoints that are such addresses themselves, or outside the cluster.
+"""Addresses and ports that several Services claim; endpoints that are such addresses themselves, or outside
+the cluster.
 
 May import ``objects`` and this room. Each is said in a notice.
 """
@@ -13,7 +14,9 @@ from emulator.objects.kinds import EndpointSlice, Node, Service
 
 
 def notice_contested(services: Iterable[Service], findings: Findings) -> None:
-    """Say of each address and port that several of ``services`` claim which of them has it: the first, in the order given (docs/semantics 1)."""
+    """Say of each address and port that several of ``services`` claim which of them has it: the first, in the
+    order given (docs/semantics 1).
+    """
     holders: dict[tuple[str, int, str], Service] = {}
     lost: dict[tuple[str, str], list[str]] = {}
     for service in services:
@@ -37,26 +40,47 @@ def _claims(service: Service) -> Iterator[tuple[str, int, str]]:
         yield from ((ip, port.port, port.protocol) for port in spec.ports)
 
 
-def notice_nested(services: Sequence[Service], slices: Iterable[EndpointSlice], nodes: Iterable[Node], findings: Findings) -> None:
-    """Say which Services lead to an address of a Service: of those nothing is promised, and no flow is derived."""
+def notice_nested(
+    services: Sequence[Service], slices: Iterable[EndpointSlice], nodes: Iterable[Node], findings: Findings
+) -> None:
+    """Say which Services lead to an address of a Service: of those nothing is promised, and no flow is
+    derived.
+    """
     claimed = {key: service.key for service in reversed(services) for key in _claims(service)}
-    node_ports = {(p.nodePort, p.protocol): s.key for s in services if s.proxied for p in s.spec.ports if p.nodePort}
+    node_ports = {
+        (p.nodePort, p.protocol): s.key for s in services if s.proxied for p in s.spec.ports if p.nodePort
+    }
     node_ips = {ip for node in nodes for ip in node.internalIPs}
     proxied = {service.key for service in services if service.proxied}
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
-        ends = ((e.addresses[0], p.port, p.protocol) for e in item.endpoints for p in item.ports if e.addresses and p.port)
+        ends = (
+            (e.addresses[0], p.port, p.protocol)
+            for e in item.endpoints
+            for p in item.ports
+            if e.addresses and p.port
+        )
         for ip, port, protocol in ends if key in proxied else ():
-            other = claimed.get((ip, port, protocol)) or (node_ports.get((port, protocol)) if ip in node_ips else None)
+            other = claimed.get((ip, port, protocol)) or (
+                node_ports.get((port, protocol)) if ip in node_ips else None
+            )
             if other is not None:
                 what = f"Service {key} has the endpoint {ip}:{port}, which is an address of Service {other}"
-                findings.notice(f"{what}: nothing is promised of what is translated twice, so no flow to {key} is derived")
+                findings.notice(
+                    f"{what}: nothing is promised of what is translated twice, so no flow to {key} is derived"
+                )
                 break
 
 
-def notice_outside(slices: Iterable[EndpointSlice], inside: Collection[IPv4Network], known: Collection[str], findings: Findings) -> None:
-    """Say of endpoints outside the cluster, where no machine is declared, how one is. ``inside`` are the cluster's networks, ``known`` the
-    addresses that somebody has."""
+def notice_outside(
+    slices: Iterable[EndpointSlice],
+    inside: Collection[IPv4Network],
+    known: Collection[str],
+    findings: Findings,
+) -> None:
+    """Say of endpoints outside the cluster, where no machine is declared, how one is. ``inside`` are the
+    cluster's networks, ``known`` the addresses that somebody has.
+    """
     told: dict[str, list[str]] = {}
     for item in slices:
         for ip in (endpoint.addresses[0] for endpoint in item.endpoints if endpoint.addresses):
@@ -65,4 +89,6 @@ def notice_outside(slices: Iterable[EndpointSlice], inside: Collection[IPv4Netwo
     for key, ips in told.items():
         more = f" (and {len(ips) - 1} more)" if len(ips) > 1 else ""
         what = f"Service {key} has the endpoint {ips[0]}{more} outside the cluster, where nobody serves"
-        findings.notice(f"{what}: declare the machine under externalServers of the Cluster, with name, address and ports")
+        findings.notice(
+            f"{what}: declare the machine under externalServers of the Cluster, with name, address and ports"
+        )

@@ -1,7 +1,8 @@
-"""What a control plane brings along: static Pods, and the Service ``kubernetes`` that leads to the API servers.
+"""What a control plane brings along: static Pods, and the Service ``kubernetes`` that leads to the API
+servers.
 
-May import ``objects`` and this room. As in a cluster that kubeadm made: the API server's endpoints carry no ``nodeName``, so they are
-remote to every node.
+May import ``objects`` and this room. As in a cluster that kubeadm made: the API server's endpoints carry no
+``nodeName``, so they are remote to every node.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def static_pods(nodes: Sequence[Draft[Node]], pods: Iterable[Draft[Pod]]) -> lis
         node = draft.object
         components: list[tuple[str, tuple[ContainerPort, ...]]] = []
         if is_control_plane(node):
-            components.append(("kube-apiserver", (ContainerPort(name="https", containerPort=API_SERVER_PORT),)))
+            components.append(
+                ("kube-apiserver", (ContainerPort(name="https", containerPort=API_SERVER_PORT),))
+            )
         if is_etcd(node):
             client = ContainerPort(name="client", containerPort=ETCD_CLIENT_PORT)
             components.append(("etcd", (client, ContainerPort(name="peer", containerPort=ETCD_PEER_PORT))))
@@ -57,19 +60,31 @@ def api_server_pod(node: str) -> str:
 
 def _static_pod(component: str, node: str, ports: tuple[ContainerPort, ...]) -> Pod:
     return Pod(
-        metadata=ObjectMeta(name=f"{component}-{node}", namespace="kube-system", labels={"component": component, "tier": "control-plane"}),
+        metadata=ObjectMeta(
+            name=f"{component}-{node}",
+            namespace="kube-system",
+            labels={"component": component, "tier": "control-plane"},
+        ),
         spec=PodSpec(containers=(Container(name=component, ports=ports),), nodeName=node, hostNetwork=True),
     )
 
 
 def kubernetes_service(services: Iterable[Draft[Service]], origin: Origin) -> list[Draft[Service]]:
-    """The Service default/kubernetes, unless the input has it. It has no selector: the API server itself keeps its endpoints."""
+    """The Service default/kubernetes, unless the input has it. It has no selector: the API server itself
+    keeps its endpoints.
+    """
     if any(draft.object.key == "default/kubernetes" for draft in services):
         return []
     labels = {"component": "apiserver", "provider": "kubernetes"}
     ports = (ServicePort(name="https", port=443, targetPort=API_SERVER_PORT),)
     return [
-        Draft(Service(metadata=ObjectMeta(name="kubernetes", namespace="default", labels=labels), spec=ServiceSpec(ports=ports)), origin)
+        Draft(
+            Service(
+                metadata=ObjectMeta(name="kubernetes", namespace="default", labels=labels),
+                spec=ServiceSpec(ports=ports),
+            ),
+            origin,
+        )
     ]
 
 
@@ -79,7 +94,12 @@ def kubernetes_slice(nodes: Iterable[Node], findings: Findings) -> EndpointSlice
     if not planes:
         findings.notice("no node is a control plane: Service default/kubernetes has no endpoint")
     return EndpointSlice(
-        metadata=ObjectMeta(name="kubernetes", namespace="default", labels={"kubernetes.io/service-name": "kubernetes"}),
-        endpoints=tuple(Endpoint(addresses=(node.internalIPs[0],), conditions=EndpointConditions(ready=True)) for node in planes),
+        metadata=ObjectMeta(
+            name="kubernetes", namespace="default", labels={"kubernetes.io/service-name": "kubernetes"}
+        ),
+        endpoints=tuple(
+            Endpoint(addresses=(node.internalIPs[0],), conditions=EndpointConditions(ready=True))
+            for node in planes
+        ),
         ports=(EndpointPort(name="https", protocol="TCP", port=API_SERVER_PORT),),
     )

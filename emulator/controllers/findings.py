@@ -1,7 +1,8 @@
 """What settling has to tell the user: problems and notices, each pointing at what the user wrote.
 
-May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of one
-template show it; problems come in the order of the documents and their lines, notices in the order in which they were found.
+May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of
+one template show it; problems come in the order of the documents and their lines, notices in the order in
+which they were found.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ T = TypeVar("T")
 class Draft(Generic[T]):
     """An object on its way into the cluster state, and where a problem with it lies.
 
-    ``base`` is the path from the written document to the object ("spec.template." for a Pod of a Deployment, "nodes[1]." for a
-    node of a Cluster).
+    ``base`` is the path from the written document to the object ("spec.template." for a Pod of a Deployment,
+    "nodes[1]." for a node of a Cluster).
     """
 
     object: T
@@ -40,7 +41,9 @@ class Findings:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(sorted(self._problems, key=lambda problem: (problem.file, problem.document, problem.line)))
+        return tuple(
+            sorted(self._problems, key=lambda problem: (problem.file, problem.document, problem.line))
+        )
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -55,7 +58,9 @@ class Findings:
         self._notices[text] = None
 
     def ipv4(self, text: str, origin: Origin, path: str) -> IPv4Address | None:
-        """``text`` as an IPv4 address; None for an IPv6 address (noticed) and for what is no address (a problem)."""
+        """``text`` as an IPv4 address; None for an IPv6 address (noticed) and for what is no address (a
+        problem).
+        """
         try:
             address = ip_address(text)
         except ValueError:

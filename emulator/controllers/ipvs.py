@@ -10,11 +10,17 @@ from emulator.objects.kinds import Node, Service
 
 
 def notice_ipvs(
-    services: Iterable[Service], nodes: Sequence[Node], speakers: Mapping[str, str], proxy: ProxySettings, findings: Findings
+    services: Iterable[Service],
+    nodes: Sequence[Node],
+    speakers: Mapping[str, str],
+    proxy: ProxySettings,
+    findings: Findings,
 ) -> None:
     """Addresses that nodes fight about (docs/semantics 13, 14)."""
     if speakers and not proxy.strictARP:
-        findings.notice("every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true")
+        findings.notice(
+            "every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true"
+        )
     if len(nodes) < 2:
         return
     owners = {ip: node.name for node in nodes for ip in node.internalIPs}
@@ -22,7 +28,9 @@ def notice_ipvs(
         for ip in _bound(service):
             if ip in owners:
                 whose = f"svc {service.key} has {ip}, the address of {owners[ip]}"
-                findings.notice(f"{whose}: in ipvs mode every other node takes it for its own, and the network between them breaks")
+                findings.notice(
+                    f"{whose}: in ipvs mode every other node takes it for its own, and the network between them breaks"
+                )
 
 
 def _bound(service: Service) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What listens where: the ports that Pods serve, and kube-proxy's health checks.
 
-May import ``objects`` and this room. Invariant: at most one listener that is not refused per network namespace, port and protocol.
+May import ``objects`` and this room. Invariant: at most one listener that is not refused per network
+namespace, port and protocol.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ class _Table:
     def add(self, pod: Pod, container: str, port: int, protocol: Protocol) -> Listener:
         return self._add(
             Listener(
-                pod=pod.key, netns=pod_netns(pod), node=pod.spec.nodeName, container=container, ip=pod.ip, port=port, protocol=protocol
+                pod=pod.key,
+                netns=pod_netns(pod),
+                node=pod.spec.nodeName,
+                container=container,
+                ip=pod.ip,
+                port=port,
+                protocol=protocol,
             )
         )
 
@@ -54,7 +61,13 @@ class _Table:
         for port in server.ports:
             self._add(
                 Listener(
-                    pod="", netns=server.name, node="", container=server.name, ip=server.address, port=port.port, protocol=port.protocol
+                    pod="",
+                    netns=server.name,
+                    node="",
+                    container=server.name,
+                    ip=server.address,
+                    port=port.port,
+                    protocol=port.protocol,
                 )
             )
 
@@ -65,7 +78,9 @@ class _Table:
             holder = f"container {first.container}"
             if first.pod != listener.pod:
                 holder += f" of Pod {first.pod}"
-            listener = replace(listener, refused=f"port {listener.port}/{listener.protocol} is taken by {holder}")
+            listener = replace(
+                listener, refused=f"port {listener.port}/{listener.protocol} is taken by {holder}"
+            )
         self.listeners.append(listener)
         return listener
 
@@ -80,10 +95,11 @@ def make_listeners(
     findings: Findings,
     before: Iterable[Listener] = (),
 ) -> tuple[Listener, ...]:
-    """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to though no container
-    declares them (``containerPort`` is informational in Kubernetes), then an API server on every control plane, then servers outside
-    the cluster, then health checks. Of the listeners ``before``, those whose Pod still runs go on, whether or not something still leads
-    to them."""
+    """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to
+    though no container declares them (``containerPort`` is informational in Kubernetes), then an API server
+    on every control plane, then servers outside the cluster, then health checks. Of the listeners ``before``,
+    those whose Pod still runs go on, whether or not something still leads to them.
+    """
     placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
     table = _Table()
     for pod in placed:
@@ -92,7 +108,11 @@ def make_listeners(
     by_key = {pod.key: pod for pod in placed}
     for node in nodes:
         api_server = by_key.get(api_server_pod(node.name))
-        if is_control_plane(node) and api_server is not None and not _serves(table, api_server, API_SERVER_PORT, "TCP"):
+        if (
+            is_control_plane(node)
+            and api_server is not None
+            and not _serves(table, api_server, API_SERVER_PORT, "TCP")
+        ):
             table.add(api_server, api_server.spec.containers[0].name, API_SERVER_PORT, "TCP")
     for listener in before:
         if listener.pod in by_key and not listener.refused:
@@ -111,17 +131,27 @@ def _go_on(pod: Pod, listener: Listener, table: _Table) -> None:
 
 
 def _health_checks(
-    services: Iterable[Service], nodes: Sequence[Node], slices: Iterable[EndpointSlice], table: _Table, findings: Findings
+    services: Iterable[Service],
+    nodes: Sequence[Node],
+    slices: Iterable[EndpointSlice],
+    table: _Table,
+    findings: Findings,
 ) -> None:
-    """kube-proxy's HTTP server at each healthCheckNodePort, on every node. It counts the addresses of ready endpoints whose ``nodeName`` is the
-    node's, each once (pkg/proxy/endpointschangetracker.go, LocalReadyEndpoints)."""
+    """kube-proxy's HTTP server at each healthCheckNodePort, on every node. It counts the addresses of ready
+    endpoints whose ``nodeName`` is the node's, each once (pkg/proxy/endpointschangetracker.go,
+    LocalReadyEndpoints).
+    """
     checked = {
-        service.key: service.spec.healthCheckNodePort for service in services if service.spec.healthCheckNodePort and service.proxied
+        service.key: service.spec.healthCheckNodePort
+        for service in services
+        if service.spec.healthCheckNodePort and service.proxied
     }
     local: dict[tuple[str, str], set[str]] = {}
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
-        for endpoint in item.endpoints if key in checked and item.ports and item.addressType == "IPv4" else ():
+        for endpoint in (
+            item.endpoints if key in checked and item.ports and item.addressType == "IPv4" else ()
+        ):
             if endpoint.ready and endpoint.addresses:
                 local.setdefault((key, endpoint.nodeName or ""), set()).add(endpoint.addresses[0])
     for key, port in checked.items():
@@ -148,10 +178,15 @@ def _declared(pod: Pod, commanded: Sequence[str], table: _Table, findings: Findi
 
 
 def _undeclared(
-    pods: Sequence[Pod], slices: Iterable[EndpointSlice], commands: Mapping[str, Sequence[str]], table: _Table, findings: Findings
+    pods: Sequence[Pod],
+    slices: Iterable[EndpointSlice],
+    commands: Mapping[str, Sequence[str]],
+    table: _Table,
+    findings: Findings,
 ) -> None:
-    """A real image would usually listen where its Service leads, declared or not; so the Pod's first container does. Not where a
-    container runs its real command: that may be the one which listens."""
+    """A real image would usually listen where its Service leads, declared or not; so the Pod's first
+    container does. Not where a container runs its real command: that may be the one which listens.
+    """
     by_ip = {address.ip: pod for pod in pods if not pod.spec.hostNetwork for address in pod.status.podIPs}
     by_key = {pod.key: pod for pod in pods}
     added: dict[str, list[Listener]] = {}
@@ -169,8 +204,12 @@ def _undeclared(
                     added.setdefault(service, []).append(listener)
     for service, listeners in added.items():
         pods_of = dict.fromkeys(listener.pod for listener in listeners)
-        ports = dict.fromkeys(f"{li.port}" if li.protocol == "TCP" else f"{li.port}/{li.protocol}" for li in listeners)
-        pod_text = f"Pod {next(iter(pods_of))}" + (f" (and of {len(pods_of) - 1} more)" if len(pods_of) > 1 else "")
+        ports = dict.fromkeys(
+            f"{li.port}" if li.protocol == "TCP" else f"{li.port}/{li.protocol}" for li in listeners
+        )
+        pod_text = f"Pod {next(iter(pods_of))}" + (
+            f" (and of {len(pods_of) - 1} more)" if len(pods_of) > 1 else ""
+        )
         what = f"Service {service} targets port {', '.join(ports)}, which no container of {pod_text} declares"
         findings.notice(f"{what}: served anyway by its first container")
 
@@ -179,16 +218,27 @@ def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
     """(address, Pod key that the endpoint names or "") of every endpoint."""
     for endpoint in item.endpoints:
         reference = endpoint.targetRef
-        key = f"{reference.namespace or item.metadata.namespace}/{reference.name}" if reference and reference.kind == "Pod" else ""
+        key = (
+            f"{reference.namespace or item.metadata.namespace}/{reference.name}"
+            if reference and reference.kind == "Pod"
+            else ""
+        )
         for address in endpoint.addresses:
             yield address, key
 
 
 def host_ports(pods: Iterable[Pod]) -> Mapping[tuple[str, int, Protocol], Pod]:
-    """Return who wants each hostPort, by node, port and protocol: Pods with a network of their own, whose node would lead it to them."""
+    """Return who wants each hostPort, by node, port and protocol: Pods with a network of their own, whose
+    node would lead it to them.
+    """
     wanted: dict[tuple[str, int, Protocol], Pod] = {}
     for pod in pods:
-        for port in (port for c in serving_containers(pod.spec) for port in c.ports if port.hostPort and not pod.spec.hostNetwork):
+        for port in (
+            port
+            for c in serving_containers(pod.spec)
+            for port in c.ports
+            if port.hostPort and not pod.spec.hostNetwork
+        ):
             wanted.setdefault((pod.spec.nodeName, port.hostPort or 0, port.protocol), pod)
     return wanted
 

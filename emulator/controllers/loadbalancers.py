@@ -1,10 +1,12 @@
-"""Load balancers without add-ons: who gives a LoadBalancer Service its address, which node announces it, and whom a balancer in the path asks.
+"""Load balancers without add-ons: who gives a LoadBalancer Service its address, which node announces it, and
+whom a balancer in the path asks.
 
-May import ``objects`` and this room. Two kinds of address (``ipMode``): a VIP belongs to the cluster's nodes, and if it lies in the host
-network one of them, the *speaker*, answers ARP for it; an address whose ipMode is Proxy belongs to the *balancer*, a machine of its own on
-the host network, which connects to node ports. Sources: MetalLB v0.14 (``controller/service.go``: which address;
-``speaker/layer2_controller.go``: the choice of the speaker), Kubernetes' cloud-provider (``controllers/service``: the nodes that a cloud's
-balancer gets) and KEP-1860 (ipMode). Invariant: an address is given to one Service, or to several that share it, and is no
+May import ``objects`` and this room. Two kinds of address (``ipMode``): a VIP belongs to the cluster's nodes,
+and if it lies in the host network one of them, the *speaker*, answers ARP for it; an address whose ipMode is
+Proxy belongs to the *balancer*, a machine of its own on the host network, which connects to node ports.
+Sources: MetalLB v0.14 (``controller/service.go``: which address; ``speaker/layer2_controller.go``: the choice
+of the speaker), Kubernetes' cloud-provider (``controllers/service``: the nodes that a cloud's balancer gets)
+and KEP-1860 (ipMode). Invariant: an address is given to one Service, or to several that share it, and is no
 node's, client's or router's.
 """
 
@@ -21,22 +23,39 @@ from emulator.controllers.pools import Pools
 from emulator.controllers.shape import EXCLUDED_LABEL
 from emulator.controllers.sharing import Claims, annotation
 from emulator.load.faults import path_text
-from emulator.objects.kinds import EndpointSlice, LoadBalancerIngress, LoadBalancerStatus, Node, Origin, Service, ServiceStatus
+from emulator.objects.kinds import (
+    EndpointSlice,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Node,
+    Origin,
+    Service,
+    ServiceStatus,
+)
 
-IPS_ANNOTATION, POOL_ANNOTATION = "loadBalancerIPs", "address-pool"  # of MetalLB; spec.loadBalancerIP is deprecated
-SHARING_HINT = "ask for another one, or let both share it: the same metallb.io/allow-shared-ip, and ports of their own"
+# of MetalLB; spec.loadBalancerIP is deprecated
+IPS_ANNOTATION, POOL_ANNOTATION = "loadBalancerIPs", "address-pool"
+SHARING_HINT = (
+    "ask for another one, or let both share it: the same metallb.io/allow-shared-ip, and ports of their own"
+)
 
 # --- addresses --------------------------------------------------------------------------------------------
 
 
 def give_addresses(
-    drafts: Sequence[Draft[Service]], pools: Pools, hosts: IPv4Network, taken: Collection[str], findings: Findings
+    drafts: Sequence[Draft[Service]],
+    pools: Pools,
+    hosts: IPv4Network,
+    taken: Collection[str],
+    findings: Findings,
 ) -> list[Draft[Service]]:
-    """Every LoadBalancer Service with an address in its status: the one it has, the one it asks for, else the first one of a pool that it may have.
+    """Every LoadBalancer Service with an address in its status: the one it has, the one it asks for, else the
+    first one of a pool that it may have.
 
-    As in a cluster, one that cannot be had leaves the Service without; a notice says why. It is a problem that two Services of the user's ask
-    for one address and do not share it. A Service that comes from an API server (it has a uid) and has no address is one that nobody gave an
-    address to, and stays so unless the user said which pools there are.
+    As in a cluster, one that cannot be had leaves the Service without; a notice says why. It is a problem
+    that two Services of the user's ask for one address and do not share it. A Service that comes from an API
+    server (it has a uid) and has no address is one that nobody gave an address to, and stays so unless the
+    user said which pools there are.
     """
     claims = Claims({*taken, str(hosts.network_address), str(hosts.broadcast_address)})
     for draft in drafts:
@@ -54,7 +73,10 @@ def give_addresses(
         if ip:
             given[index] = ip
             claims.add(ip, service)
-    return [replace(d, object=_with_address(d.object, given[i], pools)) if i in given else d for i, d in enumerate(drafts)]
+    return [
+        replace(d, object=_with_address(d.object, given[i], pools)) if i in given else d
+        for i, d in enumerate(drafts)
+    ]
 
 
 def _wants_address(service: Service, pools: Pools, findings: Findings) -> bool:
@@ -63,14 +85,19 @@ def _wants_address(service: Service, pools: Pools, findings: Findings) -> bool:
     if service.metadata.uid and not pools.said:
         return False
     if service.spec.loadBalancerClass:
-        findings.notice(f"Service {service.key} is left to its loadBalancerClass {service.spec.loadBalancerClass}: it has no address")
+        findings.notice(
+            f"Service {service.key} is left to its loadBalancerClass {service.spec.loadBalancerClass}: it has no address"
+        )
     return not service.spec.loadBalancerClass
 
 
 def _asked(service: Service) -> tuple[str, str]:
     """Where ``service`` asks for an address, and for which; ("", "") if it does not."""
     key, text = annotation(service, IPS_ANNOTATION)
-    places = ((path_text(("metadata", "annotations", key)), text), ("spec.loadBalancerIP", service.spec.loadBalancerIP))
+    places = (
+        (path_text(("metadata", "annotations", key)), text),
+        ("spec.loadBalancerIP", service.spec.loadBalancerIP),
+    )
     wishes = ((path, address.strip()) for path, text in places for address in text.split(","))
     return next(((path, wish) for path, wish in wishes if wish and ":" not in wish), ("", ""))
 
@@ -83,7 +110,9 @@ def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings
         if claims.holders(wish) and not service.metadata.uid:
             findings.problem(draft.origin, draft.base + path, f"{wish} is what {why}", SHARING_HINT)
         else:
-            findings.notice(f"Service {service.key} has no load-balancer address: it asks for {wish}, which {why}")
+            findings.notice(
+                f"Service {service.key} has no load-balancer address: it asks for {wish}, which {why}"
+            )
         return ""
     return wish
 
@@ -102,7 +131,11 @@ def _refusal(service: Service, wish: str, pools: Pools) -> str:
     if service.spec.loadBalancerIP and annotation(service, IPS_ANNOTATION)[1]:
         return f"is not all: MetalLB wants {IPS_ANNOTATION} or spec.loadBalancerIP alone"
     named = annotation(service, POOL_ANNOTATION)[1]
-    return f"is not in IPAddressPool {named}, for which it asks, too" if named and pool.name not in ("", named) else ""
+    return (
+        f"is not in IPAddressPool {named}, for which it asks, too"
+        if named and pool.name not in ("", named)
+        else ""
+    )
 
 
 def _any_address(service: Service, pools: Pools, claims: Claims, findings: Findings) -> str:
@@ -135,11 +168,13 @@ def choose_speakers(
     hosts: IPv4Network,
     taken: Collection[str],
 ) -> dict[str, str]:
-    """Address → the node that answers ARP for it: every VIP in ``hosts`` that nobody has, by MetalLB's choice among the nodes that may announce
-    the address's pool. (An address of no pool was given elsewhere; any node may.)
+    """Address → the node that answers ARP for it: every VIP in ``hosts`` that nobody has, by MetalLB's choice
+    among the nodes that may announce the address's pool. (An address of no pool was given elsewhere; any node
+    may.)
 
-    All speakers order the nodes that may by a hash of node and address, and the first one announces; so they agree without a word, addresses
-    are spread, and only those of a node that goes move. A Service without a serving endpoint is announced by nobody.
+    All speakers order the nodes that may by a hash of node and address, and the first one announces; so they
+    agree without a word, addresses are spread, and only those of a node that goes move. A Service without a
+    serving endpoint is announced by nobody.
     """
     serving: dict[str, set[str]] = {}
     for item in slices:
@@ -150,20 +185,30 @@ def choose_speakers(
     by_name = {node.name: node for node in nodes if may_balance(node)}
     speakers: dict[str, str] = {}
     for service in services:
-        vips = [i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP" and "." in i.ip] if _balanced(service) else []
+        vips = (
+            [i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP" and "." in i.ip]
+            if _balanced(service)
+            else []
+        )
         holders = serving.get(service.key, set())
         local = service.spec.externalTrafficPolicy == "Local"
         eligible = [name for name in by_name if holders and (name in holders or not local)]
         for ip in vips:
             pool = pools.of(ip)
-            announcing = [name for name in eligible if pool is None or pool.may_be_announced_by(by_name[name])]
+            announcing = [
+                name for name in eligible if pool is None or pool.may_be_announced_by(by_name[name])
+            ]
             if announcing and IPv4Address(ip) in hosts and ip not in taken:
-                speakers.setdefault(ip, min(announcing, key=lambda name: sha256(f"{name}#{vips[0]}".encode()).digest()))
+                speakers.setdefault(
+                    ip, min(announcing, key=lambda name: sha256(f"{name}#{vips[0]}".encode()).digest())
+                )
     return speakers
 
 
 def may_balance(node: Node) -> bool:
-    """Whether traffic from outside may be led to ``node``: it is ready, has a network, and is not labelled otherwise."""
+    """Whether traffic from outside may be led to ``node``: it is ready, has a network, and is not labelled
+    otherwise.
+    """
     unavailable = any(c.type == "NetworkUnavailable" and c.status == "True" for c in node.status.conditions)
     return node.ready and not unavailable and EXCLUDED_LABEL not in node.metadata.labels
 
@@ -176,18 +221,29 @@ def _balanced(service: Service) -> bool:
 
 
 def address_balancer(
-    services: Iterable[Service], pools: Pools, hosts: IPv4Network, taken: Collection[str], origin: Origin, findings: Findings
+    services: Iterable[Service],
+    pools: Pools,
+    hosts: IPv4Network,
+    taken: Collection[str],
+    origin: Origin,
+    findings: Findings,
 ) -> str:
-    """The balancer's own address: the last one of ``hosts`` that nobody has, nor may get; "" where no Service needs a balancer."""
+    """The balancer's own address: the last one of ``hosts`` that nobody has, nor may get; "" where no Service
+    needs a balancer.
+    """
     services = list(services)
     if not any(service.proxyIPs for service in services):
         return ""
     used = {*taken, *(i.ip for s in services for i in s.status.loadBalancer.ingress)}
-    descending = (IPv4Address(number) for numbers in reversed(pools.outside(hosts)) for number in reversed(numbers))
+    descending = (
+        IPv4Address(number) for numbers in reversed(pools.outside(hosts)) for number in reversed(numbers)
+    )
     ip = next((ip for ip in descending if str(ip) not in used), None)
     if ip is None:
         what = f"hostSubnet {hosts} has no address left for the balancer"
-        findings.problem(origin, "networking.hostSubnet", what, "set networking.hostSubnet to a shorter prefix")
+        findings.problem(
+            origin, "networking.hostSubnet", what, "set networking.hostSubnet to a shorter prefix"
+        )
         return ""
     return str(ip)
 
@@ -195,7 +251,9 @@ def address_balancer(
 def choose_targets(
     services: Iterable[Service], nodes: Sequence[Node], listeners: Iterable[Listener], findings: Findings
 ) -> Mapping[str, tuple[str, ...]]:
-    """Service → the nodes whose node ports the balancer connects to: all that may, under eTP Local those whose health check says 200."""
+    """Service → the nodes whose node ports the balancer connects to: all that may, under eTP Local those
+    whose health check says 200.
+    """
     able = [node.name for node in nodes if may_balance(node)]
     healthy = {
         (li.healthCheck.service, li.node)
@@ -207,7 +265,9 @@ def choose_targets(
         if not service.proxyIPs:
             continue
         if any(not port.nodePort for port in service.spec.ports):
-            findings.notice(f"Service {service.key} has no node ports: the balancer, which connects to those, refuses its clients")
+            findings.notice(
+                f"Service {service.key} has no node ports: the balancer, which connects to those, refuses its clients"
+            )
         local = service.spec.externalTrafficPolicy == "Local"
         targets[service.key] = tuple(name for name in able if not local or (service.key, name) in healthy)
     return targets

@@ -1,7 +1,7 @@
 """Names and numbers that a cluster would draw at random, drawn from a seed instead.
 
-Imports nothing of ours but ``objects``. Invariant: what an object gets depends on the seed and on that object's own identity, so
-adding one object renames no other.
+Imports nothing of ours but ``objects``. Invariant: what an object gets depends on the seed and on that
+object's own identity, so adding one object renames no other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from emulator.objects.kinds import PodTemplateSpec
 # Kubernetes leaves out vowels and look-alikes (k8s.io/apimachinery/pkg/util/rand).
 SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5
-MAX_GENERATED_LENGTH = 63  # k8s.io/apiserver/pkg/storage/names: the base is cut so that base + suffix is this long
+# k8s.io/apiserver/pkg/storage/names: the base is cut so that base + suffix is this long
+MAX_GENERATED_LENGTH = 63
 
 
 def draw(seed: int, *identity: object) -> int:
@@ -28,12 +29,16 @@ def safe_encode(text: str) -> str:
 
 
 def template_hash(seed: int, key: str, template: PodTemplateSpec) -> str:
-    """The pod-template-hash: up to ten characters, because it is a 32-bit number in decimal. Another template, another hash."""
+    """The pod-template-hash: up to ten characters, because it is a 32-bit number in decimal. Another
+    template, another hash.
+    """
     return safe_encode(str(draw(seed, "template", key, template) & 0xFFFFFFFF))
 
 
 def generate_name(base: str, seed: int, *identity: object, taken: set[str]) -> str:
-    """``base`` and five characters, as ``generateName`` makes it. The name is new to ``taken``, and is added to it."""
+    """``base`` and five characters, as ``generateName`` makes it. The name is new to ``taken``, and is added
+    to it.
+    """
     prefix = base[: MAX_GENERATED_LENGTH - SUFFIX_LENGTH]
     attempt = 0
     while True:

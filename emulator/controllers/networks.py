@@ -1,9 +1,10 @@
 """The three prefixes of a cluster (hosts, Pods, Services), and every node's share of them.
 
-May import ``objects`` and this room. A prefix that was said, by the Cluster or on a component's command line, is taken as
-said. One that was not is the default, unless addresses of the input lie outside it, or others in it: then it is the smallest
-prefix that holds its own and no others, and a notice says so. Nodes of several networks are routed one by one.
-Invariant after :func:`address_nodes`: every node has an InternalIP, and a podCIDR of its own.
+May import ``objects`` and this room. A prefix that was said, by the Cluster or on a component's command line,
+is taken as said. One that was not is the default, unless addresses of the input lie outside it, or others in
+it: then it is the smallest prefix that holds its own and no others, and a notice says so. Nodes of several
+networks are routed one by one. Invariant after :func:`address_nodes`: every node has an InternalIP, and a
+podCIDR of its own.
 """
 
 from __future__ import annotations
@@ -27,11 +28,18 @@ POD_CIDR_LENGTH = 24  # kube-controller-manager --node-cidr-mask-size
 SHORTEST_INFERRED = 8
 
 # Where the default meets addresses of the input, and nothing says where to go instead.
-_OTHER_HOSTS = tuple(IPv4Network(text) for text in ("172.19.0.0/16", "192.168.240.0/20", "198.18.0.0/16", "100.127.0.0/16"))
-_OTHER_SERVICES = tuple(IPv4Network(text) for text in ("10.43.0.0/16", "172.20.0.0/16", "192.168.192.0/20", "198.19.0.0/17"))
-_OTHER_PODS = tuple(IPv4Network(text) for text in ("10.42.0.0/16", "100.96.0.0/11", "172.24.0.0/14", "198.19.128.0/17"))
+_OTHER_HOSTS = tuple(
+    IPv4Network(text) for text in ("172.19.0.0/16", "192.168.240.0/20", "198.18.0.0/16", "100.127.0.0/16")
+)
+_OTHER_SERVICES = tuple(
+    IPv4Network(text) for text in ("10.43.0.0/16", "172.20.0.0/16", "192.168.192.0/20", "198.19.0.0/17")
+)
+_OTHER_PODS = tuple(
+    IPv4Network(text) for text in ("10.42.0.0/16", "100.96.0.0/11", "172.24.0.0/14", "198.19.128.0/17")
+)
 
-# No interface has such an address (RFC 6890). 240.0.0.0/4 is not here: clouds give it to Pods, and Linux routes it.
+# No interface has such an address (RFC 6890). 240.0.0.0/4 is not here: clouds give it to Pods, and Linux
+# routes it.
 _NO_HOSTS = {
     IPv4Network("0.0.0.0/8"): "this network",
     IPv4Network("127.0.0.0/8"): "loopback",
@@ -44,9 +52,10 @@ _BROADCAST = IPv4Network("255.255.255.255")
 class Networks:
     """``router`` is the upstream router's address in ``hosts``.
 
-    ``madeUp``: the Pods of a dump have addresses of other prefixes than their nodes' podCIDRs, so that the bridges' addresses are
-    not the cluster's; ``ignoredCIDRs``: nor can the podCIDRs be the bridges' prefixes. ``said``: which ranges the user said.
-    ``podRange`` is the range that the Pods' addresses are taken to be of (None: nothing says so).
+    ``madeUp``: the Pods of a dump have addresses of other prefixes than their nodes' podCIDRs, so that the
+    bridges' addresses are not the cluster's; ``ignoredCIDRs``: nor can the podCIDRs be the bridges' prefixes.
+    ``said``: which ranges the user said. ``podRange`` is the range that the Pods' addresses are taken to be
+    of (None: nothing says so).
     """
 
     pods: IPv4Network
@@ -109,7 +118,9 @@ def choose_networks(
     apart = not said.pods and (ignored or (made_up and not known.podCIDRs))
     pod_subnet = _made_up_pods(known, len(nodes), others) if apart or pod_range is None else pod_range
     _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
-    taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs} | {ip for _, ip in dumped_addresses(pods)}
+    taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs} | {
+        ip for _, ip in dumped_addresses(pods)
+    }
     return Networks(
         pods=pod_subnet,
         services=service_subnet,
@@ -117,13 +128,19 @@ def choose_networks(
         router=next((ip for ip in _usable(hosts) if ip not in taken), hosts.network_address),
         madeUp=made_up,
         ignoredCIDRs=ignored,
-        said=frozenset(name for name in ("podSubnet", "serviceSubnet", "hostSubnet") if getattr(said.networking, name)),
+        said=frozenset(
+            name for name in ("podSubnet", "serviceSubnet", "hostSubnet") if getattr(said.networking, name)
+        ),
         podRange=pod_range,
     )
 
 
-def notice_networks(networks: Networks, nodes: Sequence[Node], flags: ClusterFlags, findings: Findings) -> None:
-    """Says which prefixes were inferred from the addresses in them, and where the network is built otherwise than the cluster's."""
+def notice_networks(
+    networks: Networks, nodes: Sequence[Node], flags: ClusterFlags, findings: Findings
+) -> None:
+    """Says which prefixes were inferred from the addresses in them, and where the network is built otherwise
+    than the cluster's.
+    """
     rows = (
         ("podSubnet", "Pods", networks.podRange, DEFAULT_POD_SUBNET, flags.pods),
         ("serviceSubnet", "Services", networks.services, DEFAULT_SERVICE_SUBNET, flags.services),
@@ -138,10 +155,18 @@ def notice_networks(networks: Networks, nodes: Sequence[Node], flags: ClusterFla
         how = "by the addresses that are there (networking of a Cluster says others)"
         findings.notice(f"address ranges are taken to be {', '.join(inferred)}, {how}")
     if networks.madeUp:
-        why = "are not of their nodes' podCIDRs" if any(n.spec.podCIDRs for n in nodes) else "are of no podCIDR"
+        why = (
+            "are not of their nodes' podCIDRs" if any(n.spec.podCIDRs for n in nodes) else "are of no podCIDR"
+        )
         bridges = f"the bridges' addresses, of {networks.pods}, stand for the nodes' own"
-        findings.notice(f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its own; {bridges}")
-    apart = [node.name for node in nodes if node.internalIPs and IPv4Address(node.internalIPs[0]) not in networks.hosts]
+        findings.notice(
+            f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its own; {bridges}"
+        )
+    apart = [
+        node.name
+        for node in nodes
+        if node.internalIPs and IPv4Address(node.internalIPs[0]) not in networks.hosts
+    ]
     if apart:
         named = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
         what = f"the addresses of {named} are not of one network: each is routed by itself"
@@ -152,7 +177,12 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
     networking = inventory.cluster.object.networking if inventory.cluster else Networking()
     origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
     if networking.podNetwork != "kubenet":
-        findings.problem(origin, "networking.podNetwork", f"podNetwork {networking.podNetwork} is not supported yet", "use kubenet")
+        findings.problem(
+            origin,
+            "networking.podNetwork",
+            f"podNetwork {networking.podNetwork} is not supported yet",
+            "use kubenet",
+        )
 
     def parse(name: str) -> IPv4Network | None:
         text: str = getattr(networking, name)
@@ -160,18 +190,36 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
         if network is None:
             return None
         if special := special_use(network):
-            findings.problem(origin, f"networking.{name}", f"{name} {network} holds {special} addresses", "use a private prefix (RFC 1918)")
+            findings.problem(
+                origin,
+                f"networking.{name}",
+                f"{name} {network} holds {special} addresses",
+                "use a private prefix (RFC 1918)",
+            )
             return None
         if network.prefixlen > 30:
-            findings.problem(origin, f"networking.{name}", f"{name} {network} is too small", f"set networking.{name} to a shorter prefix")
+            findings.problem(
+                origin,
+                f"networking.{name}",
+                f"{name} {network} is too small",
+                f"set networking.{name} to a shorter prefix",
+            )
             return None
         return network
 
-    return _Said(networking, origin, pods=parse("podSubnet"), services=parse("serviceSubnet"), hosts=parse("hostSubnet"))
+    return _Said(
+        networking,
+        origin,
+        pods=parse("podSubnet"),
+        services=parse("serviceSubnet"),
+        hosts=parse("hostSubnet"),
+    )
 
 
 def special_use(network: IPv4Network) -> str:
-    """What ``network`` (an address is a /32) holds that no host can have: "loopback", "multicast"… ("" if nothing)."""
+    """What ``network`` (an address is a /32) holds that no host can have: "loopback", "multicast"… ("" if
+    nothing).
+    """
     if network == _BROADCAST:
         return "broadcast"
     return next((use for special, use in _NO_HOSTS.items() if network.overlaps(special)), "")
@@ -181,7 +229,9 @@ def special_use(network: IPv4Network) -> str:
 
 
 def cover(networks: Collection[IPv4Network], enough: Callable[[IPv4Network], bool]) -> IPv4Network | None:
-    """The smallest prefix around all of ``networks`` (at least one) that is ``enough``; None if that is shorter than a /8."""
+    """The smallest prefix around all of ``networks`` (at least one) that is ``enough``; None if that is
+    shorter than a /8.
+    """
     low = min(int(n.network_address) for n in networks)
     high = max(int(n.broadcast_address) for n in networks)
     length = 32 - (low ^ high).bit_length()
@@ -224,7 +274,11 @@ def _infer_hosts(known: _Known, count: int, vpc: bool) -> IPv4Network:
     needed = count + 1  # and the router
 
     def enough(network: IPv4Network) -> bool:
-        return all(_is_host(ip, network) for ip in primaries) and network.num_addresses - 2 >= needed and not _meets(network, others)
+        return (
+            all(_is_host(ip, network) for ip in primaries)
+            and network.num_addresses - 2 >= needed
+            and not _meets(network, others)
+        )
 
     found = cover(known.nodes, enough) if known.nodes else None
     everything = (*others, *known.nodes, *known.others, *known.pods)
@@ -239,11 +293,14 @@ def _cluster_ips(services: Iterable[Service]) -> Iterator[IPv4Address]:
 
 
 def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[IPv4Network]) -> IPv4Network:
-    """The range of the ClusterIPs. Where no prefix holds them all and nothing else, the longest one around that of
-    default/kubernetes, or of the first Service."""
+    """The range of the ClusterIPs. Where no prefix holds them all and nothing else, the longest one around
+    that of default/kubernetes, or of the first Service.
+    """
     others = (*hosts, *known.nodes, *known.others, *known.podCIDRs, *known.pods)
     given = {ip: service.key for service in services for ip in _cluster_ips([service])}
-    if all(_is_host(ip, DEFAULT_SERVICE_SUBNET) for ip in given) and not _meets(DEFAULT_SERVICE_SUBNET, others):
+    if all(_is_host(ip, DEFAULT_SERVICE_SUBNET) for ip in given) and not _meets(
+        DEFAULT_SERVICE_SUBNET, others
+    ):
         return DEFAULT_SERVICE_SUBNET
     if not given:
         return _first_free((DEFAULT_SERVICE_SUBNET, *_OTHER_SERVICES), others)
@@ -267,7 +324,8 @@ def _parse(text: str) -> IPv4Address | None:
 
 
 def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, IPv4Address]]:
-    """(node, address) of every Pod, if this is a dump: that is, if each Pod (with a network of its own) carries its address.
+    """(node, address) of every Pod, if this is a dump: that is, if each Pod (with a network of its own)
+    carries its address.
 
     An address on some Pods only is a wish, and says nothing about the cluster's prefixes.
     """
@@ -283,11 +341,14 @@ def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, IPv4Address]
     return rows
 
 
-def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IPv4Address]]) -> tuple[bool, bool]:
-    """Returns whether the Pods' addresses are of other prefixes than their nodes' podCIDRs, and whether the podCIDRs are in the way.
+def _pods_elsewhere(
+    nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IPv4Address]]
+) -> tuple[bool, bool]:
+    """Returns whether the Pods' addresses are of other prefixes than their nodes' podCIDRs, and whether the
+    podCIDRs are in the way.
 
-    So it is where a cloud gives Pods addresses of the nodes' network (VPC CNI), and where an IPAM of its own gives out blocks
-    whatever the podCIDRs are, and lends addresses of them to other nodes (Calico).
+    So it is where a cloud gives Pods addresses of the nodes' network (VPC CNI), and where an IPAM of its own
+    gives out blocks whatever the podCIDRs are, and lends addresses of them to other nodes (Calico).
     """
     cidrs = {n.object.name: [IPv4Network(c) for c in n.object.spec.podCIDRs] for n in nodes}
     owners = {cidr: name for name, own in cidrs.items() for cidr in own}
@@ -298,9 +359,15 @@ def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IP
         found = cover(pods, lambda _: True)
         of_nodes = _single(ip for n in nodes for ip in n.object.internalIPs)
         host_network = cover(of_nodes, lambda _: True) if of_nodes else None
-        together = found is None or _meets(found, of_nodes) or (host_network is not None and _meets(host_network, pods))
+        together = (
+            found is None
+            or _meets(found, of_nodes)
+            or (host_network is not None and _meets(host_network, pods))
+        )
         shares = {IPv4Network((ip, POD_CIDR_LENGTH), strict=False): ip for _, ip in dumped}
-        return together or any(_ends(ip, share) or _meets(share, of_nodes) for share, ip in shares.items()), False
+        return together or any(
+            _ends(ip, share) or _meets(share, of_nodes) for share, ip in shares.items()
+        ), False
     longest = sorted({cidr.prefixlen for cidr in owners})
     at_home = in_the_way = False
     for node, ip in dumped:
@@ -313,19 +380,29 @@ def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IP
 
 
 def _ends(ip: IPv4Address, network: IPv4Network) -> bool:
-    """Returns whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses and its last."""
+    """Returns whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses
+    and its last.
+    """
     return ip in (network.network_address, network.network_address + 1, network.broadcast_address)
 
 
 def _made_up_pods(known: _Known, count: int, others: Sequence[IPv4Network]) -> IPv4Network:
     """A prefix for the bridges of ``count`` nodes, apart from everything."""
-    roomy = [n for n in (DEFAULT_POD_SUBNET, *_OTHER_PODS) if n.num_addresses >> (32 - POD_CIDR_LENGTH) >= count]
-    return _first_free(roomy or [DEFAULT_POD_SUBNET], (*others, *known.podCIDRs, *known.pods, *known.services))
+    roomy = [
+        n for n in (DEFAULT_POD_SUBNET, *_OTHER_PODS) if n.num_addresses >> (32 - POD_CIDR_LENGTH) >= count
+    ]
+    return _first_free(
+        roomy or [DEFAULT_POD_SUBNET], (*others, *known.podCIDRs, *known.pods, *known.services)
+    )
 
 
-def _infer_pods(nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known: _Known, others: Sequence[IPv4Network]) -> IPv4Network:
-    """From the podCIDRs and, in a dump, the Pods' addresses; where no prefix holds those and nothing else, from the podCIDRs alone.
-    (Pods outside have routes of their own anyway.) The Services' range may be a part of it that no podCIDR meets, as on GKE of old."""
+def _infer_pods(
+    nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known: _Known, others: Sequence[IPv4Network]
+) -> IPv4Network:
+    """From the podCIDRs and, in a dump, the Pods' addresses; where no prefix holds those and nothing else,
+    from the podCIDRs alone. (Pods outside have routes of their own anyway.) The Services' range may be a part
+    of it that no podCIDR meets, as on GKE of old.
+    """
     dumped = dumped_addresses(pods)
     missing = sum(1 for n in nodes if not n.object.spec.podCIDRs)
 
@@ -333,13 +410,20 @@ def _infer_pods(nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known:
         return missing == 0 or len(_shares(nodes, dumped, network)) == missing
 
     inside = (*known.podCIDRs, *known.pods)
-    if all(n.subnet_of(DEFAULT_POD_SUBNET) for n in inside) and not _meets(DEFAULT_POD_SUBNET, (*others, *known.services)):
+    if all(n.subnet_of(DEFAULT_POD_SUBNET) for n in inside) and not _meets(
+        DEFAULT_POD_SUBNET, (*others, *known.services)
+    ):
         return DEFAULT_POD_SUBNET
     if not inside:
         return _first_free((DEFAULT_POD_SUBNET, *_OTHER_PODS), (*others, *known.services))
     within = [other for other in others if not _meets(other, (*inside, *known.nodes, *known.others))]
     nodes_alone = [other for other in others if other not in within]
-    for these, apart in ((inside, others), (known.podCIDRs, others), (inside, nodes_alone), (known.podCIDRs, nodes_alone)):
+    for these, apart in (
+        (inside, others),
+        (known.podCIDRs, others),
+        (inside, nodes_alone),
+        (known.podCIDRs, nodes_alone),
+    ):
         if these and (found := cover(these, lambda n, apart=apart: enough(n) and not _meets(n, apart))):  # type: ignore[misc]
             return found
     return known.podCIDRs[0] if known.podCIDRs else DEFAULT_POD_SUBNET
@@ -348,7 +432,9 @@ def _infer_pods(nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known:
 # --- checks -----------------------------------------------------------------------------------------------
 
 
-def _check_overlaps(said: _Said, pods: IPv4Network, services: IPv4Network, hosts: IPv4Network, findings: Findings) -> None:
+def _check_overlaps(
+    said: _Said, pods: IPv4Network, services: IPv4Network, hosts: IPv4Network, findings: Findings
+) -> None:
     for one, a, other, b in (
         ("podSubnet", pods, "serviceSubnet", services),
         ("podSubnet", pods, "hostSubnet", hosts),
@@ -371,15 +457,29 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
         for index, ip in enumerate(draft.object.internalIPs):
             path, address = address_path(draft, index), IPv4Address(ip)
             if ip in owners:
-                findings.problem(draft.origin, path, f"{ip} is the address of node {owners[ip]} already", "node addresses are unique")
+                findings.problem(
+                    draft.origin,
+                    path,
+                    f"{ip} is the address of node {owners[ip]} already",
+                    "node addresses are unique",
+                )
             owners.setdefault(ip, draft.object.name)
             if special := special_use(IPv4Network(ip)):
-                findings.problem(draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own")
+                findings.problem(
+                    draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own"
+                )
             elif address in networks.hosts and not _is_host(address, networks.hosts):
                 hint = "set networking.hostSubnet to the prefix of the nodes' addresses"
-                findings.problem(draft.origin, path, f"{ip} is no host's address in hostSubnet {networks.hosts}", hint)
+                findings.problem(
+                    draft.origin, path, f"{ip} is no host's address in hostSubnet {networks.hosts}", hint
+                )
             elif address not in networks.hosts and (address in networks.pods or address in networks.services):
-                findings.problem(draft.origin, path, f"{ip} lies in the Pods' or Services' prefix", "nodes have addresses of their own")
+                findings.problem(
+                    draft.origin,
+                    path,
+                    f"{ip} lies in the Pods' or Services' prefix",
+                    "nodes have addresses of their own",
+                )
 
 
 # --- every node's share -----------------------------------------------------------------------------------
@@ -394,17 +494,25 @@ def address_nodes(
     origin: Origin,
     findings: Findings,
 ) -> list[Draft[Node]]:
-    """Every node with an InternalIP and a podCIDR: the given ones, else the next free ones in the nodes' order.
+    """Every node with an InternalIP and a podCIDR: the given ones, else the next free ones in the nodes'
+    order.
 
-    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs), ``pools`` hold those that load balancers
-    may still get: nodes get them last. ``origin`` is where networking was said. A node that found no room keeps an empty podCIDR or no
-    address, and a problem says so.
+    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs), ``pools``
+    hold those that load balancers may still get: nodes get them last. ``origin`` is where networking was
+    said. A node that found no room keeps an empty podCIDR or no address, and a problem says so.
     """
     check_node_addresses(nodes, networks, findings)
     if networks.ignoredCIDRs:
-        nodes = [replace(d, object=replace(d.object, spec=replace(d.object.spec, podCIDR="", podCIDRs=()))) for d in nodes]
+        nodes = [
+            replace(d, object=replace(d.object, spec=replace(d.object.spec, podCIDR="", podCIDRs=())))
+            for d in nodes
+        ]
     _check_pod_cidrs(nodes, networks, findings)
-    taken = {networks.router, *map(_parse, avoid), *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs)}
+    taken = {
+        networks.router,
+        *map(_parse, avoid),
+        *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs),
+    }
     taken |= {ip for _, ip in dumped_addresses(pods)}
     unpooled = map(IPv4Address, chain.from_iterable(pools.outside(networks.hosts)))
     free_hosts = (ip for ip in chain(unpooled, pools.inside(networks.hosts)) if ip not in taken)
@@ -440,7 +548,9 @@ def address_nodes(
 
 
 def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings) -> None:
-    rows = sorted((IPv4Network(cidr), index) for index, n in enumerate(nodes) for cidr in n.object.spec.podCIDRs)
+    rows = sorted(
+        (IPv4Network(cidr), index) for index, n in enumerate(nodes) for cidr in n.object.spec.podCIDRs
+    )
     for network, index in rows:
         if "podSubnet" in networks.said and not network.subnet_of(networks.pods):
             findings.problem(
@@ -460,10 +570,13 @@ def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings:
             )
 
 
-def _shares(nodes: Sequence[Draft[Node]], dumped: Iterable[tuple[str, IPv4Address]], subnet: IPv4Network) -> dict[str, IPv4Network]:
+def _shares(
+    nodes: Sequence[Draft[Node]], dumped: Iterable[tuple[str, IPv4Address]], subnet: IPv4Network
+) -> dict[str, IPv4Network]:
     """A /24 of ``subnet`` for each node that has no podCIDR; a node is missing where there is no room.
 
-    In a dump without podCIDRs a node gets the /24 in which its Pods already are, if they alone are there; and nobody else's.
+    In a dump without podCIDRs a node gets the /24 in which its Pods already are, if they alone are there; and
+    nobody else's.
     """
     wanting = [n.object.name for n in nodes if not n.object.spec.podCIDRs]
     if not wanting or subnet.prefixlen > POD_CIDR_LENGTH:
@@ -478,7 +591,11 @@ def _shares(nodes: Sequence[Draft[Node]], dumped: Iterable[tuple[str, IPv4Addres
         free = share.subnet_of(subnet) and not any(share.overlaps(g) for g in given)
         if len(its_nodes) == 1 and name in wanting and name not in shares and free:
             shares[name] = share
-    candidates = (s for s in subnet.subnets(new_prefix=POD_CIDR_LENGTH) if s not in where and not any(s.overlaps(g) for g in given))
+    candidates = (
+        s
+        for s in subnet.subnets(new_prefix=POD_CIDR_LENGTH)
+        if s not in where and not any(s.overlaps(g) for g in given)
+    )
     for name in wanting:
         if name not in shares:
             share_or_none = next(candidates, None)

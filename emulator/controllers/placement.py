@@ -1,8 +1,9 @@
 """Chooses the node that a Pod runs on: the scheduler's filters, then its preferences, then an even spread.
 
-May import ``objects`` and this room. The filters and their words are kube-scheduler's (NodeUnschedulable, TaintToleration,
-NodeAffinity, NodePorts, NodeResourcesFit for the number of Pods, PodTopologySpread, InterPodAffinity). Requests for CPU, memory
-and volumes are not looked at. Invariant: a Pod that names its node stays there; one that no node may run waits, as in a cluster.
+May import ``objects`` and this room. The filters and their words are kube-scheduler's (NodeUnschedulable,
+TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit for the number of Pods, PodTopologySpread,
+InterPodAffinity). Requests for CPU, memory and volumes are not looked at. Invariant: a Pod that names its
+node stays there; one that no node may run waits, as in a cluster.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule
 
 
 def _tolerations(*rows: tuple[str, str]) -> tuple[Toleration, ...]:
-    return tuple(Toleration(key=f"node.kubernetes.io/{key}", operator="Exists", effect=effect) for key, effect in rows)
+    return tuple(
+        Toleration(key=f"node.kubernetes.io/{key}", operator="Exists", effect=effect) for key, effect in rows
+    )
 
 
 # What the admission plugin DefaultTolerationSeconds adds to every Pod.
 DEFAULT_TOLERATIONS = _tolerations(("not-ready", "NoExecute"), ("unreachable", "NoExecute"))
 
-# What the DaemonSet controller adds to its Pods (pkg/controller/daemon/util, AddOrUpdateDaemonPodTolerations).
+# What the DaemonSet controller adds to its Pods (pkg/controller/daemon/util,
+# AddOrUpdateDaemonPodTolerations).
 DAEMON_TOLERATIONS = _tolerations(
     ("not-ready", "NoExecute"),
     ("unreachable", "NoExecute"),
@@ -45,7 +49,9 @@ _ANY_IP = ("", "0.0.0.0", "::")  # noqa: S104 (a manifest's word for every addre
 
 
 def serving_containers(spec: PodSpec) -> Iterator[Container]:
-    """The containers that live as long as the Pod, in the order in which they start: sidecars, then the others."""
+    """The containers that live as long as the Pod, in the order in which they start: sidecars, then the
+    others.
+    """
     yield from (c for c in spec.initContainers if c.restartPolicy == "Always")
     yield from spec.containers
 
@@ -59,16 +65,22 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
     return toleration.operator == "Exists" or (bool(toleration.key) and toleration.value == taint.value)
 
 
-def _untolerated(node: Node, tolerations: Iterable[Toleration], *, preferred: bool = False) -> Iterator[Taint]:
+def _untolerated(
+    node: Node, tolerations: Iterable[Toleration], *, preferred: bool = False
+) -> Iterator[Taint]:
     """Yields the taints that keep a Pod away, or those that only ask it to stay away."""
     tolerations = tuple(tolerations)
     for taint in node.spec.taints:
-        if (taint.effect == "PreferNoSchedule") is preferred and not any(tolerates(t, taint) for t in tolerations):
+        if (taint.effect == "PreferNoSchedule") is preferred and not any(
+            tolerates(t, taint) for t in tolerations
+        ):
             yield taint
 
 
 def obstacle(node: Node, spec: PodSpec) -> str:
-    """Returns why a Pod may not run on ``node``, whatever else runs there, in the scheduler's words ("" if it may)."""
+    """Returns why a Pod may not run on ``node``, whatever else runs there, in the scheduler's words ("" if it
+    may).
+    """
     tolerations = (*spec.tolerations, *DEFAULT_TOLERATIONS)
     if node.spec.unschedulable and not any(tolerates(t, UNSCHEDULABLE) for t in tolerations):
         return "were unschedulable"
@@ -78,7 +90,9 @@ def obstacle(node: Node, spec: PodSpec) -> str:
 
 
 def host_ports(spec: PodSpec) -> set[tuple[int, Protocol, str]]:
-    """The ports that a Pod takes of its node, with the node's address ("" for all): hostPorts, and with hostNetwork every port."""
+    """The ports that a Pod takes of its node, with the node's address ("" for all): hostPorts, and with
+    hostNetwork every port.
+    """
     return {
         (port.hostPort or port.containerPort, port.protocol, "" if port.hostIP in _ANY_IP else port.hostIP)
         for container in serving_containers(spec)
@@ -94,7 +108,9 @@ def controller_of(pod: Pod) -> str:
 
 
 def _room(node: Node) -> float:
-    """How many Pods the node takes: what it says itself. (A kubelet's default is 110; a node that podwire made takes what its podCIDR holds.)"""
+    """How many Pods the node takes: what it says itself. (A kubelet's default is 110; a node that podwire
+    made takes what its podCIDR holds.)
+    """
     try:
         return int(node.status.allocatable["pods"])
     except (KeyError, ValueError):
@@ -108,7 +124,8 @@ class _Occupancy:
         self.neighbourhood = neighbourhood
         self.pods: Counter[str] = Counter()
         self.of_owner: Counter[tuple[str, str]] = Counter()
-        self.ports: dict[tuple[str, int, Protocol], dict[str, str]] = {}  # holders by the address that they have it at
+        # holders by the address that they have it at
+        self.ports: dict[tuple[str, int, Protocol], dict[str, str]] = {}
 
     def add(self, pod: Pod, node: str) -> None:
         self.pods[node] += 1
@@ -128,12 +145,17 @@ class _Occupancy:
 
 
 def place(
-    drafts: Sequence[Draft[Pod]], nodes: Sequence[Node], namespaces: Mapping[str, Mapping[str, str]], waiting: Waiting
+    drafts: Sequence[Draft[Pod]],
+    nodes: Sequence[Node],
+    namespaces: Mapping[str, Mapping[str, str]],
+    waiting: Waiting,
 ) -> list[Draft[Pod]]:
-    """Every Pod that a node runs, with that node, in the order given; the others go to ``waiting``, with the reason.
+    """Every Pod that a node runs, with that node, in the order given; the others go to ``waiting``, with the
+    reason.
 
-    Among the nodes that may run it: the fewest taints that ask it to stay away, what it prefers, fewest Pods of its controller, then
-    fewest Pods, then the nodes' order. ``namespaces`` are the labels of the Namespaces, by name.
+    Among the nodes that may run it: the fewest taints that ask it to stay away, what it prefers, fewest Pods
+    of its controller, then fewest Pods, then the nodes' order. ``namespaces`` are the labels of the
+    Namespaces, by name.
     """
     names = {node.name for node in nodes}
     occupancy = _Occupancy(Neighbourhood(nodes, namespaces))
@@ -147,7 +169,10 @@ def place(
             refused.add(index)
         elif (conflict := occupancy.conflict(pod, pod.spec.nodeName)) and not pod.metadata.uid:
             port, holder = conflict
-            waiting.add(draft, f"host port {port} of node {pod.spec.nodeName} is taken by Pod {holder}: its kubelet refuses it")
+            waiting.add(
+                draft,
+                f"host port {port} of node {pod.spec.nodeName} is taken by Pod {holder}: its kubelet refuses it",
+            )
             refused.add(index)
         else:
             occupancy.add(pod, pod.spec.nodeName)
@@ -163,8 +188,10 @@ def place(
 
 
 class _Alone(NamedTuple):
-    """What the nodes are to a Pod, in their order: why it may not run there, how many taints ask it to stay away, how much it likes the node;
-    and by name, which nodes its affinity wants, and whose taints it tolerates."""
+    """What the nodes are to a Pod, in their order: why it may not run there, how many taints ask it to stay
+    away, how much it likes the node; and by name, which nodes its affinity wants, and whose taints it
+    tolerates.
+    """
 
     obstacles: list[str]
     disliked: list[int]
@@ -198,10 +225,14 @@ class _Chooser:
             tolerations = (*spec.tolerations, *DEFAULT_TOLERATIONS)
             self._alone[key] = _Alone(
                 obstacles=[obstacle(node, spec) for node in self.nodes],
-                disliked=[sum(1 for _ in _untolerated(node, tolerations, preferred=True)) for node in self.nodes],
+                disliked=[
+                    sum(1 for _ in _untolerated(node, tolerations, preferred=True)) for node in self.nodes
+                ],
                 preferred=[node_preference(spec, node) for node in self.nodes],
                 wanted={node.name: wants_node(spec, node) for node in self.nodes},
-                tolerated={node.name: next(_untolerated(node, tolerations), None) is None for node in self.nodes},
+                tolerated={
+                    node.name: next(_untolerated(node, tolerations), None) is None for node in self.nodes
+                },
             )
         return self._alone[key]
 
@@ -213,7 +244,9 @@ class _Chooser:
         neighbourhood = self.occupancy.neighbourhood
         others = neighbourhood.obstacles(pod, alone.wanted, alone.tolerated)
         preference = neighbourhood.preference(pod)
-        for node, reason, disliked, preferred in zip(self.nodes, alone.obstacles, alone.disliked, alone.preferred, strict=True):
+        for node, reason, disliked, preferred in zip(
+            self.nodes, alone.obstacles, alone.disliked, alone.preferred, strict=True
+        ):
             why = reason or self._full(pod, node.name) or others.get(node.name, "")
             if why:
                 reasons[why] += 1

@@ -1,7 +1,8 @@
 """Which addresses there are for LoadBalancer Services, for which of them, and which nodes may announce them.
 
-May import ``objects`` and this room. The pools are those of MetalLB's IPAddressPools and L2Advertisements where there are any, else the one that
-the Cluster says, else a default one. Source: MetalLB v0.14, ``internal/config`` and ``internal/allocator``. Invariant: no two pools hold one address.
+May import ``objects`` and this room. The pools are those of MetalLB's IPAddressPools and L2Advertisements
+where there are any, else the one that the Cluster says, else a default one. Source: MetalLB v0.14,
+``internal/config`` and ``internal/allocator``. Invariant: no two pools hold one address.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from emulator.objects.kinds import LabelSelector, Loaded, Node, Service
 from emulator.objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
 from emulator.objects.selectors import matches
 
-DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5  # 172.18.255.200-172.18.255.250 of kind's network, as its users have it with MetalLB
+# 172.18.255.200-172.18.255.250 of kind's network, as its users have it with MetalLB
+DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every Namespace has it
 Range = tuple[IPv4Address, IPv4Address]
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Addresses that may be given. ``namespaces``: those whose Services it is for, with the ``allocation`` that says so. ``announcers``: a
-    node that one of these selectors matches may announce them."""
+    """Addresses that may be given. ``namespaces``: those whose Services it is for, with the ``allocation``
+    that says so. ``announcers``: a node that one of these selectors matches may announce them.
+    """
 
     ranges: tuple[Range, ...]
     name: str = ""
@@ -37,10 +40,16 @@ class Pool:
     announcers: tuple[LabelSelector, ...] = (LabelSelector(),)
 
     def __contains__(self, ip: object) -> bool:
-        return isinstance(ip, IPv4Address) and any(first <= ip <= last for first, last in self.ranges) and not self._avoids(ip)
+        return (
+            isinstance(ip, IPv4Address)
+            and any(first <= ip <= last for first, last in self.ranges)
+            and not self._avoids(ip)
+        )
 
     def __iter__(self) -> Iterator[IPv4Address]:
-        every = chain.from_iterable(map(IPv4Address, range(int(first), int(last) + 1)) for first, last in self.ranges)
+        every = chain.from_iterable(
+            map(IPv4Address, range(int(first), int(last) + 1)) for first, last in self.ranges
+        )
         return (ip for ip in every if not self._avoids(ip))
 
     def __str__(self) -> str:
@@ -59,7 +68,9 @@ class Pool:
 
     def is_pinned_to(self, service: Service) -> bool:
         """Whether it is meant for Services like ``service``."""
-        named = service.namespace in self.namespaces or bool(self.allocation and self.allocation.serviceSelectors)
+        named = service.namespace in self.namespaces or bool(
+            self.allocation and self.allocation.serviceSelectors
+        )
         return named and self.is_for(service)
 
     def may_be_announced_by(self, node: Node) -> bool:
@@ -84,11 +95,14 @@ class Pools:
         return " or ".join(f"the pool {pool}" for pool in self.pools)
 
     def outside(self, network: IPv4Network) -> tuple[range, ...]:
-        """Returns the numbers of ``network``'s addresses that lie in no pool, in order, but for its first and last. A pool may be as large
-        as the network: none is walked through."""
+        """Returns the numbers of ``network``'s addresses that lie in no pool, in order, but for its first and
+        last. A pool may be as large as the network: none is walked through.
+        """
         free, end = [], int(network.broadcast_address)
         begin = int(network.network_address) + 1
-        for first, last in sorted((int(first), int(last)) for pool in self.pools for first, last in pool.ranges):
+        for first, last in sorted(
+            (int(first), int(last)) for pool in self.pools for first, last in pool.ranges
+        ):
             free.append(range(begin, min(first, end)))
             begin = max(begin, last + 1)
         return tuple(numbers for numbers in (*free, range(begin, end)) if numbers)
@@ -111,8 +125,9 @@ class Pools:
         return next((pool for pool in self.pools if pool.name == name), None)
 
     def automatic(self, service: Service) -> tuple[Pool, ...]:
-        """The pools that ``service``, which asks for none, is given an address of, in that order: those for Services like it, by priority, then
-        those for all."""
+        """The pools that ``service``, which asks for none, is given an address of, in that order: those for
+        Services like it, by priority, then those for all.
+        """
         pinned = [pool for pool in self.pools if pool.autoAssign and pool.is_pinned_to(service)]
         pinned.sort(key=lambda pool: (pool.allocation and pool.allocation.priority) or float("inf"))
         return (*pinned, *(pool for pool in self.pools if pool.autoAssign and pool.allocation is None))
@@ -160,7 +175,9 @@ def _metallb_pools(inventory: Inventory, findings: Findings) -> Iterator[Pool]:
         taken += [(one, meta.name) for one in ranges]
         announcers = tuple(_announcers(loaded.object, inventory.l2Advertisements))
         if not announcers:
-            findings.notice(f"no L2Advertisement is for IPAddressPool {meta.name}: nobody answers ARP for its addresses")
+            findings.notice(
+                f"no L2Advertisement is for IPAddressPool {meta.name}: nobody answers ARP for its addresses"
+            )
         yield Pool(
             ranges,
             name=meta.name,
@@ -172,7 +189,9 @@ def _metallb_pools(inventory: Inventory, findings: Findings) -> Iterator[Pool]:
         )
 
 
-def _free_ranges(loaded: Loaded[IPAddressPool], taken: list[tuple[Range, str]], findings: Findings) -> Iterator[Range]:
+def _free_ranges(
+    loaded: Loaded[IPAddressPool], taken: list[tuple[Range, str]], findings: Findings
+) -> Iterator[Range]:
     for index, text in enumerate(loaded.object.spec.addresses):
         if ":" in text:
             findings.ipv6_left_out()
@@ -186,7 +205,9 @@ def _free_ranges(loaded: Loaded[IPAddressPool], taken: list[tuple[Range, str]], 
             findings.problem(loaded.origin, f"spec.addresses[{index}]", what, "an address is of one pool")
 
 
-def _announcers(pool: IPAddressPool, advertisements: tuple[Loaded[L2Advertisement], ...]) -> Iterator[LabelSelector]:
+def _announcers(
+    pool: IPAddressPool, advertisements: tuple[Loaded[L2Advertisement], ...]
+) -> Iterator[LabelSelector]:
     for spec in (loaded.object.spec for loaded in advertisements):
         by_name = pool.metadata.name in spec.ipAddressPools
         by_labels = any(matches(selector, pool.metadata.labels) for selector in spec.ipAddressPoolSelectors)
@@ -194,13 +215,17 @@ def _announcers(pool: IPAddressPool, advertisements: tuple[Loaded[L2Advertisemen
             yield from spec.nodeSelectors or (LabelSelector(),)
 
 
-def _namespaces(allocation: ServiceAllocation | None, labels: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+def _namespaces(
+    allocation: ServiceAllocation | None, labels: Mapping[str, Mapping[str, str]]
+) -> frozenset[str]:
     """The namespaces that ``allocation`` names, or selects among those of ``labels``."""
     if allocation is None:
         return frozenset()
     selected = (
         name
         for name, own in labels.items()
-        if any(matches(selector, {NAMESPACE_LABEL: name, **own}) for selector in allocation.namespaceSelectors)
+        if any(
+            matches(selector, {NAMESPACE_LABEL: name, **own}) for selector in allocation.namespaceSelectors
+        )
     )
     return frozenset((*allocation.namespaces, *selected))

@@ -16,7 +16,9 @@ _NOT_FOR_PODS = 3  # of a podCIDR: its first and last address, and the bridge's
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """``pods``: how many may still be made; ``addresses``: how many addresses the nodes' podCIDRs hold for all Pods together."""
+    """``pods``: how many may still be made; ``addresses``: how many addresses the nodes' podCIDRs hold for
+    all Pods together.
+    """
 
     pods: int
     addresses: int
@@ -31,15 +33,21 @@ class Room:
 def room_for_pods(nodes: Collection[Node], running: int) -> Room:
     """Returns the room for Pods beside ``running`` ones."""
     networks = [IPv4Network(node.spec.podCIDRs[0]) for node in nodes if node.spec.podCIDRs]
-    return Room(MOST_PODS - running, sum(max(0, network.num_addresses - _NOT_FOR_PODS) for network in networks))
+    return Room(
+        MOST_PODS - running, sum(max(0, network.num_addresses - _NOT_FOR_PODS) for network in networks)
+    )
 
 
 def is_too_large(pods: Sequence[Loaded[Pod]], nodes: Sequence[Draft[Node]], findings: Findings) -> bool:
-    """Returns whether there are more Pods or nodes than podwire takes; a problem says so, where the first one too many is written."""
+    """Returns whether there are more Pods or nodes than podwire takes; a problem says so, where the first one
+    too many is written.
+    """
     if len(nodes) > MOST_NODES:
         draft = nodes[MOST_NODES]
         what = f"{len(nodes):,} nodes: podwire takes no more than {MOST_NODES:,}"
-        findings.problem(draft.origin, f"{draft.base}name" if draft.base else "metadata.name", what, "leave nodes out")
+        findings.problem(
+            draft.origin, f"{draft.base}name" if draft.base else "metadata.name", what, "leave nodes out"
+        )
     if len(pods) > MOST_PODS:
         what = f"{len(pods):,} Pods: podwire takes no more than {MOST_PODS:,}"
         findings.problem(pods[MOST_PODS].origin, "metadata.name", what, "leave Pods or namespaces out")

@@ -1,8 +1,8 @@
 """What the API server fills into a Service: ClusterIPs, node ports, target ports.
 
-May import ``objects`` and this room. Invariant: a ClusterIP is one Service's; a node port is one Service port's per protocol.
-Sources: the Kubernetes documentation, "Service ClusterIP allocation" and "Service" (NodePort): a static band at the lower end of
-either range is left to addresses and ports that people choose.
+May import ``objects`` and this room. Invariant: a ClusterIP is one Service's; a node port is one Service
+port's per protocol. Sources: the Kubernetes documentation, "Service ClusterIP allocation" and "Service"
+(NodePort): a static band at the lower end of either range is left to addresses and ports that people choose.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ STATIC_NODE_PORTS = 86  # min(max(16, size / 32), 128) of 2768
 KUBERNETES = "default/kubernetes"
 
 
-def complete_services(services: Sequence[Draft[Service]], networks: Networks, seed: int, findings: Findings) -> list[Draft[Service]]:
+def complete_services(
+    services: Sequence[Draft[Service]], networks: Networks, seed: int, findings: Findings
+) -> list[Draft[Service]]:
     """Every Service with what was left open, in the order given. Services of IPv6 alone are left out."""
     ipv4 = [draft for draft in services if not _ipv6_only(draft.object)]
     if len(ipv4) < len(services) or any(":" in ip for draft in ipv4 for ip in _addresses(draft.object)):
@@ -41,7 +43,9 @@ def _addresses(service: Service) -> Iterator[str]:
 def _ipv6_only(service: Service) -> bool:
     families = service.spec.ipFamilies
     addresses = service.spec.clusterIPs or (service.spec.clusterIP,)
-    return (bool(families) and "IPv4" not in families) or (not service.headless and all(":" in a for a in addresses))
+    return (bool(families) and "IPv4" not in families) or (
+        not service.headless and all(":" in a for a in addresses)
+    )
 
 
 def _defaults(service: Service) -> Service:
@@ -50,7 +54,10 @@ def _defaults(service: Service) -> Service:
         service,
         spec=replace(
             spec,
-            ports=tuple(port if port.targetPort is not None else replace(port, targetPort=port.port) for port in spec.ports),
+            ports=tuple(
+                port if port.targetPort is not None else replace(port, targetPort=port.port)
+                for port in spec.ports
+            ),
             ipFamilies=("IPv4",) if spec.type != "ExternalName" else spec.ipFamilies,
         ),
     )
@@ -64,7 +71,9 @@ def static_band(subnet: IPv4Network) -> int:
     return min(max(16, subnet.num_addresses // 16), 256)
 
 
-def _cluster_ips(drafts: Sequence[Draft[Service]], networks: Networks, findings: Findings) -> list[Draft[Service]]:
+def _cluster_ips(
+    drafts: Sequence[Draft[Service]], networks: Networks, findings: Findings
+) -> list[Draft[Service]]:
     subnet = networks.services
     first = str(subnet.network_address + 1)
     holders: dict[str, str] = {}
@@ -108,8 +117,12 @@ def _given_ips(service: Service) -> tuple[str, ...]:
     return service.spec.clusterIPs or ((service.spec.clusterIP,) if service.spec.clusterIP else ())
 
 
-def _valid_ips(draft: Draft[Service], networks: Networks, holders: dict[str, str], findings: Findings) -> Iterator[str]:
-    """The IPv4 ClusterIPs that the Service brings along, entered into ``holders``. Outside a range that was said there is none."""
+def _valid_ips(
+    draft: Draft[Service], networks: Networks, holders: dict[str, str], findings: Findings
+) -> Iterator[str]:
+    """The IPv4 ClusterIPs that the Service brings along, entered into ``holders``. Outside a range that was
+    said there is none.
+    """
     subnet = networks.services
     for index, text in enumerate(_given_ips(draft.object)):
         path = f"spec.clusterIPs[{index}]" if draft.object.spec.clusterIPs else "spec.clusterIP"
@@ -149,7 +162,8 @@ class _NodePorts:
         self.seed = seed
         self.holders: dict[tuple[int, str], str] = {}
         self.numbers: set[int] = set()
-        self.foreign: dict[int, str] = {}  # given ports outside the default --service-node-port-range, each with its Service
+        # given ports outside the default --service-node-port-range, each with its Service
+        self.foreign: dict[int, str] = {}
 
     def claim(self, port: int, protocol: str, key: str) -> str:
         """The Service that holds the port already, or "" and it is now ``key``'s."""
@@ -160,7 +174,9 @@ class _NodePorts:
         return ""
 
     def allocate(self, *identity: object) -> int | None:
-        """A port that no Service has under any protocol: a drawn one or the next above it, outside the static band if possible."""
+        """A port that no Service has under any protocol: a drawn one or the next above it, outside the static
+        band if possible.
+        """
         number = draw(self.seed, "nodePort", *identity)
         for band in (NODE_PORTS[STATIC_NODE_PORTS:], NODE_PORTS[:STATIC_NODE_PORTS]):
             for offset in range(len(band)):
@@ -188,7 +204,9 @@ def _node_ports(drafts: Sequence[Draft[Service]], seed: int, findings: Findings)
         number, key = next(iter(ports.foreign.items()))
         more = f" (and {len(ports.foreign) - 1} more)" if len(ports.foreign) > 1 else ""
         ours = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
-        findings.notice(f"node port {number} of Service {key}{more} is outside {ours}: taken as of a cluster with another node-port range")
+        findings.notice(
+            f"node port {number} of Service {key}{more} is outside {ours}: taken as of a cluster with another node-port range"
+        )
     return [_with_node_ports(draft, ports, findings) for draft in drafts]
 
 
@@ -218,7 +236,12 @@ def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Finding
     def allocate(*identity: object) -> int | None:
         number = ports.allocate(service.key, *identity)
         if number is None:
-            findings.problem(draft.origin, "spec.ports", f"no node port is left for Service {service.key}", "use fewer NodePort Services")
+            findings.problem(
+                draft.origin,
+                "spec.ports",
+                f"no node port is left for Service {service.key}",
+                "use fewer NodePort Services",
+            )
         return number
 
     if _has_node_ports(service):
@@ -231,7 +254,14 @@ def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Finding
         for port in spec.ports:
             number = port.nodePort
             if not number:
-                number = next((n for n, _ in sorted(shared.get(port.port, ())) if (n, port.protocol) not in ports.holders), None)
+                number = next(
+                    (
+                        n
+                        for n, _ in sorted(shared.get(port.port, ()))
+                        if (n, port.protocol) not in ports.holders
+                    ),
+                    None,
+                )
                 number = number or allocate(port.name, port.port)
                 if number:
                     ports.claim(number, port.protocol, service.key)

@@ -1,9 +1,9 @@
 """Says what every node's kube-proxy is told.
 
-May import ``objects`` and this room. Invariant: ``localMode`` "" stands exactly for "no local-traffic detector". Sources:
-kube-proxy, ``cmd/kube-proxy/app/options.go`` (flags, which a configuration file makes void) and ``server_linux.go``
-(getLocalDetectors: without a clusterCIDR there is no detector); kubeadm, ``componentconfigs/kubeproxy.go`` (a
-KubeProxyConfiguration without a clusterCIDR gets the Pod subnet).
+May import ``objects`` and this room. Invariant: ``localMode`` "" stands exactly for "no local-traffic
+detector". Sources: kube-proxy, ``cmd/kube-proxy/app/options.go`` (flags, which a configuration file makes
+void) and ``server_linux.go`` (getLocalDetectors: without a clusterCIDR there is no detector); kubeadm,
+``componentconfigs/kubeproxy.go`` (a KubeProxyConfiguration without a clusterCIDR gets the Pod subnet).
 """
 
 from __future__ import annotations
@@ -34,25 +34,39 @@ _DETECTORS = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix
 
 
 def proxy_settings(
-    inventory: Inventory, networks: Networks, flags: ClusterFlags, override: ProxyMode | None, findings: Findings
+    inventory: Inventory,
+    networks: Networks,
+    flags: ClusterFlags,
+    override: ProxyMode | None,
+    findings: Findings,
 ) -> ProxySettings:
-    """The KubeProxyConfiguration, or kube-proxy's flags, completed. For the mode, ``override`` (the command line) is strongest, then those, then
-    ``networking.kubeProxyMode``, then iptables. What is assumed of a cluster that was dumped, a notice says."""
+    """The KubeProxyConfiguration, or kube-proxy's flags, completed. For the mode, ``override`` (the command
+    line) is strongest, then those, then ``networking.kubeProxyMode``, then iptables. What is assumed of a
+    cluster that was dumped, a notice says.
+    """
     config = _configuration(inventory, flags, findings)
     shaped = inventory.cluster.object.networking.kubeProxyMode if inventory.cluster else None
     if config and not override and config.mode and shaped and config.mode != shaped:
-        findings.notice(f"the KubeProxyConfiguration's mode {config.mode} is used, not networking.kubeProxyMode {shaped}")
+        findings.notice(
+            f"the KubeProxyConfiguration's mode {config.mode} is used, not networking.kubeProxyMode {shaped}"
+        )
     mode = override or (config.mode if config else "") or shaped or "iptables"
     local_mode: str = (config.detectLocalMode if config else "") or "ClusterCIDR"
     cluster_cidr = config.clusterCIDR if config else None
     if cluster_cidr is None:
         cluster_cidr = str(networks.podRange or "") if local_mode == "ClusterCIDR" else ""
-    if config is None and (not networks.podRange or any(loaded.object.metadata.uid for loaded in inventory.nodes)):
+    if config is None and (
+        not networks.podRange or any(loaded.object.metadata.uid for loaded in inventory.nodes)
+    ):
         detector = (
-            f"clusterCIDR {cluster_cidr}" if cluster_cidr else "no clusterCIDR (as on EKS: a Pod keeps its address at every ClusterIP)"
+            f"clusterCIDR {cluster_cidr}"
+            if cluster_cidr
+            else "no clusterCIDR (as on EKS: a Pod keeps its address at every ClusterIP)"
         )
         hint = "kubectl get configmap -n kube-system kube-proxy -o yaml (EKS: kube-proxy-config)"
-        findings.notice(f"the input does not say how kube-proxy is configured: mode {mode} and {detector} are assumed; add {hint}")
+        findings.notice(
+            f"the input does not say how kube-proxy is configured: mode {mode} and {detector} are assumed; add {hint}"
+        )
     config = config or KubeProxyConfiguration()
     timeouts = (config.ipvs.tcpTimeout, config.ipvs.tcpFinTimeout, config.ipvs.udpTimeout)
     return ProxySettings(
@@ -68,10 +82,18 @@ def proxy_settings(
     )
 
 
-def _configuration(inventory: Inventory, flags: ClusterFlags, findings: Findings) -> KubeProxyConfiguration | None:
-    """The configuration that the input holds, else the one that the flags of its kube-proxy say; None if nothing says any."""
+def _configuration(
+    inventory: Inventory, flags: ClusterFlags, findings: Findings
+) -> KubeProxyConfiguration | None:
+    """The configuration that the input holds, else the one that the flags of its kube-proxy say; None if
+    nothing says any.
+    """
     for conflict in flags.conflicts:
-        findings.notice(printable(f"kube-proxies are configured otherwise from one another: {conflict}; {flags.proxyFrom} is followed"))
+        findings.notice(
+            printable(
+                f"kube-proxies are configured otherwise from one another: {conflict}; {flags.proxyFrom} is followed"
+            )
+        )
     given = inventory.proxy.object if inventory.proxy else None
     by_flags = flags.proxyFrom and "config" not in flags.proxy
     if given is None:
@@ -84,7 +106,9 @@ def _configuration(inventory: Inventory, flags: ClusterFlags, findings: Findings
 
 
 def _of_flags(flags: ClusterFlags, findings: Findings) -> KubeProxyConfiguration:
-    """kube-proxy's command line as a configuration. A value that it could not have started with is left out, with a notice."""
+    """kube-proxy's command line as a configuration. A value that it could not have started with is left out,
+    with a notice.
+    """
     read = _Flags(flags.proxy, flags.proxyFrom, findings)
     return KubeProxyConfiguration(
         mode=read.choice("proxy-mode", get_args(ProxyMode)),
@@ -114,7 +138,9 @@ class _Flags:
 
     def _odd(self, name: str) -> None:
         self._findings.notice(
-            printable(f"left out: --{name}={cut(self._flags[name])} of kube-proxy in {self._where}, which cannot be read")
+            printable(
+                f"left out: --{name}={cut(self._flags[name])} of kube-proxy in {self._where}, which cannot be read"
+            )
         )
 
     def choice(self, name: str, known: tuple[str, ...]) -> Any:

@@ -1,8 +1,10 @@
-"""Control: from what the user wrote to the cluster's complete state, as a real control plane would fill it in.
+"""Control: from what the user wrote to the cluster's complete state, as a real control plane would fill it
+in.
 
-May import ``objects``, ``errors`` and this room; pure, and deterministic for a seed. Data goes through the modules of this room in one
-direction: shape → networks → pools → workloads → placement → addresses → services → slices → listeners → checks → loadbalancers. A module that
-meets a mistake reports it and goes on as well as it can: every mistake is reported at once. A FlowCheck's step (``steps``) is another way through.
+May import ``objects``, ``errors`` and this room; pure, and deterministic for a seed. Data goes through the
+modules of this room in one direction: shape → networks → pools → workloads → placement → addresses → services
+→ slices → listeners → checks → loadbalancers. A module that meets a mistake reports it and goes on as well as
+it can: every mistake is reported at once. A FlowCheck's step (``steps``) is another way through.
 """
 
 from __future__ import annotations
@@ -45,12 +47,15 @@ from emulator.objects.config import FlowCheck, Inventory, ProxyMode
 from emulator.objects.kinds import Loaded, Origin
 
 
-def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False) -> ClusterState:
-    """The cluster that ``inventory`` describes, every object complete and every address given, and all that the steps of its FlowChecks make
-    of it, one after the other. The steps of each FlowCheck begin with the cluster as it is at first.
+def settle(
+    inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
+) -> ClusterState:
+    """The cluster that ``inventory`` describes, every object complete and every address given, and all that
+    the steps of its FlowChecks make of it, one after the other. The steps of each FlowCheck begin with the
+    cluster as it is at first.
 
-    ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says; ``run``: commands of containers may run.
-    Raises InputError with every problem.
+    ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says; ``run``: commands of
+    containers may run. Raises InputError with every problem.
     """
     story = _Story(seed, proxy_mode, run)
     first = story.settle(inventory)
@@ -62,7 +67,9 @@ def settle(inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None 
         steps += story.play(inventory, first, loaded)
     if story.problems:
         raise InputError(tuple(story.problems))
-    return replace(first, flowChecks=tuple(c for c in first.flowChecks if c not in scripted[1:]), steps=tuple(steps))
+    return replace(
+        first, flowChecks=tuple(c for c in first.flowChecks if c not in scripted[1:]), steps=tuple(steps)
+    )
 
 
 class _Story:
@@ -73,7 +80,9 @@ class _Story:
         self.problems: dict[Problem, None] = {}  # of later states
 
     def play(self, inventory: Inventory, first: ClusterState, loaded: Loaded[FlowCheck]) -> Iterator[Step]:
-        """The steps of one FlowCheck, each after the one before. What is wrong with one is left out of what the next begins with."""
+        """The steps of one FlowCheck, each after the one before. What is wrong with one is left out of what
+        the next begins with.
+        """
         check, states = loaded.object, [first]
         for index, step in enumerate(check.steps):
             path = f"spec.steps[{index}]"
@@ -81,7 +90,9 @@ class _Story:
             live = live_inventory(inventory, states[-1])
             live = edit(live, states[-1], step, check.applied[index], loaded.origin, path, names, findings)
             self.problems.update(dict.fromkeys(findings.problems))
-            flows = replace(loaded, object=FlowCheck(metadata=check.metadata, flows=step.flows, step=step.name, path=path))
+            flows = replace(
+                loaded, object=FlowCheck(metadata=check.metadata, flows=step.flows, step=step.name, path=path)
+            )
             state = self._next(replace(live, flowChecks=(flows,)), states) or self._next(live, states)
             if state is None:
                 return
@@ -98,8 +109,9 @@ class _Story:
             return None
 
     def settle(self, inventory: Inventory, earlier: Sequence[ClusterState] = ()) -> ClusterState:
-        """``inventory`` complete. ``earlier``: the states before it; addresses that Pods had in them are given out last, and whoever listened
-        in the last one and still runs goes on listening."""
+        """``inventory`` complete. ``earlier``: the states before it; addresses that Pods had in them are
+        given out last, and whoever listened in the last one and still runs goes on listening.
+        """
         findings = Findings(inventory.notices)
         origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
         waiting = Waiting()
@@ -108,11 +120,15 @@ class _Story:
         if is_too_large(inventory.pods, shaped, findings):
             raise InputError(findings.problems)
         flags = cluster_flags(inventory)
-        networks = choose_networks(inventory, shaped, given, [s.object for s in inventory.services], flags, findings)
+        networks = choose_networks(
+            inventory, shaped, given, [s.object for s in inventory.services], flags, findings
+        )
         if earlier:  # what was chosen at first stands
             first = earlier[0]
             router = IPv4Address(first.routerIP)
-            networks = replace(networks, router=router, madeUp=first.madeUpBridges, ignoredCIDRs=False, said=frozenset())
+            networks = replace(
+                networks, router=router, madeUp=first.madeUpBridges, ignoredCIDRs=False, said=frozenset()
+            )
         else:
             notice_networks(networks, [draft.object for draft in shaped], flags, findings)
         pools = choose_pools(inventory, networks.hosts, findings)
@@ -124,34 +140,51 @@ class _Story:
         taken = {str(networks.router), *(ip for node in nodes for ip in node.internalIPs)}
 
         running = [*static_pods(node_drafts, given), *given]
-        running += controlled_pods(inventory, running, nodes, self._seed, room_for_pods(nodes, len(running)), findings)
+        running += controlled_pods(
+            inventory, running, nodes, self._seed, room_for_pods(nodes, len(running)), findings
+        )
         used = {address.ip for state in earlier for pod in state.pods for address in pod.status.podIPs}
-        namespaces = {loaded.object.metadata.name: loaded.object.metadata.labels for loaded in inventory.namespaces}
+        namespaces = {
+            loaded.object.metadata.name: loaded.object.metadata.labels for loaded in inventory.namespaces
+        }
         placed = place(running, nodes, namespaces, waiting)
         pod_drafts = address_pods(placed, nodes, networks, clients, findings, used)
         pods = [draft.object for draft in pod_drafts]
 
         written = [Draft(loaded.object, loaded.origin) for loaded in inventory.services]
-        service_drafts = complete_services([*kubernetes_service(written, origin), *written], networks, self._seed, findings)
+        service_drafts = complete_services(
+            [*kubernetes_service(written, origin), *written], networks, self._seed, findings
+        )
         service_drafts = give_addresses(service_drafts, pools, networks.hosts, {*taken, *external}, findings)
-        services = sorted((draft.object for draft in service_drafts), key=lambda service: (service.namespace, service.name))
+        services = sorted(
+            (draft.object for draft in service_drafts), key=lambda service: (service.namespace, service.name)
+        )
         notice_contested(services, findings)
         waiting.tell(findings)
         lost = [row.pod for row in waiting.pods if row.lost]
         slices = make_slices(inventory, service_drafts, [*pods, *lost], nodes, self._seed, findings)
         notice_nested(services, slices, nodes, findings)
         cidrs = (IPv4Network(cidr) for node in nodes for cidr in node.spec.podCIDRs if ":" not in cidr)
-        given_ips = {address.ip for pod in pods for address in pod.status.podIPs} | {client.address for client in clients}
+        given_ips = {address.ip for pod in pods for address in pod.status.podIPs} | {
+            client.address for client in clients
+        }
         inside = (networks.pods, networks.services, networks.hosts, *cidrs)
         notice_outside(slices, inside, taken | given_ips, findings)
 
         commands = real_commands(pod_drafts, findings, allowed=self._run)
         before = earlier[-1].listeners if earlier else ()
         listeners = make_listeners(pods, nodes, clients, services, slices, commands, findings, before)
-        check_flows(inventory.flowChecks, pods, waiting.pods, services, nodes, clients, listeners, commands, findings)
-        proxy = earlier[0].proxy if earlier else proxy_settings(inventory, networks, flags, self._proxy_mode, findings)
+        check_flows(
+            inventory.flowChecks, pods, waiting.pods, services, nodes, clients, listeners, commands, findings
+        )
+        proxy = (
+            earlier[0].proxy
+            if earlier
+            else proxy_settings(inventory, networks, flags, self._proxy_mode, findings)
+        )
         if proxy.mode == "userspace":
-            listeners = tuple(listener for listener in listeners if not listener.healthCheck)  # that mode never answered any
+            # that mode never answered any
+            listeners = tuple(listener for listener in listeners if not listener.healthCheck)
         balancer = address_balancer(services, pools, networks.hosts, {*taken, *external}, origin, findings)
         balanced = choose_targets(services, nodes, listeners, findings)
         speakers = choose_speakers(services, slices, nodes, pools, networks.hosts, taken)
@@ -194,14 +227,18 @@ def _pod_names(states: Iterable[ClusterState]) -> dict[str, set[str]]:
 
 
 def every_problem(error: ReadingError) -> tuple[Problem, ...]:
-    """The problems of reading, and with them what the Services that could be read claim against one another and the cluster: ClusterIPs
-    and node ports. Nothing is said of objects that are missing, since they may be among those that could not be read."""
+    """The problems of reading, and with them what the Services that could be read claim against one another
+    and the cluster: ClusterIPs and node ports. Nothing is said of objects that are missing, since they may be
+    among those that could not be read.
+    """
     aside, findings = Findings(), Findings()
     inventory = error.sound
     given = given_pods(inventory, 0, aside, Waiting())
     services, nodes = [s.object for s in inventory.services], make_nodes(inventory, given, aside)
     networks = choose_networks(inventory, nodes, given, services, cluster_flags(inventory), aside)
-    complete_services([Draft(loaded.object, loaded.origin) for loaded in error.services], networks, 0, findings)
+    complete_services(
+        [Draft(loaded.object, loaded.origin) for loaded in error.services], networks, 0, findings
+    )
     told = {(problem.file, problem.document, problem.path) for problem in error.problems}
     problems = [*error.problems, *(p for p in findings.problems if (p.file, p.document, p.path) not in told)]
     files = {file: index for index, file in enumerate(dict.fromkeys(problem.file for problem in problems))}

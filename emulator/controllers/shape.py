@@ -1,7 +1,8 @@
 """The cluster's nodes: from Node manifests, from a ``Cluster``, or as many as the manifests name.
 
-May import ``objects`` and this room. Invariant: node names are unique, the control plane carries its label, and every node that did
-not come from an API server the labels that every kubelet sets; addresses and podCIDRs are still only those that were given (IPv4, canonical).
+May import ``objects`` and this room. Invariant: node names are unique, the control plane carries its label,
+and every node that did not come from an API server the labels that every kubelet sets; addresses and podCIDRs
+are still only those that were given (IPv4, canonical).
 """
 
 from __future__ import annotations
@@ -14,10 +15,21 @@ from ipaddress import IPv4Network, ip_network
 
 from emulator.controllers.findings import Draft, Findings
 from emulator.objects.config import Inventory, NodeShape
-from emulator.objects.kinds import Node, NodeAddress, NodeSpec, NodeStatus, ObjectMeta, Origin, Pod, PodSpec, Taint
+from emulator.objects.kinds import (
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    ObjectMeta,
+    Origin,
+    Pod,
+    PodSpec,
+    Taint,
+)
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
-EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"  # kubeadm gives it to control planes
+# kubeadm gives it to control planes
+EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 ETCD_LABEL = "node-role.kubernetes.io/etcd"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
@@ -41,13 +53,17 @@ def is_etcd(node: Node) -> bool:
 
 
 def kubelet_labels(name: str) -> dict[str, str]:
-    """Returns the labels that the kubelet of node ``name`` sets when it registers (pkg/kubelet/kubelet_node_status.go, initialNode)."""
+    """Returns the labels that the kubelet of node ``name`` sets when it registers
+    (pkg/kubelet/kubelet_node_status.go, initialNode).
+    """
     labels = {f"{prefix}{key}": value for prefix in ("beta.", "") for key, value in _OF_MACHINE.items()}
     return {**labels, HOSTNAME_LABEL: name}
 
 
 def address_path(draft: Draft[Node], index: int = 0) -> str:
-    """Where the node's address number ``index`` is written: a Cluster's entry has another form than a Node manifest."""
+    """Where the node's address number ``index`` is written: a Cluster's entry has another form than a Node
+    manifest.
+    """
     return f"{draft.base}addresses[{index}]" if draft.base else f"status.addresses[{index}].address"
 
 
@@ -56,10 +72,14 @@ def pod_cidr_path(draft: Draft[Node]) -> str:
 
 
 def make_nodes(inventory: Inventory, pods: Sequence[Draft[Pod]], findings: Findings) -> list[Draft[Node]]:
-    """The nodes in order: those of ``Cluster.nodes``, then further Node manifests; without either, the default shape."""
+    """The nodes in order: those of ``Cluster.nodes``, then further Node manifests; without either, the
+    default shape.
+    """
     shapes = _named_shapes(inventory)
     if not shapes and not inventory.nodes:
-        shapes = [(Draft(shape, Origin(inventory.name)), shape.name) for shape in _default_shape(inventory, pods)]
+        shapes = [
+            (Draft(shape, Origin(inventory.name)), shape.name) for shape in _default_shape(inventory, pods)
+        ]
     taint = len(shapes) + len(inventory.nodes) > 1
     drafts = {name: Draft(_from_shape(s.object, name, taint=taint), s.origin, s.base) for s, name in shapes}
     for loaded in inventory.nodes:
@@ -71,7 +91,9 @@ def make_nodes(inventory: Inventory, pods: Sequence[Draft[Pod]], findings: Findi
 
 
 def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:
-    """Each entry of ``Cluster.nodes`` with its name: given, or control-plane, control-plane-2, worker-1, worker-2, etcd-1…"""
+    """Each entry of ``Cluster.nodes`` with its name: given, or control-plane, control-plane-2, worker-1,
+    worker-2, etcd-1…
+    """
     if inventory.cluster is None:
         return []
     given = {shape.name for shape in inventory.cluster.object.nodes if shape.name}
@@ -82,7 +104,9 @@ def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:
         counts[shape.role] += 1
         while not name:
             count = counts[shape.role]
-            made = "control-plane" if shape.role == "control-plane" and count == 1 else f"{shape.role}-{count}"
+            made = (
+                "control-plane" if shape.role == "control-plane" and count == 1 else f"{shape.role}-{count}"
+            )
             if made in given:
                 counts[shape.role] += 1
             else:
@@ -97,8 +121,12 @@ def _from_shape(shape: NodeShape, name: str, *, taint: bool) -> Node:
     excluded = {EXCLUDED_LABEL: ""} if taint and shape.role == "control-plane" else {}
     return Node(
         metadata=ObjectMeta(name=name, labels={**({key: ""} if key else {}), **excluded, **shape.labels}),
-        spec=NodeSpec(podCIDRs=(shape.podCIDR,) if shape.podCIDR else (), taints=(*role_taints, *shape.taints)),
-        status=NodeStatus(addresses=tuple(NodeAddress(type="InternalIP", address=a) for a in shape.addresses)),
+        spec=NodeSpec(
+            podCIDRs=(shape.podCIDR,) if shape.podCIDR else (), taints=(*role_taints, *shape.taints)
+        ),
+        status=NodeStatus(
+            addresses=tuple(NodeAddress(type="InternalIP", address=a) for a in shape.addresses)
+        ),
     )
 
 
@@ -118,9 +146,9 @@ def _merge(shaped: Node, manifest: Node) -> Node:
 def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
     """Returns the node with its kubelet's labels, its IPv4 addresses and podCIDRs in canonical form.
 
-    A Node from an API server (it has a uid) keeps its labels exactly. ``host_ip`` is what the node's Pods
-    say of it (``status.hostIP``): it is used if the node itself has no InternalIP, and else its ExternalIP, as the
-    kubelet does (pkg/util/node, GetNodeHostIPs).
+    A Node from an API server (it has a uid) keeps its labels exactly. ``host_ip`` is what the node's Pods say
+    of it (``status.hostIP``): it is used if the node itself has no InternalIP, and else its ExternalIP, as
+    the kubelet does (pkg/util/node, GetNodeHostIPs).
     """
     node = draft.object
     addresses = []
@@ -157,7 +185,12 @@ def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> IPv4Network 
         findings.ipv6_left_out()
         return None
     if network.prefixlen > 30:
-        findings.problem(draft.origin, pod_cidr_path(draft), f"{network} has no room for a bridge and a Pod", "a /24 is usual")
+        findings.problem(
+            draft.origin,
+            pod_cidr_path(draft),
+            f"{network} has no room for a bridge and a Pod",
+            "a /24 is usual",
+        )
         return None
     return network
 
@@ -166,10 +199,11 @@ def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> IPv4Network 
 
 
 def _default_shape(inventory: Inventory, pods: Sequence[Draft[Pod]]) -> list[NodeShape]:
-    """A control plane, and the workers that the objects name, else two; FlowChecks may add to them but take none away.
+    """A control plane, and the workers that the objects name, else two; FlowChecks may add to them but take
+    none away.
 
-    Naming worker-3 implies worker-1 and worker-2. Pods of API servers tell which of the named nodes are control planes, and that this
-    is a dump: its nodes are the named ones, so it gets no default workers.
+    Naming worker-3 implies worker-1 and worker-2. Pods of API servers tell which of the named nodes are
+    control planes, and that this is a dump: its nodes are the named ones, so it gets no default workers.
     """
     api_servers = {
         p.object.name.removeprefix("kube-apiserver-")
@@ -213,7 +247,9 @@ def _named_by_objects(inventory: Inventory, pods: Iterable[Draft[Pod]]) -> Itera
 
 def _named_by_affinity(spec: PodSpec) -> Iterator[str]:
     """The nodes that a required node affinity asks for by name."""
-    required = spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution if spec.affinity else None
+    required = (
+        spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution if spec.affinity else None
+    )
     for term in required.nodeSelectorTerms if required else ():
         for requirement in (*term.matchExpressions, *term.matchFields):
             if requirement.key in (HOSTNAME_LABEL, "metadata.name") and requirement.operator == "In":
@@ -223,9 +259,16 @@ def _named_by_affinity(spec: PodSpec) -> Iterator[str]:
 def _named_by_checks(inventory: Inventory) -> Iterator[str]:
     for loaded in inventory.flowChecks:
         check = loaded.object
-        joining = {new.object.metadata.name for applied in check.applied for new in applied if isinstance(new.object, Node)}
+        joining = {
+            new.object.metadata.name
+            for applied in check.applied
+            for new in applied
+            if isinstance(new.object, Node)
+        }
         for flow in (*check.flows, *(flow for step in check.steps for flow in step.flows)):
-            yield from (name for name in (flow.via, flow.from_.node, flow.to.node) if name and name not in joining)
+            yield from (
+                name for name in (flow.via, flow.from_.node, flow.to.node) if name and name not in joining
+            )
 
 
 def _nonempty(node_name: str | None, selector: Mapping[str, str] | None = None) -> Iterator[str]:

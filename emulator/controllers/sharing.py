@@ -1,8 +1,9 @@
 """Which Service has which load-balancer address, and which others may have it, too.
 
-May import ``objects`` and this room. Source: MetalLB v0.14, ``internal/allocator`` (checkSharing) and ``k8salloc`` (BackendKey): Services that name
-one sharing key share an address if no two want one port of it, and if what one announcement leads to serves all: under
-externalTrafficPolicy Local they have the same Pods. Pure.
+May import ``objects`` and this room. Source: MetalLB v0.14, ``internal/allocator`` (checkSharing) and
+``k8salloc`` (BackendKey): Services that name one sharing key share an address if no two want one port of it,
+and if what one announcement leads to serves all: under externalTrafficPolicy Local they have the same Pods.
+Pure.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ class Claims:
 
     def first(self, pool: Pool, service: Service) -> str:
         """The first address of ``pool`` that ``service`` may have; "" if there is none."""
-        shared = (IPv4Address(ip) for ip in self._shared.get(sharing_key(service), ()) if not self.refusal(ip, service))
+        shared = (
+            IPv4Address(ip)
+            for ip in self._shared.get(sharing_key(service), ())
+            if not self.refusal(ip, service)
+        )
         found = [ip for ip in (*shared, self._first_free(pool)) if ip is not None and ip in pool]
         return str(min(found)) if found else ""
 
@@ -59,7 +64,10 @@ class Claims:
 def annotation(service: Service, name: str) -> tuple[str, str]:
     """MetalLB's annotation of that name: under which key, and what it says; ("", "") where there is none."""
     keys = (f"{prefix}/{name}" for prefix in PREFIXES)
-    return next(((key, service.metadata.annotations[key]) for key in keys if key in service.metadata.annotations), ("", ""))
+    return next(
+        ((key, service.metadata.annotations[key]) for key in keys if key in service.metadata.annotations),
+        ("", ""),
+    )
 
 
 def sharing_key(service: Service) -> str:
@@ -77,5 +85,7 @@ def _why_not_shared(holder: Service, service: Service) -> str:
 
 
 def _backends(service: Service) -> frozenset[tuple[str, str]] | None:
-    """What Services that share an address must have in common; None under externalTrafficPolicy Cluster, where every node leads everywhere."""
+    """What Services that share an address must have in common; None under externalTrafficPolicy Cluster,
+    where every node leads everywhere.
+    """
     return frozenset(service.spec.selector.items()) if service.spec.externalTrafficPolicy == "Local" else None

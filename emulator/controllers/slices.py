@@ -1,9 +1,11 @@
-"""EndpointSlices: as given, mirrored from Endpoints, or made from a Service's selector as the EndpointSlice controller does.
+"""EndpointSlices: as given, mirrored from Endpoints, or made from a Service's selector as the EndpointSlice
+controller does.
 
-May import ``objects`` and this room. Invariant: a Service of which the input holds a controller's own EndpointSlice gets none from
-that controller here; those that others wrote stand beside. Every port of a made slice is a number. Sources: the Kubernetes
-documentation, "EndpointSlices" (conditions, distribution, mirroring), pkg/controller/endpointslice (it lists by Service and by
-the label managed-by), pkg/controller/endpointslicemirroring/utils.go (what is not mirrored), and for ``trafficDistribution``
+May import ``objects`` and this room. Invariant: a Service of which the input holds a controller's own
+EndpointSlice gets none from that controller here; those that others wrote stand beside. Every port of a made
+slice is a number. Sources: the Kubernetes documentation, "EndpointSlices" (conditions, distribution,
+mirroring), pkg/controller/endpointslice (it lists by Service and by the label managed-by),
+pkg/controller/endpointslicemirroring/utils.go (what is not mirrored), and for ``trafficDistribution``
 kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
 """
 
@@ -41,7 +43,8 @@ from emulator.objects.selectors import matches_labels
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
-OWN, MIRROR = "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"  # values of MANAGED_BY_LABEL
+# values of MANAGED_BY_LABEL
+OWN, MIRROR = "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"
 SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
 TOPOLOGY_MODE = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
@@ -61,14 +64,23 @@ class _PodIndex:
 
     def select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
         """The Pods of ``namespace`` that match ``selector``, which is not empty."""
-        rarest = min((self._by_label.get((namespace, key, value), []) for key, value in selector.items()), key=len)
+        rarest = min(
+            (self._by_label.get((namespace, key, value), []) for key, value in selector.items()), key=len
+        )
         return [pod for pod in rarest if matches_labels(selector, pod.metadata.labels)]
 
 
 def make_slices(
-    inventory: Inventory, services: Sequence[Draft[Service]], pods: Sequence[Pod], nodes: Sequence[Node], seed: int, findings: Findings
+    inventory: Inventory,
+    services: Sequence[Draft[Service]],
+    pods: Sequence[Pod],
+    nodes: Sequence[Node],
+    seed: int,
+    findings: Findings,
 ) -> list[EndpointSlice]:
-    """Every EndpointSlice of the cluster: the given ones, then each Service's made or mirrored ones, in the Services' order."""
+    """Every EndpointSlice of the cluster: the given ones, then each Service's made or mirrored ones, in the
+    Services' order.
+    """
     addressed = {draft.object.key for draft in services if draft.object.addressed}
     slices = list(_given(inventory, addressed, findings))
     managers = _managers(inventory)
@@ -84,19 +96,29 @@ def make_slices(
         if service.spec.type == "ExternalName":
             continue
         if service.addressed and not service.proxied:
-            label = next(label for label in sorted(LEFT_TO_OTHERS, reverse=True) if label in service.metadata.labels)
-            findings.notice(f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes no rule for it")
+            label = next(
+                label for label in sorted(LEFT_TO_OTHERS, reverse=True) if label in service.metadata.labels
+            )
+            findings.notice(
+                f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes no rule for it"
+            )
         names, by = taken.setdefault(service.namespace, set()), managers.get(key, set())
         if service.key == KUBERNETES:
             if not by:  # the API server keeps it itself, Endpoints and slice alike
-                slices += _mirrored(service, endpoints[key], seed, names) if key in endpoints else [kubernetes_slice(nodes, findings)]
+                slices += (
+                    _mirrored(service, endpoints[key], seed, names)
+                    if key in endpoints
+                    else [kubernetes_slice(nodes, findings)]
+                )
         elif service.spec.selector:
             if OWN not in by:
                 selected = index.select(service.namespace, service.spec.selector)
                 matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, zones)]
                 if key_of_mode := topology_mode(service):
                     why = "the controller shares endpoints by the zones' CPUs, which are not known here"
-                    findings.notice(f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}")
+                    findings.notice(
+                        f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}"
+                    )
                 slices += _from_pods(draft, matching, zones, seed, names, findings)
         elif key in endpoints and MIRROR not in by and _is_mirrored(endpoints[key], findings):
             slices += _mirrored(service, endpoints[key], seed, names)
@@ -121,24 +143,32 @@ def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
     elif LEADER_ANNOTATION in meta.annotations:
         why = f"their annotation {LEADER_ANNOTATION}"
     if why:
-        findings.notice(f"Endpoints {meta.namespace}/{meta.name} are not mirrored, by {why}: kube-proxy reads EndpointSlices alone")
+        findings.notice(
+            f"Endpoints {meta.namespace}/{meta.name} are not mirrored, by {why}: kube-proxy reads EndpointSlices alone"
+        )
     return not why
 
 
 def _given(inventory: Inventory, addressed: Container[str], findings: Findings) -> Iterator[EndpointSlice]:
-    """The slices of the input that any Service could use: kube-proxy looks neither at a slice without the Service's name nor, in an
-    IPv4 cluster, at another address type, nor at one that a label leaves to others (which is no loss to a headless Service)."""
+    """The slices of the input that any Service could use: kube-proxy looks neither at a slice without the
+    Service's name nor, in an IPv4 cluster, at another address type, nor at one that a label leaves to others
+    (which is no loss to a headless Service).
+    """
     for loaded in inventory.endpointSlices:
         item = loaded.object
         if item.addressType == "IPv6":
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":
-            findings.notice(f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} of type FQDN, which nothing proxies")
+            findings.notice(
+                f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} of type FQDN, which nothing proxies"
+            )
         elif (
             labels := sorted(LEFT_TO_OTHERS & item.metadata.labels.keys())
         ) and f"{item.metadata.namespace}/{item.serviceName}" in addressed:
             name = f"{item.metadata.namespace}/{item.metadata.name}"
-            findings.notice(f"left out: EndpointSlice {name}, which its label {labels[-1]} leaves to another proxy")
+            findings.notice(
+                f"left out: EndpointSlice {name}, which its label {labels[-1]} leaves to another proxy"
+            )
         elif not item.serviceName:
             findings.notice(
                 f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} without the label {SERVICE_NAME_LABEL}"
@@ -151,15 +181,23 @@ def _given(inventory: Inventory, addressed: Container[str], findings: Findings) 
 
 
 def _is_listed(pod: Pod, service: Service, nodes: Container[str]) -> bool:
-    """Returns False for a Pod whose node is not there: the controller skips it unless the Service publishes what is
-    not ready (staging/src/k8s.io/endpointslice/reconciler.go)."""
+    """Returns False for a Pod whose node is not there: the controller skips it unless the Service publishes
+    what is not ready (staging/src/k8s.io/endpointslice/reconciler.go).
+    """
     return pod.spec.nodeName in nodes or service.spec.publishNotReadyAddresses
 
 
 def _from_pods(
-    draft: Draft[Service], pods: Sequence[Pod], zones: Mapping[str, str | None], seed: int, names: set[str], findings: Findings
+    draft: Draft[Service],
+    pods: Sequence[Pod],
+    zones: Mapping[str, str | None],
+    seed: int,
+    names: set[str],
+    findings: Findings,
 ) -> Iterator[EndpointSlice]:
-    """Slices of at most 100 endpoints, one group for each set of port numbers that the Service's ports resolve to."""
+    """Slices of at most 100 endpoints, one group for each set of port numbers that the Service's ports
+    resolve to.
+    """
     service = draft.object
     resolved: dict[tuple[EndpointPort, ...], list[Endpoint]] = {}
     found = [False] * len(service.spec.ports)
@@ -176,7 +214,11 @@ def _from_pods(
     for index, port in enumerate(service.spec.ports):
         if pods and not found[index]:
             declared = {
-                p.name for pod in pods for c in serving_containers(pod.spec) for p in c.ports if p.name and p.protocol == port.protocol
+                p.name
+                for pod in pods
+                for c in serving_containers(pod.spec)
+                for p in c.ports
+                if p.name and p.protocol == port.protocol
             }
             known = did_you_mean(str(port.targetPort), declared)
             if not known and declared:
@@ -184,7 +226,9 @@ def _from_pods(
             place = draft.origin.place(f"spec.ports[{index}].targetPort")
             missing = f"targetPort {port.targetPort} is the name of no {port.protocol} port of its Pods"
             hint = f" ({known})" if known else ""
-            findings.notice(f"{place}: Service {service.key}: {missing}: port {port.port} has no endpoints{hint}")
+            findings.notice(
+                f"{place}: Service {service.key}: {missing}: port {port.port} has no endpoints{hint}"
+            )
     labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: OWN}
     if service.headless:
         labels[HEADLESS_LABEL] = ""
@@ -193,7 +237,9 @@ def _from_pods(
 
 
 def target_port(pod: Pod, port: ServicePort) -> int | None:
-    """The number that ``port.targetPort`` means on ``pod``: by name among its containers' ports of that protocol (None: none has it)."""
+    """The number that ``port.targetPort`` means on ``pod``: by name among its containers' ports of that
+    protocol (None: none has it).
+    """
     if not isinstance(port.targetPort, str):
         return port.port if port.targetPort is None else port.targetPort
     for container in serving_containers(pod.spec):
@@ -220,12 +266,18 @@ def _endpoint(pod: Pod, service: Service, zones: Mapping[str, str | None]) -> En
 
 
 def topology_mode(service: Service) -> str:
-    """The annotation that asks for hints by the zones' CPUs, if it does ("" if not); trafficDistribution means nothing beside it."""
-    return next((key for key in TOPOLOGY_MODE if service.metadata.annotations.get(key, "").lower() == "auto"), "")
+    """The annotation that asks for hints by the zones' CPUs, if it does ("" if not); trafficDistribution
+    means nothing beside it.
+    """
+    return next(
+        (key for key in TOPOLOGY_MODE if service.metadata.annotations.get(key, "").lower() == "auto"), ""
+    )
 
 
 def _hints(distribution: str, zone: str | None, node: str) -> EndpointHints | None:
-    """Where a ready endpoint is to be used: in its own zone; under PreferSameNode, before that, on its own node."""
+    """Where a ready endpoint is to be used: in its own zone; under PreferSameNode, before that, on its own
+    node.
+    """
     for_zones = (ForZone(name=zone),) if distribution and zone else ()
     for_nodes = (ForZone(name=node),) if distribution == "PreferSameNode" else ()
     return EndpointHints(forZones=for_zones, forNodes=for_nodes) if for_zones or for_nodes else None
@@ -258,8 +310,14 @@ def _chunks(
 def _mirrored(service: Service, endpoints: Endpoints, seed: int, names: set[str]) -> Iterator[EndpointSlice]:
     labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: MIRROR}
     for subset in endpoints.subsets:
-        rows = [(address, True) for address in subset.addresses] + [(address, False) for address in subset.notReadyAddresses]
-        mirrored = [_mirror(address, ready) for address, ready in rows if isinstance(ip_address(address.ip), IPv4Address)]
+        rows = [(address, True) for address in subset.addresses] + [
+            (address, False) for address in subset.notReadyAddresses
+        ]
+        mirrored = [
+            _mirror(address, ready)
+            for address, ready in rows
+            if isinstance(ip_address(address.ip), IPv4Address)
+        ]
         yield from _chunks(service, labels, mirrored, subset.ports, seed, names)
 
 

@@ -1,12 +1,16 @@
-"""A step of a FlowCheck: what it deletes, applies, scales and terminates, as a new input for :func:`emulator.controllers.settle.settle`.
+"""A step of a FlowCheck: what it deletes, applies, scales and terminates, as a new input for
+:func:`emulator.controllers.settle.settle`.
 
-May import ``objects`` and this room. The new input is what a live dump of the cluster as it is would say (Pods with their nodes and
-addresses, Services with theirs), with the step's changes made to it; so what a step does not touch stays as it is, and settling fills in what is
-new. In the order delete, apply, scale, terminate, and all at once: nobody sees the cluster in between.
+May import ``objects`` and this room. The new input is what a live dump of the cluster as it is would say
+(Pods with their nodes and addresses, Services with theirs), with the step's changes made to it; so what a
+step does not touch stays as it is, and settling fills in what is new. In the order delete, apply, scale,
+terminate, and all at once: nobody sees the cluster in between.
 
-What the API server and the controllers would do, is done here: an applied object takes the place of the one that it names, but keeps what was given
-out to that one (placement, addresses, node ports: pkg/registry/core/service/storage/alloc.go, patchAllocatedValues); what is deleted takes its
-dependents along; and each controller of which Pods went, came or are wanted otherwise makes what is missing, and removes what is too much.
+What the API server and the controllers would do, is done here: an applied object takes the place of the one
+that it names, but keeps what was given out to that one (placement, addresses, node ports:
+pkg/registry/core/service/storage/alloc.go, patchAllocatedValues); what is deleted takes its dependents along;
+and each controller of which Pods went, came or are wanted otherwise makes what is missing, and removes what
+is too much.
 """
 
 from __future__ import annotations
@@ -22,7 +26,15 @@ from emulator.controllers.room import room_for_pods
 from emulator.controllers.slices import MANAGED_BY_LABEL
 from emulator.controllers.workloads import controls, missing_pods
 from emulator.load.faults import did_you_mean
-from emulator.objects.config import ClusterConfig, ExternalServer, FlowStep, Inventory, StepDelete, StepScale, StepTerminate
+from emulator.objects.config import (
+    ClusterConfig,
+    ExternalServer,
+    FlowStep,
+    Inventory,
+    StepDelete,
+    StepScale,
+    StepTerminate,
+)
 from emulator.objects.kinds import (
     Endpoints,
     EndpointSlice,
@@ -81,8 +93,9 @@ def edit(
     names: Mapping[str, set[str]],
     findings: Findings,
 ) -> Inventory:
-    """``live`` of ``state``, with what ``step`` changes. ``origin`` and ``path`` say where the step is written, ``names`` (by namespace) which
-    names Pods have had before: a controller gives none of them again."""
+    """``live`` of ``state``, with what ``step`` changes. ``origin`` and ``path`` say where the step is
+    written, ``names`` (by namespace) which names Pods have had before: a controller gives none of them again.
+    """
     edits = _Edits(live, state, origin, path, findings)
     for index, gone in enumerate(step.delete):
         edits.delete(gone, f"delete[{index}]")
@@ -99,19 +112,24 @@ def edit(
 class _Edits:
     """The objects of a cluster while a step is done to them."""
 
-    def __init__(self, live: Inventory, state: ClusterState, origin: Origin, path: str, findings: Findings) -> None:
+    def __init__(
+        self, live: Inventory, state: ClusterState, origin: Origin, path: str, findings: Findings
+    ) -> None:
         self._live, self._state, self._findings = live, state, findings
         self._origin, self._path = origin, path
         self._objects: dict[_Key, Loaded[Any]] = {_key(loaded.object): loaded for loaded in _objects(live)}
         self._touched: set[_Key] = set()  # workloads whose wishes changed
 
     def inventory(self) -> Inventory:
-        """What there is now, without the EndpointSlices that their controller makes anew because their Service or its Pods are others."""
+        """What there is now, without the EndpointSlices that their controller makes anew because their
+        Service or its Pods are others.
+        """
         services = {s.key: s for s in self._of(Service)}
         changed = {
             key
             for key, service in services.items()
-            if service != self._state.service.get(key) or _selected(service, self._of(Pod)) != _selected(service, self._state.pods)
+            if service != self._state.service.get(key)
+            or _selected(service, self._of(Pod)) != _selected(service, self._state.pods)
         }
         return replace(
             self._live,
@@ -120,7 +138,11 @@ class _Edits:
             pods=self._loaded(Pod),
             workloads=self._loaded(Workload),
             services=self._loaded(Service),
-            endpointSlices=tuple(s for s in self._loaded(EndpointSlice) if not (_managed(s.object) and _service_of(s.object) in changed)),
+            endpointSlices=tuple(
+                s
+                for s in self._loaded(EndpointSlice)
+                if not (_managed(s.object) and _service_of(s.object) in changed)
+            ),
             endpoints=self._loaded(Endpoints),
         )
 
@@ -167,18 +189,37 @@ class _Edits:
                 self._problem(f"{path}.name", f"{old.name} is the last node")
             self._remove(lambda one: isinstance(one, Pod) and one.spec.nodeName == old.name)
         elif isinstance(old, Workload):
-            sets = [w for w in self._of(Workload) if w.kind == "ReplicaSet" and _owns(old.kind, old.metadata, w.metadata)]
-            self._remove(lambda one: one in sets or (isinstance(one, Pod) and any(controls(w, one) for w in (old, *sets))))
-        elif isinstance(old, Service):
-            self._remove(lambda one: isinstance(one, EndpointSlice) and _service_of(one) == old.key and _dependent(one, old))
+            sets = [
+                w
+                for w in self._of(Workload)
+                if w.kind == "ReplicaSet" and _owns(old.kind, old.metadata, w.metadata)
+            ]
             self._remove(
-                lambda one: isinstance(one, Endpoints) and (one.metadata.namespace, one.metadata.name) == (old.namespace, old.name)
+                lambda one: (
+                    one in sets or (isinstance(one, Pod) and any(controls(w, one) for w in (old, *sets)))
+                )
+            )
+        elif isinstance(old, Service):
+            self._remove(
+                lambda one: (
+                    isinstance(one, EndpointSlice) and _service_of(one) == old.key and _dependent(one, old)
+                )
+            )
+            self._remove(
+                lambda one: (
+                    isinstance(one, Endpoints)
+                    and (one.metadata.namespace, one.metadata.name) == (old.namespace, old.name)
+                )
             )
 
     def _delete_namespace(self, name: str, path: str) -> None:
         if not any(key[1] == name or key == ("Namespace", "", name) for key in self._objects):
             self._problem(path, f"there is no Namespace {name} at this step, nor anything in it")
-        self._remove(lambda one: one.metadata.namespace == name or (isinstance(one, Namespace) and one.metadata.name == name))
+        self._remove(
+            lambda one: (
+                one.metadata.namespace == name or (isinstance(one, Namespace) and one.metadata.name == name)
+            )
+        )
 
     # --- apply --------------------------------------------------------------------------------------------
 
@@ -198,19 +239,32 @@ class _Edits:
             elif isinstance(new, Workload) and new.spec.template != there.object.spec.template:
                 self._roll(new)
         if isinstance(new, Node) and self._state.routerIP in new.internalIPs:
-            self._findings.problem(loaded.origin, "status.addresses", f"{self._state.routerIP} is the router's address already")
+            self._findings.problem(
+                loaded.origin, "status.addresses", f"{self._state.routerIP} is the router's address already"
+            )
         if isinstance(new, Workload):
             self._touched.add(_key(new))
         self._put(new, loaded)
 
     def _same_pod(self, old: Pod, new: Pod, origin: Origin) -> Pod:
         """``new`` where ``old`` runs: the scheduler's and the network's decisions stand."""
-        if new.spec.nodeName not in ("", old.spec.nodeName) or new.spec.hostNetwork != old.spec.hostNetwork or new.ip not in ("", old.ip):
+        if (
+            new.spec.nodeName not in ("", old.spec.nodeName)
+            or new.spec.hostNetwork != old.spec.hostNetwork
+            or new.ip not in ("", old.ip)
+        ):
             hint = "delete it in a step before"
-            self._findings.problem(origin, "spec", f"Pod {old.key} runs on {old.spec.nodeName} with {old.ip} and cannot change that", hint)
+            self._findings.problem(
+                origin,
+                "spec",
+                f"Pod {old.key} runs on {old.spec.nodeName} with {old.ip} and cannot change that",
+                hint,
+            )
         return replace(
             new,
-            metadata=replace(new.metadata, ownerReferences=new.metadata.ownerReferences or old.metadata.ownerReferences),
+            metadata=replace(
+                new.metadata, ownerReferences=new.metadata.ownerReferences or old.metadata.ownerReferences
+            ),
             spec=replace(new.spec, nodeName=old.spec.nodeName),
             status=replace(old.status, conditions=new.status.conditions or old.status.conditions),
         )
@@ -220,7 +274,11 @@ class _Edits:
         if (given and given != old.spec.podCIDRs) or (new.internalIPs and new.internalIPs != old.internalIPs):
             what = f"node {old.name} has {', '.join(old.internalIPs)} and {', '.join(old.spec.podCIDRs)} and cannot change them"
             self._findings.problem(origin, "spec", what, "delete it in a step before")
-        return replace(new, spec=replace(new.spec, podCIDR=old.spec.podCIDR, podCIDRs=old.spec.podCIDRs), status=old.status)
+        return replace(
+            new,
+            spec=replace(new.spec, podCIDR=old.spec.podCIDR, podCIDRs=old.spec.podCIDRs),
+            status=old.status,
+        )
 
     def _roll(self, new: Workload) -> None:
         """Another template: all its Pods are replaced (a StatefulSet's under their own names)."""
@@ -260,17 +318,25 @@ class _Edits:
             if _key(workload) in self._touched or joins or any(controls(workload, pod) for pod in left):
                 self._reconcile(loaded, nodes, names)
 
-    def _reconcile(self, loaded: Loaded[Workload], nodes: Sequence[Node], names: Mapping[str, set[str]]) -> None:
+    def _reconcile(
+        self, loaded: Loaded[Workload], nodes: Sequence[Node], names: Mapping[str, set[str]]
+    ) -> None:
         workload = loaded.object
         own = [pod for pod in self._of(Pod) if controls(workload, pod)]
         namespace = workload.metadata.namespace
-        taken = {pod.name for pod in self._of(Pod) if pod.namespace == namespace} | names.get(namespace, set())
+        taken = {pod.name for pod in self._of(Pod) if pod.namespace == namespace} | names.get(
+            namespace, set()
+        )
         if workload.kind == "StatefulSet":
             taken = {pod.name for pod in self._of(Pod) if pod.namespace == namespace}
         room = room_for_pods(nodes, len(self._state.pods) - len(own))
         addresses = 0 if workload.spec.template.spec.hostNetwork else workload.replicas
         if workload.kind != "DaemonSet" and (refusal := room.refusal(workload.replicas, addresses)):
-            self._problem("scale.replicas", f"{workload.replicas:,} replicas: {refusal}", "fewer replicas, or more nodes")
+            self._problem(
+                "scale.replicas",
+                f"{workload.replicas:,} replicas: {refusal}",
+                "fewer replicas, or more nodes",
+            )
             return
         for pod in _surplus(workload, own):
             del self._objects[_key(pod)]
@@ -279,16 +345,23 @@ class _Edits:
 
 
 def _surplus(workload: Workload, own: Sequence[Pod]) -> list[Pod]:
-    """The Pods that go when there are too many. A ReplicaSet takes those that are not ready first, then those that share their node with most
-    others of its Pods, then the newest (pkg/controller/controller_utils.go, ActivePodsWithRanks); a StatefulSet the highest ordinals."""
+    """The Pods that go when there are too many. A ReplicaSet takes those that are not ready first, then those
+    that share their node with most others of its Pods, then the newest (pkg/controller/controller_utils.go,
+    ActivePodsWithRanks); a StatefulSet the highest ordinals.
+    """
     if workload.kind == "StatefulSet":
-        kept = {f"{workload.metadata.name}-{ordinal}" for ordinal in range(min(workload.spec.replicas, len(own) + 1_000))}
+        kept = {
+            f"{workload.metadata.name}-{ordinal}"
+            for ordinal in range(min(workload.spec.replicas, len(own) + 1_000))
+        }
         return [pod for pod in own if pod.name not in kept]
     active = [pod for pod in own if not _ending(pod)]
     if workload.kind == "DaemonSet" or len(active) <= workload.replicas:
         return []
     together = Counter(pod.spec.nodeName for pod in active)
-    ranked = sorted(enumerate(active), key=lambda row: (row[1].ready, -together[row[1].spec.nodeName], -row[0]))
+    ranked = sorted(
+        enumerate(active), key=lambda row: (row[1].ready, -together[row[1].spec.nodeName], -row[0])
+    )
     return [pod for _, pod in ranked[: len(active) - workload.replicas]]
 
 
@@ -300,8 +373,13 @@ def _same_service(old: Service, new: Service) -> Service:
     if "ClusterIP" not in (old.spec.type, spec.type):
         had = {port.name: port.nodePort for port in old.spec.ports}
         used = {port.nodePort for port in spec.ports}
-        ports = tuple(p if p.nodePort or had.get(p.name) in used else replace(p, nodePort=had.get(p.name)) for p in spec.ports)
-        spec = replace(spec, ports=ports, healthCheckNodePort=spec.healthCheckNodePort or old.spec.healthCheckNodePort)
+        ports = tuple(
+            p if p.nodePort or had.get(p.name) in used else replace(p, nodePort=had.get(p.name))
+            for p in spec.ports
+        )
+        spec = replace(
+            spec, ports=ports, healthCheckNodePort=spec.healthCheckNodePort or old.spec.healthCheckNodePort
+        )
     keeps = spec.type == "LoadBalancer" and not new.status.loadBalancer.ingress
     return replace(new, spec=spec, status=old.status if keeps else new.status)
 
@@ -322,7 +400,9 @@ def _key(one: Any) -> _Key:
 
 
 def _owns(kind: str, owner: ObjectMeta, meta: ObjectMeta) -> bool:
-    return meta.namespace == owner.namespace and any((o.kind, o.name) == (kind, owner.name) for o in meta.ownerReferences)
+    return meta.namespace == owner.namespace and any(
+        (o.kind, o.name) == (kind, owner.name) for o in meta.ownerReferences
+    )
 
 
 def _service_of(item: EndpointSlice) -> str:
@@ -346,5 +426,9 @@ def _selected(service: Service, pods: Iterable[Pod]) -> list[tuple[str, bool, bo
     """What the EndpointSlice controller sees of a Service's Pods."""
     if not service.spec.selector:
         return []
-    mine = (pod for pod in pods if pod.namespace == service.namespace and matches_labels(service.spec.selector, pod.metadata.labels))
+    mine = (
+        pod
+        for pod in pods
+        if pod.namespace == service.namespace and matches_labels(service.spec.selector, pod.metadata.labels)
+    )
     return [(pod.key, pod.ready, _ending(pod)) for pod in mine]

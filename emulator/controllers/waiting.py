@@ -1,6 +1,7 @@
 """Collects the Pods that run nowhere, and tells the user why: one notice for each cause.
 
-May import ``objects`` and this room. A Pod that waits has no network: it is no endpoint, sends nothing and is not reached.
+May import ``objects`` and this room. A Pod that waits has no network: it is no endpoint, sends nothing and is
+not reached.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ class Waiting:
         self._rows.setdefault(reason[:_LONGEST], []).append((draft, WaitingPod(draft.object, reason)))
 
     def lost(self, draft: Draft[Pod], hint: str) -> None:
-        """The Pod is bound to a node that is not there. Until Kubernetes deletes it, what the API server says of it stands: one that has
-        an address may be an endpoint."""
+        """The Pod is bound to a node that is not there. Until Kubernetes deletes it, what the API server says
+        of it stands: one that has an address may be an endpoint.
+        """
         pod = draft.object
-        reason = f"it is bound to node {pod.spec.nodeName}, which is not there" + (f" ({hint})" if hint else "")
+        reason = f"it is bound to node {pod.spec.nodeName}, which is not there" + (
+            f" ({hint})" if hint else ""
+        )
         if pod.ip:
             reason += "; its address stays in the slices that are given"
         self._rows.setdefault(reason, []).append((draft, WaitingPod(pod, reason, lost=bool(pod.ip))))
@@ -42,9 +46,13 @@ class Waiting:
         """Says once for each cause which Pods wait."""
         for reason, rows in self._rows.items():
             names = [waiting.pod.key for _, waiting in rows]
-            named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+            named = ", ".join(names[:_NAMED]) + (
+                f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            )
             origin, base = rows[0][0].origin, rows[0][0].base
             line = origin.line(f"{base}spec") if base else origin.line("spec")
             place = f" ({origin.file}:{line})" if line else ""
-            what = f"Pod {named} runs nowhere" if len(names) == 1 else f"{len(names)} Pods run nowhere, {named}"
+            what = (
+                f"Pod {named} runs nowhere" if len(names) == 1 else f"{len(names)} Pods run nowhere, {named}"
+            )
             findings.notice(f"{what}: {reason}{place}")

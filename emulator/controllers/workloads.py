@@ -1,7 +1,7 @@
 """The Pods of the cluster: those that were given, and those that the workload controllers make.
 
-May import ``objects`` and this room. Invariant: Pod names are unique in their namespace and follow the controllers' form; a controller
-of which the input holds a Pod or a ReplicaSet makes none itself.
+May import ``objects`` and this room. Invariant: Pod names are unique in their namespace and follow the
+controllers' form; a controller of which the input holds a Pod or a ReplicaSet makes none itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _INTERCHANGEABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Job") 
 
 
 def given_pods(inventory: Inventory, seed: int, findings: Findings, waiting: Waiting) -> list[Draft[Pod]]:
-    """The Pods of the input that run or may be placed, each with a name; those that wait in the cluster of a dump go to ``waiting``."""
+    """The Pods of the input that run or may be placed, each with a name; those that wait in the cluster of a
+    dump go to ``waiting``.
+    """
     taken: dict[str, set[str]] = {}
     for loaded in inventory.pods:
         if loaded.object.name:
@@ -46,31 +48,42 @@ def given_pods(inventory: Inventory, seed: int, findings: Findings, waiting: Wai
         else:
             drafts.append(draft)
     if ended:
-        findings.notice(f"left out: {ended} Pod{'s' if ended > 1 else ''} that ended ({' or '.join(ENDED_PHASES)})")
+        findings.notice(
+            f"left out: {ended} Pod{'s' if ended > 1 else ''} that ended ({' or '.join(ENDED_PHASES)})"
+        )
     return drafts
 
 
 def _without_network(pod: Pod) -> str:
     """Returns why the Pod has no network, as the API server says it ("" if it has one, or may get one here).
 
-    A Pod has an address once its sandbox is made. A manifest without status says nothing: such a Pod is placed and addressed here.
+    A Pod has an address once its sandbox is made. A manifest without status says nothing: such a Pod is
+    placed and addressed here.
     """
     if pod.spec.schedulingGates:
         return "Scheduling is blocked due to non-empty scheduling gates"
     status = pod.status
     if pod.ip or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
         return ""
-    unscheduled = next((c for c in status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
+    unscheduled = next(
+        (c for c in status.conditions if c.type == "PodScheduled" and c.status == "False"), None
+    )
     if unscheduled is not None:
         return unscheduled.message or "it is Pending: PodScheduled is False"
     return f"it is {status.phase}, and has no address yet"
 
 
 def controlled_pods(
-    inventory: Inventory, pods: Iterable[Draft[Pod]], nodes: Sequence[Node], seed: int, room: Room, findings: Findings
+    inventory: Inventory,
+    pods: Iterable[Draft[Pod]],
+    nodes: Sequence[Node],
+    seed: int,
+    room: Room,
+    findings: Findings,
 ) -> list[Draft[Pod]]:
-    """The Pods that the controllers of the input make, in the controllers' order. ``room`` bounds their number, so
-    that a slip in ``replicas`` is a problem and not a wait."""
+    """The Pods that the controllers of the input make, in the controllers' order. ``room`` bounds their
+    number, so that a slip in ``replicas`` is a problem and not a wait.
+    """
     taken: dict[str, set[str]] = {}
     for draft in pods:
         taken.setdefault(draft.object.namespace, set()).add(draft.object.name)
@@ -97,9 +110,16 @@ def controlled_pods(
 
 
 def missing_pods(
-    loaded: Loaded[Workload], own: Sequence[Pod], nodes: Sequence[Node], seed: int, taken: set[str], findings: Findings
+    loaded: Loaded[Workload],
+    own: Sequence[Pod],
+    nodes: Sequence[Node],
+    seed: int,
+    taken: set[str],
+    findings: Findings,
 ) -> list[Draft[Pod]]:
-    """The Pods that the controller makes beside its ``own``. One that is being deleted is replaced at once, a StatefulSet's when it is gone."""
+    """The Pods that the controller makes beside its ``own``. One that is being deleted is replaced at once, a
+    StatefulSet's when it is gone.
+    """
     workload, origin = loaded.object, loaded.origin
     if workload.kind in _INTERCHANGEABLE:
         active = [pod for pod in own if not pod.metadata.deletionTimestamp]
@@ -107,27 +127,43 @@ def missing_pods(
         if not own:
             return _make(replace(loaded, object=fewer), nodes, seed, taken, findings)
         owner = next(o for o in own[-1].metadata.ownerReferences if o.controller)
-        labels = {key: value for key, value in own[-1].metadata.labels.items() if key in (TEMPLATE_HASH_LABEL, *JOB_LABELS)}
+        labels = {
+            key: value
+            for key, value in own[-1].metadata.labels.items()
+            if key in (TEMPLATE_HASH_LABEL, *JOB_LABELS)
+        }
         return _replicas(fewer, origin, seed, taken, owner.kind, owner.name, labels)
     names, hosts = {pod.name for pod in own}, {pod.spec.nodeName for pod in own}
     made = _make(loaded, nodes, seed, taken - names, findings)
-    return [d for d in made if d.object.name not in names and not (workload.kind == "DaemonSet" and d.object.spec.nodeName in hosts)]
+    return [
+        d
+        for d in made
+        if d.object.name not in names
+        and not (workload.kind == "DaemonSet" and d.object.spec.nodeName in hosts)
+    ]
 
 
 def controls(workload: Workload, pod: Pod) -> bool:
-    """Whether ``workload`` made ``pod``, itself or, a Deployment, by the ReplicaSet that is named after it and the template's hash."""
+    """Whether ``workload`` made ``pod``, itself or, a Deployment, by the ReplicaSet that is named after it
+    and the template's hash.
+    """
     if pod.namespace != workload.metadata.namespace:
         return False
     owners = {(owner.kind, owner.name) for owner in pod.metadata.ownerReferences if owner.controller}
     if workload.kind == "Deployment":
-        return ("ReplicaSet", f"{workload.metadata.name}-{pod.metadata.labels.get(TEMPLATE_HASH_LABEL, '')}") in owners
+        return (
+            "ReplicaSet",
+            f"{workload.metadata.name}-{pod.metadata.labels.get(TEMPLATE_HASH_LABEL, '')}",
+        ) in owners
     return (workload.kind, workload.metadata.name) in owners
 
 
 def _owned(inventory: Inventory) -> set[tuple[str, str, str]]:
-    """(kind, namespace, name) of every controller that owns something in the input, Pods that have ended included.
+    """(kind, namespace, name) of every controller that owns something in the input, Pods that have ended
+    included.
 
-    A dump of Deployments and Pods alone lacks the ReplicaSets between them: theirs are named after Deployment and template hash.
+    A dump of Deployments and Pods alone lacks the ReplicaSets between them: theirs are named after Deployment
+    and template hash.
     """
     metas: list[ObjectMeta] = [p.object.metadata for p in inventory.pods]
     metas += [w.object.metadata for w in inventory.workloads]
@@ -143,12 +179,16 @@ def _owned(inventory: Inventory) -> set[tuple[str, str, str]]:
     return owned
 
 
-def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set[str], findings: Findings) -> list[Draft[Pod]]:
+def _make(
+    loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set[str], findings: Findings
+) -> list[Draft[Pod]]:
     workload, origin = loaded.object, loaded.origin
     name, spec = workload.metadata.name, workload.spec.template.spec
     if workload.kind == "Deployment":
         key = template_hash(seed, workload.key, workload.spec.template)
-        return _replicas(workload, origin, seed, taken, "ReplicaSet", f"{name}-{key}", {TEMPLATE_HASH_LABEL: key})
+        return _replicas(
+            workload, origin, seed, taken, "ReplicaSet", f"{name}-{key}", {TEMPLATE_HASH_LABEL: key}
+        )
     if workload.kind == "Job":
         labels = dict.fromkeys(JOB_LABELS, name)
         if workload.spec.completionMode == "Indexed":
@@ -161,10 +201,17 @@ def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set
         for ordinal in range(workload.spec.replicas):
             pod_name = f"{name}-{ordinal}"
             if pod_name in taken:
-                findings.problem(origin, "metadata.name", f"StatefulSet {workload.key} makes a Pod {pod_name}, which exists already")
+                findings.problem(
+                    origin,
+                    "metadata.name",
+                    f"StatefulSet {workload.key} makes a Pod {pod_name}, which exists already",
+                )
                 continue
             taken.add(pod_name)
-            labels = {"statefulset.kubernetes.io/pod-name": pod_name, "apps.kubernetes.io/pod-index": str(ordinal)}
+            labels = {
+                "statefulset.kubernetes.io/pod-name": pod_name,
+                "apps.kubernetes.io/pod-index": str(ordinal),
+            }
             own = replace(spec, hostname=pod_name, subdomain=workload.spec.serviceName)
             drafts.append(_pod(workload, origin, pod_name, own, "StatefulSet", name, labels))
         return drafts
@@ -187,7 +234,9 @@ def _make(loaded: Loaded[Workload], nodes: Sequence[Node], seed: int, taken: set
     ]
 
 
-def _indexed(workload: Workload, origin: Origin, seed: int, taken: set[str], labels: Mapping[str, str]) -> list[Draft[Pod]]:
+def _indexed(
+    workload: Workload, origin: Origin, seed: int, taken: set[str], labels: Mapping[str, str]
+) -> list[Draft[Pod]]:
     """The Pods of a Job whose completionMode is Indexed: those of the lowest indexes, which begin."""
     drafts = []
     for index in range(workload.replicas):
@@ -200,7 +249,13 @@ def _indexed(workload: Workload, origin: Origin, seed: int, taken: set[str], lab
 
 
 def _replicas(
-    workload: Workload, origin: Origin, seed: int, taken: set[str], kind: str, owner: str, labels: Mapping[str, str]
+    workload: Workload,
+    origin: Origin,
+    seed: int,
+    taken: set[str],
+    kind: str,
+    owner: str,
+    labels: Mapping[str, str],
 ) -> list[Draft[Pod]]:
     return [
         _pod(
@@ -217,7 +272,13 @@ def _replicas(
 
 
 def _pod(
-    workload: Workload, origin: Origin, name: str, spec: PodSpec, owner_kind: str, owner: str, labels: Mapping[str, str]
+    workload: Workload,
+    origin: Origin,
+    name: str,
+    spec: PodSpec,
+    owner_kind: str,
+    owner: str,
+    labels: Mapping[str, str],
 ) -> Draft[Pod]:
     template = workload.spec.template.metadata
     metadata = ObjectMeta(

@@ -1,1 +1,3 @@
-"""Chooses the flows to send: derived from the objects, edges of the modes, FlowChecks; each with its controls."""
+"""Chooses the flows to send: derived from the objects, edges of the modes, FlowChecks; each with its
+controls.
+"""

@@ -1,6 +1,8 @@
-"""Who asks: of each kind of client that a Service or a Pod can have, one that stands for all of them, with the note that says which it is.
+"""Who asks: of each kind of client that a Service or a Pod can have, one that stands for all of them, with
+the note that says which it is.
 
-Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Pure: the same state always gives the same ones.
+Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Pure: the same state always gives
+the same ones.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ _RING = 8  # nodes that are joined pairwise
 
 
 class Askers:
-    """``pods`` are those with a network of their own, the ones that serve nothing first, since that is what a client looks like; ``pods_on``: the
-    same by node. Of ``nodes`` control planes come last. ``served``: :func:`served_ports`."""
+    """``pods`` are those with a network of their own, the ones that serve nothing first, since that is what a
+    client looks like; ``pods_on``: the same by node. Of ``nodes`` control planes come last. ``served``:
+    :func:`served_ports`.
+    """
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
@@ -35,7 +39,10 @@ class Askers:
         idle = [n for n in self.nodes if n.name not in self.pods_on][: _RING - len(busy)]
         if not busy:
             return []
-        return [*zip(busy, busy[1:] + busy[:1], strict=True), *((node, busy[i % len(busy)]) for i, node in enumerate(idle))]
+        return [
+            *zip(busy, busy[1:] + busy[:1], strict=True),
+            *((node, busy[i % len(busy)]) for i, node in enumerate(idle)),
+        ]
 
     def pairs(self, listeners: Sequence[Listener], same_node: bool) -> Iterator[tuple[Pod, Listener]]:
         """Who may ask whom: a Pod and a listener of another one, on the same node or not."""
@@ -45,16 +52,28 @@ class Askers:
                     yield pod, listener
 
     def pods_for(self, endpoints: PortEndpoints, how: str) -> list[tuple[Pod, str]]:
-        """A Pod that meets itself, one beside an endpoint and one away from them, as far as there are; any Pod when there are no endpoints."""
+        """A Pod that meets itself, one beside an endpoint and one away from them, as far as there are; any
+        Pod when there are no endpoints.
+        """
         if not endpoints.usable:
             return [(pod, "no endpoints") for pod in self.pods[:1]]
         near, far, itself = self._service_clients(endpoints)
-        pods = [(itself, "hairpin" if itself and self._meets_itself(itself, endpoints, how) else "an endpoint"), (near, "same node")]
-        pods.append((far, "other node" if far and far.spec.nodeName in endpoints.nodes else "node without an endpoint"))
+        pods = [
+            (itself, "hairpin" if itself and self._meets_itself(itself, endpoints, how) else "an endpoint"),
+            (near, "same node"),
+        ]
+        pods.append(
+            (
+                far,
+                "other node" if far and far.spec.nodeName in endpoints.nodes else "node without an endpoint",
+            )
+        )
         return [(pod, note) for pod, note in pods if pod]
 
     def nodes_for(self, endpoints: PortEndpoints) -> list[tuple[Node, str]]:
-        """A node with a usable endpoint of its own and one without, as far as there are; any node when there are no endpoints."""
+        """A node with a usable endpoint of its own and one without, as far as there are; any node when there
+        are no endpoints.
+        """
         if not endpoints.usable:
             return [(self.nodes[0], "no endpoints")]
         having = endpoints.nodes
@@ -63,17 +82,31 @@ class Askers:
         return with_one[:1] + without[:1]
 
     def outside_for(self, endpoints: PortEndpoints) -> list[tuple[ExternalClient, str]]:
-        """A client outside the cluster that the Service's source ranges let in, and one that they keep out, as far as there are."""
+        """A client outside the cluster that the Service's source ranges let in, and one that they keep out,
+        as far as there are.
+        """
         inside = [(c, "") for c in self._state.clients if in_source_ranges(endpoints.service, c.address)]
-        others = [(c, "outside the source ranges") for c in self._state.clients if not in_source_ranges(endpoints.service, c.address)]
+        others = [
+            (c, "outside the source ranges")
+            for c in self._state.clients
+            if not in_source_ranges(endpoints.service, c.address)
+        ]
         return inside[:1] + others[:1]
 
     def _service_clients(self, endpoints: PortEndpoints) -> tuple[Pod | None, Pod | None, Pod | None]:
-        """A Pod beside an endpoint, a Pod away from them, and an endpoint that can meet itself; None where there is none.
+        """A Pod beside an endpoint, a Pod away from them, and an endpoint that can meet itself; None where
+        there is none.
 
         Endpoints are the last choice for the first two.
         """
-        itself = next((pod for pod in self._endpoint_pods(endpoints) if self._meets_itself(pod, endpoints, "clusterIP")), None)
+        itself = next(
+            (
+                pod
+                for pod in self._endpoint_pods(endpoints)
+                if self._meets_itself(pod, endpoints, "clusterIP")
+            ),
+            None,
+        )
         taken = {itself.key} if itself else set()
         near = self._pick(endpoints, endpoints.nodes, taken)
         taken |= {near.key} if near else set()
@@ -117,11 +150,21 @@ def served_ports(state: ClusterState) -> Mapping[str, Sequence[Listener]]:
     for (netns, port, protocol), (key, container) in state.commanded_ports.items():
         pod = state.pod[key]
         served.setdefault(key, []).append(
-            Listener(pod=key, netns=netns, node=pod.spec.nodeName, container=container, ip=pod.ip, port=port, protocol=protocol)
+            Listener(
+                pod=key,
+                netns=netns,
+                node=pod.spec.nodeName,
+                container=container,
+                ip=pod.ip,
+                port=port,
+                protocol=protocol,
+            )
         )
     return served
 
 
 def _is_special(node: Node) -> bool:
     """A control plane or an etcd member: the last choice where any node will do."""
-    return any(f"node-role.kubernetes.io/{role}" in node.metadata.labels for role in ("control-plane", "etcd"))
+    return any(
+        f"node-role.kubernetes.io/{role}" in node.metadata.labels for role in ("control-plane", "etcd")
+    )

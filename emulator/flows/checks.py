@@ -1,7 +1,8 @@
-"""FlowChecks: what a user wrote becomes flows. (What is expected of them overrides what the objects promise: :mod:`emulator.flows.wanted`.)
+"""FlowChecks: what a user wrote becomes flows. (What is expected of them overrides what the objects promise:
+:mod:`emulator.flows.wanted`.)
 
-References were checked when the state was settled; what still cannot be resolved is an :class:`InputError`, all of it at once. Imports
-``objects``, ``cluster.state``, ``errors`` and the pure modules of ``probe``. Pure.
+References were checked when the state was settled; what still cannot be resolved is an :class:`InputError`,
+all of it at once. Imports ``objects``, ``cluster.state``, ``errors`` and the pure modules of ``probe``. Pure.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from emulator.oracle.parties import (
 def flows_from_checks(
     state: ClusterState, expectations: Expectations | None = None, step: str = ""
 ) -> tuple[tuple[Flow, ...], Mapping[str, FlowExpect]]:
-    """The flows of every FlowCheck with their controls, and by flow name what the user expects in this mode (controls have no
-    entry).
+    """The flows of every FlowCheck with their controls, and by flow name what the user expects in this mode
+    (controls have no entry).
 
-    A flow is named ``<check>: <flow>``, that of a step ``<check>, <step>: <flow>``; a selector gives one flow for each Pod that it matches,
-    " (from …)" or " (to …)" added. ``step`` names the moment at which they are sent.
-    Raises InputError with everything that cannot be resolved.
+    A flow is named ``<check>: <flow>``, that of a step ``<check>, <step>: <flow>``; a selector gives one flow
+    for each Pod that it matches, " (from …)" or " (to …)" added. ``step`` names the moment at which they are
+    sent. Raises InputError with everything that cannot be resolved.
     """
     resolver = _Resolver(expectations or Expectations(state), step)
     for loaded in state.flowChecks:
@@ -62,14 +63,22 @@ def check_connections(flows: Sequence[Flow]) -> None:
     for flow in (flow for flow in flows if flow.connection):
         other = first.setdefault((flow.check, flow.connection), flow)
         if _ends(flow) != _ends(other):
-            what = f"{flow.name}: connection {flow.connection} goes from {_ends(other)}, not from {_ends(flow)}"
-            problems.append(Problem(file=f"FlowCheck {flow.check}", path="connection", what=what, hint="give it another name"))
+            what = (
+                f"{flow.name}: connection {flow.connection} goes from {_ends(other)}, not from {_ends(flow)}"
+            )
+            problems.append(
+                Problem(
+                    file=f"FlowCheck {flow.check}", path="connection", what=what, hint="give it another name"
+                )
+            )
     if problems:
         raise InputError(problems)
 
 
 def _ends(flow: Flow) -> str:
-    return f"{flow.client.label} to {flow.protocol} {Backend(flow.to.ip, flow.to.port)}" + (f" via {flow.via}" if flow.via else "")
+    return f"{flow.client.label} to {flow.protocol} {Backend(flow.to.ip, flow.to.port)}" + (
+        f" via {flow.via}" if flow.via else ""
+    )
 
 
 class _Resolver:
@@ -90,7 +99,9 @@ class _Resolver:
         except UnresolvableError as error:
             where = f"{path}.{error.path}"
             full = ".".join(filter(None, (origin.prefix, where)))
-            self.problems.append(Problem(origin.file, error.what, "", origin.document, full, origin.line(where)))
+            self.problems.append(
+                Problem(origin.file, error.what, "", origin.document, full, origin.line(where))
+            )
 
     def _add_flow(self, check: FlowCheck, spec: FlowSpec) -> None:
         clients = self._clients(spec)
@@ -133,18 +144,27 @@ class _Resolver:
     def _clients(self, spec: FlowSpec) -> list[tuple[str, Client]]:
         who = spec.from_
         if who.podSelector:
-            return [(f" (from {p.key})", pod_client(p)) for p in self._matching(who.podSelector, who.namespace, "from.podSelector")]
+            return [
+                (f" (from {p.key})", pod_client(p))
+                for p in self._matching(who.podSelector, who.namespace, "from.podSelector")
+            ]
         if who.pod:
             return [("", pod_client(self._pod(who.namespace, who.pod, "from.pod")))]
         if who.node:
             return [("", node_client(_found(self.state.node, who.node, "from.node", "node")))]
-        return [("", external_client(_found(self.state.client, who.external, "from.external", "external client")))]
+        return [
+            ("", external_client(_found(self.state.client, who.external, "from.external", "external client")))
+        ]
 
     def _pod(self, namespace: str, name: str, path: str) -> Pod:
         return _found(self.state.pod, f"{namespace}/{name}", path, "Pod")
 
     def _matching(self, selector: Mapping[str, str], namespace: str, path: str) -> list[Pod]:
-        pods = [p for p in self.state.pods if p.namespace == namespace and selector.items() <= p.metadata.labels.items()]
+        pods = [
+            p
+            for p in self.state.pods
+            if p.namespace == namespace and selector.items() <= p.metadata.labels.items()
+        ]
         if not pods:
             raise UnresolvableError(path, f"no Pod of namespace {namespace} has these labels")
         return pods
@@ -164,8 +184,17 @@ class _Resolver:
             return [("", self._to_health_check(spec))]
         if to.external:
             outside = _found(self.state.client, to.external, "to.external", "machine outside the cluster")
-            return [("", self._to_address(outside.address, 0 if spec.protocol == "ICMP" else _number(to.port), spec))]
-        number = 0 if spec.protocol == "ICMP" else _number(to.nodePort if to.nodePort is not None else to.port)
+            return [
+                (
+                    "",
+                    self._to_address(
+                        outside.address, 0 if spec.protocol == "ICMP" else _number(to.port), spec
+                    ),
+                )
+            ]
+        number = (
+            0 if spec.protocol == "ICMP" else _number(to.nodePort if to.nodePort is not None else to.port)
+        )
         ip = _found(self.state.node, to.node, "to.node", "node").internalIPs[0] if to.node else to.ip
         return [("", self._to_address(ip, number, spec))]
 
@@ -176,17 +205,28 @@ class _Resolver:
             raise UnresolvableError("to.port", "a port is needed")
         number = container_port(pod, spec.to.port, spec.protocol)
         if number is None:
-            raise UnresolvableError("to.port", f"no container of Pod {pod.key} names a {spec.protocol} port {spec.to.port!r}")
+            raise UnresolvableError(
+                "to.port", f"no container of Pod {pod.key} names a {spec.protocol} port {spec.to.port!r}"
+            )
         return pod_destination(pod, number)
 
     def _to_service(self, spec: FlowSpec) -> Destination:
         to = spec.to
         how: ServiceAddress = "clusterIP" if to.service else "loadBalancer"
         path = "to.service" if to.service else "to.loadBalancer"
-        service = _found(self.state.service, f"{to.namespace}/{to.service or to.loadBalancer}", path, "Service")
+        service = _found(
+            self.state.service, f"{to.namespace}/{to.service or to.loadBalancer}", path, "Service"
+        )
         if not service.addressed:
-            raise UnresolvableError(path, f"Service {service.key} is headless or ExternalName and has no address of its own: dial its Pods")
-        addresses = cluster_ips(service) if to.service else (*load_balancer_ips(service), *self.state.balancer_ips(service))
+            raise UnresolvableError(
+                path,
+                f"Service {service.key} is headless or ExternalName and has no address of its own: dial its Pods",
+            )
+        addresses = (
+            cluster_ips(service)
+            if to.service
+            else (*load_balancer_ips(service), *self.state.balancer_ips(service))
+        )
         if not addresses:
             raise UnresolvableError(path, f"Service {service.key} has no {how}")
         if spec.protocol == "ICMP":
@@ -198,25 +238,34 @@ class _Resolver:
 
     def _to_health_check(self, spec: FlowSpec) -> Destination:
         node = _found(self.state.node, spec.to.node, "to.node", "node")
-        service = _found(self.state.service, f"{spec.to.namespace}/{spec.to.healthCheck}", "to.healthCheck", "Service")
+        service = _found(
+            self.state.service, f"{spec.to.namespace}/{spec.to.healthCheck}", "to.healthCheck", "Service"
+        )
         if service.spec.healthCheckNodePort is None:
             raise UnresolvableError("to.healthCheck", f"Service {service.key} has no healthCheckNodePort")
         return health_check_destination(service, node.internalIPs[0], node.name)
 
     def _service_port(self, service: Service, spec: FlowSpec) -> ServicePort | int:
-        """The Service's port, or the number that was asked for where the Service has no such port: dialled all the same."""
+        """The Service's port, or the number that was asked for where the Service has no such port: dialled
+        all the same.
+        """
         wanted = spec.to.port
         ports = [p for p in service.spec.ports if p.protocol == spec.protocol]
         if wanted is None:
             if len(ports) == 1:
                 return ports[0]
-            raise UnresolvableError("to.port", f"Service {service.key} has {len(ports)} {spec.protocol} ports: which one is meant?")
+            raise UnresolvableError(
+                "to.port",
+                f"Service {service.key} has {len(ports)} {spec.protocol} ports: which one is meant?",
+            )
         if isinstance(wanted, int):
             return next((p for p in ports if p.port == wanted), wanted)
         for port in ports:
             if port.name == wanted:
                 return port
-        raise UnresolvableError("to.port", f"Service {service.key} has no {spec.protocol} port named {wanted!r}")
+        raise UnresolvableError(
+            "to.port", f"Service {service.key} has no {spec.protocol} port named {wanted!r}"
+        )
 
     def _to_address(self, ip: str, number: int, spec: FlowSpec) -> Destination:
         """``ip:number``, named after the Service behind it if there is one."""
@@ -234,7 +283,11 @@ class _Resolver:
             return service_destination(endpoints.service, endpoints.port, "nodePort", ip, node)
         if node and (checked := self.expectations.health_checks.at(node, *key)):
             return health_check_destination(checked, ip, node)
-        return loopback_destination(number) if loopback else address_destination(self.expectations.owners, ip, number)
+        return (
+            loopback_destination(number)
+            if loopback
+            else address_destination(self.expectations.owners, ip, number)
+        )
 
 
 def _check_health(spec: FlowSpec, to: Destination) -> None:
@@ -244,7 +297,9 @@ def _check_health(spec: FlowSpec, to: Destination) -> None:
     for path, expect in spec.expect.each():
         if to.how != "healthCheck" and wants_health(expect):
             said = "status" if expect.status is not None else "localEndpoints"
-            raise UnresolvableError(f"{path}.{said}", f"{to.label} is no healthCheckNodePort: nothing else answers with it")
+            raise UnresolvableError(
+                f"{path}.{said}", f"{to.label} is no healthCheckNodePort: nothing else answers with it"
+            )
 
 
 T = TypeVar("T")

@@ -1,12 +1,14 @@
-"""The flows to send when the user wrote none: every kind of communication, every Service port, chosen from the objects alone.
+"""The flows to send when the user wrote none: every kind of communication, every Service port, chosen from
+the objects alone.
 
-A Service port is dialled at each of its addresses by each kind of client: a Pod beside an endpoint, one elsewhere, one that meets itself, a node with
-and one without an endpoint (node ports at localhost, too), and from outside, within the source ranges and not. Of each kind there is one
-representative; the same state always gives the same flows in the same order. What needs something that the cluster does not have (no Pod, no external
-client, a single node) is left out. A load-balancer address of the host network is announced by a node, or the balancer's
-(``ipMode: Proxy``); any other one, an externalIP or a ClusterIP, is reached from outside because the router has a route for it to a
-node (``via``). Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``.
-Pure.
+A Service port is dialled at each of its addresses by each kind of client: a Pod beside an endpoint, one
+elsewhere, one that meets itself, a node with and one without an endpoint (node ports at localhost, too), and
+from outside, within the source ranges and not. Of each kind there is one representative; the same state
+always gives the same flows in the same order. What needs something that the cluster does not have (no Pod, no
+external client, a single node) is left out. A load-balancer address of the host network is announced by a
+node, or the balancer's (``ipMode: Proxy``); any other one, an externalIP or a ClusterIP, is reached from
+outside because the router has a route for it to a node (``via``). Imports ``objects``, ``cluster.state`` and
+the pure modules of ``probe``. Pure.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ from emulator.oracle.parties import (
     service_destination,
 )
 
-MOST_PORTS = 100  # Service ports that are dialled at every address by every kind of client; the others by representatives
+# Service ports that are dialled at every address by every kind of client; the others by representatives
+MOST_PORTS = 100
 _LOCALHOST = "127.0.0.1"
 _LOOPBACK_PODS = 2  # Pods whose containers talk over loopback
 _LOOPBACK_PORTS = 4  # ports of each of them
@@ -69,7 +72,9 @@ def derive_flows(state: ClusterState, expectations: Expectations | None = None) 
             deriver.representatives(endpoints)
     deriver.health_checks()
     order = get_args(Kind)
-    return within_budget(sorted(deriver.book.flows(), key=lambda flow: (flow.control, order.index(flow.kind))))
+    return within_budget(
+        sorted(deriver.book.flows(), key=lambda flow: (flow.control, order.index(flow.kind)))
+    )
 
 
 def count_represented(state: ClusterState) -> int:
@@ -78,8 +83,10 @@ def count_represented(state: ClusterState) -> int:
 
 
 def within_budget(flows: Sequence[Flow]) -> tuple[Flow, ...]:
-    """The flows, those of many attempts cut to as many as let all together stay within the budget: each Service's endpoints are then
-    sampled (:attr:`Expectation.partial`), which a FlowCheck with ``attempts`` does not do."""
+    """The flows, those of many attempts cut to as many as let all together stay within the budget: each
+    Service's endpoints are then sampled (:attr:`Expectation.partial`), which a FlowCheck with ``attempts``
+    does not do.
+    """
     for most in (400, 200, 100, 50, 25, 12, 6, 3):
         if sum(min(flow.attempts, most) for flow in flows) <= _ATTEMPTS:
             break
@@ -87,14 +94,18 @@ def within_budget(flows: Sequence[Flow]) -> tuple[Flow, ...]:
 
 
 def all_pairs(state: ClusterState) -> tuple[Flow, ...]:
-    """Every Pod to every other Pod's TCP ports and to every Service's TCP ports by ClusterIP, one attempt each, without controls.
+    """Every Pod to every other Pod's TCP ports and to every Service's TCP ports by ClusterIP, one attempt
+    each, without controls.
 
     Pods with hostNetwork are left out on both sides: they are their nodes.
     """
     pods = [pod for pod in state.pods if not pod.spec.hostNetwork]
     served = served_ports(state)
     to_pods = [
-        (pod.key, pod_destination(pod, listener.port)) for pod in pods for listener in served.get(pod.key, ()) if listener.protocol == "TCP"
+        (pod.key, pod_destination(pod, listener.port))
+        for pod in pods
+        for listener in served.get(pod.key, ())
+        if listener.protocol == "TCP"
     ]
     to_services = [
         service_destination(service, port, "clusterIP", ip)
@@ -114,7 +125,10 @@ def all_pairs(state: ClusterState) -> tuple[Flow, ...]:
             if key != pod.key
         ]
         flows += [
-            Flow(name=arrow + to.label, kind="pod-to-service", client=client, to=to, protocol="TCP", attempts=1) for to in to_services
+            Flow(
+                name=arrow + to.label, kind="pod-to-service", client=client, to=to, protocol="TCP", attempts=1
+            )
+            for to in to_services
         ]
     return tuple(flows)
 
@@ -126,16 +140,22 @@ class _Deriver:
         self.book = FlowBook(expectations)
         self.askers = Askers(self.state)
 
-    def add(self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "", via: str = "") -> None:
+    def add(
+        self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "", via: str = ""
+    ) -> None:
         self.book.add(flow_name(client, to, protocol, note), client, to, protocol, via=via)
 
     # --- without Services ---------------------------------------------------------------------------------
 
     def containers(self) -> None:
-        """Containers of one Pod over 127.0.0.1; Pods with several containers before others, one for each owner. (Whether a real command
-        listens at 127.0.0.1 as well is its own affair.)"""
+        """Containers of one Pod over 127.0.0.1; Pods with several containers before others, one for each
+        owner. (Whether a real command listens at 127.0.0.1 as well is its own affair.)
+        """
         commands = self.state.commands
-        served = {key: [x for x in own if x.container not in commands.get(key, ())] for key, own in self.askers.served.items()}
+        served = {
+            key: [x for x in own if x.container not in commands.get(key, ())]
+            for key, own in self.askers.served.items()
+        }
         pods = [pod for pod in self.state.pods if served.get(pod.key) and not pod.spec.hostNetwork]
         by_owner: dict[str, Pod] = {}
         for pod in sorted(pods, key=lambda pod: -len({x.container for x in served[pod.key]})):
@@ -147,10 +167,14 @@ class _Deriver:
                 self.add(pod_client(pod), to, listener.protocol, f"container {listener.container}")
 
     def pods_to_pods(self) -> None:
-        """One pair on a node and one across nodes for each protocol that is served; ICMP for every node and round the nodes."""
+        """One pair on a node and one across nodes for each protocol that is served; ICMP for every node and
+        round the nodes.
+        """
         for protocol in ("TCP", "UDP", "SCTP"):
             listeners = [
-                x for x in chain.from_iterable(self.askers.served.values()) if x.protocol == protocol and x.ip in self.state.pod_by_ip
+                x
+                for x in chain.from_iterable(self.askers.served.values())
+                if x.protocol == protocol and x.ip in self.state.pod_by_ip
             ]
             for same, note in ((True, "same node"), (False, "other node")):
                 pair = next(self.askers.pairs(listeners, same), None)
@@ -166,7 +190,9 @@ class _Deriver:
                 self.add(pod_client(mine[0]), pod_destination(theirs[-1], 0), "ICMP", "other node")
 
     def nodes_and_pods(self) -> None:
-        """Each node to a Pod of its own and to the next node's; a Pod to its node, to another node and to the API server."""
+        """Each node to a Pod of its own and to the next node's; a Pod to its node, to another node and to the
+        API server.
+        """
         for node, following in self.askers.ring():
             mine, theirs = self.askers.pods_on.get(node.name, []), self.askers.pods_on.get(following.name, [])
             if mine:
@@ -180,8 +206,17 @@ class _Deriver:
             for other in [n for n in self.askers.nodes if n is not own][:1]:
                 self.add(client, self._to_node(other, 0), "ICMP", "other node")
             for listener in self.state.listeners:
-                if listener.port == API_SERVER_PORT and listener.netns in self.state.node and not listener.refused:
-                    self.add(client, self._to_node(self.state.node[listener.netns], listener.port), "TCP", "API server")
+                if (
+                    listener.port == API_SERVER_PORT
+                    and listener.netns in self.state.node
+                    and not listener.refused
+                ):
+                    self.add(
+                        client,
+                        self._to_node(self.state.node[listener.netns], listener.port),
+                        "TCP",
+                        "API server",
+                    )
 
     def outside_and_pods(self) -> None:
         for outside in self.state.clients[:1]:
@@ -189,7 +224,9 @@ class _Deriver:
             for pod in self.askers.pods[-1:]:
                 self.add(client, pod_destination(pod, 0), "ICMP")
             for pod in self.askers.pods[:1]:
-                self.add(pod_client(pod), address_destination(self.expectations.owners, outside.address, 0), "ICMP")
+                self.add(
+                    pod_client(pod), address_destination(self.expectations.owners, outside.address, 0), "ICMP"
+                )
 
     def servers_outside(self) -> None:
         """Each port of each server outside, asked by a Pod."""
@@ -202,9 +239,12 @@ class _Deriver:
     # --- Services -----------------------------------------------------------------------------------------
 
     def health_checks(self) -> None:
-        """Every node's healthCheckNodePort of every Service that has one, asked from outside as a load balancer does (without a client outside: by
-        a node)."""
-        client = next((external_client(outside) for outside in self.state.clients), node_client(self.askers.nodes[0]))
+        """Every node's healthCheckNodePort of every Service that has one, asked from outside as a load
+        balancer does (without a client outside: by a node).
+        """
+        client = next(
+            (external_client(outside) for outside in self.state.clients), node_client(self.askers.nodes[0])
+        )
         checks = self.expectations.health_checks
         ways = (
             (service, node)
@@ -216,28 +256,36 @@ class _Deriver:
             self.add(client, health_check_destination(service, node.internalIPs[0], node.name), "TCP")
 
     def service(self, endpoints: PortEndpoints) -> None:
-        """Every address of one Service port, dialled by every kind of client; none where nothing is promised of an endpoint."""
+        """Every address of one Service port, dialled by every kind of client; none where nothing is promised
+        of an endpoint.
+        """
         if self.expectations.is_nested(endpoints):
             return
         for to, entries in self._addresses(endpoints):
             protocol = endpoints.port.protocol
             for pod, note in self.askers.pods_for(endpoints, to.how):
                 self.add(pod_client(pod), to, protocol, note)
-            for node, note in self.askers.nodes_for(endpoints) if self._is_promised_to_nodes(endpoints, to) else ():
+            for node, note in (
+                self.askers.nodes_for(endpoints) if self._is_promised_to_nodes(endpoints, to) else ()
+            ):
                 self.add(node_client(node), to, protocol, note)
             self._from_outside(endpoints, [(to, via, note) for note, via in entries])
         if endpoints.port.nodePort:
             self._node_port(endpoints)
 
     def representatives(self, endpoints: PortEndpoints) -> None:
-        """One Service port among very many: its first address from a Pod, and one way to it from outside that real clients have."""
+        """One Service port among very many: its first address from a Pod, and one way to it from outside that
+        real clients have.
+        """
         if self.expectations.is_nested(endpoints):
             return
         addresses = list(self._addresses(endpoints))
         for to, _ in addresses[:1]:
             for pod, note in self.askers.pods_for(endpoints, to.how)[-1:]:
                 self.add(pod_client(pod), to, endpoints.port.protocol, note)
-        external = [(to, via, note) for to, entries in addresses if to.how != "clusterIP" for note, via in entries]
+        external = [
+            (to, via, note) for to, entries in addresses if to.how != "clusterIP" for note, via in entries
+        ]
         node, note = self.askers.nodes_for(endpoints)[-1]
         if endpoints.port.nodePort:
             external.append((self._to_node_port(endpoints, node), "", f"svc {endpoints.service.key}, {note}"))
@@ -246,7 +294,9 @@ class _Deriver:
                 self.add(external_client(outside), to, endpoints.port.protocol, note, via)
 
     def _node_port(self, endpoints: PortEndpoints) -> None:
-        """From Pods and nodes, each at its own node (nodes at localhost too); from outside at a node with and at one without an endpoint."""
+        """From Pods and nodes, each at its own node (nodes at localhost too); from outside at a node with and
+        at one without an endpoint.
+        """
         name, protocol = f"svc {endpoints.service.key}", endpoints.port.protocol
         ways = self.askers.nodes_for(endpoints)
         for pod, note in self.askers.pods_for(endpoints, "nodePort"):
@@ -259,11 +309,15 @@ class _Deriver:
             if protocol != "SCTP":
                 to = service_destination(endpoints.service, endpoints.port, "nodePort", _LOCALHOST, node.name)
                 self.add(node_client(node), to, protocol, name)
-        self._from_outside(endpoints, [(self._to_node_port(endpoints, node), "", f"{name}, {note}") for node, note in ways])
+        self._from_outside(
+            endpoints, [(self._to_node_port(endpoints, node), "", f"{name}, {note}") for node, note in ways]
+        )
 
     def _addresses(self, endpoints: PortEndpoints) -> Iterator[tuple[Destination, list[tuple[str, str]]]]:
-        """Every address of a Service port but its node port, if it is this Service that has it, each with the entries from outside: how they
-        are called, and the node through which the router has a route ("" where none is needed)."""
+        """Every address of a Service port but its node port, if it is this Service that has it, each with the
+        entries from outside: how they are called, and the node through which the router has a route ("" where
+        none is needed).
+        """
         service, port = endpoints.service, endpoints.port
         through = [(f"via {node.name}, {note}", node.name) for node, note in self.askers.nodes_for(endpoints)]
         candidates: list[tuple[ServiceAddress, str]] = [
@@ -288,16 +342,26 @@ class _Deriver:
                 yield service_destination(service, port, "loadBalancer", ip), [("through the balancer", "")]
 
     def _is_promised_to_nodes(self, endpoints: PortEndpoints, to: Destination) -> bool:
-        """Not where there are no endpoints and the address would be a neighbour's: iptables mode leaves alone what nodes send there
-        (docs/semantics 7), and whether a neighbour that is not there means silence or "host unreachable" is a matter of seconds."""
+        """Not where there are no endpoints and the address would be a neighbour's: iptables mode leaves alone
+        what nodes send there (docs/semantics 7), and whether a neighbour that is not there means silence or
+        "host unreachable" is a matter of seconds.
+        """
         nobodys = to.ip not in self.expectations.owners and self.state.is_host(to.ip)
         return bool(endpoints.usable) or not nobodys
 
     def _from_outside(self, endpoints: PortEndpoints, ways: Sequence[tuple[Destination, str, str]]) -> None:
-        """From a client inside the source ranges by every way (destination, ``via``, note); from one outside them by the first."""
+        """From a client inside the source ranges by every way (destination, ``via``, note); from one outside
+        them by the first.
+        """
         for index, (client, which) in enumerate(self.askers.outside_for(endpoints)):
             for to, via, note in ways[:1] if index else ways:
-                self.add(external_client(client), to, endpoints.port.protocol, ", ".join(filter(None, (which, note))), via)
+                self.add(
+                    external_client(client),
+                    to,
+                    endpoints.port.protocol,
+                    ", ".join(filter(None, (which, note))),
+                    via,
+                )
 
     # --- destinations -------------------------------------------------------------------------------------
 
@@ -310,7 +374,9 @@ class _Deriver:
         return address_destination(self.expectations.owners, node.internalIPs[0], port)
 
     def _to_node_port(self, endpoints: PortEndpoints, node: Node) -> Destination:
-        return service_destination(endpoints.service, endpoints.port, "nodePort", node.internalIPs[0], node.name)
+        return service_destination(
+            endpoints.service, endpoints.port, "nodePort", node.internalIPs[0], node.name
+        )
 
 
 def _owner(pod: Pod) -> str:

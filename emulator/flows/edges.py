@@ -1,7 +1,9 @@
-"""Flows to what kube-proxy's modes treat differently: the edges of the semantics (docs/semantics 8 and 9), chosen from the objects alone.
+"""Flows to what kube-proxy's modes treat differently: the edges of the semantics (docs/semantics 8 and 9),
+chosen from the objects alone.
 
-Real clients come here seldom, and notice first when the mode changes: node ports at a node's other addresses and at localhost, a port
-that a ClusterIP does not have, an address that no Service has. Imports ``cluster.state`` and the pure modules of ``probe``. Pure.
+Real clients come here seldom, and notice first when the mode changes: node ports at a node's other addresses
+and at localhost, a port that a ClusterIP does not have, an address that no Service has. Imports
+``cluster.state`` and the pure modules of ``probe``. Pure.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def edge_flows(expectations: Expectations, flows: Sequence[Flow] = ()) -> tuple[
     book = FlowBook(expectations)
     for edge in (*_node_ports(expectations), *_service_cidr(expectations, _asker(state))):
         if _key(edge.client, edge.to, edge.protocol) not in there:
-            book.add(flow_name(edge.client, edge.to, edge.protocol, edge.note), edge.client, edge.to, edge.protocol)
+            book.add(
+                flow_name(edge.client, edge.to, edge.protocol, edge.note), edge.client, edge.to, edge.protocol
+            )
     return within_budget([flow for flow in book.flows() if flow.name not in names])
 
 
@@ -57,15 +61,25 @@ def _key(client: Client, to: Destination, protocol: str) -> tuple[str, str, int,
 def _asker(state: ClusterState) -> Pod | None:
     """A Pod, one that serves nothing if there is one."""
     serving = {listener.pod for listener in state.listeners}
-    return next(iter(sorted((p for p in state.pods if not p.spec.hostNetwork), key=lambda pod: pod.key in serving)), None)
+    return next(
+        iter(sorted((p for p in state.pods if not p.spec.hostNetwork), key=lambda pod: pod.key in serving)),
+        None,
+    )
 
 
 def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
-    """One node port of each Service: on localhost (TCP), at the node's bridge, and from outside at another InternalIP, where there is one."""
+    """One node port of each Service: on localhost (TCP), at the node's bridge, and from outside at another
+    InternalIP, where there is one.
+    """
     state, seen = expectations.state, set[str]()
     for endpoints in expectations.table.ports:
         service = endpoints.service
-        if not endpoints.port.nodePort or not endpoints.usable or service.key in seen or expectations.is_nested(endpoints):
+        if (
+            not endpoints.port.nodePort
+            or not endpoints.usable
+            or service.key in seen
+            or expectations.is_nested(endpoints)
+        ):
             continue
         seen.add(service.key)
         if len(seen) > MOST_SERVICES:
@@ -82,7 +96,12 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
                 yield _Edge(pod_client(pod), bridge, protocol, f"svc {service.key}, at its bridge's address")
         for outside in state.clients[:1]:
             for ip in [ip for ip in node.internalIPs[1:] if "." in ip][:1]:
-                yield _Edge(external_client(outside), _at(endpoints, node, ip), protocol, f"svc {service.key}, at {ip}")
+                yield _Edge(
+                    external_client(outside),
+                    _at(endpoints, node, ip),
+                    protocol,
+                    f"svc {service.key}, at {ip}",
+                )
 
 
 def _at(endpoints: PortEndpoints, node: Node, ip: str) -> Destination:
@@ -90,18 +109,28 @@ def _at(endpoints: PortEndpoints, node: Node, ip: str) -> Destination:
 
 
 def _service_cidr(expectations: Expectations, pod: Pod | None) -> Iterator[_Edge]:
-    """From ``pod``: a port that a live ClusterIP (of a Service that a user wrote, if there is one) does not have; an address that nobody has."""
+    """From ``pod``: a port that a live ClusterIP (of a Service that a user wrote, if there is one) does not
+    have; an address that nobody has.
+    """
     if pod is None:
         return
     table = expectations.table
     live = [e for e in table.ports if e.usable and cluster_ips(e.service) and e.port.protocol == "TCP"]
     for endpoints in sorted(live, key=lambda e: e.service.key == "default/kubernetes")[:1]:
         service, ip = endpoints.service, cluster_ips(endpoints.service)[0]
-        port = next(p for p in range(endpoints.port.port, _MOST_PORTS) if (ip, p, "TCP") not in table.addresses)
-        to = Destination(label=f"svc {service.key}:{port}", ip=ip, port=port, how="clusterIP")  # no Service's: it has no such port
+        port = next(
+            p for p in range(endpoints.port.port, _MOST_PORTS) if (ip, p, "TCP") not in table.addresses
+        )
+        # no Service's: it has no such port
+        to = Destination(label=f"svc {service.key}:{port}", ip=ip, port=port, how="clusterIP")
         yield _Edge(pod_client(pod), to, "TCP", "a port that it does not have")
     taken = {ip for ip, _, _ in table.addresses} | table.cluster_ips | expectations.owners.keys()
     cidr = expectations.state.serviceSubnet
     free = next((str(cidr[-n]) for n in range(2, cidr.num_addresses) if str(cidr[-n]) not in taken), None)
     if free:
-        yield _Edge(pod_client(pod), address_destination(expectations.owners, free, 80), "TCP", "an address that no Service has")
+        yield _Edge(
+            pod_client(pod),
+            address_destination(expectations.owners, free, 80),
+            "TCP",
+            "an address that no Service has",
+        )

@@ -1,7 +1,7 @@
 """The flows of one run, each under a name of its own, every Service flow with its controls.
 
-A control is the same client straight to an endpoint's address: if it fails, the Pod is at fault and not the Service. Imports
-``probe`` only (``model``, ``parties``, ``expect``). Pure.
+A control is the same client straight to an endpoint's address: if it fails, the Pod is at fault and not the
+Service. Imports ``probe`` only (``model``, ``parties``, ``expect``). Pure.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ SAMPLED_CONTROLS = 3  # of more endpoints, so many are
 
 
 class FlowBook:
-    """Collects flows. Names stay unique ("… #2"); a direct flow that is there already serves as a control too."""
+    """Collects flows. Names stay unique ("… #2"); a direct flow that is there already serves as a control
+    too.
+    """
 
     def __init__(self, expectations: Expectations, step: str = "") -> None:
-        """``step``: the moment at which the flows are sent; controls carry its name, for every step has its own."""
+        """``step``: the moment at which the flows are sent; controls carry its name, for every step has its
+        own.
+        """
         self.expectations, self._step = expectations, step
         self._flows: dict[str, Flow] = {}
         self._direct: dict[tuple[str, str, int, str], str] = {}
@@ -41,7 +45,9 @@ class FlowBook:
         entry: str = "",
         connection: str = "",
     ) -> Flow:
-        """Adds a flow and the controls that it needs. ``attempts`` None: enough to meet every endpoint (:func:`attempts_for`)."""
+        """Adds a flow and the controls that it needs. ``attempts`` None: enough to meet every endpoint
+        (:func:`attempts_for`).
+        """
         kind = communication_kind(self.expectations.owners, client, to)
         flow = Flow(
             name=self._unique(name),
@@ -80,7 +86,10 @@ class FlowBook:
             owners = self.expectations.owners
             to = address_destination(owners, backend.ip, backend.port)
             control = Flow(
-                name=self._unique((f"{self._step}: " if self._step else "") + flow_name(flow.client, to, flow.protocol, "control")),
+                name=self._unique(
+                    (f"{self._step}: " if self._step else "")
+                    + flow_name(flow.client, to, flow.protocol, "control")
+                ),
                 kind=communication_kind(owners, flow.client, to),
                 client=flow.client,
                 to=to,
@@ -103,13 +112,17 @@ class FlowBook:
 
 
 def flow_name(client: Client, to: Destination, protocol: FlowProtocol, note: str = "") -> str:
-    """``pod default/client → svc default/web:80 (other node)``; protocols other than TCP are part of the note."""
+    """``pod default/client → svc default/web:80 (other node)``; protocols other than TCP are part of the
+    note.
+    """
     notes = ", ".join(filter(None, ("" if protocol == "TCP" else protocol, note)))
     return f"{client.label} → {to.label}" + (f" ({notes})" if notes else "")
 
 
 def _sample(backends: Sequence[Backend], client_ip: str) -> Sequence[Backend]:
-    """The backends to control: all of a few; of many the client itself (a hairpin), then the first, the middle and the last."""
+    """The backends to control: all of a few; of many the client itself (a hairpin), then the first, the
+    middle and the last.
+    """
     if len(backends) <= MAX_CONTROLS:
         return backends
     itself = [b for b in backends if b.ip == client_ip]

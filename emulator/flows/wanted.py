@@ -31,13 +31,20 @@ class UnresolvableError(Exception):
 
 
 def apply_expect(
-    expectation: Expectation, wanted: FlowExpect, flow: Flow, expectations: Expectations, *, kept: bool = False
+    expectation: Expectation,
+    wanted: FlowExpect,
+    flow: Flow,
+    expectations: Expectations,
+    *,
+    kept: bool = False,
 ) -> Expectation:
-    """``expectation`` of ``flow`` with what the user wrote in place of what the objects promise; what is not said stays promised.
+    """``expectation`` of ``flow`` with what the user wrote in place of what the objects promise; what is not
+    said stays promised.
 
-    A source, backends or a health check's answer without an outcome want it delivered. Where delivery is wanted and none is promised, the
-    backends are those that the Service port has. ``kept``: it goes over an open connection, whose endpoint goes on seeing the address that
-    it saw. What of ``wanted`` leads nowhere :func:`flows_from_checks` has told before.
+    A source, backends or a health check's answer without an outcome want it delivered. Where delivery is
+    wanted and none is promised, the backends are those that the Service port has. ``kept``: it goes over an
+    open connection, whose endpoint goes on seeing the address that it saw. What of ``wanted`` leads nowhere
+    :func:`flows_from_checks` has told before.
     """
     if wanted == FlowExpect():
         return expectation
@@ -49,8 +56,16 @@ def apply_expect(
         end = just(outcome, late=expectation.possibilities.late)
         return Expectation(possibilities=end, because=because, relayed=expectation.relayed)
     if wanted.backends is not None:
-        backends = tuple(dict.fromkeys(b for text in wanted.backends for b in _backends_named(text, expectation, flow, expectations)))
-        result = _kept(expectation, backends) if kept and arrived else expectations.expect_delivered(flow, backends)
+        backends = tuple(
+            dict.fromkeys(
+                b for text in wanted.backends for b in _backends_named(text, expectation, flow, expectations)
+            )
+        )
+        result = (
+            _kept(expectation, backends)
+            if kept and arrived
+            else expectations.expect_delivered(flow, backends)
+        )
     elif not arrived:
         result = replace(expectations.expect_delivered(flow, expectations.may_meet(flow)), must_meet=())
     else:
@@ -58,7 +73,9 @@ def apply_expect(
     if wanted.source is not None:
         balancer = expectations.state.balancerIP
         if wanted.source == "balancer" and not balancer:
-            raise UnresolvableError("source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy")
+            raise UnresolvableError(
+                "source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy"
+            )
         result = _with_source(result, wanted.source, balancer)
     result = replace(result, health=_health(expectation.health, wanted), unpromised="")
     because = f"{said} says so; the objects promise: {expectation.because}"
@@ -66,17 +83,22 @@ def apply_expect(
 
 
 def acceptable(promise: Expectation) -> FlowExpect:
-    """Return what a FlowCheck may expect so that a flow passes which keeps ``promise``: the outcome where there is one, else
-    nothing, which means what the objects promise."""
+    """Return what a FlowCheck may expect so that a flow passes which keeps ``promise``: the outcome where
+    there is one, else nothing, which means what the objects promise.
+    """
     if promise.outcomes != {promise.outcome} or (promise.astray and promise.straight) or promise.unpromised:
         return FlowExpect()
     return FlowExpect(outcome=ASYMMETRIC if promise.astray else promise.outcome)
 
 
 def _answered(expectation: Expectation, reply: ReplyFrom) -> Expectation:
-    """Return ``expectation`` of those who want every attempt delivered, and answered from the address dialled or by the endpoint itself."""
+    """Return ``expectation`` of those who want every attempt delivered, and answered from the address dialled
+    or by the endpoint itself.
+    """
     ends = expectation.possibilities.delivering
-    return replace(expectation, possibilities=Possibilities(dict.fromkeys(replace(end, reply=reply) for end in ends)))
+    return replace(
+        expectation, possibilities=Possibilities(dict.fromkeys(replace(end, reply=reply) for end in ends))
+    )
 
 
 def wants_health(wanted: FlowExpect) -> bool:
@@ -89,7 +111,10 @@ def container_port(pod: Pod, port: int | str, protocol: str) -> int | None:
     if isinstance(port, int):
         return port
     containers = (*pod.spec.initContainers, *pod.spec.containers)
-    return next((p.containerPort for c in containers for p in c.ports if p.name == port and p.protocol == protocol), None)
+    return next(
+        (p.containerPort for c in containers for p in c.ports if p.name == port and p.protocol == protocol),
+        None,
+    )
 
 
 def _kept(expectation: Expectation, backends: Sequence[Backend]) -> Expectation:
@@ -103,21 +128,35 @@ def _with_source(expectation: Expectation, source: str, balancer: str) -> Expect
     addresses = {**expectation.addresses, "balancer": frozenset({balancer})}
     if source not in named:
         addresses[rule] = frozenset({source})
-    ends = tuple(replace(end, source=rule) if end.outcome == "delivered" else end for end in expectation.possibilities)
-    return replace(expectation, possibilities=Possibilities(dict.fromkeys(ends)), addresses=addresses, source=source)
+    ends = tuple(
+        replace(end, source=rule) if end.outcome == "delivered" else end for end in expectation.possibilities
+    )
+    return replace(
+        expectation, possibilities=Possibilities(dict.fromkeys(ends)), addresses=addresses, source=source
+    )
 
 
 def _health(promised: Health | None, wanted: FlowExpect) -> Health | None:
-    """The answer that is wanted of a health check. Status and count say much of each other; what neither says stays promised, or open."""
+    """The answer that is wanted of a health check. Status and count say much of each other; what neither says
+    stays promised, or open.
+    """
     status, count = wanted.status, wanted.localEndpoints
     if not wants_health(wanted):
         return promised
     if count is None:
-        count = 0 if status == 503 else promised.localEndpoints if promised and promised.status == status else None
+        count = (
+            0
+            if status == 503
+            else promised.localEndpoints
+            if promised and promised.status == status
+            else None
+        )
     return Health(status or (200 if count else 503), count)
 
 
-def _backends_named(text: str, promised: Expectation, flow: Flow, expectations: Expectations) -> Sequence[Backend]:
+def _backends_named(
+    text: str, promised: Expectation, flow: Flow, expectations: Expectations
+) -> Sequence[Backend]:
     """The backends that "default/web-0", "default/web-0:8080" or "10.244.1.7:8080" stands for.
 
     Without a port: those that the flow may meet at that Pod, else the port that is dialled at it.
@@ -140,7 +179,11 @@ def _backends_named(text: str, promised: Expectation, flow: Flow, expectations: 
     if port:
         raise UnresolvableError("backends", f"{port!r} is not a port number")
     met = expectations.translation(flow)
-    known = [*promised.backends, *expectations.may_meet(flow), *(c.backend for c in (met.endpoints.candidates if met else ()))]
+    known = [
+        *promised.backends,
+        *expectations.may_meet(flow),
+        *(c.backend for c in (met.endpoints.candidates if met else ())),
+    ]
     found = [b for b in dict.fromkeys(known) if b.ip in ips]
     if found or flow.protocol == "ICMP":
         return found or [Backend(ip, 0)]

@@ -1,8 +1,10 @@
-"""The load balancer in the path: a machine of its own on the host network, which connects clients to node ports. Pure.
+"""The load balancer in the path: a machine of its own on the host network, which connects clients to node
+ports. Pure.
 
-It has the load-balancer addresses whose ``ipMode`` is Proxy, and translates both ways: a connection to one of them goes to a node's node port, from
-the balancer's own address (a full-NAT balancer of layer 4, as clouds have them where nodes must not see the address). So it is in the path of
-replies, too, and nobody behind it sees the client. Nodes take turns, as round robin has it. Of a connection that it leads nowhere it knows
+It has the load-balancer addresses whose ``ipMode`` is Proxy, and translates both ways: a connection to one of
+them goes to a node's node port, from the balancer's own address (a full-NAT balancer of layer 4, as clouds
+have them where nodes must not see the address). So it is in the path of replies, too, and nobody behind it
+sees the client. Nodes take turns, as round robin has it. Of a connection that it leads nowhere it knows
 nothing: the address is its own, and the port closed. Rules are text of ``plan.rules`` for iptables-restore.
 """
 
@@ -20,7 +22,15 @@ from emulator.hostnet.network import (
 )
 from emulator.objects.kinds import Service, ServicePort
 from emulator.plan.naming import mac_of_ip, short_hash
-from emulator.plan.operations import AddAddress, AddNeighbour, AddRoute, LoadRules, Operation, SetNeighbourDefaults, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddNeighbour,
+    AddRoute,
+    LoadRules,
+    Operation,
+    SetNeighbourDefaults,
+    SetSysctl,
+)
 from emulator.plan.rules import RuleSet, address, comment, compose, network, number
 
 
@@ -29,7 +39,9 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
     own = state.balancerIP
     if not own:
         return
-    yield from plan_base(BALANCER, "the load balancer in the path: it has the addresses whose ipMode is Proxy")
+    yield from plan_base(
+        BALANCER, "the load balancer in the path: it has the addresses whose ipMode is Proxy"
+    )
     yield from forwarding(BALANCER, "a balancer forwards to nodes what it has translated")
     for scope in ("all", "default"):
         why = "what is translated must come back this way, though a shorter one leads to the node"
@@ -38,17 +50,30 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
     yield SetNeighbourDefaults(netns=BALANCER, dev="eth0", why=OWN_WAY_TO_ASK)
     why = "the balancer's own address, which nodes see"
     yield AddAddress(netns=BALANCER, dev="eth0", address=f"{own}/{state.hostSubnet.prefixlen}", why=why)
-    yield AddRoute(netns=BALANCER, dst="default", dev="eth0", via=state.routerIP, why="clients outside and Pods are behind the router")
+    yield AddRoute(
+        netns=BALANCER,
+        dst="default",
+        dev="eth0",
+        via=state.routerIP,
+        why="clients outside and Pods are behind the router",
+    )
     given: set[str] = set()
     for service in state.services:
         for ip in state.balancer_ips(service):
             if ip in given:
                 continue
             given.add(ip)
-            yield AddAddress(netns=BALANCER, dev="eth0", address=f"{ip}/32", why=f"the balancer's address for Service {service.key}")
+            yield AddAddress(
+                netns=BALANCER,
+                dev="eth0",
+                address=f"{ip}/32",
+                why=f"the balancer's address for Service {service.key}",
+            )
             if state.is_host(ip):
                 for netns in (ROUTER, *state.node):
-                    yield AddNeighbour(netns=netns, dev="eth0", address=ip, mac=mac_of_ip(own), why=WHY_NEIGHBOURS)
+                    yield AddNeighbour(
+                        netns=netns, dev="eth0", address=ip, mac=mac_of_ip(own), why=WHY_NEIGHBOURS
+                    )
             else:
                 why = f"{ip}, which is not of the host network, is the balancer's"
                 yield AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=own, why=why)

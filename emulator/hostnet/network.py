@@ -1,8 +1,10 @@
-"""The host network: a switch, every node's eth0 on it, a router, and external clients behind the router. Pure.
+"""The host network: a switch, every node's eth0 on it, a router, and external clients behind the router.
+Pure.
 
-External links are unnumbered (RFC 5309 in spirit): a client's own /32 on its eth0, the router's host-network address as its gateway, so
-clients may have any addresses without a subnet being made up for them. Invariant: nothing here knows of Pods or Services, save that
-the router has routes to Pods as a cloud's route table does (``pod_routes``).
+External links are unnumbered (RFC 5309 in spirit): a client's own /32 on its eth0, the router's host-network
+address as its gateway, so clients may have any addresses without a subnet being made up for them. Invariant:
+nothing here knows of Pods or Services, save that the router has routes to Pods as a cloud's route table does
+(``pod_routes``).
 """
 
 from __future__ import annotations
@@ -34,9 +36,7 @@ from emulator.plan.operations import (
 from emulator.plan.rules import RuleSet, compose
 
 ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS; Linux has 30 seconds
-WHY_NEIGHBOURS = (
-    "a permanent neighbour entry: those that are learnt share 1,024 places with all other network namespaces of the machine (gc_thresh3)"
-)
+WHY_NEIGHBOURS = "a permanent neighbour entry: those that are learnt share 1,024 places with all other network namespaces of the machine (gc_thresh3)"
 OWN_WAY_TO_ASK = "a new device copies from the host how it asks for neighbours (net.ipv4.neigh.default): the kernel's own way"
 _OWN_DEFAULTS = "a new namespace copies these from the host (devconf_inherit_init_net): the kernel's own defaults, on every machine"
 _UNLIMITED = (
@@ -50,7 +50,8 @@ def plan_base(netns: str, why: str) -> Iterator[Operation]:
     """A network namespace without IPv6, and without the host's settings. It tells every ICMP error."""
     yield AddNetns(netns=netns, why=why)
     yield ResetDevices(netns=netns, why=_OWN_DEFAULTS)
-    # "all" sets "default" too (net/ipv6/addrconf.c); a kernel that was started with ipv6.disable=1 has no such key
+    # "all" sets "default" too (net/ipv6/addrconf.c); a kernel that was started with ipv6.disable=1 has no
+    # such key
     yield SetSysctl(netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6, optional=True)
     yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratemask", value="0", why=_UNLIMITED)
     # the one entry of "lo", whatever is sent over it (net/ipv4/arp.c: __ipv4_neigh_lookup_noref)
@@ -58,19 +59,25 @@ def plan_base(netns: str, why: str) -> Iterator[Operation]:
 
 
 def forwarding(netns: str, why: str) -> Iterator[Operation]:
-    """``netns`` forwards packets, wherever they come from: a namespace of :func:`plan_base` has no rp_filter, as a Pod's packet may come
-    in where the way back does not lead."""
+    """``netns`` forwards packets, wherever they come from: a namespace of :func:`plan_base` has no rp_filter,
+    as a Pod's packet may come in where the way back does not lead.
+    """
     yield SetSysctl(netns=netns, key="net.ipv4.ip_forward", value="1", why=why)
 
 
 def _refusing_the_rest() -> Iterator[Operation]:
-    """The router answers every packet that it has no route for. Of itself a kernel tells one sender five times in a row, then once a second
-    (net/ipv4/route.c: ip_error; error_burst and error_cost are the machine's, not a namespace's), and a sixth flow would look dropped."""
+    """The router answers every packet that it has no route for. Of itself a kernel tells one sender five
+    times in a row, then once a second (net/ipv4/route.c: ip_error; error_burst and error_cost are the
+    machine's, not a namespace's), and a sixth flow would look dropped.
+    """
     why = "no route: the packet goes to a rule that refuses it, however many there are"
     yield AddRoute(netns=ROUTER, dst="default", dev="lo", why=why)
     rules = RuleSet({"filter": {"FORWARD": ("-o lo -j REJECT --reject-with icmp-net-unreachable",)}})
     yield LoadRules(
-        netns=ROUTER, tool="iptables-restore", text=compose(rules), why="what a router without a route says: network unreachable"
+        netns=ROUTER,
+        tool="iptables-restore",
+        text=compose(rules),
+        why="what a router without a route says: network unreachable",
     )
 
 
@@ -84,12 +91,24 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         value="0",
         why="a switch does not look into IP (the default is per namespace: set it)",
     )
-    yield AddBridge(netns=SWITCH, name="br0", mac=mac_of_name("switch br0"), why="the host network's switch: a plain Ethernet bridge")
+    yield AddBridge(
+        netns=SWITCH,
+        name="br0",
+        mac=mac_of_name("switch br0"),
+        why="the host network's switch: a plain Ethernet bridge",
+    )
 
-    yield from plan_base(ROUTER, "the upstream router: the nodes' default gateway, external clients behind it")
+    yield from plan_base(
+        ROUTER, "the upstream router: the nodes' default gateway, external clients behind it"
+    )
     yield from forwarding(ROUTER, "a router forwards")
     yield uplink(ROUTER, state.routerIP, "the router's port on the switch")
-    yield AddAddress(netns=ROUTER, dev="eth0", address=f"{state.routerIP}/{length}", why="the router's address on the host network")
+    yield AddAddress(
+        netns=ROUTER,
+        dev="eth0",
+        address=f"{state.routerIP}/{length}",
+        why="the router's address on the host network",
+    )
     why = "routers believe what they have heard by ARP for hours: it must not depend on when they are asked whom they lead to"
     yield SetNeighbourDefaults(netns=ROUTER, dev="eth0", reachable=ROUTER_BELIEVES, why=why)
     yield from _refusing_the_rest()
@@ -108,14 +127,23 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         yield SetNeighbourDefaults(netns=node.name, dev="eth0", why=OWN_WAY_TO_ASK)
         for ip in node.internalIPs:
             inside = IPv4Address(ip) in state.hostSubnet
-            yield AddAddress(netns=node.name, dev="eth0", address=f"{ip}/{length if inside else 32}", why=f"{node.name}'s InternalIP")
+            yield AddAddress(
+                netns=node.name,
+                dev="eth0",
+                address=f"{ip}/{length if inside else 32}",
+                why=f"{node.name}'s InternalIP",
+            )
             if not inside:
                 yield from _routes_to(state, node, ip)
         if IPv4Address(node.internalIPs[0]) not in state.hostSubnet:
             why = f"{node.name}'s address is of another network: the router and other nodes are on its link all the same"
             yield AddRoute(netns=node.name, dst=str(state.hostSubnet), dev="eth0", why=why)
         yield AddRoute(
-            netns=node.name, dst="default", dev="eth0", via=state.routerIP, why="what is not in the cluster is reached through the router"
+            netns=node.name,
+            dst="default",
+            dev="eth0",
+            via=state.routerIP,
+            why="what is not in the cluster is reached through the router",
         )
 
     for client in state.clients:
@@ -131,29 +159,54 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             peer_mac=mac_of_ip(client.address),
             why=f"the link between the router and {why}",
         )
-        yield AddAddress(netns=client.name, dev="eth0", address=f"{client.address}/32", why=f"{why}'s address")
-        yield AddRoute(
-            netns=client.name, dst="default", dev="eth0", via=state.routerIP, onlink=True, why="all of the world is behind the router"
+        yield AddAddress(
+            netns=client.name, dev="eth0", address=f"{client.address}/32", why=f"{why}'s address"
         )
-        yield AddRoute(netns=ROUTER, dst=f"{client.address}/32", dev=port, src=state.routerIP, why=f"the way to {why}")
+        yield AddRoute(
+            netns=client.name,
+            dst="default",
+            dev="eth0",
+            via=state.routerIP,
+            onlink=True,
+            why="all of the world is behind the router",
+        )
+        yield AddRoute(
+            netns=ROUTER, dst=f"{client.address}/32", dev=port, src=state.routerIP, why=f"the way to {why}"
+        )
     yield from _plan_neighbours(state)
 
 
 def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
-    """Plan the neighbour entries of the host network: every two of nodes, router and balancer, and each client with the router.
+    """Plan the neighbour entries of the host network: every two of nodes, router and balancer, and each
+    client with the router.
 
-    The load-balancer addresses that speakers announce are not among them: those are asked for by ARP, as in a cluster.
+    The load-balancer addresses that speakers announce are not among them: those are asked for by ARP, as in a
+    cluster.
     """
-    machines = [(node.name, ip, mac_of_ip(node.internalIPs[0])) for node in state.nodes for ip in node.internalIPs]
-    machines += [(netns, ip, mac_of_ip(ip)) for netns, ip in ((ROUTER, state.routerIP), (BALANCER, state.balancerIP)) if ip]
+    machines = [
+        (node.name, ip, mac_of_ip(node.internalIPs[0])) for node in state.nodes for ip in node.internalIPs
+    ]
+    machines += [
+        (netns, ip, mac_of_ip(ip))
+        for netns, ip in ((ROUTER, state.routerIP), (BALANCER, state.balancerIP))
+        if ip
+    ]
     for netns in dict.fromkeys(name for name, _, _ in machines):
         for other, ip, mac in machines:
             if other != netns:
                 yield AddNeighbour(netns=netns, dev="eth0", address=ip, mac=mac, why=WHY_NEIGHBOURS)
     for client in state.clients:
         port = interface_name("ext", client.name)
-        yield AddNeighbour(netns=client.name, dev="eth0", address=state.routerIP, mac=_mac_towards(client.name), why=WHY_NEIGHBOURS)
-        yield AddNeighbour(netns=ROUTER, dev=port, address=client.address, mac=mac_of_ip(client.address), why=WHY_NEIGHBOURS)
+        yield AddNeighbour(
+            netns=client.name,
+            dev="eth0",
+            address=state.routerIP,
+            mac=_mac_towards(client.name),
+            why=WHY_NEIGHBOURS,
+        )
+        yield AddNeighbour(
+            netns=ROUTER, dev=port, address=client.address, mac=mac_of_ip(client.address), why=WHY_NEIGHBOURS
+        )
 
 
 def _mac_towards(client: str) -> str:
@@ -162,9 +215,15 @@ def _mac_towards(client: str) -> str:
 
 
 def _routes_to(state: ClusterState, node: Node, ip: str) -> Iterator[Operation]:
-    """Everybody's way to an InternalIP that ``hostSubnet`` does not hold: on the link if it is the node's primary one."""
+    """Everybody's way to an InternalIP that ``hostSubnet`` does not hold: on the link if it is the node's
+    primary one.
+    """
     primary = node.internalIPs[0]
-    others = (ROUTER, *(n.name for n in state.nodes if n is not node), *([BALANCER] if state.balancerIP else []))
+    others = (
+        ROUTER,
+        *(n.name for n in state.nodes if n is not node),
+        *([BALANCER] if state.balancerIP else []),
+    )
     for other in others:
         why = f"{node.name} has an InternalIP of another subnet"
         yield AddRoute(netns=other, dst=f"{ip}/32", dev="eth0", via="" if ip == primary else primary, why=why)

@@ -1,23 +1,28 @@
-"""Frames → journeys: which frames belong to an attempt, in which order it passed them, and what was rewritten between two of them.
+"""Frames → journeys: which frames belong to an attempt, in which order it passed them, and what was rewritten
+between two of them.
 
-A token (:func:`emulator.model.make_token`) survives NAT, so frames that carry the same one are one packet on its way. Only a TCP
-socket's initial sequence number must be looked for. Imports the standard library, ``model`` and a name of ``cluster.state``.
-Invariant: nothing is guessed; an attempt whose frames cannot be told from another's has no journey.
+A token (:func:`emulator.model.make_token`) survives NAT, so frames that carry the same one are one packet on
+its way. Only a TCP socket's initial sequence number must be looked for. Imports the standard library,
+``model`` and a name of ``cluster.state``. Invariant: nothing is guessed; an attempt whose frames cannot be
+told from another's has no journey.
 
-Where a process of a node accepts and dials the endpoint, there are two connections and two packets; what passes is what is said. Such an attempt
-(:attr:`Attempt.relayed`) is followed by the cookie of its request, hop by hop on the one connection and on the other. Of TCP the frames alone
-say so: each has an initial sequence number of its own, which no translation changes. A UDP datagram looks translated; that it is not,
-the servers say, who find no translation in the nodes' connection tracking (``verdicts.judge`` asks them).
+Where a process of a node accepts and dials the endpoint, there are two connections and two packets; what
+passes is what is said. Such an attempt (:attr:`Attempt.relayed`) is followed by the cookie of its request,
+hop by hop on the one connection and on the other. Of TCP the frames alone say so: each has an initial
+sequence number of its own, which no translation changes. A UDP datagram looks translated; that it is not, the
+servers say, who find no translation in the nodes' connection tracking (``verdicts.judge`` asks them).
 
-What a tap cannot see. It stands outside the netfilter hooks of its namespace: an incoming frame is seen before PREROUTING, an outgoing one
-after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself the client shows its packet already translated, and the reply
-not yet translated back; a node whose own process is the endpoint shows the packet before DNAT and the reply after un-DNAT. Hence:
+What a tap cannot see. It stands outside the netfilter hooks of its namespace: an incoming frame is seen
+before PREROUTING, an outgoing one after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself
+the client shows its packet already translated, and the reply not yet translated back; a node whose own
+process is the endpoint shows the packet before DNAT and the reply after un-DNAT. Hence:
 
 - a first hop that differs from what was sent was rewritten by the client's own namespace;
-- a reply whose last hop comes from where the first hop there went is what connection tracking turns back: the client hears the address
-  it dialled (a bridge with br_netfilter has turned back the masquerading before its own tap, but not DNAT);
-- an endpoint behind the last tap is known by the server's own account alone (``Answer.local``): what was dialled there, by the client or by a
-  balancer in the path, is the last thing seen.
+- a reply whose last hop comes from where the first hop there went is what connection tracking turns back: the
+  client hears the address it dialled (a bridge with br_netfilter has turned back the masquerading before its
+  own tap, but not DNAT);
+- an endpoint behind the last tap is known by the server's own account alone (``Answer.local``): what was
+  dialled there, by the client or by a balancer in the path, is the last thing seen.
 """
 
 from __future__ import annotations
@@ -43,8 +48,9 @@ from emulator.model.journeys import (
 )
 from emulator.objects.config import Outcome
 
-# ICMP type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1): what it is called, and what it makes of an attempt. The
-# prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end nothing.
+# ICMP type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1): what it is called, and what it makes of an
+# attempt. The prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end
+# nothing.
 _ICMP_ERRORS: Mapping[str, tuple[str, Outcome]] = {
     "3/0": ("ICMP network unreachable", "unreachable"),
     "3/1": ("ICMP host unreachable", "unreachable"),
@@ -61,7 +67,8 @@ _ICMP_ERRORS: Mapping[str, tuple[str, Outcome]] = {
     "3/13": ("ICMP communication prohibited", "rejected"),
     "11/0": ("ICMP time exceeded", "unreachable"),
 }
-# What a client's error says when no answer to it was captured. A crafted packet reports nothing but a failure to send.
+# What a client's error says when no answer to it was captured. A crafted packet reports nothing but a failure
+# to send.
 _SOCKET_ERRORS: Mapping[str, Outcome] = {
     "ENETUNREACH": "unreachable",
     "EHOSTUNREACH": "unreachable",
@@ -69,18 +76,24 @@ _SOCKET_ERRORS: Mapping[str, Outcome] = {
     "timeout": "dropped",
 }
 _ENDINGS = ("EOF", "ECONNRESET", "EPIPE")  # what a client's socket meets when a server closes on it
-_SENDING_ERRORS: Mapping[str, Outcome] = {"ENETUNREACH": "unreachable", "EHOSTUNREACH": "unreachable", "EPERM": "dropped", "": "dropped"}
+_SENDING_ERRORS: Mapping[str, Outcome] = {
+    "ENETUNREACH": "unreachable",
+    "EHOSTUNREACH": "unreachable",
+    "EPERM": "dropped",
+    "": "dropped",
+}
 
 _Place = tuple[str, str, bool, int]  # netns, interface, outgoing, ttl
 
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """``journeys`` and ``frames`` by the attempt's index; ``frames`` are the numbers of every frame of its token and connection (data and
-    FIN too) in order of time.
+    """``journeys`` and ``frames`` by the attempt's index; ``frames`` are the numbers of every frame of its
+    token and connection (data and FIN too) in order of time.
 
-    An attempt has no journey if nothing certain can be said of it: its frames may be another's (``collisions``: another attempt had
-    the same token at the same time), or its socket heard something that no tap saw.
+    An attempt has no journey if nothing certain can be said of it: its frames may be another's
+    (``collisions``: another attempt had the same token at the same time), or its socket heard something that
+    no tap saw.
     """
 
     journeys: Mapping[int, Journey]
@@ -89,7 +102,9 @@ class Correlation:
 
 
 def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
-    """The journey of each attempt. ``frames`` may come in any order in which each namespace's own frames are in theirs."""
+    """The journey of each attempt. ``frames`` may come in any order in which each namespace's own frames are
+    in theirs.
+    """
     trace = Trace(frames)
     tokens, ambiguous = find_tokens(attempts, trace)
     own, collisions = divide_frames(attempts, tokens, trace)
@@ -117,13 +132,23 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
     sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
     left_as = there[0].src if there else sent[0]
     ours = (sent[1], there[0].dst) if attempt.relayed and there else None
-    heard = next((answer for answer in answers if _reached(answer, attempt.netns, (sent[0], left_as), ours)), None)
+    heard = next(
+        (answer for answer in answers if _reached(answer, attempt.netns, (sent[0], left_as), ours)), None
+    )
     answer = heard or (answers[0] if answers else _NO_ANSWER)
-    outcome = heard.outcome if heard else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
+    outcome = (
+        heard.outcome
+        if heard
+        else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
+    )
     backend, source_seen = _find_backend(attempt, sent[1], there, answer)
     arrival = None if heard else arrival
     if arrival:
-        outcome, backend, source_seen = "delivered", parse_endpoint(arrival.dst), parse_endpoint(arrival.src).ip
+        outcome, backend, source_seen = (
+            "delivered",
+            parse_endpoint(arrival.dst),
+            parse_endpoint(arrival.src).ip,
+        )
     if outcome is None:
         return None
     reply_from = ""
@@ -141,12 +166,16 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
         backend=backend,
         source_seen=source_seen,
         reply_from=reply_from,
-        evidence=f"came in at {_where(arrival)}" if arrival else _tell(attempt, outcome, there, answer, heard is not None),
+        evidence=f"came in at {_where(arrival)}"
+        if arrival
+        else _tell(attempt, outcome, there, answer, heard is not None),
     )
 
 
 def _tell_echoes(token: int, frames: Iterable[Frame]) -> list[Frame]:
-    """``frames``, of which those of ``token`` that go back where such a frame came from are replies: a real command may echo the request."""
+    """``frames``, of which those of ``token`` that go back where such a frame came from are replies: a real
+    command may echo the request.
+    """
     ways: set[tuple[str, str, int, str, int]] = set()
     told = []
     for frame in frames:
@@ -160,17 +189,26 @@ def _tell_echoes(token: int, frames: Iterable[Frame]) -> list[Frame]:
 def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
     """Where the request came in at a real command, which owes no answer to it.
 
-    That is enough of what is said on a TCP connection, which was accepted before, and of a datagram in a Pod's own network namespace; in a
-    node's its rules come between, so that there somebody must have answered.
+    That is enough of what is said on a TCP connection, which was accepted before, and of a datagram in a
+    Pod's own network namespace; in a node's its rules come between, so that there somebody must have
+    answered.
     """
     if attempt.crafted or not (attempt.protocol == "UDP" or attempt.relayed or attempt.continued):
         return None
-    places = {(s.netns, str(s.backend)) for s in attempt.servers if s.own or attempt.protocol == "TCP" or attempt.heard}
-    return next((hop for hop in reversed(there) if hop.direction == "in" and (hop.netns, hop.dst) in places), None)
+    places = {
+        (s.netns, str(s.backend))
+        for s in attempt.servers
+        if s.own or attempt.protocol == "TCP" or attempt.heard
+    }
+    return next(
+        (hop for hop in reversed(there) if hop.direction == "in" and (hop.netns, hop.dst) in places), None
+    )
 
 
 class _Answer(NamedTuple):
-    """One kind of packet that came back. ``refusal`` is what it is called if it refuses; ``outcome`` is what it means to who hears it."""
+    """One kind of packet that came back. ``refusal`` is what it is called if it refuses; ``outcome`` is what
+    it means to who hears it.
+    """
 
     hops: tuple[Hop, ...]
     refusal: str
@@ -184,8 +222,9 @@ _NO_ANSWER = _Answer((), "", "dropped", False)
 def _order_hops(token: int, frames: Iterable[Frame], relayed: bool) -> tuple[tuple[Hop, ...], list[_Answer]]:
     """The packet's hops there, and those of each kind of answer, the first answer first.
 
-    The same place again is a retransmission, of which the first is kept, unless the packet has grown older: then it runs in a circle. What a
-    proxy says on its own connection is a packet of its own (``relayed``), which may pass the same place as young as the first one.
+    The same place again is a retransmission, of which the first is kept, unless the packet has grown older:
+    then it runs in a circle. What a proxy says on its own connection is a packet of its own (``relayed``),
+    which may pass the same place as young as the first one.
     """
     there: dict[tuple[_Place, object], Frame] = {}
     answers: dict[tuple[str, str], dict[tuple[_Place, object], Frame]] = {}
@@ -195,7 +234,8 @@ def _order_hops(token: int, frames: Iterable[Frame], relayed: bool) -> tuple[tup
         ends = (frame.src, frame.sport, frame.dst, frame.dport) if relayed else None
         place = ((frame.netns, frame.interface, frame.outgoing, frame.ttl), ends)
         if frame.reply:
-            flags = "" if relayed and frame.protocol == "TCP" else frame.flags  # data: whatever else its segment says
+            # data: whatever else its segment says
+            flags = "" if relayed and frame.protocol == "TCP" else frame.flags
             answers.setdefault((frame.protocol, flags), {}).setdefault(place, frame)
         elif frame.protocol != "ICMP error":  # the client's error about a reply
             there.setdefault(place, frame)
@@ -220,14 +260,22 @@ def _read_answer(protocol: str, flags: str) -> tuple[str, Outcome] | None:
     return "", "delivered"
 
 
-def _find_backend(attempt: Attempt, dialled: str, there: Sequence[Hop], answer: _Answer) -> tuple[Backend | None, str]:
-    """Who answered, and the address that it saw: as the packet came in where the answer was first seen, if it was no router's."""
+def _find_backend(
+    attempt: Attempt, dialled: str, there: Sequence[Hop], answer: _Answer
+) -> tuple[Backend | None, str]:
+    """Who answered, and the address that it saw: as the packet came in where the answer was first seen, if it
+    was no router's.
+    """
     if not answer.hops or answer.by_icmp:
         return None, ""
-    arrival = next((hop for hop in reversed(there) if hop.direction == "in" and hop.netns == answer.hops[0].netns), None)
+    arrival = next(
+        (hop for hop in reversed(there) if hop.direction == "in" and hop.netns == answer.hops[0].netns), None
+    )
     if arrival is None:
         return None, ""
-    behind_tap = attempt.answer.local if attempt.answer and arrival.dst == find_dialled(dialled, there) else ""
+    behind_tap = (
+        attempt.answer.local if attempt.answer and arrival.dst == find_dialled(dialled, there) else ""
+    )
     return parse_endpoint(behind_tap or arrival.dst), parse_endpoint(arrival.src).ip
 
 
@@ -243,36 +291,62 @@ def _tell(attempt: Attempt, outcome: Outcome, there: Sequence[Hop], answer: _Ans
     if back:
         what = f"the {refusal} from {back[0].src}" if refusal else "the reply"
         return f"silence: {what} was last seen at {_where(back[-1])}"
-    return f"silence: last seen at {_where(there[-1])}" if there else f"silence: no packet left {attempt.netns}"
+    return (
+        f"silence: last seen at {_where(there[-1])}" if there else f"silence: no packet left {attempt.netns}"
+    )
 
 
 def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
-    """The end of a connection on which nothing was answered: to the client that is a refusal, though it was let in."""
+    """The end of a connection on which nothing was answered: to the client that is a refusal, though it was
+    let in.
+    """
     hops: dict[_Place, Frame] = {}
     for frame in frames:
         if frame.time < attempt.started:
             continue  # what was said before on this connection
-        if not frame.token and (frame.dst, frame.dport) == attempt.src and ("F" in frame.flags or "R" in frame.flags):
+        if (
+            not frame.token
+            and (frame.dst, frame.dport) == attempt.src
+            and ("F" in frame.flags or "R" in frame.flags)
+        ):
             hops.setdefault((frame.netns, frame.interface, frame.outgoing, frame.ttl), frame)
     first = next(iter(hops.values()), None)
     if first is None or attempt.error not in _ENDINGS:
         return []
     what = "FIN" if "F" in first.flags else "RST"
-    return [_Answer(tuple([_hop(frame) for frame in hops.values()]), f"accepted, then closed without an answer: {what}", "rejected", False)]
+    return [
+        _Answer(
+            tuple([_hop(frame) for frame in hops.values()]),
+            f"accepted, then closed without an answer: {what}",
+            "rejected",
+            False,
+        )
+    ]
 
 
 def _find_changes(
     client: str, sent: tuple[str, str], there: Sequence[Hop], back: Sequence[Hop], relayed: bool = False
 ) -> tuple[Change, ...]:
-    """What differs between neighbouring hops. An answer is compared from its first hop on, save that its server's own node may
-    have turned it back before that hop: then its source is what that node's DNAT had replaced. Of what is ``relayed``, the answer
-    passes the proxy the other way round. (A balancer in the path translates in its kernel, both ways.)"""
+    """What differs between neighbouring hops. An answer is compared from its first hop on, save that its
+    server's own node may have turned it back before that hop: then its source is what that node's DNAT had
+    replaced. Of what is ``relayed``, the answer passes the proxy the other way round. (A balancer in the path
+    translates in its kernel, both ways.)
+    """
     changes: list[Change] = []
-    turned: dict[tuple[str, str, str], tuple[str, str]] = {}  # where, from and to: from and to on the other connection
+    # where, from and to: from and to on the other connection
+    turned: dict[tuple[str, str, str], tuple[str, str]] = {}
     where, (src, dst) = client, sent
     for hop in there:
         if relayed and hop.netns != BALANCER and hop.src != src and hop.dst != dst:
-            changes.append(Change("relayed", _between(where, hop.netns), f"{src} → {dst}", f"{hop.src} → {hop.dst}", hop.frame))
+            changes.append(
+                Change(
+                    "relayed",
+                    _between(where, hop.netns),
+                    f"{src} → {dst}",
+                    f"{hop.src} → {hop.dst}",
+                    hop.frame,
+                )
+            )
             turned[hop.netns, hop.dst, hop.src] = dst, src
             where, src, dst = hop.netns, hop.src, hop.dst
             continue
@@ -287,7 +361,9 @@ def _find_changes(
     changes += [
         Change("un-DNAT", first.netns, change.after, change.before, first.frame)
         for change in changes
-        if change.what == "DNAT" and change.where == first.netns and (change.before, change.after) == (first.src, dst)
+        if change.what == "DNAT"
+        and change.where == first.netns
+        and (change.before, change.after) == (first.src, dst)
     ]
     where, src, dst = first.netns, first.src, first.dst
     for hop in back:
@@ -302,13 +378,19 @@ def _find_changes(
 
 
 def _between(before: str, after: str) -> str:
-    """Where it happened: a link changes nothing, so two namespaces differ only if a tap between them missed the packet."""
+    """Where it happened: a link changes nothing, so two namespaces differ only if a tap between them missed
+    the packet.
+    """
     return after if before == after else f"{before}…{after}"
 
 
-def _reached(answer: _Answer, netns: str, addresses: tuple[str, str], senders: tuple[str, str] | None) -> bool:
-    """Whether an answer's last hop brings it to the client, and not merely through the client's namespace. ``senders``: whose word alone the
-    client's socket takes; a proxy may send from an address of its own that nobody turns back."""
+def _reached(
+    answer: _Answer, netns: str, addresses: tuple[str, str], senders: tuple[str, str] | None
+) -> bool:
+    """Whether an answer's last hop brings it to the client, and not merely through the client's namespace.
+    ``senders``: whose word alone the client's socket takes; a proxy may send from an address of its own that
+    nobody turns back.
+    """
     hop = answer.hops[-1]
     stranger = senders is not None and answer.outcome == "delivered" and hop.src not in senders
     return hop.netns == netns and hop.direction == "in" and hop.dst in addresses and not stranger
@@ -317,7 +399,9 @@ def _reached(answer: _Answer, netns: str, addresses: tuple[str, str], senders: t
 def _hop(frame: Frame) -> Hop:
     _, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, _, _, _, _ = frame
     sender = src if protocol == "ICMP error" else _endpoint(src, sport)
-    return Hop(time, netns, interface, "out" if outgoing else "in", sender, _endpoint(dst, dport), ttl, frame.number)
+    return Hop(
+        time, netns, interface, "out" if outgoing else "in", sender, _endpoint(dst, dport), ttl, frame.number
+    )
 
 
 def _where(hop: Hop) -> str:

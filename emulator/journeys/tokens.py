@@ -1,8 +1,9 @@
 """Whose frame is it: frames by token, and the token of every attempt.
 
-UDP, ICMP, SCTP and crafted packets carry a token that the attempt knows; so does the request of a TCP attempt that a proxy relays. Any other
-TCP socket's token is its initial sequence number, which only the wire tells, so its first SYN must be found. Imports the standard library
-and ``model``. Invariant: an attempt whose frames cannot be told from another's is named as such, never guessed.
+UDP, ICMP, SCTP and crafted packets carry a token that the attempt knows; so does the request of a TCP attempt
+that a proxy relays. Any other TCP socket's token is its initial sequence number, which only the wire tells,
+so its first SYN must be found. Imports the standard library and ``model``. Invariant: an attempt whose frames
+cannot be told from another's is named as such, never guessed.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _Address = tuple[str, int]
 class Trace:
     """Frames in order of time, by what they can be found with.
 
-    ``members``: token → its frames, the connection's other segments among them. ``openings``: address and port of whoever opened a
-    connection → SYNs from there, and ICMP errors to there that quote a TCP segment. ``carriers``: token of a TCP request → those of the
-    connections on which it was made; a proxy makes it on a second one.
+    ``members``: token → its frames, the connection's other segments among them. ``openings``: address and
+    port of whoever opened a connection → SYNs from there, and ICMP errors to there that quote a TCP segment.
+    ``carriers``: token of a TCP request → those of the connections on which it was made; a proxy makes it on
+    a second one.
     """
 
     __slots__ = ("carriers", "members", "openings")
@@ -35,7 +37,8 @@ class Trace:
         openings: defaultdict[_Address, list[Frame]] = defaultdict(list)
         connections: dict[tuple[str, str, int, str, int], int] = {}
         carriers: defaultdict[int, dict[int, None]] = defaultdict(dict)
-        for frame in sorted(frames, key=itemgetter(1)):  # by time; stable, for a tap stamps a packet alike on a bridge and its port
+        # by time; stable, for a tap stamps a packet alike on a bridge and its port
+        for frame in sorted(frames, key=itemgetter(1)):
             _, _, netns, _, _, protocol, src, sport, dst, dport, _, flags, token, reply, _ = frame
             if protocol == "TCP":
                 if token and ("S" in flags or "R" in flags):
@@ -44,7 +47,9 @@ class Trace:
                         openings[src, sport].append(frame)
                 else:
                     said = token
-                    token = connections.get((netns, src, sport, dst, dport)) or connections.get((netns, dst, dport, src, sport), 0)
+                    token = connections.get((netns, src, sport, dst, dport)) or connections.get(
+                        (netns, dst, dport, src, sport), 0
+                    )
                     if said and token:
                         carriers[said][token] = None
             elif token >> 64 == _TCP:  # an ICMP error about a segment
@@ -62,7 +67,9 @@ class Trace:
         return sorted((frame for carrier in carriers for frame in self.members[carrier]), key=itemgetter(1))
 
     def shared(self, tokens: Iterable[int]) -> set[int]:
-        """Those of ``tokens`` that have a connection in common: one was opened with the one and carried the other, or carried both."""
+        """Those of ``tokens`` that have a connection in common: one was opened with the one and carried the
+        other, or carried both.
+        """
         holders: defaultdict[int, set[int]] = defaultdict(set)
         for token in tokens:
             for carrier in self.carriers.get(token, (token,)):
@@ -78,26 +85,37 @@ class Trace:
 
 
 def find_tokens(attempts: Sequence[Attempt], trace: Trace) -> tuple[dict[int, int], set[int]]:
-    """The token of each attempt whose packets were seen, and the attempts that may have one, but which cannot be told.
+    """The token of each attempt whose packets were seen, and the attempts that may have one, but which cannot
+    be told.
 
-    In order: a SYN with the addresses that the socket has; a SYN from the address that the server saw (its own node masqueraded it);
-    of those that no server answered, a SYN from the socket's address to another (its own node's DNAT), or an ICMP error to it; what
-    is left over in that time.
+    In order: a SYN with the addresses that the socket has; a SYN from the address that the server saw (its
+    own node masqueraded it); of those that no server answered, a SYN from the socket's address to another
+    (its own node's DNAT), or an ICMP error to it; what is left over in that time.
     """
     tokens = {index: attempt.token for index, attempt in enumerate(attempts) if attempt.token}
-    sockets = {index: attempt for index, attempt in enumerate(attempts) if not attempt.token and attempt.protocol == "TCP"}
+    sockets = {
+        index: attempt
+        for index, attempt in enumerate(attempts)
+        if not attempt.token and attempt.protocol == "TCP"
+    }
     for index, attempt in sockets.items():
         token = _opened_by(attempt, trace)
         if token:
             tokens[index] = token
     open_ = {index: attempt for index, attempt in sockets.items() if index not in tokens}
     ambiguous: set[int] = set()
-    steps: tuple[Callable[[Mapping[int, Attempt], Trace, set[int]], dict[int, set[int]]], ...] = (_by_answer, _by_source, _by_time)
+    steps: tuple[Callable[[Mapping[int, Attempt], Trace, set[int]], dict[int, set[int]]], ...] = (
+        _by_answer,
+        _by_source,
+        _by_time,
+    )
     for candidates_of in steps:
         if not open_:
             break
         known = set(tokens.values())
-        candidates = candidates_of(open_, trace, known.union(*(trace.carriers.get(token, ()) for token in known)))
+        candidates = candidates_of(
+            open_, trace, known.union(*(trace.carriers.get(token, ()) for token in known))
+        )
         settled = _settle(candidates)
         tokens.update(settled)
         open_ = {index: attempt for index, attempt in open_.items() if index not in settled}
@@ -107,7 +125,11 @@ def find_tokens(attempts: Sequence[Attempt], trace: Trace) -> tuple[dict[int, in
 
 def _opened_by(attempt: Attempt, trace: Trace) -> int:
     for frame in trace.openings.get(attempt.src, ()):
-        if (frame.dst, frame.dport) == attempt.dst and frame.netns == attempt.netns and _within(frame, attempt):
+        if (
+            (frame.dst, frame.dport) == attempt.dst
+            and frame.netns == attempt.netns
+            and _within(frame, attempt)
+        ):
             return frame.token
     return 0
 
@@ -117,10 +139,13 @@ def _by_source(attempts: Mapping[int, Attempt], trace: Trace, claimed: set[int])
         index: {
             frame.token
             for frame in trace.openings.get(attempt.src, ())
-            if _within(frame, attempt) and frame.token not in claimed and trace.begins_in(frame.token, attempt.netns)
+            if _within(frame, attempt)
+            and frame.token not in claimed
+            and trace.begins_in(frame.token, attempt.netns)
         }
         for index, attempt in attempts.items()
-        if attempt.answer is None  # else the server's account is better: masquerading may have given this port to another connection
+        # else the server's account is better: masquerading may have given this port to another connection
+        if attempt.answer is None
     }
 
 
@@ -144,11 +169,20 @@ def _by_time(attempts: Mapping[int, Attempt], trace: Trace, claimed: set[int]) -
     left: dict[str, list[tuple[int, int]]] = {netns: [] for netns in places}
     for token, members in trace.members.items():
         first = members[0]
-        if first.protocol == "TCP" and first.outgoing and not first.reply and first.netns in places and token not in claimed:
+        if (
+            first.protocol == "TCP"
+            and first.outgoing
+            and not first.reply
+            and first.netns in places
+            and token not in claimed
+        ):
             left[first.netns].append((first.time, token))
     for rows in left.values():
         rows.sort()
-    return {index: _between(left[attempt.netns], attempt.started, attempt.finished) for index, attempt in attempts.items()}
+    return {
+        index: _between(left[attempt.netns], attempt.started, attempt.finished)
+        for index, attempt in attempts.items()
+    }
 
 
 def _between(rows: list[tuple[int, int]], started: int, finished: int) -> set[int]:
@@ -175,11 +209,14 @@ def _within(frame: Frame, attempt: Attempt) -> bool:
     return attempt.started <= frame.time <= attempt.finished
 
 
-def divide_frames(attempts: Sequence[Attempt], tokens: Mapping[int, int], trace: Trace) -> tuple[dict[int, list[Frame]], set[int]]:
+def divide_frames(
+    attempts: Sequence[Attempt], tokens: Mapping[int, int], trace: Trace
+) -> tuple[dict[int, list[Frame]], set[int]]:
     """Each attempt's own frames, and the attempts that cannot be told apart.
 
-    Two connections may choose the same initial sequence number (32 bits: one pair in 100,000 connections is likely). If one ended before
-    the other began, time divides their frames. How long a crafted packet is under way nobody knows.
+    Two connections may choose the same initial sequence number (32 bits: one pair in 100,000 connections is
+    likely). If one ended before the other began, time divides their frames. How long a crafted packet is
+    under way nobody knows.
     """
     claims: defaultdict[int, list[int]] = defaultdict(list)
     for index, token in tokens.items():

@@ -1,1 +1,3 @@
-"""The only room that touches Linux: namespaces, netlink, rule loading, sysctls, packet rings. It decides nothing."""
+"""The only room that touches Linux: namespaces, netlink, rule loading, sysctls, packet rings. It decides
+nothing.
+"""

@@ -1,8 +1,8 @@
 """Apply a plan: one dumb loop over its operations, batched per network namespace.
 
-Nothing is decided here. Links get interface indexes of our own choosing (counted per namespace), so nothing needs to be looked up;
-messages wait in a queue per namespace and are sent when an operation of another stage comes. To apply a cluster's plan twice is to apply it
-once; the plan of a change is applied once.
+Nothing is decided here. Links get interface indexes of our own choosing (counted per namespace), so nothing
+needs to be looked up; messages wait in a queue per namespace and are sent when an operation of another stage
+comes. To apply a cluster's plan twice is to apply it once; the plan of a change is applied once.
 """
 
 from __future__ import annotations
@@ -65,15 +65,21 @@ _STAGE: dict[type, int] = {
     **{LoadIpset: 7, LoadIpvs: 7, LoadRules: 8, DelConnections: 9},
 }
 
-SMALL_TEXT = 65536  # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at once
+# characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
+# once
+SMALL_TEXT = 65536
 LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Services
 
 
 class Applied:
-    """What the kernel holds after :func:`apply`: the namespaces and their links' indexes; and, while it is applied, a netlink socket each."""
+    """What the kernel holds after :func:`apply`: the namespaces and their links' indexes; and, while it is
+    applied, a netlink socket each.
+    """
 
     def __init__(self, iptables: str = "iptables-restore") -> None:
-        """``iptables``: the restore command of the flavour in use (iptables-nft-restore or iptables-legacy-restore)."""
+        """``iptables``: the restore command of the flavour in use (iptables-nft-restore or
+        iptables-legacy-restore).
+        """
         self.namespaces = Namespaces()
         self.links: dict[str, dict[str, int]] = {}  # namespace → link → interface index
         self.ports: dict[str, set[int]] = {}  # bridge ports by namespace
@@ -84,17 +90,22 @@ class Applied:
         self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
         self._halves: list[AddVeth] = []  # pairs whose peer's end is still to be raised
         self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
-        self._doomed: dict[str, list[tuple[int, DelLink]]] = {}  # links that wait to be deleted, those of a namespace together
+        # links that wait to be deleted, those of a namespace together
+        self._doomed: dict[str, list[tuple[int, DelLink]]] = {}
         self._rules: list[LoadRules] = []
         self._nft: dict[str, Nft | None] = {}
         self._nf_tables: dict[str, NfTables] = {}
         self._stale: dict[str, list[DelConnections]] = {}
-        self._unlike: list[tuple[str, str]] | None = None  # what a new namespace has otherwise than ResetDevices wants it: path, value
+        # what a new namespace has otherwise than ResetDevices wants it: path, value
+        self._unlike: list[tuple[str, str]] | None = None
 
     def close(self) -> None:
         """Let go of the sockets and libraries; the namespaces stay, as long as the sandbox does."""
         self.close_sockets()
-        held: list[NfTables | Nft] = [*self._nf_tables.values(), *(library for library in self._nft.values() if library)]
+        held: list[NfTables | Nft] = [
+            *self._nf_tables.values(),
+            *(library for library in self._nft.values() if library),
+        ]
         for one in held:
             one.close()
 
@@ -120,11 +131,19 @@ class Applied:
             case AddAddress():
                 self._push(op.netns, netlink.new_address(self.links[op.netns][op.dev], op.address), op)
             case AddRoute():
-                self._push(op.netns, netlink.new_route(self.links[op.netns][op.dev], op.dst, op.via, op.onlink, op.src), op)
+                self._push(
+                    op.netns,
+                    netlink.new_route(self.links[op.netns][op.dev], op.dst, op.via, op.onlink, op.src),
+                    op,
+                )
             case AddNeighbour():
-                self._push(op.netns, netlink.new_neighbour(self.links[op.netns][op.dev], op.address, op.mac), op)
+                self._push(
+                    op.netns, netlink.new_neighbour(self.links[op.netns][op.dev], op.address, op.mac), op
+                )
             case SetNeighbourDefaults():
-                self._push(op.netns, netlink.set_neighbour_parameters(self.links[op.netns][op.dev], op.reachable), op)
+                self._push(
+                    op.netns, netlink.set_neighbour_parameters(self.links[op.netns][op.dev], op.reachable), op
+                )
             case LoadIpset():
                 finish(start(self.namespaces, op.netns, list(IPSET)), op.netns, op.text)
             case LoadIpvs():
@@ -218,7 +237,9 @@ class Applied:
         message = netlink.link_up(peer_index)
         if op.peer_bridge:
             self.ports.setdefault(op.peer_netns, set()).add(peer_index)
-            message += netlink.bridge_port(peer_index, self.links[op.peer_netns][op.peer_bridge], op.peer_hairpin)
+            message += netlink.bridge_port(
+                peer_index, self.links[op.peer_netns][op.peer_bridge], op.peer_hairpin
+            )
             message += netlink.bridge_knows(peer_index, op.mac)
         self._push(op.peer_netns, message, op)
 
@@ -230,12 +251,16 @@ class Applied:
                 if time.monotonic() > deadline:
                     name = self.interfaces(netns).get(idle[0], str(idle[0]))
                     raise KernelError(
-                        "", f"ip -n {netns} -d link show dev {name}", f"{name} in {netns} has no carrier after {seconds:.0f} s"
+                        "",
+                        f"ip -n {netns} -d link show dev {name}",
+                        f"{name} in {netns} has no carrier after {seconds:.0f} s",
                     )
                 time.sleep(0.002)
 
     def add_route(self, op: AddRoute) -> None:
-        """Add or replace one route at once, outside any plan (the router's way to an address *via* a chosen node)."""
+        """Add or replace one route at once, outside any plan (the router's way to an address *via* a chosen
+        node).
+        """
         self.push(op)
         self.flush()
 
@@ -256,7 +281,9 @@ class Applied:
         self._queues.setdefault(netns, []).append((message, op))
 
     def flush(self) -> None:
-        """Send what waits; KernelError names the first operation that the kernel refused, as a command to paste."""
+        """Send what waits; KernelError names the first operation that the kernel refused, as a command to
+        paste.
+        """
         doomed, self._doomed = self._doomed, {}
         for netns, links in doomed.items():
             self._push(netns, netlink.delete_links([index for index, _ in links]), links[0][1])
@@ -274,8 +301,9 @@ class Applied:
         return self._sockets[netns]
 
     def close_sockets(self) -> None:
-        """Close the netlink sockets: what is applied later opens those that it needs. A cluster of thousands of Pods needs its descriptors
-        for other things."""
+        """Close the netlink sockets: what is applied later opens those that it needs. A cluster of thousands
+        of Pods needs its descriptors for other things.
+        """
         sockets, self._sockets = self._sockets, {}
         for held in sockets.values():
             held.close()
@@ -292,8 +320,9 @@ class Applied:
                 continue  # it could not have loaded any here either
 
     def flush_rules(self) -> None:
-        """Load the rule texts that wait, as many at once as there are processors, those of one namespace one after the other (a
-        transaction of nf_tables fails when another one gets in between)."""
+        """Load the rule texts that wait, as many at once as there are processors, those of one namespace one
+        after the other (a transaction of nf_tables fails when another one gets in between).
+        """
         rules, self._rules = self._rules, []
         width = (os.cpu_count() or 1) + 1
         while rules:
@@ -304,7 +333,11 @@ class Applied:
                     later.append(op)
                 else:
                     now[op.netns] = op
-            small = [op for op in now.values() if op.tool == "nft" and len(op.text) <= SMALL_TEXT and self._nft_in(op.netns)]
+            small = [
+                op
+                for op in now.values()
+                if op.tool == "nft" and len(op.text) <= SMALL_TEXT and self._nft_in(op.netns)
+            ]
             large = [op for op in now.values() if op not in small and not self._taken_away(op)]
             running = [(start(self.namespaces, op.netns, self._loader(op)), op) for op in large]
             for op in small:
@@ -315,7 +348,11 @@ class Applied:
 
     def _taken_away(self, op: LoadRules) -> bool:
         """Whether ``op`` only takes iptables-nft's rules away, and that is done."""
-        taken = removals(op.text) if self.iptables == "iptables-nft-restore" and op.tool == "iptables-restore" else None
+        taken = (
+            removals(op.text)
+            if self.iptables == "iptables-nft-restore" and op.tool == "iptables-restore"
+            else None
+        )
         if not taken:
             return False
         if op.netns not in self._nf_tables:
@@ -339,7 +376,9 @@ class Applied:
         for netns, rows in stale.items():
             conntrack = self.namespaces.call_in(netns, Conntrack)
             try:
-                conntrack.forget({(PROTOCOL_NUMBER[op.protocol], _address(op.dialled), _address(op.server)) for op in rows})
+                conntrack.forget(
+                    {(PROTOCOL_NUMBER[op.protocol], _address(op.dialled), _address(op.server)) for op in rows}
+                )
             except OSError as error:
                 raise KernelError("", shell_commands(rows[0]), error.strerror or "") from None
             finally:

@@ -1,7 +1,8 @@
 """Ask a node's connection tracking what a client had dialled, and make it forget connections.
 
-One ctnetlink GET by the reply tuple finds a connection in constant time; what must be forgotten is looked for in one dump of the table
-(linux/netfilter/nfnetlink_conntrack.h). Listing for people goes through the conntrack(8) tool where evidence is collected.
+One ctnetlink GET by the reply tuple finds a connection in constant time; what must be forgotten is looked for
+in one dump of the table (linux/netfilter/nfnetlink_conntrack.h). Listing for people goes through the
+conntrack(8) tool where evidence is collected.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ import socket
 import struct
 from collections.abc import Collection
 
-from emulator.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, attribute, attributes
+from emulator.kernel.netlink import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    attribute,
+    attributes,
+)
 
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 1, 1, 2
@@ -26,26 +35,35 @@ Address = tuple[str, int]
 
 
 def _tuple(kind: int, protocol: int, src: Address, dst: Address) -> bytes:
-    ip = attribute(CTA_IP_V4_SRC, socket.inet_aton(src[0])) + attribute(CTA_IP_V4_DST, socket.inet_aton(dst[0]))
+    ip = attribute(CTA_IP_V4_SRC, socket.inet_aton(src[0])) + attribute(
+        CTA_IP_V4_DST, socket.inet_aton(dst[0])
+    )
     proto = (
         attribute(CTA_PROTO_NUM, bytes([protocol]))
         + attribute(CTA_PROTO_SRC_PORT, struct.pack("!H", src[1]))
         + attribute(CTA_PROTO_DST_PORT, struct.pack("!H", dst[1]))
     )
-    return attribute(kind | NLA_F_NESTED, attribute(CTA_TUPLE_IP | NLA_F_NESTED, ip) + attribute(CTA_TUPLE_PROTO | NLA_F_NESTED, proto))
+    return attribute(
+        kind | NLA_F_NESTED,
+        attribute(CTA_TUPLE_IP | NLA_F_NESTED, ip) + attribute(CTA_TUPLE_PROTO | NLA_F_NESTED, proto),
+    )
 
 
 class Conntrack:
     """A ctnetlink socket of the network namespace in which it is made."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
+        )
         self._socket.bind((0, 0))
         self._socket.settimeout(1)
         self._sequence = 0
 
     def original(self, protocol: int, src: Address, dst: Address) -> tuple[Address, Address] | None:
-        """(source, destination) as the client sent them, of the connection whose replies go from ``src`` to ``dst``; None if unknown."""
+        """(source, destination) as the client sent them, of the connection whose replies go from ``src`` to
+        ``dst``; None if unknown.
+        """
         self._send(IPCTNL_MSG_CT_GET, 0, _tuple(CTA_TUPLE_REPLY, protocol, src, dst))
         while True:
             data = self._socket.recv(8192)
@@ -58,18 +76,21 @@ class Conntrack:
         return src, dst
 
     def forget(self, wrong: Collection[tuple[int, Address, Address]]) -> None:
-        """Delete every connection that is one of ``wrong``: protocol, what was dialled, who answers. Raises OSError.
+        """Delete every connection that is one of ``wrong``: protocol, what was dialled, who answers. Raises
+        OSError.
 
         One that has ended by itself in the meantime is no error.
         """
         for row in self._dump():
             protocol, _, dialled = _read_tuple(row[CTA_TUPLE_ORIG])
             _, server, _ = _read_tuple(row[CTA_TUPLE_REPLY])
-            if (protocol, dialled, server) in wrong:  # by its id too: not the connection that may have come after it
+            # by its id too: not the connection that may have come after it
+            if (protocol, dialled, server) in wrong:
                 self._send(
                     IPCTNL_MSG_CT_DELETE,
                     NLM_F_ACK,
-                    attribute(CTA_TUPLE_ORIG | NLA_F_NESTED, row[CTA_TUPLE_ORIG]) + attribute(CTA_ID, row[CTA_ID]),
+                    attribute(CTA_TUPLE_ORIG | NLA_F_NESTED, row[CTA_TUPLE_ORIG])
+                    + attribute(CTA_ID, row[CTA_ID]),
                 )
                 code = self._acknowledgement()
                 if code not in (0, errno.ENOENT):
@@ -82,7 +103,9 @@ class Conntrack:
         self._sequence += 1
         payload = struct.pack("!BBH", socket.AF_INET, 0, 0) + payload
         kind = NFNL_SUBSYS_CTNETLINK << 8 | message
-        self._socket.send(struct.pack("=IHHII", 16 + len(payload), kind, NLM_F_REQUEST | flags, self._sequence, 0) + payload)
+        self._socket.send(
+            struct.pack("=IHHII", 16 + len(payload), kind, NLM_F_REQUEST | flags, self._sequence, 0) + payload
+        )
 
     def _dump(self) -> list[dict[int, bytes]]:
         """The attributes of every IPv4 connection."""
@@ -115,5 +138,12 @@ def _read_tuple(data: bytes) -> tuple[int, Address, Address]:
     """(protocol, source, destination); ports are 0 where the protocol has none."""
     row = attributes(data)
     ip, proto = attributes(row[CTA_TUPLE_IP]), attributes(row[CTA_TUPLE_PROTO])
-    ports = [struct.unpack("!H", proto[k])[0] if k in proto else 0 for k in (CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT)]
-    return proto[CTA_PROTO_NUM][0], (socket.inet_ntoa(ip[CTA_IP_V4_SRC]), ports[0]), (socket.inet_ntoa(ip[CTA_IP_V4_DST]), ports[1])
+    ports = [
+        struct.unpack("!H", proto[k])[0] if k in proto else 0
+        for k in (CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT)
+    ]
+    return (
+        proto[CTA_PROTO_NUM][0],
+        (socket.inet_ntoa(ip[CTA_IP_V4_SRC]), ports[0]),
+        (socket.inet_ntoa(ip[CTA_IP_V4_DST]), ports[1]),
+    )

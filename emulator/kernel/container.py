@@ -1,17 +1,21 @@
-"""Shut the calling process in before it becomes a container's command, so that it can change nothing of the host.
+"""Shut the calling process in before it becomes a container's command, so that it can change nothing of the
+host.
 
-The process has mount, UTS and IPC namespaces of its own, and a PID namespace (:func:`own_pid_namespace`). In it
+The process has mount, UTS and IPC namespaces of its own, and a PID namespace (:func:`own_pid_namespace`). In
+it
 
-- the whole file system is read-only, ``/proc`` and with it every sysctl too; ``/sys`` is the Pod's own, without
-  cgroups;
-- ``/run``, ``/var``, ``/tmp`` and ``/dev/shm`` are empty, private and writable: no socket of a service of the host is
-  in reach;
-- home directories, ``/mnt`` and ``/media`` are empty; ``/dev`` has a container's own devices, and no terminal;
-- no capability is left, nor a way to one. The Pod's network namespace lets everybody bind ports below 1024, as
-  container runtimes have it.
+- the whole file system is read-only, ``/proc`` and with it every sysctl too; ``/sys`` is the Pod's own,
+  without cgroups;
+- ``/run``, ``/var``, ``/tmp`` and ``/dev/shm`` are empty, private and writable: no socket of a service of the
+  host is in reach;
+- home directories, ``/mnt`` and ``/media`` are empty; ``/dev`` has a container's own devices, and no
+  terminal;
+- no capability is left, nor a way to one. The Pod's network namespace lets everybody bind ports below 1024,
+  as container runtimes have it.
 
-The user is ``nobody``: root could read every key of the host, and whoever called sudo has keys as well. A sandbox that
-was made without root has one user only; the process stays that user, whose files are read-only or hidden.
+The user is ``nobody``: root could read every key of the host, and whoever called sudo has keys as well. A
+sandbox that was made without root has one user only; the process stays that user, whose files are read-only
+or hidden.
 """
 
 from __future__ import annotations
@@ -33,7 +37,12 @@ _EMPTY = ("/root", "/home", "/mnt", "/media")
 _PRIVATE = ("/run", "/var", "/tmp", "/dev/shm")  # noqa: S108
 _VAR = ("cache", "lib", "log", "opt", "spool", "tmp")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+_DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
 _PROGRAMS = (
     "/usr",
     "/bin",
@@ -45,14 +54,17 @@ _PROGRAMS = (
     "/proc",
     "/sys",
 )  # never hidden, though a service's user may live there
-_NO_DUMP = 1  # RLIMIT_CORE: neither a file nor a program that the kernel pipes it to (core(5)); for 0 it starts the program
+# RLIMIT_CORE: neither a file nor a program that the kernel pipes it to (core(5)); for 0 it starts the program
+_NO_DUMP = 1
 
 _MOST_WRITTEN = 64 << 20  # bytes of a file, what it prints among them
 
 
 @contextmanager
 def own_pid_namespace() -> Iterator[None]:
-    """What is forked first in this context is PID 1 of a PID namespace of its own, and ends everything there when it ends."""
+    """What is forked first in this context is PID 1 of a PID namespace of its own, and ends everything there
+    when it ends.
+    """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         linux.unshare(linux.CLONE_NEWPID)
@@ -63,7 +75,8 @@ def own_pid_namespace() -> Iterator[None]:
 
 
 def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
-    """Shut the calling process in. It must be alone in its PID namespace and in the Pod's network namespace; ``homes`` are directories to hide.
+    """Shut the calling process in. It must be alone in its PID namespace and in the Pod's network namespace;
+    ``homes`` are directories to hide.
 
     Raises OSError for what the kernel refuses, MissingCapabilityError for what it lacks.
     """
@@ -73,7 +86,8 @@ def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     _open_ports(group)
     _limit_view(homes)
-    with suppress(OSError):  # only in a private directory can it be made; elsewhere chdir says that it is not there
+    # only in a private directory can it be made; elsewhere chdir says that it is not there
+    with suppress(OSError):
         os.makedirs(directory)
     linux.join_new_session_keyring()
     _limit(resource.RLIMIT_CORE, _NO_DUMP)
@@ -90,8 +104,14 @@ def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
 
 
 def hidden_homes(homes: Sequence[str]) -> tuple[str, ...]:
-    """Returns those of ``homes`` that can be hidden: not the root directory, and none that holds or lies among programs and configuration."""
-    return tuple(home for home in dict.fromkeys(homes) if home.startswith("/") and not any(_overlap(home, place) for place in _PROGRAMS))
+    """Returns those of ``homes`` that can be hidden: not the root directory, and none that holds or lies
+    among programs and configuration.
+    """
+    return tuple(
+        home
+        for home in dict.fromkeys(homes)
+        if home.startswith("/") and not any(_overlap(home, place) for place in _PROGRAMS)
+    )
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -100,7 +120,9 @@ def _overlap(one: str, other: str) -> bool:
 
 def _mapped(table: str) -> int:
     """Returns ``nobody`` if this user namespace has it in ``table`` (uid_map or gid_map), else 0."""
-    rows = [[int(word) for word in line.split()] for line in Path(f"/proc/self/{table}").read_text().splitlines()]
+    rows = [
+        [int(word) for word in line.split()] for line in Path(f"/proc/self/{table}").read_text().splitlines()
+    ]
     return NOBODY if any(first <= NOBODY < first + count for first, _, count in rows) else 0
 
 
@@ -111,7 +133,9 @@ def _limit(kind: int, most: int) -> None:
 
 
 def _open_ports(group: int) -> None:
-    """Let every user of this network namespace bind every port, and ping, as container runtimes do in a Pod's."""
+    """Let every user of this network namespace bind every port, and ping, as container runtimes do in a
+    Pod's.
+    """
     Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
     with suppress(OSError):
         Path("/proc/sys/net/ipv4/ping_group_range").write_text(f"{group} {group}")
@@ -132,7 +156,9 @@ def _limit_view(homes: Sequence[str]) -> None:
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
-        raise MissingCapabilityError("mount_setattr, which --run needs", "Linux 5.12 or later has it") from None
+        raise MissingCapabilityError(
+            "mount_setattr, which --run needs", "Linux 5.12 or later has it"
+        ) from None
     for path in dict.fromkeys(os.path.realpath(path) for path in _PRIVATE):
         if os.path.isdir(path):
             _mount_empty(path, "1777")
@@ -149,7 +175,11 @@ def _mount_empty(path: str, mode: str) -> None:
 
 def _make_devices() -> None:
     """Put a ``/dev`` with a container's own devices in place of the host's."""
-    devices = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in _DEVICES if os.path.exists(f"/dev/{name}")}
+    devices = {
+        name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC)
+        for name in _DEVICES
+        if os.path.exists(f"/dev/{name}")
+    }
     linux.mount("podwire", "/dev", "tmpfs", linux.MS_NOSUID, "mode=0755,size=64k")
     for name, device in devices.items():
         os.close(os.open(f"/dev/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))

@@ -1,7 +1,9 @@
-"""The kernel's counters of packets that it dropped for want of room: of the whole machine, and of one network namespace.
+"""The kernel's counters of packets that it dropped for want of room: of the whole machine, and of one network
+namespace.
 
-Names are "source counter", as the kernel or iproute2 spells both. Formats: linux/neighbour.h (struct ndt_stats), net/core/net-procfs.c
-(softnet_stat), linux/netfilter/nfnetlink_conntrack.h, Documentation/networking/snmp_counter.rst.
+Names are "source counter", as the kernel or iproute2 spells both. Formats: linux/neighbour.h (struct
+ndt_stats), net/core/net-procfs.c (softnet_stat), linux/netfilter/nfnetlink_conntrack.h,
+Documentation/networking/snmp_counter.rst.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ IPCTNL_MSG_CT_GET_STATS_CPU = 4
 _TABLE_FULLS = 10  # struct ndt_stats: the place of ndts_table_fulls among its 64-bit numbers
 _CONNTRACK = {10: "drop", 11: "early_drop", 15: "chain_toolong"}  # CTA_STATS_…
 _ARP = "arp_cache"
-_GC_THRESH3 = "net.ipv4.neigh.default.gc_thresh3"  # of the machine's first namespace alone; netlink tells it everywhere
+# of the machine's first namespace alone; netlink tells it everywhere
+_GC_THRESH3 = "net.ipv4.neigh.default.gc_thresh3"
 SETTINGS = (
     "net.core.netdev_max_backlog",
     "net.netfilter.nf_conntrack_max",
@@ -43,9 +46,14 @@ def read_namespace() -> dict[str, int]:
         lines = Path("/proc/thread-self/net", file).read_text().splitlines()
         for names, values in zip(lines[::2], lines[1::2], strict=True):
             protocol = names.partition(":")[0]
-            counters |= {f"{protocol} {name}": int(value) for name, value in zip(names.split()[1:], values.split()[1:], strict=True)}
+            counters |= {
+                f"{protocol} {name}": int(value)
+                for name, value in zip(names.split()[1:], values.split()[1:], strict=True)
+            }
     kind = NFNL_SUBSYS_CTNETLINK << 8
-    for data in dump(kind | IPCTNL_MSG_CT_GET_STATS_CPU, kind | IPCTNL_MSG_CT_GET_STATS_CPU, bytes(4), NETLINK_NETFILTER):
+    for data in dump(
+        kind | IPCTNL_MSG_CT_GET_STATS_CPU, kind | IPCTNL_MSG_CT_GET_STATS_CPU, bytes(4), NETLINK_NETFILTER
+    ):
         for number, value in attributes(data, 4).items():
             if number in _CONNTRACK:
                 name = f"conntrack {_CONNTRACK[number]}"
@@ -54,7 +62,9 @@ def read_namespace() -> dict[str, int]:
 
 
 def read_settings() -> dict[str, str]:
-    """Returns the limits' values, as far as they can be read: several are shown in the machine's first network namespace alone."""
+    """Returns the limits' values, as far as they can be read: several are shown in the machine's first
+    network namespace alone.
+    """
     settings = {}
     for name, _, most in _neighbour_tables():
         if name == _ARP:
@@ -70,7 +80,8 @@ def _neighbour_tables() -> Iterator[tuple[str, int, int]]:
     """Name, table_fulls and gc_thresh3 of each of the kernel's neighbour tables."""
     for data in dump(RTM_GETNEIGHTBL, RTM_NEWNEIGHTBL, bytes(4)):
         table = attributes(data, 4)
-        if NDTA_STATS in table and len(table[NDTA_STATS]) > 8 * _TABLE_FULLS:  # else it tells a device's parameters
+        # else it tells a device's parameters
+        if NDTA_STATS in table and len(table[NDTA_STATS]) > 8 * _TABLE_FULLS:
             name = table[NDTA_NAME].rstrip(b"\0").decode()
             (most,) = struct.unpack("=I", table[NDTA_THRESH3])
             yield name, struct.unpack_from("=Q", table[NDTA_STATS], 8 * _TABLE_FULLS)[0], most

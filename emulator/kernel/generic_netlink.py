@@ -22,7 +22,12 @@ def find_family(name: str) -> int | None:
     length = _ATTRIBUTE.size + len(payload)
     attribute = _ATTRIBUTE.pack(length, CTRL_ATTR_FAMILY_NAME) + payload + bytes(-length % 4)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_GENERIC) as sock:
-        sock.send(_HEADER.pack(_HEADER.size + len(attribute), GENL_ID_CTRL, NLM_F_REQUEST, 0, 0, CTRL_CMD_GETFAMILY, 1, 0) + attribute)
+        sock.send(
+            _HEADER.pack(
+                _HEADER.size + len(attribute), GENL_ID_CTRL, NLM_F_REQUEST, 0, 0, CTRL_CMD_GETFAMILY, 1, 0
+            )
+            + attribute
+        )
         answer = sock.recv(1 << 16)
     if _HEADER.unpack_from(answer)[1] == NLMSG_ERROR:
         return None

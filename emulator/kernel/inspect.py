@@ -1,7 +1,8 @@
-"""Read what a namespace's kernel holds: addresses for the requirements, and everything for an evidence bundle.
+"""Read what a namespace's kernel holds: addresses for the requirements, and everything for an evidence
+bundle.
 
-Links, addresses, routes and neighbours come through pyroute2, which decodes far more of them than our own messages; rules and connection
-tracking come from the tools that the user would call.
+Links, addresses, routes and neighbours come through pyroute2, which decodes far more of them than our own
+messages; rules and connection tracking come from the tools that the user would call.
 """
 
 from __future__ import annotations
@@ -22,29 +23,44 @@ from emulator.plan.ipvs import ipvsadm_text
 def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:
     """Every IPv4 address on an interface (``lo``'s 127.0.0.1 left out) of each namespace of ``names``."""
     return {
-        name: frozenset(ip for index, ip in namespaces.call_in(name, dump_addresses) if not (index == 1 and ip.startswith("127.")))
+        name: frozenset(
+            ip
+            for index, ip in namespaces.call_in(name, dump_addresses)
+            if not (index == 1 and ip.startswith("127."))
+        )
         for name in names
     }
 
 
 def count_overflows(namespaces: Namespaces, names: Iterable[str]) -> dict[str, int]:
-    """Returns how many connections each namespace of ``names`` has dropped so far because a listener's queue was full (proc(5), net/netstat)."""
+    """Returns how many connections each namespace of ``names`` has dropped so far because a listener's queue
+    was full (proc(5), net/netstat).
+    """
     return {name: namespaces.call_in(name, _overflows) for name in names}
 
 
 def _overflows() -> int:
-    rows = [line.split() for line in Path("/proc/thread-self/net/netstat").read_text().splitlines() if line.startswith("TcpExt:")]
+    rows = [
+        line.split()
+        for line in Path("/proc/thread-self/net/netstat").read_text().splitlines()
+        if line.startswith("TcpExt:")
+    ]
     counters = dict(zip(*rows, strict=True))
     return sum(int(counters.get(name, 0)) for name in ("ListenOverflows", "TCPReqQFullDrop"))
 
 
 def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str, str]:
-    """Title → text of everything that ``netns`` holds: rules with their counters, routes, addresses, neighbours, links, conntrack.
+    """Title → text of everything that ``netns`` holds: rules with their counters, routes, addresses,
+    neighbours, links, conntrack.
 
-    ``iptables`` is the restore command in use; its flavour's save command prints the rules, and nft a table of kube-proxy's own where
-    there is one; virtual servers are as ``ipvsadm -Sn`` prints them. What could not be read says why.
+    ``iptables`` is the restore command in use; its flavour's save command prints the rules, and nft a table
+    of kube-proxy's own where there is one; virtual servers are as ``ipvsadm -Sn`` prints them. What could not
+    be read says why.
     """
-    texts = {title: json.dumps(rows, indent=1, sort_keys=True) for title, rows in _netlink_state(namespaces, netns).items()}
+    texts = {
+        title: json.dumps(rows, indent=1, sort_keys=True)
+        for title, rows in _netlink_state(namespaces, netns).items()
+    }
     texts["rules"] = _read(namespaces, netns, [iptables.replace("restore", "save"), "-c"])
     if shutil.which("nft") and '"kube-proxy"' in _read(namespaces, netns, ["nft", "-j", "list", "tables"]):
         texts["nftables"] = _read(namespaces, netns, ["nft", "list", "table", "ip", "kube-proxy"])
@@ -72,12 +88,20 @@ def _netlink_state(namespaces: Namespaces, netns: str) -> Mapping[str, list[dict
     route = namespaces.call_in(netns, IPRoute)  # its socket stays in the namespace
     try:
         return {
-            "links": [_plain(m, ("index", "state"), ("IFLA_IFNAME", "IFLA_ADDRESS", "IFLA_MASTER", "IFLA_MTU")) for m in route.get_links()],
-            "addresses": [_plain(m, ("index", "prefixlen"), ("IFA_LABEL", "IFA_ADDRESS")) for m in route.get_addr()],
-            "routes": [
-                _plain(m, ("dst_len", "table", "scope"), ("RTA_DST", "RTA_GATEWAY", "RTA_OIF", "RTA_PREFSRC")) for m in route.get_routes()
+            "links": [
+                _plain(m, ("index", "state"), ("IFLA_IFNAME", "IFLA_ADDRESS", "IFLA_MASTER", "IFLA_MTU"))
+                for m in route.get_links()
             ],
-            "neighbours": [_plain(m, ("ifindex", "state"), ("NDA_DST", "NDA_LLADDR")) for m in route.get_neighbours()],
+            "addresses": [
+                _plain(m, ("index", "prefixlen"), ("IFA_LABEL", "IFA_ADDRESS")) for m in route.get_addr()
+            ],
+            "routes": [
+                _plain(m, ("dst_len", "table", "scope"), ("RTA_DST", "RTA_GATEWAY", "RTA_OIF", "RTA_PREFSRC"))
+                for m in route.get_routes()
+            ],
+            "neighbours": [
+                _plain(m, ("ifindex", "state"), ("NDA_DST", "NDA_LLADDR")) for m in route.get_neighbours()
+            ],
         }
     finally:
         route.close()
@@ -85,5 +109,11 @@ def _netlink_state(namespaces: Namespaces, netns: str) -> Mapping[str, list[dict
 
 def _plain(message: Any, fields: tuple[str, ...], attributes: tuple[str, ...]) -> dict[str, Any]:
     row = {field: message.get(field) for field in fields}
-    row.update({name.split("_", 1)[1].lower(): value for name in attributes if (value := message.get_attr(name)) is not None})
+    row.update(
+        {
+            name.split("_", 1)[1].lower(): value
+            for name in attributes
+            if (value := message.get_attr(name)) is not None
+        }
+    )
     return row

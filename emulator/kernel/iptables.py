@@ -17,7 +17,9 @@ def find_iptables(flavour: str) -> str:
     for name in names:
         if shutil.which(name):
             return name
-    raise MissingCapabilityError(f"the tool {names[0]}", "apt-get install iptables (podwire doctor tells more)")
+    raise MissingCapabilityError(
+        f"the tool {names[0]}", "apt-get install iptables (podwire doctor tells more)"
+    )
 
 
 def apply_with_iptables(plan: Plan, flavour: str) -> Applied:

@@ -27,8 +27,25 @@ COMMANDS: Mapping[Verb, int] = {
 }
 ATTR_SERVICE, ATTR_DEST = 1, 2
 ATTR_TIMEOUTS = (4, 5, 6)  # IPVS_CMD_ATTR_TIMEOUT_TCP, …_TCP_FIN, …_UDP
-SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT, SVC_SCHED_NAME, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = 1, 2, 3, 4, 6, 7, 8, 9
-DEST_ADDR, DEST_PORT, DEST_FWD_METHOD, DEST_WEIGHT, DEST_U_THRESH, DEST_L_THRESH, DEST_ADDR_FAMILY = 1, 2, 3, 4, 5, 6, 11
+SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT, SVC_SCHED_NAME, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = (
+    1,
+    2,
+    3,
+    4,
+    6,
+    7,
+    8,
+    9,
+)
+DEST_ADDR, DEST_PORT, DEST_FWD_METHOD, DEST_WEIGHT, DEST_U_THRESH, DEST_L_THRESH, DEST_ADDR_FAMILY = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    11,
+)
 SVC_F_PERSISTENT, SVC_F_SCHED2, CONN_F_MASQ = 1, 0x10, 0
 NLA_F_NESTED = 0x8000
 _PROTOCOL: Mapping[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP"}
@@ -39,7 +56,9 @@ _U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
 
 
 def require_ipvs() -> None:
-    """Load the kernel's IPVS, whose sysctls are there from then on. Raises MissingCapabilityError where it, or the tool ipset, is not."""
+    """Load the kernel's IPVS, whose sysctls are there from then on. Raises MissingCapabilityError where it,
+    or the tool ipset, is not.
+    """
     if find_family(FAMILY) is None:
         remedy = "kube-proxy's ipvs mode is the kernel's IPVS (modprobe ip_vs, as root), or run it where that is: scripts/uml COMMAND"
         raise MissingCapabilityError("ip_vs in its kernel", remedy)
@@ -48,7 +67,9 @@ def require_ipvs() -> None:
 
 
 def load_servers(op: LoadIpvs) -> str:
-    """Do it to the IPVS of the calling thread's network namespace; the kernel's refusal, "" if there is none. What is to be added may be there."""
+    """Do it to the IPVS of the calling thread's network namespace; the kernel's refusal, "" if there is none.
+    What is to be added may be there.
+    """
     family = find_family(FAMILY)
     if family is None:
         return "no netlink family IPVS"
@@ -80,7 +101,9 @@ def is_loaded() -> bool:
 def read_servers() -> list[VirtualServer]:
     """What the IPVS of the calling thread's network namespace balances, in the kernel's order."""
     family = find_family(FAMILY)
-    return [_read_server(family, row) for row in _rows(family, CMD_GET_SERVICE, ATTR_SERVICE)] if family else []
+    return (
+        [_read_server(family, row) for row in _rows(family, CMD_GET_SERVICE, ATTR_SERVICE)] if family else []
+    )
 
 
 def _rows(family: int, command: int, kind: int, payload: bytes = b"") -> Iterator[dict[int, bytes]]:
@@ -96,14 +119,20 @@ def _read_server(family: int, row: Mapping[int, bytes]) -> VirtualServer:
         ip=socket.inet_ntoa(row[SVC_ADDR][:4]),
         port=int.from_bytes(row[SVC_PORT], "big"),
         scheduler=row[SVC_SCHED_NAME].rstrip(b"\0").decode(),
-        persistence=_U32.unpack(row[SVC_TIMEOUT])[0] if _U32.unpack_from(row[SVC_FLAGS])[0] & SVC_F_PERSISTENT else 0,
+        persistence=_U32.unpack(row[SVC_TIMEOUT])[0]
+        if _U32.unpack_from(row[SVC_FLAGS])[0] & SVC_F_PERSISTENT
+        else 0,
     )
     rows = _rows(family, CMD_GET_DEST, ATTR_DEST, attribute(ATTR_SERVICE | NLA_F_NESTED, _service(server)))
     return replace(server, servers=tuple(map(_read_real, rows)))
 
 
 def _read_real(row: Mapping[int, bytes]) -> RealServer:
-    return RealServer(socket.inet_ntoa(row[DEST_ADDR][:4]), int.from_bytes(row[DEST_PORT], "big"), _U32.unpack(row[DEST_WEIGHT])[0])
+    return RealServer(
+        socket.inet_ntoa(row[DEST_ADDR][:4]),
+        int.from_bytes(row[DEST_PORT], "big"),
+        _U32.unpack(row[DEST_WEIGHT])[0],
+    )
 
 
 def _payload(edit: Edit) -> bytes:
@@ -116,7 +145,9 @@ def _payload(edit: Edit) -> bytes:
 
 def message(family: int, command: int, payload: bytes = b"") -> bytes:
     """A message to ``family`` without its sequence number."""
-    return _HEADER.pack(_HEADER.size + len(payload), family, NLM_F_REQUEST, 0, 0, command, VERSION, 0) + payload
+    return (
+        _HEADER.pack(_HEADER.size + len(payload), family, NLM_F_REQUEST, 0, 0, command, VERSION, 0) + payload
+    )
 
 
 def _ip(text: str) -> bytes:
@@ -135,7 +166,9 @@ def _service(server: VirtualServer) -> bytes:
 
 
 def _settings(server: VirtualServer) -> bytes:
-    flags = (SVC_F_PERSISTENT if server.persistence else 0) | (SVC_F_SCHED2 if server.scheduler == "mh" else 0)
+    flags = (SVC_F_PERSISTENT if server.persistence else 0) | (
+        SVC_F_SCHED2 if server.scheduler == "mh" else 0
+    )
     return (
         attribute(SVC_SCHED_NAME, server.scheduler.encode() + b"\0")
         + attribute(SVC_FLAGS, struct.pack("=II", flags, 0xFFFFFFFF))
@@ -146,7 +179,9 @@ def _settings(server: VirtualServer) -> bytes:
 
 def _timeouts(timeouts: IPVSTimeouts) -> bytes:
     """The kernel leaves one of 0 as it is (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout)."""
-    return b"".join(attribute(kind, _U32.pack(seconds)) for kind, seconds in zip(ATTR_TIMEOUTS, timeouts, strict=True))
+    return b"".join(
+        attribute(kind, _U32.pack(seconds)) for kind, seconds in zip(ATTR_TIMEOUTS, timeouts, strict=True)
+    )
 
 
 def _destination(real: RealServer) -> bytes:

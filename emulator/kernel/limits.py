@@ -89,7 +89,9 @@ def _explain_os(error: OSError) -> PodwireError:
         case errno.EMFILE:
             return LimitError(_descriptors())
         case errno.ENFILE:
-            return LimitError(f"this machine has no more open files: fs.file-max is {_read_number('/proc/sys/fs/file-max')}")
+            return LimitError(
+                f"this machine has no more open files: fs.file-max is {_read_number('/proc/sys/fs/file-max')}"
+            )
         case errno.ENOMEM | errno.ENOBUFS:
             return LimitError(_memory())
         case errno.EAGAIN:
@@ -97,13 +99,19 @@ def _explain_os(error: OSError) -> PodwireError:
         case errno.ENOSPC if str(error.filename).startswith("unshare"):
             return LimitError(f"no more namespaces can be made: {_namespaces()}")
         case errno.EPERM | errno.EACCES:
-            return LimitError(f"this machine does not permit what podwire needs: {_told(error)}: podwire doctor tells what is lacking")
+            return LimitError(
+                f"this machine does not permit what podwire needs: {_told(error)}: podwire doctor tells what is lacking"
+            )
     return (error.errno is None and _explain_text(str(error))) or LimitError(_told(error))
 
 
 def _told(error: OSError) -> str:
     """Returns the system's words and where in podwire they were met: nothing there expects them."""
-    what = f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error.strerror or str(error)
+    what = (
+        f"{error.strerror}: {error.filename}"
+        if error.strerror and error.filename
+        else error.strerror or str(error)
+    )
     where = _place(error.__traceback__)
     return f"{what} ({where})" if where else what
 
@@ -145,7 +153,10 @@ def _processes(what: str) -> str:
 
 
 def _met(*limits: tuple[str, object, str]) -> str:
-    return ", ".join(f"{name} is {value} ({where})" for name, value, where in limits if value is not None) or "no limit is known"
+    return (
+        ", ".join(f"{name} is {value} ({where})" for name, value, where in limits if value is not None)
+        or "no limit is known"
+    )
 
 
 def _mebibytes(size: int | None) -> str | None:
@@ -153,8 +164,12 @@ def _mebibytes(size: int | None) -> str | None:
 
 
 def _namespaces() -> str:
-    values = {kind: _read_number(f"/proc/sys/user/max_{kind}_namespaces") for kind in ("user", "net", "mnt", "pid")}
-    return ", ".join(f"user.max_{kind}_namespaces is {value}" for kind, value in values.items() if value is not None)
+    values = {
+        kind: _read_number(f"/proc/sys/user/max_{kind}_namespaces") for kind in ("user", "net", "mnt", "pid")
+    }
+    return ", ".join(
+        f"user.max_{kind}_namespaces is {value}" for kind, value in values.items() if value is not None
+    )
 
 
 def _soft(limit: int) -> int | None:
@@ -165,7 +180,9 @@ def _soft(limit: int) -> int | None:
 def _cgroup(name: str) -> int | None:
     """Returns the lowest limit of our control group and those above it (cgroup v2)."""
     try:
-        path = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))[3:]
+        path = next(
+            line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")
+        )[3:]
     except (OSError, StopIteration):
         return None
     root = Path("/sys/fs/cgroup")

@@ -30,7 +30,8 @@ _CAPABILITIES = 64  # more than any kernel has
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_SETATTR = 442  # the same number on every architecture but Alpha
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID = 1, 2
-_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}  # numbers of the system call
+# numbers of the system call
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 PROT_READ, PROT_WRITE, MAP_SHARED = 1, 2, 1
@@ -38,7 +39,14 @@ _MAP_FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ssize_t]
+_libc.mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_ssize_t,
+]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
@@ -60,7 +68,13 @@ def setns(fd: int, kind: int = 0) -> None:
 
 def mount(source: str, target: str, fstype: str | None, flags: int, data: str | None = None) -> None:
     _check(
-        _libc.mount(source.encode(), target.encode(), fstype.encode() if fstype else None, flags, data.encode() if data else None),
+        _libc.mount(
+            source.encode(),
+            target.encode(),
+            fstype.encode() if fstype else None,
+            flags,
+            data.encode() if data else None,
+        ),
         f"mount {target}",
     )
 
@@ -71,7 +85,9 @@ def unmount(target: str) -> None:
 
 
 def die_with_parent(signal: int) -> None:
-    """Have the kernel send ``signal`` to this process when its parent ends (cleared by the kernel on a change of credentials)."""
+    """Have the kernel send ``signal`` to this process when its parent ends (cleared by the kernel on a change
+    of credentials).
+    """
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
@@ -87,7 +103,9 @@ def set_hostname(name: str) -> None:
 
 
 def make_read_only(path: str) -> None:
-    """Make every mount at ``path`` and below read-only, with set-user-ID bits ignored, in this mount namespace (Linux 5.12)."""
+    """Make every mount at ``path`` and below read-only, with set-user-ID bits ignored, in this mount
+    namespace (Linux 5.12).
+    """
     attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID)
     number, size = ctypes.c_long(_MOUNT_SETATTR), ctypes.c_size_t(ctypes.sizeof(attributes))
     result = _libc.syscall(number, _AT_FDCWD, path.encode(), ctypes.c_uint(_AT_RECURSIVE), attributes, size)
@@ -116,11 +134,17 @@ def set_no_new_privileges() -> None:
 
 
 def join_new_session_keyring() -> None:
-    """Leave the caller's session keyring, whose keys whoever inherits it may read (keyrings(7)), for an empty one."""
+    """Leave the caller's session keyring, whose keys whoever inherits it may read (keyrings(7)), for an empty
+    one.
+    """
     number = _KEYCTL.get(platform.machine())
-    if number is None or _libc.syscall(ctypes.c_long(number), ctypes.c_long(_KEYCTL_JOIN_SESSION_KEYRING), None) >= 0:
+    if (
+        number is None
+        or _libc.syscall(ctypes.c_long(number), ctypes.c_long(_KEYCTL_JOIN_SESSION_KEYRING), None) >= 0
+    ):
         return
-    if ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):  # no keys in this kernel, or a filter that forbids the whole call
+    # no keys in this kernel, or a filter that forbids the whole call
+    if ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
         _check(-1, "keyctl(KEYCTL_JOIN_SESSION_KEYRING)")
 
 
@@ -130,8 +154,9 @@ def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:
 
 
 def map_shared(fd: int, size: int) -> memoryview:
-    """Returns ``size`` bytes of ``fd``, mapped for reading and writing. (``mmap.mmap`` keeps a second descriptor of ``fd`` open before Python
-    3.13.) :func:`unmap` takes the mapping away."""
+    """Returns ``size`` bytes of ``fd``, mapped for reading and writing. (``mmap.mmap`` keeps a second
+    descriptor of ``fd`` open before Python 3.13.) :func:`unmap` takes the mapping away.
+    """
     address = _libc.mmap(None, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
     if address == _MAP_FAILED:
         _check(-1, "mmap")

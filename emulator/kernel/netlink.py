@@ -1,7 +1,8 @@
 """rtnetlink messages as bytes, and one socket per network namespace that sends them in batches.
 
-Only what plans need, encoded directly (a message costs about 3 µs; through a general library 0.5 ms). Formats: rtnetlink(7),
-linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h. A message is built without its sequence number; the socket puts it in.
+Only what plans need, encoded directly (a message costs about 3 µs; through a general library 0.5 ms).
+Formats: rtnetlink(7), linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h. A message is built without its
+sequence number; the socket puts it in.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x
 NLM_F_DUMP = 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFF_UP = 0x1
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_QDISC, IFLA_MASTER, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 6, 10, 16, 18, 27, 28
+(
+    IFLA_ADDRESS,
+    IFLA_IFNAME,
+    IFLA_QDISC,
+    IFLA_MASTER,
+    IFLA_OPERSTATE,
+    IFLA_LINKINFO,
+    IFLA_GROUP,
+    IFLA_NET_NS_FD,
+) = 1, 3, 6, 10, 16, 18, 27, 28
 IF_OPER_UP = b"\x06"
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
@@ -78,38 +88,70 @@ def link_up(index: int) -> bytes:
 def new_bridge(index: int, name: str, mac: str) -> bytes:
     """Create a bridge that is up."""
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"bridge"))
-    return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info)
+    return _message(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info,
+    )
 
 
 def new_dummy(index: int, name: str) -> bytes:
     """Create a dummy interface that is down."""
     info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"dummy"))
-    return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, 0, 0) + _name(name) + info)
+    return _message(
+        RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, 0, 0) + _name(name) + info
+    )
 
 
-def new_veth(index: int, name: str, mac: str, peer_fd: int, peer_index: int, peer: str, peer_mac: str) -> bytes:
+def new_veth(
+    index: int, name: str, mac: str, peer_fd: int, peer_index: int, peer: str, peer_mac: str
+) -> bytes:
     """Create a veth pair, this end up, the other in the namespace behind ``peer_fd`` and down.
 
     The peer cannot be set up in the same message (ENOTCONN, kernel 6.18): raise it from inside.
     """
-    other = _IFINFO.pack(0, 0, 0, peer_index, 0, 0) + _name(peer) + _mac(peer_mac) + attribute(IFLA_NET_NS_FD, _U32.pack(peer_fd))
-    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth") + attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other)))
-    return _message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info)
+    other = (
+        _IFINFO.pack(0, 0, 0, peer_index, 0, 0)
+        + _name(peer)
+        + _mac(peer_mac)
+        + attribute(IFLA_NET_NS_FD, _U32.pack(peer_fd))
+    )
+    info = attribute(
+        IFLA_LINKINFO,
+        attribute(IFLA_INFO_KIND, b"veth") + attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other)),
+    )
+    return _message(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        _IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + _name(name) + _mac(mac) + info,
+    )
 
 
 def bridge_port(index: int, bridge: int, hairpin: bool) -> bytes:
     """Make the link ``index`` a port of the bridge with index ``bridge``; with hairpin mode when asked."""
-    message = _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + attribute(IFLA_MASTER, _U32.pack(bridge)))
+    message = _message(
+        RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + attribute(IFLA_MASTER, _U32.pack(bridge))
+    )
     if hairpin:
-        slave = attribute(IFLA_INFO_SLAVE_KIND, b"bridge") + attribute(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\x01"))
-        message += _message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + attribute(IFLA_LINKINFO, slave))
+        slave = attribute(IFLA_INFO_SLAVE_KIND, b"bridge") + attribute(
+            IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\x01")
+        )
+        message += _message(
+            RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + attribute(IFLA_LINKINFO, slave)
+        )
     return message
 
 
 def bridge_knows(index: int, mac: str) -> bytes:
-    """The bridge of port ``index`` sends what is for ``mac`` there, without having to learn it: a static entry of its forwarding database."""
+    """The bridge of port ``index`` sends what is for ``mac`` there, without having to learn it: a static
+    entry of its forwarding database.
+    """
     payload = struct.pack("=BBHiHBB", AF_BRIDGE, 0, 0, index, NUD_NOARP, NTF_MASTER, 0)
-    return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))))
+    return _message(
+        RTM_NEWNEIGH,
+        NLM_F_CREATE | NLM_F_REPLACE,
+        payload + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))),
+    )
 
 
 def delete_link(index: int) -> bytes:
@@ -118,8 +160,10 @@ def delete_link(index: int) -> bytes:
 
 
 def delete_links(indexes: Sequence[int]) -> bytes:
-    """Take the links ``indexes`` of one namespace away, all at once: the kernel waits out an RCU grace period for each request that deletes, some
-    10 ms (net/core/dev.c, unregister_netdevice_many_notify). A request can name a group of links (rtnetlink.c, rtnl_group_dellink)."""
+    """Take the links ``indexes`` of one namespace away, all at once: the kernel waits out an RCU grace period
+    for each request that deletes, some 10 ms (net/core/dev.c, unregister_netdevice_many_notify). A request
+    can name a group of links (rtnetlink.c, rtnl_group_dellink).
+    """
     group = attribute(IFLA_GROUP, _U32.pack(_DOOMED))
     joins = [_message(RTM_NEWLINK, 0, _IFINFO.pack(0, 0, 0, index, 0, 0) + group) for index in indexes]
     return b"".join([*joins, _message(RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0, 0) + group)])
@@ -144,7 +188,9 @@ def _address(index: int, address: str) -> bytes:
 
 
 def new_route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
-    """Add or replace the route to ``dst`` ("default" or a prefix) through the link ``index``; ``via`` "" is on-link."""
+    """Add or replace the route to ``dst`` ("default" or a prefix) through the link ``index``; ``via`` "" is
+    on-link.
+    """
     return _message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _route(index, dst, via, onlink, src))
 
 
@@ -157,7 +203,18 @@ def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
     network = IPv4Network("0.0.0.0/0" if dst == "default" else dst)
     scope = RT_SCOPE_UNIVERSE if via else RT_SCOPE_LINK
     flags = RTNH_F_ONLINK if onlink else 0
-    payload = struct.pack("=BBBBBBBBI", socket.AF_INET, network.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST, flags)
+    payload = struct.pack(
+        "=BBBBBBBBI",
+        socket.AF_INET,
+        network.prefixlen,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        RTPROT_STATIC,
+        scope,
+        RTN_UNICAST,
+        flags,
+    )
     if network.prefixlen:
         payload += attribute(RTA_DST, network.network_address.packed)
     payload += attribute(RTA_OIF, _U32.pack(index))
@@ -170,18 +227,28 @@ def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
 
 def new_neighbour(index: int, address: str, mac: str) -> bytes:
     """A permanent neighbour entry on the link ``index``."""
-    payload = _neighbour(index, address, NUD_PERMANENT) + attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
+    payload = _neighbour(index, address, NUD_PERMANENT) + attribute(
+        NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))
+    )
     return _message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 
 def set_neighbour_parameters(index: int, reachable: int) -> bytes:
-    """How the link ``index`` asks by ARP, and for how many milliseconds on average an answer is believed. (The sysctls are not there for who is
-    root in a user namespace alone: net/core/neighbour.c, neigh_sysctl_register.)"""
-    parameters = attribute(NDTPA_IFINDEX, _U32.pack(index)) + attribute(NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", reachable))
+    """How the link ``index`` asks by ARP, and for how many milliseconds on average an answer is believed.
+    (The sysctls are not there for who is root in a user namespace alone: net/core/neighbour.c,
+    neigh_sysctl_register.)
+    """
+    parameters = attribute(NDTPA_IFINDEX, _U32.pack(index)) + attribute(
+        NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", reachable)
+    )
     for name, value in NEIGHBOUR_DEFAULTS:
         kind, is_time = _NDTPA[name]
         parameters += attribute(kind, struct.pack("=Q" if is_time else "=I", value))
-    payload = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(NDTA_NAME, b"arp_cache\0") + attribute(NDTA_PARMS, parameters)
+    payload = (
+        struct.pack("=BBH", socket.AF_INET, 0, 0)
+        + attribute(NDTA_NAME, b"arp_cache\0")
+        + attribute(NDTA_PARMS, parameters)
+    )
     return _message(RTM_SETNEIGHTBL, 0, payload)
 
 
@@ -192,11 +259,15 @@ def delete_neighbour(index: int, address: str) -> bytes:
 
 def _neighbour(index: int, address: str, state: int) -> bytes:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return struct.pack("=BBHiHBB", family, 0, 0, index, state, 0, 0) + attribute(NDA_DST, socket.inet_pton(family, address))
+    return struct.pack("=BBHiHBB", family, 0, 0, index, state, 0, 0) + attribute(
+        NDA_DST, socket.inet_pton(family, address)
+    )
 
 
 class NetlinkSocket:
-    """A netlink socket (a route socket unless told otherwise) of the network namespace in which it is made. Not shared between threads."""
+    """A netlink socket (a route socket unless told otherwise) of the network namespace in which it is made.
+    Not shared between threads.
+    """
 
     _CHUNK = 128 << 10  # bytes in one sendmsg; the default send buffer is 208 KiB
 
@@ -208,8 +279,8 @@ class NetlinkSocket:
     def send(self, messages: Sequence[bytes]) -> list[tuple[int, str]]:
         """Send all ``messages`` and wait until the kernel has done them.
 
-        Returns the failures as (index, error text); "exists already" (EEXIST) is none: to apply twice is to apply once. Only the last
-        message of each chunk asks for an acknowledgement: errors come unasked.
+        Returns the failures as (index, error text); "exists already" (EEXIST) is none: to apply twice is to
+        apply once. Only the last message of each chunk asks for an acknowledgement: errors come unasked.
         """
         failures: list[tuple[int, str]] = []
         start = 0
@@ -268,10 +339,11 @@ def dump_addresses() -> list[tuple[int, str]]:
 
 
 def dump_idle_links() -> list[int]:
-    """Indexes of the links in the calling thread's network namespace that are up, but do not carry packets yet.
+    """Indexes of the links in the calling thread's network namespace that are up, but do not carry packets
+    yet.
 
-    A link's carrier reaches its queueing discipline, and the bridge that it is a port of, through linkwatch, which a busy kernel lets wait
-    for up to a second (net/core/link_watch.c).
+    A link's carrier reaches its queueing discipline, and the bridge that it is a port of, through linkwatch,
+    which a busy kernel lets wait for up to a second (net/core/link_watch.c).
     """
     idle: list[int] = []
     for data in dump(RTM_GETLINK, RTM_NEWLINK, _IFINFO.pack(0, 0, 0, 0, 0, 0)):
@@ -288,7 +360,9 @@ def dump(request: int, answer: int, payload: bytes, protocol: int = socket.NETLI
     """The payload of every ``answer`` to a dump ``request``, in the calling thread's network namespace."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
         sock.bind((0, 0))
-        sock.send(_HEADER.pack(_HEADER.size + len(payload), request, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload)
+        sock.send(
+            _HEADER.pack(_HEADER.size + len(payload), request, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload
+        )
         while True:
             data = sock.recv(1 << 16)
             offset = 0

@@ -1,7 +1,7 @@
 """Network namespaces held by file descriptors, and the one place that enters them.
 
-A namespace needs no process: it lives as long as a descriptor, a socket inside it or a mount refers to it. Sockets stay in the
-namespace in which they were opened, whoever reads them, so one process serves every Pod.
+A namespace needs no process: it lives as long as a descriptor, a socket inside it or a mount refers to it.
+Sockets stay in the namespace in which they were opened, whoever reads them, so one process serves every Pod.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _SELF = "/proc/thread-self/ns/net"
 
 
 class Namespaces(Mapping[str, int]):
-    """The network namespaces of one cluster: name → descriptor. Must be made inside a sandbox, whose ``/run/netns`` is private."""
+    """The network namespaces of one cluster: name → descriptor. Must be made inside a sandbox, whose
+    ``/run/netns`` is private.
+    """
 
     def __init__(self) -> None:
         self._fds: dict[str, int] = {}
@@ -42,10 +44,11 @@ class Namespaces(Mapping[str, int]):
         return len(self._fds)
 
     def create(self, name: str) -> None:
-        """Make the namespace ``name``, known to ``ip netns`` as well, and stay in it (until :meth:`leave` or the next entry).
+        """Make the namespace ``name``, known to ``ip netns`` as well, and stay in it (until :meth:`leave` or
+        the next entry).
 
-        All are made from the sandbox's own: the kernel may be told to let a new namespace copy the settings of that which it is made from
-        (devconf_inherit_init_net 3).
+        All are made from the sandbox's own: the kernel may be told to let a new namespace copy the settings
+        of that which it is made from (devconf_inherit_init_net 3).
         """
         self.leave()
         linux.unshare(linux.CLONE_NEWNET)
@@ -66,8 +69,10 @@ class Namespaces(Mapping[str, int]):
         path.unlink()
 
     def refresh(self) -> frozenset[str]:
-        """Follow what became of the sandbox's namespaces in another process, from which this one was forked: new ones are known by name, and
-        those that were deleted, or deleted and made anew, are let go. The names of what was let go."""
+        """Follow what became of the sandbox's namespaces in another process, from which this one was forked:
+        new ones are known by name, and those that were deleted, or deleted and made anew, are let go. The
+        names of what was let go.
+        """
         self.leave()
         identity = {path.name: path.stat().st_ino for path in RUN_NETNS.iterdir()}
         gone = frozenset(name for name, fd in self._fds.items() if os.fstat(fd).st_ino != identity.get(name))
@@ -91,7 +96,9 @@ class Namespaces(Mapping[str, int]):
             self._current = self._home
 
     def call_in(self, name: str, function: Callable[[], T]) -> T:
-        """``function()`` with the calling thread inside ``name``; sockets and processes that it makes stay there."""
+        """``function()`` with the calling thread inside ``name``; sockets and processes that it makes stay
+        there.
+        """
         previous = self._current
         self.enter(name)
         try:
@@ -101,13 +108,23 @@ class Namespaces(Mapping[str, int]):
             self._current = previous
 
 
-def start(namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start ``command`` inside ``netns`` with pipes for all three streams. Raises KernelError when there is no such program."""
+def start(
+    namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start ``command`` inside ``netns`` with pipes for all three streams. Raises KernelError when there is
+    no such program.
+    """
     try:
         return namespaces.call_in(
             netns,
             lambda: subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=env
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env=env,
             ),
         )
     except OSError as error:
@@ -117,8 +134,14 @@ def start(namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Ma
 
 
 def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout: float = 60) -> str:
-    """Feed ``stdin``, wait at most ``timeout`` seconds, return standard output. Raises KernelError with all there is to know."""
-    command = [str(word) for word in process.args] if isinstance(process.args, list | tuple) else [str(process.args)]
+    """Feed ``stdin``, wait at most ``timeout`` seconds, return standard output. Raises KernelError with all
+    there is to know.
+    """
+    command = (
+        [str(word) for word in process.args]
+        if isinstance(process.args, list | tuple)
+        else [str(process.args)]
+    )
     try:
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:

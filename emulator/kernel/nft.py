@@ -1,8 +1,9 @@
 """libnftables in this process: small texts, of one network namespace.
 
-A process of its own (``nft -f -``) waits at its end until the kernel has given up what its transaction deleted: closing a netlink socket flushes
-that work (net/netfilter/nf_tables_api.c, nft_rcv_nl_event), which lasts a grace period of RCU, 10 to 20 ms. Here the socket stays open. Facts of
-the interface: libnftables(3), libnftables 1.0.6.
+A process of its own (``nft -f -``) waits at its end until the kernel has given up what its transaction
+deleted: closing a netlink socket flushes that work (net/netfilter/nf_tables_api.c, nft_rcv_nl_event), which
+lasts a grace period of RCU, 10 to 20 ms. Here the socket stays open. Facts of the interface: libnftables(3),
+libnftables 1.0.6.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ def _library() -> _Library | None:
     library.nft_ctx_new.argtypes, library.nft_ctx_new.restype = [ctypes.c_uint32], pointer
     library.nft_ctx_free.argtypes, library.nft_ctx_free.restype = [pointer], None
     library.nft_ctx_buffer_output.argtypes = library.nft_ctx_buffer_error.argtypes = [pointer]
-    library.nft_ctx_get_error_buffer.argtypes, library.nft_ctx_get_error_buffer.restype = [pointer], ctypes.c_char_p
+    library.nft_ctx_get_error_buffer.argtypes, library.nft_ctx_get_error_buffer.restype = (
+        [pointer],
+        ctypes.c_char_p,
+    )
     library.nft_run_cmd_from_buffer.argtypes = [pointer, ctypes.c_char_p]
     return cast(_Library, library)
 

@@ -7,9 +7,9 @@ Four processes, each with one job::
         init     PID 1: reaps orphans; when it ends, the kernel ends everything in the sandbox
           worker runs the given function
 
-Each dies by SIGKILL when the one above it does, so whichever of them is killed, nothing stays: namespaces live only in file
-descriptors and mounts of these processes. Nothing is written to the host: a running sandbox is announced by an *abstract* Unix
-socket (unix(7)), which has no file and vanishes with its owner.
+Each dies by SIGKILL when the one above it does, so whichever of them is killed, nothing stays: namespaces
+live only in file descriptors and mounts of these processes. Nothing is written to the host: a running sandbox
+is announced by an *abstract* Unix socket (unix(7)), which has no file and vanishes with its owner.
 """
 
 from __future__ import annotations
@@ -78,15 +78,16 @@ class Channel:
 def run(function: Callable[[Channel], T]) -> T:
     """Run ``function`` in a fresh sandbox and return what it returned, or raise what it raised.
 
-    Must be called from the main thread of a process with no other threads that hold locks (it forks).
-    Raises MissingCapabilityError where the kernel refuses such a sandbox, SandboxDiedError when it was killed.
+    Must be called from the main thread of a process with no other threads that hold locks (it forks). Raises
+    MissingCapabilityError where the kernel refuses such a sandbox, SandboxDiedError when it was killed.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     listener = _listen()  # in the host's network namespace: other terminals must find it
     reader, writer = os.pipe()
     supervisor = os.getpid()
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # none is lost between the fork and the handlers
+    # none is lost between the fork and the handlers
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         keeper = os.fork()
         if keeper == 0:
@@ -137,7 +138,11 @@ def _supervise(keeper: int, reader: int, listener: socket.socket, mask: Collecti
                         if kind == b"R":
                             return value
                         if kind == b"E":
-                            raise Interrupted(asked.number) if isinstance(value, KeyboardInterrupt) and asked.number else value
+                            raise (
+                                Interrupted(asked.number)
+                                if isinstance(value, KeyboardInterrupt) and asked.number
+                                else value
+                            )
                         info.update(value)
                     if not chunk:
                         break
@@ -214,7 +219,10 @@ def _how_it_died(status: int) -> str:
     except ValueError:
         return text + f"one of its processes ended with exit code {status}; run again"
     if name == "SIGKILL":
-        return text + "one of its processes was killed (SIGKILL: by somebody, or by the kernel where memory is short: see dmesg); run again"
+        return (
+            text
+            + "one of its processes was killed (SIGKILL: by somebody, or by the kernel where memory is short: see dmesg); run again"
+        )
     return text + f"one of its processes was ended by {name}; run again"
 
 
@@ -288,7 +296,8 @@ def _start_afresh() -> None:
     So the terminal's Ctrl-C reaches the supervisor alone, which passes it on once. A process group in the
     background may write to the terminal under ``stty tostop`` only if it ignores SIGTTOU (termios(3)).
     """
-    signal.pthread_sigmask(signal.SIG_SETMASK, _WAITED_FOR)  # what sigwait is to find must be blocked, and not ignored: see _wait_for
+    # what sigwait is to find must be blocked, and not ignored: see _wait_for
+    signal.pthread_sigmask(signal.SIG_SETMASK, _WAITED_FOR)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -308,11 +317,20 @@ def _leave_host() -> None:
             Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
         linux.unshare(flags)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.EUSERS, errno.ENOSYS):
+        if error.errno not in (
+            errno.EPERM,
+            errno.EACCES,
+            errno.ENOSPC,
+            errno.EINVAL,
+            errno.EUSERS,
+            errno.ENOSYS,
+        ):
             raise
         raise MissingCapabilityError(*_why_no_namespaces(uid, error)) from None
     if lacked := [name for name, bit in _CAPABILITIES.items() if not _effective_capabilities() >> bit & 1]:
-        raise MissingCapabilityError(" and ".join(lacked), "root is without it here: give it to this container (--cap-add)")
+        raise MissingCapabilityError(
+            " and ".join(lacked), "root is without it here: give it to this container (--cap-add)"
+        )
 
 
 def _effective_capabilities() -> int:
@@ -324,10 +342,17 @@ def _effective_capabilities() -> int:
 def _why_no_namespaces(uid: int, error: OSError) -> tuple[str, str]:
     """The name of what is missing, and the remedy, as far as the kernel's own switches tell."""
     if uid == 0:
-        return f"the right to make namespaces ({error.strerror})", "root in this container lacks CAP_SYS_ADMIN: run it with that capability"
+        return (
+            f"the right to make namespaces ({error.strerror})",
+            "root in this container lacks CAP_SYS_ADMIN: run it with that capability",
+        )
     switches = {
         "kernel.unprivileged_userns_clone": ("/proc/sys/kernel/unprivileged_userns_clone", "0", "1"),
-        "kernel.apparmor_restrict_unprivileged_userns": ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        "kernel.apparmor_restrict_unprivileged_userns": (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "0",
+        ),
         "user.max_user_namespaces": ("/proc/sys/user/max_user_namespaces", "0", "15000"),
     }
     for name, (path, bad, good) in switches.items():
@@ -336,7 +361,10 @@ def _why_no_namespaces(uid: int, error: OSError) -> tuple[str, str]:
         except OSError:
             continue
         if value == bad:
-            return "unprivileged user namespaces", f"run with sudo, or allow them: sudo sysctl -w {name}={good}"
+            return (
+                "unprivileged user namespaces",
+                f"run with sudo, or allow them: sudo sysctl -w {name}={good}",
+            )
     return f"unprivileged user namespaces ({error.strerror})", "run with sudo"
 
 
@@ -359,26 +387,33 @@ def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -
 
 
 def _prepare_mounts() -> None:
-    """A ``/run`` with ``/run/netns`` and ``/run/xtables.lock`` of its own, and a ``/proc`` of this PID namespace."""
+    """A ``/run`` with ``/run/netns`` and ``/run/xtables.lock`` of its own, and a ``/proc`` of this PID
+    namespace.
+    """
     try:
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     except OSError as error:
         raise MissingCapabilityError(
-            f"a root directory that is a mount point ({error.strerror})", "in a chroot, first: mount --bind DIRECTORY DIRECTORY"
+            f"a root directory that is a mount point ({error.strerror})",
+            "in a chroot, first: mount --bind DIRECTORY DIRECTORY",
         ) from None
     _renew_run()
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError as error:
-        # In a container whose own /proc is masked the kernel refuses (EPERM); the old /proc still serves /proc/sys/net of
-        # whoever asks, but its "self" is of another PID namespace: nothing could be found there.
+        # In a container whose own /proc is masked the kernel refuses (EPERM); the old /proc still serves
+        # /proc/sys/net of whoever asks, but its "self" is of another PID namespace: nothing could be found
+        # there.
         raise MissingCapabilityError(
-            f"a /proc of its own ({error.strerror})", "run outside the container, or with --security-opt systempaths=unconfined"
+            f"a /proc of its own ({error.strerror})",
+            "run outside the container, or with --security-opt systempaths=unconfined",
         ) from None
 
 
 def _renew_run() -> None:
-    """A new ``/run`` that shows all of the old one (a checkout or a socket may be there) but what network tools keep in it."""
+    """A new ``/run`` that shows all of the old one (a checkout or a socket may be there) but what network
+    tools keep in it.
+    """
     old = os.open("/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     linux.mount("podwire", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
     for entry in os.scandir(old):

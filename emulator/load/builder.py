@@ -1,8 +1,9 @@
-"""Topologies written in Python: a builder that reads like Mininet's and writes manifests. May import ``objects`` and the standard library.
+"""Topologies written in Python: a builder that reads like Mininet's and writes manifests. May import
+``objects`` and the standard library.
 
-A topology is a module whose docstring's first line is its question and that has ``def build(cluster: Cluster) -> None``. Each call adds one
-manifest, as plain data, which then goes the way of every other manifest: the same schema, the same rules, the same problems, each with
-the line of the call that wrote it.
+A topology is a module whose docstring's first line is its question and that has ``def build(cluster: Cluster)
+-> None``. Each call adds one manifest, as plain data, which then goes the way of every other manifest: the
+same schema, the same rules, the same problems, each with the line of the call that wrote it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class TopologyError(Exception):
 
 @dataclass(slots=True)
 class Written:
-    """What one call wrote: a manifest, or YAML text. ``label`` names it in problems; ``lines`` says which call wrote which field."""
+    """What one call wrote: a manifest, or YAML text. ``label`` names it in problems; ``lines`` says which
+    call wrote which field.
+    """
 
     label: str
     value: Any
@@ -83,8 +86,17 @@ class Cluster:
         pod_cidr: str = "",
         addresses: Sequence[str] = (),
     ) -> None:
-        """A node; without a name it gets one from its role. ``addresses`` are its InternalIPs, the primary one first."""
-        said = {"name": name, "role": role, "labels": labels, "taints": taints, "podCIDR": pod_cidr, "addresses": addresses}
+        """A node; without a name it gets one from its role. ``addresses`` are its InternalIPs, the primary
+        one first.
+        """
+        said = {
+            "name": name,
+            "role": role,
+            "labels": labels,
+            "taints": taints,
+            "podCIDR": pod_cidr,
+            "addresses": addresses,
+        }
         self._entry_of_shape("nodes", _said(said))
 
     def external_client(self, name: str, address: str) -> None:
@@ -98,8 +110,9 @@ class Cluster:
         self._entry_of_shape("externalServers", {"name": name, "address": address, "ports": rows})
 
     def load_balancer(self, *, addresses: Sequence[str] = (), mode: str = "L2") -> None:
-        """The pool that LoadBalancer Services get their addresses from (prefixes, or ``first-last``), announced by nodes (``L2``) or
-        held by a balancer in the path (``Proxy``)."""
+        """The pool that LoadBalancer Services get their addresses from (prefixes, or ``first-last``),
+        announced by nodes (``L2``) or held by a balancer in the path (``Proxy``).
+        """
         self._of_shape(("loadBalancer",))
         self._shape["loadBalancer"] = _said({"addresses": addresses, "mode": mode})
 
@@ -121,9 +134,17 @@ class Cluster:
         node_selector: Mapping[str, str] | None = None,
         host_network: bool = False,
     ) -> None:
-        """A Pod of one container that serves ``ports``, or of several (``containers``: name → ports), labelled ``app: name``."""
-        spec = _pod_spec(name, ports, containers, node=node, node_selector=node_selector, host_network=host_network)
-        meta = {"namespace": namespace, "labels": _app(name) if labels is None else labels, "annotations": annotations}
+        """A Pod of one container that serves ``ports``, or of several (``containers``: name → ports),
+        labelled ``app: name``.
+        """
+        spec = _pod_spec(
+            name, ports, containers, node=node, node_selector=node_selector, host_network=host_network
+        )
+        meta = {
+            "namespace": namespace,
+            "labels": _app(name) if labels is None else labels,
+            "annotations": annotations,
+        }
         self._write("v1", "Pod", name, meta, spec=spec)
 
     def deployment(
@@ -157,7 +178,9 @@ class Cluster:
         node_selector: Mapping[str, str] | None = None,
         host_network: bool = False,
     ) -> None:
-        """Pods ``name-0``, ``name-1``…; ``service_name`` (``name``) is the headless Service that governs them."""
+        """Pods ``name-0``, ``name-1``…; ``service_name`` (``name``) is the headless Service that governs
+        them.
+        """
         spec = _pod_spec(name, ports, containers, node_selector=node_selector, host_network=host_network)
         more = {"replicas": replicas, "serviceName": service_name or name}
         self._workload("StatefulSet", name, namespace, spec, labels, annotations, more)
@@ -200,9 +223,11 @@ class Cluster:
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
-        """A Service for the Pods that carry ``selector`` (``app: name``; ``{}``: none, its EndpointSlices are given).
+        """A Service for the Pods that carry ``selector`` (``app: name``; ``{}``: none, its EndpointSlices are
+        given).
 
-        One port by ``port``, ``target_port``, ``node_port`` and ``protocol``; several as entries of ``ports`` in Kubernetes' own form.
+        One port by ``port``, ``target_port``, ``node_port`` and ``protocol``; several as entries of ``ports``
+        in Kubernetes' own form.
         """
         one = _said({"port": port, "targetPort": target_port, "nodePort": node_port, "protocol": protocol})
         if one and ports:
@@ -218,10 +243,21 @@ class Cluster:
             "externalIPs": external_ips,
             "publishNotReadyAddresses": publish_not_ready_addresses,
         }
-        self._write("v1", "Service", name, {"namespace": namespace, "labels": labels, "annotations": annotations}, spec=_said(spec))
+        self._write(
+            "v1",
+            "Service",
+            name,
+            {"namespace": namespace, "labels": labels, "annotations": annotations},
+            spec=_said(spec),
+        )
 
     def flow_check(
-        self, name: str, flows: Sequence[Mapping[str, Any]] = (), *, steps: Sequence[Mapping[str, Any]] = (), namespace: str = "default"
+        self,
+        name: str,
+        flows: Sequence[Mapping[str, Any]] = (),
+        *,
+        steps: Sequence[Mapping[str, Any]] = (),
+        namespace: str = "default",
     ) -> None:
         """A FlowCheck; ``flows`` and ``steps`` in its manifest's own form."""
         self._write(OURS, "FlowCheck", name, {"namespace": namespace}, spec={"flows": flows, "steps": steps})
@@ -265,14 +301,20 @@ class Cluster:
 
 def _said(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Only the fields that were given a value."""
-    return {key: value for key, value in fields.items() if value is not None and value is not False and value not in ("", (), {}, [])}
+    return {
+        key: value
+        for key, value in fields.items()
+        if value is not None and value is not False and value not in ("", (), {}, [])
+    }
 
 
 def _app(name: str) -> dict[str, str]:
     return {"app": name}
 
 
-def _pod_spec(name: str, ports: Ports, containers: Mapping[str, Ports] | None, *, node: str = "", **more: Any) -> dict[str, Any]:
+def _pod_spec(
+    name: str, ports: Ports, containers: Mapping[str, Ports] | None, *, node: str = "", **more: Any
+) -> dict[str, Any]:
     if ports and containers is not None:
         raise ValueError(f"{name!r}: give ports or containers, not both")
     served = {name: ports} if containers is None else containers
@@ -280,7 +322,9 @@ def _pod_spec(name: str, ports: Ports, containers: Mapping[str, Ports] | None, *
         "nodeName": node,
         "nodeSelector": more["node_selector"],
         "hostNetwork": more["host_network"],
-        "containers": [_said({"name": container, "ports": _container_ports(its)}) for container, its in served.items()],
+        "containers": [
+            _said({"name": container, "ports": _container_ports(its)}) for container, its in served.items()
+        ],
     }
     return _said(spec)
 
@@ -293,7 +337,10 @@ def _container_ports(ports: Ports) -> list[dict[str, Any]]:
 def _container_port(port: int | str) -> dict[str, Any]:
     if isinstance(port, str):
         number, slash, protocol = port.partition("/")
-        return {"containerPort": int(number) if number.isdecimal() else number, "protocol": protocol if slash else None}
+        return {
+            "containerPort": int(number) if number.isdecimal() else number,
+            "protocol": protocol if slash else None,
+        }
     return {"containerPort": port}
 
 
@@ -309,7 +356,9 @@ def _caller_line() -> int:
 
 
 def build_topology(path: Path) -> list[Written]:
-    """Run the topology module at ``path`` and return what it wrote. Raises TopologyError; whatever the module raises becomes one."""
+    """Run the topology module at ``path`` and return what it wrote. Raises TopologyError; whatever the module
+    raises becomes one.
+    """
     name = f"podwire_topology_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -317,7 +366,8 @@ def build_topology(path: Path) -> list[Written]:
     module = importlib.util.module_from_spec(spec)
     cluster = Cluster()
     sys.modules[name] = module  # dataclasses look their module up
-    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # no __pycache__ beside the user's file
+    # no __pycache__ beside the user's file
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no part of a report
             spec.loader.exec_module(module)
@@ -331,8 +381,14 @@ def build_topology(path: Path) -> list[Written]:
         raise TopologyError(f"is not valid Python: {error.msg}", line=error.lineno or 0) from error
     except (Exception, SystemExit) as error:
         own = os.path.abspath(path)
-        frames = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if os.path.abspath(frame.filename) == own]
-        raise TopologyError(f"raised {type(error).__name__}: {cut(str(error))}", line=frames[-1] if frames else 0) from error
+        frames = [
+            frame.lineno or 0
+            for frame in traceback.extract_tb(error.__traceback__)
+            if os.path.abspath(frame.filename) == own
+        ]
+        raise TopologyError(
+            f"raised {type(error).__name__}: {cut(str(error))}", line=frames[-1] if frames else 0
+        ) from error
     finally:
         sys.modules.pop(name, None)
         sys.dont_write_bytecode = writes_bytecode
@@ -340,8 +396,10 @@ def build_topology(path: Path) -> list[Written]:
 
 
 def question_of(path: Path) -> str:
-    """The question that the topology at ``path`` asks: the first line of a module's docstring or of a directory's README, the comment
-    at the beginning of a YAML file up to its question mark. "" where there is none."""
+    """The question that the topology at ``path`` asks: the first line of a module's docstring or of a
+    directory's README, the comment at the beginning of a YAML file up to its question mark. "" where there is
+    none.
+    """
     if path.is_dir():
         readme = path / "README.md"
         if readme.is_file():

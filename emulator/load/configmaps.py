@@ -1,8 +1,9 @@
 """Finds what podwire reads inside ConfigMaps: kube-proxy's configuration, and MetalLB's of before v0.13.
 
-Imports nothing of ours; pure. Where kube-proxy's stands: kubeadm (and k0s, minikube, kind) has kube-system/kube-proxy, key
-``config.conf``; EKS has kube-system/kube-proxy-config, key ``config``. MetalLB read ``config`` of metallb-system/config
-(metallb v0.12, ``internal/config/config.go``); newer releases read IPAddressPools alone.
+Imports nothing of ours; pure. Where kube-proxy's stands: kubeadm (and k0s, minikube, kind) has
+kube-system/kube-proxy, key ``config.conf``; EKS has kube-system/kube-proxy-config, key ``config``. MetalLB
+read ``config`` of metallb-system/config (metallb v0.12, ``internal/config/config.go``); newer releases read
+IPAddressPools alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ def texts_of(value: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
     meta, data = value.get("metadata"), value.get("data")
     names = [meta.get(key) if isinstance(meta, dict) else None for key in ("namespace", "name")]
     namespace, name = (text if isinstance(text, str) else "" for text in names)
-    texts = {str(key): text for key, text in data.items() if isinstance(text, str)} if isinstance(data, dict) else {}
+    texts = (
+        {str(key): text for key, text in data.items() if isinstance(text, str)}
+        if isinstance(data, dict)
+        else {}
+    )
     return namespace, name, texts
 
 
@@ -39,7 +44,9 @@ def metallb_key(value: Mapping[str, Any]) -> str:
 
 
 def metallb_objects(configuration: Mapping[str, Any], namespace: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the objects of today that say what MetalLB's old configuration says, each with the number of its pool."""
+    """Yields the objects of today that say what MetalLB's old configuration says, each with the number of its
+    pool.
+    """
     pools = configuration.get("address-pools")
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
         if not isinstance(pool, dict):
@@ -50,4 +57,12 @@ def metallb_objects(configuration: Mapping[str, Any], namespace: str) -> Iterato
         yield index, {"apiVersion": METALLB_OBJECTS, "kind": "IPAddressPool", "metadata": meta, "spec": spec}
         if pool.get("protocol") == "layer2":
             announced = {"ipAddressPools": [pool.get("name")]}
-            yield index, {"apiVersion": METALLB_OBJECTS, "kind": "L2Advertisement", "metadata": meta, "spec": announced}
+            yield (
+                index,
+                {
+                    "apiVersion": METALLB_OBJECTS,
+                    "kind": "L2Advertisement",
+                    "metadata": meta,
+                    "spec": announced,
+                },
+            )

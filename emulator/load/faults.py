@@ -1,4 +1,5 @@
-"""What is wrong with a field, before it is known in which file that field stands. Pure; imports nothing of ours.
+"""What is wrong with a field, before it is known in which file that field stands. Pure; imports nothing of
+ours.
 
 The rooms' readers say :class:`Fault`; ``load`` adds file, document and line and makes a ``Problem`` of it.
 """
@@ -20,7 +21,9 @@ _STEP = re.compile(r'\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]*)"\]|\.?(?P<plain>
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is 'eighty'``) and what to do about it."""
+    """One mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is 'eighty'``) and
+    what to do about it.
+    """
 
     path: FieldPath
     what: str
@@ -41,7 +44,9 @@ def path_text(path: FieldPath) -> str:
 
 
 def path_of(text: str) -> FieldPath:
-    """The path that :func:`path_text` wrote as ``text``; where a key was too long to repeat, the path of what holds it."""
+    """The path that :func:`path_text` wrote as ``text``; where a key was too long to repeat, the path of what
+    holds it.
+    """
     path: list[str | int] = []
     at = 0
     while step := _STEP.match(text, at):

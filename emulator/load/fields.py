@@ -1,6 +1,8 @@
-"""Knows every field of the kinds of Kubernetes that podwire reads, as ``kubectl --validate`` does. Imports ``load.faults``.
+"""Knows every field of the kinds of Kubernetes that podwire reads, as ``kubectl --validate`` does. Imports
+``load.faults``.
 
-``fields.json`` beside it is made from k8s.io/api v0.34.1 by ``tests/golden/kubernetes-fields/main.go``; reading it is the only effect.
+``fields.json`` beside it is made from k8s.io/api v0.34.1 by ``tests/golden/kubernetes-fields/main.go``;
+reading it is the only effect.
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ RELEASE = "1.34"
 
 
 def find_unknown(kind: str, value: Mapping[str, Any]) -> Iterator[tuple[FieldPath, str]]:
-    """Yields the fields of ``value``, an object of ``kind``, that its type has not, each with a hint ("" where nothing comes near)."""
+    """Yields the fields of ``value``, an object of ``kind``, that its type has not, each with a hint (""
+    where nothing comes near).
+    """
     kinds, types = _table()
     if kind in kinds:
         yield from _unknown((), value, kinds[kind], types)
 
 
-def _unknown(path: FieldPath, value: Any, type_: str, types: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[FieldPath, str]]:
+def _unknown(
+    path: FieldPath, value: Any, type_: str, types: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[FieldPath, str]]:
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unknown((*path, index), item, type_, types)

@@ -1,7 +1,7 @@
 """Translates kind's ``Cluster`` (kind.x-k8s.io/v1alpha4) into podwire's: its node names, labels and taints.
 
-Imports ``objects`` only; no effects. Sources: kind, ``pkg/cluster/internal/providers/common/namer.go`` (names),
-``pkg/cluster/internal/kubeadm/config.go`` (node labels are the kubelet's flag ``node-labels``) and
+Imports ``objects`` only; no effects. Sources: kind, ``pkg/cluster/internal/providers/common/namer.go``
+(names), ``pkg/cluster/internal/kubeadm/config.go`` (node labels are the kubelet's flag ``node-labels``) and
 ``…/create/actions/kubeadminit`` (a single node takes Pods); kubeadm, ``phases/kubelet/flags.go`` and
 ``phases/markcontrolplane`` (which taints a node gets). A patch is a merge patch (RFC 7386): a ``node-labels``
 in one takes the place of the labels that the node has in the configuration.
@@ -68,12 +68,16 @@ def translate(value: Mapping[str, Any]) -> Translation:
     return result
 
 
-def _keep(value: Mapping[str, Any], names: frozenset[str], prefix: str, result: Translation) -> dict[str, Any]:
+def _keep(
+    value: Mapping[str, Any], names: frozenset[str], prefix: str, result: Translation
+) -> dict[str, Any]:
     result.ignored.update(dict.fromkeys(f"{prefix}{path_text((key,))}" for key in value if key not in names))
     return {key: item for key, item in value.items() if key in names}
 
 
-def _nodes(nodes: list[Any], cluster: str, patches: list[dict[str, Any]], result: Translation) -> Iterator[Any]:
+def _nodes(
+    nodes: list[Any], cluster: str, patches: list[dict[str, Any]], result: Translation
+) -> Iterator[Any]:
     counts = {"control-plane": 0, "worker": 0}
     for index, written in enumerate(nodes):
         if not isinstance(written, dict):
@@ -99,14 +103,23 @@ def _nodes(nodes: list[Any], cluster: str, patches: list[dict[str, Any]], result
         yield node
 
 
-def _register(node: dict[str, Any], registration: Mapping[str, Any], path: FieldPath, result: Translation, *, alone: bool) -> None:
+def _register(
+    node: dict[str, Any],
+    registration: Mapping[str, Any],
+    path: FieldPath,
+    result: Translation,
+    *,
+    alone: bool,
+) -> None:
     """Puts the labels and taints of kubeadm's ``nodeRegistration`` into ``node``."""
     flags = _flags(registration.get("kubeletExtraArgs"))
     if "node-labels" in flags:
         node["labels"] = dict(_pairs(flags["node-labels"]))
     given = registration.get("taints")
     taints = given if isinstance(given, list) else []
-    registered = [*_taints(flags["register-with-taints"], path, result)] if "register-with-taints" in flags else taints
+    registered = (
+        [*_taints(flags["register-with-taints"], path, result)] if "register-with-taints" in flags else taints
+    )
     if node["role"] == "control-plane":
         node["roleTaint"] = given is None
         registered = [*registered, *(taint for taint in taints if taint not in registered)]

@@ -1,4 +1,6 @@
-"""Knows what belongs to a kustomization and to a Helm chart. May import ``objects``; the only effect is reading files."""
+"""Knows what belongs to a kustomization and to a Helm chart. May import ``objects``; the only effect is
+reading files.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ def render(directory: Path) -> str:
 
 
 def parts_of(directory: Path) -> frozenset[Path]:
-    """Returns the files that the kustomization in ``directory`` names and that are no manifests of their own: patches, and what its
-    generators and transformers read."""
+    """Returns the files that the kustomization in ``directory`` names and that are no manifests of their own:
+    patches, and what its generators and transformers read.
+    """
     found: set[Path] = set()
     for name in NAMES:
         path = directory / name
@@ -54,10 +57,22 @@ def parts_of(directory: Path) -> frozenset[Path]:
 
 
 def _named(value: dict[str, Any]) -> Iterator[str]:
-    for key in ("patchesStrategicMerge", "configurations", "crds", "transformers", "generators", "validators", "components"):
+    for key in (
+        "patchesStrategicMerge",
+        "configurations",
+        "crds",
+        "transformers",
+        "generators",
+        "validators",
+        "components",
+    ):
         yield from (entry for entry in _list(value.get(key)) if isinstance(entry, str) and "\n" not in entry)
     for key in ("patches", "patchesJson6902", "replacements"):
-        yield from (entry["path"] for entry in _list(value.get(key)) if isinstance(entry, dict) and isinstance(entry.get("path"), str))
+        yield from (
+            entry["path"]
+            for entry in _list(value.get(key))
+            if isinstance(entry, dict) and isinstance(entry.get("path"), str)
+        )
 
 
 def _list(value: Any) -> list[Any]:

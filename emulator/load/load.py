@@ -1,7 +1,9 @@
-"""Targets → Inventory: reads what the user named, and says everything that is wrong with it at once. May import ``objects``, ``errors``.
+"""Targets → Inventory: reads what the user named, and says everything that is wrong with it at once. May
+import ``objects``, ``errors``.
 
-The only effect is reading files (and running the user's own Python topologies). Invariant: an Inventory holds valid objects only, each
-identity once; everything else that was given is in its notices, or the whole is an InputError.
+The only effect is reading files (and running the user's own Python topologies). Invariant: an Inventory holds
+valid objects only, each identity once; everything else that was given is in its notices, or the whole is an
+InputError.
 """
 
 from __future__ import annotations
@@ -65,7 +67,17 @@ from emulator.load.yamltext import (
     read_documents,
 )
 from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
-from emulator.objects.kinds import Endpoints, EndpointSlice, Loaded, Namespace, Node, Origin, Pod, Service, Workload
+from emulator.objects.kinds import (
+    Endpoints,
+    EndpointSlice,
+    Loaded,
+    Namespace,
+    Node,
+    Origin,
+    Pod,
+    Service,
+    Workload,
+)
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
 
 MAX_OBJECTS = 200_000  # of everything that is given, the items of lists included
@@ -84,10 +96,10 @@ def load(
 ) -> Inventory:
     """Returns everything that ``targets`` hold, as one cluster.
 
-    A target is the name of a topology in the directory ``topologies`` (``NAME.py``, ``NAME.yaml`` or ``NAME/``), the path of a ``.py``,
-    ``.yaml``, ``.yml`` or ``.json`` file, a directory of manifests (``recursive``: of those below it as well), or ``-`` for ``stdin``.
-    ``kustomizations`` are directories to be built by ``build``, and so is a target that is a kustomization. Raises InputError with every
-    problem.
+    A target is the name of a topology in the directory ``topologies`` (``NAME.py``, ``NAME.yaml`` or
+    ``NAME/``), the path of a ``.py``, ``.yaml``, ``.yml`` or ``.json`` file, a directory of manifests
+    (``recursive``: of those below it as well), or ``-`` for ``stdin``. ``kustomizations`` are directories to
+    be built by ``build``, and so is a target that is a kustomization. Raises InputError with every problem.
     """
     gathering = _Gathering()
     for target in targets:
@@ -105,11 +117,13 @@ def load(
 class ReadingError(InputError):
     """Input with problems, and what could be read of it all the same: control may find more that is wrong.
 
-    ``sound`` holds the objects without a problem. ``services`` are all Services whose fields and addresses could be read, in the order of
-    the input; none where the cluster's shape could not.
+    ``sound`` holds the objects without a problem. ``services`` are all Services whose fields and addresses
+    could be read, in the order of the input; none where the cluster's shape could not.
     """
 
-    def __init__(self, problems: Sequence[Problem], sound: Inventory, services: Sequence[Loaded[Service]]) -> None:
+    def __init__(
+        self, problems: Sequence[Problem], sound: Inventory, services: Sequence[Loaded[Service]]
+    ) -> None:
         super().__init__(problems)
         self.sound, self.services = sound, tuple(services)
 
@@ -123,7 +137,9 @@ class _Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a manifest stands: ``base`` is its path inside the document, ``label`` what a Python topology calls it."""
+    """Where a manifest stands: ``base`` is its path inside the document, ``label`` what a Python topology
+    calls it.
+    """
 
     file: str
     document: int
@@ -139,7 +155,9 @@ class _Place:
         return replace(self, base=(*self.base, *steps))
 
     def problem(self, fault: Fault) -> Problem:
-        return Problem(self.file, fault.what, fault.hint, self.document, self._path(fault.path), self.line(fault.path))
+        return Problem(
+            self.file, fault.what, fault.hint, self.document, self._path(fault.path), self.line(fault.path)
+        )
 
     def line(self, path: FieldPath = ()) -> int:
         """The line of the field at ``path``, or of what it is missing from."""
@@ -159,7 +177,9 @@ class _Gathering:
     """What has been read so far."""
 
     def __init__(self, *, whole: bool = True) -> None:
-        """``whole`` false: what one step of a FlowCheck applies, which has neither a shape nor a configuration."""
+        """``whole`` false: what one step of a FlowCheck applies, which has neither a shape nor a
+        configuration.
+        """
         self._whole = whole
         self._problems: list[Problem] = []
         self._documents = 0
@@ -189,10 +209,16 @@ class _Gathering:
             self._problems.append(_told_once(name, self._twice))
             self._twice = []
         if before == (self._documents, len(self._problems)):
-            hint = f"none of its {len(self._skipped)} files is a manifest" if self._skipped else "a manifest has at least kind and metadata"
+            hint = (
+                f"none of its {len(self._skipped)} files is a manifest"
+                if self._skipped
+                else "a manifest has at least kind and metadata"
+            )
             self.problem(Problem(name, "holds no object", hint))
         elif self._skipped:
-            self._skips.append(f"{name}: {_listed(self._skipped)} left out: no manifest, since there is no kind in it")
+            self._skips.append(
+                f"{name}: {_listed(self._skipped)} left out: no manifest, since there is no kind in it"
+            )
         self._skipped = []
 
     def found(self, found: Found, build: Callable[[Path], str] | None) -> None:
@@ -226,11 +252,18 @@ class _Gathering:
         return self._sound(name)
 
     def _sound(self, name: str) -> Inventory:
-        notices = [f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()]
-        notices += [f"{first} (and {count - 1} more)" if count > 1 else str(first) for first, count in self._remarks.values()]
+        notices = [
+            f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()
+        ]
+        notices += [
+            f"{first} (and {count - 1} more)" if count > 1 else str(first)
+            for first, count in self._remarks.values()
+        ]
         notices += [*self._skips, *fold(tuple(self._slips.values()))]
         if self._left_out["CronJob"]:
-            notices.append("a CronJob makes no Pod until its time: none of it is here (write the Job that it would make)")
+            notices.append(
+                "a CronJob makes no Pod until its time: none of it is here (write the Job that it would make)"
+            )
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
             notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")
@@ -260,7 +293,13 @@ class _Gathering:
             self._python(path)
             return
         if path.suffix not in MANIFEST_SUFFIXES and not path.is_fifo():  # a pipe: <(helm template …)
-            self.problem(Problem(str(path), "is neither a topology nor a manifest", f"known suffixes: .py {' '.join(MANIFEST_SUFFIXES)}"))
+            self.problem(
+                Problem(
+                    str(path),
+                    "is neither a topology nor a manifest",
+                    f"known suffixes: .py {' '.join(MANIFEST_SUFFIXES)}",
+                )
+            )
             return
         try:
             with path.open("rb") as file:
@@ -278,12 +317,15 @@ class _Gathering:
 
     def stream(self, stream: TextIO | None, name: str) -> None:
         try:
-            text = stream.read(MAX_BYTES + 1) if stream else ""  # Python has no sys.stdin when the shell closed it
+            # Python has no sys.stdin when the shell closed it
+            text = stream.read(MAX_BYTES + 1) if stream else ""
         except (OSError, ValueError) as error:
             self.problem(Problem(name, f"cannot be read: {cut(str(error))}"))
         else:
             if not text.strip():
-                self.problem(Problem(name, "nothing came in on standard input", "did the command before | fail?"))
+                self.problem(
+                    Problem(name, "nothing came in on standard input", "did the command before | fail?")
+                )
             self.text(text, name)
 
     def text(self, text: str, file: str, *, anything: bool = False) -> None:
@@ -291,10 +333,16 @@ class _Gathering:
         if anything and (documents or faults) and not _is_manifest(text, documents):
             self._skipped.append(file)
             return
-        self._problems += [Problem(file, fault.what, fault.hint, fault.document, "", fault.line) for fault in faults]
+        self._problems += [
+            Problem(file, fault.what, fault.hint, fault.document, "", fault.line) for fault in faults
+        ]
         for document in documents:
             for remark in document.remarks:
-                self._remark(remark.sort, Problem(file, remark.what, document=document.number, line=remark.line), remark.count)
+                self._remark(
+                    remark.sort,
+                    Problem(file, remark.what, document=document.number, line=remark.line),
+                    remark.count,
+                )
             self._document(document.value, _Place(file, document.number, document))
         self._documents += len(documents) + len(faults)
 
@@ -328,12 +376,18 @@ class _Gathering:
             return
         documents, faults = read_documents(one.value)
         for text_fault in faults:
-            self.problem(place.problem(Fault((), f"line {text_fault.line} of the text {text_fault.what}", text_fault.hint)))
+            self.problem(
+                place.problem(
+                    Fault((), f"line {text_fault.line} of the text {text_fault.what}", text_fault.hint)
+                )
+            )
         for document in documents:
             self._document(document.value, place)
 
     def _document(self, value: Any, place: _Place, kind: str = "", api_version: str = "") -> None:
-        """One document, or one item of a List, whose own kind and apiVersion default to those that the List implies."""
+        """One document, or one item of a List, whose own kind and apiVersion default to those that the List
+        implies.
+        """
         self._read += 1
         if self._full:
             return
@@ -341,8 +395,14 @@ class _Gathering:
             self.problem(place.problem(Fault((), f"is one of more than {MAX_OBJECTS} objects", TOO_MUCH)))
             return
         if not isinstance(value, dict):
-            hint = "several objects go into documents of their own (---) or into a List" if isinstance(value, list) else ""
-            self.problem(place.problem(Fault((), f"must be a mapping with kind and metadata, is {shown(value)}", hint)))
+            hint = (
+                "several objects go into documents of their own (---) or into a List"
+                if isinstance(value, list)
+                else ""
+            )
+            self.problem(
+                place.problem(Fault((), f"must be a mapping with kind and metadata, is {shown(value)}", hint))
+            )
             return
         name = value.get("kind")
         if name == "List" or (isinstance(name, str) and name.endswith("List") and "items" in value):
@@ -383,13 +443,20 @@ class _Gathering:
             self._document(translation.proxy, place.inside(*translation.proxy_path), api_version=PROXY_CONFIG)
 
     def _config_map(self, value: Mapping[str, Any], place: _Place) -> None:
-        """kube-proxy's ConfigMap carries its configuration, MetalLB's of old its pools; every other one is left out."""
+        """kube-proxy's ConfigMap carries its configuration, MetalLB's of old its pools; every other one is
+        left out.
+        """
         if key := kube_proxy_key(value):
             for document, inside in self._inside(value, key, place):
                 if isinstance(document, dict) and document.get("kind") == "KubeProxyConfiguration":
                     document.setdefault("clusterCIDR", "")  # a kube-proxy that runs has no other default
                     if self._of(KubeProxyConfiguration):
-                        self._remark("several", inside.problem(Fault((), "is a second configuration of kube-proxy: the first one is used")))
+                        self._remark(
+                            "several",
+                            inside.problem(
+                                Fault((), "is a second configuration of kube-proxy: the first one is used")
+                            ),
+                        )
                         continue
                 self._document(document, inside)
         elif key := metallb_key(value):
@@ -422,18 +489,26 @@ class _Gathering:
             hint = "a step applies objects of Kubernetes' own"
             self.problem(place.problem(Fault(("kind",), f"{kind.name} cannot be applied in a step", hint)))
             return
-        applied = tuple(self._applied(manifests, at) for manifests, at in _applies(value, place)) if kind.name == "FlowCheck" else ()
+        applied = (
+            tuple(self._applied(manifests, at) for manifests, at in _applies(value, place))
+            if kind.name == "FlowCheck"
+            else ()
+        )
         decoded, faults, ignored = decode(kind, value)
         self._note_slips(kind, value, place)
         if decoded is not None:
             decoded, broken, odd = validate(decoded, value, namespaced=kind.namespaced)
             for notice in odd:
                 self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
-            faults += [fault for fault in broken if not any(touches(fault.path, faulty.path) for faulty in faults)]
+            faults += [
+                fault for fault in broken if not any(touches(fault.path, faulty.path) for faulty in faults)
+            ]
         self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
         if ignored:
             self._ignored.setdefault(kind.name, {}).update(dict.fromkeys(ignored))
-        if isinstance(decoded, Service) and not any({"clusterIP", "clusterIPs"} & {*fault.path} for fault in faults):
+        if isinstance(decoded, Service) and not any(
+            {"clusterIP", "clusterIPs"} & {*fault.path} for fault in faults
+        ):
             unsure = any("protocol" in fault.path for fault in faults)  # which node port it claims
             claims = replace(decoded, spec=replace(decoded.spec, ports=())) if unsure else decoded
             self._services.append(Loaded(claims, value, place.origin))
@@ -446,13 +521,17 @@ class _Gathering:
         self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))
 
     def _note_slips(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
-        """Note what kubectl warns of as an unknown field; not in what an API server wrote, or of another release's API."""
+        """Note what kubectl warns of as an unknown field; not in what an API server wrote, or of another
+        release's API.
+        """
         if kind.exact or value.get("apiVersion", kind.apiVersion) != kind.apiVersion or _is_stored(value):
             return
         for path, hint in find_unknown(kind.name, value):
             key = (kind.name, str(path[-1]))
             if key not in self._slips:
-                self._slips[key] = place.problem(Fault(path, f"is no field of Kubernetes {RELEASE} and is not read", hint))
+                self._slips[key] = place.problem(
+                    Fault(path, f"is no field of Kubernetes {RELEASE} and is not read", hint)
+                )
 
     def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
         """The objects that the ``manifests`` of a FlowCheck's step, which stand at ``place``, are."""
@@ -476,7 +555,9 @@ class _Gathering:
             identity, what = (kind.name, meta.namespace, meta.name), f"{kind.name} {full} is there already"
         first = self._first.setdefault(identity, place)
         if first is not place:
-            where = f"{first.file}:{first.line()}" + (f": document {first.document}" if first.document else "")
+            where = f"{first.file}:{first.line()}" + (
+                f": document {first.document}" if first.document else ""
+            )
             problem = place.problem(Fault((), f"{what}, in {where}", "keep one of the two"))
             (self._problems if first.file == place.file else self._twice).append(problem)
 
@@ -501,12 +582,22 @@ def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
     files = len({problem.file for problem in twice})
     first = twice[0]
     what = f"{len(twice)} objects of {_count(files, 'file')} are there already, the first at {first.file}:{first.line}: {first.what}"
-    return Problem(target, what, "variants of one application are not one cluster: name the directory or the files that you mean")
+    return Problem(
+        target,
+        what,
+        "variants of one application are not one cluster: name the directory or the files that you mean",
+    )
 
 
 def _is_manifest(text: str, documents: Sequence[Document]) -> bool:
-    """Returns whether a file of a directory is meant for a cluster: it has a kind, and is no patch for kustomize."""
-    kinds = [document.value for document in documents if isinstance(document.value, dict) and isinstance(document.value.get("kind"), str)]
+    """Returns whether a file of a directory is meant for a cluster: it has a kind, and is no patch for
+    kustomize.
+    """
+    kinds = [
+        document.value
+        for document in documents
+        if isinstance(document.value, dict) and isinstance(document.value.get("kind"), str)
+    ]
     if kinds:
         return not all("$patch" in value for value in kinds)
     return not documents and bool(_KIND.search(text))  # it cannot be read, and says a kind
@@ -522,7 +613,9 @@ def _count(number: int, what: str) -> str:
 
 
 def _applies(check: Mapping[str, Any], place: _Place) -> Iterator[tuple[Sequence[Any], _Place]]:
-    """What each step of a FlowCheck applies, and where that stands; nothing where it is no list (decoding says so)."""
+    """What each step of a FlowCheck applies, and where that stands; nothing where it is no list (decoding
+    says so).
+    """
     spec = check.get("spec")
     steps = spec.get("steps") if isinstance(spec, dict) else None
     for i, step in enumerate(steps if isinstance(steps, list) else ()):
@@ -531,7 +624,9 @@ def _applies(check: Mapping[str, Any], place: _Place) -> Iterator[tuple[Sequence
 
 
 def _plain(value: Any, path: FieldPath = ()) -> Any:
-    """A topology's value as JSON has it: tuples become lists. Raises _UnfitError for what no manifest can hold."""
+    """A topology's value as JSON has it: tuples become lists. Raises _UnfitError for what no manifest can
+    hold.
+    """
     if len(path) > MAX_DEPTH:
         raise _UnfitError(Fault(path[:1], f"is nested more than {MAX_DEPTH} levels deep"))
     if isinstance(value, Mapping):

@@ -1,10 +1,12 @@
-"""A document → which kind it is, and its typed object or everything that is wrong with its shape. Imports pydantic; no effects.
+"""A document → which kind it is, and its typed object or everything that is wrong with its shape. Imports
+pydantic; no effects.
 
-The types are the dataclasses of ``kinds`` and ``config``; pydantic reads them, so that every error of a document comes at once, and its
-messages are rewritten here into the words of a manifest's author. Scalars are read as strictly as the API server reads them (``port: "80"``
-is an error, and so is a label whose value is a number); ``null`` means that a field is not set. Fields that podwire does not know are
-ignored in Kubernetes' kinds, whose manifests have hundreds (``load.fields`` tells which of them Kubernetes does not know either), and are
-errors in podwire's own, where they can be nothing else.
+The types are the dataclasses of ``kinds`` and ``config``; pydantic reads them, so that every error of a
+document comes at once, and its messages are rewritten here into the words of a manifest's author. Scalars are
+read as strictly as the API server reads them (``port: "80"`` is an error, and so is a label whose value is a
+number); ``null`` means that a field is not set. Fields that podwire does not know are ignored in Kubernetes'
+kinds, whose manifests have hundreds (``load.fields`` tells which of them Kubernetes does not know either),
+and are errors in podwire's own, where they can be nothing else.
 """
 
 from __future__ import annotations
@@ -71,9 +73,11 @@ class _FlowCheckManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind that podwire reads. ``groups`` are its API groups ("" is the core); ``apiVersion`` is what a hint recommends.
+    """A kind that podwire reads. ``groups`` are its API groups ("" is the core); ``apiVersion`` is what a
+    hint recommends.
 
-    ``exact``: the apiVersion must be this very one, and be there. ``namespaced`` is false for what a namespace means nothing to.
+    ``exact``: the apiVersion must be this very one, and be there. ``namespaced`` is false for what a
+    namespace means nothing to.
     """
 
     name: str
@@ -84,8 +88,16 @@ class Kind:
     exact: bool = False
 
 
-def _kubernetes(name: str, api_version: str, type_: type[Any], *, namespaced: bool = True, also: tuple[str, ...] = ()) -> Kind:
-    return Kind(name=name, apiVersion=api_version, type=type_, groups=frozenset({_group(api_version), *also}), namespaced=namespaced)
+def _kubernetes(
+    name: str, api_version: str, type_: type[Any], *, namespaced: bool = True, also: tuple[str, ...] = ()
+) -> Kind:
+    return Kind(
+        name=name,
+        apiVersion=api_version,
+        type=type_,
+        groups=frozenset({_group(api_version), *also}),
+        namespaced=namespaced,
+    )
 
 
 def _group(api_version: str) -> str:
@@ -94,7 +106,9 @@ def _group(api_version: str) -> str:
 
 def _ours(name: str, api_version: str, type_: type[Any], *, namespaced: bool = False) -> Kind:
     group = frozenset({_group(api_version)})
-    return Kind(name=name, apiVersion=api_version, type=type_, groups=group, namespaced=namespaced, exact=True)
+    return Kind(
+        name=name, apiVersion=api_version, type=type_, groups=group, namespaced=namespaced, exact=True
+    )
 
 
 _KINDS = (
@@ -120,7 +134,8 @@ _KINDS = (
 )
 _STANDARD_GROUPS = frozenset(group for kind in _KINDS if not kind.exact for group in kind.groups)
 
-MAX_OBJECT = 3 * 1024 * 1024  # bytes of an object as JSON: what a request to the API server may have (MaxRequestBodyBytes)
+# bytes of an object as JSON: what a request to the API server may have (MaxRequestBodyBytes)
+MAX_OBJECT = 3 * 1024 * 1024
 MAX_FAULTS = 1_000  # of one object
 
 
@@ -132,7 +147,9 @@ class LeftOut:
 
 
 def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = "") -> Kind | LeftOut | Fault:
-    """Which kind ``document`` is. ``kind`` and ``api_version`` are what its List says where it says nothing itself."""
+    """Which kind ``document`` is. ``kind`` and ``api_version`` are what its List says where it says nothing
+    itself.
+    """
     name, version = document.get("kind"), document.get("apiVersion")
     name = kind if name is None else name
     version = api_version if version is None else version
@@ -146,14 +163,28 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
     group = _group(version)
     candidates = [k for k in _KINDS if k.name == name]
     for candidate in candidates:
-        if version == candidate.apiVersion or (not candidate.exact and (not version or group in candidate.groups)):
+        if version == candidate.apiVersion or (
+            not candidate.exact and (not version or group in candidate.groups)
+        ):
             return candidate
     if not version and candidates:
-        return Fault(("apiVersion",), f"is required for kind {name}", f"write {' or '.join(k.apiVersion for k in candidates)}")
+        return Fault(
+            ("apiVersion",),
+            f"is required for kind {name}",
+            f"write {' or '.join(k.apiVersion for k in candidates)}",
+        )
     if candidates and (group in _STANDARD_GROUPS or any(group in k.groups for k in candidates)):
-        return Fault(("apiVersion",), f"{shown(version)} has no kind {name}", f"write {' or '.join(k.apiVersion for k in candidates)}")
+        return Fault(
+            ("apiVersion",),
+            f"{shown(version)} has no kind {name}",
+            f"write {' or '.join(k.apiVersion for k in candidates)}",
+        )
     if group == _group(OURS):
-        return Fault(("kind",), f"{shown(version)} has no kind {shown(name)}", did_you_mean(name, ("Cluster", "FlowCheck")))
+        return Fault(
+            ("kind",),
+            f"{shown(version)} has no kind {shown(name)}",
+            did_you_mean(name, ("Cluster", "FlowCheck")),
+        )
     if group in _STANDARD_GROUPS and _slip_of(name):
         return Fault(("kind",), f"there is no kind {shown(name)}", f"did you mean {_slip_of(name)}?")
     return LeftOut(name if not group or group in _STANDARD_GROUPS else f"{name}.{group}")
@@ -170,9 +201,10 @@ def _slip_of(name: str) -> str:
 
 
 def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], tuple[str, ...]]:
-    """``document`` as (object, faults, ignored): a value of ``kind``'s type; with faults None, or the value that it would have without
-    the faulty fields, so that its other mistakes can be told as well. ``ignored`` names the fields of a cluster's or proxy's
-    configuration that have no meaning here."""
+    """``document`` as (object, faults, ignored): a value of ``kind``'s type; with faults None, or the value
+    that it would have without the faulty fields, so that its other mistakes can be told as well. ``ignored``
+    names the fields of a cluster's or proxy's configuration that have no meaning here.
+    """
     value: dict[str, Any] = _as_decoded(_convert(kind, document), kind.type)
     ignored: tuple[str, ...] = ()
     if kind.exact:
@@ -184,11 +216,18 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
         value["kind"] = kind.name
         if kind.name == "ReplicationController":
             value = _with_label_selector(value)
-    if kind.apiVersion == OURS and isinstance(value.get("metadata"), dict):  # nobody misspells what the API server wrote there
-        value["metadata"] = {key: item for key, item in value["metadata"].items() if key in _field_types(ObjectMeta)}
+    # nobody misspells what the API server wrote there
+    if kind.apiVersion == OURS and isinstance(value.get("metadata"), dict):
+        value["metadata"] = {
+            key: item for key, item in value["metadata"].items() if key in _field_types(ObjectMeta)
+        }
     text = json.dumps(value)
     if len(text) > MAX_OBJECT:
-        return None, [Fault((), f"is larger than {MAX_OBJECT >> 20} MiB: no API server takes such an object")], ignored
+        return (
+            None,
+            [Fault((), f"is larger than {MAX_OBJECT >> 20} MiB: no API server takes such an object")],
+            ignored,
+        )
     unknown: Literal["forbid", "ignore"] = "forbid" if kind.apiVersion == OURS else "ignore"
     try:
         decoded = _adapter(kind.type).validate_json(text, strict=True, extra=unknown)
@@ -220,8 +259,9 @@ def _beginning(value: Any, longest: int = 10) -> Any:
 
 
 def touches(path: FieldPath, faulty: FieldPath) -> bool:
-    """Whether a rule about ``path`` may have been misled by a field whose own value could not be read: the same field, one around or
-    inside it, or another entry of the outermost list that it stands in."""
+    """Whether a rule about ``path`` may have been misled by a field whose own value could not be read: the
+    same field, one around or inside it, or another entry of the outermost list that it stands in.
+    """
     first = next((i for i, step in enumerate(faulty) if isinstance(step, int)), len(faulty))
     return all(a == b for a, b in zip(path, faulty[:first], strict=False))
 
@@ -251,7 +291,9 @@ def _without(faults: Iterable[Fault], value: dict[str, Any], type_: Any) -> Any:
 
 def _remove(value: Any, path: FieldPath) -> None:
     for step in path[:-1]:
-        inside = step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        inside = (
+            step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        )
         if not inside:
             return
         value = value[step]
@@ -260,7 +302,9 @@ def _remove(value: Any, path: FieldPath) -> None:
 
 
 def _with_label_selector(value: dict[str, Any]) -> dict[str, Any]:
-    """A ReplicationController whose selector, a mapping of labels, has the form that other controllers' selectors have."""
+    """A ReplicationController whose selector, a mapping of labels, has the form that other controllers'
+    selectors have.
+    """
     spec = value.get("spec")
     if not isinstance(spec, dict) or not isinstance(spec.get("selector"), dict):
         return value
@@ -272,7 +316,8 @@ def _adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
 
 
-# Fields in which "" means the default (pkg/apis/core/v1/defaults.go: those that are strings there, and no pointers).
+# Fields in which "" means the default (pkg/apis/core/v1/defaults.go: those that are strings there, and no
+# pointers).
 _EMPTY_IS_DEFAULT: Mapping[type[Any], frozenset[str]] = {
     ServiceSpec: frozenset({"type", "sessionAffinity", "externalTrafficPolicy"}),
     ServicePort: frozenset({"protocol"}),
@@ -283,8 +328,10 @@ _EMPTY_IS_DEFAULT: Mapping[type[Any], frozenset[str]] = {
 
 
 def _as_decoded(value: Any, hint: Any) -> Any:
-    """Returns ``value`` as Go's JSON decoder takes it for a field of type ``hint``: null is a field that is not set, in a list or a map
-    the empty value; a number that is whole is an integer (``80.0``); "" is the default where that is what it means."""
+    """Returns ``value`` as Go's JSON decoder takes it for a field of type ``hint``: null is a field that is
+    not set, in a list or a map the empty value; a number that is whole is an integer (``80.0``); "" is the
+    default where that is what it means.
+    """
     if isinstance(value, dict):
         type_ = _branch(hint, dict)
         if is_dataclass(type_):
@@ -295,7 +342,9 @@ def _as_decoded(value: Any, hint: Any) -> Any:
                 if item is not None and not (item == "" and key in empty)
             }
         inner = get_args(type_)[1] if type_ else None
-        return {key: _empty(inner) if item is None else _as_decoded(item, inner) for key, item in value.items()}
+        return {
+            key: _empty(inner) if item is None else _as_decoded(item, inner) for key, item in value.items()
+        }
     if isinstance(value, list):
         inner = (get_args(_branch(hint, list)) or (None,))[0]
         return [_empty(inner) if item is None else _as_decoded(item, inner) for item in value]
@@ -308,7 +357,9 @@ def _as_decoded(value: Any, hint: Any) -> Any:
 
 @cache
 def _branch(hint: Any, sort: type[Any]) -> Any:
-    """Returns the part of ``hint`` (``X | None``, ``int | str``) that takes a value of ``sort``: a mapping, a list, an integer; or None."""
+    """Returns the part of ``hint`` (``X | None``, ``int | str``) that takes a value of ``sort``: a mapping, a
+    list, an integer; or None.
+    """
     for each in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
         if sort is int and each is int:
             return each
@@ -321,7 +372,17 @@ def _branch(hint: Any, sort: type[Any]) -> Any:
 
 def _empty(hint: Any) -> Any:
     """Returns what null is in a list or a map of ``hint``: Go's zero value."""
-    return {} if _branch(hint, dict) else [] if _branch(hint, list) else 0 if _branch(hint, int) else "" if hint else None
+    return (
+        {}
+        if _branch(hint, dict)
+        else []
+        if _branch(hint, list)
+        else 0
+        if _branch(hint, int)
+        else ""
+        if hint
+        else None
+    )
 
 
 def _convert(kind: Kind, document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -330,7 +391,11 @@ def _convert(kind: Kind, document: Mapping[str, Any]) -> Mapping[str, Any]:
     discovery.k8s.io/v1beta1: an endpoint's ``topology`` has its node and zone.
     """
     endpoints = document.get("endpoints")
-    if kind.type is not EndpointSlice or document.get("apiVersion") == kind.apiVersion or not isinstance(endpoints, list):
+    if (
+        kind.type is not EndpointSlice
+        or document.get("apiVersion") == kind.apiVersion
+        or not isinstance(endpoints, list)
+    ):
         return document
     return {**document, "endpoints": [_with_topology(endpoint) for endpoint in endpoints]}
 
@@ -340,7 +405,11 @@ def _with_topology(endpoint: Any) -> Any:
     if not isinstance(topology, dict):
         return endpoint
     said = {key: item for key, item in endpoint.items() if item is not None}
-    return {"nodeName": topology.get("kubernetes.io/hostname"), "zone": topology.get("topology.kubernetes.io/zone"), **said}
+    return {
+        "nodeName": topology.get("kubernetes.io/hostname"),
+        "zone": topology.get("topology.kubernetes.io/zone"),
+        **said,
+    }
 
 
 def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> tuple[str, ...]:
@@ -400,7 +469,9 @@ def _way(error: ErrorDetails, value: Any) -> FieldPath:
     """pydantic's location without the names of union branches: only steps that the document has, or lacks."""
     way: list[str | int] = []
     for step in error["loc"]:
-        inside = step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        inside = (
+            step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        )
         if inside:
             value = value[step]
         elif error["type"] != "missing":
@@ -416,8 +487,18 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
         return Fault(path, "is required")
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         known = _fields_at(path[:-1], type_)
-        return Fault(path, "is not a field of podwire's", did_you_mean(str(path[-1]), known) or f"fields here: {', '.join(known)}")
-    words = [w for e in errors if e["type"] == "literal_error" for w in re.findall(r"'([^']*)'", e["ctx"]["expected"]) if w]
+        return Fault(
+            path,
+            "is not a field of podwire's",
+            did_you_mean(str(path[-1]), known) or f"fields here: {', '.join(known)}",
+        )
+    words = [
+        w
+        for e in errors
+        if e["type"] == "literal_error"
+        for w in re.findall(r"'([^']*)'", e["ctx"]["expected"])
+        if w
+    ]
     nouns = [f"one of {', '.join(words)}"] if words else []
     nouns += [_NOUNS[e["type"]] for e in errors if e["type"] in _NOUNS]
     if not nouns:

@@ -1,7 +1,8 @@
-"""Finds the files that a target on the command line names, and what it is called. May import ``objects``, ``errors``.
+"""Finds the files that a target on the command line names, and what it is called. May import ``objects``,
+``errors``.
 
-Directories are read as kubectl reads them: their own files alone, and those below only where it is asked for. The only effect is looking
-for files.
+Directories are read as kubectl reads them: their own files alone, and those below only where it is asked for.
+The only effect is looking for files.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ _NOT_MANIFESTS = frozenset({"node_modules", "vendor", "charts"})  # directories 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a target names: files, or why there are none. ``directory``: the files are those of a directory, whose other files may be
-    anything. ``kustomization``: the directory is one, and is built. ``notices`` say what of the directory is not read."""
+    """What a target names: files, or why there are none. ``directory``: the files are those of a directory,
+    whose other files may be anything. ``kustomization``: the directory is one, and is built. ``notices`` say
+    what of the directory is not read.
+    """
 
     files: Sequence[Path] = ()
     problem: Problem | None = None
@@ -55,18 +58,35 @@ def find_files(target: str, topologies: Path, *, recursive: bool = False) -> Fou
     if is_directory:
         return _in_directory(path, recursive)
     if is_file and path.name in NAMES:
-        return Found(problem=Problem(str(path), "is a kustomization's own file, and no manifest", f"-k {path.parent} builds it"))
+        return Found(
+            problem=Problem(
+                str(path), "is a kustomization's own file, and no manifest", f"-k {path.parent} builds it"
+            )
+        )
     if is_file and path.name == CHART:
-        return Found(problem=Problem(str(path), "is a Helm chart's own file, and no manifest", render(path.parent)))
+        return Found(
+            problem=Problem(str(path), "is a Helm chart's own file, and no manifest", render(path.parent))
+        )
     if is_file:
         return Found([path])
     if re.match(r"[a-z]+://", target):
-        return Found(problem=Problem(cut(target), "is a URL, and podwire fetches nothing", f"curl -sSL {cut(target)} | podwire -"))
-    if "/" in target or "\\" in target or target.startswith(".") or target.endswith((".py", *MANIFEST_SUFFIXES)):
+        return Found(
+            problem=Problem(
+                cut(target), "is a URL, and podwire fetches nothing", f"curl -sSL {cut(target)} | podwire -"
+            )
+        )
+    if (
+        "/" in target
+        or "\\" in target
+        or target.startswith(".")
+        or target.endswith((".py", *MANIFEST_SUFFIXES))
+    ):
         return Found(problem=Problem(cut(target), "no such file or directory"))
     known = f"topologies: {', '.join(sorted(named))}" if named else f"there are no topologies in {topologies}"
     hint = "; ".join(part for part in (did_you_mean(target, named), known) if part)
-    return Found(problem=Problem(cut(target) or "''", "is neither a topology nor a file nor a directory", hint))
+    return Found(
+        problem=Problem(cut(target) or "''", "is neither a topology nor a file nor a directory", hint)
+    )
 
 
 def _in_directory(path: Path, recursive: bool) -> Found:
@@ -75,19 +95,31 @@ def _in_directory(path: Path, recursive: bool) -> Found:
     if is_kustomization(path):
         return Found(directory=True, kustomization=path)
     if (path / CHART).is_file():
-        return Found(problem=Problem(str(path), "is a Helm chart, which must be rendered first", render(path)))
+        return Found(
+            problem=Problem(str(path), "is a Helm chart, which must be rendered first", render(path))
+        )
     if not recursive:
         files = list(islice(_own_manifests(path), MAX_FILES + 1))
-        below = sum(1 for _ in islice(_below(path, []), MAX_FILES + 1)) - len(files) if len(files) <= MAX_FILES else 0
+        below = (
+            sum(1 for _ in islice(_below(path, []), MAX_FILES + 1)) - len(files)
+            if len(files) <= MAX_FILES
+            else 0
+        )
         more = f"{below if below + len(files) <= MAX_FILES else f'more than {MAX_FILES}'} in the directories below"
-        notices: tuple[str, ...] = (f"{path}: {more} are not read, as with kubectl (-R reads them too)",) if below > 0 else ()
+        notices: tuple[str, ...] = (
+            (f"{path}: {more} are not read, as with kubectl (-R reads them too)",) if below > 0 else ()
+        )
         hint = f"there are {more}: -R reads them" if below > 0 else ""
     else:
         notes: list[str] = []
         files = list(islice(_below(path, notes), MAX_FILES + 1))
         notices, hint = tuple(notes), ""
     if len(files) > MAX_FILES:
-        return Found(problem=Problem(str(path), f"holds more than {MAX_FILES} manifests", "name the directories that matter"))
+        return Found(
+            problem=Problem(
+                str(path), f"holds more than {MAX_FILES} manifests", "name the directories that matter"
+            )
+        )
     if not files:
         what = f"holds no manifest ({', '.join('*' + suffix for suffix in MANIFEST_SUFFIXES)})"
         return Found(problem=Problem(str(path), what, hint))
@@ -95,8 +127,9 @@ def _in_directory(path: Path, recursive: bool) -> Found:
 
 
 def _below(top: Path, notices: list[str]) -> Iterator[Path]:
-    """Yields the manifests in and under ``top`` in order, without what is hidden, a chart's, or a part of a kustomization; ``notices``
-    gets a line for the charts and one for the kustomizations."""
+    """Yields the manifests in and under ``top`` in order, without what is hidden, a chart's, or a part of a
+    kustomization; ``notices`` gets a line for the charts and one for the kustomizations.
+    """
     charts: list[Path] = []
     kustomizations: list[Path] = []
     parts: set[Path] = set()
@@ -107,7 +140,9 @@ def _below(top: Path, notices: list[str]) -> Iterator[Path]:
             charts.append(here)
             directories.clear()
             continue
-        directories[:] = sorted(name for name in directories if not name.startswith(".") and name not in _NOT_MANIFESTS)
+        directories[:] = sorted(
+            name for name in directories if not name.startswith(".") and name not in _NOT_MANIFESTS
+        )
         if is_kustomization(here):
             kustomizations.append(here)
             parts |= parts_of(here)
@@ -119,7 +154,9 @@ def _below(top: Path, notices: list[str]) -> Iterator[Path]:
     if charts:
         notices.append(f"{_several(charts, 'Helm chart')} left out: {render(charts[0])} renders one")
     if kustomizations:
-        notices.append(f"{_several(kustomizations, 'kustomization')} not built, and their files read as they are: -k builds one")
+        notices.append(
+            f"{_several(kustomizations, 'kustomization')} not built, and their files read as they are: -k builds one"
+        )
 
 
 def _several(paths: Sequence[Path], what: str, plural: str = "") -> str:
@@ -134,7 +171,12 @@ def _is_readable(directory: Path) -> bool:
 def _own_manifests(directory: Path) -> Iterator[Path]:
     """Yields the manifests that lie in ``directory`` itself, in order, without what is hidden."""
     for path in sorted(directory.iterdir()) if _is_readable(directory) else ():
-        if path.name.endswith(MANIFEST_SUFFIXES) and not path.name.startswith(".") and path.name not in NAMES and path.is_file():
+        if (
+            path.name.endswith(MANIFEST_SUFFIXES)
+            and not path.name.startswith(".")
+            and path.name not in NAMES
+            and path.is_file()
+        ):
             yield path
 
 

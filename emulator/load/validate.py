@@ -1,10 +1,13 @@
-"""The rules over one object, Kubernetes' own where it has any: names, labels, ports, addresses. Pure; imports ``objects`` only.
+"""The rules over one object, Kubernetes' own where it has any: names, labels, ports, addresses. Pure; imports
+``objects`` only.
 
-What comes back has its addresses and prefixes in canonical form, its namespace filled in, and 0 or "" of an optional port unset. What
-needs a look at other objects (a node port given twice, a Pod that a FlowCheck names) is control's to find.
+What comes back has its addresses and prefixes in canonical form, its namespace filled in, and 0 or "" of an
+optional port unset. What needs a look at other objects (a node port given twice, a Pod that a FlowCheck
+names) is control's to find.
 
-The rules are those of kubernetes/kubernetes v1.30: ``apimachinery/pkg/util/validation`` and ``pkg/apis/{core,apps,discovery}/validation``.
-Every name that passes is safe as a file name, in a rule and on a command line: no quote, blank, control character or leading "-" does.
+The rules are those of kubernetes/kubernetes v1.30: ``apimachinery/pkg/util/validation`` and
+``pkg/apis/{core,apps,discovery}/validation``. Every name that passes is safe as a file name, in a rule and on
+a command line: no quote, blank, control character or leading "-" does.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ T = TypeVar("T")
 
 
 def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple[T, list[Fault], list[Fault]]:
-    """Returns ``value``, which the manifest ``written`` was read into, in canonical form, everything that is wrong with it alone, and
-    what is odd about it and read all the same."""
+    """Returns ``value``, which the manifest ``written`` was read into, in canonical form, everything that is
+    wrong with it alone, and what is odd about it and read all the same.
+    """
     checks = Checks(written)
     return _RULES[type(value)](value, namespaced, checks), checks.faults, checks.notices
 

@@ -1,16 +1,20 @@
 """Reads text into documents as kubectl does. Imports PyYAML and ``load.faults``; no effects.
 
-The values are JSON's: mappings with string keys, lists, strings, numbers, booleans, null. A plain scalar means what it means to kubectl,
-that is to go-yaml v2 (go.yaml.in/yaml/v2 resolve.go) under sigs.k8s.io/yaml: ``yes``, ``no``, ``on`` and ``off`` are booleans,
-``_`` among digits counts for nothing, ``010`` is octal; timestamps and ``80:80`` stay strings. Of a key that is written twice the last
-value counts, and a remark says so. Tags that are no type of YAML's are ignored, as kubectl ignores them. A plain ``y`` or ``n`` is a
-:class:`Letter`: a boolean where one is wanted, as to kubectl; where kubectl would refuse it, it stays a string, and a remark says so.
+The values are JSON's: mappings with string keys, lists, strings, numbers, booleans, null. A plain scalar
+means what it means to kubectl, that is to go-yaml v2 (go.yaml.in/yaml/v2 resolve.go) under sigs.k8s.io/yaml:
+``yes``, ``no``, ``on`` and ``off`` are booleans, ``_`` among digits counts for nothing, ``010`` is octal;
+timestamps and ``80:80`` stay strings. Of a key that is written twice the last value counts, and a remark says
+so. Tags that are no type of YAML's are ignored, as kubectl ignores them. A plain ``y`` or ``n`` is a
+:class:`Letter`: a boolean where one is wanted, as to kubectl; where kubectl would refuse it, it stays a
+string, and a remark says so.
 
-kubectl refuses a value beside a marker (``--- {a: 1}``) and silently skips what follows ``...``; here both are read, as YAML 1.2 says.
-Documents are cut apart at their markers before they are parsed (a marker at the beginning of a line is one wherever it stands: YAML 1.2,
-9.1.2), so that a broken document does not hide its neighbours.
+kubectl refuses a value beside a marker (``--- {a: 1}``) and silently skips what follows ``...``; here both
+are read, as YAML 1.2 says. Documents are cut apart at their markers before they are parsed (a marker at the
+beginning of a line is one wherever it stands: YAML 1.2, 9.1.2), so that a broken document does not hide its
+neighbours.
 
-Text that is too large, too deep or too long in its aliases comes back as a fault that names the limit. No text raises anything.
+Text that is too large, too deep or too long in its aliases comes back as a fault that names the limit. No
+text raises anything.
 """
 
 from __future__ import annotations
@@ -35,7 +39,8 @@ MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 
 MAX_ALIASED = 100_000  # values that the aliases of one document may stand for
 MAX_BYTES = 128 * 1024 * 1024  # of one file or of standard input
 MAX_DOCUMENTS = 100_000  # of one file or of standard input, empty ones included
-MAX_VALUES = 3_000_000  # keys and values of one file or of standard input; a Pod of a live cluster has some 250
+# keys and values of one file or of standard input; a Pod of a live cluster has some 250
+MAX_VALUES = 3_000_000
 
 MAX_LINES = 1_000_000  # keys and values whose lines a problem may name
 
@@ -71,7 +76,9 @@ class TextFault:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Where text is read otherwise than its author may think, at ``line``; ``sort`` and how many there are like it."""
+    """Where text is read otherwise than its author may think, at ``line``; ``sort`` and how many there are
+    like it.
+    """
 
     sort: str
     line: int
@@ -103,7 +110,8 @@ class Document:
     def lines(self) -> Mapping[FieldPath, int]:
         """The line of each field (reading the text again: only a problem asks for it)."""
         lines: dict[FieldPath, int] = {}
-        with suppress(_BrokenError, yaml.YAMLError):  # JSON that YAML cannot read, very long text: what is around it has to do
+        # JSON that YAML cannot read, very long text: what is around it has to do
+        with suppress(_BrokenError, yaml.YAMLError):
             _Builder(self.first_line, lines, room=MAX_LINES).build(self.text)
         lines.setdefault((), self.first_line)
         return lines
@@ -120,7 +128,8 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
     except UnicodeEncodeError as error:
         return [], [TextFault(text.count("\n", 0, error.start) + 1, "is not UTF-8 text")]
     if text.count("\n") > 2 * MAX_VALUES or (_JSON_START.match(text) and text.count(",") > MAX_VALUES):
-        return [], [TextFault(1, f"holds more than {MAX_VALUES} keys and values", TOO_MUCH)]  # without a reader that would count
+        # without a reader that would count
+        return [], [TextFault(1, f"holds more than {MAX_VALUES} keys and values", TOO_MUCH)]
     if "\ufeff" in text:
         text = _BYTE_ORDER_MARK.sub("", text)
     if not text.endswith("\n"):
@@ -130,16 +139,25 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
         for line, part, value, repeated in _json_values(first_line, chunk):
             number += 1
             if number > MAX_DOCUMENTS:
-                return documents, [*faults, TextFault(line, f"holds more than {MAX_DOCUMENTS} documents", TOO_MUCH, number)]
+                return documents, [
+                    *faults,
+                    TextFault(line, f"holds more than {MAX_DOCUMENTS} documents", TOO_MUCH, number),
+                ]
             if not isinstance(value, _NotJSON):
-                documents.append(Document(number, line, part, value, _remarks_on_json(line, part, repeated) if repeated else ()))
+                documents.append(
+                    Document(
+                        number, line, part, value, _remarks_on_json(line, part, repeated) if repeated else ()
+                    )
+                )
                 continue
             builder = _Builder(line, room=room)
             try:
                 value = builder.build(part)
             except _BrokenError as error:
                 value = None
-                faults.append(TextFault(error.line, error.what, _HELM if "{{" in part else error.hint, number))
+                faults.append(
+                    TextFault(error.line, error.what, _HELM if "{{" in part else error.hint, number)
+                )
             except yaml.YAMLError as error:
                 value = None
                 faults.append(_explain(error, part, line, number))
@@ -152,7 +170,9 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
 
 
 def _remarks_on_json(first_line: int, text: str, key: str) -> tuple[Remark, ...]:
-    """Returns what the YAML reader, which knows the lines of keys, says of JSON in which ``key`` is there twice."""
+    """Returns what the YAML reader, which knows the lines of keys, says of JSON in which ``key`` is there
+    twice.
+    """
     builder = _Builder(first_line, room=MAX_ALIASED)
     with suppress(_BrokenError, yaml.YAMLError):
         builder.build(text)
@@ -164,8 +184,9 @@ def _twice(key: str) -> str:
 
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """Yields the pieces of ``text`` that are one document each, with the number of their first line; at most so many that
-    the limit of documents is passed."""
+    """Yields the pieces of ``text`` that are one document each, with the number of their first line; at most
+    so many that the limit of documents is passed.
+    """
     markers = islice((m.start() for m in _MARKER.finditer(text)), MAX_DOCUMENTS + 1)
     starts = [0, *markers, len(text)]
     line = 1
@@ -174,7 +195,8 @@ def _chunks(text: str) -> Iterator[tuple[int, str]]:
         body = chunk
         if _MARKER.match(chunk):
             first, newline, rest = chunk.partition("\n")
-            if chunk.startswith("..."):  # the end of a document: what follows on this line is a comment at most
+            # the end of a document: what follows on this line is a comment at most
+            if chunk.startswith("..."):
                 body = newline + rest
             elif not _CONTENT.search(first[3:]) and not _CONTENT.search(rest):
                 yield line, ""  # an empty document: comments and directives at most
@@ -189,10 +211,11 @@ class _NotJSON:
 
 
 def _json_values(first_line: int, text: str) -> Iterator[tuple[int, str, Any, str]]:
-    """Yields (line, text, value, a key that is there twice) of each JSON value in ``text``; from the first thing on that is not plain
-    JSON, the rest as it is.
+    """Yields (line, text, value, a key that is there twice) of each JSON value in ``text``; from the first
+    thing on that is not plain JSON, the rest as it is.
 
-    JSON needs no YAML reader (30 times slower), and several values may stand one after the other, as ``jq`` prints them.
+    JSON needs no YAML reader (30 times slower), and several values may stand one after the other, as ``jq``
+    prints them.
     """
     repeated: list[str] = []
 
@@ -203,7 +226,9 @@ def _json_values(first_line: int, text: str) -> Iterator[tuple[int, str, Any, st
             repeated.append(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
         return value
 
-    decoder = json.JSONDecoder(object_pairs_hook=last_wins, parse_float=_finite, parse_constant=_refuse_constant)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=last_wins, parse_float=_finite, parse_constant=_refuse_constant
+    )
     begin, line = 0, first_line
     while match := _JSON_START.match(text, begin):
         start = match.end()
@@ -289,10 +314,13 @@ class _Anchored:
 
 
 class _Builder:
-    """Makes one document's value out of the parser's events, without recursion. ``lines`` is filled if it is given; ``room`` is how
-    many keys and values there may be."""
+    """Makes one document's value out of the parser's events, without recursion. ``lines`` is filled if it is
+    given; ``room`` is how many keys and values there may be.
+    """
 
-    def __init__(self, first_line: int, lines: dict[FieldPath, int] | None = None, *, room: int = MAX_VALUES) -> None:
+    def __init__(
+        self, first_line: int, lines: dict[FieldPath, int] | None = None, *, room: int = MAX_VALUES
+    ) -> None:
         self.root: Any = None
         self._first_of: dict[str, Remark] = {}  # by sort
         self._counts: dict[str, int] = {}
@@ -308,7 +336,11 @@ class _Builder:
         """Returns the document's value. Raises _BrokenError and yaml.YAMLError."""
         for event in yaml.parse(text, Loader=_Loader):
             if self.count > self._room:
-                raise _BrokenError(self._line(event), f"and what is before it hold more than {MAX_VALUES} keys and values", TOO_MUCH)
+                raise _BrokenError(
+                    self._line(event),
+                    f"and what is before it hold more than {MAX_VALUES} keys and values",
+                    TOO_MUCH,
+                )
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar(event)
             elif isinstance(event, yaml.CollectionStartEvent):
@@ -337,7 +369,11 @@ class _Builder:
     def _value(self, event: yaml.ScalarEvent) -> Any:
         value = _scalar_value(event, self._line(event))
         if isinstance(value, Letter):
-            self._remark(_LETTER, event, f"kubectl takes a plain {value} for a boolean: write it in quotes where it is a word")
+            self._remark(
+                _LETTER,
+                event,
+                f"kubectl takes a plain {value} for a boolean: write it in quotes where it is a word",
+            )
         return value
 
     def _remark(self, sort: str, event: yaml.Event, what: str) -> None:
@@ -377,7 +413,9 @@ class _Builder:
         if self._stack:
             top = self._stack[-1]
             if top.wants_key:
-                raise _BrokenError(line, "a key must be a plain word", "a value that begins with { or [ must stand in quotes")
+                raise _BrokenError(
+                    line, "a key must be a plain word", "a value that begins with { or [ must stand in quotes"
+                )
             path = (*top.path, len(top.value) if top.key is None else top.key)
         if self._lines is not None:
             self._lines.setdefault(path, line)
@@ -395,7 +433,10 @@ class _Builder:
         line, name = self._line(event), event.anchor or ""
         if name not in self._anchors:
             inside = any(frame.anchor == name for frame in self._stack)
-            raise _BrokenError(line, f"the alias *{cut(name)} {'stands inside the value that it means' if inside else 'has no anchor'}")
+            raise _BrokenError(
+                line,
+                f"the alias *{cut(name)} {'stands inside the value that it means' if inside else 'has no anchor'}",
+            )
         meant = self._anchors[name]
         if self._stack and self._stack[-1].wants_key:
             if meant.height:
@@ -427,8 +468,11 @@ class _Builder:
         elif top.merge:
             parts = value if isinstance(value, list) else [value]
             if not all(isinstance(part, dict) for part in parts):
-                raise _BrokenError(self._line(event), "<< merges a mapping or a list of mappings, and nothing else")
-            for part in reversed(parts):  # of several the first counts most; all of them count more than what stands before "<<"
+                raise _BrokenError(
+                    self._line(event), "<< merges a mapping or a list of mappings, and nothing else"
+                )
+            # of several the first counts most; all of them count more than what stands before "<<"
+            for part in reversed(parts):
                 for key, item in part.items():
                     top.value[key] = item
                     top.merged.add(key)
@@ -449,7 +493,9 @@ def _scalar_value(event: yaml.ScalarEvent, line: int) -> Any:
         if name == "bool" and isinstance(value, Letter):
             return value.boolean
         if isinstance(value, float) and not math.isfinite(value):
-            raise _BrokenError(line, f"{shown(text)} is a number that JSON does not have", "write it in quotes")
+            raise _BrokenError(
+                line, f"{shown(text)} is a number that JSON does not have", "write it in quotes"
+            )
         if not event.implicit[0] and not _is_a(name, value):
             raise _BrokenError(line, f"{shown(text)} is tagged !!{name}, and is none")
         return float(value) if name == "float" and not event.implicit[0] else value
@@ -473,10 +519,22 @@ def _is_a(name: str, value: Any) -> bool:
 
 _WORDS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys((form for word in ("yes", "true", "on") for form in (word, word.capitalize(), word.upper())), True),
-    **dict.fromkeys((form for word in ("no", "false", "off") for form in (word, word.capitalize(), word.upper())), False),
+    **dict.fromkeys(
+        (form for word in ("yes", "true", "on") for form in (word, word.capitalize(), word.upper())), True
+    ),
+    **dict.fromkeys(
+        (form for word in ("no", "false", "off") for form in (word, word.capitalize(), word.upper())), False
+    ),
     **{word: Letter(word) for word in "yYnN"},
-    **dict.fromkeys((".nan", ".NaN", ".NAN", *(f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF"))), math.nan),
+    **dict.fromkeys(
+        (
+            ".nan",
+            ".NaN",
+            ".NAN",
+            *(f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")),
+        ),
+        math.nan,
+    ),
 }
 
 
@@ -511,7 +569,12 @@ def _explain(error: yaml.YAMLError, text: str, first_line: int, document: int) -
     """PyYAML's error in our words, with a hint for the mistakes that everybody makes."""
     if not isinstance(error, yaml.MarkedYAMLError):  # a character that YAML forbids
         reason = str(getattr(error, "reason", "") or error).splitlines()[0]
-        return TextFault(first_line, f"is not valid YAML: {cut(reason)}", "control characters must be written as escapes", document)
+        return TextFault(
+            first_line,
+            f"is not valid YAML: {cut(reason)}",
+            "control characters must be written as escapes",
+            document,
+        )
     mark = error.problem_mark or error.context_mark
     rows = text.splitlines()
     index = min(mark.line if mark else 0, len(rows) - 1)

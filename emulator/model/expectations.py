@@ -19,27 +19,33 @@ SOURCE_RULES: tuple[SourceRule, ...] = ("node", "preserved", "balancer")
 ReplyFrom = Literal["dialled", "endpoint"]
 
 
-OUTCOMES: tuple[Outcome, ...] = ("delivered", "dropped", "unreachable", "rejected")  # the slowest of those that do not deliver first
+# the slowest of those that do not deliver first
+OUTCOMES: tuple[Outcome, ...] = ("delivered", "dropped", "unreachable", "rejected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Possibility:
-    """One way in which an attempt may end. An attempt that fits none of an expectation's possibilities breaks it.
+    """One way in which an attempt may end. An attempt that fits none of an expectation's possibilities breaks
+    it.
 
-    ``backend`` is the endpoint that the attempt is led to; None: whichever, or none. ``source`` says whose address that endpoint
-    sees; None: anybody's. ``reply`` says whom the client hears from: the address that it dialled, or the endpoint itself, past the
-    node that translated. Then there is no connection: the client knows nothing of that address.
+    ``backend`` is the endpoint that the attempt is led to; None: whichever, or none. ``source`` says whose
+    address that endpoint sees; None: anybody's. ``reply`` says whom the client hears from: the address that
+    it dialled, or the endpoint itself, past the node that translated. Then there is no connection: the client
+    knows nothing of that address.
     """
 
     outcome: Outcome
     backend: Backend | None = None
     source: SourceRule | None = None
     reply: ReplyFrom = "dialled"
-    late: bool = False  # dropped since nobody answers ARP: a client that waits some seconds more is told "host unreachable"
+    # dropped since nobody answers ARP: a client that waits some seconds more is told "host unreachable"
+    late: bool = False
 
 
 class Possibilities(tuple[Possibility, ...]):
-    """All ways in which an attempt may end, with what follows from them. Flows that are promised the same share one value."""
+    """All ways in which an attempt may end, with what follows from them. Flows that are promised the same
+    share one value.
+    """
 
     @cached_property
     def outcomes(self) -> frozenset[Outcome]:
@@ -62,8 +68,13 @@ class Possibilities(tuple[Possibility, ...]):
 
     @cached_property
     def backends(self) -> Mapping[Backend, SourceRule]:
-        """Each endpoint that may answer → whose address it sees; "node" where it may be a node's or the client's own."""
-        return {b: next((rule for rule in SOURCE_RULES if rule in rules), "preserved") for b, rules in self.sources.items()}
+        """Each endpoint that may answer → whose address it sees; "node" where it may be a node's or the
+        client's own.
+        """
+        return {
+            b: next((rule for rule in SOURCE_RULES if rule in rules), "preserved")
+            for b, rules in self.sources.items()
+        }
 
     @cached_property
     def each_backend(self) -> tuple[frozenset[Backend], ...]:
@@ -77,8 +88,12 @@ class Possibilities(tuple[Possibility, ...]):
 
     @cached_property
     def astray(self) -> frozenset[Backend]:
-        """The endpoints whose reply may come to the client from themselves, and not from the address that it dialled."""
-        return frozenset(p.backend for p in self.delivering if p.backend is not None and p.reply == "endpoint")
+        """The endpoints whose reply may come to the client from themselves, and not from the address that it
+        dialled.
+        """
+        return frozenset(
+            p.backend for p in self.delivering if p.backend is not None and p.reply == "endpoint"
+        )
 
     @cached_property
     def straight(self) -> frozenset[Backend]:
@@ -87,20 +102,23 @@ class Possibilities(tuple[Possibility, ...]):
 
     @cached_property
     def late(self) -> bool:
-        """Returns whether a client that waits some seconds more may be told "host unreachable" where silence is promised."""
+        """Returns whether a client that waits some seconds more may be told "host unreachable" where silence
+        is promised.
+        """
         return any(p.late for p in self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What the objects promise for a flow: every attempt ends in one of ``possibilities``, and of each group in ``must_meet`` at least
-    one endpoint answers.
+    """What the objects promise for a flow: every attempt ends in one of ``possibilities``, and of each group
+    in ``must_meet`` at least one endpoint answers.
 
-    ``addresses`` maps each source rule to the addresses that satisfy it ("preserved" → the client's; "node" → those of the
-    masquerading node; "balancer" → that of the load balancer in the path). ``because`` is the sentence of the semantics, ``source``
-    what a report prints ("preserved", "node", an address, "preserved; node on hairpin"). ``relayed``: a process of the node accepts
-    the connection and dials the endpoint, so that there are two connections and two packets; it says how attempts are followed.
-    ``unpromised``: why nothing is promised of the flow ("" where something is); then its verdict is unknown.
+    ``addresses`` maps each source rule to the addresses that satisfy it ("preserved" → the client's; "node" →
+    those of the masquerading node; "balancer" → that of the load balancer in the path). ``because`` is the
+    sentence of the semantics, ``source`` what a report prints ("preserved", "node", an address, "preserved;
+    node on hairpin"). ``relayed``: a process of the node accepts the connection and dials the endpoint, so
+    that there are two connections and two packets; it says how attempts are followed. ``unpromised``: why
+    nothing is promised of the flow ("" where something is); then its verdict is unknown.
     """
 
     possibilities: Possibilities
@@ -144,11 +162,15 @@ class Expectation:
 
     @property
     def partial(self) -> bool:
-        """Returns whether some endpoint that may answer need not be met: the endpoints are many, or affinity leads to one of them."""
+        """Returns whether some endpoint that may answer need not be met: the endpoints are many, or affinity
+        leads to one of them.
+        """
         return not set(self.possibilities.each_backend) <= set(self.must_meet)
 
     def rules_at(self, backend: Backend | None) -> frozenset[SourceRule]:
-        """Whose address ``backend`` may see (None, or an endpoint of which nothing is said: anybody's that some endpoint may see)."""
+        """Whose address ``backend`` may see (None, or an endpoint of which nothing is said: anybody's that
+        some endpoint may see).
+        """
         sources = self.possibilities.sources
         if backend is not None and backend in sources:
             return sources[backend]

@@ -26,7 +26,9 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Who sends. ``label`` is what a person calls it: ``pod default/client``, ``node worker-1``, ``external client-1``."""
+    """Who sends. ``label`` is what a person calls it: ``pod default/client``, ``node worker-1``, ``external
+    client-1``.
+    """
 
     kind: Literal["pod", "node", "external"]
     label: str
@@ -37,16 +39,20 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """What is dialled. ``label``: ``svc default/web:80``, ``pod default/web-0:8080``, ``node worker-1:30080``.
+    """What is dialled. ``label``: ``svc default/web:80``, ``pod default/web-0:8080``, ``node
+    worker-1:30080``.
 
-    ``service`` is the one behind the address ("" when the address is nobody's Service), ``how`` by which of its addresses it is reached.
+    ``service`` is the one behind the address ("" when the address is nobody's Service), ``how`` by which of
+    its addresses it is reached.
     """
 
     label: str
     ip: str
     port: int  # 0 for ICMP
     service: str = ""  # namespace/name
-    how: Literal["clusterIP", "nodePort", "externalIP", "loadBalancer", "healthCheck", "pod", "node", "loopback", "ip"] = "ip"
+    how: Literal[
+        "clusterIP", "nodePort", "externalIP", "loadBalancer", "healthCheck", "pod", "node", "loopback", "ip"
+    ] = "ip"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +70,15 @@ class Flow:
     control: bool = False  # this flow is itself a control
     check: str = ""  # the FlowCheck that it comes from
     entry: str = ""  # the name of that FlowCheck's flow; a selector makes several of one
-    connection: str = ""  # flows of a FlowCheck with the same one send over the same socket; "": each attempt has its own
+    # flows of a FlowCheck with the same one send over the same socket; "": each attempt has its own
+    connection: str = ""
     step: str = ""  # the step after which it is sent (its name is FlowCheck, step); "": at the beginning
 
 
 class RealServer(NamedTuple):
-    """A container's own command behind an endpoint: it owes no answer as podwire's servers do. ``own``: the network namespace is its Pod's."""
+    """A container's own command behind an endpoint: it owes no answer as podwire's servers do. ``own``: the
+    network namespace is its Pod's.
+    """
 
     pod: str
     netns: str
@@ -81,12 +90,13 @@ class RealServer(NamedTuple):
 class Attempt:
     """One connection, datagram or crafted packet that a client sent.
 
-    ``token`` is 0 for a TCP socket, whose initial sequence number only the first tap can tell: it is found by ``src`` in ``netns``
-    between ``started`` and ``finished`` (ns since the epoch). ``error`` is the errno name that the client's socket met ("" if none,
-    "ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "timeout"…; always "" for crafted packets, save when sending failed).
-    ``relayed`` as in :class:`Expectation`: then a TCP socket's token is that of its request, if it came to send one.
-    ``servers``: the real commands that it may meet. Then ``error`` is what connecting met, for what a command does to a connection
-    is its own affair, and ``heard`` says that it answered a datagram.
+    ``token`` is 0 for a TCP socket, whose initial sequence number only the first tap can tell: it is found by
+    ``src`` in ``netns`` between ``started`` and ``finished`` (ns since the epoch). ``error`` is the errno
+    name that the client's socket met ("" if none, "ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "timeout"…;
+    always "" for crafted packets, save when sending failed). ``relayed`` as in :class:`Expectation`: then a
+    TCP socket's token is that of its request, if it came to send one. ``servers``: the real commands that it
+    may meet. Then ``error`` is what connecting met, for what a command does to a connection is its own
+    affair, and ``heard`` says that it answered a datagram.
     """
 
     flow: str

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 
 class Health(NamedTuple):
-    """What a healthCheckNodePort answers: the HTTP status, and of how many ready endpoints on that node (None: it is not said)."""
+    """What a healthCheckNodePort answers: the HTTP status, and of how many ready endpoints on that node
+    (None: it is not said).
+    """
 
     status: int
     localEndpoints: int | None = None
@@ -37,7 +39,8 @@ class Backend(NamedTuple):
 PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
 
 
-REQUEST_MAGIC = b"podwire?"  # then 16 hex digits: the cookie of a UDP datagram, an ICMP echo or a TCP request, at the start of its payload
+# then 16 hex digits: the cookie of a UDP datagram, an ICMP echo or a TCP request, at the start of its payload
+REQUEST_MAGIC = b"podwire?"
 
 
 HTTP_REQUEST_MAGIC = b"GET /?podwire="  # the same in what a real command is asked
@@ -50,9 +53,11 @@ HTTP_REPLY_MAGIC = b"HTTP/1.1 200 OK\r\nX-Podwire: " + REPLY_MAGIC  # the same, 
 
 
 def make_token(protocol: str, value: int) -> int:
-    """What identifies a packet across NAT: ``value`` is the TCP initial sequence number or SCTP initiate tag (32 bits) or the cookie
-    (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart. Of TCP, the cookie of a request
-    (64 bits) identifies what is said, across a proxy too, where there are two connections with an initial sequence number each."""
+    """What identifies a packet across NAT: ``value`` is the TCP initial sequence number or SCTP initiate tag
+    (32 bits) or the cookie (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart. Of
+    TCP, the cookie of a request (64 bits) identifies what is said, across a proxy too, where there are two
+    connections with an initial sequence number each.
+    """
     return PROTOCOL_NUMBER[protocol] << 64 | value
 
 
@@ -70,13 +75,17 @@ class Answer:
     node: str
     client: str  # address:port
     dialled: str  # address:port, from the connection tracking of the nodes ("" if it could not tell)
-    local: str = ""  # address:port of the server's own socket: the endpoint that was met, even where no tap sees the rewritten packet
+    # address:port of the server's own socket: the endpoint that was met, even where no tap sees the rewritten
+    # packet
+    local: str = ""
 
 
 class Captured(NamedTuple):
-    """A raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the link header (Ethernet, on ``lo`` too)
-    and may be cut; ``length`` is its length on the wire. ``stray``: a bridge flooded it to somebody it was not addressed to, whose kernel
-    drops it; it is evidence, but no hop of anything."""
+    """A raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the link header
+    (Ethernet, on ``lo`` too) and may be cut; ``length`` is its length on the wire. ``stray``: a bridge
+    flooded it to somebody it was not addressed to, whose kernel drops it; it is evidence, but no hop of
+    anything.
+    """
 
     time: int
     netns: str
@@ -90,8 +99,9 @@ class Captured(NamedTuple):
 class Frame(NamedTuple):
     """What one tap saw, decoded as far as correlation needs. ``time`` is ns since the epoch.
 
-    ``token`` identifies the packet across NAT: TCP initial sequence number, UDP/ICMP cookie, SCTP initiate tag (0: none of
-    ours). ``reply`` says that it travels back to the client. For an ICMP error, ``token`` is that of the packet it quotes.
+    ``token`` identifies the packet across NAT: TCP initial sequence number, UDP/ICMP cookie, SCTP initiate
+    tag (0: none of ours). ``reply`` says that it travels back to the client. For an ICMP error, ``token`` is
+    that of the packet it quotes.
     """
 
     number: int  # index in the capture, from 0

@@ -13,7 +13,9 @@ from emulator.objects.config import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """``netns/interface`` in or out, with the addresses that the packet had there. ``frame`` is the Frame's number."""
+    """``netns/interface`` in or out, with the addresses that the packet had there. ``frame`` is the Frame's
+    number.
+    """
 
     time: int
     netns: str
@@ -32,8 +34,8 @@ class Hop:
 class Change:
     """What a node did to a packet between two hops. ``frame`` is the first Frame that shows it.
 
-    ``before`` and ``after`` are an address and port each; of what was relayed, ``A → B`` each: a process that was reached by the one
-    connection said the same on another, which it opened.
+    ``before`` and ``after`` are an address and port each; of what was relayed, ``A → B`` each: a process that
+    was reached by the one connection said the same on another, which it opened.
     """
 
     what: Literal["DNAT", "SNAT", "un-DNAT", "un-SNAT", "relayed"]
@@ -52,7 +54,9 @@ class Change:
 
 
 def find_dialled(dialled: str, there: Sequence[Hop]) -> str:
-    """The address and port that the node which serves is asked for: what the client ``dialled``, or what a balancer in the path made of it."""
+    """The address and port that the node which serves is asked for: what the client ``dialled``, or what a
+    balancer in the path made of it.
+    """
     return next((hop.dst for hop in reversed(there) if hop.netns == BALANCER), dialled)
 
 
@@ -70,5 +74,6 @@ class Journey:
     backend: Backend | None = None
     source_seen: str = ""  # the client address (without port) as the backend saw it
     reply_from: str = ""  # address:port that the client heard from
-    evidence: str = ""  # for rejected/unreachable: "ICMP port unreachable from 172.18.0.3", "RST from …", "no route"
+    # for rejected/unreachable: "ICMP port unreachable from 172.18.0.3", "RST from …", "no route"
+    evidence: str = ""
     unserved: str = ""  # namespace/name of the Pod that it came to, whose real command did not take it

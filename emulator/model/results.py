@@ -31,12 +31,14 @@ class FlowResult:
     flow: Flow
     expected: Expectation
     observed: Observation
-    journeys: tuple[Journey, ...]  # one for each distinct way, at least one crafted and one by socket where both were sent
+    # one for each distinct way, at least one crafted and one by socket where both were sent
+    journeys: tuple[Journey, ...]
     verdict: Verdict
     reason: str  # why not "pass" ("" when it is)
     captures: tuple[str, ...] = ()  # file names inside the captures directory
     frames: tuple[int, ...] = ()  # the numbers of every frame of the flow
-    silent: bool = False  # the verdict rests on silence: a packet that was lost without a trace would explain it
+    # the verdict rests on silence: a packet that was lost without a trace would explain it
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,8 @@ class Report:
     proxy_mode: str
     machine: Mapping[str, str]  # kernel, iptables flavour, podwire version, started (RFC 3339), seconds
     cluster: tuple[tuple[str, ...], ...]  # rows: node, role, address, podCIDR, Pods (names)
-    services: tuple[tuple[str, ...], ...]  # rows: namespace/name, type, clusterIP, ports, endpoints (how many)
+    # rows: namespace/name, type, clusterIP, ports, endpoints (how many)
+    services: tuple[tuple[str, ...], ...]
     flows: tuple[FlowResult, ...]
     requirements: tuple[Requirement, ...]
     notices: tuple[str, ...] = ()
@@ -73,5 +76,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every flow is as expected and no requirement is broken (one that no flow of this run bears on is no failure)."""
-        return all(f.verdict == "pass" for f in self.flows) and all(r.verdict != "fail" for r in self.requirements)
+        """Whether every flow is as expected and no requirement is broken (one that no flow of this run bears
+        on is no failure).
+        """
+        return all(f.verdict == "pass" for f in self.flows) and all(
+            r.verdict != "fail" for r in self.requirements
+        )

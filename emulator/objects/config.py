@@ -1,4 +1,5 @@
-"""The cluster's shape, the proxy's settings and FlowChecks: what a user writes beside Kubernetes' own objects.
+"""The cluster's shape, the proxy's settings and FlowChecks: what a user writes beside Kubernetes' own
+objects.
 
 Frozen values, no effects. ``Inventory`` is everything that one run was given, as loading leaves it.
 """
@@ -24,17 +25,21 @@ from emulator.objects.kinds import (
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
 
 ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
-IPVSScheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]  # a module ip_vs_… of the kernel each
+# a module ip_vs_… of the kernel each
+IPVSScheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]
 Outcome = Literal["delivered", "rejected", "dropped", "unreachable"]
-ASYMMETRIC: Literal["asymmetric"] = "asymmetric"  # delivered, but answered from another address than the one that was dialled
+# delivered, but answered from another address than the one that was dialled
+ASYMMETRIC: Literal["asymmetric"] = "asymmetric"
 WantedOutcome = Literal["delivered", "asymmetric", "rejected", "dropped", "unreachable"]
 FlowProtocol = Literal["TCP", "UDP", "ICMP", "SCTP"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeShape:
-    """Describes an entry of ``nodes`` of a ``Cluster``; ``name`` "" is filled in as kind does it (control-plane, worker,
-    worker-1, worker-2…). ``role: etcd`` is ours: an etcd member of its own. ``roleTaint`` false leaves out the taint of the role."""
+    """Describes an entry of ``nodes`` of a ``Cluster``; ``name`` "" is filled in as kind does it
+    (control-plane, worker, worker-1, worker-2…). ``role: etcd`` is ours: an etcd member of its own.
+    ``roleTaint`` false leaves out the taint of the role.
+    """
 
     role: Literal["control-plane", "worker", "etcd"] = "worker"
     name: str = ""
@@ -71,15 +76,19 @@ class ServedPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalServer(ExternalClient):
-    """A machine outside the cluster that serves ``ports``: a database that a Service without a selector leads to, say. It may ask, too."""
+    """A machine outside the cluster that serves ``ports``: a database that a Service without a selector leads
+    to, say. It may ask, too.
+    """
 
     ports: tuple[ServedPort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancerPool:
-    """Where LoadBalancer Services get their addresses, and how those are reached: announced by a node (``L2``, as MetalLB's) or held by
-    a balancer in the path (``Proxy``). ``addresses`` are prefixes and ranges; () is "not said": some at the end of the host network."""
+    """Where LoadBalancer Services get their addresses, and how those are reached: announced by a node
+    (``L2``, as MetalLB's) or held by a balancer in the path (``Proxy``). ``addresses`` are prefixes and
+    ranges; () is "not said": some at the end of the host network.
+    """
 
     addresses: tuple[str, ...] = ()
     mode: Literal["L2", "Proxy"] = "L2"
@@ -98,8 +107,9 @@ class ClusterConfig:
 
 
 class IPVSTimeouts(NamedTuple):
-    """For how many seconds IPVS remembers a connection that is silent: an open TCP one, one that is being closed, a UDP client. 0: for as long
-    as the kernel has it."""
+    """For how many seconds IPVS remembers a connection that is silent: an open TCP one, one that is being
+    closed, a UDP client. 0: for as long as the kernel has it.
+    """
 
     tcp: int = 0
     tcpFin: int = 0
@@ -119,7 +129,9 @@ class NFTablesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IPVSConfig:
-    """``ipvs`` of a KubeProxyConfiguration. ``scheduler`` "" is rr; a timeout of less than a second leaves the kernel's as it is."""
+    """``ipvs`` of a KubeProxyConfiguration. ``scheduler`` "" is rr; a timeout of less than a second leaves
+    the kernel's as it is.
+    """
 
     scheduler: IPVSScheduler | Literal[""] = ""
     strictARP: bool = False
@@ -130,8 +142,9 @@ class IPVSConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeProxyConfiguration:
-    """``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the Pod subnet
-    unless ``detectLocalMode`` says otherwise."""
+    """``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the Pod
+    subnet unless ``detectLocalMode`` says otherwise.
+    """
 
     mode: ProxyMode | Literal[""] = ""
     clusterCIDR: str | None = None
@@ -158,9 +171,11 @@ class FlowFrom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowTo:
-    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or port, or healthCheck),
-    ``ip`` + port, ``loadBalancer`` + port, ``external`` (a machine outside the cluster) + port. For ICMP no port is needed. A Service's
-    or Pod's port may be named. ``healthCheck`` is the Service whose healthCheckNodePort is asked."""
+    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or
+    port, or healthCheck), ``ip`` + port, ``loadBalancer`` + port, ``external`` (a machine outside the
+    cluster) + port. For ICMP no port is needed. A Service's or Pod's port may be named. ``healthCheck`` is
+    the Service whose healthCheckNodePort is asked.
+    """
 
     service: str = ""
     pod: str = ""
@@ -177,10 +192,12 @@ class FlowTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowExpect:
-    """Everything may be left out: what is not said is what the objects promise. ``outcome`` asymmetric: the request arrives, and its
-    reply comes from the endpoint's own address instead of the one dialled, so that the client gets no connection. ``source`` is "preserved", "node",
-    "balancer" (the one in the path of an address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: what a healthCheckNodePort
-    answers. ``modes``: what is expected in these modes, in place of all the rest."""
+    """Everything may be left out: what is not said is what the objects promise. ``outcome`` asymmetric: the
+    request arrives, and its reply comes from the endpoint's own address instead of the one dialled, so that
+    the client gets no connection. ``source`` is "preserved", "node", "balancer" (the one in the path of an
+    address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: what a healthCheckNodePort
+    answers. ``modes``: what is expected in these modes, in place of all the rest.
+    """
 
     outcome: WantedOutcome | None = None
     source: str | None = None
@@ -215,7 +232,9 @@ class FlowSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDelete:
-    """``kubectl delete KIND NAME``, its dependents included. ``namespace`` means nothing to a Node or a Namespace."""
+    """``kubectl delete KIND NAME``, its dependents included. ``namespace`` means nothing to a Node or a
+    Namespace.
+    """
 
     kind: Literal[
         "Node",
@@ -247,7 +266,9 @@ class StepScale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTerminate:
-    """The Pod gets its deletionTimestamp and goes on running: ready no more; ``serving`` says whether its readiness probe still succeeds."""
+    """The Pod gets its deletionTimestamp and goes on running: ready no more; ``serving`` says whether its
+    readiness probe still succeeds.
+    """
 
     pod: str
     namespace: str = "default"
@@ -256,7 +277,9 @@ class StepTerminate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowStep:
-    """One change of the cluster, then ``wait`` seconds, then flows. ``apply`` are manifests as they were written."""
+    """One change of the cluster, then ``wait`` seconds, then flows. ``apply`` are manifests as they were
+    written.
+    """
 
     name: str = ""  # "": step 1, step 2…
     delete: tuple[StepDelete, ...] = ()
@@ -269,9 +292,11 @@ class FlowStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowCheck:
-    """Flows, then steps in time with flows of their own. ``applied`` has for each step the objects that its manifests are.
+    """Flows, then steps in time with flows of their own. ``applied`` has for each step the objects that its
+    manifests are.
 
-    The flows of a step are a FlowCheck of the state that the step leads to: ``step`` is its name then, ``path`` where its flows are written.
+    The flows of a step are a FlowCheck of the state that the step leads to: ``step`` is its name then,
+    ``path`` where its flows are written.
     """
 
     metadata: ObjectMeta

@@ -4,8 +4,9 @@ Field meanings and defaults are those of the Kubernetes API reference (core/v1, 
 Only the fields that have a meaning here are typed; the manifest as it came is kept beside the typed view
 (:class:`Loaded`), because a live API gives it back unchanged. Imports nothing of ours.
 
-An address is a ``str`` in canonical form (``ipaddress`` prints it); a prefix is a ``str`` as well. The same types serve
-before and after control: control only fills in what is empty (``nodeName``, ``podIPs``, ``clusterIPs``, ``nodePort``…).
+An address is a ``str`` in canonical form (``ipaddress`` prints it); a prefix is a ``str`` as well. The same
+types serve before and after control: control only fills in what is empty (``nodeName``, ``podIPs``,
+``clusterIPs``, ``nodePort``…).
 """
 
 from __future__ import annotations
@@ -175,7 +176,8 @@ class Container:
     workingDir: str = ""
     env: tuple[EnvVar, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
-    restartPolicy: str = ""  # "Always" on an init container makes it a sidecar: it serves as long as the Pod lives
+    # "Always" on an init container makes it a sidecar: it serves as long as the Pod lives
+    restartPolicy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +193,9 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSelectorRequirement:
-    """Compares a label of a Node (``matchExpressions``), or its name (``matchFields``). Gt and Lt compare whole numbers."""
+    """Compares a label of a Node (``matchExpressions``), or its name (``matchFields``). Gt and Lt compare
+    whole numbers.
+    """
 
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
@@ -342,8 +346,9 @@ class PodTemplateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
-    """``replicas`` is meaningless for a DaemonSet and a Job; ``serviceName`` is a StatefulSet's governing Service.
-    The last four are a Job's."""
+    """``replicas`` is meaningless for a DaemonSet and a Job; ``serviceName`` is a StatefulSet's governing
+    Service. The last four are a Job's.
+    """
 
     template: PodTemplateSpec
     replicas: int = 1
@@ -357,7 +362,9 @@ class WorkloadSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload(_Namespaced):
-    """A controller that makes Pods of a template. A ReplicationController's selector is read as ``matchLabels``."""
+    """A controller that makes Pods of a template. A ReplicationController's selector is read as
+    ``matchLabels``.
+    """
 
     kind: Literal["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"]
     metadata: ObjectMeta
@@ -365,7 +372,9 @@ class Workload(_Namespaced):
 
     @property
     def replicas(self) -> int:
-        """How many Pods it wants at once (a DaemonSet: not its own to say). A Job: as many as work side by side."""
+        """How many Pods it wants at once (a DaemonSet: not its own to say). A Job: as many as work side by
+        side.
+        """
         spec = self.spec
         if self.kind != "Job":
             return spec.replicas
@@ -374,13 +383,18 @@ class Workload(_Namespaced):
 
     def scaled(self, replicas: int) -> Workload:
         """The same, wanting that many Pods at once."""
-        wanting = replace(self.spec, parallelism=replicas) if self.kind == "Job" else replace(self.spec, replicas=replicas)
+        wanting = (
+            replace(self.spec, parallelism=replicas)
+            if self.kind == "Job"
+            else replace(self.spec, replicas=replicas)
+        )
         return replace(self, spec=wanting)
 
 
 # --- Service, EndpointSlice, Endpoints --------------------------------------------------------------------
 
-# Services and EndpointSlices with one of these labels kube-proxy does not watch (cmd/kube-proxy/app/server.go, Run).
+# Services and EndpointSlices with one of these labels kube-proxy does not watch
+# (cmd/kube-proxy/app/server.go, Run).
 LEFT_TO_OTHERS = frozenset({"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"})
 
 
@@ -466,9 +480,15 @@ class Service(_Namespaced):
 
     @property
     def proxyIPs(self) -> tuple[str, ...]:
-        """The IPv4 load-balancer addresses that kube-proxy leaves to a balancer in the path (``ipMode: Proxy``)."""
+        """The IPv4 load-balancer addresses that kube-proxy leaves to a balancer in the path (``ipMode:
+        Proxy``).
+        """
         balanced = self.proxied and self.spec.type == "LoadBalancer"
-        return tuple(i.ip for i in self.status.loadBalancer.ingress if i.ipMode == "Proxy" and "." in i.ip) if balanced else ()
+        return (
+            tuple(i.ip for i in self.status.loadBalancer.ingress if i.ipMode == "Proxy" and "." in i.ip)
+            if balanced
+            else ()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -576,8 +596,9 @@ def _nowhere(_path: str) -> int:
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where an object was written: ``file`` as the user named it, ``document`` from 1 (0: built in Python),
-    ``prefix`` the path inside the document ("items[3]" in a List). ``line`` finds the line of a field of the object, or of what it is
-    missing from (from 1; 0: not known): only a problem asks."""
+    ``prefix`` the path inside the document ("items[3]" in a List). ``line`` finds the line of a field of the
+    object, or of what it is missing from (from 1; 0: not known): only a problem asks.
+    """
 
     file: str
     document: int = 0

@@ -1,7 +1,9 @@
-"""MetalLB's own objects that podwire reads, as frozen values with MetalLB's field names (metallb.io/v1beta1): which addresses there are for
-LoadBalancer Services, for which Services, and which nodes announce them in layer 2 mode.
+"""MetalLB's own objects that podwire reads, as frozen values with MetalLB's field names (metallb.io/v1beta1):
+which addresses there are for LoadBalancer Services, for which Services, and which nodes announce them in
+layer 2 mode.
 
-Fields about what a cluster here does not have (several interfaces to announce on, BGP) are not typed. Imports ``objects.kinds`` only.
+Fields about what a cluster here does not have (several interfaces to announce on, BGP) are not typed. Imports
+``objects.kinds`` only.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ METALLB = "metallb.io/v1beta1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAllocation:
-    """For which Services a pool is: those of some namespaces, or with some labels. ``priority``: 1 is asked first, 0 last."""
+    """For which Services a pool is: those of some namespaces, or with some labels. ``priority``: 1 is asked
+    first, 0 last.
+    """
 
     priority: int = 0
     namespaces: tuple[str, ...] = ()

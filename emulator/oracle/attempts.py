@@ -16,15 +16,17 @@ MISS = 1e-6  # the accepted chance that some endpoint is never chosen
 
 
 def attempts_for(backends: int) -> int:
-    """Returns how many connections a flow to ``backends`` endpoints makes: those that meet each of them, but never more than 400, which
-    is enough for 24 endpoints."""
+    """Returns how many connections a flow to ``backends`` endpoints makes: those that meet each of them, but
+    never more than 400, which is enough for 24 endpoints.
+    """
     return min(attempts_to_meet_each(backends), MAX_ATTEMPTS)
 
 
 @lru_cache(maxsize=4096)
 def attempts_to_meet_each(backends: int) -> int:
-    """The least number of connections that meets every one of ``backends`` endpoints, each chosen with equal chance, but for a risk
-    below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound)."""
+    """The least number of connections that meets every one of ``backends`` endpoints, each chosen with equal
+    chance, but for a risk below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound).
+    """
     if backends <= 1:
         return 1
     needed = (math.log(backends) - math.log(MISS)) / -math.log1p(-1 / backends)
@@ -32,8 +34,12 @@ def attempts_to_meet_each(backends: int) -> int:
 
 
 def attempts_to_meet(service: Service, backends: int) -> int:
-    """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to the same one."""
-    return 0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_to_meet_each(backends)
+    """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to
+    the same one.
+    """
+    return (
+        0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_to_meet_each(backends)
+    )
 
 
 def attempts_of(expectation: Expectation) -> int:
@@ -44,8 +50,8 @@ def attempts_of(expectation: Expectation) -> int:
 def find_required(possibilities: Possibilities, attempts: int, needed: int) -> tuple[frozenset[Backend], ...]:
     """Return the groups of endpoints of which one must be met each, by ``attempts`` connections.
 
-    ``needed`` attempts meet every endpoint that answers; no number does where it is 0. Fewer attempts still meet some endpoint that
-    answers, if it is improbable enough that all are led to others.
+    ``needed`` attempts meet every endpoint that answers; no number does where it is 0. Fewer attempts still
+    meet some endpoint that answers, if it is improbable enough that all are led to others.
     """
     answering, every = len(possibilities.sources), len(possibilities.endpoints)
     if not needed or not answering or attempts >= needed:
@@ -55,9 +61,13 @@ def find_required(possibilities: Possibilities, attempts: int, needed: int) -> t
 
 
 def chances(promises: Sequence[Expectation]) -> int:
-    """Of how many equal chances the least likely endpoint has one, where a balancer takes one node as often as another."""
+    """Of how many equal chances the least likely endpoint has one, where a balancer takes one node as often
+    as another.
+    """
     shares: dict[Backend, Fraction] = {}
     for promise in promises:
         for backend in promise.endpoints:
-            shares[backend] = shares.get(backend, Fraction()) + Fraction(1, len(promise.endpoints) * len(promises))
+            shares[backend] = shares.get(backend, Fraction()) + Fraction(
+                1, len(promise.endpoints) * len(promises)
+            )
     return math.ceil(1 / min(shares.values(), default=Fraction(1)))

@@ -1,4 +1,6 @@
-"""What comes of dialling a load balancer in the path, which connects to nodes of its own choice (docs/semantics 14). Pure."""
+"""What comes of dialling a load balancer in the path, which connects to nodes of its own choice
+(docs/semantics 14). Pure.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from emulator.oracle.source import seen_addresses
 
 
 def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -> Expectation:
-    """The promise for ``flow``, given those for each of its legs (:func:`emulator.oracle.destination.find_legs`)."""
+    """The promise for ``flow``, given those for each of its legs
+    (:func:`emulator.oracle.destination.find_legs`).
+    """
     service = facts.table.balanced[flow.to.ip, flow.to.port, flow.protocol].service
     if not in_source_ranges(service, _seen_by_balancer(facts, flow)):
         because = f"the client is outside loadBalancerSourceRanges of svc {service.key}, which the balancer keeps out (docs/semantics 14)"
@@ -29,7 +33,9 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
     if not delivered:
         refused = min(promises, key=lambda p: OUTCOMES.index(p.outcome))
         because = f"through the balancer, which connects to node ports: {refused.because}"
-        return Expectation(possibilities=ends, because=because, relayed=refused.relayed, unpromised=unpromised)
+        return Expectation(
+            possibilities=ends, because=because, relayed=refused.relayed, unpromised=unpromised
+        )
     node = frozenset(ip for p in delivered for ip in p.addresses.get("node", ()))
     sampled = any(p.partial for p in promises)
     needed = attempts_to_meet_each(chances(promises))
@@ -37,7 +43,11 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
         possibilities=ends,
         because=f"the balancer is the nodes' client, and its clients are hidden (docs/semantics 14); {delivered[0].because}",
         must_meet=() if sampled else find_required(ends, flow.attempts, needed),
-        addresses={**seen_addresses(facts, flow, ""), "node": node, "balancer": frozenset({facts.state.balancerIP})},
+        addresses={
+            **seen_addresses(facts, flow, ""),
+            "node": node,
+            "balancer": frozenset({facts.state.balancerIP}),
+        },
         source="; ".join(sorted({end.source for end in ends if end.source}, reverse=True)),
         relayed=facts.mode == "userspace",
         unpromised=unpromised,
@@ -50,6 +60,12 @@ def _behind_balancer(end: Possibility) -> Possibility:
 
 
 def _seen_by_balancer(facts: Facts, flow: Flow) -> str:
-    """The client's address as the balancer sees it: what leaves the cluster's networks, its node has masqueraded."""
+    """The client's address as the balancer sees it: what leaves the cluster's networks, its node has
+    masqueraded.
+    """
     client, state = flow.client, facts.state
-    return state.node[client.node].internalIPs[0] if client.kind == "pod" and not state.is_host(flow.to.ip) else client.ip
+    return (
+        state.node[client.node].internalIPs[0]
+        if client.kind == "pod" and not state.is_host(flow.to.ip)
+        else client.ip
+    )

@@ -1,4 +1,6 @@
-"""Which of a Service port's endpoint lists applies on the node that takes a flow up (docs/semantics 4, 13). Pure."""
+"""Which of a Service port's endpoint lists applies on the node that takes a flow up (docs/semantics 4, 13).
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,10 @@ from emulator.oracle.facts import Facts
 
 
 def choose(facts: Facts, met: Translation) -> tuple[Backend, ...]:
-    """The list that applies: every ready endpoint in userspace mode, which has but one list; in ipvs mode, where a Local list is empty, the
-    Cluster list of a Service that has external addresses (docs/semantics 13)."""
+    """The list that applies: every ready endpoint in userspace mode, which has but one list; in ipvs mode,
+    where a Local list is empty, the Cluster list of a Service that has external addresses (docs/semantics
+    13).
+    """
     if facts.mode == "userspace":
         return met.endpoints.ready
     if is_local(facts, met):
@@ -29,10 +33,13 @@ def is_local(facts: Facts, met: Translation) -> bool:
 
 
 def is_ipvs_local(facts: Facts, met: Translation) -> bool:
-    """Whether it is an external address under externalTrafficPolicy Local in ipvs mode, which has a short cut for nobody, and masquerades
-    nobody (docs/semantics 13)."""
+    """Whether it is an external address under externalTrafficPolicy Local in ipvs mode, which has a short cut
+    for nobody, and masquerades nobody (docs/semantics 13).
+    """
     return facts.mode == "ipvs" and met.how != "clusterIP" and is_local(facts, met)
 
 
 def _has_external(endpoints: PortEndpoints) -> bool:
-    return bool(endpoints.port.nodePort or external_ips(endpoints.service) or load_balancer_ips(endpoints.service))
+    return bool(
+        endpoints.port.nodePort or external_ips(endpoints.service) or load_balancer_ips(endpoints.service)
+    )

@@ -1,4 +1,6 @@
-"""What becomes of a connection that is open already when the cluster changes (docs/semantics 11, 13, 15). Pure."""
+"""What becomes of a connection that is open already when the cluster changes (docs/semantics 11, 13, 15).
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ from emulator.oracle.promise import answers
 
 
 def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowResult) -> Expectation | None:
-    """The promise for a connection that stays as it was translated, whatever the rules say now: nobody asks them again. None: it does not
-    stay, and ``flow`` is promised what a new one is. (A TCP connection ends with its endpoint. A UDP client is forgotten by the node when
-    its endpoint no longer serves, docs/semantics 11; there is no connection to end.)"""
+    """The promise for a connection that stays as it was translated, whatever the rules say now: nobody asks
+    them again. None: it does not stay, and ``flow`` is promised what a new one is. (A TCP connection ends
+    with its endpoint. A UDP client is forgotten by the node when its endpoint no longer serves,
+    docs/semantics 11; there is no connection to end.)
+    """
     backend = next(iter(before.observed.backends), None)
     if backend is None:
         return None
@@ -32,13 +36,18 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     if facts.mode == "ipvs" and met is None and backend != Backend(flow.to.ip, flow.to.port):
         ended = promise_direct(facts, flow)
         why = f"in ipvs mode a connection ends with its Service (docs/semantics 13): {ended.because}"
-        return Expectation(possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)), because=why)
+        return Expectation(
+            possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)), because=why
+        )
     outcome = answer(facts, backend.ip, backend.port, flow.protocol)
     if outcome != "delivered":
         why = why_not(facts, backend.ip, backend.port, flow.protocol, outcome)
         because = f"the connection goes to {backend} for as long as it lives: {why}"
         end = Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
-        return Expectation(possibilities=Possibilities([_to_an_open_connection(end) if flow.protocol == "TCP" else end]), because=because)
+        return Expectation(
+            possibilities=Possibilities([_to_an_open_connection(end) if flow.protocol == "TCP" else end]),
+            because=because,
+        )
     if before.flow.to.how == "nodePort" and flow.to.ip not in facts.owners:
         return None  # with its node went the translation
     ends = Possibilities(end for end in before.expected.possibilities.delivering if end.backend == backend)
@@ -48,7 +57,9 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     return Expectation(
         possibilities=ends,
         because=f"an open connection goes on to {backend}, which still serves: no rule is asked again (docs/semantics 11)",
-        addresses=dict.fromkeys((end.source for end in ends if end.source), seen) if seen else before.expected.addresses,
+        addresses=dict.fromkeys((end.source for end in ends if end.source), seen)
+        if seen
+        else before.expected.addresses,
         source=rule,
         relayed=before.expected.relayed,
     )
@@ -58,11 +69,15 @@ def _keeps_udp_clients(facts: Facts, met: Translation, backend: Backend) -> bool
     """Whether who was led to ``backend``, and never stops sending, still is."""
     if facts.mode == "userspace":  # until it is refused (docs/semantics 15)
         return answer(facts, backend.ip, backend.port, "UDP") != "rejected"
-    if facts.mode == "ipvs":  # what is not chosen any more is taken away at once, and who was silent may be forgotten (docs/semantics 13)
+    # what is not chosen any more is taken away at once, and who was silent may be forgotten (docs/semantics
+    # 13)
+    if facts.mode == "ipvs":
         return backend in choose(facts, met) and not facts.state.proxy.ipvsTimeouts.udp
     return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)
 
 
 def _to_an_open_connection(end: Possibility) -> Possibility:
-    """What a new one's ``end`` is to an open TCP connection: that there is no route is a passing error, and it waits (RFC 1122 4.2.3.9)."""
+    """What a new one's ``end`` is to an open TCP connection: that there is no route is a passing error, and
+    it waits (RFC 1122 4.2.3.9).
+    """
     return replace(end, outcome="dropped") if end.outcome == "unreachable" else end

@@ -1,4 +1,6 @@
-"""What comes of an address that every node answers ARP for: whichever is heard first serves (docs/semantics 13, 14). Pure."""
+"""What comes of an address that every node answers ARP for: whichever is heard first serves (docs/semantics
+13, 14). Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which destination it is that a flow dials: a Service port that a node's kube-proxy takes up there, a balancer in the path, or neither.
+"""Which destination it is that a flow dials: a Service port that a node's kube-proxy takes up there, a
+balancer in the path, or neither.
 
 docs/semantics 1, 9 and 14. Pure; imports ``objects`` and the pure modules of ``probe``.
 """
@@ -19,8 +20,9 @@ Origin = Literal["pod", "node", "outside"]
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """Where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from ``origin`` as that node sees it. ``own``: at one of
-    the node's own addresses."""
+    """Where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from ``origin`` as
+    that node sees it. ``own``: at one of the node's own addresses.
+    """
 
     node: str
     endpoints: PortEndpoints
@@ -30,25 +32,33 @@ class Translation:
 
 
 def find_legs(facts: Facts, flow: Flow) -> tuple[Flow, ...] | None:
-    """What the balancer in the path makes of ``flow``: a flow of its own to the node port of each node that it uses. None where no balancer
-    is dialled."""
+    """What the balancer in the path makes of ``flow``: a flow of its own to the node port of each node that
+    it uses. None where no balancer is dialled.
+    """
     key = (flow.to.ip, flow.to.port, flow.protocol)
     endpoints = facts.table.balanced.get(key)
     if endpoints is None:
         return None
     if key in facts.table.addresses and flow.protocol != "SCTP" and facts.first_node(flow):
-        return None  # userspace mode knew no ipMode: a node that is passed takes it up itself (docs/semantics 15)
+        # userspace mode knew no ipMode: a node that is passed takes it up itself (docs/semantics 15)
+        return None
     service, port, client = endpoints.service, endpoints.port, balancer_client(facts.state)
     nodes = (facts.state.node[name] for name in facts.state.balanced[service.key]) if port.nodePort else ()
     return tuple(
-        replace(flow, client=client, via="", to=service_destination(service, port, "nodePort", node.internalIPs[0], node.name))
+        replace(
+            flow,
+            client=client,
+            via="",
+            to=service_destination(service, port, "nodePort", node.internalIPs[0], node.name),
+        )
         for node in nodes
     )
 
 
 def find_translation(facts: Facts, flow: Flow) -> Translation | None:
-    """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
-    is dialled, or no node is passed."""
+    """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the
+    nodes); None where no Service is dialled, or no node is passed.
+    """
     if legs := find_legs(facts, flow):
         return find_translation(facts, legs[0])
     if facts.mode == "userspace" and flow.protocol == "SCTP":
@@ -59,9 +69,16 @@ def find_translation(facts: Facts, flow: Flow) -> Translation | None:
 
 
 def is_impostor(facts: Facts, flow: Flow) -> bool:
-    """Whether a client outside has an address that the first node on the way has for its own, since it is a Service's in ipvs mode."""
+    """Whether a client outside has an address that the first node on the way has for its own, since it is a
+    Service's in ipvs mode.
+    """
     client = flow.client
-    return facts.mode == "ipvs" and client.kind == "external" and client.ip in facts.service_ips and bool(facts.first_node(flow))
+    return (
+        facts.mode == "ipvs"
+        and client.kind == "external"
+        and client.ip in facts.service_ips
+        and bool(facts.first_node(flow))
+    )
 
 
 def _at_service_address(facts: Facts, flow: Flow) -> Translation | None:
@@ -69,12 +86,21 @@ def _at_service_address(facts: Facts, flow: Flow) -> Translation | None:
     if entry is None:
         return None
     endpoints, how = entry
-    if facts.mode != "iptables" and flow.to.ip in load_balancer_ips(endpoints.service, ip_mode=facts.mode != "userspace"):
-        how = "loadBalancer"  # in iptables mode the rule for an externalIP comes first, where it is one address (docs/semantics 6)
+    if facts.mode != "iptables" and flow.to.ip in load_balancer_ips(
+        endpoints.service, ip_mode=facts.mode != "userspace"
+    ):
+        # in iptables mode the rule for an externalIP comes first, where it is one address (docs/semantics 6)
+        how = "loadBalancer"
     node = facts.first_node(flow)
     if facts.mode == "userspace" and how == "externalIP" and flow.client.node:
         node = facts.node_at(flow.to.ip)  # on its way out nothing takes it up (docs/semantics 15)
-    return Translation(node, endpoints, how, _origin(facts, flow.client, node), facts.node_at(flow.to.ip) == node) if node else None
+    return (
+        Translation(
+            node, endpoints, how, _origin(facts, flow.client, node), facts.node_at(flow.to.ip) == node
+        )
+        if node
+        else None
+    )
 
 
 def _at_node_port(facts: Facts, flow: Flow, node: str) -> Translation | None:
@@ -98,5 +124,7 @@ def _is_node_port_address(facts: Facts, node: str, ip: str) -> bool:
     if ip.startswith("127.") and (facts.mode in ("nftables", "ipvs") or not settings.localhostNodePorts):
         return False
     words = settings.nodePortAddresses or (("primary",) if facts.mode == "nftables" else ())
-    prefixes = [IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word]
+    prefixes = [
+        IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word
+    ]
     return not prefixes or any(ip_address(ip) in prefix for prefix in prefixes)

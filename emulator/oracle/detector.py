@@ -1,4 +1,6 @@
-"""kube-proxy's local-traffic detector, read from its documentation: which packets it takes for those of Pods (docs/semantics 4, 5). Pure."""
+"""kube-proxy's local-traffic detector, read from its documentation: which packets it takes for those of Pods
+(docs/semantics 4, 5). Pure.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class LocalDetector:
         self.works = bool(self._mode) and not (self._mode == "ClusterCIDR" and not self._cluster)
 
     def is_local(self, client: Client, node: str) -> bool:
-        """By source address, or for the interface modes: whether the packet enters ``node`` from one of its own Pods."""
+        """By source address, or for the interface modes: whether the packet enters ``node`` from one of its
+        own Pods.
+        """
         known = self._known.get((client.ip, node))
         if known is None:
             known = self._known[client.ip, node] = self.works and self._detects(client, node)

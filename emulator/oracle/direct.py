@@ -1,6 +1,8 @@
-"""What comes of dialling an address where no Service is taken up: whoever has it answers, or routing says that nobody does.
+"""What comes of dialling an address where no Service is taken up: whoever has it answers, or routing says
+that nobody does.
 
-docs/semantics 8 and 9, and the Kubernetes network model. Pure; imports ``objects`` and the pure modules of ``probe``.
+docs/semantics 8 and 9, and the Kubernetes network model. Pure; imports ``objects`` and the pure modules of
+``probe``.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
 
 
 def answer(facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_node: bool = True) -> Outcome:
-    """What comes of dialling ``ip`` itself, whoever does it; ``through_node``: by way of a node that runs kube-proxy."""
+    """What comes of dialling ``ip`` itself, whoever does it; ``through_node``: by way of a node that runs
+    kube-proxy.
+    """
     owner = facts.owners.get(ip)
     if owner is not None:
         return "delivered" if protocol == "ICMP" or facts.serves(owner.netns, port, protocol) else "rejected"
@@ -59,7 +63,9 @@ def answer(facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_
 def is_unanswered(facts: Facts, ip: str) -> bool:
     """Whether ``ip`` is looked for by ARP, in vain: its network is there, and nobody has it."""
     address = ip_address(ip)
-    return ip not in facts.owners and (address in facts.state.hostSubnet or any(address in cidr for cidr in facts.pod_cidrs))
+    return ip not in facts.owners and (
+        address in facts.state.hostSubnet or any(address in cidr for cidr in facts.pod_cidrs)
+    )
 
 
 def why_not(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> str:
@@ -91,7 +97,9 @@ def _why_nobody(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcom
             return f"{ip} is a ClusterIP, and no node was asked{no_route} (docs/semantics 1)"
         return f"{ip} is a ClusterIP, but not for {port}/{protocol}{no_route} (docs/semantics 8)"
     if entry is not None and facts.state.is_host(ip):
-        return f"no node announces {ip}: svc {entry[0].service.key} has no serving endpoint on a node that may"
+        return (
+            f"no node announces {ip}: svc {entry[0].service.key} has no serving endpoint on a node that may"
+        )
     if outcome == "dropped":
         return f"nobody has {ip}, though its network is there: neighbours are asked in vain for longer than a client waits"
     return f"nobody has {ip}{no_route}"
@@ -104,7 +112,9 @@ def _unknown_to_userspace(facts: Facts, ip: str, port: int, protocol: FlowProtoc
         return f"knows no SCTP: {ip} port {port} is left alone"
     if owner is None and entry and entry[1] == "externalIP":
         return f"leaves alone what Pods and nodes send to {ip}, an externalIP"
-    if owner is not None and any(port == service.spec.healthCheckNodePort for service in facts.state.services):
+    if owner is not None and any(
+        port == service.spec.healthCheckNodePort for service in facts.state.services
+    ):
         return f"answers no health checks: {port}/{protocol} at {owner.label} is a closed port"
     return ""
 
@@ -112,7 +122,9 @@ def _unknown_to_userspace(facts: Facts, ip: str, port: int, protocol: FlowProtoc
 def _why_no_node_port(facts: Facts, ip: str) -> str:
     where = "nodePortAddresses" if facts.state.proxy.nodePortAddresses else f"{facts.mode} mode"
     if ip.startswith("127."):
-        where = "localhostNodePorts or nodePortAddresses" if facts.mode == "iptables" else f"{facts.mode} mode"
+        where = (
+            "localhostNodePorts or nodePortAddresses" if facts.mode == "iptables" else f"{facts.mode} mode"
+        )
     return f"{where} serves no node ports at {ip}: a closed port (docs/semantics 9)"
 
 
@@ -126,9 +138,11 @@ def _promise_loopback(facts: Facts, client: Client, ip: str, port: int, protocol
 
 
 def _filtered(facts: Facts, flow: Flow) -> Promise | None:
-    """What becomes of a node port at an address of a node where node ports are not served; None: nothing is done about it.
+    """What becomes of a node port at an address of a node where node ports are not served; None: nothing is
+    done about it.
 
-    kube-proxy v1.30.5's iptables mode filters by ``--dst-type LOCAL`` (pkg/proxy/iptables/proxier.go, "no local endpoints").
+    kube-proxy v1.30.5's iptables mode filters by ``--dst-type LOCAL`` (pkg/proxy/iptables/proxier.go, "no
+    local endpoints").
     """
     if facts.mode != "iptables":
         return None

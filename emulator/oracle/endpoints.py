@@ -1,7 +1,9 @@
-"""Which Service port an address belongs to, and which endpoints each node may use for it (docs/semantics, 1 to 3).
+"""Which Service port an address belongs to, and which endpoints each node may use for it (docs/semantics, 1
+to 3).
 
-An independent reading of the published semantics for the expectations: it shares nothing with the proxy back-ends on purpose, so that
-a misreading on one side shows up as a difference. Imports ``objects``, ``cluster.state``, ``model`` and ``oracle.parties``. Pure.
+An independent reading of the published semantics for the expectations: it shares nothing with the proxy
+back-ends on purpose, so that a misreading on one side shows up as a difference. Imports ``objects``,
+``cluster.state``, ``model`` and ``oracle.parties``. Pure.
 """
 
 from __future__ import annotations
@@ -47,7 +49,11 @@ class PortEndpoints:
             if item.addressType != "IPv4":
                 continue
             for port in item.ports:
-                if port.port is None or (port.name or "") != self.port.name or port.protocol != self.port.protocol:
+                if (
+                    port.port is None
+                    or (port.name or "") != self.port.name
+                    or port.protocol != self.port.protocol
+                ):
                     continue
                 found += [_candidate(endpoint, port.port) for endpoint in item.endpoints]
         return tuple(found)
@@ -61,7 +67,9 @@ class PortEndpoints:
         return tuple(found.values())
 
     def candidates_at(self, node: str) -> tuple[Candidate, ...]:
-        """The endpoints as ``node`` takes them: an address that several entries have is local if one of them is (docs/semantics 2)."""
+        """The endpoints as ``node`` takes them: an address that several entries have is local if one of them
+        is (docs/semantics 2).
+        """
         if len(self.entries) == len(self.candidates):
             return self.candidates
         local = {candidate.backend: candidate for candidate in self.entries if candidate.node == node}
@@ -74,31 +82,48 @@ class PortEndpoints:
 
     @cached_property
     def usable(self) -> tuple[Candidate, ...]:
-        """What the Cluster list is made of: all ready endpoints; if there are none, all that are serving and terminating."""
+        """What the Cluster list is made of: all ready endpoints; if there are none, all that are serving and
+        terminating.
+        """
         return _ready_else_draining(self.candidates)
 
     def usable_at(self, node: str) -> tuple[Candidate, ...]:
         """Returns :attr:`usable` as ``node`` takes the endpoints."""
-        return self.usable if len(self.entries) == len(self.candidates) else _ready_else_draining(self.candidates_at(node))
+        return (
+            self.usable
+            if len(self.entries) == len(self.candidates)
+            else _ready_else_draining(self.candidates_at(node))
+        )
 
     def cluster_list(self, node: str, labels: Mapping[str, str]) -> tuple[Backend, ...]:
         """The Cluster list of ``node``, narrowed by hints; ``labels`` are the node's."""
         return tuple(c.backend for c in self._hinted(node, labels.get(ZONE_LABEL, "")))
 
     def local_list(self, node: str) -> tuple[Backend, ...]:
-        """The Local list of ``node``: its ready endpoints; if there are none, its serving and terminating ones. Hints never apply."""
-        return tuple(c.backend for c in _ready_else_draining(tuple(c for c in self.candidates_at(node) if c.node == node)))
+        """The Local list of ``node``: its ready endpoints; if there are none, its serving and terminating
+        ones. Hints never apply.
+        """
+        return tuple(
+            c.backend
+            for c in _ready_else_draining(tuple(c for c in self.candidates_at(node) if c.node == node))
+        )
 
     @cached_property
     def ready(self) -> tuple[Backend, ...]:
-        """Returns the addresses that some entry has as ready, wherever they are: what the userspace mode has (docs/semantics 15)."""
+        """Returns the addresses that some entry has as ready, wherever they are: what the userspace mode has
+        (docs/semantics 15).
+        """
         return tuple(dict.fromkeys(c.backend for c in self.entries if c.ready))
 
     @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes that hold usable endpoints, each once, in the order of the endpoints."""
         usable = {c.backend for c in self.usable}
-        return tuple(dict.fromkeys(c.node for c in self.entries if c.node and c.backend in usable and (c.ready or c.draining)))
+        return tuple(
+            dict.fromkeys(
+                c.node for c in self.entries if c.node and c.backend in usable and (c.ready or c.draining)
+            )
+        )
 
     def _hinted(self, node: str, zone: str) -> tuple[Candidate, ...]:
         usable = self.usable_at(node)
@@ -118,10 +143,10 @@ class PortEndpoints:
 class ServiceTable:
     """Every address and port that kube-proxy captures, and the Service port behind each (docs/semantics 1).
 
-    ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two Services claim the
-    same one, the first has it; ``contested`` are the keys of these, ``mixed`` those of them whose Services ask for
-    different treatment. ``balanced``, keyed as ``addresses``, is what
-    kube-proxy does not capture, since a balancer in the path does.
+    ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two
+    Services claim the same one, the first has it; ``contested`` are the keys of these, ``mixed`` those of
+    them whose Services ask for different treatment. ``balanced``, keyed as ``addresses``, is what kube-proxy
+    does not capture, since a balancer in the path does.
     """
 
     def __init__(self, state: ClusterState) -> None:
@@ -136,7 +161,9 @@ class ServiceTable:
         self.balanced: dict[tuple[str, int, str], PortEndpoints] = {}
         self.contested: set[tuple[str, int, str]] = set()
         self.mixed: set[tuple[str, int, str]] = set()
-        self.cluster_ips = frozenset(ip for service in state.services if service.proxied for ip in cluster_ips(service))
+        self.cluster_ips = frozenset(
+            ip for service in state.services if service.proxied for ip in cluster_ips(service)
+        )
         for endpoints in self.ports:
             port = endpoints.port
             for how, ip in _captured(endpoints.service, ip_mode=state.proxy.mode != "userspace"):
@@ -153,8 +180,14 @@ class ServiceTable:
 
 
 def _treatment(service: Service) -> tuple[object, ...]:
-    """Returns the fields of ``service`` that decide how packets to an external address of it are treated, whoever serves."""
-    return service.spec.externalTrafficPolicy, service.spec.internalTrafficPolicy, service.spec.loadBalancerSourceRanges
+    """Returns the fields of ``service`` that decide how packets to an external address of it are treated,
+    whoever serves.
+    """
+    return (
+        service.spec.externalTrafficPolicy,
+        service.spec.internalTrafficPolicy,
+        service.spec.loadBalancerSourceRanges,
+    )
 
 
 def cluster_ips(service: Service) -> tuple[str, ...]:
@@ -164,17 +197,27 @@ def cluster_ips(service: Service) -> tuple[str, ...]:
 
 
 def external_ips(service: Service) -> tuple[str, ...]:
-    """Returns the IPv4 externalIPs: kube-proxy's proxier of one family leaves the other family's out (MapIPsByIPFamily)."""
+    """Returns the IPv4 externalIPs: kube-proxy's proxier of one family leaves the other family's out
+    (MapIPsByIPFamily).
+    """
     return tuple(ip for ip in service.spec.externalIPs if "." in ip)
 
 
 def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[str, ...]:
-    """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``, if it knows that field."""
-    return tuple(i.ip for i in service.status.loadBalancer.ingress if "." in i.ip and not (ip_mode and i.ipMode == "Proxy"))
+    """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``,
+    if it knows that field.
+    """
+    return tuple(
+        i.ip
+        for i in service.status.loadBalancer.ingress
+        if "." in i.ip and not (ip_mode and i.ipMode == "Proxy")
+    )
 
 
 def in_source_ranges(service: Service, ip: str) -> bool:
-    """Whether ``ip`` may come to the load-balancer addresses of ``service`` by its loadBalancerSourceRanges. No ranges: everybody may."""
+    """Whether ``ip`` may come to the load-balancer addresses of ``service`` by its loadBalancerSourceRanges.
+    No ranges: everybody may.
+    """
     ranges = [IPv4Network(text.strip()) for text in service.spec.loadBalancerSourceRanges if "." in text]
     return not ranges or any(IPv4Address(ip) in r for r in ranges)
 

@@ -1,38 +1,48 @@
-"""What Kubernetes promises for a flow: outcome, the complete set of backends, and whose address each of them sees.
+"""What Kubernetes promises for a flow: outcome, the complete set of backends, and whose address each of them
+sees.
 
-Read from the objects and the published semantics alone (docs/semantics, cited by section): never from rules, and never through the code
-that makes rules. Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Invariants: the same state and flow
-always give the same expectation; each endpoint that a flow may be led to has an end of its own in it (:class:`Possibility`).
+Read from the objects and the published semantics alone (docs/semantics, cited by section): never from rules,
+and never through the code that makes rules. Imports ``objects``, ``cluster.state`` and the pure modules of
+``probe``. Invariants: the same state and flow always give the same expectation; each endpoint that a flow may
+be led to has an end of its own in it (:class:`Possibility`).
 
-The way to a promise, each step a module: which destination it is (``destination``: a Service port taken up on a node, a balancer, or neither);
-which endpoint list applies (``choice``); whose address each endpoint sees (``source``) and which way it answers (``replies``); and what comes
-of it (``services`` where rules translate, ``relay`` where a process does, ``direct`` where no Service is dialled, ``contention`` where any node
-may serve, ``balancer`` in front of all of them, ``connections`` that are open already). ``facts`` are what all of them look things up in;
+The way to a promise, each step a module: which destination it is (``destination``: a Service port taken up on
+a node, a balancer, or neither); which endpoint list applies (``choice``); whose address each endpoint sees
+(``source``) and which way it answers (``replies``); and what comes of it (``services`` where rules translate,
+``relay`` where a process does, ``direct`` where no Service is dialled, ``contention`` where any node may
+serve, ``balancer`` in front of all of them, ``connections`` that are open already). ``facts`` are what all of
+them look things up in;
 :class:`Expectations` leads the way.
 
 Where the semantics leave something open, it is settled so:
 
-- An endpoint that nobody serves is still an endpoint, which attempts are led to: what comes of that is one possibility among those
-  of the others. Those that answer must all be met, if the attempts are enough for that.
-- An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes POSTROUTING, where
-  masquerading happens: it sees the client's own address even where section 5 says "a node's" (measured on kernel 6.18). The node's
-  own packets do pass POSTROUTING on their way to ``lo``, and are masqueraded.
-- The iptables mode refuses or drops, at *every* local address of a node, what a node port without endpoints (under Local: without local
-  ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither nodePortAddresses nor localhostNodePorts (kube-proxy
-  v1.30.5, pkg/proxy/iptables/proxier.go, "no local endpoints"; found with random clusters).
-- Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on kernel 6.1: under
-  externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where it has none. Service addresses are local to
-  every node: the node dials one from that very address, and takes whoever outside has it for an impostor.
-- In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether or not anybody announces it, and
-  whichever is heard serves: what any of them would do is possible then (``contention``), a node's address is any node's, and the
-  reply comes past that node or not.
-- What nobody answers ARP for is promised silence: a client that waits for three seconds is told "host unreachable"
-  (:attr:`Possibility.late`).
-- Who stops to announce an address tells nobody: clients outside that have asked before go on to that node (:func:`remember`).
-- The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the endpoints in their turn until one
-  lets itself be dialled, so that of several TCP endpoints those that nobody serves are passed over.
-- What is not masqueraded may be answered past the node that translated it (``replies``): then the client hears from the endpoint
-  itself (:attr:`Possibility.reply`), or the answer is lost on that way.
+- An endpoint that nobody serves is still an endpoint, which attempts are led to: what comes of that is one
+  possibility among those of the others. Those that answer must all be met, if the attempts are enough for
+  that.
+- An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes
+  POSTROUTING, where masquerading happens: it sees the client's own address even where section 5 says "a
+  node's" (measured on kernel 6.18). The node's own packets do pass POSTROUTING on their way to ``lo``, and
+  are masqueraded.
+- The iptables mode refuses or drops, at *every* local address of a node, what a node port without endpoints
+  (under Local: without local ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither
+  nodePortAddresses nor localhostNodePorts (kube-proxy v1.30.5, pkg/proxy/iptables/proxier.go, "no local
+  endpoints"; found with random clusters).
+- Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on
+  kernel 6.1: under externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where
+  it has none. Service addresses are local to every node: the node dials one from that very address, and takes
+  whoever outside has it for an impostor.
+- In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether
+  or not anybody announces it, and whichever is heard serves: what any of them would do is possible then
+  (``contention``), a node's address is any node's, and the reply comes past that node or not.
+- What nobody answers ARP for is promised silence: a client that waits for three seconds is told "host
+  unreachable" (:attr:`Possibility.late`).
+- Who stops to announce an address tells nobody: clients outside that have asked before go on to that node
+  (:func:`remember`).
+- The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the
+  endpoints in their turn until one lets itself be dialled, so that of several TCP endpoints those that nobody
+  serves are passed over.
+- What is not masqueraded may be answered past the node that translated it (``replies``): then the client
+  hears from the endpoint itself (:attr:`Possibility.reply`), or the answer is lost on that way.
 """
 
 from __future__ import annotations
@@ -108,7 +118,8 @@ class Expectations:
         """``asked``: what clients outside have learnt of announced addresses before (:func:`remember`)."""
         self._facts = Facts(state, asked)
         self._promises: dict[tuple[object, ...], Promise] = {}  # flows that are alike share one
-        self._addresses: dict[tuple[frozenset[str], ...], Mapping[SourceRule, frozenset[str]]] = {}  # what is equal is kept once
+        # what is equal is kept once
+        self._addresses: dict[tuple[frozenset[str], ...], Mapping[SourceRule, frozenset[str]]] = {}
 
     @property
     def state(self) -> ClusterState:
@@ -127,14 +138,20 @@ class Expectations:
         return self._facts.health_checks
 
     def expect(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
-        """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow was answered."""
+        """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow
+        was answered.
+        """
         met = self.translation(flow)
         if before is not None and (kept := expect_kept(self._facts, flow, met, before)):
             return kept
         if (legs := find_legs(self._facts, flow)) is not None:
             return expect_balanced(self._facts, flow, [self.expect(leg) for leg in legs])
         promise = self._promise(flow, met)
-        if flow.client.kind == "external" and not flow.via and (node := self._facts.remembered.get(flow.to.ip)):
+        if (
+            flow.client.kind == "external"
+            and not flow.via
+            and (node := self._facts.remembered.get(flow.to.ip))
+        ):
             why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
             promise = replace(promise, because=f"{why}; {promise.because}")
         if met is not None and self.is_contested(flow):
@@ -143,32 +160,44 @@ class Expectations:
             elif self._facts.mode == "ipvs" and _dialled(flow) in self.table.mixed:
                 promise = replace(promise, unpromised=f"{_MIXED}: {promise.because}")
         expectation = self._expectation(flow, met, promise)
-        if expectation.outcome == "delivered" and (answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))):
+        if expectation.outcome == "delivered" and (
+            answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))
+        ):
             expectation = replace(expectation, health=answer[0], because=answer[1])
         return expectation
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
-        """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would see."""
+        """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would
+        see.
+        """
         if legs := find_legs(self._facts, flow):
             return expect_balanced(self._facts, flow, [self.expect_delivered(leg, backends) for leg in legs])
         met = self.translation(flow)
         if met is None:
             rules = {b: direct_source(self._facts, flow.client, b.ip) for b in backends}
-            promise = Promise(answers(rules), "", name_source(rules.values()), attempts_to_meet_each(len(rules)))
+            promise = Promise(
+                answers(rules), "", name_source(rules.values()), attempts_to_meet_each(len(rules))
+            )
             return self._expectation(flow, met, promise)
         rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
         needed = attempts_to_meet(met.endpoints.service, len(rules))
         relayed = self._facts.mode == "userspace"
-        return self._expectation(flow, met, Promise(answers(rules), "", name_source(rules.values()), needed, relayed=relayed))
+        return self._expectation(
+            flow, met, Promise(answers(rules), "", name_source(rules.values()), needed, relayed=relayed)
+        )
 
     def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
-        """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has at all."""
+        """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has
+        at all.
+        """
         if legs := find_legs(self._facts, flow):
             return tuple(dict.fromkeys(backend for leg in legs for backend in self.may_meet(leg)))
         met = self.translation(flow)
         if met is None:
             return (Backend(flow.to.ip, flow.to.port),)
-        return choose(self._facts, met) or tuple(c.backend for c in met.endpoints.usable or met.endpoints.candidates)
+        return choose(self._facts, met) or tuple(
+            c.backend for c in met.endpoints.usable or met.endpoints.candidates
+        )
 
     def attempts(self, flow: Flow) -> int:
         """How many connections ``flow`` should make, so that it meets every endpoint that it may."""
@@ -177,8 +206,9 @@ class Expectations:
         return attempts_of(self.expect(flow))
 
     def translation(self, flow: Flow) -> Translation | None:
-        """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the nodes); None where no Service
-        is dialled, or no node is passed."""
+        """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of
+        the nodes); None where no Service is dialled, or no node is passed.
+        """
         return find_translation(self._facts, flow)
 
     def is_contested(self, flow: Flow) -> bool:
@@ -190,7 +220,9 @@ class Expectations:
         return endpoints in self._facts.nested
 
     def is_in_vain(self, flow: Flow, backend: Backend) -> bool:
-        """Whether ``flow`` gets no connection where it is led to ``backend``, whoever serves there (docs/semantics 13)."""
+        """Whether ``flow`` gets no connection where it is led to ``backend``, whoever serves there
+        (docs/semantics 13).
+        """
         met = self.translation(flow)
         return met is not None and is_in_vain(self._facts, flow, met, backend)
 
@@ -204,12 +236,16 @@ class Expectations:
         if facts.mode == "userspace":
             return promise_relayed(facts, flow, met)
         if facts.is_contended(flow):
-            return promise_by_any([self._translated(flow, replace(met, node=node.name)) for node in facts.state.nodes])
+            return promise_by_any(
+                [self._translated(flow, replace(met, node=node.name)) for node in facts.state.nodes]
+            )
         return self._translated(flow, met)
 
     def _translated(self, flow: Flow, met: Translation) -> Promise:
         by_client = promise_by_client(self._facts, flow, met)
-        return by_client or self._shared(service_likeness(flow, met), lambda: promise_by_endpoints(self._facts, flow, met))
+        return by_client or self._shared(
+            service_likeness(flow, met), lambda: promise_by_endpoints(self._facts, flow, met)
+        )
 
     def _shared(self, likeness: tuple[object, ...], promise: Callable[[], Promise]) -> Promise:
         found = self._promises.get(likeness)
@@ -220,13 +256,18 @@ class Expectations:
     def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:
         if "delivered" not in promise.possibilities.outcomes:
             return Expectation(
-                possibilities=promise.possibilities, because=promise.because, relayed=promise.relayed, unpromised=promise.unpromised
+                possibilities=promise.possibilities,
+                because=promise.because,
+                relayed=promise.relayed,
+                unpromised=promise.unpromised,
             )
         node = met.node if met else self._facts.first_node(flow)
         if met and home_of_hairpin(self._facts, flow, met, promise.possibilities.sources):
             node = flow.client.node
         addresses = seen_addresses(self._facts, flow, node)
-        required = () if flow.connection else find_required(promise.possibilities, flow.attempts, promise.needed)
+        required = (
+            () if flow.connection else find_required(promise.possibilities, flow.attempts, promise.needed)
+        )
         return Expectation(
             possibilities=promise.possibilities,
             because=promise.because,
@@ -239,10 +280,15 @@ class Expectations:
 
 
 def remember(asked: Mapping[str, str], state: ClusterState, flows: Iterable[Flow]) -> Mapping[str, str]:
-    """Announced address → the node that clients outside take for its own, once they have sent ``flows`` to the cluster of ``state``, and ``asked``
-    was so before: a node that takes an address over tells everybody who has it, one that gives it up does not."""
+    """Announced address → the node that clients outside take for its own, once they have sent ``flows`` to
+    the cluster of ``state``, and ``asked`` was so before: a node that takes an address over tells everybody
+    who has it, one that gives it up does not.
+    """
     outside = {flow.to.ip for flow in flows if flow.client.kind == "external" and not flow.via}
-    return {ip: state.speakers.get(ip) or asked[ip] for ip in sorted(asked.keys() | outside & state.speakers.keys())}
+    return {
+        ip: state.speakers.get(ip) or asked[ip]
+        for ip in sorted(asked.keys() | outside & state.speakers.keys())
+    }
 
 
 def expect(state: ClusterState, flow: Flow) -> Expectation:

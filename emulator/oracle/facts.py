@@ -1,6 +1,8 @@
-"""What every promise rests on: whose each address is, who serves at it, and which node a client's packets meet first.
+"""What every promise rests on: whose each address is, who serves at it, and which node a client's packets
+meet first.
 
-Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Pure; built once for a cluster state.
+Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Pure; built once for a cluster
+state.
 """
 
 from __future__ import annotations
@@ -20,13 +22,19 @@ from emulator.oracle.parties import Owner, find_owners
 
 
 class Facts:
-    """One cluster state with its indexes. ``remembered``: announced address → the node that clients outside still take for its own."""
+    """One cluster state with its indexes. ``remembered``: announced address → the node that clients outside
+    still take for its own.
+    """
 
     def __init__(self, state: ClusterState, asked: Mapping[str, str]) -> None:
-        """``asked``: what clients outside have learnt of announced addresses before (:func:`emulator.oracle.expectations.remember`)."""
+        """``asked``: what clients outside have learnt of announced addresses before
+        (:func:`emulator.oracle.expectations.remember`).
+        """
         self.state = state
         self.mode = state.proxy.mode
-        self.remembered = {ip: node for ip, node in asked.items() if ip not in state.speakers and node in state.node}
+        self.remembered = {
+            ip: node for ip, node in asked.items() if ip not in state.speakers and node in state.node
+        }
         self.table = ServiceTable(state)
         self.owners: Mapping[str, Owner] = find_owners(state)
         self.health_checks = HealthChecks(state)
@@ -34,14 +42,18 @@ class Facts:
         self.node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
         self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
         self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
-        self._served = {(x.netns, x.port, x.protocol) for x in state.listeners if not x.refused} | state.commanded_ports.keys()
+        self._served = {
+            (x.netns, x.port, x.protocol) for x in state.listeners if not x.refused
+        } | state.commanded_ports.keys()
 
     def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
         """Whether somebody in ``netns`` listens there."""
         return (netns, port, protocol) in self._served
 
     def service_at(self, backend: Backend, protocol: FlowProtocol) -> str:
-        """The Service that kube-proxy or a balancer leads ``backend`` on to, as it is an address of one itself; "" if there is none."""
+        """The Service that kube-proxy or a balancer leads ``backend`` on to, as it is an address of one
+        itself; "" if there is none.
+        """
         key = (backend.ip, backend.port, protocol)
         entry = self.table.addresses.get(key)
         found = entry[0] if entry else self.table.balanced.get(key)
@@ -50,7 +62,9 @@ class Facts:
         return found.service.key if found is not None else ""
 
     def said_to_be_on(self, backend: Backend, protocol: FlowProtocol) -> frozenset[str]:
-        """The nodes that ``backend`` is on by the EndpointSlices, of whichever Service ("" for a slice that names none)."""
+        """The nodes that ``backend`` is on by the EndpointSlices, of whichever Service ("" for a slice that
+        names none).
+        """
         return self._said.get((backend, protocol), frozenset())
 
     @cached_property
@@ -78,7 +92,9 @@ class Facts:
         return owner.node if owner is not None and owner.kind == "node" else ""
 
     def is_on(self, node: str, ip: str) -> bool:
-        """Whether whoever has ``ip`` is on ``node`` (or is that node), whatever an EndpointSlice says of that."""
+        """Whether whoever has ``ip`` is on ``node`` (or is that node), whatever an EndpointSlice says of
+        that.
+        """
         owner = self.owners.get(ip)
         return owner is not None and owner.node == node
 
@@ -88,7 +104,9 @@ class Facts:
         return flow.client.node or flow.via or self.announcer(flow.to.ip) or (owner.node if owner else "")
 
     def announcer(self, ip: str) -> str:
-        """The node that clients outside have ``ip`` from by ARP, now or before (of several any one); "" if there is none."""
+        """The node that clients outside have ``ip`` from by ARP, now or before (of several any one); "" if
+        there is none.
+        """
         anybody = self.state.nodes[0].name if self._is_everybodys(ip) else ""
         return self.state.speakers.get(ip, "") or self.remembered.get(ip, "") or anybody
 
@@ -99,4 +117,10 @@ class Facts:
     def _is_everybodys(self, ip: str) -> bool:
         """Whether every node answers ARP for ``ip``."""
         proxy = self.state.proxy
-        return proxy.mode == "ipvs" and not proxy.strictARP and ip in self.service_ips and self.state.is_host(ip) and ip not in self.owners
+        return (
+            proxy.mode == "ipvs"
+            and not proxy.strictARP
+            and ip in self.service_ips
+            and self.state.is_host(ip)
+            and ip not in self.owners
+        )

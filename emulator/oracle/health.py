@@ -1,7 +1,7 @@
 """What a healthCheckNodePort answers (docs/semantics 10), and which address and port is one.
 
-Counted from the EndpointSlices themselves, not taken from what the servers are told to say. Imports ``objects``, ``cluster.state``,
-``model`` and ``oracle.parties``. Pure.
+Counted from the EndpointSlices themselves, not taken from what the servers are told to say. Imports
+``objects``, ``cluster.state``, ``model`` and ``oracle.parties``. Pure.
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ class HealthChecks:
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
-        self.services: Mapping[int, Service] = {s.spec.healthCheckNodePort: s for s in state.services if s.spec.healthCheckNodePort}
+        self.services: Mapping[int, Service] = {
+            s.spec.healthCheckNodePort: s for s in state.services if s.spec.healthCheckNodePort
+        }
         taken = {(x.node, x.port) for x in state.listeners if x.healthCheck and x.refused}
         self._asked = {(node.name, port) for node in state.nodes for port in self.services} - taken
 
     def at(self, node: str, port: int, protocol: str) -> Service | None:
-        """The Service whose health check answers at ``port`` of ``node``; None where none does, or somebody else had the port first."""
+        """The Service whose health check answers at ``port`` of ``node``; None where none does, or somebody
+        else had the port first.
+        """
         return self.services[port] if protocol == "TCP" and (node, port) in self._asked else None
 
     def promise(self, client: Client, to: Destination, owner: Owner | None) -> tuple[Health, str] | None:
-        """What ``to``, whose address is ``owner``'s, answers ``client``, and why; None where that is no health check."""
+        """What ``to``, whose address is ``owner``'s, answers ``client``, and why; None where that is no
+        health check.
+        """
         node = client.node if owner is None else owner.node
         service = self.at(node, to.port, "TCP")
         if to.how != "healthCheck" or service is None:
@@ -37,10 +43,15 @@ class HealthChecks:
         count = self._ready_on(node, service)
         health = Health(200 if count else 503, count)
         ready = f"{count} ready endpoints" if count > 1 else f"{count or 'no'} ready endpoint"
-        return health, f"healthCheckNodePort: {node} has {ready} of svc {service.key}: {health.status} (docs/semantics 10)"
+        return (
+            health,
+            f"healthCheckNodePort: {node} has {ready} of svc {service.key}: {health.status} (docs/semantics 10)",
+        )
 
     def _ready_on(self, node: str, service: Service) -> int:
-        """The addresses of ready endpoints on ``node``, each once, whichever of the Service's ports they are for."""
+        """The addresses of ready endpoints on ``node``, each once, whichever of the Service's ports they are
+        for.
+        """
         return len(
             {
                 endpoint.addresses[0]

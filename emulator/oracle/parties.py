@@ -24,7 +24,9 @@ ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose an address is: ``netns`` answers for it, ``label`` names it, ``node`` is the node it is (on), "" outside the cluster."""
+    """Whose an address is: ``netns`` answers for it, ``label`` names it, ``node`` is the node it is (on), ""
+    outside the cluster.
+    """
 
     kind: Literal["pod", "node", "external", "router", "balancer"]
     netns: str
@@ -33,8 +35,14 @@ class Owner:
 
 
 def find_owners(state: ClusterState) -> Mapping[str, Owner]:
-    """Every address that is configured somewhere: Pods', nodes' (their bridges' too), external clients', the router's and the balancer's."""
-    owners = {ip: Owner("balancer", BALANCER, BALANCER) for service in state.services for ip in state.balancer_ips(service)}
+    """Every address that is configured somewhere: Pods', nodes' (their bridges' too), external clients', the
+    router's and the balancer's.
+    """
+    owners = {
+        ip: Owner("balancer", BALANCER, BALANCER)
+        for service in state.services
+        for ip in state.balancer_ips(service)
+    }
     owners |= {state.balancerIP: Owner("balancer", BALANCER, BALANCER)} if state.balancerIP else {}
     owners[state.routerIP] = Owner("router", ROUTER, ROUTER)
     owners |= {c.address: Owner("external", c.name, f"external {c.name}") for c in state.clients}
@@ -53,7 +61,9 @@ def pod_client(pod: Pod) -> Client:
 
 
 def node_client(node: Node) -> Client:
-    return Client(kind="node", label=f"node {node.name}", netns=node.name, ip=node.internalIPs[0], node=node.name)
+    return Client(
+        kind="node", label=f"node {node.name}", netns=node.name, ip=node.internalIPs[0], node=node.name
+    )
 
 
 def external_client(client: ExternalClient) -> Client:
@@ -68,7 +78,9 @@ def balancer_client(state: ClusterState) -> Client:
 def address_destination(owners: Mapping[str, Owner], ip: str, port: int) -> Destination:
     """``ip:port`` (``port`` 0: ICMP) named after whoever owns the address."""
     owner = owners.get(ip)
-    how: Literal["pod", "node", "ip"] = owner.kind if owner and (owner.kind == "pod" or owner.kind == "node") else "ip"
+    how: Literal["pod", "node", "ip"] = (
+        owner.kind if owner and (owner.kind == "pod" or owner.kind == "node") else "ip"
+    )
     name = owner.label if owner else ip
     return Destination(label=f"{name}:{port}" if port else name, ip=ip, port=port, how=how)
 
@@ -76,14 +88,23 @@ def address_destination(owners: Mapping[str, Owner], ip: str, port: int) -> Dest
 def pod_destination(pod: Pod, port: int) -> Destination:
     """``pod``'s own address (a hostNetwork Pod's is its node's); ``port`` 0: ICMP."""
     label = f"pod {pod.key}"
-    return Destination(label=f"{label}:{port}" if port else label, ip=pod.ip, port=port, how="node" if pod.spec.hostNetwork else "pod")
+    return Destination(
+        label=f"{label}:{port}" if port else label,
+        ip=pod.ip,
+        port=port,
+        how="node" if pod.spec.hostNetwork else "pod",
+    )
 
 
 def loopback_destination(port: int) -> Destination:
-    return Destination(label=f"localhost:{port}" if port else "localhost", ip="127.0.0.1", port=port, how="loopback")
+    return Destination(
+        label=f"localhost:{port}" if port else "localhost", ip="127.0.0.1", port=port, how="loopback"
+    )
 
 
-def service_destination(service: Service, port: ServicePort, how: ServiceAddress, ip: str, node: str = "") -> Destination:
+def service_destination(
+    service: Service, port: ServicePort, how: ServiceAddress, ip: str, node: str = ""
+) -> Destination:
     """A Service's port behind one of its addresses; for a node port ``ip`` is an address of ``node``."""
     number = port.port
     label = f"svc {service.key}:{number}"
@@ -100,7 +121,11 @@ def health_check_destination(service: Service, ip: str, node: str) -> Destinatio
     port = service.spec.healthCheckNodePort or 0
     where = f"node {node}" if ip != "127.0.0.1" else "localhost"
     return Destination(
-        label=f"health check of svc {service.key} at {where}:{port}", ip=ip, port=port, service=service.key, how="healthCheck"
+        label=f"health check of svc {service.key} at {where}:{port}",
+        ip=ip,
+        port=port,
+        service=service.key,
+        how="healthCheck",
     )
 
 

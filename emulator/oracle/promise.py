@@ -1,4 +1,6 @@
-"""What is promised, before it is known how often and by whom exactly it is asked: the value that each way to a promise ends in. Pure."""
+"""What is promised, before it is known how often and by whom exactly it is asked: the value that each way to
+a promise ends in. Pure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from emulator.objects.config import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The part of an expectation that does not depend on the number of attempts or on the client's own addresses."""
+    """The part of an expectation that does not depend on the number of attempts or on the client's own
+    addresses.
+    """
 
     possibilities: Possibilities
     because: str
@@ -34,9 +38,13 @@ def just(outcome: Outcome, *, late: bool = False) -> Possibilities:
 
 def answers(rules: Mapping[Backend, SourceRule]) -> Possibilities:
     """Return a possibility for each endpoint of ``rules``, which answers and sees what its rule says."""
-    return Possibilities(Possibility(outcome="delivered", backend=backend, source=rule) for backend, rule in rules.items())
+    return Possibilities(
+        Possibility(outcome="delivered", backend=backend, source=rule) for backend, rule in rules.items()
+    )
 
 
 def merged(promises: Iterable[Iterable[Possibility]]) -> Possibilities:
     """Return the possibilities of all ``promises``, each once."""
-    return Possibilities(dict.fromkeys(possibility for possibilities in promises for possibility in possibilities))
+    return Possibilities(
+        dict.fromkeys(possibility for possibilities in promises for possibility in possibilities)
+    )

@@ -39,8 +39,15 @@ STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
 def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | None:
     """What is promised to this very client, whatever the endpoints; None if nothing is."""
     service = met.endpoints.service
-    if met.how == "loadBalancer" and _asks_source_ranges(facts, met) and not _in_source_ranges(facts, flow.client, met):
-        return ending("dropped", f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)")
+    if (
+        met.how == "loadBalancer"
+        and _asks_source_ranges(facts, met)
+        and not _in_source_ranges(facts, flow.client, met)
+    ):
+        return ending(
+            "dropped",
+            f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)",
+        )
     if met.endpoints.usable_at(met.node) or not _is_left_alone(facts, flow, met):
         return None
     because = f"svc {service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
@@ -49,9 +56,14 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
 
 
 def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
-    """What the endpoints promise: each has an end of its own. The same for two clients that :func:`service_likeness` finds alike."""
+    """What the endpoints promise: each has an end of its own. The same for two clients that
+    :func:`service_likeness` finds alike.
+    """
     if not met.endpoints.usable_at(met.node):
-        return ending("rejected", f"svc {met.endpoints.service.key} has no usable endpoint: rejected at once (docs/semantics 7)")
+        return ending(
+            "rejected",
+            f"svc {met.endpoints.service.key} has no usable endpoint: rejected at once (docs/semantics 7)",
+        )
     chosen = choose(facts, met)
     if not chosen:
         return _without_own(facts, met)
@@ -74,25 +86,36 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     ends = Possibilities(
         end
         for b in chosen
-        for end in ((Possibility(outcome="dropped", backend=b),) if b in silent else _ends(facts, flow, met, b, rules[b], ways[b]))
+        for end in (
+            (Possibility(outcome="dropped", backend=b),)
+            if b in silent
+            else _ends(facts, flow, met, b, rules[b], ways[b])
+        )
     )
     unserved = [b for b in chosen if b not in ends.backends and b not in silent]
     but = (
-        say_ways(met.node, ways) + _list("no connection comes about with", vain, " (docs/semantics 13)") + _list("nobody serves", unserved)
+        say_ways(met.node, ways)
+        + _list("no connection comes about with", vain, " (docs/semantics 13)")
+        + _list("nobody serves", unserved)
     )
     if "delivered" not in ends.outcomes:
         return Promise(ends, f"svc {met.endpoints.service.key} leads to its endpoints{but}")
     return _delivered(facts, flow, met, ends, but)
 
 
-def _ends(facts: Facts, flow: Flow, met: Translation, backend: Backend, rule: SourceRule, way: Reply) -> Iterator[Possibility]:
+def _ends(
+    facts: Facts, flow: Flow, met: Translation, backend: Backend, rule: SourceRule, way: Reply
+) -> Iterator[Possibility]:
     """Yields what may come of an attempt that is led to ``backend``."""
     outcome = answer(facts, backend.ip, backend.port, flow.protocol)
     if outcome == "delivered":
-        yield Possibility(outcome=outcome, backend=backend, source=rule, reply="endpoint" if way == "astray" else "dialled")
+        yield Possibility(
+            outcome=outcome, backend=backend, source=rule, reply="endpoint" if way == "astray" else "dialled"
+        )
         return
     refused_elsewhere = comes_from_what_it_dialled(facts, met) and not facts.is_on(met.node, backend.ip)
-    if refused_elsewhere:  # the refusal is sent to the dialled address, and nothing leads it back, unless the node announces that
+    # the refusal is sent to the dialled address, and nothing leads it back, unless the node announces that
+    if refused_elsewhere:
         yield Possibility(outcome="dropped", backend=backend)
     if not refused_elsewhere or met.how == "loadBalancer":
         yield Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
@@ -110,9 +133,7 @@ def _delivered(facts: Facts, flow: Flow, met: Translation, ends: Possibilities, 
     rules = ends.backends
     source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in rules))
     if ends.astray and is_ipvs_local(facts, met):
-        because = (
-            f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
-        )
+        because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
         return Promise(ends, because, source, needed=0)
     needed = attempts_to_meet(met.endpoints.service, len(ends))
     because = say_source(facts, client, met, rules) + but + ("" if needed else STICKY)
@@ -127,20 +148,26 @@ def _without_own(facts: Facts, met: Translation) -> Promise:
         because = f"internalTrafficPolicy Local, and {met.node} has no usable endpoint: ipvs mode rejects (docs/semantics 13)"
         return ending("rejected", because)
     policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
-    return ending("dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)")
+    return ending(
+        "dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)"
+    )
 
 
 def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
-    """Whether kube-proxy has no say where there are no endpoints: its iptables mode refuses what goes to an external address in INPUT and
-    FORWARD alone (docs/semantics 7), which a node's own packets pass only if they come to a node: one that has the address, or another one that
-    announces it (as it does for an endpoint that serves and is not ready)."""
+    """Whether kube-proxy has no say where there are no endpoints: its iptables mode refuses what goes to an
+    external address in INPUT and FORWARD alone (docs/semantics 7), which a node's own packets pass only if
+    they come to a node: one that has the address, or another one that announces it (as it does for an
+    endpoint that serves and is not ready).
+    """
     if facts.mode != "iptables" or met.origin != "node" or met.how not in ("externalIP", "loadBalancer"):
         return False
     return not facts.node_at(flow.to.ip) and facts.state.speakers.get(flow.to.ip, met.node) == met.node
 
 
 def _asks_source_ranges(facts: Facts, met: Translation) -> bool:
-    """Whether they come first: without an endpoint in ipvs mode alone, and not for the node's own packets (docs/semantics 13)."""
+    """Whether they come first: without an endpoint in ipvs mode alone, and not for the node's own packets
+    (docs/semantics 13).
+    """
     return bool(met.endpoints.usable_at(met.node)) or (facts.mode == "ipvs" and met.origin != "node")
 
 

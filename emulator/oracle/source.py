@@ -1,6 +1,8 @@
-"""Whose address a backend sees: the client's own or a node's, the sentence that says so, and which addresses those are.
+"""Whose address a backend sees: the client's own or a node's, the sentence that says so, and which addresses
+those are.
 
-docs/semantics 5; for ipvs 13. Every case is a row of a table. Pure; imports ``objects`` and the pure modules of ``probe``.
+docs/semantics 5; for ipvs 13. Every case is a row of a table. Pure; imports ``objects`` and the pure modules
+of ``probe``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from emulator.oracle.destination import Origin, Translation
 from emulator.oracle.facts import Facts
 from emulator.oracle.parties import ServiceAddress
 
-Dialled = Literal["ClusterIP", "Cluster", "Local"]  # a ClusterIP, or an external address under that externalTrafficPolicy
+# a ClusterIP, or an external address under that externalTrafficPolicy
+Dialled = Literal["ClusterIP", "Cluster", "Local"]
 
 HOW: Mapping[ServiceAddress, str] = {
     "clusterIP": "ClusterIP",
@@ -29,12 +32,30 @@ _SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, str]] = {
     ("ClusterIP", "pod"): (False, "ClusterIP from a Pod: the client's own address"),
     ("ClusterIP", "node"): (True, "ClusterIP from a node: masqueraded to the node's address"),
     ("ClusterIP", "outside"): (True, "ClusterIP from outside the cluster: masqueraded to the node's address"),
-    ("Cluster", "pod"): (True, "{how} under externalTrafficPolicy Cluster from a Pod: masqueraded to the node's address"),
-    ("Cluster", "node"): (True, "{how} under externalTrafficPolicy Cluster from the node: masqueraded to its address"),
-    ("Cluster", "outside"): (True, "{how} under externalTrafficPolicy Cluster from outside: masqueraded to the node's address"),
-    ("Local", "pod"): (False, "{how} under externalTrafficPolicy Local from a Pod: any endpoint, the client's own address"),
-    ("Local", "node"): (True, "{how} under externalTrafficPolicy Local from the node: any endpoint, masqueraded to its address"),
-    ("Local", "outside"): (False, "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address"),
+    ("Cluster", "pod"): (
+        True,
+        "{how} under externalTrafficPolicy Cluster from a Pod: masqueraded to the node's address",
+    ),
+    ("Cluster", "node"): (
+        True,
+        "{how} under externalTrafficPolicy Cluster from the node: masqueraded to its address",
+    ),
+    ("Cluster", "outside"): (
+        True,
+        "{how} under externalTrafficPolicy Cluster from outside: masqueraded to the node's address",
+    ),
+    ("Local", "pod"): (
+        False,
+        "{how} under externalTrafficPolicy Local from a Pod: any endpoint, the client's own address",
+    ),
+    ("Local", "node"): (
+        True,
+        "{how} under externalTrafficPolicy Local from the node: any endpoint, masqueraded to its address",
+    ),
+    ("Local", "outside"): (
+        False,
+        "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address",
+    ),
 }
 # The same of an external address under externalTrafficPolicy Local in ipvs mode, where nobody is masqueraded.
 _IPVS_LOCAL: Mapping[Origin, str] = {
@@ -64,21 +85,31 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: B
         return "node"
     if backend.ip in facts.node_ips[met.node] and met.origin != "node":
         return "preserved"  # delivered locally: POSTROUTING, where masquerading happens, is not passed
-    if client.kind == "pod" and client.node == met.node and direct_source(facts, client, backend.ip) == "node":
+    if (
+        client.kind == "pod"
+        and client.node == met.node
+        and direct_source(facts, client, backend.ip) == "node"
+    ):
         return "node"  # what leaves the cluster: masqueraded whatever the Service says
     hairpin = backend.ip == client.ip and not comes_from_what_it_dialled(facts, met)
     return "node" if hairpin or masqueraded(facts, met)[0] else "preserved"
 
 
 def comes_from_what_it_dialled(facts: Facts, met: Translation) -> bool:
-    """Whether a node's own packets have that address as their source, a Service's, which is local to every node in ipvs mode, and keep it."""
+    """Whether a node's own packets have that address as their source, a Service's, which is local to every
+    node in ipvs mode, and keep it.
+    """
     return met.origin == "node" and not met.own and is_ipvs_local(facts, met)
 
 
 def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:
-    """Whose address is seen at ``ip`` by whom no Service leads there: what a Pod sends out of the cluster is masqueraded."""
+    """Whose address is seen at ``ip`` by whom no Service leads there: what a Pod sends out of the cluster is
+    masqueraded.
+    """
     owner = facts.owners.get(ip)
-    leaves = owner is not None and (owner.kind == "external" or (owner.kind == "balancer" and not facts.state.is_host(ip)))
+    leaves = owner is not None and (
+        owner.kind == "external" or (owner.kind == "balancer" and not facts.state.is_host(ip))
+    )
     return "node" if client.kind == "pod" and leaves else "preserved"
 
 
@@ -90,7 +121,9 @@ def say_source(facts: Facts, client: Client, met: Translation, rules: Mapping[Ba
         because = hairpin if all(b.ip == client.ip for b in rules) else f"{because}; {hairpin}"
     because += " (docs/semantics 13)" if is_ipvs_local(facts, met) else " (docs/semantics 5)"
     if hidden and "preserved" in rules.values():
-        because += f"; an endpoint on {met.node}'s own address is delivered locally, which nothing masquerades"
+        because += (
+            f"; an endpoint on {met.node}'s own address is delivered locally, which nothing masquerades"
+        )
     return because
 
 
@@ -103,7 +136,9 @@ def name_source(rules: Iterable[SourceRule], *, hairpin: bool = False) -> str:
 
 
 def seen_addresses(facts: Facts, flow: Flow, node: str) -> Mapping[SourceRule, frozenset[str]]:
-    """The addresses that satisfy each source rule; "node" is that of ``node``, which translates, "" if no node does."""
+    """The addresses that satisfy each source rule; "node" is that of ``node``, which translates, "" if no
+    node does.
+    """
     if facts.is_contended(flow):
         masquerading = frozenset(ip for ips in facts.node_ips.values() for ip in ips)
     else:
@@ -116,7 +151,8 @@ def _own_addresses(facts: Facts, flow: Flow) -> frozenset[str]:
     if ip.startswith("127."):
         return frozenset({"127.0.0.1"})
     if client.kind == "node":
-        local = facts.mode == "ipvs" and ip in facts.service_ips  # it dials such an address from that very address
+        # it dials such an address from that very address
+        local = facts.mode == "ipvs" and ip in facts.service_ips
         return frozenset({ip}) if local else facts.node_ips[client.node]
     pod = facts.state.pod_by_ip.get(client.ip) if client.kind == "pod" else None
     return frozenset(a.ip for a in pod.status.podIPs) if pod is not None else frozenset({client.ip})

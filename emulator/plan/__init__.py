@@ -1,1 +1,3 @@
-"""Operations as values: what each kernel must hold, and why. Pure; ``kernel`` applies them, ``shell`` prints them."""
+"""Operations as values: what each kernel must hold, and why. Pure; ``kernel`` applies them, ``shell`` prints
+them.
+"""

@@ -1,8 +1,9 @@
 """What must be done to a kernel that holds one plan so that it holds another one. Pure.
 
-A plan of a whole cluster says what there is; each of its operations makes one thing, told by :func:`_identity`. What is in both plans costs
-nothing. First goes what is no longer wanted: neighbours, routes and addresses, then links, then namespaces; then comes what is new, in the
-order of the new plan, rules last. What the kernel takes away together with something else (a link's addresses and routes, the routes whose
+A plan of a whole cluster says what there is; each of its operations makes one thing, told by
+:func:`_identity`. What is in both plans costs nothing. First goes what is no longer wanted: neighbours,
+routes and addresses, then links, then namespaces; then comes what is new, in the order of the new plan, rules
+last. What the kernel takes away together with something else (a link's addresses and routes, the routes whose
 source address goes) is not deleted again, and is added again where it is still wanted.
 """
 
@@ -50,11 +51,13 @@ _NFT_TABLE = re.compile(r"^table (\w+ [\w-]+) \{", re.MULTILINE)
 
 
 def difference(old: Plan, new: Plan) -> Plan:
-    """The operations that turn a kernel that holds ``old`` into one that holds ``new``, in an order that can be applied.
+    """The operations that turn a kernel that holds ``old`` into one that holds ``new``, in an order that can
+    be applied.
 
-    Both are plans of whole clusters: ``ValueError`` for one that deletes. Raises :class:`UsageError` for a sysctl that ``new`` no longer
-    sets, since its value before is not known, and for IPVS and its sets, which nobody takes away. (Only another configuration of kube-proxy
-    does that, which needs a restart in a cluster, too.)
+    Both are plans of whole clusters: ``ValueError`` for one that deletes. Raises :class:`UsageError` for a
+    sysctl that ``new`` no longer sets, since its value before is not known, and for IPVS and its sets, which
+    nobody takes away. (Only another configuration of kube-proxy does that, which needs a restart in a
+    cluster, too.)
     """
     before, after = _things(old), _things(new)
     lost = _Lost(before, after)
@@ -77,7 +80,9 @@ def difference(old: Plan, new: Plan) -> Plan:
 
 
 def _things(plan: Plan) -> dict[Identity, Addition]:
-    """What the plan makes, by what tells one thing from another; of two operations that make the same thing the later one counts."""
+    """What the plan makes, by what tells one thing from another; of two operations that make the same thing
+    the later one counts.
+    """
     things: dict[Identity, Addition] = {}
     for op in plan.operations:
         if isinstance(op, Deletion):
@@ -124,16 +129,23 @@ class _Lost:
 
     def __init__(self, before: Mapping[Identity, Addition], after: Mapping[Identity, Addition]) -> None:
         self._before, self._after = before, after
-        self.netns = {op.netns for identity, op in before.items() if isinstance(op, AddNetns) and identity not in after}
+        self.netns = {
+            op.netns for identity, op in before.items() if isinstance(op, AddNetns) and identity not in after
+        }
         bridges = [op for op in before.values() if isinstance(op, AddBridge) and self._is_unwanted(op)]
         self._devices: set[Device] = {(op.netns, op.name) for op in bridges}
         dummies = [op for op in before.values() if isinstance(op, AddDummy) and self._is_unwanted(op)]
         self._devices |= {(op.netns, op.name) for op in dummies}
-        pairs = [op for op in before.values() if isinstance(op, AddVeth) and (self._is_unwanted(op) or self._is_orphaned(op))]
+        pairs = [
+            op
+            for op in before.values()
+            if isinstance(op, AddVeth) and (self._is_unwanted(op) or self._is_orphaned(op))
+        ]
         self._devices |= {end for op in pairs for end in ((op.netns, op.name), (op.peer_netns, op.peer))}
         self._links: list[AddBridge | AddDummy | AddVeth] = [*bridges, *dummies, *pairs]
         self._thinned: set[Device] = set()  # devices that lose an address, but stay
-        self._primary: set[Device] = set()  # those of them whose address may have had others of its subnet beside it
+        # those of them whose address may have had others of its subnet beside it
+        self._primary: set[Device] = set()
         self._sources: set[Device] = set()  # namespace, address
         for op in before.values():
             if isinstance(op, AddAddress):
@@ -157,8 +169,8 @@ class _Lost:
     def concerns(self, op: Addition) -> bool:
         """Whether the kernel loses the thing that ``op`` makes although both plans have it.
 
-        A device that loses an address may lose others (secondary ones of its subnet), and with the last one all routes
-        (net/ipv4/devinet.c, fib_frontend.c): to add them again does no harm.
+        A device that loses an address may lose others (secondary ones of its subnet), and with the last one
+        all routes (net/ipv4/devinet.c, fib_frontend.c): to add them again does no harm.
         """
         match op:
             case AddBridge() | AddDummy() | AddVeth():
@@ -166,7 +178,10 @@ class _Lost:
             case AddAddress():
                 return (op.netns, op.dev) in self._devices or (op.netns, op.dev) in self._primary
             case AddRoute():
-                return (op.netns, op.dev) in self._devices | self._thinned or (op.netns, op.src) in self._sources
+                return (op.netns, op.dev) in self._devices | self._thinned or (
+                    op.netns,
+                    op.src,
+                ) in self._sources
             case AddNeighbour() | SetNeighbourDefaults():
                 return (op.netns, op.dev) in self._devices
             case _:
@@ -189,7 +204,9 @@ class _Lost:
     def _deletion(self, op: Addition) -> Iterator[Deletion]:
         match op:
             case SetSysctl():
-                raise UsageError(f"{op.key} in {op.netns} was set to {op.value}, and its value before is not known: start anew")
+                raise UsageError(
+                    f"{op.key} in {op.netns} was set to {op.value}, and its value before is not known: start anew"
+                )
             case SetNeighbourDefaults() if (op.netns, op.dev) not in self._devices:
                 raise UsageError(
                     f"how long {op.dev} in {op.netns} believes its neighbours was set, and the time before is not known: start anew"
@@ -227,7 +244,10 @@ def _changed_sets(was: LoadIpset, op: LoadIpset) -> Iterator[LoadIpset]:
 
 
 def _changed_servers(was: LoadIpvs, op: LoadIpvs) -> Iterator[LoadIpvs]:
-    before, after = {server.key: server for server in was.servers}, {server.key: server for server in op.servers}
+    before, after = (
+        {server.key: server for server in was.servers},
+        {server.key: server for server in op.servers},
+    )
     gone = tuple(server for key, server in before.items() if after.get(key) != server)
     fresh = tuple(server for key, server in after.items() if before.get(key) != server)
     timeouts = op.timeouts if op.timeouts != was.timeouts else IPVSTimeouts()

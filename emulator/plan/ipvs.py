@@ -1,10 +1,13 @@
-"""What kube-proxy's ipvs mode keeps outside the tables of iptables: virtual servers and sets of addresses, and what loads or changes them.
+"""What kube-proxy's ipvs mode keeps outside the tables of iptables: virtual servers and sets of addresses,
+and what loads or changes them.
 
-Texts are those that ``ipvsadm -R`` and ``ipset restore`` read, as ``ipvsadm -Sn`` and ``ipset save`` print them. Imports ``plan.rules`` for
-reading addresses. Invariant: a text holds checked addresses, prefixes and numbers, and words of our own, alone.
+Texts are those that ``ipvsadm -R`` and ``ipset restore`` read, as ``ipvsadm -Sn`` and ``ipset save`` print
+them. Imports ``plan.rules`` for reading addresses. Invariant: a text holds checked addresses, prefixes and
+numbers, and words of our own, alone.
 
-An endpoint that goes keeps its TCP connections, by weight 0: it gets no new ones. So does kube-proxy (pkg/proxy/ipvs/graceful_termination.go), which
-takes it away when the last of them has ended; no packet tells the difference. Of UDP and SCTP it is taken away at once.
+An endpoint that goes keeps its TCP connections, by weight 0: it gets no new ones. So does kube-proxy
+(pkg/proxy/ipvs/graceful_termination.go), which takes it away when the last of them has ended; no packet tells
+the difference. Of UDP and SCTP it is taken away at once.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ class RealServer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualServer:
-    """What the kernel's IPVS balances. ``persistence``: seconds for which a client keeps its real server, 0 for none."""
+    """What the kernel's IPVS balances. ``persistence``: seconds for which a client keeps its real server, 0
+    for none.
+    """
 
     protocol: Protocol
     ip: str
@@ -67,9 +72,11 @@ class AddressSet:
 
 
 def edits(was: Iterable[VirtualServer], servers: Iterable[VirtualServer]) -> Iterator[Edit]:
-    """What turns a kernel that has ``was`` into one that has ``servers``, in an order that can be applied. Costs what differs.
+    """What turns a kernel that has ``was`` into one that has ``servers``, in an order that can be applied.
+    Costs what differs.
 
-    A real server that comes may be there already, with weight 0: it is added, which then does nothing, and edited.
+    A real server that comes may be there already, with weight 0: it is added, which then does nothing, and
+    edited.
     """
     before, after = {server.key: server for server in was}, {server.key: server for server in servers}
     for key, server in before.items():
@@ -93,7 +100,11 @@ def _changes(old: VirtualServer, new: VirtualServer) -> Iterator[Edit]:
             yield Edit("edit real", new, real)
     for real in old.servers:
         if real not in new.servers:
-            yield Edit("edit real", new, real._replace(weight=0)) if new.protocol == "TCP" else Edit("delete real", new, real)
+            yield (
+                Edit("edit real", new, real._replace(weight=0))
+                if new.protocol == "TCP"
+                else Edit("delete real", new, real)
+            )
 
 
 def ipvsadm_text(servers: Iterable[VirtualServer]) -> str:
@@ -117,7 +128,8 @@ def ipvsadm_words(edit: Edit) -> str:
     if edit.verb == "delete server":
         return words
     words += f" -s {server.scheduler}" + (f" -p {number(server.persistence)}" if server.persistence else "")
-    return f"{words} -b mh-port" if server.scheduler == "mh" else words  # kube-proxy has it look at the client's port, too
+    # kube-proxy has it look at the client's port, too
+    return f"{words} -b mh-port" if server.scheduler == "mh" else words
 
 
 def timeout_words(timeouts: IPVSTimeouts) -> str:
@@ -131,16 +143,23 @@ def create_line(item: AddressSet) -> str:
 
 
 def ipset_text(sets: Iterable[AddressSet]) -> str:
-    """The text for ``ipset -exist restore`` that makes the sets hold exactly their entries, whatever they held."""
+    """The text for ``ipset -exist restore`` that makes the sets hold exactly their entries, whatever they
+    held.
+    """
     lines: list[str] = []
     for item in sets:
-        lines += [create_line(item), f"flush {item.name}", *(f"add {item.name} {entry}" for entry in item.entries)]
+        lines += [
+            create_line(item),
+            f"flush {item.name}",
+            *(f"add {item.name} {entry}" for entry in item.entries),
+        ]
     return "".join(f"{line}\n" for line in lines)
 
 
 def ipset_change(old: Iterable[AddressSet], new: Iterable[AddressSet]) -> str:
-    """The text for ``ipset -exist restore`` that turns sets that hold ``old`` into ``new``, entry by entry; "" when they are equal. Sets may
-    come, but not go: rules may look into them."""
+    """The text for ``ipset -exist restore`` that turns sets that hold ``old`` into ``new``, entry by entry;
+    "" when they are equal. Sets may come, but not go: rules may look into them.
+    """
     before = {item.name: item for item in old}
     lines: list[str] = []
     for item in new:

@@ -1,4 +1,6 @@
-"""Names and MACs that planners give to links: deterministic, short enough for the kernel, the same in every run. Pure."""
+"""Names and MACs that planners give to links: deterministic, short enough for the kernel, the same in every
+run. Pure.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def interface_name(prefix: str, text: str) -> str:
 
 
 def mac_of_ip(ip: str) -> str:
-    """``0a:58`` and the address' four bytes: how CNI's bridge plug-in names an interface that has one address."""
+    """``0a:58`` and the address' four bytes: how CNI's bridge plug-in names an interface that has one
+    address.
+    """
     return ":".join(f"{b:02x}" for b in (0x0A, 0x58, *IPv4Address(ip).packed))
 
 

@@ -1,8 +1,10 @@
-"""The operations that a plan is made of. Each is a frozen value, says ``why``, and can be printed, compared and applied.
+"""The operations that a plan is made of. Each is a frozen value, says ``why``, and can be printed, compared
+and applied.
 
-``netns`` is the network namespace that the operation happens in (``ip netns exec`` form), a safe file name. MACs are
-``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Imports ``plan.rules`` and ``plan.ipvs`` alone. Invariant: a plan of a whole
-cluster only adds, and may be applied twice; the plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
+``netns`` is the network namespace that the operation happens in (``ip netns exec`` form), a safe file name.
+MACs are ``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Imports ``plan.rules`` and
+``plan.ipvs`` alone. Invariant: a plan of a whole cluster only adds, and may be applied twice; the plan of a
+change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ class SetSysctl:
     key: str
     value: str
     why: str
-    optional: bool = False  # not every kernel has this key in a namespace of its own: where it is absent, go on
+    # not every kernel has this key in a namespace of its own: where it is absent, go on
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetDevices:
-    """Gives a new namespace the kernel's own ``net.ipv4.conf``, whatever the host has: :mod:`emulator.plan.sysctls`."""
+    """Gives a new namespace the kernel's own ``net.ipv4.conf``, whatever the host has:
+    :mod:`emulator.plan.sysctls`.
+    """
 
     netns: str
     why: str
@@ -65,9 +70,9 @@ class AddDummy:
 class AddVeth:
     """A veth pair, both ends up: ``name`` in ``netns`` and ``peer`` in ``peer_netns``.
 
-    ``bridge`` / ``peer_bridge``: the bridge that end is a port of ("" if none). It knows the MAC of the other end: who has permanent
-    neighbour entries sends no ARP request that it could learn from, and a frame for an unknown MAC goes to every port. ``hairpin``: that
-    port may send a frame back out where it came in.
+    ``bridge`` / ``peer_bridge``: the bridge that end is a port of ("" if none). It knows the MAC of the other
+    end: who has permanent neighbour entries sends no ARP request that it could learn from, and a frame for an
+    unknown MAC goes to every port. ``hairpin``: that port may send a frame back out where it came in.
     """
 
     netns: str
@@ -95,7 +100,9 @@ class AddAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddRoute:
-    """``dst`` is a prefix or "default"; ``via`` "" means on-link (scope link). ``onlink``: ``via`` needs no route of its own."""
+    """``dst`` is a prefix or "default"; ``via`` "" means on-link (scope link). ``onlink``: ``via`` needs no
+    route of its own.
+    """
 
     netns: str
     dst: str
@@ -108,7 +115,9 @@ class AddRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddNeighbour:
-    """A permanent neighbour entry (ARP, or NDP for IPv6): ``address`` (without length) has ``mac`` on ``dev``."""
+    """A permanent neighbour entry (ARP, or NDP for IPv6): ``address`` (without length) has ``mac`` on
+    ``dev``.
+    """
 
     netns: str
     dev: str
@@ -119,8 +128,11 @@ class AddNeighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetNeighbourDefaults:
-    """Gives ``dev`` the kernel's own way to ask for neighbours (:data:`emulator.plan.sysctls.NEIGHBOUR_DEFAULTS`), whatever new devices copy
-    from the host. ``reachable``: milliseconds that an answer is believed on average without asking again (base_reachable_time)."""
+    """Gives ``dev`` the kernel's own way to ask for neighbours
+    (:data:`emulator.plan.sysctls.NEIGHBOUR_DEFAULTS`), whatever new devices copy from the host.
+    ``reachable``: milliseconds that an answer is believed on average without asking again
+    (base_reachable_time).
+    """
 
     netns: str
     dev: str
@@ -130,9 +142,11 @@ class SetNeighbourDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRules:
-    """One atomic load of rule text: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft -f -).
+    """One atomic load of rule text: ``tool`` reads ``text`` on its standard input (iptables-restore
+    --noflush, nft -f -).
 
-    ``rules``: what the tables hold after it, from which a later change is worked out; without it a change loads everything again.
+    ``rules``: what the tables hold after it, from which a later change is worked out; without it a change
+    loads everything again.
     """
 
     netns: str
@@ -144,7 +158,9 @@ class LoadRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpset:
-    """Sets of addresses: ``ipset -exist restore`` reads ``text``. ``sets``: what they hold after it, from which a later change is worked out."""
+    """Sets of addresses: ``ipset -exist restore`` reads ``text``. ``sets``: what they hold after it, from
+    which a later change is worked out.
+    """
 
     netns: str
     text: str
@@ -154,8 +170,9 @@ class LoadIpset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpvs:
-    """The kernel's IPVS balances ``servers``: exactly these if ``was`` is None; else they take the place of ``was``, and others are left alone.
-    ``timeouts`` are set where they are not 0."""
+    """The kernel's IPVS balances ``servers``: exactly these if ``was`` is None; else they take the place of
+    ``was``, and others are left alone. ``timeouts`` are set where they are not 0.
+    """
 
     netns: str
     servers: tuple[VirtualServer, ...]
@@ -166,7 +183,9 @@ class LoadIpvs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelNetns:
-    """The namespace's name goes, and our hold on it; the kernel takes the rest when the last socket in it is closed."""
+    """The namespace's name goes, and our hold on it; the kernel takes the rest when the last socket in it is
+    closed.
+    """
 
     netns: str
     why: str
@@ -214,9 +233,11 @@ class DelNeighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelConnections:
-    """Forget connections to ``dialled`` that ``server`` answers (both ``ip:port``; the same one where nothing was translated).
+    """Forget connections to ``dialled`` that ``server`` answers (both ``ip:port``; the same one where nothing
+    was translated).
 
-    The next packet is a new connection's, and meets the rules as they are now. There may be no such connection.
+    The next packet is a new connection's, and meets the rules as they are now. There may be no such
+    connection.
     """
 
     netns: str

@@ -1,9 +1,10 @@
 """Rule sets as values: what one node's netfilter tables hold, and the texts that load it.
 
-Rules are kept as ``iptables-save`` prints them, without the leading ``-A CHAIN``, so that a rule set can be compared with what a
-kernel holds and one chain at a time with another rule set. Imports only ``emulator.errors``. Invariant: text that came from outside
-enters a rule through :func:`quoted`, :func:`comment`, :func:`identifier`, :func:`address`, :func:`network` or :func:`number`, so no
-object's field can become rule syntax.
+Rules are kept as ``iptables-save`` prints them, without the leading ``-A CHAIN``, so that a rule set can be
+compared with what a kernel holds and one chain at a time with another rule set. Imports only
+``emulator.errors``. Invariant: text that came from outside enters a rule through :func:`quoted`,
+:func:`comment`, :func:`identifier`, :func:`address`, :func:`network` or :func:`number`, so no object's field
+can become rule syntax.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ RuleTool: TypeAlias = Literal["iptables-restore", "nft"]
 
 _COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
 _OCTETS = frozenset(map(str, range(256)))
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_./-]{1,240}")  # NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it
+# NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_./-]{1,240}")
 
 _LOOKUP = re.compile(r" map @(\S+)")
 
 
 class UnsafeTextError(PodwireError):
-    """A value that must not become part of a rule or a command: it could be read as syntax. Loading normally refuses it first."""
+    """A value that must not become part of a rule or a command: it could be read as syntax. Loading normally
+    refuses it first.
+    """
 
     def __init__(self, what: str, value: object) -> None:
         super().__init__(f"not a safe {what}: {value!r}")
@@ -54,7 +58,9 @@ def comment(text: str) -> str:
 
 
 def identifier(text: str) -> str:
-    """``text`` as (the end of) a name of a set or chain, which nft takes without quotes. Raises :class:`UnsafeTextError`."""
+    """``text`` as (the end of) a name of a set or chain, which nft takes without quotes. Raises
+    :class:`UnsafeTextError`.
+    """
     if not _IDENTIFIER.fullmatch(text):
         raise UnsafeTextError("name", text)
     return text
@@ -73,14 +79,17 @@ def address(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _is_prefix(text: str) -> bool:
-    """Whether ``text`` is three octets as a canonical address spells them. There are few of them for many addresses, so that most are
-    known: ten times as fast as building an IPv4Address."""
+    """Whether ``text`` is three octets as a canonical address spells them. There are few of them for many
+    addresses, so that most are known: ten times as fast as building an IPv4Address.
+    """
     octets = text.split(".")
     return len(octets) == 3 and _OCTETS.issuperset(octets)
 
 
 def network(text: str) -> str:
-    """``text`` as a canonical IPv4 prefix: blanks around it and host bits are dropped. Raises :class:`UnsafeTextError`."""
+    """``text`` as a canonical IPv4 prefix: blanks around it and host bits are dropped. Raises
+    :class:`UnsafeTextError`.
+    """
     try:
         return str(IPv4Network(text.strip(), strict=False))
     except (AddressValueError, NetmaskValueError, ValueError):
@@ -88,7 +97,9 @@ def network(text: str) -> str:
 
 
 def number(value: int) -> int:
-    """``value`` if it really is an integer that iptables would take: what a typed field promises, but does not enforce."""
+    """``value`` if it really is an integer that iptables would take: what a typed field promises, but does
+    not enforce.
+    """
     if type(value) is not int or not 0 <= value < 2**31:
         raise UnsafeTextError("number", value)
     return value
@@ -105,7 +116,9 @@ class NftSet:
 
 @dataclass(frozen=True, slots=True)
 class NftTable:
-    """A table of nftables that has one owner. ``name`` with its family; a base chain's first line says where it is hooked in."""
+    """A table of nftables that has one owner. ``name`` with its family; a base chain's first line says where
+    it is hooked in.
+    """
 
     name: str
     comment: str
@@ -115,9 +128,11 @@ class NftTable:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """``tables``: table → chain → that chain's rules in order. A chain without rules is declared all the same.
+    """``tables``: table → chain → that chain's rules in order. A chain without rules is declared all the
+    same.
 
-    ``nft`` is the text for one ``nft -f -`` that holds a table of the owner's own, which no other owner touches; ``table`` is that table.
+    ``nft`` is the text for one ``nft -f -`` that holds a table of the owner's own, which no other owner
+    touches; ``table`` is that table.
     """
 
     tables: Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -128,8 +143,8 @@ class RuleSet:
 def merge(*rulesets: RuleSet) -> RuleSet:
     """One rule set out of several owners' ones.
 
-    The rules of a built-in chain follow each other in the order of ``rulesets``; any other chain has one owner, and a second one
-    raises ``ValueError``.
+    The rules of a built-in chain follow each other in the order of ``rulesets``; any other chain has one
+    owner, and a second one raises ``ValueError``.
     """
     tables: dict[str, dict[str, tuple[str, ...]]] = {}
     for ruleset in rulesets:
@@ -143,16 +158,18 @@ def merge(*rulesets: RuleSet) -> RuleSet:
 
 
 def compose(*rulesets: RuleSet) -> str:
-    """The text for one ``iptables-restore --noflush`` that makes the tables hold exactly these rules in these chains.
+    """The text for one ``iptables-restore --noflush`` that makes the tables hold exactly these rules in these
+    chains.
 
-    Loading it twice is loading it once: with ``--noflush`` a declared chain is emptied unless it is built in (iptables 1.8.9,
-    legacy and nf_tables alike), so each built-in chain gets a ``-F`` of its own.
+    Loading it twice is loading it once: with ``--noflush`` a declared chain is emptied unless it is built in
+    (iptables 1.8.9, legacy and nf_tables alike), so each built-in chain gets a ``-F`` of its own.
 
-    Two things are for the sake of speed (measured with iptables 1.8.9 and 10,000 Services). ``-Z``, of counters that are zero anyway, is the
-    one harmless command that names no chain: behind it iptables-nft-restore asks for all chains once, instead of looking each line's
-    chain up in a sorted list; it loads in 2 s, not 20 (80 with chains unsorted). And chains come in the order of ``rulesets``, a Service's
-    one after the other, as packets pass them: so they lie in memory, and for each later change the kernel follows every jump, in 45 ms
-    instead of 80.
+    Two things are for the sake of speed (measured with iptables 1.8.9 and 10,000 Services). ``-Z``, of
+    counters that are zero anyway, is the one harmless command that names no chain: behind it
+    iptables-nft-restore asks for all chains once, instead of looking each line's chain up in a sorted list;
+    it loads in 2 s, not 20 (80 with chains unsorted). And chains come in the order of ``rulesets``, a
+    Service's one after the other, as packets pass them: so they lie in memory, and for each later change the
+    kernel follows every jump, in 45 ms instead of 80.
     """
     lines: list[str] = []
     tables = merge(*rulesets).tables
@@ -173,10 +190,12 @@ def compose(*rulesets: RuleSet) -> str:
 
 
 def compose_change(old: RuleSet, new: RuleSet) -> str:
-    """The text for one ``iptables-restore --noflush`` that turns tables that hold ``old`` into ``new``; "" when they are equal.
+    """The text for one ``iptables-restore --noflush`` that turns tables that hold ``old`` into ``new``; ""
+    when they are equal.
 
-    Only what differs is named, so it costs what changed. A chain of which little changed is edited: one Service is a line of
-    KUBE-SERVICES, which has a line for each of them. Chains that vanish are emptied before they are deleted (they refer to each other).
+    Only what differs is named, so it costs what changed. A chain of which little changed is edited: one
+    Service is a line of KUBE-SERVICES, which has a line for each of them. Chains that vanish are emptied
+    before they are deleted (they refer to each other).
     """
     lines: list[str] = []
     for table, builtin in BUILTIN.items():
@@ -201,15 +220,25 @@ def compose_change(old: RuleSet, new: RuleSet) -> str:
             declared.append(f"-F {chain}" if chain in builtin else f":{chain} - [0:0]")
             edits += [f"-A {chain} {rule}" for rule in rules]
         if vanished or declared or edits:
-            declared.sort(key=lambda line: line.startswith("-"))  # every chain is declared before a rule leads to it
+            # every chain is declared before a rule leads to it
+            declared.sort(key=lambda line: line.startswith("-"))
             emptied = [f"-F {chain}" for chain in vanished if before[chain]]
-            lines += [f"*{table}", *declared, *edits, *emptied, *(f"-X {chain}" for chain in vanished), "COMMIT"]
+            lines += [
+                f"*{table}",
+                *declared,
+                *edits,
+                *emptied,
+                *(f"-X {chain}" for chain in vanished),
+                "COMMIT",
+            ]
     return "".join(f"{line}\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What goes from one table. ``rules``: chain → rules; ``emptied``: the chains of which no rule stays; ``chains`` go themselves."""
+    """What goes from one table. ``rules``: chain → rules; ``emptied``: the chains of which no rule stays;
+    ``chains`` go themselves.
+    """
 
     table: str
     rules: Mapping[str, Sequence[str]]
@@ -241,10 +270,12 @@ def removals(text: str) -> tuple[Removal, ...] | None:
 
 
 def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> list[str] | None:
-    """Deletions and insertions that turn ``old`` into ``new``; None when to write the chain anew is shorter, or a rule has moved.
+    """Deletions and insertions that turn ``old`` into ``new``; None when to write the chain anew is shorter,
+    or a rule has moved.
 
-    A rule is deleted as it is spelled, wherever it stands. One that comes first is put at the head without a number: iptables-nft 1.8.9
-    asks the kernel for all rules of a chain when a number is named, and need not otherwise.
+    A rule is deleted as it is spelled, wherever it stands. One that comes first is put at the head without a
+    number: iptables-nft 1.8.9 asks the kernel for all rules of a chain when a number is named, and need not
+    otherwise.
     """
     shortest = min(len(old), len(new))
     begin = next((i for i in range(shortest) if old[i] != new[i]), shortest)
@@ -255,7 +286,11 @@ def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> list[str] | Non
     deleted = [rule for rule in was if rule not in wanted]
     inserted = [(number, rule) for number, rule in enumerate(now, begin + 1) if rule not in known]
     moved = [r for r in was if r in wanted] != [r for r in now if r in known]
-    if moved or len(deleted) + len(inserted) > len(new) or not {*old[:begin], *old[len(old) - end :]}.isdisjoint(deleted):
+    if (
+        moved
+        or len(deleted) + len(inserted) > len(new)
+        or not {*old[:begin], *old[len(old) - end :]}.isdisjoint(deleted)
+    ):
         return None
     head = [rule for place, (number, rule) in enumerate(inserted, 1) if number == place]
     lines = [f"-D {chain} {rule}" for rule in deleted]
@@ -264,12 +299,17 @@ def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> list[str] | Non
 
 
 def compose_nft(table: NftTable) -> str:
-    """The text for one ``nft -f -`` that makes the table hold exactly this: as it was it is forgotten, in one transaction."""
+    """The text for one ``nft -f -`` that makes the table hold exactly this: as it was it is forgotten, in one
+    transaction.
+    """
     return "".join(
         (
             f"add table {table.name}\ndelete table {table.name}\n",
             f"table {table.name} {{\n\tcomment {quoted(table.comment)}\n",
-            *(_nft_block(f"{s.kind} {name}", (*s.declaration, *_nft_elements(s))) for name, s in table.sets.items()),
+            *(
+                _nft_block(f"{s.kind} {name}", (*s.declaration, *_nft_elements(s)))
+                for name, s in table.sets.items()
+            ),
             *(_nft_block(f"chain {name}", rules) for name, rules in table.chains.items()),
             "}\n",
         )
@@ -286,22 +326,30 @@ def _nft_block(head: str, lines: Iterable[str]) -> str:
 
 
 def compose_nft_change(old: NftTable, new: NftTable) -> str:
-    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element if that can be; "" when they are equal."""
+    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element if that can be; ""
+    when they are equal.
+    """
     text = change_nft(old, new)
     return compose_nft(new) if text is None else text
 
 
 def change_nft(old: NftTable, new: NftTable) -> str | None:
-    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element; None where the table must be loaded anew.
+    """The text for one ``nft -f -`` that turns ``old`` into ``new``, element by element; None where the table
+    must be loaded anew.
 
-    What the sets of endpoints that stay have remembered of their clients, stays. ``old`` and ``new`` may leave out what they have in common.
-    The table must be loaded anew where a set is declared or a chain hooked in in another way, and for a new rule with a map that is there
-    already: nft 1.0.6 takes none whose key has "th dport" and is not declared in the same load ("conflicting protocols specified: tcp vs. th").
+    What the sets of endpoints that stay have remembered of their clients, stays. ``old`` and ``new`` may
+    leave out what they have in common. The table must be loaded anew where a set is declared or a chain
+    hooked in in another way, and for a new rule with a map that is there already: nft 1.0.6 takes none whose
+    key has "th dport" and is not declared in the same load ("conflicting protocols specified: tcp vs. th").
     """
     if _nft_frame(old, new) != _nft_frame(new, old) or old.name != new.name:
         return None
     name = new.name
-    declared = [f"add {s.kind} {name} {n} {{ {'; '.join(s.declaration)}; }}" for n, s in new.sets.items() if n not in old.sets]
+    declared = [
+        f"add {s.kind} {name} {n} {{ {'; '.join(s.declaration)}; }}"
+        for n, s in new.sets.items()
+        if n not in old.sets
+    ]
     declared += [f"add chain {name} {n}" for n in new.chains if n not in old.chains]
     flushed, filled, removed, added = [], [], [], []
     for chain, rules in new.chains.items():
@@ -321,11 +369,14 @@ def change_nft(old: NftTable, new: NftTable) -> str | None:
     flushed += [f"flush chain {name} {chain}" for chain in vanished]
     deleted = [f"delete chain {name} {chain}" for chain in vanished]
     deleted += [f"delete {s.kind} {name} {n}" for n, s in old.sets.items() if n not in new.sets]
-    lines = (*declared, *removed, *flushed, *filled, *added, *deleted)  # what is referred to is there before, and goes after
+    # what is referred to is there before, and goes after
+    lines = (*declared, *removed, *flushed, *filled, *added, *deleted)
     return "".join(f"{line}\n" for line in lines)
 
 
 def _nft_frame(table: NftTable, other: NftTable) -> tuple[object, ...]:
-    """What of ``table`` cannot be changed piece by piece: base chains, and the declarations of sets that ``other`` has, too."""
+    """What of ``table`` cannot be changed piece by piece: base chains, and the declarations of sets that
+    ``other`` has, too.
+    """
     hooked = {name: rules for name, rules in table.chains.items() if rules and rules[0].startswith("type ")}
     return hooked, {name: (s.kind, s.declaration) for name, s in table.sets.items() if name in other.sets}

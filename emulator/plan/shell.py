@@ -1,8 +1,8 @@
-"""A plan as a bash script that builds the same network with ``ip``, ``sysctl`` and ``iptables-restore`` (or ``nft``) alone; in ipvs mode with
-``ipset`` and ``ipvsadm``, too.
+"""A plan as a bash script that builds the same network with ``ip``, ``sysctl`` and ``iptables-restore`` (or
+``nft``) alone; in ipvs mode with ``ipset`` and ``ipvsadm``, too.
 
-Pure; imports the plan's values and ``emulator.errors``. Invariant: every value is checked and quoted, so that no name in a manifest
-can become a command or an option; each step is preceded by its reason.
+Pure; imports the plan's values and ``emulator.errors``. Invariant: every value is checked and quoted, so that
+no name in a manifest can become a command or an option; each step is preceded by its reason.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ DELIMITER = "PODWIRE_EOF"
 IPSET = ("ipset", "-exist", "restore")
 LOADERS = {"iptables-restore": ("iptables-restore", "--noflush"), "nft": ("nft", "-f", "-")}
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # network namespaces and devices: never an option, never a way into a directory
+# network namespaces and devices: never an option, never a way into a directory
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")  # addresses, prefixes, MACs, sysctl keys
 
 _HEADER = """\
@@ -69,11 +70,11 @@ _IPVS_HEADER = """\
 
 
 def render_shell(plan: Plan, *, title: str, changes: Iterable[tuple[str, Plan]] = ()) -> str:
-    """The script. ``title`` is its first comment. Operations that follow each other for the same reason share one comment. Each of
-    ``changes``, (title, plan), comes after what it changes.
+    """The script. ``title`` is its first comment. Operations that follow each other for the same reason share
+    one comment. Each of ``changes``, (title, plan), comes after what it changes.
 
-    Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the here-document's
-    delimiter as a line.
+    Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the
+    here-document's delimiter as a line.
     """
     tools, more = "ip, bridge, sysctl, iptables-restore and nft", []
     if any(isinstance(op, LoadIpvs) for op in plan.operations):
@@ -128,7 +129,9 @@ def _(op: AddNetns) -> Iterator[str]:
 @_commands.register
 def _(op: ResetDevices) -> Iterator[str]:
     scopes = ",".join(SCOPES)
-    words = " ".join(f"net.ipv4.conf.{{{scopes}}}.{{{','.join(keys)}}}={value}" for value, keys in DEVICE_DEFAULTS)
+    words = " ".join(
+        f"net.ipv4.conf.{{{scopes}}}.{{{','.join(keys)}}}={value}" for value, keys in DEVICE_DEFAULTS
+    )
     yield f"ip netns exec {_name(op.netns)} sysctl -eqw {words}"  # -e: not every kernel has every key
 
 
@@ -185,12 +188,17 @@ def _(op: AddRoute) -> Iterator[str]:
 
 @_commands.register
 def _(op: AddNeighbour) -> Iterator[str]:
-    yield _ip(op.netns, f"neighbour replace {_word(op.address)} lladdr {_word(op.mac)} dev {_name(op.dev)} nud permanent")
+    yield _ip(
+        op.netns,
+        f"neighbour replace {_word(op.address)} lladdr {_word(op.mac)} dev {_name(op.dev)} nud permanent",
+    )
 
 
 @_commands.register
 def _(op: SetNeighbourDefaults) -> Iterator[str]:
-    words = " ".join(f"{name} {value:d}" for name, value in (("base_reachable", op.reachable), *NEIGHBOUR_DEFAULTS))
+    words = " ".join(
+        f"{name} {value:d}" for name, value in (("base_reachable", op.reachable), *NEIGHBOUR_DEFAULTS)
+    )
     yield _ip(op.netns, f"ntable change name arp_cache dev {_name(op.dev)} {words}")
 
 
@@ -215,7 +223,8 @@ def _(op: LoadIpvs) -> Iterator[str]:
         return
     for edit in edits(op.was, op.servers):
         command = f"{ipvsadm} {ipvsadm_words(edit)}"
-        yield f"{command} 2>/dev/null || true" if edit.verb == "add real" else command  # it may be there, with weight 0
+        # it may be there, with weight 0
+        yield f"{command} 2>/dev/null || true" if edit.verb == "add real" else command
 
 
 def _fed(netns: str, command: Sequence[str], text: str) -> Iterator[str]:

@@ -1,17 +1,22 @@
-"""What a new network namespace copies from the host, with the values that are the same on every machine. Pure.
+"""What a new network namespace copies from the host, with the values that are the same on every machine.
+Pure.
 
-A new namespace has the kernel's own defaults, but for ``net.ipv4.conf``: that is copied from the machine's first namespace
-(devconf_inherit_init_net, Documentation/admin-guide/sysctl/net.rst). And every new device copies ``net.ipv4.neigh.default``, which only that
-first namespace has (net/core/neighbour.c: neigh_parms_alloc). It was found by changing every number below ``net`` of a 6.1 kernel and
-looking into a namespace made after that. Left out is what decides about no packet here: IGMP's settings, ``log_martians``, ``medium_id``,
-``tag``, ``bootp_relay``, ``accept_source_route`` (nobody sends such packets) and ``disable_policy``/``disable_xfrm`` (there is no policy).
+A new namespace has the kernel's own defaults, but for ``net.ipv4.conf``: that is copied from the machine's
+first namespace (devconf_inherit_init_net, Documentation/admin-guide/sysctl/net.rst). And every new device
+copies ``net.ipv4.neigh.default``, which only that first namespace has (net/core/neighbour.c:
+neigh_parms_alloc). It was found by changing every number below ``net`` of a 6.1 kernel and looking into a
+namespace made after that. Left out is what decides about no packet here: IGMP's settings, ``log_martians``,
+``medium_id``, ``tag``, ``bootp_relay``, ``accept_source_route`` (nobody sends such packets) and
+``disable_policy``/``disable_xfrm`` (there is no policy).
 """
 
 from __future__ import annotations
 
-SCOPES = ("all", "default", "lo")  # what was there before the first link; other links copy "default" when they are made
+# what was there before the first link; other links copy "default" when they are made
+SCOPES = ("all", "default", "lo")
 
-# The kernel's own defaults (net/ipv4/devinet.c), by value. Whether a namespace forwards comes first: it changes accept_redirects.
+# The kernel's own defaults (net/ipv4/devinet.c), by value. Whether a namespace forwards comes first: it
+# changes accept_redirects.
 DEVICE_DEFAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "0",
@@ -38,7 +43,8 @@ DEVICE_DEFAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("1", ("accept_redirects", "arp_evict_nocarrier", "secure_redirects", "send_redirects", "shared_media")),
 )
 
-# The kernel's own parameters of a device's neighbours (net/ipv4/arp.c), as ``ip ntable`` names them; times in milliseconds.
+# The kernel's own parameters of a device's neighbours (net/ipv4/arp.c), as ``ip ntable`` names them; times in
+# milliseconds.
 NEIGHBOUR_DEFAULTS: tuple[tuple[str, int], ...] = (
     ("retrans", 1000),
     ("gc_stale", 60_000),

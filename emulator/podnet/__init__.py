@@ -10,7 +10,9 @@ from emulator.plan.operations import Operation
 from emulator.plan.rules import RuleSet
 from emulator.podnet import kubenet
 
-_PLANNERS: Mapping[str, tuple[Callable[[ClusterState], Iterator[Operation]], Callable[[ClusterState, str], RuleSet]]] = {
+_PLANNERS: Mapping[
+    str, tuple[Callable[[ClusterState], Iterator[Operation]], Callable[[ClusterState, str], RuleSet]]
+] = {
     "kubenet": (kubenet.plan_pods, kubenet.masquerade_rules),
 }
 
@@ -30,8 +32,12 @@ def podnet_rules(state: ClusterState, node: str) -> RuleSet:
     return _planner(state)[1](state, node)
 
 
-def _planner(state: ClusterState) -> tuple[Callable[[ClusterState], Iterator[Operation]], Callable[[ClusterState, str], RuleSet]]:
+def _planner(
+    state: ClusterState,
+) -> tuple[Callable[[ClusterState], Iterator[Operation]], Callable[[ClusterState, str], RuleSet]]:
     try:
         return _PLANNERS[state.podNetwork]
     except KeyError:
-        raise UsageError(f"podNetwork {state.podNetwork!r} is not supported; supported: {', '.join(sorted(_PLANNERS))}") from None
+        raise UsageError(
+            f"podNetwork {state.podNetwork!r} is not supported; supported: {', '.join(sorted(_PLANNERS))}"
+        ) from None

@@ -1,8 +1,11 @@
-"""kubenet: a bridge ``cbr0`` per node, host-local addresses, routes to the other nodes' podCIDRs over the host network. Pure.
+"""kubenet: a bridge ``cbr0`` per node, host-local addresses, routes to the other nodes' podCIDRs over the
+host network. Pure.
 
-What kubelet's kubenet did (Kubernetes ≤ 1.23; its page was kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins):
-the bridge has the first address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode. Masquerading
-of what leaves the cluster is ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or node keeps its source address.
+What kubelet's kubenet did (Kubernetes ≤ 1.23; its page was
+kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins): the bridge has the first
+address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode.
+Masquerading of what leaves the cluster is ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or node
+keeps its source address.
 """
 
 from __future__ import annotations
@@ -14,7 +17,16 @@ from emulator.cluster.state import ROUTER, ClusterState, pod_netns
 from emulator.hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
 from emulator.objects.kinds import Pod
 from emulator.plan.naming import mac_of_ip, short_hash
-from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddRoute, AddVeth, Operation, SetNeighbourDefaults, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddRoute,
+    AddVeth,
+    Operation,
+    SetNeighbourDefaults,
+    SetSysctl,
+)
 from emulator.plan.rules import RuleSet, comment
 
 BRIDGE = "cbr0"
@@ -34,15 +46,26 @@ def plan_pods(state: ClusterState) -> Iterator[Operation]:
         why = f"{node.name}'s Pod bridge"
         yield AddBridge(netns=node.name, name=BRIDGE, mac=mac_of_ip(gateway), why=why)
         yield SetNeighbourDefaults(netns=node.name, dev=BRIDGE, why=OWN_WAY_TO_ASK)
-        yield AddAddress(netns=node.name, dev=BRIDGE, address=f"{gateway}/{cidr.prefixlen}", why=f"{why} is its Pods' gateway")
+        yield AddAddress(
+            netns=node.name,
+            dev=BRIDGE,
+            address=f"{gateway}/{cidr.prefixlen}",
+            why=f"{why} is its Pods' gateway",
+        )
         for pod in state.pods_on[node.name]:
             if pod.spec.hostNetwork:
                 continue
             yield from _plan_pod(pod, node.name, gateway, cidr)
-            outside += [(a.ip, node.name, pod.key) for a in pod.status.podIPs if IPv4Address(a.ip) not in cidr]
+            outside += [
+                (a.ip, node.name, pod.key) for a in pod.status.podIPs if IPv4Address(a.ip) not in cidr
+            ]
     routers = [*(n.name for n in state.nodes), ROUTER]
     for node in state.nodes:
-        via, dst, why = node.internalIPs[0], state.podCIDR(node.name), f"{node.name}'s Pods are behind {node.name}"
+        via, dst, why = (
+            node.internalIPs[0],
+            state.podCIDR(node.name),
+            f"{node.name}'s Pods are behind {node.name}",
+        )
         for netns in routers:
             if netns != node.name:
                 yield AddRoute(netns=netns, dst=dst, dev="eth0", via=via, why=why)
@@ -52,7 +75,9 @@ def plan_pods(state: ClusterState) -> Iterator[Operation]:
         yield AddRoute(netns=home, dst=f"{ip}/32", dev=BRIDGE, why=why)
         for netns in routers:
             if netns != home:
-                yield AddRoute(netns=netns, dst=f"{ip}/32", dev="eth0", via=state.node[home].internalIPs[0], why=why)
+                yield AddRoute(
+                    netns=netns, dst=f"{ip}/32", dev="eth0", via=state.node[home].internalIPs[0], why=why
+                )
 
 
 def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[Operation]:
@@ -78,10 +103,20 @@ def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[
     )
     for ip in ips:
         inside = IPv4Address(ip) in cidr
-        yield AddAddress(netns=netns, dev="eth0", address=f"{ip}/{cidr.prefixlen if inside else 32}", why=f"{why}: its address")
+        yield AddAddress(
+            netns=netns,
+            dev="eth0",
+            address=f"{ip}/{cidr.prefixlen if inside else 32}",
+            why=f"{why}: its address",
+        )
     first_inside = IPv4Address(ips[0]) in cidr
     yield AddRoute(
-        netns=netns, dst="default", dev="eth0", via=gateway, onlink=not first_inside, why=f"{why}: everything else goes through the bridge"
+        netns=netns,
+        dst="default",
+        dev="eth0",
+        via=gateway,
+        onlink=not first_inside,
+        why=f"{why}: everything else goes through the bridge",
     )
 
 
@@ -92,24 +127,39 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
         mac = mac_of_ip(gateway)
         for pod in state.pods_on[node.name]:
             if not pod.spec.hostNetwork:
-                yield AddNeighbour(netns=pod_netns(pod), dev="eth0", address=gateway, mac=mac, why=WHY_NEIGHBOURS)
+                yield AddNeighbour(
+                    netns=pod_netns(pod), dev="eth0", address=gateway, mac=mac, why=WHY_NEIGHBOURS
+                )
                 for a in pod.status.podIPs:
-                    yield AddNeighbour(netns=node.name, dev=BRIDGE, address=a.ip, mac=mac_of_ip(pod.ip), why=WHY_NEIGHBOURS)
+                    yield AddNeighbour(
+                        netns=node.name, dev=BRIDGE, address=a.ip, mac=mac_of_ip(pod.ip), why=WHY_NEIGHBOURS
+                    )
 
 
 def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> Iterator[Operation]:
     """Plan the neighbour entries, both ways, of Pods of one node that send to each other over its bridge.
 
-    ``meetings`` are pairs of addresses. All others are routed and need nothing. All Pods of a node with each other would be as many
-    entries as the square of their number.
+    ``meetings`` are pairs of addresses. All others are routed and need nothing. All Pods of a node with each
+    other would be as many entries as the square of their number.
     """
     meetings = list(meetings)
-    bridged = {ip: pod for pair in meetings for ip in pair if (pod := state.pod_by_ip.get(ip)) and _is_bridged(state, pod, ip)}
+    bridged = {
+        ip: pod
+        for pair in meetings
+        for ip in pair
+        if (pod := state.pod_by_ip.get(ip)) and _is_bridged(state, pod, ip)
+    }
     for pair in meetings:
         for ip, peer in (pair, pair[::-1]):
             pod, other = bridged.get(ip), bridged.get(peer)
             if pod and other and pod is not other and pod.spec.nodeName == other.spec.nodeName:
-                yield AddNeighbour(netns=pod_netns(pod), dev="eth0", address=peer, mac=mac_of_ip(other.ip), why=WHY_NEIGHBOURS)
+                yield AddNeighbour(
+                    netns=pod_netns(pod),
+                    dev="eth0",
+                    address=peer,
+                    mac=mac_of_ip(other.ip),
+                    why=WHY_NEIGHBOURS,
+                )
 
 
 def _is_bridged(state: ClusterState, pod: Pod, ip: str) -> bool:
@@ -132,11 +182,17 @@ def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
         *((network, "Pods") for network in state.other_pod_networks),
         *((network, "nodes") for network in state.other_node_networks),
     ]
-    rules = [f"-d {net} {comment(f'ip-masq-agent: {what} are inside the cluster')} -j RETURN" for net, what in inside]
+    rules = [
+        f"-d {net} {comment(f'ip-masq-agent: {what} are inside the cluster')} -j RETURN"
+        for net, what in inside
+    ]
     rules.append(f"{comment('ip-masq-agent: outbound traffic')} -j MASQUERADE")
     cidr = IPv4Network(state.podCIDR(node))
     pinned = [
-        f"{a.ip}/32" for pod in state.pods_on[node] for a in pod.status.podIPs if not pod.spec.hostNetwork and IPv4Address(a.ip) not in cidr
+        f"{a.ip}/32"
+        for pod in state.pods_on[node]
+        for a in pod.status.podIPs
+        if not pod.spec.hostNetwork and IPv4Address(a.ip) not in cidr
     ]
     match = f"{comment('ip-masq-agent: Pods of this node')} -m addrtype ! --dst-type LOCAL"
     jumps = [f"-s {source} {match} -j {chain}" for source in (str(cidr), *pinned)]

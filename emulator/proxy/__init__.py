@@ -1,7 +1,7 @@
 """kube-proxy: which endpoints a node may use for each Service, and the rules that make its kernel use them.
 
-Pure: imports the objects, the cluster state and the plan's values. Invariant: the choice of endpoints is one function that all
-modes share (:mod:`emulator.proxy.endpoints`); a mode only spells it.
+Pure: imports the objects, the cluster state and the plan's values. Invariant: the choice of endpoints is one
+function that all modes share (:mod:`emulator.proxy.endpoints`); a mode only spells it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from emulator.proxy.remembered import Remembered
 
 
 class Rules(Protocol):
-    """The rules of all nodes, of one state of the cluster: a value that can be changed at the cost of what changed."""
+    """The rules of all nodes, of one state of the cluster: a value that can be changed at the cost of what
+    changed.
+    """
 
     @property
     def tool(self) -> RuleTool: ...
@@ -25,13 +27,17 @@ class Rules(Protocol):
     def on(self, node: str) -> RuleSet: ...
 
     def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """The rules after ``changes``, and for each node the text for ``tool`` that changes its kernel's ("" where nothing does); None if
-        everything must be written anew. Nodes and settings stay as they are."""
+        """The rules after ``changes``, and for each node the text for ``tool`` that changes its kernel's (""
+        where nothing does); None if everything must be written anew. Nodes and settings stay as they are.
+        """
 
 
 _REMEMBERED = Remembered[Rules]()
 
-_CHANGEABLE: dict[str, Callable[[ClusterState], Rules]] = {"iptables": iptables.rules, "nftables": nftables.rules}
+_CHANGEABLE: dict[str, Callable[[ClusterState], Rules]] = {
+    "iptables": iptables.rules,
+    "nftables": nftables.rules,
+}
 
 _RENDERERS: dict[str, Callable[[ClusterState], Callable[[str], RuleSet]]] = {
     **{mode: lambda state: _rules(state).on for mode in _CHANGEABLE},
@@ -65,7 +71,12 @@ def changed_rules(old: ClusterState, new: ClusterState) -> tuple[RuleTool, Mappi
 
     None where the rules cannot be told piece by piece: they are to be compared as a whole.
     """
-    if old.proxy != new.proxy or old.proxy.mode not in _CHANGEABLE or old.nodes != new.nodes or old.serviceSubnet != new.serviceSubnet:
+    if (
+        old.proxy != new.proxy
+        or old.proxy.mode not in _CHANGEABLE
+        or old.nodes != new.nodes
+        or old.serviceSubnet != new.serviceSubnet
+    ):
         return None
     changed = _rules(old).changed(service_changes(old, new))
     if changed is None:

@@ -1,7 +1,8 @@
-"""Which Services of two cluster states differ, as kube-proxy's change trackers find it (pkg/proxy/servicechangetracker.go).
+"""Which Services of two cluster states differ, as kube-proxy's change trackers find it
+(pkg/proxy/servicechangetracker.go).
 
-Objects that both states share are told by identity, so that one changed Service among ten thousand costs next to nothing; states that
-share none may still be compared. Pure.
+Objects that both states share are told by identity, so that one changed Service among ten thousand costs next
+to nothing; states that share none may still be compared. Pure.
 """
 
 from __future__ import annotations
@@ -45,13 +46,19 @@ def service_changes(old: ClusterState, new: ClusterState) -> tuple[ServiceChange
     was = _INDEXES.get(old) or _INDEXES.put(old, _Index(old.service, old.slices_of))
     services = _differing(old.services, new.services)
     slices = _differing(old.endpointSlices, new.endpointSlices)
-    now = _INDEXES.put(new, _Index(_with_services(was.services, *services), _with_slices(was.slices, *slices, new)))
-    keys = {service.key for side in services for service in side} | {_service_of(item) for side in slices for item in side}
+    now = _INDEXES.put(
+        new, _Index(_with_services(was.services, *services), _with_slices(was.slices, *slices, new))
+    )
+    keys = {service.key for side in services for service in side} | {
+        _service_of(item) for side in slices for item in side
+    }
     ports = ((key, was.ports(key), now.ports(key)) for key in sorted(keys))
     return tuple([ServiceChange(*change) for change in ports if change[1] != change[2]])
 
 
-def _with_services(known: Mapping[str, Service], gone: Sequence[Service], fresh: Sequence[Service]) -> Mapping[str, Service]:
+def _with_services(
+    known: Mapping[str, Service], gone: Sequence[Service], fresh: Sequence[Service]
+) -> Mapping[str, Service]:
     services = dict(known)
     for service in gone:
         del services[service.key]
@@ -59,7 +66,10 @@ def _with_services(known: Mapping[str, Service], gone: Sequence[Service], fresh:
 
 
 def _with_slices(
-    known: Mapping[str, tuple[EndpointSlice, ...]], gone: Sequence[EndpointSlice], fresh: Sequence[EndpointSlice], state: ClusterState
+    known: Mapping[str, tuple[EndpointSlice, ...]],
+    gone: Sequence[EndpointSlice],
+    fresh: Sequence[EndpointSlice],
+    state: ClusterState,
 ) -> Mapping[str, tuple[EndpointSlice, ...]]:
     """``known`` as ``state`` has it: without ``gone``, with ``fresh``."""
     lost = {id(item) for item in gone}

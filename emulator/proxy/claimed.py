@@ -1,8 +1,10 @@
-"""The table ``ip kube-proxy`` of one node as the sum of what its Services claim: keys of sets and maps, and chains.
+"""The table ``ip kube-proxy`` of one node as the sum of what its Services claim: keys of sets and maps, and
+chains.
 
-Many Services claim the same chain (all with the same policy and as many endpoints share one), and two may claim one key with different
-meanings, of which the first has it. So a table remembers how often each is claimed, and a change of some Services is told from their claims
-alone. Imports ``plan.rules``. Invariant: the table after a change is the one that the Services would make anew, or :class:`ContestedError`.
+Many Services claim the same chain (all with the same policy and as many endpoints share one), and two may
+claim one key with different meanings, of which the first has it. So a table remembers how often each is
+claimed, and a change of some Services is told from their claims alone. Imports ``plan.rules``. Invariant: the
+table after a change is the one that the Services would make anew, or :class:`ContestedError`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ T = TypeVar("T")
 TABLE = "ip kube-proxy"
 AFFINITY_CLIENTS = 65535  # that one endpoint's set can remember
 
-# How a packet's key is spelled: by the address that was dialled, or for node ports by protocol and port alone.
+# How a packet's key is spelled: by the address that was dialled, or for node ports by protocol and port
+# alone.
 BY_ADDRESS = "ip daddr . meta l4proto . th dport"
 BY_NODE_PORT = "meta l4proto . th dport"
 _ENDPOINT = "ip daddr . th dport"
@@ -32,17 +35,29 @@ _VERDICT_BY_NODE_PORT = "type inet_proto . inet_service : verdict"
 _SETS: Mapping[str, tuple[Literal["set", "map"], str, str]] = {
     "cluster-ips": ("set", "type ipv4_addr", "the ClusterIP of every Service"),
     "nodeport-ips": ("set", "type ipv4_addr", "addresses of this node that serve node ports"),
-    "hairpin-connections": ("set", "type ipv4_addr . ipv4_addr", "an endpoint that its Service leads back to itself"),
-    "no-endpoint-services": ("map", _VERDICT_BY_ADDRESS, "nobody to send to: reject; or drop under a Local policy"),
+    "hairpin-connections": (
+        "set",
+        "type ipv4_addr . ipv4_addr",
+        "an endpoint that its Service leads back to itself",
+    ),
+    "no-endpoint-services": (
+        "map",
+        _VERDICT_BY_ADDRESS,
+        "nobody to send to: reject; or drop under a Local policy",
+    ),
     "no-endpoint-nodeports": ("map", _VERDICT_BY_NODE_PORT, "the same for node ports"),
     "firewall-ips": ("map", _VERDICT_BY_ADDRESS, "load-balancer addresses that some sources may not reach"),
     "service-ips": ("map", _VERDICT_BY_ADDRESS, "ClusterIPs and externalIPs and load-balancer addresses"),
     "service-nodeports": ("map", _VERDICT_BY_NODE_PORT, "node ports"),
 }
-# Endpoints, in a map for each list of each chain that picks one: it comes and goes with the chain. (nft 1.0.6 takes no new rule with a map
-# that is there already and whose key has "th dport".) The first letters of its name tell which of these it is.
+# Endpoints, in a map for each list of each chain that picks one: it comes and goes with the chain. (nft 1.0.6
+# takes no new rule with a map that is there already and whose key has "th dport".) The first letters of its
+# name tell which of these it is.
 _LISTS: Mapping[bool, tuple[str, str]] = {
-    False: (f"typeof {BY_ADDRESS} . {_INDEX} : {_ENDPOINT}", "endpoints by the address that was dialled and an index"),
+    False: (
+        f"typeof {BY_ADDRESS} . {_INDEX} : {_ENDPOINT}",
+        "endpoints by the address that was dialled and an index",
+    ),
     True: (f"typeof {BY_NODE_PORT} . {_INDEX} : {_ENDPOINT}", "endpoints by node port and index"),
 }
 
@@ -55,7 +70,8 @@ class Parts:
     __slots__ = ("affinity", "chains", "elements")
 
     def __init__(self) -> None:
-        self.elements: defaultdict[str, list[Claim[str]]] = defaultdict(list)  # of each set or map; an element as nft writes it
+        # of each set or map; an element as nft writes it
+        self.elements: defaultdict[str, list[Claim[str]]] = defaultdict(list)
         self.chains: list[Claim[Sequence[str]]] = []
         self.affinity: dict[str, int] = {}  # sets that remember clients → seconds
 
@@ -84,7 +100,11 @@ def _set(name: str, elements: Mapping[str, str]) -> NftSet:
 
 
 def _affinity_set(seconds: int) -> NftSet:
-    return NftSet("set", ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s"), {})
+    return NftSet(
+        "set",
+        ("type ipv4_addr", f"size {AFFINITY_CLIENTS}", "flags dynamic,timeout", f"timeout {seconds}s"),
+        {},
+    )
 
 
 def _first(claims: Sequence[Claim[T]], again: dict[str, int]) -> dict[str, T]:
@@ -97,7 +117,9 @@ def _first(claims: Sequence[Claim[T]], again: dict[str, int]) -> dict[str, T]:
     return held
 
 
-def make_table(parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]) -> Table:
+def make_table(
+    parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]
+) -> Table:
     """The table that the frame and all Services make. Where two claim one key, the first has it."""
     again: defaultdict[str, dict[str, int]] = defaultdict(dict)
     sets = {name: _set(name, {}) for name in _SETS}
@@ -105,7 +127,10 @@ def make_table(parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: 
     sets |= {name: _set(name, _first(claims, again[name])) for name, claims in parts.elements.items()}
     sets |= {name: _affinity_set(seconds) for name, seconds in parts.affinity.items()}
     chains = {**frame, **_first(parts.chains, again[_CHAINS])}
-    return Table(NftTable(TABLE, "rules for kube-proxy", sets, chains), {where: counts for where, counts in again.items() if counts})
+    return Table(
+        NftTable(TABLE, "rules for kube-proxy", sets, chains),
+        {where: counts for where, counts in again.items() if counts},
+    )
 
 
 class ContestedError(Exception):
@@ -124,7 +149,9 @@ def _claims(rows: Iterable[Claim[T]]) -> _Claims[T]:
 
 @dataclass(frozen=True, slots=True)
 class _Moved(Generic[T]):
-    """What becomes of the keys that a change touches: as they were, as they are, and who else claims any key now."""
+    """What becomes of the keys that a change touches: as they were, as they are, and who else claims any key
+    now.
+    """
 
     before: dict[str, T]
     after: dict[str, T]
@@ -137,8 +164,12 @@ class _Moved(Generic[T]):
         return elements
 
 
-def _moved(known: Mapping[str, T], again: Mapping[str, int], was: _Claims[T], now: _Claims[T], contestable: bool) -> _Moved[T]:
-    """``known`` when the claims ``was`` are given up for ``now``. ``contestable``: claims of others may say something else."""
+def _moved(
+    known: Mapping[str, T], again: Mapping[str, int], was: _Claims[T], now: _Claims[T], contestable: bool
+) -> _Moved[T]:
+    """``known`` when the claims ``was`` are given up for ``now``. ``contestable``: claims of others may say
+    something else.
+    """
     moved: _Moved[T] = _Moved({}, {}, dict(again))
     for key in {**was, **now}:
         if was.get(key) == now.get(key):
@@ -157,7 +188,9 @@ def _moved(known: Mapping[str, T], again: Mapping[str, int], was: _Claims[T], no
 
 
 def change_table(held: Table, gone: Parts, fresh: Parts) -> tuple[Table, str]:
-    """``held`` without ``gone`` and with ``fresh``, and the text that makes the kernel's so. Raises :class:`ContestedError`."""
+    """``held`` without ``gone`` and with ``fresh``, and the text that makes the kernel's so. Raises
+    :class:`ContestedError`.
+    """
     table, again = held.table, dict(held.again)
     chains = _moved(table.chains, again.get(_CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
     again[_CHAINS] = chains.again
@@ -179,6 +212,8 @@ def change_table(held: Table, gone: Parts, fresh: Parts) -> tuple[Table, str]:
     after |= (remembering := {name: _affinity_set(seconds) for name, seconds in fresh.affinity.items()})
     sets = {name: s for name, s in sets.items() if name not in gone.affinity} | remembering
     now_there = replace(table, sets=sets, chains=chains.applied(table.chains))
-    text = change_nft(replace(table, sets=before, chains=chains.before), replace(table, sets=after, chains=chains.after))
+    text = change_nft(
+        replace(table, sets=before, chains=chains.before), replace(table, sets=after, chains=chains.after)
+    )
     again = {where: counts for where, counts in again.items() if counts}
     return Table(now_there, again), compose_nft(now_there) if text is None else text

@@ -1,9 +1,11 @@
-"""Which endpoints a node's kube-proxy may use for each Service port: the one answer that every back-end spells out.
+"""Which endpoints a node's kube-proxy may use for each Service port: the one answer that every back-end
+spells out.
 
-Cluster facts and one node's name go in, lists come out. Imports the objects, the cluster state and ``plan.rules`` for reading
-addresses; nothing here knows a rule. Rules of choice: the Kubernetes documents on Service traffic policies, EndpointSlice
-conditions and topology-aware routing, as kube-proxy v1.30 to v1.34 carries them out. Invariant: the same facts and node give the
-same lists in the same order (by ``ip:port``, as kube-proxy sorts them).
+Cluster facts and one node's name go in, lists come out. Imports the objects, the cluster state and
+``plan.rules`` for reading addresses; nothing here knows a rule. Rules of choice: the Kubernetes documents on
+Service traffic policies, EndpointSlice conditions and topology-aware routing, as kube-proxy v1.30 to v1.34
+carries them out. Invariant: the same facts and node give the same lists in the same order (by ``ip:port``, as
+kube-proxy sorts them).
 
 One address family at a time: everything that is not IPv4 is left to a later pass with facts of its own.
 """
@@ -23,7 +25,9 @@ _NONE: frozenset[str] = frozenset()
 
 
 class EndpointFacts(NamedTuple):
-    """One endpoint of one Service port. ``address`` is ``ip:port``; ``node`` is "" when the slice does not say."""
+    """One endpoint of one Service port. ``address`` is ``ip:port``; ``node`` is "" when the slice does not
+    say.
+    """
 
     ip: str
     port: int
@@ -36,13 +40,17 @@ class EndpointFacts(NamedTuple):
 
 
 def port_name(namespace: str, service: str, port: str) -> str:
-    """``namespace/service:port``, as kube-proxy writes it in comments and hashes (no ``:port`` for an unnamed port)."""
+    """``namespace/service:port``, as kube-proxy writes it in comments and hashes (no ``:port`` for an unnamed
+    port).
+    """
     return f"{namespace}/{service}:{port}" if port else f"{namespace}/{service}"
 
 
 class ServicePortFacts(NamedTuple):
-    """What every back-end must know of a Service port. ``nodePort`` and ``healthCheckNodePort`` are 0 when there is none,
-    ``affinitySeconds`` is 0 without session affinity; ``loadBalancerVIPs`` are the ingress addresses whose ``ipMode`` is VIP."""
+    """What every back-end must know of a Service port. ``nodePort`` and ``healthCheckNodePort`` are 0 when
+    there is none, ``affinitySeconds`` is 0 without session affinity; ``loadBalancerVIPs`` are the ingress
+    addresses whose ``ipMode`` is VIP.
+    """
 
     namespace: str
     service: str
@@ -62,8 +70,9 @@ class ServicePortFacts(NamedTuple):
     doubles: tuple[EndpointFacts, ...] = ()  # the further entries of addresses of ``endpoints``
 
     def seen_from(self, node: str) -> tuple[EndpointFacts, ...]:
-        """The endpoints as the kube-proxy of ``node`` keeps them: of an address's entries the last one that is local, else the first
-        (pkg/proxy/endpointslicecache.go, addEndpoints)."""
+        """The endpoints as the kube-proxy of ``node`` keeps them: of an address's entries the last one that
+        is local, else the first (pkg/proxy/endpointslicecache.go, addEndpoints).
+        """
         local = {double.address: double for double in self.doubles if double.node == node}
         return tuple(local.get(e.address, e) for e in self.endpoints) if local else self.endpoints
 
@@ -78,7 +87,9 @@ class ServicePortFacts(NamedTuple):
 
     @property
     def usesCluster(self) -> bool:
-        """Whether the Cluster list is ever asked for: under eTP Local too, for the short cut of Pods and the node itself."""
+        """Whether the Cluster list is ever asked for: under eTP Local too, for the short cut of Pods and the
+        node itself.
+        """
         return not self.internalLocal or self.external
 
     @property
@@ -113,9 +124,12 @@ def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(h.name for h in hints.forZones), frozenset(h.name for h in hints.forNodes)
 
 
-def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[tuple[EndpointFacts, ...], tuple[EndpointFacts, ...]]:
-    """The endpoints behind ``port``, each address once, and the further entries of those addresses. Slice ports are matched by name and
-    protocol."""
+def _endpoints(
+    slices: Iterable[EndpointSlice], port: ServicePort
+) -> tuple[tuple[EndpointFacts, ...], tuple[EndpointFacts, ...]]:
+    """The endpoints behind ``port``, each address once, and the further entries of those addresses. Slice
+    ports are matched by name and protocol.
+    """
     found: dict[str, EndpointFacts] = {}
     doubles: list[EndpointFacts] = []
     name, protocol = port.name, port.protocol
@@ -130,12 +144,15 @@ def _endpoints(slices: Iterable[EndpointSlice], port: ServicePort) -> tuple[tupl
             for endpoint in item.endpoints:
                 if not endpoint.addresses:
                     continue
-                ip = address(endpoint.addresses[0])  # the others are defined to be equivalent; kube-proxy takes the first
+                # the others are defined to be equivalent; kube-proxy takes the first
+                ip = address(endpoint.addresses[0])
                 key = ip + tail
                 ready, hints = endpoint.ready, endpoint.hints
                 draining = not ready and endpoint.serving and endpoint.terminating
                 zones, nodes = _hints(hints) if hints else (_NONE, _NONE)
-                facts = EndpointFacts(ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes)
+                facts = EndpointFacts(
+                    ip, port_number, key, endpoint.nodeName or "", ready, draining, zones, nodes
+                )
                 if found.setdefault(key, facts) is not facts:
                     doubles.append(facts)
     return tuple([found[key] for key in sorted(found)]), tuple(doubles)
@@ -148,7 +165,8 @@ def _protocol(value: Protocol) -> Protocol:
 
 
 def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[ServicePortFacts]:
-    """The ports of ``service`` that kube-proxy looks at, sorted by name and protocol; ``slices`` are those of this Service.
+    """The ports of ``service`` that kube-proxy looks at, sorted by name and protocol; ``slices`` are those of
+    this Service.
 
     Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
     """
@@ -160,10 +178,18 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
     ingress, ranges = service.status.loadBalancer.ingress, spec.loadBalancerSourceRanges
     vips = _ipv4([i.ip for i in ingress if i.ipMode == "VIP"]) if ingress else ()
     source_ranges = tuple([network(r) for r in ranges if ":" not in r]) if ranges else ()
-    affinity = number(spec.sessionAffinityConfig.clientIP.timeoutSeconds) if spec.sessionAffinity == "ClientIP" else 0
+    affinity = (
+        number(spec.sessionAffinityConfig.clientIP.timeoutSeconds)
+        if spec.sessionAffinity == "ClientIP"
+        else 0
+    )
     internal_local = spec.internalTrafficPolicy == "Local"
-    external_local = spec.externalTrafficPolicy == "Local" and (spec.type != "ClusterIP" or bool(spec.externalIPs))
-    health_check = number(spec.healthCheckNodePort or 0) if external_local and spec.type == "LoadBalancer" else 0
+    external_local = spec.externalTrafficPolicy == "Local" and (
+        spec.type != "ClusterIP" or bool(spec.externalIPs)
+    )
+    health_check = (
+        number(spec.healthCheckNodePort or 0) if external_local and spec.type == "LoadBalancer" else 0
+    )
     ports = [
         ServicePortFacts(
             namespace=metadata.namespace,
@@ -190,9 +216,11 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
 
 
 class PlainPort(NamedTuple):
-    """The port of a Service that has no other, nothing but a ClusterIP, and from every node the same endpoints, all of them ready.
+    """The port of a Service that has no other, nothing but a ClusterIP, and from every node the same
+    endpoints, all of them ready.
 
-    Most Services of a large cluster are so. ``endpoints``: their addresses in the order of ``ip:port``, at least one.
+    Most Services of a large cluster are so. ``endpoints``: their addresses in the order of ``ip:port``, at
+    least one.
     """
 
     name: str
@@ -204,7 +232,8 @@ class PlainPort(NamedTuple):
 
 
 def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort | None:
-    """What :func:`ports_of` and :func:`choose` say of a plain Service, at a third of their cost; None if it is not obviously plain.
+    """What :func:`ports_of` and :func:`choose` say of a plain Service, at a third of their cost; None if it
+    is not obviously plain.
 
     Raises as :func:`ports_of`.
     """
@@ -221,11 +250,19 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         return None
     (ip,), (port,), (item,) = spec.clusterIPs, spec.ports, slices
     (target,) = item.ports
-    if service.headless or not ip or ":" in ip or port.nodePort or item.addressType != "IPv4" or not item.endpoints:
+    if (
+        service.headless
+        or not ip
+        or ":" in ip
+        or port.nodePort
+        or item.addressType != "IPv4"
+        or not item.endpoints
+    ):
         return None
     if target.port is None or (target.name or "") != port.name or target.protocol != port.protocol:
         return None
-    found: dict[str, str] = {}  # by "ip:", which sorts them as "ip:port" does: 10.0.0.10:80 comes before 10.0.0.1:80
+    # by "ip:", which sorts them as "ip:port" does: 10.0.0.10:80 comes before 10.0.0.1:80
+    found: dict[str, str] = {}
     for endpoint in item.endpoints:
         if not endpoint.addresses or endpoint.hints or not endpoint.ready:
             return None
@@ -233,7 +270,12 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         found[server + ":"] = server
     name = port_name(service.metadata.namespace, service.metadata.name, port.name)
     return PlainPort(
-        name, _protocol(port.protocol), address(ip), number(port.port), number(target.port), [found[key] for key in sorted(found)]
+        name,
+        _protocol(port.protocol),
+        address(ip),
+        number(port.port),
+        number(target.port),
+        [found[key] for key in sorted(found)],
     )
 
 
@@ -248,11 +290,14 @@ def services_with_slices(state: ClusterState) -> Iterator[tuple[Service, Sequenc
 
 
 def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
-    """Every Service port that kube-proxy looks at, sorted by namespace, Service, port name and protocol; the same for all nodes.
+    """Every Service port that kube-proxy looks at, sorted by namespace, Service, port name and protocol; the
+    same for all nodes.
 
     Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
     """
-    return tuple([port for service, slices in services_with_slices(state) for port in ports_of(service, slices)])
+    return tuple(
+        [port for service, slices in services_with_slices(state) for port in ports_of(service, slices)]
+    )
 
 
 def _hinted(ready: tuple[EndpointFacts, ...], node: Node) -> tuple[EndpointFacts, ...]:
@@ -273,8 +318,8 @@ def _hinted(ready: tuple[EndpointFacts, ...], node: Node) -> tuple[EndpointFacts
 def choose(port: ServicePortFacts, node: Node) -> EndpointChoice:
     """The endpoints that ``node`` may use for ``port``.
 
-    Ready endpoints if there are any; only without one, those that are serving while they terminate. Hints narrow the Cluster list
-    alone, and never among terminating endpoints.
+    Ready endpoints if there are any; only without one, those that are serving while they terminate. Hints
+    narrow the Cluster list alone, and never among terminating endpoints.
     """
     endpoints = port.seen_from(node.name) if port.doubles else port.endpoints
     ready = tuple([e for e in endpoints if e.ready])

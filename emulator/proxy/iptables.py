@@ -1,8 +1,10 @@
-"""kube-proxy's iptables mode: one node's rules, as kube-proxy v1.30.5 writes them (pkg/proxy/iptables/proxier.go).
+"""kube-proxy's iptables mode: one node's rules, as kube-proxy v1.30.5 writes them
+(pkg/proxy/iptables/proxier.go).
 
-Chains, names, marks, comments and their order are the real ones; rules are spelled as ``iptables-save`` prints them. The order of
-chains such as KUBE-SERVICES, which means nothing to kube-proxy, is that of the objects here. Imports the cluster state, the choice
-of endpoints and ``plan.rules``. Invariant: the rules depend on the objects, the proxy's settings and the node alone.
+Chains, names, marks, comments and their order are the real ones; rules are spelled as ``iptables-save``
+prints them. The order of chains such as KUBE-SERVICES, which means nothing to kube-proxy, is that of the
+objects here. Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariant: the rules
+depend on the objects, the proxy's settings and the node alone.
 """
 
 from __future__ import annotations
@@ -30,7 +32,15 @@ from emulator.proxy.endpoints import (
     ports_of,
     services_with_slices,
 )
-from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
+from emulator.proxy.local import (
+    EVERYTHING,
+    LOOPBACK,
+    Detector,
+    detector_of,
+    local_addresses,
+    node_port_prefixes,
+    primary_ip,
+)
 
 MARK = "0x4000/0x4000"  # masqueradeBit 14
 LARGE_CLUSTER = 1000  # with more endpoints than this kube-proxy leaves the comments of per-endpoint rules out
@@ -45,7 +55,9 @@ def _jump(chain: str, why: str = "", match: str = "") -> str:
 
 
 def _frame() -> Iterator[Rule]:
-    """The rules that every node has, whatever the Services are. kube-proxy puts each jump in front of the one before it."""
+    """The rules that every node has, whatever the Services are. kube-proxy puts each jump in front of the one
+    before it.
+    """
     firewall = _jump("KUBE-PROXY-FIREWALL", "kubernetes load balancer firewall", _NEW)
     portals = _jump("KUBE-SERVICES", "kubernetes service portals", _NEW)
     external = _jump("KUBE-EXTERNAL-SERVICES", "kubernetes externally-visible service portals", _NEW)
@@ -72,7 +84,11 @@ def _frame() -> Iterator[Rule]:
     yield "nat", "KUBE-POSTROUTING", f"-m mark ! --mark {MARK} -j RETURN"
     # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded twice.
     yield "nat", "KUBE-POSTROUTING", "-j MARK --set-xmark 0x4000/0x0"
-    yield "nat", "KUBE-POSTROUTING", f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully"
+    yield (
+        "nat",
+        "KUBE-POSTROUTING",
+        f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully",
+    )
 
 
 # Chains that are there even when nothing is in them.
@@ -114,9 +130,13 @@ def _detector(state: ClusterState, node: str) -> Detector | None:
 
 
 def serves_localhost(settings: ProxySettings) -> bool:
-    """Whether node ports answer on 127.0.0.1, for which the node needs ``net.ipv4.conf.all.route_localnet=1``."""
+    """Whether node ports answer on 127.0.0.1, for which the node needs
+    ``net.ipv4.conf.all.route_localnet=1``.
+    """
     some_node = "192.0.2.1"  # any will do: a primary address is never a loopback one
-    return settings.localhostNodePorts and any(p.overlaps(LOOPBACK) for p in node_port_prefixes(settings.nodePortAddresses, some_node))
+    return settings.localhostNodePorts and any(
+        p.overlaps(LOOPBACK) for p in node_port_prefixes(settings.nodePortAddresses, some_node)
+    )
 
 
 def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
@@ -137,13 +157,17 @@ def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
 
 
 def _hash(text: str) -> str:
-    """Chain names must stay under 29 characters: the first 16 of the hash's base32, as kube-proxy takes them, which is ten bytes of it."""
+    """Chain names must stay under 29 characters: the first 16 of the hash's base32, as kube-proxy takes them,
+    which is ten bytes of it.
+    """
     return b32encode(sha256(text.encode()).digest()[:10]).decode()
 
 
 @cache
 def _probability(n: int) -> str:
-    """One in ``n``, as the kernel keeps it (xt_statistic: 31 bits of fraction) of what kube-proxy writes (ten digits)."""
+    """One in ``n``, as the kernel keeps it (xt_statistic: 31 bits of fraction) of what kube-proxy writes (ten
+    digits).
+    """
     return f"{round(float(f'{1 / n:.10f}') * 2**31) / 2**31:.11f}"
 
 
@@ -157,7 +181,9 @@ class _Context(NamedTuple):
 
 
 class _Backend(NamedTuple):
-    """An endpoint with the chain that leads to it. ``note`` and ``jump_note`` are comments with a blank after them, or ""."""
+    """An endpoint with the chain that leads to it. ``note`` and ``jump_note`` are comments with a blank after
+    them, or "".
+    """
 
     endpoint: EndpointFacts
     chain: str
@@ -169,7 +195,9 @@ def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) ->
     chain = f"KUBE-SEP-{_hash(port.name + port.protocol.lower() + endpoint.address)}"
     if not comments:
         return _Backend(endpoint, chain, "", "")
-    return _Backend(endpoint, chain, comment(port.name) + " ", comment(f"{port.name} -> {endpoint.address}") + " ")
+    return _Backend(
+        endpoint, chain, comment(port.name) + " ", comment(f"{port.name} -> {endpoint.address}") + " "
+    )
 
 
 def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backend]) -> Iterator[Rule]:
@@ -184,12 +212,20 @@ def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backen
 
 
 def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]:
-    """The way to one endpoint; a Pod that meets itself is masqueraded, or it would answer itself past the node."""
+    """The way to one endpoint; a Pod that meets itself is masqueraded, or it would answer itself past the
+    node.
+    """
     endpoint, chain, note, _ = backend
     protocol = port.protocol.lower()
     yield "nat", chain, f"-s {endpoint.ip}/32 {note}-j KUBE-MARK-MASQ"
-    recent = f"-m recent --set --name {chain} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
-    yield "nat", chain, f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}"
+    recent = (
+        f"-m recent --set --name {chain} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
+    )
+    yield (
+        "nat",
+        chain,
+        f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}",
+    )
 
 
 class _Entry(NamedTuple):
@@ -201,7 +237,8 @@ class _Entry(NamedTuple):
     ext: str  # what comes to an external address
     fw: str  # what comes to a load-balancer address with source ranges
     usable: bool  # whether there is an endpoint anywhere
-    internal: str  # the one of svc and svl that the ClusterIP's traffic policy asks for; "" if it has no endpoint
+    # the one of svc and svl that the ClusterIP's traffic policy asks for; "" if it has no endpoint
+    internal: str
     external: str  # the same for external addresses
     firewalled: bool
 
@@ -229,12 +266,18 @@ def _to(port: ServicePortFacts, ip: str, note: str, target: str) -> str:
 
 
 def _entry_rules(entry: _Entry) -> Iterator[Rule]:
-    """What leads to the chains of a Service port by each of its addresses, or refuses where the traffic policy has no endpoint."""
+    """What leads to the chains of a Service port by each of its addresses, or refuses where the traffic
+    policy has no endpoint.
+    """
     port, name = entry.port, entry.port.name
     verdict = "-j DROP" if entry.usable else "-j REJECT --reject-with icmp-port-unreachable"
     refusal = comment(f"{name} has no {'local ' if entry.usable else ''}endpoints")
     if entry.internal:
-        yield "nat", "KUBE-SERVICES", _to(port, port.clusterIP, comment(f"{name} cluster IP"), f"-j {entry.internal}")
+        yield (
+            "nat",
+            "KUBE-SERVICES",
+            _to(port, port.clusterIP, comment(f"{name} cluster IP"), f"-j {entry.internal}"),
+        )
     else:
         yield "filter", "KUBE-SERVICES", _to(port, port.clusterIP, refusal, verdict)
     if entry.usable and port.external:
@@ -254,10 +297,18 @@ def _external_entries(entry: _Entry) -> Iterator[Rule]:
         target = entry.fw if entry.firewalled else entry.ext
         yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} loadbalancer IP"), f"-j {target}")
         if entry.firewalled:
-            yield "filter", "KUBE-PROXY-FIREWALL", _to(port, ip, comment(f"{name} traffic not accepted by {entry.fw}"), "-j DROP")
+            yield (
+                "filter",
+                "KUBE-PROXY-FIREWALL",
+                _to(port, ip, comment(f"{name} traffic not accepted by {entry.fw}"), "-j DROP"),
+            )
     if port.nodePort:
         protocol = port.protocol.lower()
-        yield "nat", "KUBE-NODEPORTS", f"-p {protocol} {comment(name)} -m {protocol} --dport {port.nodePort} -j {entry.ext}"
+        yield (
+            "nat",
+            "KUBE-NODEPORTS",
+            f"-p {protocol} {comment(name)} -m {protocol} --dport {port.nodePort} -j {entry.ext}",
+        )
 
 
 def _external_refusals(port: ServicePortFacts, refusal: str, verdict: str) -> Iterator[Rule]:
@@ -266,7 +317,11 @@ def _external_refusals(port: ServicePortFacts, refusal: str, verdict: str) -> It
     if port.nodePort:
         protocol = port.protocol.lower()
         tail = f"-m {protocol} --dport {port.nodePort} {verdict}"
-        yield "filter", "KUBE-EXTERNAL-SERVICES", f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail}"
+        yield (
+            "filter",
+            "KUBE-EXTERNAL-SERVICES",
+            f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail}",
+        )
 
 
 def _masquerading(entry: _Entry, context: _Context) -> Iterator[Rule]:
@@ -296,8 +351,9 @@ def _external_chain(entry: _Entry, detector: Detector | None) -> Iterator[Rule]:
 
 
 def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
-    """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the node is in a range (the
-    node's traffic to a local load-balancer address has that address as its source)."""
+    """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the
+    node is in a range (the node's traffic to a local load-balancer address has that address as its source).
+    """
     port, chain, target = entry.port, entry.fw, entry.ext
     note = comment(f"{port.name} loadbalancer IP")
     for allowed in port.sourceRanges:
@@ -335,7 +391,10 @@ def _plain_rules(port: PlainPort, context: _Context) -> Iterator[Rule]:
     protocol = kind.lower()
     key = name + protocol
     chain = f"KUBE-SVC-{_hash(key)}"
-    host, match = f"-d {ip}/32", f"-p {protocol} {comment(f'{name} cluster IP')} -m {protocol} --dport {number}"
+    host, match = (
+        f"-d {ip}/32",
+        f"-p {protocol} {comment(f'{name} cluster IP')} -m {protocol} --dport {number}",
+    )
     yield "nat", "KUBE-SERVICES", f"{host} {match} -j {chain}"
     if context.masqueradeAll:
         yield "nat", chain, f"{host} {match} -j KUBE-MARK-MASQ"
@@ -347,7 +406,13 @@ def _plain_rules(port: PlainPort, context: _Context) -> Iterator[Rule]:
         address = f"{endpoint}:{target_port}"
         to = f"KUBE-SEP-{_hash(key + address)}"
         jump = comment(f"{name} -> {address}") + " " if context.comments else ""
-        yield "nat", chain, f"{jump}-m statistic --mode random --probability {_probability(left)} -j {to}" if left > 1 else f"{jump}-j {to}"
+        yield (
+            "nat",
+            chain,
+            f"{jump}-m statistic --mode random --probability {_probability(left)} -j {to}"
+            if left > 1
+            else f"{jump}-j {to}",
+        )
         leads.append(("nat", to, f"-s {endpoint}/32 {note}-j KUBE-MARK-MASQ"))
         leads.append(("nat", to, f"-p {protocol} {note}-m {protocol} -j DNAT --to-destination {address}"))
     yield from leads
@@ -357,7 +422,9 @@ def _plain_rules(port: PlainPort, context: _Context) -> Iterator[Rule]:
 
 
 def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
-    """``route_localnet`` would let the neighbours of a node in to what listens on its 127.0.0.1 (CVE-2020-8558)."""
+    """``route_localnet`` would let the neighbours of a node in to what listens on its 127.0.0.1
+    (CVE-2020-8558).
+    """
     if serves_localhost(settings):
         note = comment("block incoming localnet connections")
         state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
@@ -379,9 +446,11 @@ class _Node(NamedTuple):
 
 
 def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tuple[RuleSet, str]:
-    """``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and the text that makes its tables so.
+    """``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and the
+    text that makes its tables so.
 
-    A Service's line of a chain that others have lines in is put in front: that costs the least, and their order means nothing.
+    A Service's line of a chain that others have lines in is put in front: that costs the least, and their
+    order means nothing.
     """
     was, now = _by_chain(gone), _by_chain(fresh)
     tables = dict(rules.tables)
@@ -391,8 +460,14 @@ def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tup
         known, old, new = tables[table], was.get(table, {}), now.get(table, {})
         changed = [chain for chain in dict.fromkeys((*old, *new)) if old.get(chain) != new.get(chain)]
         before[table] = {chain: known[chain] for chain in changed if chain in known}
-        shared = {chain: _in_front(known[chain], old.get(chain, []), new.get(chain, [])) for chain in changed if chain in _CHAINS[table]}
-        after[table] = shared | {chain: tuple(new[chain]) for chain in changed if chain in new and chain not in shared}
+        shared = {
+            chain: _in_front(known[chain], old.get(chain, []), new.get(chain, []))
+            for chain in changed
+            if chain in _CHAINS[table]
+        }
+        after[table] = shared | {
+            chain: tuple(new[chain]) for chain in changed if chain in new and chain not in shared
+        }
         chains = {**known, **after[table]}
         for chain in before[table].keys() - after[table].keys():
             del chains[chain]
@@ -431,8 +506,12 @@ class Rules:
         return self._rules[node]
 
     def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """The rules after ``changes``, and for each node the text that changes its kernel's; None where all of them must be written anew."""
-        endpoints = self._endpoints + sum(_endpoints(change.new) - _endpoints(change.old) for change in changes)
+        """The rules after ``changes``, and for each node the text that changes its kernel's; None where all
+        of them must be written anew.
+        """
+        endpoints = self._endpoints + sum(
+            _endpoints(change.new) - _endpoints(change.old) for change in changes
+        )
         if (endpoints > LARGE_CLUSTER) != (self._endpoints > LARGE_CLUSTER):
             return None
         rules, texts = dict(self._rules), dict[str, str]()
@@ -449,14 +528,15 @@ def _endpoints(ports: Iterable[PlainPort | ServicePortFacts]) -> int:
 
 def _node(state: ClusterState, node: Node, comments: bool) -> _Node:
     context = _Context(_detector(state, node.name), state.proxy.masqueradeAll, comments, "")
-    return _Node(node, context, context._replace(primary=primary_ip(node)))  # only source ranges tell one node's address from another's
+    # only source ranges tell one node's address from another's
+    return _Node(node, context, context._replace(primary=primary_ip(node)))
 
 
 def rules(state: ClusterState) -> Rules:
     """Every node's rules. What the nodes have in common is worked out once.
 
-    Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a detector that covers
-    everything.
+    Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a
+    detector that covers everything.
     """
     ports = list[PlainPort | ServicePortFacts]()
     for service, slices in services_with_slices(state):
@@ -469,10 +549,14 @@ def rules(state: ClusterState) -> Rules:
     @cache
     def port_rules(index: int, choice: EndpointChoice, context: _Context) -> tuple[Rule, ...]:
         port = ports[index]
-        return tuple(_plain_rules(port, context) if isinstance(port, PlainPort) else _port_rules(port, choice, context))
+        return tuple(
+            _plain_rules(port, context) if isinstance(port, PlainPort) else _port_rules(port, choice, context)
+        )
 
     def render(node: _Node) -> RuleSet:
-        tables: dict[str, dict[str, list[str]]] = {t: {chain: [] for chain in chains} for t, chains in _CHAINS.items()}
+        tables: dict[str, dict[str, list[str]]] = {
+            t: {chain: [] for chain in chains} for t, chains in _CHAINS.items()
+        }
 
         def add(rules: Iterable[Rule]) -> None:
             for table, chain, rule in rules:
@@ -484,8 +568,17 @@ def rules(state: ClusterState) -> Rules:
             if isinstance(port, PlainPort):
                 add(port_rules(index, _NO_CHOICE, node.context))
             else:
-                add(port_rules(index, choose(port, node.node), node.ranged if port.sourceRanges else node.context))
+                add(
+                    port_rules(
+                        index, choose(port, node.node), node.ranged if port.sourceRanges else node.context
+                    )
+                )
         add(_node_port_tail(state, node.node.name))
-        return RuleSet({table: {chain: tuple(rules) for chain, rules in chains.items()} for table, chains in tables.items()})
+        return RuleSet(
+            {
+                table: {chain: tuple(rules) for chain, rules in chains.items()}
+                for table, chains in tables.items()
+            }
+        )
 
     return Rules(nodes, {name: render(node) for name, node in nodes.items()}, endpoints)

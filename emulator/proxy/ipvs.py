@@ -1,13 +1,15 @@
-"""kube-proxy's ipvs mode: one node's virtual servers, sets, addresses of ``kube-ipvs0`` and the few rules that are left, as kube-proxy
-v1.30.5 has them (pkg/proxy/ipvs/proxier.go, ipset.go).
+"""kube-proxy's ipvs mode: one node's virtual servers, sets, addresses of ``kube-ipvs0`` and the few rules
+that are left, as kube-proxy v1.30.5 has them (pkg/proxy/ipvs/proxier.go, ipset.go).
 
-The kernel's IPVS translates the destination; it does so for packets that the node takes for its own (hook LOCAL_IN), which is why every
-Service address is put on the dummy interface ``kube-ipvs0``. Rules decide alone who is masqueraded, by sets instead of a rule
-per Service. Imports the cluster state, the choice of endpoints and the plan's values. Invariant: everything depends on the objects, the
-proxy's settings and the node alone; where two Services claim one address and port, the first has it.
+The kernel's IPVS translates the destination; it does so for packets that the node takes for its own (hook
+LOCAL_IN), which is why every Service address is put on the dummy interface ``kube-ipvs0``. Rules decide alone
+who is masqueraded, by sets instead of a rule per Service. Imports the cluster state, the choice of endpoints
+and the plan's values. Invariant: everything depends on the objects, the proxy's settings and the node alone;
+where two Services claim one address and port, the first has it.
 
-The choice of endpoints is that of all modes but for one thing, which is upstream's: where a Local policy finds no endpoint on the node, all
-endpoints are used (their Pods' replies to clients outside then go past the node, so that such a client gets no connection).
+The choice of endpoints is that of all modes but for one thing, which is upstream's: where a Local policy
+finds no endpoint on the node, all endpoints are used (their Pods' replies to clients outside then go past the
+node, so that such a client gets no connection).
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ _PROTOCOL_NUMBER: Mapping[Protocol, int] = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 
 class _Jump(NamedTuple):
-    """A rule that is there when ``name`` has an entry. ``what`` is kube-proxy's comment on the set, ``sides`` the parts of it to look at."""
+    """A rule that is there when ``name`` has an entry. ``what`` is kube-proxy's comment on the set, ``sides``
+    the parts of it to look at.
+    """
 
     name: str
     table: str
@@ -77,14 +81,25 @@ _JUMPS = (  # their order is upstream's: RETURN before the rule that marks
         *("KUBE-LOOP-BACK", "nat", "KUBE-POSTROUTING", "MASQUERADE", "dst,dst,src"),
         "Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose",
     ),
-    _Jump("KUBE-LOAD-BALANCER", "nat", "KUBE-SERVICES", "KUBE-LOAD-BALANCER", "dst,dst", "Kubernetes service lb portal"),
+    _Jump(
+        "KUBE-LOAD-BALANCER",
+        "nat",
+        "KUBE-SERVICES",
+        "KUBE-LOAD-BALANCER",
+        "dst,dst",
+        "Kubernetes service lb portal",
+    ),
     _Jump(
         *("KUBE-LOAD-BALANCER-LOCAL", "nat", "KUBE-LOAD-BALANCER", "RETURN", "dst,dst"),
         f"{_BALANCER} with externalTrafficPolicy=local",
     ),
     *(
         jump
-        for protocol, tail, sides in (("tcp", "TCP", "dst"), ("udp", "UDP", "dst"), ("sctp", "SCTP-HASH", "dst,dst"))
+        for protocol, tail, sides in (
+            ("tcp", "TCP", "dst"),
+            ("udp", "UDP", "dst"),
+            ("sctp", "SCTP-HASH", "dst,dst"),
+        )
         for jump in (
             _Jump(
                 *(f"KUBE-NODE-PORT-LOCAL-{tail}", "nat", "KUBE-NODE-PORT", "RETURN", sides),
@@ -142,7 +157,8 @@ class _Node:
         self.node_port_ips = tuple(_node_port_ips(state, name))
         self.sets: dict[str, dict[str, None]] = {set_name: {} for set_name in _SETS}
         self.servers: dict[tuple[Protocol, str, int], VirtualServer] = {}
-        self.refused: list[tuple[Protocol, str, int]] = []  # load-balancer addresses that the node itself may not dial
+        # load-balancer addresses that the node itself may not dial
+        self.refused: list[tuple[Protocol, str, int]] = []
 
     def add(self, name: str, entry: str) -> None:
         self.sets[name][entry] = None
@@ -157,7 +173,10 @@ class _Node:
         self.add("KUBE-CLUSTER-IP", f"{port.clusterIP},{protocol}:{port.port}")
         self._serve(port, port.clusterIP, port.port, _endpoints(choice, port.internalLocal))
         for ip in port.externalIPs:
-            self.add("KUBE-EXTERNAL-IP-LOCAL" if port.externalLocal else "KUBE-EXTERNAL-IP", f"{ip},{protocol}:{port.port}")
+            self.add(
+                "KUBE-EXTERNAL-IP-LOCAL" if port.externalLocal else "KUBE-EXTERNAL-IP",
+                f"{ip},{protocol}:{port.port}",
+            )
             self._serve(port, ip, port.port, external)
         for ip in port.loadBalancerVIPs:
             self._add_balancer(port, ip)
@@ -172,7 +191,9 @@ class _Node:
         if port.healthCheckNodePort:
             self.add("KUBE-HEALTH-CHECK-NODE-PORT", str(port.healthCheckNodePort))
 
-    def _serve(self, port: ServicePortFacts, ip: str, number: int, endpoints: Sequence[EndpointFacts]) -> None:
+    def _serve(
+        self, port: ServicePortFacts, ip: str, number: int, endpoints: Sequence[EndpointFacts]
+    ) -> None:
         server = VirtualServer(
             protocol=port.protocol,
             ip=ip,
@@ -184,7 +205,9 @@ class _Node:
         self.servers.setdefault((port.protocol, ip, number), server)
 
     def _add_balancer(self, port: ServicePortFacts, ip: str) -> None:
-        """A load-balancer address. The node's own packets to one have that very address as their source, since it is local."""
+        """A load-balancer address. The node's own packets to one have that very address as their source,
+        since it is local.
+        """
         key = f"{ip},{port.protocol.lower()}:{port.port}"
         self.add("KUBE-LOAD-BALANCER", key)
         if port.externalLocal:
@@ -213,7 +236,9 @@ def _endpoints(choice: EndpointChoice, local: bool) -> Sequence[EndpointFacts]:
 
 
 def _halves(prefix: str) -> tuple[str, ...]:
-    """``prefix``, or both halves of everything: a set takes no prefix of length 0 (ipset(8), hash:ip,port,net)."""
+    """``prefix``, or both halves of everything: a set takes no prefix of length 0 (ipset(8),
+    hash:ip,port,net).
+    """
     return ("0.0.0.0/1", "128.0.0.0/1") if prefix == "0.0.0.0/0" else (prefix,)
 
 
@@ -242,7 +267,10 @@ def _filter_rules(node: _Node) -> Iterator[tuple[str, str]]:
     yield "FORWARD", f"{_comment('kubernetes forwarding rules')} -j KUBE-FORWARD"
     yield "OUTPUT", f"{_comment(access)} -j KUBE-IPVS-OUT-FILTER"
     yield "KUBE-FORWARD", f"{_comment('kubernetes forwarding rules')} -m mark --mark {MARK} -j ACCEPT"
-    yield "KUBE-FORWARD", f"{_comment('kubernetes forwarding conntrack rule')} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    yield (
+        "KUBE-FORWARD",
+        f"{_comment('kubernetes forwarding conntrack rule')} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    )
     health = _comment("Kubernetes health check node port")
     yield "KUBE-NODE-PORT", f"{health} {_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j ACCEPT"
     # A Service's address is local, so what listens on the node would be reached at it.
@@ -270,7 +298,10 @@ def _nat_rules(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
             match = f"{note} {_match(name)}"
             if name == "KUBE-EXTERNAL-IP":
                 yield "KUBE-SERVICES", f"{match} -j KUBE-MARK-MASQ"
-            yield "KUBE-SERVICES", f"{match} -m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT"
+            yield (
+                "KUBE-SERVICES",
+                f"{match} -m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT",
+            )
             yield "KUBE-SERVICES", f"{match} -m addrtype --dst-type LOCAL -j ACCEPT"
     yield "KUBE-SERVICES", "-m addrtype --dst-type LOCAL -j KUBE-NODE-PORT"
     yield "KUBE-LOAD-BALANCER", "-j KUBE-MARK-MASQ"
@@ -279,11 +310,16 @@ def _nat_rules(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
             yield "KUBE-SERVICES", f"{_match(name)} -j ACCEPT"
     yield "KUBE-POSTROUTING", f"-m mark ! --mark {MARK} -j RETURN"
     yield "KUBE-POSTROUTING", "-j MARK --set-xmark 0x4000/0x0"
-    yield "KUBE-POSTROUTING", f"{_comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully"
+    yield (
+        "KUBE-POSTROUTING",
+        f"{_comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully",
+    )
 
 
 def _masquerade_cluster_ips(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
-    """Without a detector only what has a Service's address as its source: the node's own packets to a local address do."""
+    """Without a detector only what has a Service's address as its source: the node's own packets to a local
+    address do.
+    """
     if not node.sets["KUBE-CLUSTER-IP"]:
         return
     note = _comment("Kubernetes service cluster ip + port for masquerade purpose")
@@ -301,7 +337,9 @@ def _masquerade_cluster_ips(state: ClusterState, node: _Node) -> Iterator[tuple[
 
 
 def _rules(state: ClusterState, node: _Node) -> RuleSet:
-    chains: dict[str, dict[str, list[str]]] = {table: {chain: [] for chain in names} for table, names in _CHAINS.items()}
+    chains: dict[str, dict[str, list[str]]] = {
+        table: {chain: [] for chain in names} for table, names in _CHAINS.items()
+    }
 
     def add(table: str, chain: str, rule: str) -> None:
         chains[table].setdefault(chain, []).append(rule)
@@ -310,14 +348,20 @@ def _rules(state: ClusterState, node: _Node) -> RuleSet:
     for jump in _JUMPS:
         if node.sets[jump.name]:
             protocol = f"-p {jump.protocol} " if jump.protocol else ""
-            add(jump.table, jump.chain, f"{protocol}{_comment(jump.what)} {_match(jump.name, jump.sides)} -j {jump.target}")
+            add(
+                jump.table,
+                jump.chain,
+                f"{protocol}{_comment(jump.what)} {_match(jump.name, jump.sides)} -j {jump.target}",
+            )
     for chain, rule in _filter_rules(node):
         add("filter", chain, rule)
     for chain, rule in _nat_rules(state, node):
         add("nat", chain, rule)
     # What drops comes after what lets through.
     add("filter", "KUBE-SOURCE-RANGES-FIREWALL", "-j DROP")
-    return RuleSet({table: {chain: tuple(rules) for chain, rules in named.items()} for table, named in chains.items()})
+    return RuleSet(
+        {table: {chain: tuple(rules) for chain, rules in named.items()} for table, named in chains.items()}
+    )
 
 
 def _comment(text: str) -> str:
@@ -329,7 +373,9 @@ def _comment(text: str) -> str:
 
 
 def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
-    """A function that gives any node's part. Raises ``UnsafeTextError`` for a value that is not what its type says."""
+    """A function that gives any node's part. Raises ``UnsafeTextError`` for a value that is not what its type
+    says.
+    """
     ports = service_ports(state)
 
     def of_node(name: str) -> NodeBalancing:
@@ -338,7 +384,9 @@ def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
             node.add_port(port)
         return NodeBalancing(
             addresses=tuple(node.sets["KUBE-IPVS-IPS"]),
-            sets=tuple(AddressSet(name=n, kind=kind, entries=tuple(node.sets[n])) for n, kind in _SETS.items()),
+            sets=tuple(
+                AddressSet(name=n, kind=kind, entries=tuple(node.sets[n])) for n, kind in _SETS.items()
+            ),
             servers=tuple(node.servers.values()),
             rules=_rules(state, node),
         )
@@ -364,13 +412,23 @@ def plan_ipvs(state: ClusterState, of_node: Callable[[str], NodeBalancing]) -> I
             yield SetSysctl(netns=name, key=key, value="1", why=f"kube-proxy's ipvs mode: {why}")
         for key, value in _STRICT_ARP.items() if state.proxy.strictARP else ():
             yield SetSysctl(
-                netns=name, key=key, value=value, why=f"ipvs.strictARP: eth0 answers for its own addresses alone, not for {DUMMY}'s"
+                netns=name,
+                key=key,
+                value=value,
+                why=f"ipvs.strictARP: eth0 answers for its own addresses alone, not for {DUMMY}'s",
             )
         yield AddDummy(
-            netns=name, name=DUMMY, why=f"{name}: an interface, down, that makes Service addresses local ones, since IPVS looks at those"
+            netns=name,
+            name=DUMMY,
+            why=f"{name}: an interface, down, that makes Service addresses local ones, since IPVS looks at those",
         )
         for ip in part.addresses:
-            yield AddAddress(netns=name, dev=DUMMY, address=f"{ip}/32", why=f"{name}: Services' addresses are local in ipvs mode")
+            yield AddAddress(
+                netns=name,
+                dev=DUMMY,
+                address=f"{ip}/32",
+                why=f"{name}: Services' addresses are local in ipvs mode",
+            )
         why = f"{name}: the sets that kube-proxy's rules look into"
         yield LoadIpset(netns=name, text=ipset_text(part.sets), sets=part.sets, why=why)
         why = f"{name}: Services as virtual servers of the kernel's IPVS"

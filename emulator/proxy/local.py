@@ -1,7 +1,8 @@
-"""What is local to a node: the packets that its kube-proxy takes for its Pods', and the addresses at which it serves NodePorts.
+"""What is local to a node: the packets that its kube-proxy takes for its Pods', and the addresses at which it
+serves NodePorts.
 
-Imports the cluster state and ``plan.rules`` for reading addresses; each mode spells the answers in its own rules. Invariant: every
-address and prefix that is returned is a canonical IPv4 one.
+Imports the cluster state and ``plan.rules`` for reading addresses; each mode spells the answers in its own
+rules. Invariant: every address and prefix that is returned is a canonical IPv4 one.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from emulator.objects.kinds import Node
 from emulator.plan.rules import address, network
 
 BRIDGE = "cbr0"  # what is local to detectLocalMode BridgeInterface
-INTERFACE_PREFIX = "cbr"  # what is local to InterfaceNamePrefix: IP sees a Pod's packet come in by the bridge, not by its port
+# what is local to InterfaceNamePrefix: IP sees a Pod's packet come in by the bridge, not by its port
+INTERFACE_PREFIX = "cbr"
 LOOPBACK = IPv4Network("127.0.0.0/8")
 EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
 class Detector(NamedTuple):
-    """The local-traffic detector: a source prefix, or the interface that a packet came in by (or its name's beginning)."""
+    """The local-traffic detector: a source prefix, or the interface that a packet came in by (or its name's
+    beginning).
+    """
 
     source: str = ""
     interface: str = ""
@@ -28,7 +32,9 @@ class Detector(NamedTuple):
 
 
 def detector_of(state: ClusterState, node: str) -> Detector | None:
-    """The detector of ``node``; ``None`` when the settings name none, or the prefix that it needs is not known."""
+    """The detector of ``node``; ``None`` when the settings name none, or the prefix that it needs is not
+    known.
+    """
     mode = state.proxy.localMode
     if mode == "BridgeInterface":
         return Detector(interface=BRIDGE)
@@ -45,8 +51,9 @@ def primary_ip(node: Node) -> str:
 
 
 def node_port_prefixes(words: tuple[str, ...], primary: str) -> tuple[IPv4Network, ...]:
-    """``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address; everything when there are none or one of
-    them is everything."""
+    """``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address; everything when
+    there are none or one of them is everything.
+    """
     of_family = (primary if w == "primary" else w for w in words if ":" not in w)
     prefixes = tuple(IPv4Network(network(word)) for word in of_family)
     return (EVERYTHING,) if not prefixes or EVERYTHING in prefixes else prefixes

@@ -1,16 +1,18 @@
 """kube-proxy's nftables mode: one node's table ``ip kube-proxy``, as one text for ``nft -f -``.
 
-Behaviour, maps, marks and the names of sets and of per-Service chains are those of kube-proxy v1.30.5 (pkg/proxy/nftables/proxier.go).
-Hooks and their priorities are those of later releases, which look for Services without endpoints after the translation (v1.30.5 did so
-before, and dropped what a node itself sent to an address whose Local list is empty there); as in them, an address of the Service CIDR
-that no Service has is dropped.
+Behaviour, maps, marks and the names of sets and of per-Service chains are those of kube-proxy v1.30.5
+(pkg/proxy/nftables/proxier.go). Hooks and their priorities are those of later releases, which look for
+Services without endpoints after the translation (v1.30.5 did so before, and dropped what a node itself sent
+to an address whose Local list is empty there); as in them, an address of the Service CIDR that no Service has
+is dropped.
 
-The layout differs where the real one is slow to load: it gives every Service and every endpoint a chain, here all Services with the
-same traffic policy and as many endpoints share one, which looks the endpoint up by address, protocol, port and a random number. Only
-session affinity and source ranges need chains of a Service's own. Hairpins are told by a set of endpoints, not in the endpoint's chain.
+The layout differs where the real one is slow to load: it gives every Service and every endpoint a chain, here
+all Services with the same traffic policy and as many endpoints share one, which looks the endpoint up by
+address, protocol, port and a random number. Only session affinity and source ranges need chains of a
+Service's own. Hairpins are told by a set of endpoints, not in the endpoint's chain.
 
-Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariants: the text depends on the objects, the proxy's settings
-and the node alone; to load it twice is to load it once.
+Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariants: the text depends on the
+objects, the proxy's settings and the node alone; to load it twice is to load it once.
 """
 
 from __future__ import annotations
@@ -27,7 +29,15 @@ from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import Node
 from emulator.plan.rules import RuleSet, RuleTool, compose_nft, identifier, quoted
 from emulator.proxy.changes import ServiceChange
-from emulator.proxy.claimed import BY_ADDRESS, BY_NODE_PORT, ContestedError, Parts, Table, change_table, make_table
+from emulator.proxy.claimed import (
+    BY_ADDRESS,
+    BY_NODE_PORT,
+    ContestedError,
+    Parts,
+    Table,
+    change_table,
+    make_table,
+)
 from emulator.proxy.endpoints import (
     EndpointChoice,
     EndpointFacts,
@@ -38,7 +48,15 @@ from emulator.proxy.endpoints import (
     ports_of,
     services_with_slices,
 )
-from emulator.proxy.local import EVERYTHING, LOOPBACK, Detector, detector_of, local_addresses, node_port_prefixes, primary_ip
+from emulator.proxy.local import (
+    EVERYTHING,
+    LOOPBACK,
+    Detector,
+    detector_of,
+    local_addresses,
+    node_port_prefixes,
+    primary_ip,
+)
 
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
 COMMENT_LENGTH = 128  # what nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
@@ -48,12 +66,18 @@ _NEW = "ct state new jump"
 def _frame(service_cidr: IPv4Network) -> dict[str, Sequence[str]]:
     """The chains that every node has, whatever the Services are.
 
-    Source ranges are about the address that was dialled, so they are checked before it is translated. What follows the translation
-    meets those packets only that nothing translated.
+    Source ranges are about the address that was dialled, so they are checked before it is translated. What
+    follows the translation meets those packets only that nothing translated.
     """
     return {
-        "filter-prerouting-pre-dnat": ("type filter hook prerouting priority dstnat - 10; policy accept;", f"{_NEW} firewall-check"),
-        "filter-output-pre-dnat": ("type filter hook output priority -110; policy accept;", f"{_NEW} firewall-check"),
+        "filter-prerouting-pre-dnat": (
+            "type filter hook prerouting priority dstnat - 10; policy accept;",
+            f"{_NEW} firewall-check",
+        ),
+        "filter-output-pre-dnat": (
+            "type filter hook output priority -110; policy accept;",
+            f"{_NEW} firewall-check",
+        ),
         "filter-input": (
             "type filter hook input priority filter; policy accept;",
             f"{_NEW} nodeport-endpoints-check",
@@ -80,8 +104,12 @@ def _frame(service_cidr: IPv4Network) -> dict[str, Sequence[str]]:
             f'ip daddr {service_cidr} drop comment "no Service has this address"',
         ),
         "reject-chain": ("reject",),
-        "services": (f"{BY_ADDRESS} vmap @service-ips", f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @service-nodeports"),
-        # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded twice.
+        "services": (
+            f"{BY_ADDRESS} vmap @service-ips",
+            f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @service-nodeports",
+        ),
+        # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded
+        # twice.
         "masquerading": (
             f"ct status dnat ip saddr . ip daddr @hairpin-connections {MARK}",
             "meta mark & 0x4000 == 0 return",
@@ -131,7 +159,9 @@ class _Context(NamedTuple):
 
 @cache
 def _pick(count: int, endpoints: str, key: str) -> str:
-    """The statement that translates to one of ``count`` endpoints of the map ``endpoints``, each with the same chance."""
+    """The statement that translates to one of ``count`` endpoints of the map ``endpoints``, each with the
+    same chance.
+    """
     return f"meta l4proto {{ tcp, udp, sctp }} dnat ip to {key} . numgen random mod {count} map @{endpoints}"
 
 
@@ -145,7 +175,9 @@ def _port_id(port: ServicePortFacts) -> str:
 
 
 def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> str:
-    """The statement that leads to that one of ``endpoints`` which remembers the client, or to any with the same chance."""
+    """The statement that leads to that one of ``endpoints`` which remembers the client, or to any with the
+    same chance.
+    """
     name = f"{kind}-{_identity(_port_id(port))}"
     ids = [_identity(f"{_port_id(port)}__{e.ip}/{e.port}") for e in endpoints]
     choices = ", ".join(f"{i} : goto endpoint-{one}" for i, one in enumerate(ids))
@@ -159,7 +191,9 @@ def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequ
 
 
 def _listed(parts: Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> str:
-    """The statement that leads to any of ``endpoints``, which are in the map ``where`` under ``key`` and an index."""
+    """The statement that leads to any of ``endpoints``, which are in the map ``where`` under ``key`` and an
+    index.
+    """
     claim = parts.elements[where].append
     for index, endpoint in enumerate(endpoints):
         entry = f"{key} . {index}"
@@ -173,7 +207,9 @@ def _cluster_ip_names(count: int) -> tuple[str, str]:
     return f"cluster-ip-{count}", f"cluster-ip-{count}-endpoints"
 
 
-def _cluster_ip(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: _Context) -> None:
+def _cluster_ip(
+    parts: Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: _Context
+) -> None:
     kind, endpoints = ("local", choice.local) if port.internalLocal else ("service", choice.cluster)
     if not endpoints:
         return
@@ -188,20 +224,34 @@ def _cluster_ip(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, ke
 
 
 def _external(
-    parts: Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, node_port: bool, context: _Context
+    parts: Parts,
+    port: ServicePortFacts,
+    choice: EndpointChoice,
+    key: str,
+    note: str,
+    node_port: bool,
+    context: _Context,
 ) -> None:
-    """``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local, Pods and the node itself may go to any endpoint."""
+    """``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local, Pods and the node itself
+    may go to any endpoint.
+    """
     if not choice.cluster:
         return
     chain, vmap = ("nodeport", "service-nodeports") if node_port else ("external", "service-ips")
     here = ""
     if port.affinitySeconds:
-        chain += f"-local-{_identity(_port_id(port))}" if port.externalLocal else f"-{_identity(_port_id(port))}"
+        chain += (
+            f"-local-{_identity(_port_id(port))}" if port.externalLocal else f"-{_identity(_port_id(port))}"
+        )
         anywhere = _remembered(parts, port, "service", choice.cluster)
         if choice.local and port.externalLocal:
             here = _remembered(parts, port, "local", choice.local)
     else:
-        chain += f"-local-{len(choice.cluster)}-{len(choice.local)}" if port.externalLocal else f"-{len(choice.cluster)}"
+        chain += (
+            f"-local-{len(choice.cluster)}-{len(choice.local)}"
+            if port.externalLocal
+            else f"-{len(choice.cluster)}"
+        )
         anywhere = _listed(parts, f"{chain}-endpoints", key, choice.cluster)
         if choice.local and port.externalLocal:
             here = _listed(parts, f"{chain}-local-endpoints", key, choice.local)
@@ -214,9 +264,12 @@ def _external(
     parts.elements[vmap].append((key, f"{key}{note} : goto {chain}"))
 
 
-def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: _Context) -> None:
-    """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the node is in a range (the
-    node's traffic to a local load-balancer address has that address as its source)."""
+def _firewall(
+    parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: _Context
+) -> None:
+    """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the
+    node is in a range (the node's traffic to a local load-balancer address has that address as its source).
+    """
     ranges = [IPv4Network(r) for r in port.sourceRanges]
     if context.primary and any(IPv4Address(context.primary) in r for r in ranges):
         ranges += [IPv4Network(vip) for vip in port.loadBalancerVIPs]
@@ -295,7 +348,9 @@ class _Node:
 
     def writes_as(self, other: _Node, ports: Sequence[ServicePortFacts]) -> bool:
         """Whether the parts of ``ports`` are the same on both for the same choices."""
-        return self.context == other.context and (self.ranged == other.ranged or not any(port.sourceRanges for port in ports))
+        return self.context == other.context and (
+            self.ranged == other.ranged or not any(port.sourceRanges for port in ports)
+        )
 
     def choices(self, ports: Sequence[ServicePortFacts]) -> list[EndpointChoice]:
         return [choose(port, self.node) for port in ports]
@@ -303,7 +358,9 @@ class _Node:
 
 def _node(state: ClusterState, node: Node) -> _Node:
     detector = detector_of(state, node.name)
-    masquerade = (MARK,) if state.proxy.masqueradeAll else (f"{_stranger(detector)} {MARK}",) if detector else ()
+    masquerade = (
+        (MARK,) if state.proxy.masqueradeAll else (f"{_stranger(detector)} {MARK}",) if detector else ()
+    )
     context = _Context(_local(detector) if detector else "", masquerade, "")
     return _Node(node, context, context._replace(primary=primary_ip(node)))
 
@@ -322,7 +379,9 @@ class Rules:
         return RuleSet({}, compose_nft(table), table)
 
     def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """The rules after ``changes``, and for each node the text that changes its kernel's; None where that cannot be told piece by piece."""
+        """The rules after ``changes``, and for each node the text that changes its kernel's; None where that
+        cannot be told piece by piece.
+        """
         tables, texts = dict(self._tables), dict[str, str]()
         try:
             for name, node in self._nodes.items():
@@ -355,4 +414,10 @@ def rules(state: ClusterState) -> Rules:
                     node.add(before[2], ports, choices)
             if before[2] is not parts:
                 parts.extend(before[2])  # nodes that may use the same endpoints share the text
-    return Rules(nodes, {node.node.name: make_table(parts, frame, _node_port_ips(state, node.node.name)) for node, parts in rows})
+    return Rules(
+        nodes,
+        {
+            node.node.name: make_table(parts, frame, _node_port_ips(state, node.node.name))
+            for node, parts in rows
+        },
+    )

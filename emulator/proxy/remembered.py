@@ -1,4 +1,6 @@
-"""What was worked out of a state, for as long as somebody has that state. Pure: to have forgotten costs time, and changes nothing."""
+"""What was worked out of a state, for as long as somebody has that state. Pure: to have forgotten costs time,
+and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """One value a state, told by identity: states are large, and to compare two of them costs more than most of what is remembered."""
+    """One value a state, told by identity: states are large, and to compare two of them costs more than most
+    of what is remembered.
+    """
 
     def __init__(self) -> None:
         self._values: dict[int, tuple[ref[ClusterState], T]] = {}

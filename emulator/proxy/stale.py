@@ -1,9 +1,11 @@
-"""Connections that a change made wrong, and that a node would go on translating, or not translating, for as long as packets come.
+"""Connections that a change made wrong, and that a node would go on translating, or not translating, for as
+long as packets come.
 
-Rules are asked for a connection's first packet only; TCP clients notice when an endpoint is gone, UDP has nobody who would. kube-proxy forgets
-what became wrong (pkg/proxy/conntrack/cleanup.go in v1.30): connections to an endpoint that no longer serves, to an address that is
-no longer a Service's, and those that were let through untranslated before the address had an endpoint. An endpoint that is
-terminating but still serving keeps its clients. Pure.
+Rules are asked for a connection's first packet only; TCP clients notice when an endpoint is gone, UDP has
+nobody who would. kube-proxy forgets what became wrong (pkg/proxy/conntrack/cleanup.go in v1.30): connections
+to an endpoint that no longer serves, to an address that is no longer a Service's, and those that were let
+through untranslated before the address had an endpoint. An endpoint that is terminating but still serving
+keeps its clients. Pure.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ _Serving = dict[str, frozenset[str]]  # what is dialled (ip:port) → endpoints 
 
 def stale_connections(old: ClusterState, new: ClusterState) -> Iterator[DelConnections]:
     """What every node that was there before must forget, once its rules are those of ``new``."""
-    if not any(port.protocol == "UDP" for change in service_changes(old, new) for port in (*change.old, *change.new)):
+    if not any(
+        port.protocol == "UDP" for change in service_changes(old, new) for port in (*change.old, *change.new)
+    ):
         return
     before, after = _udp_ports(old), _udp_ports(new)
     for node in new.nodes:
@@ -45,7 +49,9 @@ def _udp_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
 
 
 def _serving(state: ClusterState, node: str, ports: tuple[ServicePortFacts, ...]) -> _Serving:
-    """Every address that leads to a Service on ``node``. Where two Services claim one address, both serve there."""
+    """Every address that leads to a Service on ``node``. Where two Services claim one address, both serve
+    there.
+    """
     serving: dict[str, frozenset[str]] = {}
     own = ("127.0.0.1", *map(str, local_addresses(state, node)))
     for port in ports:

@@ -1,9 +1,11 @@
-"""kube-proxy's userspace mode: one node's rules and what the proxies behind them do, as in kube-proxy v1.25, the last that had it.
+"""kube-proxy's userspace mode: one node's rules and what the proxies behind them do, as in kube-proxy v1.25,
+the last that had it.
 
-Rules lead to a port of the node, one for each Service port, where a process accepts and dials an endpoint itself (pkg/proxy/userspace:
-proxier.go, proxysocket.go, roundrobin.go). Which policies and settings it never heard of: docs/semantics 15. Imports the cluster state, the
-facts about Service ports and ``plan.rules``; ``workload.proxying`` runs the proxies. Invariant: a Service port has one proxy port, the same on
-every node and in every state that has the Service port, as long as no other wants the same one.
+Rules lead to a port of the node, one for each Service port, where a process accepts and dials an endpoint
+itself (pkg/proxy/userspace: proxier.go, proxysocket.go, roundrobin.go). Which policies and settings it never
+heard of: docs/semantics 15. Imports the cluster state, the facts about Service ports and ``plan.rules``;
+``workload.proxying`` runs the proxies. Invariant: a Service port has one proxy port, the same on every node
+and in every state that has the Service port, as long as no other wants the same one.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from emulator.plan.rules import RuleSet, address, comment
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import local_addresses, primary_ip
 
-# kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the ports that flows are sent from and node ports.
+# kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the ports that
+# flows are sent from and node ports.
 FIRST_PORT, PORTS = 4000, 16000
 DIAL_TIMEOUTS = (0.25, 0.5, 1.0, 2.0)  # seconds: of one endpoint after the other (EndpointDialTimeouts)
 UDP_IDLE = 0.25  # seconds until a silent UDP client is forgotten (--udp-timeout)
@@ -28,7 +31,9 @@ Endpoint = tuple[str, int]
 
 
 class Relay(NamedTuple):
-    """What every node's proxy for one Service port must know. ``name`` as in rules; ``affinitySeconds`` is 0 without session affinity."""
+    """What every node's proxy for one Service port must know. ``name`` as in rules; ``affinitySeconds`` is 0
+    without session affinity.
+    """
 
     name: str
     protocol: str  # TCP or UDP
@@ -38,19 +43,28 @@ class Relay(NamedTuple):
 
 
 def relays(state: ClusterState) -> tuple[Relay, ...]:
-    """The proxies of one node; they are the same on every node. Raises :class:`UsageError` for more Service ports than proxy ports."""
+    """The proxies of one node; they are the same on every node. Raises :class:`UsageError` for more Service
+    ports than proxy ports.
+    """
     chosen = _proxy_ports(state)
-    return tuple(Relay(facts.name, facts.protocol, chosen[facts.name], _ready(facts), facts.affinitySeconds) for facts in _proxied(state))
+    return tuple(
+        Relay(facts.name, facts.protocol, chosen[facts.name], _ready(facts), facts.affinitySeconds)
+        for facts in _proxied(state)
+    )
 
 
 def _ready(facts: ServicePortFacts) -> tuple[Endpoint, ...]:
-    """Returns the addresses that some entry has as ready: the userspace mode read Endpoints, where an address stands once, as ready."""
+    """Returns the addresses that some entry has as ready: the userspace mode read Endpoints, where an address
+    stands once, as ready.
+    """
     ready = {e.address: (e.ip, e.port) for e in (*facts.endpoints, *facts.doubles) if e.ready}
     return tuple(ready[address] for address in sorted(ready))
 
 
 def _proxied(state: ClusterState) -> Iterator[ServicePortFacts]:
-    """It knew no SCTP (proxysocket.go: "SCTP is not supported for user space proxy"): such a port gets no proxy and no rules."""
+    """It knew no SCTP (proxysocket.go: "SCTP is not supported for user space proxy"): such a port gets no
+    proxy and no rules.
+    """
     return (facts for facts in service_ports(state) if facts.protocol != "SCTP")
 
 
@@ -60,7 +74,9 @@ def _proxy_ports(state: ClusterState) -> Mapping[str, int]:
     chosen: dict[str, int] = {}
     for facts in _proxied(state):
         if len(taken) >= PORTS:
-            raise UsageError(f"userspace mode has {PORTS:,} proxy ports, and there are more Service ports: use another --proxy-mode")
+            raise UsageError(
+                f"userspace mode has {PORTS:,} proxy ports, and there are more Service ports: use another --proxy-mode"
+            )
         port = FIRST_PORT + int(short_hash(facts.name), 16) % PORTS
         while port in taken:
             port = FIRST_PORT + (port + 1 - FIRST_PORT) % PORTS
@@ -73,7 +89,8 @@ def _proxy_ports(state: ClusterState) -> Mapping[str, int]:
 
 
 class RoundRobin:
-    """The endpoints of one proxy, each in its turn; with session affinity a client address keeps the one that it had (roundrobin.go).
+    """The endpoints of one proxy, each in its turn; with session affinity a client address keeps the one that
+    it had (roundrobin.go).
 
     ``now`` is in seconds, of any clock that never goes back.
     """
@@ -82,17 +99,22 @@ class RoundRobin:
         self._endpoints = relay.endpoints
         self._seconds = relay.affinitySeconds
         self._turn = 0
-        self._kept: dict[str, tuple[Endpoint, float]] = {}  # client address → its endpoint, and when it was last used
+        # client address → its endpoint, and when it was last used
+        self._kept: dict[str, tuple[Endpoint, float]] = {}
 
     def update(self, relay: Relay) -> None:
-        """Go on with what ``relay`` says: clients of endpoints that are gone are forgotten, and where endpoints changed turns begin anew."""
+        """Go on with what ``relay`` says: clients of endpoints that are gone are forgotten, and where
+        endpoints changed turns begin anew.
+        """
         self._seconds = relay.affinitySeconds
         if relay.endpoints != self._endpoints:
             self._endpoints, self._turn = relay.endpoints, 0
             self._kept = {client: kept for client, kept in self._kept.items() if kept[0] in self._endpoints}
 
     def next(self, client: str, now: float, *, again: bool = False) -> Endpoint | None:
-        """The endpoint for a connection of the address ``client``; None if there is none. ``again``: the one that it got did not answer."""
+        """The endpoint for a connection of the address ``client``; None if there is none. ``again``: the one
+        that it got did not answer.
+        """
         if not self._endpoints:
             return None
         if self._seconds and not again and client in self._kept:
@@ -119,13 +141,19 @@ _CHAINS = {
 
 
 def _frame() -> Iterator[Rule]:
-    """The rules that every node has. What others sent passes PREROUTING ("CONTAINER"), what the node itself sent OUTPUT ("HOST")."""
+    """The rules that every node has. What others sent passes PREROUTING ("CONTAINER"), what the node itself
+    sent OUTPUT ("HOST").
+    """
     portals = comment("handle ClusterIPs; NOTE: this must be before the NodePort rules")
     node_ports = comment("handle service NodePorts; NOTE: this must be the last rule in the chain")
     for chain, kind in (("PREROUTING", "CONTAINER"), ("OUTPUT", "HOST")):
         yield "nat", chain, f"{portals} -j KUBE-PORTALS-{kind}"
         yield "nat", chain, f"{_LOCAL} {node_ports} -j KUBE-NODEPORT-{kind}"
-    yield "filter", "INPUT", f"{comment('Ensure that non-local NodePort traffic can flow')} -j KUBE-NODEPORT-NON-LOCAL"
+    yield (
+        "filter",
+        "INPUT",
+        f"{comment('Ensure that non-local NodePort traffic can flow')} -j KUBE-NODEPORT-NON-LOCAL",
+    )
 
 
 def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
@@ -134,21 +162,33 @@ def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
     return tuple(address(ingress.ip) for ingress in service.status.loadBalancer.ingress if "." in ingress.ip)
 
 
-def _port_rules(facts: ServicePortFacts, ingress: tuple[str, ...], proxy_port: int, host: str) -> Iterator[Rule]:
-    """The way to the proxy. REDIRECT leads to the address of the interface that a packet came in by, from which UDP replies leave as well; of
-    the node's own packets REDIRECT would make packets to 127.0.0.1, so these go to the node's address ``host``."""
+def _port_rules(
+    facts: ServicePortFacts, ingress: tuple[str, ...], proxy_port: int, host: str
+) -> Iterator[Rule]:
+    """The way to the proxy. REDIRECT leads to the address of the interface that a packet came in by, from
+    which UDP replies leave as well; of the node's own packets REDIRECT would make packets to 127.0.0.1, so
+    these go to the node's address ``host``.
+    """
     protocol = facts.protocol.lower()
     redirect = f"-j REDIRECT --to-ports {proxy_port}"
     dnat = f"-j DNAT --to-destination {host}:{proxy_port}"
 
     def to(port: int, target: str, ip: str = "", match: str = "") -> str:
-        parts = (f"-d {ip}/32" if ip else "", f"-p {protocol}", comment(facts.name), f"-m {protocol} --dport {port}", match, target)
+        parts = (
+            f"-d {ip}/32" if ip else "",
+            f"-p {protocol}",
+            comment(facts.name),
+            f"-m {protocol} --dport {port}",
+            match,
+            target,
+        )
         return " ".join(part for part in parts if part)
 
     for ip in (facts.clusterIP, *ingress):
         yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip)
         yield "nat", "KUBE-PORTALS-HOST", to(facts.port, dnat, ip)
-    for ip in facts.externalIPs:  # not what Pods (who come in by a bridge's port) and the node send, unless it is the node's own address
+    # not what Pods (who come in by a bridge's port) and the node send, unless it is the node's own address
+    for ip in facts.externalIPs:
         yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, "-m physdev ! --physdev-is-in")
         yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, _LOCAL)
         yield "nat", "KUBE-PORTALS-HOST", to(facts.port, dnat, ip, _LOCAL)
@@ -159,17 +199,33 @@ def _port_rules(facts: ServicePortFacts, ingress: tuple[str, ...], proxy_port: i
 
 
 def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
-    """A function that gives any node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError`."""
+    """A function that gives any node's rules. Raises ``UnsafeTextError`` for a value that is not what its
+    type says, and :class:`UsageError`.
+    """
     proxy_ports = _proxy_ports(state)
     ports = tuple((facts, _ingress(state, facts)) for facts in _proxied(state))
 
     def render(node: str) -> RuleSet:
-        tables: dict[str, dict[str, list[str]]] = {table: {chain: [] for chain in chains} for table, chains in _CHAINS.items()}
+        tables: dict[str, dict[str, list[str]]] = {
+            table: {chain: [] for chain in chains} for table, chains in _CHAINS.items()
+        }
         host = primary_ip(state.node[node])
-        rules = [*_frame(), *(r for facts, ingress in ports for r in _port_rules(facts, ingress, proxy_ports[facts.name], host))]
+        rules = [
+            *_frame(),
+            *(
+                r
+                for facts, ingress in ports
+                for r in _port_rules(facts, ingress, proxy_ports[facts.name], host)
+            ),
+        ]
         for table, chain, rule in rules:
             tables[table].setdefault(chain, []).append(rule)
-        return RuleSet({table: {chain: tuple(rows) for chain, rows in chains.items()} for table, chains in tables.items()})
+        return RuleSet(
+            {
+                table: {chain: tuple(rows) for chain, rows in chains.items()}
+                for table, chains in tables.items()
+            }
+        )
 
     return render
 
@@ -178,10 +234,12 @@ def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
 
 
 def stale_relays(old: ClusterState, new: ClusterState) -> Iterator[DelConnections]:
-    """What every node must forget of UDP: what was dialled at an address that leads to that proxy no more, where it would go on to a port at which
-    nobody listens, or to a proxy that is for other addresses. (kube-proxy cleared what was dialled at the ClusterIP of a Service port that was
-    gone, conntrack.ClearEntriesForIP, and left clients of other addresses stuck.) Clients of an endpoint that is gone are the proxy's, which
-    forgets them itself."""
+    """What every node must forget of UDP: what was dialled at an address that leads to that proxy no more,
+    where it would go on to a port at which nobody listens, or to a proxy that is for other addresses.
+    (kube-proxy cleared what was dialled at the ClusterIP of a Service port that was gone,
+    conntrack.ClearEntriesForIP, and left clients of other addresses stuck.) Clients of an endpoint that is
+    gone are the proxy's, which forgets them itself.
+    """
     before, after = list(_udp_ways(old)), set(_udp_ways(new))
     gone = [way for way in before if way not in after]
     for node in (node.name for node in new.nodes if node.name in old.node) if gone else ():
@@ -199,7 +257,9 @@ def stale_relays(old: ClusterState, new: ClusterState) -> Iterator[DelConnection
 
 
 def _udp_ways(state: ClusterState) -> Iterator[tuple[str, str, int, int]]:
-    """Each way to a UDP proxy: the Service port's name, the address ("": any of the node's) and the port dialled, and the proxy's port."""
+    """Each way to a UDP proxy: the Service port's name, the address ("": any of the node's) and the port
+    dialled, and the proxy's port.
+    """
     proxy_ports = _proxy_ports(state)
     for facts in _proxied(state):
         if facts.protocol != "UDP":

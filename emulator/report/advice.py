@@ -1,8 +1,11 @@
-"""What to do about a known difference between kube-proxy's modes: a sentence or two for whoever runs the cluster.
+"""What to do about a known difference between kube-proxy's modes: a sentence or two for whoever runs the
+cluster.
 
-Imports the model and ``verdicts.modes``; pure. Of the rows that fit a flow the first counts. Facts: docs/semantics, by section, and
-https://kubernetes.io/docs/reference/networking/virtual-ips/ ("Migrating from iptables mode to nftables"), for the settings
-https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/, for the end of ipvs mode KEP-5495.
+Imports the model and ``verdicts.modes``; pure. Of the rows that fit a flow the first counts. Facts:
+docs/semantics, by section, and https://kubernetes.io/docs/reference/networking/virtual-ips/ ("Migrating from
+iptables mode to nftables"), for the settings
+https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/, for the end of ipvs mode
+KEP-5495.
 """
 
 from __future__ import annotations
@@ -113,6 +116,11 @@ def expect_text(expect: FlowExpect) -> str:
 
 
 def advise(flows: Iterable[ComparedFlow]) -> Iterator[str]:
-    """What to do about the known differences among ``flows``, each advice once, what clients do before what they should not."""
-    needed = {next((row for row in _ROWS if row.section in flow.sections and row.fits(flow)), None) for flow in flows}
+    """What to do about the known differences among ``flows``, each advice once, what clients do before what
+    they should not.
+    """
+    needed = {
+        next((row for row in _ROWS if row.section in flow.sections and row.fits(flow)), None)
+        for flow in flows
+    }
     yield from (row.advice for row in _ROWS if row in needed)

@@ -1,6 +1,8 @@
-"""The evidence bundle of a flow that is not as promised: what was expected, how the packet went, and the state of every node on its way.
+"""The evidence bundle of a flow that is not as promised: what was expected, how the packet went, and the
+state of every node on its way.
 
-Imports the model and this room's texts; pure. Invariant: every name is ``failed/<flow>/<file>`` with [a-z0-9._-] only.
+Imports the model and this room's texts; pure. Invariant: every name is ``failed/<flow>/<file>`` with
+[a-z0-9._-] only.
 """
 
 from __future__ import annotations
@@ -19,10 +21,16 @@ FAILED = "failed"
 
 
 def netns_on_path(result: FlowResult) -> tuple[str, ...]:
-    """The network namespaces that the flow met, in order: the client's, the nodes it should enter through, and those of every hop."""
+    """The network namespaces that the flow met, in order: the client's, the nodes it should enter through,
+    and those of every hop.
+    """
     flow = result.flow
     expected = [netns for netns in (flow.client.netns, flow.client.node, flow.via) if netns]
-    return tuple(dict.fromkeys([*expected, *(hop.netns for journey in result.journeys for hop in journey.there + journey.back)]))
+    return tuple(
+        dict.fromkeys(
+            [*expected, *(hop.netns for journey in result.journeys for hop in journey.there + journey.back)]
+        )
+    )
 
 
 def plan_bundle(
@@ -30,8 +38,9 @@ def plan_bundle(
 ) -> list[tuple[str, bytes]]:
     """The bundle's files: (name, content).
 
-    ``state`` maps a network namespace to its dumps by title (``rules``, ``routes``, ``addresses``, ``neighbours``, ``conntrack``),
-    ``frames`` is a line of text per frame of the flow; the frames themselves are in the flow's own pcapng, which the journey names.
+    ``state`` maps a network namespace to its dumps by title (``rules``, ``routes``, ``addresses``,
+    ``neighbours``, ``conntrack``), ``frames`` is a line of text per frame of the flow; the frames themselves
+    are in the flow's own pcapng, which the journey names.
     """
     stem = PurePosixPath(result.captures[0]).stem if result.captures else slug(result.flow.name)
     files = {
@@ -41,8 +50,12 @@ def plan_bundle(
     }
     for netns, dumps in state.items():
         for title, text in dumps.items():
-            files[f"{_file_name(netns)}.{_file_name(title)}.txt"] = text if text.endswith("\n") else f"{text}\n"
-    return [(f"{FAILED}/{stem}/{name}", text.encode(errors="backslashreplace")) for name, text in files.items()]
+            files[f"{_file_name(netns)}.{_file_name(title)}.txt"] = (
+                text if text.endswith("\n") else f"{text}\n"
+            )
+    return [
+        (f"{FAILED}/{stem}/{name}", text.encode(errors="backslashreplace")) for name, text in files.items()
+    ]
 
 
 def _journey_text(result: FlowResult, pods: Mapping[str, str]) -> str:

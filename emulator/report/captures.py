@@ -1,7 +1,8 @@
 """Which pcapng files a run leaves, and what is written on their frames.
 
-Imports the model and the pcapng writer; pure. Invariant: a file name here is [a-z0-9-] with one ".pcapng" behind it, begins with
-no dash, and is given once: whatever a manifest calls a flow, its evidence stays inside the captures directory.
+Imports the model and the pcapng writer; pure. Invariant: a file name here is [a-z0-9-] with one ".pcapng"
+behind it, begins with no dash, and is given once: whatever a manifest calls a flow, its evidence stays inside
+the captures directory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from emulator.verdicts.compare import (
 ALL_FRAMES = "all.pcapng"
 MOST_FILES = 1000
 _LONGEST_SLUG = 80
-_ARP = bytes.fromhex("0806 0001 0800 06 04")  # EtherType; then hardware and protocol: Ethernet and IPv4, with their addresses' lengths
+# EtherType; then hardware and protocol: Ethernet and IPv4, with their addresses' lengths
+_ARP = bytes.fromhex("0806 0001 0800 06 04")
 _ARP_REQUEST = 1
 
 
@@ -36,25 +38,36 @@ def slug(text: str) -> str:
 def plan_captures(
     report: Report, frames: Sequence[Captured], names: Mapping[str, str], macs: Mapping[str, str]
 ) -> tuple[Report, Iterator[tuple[str, Iterable[bytes]]]]:
-    """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content in pieces), encoded as they are taken.
+    """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content in
+    pieces), encoded as they are taken.
 
-    ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address in Wireshark, ``macs`` which
-    node has a MAC. Inside a file the frames stand in the order of their stamps. Of more than MOST_FILES flows, those that passed are in
-    ``all.pcapng`` only.
+    ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address
+    in Wireshark, ``macs`` which node has a MAC. Inside a file the frames stand in the order of their stamps.
+    Of more than MOST_FILES flows, those that passed are in ``all.pcapng`` only.
     """
     digits = max(2, len(str(len(report.flows))))
-    files = [f"{number:0{digits}}-{slug(result.flow.name)}.pcapng" for number, result in enumerate(report.flows, 1)]
+    files = [
+        f"{number:0{digits}}-{slug(result.flow.name)}.pcapng" for number, result in enumerate(report.flows, 1)
+    ]
     if len(files) > MOST_FILES:
-        files = [ALL_FRAMES if result.verdict == "pass" else file for result, file in zip(report.flows, files, strict=True)]
+        files = [
+            ALL_FRAMES if result.verdict == "pass" else file
+            for result, file in zip(report.flows, files, strict=True)
+        ]
     flows = tuple(replace(result, captures=(file,)) for result, file in zip(report.flows, files, strict=True))
     return replace(report, flows=flows), _encode_all(report, files, frames, names, macs)
 
 
 def keep_written(report: Report, written: Collection[str], missing: str) -> Report:
-    """``report`` that names only captures that were ``written``, and says what is ``missing`` and why ("": nothing)."""
+    """``report`` that names only captures that were ``written``, and says what is ``missing`` and why ("":
+    nothing).
+    """
     if not missing:
         return report
-    flows = tuple(replace(result, captures=tuple(name for name in result.captures if name in written)) for result in report.flows)
+    flows = tuple(
+        replace(result, captures=tuple(name for name in result.captures if name in written))
+        for result in report.flows
+    )
     return note_missing(replace(report, flows=flows), missing)
 
 
@@ -64,8 +77,10 @@ def note_missing(report: Report, missing: str) -> Report:
 
 
 def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str]) -> str:
-    """``worker-1 announces 172.18.255.200``, if ``data`` is an Ethernet frame in which a node says by ARP (RFC 826) that it has an address
-    which is not its own: the answer to who asked, or to nobody (gratuitous: who has it tells itself); else ""."""
+    """``worker-1 announces 172.18.255.200``, if ``data`` is an Ethernet frame in which a node says by ARP
+    (RFC 826) that it has an address which is not its own: the answer to who asked, or to nobody (gratuitous:
+    who has it tells itself); else "".
+    """
     if len(data) < 42 or data[12:20] != _ARP:
         return ""
     operation, sender, address, target = data[21], data[22:28].hex(":"), data[28:32], data[38:42]
@@ -76,7 +91,9 @@ def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str])
 
 
 def verdict_line(result: FlowResult) -> str:
-    """``podwire: FAIL pod to ClusterIP: dialled …, source … → …: reason``: the comment on the last frame of a flow."""
+    """``podwire: FAIL pod to ClusterIP: dialled …, source … → …: reason``: the comment on the last frame of a
+    flow.
+    """
     sent, seen = ", ".join(sources_sent(result)), ", ".join(result.observed.sources) or "none"
     line = f"podwire: {result.verdict.upper()} {result.flow.name}: dialled {dialled(result.flow)}, source {sent} → {seen}"
     line += f", answered {answers(result)}" if result.observed.health else ""
@@ -84,7 +101,11 @@ def verdict_line(result: FlowResult) -> str:
 
 
 def _encode_all(
-    report: Report, files: Sequence[str], frames: Sequence[Captured], names: Mapping[str, str], macs: Mapping[str, str]
+    report: Report,
+    files: Sequence[str],
+    frames: Sequence[Captured],
+    names: Mapping[str, str],
+    macs: Mapping[str, str],
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
     stamps, comments = array("q"), dict[int, list[str]]()
     firsts: dict[tuple[str, str], tuple[int, int]] = {}  # tap → its first frame's stamp and number
@@ -105,7 +126,10 @@ def _encode_all(
     order = array("q", sorted(range(len(stamps)), key=stamps.__getitem__))
     taps = sorted(firsts, key=firsts.__getitem__)
     in_order = ((number, frames[number]) for number in order)
-    yield ALL_FRAMES, stream_pcapng(in_order, taps, names=names, comments=comments, section_comment=f"podwire: {title}")
+    yield (
+        ALL_FRAMES,
+        stream_pcapng(in_order, taps, names=names, comments=comments, section_comment=f"podwire: {title}"),
+    )
     for result, file, numbers in zip(report.flows, files, of_flow, strict=True):
         if file == ALL_FRAMES:
             continue
@@ -131,7 +155,9 @@ def _comment(result: FlowResult, numbers: Sequence[int], comments: dict[int, lis
 
 
 def _names_met(result: FlowResult, names: Mapping[str, str]) -> Mapping[str, str]:
-    """The part of ``names`` that the flow's file needs: thousands of files need not carry thousands of names each."""
+    """The part of ``names`` that the flow's file needs: thousands of files need not carry thousands of names
+    each.
+    """
     met = {result.flow.client.ip, result.flow.to.ip}
     for journey in result.journeys:
         for hop in journey.there + journey.back:

@@ -20,7 +20,10 @@ def describe_nodes(state: ClusterState) -> tuple[tuple[str, ...], ...]:
             _role(node),
             ", ".join(node.internalIPs),
             state.podCIDR(node.name),
-            ", ".join(pod.name + (" (hostNetwork)" if pod.spec.hostNetwork else "") for pod in state.pods_on[node.name]),
+            ", ".join(
+                pod.name + (" (hostNetwork)" if pod.spec.hostNetwork else "")
+                for pod in state.pods_on[node.name]
+            ),
         )
         for node in state.nodes
     ]
@@ -41,7 +44,10 @@ def _role_outside(machine: ExternalClient) -> str:
 
 def describe_services(state: ClusterState) -> tuple[tuple[str, ...], ...]:
     """Rows (namespace/name, type, ClusterIP, external addresses, ports as kubectl prints them, endpoints)."""
-    return tuple((s.key, s.spec.type, _address(s), _external(s), _ports(s), str(_endpoints(state, s))) for s in state.services)
+    return tuple(
+        (s.key, s.spec.type, _address(s), _external(s), _ports(s), str(_endpoints(state, s)))
+        for s in state.services
+    )
 
 
 def _address(service: Service) -> str:
@@ -58,7 +64,9 @@ def _external(service: Service) -> str:
 
 
 def _ports(service: Service) -> str:
-    return ", ".join(f"{p.port}{f':{p.nodePort}' if p.nodePort else ''}/{p.protocol}" for p in service.spec.ports)
+    return ", ".join(
+        f"{p.port}{f':{p.nodePort}' if p.nodePort else ''}/{p.protocol}" for p in service.spec.ports
+    )
 
 
 def _endpoints(state: ClusterState, service: Service) -> int:
@@ -66,8 +74,15 @@ def _endpoints(state: ClusterState, service: Service) -> int:
 
 
 def name_addresses(state: ClusterState) -> Mapping[str, str]:
-    """Address → name, for captures: ``web-0``, ``svc/web``, ``worker-1``. Names that two namespaces share get theirs in front."""
-    pods = [(a.ip, pod.name, pod.namespace) for pod in state.pods if not pod.spec.hostNetwork for a in pod.status.podIPs]
+    """Address → name, for captures: ``web-0``, ``svc/web``, ``worker-1``. Names that two namespaces share get
+    theirs in front.
+    """
+    pods = [
+        (a.ip, pod.name, pod.namespace)
+        for pod in state.pods
+        if not pod.spec.hostNetwork
+        for a in pod.status.podIPs
+    ]
     services = [(ip, s.name, s.namespace) for s in state.services if s.proxied for ip in s.spec.clusterIPs]
     seen: dict[str, set[str]] = {}
     for _, name, namespace in (*pods, *services):

@@ -1,8 +1,9 @@
 """Writing evidence: the only effectful module of this room (os, and a random name for a temporary file).
 
-Invariants: a file appears under its name complete or not at all; nothing outside the directory is written or removed, whatever links
-lie in it; only files that ``index.json`` of an earlier run lists are removed. Every step goes through descriptors of directories that
-were opened without following links, since podwire often writes as root where an ordinary user may rename things meanwhile.
+Invariants: a file appears under its name complete or not at all; nothing outside the directory is written or
+removed, whatever links lie in it; only files that ``index.json`` of an earlier run lists are removed. Every
+step goes through descriptors of directories that were opened without following links, since podwire often
+writes as root where an ordinary user may rename things meanwhile.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Written:
 
 
 def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
-    """Writes ``files`` (relative name, content) into ``directory`` and removes what the previous run wrote there and this one did not.
+    """Writes ``files`` (relative name, content) into ``directory`` and removes what the previous run wrote
+    there and this one did not.
 
     A file that cannot be written is left out, and the rest is tried. Raises ``ValueError`` for a name that
     is not made of [A-Za-z0-9._-] and single slashes.
@@ -131,7 +133,8 @@ def _what_is_missing(directory: Path, missing: list[str], any_written: bool, cau
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes one file that the user named (``--json``, ``--junit``): replaced whole, or written through if it is a pipe or a device.
+    """Writes one file that the user named (``--json``, ``--junit``): replaced whole, or written through if it
+    is a pipe or a device.
 
     Raises :class:`UsageError` if that fails.
     """
@@ -155,7 +158,9 @@ def _reported(path: Path, hint: str = "name another place") -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
-            raise UsageError(f"cannot write {path}: it is a symbolic link; name the directory itself") from error
+            raise UsageError(
+                f"cannot write {path}: it is a symbolic link; name the directory itself"
+            ) from error
         raise UsageError(f"cannot write {path}: {error.strerror} ({hint})") from error
 
 
@@ -174,7 +179,10 @@ def _descriptor(fd: int) -> Iterator[int]:
 def _opened(directory: Path) -> Iterator[int]:
     """A descriptor of ``directory``, which is made if need be and may not be a link (its parents may)."""
     path = Path(os.path.abspath(directory))
-    with _descriptor(_open_parent(path.parent)) as parent, _descriptor(_enter(parent, path.name, create=True)) as fd:
+    with (
+        _descriptor(_open_parent(path.parent)) as parent,
+        _descriptor(_enter(parent, path.name, create=True)) as fd,
+    ):
         yield fd
 
 
@@ -209,7 +217,9 @@ def _enter(parent: int, name: str, *, create: bool) -> int:
 
 def _prove_writable(fd: int) -> None:
     name = _temporary_name()
-    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=fd))
+    os.close(
+        os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=fd)
+    )
     os.unlink(name, dir_fd=fd)
 
 
@@ -223,7 +233,12 @@ def _temporary_name() -> str:
 def _replace(directory: int, name: str, content: Content) -> None:
     """Writes ``name`` in ``directory``; a link of that name is replaced, not followed."""
     temporary = _temporary_name()
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory)
+    fd = os.open(
+        temporary,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o644,
+        dir_fd=directory,
+    )
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
             _give_to_user(fd)
@@ -242,7 +257,9 @@ def _write(file: io.FileIO, content: bytes) -> None:
 
 
 def sudo_caller(environment: Mapping[str, str]) -> tuple[int, int] | None:
-    """Returns the user and group who called sudo; None where nobody did, or the variables name no user that there can be."""
+    """Returns the user and group who called sudo; None where nobody did, or the variables name no user that
+    there can be.
+    """
     names = [environment.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
     if not all(re.fullmatch("[0-9]{1,10}", name) and int(name) < _NOBODY_AT_ALL for name in names):
         return None
@@ -260,20 +277,26 @@ def _give_to_user(fd: int) -> None:
 
 
 def _remove(directory: int, name: str) -> None:
-    """Removes ``name`` below ``directory`` and the directories that this empties; what is gone or not a file any more is left alone."""
+    """Removes ``name`` below ``directory`` and the directories that this empties; what is gone or not a file
+    any more is left alone.
+    """
     *parents, last = name.split("/")
     with contextlib.suppress(OSError), _descended(directory, parents, create=False) as parent:
         os.unlink(last, dir_fd=parent)
     for depth in range(len(parents), 0, -1):
-        with contextlib.suppress(OSError), _descended(directory, parents[: depth - 1], create=False) as parent:
+        with (
+            contextlib.suppress(OSError),
+            _descended(directory, parents[: depth - 1], create=False) as parent,
+        ):
             os.rmdir(parents[depth - 1], dir_fd=parent)
 
 
 def _own_descriptor(path: Path) -> int | None:
-    """Returns which descriptor of this process ``path`` names (``/dev/stdout``, ``/dev/fd/3``), None if it is no such name.
+    """Returns which descriptor of this process ``path`` names (``/dev/stdout``, ``/dev/fd/3``), None if it is
+    no such name.
 
-    Whatever lies behind it is written through it: the name is a link in the machine's own directories, which must
-    not be replaced, and a second opening of a file would overwrite what goes through the first.
+    Whatever lies behind it is written through it: the name is a link in the machine's own directories, which
+    must not be replaced, and a second opening of a file would overwrite what goes through the first.
     """
     if str(path) in _STANDARD:
         return _STANDARD[str(path)]
@@ -306,7 +329,11 @@ def _read_index(directory: int) -> tuple[str, ...]:
             index = json.load(file)
         except (ValueError, RecursionError):
             return ()
-    if not isinstance(index, dict) or index.get("schema") != _INDEX_SCHEMA or not isinstance(index.get("files"), list):
+    if (
+        not isinstance(index, dict)
+        or index.get("schema") != _INDEX_SCHEMA
+        or not isinstance(index.get("files"), list)
+    ):
         return ()
     return tuple(name for name in index["files"] if isinstance(name, str) and _SAFE_NAME.fullmatch(name))
 

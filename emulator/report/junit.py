@@ -1,9 +1,10 @@
 """A report, or a comparison of modes, as JUnit XML, which CI systems show.
 
-Imports the standard library and the model; pure. A report has a testsuite for each kind of communication and one of requirements, a comparison
-one for each Service and one of requirements; a flow is a testcase. A verdict of "fail" is a ``failure``; one of "unknown" is an ``error``
-for a flow, since nothing was shown, but ``skipped`` for a requirement, which no flow of the run bears on. So a document without failures and
-errors is an exit code of 0. Invariant: the output is well-formed XML 1.0, whatever the names in it.
+Imports the standard library and the model; pure. A report has a testsuite for each kind of communication and
+one of requirements, a comparison one for each Service and one of requirements; a flow is a testcase. A
+verdict of "fail" is a ``failure``; one of "unknown" is an ``error`` for a flow, since nothing was shown, but
+``skipped`` for a requirement, which no flow of the run bears on. So a document without failures and errors is
+an exit code of 0. Invariant: the output is well-formed XML 1.0, whatever the names in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from emulator.verdicts.modes import ComparedFlow, Comparison, Status
 
 _FLOW: Mapping[Verdict, str] = {"pass": "", "fail": "failure", "unknown": "error"}
 _REQUIREMENT: Mapping[Verdict, str] = {"pass": "", "fail": "failure", "unknown": "skipped"}
-_VERDICT: Mapping[Status, Verdict] = {"same": "pass", "known": "pass", "unwanted": "fail", "unexplained": "fail", "unknown": "unknown"}
+_VERDICT: Mapping[Status, Verdict] = {
+    "same": "pass",
+    "known": "pass",
+    "unwanted": "fail",
+    "unexplained": "fail",
+    "unknown": "unknown",
+}
 # Everything outside the Char production of XML 1.0 (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -44,12 +51,28 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
     suites = []
     for kind, title in KIND_TITLES.items():
         flows = [result for result in report.flows if result.flow.kind == kind]
-        cases = [_Case(r.flow.name, _FLOW[r.verdict], r.reason, render_difference(r, pods) if r.verdict != "pass" else "") for r in flows]
+        cases = [
+            _Case(
+                r.flow.name,
+                _FLOW[r.verdict],
+                r.reason,
+                render_difference(r, pods) if r.verdict != "pass" else "",
+            )
+            for r in flows
+        ]
         suites.append(_Suite(title, kind, cases))
     suites.append(
-        _Suite("Requirements", "requirements", [_Case(r.name, _REQUIREMENT[r.verdict], r.reason, r.text) for r in report.requirements])
+        _Suite(
+            "Requirements",
+            "requirements",
+            [_Case(r.name, _REQUIREMENT[r.verdict], r.reason, r.text) for r in report.requirements],
+        )
     )
-    properties = (("seed", str(report.seed)), ("proxyMode", report.proxy_mode), *sorted(report.machine.items()))
+    properties = (
+        ("seed", str(report.seed)),
+        ("proxyMode", report.proxy_mode),
+        *sorted(report.machine.items()),
+    )
     return _document(report.topology, suites, properties, [report])
 
 
@@ -59,11 +82,22 @@ def comparison_to_junit(comparison: Comparison, pods: Mapping[str, str]) -> byte
     flows: dict[str, list[ComparedFlow]] = {}
     for compared in comparison.flows:
         flows.setdefault(compared.flow.to.service, []).append(compared)
-    suites = [_Suite(name or "no Service's port", name or "none", [_compared(c, pods) for c in of]) for name, of in flows.items()]
+    suites = [
+        _Suite(name or "no Service's port", name or "none", [_compared(c, pods) for c in of])
+        for name, of in flows.items()
+    ]
     suites.append(_Suite("Requirements", "requirements", list(_requirements(comparison))))
-    machine = {f"{mode}.{name}": value for mode, report in comparison.reports.items() for name, value in report.machine.items()}
+    machine = {
+        f"{mode}.{name}": value
+        for mode, report in comparison.reports.items()
+        for name, value in report.machine.items()
+    }
     guests = {f"{mode}.guest": lacked for mode, lacked in comparison.guests.items()}
-    properties = (("seed", str(every[0].seed)), ("modes", ",".join(comparison.modes)), *sorted((machine | guests).items()))
+    properties = (
+        ("seed", str(every[0].seed)),
+        ("modes", ",".join(comparison.modes)),
+        *sorted((machine | guests).items()),
+    )
     return _document(comparison.topology, suites, properties, every)
 
 
@@ -75,14 +109,22 @@ def _compared(compared: ComparedFlow, pods: Mapping[str, str]) -> _Case:
     promises = [f"{mode}: promised: {promise.because}" for mode, promise in compared.promises.items()]
     details = [f"mode {mode}\n{render_difference(result, pods)}" for mode, result in wrong.items()]
     return _Case(
-        compared.flow.name, _FLOW[_worst(verdicts)], "; ".join(filter(None, reasons)), "\n\n".join(["\n".join(promises), *details])
+        compared.flow.name,
+        _FLOW[_worst(verdicts)],
+        "; ".join(filter(None, reasons)),
+        "\n\n".join(["\n".join(promises), *details]),
     )
 
 
 def _requirements(comparison: Comparison) -> Iterator[_Case]:
     for mode, report in comparison.reports.items():
         for requirement in report.requirements:
-            yield _Case(f"{mode}: {requirement.name}", _REQUIREMENT[requirement.verdict], requirement.reason, requirement.text)
+            yield _Case(
+                f"{mode}: {requirement.name}",
+                _REQUIREMENT[requirement.verdict],
+                requirement.reason,
+                requirement.text,
+            )
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -90,7 +132,9 @@ def _worst(verdicts: Iterable[Verdict]) -> Verdict:
     return "fail" if "fail" in every else "unknown" if "unknown" in every else "pass"
 
 
-def _document(topology: str, suites: Sequence[_Suite], properties: Sequence[tuple[str, str]], reports: Sequence[Report]) -> bytes:
+def _document(
+    topology: str, suites: Sequence[_Suite], properties: Sequence[tuple[str, str]], reports: Sequence[Report]
+) -> bytes:
     cases = [case for suite in suites for case in suite.cases]
     seconds = f"{sum(map(_seconds, reports)):.10g}"
     root = ElementTree.Element("testsuites", _counts(cases) | {"name": "podwire", "time": seconds})
@@ -103,9 +147,17 @@ def _document(topology: str, suites: Sequence[_Suite], properties: Sequence[tupl
     return content + b"\n"
 
 
-def _suite(root: ElementTree.Element, topology: str, suite: _Suite, properties: Sequence[tuple[str, str]], started: str) -> None:
+def _suite(
+    root: ElementTree.Element,
+    topology: str,
+    suite: _Suite,
+    properties: Sequence[tuple[str, str]],
+    started: str,
+) -> None:
     counts = _counts(suite.cases)
-    element = ElementTree.SubElement(root, "testsuite", {"name": _xml(f"{topology}: {suite.title}"), **counts, "time": "0"})
+    element = ElementTree.SubElement(
+        root, "testsuite", {"name": _xml(f"{topology}: {suite.title}"), **counts, "time": "0"}
+    )
     if started:
         element.set("timestamp", _xml(started))
     about = ElementTree.SubElement(element, "properties")
@@ -120,7 +172,12 @@ def _suite(root: ElementTree.Element, topology: str, suite: _Suite, properties: 
 
 def _counts(cases: Sequence[_Case]) -> dict[str, str]:
     tags = Counter(case.tag for case in cases)
-    return {"tests": str(len(cases)), "failures": str(tags["failure"]), "errors": str(tags["error"]), "skipped": str(tags["skipped"])}
+    return {
+        "tests": str(len(cases)),
+        "failures": str(tags["failure"]),
+        "errors": str(tags["error"]),
+        "skipped": str(tags["skipped"]),
+    }
 
 
 def _seconds(report: Report) -> float:

@@ -41,7 +41,9 @@ def lay_out(headers: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str
     return "\n".join(line.rstrip() for line in text.split("\n"))
 
 
-def fit(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> Sequence[Sequence[str]]:
+def fit(
+    headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None
+) -> Sequence[Sequence[str]]:
     """``rows`` with cells wrapped until all columns fit into ``width``: the widest gives way first.
 
     A cell may have several lines; apart from their ends it must be printable already.
@@ -51,7 +53,8 @@ def fit(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int
     floors = [len(header) for header in headers or [""] * len(rows[0])]
     columns = list(zip(*rows, strict=True))
     widths = [
-        max(floor, *(_visible(line) for cell in column for line in cell.split("\n"))) for floor, column in zip(floors, columns, strict=True)
+        max(floor, *(_visible(line) for cell in column for line in cell.split("\n")))
+        for floor, column in zip(floors, columns, strict=True)
     ]
     floors = [min(natural, max(floor, _NARROWEST)) for natural, floor in zip(widths, floors, strict=True)]
     while sum(widths) + _GAP * (len(widths) - 1) > width:
@@ -72,5 +75,7 @@ def _wrapped(cell: str, width: int) -> str:
     lines: list[str] = []
     for line in cell.split("\n"):
         fits = _visible(line) <= width
-        lines += [line] if fits else textwrap.wrap(line, width, break_on_hyphens=False, subsequent_indent=indent)
+        lines += (
+            [line] if fits else textwrap.wrap(line, width, break_on_hyphens=False, subsequent_indent=indent)
+        )
     return "\n".join(lines)

@@ -25,7 +25,10 @@ def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[
         "topology": comparison.topology,
         "seed": next(iter(comparison.reports.values())).seed,
         "modes": list(comparison.modes),
-        "machine": {mode: {**report.machine, "guest": comparison.guests.get(mode, "")} for mode, report in comparison.reports.items()},
+        "machine": {
+            mode: {**report.machine, "guest": comparison.guests.get(mode, "")}
+            for mode, report in comparison.reports.items()
+        },
         "services": [
             {
                 "name": c.service,
@@ -47,7 +50,9 @@ def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[
             "unwanted": count["unwanted"],
             "unexplained": count["unexplained"],
             "unknown": count["unknown"],
-            "notAsPromised": sum(report.summary["flows"] - report.summary["pass"] for report in comparison.reports.values()),
+            "notAsPromised": sum(
+                report.summary["flows"] - report.summary["pass"] for report in comparison.reports.values()
+            ),
         },
         "notices": list(comparison.notices),
     }

@@ -1,7 +1,8 @@
-"""A comparison of modes as one Markdown table: whose address arrived, by what was dialled and from where (docs/services.md is made of it).
+"""A comparison of modes as one Markdown table: whose address arrived, by what was dialled and from where
+(docs/services.md is made of it).
 
-Imports the model and ``verdicts.modes``; pure. Every cell is what packets showed, in words that mean the same in every mode; a flow whose
-packets broke the promise of its mode says so in its cell.
+Imports the model and ``verdicts.modes``; pure. Every cell is what packets showed, in words that mean the same
+in every mode; a flow whose packets broke the promise of its mode says so in its cell.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _FEW = 2  # clients that are named even when all fare alike
 
 
 def render_markdown(comparison: Comparison) -> str:
-    """One row for each thing dialled and all clients that fare alike in every mode; controls, which no mode touches, are left out."""
+    """One row for each thing dialled and all clients that fare alike in every mode; controls, which no mode
+    touches, are left out.
+    """
     head = ("dialled", "by", *comparison.modes)
     lines = [_line(head), _line(["---"] * len(head))]
     lines += [_line(row) for row in _rows(comparison)]
@@ -30,7 +33,9 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     for dialled, group in groupby(flows, key=_dialled):
         clients: dict[tuple[str, ...], list[str]] = {}
         for compared in group:
-            clients.setdefault(tuple(_cell(compared, mode) for mode in comparison.modes), []).append(_client(compared))
+            clients.setdefault(tuple(_cell(compared, mode) for mode in comparison.modes), []).append(
+                _client(compared)
+            )
         for number, (cells, names) in enumerate(clients.items()):
             who = "everybody" if len(clients) == 1 and len(names) > _FEW else "; ".join(names)
             yield "" if number else dialled, who, *cells
@@ -48,8 +53,13 @@ def _client(compared: ComparedFlow) -> str:
 
 def _cell(compared: ComparedFlow, mode: str) -> str:
     result = compared.results[mode]
-    said = [_delivered(compared, mode) if outcome == "delivered" else outcome for outcome in sorted(result.observed.outcomes)]
-    return ", ".join(said or ["nothing observed"]) + (f" ({result.verdict})" if result.verdict != "pass" else "")
+    said = [
+        _delivered(compared, mode) if outcome == "delivered" else outcome
+        for outcome in sorted(result.observed.outcomes)
+    ]
+    return ", ".join(said or ["nothing observed"]) + (
+        f" ({result.verdict})" if result.verdict != "pass" else ""
+    )
 
 
 def _delivered(compared: ComparedFlow, mode: str) -> str:

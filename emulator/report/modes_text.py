@@ -1,7 +1,7 @@
 """A comparison of modes for a person who must decide.
 
-Imports the model and this room; pure. What comes first is what is asked first: which Services change, for whom and why, and what to do;
-then the packets that show it.
+Imports the model and this room; pure. What comes first is what is asked first: which Services change, for
+whom and why, and what to do; then the packets that show it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from emulator.verdicts.modes import (
     Status,
 )
 
-MOST_BLOCKS = 20  # of Services that change otherwise than others: of so many it is said how; the others are named
+# of Services that change otherwise than others: of so many it is said how; the others are named
+MOST_BLOCKS = 20
 MOST_FLOWS = 40  # that differ: the packets of so many are shown
 MOST_BACKENDS = 3  # of one flow: so many are named
 MOST_CLIENTS = 4  # to whom the same happens: so many are named
@@ -42,7 +43,9 @@ _FIRST: tuple[Status, ...] = ("unexplained", "unknown", "unwanted", "known")  # 
 
 
 def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, str]) -> str:
-    """The whole comparison within ``width`` columns, ending in a newline. ``pods`` maps an address to ``namespace/name``."""
+    """The whole comparison within ``width`` columns, ending in a newline. ``pods`` maps an address to
+    ``namespace/name``.
+    """
     differing = sorted(comparison.differing, key=lambda compared: _FIRST.index(compared.status))
     rows = [row for compared in differing[:MOST_FLOWS] for row in _rows(compared, pods)]
     sections = [
@@ -51,7 +54,9 @@ def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, 
         "\n".join(_wrapped(_unchanged(comparison.services), width)),
         "\n".join(_advice(comparison, width)),
         table(("THE PACKETS", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM"), rows, width),
-        f"{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow" if len(differing) > MOST_FLOWS else "",
+        f"{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow"
+        if len(differing) > MOST_FLOWS
+        else "",
         "\n".join(_broken_promises(comparison)),
         "\n".join(f"note: {printable(notice)}" for notice in comparison.notices),
         "\n".join(map(printable, _kernels(comparison))),
@@ -88,8 +93,14 @@ def _changes(comparison: Comparison, width: int) -> Iterator[str]:
             likewise.setdefault(frozenset(map(_kind, of[change.service])), []).append(change)
     groups = list(likewise.values())
     for first, *others in groups[:MOST_BLOCKS]:
-        yield "\n".join([_headline(first), *_alike(of[first.service], width), *_wrapped(_likewise(others), width, "  ")])
-    if unsaid := [f"{_who(change)} ({counted(change.how.items())})" for group in groups[MOST_BLOCKS:] for change in group]:
+        yield "\n".join(
+            [_headline(first), *_alike(of[first.service], width), *_wrapped(_likewise(others), width, "  ")]
+        )
+    if unsaid := [
+        f"{_who(change)} ({counted(change.how.items())})"
+        for group in groups[MOST_BLOCKS:]
+        for change in group
+    ]:
         yield "\n".join(_wrapped([f"More that change: {', '.join(unsaid)}; -o json has every flow"], width))
 
 
@@ -106,7 +117,9 @@ def _likewise(changes: Sequence[ServiceChange]) -> Iterator[str]:
 
 
 def _headline(change: ServiceChange) -> str:
-    return printable(f"{_who(change)}: {change.changed} of {_flows(change.flows)} {'changes' if change.changed == 1 else 'change'}")
+    return printable(
+        f"{_who(change)}: {change.changed} of {_flows(change.flows)} {'changes' if change.changed == 1 else 'change'}"
+    )
 
 
 def _alike(flows: Iterable[ComparedFlow], width: int) -> Iterator[str]:
@@ -144,7 +157,9 @@ def _where(compared: ComparedFlow) -> str:
 def _reasons(compared: ComparedFlow) -> Iterator[str]:
     """Why, each sentence once, with the modes that it is about; of a bug all that is promised."""
     modes: dict[str, list[str]] = {}
-    for mode, promise in (compared.telling if compared.status in ("known", "unwanted") else compared.promises).items():
+    for mode, promise in (
+        compared.telling if compared.status in ("known", "unwanted") else compared.promises
+    ).items():
         modes.setdefault(promise.because, []).append(mode)
     for because, named in modes.items():
         yield because if because.startswith(f"{', '.join(named)} mode ") else f"{', '.join(named)}: {because}"
@@ -177,7 +192,9 @@ def _how_to_accept(comparison: Comparison, flows: Iterable[ComparedFlow]) -> Ite
     said: dict[str, None] = {}
     for compared in flows:
         if compared.status == "unwanted":
-            modes = ", ".join(f"{mode}: {expect_text(comparison.accepted(compared, mode))}" for mode in compared.failed)
+            modes = ", ".join(
+                f"{mode}: {expect_text(comparison.accepted(compared, mode))}" for mode in compared.failed
+            )
             what = f"What FlowCheck {compared.flow.check} does not want of “{compared.flow.entry}”, and you accept, it can say: "
             said[f"{what}expect: {{modes: {{{modes}}}}} beside what it expects in the others."] = None
     yield from list(said)[:MOST_ACCEPTED]
@@ -191,7 +208,11 @@ def _wrapped(lines: Iterable[str], width: int, indent: str = "", further: int = 
         line
         for text in lines
         for line in textwrap.wrap(
-            printable(text), width, initial_indent=indent, subsequent_indent=indent + " " * further, break_on_hyphens=False
+            printable(text),
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent + " " * further,
+            break_on_hyphens=False,
         )
     ]
 
@@ -204,11 +225,18 @@ def _flows(number: int) -> str:
 
 
 def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-    """A row for all modes that did the same: the first has the flow's name, the second what the difference is."""
+    """A row for all modes that did the same: the first has the flow's name, the second what the difference
+    is.
+    """
     modes: dict[tuple[str, ...], list[str]] = {}
     for mode, result in compared.results.items():
         source = ", ".join(compared.sources(mode)) or "none"
-        cells = (printable(_outcome(result)), _backends(result, pods), printable(source), printable(_heard(compared, mode)))
+        cells = (
+            printable(_outcome(result)),
+            _backends(result, pods),
+            printable(source),
+            printable(_heard(compared, mode)),
+        )
         modes.setdefault(cells, []).append(mode)
     lines = [(", ".join(named), *cells) for cells, named in modes.items()]
     lines += [("",) * len(lines[0])] * (2 - len(lines))
@@ -245,12 +273,16 @@ def _outcome(result: FlowResult) -> str:
 def _heard(compared: ComparedFlow, mode: str) -> str:
     """Whose address replied; for what did not arrive, what shows that."""
     heard = ["the address dialled" if reply == DIALLED else reply for reply in compared.reply(mode)]
-    evidence = dict.fromkeys(j.evidence for j in compared.results[mode].journeys if j.outcome != "delivered" and j.evidence)
+    evidence = dict.fromkeys(
+        j.evidence for j in compared.results[mode].journeys if j.outcome != "delivered" and j.evidence
+    )
     return "; ".join([*heard, *list(evidence)[:1]]) or "nobody"
 
 
 def _broken_promises(comparison: Comparison) -> Iterator[str]:
-    """The flows and requirements that are not as promised, whether they differ or not; but for what is said above."""
+    """The flows and requirements that are not as promised, whether they differ or not; but for what is said
+    above.
+    """
     lines = [
         f"{result.verdict.upper()} in mode {mode}: {result.flow.name}: {result.reason} (promised: {result.expected.because})"
         for compared in comparison.flows
@@ -288,5 +320,8 @@ def _totals(comparison: Comparison) -> str:
     ]
     for mode, report in comparison.reports.items():
         promised = report.summary["pass"]
-        parts.append(f"{mode}: {promised} as promised" + (f", {len(report.flows) - promised} not" if promised < len(report.flows) else ""))
+        parts.append(
+            f"{mode}: {promised} as promised"
+            + (f", {len(report.flows) - promised} not" if promised < len(report.flows) else "")
+        )
     return "; ".join(parts)

@@ -1,4 +1,6 @@
-"""Standard output as it may be: a pipe whose reader has gone, a full disk, an encoding without arrows, nothing at all."""
+"""Standard output as it may be: a pipe whose reader has gone, a full disk, an encoding without arrows,
+nothing at all.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,24 @@ from emulator.errors import UsageError
 
 
 def prepare_streams() -> None:
-    """Give this process the standard streams that it was started without, and let its output have "?" for what the encoding lacks."""
+    """Give this process the standard streams that it was started without, and let its output have "?" for
+    what the encoding lacks.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: nothing else may be written to by mistake
+            # takes the lowest number that is free: nothing else may be written to by mistake
+            os.open(os.devnull, os.O_RDWR)
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     # Unbuffered, so that the interpreter finds nothing to write at its end, which would change the exit code.
-    sys.stderr = io.TextIOWrapper(_Unheard(2, "w", closefd=False), sys.stderr.encoding, "backslashreplace", write_through=True)
+    sys.stderr = io.TextIOWrapper(
+        _Unheard(2, "w", closefd=False), sys.stderr.encoding, "backslashreplace", write_through=True
+    )
 
 
 class _Unheard(io.FileIO):
@@ -55,8 +62,10 @@ class Attempts:
 
 
 def say(text: str) -> None:
-    """Write ``text`` to standard output, at once. Where whoever read it (head, less) has gone, nobody hears this and what follows, and what was
-    found out stands. Raises UsageError for any other reason that it cannot be written."""
+    """Write ``text`` to standard output, at once. Where whoever read it (head, less) has gone, nobody hears
+    this and what follows, and what was found out stands. Raises UsageError for any other reason that it
+    cannot be written.
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -1,8 +1,8 @@
 """Frames as a pcapng file: nanosecond stamps, one interface per tap, host names and comments.
 
-The format is that of draft-ietf-opsawg-pcapng (sections 4.1 to 4.5). Imports the standard library and the frame model; pure.
-Invariant: every block is little-endian, padded to four bytes, and carries its length at both ends; an interface is described
-before the first frame that was captured on it.
+The format is that of draft-ietf-opsawg-pcapng (sections 4.1 to 4.5). Imports the standard library and the
+frame model; pure. Invariant: every block is little-endian, padded to four bytes, and carries its length at
+both ends; an interface is described before the first frame that was captured on it.
 """
 
 from __future__ import annotations
@@ -48,16 +48,18 @@ def encode_pcapng(
 ) -> bytes:
     """The pcapng file that holds ``frames``, in the order given.
 
-    ``names`` maps an address to what a person calls it (written as a name resolution block); an empty name is left out.
-    ``comments`` maps a frame's number to its comments, ``numbers`` gives the number of each frame (``None``: 0, 1, 2…).
-    Control characters in names and comments are spelled out. Raises ``ValueError`` if a key of ``names`` is no address, or
-    ``numbers`` and ``frames`` differ in length.
+    ``names`` maps an address to what a person calls it (written as a name resolution block); an empty name is
+    left out. ``comments`` maps a frame's number to its comments, ``numbers`` gives the number of each frame
+    (``None``: 0, 1, 2…). Control characters in names and comments are spelled out. Raises ``ValueError`` if a
+    key of ``names`` is no address, or ``numbers`` and ``frames`` differ in length.
     """
     if numbers is not None and len(numbers) != len(frames):
         raise ValueError(f"{len(frames)} frames, but {len(numbers)} numbers")
     taps = dict.fromkeys((frame.netns, frame.interface) for frame in frames)
     numbered = zip(count() if numbers is None else numbers, frames, strict=False)
-    return b"".join(stream_pcapng(numbered, taps, names=names, comments=comments, section_comment=section_comment))
+    return b"".join(
+        stream_pcapng(numbered, taps, names=names, comments=comments, section_comment=section_comment)
+    )
 
 
 def stream_pcapng(
@@ -68,10 +70,14 @@ def stream_pcapng(
     comments: Mapping[int, Sequence[str]] = _NO_COMMENTS,
     section_comment: str = "",
 ) -> Iterator[bytes]:
-    """Yields the file of :func:`encode_pcapng` in pieces. ``frames`` come with their numbers; ``taps`` are the (netns, interface) of all of
-    them, in the order in which the file describes them."""
+    """Yields the file of :func:`encode_pcapng` in pieces. ``frames`` come with their numbers; ``taps`` are
+    the (netns, interface) of all of them, in the order in which the file describes them.
+    """
     numbers = {tap: number for number, tap in enumerate(taps)}
-    head = [_section_header(section_comment), *(_interface(f"{netns}/{interface}") for netns, interface in numbers)]
+    head = [
+        _section_header(section_comment),
+        *(_interface(f"{netns}/{interface}") for netns, interface in numbers),
+    ]
     if records := b"".join(_name_record(ip, name) for ip, name in names.items()):
         head.append(_block(_NAME_RESOLUTION, records, _HEAD.pack(_NRB_END, 0)))
     packers: dict[int, tuple[Callable[..., bytes], int]] = {}
@@ -88,7 +94,20 @@ def stream_pcapng(
             pack, total = packers[captured]
         except KeyError:
             pack, total = packers[captured] = _packer(captured, len(options[0]))
-        packets.append(pack(_ENHANCED_PACKET, total, tap, time >> 32, time & _LOW_HALF, captured, length, data, options[outgoing], total))
+        packets.append(
+            pack(
+                _ENHANCED_PACKET,
+                total,
+                tap,
+                time >> 32,
+                time & _LOW_HALF,
+                captured,
+                length,
+                data,
+                options[outgoing],
+                total,
+            )
+        )
         if len(packets) > _PIECE:
             yield b"".join(packets)
             packets = []
@@ -97,19 +116,26 @@ def stream_pcapng(
 
 @lru_cache(maxsize=4096)
 def _packer(captured: int, options: int) -> tuple[Callable[..., bytes], int]:
-    """How to pack a whole frame block with ``captured`` bytes of data in one call (struct pads with zeros), and its length."""
+    """How to pack a whole frame block with ``captured`` bytes of data in one call (struct pads with zeros),
+    and its length.
+    """
     layout = Struct(f"<7I{captured + -captured % 4}s{options}sI")
     return layout.pack, layout.size
 
 
 def _section_header(comment: str) -> bytes:
-    options = (_text(_OPT_COMMENT, comment) if comment else b"") + _text(_SHB_USERAPPL, f"podwire {__version__}") + _end()
+    options = (
+        (_text(_OPT_COMMENT, comment) if comment else b"")
+        + _text(_SHB_USERAPPL, f"podwire {__version__}")
+        + _end()
+    )
     return _block(_SECTION_HEADER, Struct("<IHHq").pack(_BYTE_ORDER_MAGIC, 1, 0, -1), options)
 
 
 @lru_cache(maxsize=4096)  # one run writes thousands of files about the same taps and addresses
 def _interface(name: str) -> bytes:
-    options = _text(_IF_NAME, name) + _option(_IF_TSRESOL, b"\x09") + _end()  # a stamp counts units of 10 ** -9 s
+    # a stamp counts units of 10 ** -9 s
+    options = _text(_IF_NAME, name) + _option(_IF_TSRESOL, b"\x09") + _end()
     return _block(_INTERFACE_DESCRIPTION, Struct("<HHI").pack(_LINKTYPE_ETHERNET, 0, _SNAPLEN), options)
 
 
@@ -118,7 +144,10 @@ def _name_record(ip: str, name: str) -> bytes:
     address = ip_address(ip)
     if not name:
         return b""
-    return _option(_NRB_IPV4 if isinstance(address, IPv4Address) else _NRB_IPV6, address.packed + _cut(name, _LONGEST_NAME) + b"\0")
+    return _option(
+        _NRB_IPV4 if isinstance(address, IPv4Address) else _NRB_IPV6,
+        address.packed + _cut(name, _LONGEST_NAME) + b"\0",
+    )
 
 
 def _flags(direction: int) -> bytes:

@@ -1,7 +1,9 @@
-"""A report as JSON or YAML for programs. ``docs/report.md`` documents every field, ``report.schema.json`` is its JSON Schema.
+"""A report as JSON or YAML for programs. ``docs/report.md`` documents every field, ``report.schema.json`` is
+its JSON Schema.
 
-Imports the model, and yaml only inside :func:`to_yaml`; pure. Invariants: the same report gives the same text; every number is an
-integer below 2**53, so that any JSON reader keeps it (stamps, which are larger, are strings).
+Imports the model, and yaml only inside :func:`to_yaml`; pure. Invariants: the same report gives the same
+text; every number is an integer below 2**53, so that any JSON reader keeps it (stamps, which are larger, are
+strings).
 """
 
 from __future__ import annotations
@@ -48,9 +50,14 @@ def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
         "services": [_service(row) for row in report.services],
         "flows": [flow_to_dict(result, pods) for result in report.flows],
         "requirements": [
-            {"name": r.name, "text": r.text, "verdict": r.verdict, "checked": r.checked, "reason": r.reason} for r in report.requirements
+            {"name": r.name, "text": r.text, "verdict": r.verdict, "checked": r.checked, "reason": r.reason}
+            for r in report.requirements
         ],
-        "summary": {"ok": report.ok, **report.summary, "requirements": {v: requirements[v] for v in _VERDICTS}},
+        "summary": {
+            "ok": report.ok,
+            **report.summary,
+            "requirements": {v: requirements[v] for v in _VERDICTS},
+        },
         "notices": list(report.notices),
     }
 
@@ -76,7 +83,9 @@ def dump_yaml(value: Mapping[str, Any]) -> str:
 
 
 def dump_json(value: Mapping[str, Any]) -> str:
-    """Indented JSON, ending in a newline; half of a surrogate pair, which a manifest may hold, stays an escape for UTF-8 to carry."""
+    """Indented JSON, ending in a newline; half of a surrogate pair, which a manifest may hold, stays an
+    escape for UTF-8 to carry.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     return text.encode(errors="backslashreplace").decode()
 
@@ -120,7 +129,9 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
         "backends": sorted({backend_name(backend, pods) for backend in expected.backends}),
         "health": health_to_dict(expected.health) if expected.health else {},
         "because": expected.because,
-        "connection": _connection("dialled" if expected.straight else "", "endpoint" if expected.astray else ""),
+        "connection": _connection(
+            "dialled" if expected.straight else "", "endpoint" if expected.astray else ""
+        ),
         "possibilities": [
             {
                 "outcome": end.outcome,
@@ -135,11 +146,15 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
 
 def health_to_dict(health: Health) -> dict[str, int]:
     """What a health check answers, the count only where it is said."""
-    return {"status": health.status} | ({} if health.localEndpoints is None else {"localEndpoints": health.localEndpoints})
+    return {"status": health.status} | (
+        {} if health.localEndpoints is None else {"localEndpoints": health.localEndpoints}
+    )
 
 
 def _connection(dialled: str, endpoint: str) -> str:
-    """Returns whether clients that are answered get a connection: not if the endpoint answers, past the node that translated."""
+    """Returns whether clients that are answered get a connection: not if the endpoint answers, past the node
+    that translated.
+    """
     return "some" if dialled and endpoint else "yes" if dialled else "no" if endpoint else ""
 
 
@@ -189,7 +204,13 @@ def _hop(hop: Hop) -> dict[str, Any]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return {"what": change.what, "where": change.where, "before": change.before, "after": change.after, "frame": change.frame}
+    return {
+        "what": change.what,
+        "where": change.where,
+        "before": change.before,
+        "after": change.after,
+        "frame": change.frame,
+    }
 
 
 def _node(row: Sequence[str]) -> dict[str, Any]:

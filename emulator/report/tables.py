@@ -1,7 +1,9 @@
-"""A report as text for people: tables of the cluster, the flows and the requirements, and a block for every flow that is not as promised.
+"""A report as text for people: tables of the cluster, the flows and the requirements, and a block for every
+flow that is not as promised.
 
-Imports ``evidence`` and the model; pure: what it returns depends on its arguments alone. Invariants: PASS, FAIL and UNKNOWN are words, never
-colours only; no text of a manifest reaches the terminal with a control character in it.
+Imports ``evidence`` and the model; pure: what it returns depends on its arguments alone. Invariants: PASS,
+FAIL and UNKNOWN are words, never colours only; no text of a manifest reaches the terminal with a control
+character in it.
 """
 
 from __future__ import annotations
@@ -37,16 +39,19 @@ from emulator.verdicts.compare import (
     where_it_differs,
 )
 
-MOST_FLOWS = 60  # more than these are counted instead of listed, save in wide output; controls that passed are always
+# more than these are counted instead of listed, save in wide output; controls that passed are always
+MOST_FLOWS = 60
 MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
 _NO_PODS: Mapping[str, str] = {}
 
 
-def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Mapping[str, str] = _NO_PODS) -> str:
+def render_text(
+    report: Report, *, wide: bool, color: bool, width: int, pods: Mapping[str, str] = _NO_PODS
+) -> str:
     """The whole report, ending in a newline.
 
-    ``width`` is the number of columns to stay within (as far as words of ten characters allow); ``wide`` ignores it and shows every
-    flow, backend, rewrite and hop. ``pods`` maps an address to ``namespace/name``.
+    ``width`` is the number of columns to stay within (as far as words of ten characters allow); ``wide``
+    ignores it and shows every flow, backend, rewrite and hop. ``pods`` maps an address to ``namespace/name``.
     """
     paint = Paint(color)
     limit = None if wide else width
@@ -55,8 +60,13 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
     if too_many:
         listed = [r for r in listed if r.verdict != "pass"]
     sections = [
-        paint(BOLD, printable(f"podwire: {report.topology}")) + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
-        table(("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"), _shortened(report.cluster, 4, None if wide else 12), limit),
+        paint(BOLD, printable(f"podwire: {report.topology}"))
+        + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
+        table(
+            ("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"),
+            _shortened(report.cluster, 4, None if wide else 12),
+            limit,
+        ),
         _services(report.services, wide, limit),
         _counts(report, len(listed)) if too_many else "",
         _flows(listed, wide, paint, limit, pods),
@@ -64,7 +74,10 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
         _journeys(listed, pods) if wide else "",
         table(
             ("REQUIREMENT", "CHECKED", "VERDICT", "REASON"),
-            [(printable(r.text), str(r.checked), paint.verdict(r.verdict), printable(r.reason)) for r in report.requirements],
+            [
+                (printable(r.text), str(r.checked), paint.verdict(r.verdict), printable(r.reason))
+                for r in report.requirements
+            ],
             limit,
         ),
         _failures([r for r in report.flows if r.verdict != "pass"], paint, limit, pods),
@@ -75,14 +88,24 @@ def render_text(report: Report, *, wide: bool, color: bool, width: int, pods: Ma
 
 
 def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | None = None) -> str:
-    """Why ``result`` is not "pass": the reason, expected beside observed, and the hop where its journey ended or differed."""
-    rows = [(row.what, row.expected, row.observed, "" if row.same else "← differs") for row in side_by_side(result, pods)]
+    """Why ``result`` is not "pass": the reason, expected beside observed, and the hop where its journey ended
+    or differed.
+    """
+    rows = [
+        (row.what, row.expected, row.observed, "" if row.same else "← differs")
+        for row in side_by_side(result, pods)
+    ]
     journey = telling_journey(result)
-    where = where_it_differs(result, journey) if journey else f"no journey was seen in {result.flow.client.netns}"
+    where = (
+        where_it_differs(result, journey) if journey else f"no journey was seen in {result.flow.client.netns}"
+    )
     facts = [
         ("reason", result.reason),
         ("promised", result.expected.because),
-        ("dialled", f"{dialled(result.flow)} ({result.flow.to.label}) by {result.flow.client.label}{_via(result)}"),
+        (
+            "dialled",
+            f"{dialled(result.flow)} ({result.flow.to.label}) by {result.flow.client.label}{_via(result)}",
+        ),
         ("where", where),
         ("evidence", ", ".join(result.captures)),
     ]
@@ -99,7 +122,9 @@ def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]
     by = "crafted packet" if journey.crafted else "socket"
     where = f" to {backend_name(journey.backend, pods)}" if journey.backend else ""
     evidence = f" ({journey.evidence})" if journey.evidence else ""
-    title = f"{result.flow.name}: {by}, {journey.sent[0]} → {journey.sent[1]}, {journey.outcome}{where}{evidence}"
+    title = (
+        f"{result.flow.name}: {by}, {journey.sent[0]} → {journey.sent[1]}, {journey.outcome}{where}{evidence}"
+    )
     hops = [*(f"    {hop}" for hop in journey.there), *(f"  ← {hop}" for hop in journey.back)]
     return "\n".join(map(printable, [title, *hops]))
 
@@ -107,8 +132,12 @@ def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]
 # --- flows ------------------------------------------------------------------------------------------------
 
 
-def _flows(results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int | None, pods: Mapping[str, str]) -> str:
-    """One table of all ``results``, with a heading line before each kind of communication; where the cluster changed, before each step."""
+def _flows(
+    results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int | None, pods: Mapping[str, str]
+) -> str:
+    """One table of all ``results``, with a heading line before each kind of communication; where the cluster
+    changed, before each step.
+    """
     groups = _by_step(results) if any(result.flow.step for result in results) else _by_kind(results)
     ordered = [result for group in groups.values() for result in group]
     if not ordered:
@@ -119,7 +148,11 @@ def _flows(results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int |
         headers = (*headers, "BACKENDS")
         met = [counted(sorted(named_counts(result.observed.backends, pods).items())) for result in ordered]
         columns = [(*cells, printable(backends)) for cells, backends in zip(columns, met, strict=True)]
-    rows = fit((*headers, "VERDICT"), [(*cells, paint.verdict(r.verdict)) for cells, r in zip(columns, ordered, strict=True)], limit)
+    rows = fit(
+        (*headers, "VERDICT"),
+        [(*cells, paint.verdict(r.verdict)) for cells, r in zip(columns, ordered, strict=True)],
+        limit,
+    )
     lines = iter(lay_out((*headers, "VERDICT"), rows).split("\n"))
     text, row = [next(lines)], iter(rows)
     for title, group in groups.items():
@@ -156,7 +189,8 @@ def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str
     source = f"{', '.join(sources_sent(result))} → {', '.join(result.observed.sources) or 'none'}"
     changes = _every_change(result) if wide else _changes(result, pods)
     name = flow.name.removeprefix(f"{flow.step}: ")  # which stands above, once
-    name = name if wide else re.sub(r"(?<![\w-])default/", "", name)  # as kubectl leaves the default namespace out
+    # as kubectl leaves the default namespace out
+    name = name if wide else re.sub(r"(?<![\w-])default/", "", name)
     said = [f"answered {answers(result)}"] if result.observed.health else []
     lines = "\n".join(map(printable, [*_not_delivered(result), *said, *changes])) or "none"
     return printable(name), flow.protocol, printable(dialled(flow) + _via(result)), printable(source), lines
@@ -195,13 +229,15 @@ def _changes(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
                 name, count = _named(change.led_to, result.observed.backends, pods)
                 led_to.setdefault(change.where, {})[name.removeprefix(own_namespace)] = count
     return [
-        f"{', '.join(what)} at {where}" + (f" → {_backends(led_to[where])}" if where in led_to else "") for where, what in rewrites.items()
+        f"{', '.join(what)} at {where}" + (f" → {_backends(led_to[where])}" if where in led_to else "")
+        for where, what in rewrites.items()
     ]
 
 
 def _backends(counts: Mapping[str, int]) -> str:
-    """The one backend that was met, or how many there were and how often each of them was met; by name where none of them was one (a balancer
-    leads to node ports)."""
+    """The one backend that was met, or how many there were and how often each of them was met; by name where
+    none of them was one (a balancer leads to node ports).
+    """
     if len(counts) == 1 or not any(counts.values()):
         return few(list(counts), 4)
     often = [f"×{count}" for count in counts.values()]
@@ -210,7 +246,9 @@ def _backends(counts: Mapping[str, int]) -> str:
 
 def _named(endpoint: str, backends: Mapping[Backend, int], pods: Mapping[str, str]) -> tuple[str, int]:
     """The name of ``endpoint`` (address:port) and how many attempts it answered."""
-    return next(((backend_name(b, pods), count) for b, count in backends.items() if str(b) == endpoint), (endpoint, 0))
+    return next(
+        ((backend_name(b, pods), count) for b, count in backends.items() if str(b) == endpoint), (endpoint, 0)
+    )
 
 
 def _every_change(result: FlowResult) -> list[str]:
@@ -225,13 +263,18 @@ def _counts(report: Report, shown: int) -> str:
         rows.append((title, str(len(group)), *(str(verdicts[v]) for v in VERDICT_COLOURS)))
     which = f"the {shown} that did not pass are listed" if shown else "all passed"
     return (
-        table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None) + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"
+        table(("KIND", "FLOWS", "PASS", "FAIL", "UNKNOWN"), rows, None)
+        + f"\n{len(report.flows)} flows, {which}; -o wide lists every flow"
     )
 
 
 def _set_aside(controls: int) -> str:
     """Where the controls that passed went: what they prove is in the verdicts of the flows that they control."""
-    return f"{controls} controls passed too (the same clients straight to the Pods); -o wide lists them" if controls else ""
+    return (
+        f"{controls} controls passed too (the same clients straight to the Pods); -o wide lists them"
+        if controls
+        else ""
+    )
 
 
 def _journeys(results: Sequence[FlowResult], pods: Mapping[str, str]) -> str:
@@ -285,7 +328,9 @@ def _services(rows: Sequence[Sequence[str]], wide: bool, limit: int | None) -> s
 
 
 def _shortened(rows: Sequence[Sequence[str]], column: int, limit: int | None) -> list[tuple[str, ...]]:
-    """``rows``, printable, with the comma-separated list in ``column`` cut to ``limit`` items (``None``: not cut)."""
+    """``rows``, printable, with the comma-separated list in ``column`` cut to ``limit`` items (``None``: not
+    cut).
+    """
     clean = [tuple(map(printable, row)) for row in rows]
     if limit is None:
         return clean

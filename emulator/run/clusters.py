@@ -1,7 +1,7 @@
 """Find running clusters, and what a user calls the network namespaces in them.
 
-A running sandbox listens on an abstract Unix socket ``podwire/<uid>/<pid>/<random>`` of the host's network namespace, and tells whoever has its
-own uid what it is (:mod:`emulator.kernel.sandbox`).
+A running sandbox listens on an abstract Unix socket ``podwire/<uid>/<pid>/<random>`` of the host's network
+namespace, and tells whoever has its own uid what it is (:mod:`emulator.kernel.sandbox`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
         nodes=_count(info.get("nodes")),
         pods=_count(info.get("pods")),
         services=_count(info.get("services")),
-        names={name: netns for name, netns in names.items() if _is_entry(name, netns)} if isinstance(names, dict) else {},
+        names={name: netns for name, netns in names.items() if _is_entry(name, netns)}
+        if isinstance(names, dict)
+        else {},
         release=_text(info.get("release")),
     )
 
@@ -88,18 +90,26 @@ def _count(value: object) -> int | None:
 
 def _is_entry(name: object, netns: object) -> bool:
     """Returns whether ``netns`` is a plain file name, and ``name`` one that can be typed."""
-    return isinstance(name, str) and name.isprintable() and isinstance(netns, str) and bool(_FILE_NAME.fullmatch(netns))
+    return (
+        isinstance(name, str)
+        and name.isprintable()
+        and isinstance(netns, str)
+        and bool(_FILE_NAME.fullmatch(netns))
+    )
 
 
 def _listeners() -> set[str]:
-    """Our own sandboxes' addresses. The kernel writes this file a page at a time: one that others' sockets come and go around may be
-    passed over, so one look is not enough."""
+    """Our own sandboxes' addresses. The kernel writes this file a page at a time: one that others' sockets
+    come and go around may be passed over, so one look is not enough.
+    """
     paths = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
     return {path for path in paths if re.fullmatch(rf"@{ADDRESS_PREFIX}{os.geteuid()}/\d+/\w+", path)}
 
 
 def _ask(address: str) -> dict[str, Any] | None:
-    """What the listener says of itself; None when it is gone, or belongs to somebody else (anyone may bind any abstract name)."""
+    """What the listener says of itself; None when it is gone, or belongs to somebody else (anyone may bind
+    any abstract name).
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(1)
         try:
@@ -117,27 +127,34 @@ def _ask(address: str) -> dict[str, Any] | None:
 
 
 def choose(name: str, cluster: str) -> tuple[Running, str]:
-    """The running cluster and the network namespace that ``name`` means there. ``cluster`` ("" for the only one) is its topology's name or
-    its pid. Raises UsageError with what there is."""
+    """The running cluster and the network namespace that ``name`` means there. ``cluster`` ("" for the only
+    one) is its topology's name or its pid. Raises UsageError with what there is.
+    """
     running = find_running()
     if cluster:
         running = [r for r in running if cluster in (r.topology, str(r.pid))]
     if not running:
         raise UsageError(
-            "no cluster is running" + (f" as {cluster!r}" if cluster else "") + ": start one with --keep (podwire ps lists them)"
+            "no cluster is running"
+            + (f" as {cluster!r}" if cluster else "")
+            + ": start one with --keep (podwire ps lists them)"
         )
     if len(running) > 1:
         which = ", ".join(f"{r.pid} ({r.topology})" for r in running)
         raise UsageError(f"several clusters are running: {which}: say which with --cluster PID")
     cluster_names = running[0].names
     if not running[0].init or not cluster_names:
-        raise UsageError(f"cluster {running[0].pid} ({running[0].topology}) is of {running[0].note}: enter it with that one")
+        raise UsageError(
+            f"cluster {running[0].pid} ({running[0].topology}) is of {running[0].note}: enter it with that one"
+        )
     if name not in cluster_names:
         from difflib import get_close_matches
 
         near = get_close_matches(name, cluster_names, n=3)
         known = ", ".join(near or sorted(n for n in cluster_names if "/" not in n))
         raise UsageError(
-            f"no Pod, node or client {name!r} in {running[0].topology}: " + ("did you mean " if near else "there are ") + known
+            f"no Pod, node or client {name!r} in {running[0].topology}: "
+            + ("did you mean " if near else "there are ")
+            + known
         )
     return running[0], cluster_names[name]

@@ -1,7 +1,8 @@
 """The same cluster and flows under several modes of kube-proxy, one sandbox after the other, compared.
 
-Wires ``run``, ``guest`` and the pure ``verdicts.modes`` together; ``cli`` prints what comes of it. Invariant: every mode is sent the very same
-flows, with the attempts that the most demanding mode needs; before the first packet it is known that every mode can be had.
+Wires ``run``, ``guest`` and the pure ``verdicts.modes`` together; ``cli`` prints what comes of it. Invariant:
+every mode is sent the very same flows, with the attempts that the most demanding mode needs; before the first
+packet it is known that every mode can be had.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ class ModeError(PodwireError):
 
 
 def run_modes(states: Mapping[str, ClusterState], options: Options) -> Comparison:
-    """Run each of ``states`` (by mode, of the same objects and seed) and compare. Evidence goes to a directory ``<topology>-<mode>`` each.
+    """Run each of ``states`` (by mode, of the same objects and seed) and compare. Evidence goes to a
+    directory ``<topology>-<mode>`` each.
 
-    What this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError, naming every mode that this version or
-    this machine does not have.
+    What this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError, naming
+    every mode that this version or this machine does not have.
     """
     guests = check_modes(list(states))
     planned = {mode: plan_flows(state, edges=True) for mode, state in states.items()}
@@ -57,15 +59,26 @@ def run_modes(states: Mapping[str, ClusterState], options: Options) -> Compariso
     named = {mode: replace(state, name=f"{state.name}-{mode}") for mode, state in states.items()}
     with ExitStack() as running:
         waiting: dict[str, Callable[[], Report]] = {
-            mode: running.enter_context(observing(named[mode], flows, planned[mode][1], options)) for mode in guests
+            mode: running.enter_context(observing(named[mode], flows, planned[mode][1], options))
+            for mode in guests
         }
-        reports = {mode: _observe(mode, state, flows, planned[mode][1], options) for mode, state in named.items() if mode not in guests}
+        reports = {
+            mode: _observe(mode, state, flows, planned[mode][1], options)
+            for mode, state in named.items()
+            if mode not in guests
+        }
         reports |= {mode: wait() for mode, wait in waiting.items()}
-    promised = {mode: _by_step(state, flows, reports[mode]) for mode, state in states.items() if state.flowChecks}
-    return compare_modes(next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests)
+    promised = {
+        mode: _by_step(state, flows, reports[mode]) for mode, state in states.items() if state.flowChecks
+    }
+    return compare_modes(
+        next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests
+    )
 
 
-def _observe(mode: str, state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
+def _observe(
+    mode: str, state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options
+) -> Report:
     """Runs one mode; what this kernel refuses is said of that mode."""
     try:
         return observe(state, flows, promise, options)
@@ -74,8 +87,9 @@ def _observe(mode: str, state: ClusterState, flows: Sequence[Flow], promise: Pro
 
 
 def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Callable[[Flow], Expectation]:
-    """What the objects alone promise for one of ``flows``, as they are when it is sent; on a connection that is open, given what ``report`` says of
-    it before."""
+    """What the objects alone promise for one of ``flows``, as they are when it is sent; on a connection that
+    is open, given what ``report`` says of it before.
+    """
     moments: dict[str, Expectations] = {}
     asked: Mapping[str, str] = {}
     results = {result.flow.name: result for result in report.flows}
@@ -92,36 +106,49 @@ def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Call
     return lambda flow: moments[flow.step].expect(flow, before.get(flow.name))
 
 
-def settle_modes(inventory: Inventory, modes: Sequence[str], seed: int, run: bool = False) -> Mapping[str, ClusterState]:
-    """The cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that Kubernetes 1.40 makes the default.
+def settle_modes(
+    inventory: Inventory, modes: Sequence[str], seed: int, run: bool = False
+) -> Mapping[str, ClusterState]:
+    """The cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that
+    Kubernetes 1.40 makes the default.
 
     Raises UsageError where those two are one.
     """
     own = settle(inventory, seed=seed, run=run)
     if not modes and own.proxy.mode == DEFAULT:
-        raise UsageError(f"{own.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}")
+        raise UsageError(
+            f"{own.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}"
+        )
     if not modes and inventory.nodes and not inventory.proxy:
-        own = replace(own, notices=(*own.notices, f"{own.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"))
+        own = replace(
+            own, notices=(*own.notices, f"{own.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}")
+        )
     chosen = cast("Sequence[ProxyMode]", modes) or (own.proxy.mode, DEFAULT)
     return {
-        mode: own if mode == own.proxy.mode else settle(inventory, seed=seed, proxy_mode=mode, run=run) for mode in dict.fromkeys(chosen)
+        mode: own if mode == own.proxy.mode else settle(inventory, seed=seed, proxy_mode=mode, run=run)
+        for mode in dict.fromkeys(chosen)
     }
 
 
 def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
     """The modes that must run in a guest, each with what this kernel lacks for it.
 
-    Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those that cannot be had on this machine.
+    Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those that cannot
+    be had on this machine.
     """
     unknown = [mode for mode in modes if mode not in MODES]
     if unknown:
-        raise UsageError(f"kube-proxy's mode {', '.join(unknown)} is not supported; supported: {', '.join(MODES)}")
+        raise UsageError(
+            f"kube-proxy's mode {', '.join(unknown)} is not supported; supported: {', '.join(MODES)}"
+        )
     if len(set(modes)) < 2:
         raise UsageError(f"a comparison takes two modes or more; supported: {', '.join(MODES)}")
     guests = {mode: "ip_vs" for mode in modes if mode == "ipvs" and find_family(IPVS) is None}
     lacking = [*_lacking_tools(modes), *_lacking_kernels(guests)]
     if lacking:
-        raise MissingCapabilityError(", ".join(name for name, _ in lacking), "; ".join(remedy for _, remedy in lacking))
+        raise MissingCapabilityError(
+            ", ".join(name for name, _ in lacking), "; ".join(remedy for _, remedy in lacking)
+        )
     return guests
 
 
@@ -143,9 +170,11 @@ def _lacking_kernels(guests: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def merge_flows(planned: Sequence[Sequence[Flow]]) -> tuple[Flow, ...]:
-    """One list of what was planned for each mode: of each flow as many attempts and all controls that any mode wants; the controls last.
+    """One list of what was planned for each mode: of each flow as many attempts and all controls that any
+    mode wants; the controls last.
 
-    What is planned comes from the same objects; only how many endpoints a flow may meet, and which, depends on the mode.
+    What is planned comes from the same objects; only how many endpoints a flow may meet, and which, depends
+    on the mode.
     """
     merged: dict[str, Flow] = {}
     for flow in (flow for flows in planned for flow in flows):

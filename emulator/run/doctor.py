@@ -1,7 +1,9 @@
-"""Finds which modes of kube-proxy run on this machine, and what its kernel has and lacks, by trying; each lack has its remedy.
+"""Finds which modes of kube-proxy run on this machine, and what its kernel has and lacks, by trying; each
+lack has its remedy.
 
-Every kernel feature is tried for real in a sandbox of its own: a module that would be loaded on demand shows as there, one that cannot shows as
-missing. A remedy is only named where it works: modprobe where this kernel has the module, a guest where one was started. Nothing stays.
+Every kernel feature is tried for real in a sandbox of its own: a module that would be loaded on demand shows
+as there, one that cannot shows as missing. A remedy is only named where it works: modprobe where this kernel
+has the module, a guest where one was started. Nothing stays.
 """
 
 from __future__ import annotations
@@ -90,7 +92,8 @@ _MODULES: Mapping[str, str] = {
     "nf_tables": "nf_tables",
     "ipset": "ip_set",
 }  # where they are not called as the feature
-_IN_GUEST = ("vxlan", "ipip", "geneve", "dummy", "netem", "ip_vs")  # what Debian's user-mode Linux has and other kernels may lack
+# what Debian's user-mode Linux has and other kernels may lack
+_IN_GUEST = ("vxlan", "ipip", "geneve", "dummy", "netem", "ip_vs")
 
 # What each mode of kube-proxy uses beyond what every run does: names of findings.
 _MODES: Mapping[str, Sequence[str]] = {
@@ -108,10 +111,22 @@ def examine() -> list[Finding]:
         sandbox.run(lambda _: None)
     except PodwireError as error:
         remedy = getattr(error, "remedy", "")
-        found.append(Finding(group="kernel", name="namespaces", ok=False, required=True, detail=str(error), remedy=remedy))
+        found.append(
+            Finding(
+                group="kernel", name="namespaces", ok=False, required=True, detail=str(error), remedy=remedy
+            )
+        )
         return found
     how = "as root" if os.geteuid() == 0 else "unprivileged (user namespace)"
-    found.append(Finding(group="kernel", name="namespaces", ok=True, required=True, detail=f"user, mount, PID, network: {how}"))
+    found.append(
+        Finding(
+            group="kernel",
+            name="namespaces",
+            ok=True,
+            required=True,
+            detail=f"user, mount, PID, network: {how}",
+        )
+    )
     found += sandbox.run(lambda _: _kernel())
     absent = [f for f in found if f.group == "kernel" and not f.ok and not f.remedy]
     guest = why_no_guest() if any(f.name in _IN_GUEST for f in absent) else ""
@@ -128,7 +143,9 @@ def modules() -> frozenset[str]:
 
 
 def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
-    """Returns what gives podwire the kernel feature ``name``. ``guest``: why no guest runs here, "" if one does."""
+    """Returns what gives podwire the kernel feature ``name``. ``guest``: why no guest runs here, "" if one
+    does.
+    """
     module = _MODULES.get(name, name)
     if module in modules:
         return f"sudo modprobe {module}"
@@ -144,14 +161,26 @@ def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
 
 def modes(findings: Sequence[Finding]) -> Mapping[str, str]:
     """Returns what each mode of kube-proxy lacks on this machine, with the remedy; "" where it runs."""
-    every_run = [f for f in findings if f.required and not f.ok and f.name not in ("iptables", "iptables-restore")]
-    lacking = {mode: [*every_run, *(f for f in findings if f.name in names and not f.ok)] for mode, names in _MODES.items()}
-    return {mode: f"needs {several[0].name}: {several[0].remedy}" if several else "" for mode, several in lacking.items()}
+    every_run = [
+        f for f in findings if f.required and not f.ok and f.name not in ("iptables", "iptables-restore")
+    ]
+    lacking = {
+        mode: [*every_run, *(f for f in findings if f.name in names and not f.ok)]
+        for mode, names in _MODES.items()
+    }
+    return {
+        mode: f"needs {several[0].name}: {several[0].remedy}" if several else ""
+        for mode, several in lacking.items()
+    }
 
 
 def _python() -> Finding:
     return Finding(
-        group="machine", name="Python", ok=True, required=True, detail=f"{platform.python_version()}, Linux {platform.release()}"
+        group="machine",
+        name="Python",
+        ok=True,
+        required=True,
+        detail=f"{platform.python_version()}, Linux {platform.release()}",
     )
 
 
@@ -159,7 +188,10 @@ def _packages() -> list[Finding]:
     needed = ("yaml", "pydantic", "scapy", "pyroute2", "tabulate", "tqdm")
     remedy = "scripts/with-env installs it (requirements.txt)"
     rows = [(name, importlib.util.find_spec(name) is not None) for name in needed]
-    return [Finding(group="package", name=name, ok=ok, required=True, remedy="" if ok else remedy) for name, ok in rows]
+    return [
+        Finding(group="package", name=name, ok=ok, required=True, remedy="" if ok else remedy)
+        for name, ok in rows
+    ]
 
 
 def _tools() -> list[Finding]:
@@ -224,7 +256,9 @@ def _kernel() -> list[Finding]:
     found.append(_try("ipset", ["ipset", "create", "x", "hash:ip,port"], False))
     found.append(_try("netem", ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], False))
     bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
-    found.append(_finding("br_netfilter", bridge, True, "" if bridge else "not loaded", "sudo modprobe br_netfilter"))
+    found.append(
+        _finding("br_netfilter", bridge, True, "" if bridge else "not loaded", "sudo modprobe br_netfilter")
+    )
     ipvs = find_family("IPVS") is not None
     found.append(_finding("ip_vs", ipvs, False, "" if ipvs else "no netlink family IPVS"))
     found.append(_packet_socket())
@@ -233,7 +267,9 @@ def _kernel() -> list[Finding]:
 
 def _finding(name: str, ok: bool, required: bool, detail: str, remedy: str = "") -> Finding:
     """``remedy``: where it is not another kernel's (:func:`kernel_remedy`)."""
-    return Finding(group="kernel", name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy)
+    return Finding(
+        group="kernel", name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy
+    )
 
 
 def _try(name: str, command: list[str], required: bool, stdin: str = "") -> Finding:
@@ -277,7 +313,9 @@ def _packet_socket() -> Finding:
         return ""
 
     failure = try_it()
-    return _finding("AF_PACKET rings", not failure, True, failure or "TPACKET_V2", "CONFIG_PACKET is off in this kernel")
+    return _finding(
+        "AF_PACKET rings", not failure, True, failure or "TPACKET_V2", "CONFIG_PACKET is off in this kernel"
+    )
 
 
 def render(findings: Sequence[Finding], *, every: bool = False) -> str:
@@ -288,9 +326,18 @@ def render(findings: Sequence[Finding], *, every: bool = False) -> str:
     if every:
         rows = [(f.group, f.name, f.word, f.detail, f.remedy) for f in findings]
         widths = [None, None, None, 60, 60]
-        lines += ["", tabulate(rows, headers=("", "what", "", "detail", "remedy"), tablefmt="simple", maxcolwidths=widths)]
+        lines += [
+            "",
+            tabulate(
+                rows, headers=("", "what", "", "detail", "remedy"), tablefmt="simple", maxcolwidths=widths
+            ),
+        ]
     missing = [f for f in findings if not f.ok and f.required]
     lines += ["", *(f"{f.name}: {f.detail or 'is missing'}: {f.remedy}" for f in missing if not every)]
     known = "".join(f"{f.name} {f.detail}; " for f in findings if f.name in ("Python", "namespaces"))
-    verdict = f"podwire cannot run here yet: {', '.join(f.name for f in missing)}" if missing else "podwire runs here."
+    verdict = (
+        f"podwire cannot run here yet: {', '.join(f.name for f in missing)}"
+        if missing
+        else "podwire runs here."
+    )
     return "\n".join([*lines, f"{known}doctor -v: all that was tried", verdict])

@@ -47,7 +47,9 @@ def execute(init: int, netns: str, command: Sequence[str]) -> int:
     try:
         _join(init, netns)
     except OSError as error:
-        raise UsageError(f"cannot enter {netns}: {error.strerror} (the cluster may just have ended; podwire ps lists them)") from None
+        raise UsageError(
+            f"cannot enter {netns}: {error.strerror} (the cluster may just have ended; podwire ps lists them)"
+        ) from None
     ignored = [number for number in (*_TERMINAL, *_RELAYED) if signal.getsignal(number) is signal.SIG_IGN]
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the terminal sends them to the command, too
@@ -66,7 +68,10 @@ def _join(init: int, netns: str) -> None:
     where = os.getcwd()
     proc = Path(f"/proc/{init}/ns")
     foreign_user = os.stat(proc / "user").st_ino != os.stat("/proc/self/ns/user").st_ino
-    fds = [os.open(proc / kind, os.O_RDONLY | os.O_CLOEXEC) for kind in (["user"] if foreign_user else []) + ["mnt", "pid"]]
+    fds = [
+        os.open(proc / kind, os.O_RDONLY | os.O_CLOEXEC)
+        for kind in (["user"] if foreign_user else []) + ["mnt", "pid"]
+    ]
     for fd in fds:
         linux.setns(fd)
         os.close(fd)
@@ -128,7 +133,9 @@ def _await(subreaper: socket.socket, mask: Collection[int]) -> int:
 # --- inside the sandbox -----------------------------------------------------------------------------------
 
 
-def _leave_to_init(caller: socket.socket, subreaper: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
+def _leave_to_init(
+    caller: socket.socket, subreaper: socket.socket, command: Sequence[str], ignored: Sequence[int]
+) -> NoReturn:
     """Start the subreaper and end, so that PID 1 of the sandbox becomes its parent."""
     try:
         caller.close()
@@ -234,7 +241,10 @@ def _become(command: Sequence[str], ignored: Sequence[int], subreaper: int) -> N
     if os.getppid() != subreaper:
         os._exit(_KILLED)
     if shutil.which(command[0]) is None:
-        os.write(2, f"podwire exec: {command[0]}: not found on this machine (Pods share its file system)\n".encode())
+        os.write(
+            2,
+            f"podwire exec: {command[0]}: not found on this machine (Pods share its file system)\n".encode(),
+        )
         os._exit(127)
     try:
         os.execvp(command[0], list(command))  # noqa: S606 - argv, no shell

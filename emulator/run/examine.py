@@ -1,4 +1,6 @@
-"""From the flows of one moment to their verdicts: probe, correlate, judge; and the state of the nodes where something is not as promised."""
+"""From the flows of one moment to their verdicts: probe, correlate, judge; and the state of the nodes where
+something is not as promised.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,21 @@ class Findings:
 
     results: list[FlowResult] = field(default_factory=list)
     requirements: list[Sequence[Requirement]] = field(default_factory=list)  # of each moment
-    dumps: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)  # flow that is not as promised → namespace → its state then
-    answered: dict[tuple[str, str], FlowResult] = field(default_factory=dict)  # of open connections (FlowCheck, name), the last result
+    # flow that is not as promised → namespace → its state then
+    dumps: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    # of open connections (FlowCheck, name), the last result
+    answered: dict[tuple[str, str], FlowResult] = field(default_factory=dict)
     limits: dict[Reached, None] = field(default_factory=dict)  # those that made a verdict "unknown"
-    kept: dict[tuple[str, str], Sequence[int]] = field(default_factory=dict)  # of open TCP connections, the numbers of their frames
+    # of open TCP connections, the numbers of their frames
+    kept: dict[tuple[str, str], Sequence[int]] = field(default_factory=dict)
 
 
-def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool) -> None:
-    """Send the flows of ``moment`` and judge them; if ``dump``, keep the state of the nodes that a flow passed which is not as promised."""
+def examine(
+    schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool
+) -> None:
+    """Send the flows of ``moment`` and judge them; if ``dump``, keep the state of the nodes that a flow
+    passed which is not as promised.
+    """
     attempts, full = _probe(schedule, moment, live, prober)
     live.note_ended_commands(moment.state)
     live.said += _say_what_udp_rests_on(attempts)
@@ -47,14 +56,18 @@ def examine(schedule: Schedule, moment: Moment, live: Live, prober: Prober, find
         live.check()
         results = _find_verdicts(schedule, moment, live, attempts, findings, full)
         findings.results += results
-        requirements = check_requirements(moment.state, results, read_addresses(live.applied.namespaces, live.applied.namespaces))
+        requirements = check_requirements(
+            moment.state, results, read_addresses(live.applied.namespaces, live.applied.namespaces)
+        )
         findings.requirements.append(requirements)
         if dump:
             _dump(results, live.applied, findings)
         live.recording.begin_moment()
 
 
-def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> tuple[list[Attempt], frozenset[str]]:
+def _probe(
+    schedule: Schedule, moment: Moment, live: Live, prober: Prober
+) -> tuple[list[Attempt], frozenset[str]]:
     """Returns the attempts, and the network namespaces in which an accept queue has overflowed meanwhile."""
     attempts: list[Attempt] = []
     relayed = {flow.name for flow in moment.flows if schedule.expectations[flow.name].relayed}
@@ -67,7 +80,12 @@ def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> tu
             for route in routes:
                 live.applied.add_route(route)
             attempts += prober.probe(
-                flows, crafted=not schedule.pairs, talk=not schedule.pairs, relayed=relayed, hidden=hidden, servers=servers
+                flows,
+                crafted=not schedule.pairs,
+                talk=not schedule.pairs,
+                relayed=relayed,
+                hidden=hidden,
+                servers=servers,
             )
             for route in routes:
                 live.applied.delete_route(route)
@@ -76,28 +94,47 @@ def _probe(schedule: Schedule, moment: Moment, live: Live, prober: Prober) -> tu
 
 
 def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[str]:
-    pods = sorted({server.pod for attempt in attempts if attempt.protocol == "UDP" for server in attempt.servers})
+    pods = sorted(
+        {server.pod for attempt in attempts if attempt.protocol == "UDP" for server in attempt.servers}
+    )
     more = f" (and {len(pods) - 1} more)" if len(pods) > 1 else ""
-    return [f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in there: an answer is not owed"] if pods else []
+    return (
+        [
+            f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in there: an answer is not owed"
+        ]
+        if pods
+        else []
+    )
 
 
 def _find_verdicts(
-    schedule: Schedule, moment: Moment, live: Live, attempts: Sequence[Attempt], findings: Findings, full: frozenset[str]
+    schedule: Schedule,
+    moment: Moment,
+    live: Live,
+    attempts: Sequence[Attempt],
+    findings: Findings,
+    full: frozenset[str],
 ) -> list[FlowResult]:
     with live.clock.phase("correlate"):
         capture = live.recording.capture
-        earlier = [decode(number, capture[number]) for numbers in findings.kept.values() for number in numbers]
+        earlier = [
+            decode(number, capture[number]) for numbers in findings.kept.values() for number in numbers
+        ]
         correlation = correlate(attempts, [*earlier, *live.recording.frames])
         _keep(moment.flows, attempts, correlation, findings.kept)
     with live.clock.phase("judge"):
         doubted = _doubting(live, findings)
         sole_sctp = find_sole_sctp(moment.state)
         lost = live.recording.lost_now()
-        return _judge(schedule, moment.flows, attempts, correlation, lost, findings.answered, full, sole_sctp, doubted)
+        return _judge(
+            schedule, moment.flows, attempts, correlation, lost, findings.answered, full, sole_sctp, doubted
+        )
 
 
 def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResult]:
-    """Returns what a result becomes where a limit of the machine, or of a network namespace on the flow's way, was met meanwhile."""
+    """Returns what a result becomes where a limit of the machine, or of a network namespace on the flow's
+    way, was met meanwhile.
+    """
     machine = live.watch.look()
 
     def doubted(result: FlowResult) -> FlowResult:
@@ -110,9 +147,20 @@ def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResu
     return doubted
 
 
-def _keep(flows: Sequence[Flow], attempts: Sequence[Attempt], correlation: Correlation, kept: dict[tuple[str, str], Sequence[int]]) -> None:
-    """Keep the frames of the TCP connections that stay open: what is sent over one later is told by how it was opened."""
-    open_ = {flow.name: (flow.check, flow.connection) for flow in flows if flow.connection and flow.protocol == "TCP"}
+def _keep(
+    flows: Sequence[Flow],
+    attempts: Sequence[Attempt],
+    correlation: Correlation,
+    kept: dict[tuple[str, str], Sequence[int]],
+) -> None:
+    """Keep the frames of the TCP connections that stay open: what is sent over one later is told by how it
+    was opened.
+    """
+    open_ = {
+        flow.name: (flow.check, flow.connection)
+        for flow in flows
+        if flow.connection and flow.protocol == "TCP"
+    }
     for index, attempt in enumerate(attempts):
         connection = open_.get(attempt.flow)
         if connection is None:
@@ -125,11 +173,15 @@ def _keep(flows: Sequence[Flow], attempts: Sequence[Attempt], correlation: Corre
 
 def _dump(results: Sequence[FlowResult], applied: Applied, findings: Findings) -> None:
     seen: dict[str, dict[str, str]] = {}
-    for result in [result for result in results if result.verdict != "pass"][: _BUNDLES - len(findings.dumps)]:
+    for result in [result for result in results if result.verdict != "pass"][
+        : _BUNDLES - len(findings.dumps)
+    ]:
         for netns in netns_on_path(result):
             if netns in applied.namespaces and netns not in seen:
                 seen[netns] = collect_state(applied.namespaces, netns, applied.iptables)
-        findings.dumps[result.flow.name] = {netns: seen[netns] for netns in netns_on_path(result) if netns in seen}
+        findings.dumps[result.flow.name] = {
+            netns: seen[netns] for netns in netns_on_path(result) if netns in seen
+        }
 
 
 def _judge(
@@ -143,7 +195,9 @@ def _judge(
     sole_sctp: Mapping[str, Backend],
     doubted: Callable[[FlowResult], FlowResult],
 ) -> list[FlowResult]:
-    """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``; ``answered`` is kept up to date."""
+    """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``;
+    ``answered`` is kept up to date.
+    """
     own: dict[str, list[int]] = {flow.name: [] for flow in flows}
     for index, attempt in enumerate(attempts):
         own[attempt.flow].append(index)
@@ -166,7 +220,8 @@ def _judge(
             sole_sctp,
         )
         results[flow.name] = result = doubted(result)
-        verdicts[flow.name] = "unknown" if any(j.unserved for j in result.journeys) else result.verdict  # the server's fault tells nothing
+        # the server's fault tells nothing
+        verdicts[flow.name] = "unknown" if any(j.unserved for j in result.journeys) else result.verdict
         if flow.connection:
             answered.pop(connection, None)
             if result.observed.backends:

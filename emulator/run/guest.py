@@ -1,8 +1,10 @@
-"""One mode's run in user-mode Linux: for what this kernel lacks and that one has. Both sides: here, and in the guest that ``scripts/uml`` boots.
+"""One mode's run in user-mode Linux: for what this kernel lacks and that one has. Both sides: here, and in
+the guest that ``scripts/uml`` boots.
 
-What the guest writes to files is lost with it, so the job goes there through standard input and everything comes back through standard output:
-pickles, one after the other, first the report (or the error that there was), then each file of evidence, then None. Pickles, since the same
-code is at both ends of pipes that we made, as in ``sandbox``. Invariant: a guest ends with the process that started it.
+What the guest writes to files is lost with it, so the job goes there through standard input and everything
+comes back through standard output: pickles, one after the other, first the report (or the error that there
+was), then each file of evidence, then None. Pickles, since the same code is at both ends of pipes that we
+made, as in ``sandbox``. Invariant: a guest ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class _Job:
     evidence: bool
 
     def promise(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
-        """What was promised outside; for an open connection it depends on what happened here, and is asked here."""
+        """What was promised outside; for an open connection it depends on what happened here, and is asked
+        here.
+        """
         return self.expectations[flow.name] if before is None else plan_flows(self.state)[1](flow, before)
 
 
@@ -68,24 +72,47 @@ def why_no_guest() -> str:
 
 
 @contextmanager
-def observing(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Iterator[Callable[[], Report]]:
-    """``run.observe`` in a guest that starts at once and runs beside us; what is given waits for it, and returns or raises what it did.
+def observing(
+    state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options
+) -> Iterator[Callable[[], Report]]:
+    """``run.observe`` in a guest that starts at once and runs beside us; what is given waits for it, and
+    returns or raises what it did.
 
     Raises GuestError for every error of the guest. Leaving ends it.
     """
     directory, missing = find_directory(state, options)
     inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables alone
     expectations = {flow.name: promise(flow) for flow in flows}
-    job = _Job(state=state, flows=tuple(flows), expectations=expectations, options=inside, evidence=directory is not None)
+    job = _Job(
+        state=state,
+        flows=tuple(flows),
+        expectations=expectations,
+        options=inside,
+        evidence=directory is not None,
+    )
     with _started([sys.executable, "-m", __name__], pickle.dumps(job)) as (process, output):
         yield lambda: _collect(process, output, directory, state.proxy.mode, missing)
 
 
 @contextmanager
 def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    words = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-I", str(UML), "--stdin", "--memory", MEMORY, *command]
+    words = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "--",
+        sys.executable,
+        "-I",
+        str(UML),
+        "--stdin",
+        "--memory",
+        MEMORY,
+        *command,
+    ]
     environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment)
+    process = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment
+    )
     assert process.stdin  # noqa: S101 - both were asked for
     assert process.stdout  # noqa: S101
     try:
@@ -98,7 +125,9 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
         process.wait()
 
 
-def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None, mode: str, missing: str) -> Report:
+def _collect(
+    process: subprocess.Popen[bytes], output: IO[bytes], directory: Path | None, mode: str, missing: str
+) -> Report:
     try:
         result = _load(output)
         if isinstance(result, PodwireError):
@@ -117,7 +146,9 @@ def _collect(process: subprocess.Popen[bytes], output: IO[bytes], directory: Pat
 
 
 def _load(output: IO[bytes]) -> Any:
-    """The next value. Raises EOFError where there is none, UnpicklingError for one of another release of podwire."""
+    """The next value. Raises EOFError where there is none, UnpicklingError for one of another release of
+    podwire.
+    """
     try:
         return pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
     except (EOFError, pickle.UnpicklingError):

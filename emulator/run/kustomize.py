@@ -1,8 +1,9 @@
-"""Builds a kustomization with ``kubectl kustomize`` or ``kustomize build``. May import ``objects``; starts one process.
+"""Builds a kustomization with ``kubectl kustomize`` or ``kustomize build``. May import ``objects``; starts
+one process.
 
-The process gets its arguments as a list, a time limit, and an environment in which neither Go's HTTP client nor git
-reaches anything: a remote base is never fetched unnoticed. kustomize runs programs and functions, and leaves its
-directory, only where flags allow it, which are not given.
+The process gets its arguments as a list, a time limit, and an environment in which neither Go's HTTP client
+nor git reaches anything: a remote base is never fetched unnoticed. kustomize runs programs and functions, and
+leaves its directory, only where flags allow it, which are not given.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def build(directory: Path) -> str:
     """Returns the manifests that the kustomization in ``directory`` makes. Raises KustomizationError."""
     tool = next((words for words in _TOOLS if shutil.which(words[0])), None)
     if tool is None:
-        raise KustomizationError("is a kustomization, and neither kubectl nor kustomize is here to build it", pipe(directory))
+        raise KustomizationError(
+            "is a kustomization, and neither kubectl nor kustomize is here to build it", pipe(directory)
+        )
     try:
         done = subprocess.run(
             [*tool, os.path.abspath(directory)],

@@ -21,9 +21,13 @@ from emulator.workload.worker import Worker, any_busy
 
 
 class Live:
-    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``settings`` are the machine's limits, by sysctl."""
+    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``settings`` are
+    the machine's limits, by sysctl.
+    """
 
-    def __init__(self, applied: Applied, schedule: Schedule, logs: Path, clock: Clock, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, applied: Applied, schedule: Schedule, logs: Path, clock: Clock, settings: Mapping[str, str]
+    ) -> None:
         self.applied, self.logs = applied, logs
         self._pairs, self.clock = schedule.pairs, clock
         self._width = slot_width(schedule)
@@ -36,7 +40,9 @@ class Live:
         self.watch = Watch(applied.namespaces, settings)
 
     def check(self) -> None:
-        """Raises WorkerDiedError if a server, speaker or proxy has ended: what was not answered since then says nothing of rules."""
+        """Raises WorkerDiedError if a server, speaker or proxy has ended: what was not answered since then
+        says nothing of rules.
+        """
         for worker in self._workers:
             worker.check()
 
@@ -48,7 +54,9 @@ class Live:
         self._tap(state, self.applied.namespaces)
 
     def change(self, moment: Moment) -> None:
-        """Become what ``moment`` says. What leaves loses its links first; what comes is served before the next flow."""
+        """Become what ``moment`` says. What leaves loses its links first; what comes is served before the
+        next flow.
+        """
         self.recording.drain()
         with self.clock.phase("change"):
             apply(moment.plan, self.applied)
@@ -68,7 +76,9 @@ class Live:
         return any_busy(self._workers)
 
     def run_commands(self, state: ClusterState) -> None:
-        """End the real commands of containers that are no more, and start those of new ones. No other thread may run now."""
+        """End the real commands of containers that are no more, and start those of new ones. No other thread
+        may run now.
+        """
         with self.clock.phase("servers"):
             end_commands(state, self.applied.namespaces, self.commands)
             started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
@@ -76,10 +86,14 @@ class Live:
             self.commands |= started
 
     def note_ended_commands(self, state: ClusterState) -> None:
-        """Say of the real commands that have ended, though they were to go on, that they did, unless that was said before."""
+        """Say of the real commands that have ended, though they were to go on, that they did, unless that was
+        said before.
+        """
         for word in find_ended(state, self.commands):
             who, colon, how = word.partition(":")
-            if not any(said.startswith((f"{who}:", f"{who} ")) and said.endswith(colon + how) for said in self.said):
+            if not any(
+                said.startswith((f"{who}:", f"{who} ")) and said.endswith(colon + how) for said in self.said
+            ):
                 self.said.append(word)
 
     def _untap(self, names: Collection[str]) -> None:
@@ -99,13 +113,16 @@ class Live:
                 self.applied.ports,
                 {name: self._slots[name] for name in names},
                 width=self._width,
-                program=HANDSHAKES if self._pairs and state.proxy.mode != "userspace" else None,  # there requests are followed
+                # there requests are followed
+                program=HANDSHAKES if self._pairs and state.proxy.mode != "userspace" else None,
             )
 
 
 def _namespaces(schedule: Schedule) -> set[str]:
     """Returns every namespace that there is at some time."""
-    return {op.netns for moment in schedule.moments for op in moment.plan.operations if isinstance(op, AddNetns)}
+    return {
+        op.netns for moment in schedule.moments for op in moment.plan.operations if isinstance(op, AddNetns)
+    }
 
 
 def _workers(state: ClusterState, applied: Applied) -> list[Worker]:

@@ -1,4 +1,6 @@
-"""From what a run has found to what it hands over: the report, printed and written, and the evidence beside it."""
+"""From what a run has found to what it hands over: the report, printed and written, and the evidence beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def make_report(schedule: Schedule, live: Live, findings: Findings, started: dat
 
 
 def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str]:
-    """What a reader must know to judge the report: each word once, where the kernel said more than the objects with what it said."""
+    """What a reader must know to judge the report: each word once, where the kernel said more than the
+    objects with what it said.
+    """
     said = dict.fromkeys(live.said)
     for notice in dict.fromkeys(notice for moment in schedule.moments for notice in moment.state.notices):
         if not any(word.startswith(notice) for word in said):
@@ -91,20 +95,32 @@ def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str
 
 
 def is_sample(flow: Flow, expectation: Expectation) -> bool:
-    """Whether more attempts would meet more endpoints. (Session affinity leads to the same one, however often it is asked.)"""
-    return expectation.partial and not flow.connection and flow.attempts < attempts_to_meet_each(len(expectation.endpoints))
+    """Whether more attempts would meet more endpoints. (Session affinity leads to the same one, however often
+    it is asked.)
+    """
+    return (
+        expectation.partial
+        and not flow.connection
+        and flow.attempts < attempts_to_meet_each(len(expectation.endpoints))
+    )
 
 
-def plan_evidence(schedule: Schedule, live: Live, findings: Findings, report: Report) -> tuple[Report, Iterator[tuple[str, files.Content]]]:
+def plan_evidence(
+    schedule: Schedule, live: Live, findings: Findings, report: Report
+) -> tuple[Report, Iterator[tuple[str, files.Content]]]:
     """Returns ``report`` with the captures' names, and the files, each made when it is taken.
 
     They are captures, bundles and the output of real commands.
     """
     states = [moment.state for moment in schedule.moments]
-    names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}  # whoever had an address first
+    # whoever had an address first
+    names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}
     macs = {mac: name for state in states for mac, name in name_macs(state).items()}
     report, captures = plan_captures(report, live.recording.capture, names, macs)
-    output = ((f"logs/{path.name}", path.read_bytes()) for path in (sorted(live.logs.iterdir()) if live.commands else []))
+    output = (
+        (f"logs/{path.name}", path.read_bytes())
+        for path in (sorted(live.logs.iterdir()) if live.commands else [])
+    )
     return report, chain(captures, _bundles(schedule, live, findings, report), output)
 
 
@@ -121,7 +137,9 @@ def tell_missing(missing: str) -> None:
     print(f"podwire: evidence is not complete: {missing}", file=sys.stderr)
 
 
-def _bundles(schedule: Schedule, live: Live, findings: Findings, report: Report) -> Iterator[tuple[str, files.Content]]:
+def _bundles(
+    schedule: Schedule, live: Live, findings: Findings, report: Report
+) -> Iterator[tuple[str, files.Content]]:
     pods = name_pods(schedule)
     for result in report.flows:
         if result.flow.name in findings.dumps:
@@ -141,7 +159,14 @@ class Delivery:
     standard error, and ``failed`` is set; the others are written all the same.
     """
 
-    def __init__(self, pods: Mapping[str, str], output: str, json: Path | None, xml: Path | None, directory: Path | None) -> None:
+    def __init__(
+        self,
+        pods: Mapping[str, str],
+        output: str,
+        json: Path | None,
+        xml: Path | None,
+        directory: Path | None,
+    ) -> None:
         """Proves that the files can be written. ``output`` is the form that is printed, ``directory`` the
         place of the evidence (None: nowhere)."""
         self._pods, self._output, self._directory = pods, output, directory
@@ -179,7 +204,9 @@ class Delivery:
         elif report != self._delivered:
             self._say(f"note: {printable(report.notices[-1])}\n")
         elif self._directory:
-            self._say(f"Evidence: {printable(str(self._directory))}/ (all.pcapng holds every frame; one more file a flow)\n")
+            self._say(
+                f"Evidence: {printable(str(self._directory))}/ (all.pcapng holds every frame; one more file a flow)\n"
+            )
 
     def _rewrite(self, report: Report) -> None:
         if self._json and self._json.is_file():  # a pipe has had its report
@@ -191,7 +218,9 @@ class Delivery:
         tty = sys.stdout.isatty()
         color = tty and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         width = shutil.get_terminal_size((132, 24)).columns
-        return tables.render_text(report, wide=self._output == "wide", color=color, width=width, pods=self._pods)
+        return tables.render_text(
+            report, wide=self._output == "wide", color=color, width=width, pods=self._pods
+        )
 
     def _say(self, text: str) -> None:
         self._attempt(lambda: say(text))

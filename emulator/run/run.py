@@ -1,8 +1,8 @@
 """One run from cluster state to evidence: plan, build, examine every moment, report.
 
-Everything that touches the kernel happens inside the sandbox, in :func:`_inside`. This module only wires the others together, in order:
-``schedule`` (what is done when), ``live`` (the cluster that runs), ``examine`` (probe, correlate, judge), ``reporting``; ``cli`` decides
-what a user asked for.
+Everything that touches the kernel happens inside the sandbox, in :func:`_inside`. This module only wires the
+others together, in order: ``schedule`` (what is done when), ``live`` (the cluster that runs), ``examine``
+(probe, correlate, judge), ``reporting``; ``cli`` decides what a user asked for.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ _RELAYING = 512  # descriptors for connections and clients that the proxies of u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line asks of a run. ``captures`` None: no evidence is written; ``iptables`` "" is "what works"."""
+    """What the command line asks of a run. ``captures`` None: no evidence is written; ``iptables`` "" is
+    "what works".
+    """
 
     output: str = "table"
     json: Path | None = None
@@ -85,11 +87,15 @@ def run_cluster(state: ClusterState, options: Options) -> int:
         flows, promise = plan_flows(state, pairs=options.all_pairs)
         run = _prepare(state, flows, promise, options, clock)
     delivery = Delivery(name_pods(run.schedule), options.output, options.json, options.junit, run.directory)
-    return sandbox.run(lambda channel: _inside(channel, run, delivery, lambda report: _conclude(run, delivery, report)))
+    return sandbox.run(
+        lambda channel: _inside(channel, run, delivery, lambda report: _conclude(run, delivery, report))
+    )
 
 
 def observe(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
-    """Run ``state`` with just these flows: the report, with nothing printed; evidence is written as ``options`` ask for."""
+    """Run ``state`` with just these flows: the report, with nothing printed; evidence is written as
+    ``options`` ask for.
+    """
     run = _prepare(state, flows, promise, options, Clock())
     return sandbox.run(lambda channel: _inside(channel, run, None, lambda report: _timed(run, report)))
 
@@ -109,7 +115,9 @@ def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, 
     return directory, ""
 
 
-def _prepare(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock) -> _Run:
+def _prepare(
+    state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock
+) -> _Run:
     """Everything that can be known before a sandbox is made."""
     directory, missing = find_directory(state, options)
     schedule = plan_schedule(state, flows, promise, pairs=options.all_pairs)
@@ -146,7 +154,9 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
     schedule, state = run.schedule, run.schedule.state
     started = datetime.now(timezone.utc)
     use_limits()
-    gc.disable()  # a process of seconds that holds millions of frames: looking for cycles among them costs more than they could free
+    # a process of seconds that holds millions of frames: looking for cycles among them costs more than they
+    # could free
+    gc.disable()
     channel.announce(_announcement(state, started))
     with run.clock.phase("build"):
         if state.proxy.mode == "nftables" and not shutil.which("nft"):
@@ -193,7 +203,9 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         return then(report)
 
 
-def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live, findings: Findings) -> Report:
+def _hand_over(
+    run: _Run, delivery: Delivery | None, report: Report, live: Live, findings: Findings
+) -> Report:
     """Deliver ``report`` and write its evidence; returns the report with a notice of what is missing."""
     evidence: Iterable[tuple[str, files.Content]] = ()
     if run.missing:
@@ -228,8 +240,14 @@ def _timed(run: _Run, report: Report) -> Report:
 def _size(schedule: Schedule) -> tuple[int, int]:
     """Returns the most network namespaces that there are at once, and the most listeners of one process."""
     states = [moment.state for moment in schedule.moments]
-    namespaces = (sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods) for state in states)
-    proxies = (len(relays(state)) * len(state.nodes) + _RELAYING if state.proxy.mode == "userspace" else 0 for state in states)
+    namespaces = (
+        sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods)
+        for state in states
+    )
+    proxies = (
+        len(relays(state)) * len(state.nodes) + _RELAYING if state.proxy.mode == "userspace" else 0
+        for state in states
+    )
     return max(namespaces), max(*(len(state.listeners) for state in states), *proxies)
 
 
@@ -268,7 +286,8 @@ def _stay_up(state: ClusterState) -> None:
         "  podwire ps",
         file=sys.stderr,
     )
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # waited for, not interrupted by: nothing can come between
+    # waited for, not interrupted by: nothing can come between
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.sigwait({signal.SIGINT})
     print(file=sys.stderr)
 
@@ -281,7 +300,9 @@ def progress(flows: int) -> Iterator[Callable[[int], None] | None]:
         return
     from tqdm import tqdm
 
-    with tqdm(total=None, desc=f"{flows} flows", unit=" attempts", delay=0.7, leave=False, file=sys.stderr) as bar:
+    with tqdm(
+        total=None, desc=f"{flows} flows", unit=" attempts", delay=0.7, leave=False, file=sys.stderr
+    ) as bar:
 
         def step(n: int) -> None:
             bar.update(n)

@@ -1,4 +1,6 @@
-"""Looks at the counters of limits (:mod:`emulator.verdicts.limits`) while a cluster is up. Imports the kernel room; decides nothing."""
+"""Looks at the counters of limits (:mod:`emulator.verdicts.limits`) while a cluster is up. Imports the kernel
+room; decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from emulator.verdicts.limits import Counters, Reached, find_reached
 
 
 class Watch:
-    """What was met since the last look; the first look is the making of it, and the making of a network namespace."""
+    """What was met since the last look; the first look is the making of it, and the making of a network
+    namespace.
+    """
 
     def __init__(self, namespaces: Namespaces, settings: Mapping[str, str]) -> None:
         """``settings``: what the limits are, as far as it could be read outside the sandbox."""
@@ -26,10 +30,15 @@ class Watch:
         return find_reached(before, self._machine, self._settings)
 
     def look_into(self, netns: str) -> tuple[Reached, ...]:
-        """Returns the limits that were met in ``netns`` since it was last looked into before the last :meth:`look`."""
+        """Returns the limits that were met in ``netns`` since it was last looked into before the last
+        :meth:`look`.
+        """
         if netns not in self._namespaces:
             return ()
         if netns not in self._found:
-            before, self._seen[netns] = self._seen.get(netns, {}), self._namespaces.call_in(netns, read_namespace)
+            before, self._seen[netns] = (
+                self._seen.get(netns, {}),
+                self._namespaces.call_in(netns, read_namespace),
+            )
             self._found[netns] = find_reached(before, self._seen[netns], self._settings, netns)
         return self._found[netns]

@@ -1,4 +1,5 @@
-"""What a run needs of the machine, from its schedule alone: how many frames pass each namespace, and how many descriptors a process holds.
+"""What a run needs of the machine, from its schedule alone: how many frames pass each namespace, and how many
+descriptors a process holds.
 
 Pure: known before anything is made.
 """
@@ -24,7 +25,8 @@ _HANDSHAKE = 3  # of them those that are captured where handshakes alone are
 _AT_NODE = 4  # times that a packet is seen at a node: on two links, and on the bridge's own device both ways
 _AT_MIDDLE = 2  # at the switch, the router, the balancer: it comes and it goes
 _CHATTER = 256  # datagrams that an open UDP connection may send between two looks, while the cluster changes
-_DEVIATIONS = 6  # how far more than its share of the attempts may meet one endpoint: standard deviations of a fair choice
+# how far more than its share of the attempts may meet one endpoint: standard deviations of a fair choice
+_DEVIATIONS = 6
 
 _RING_BYTES = 512 << 20  # of all rings together
 _LEAST = 32  # slots of a ring
@@ -39,9 +41,11 @@ _HEALTH_ANSWER = 400  # bytes of a health check's
 
 
 def ring_slots(schedule: Schedule, names: Collection[str], width: int) -> dict[str, int]:
-    """Returns how many slots of ``width`` bytes the ring of each namespace of ``names`` needs: as many as frames may come between two looks
-    at it. All rings together take no more than 512 MiB."""
-    double: int = 2 if any(expectation.relayed for expectation in schedule.expectations.values()) else 1  # a proxy's own connections
+    """Returns how many slots of ``width`` bytes the ring of each namespace of ``names`` needs: as many as
+    frames may come between two looks at it. All rings together take no more than 512 MiB.
+    """
+    # a proxy's own connections
+    double: int = 2 if any(expectation.relayed for expectation in schedule.expectations.values()) else 1
     most: int = _MOST * (2 if schedule.pairs else double)
     spare = min(_SPARE_SLOTS * double, _SPARE_BYTES // (width * max(1, len(names))))
     frames: dict[str, float] = {}
@@ -59,7 +63,9 @@ def ring_slots(schedule: Schedule, names: Collection[str], width: int) -> dict[s
 
 
 def slot_width(schedule: Schedule) -> int:
-    """Returns the bytes of a slot, a power of two: a whole frame fits, but where handshakes alone are captured."""
+    """Returns the bytes of a slot, a power of two: a whole frame fits, but where handshakes alone are
+    captured.
+    """
     if schedule.pairs:
         return 256
     states = [moment.state for moment in schedule.moments]
@@ -67,19 +73,27 @@ def slot_width(schedule: Schedule) -> int:
         return 2048  # what real commands say is as long as a link lets it be
     listeners = [listener for state in states for listener in state.listeners]
     names = max((len(x.pod) + len(x.container) + len(x.node) for x in listeners), default=0)
-    longest = _SLOT_HEADERS + names + max(_ANSWER, _HEALTH_ANSWER if any(x.healthCheck for x in listeners) else 0)
+    longest = (
+        _SLOT_HEADERS + names + max(_ANSWER, _HEALTH_ANSWER if any(x.healthCheck for x in listeners) else 0)
+    )
     return next((width for width in (512, 1024) if longest <= width), 2048)
 
 
 def _passing(schedule: Schedule, moment: Moment) -> dict[str, float]:
-    """How many frames the flows of ``moment`` leave in each namespace, if every one of them takes its longest way."""
+    """How many frames the flows of ``moment`` leave in each namespace, if every one of them takes its longest
+    way.
+    """
     state, places = moment.state, _Places(moment.state)
     sure: Counter[str] = Counter()
     chances: dict[str, float] = {}
     for flow in moment.flows:
         expectation = schedule.expectations[flow.name]
         frames = _frames_of(flow, schedule.pairs)
-        ends = [flow.client.netns, *([flow.client.node] if flow.client.node else []), *([flow.via] if flow.via else [])]
+        ends = [
+            flow.client.netns,
+            *([flow.client.node] if flow.client.node else []),
+            *([flow.via] if flow.via else []),
+        ]
         service = state.service.get(flow.to.service)
         sticky = service is not None and service.spec.sessionAffinity == "ClientIP"
         share = frames if sticky or not expectation.backends else frames / len(expectation.backends)
@@ -108,7 +122,11 @@ def _broadcasts(schedule: Schedule) -> dict[str, int]:
     most: Counter[str] = Counter()
     for state in (moment.state for moment in schedule.moments if moment.state.speakers):
         said = 2 * len(state.speakers)
-        seen = {SWITCH: said * (len(state.nodes) + 2), ROUTER: said, **{node.name: said for node in state.nodes}}
+        seen = {
+            SWITCH: said * (len(state.nodes) + 2),
+            ROUTER: said,
+            **{node.name: said for node in state.nodes},
+        }
         most |= Counter(seen)
     return dict(most)
 
@@ -122,7 +140,9 @@ class _Places:
         self._middle = {SWITCH, ROUTER, BALANCER}
 
     def of(self, ip: str) -> Iterable[str]:
-        """The namespaces that a packet to ``ip`` ends in: a Pod's and its node's, a node's, a client's; none for a Service's address."""
+        """The namespaces that a packet to ``ip`` ends in: a Pod's and its node's, a node's, a client's; none
+        for a Service's address.
+        """
         if pod := self._state.pod_by_ip.get(ip):
             return pod_netns(pod), pod.spec.nodeName
         if node := self._state.node_by_ip.get(ip):

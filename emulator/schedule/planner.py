@@ -1,4 +1,6 @@
-"""From cluster state to one plan: host network, Pod network, rules. Pure: a plan is a value that can be printed, compared and applied."""
+"""From cluster state to one plan: host network, Pod network, rules. Pure: a plan is a value that can be
+printed, compared and applied.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ from emulator.proxy.ipvs import balancing, ipvs_rules, plan_ipvs
 from emulator.proxy.stale import stale_connections
 from emulator.proxy.userspace import stale_relays
 
-# Stages in which operations are done: everything of one stage is independent of the rest of it across namespaces, so that it can be batched.
+# Stages in which operations are done: everything of one stage is independent of the rest of it across
+# namespaces, so that it can be batched.
 _STAGES: dict[type, int] = {
     **{
         AddNetns: 0,
@@ -66,12 +69,17 @@ def plan_cluster(state: ClusterState, meetings: Meetings = ()) -> Plan:
 
 
 def plan_change(old: ClusterState, new: ClusterState, were: Meetings = (), are: Meetings = ()) -> Plan:
-    """What makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the connections that became wrong.
+    """What makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the
+    connections that became wrong.
 
-    ``were`` and ``are``: the meetings that the plan of ``old`` has, and those that the new one is to have. It costs what changed if the
-    states share the Services and EndpointSlices that did not. Raises :class:`UsageError` where kube-proxy would have to be started anew.
+    ``were`` and ``are``: the meetings that the plan of ``old`` has, and those that the new one is to have. It
+    costs what changed if the states share the Services and EndpointSlices that did not. Raises
+    :class:`UsageError` where kube-proxy would have to be started anew.
     """
-    before, after = (chain(_plan_networks(state), plan_meetings(state, pairs)) for state, pairs in ((old, were), (new, are)))
+    before, after = (
+        chain(_plan_networks(state), plan_meetings(state, pairs))
+        for state, pairs in ((old, were), (new, are))
+    )
     return _plan_change(old, new, before, after)
 
 
@@ -84,8 +92,8 @@ def _plan_networks(state: ClusterState) -> Iterator[Operation]:
 def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
     """Returns the plan with its operations by stage, within a stage as planned.
 
-    A node has its eth0 before its bridge, as machines have. MASQUERADE takes the address of the first interface for
-    what leaves by lo (net/ipv4/devinet.c: inet_select_addr), and that is to be the node's own.
+    A node has its eth0 before its bridge, as machines have. MASQUERADE takes the address of the first
+    interface for what leaves by lo (net/ipv4/devinet.c: inet_select_addr), and that is to be the node's own.
     """
 
     def stage(op: Operation) -> int:
@@ -95,8 +103,12 @@ def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
     return Plan(name=state.name, operations=tuple(sorted(operations, key=stage)))
 
 
-def _plan_change(old: ClusterState, new: ClusterState, before: Iterable[Operation], after: Iterable[Operation]) -> Plan:
-    """``before`` and ``after`` are all operations of ``old`` and ``new`` but the rules and what belongs to them."""
+def _plan_change(
+    old: ClusterState, new: ClusterState, before: Iterable[Operation], after: Iterable[Operation]
+) -> Plan:
+    """``before`` and ``after`` are all operations of ``old`` and ``new`` but the rules and what belongs to
+    them.
+    """
     loads = _changed_loads(old, new)
     if loads is None:
         before, after = chain(before, plan_rules(old)), chain(after, plan_rules(new))
@@ -108,11 +120,19 @@ def _plan_change(old: ClusterState, new: ClusterState, before: Iterable[Operatio
 def _changed_loads(old: ClusterState, new: ClusterState) -> tuple[LoadRules, ...] | None:
     """What changes in each node's rules, if that can be told Service by Service."""
     changed = changed_rules(old, new)
-    if changed is None or any(podnet_rules(old, node.name) != podnet_rules(new, node.name) for node in new.nodes):
+    if changed is None or any(
+        podnet_rules(old, node.name) != podnet_rules(new, node.name) for node in new.nodes
+    ):
         return None
     tool, texts = changed
     why = "{}: kube-proxy's rules, in one load: what changed"
-    return tuple([LoadRules(netns=node, tool=tool, text=text, why=why.format(node)) for node, text in texts.items() if text])
+    return tuple(
+        [
+            LoadRules(netns=node, tool=tool, text=text, why=why.format(node))
+            for node, text in texts.items()
+            if text
+        ]
+    )
 
 
 def plan_script(state: ClusterState) -> Plan:
@@ -128,10 +148,14 @@ def plan_script_change(old: ClusterState, new: ClusterState) -> Plan:
 
 
 def plan_speakers(state: ClusterState) -> Iterator[Operation]:
-    """What stands in for the speakers where none can run, as in a script: the router is told what it would be answered."""
+    """What stands in for the speakers where none can run, as in a script: the router is told what it would be
+    answered.
+    """
     for ip, node in state.speakers.items():
         why = f"{node} announces {ip}: a speaker there answers ARP for it, which no tool of a shell does; the router is told the answer instead"
-        yield AddNeighbour(netns=ROUTER, dev="eth0", address=ip, mac=mac_of_ip(state.node[node].internalIPs[0]), why=why)
+        yield AddNeighbour(
+            netns=ROUTER, dev="eth0", address=ip, mac=mac_of_ip(state.node[node].internalIPs[0]), why=why
+        )
 
 
 def plan_rules(state: ClusterState) -> Iterator[Operation]:
@@ -147,7 +171,13 @@ def plan_rules(state: ClusterState) -> Iterator[Operation]:
         rules = proxy_rules(node.name)
         owners = "the Pod network's rules"
         if rules.nft:
-            yield LoadRules(netns=node.name, tool="nft", text=rules.nft, why=f"{node.name}: kube-proxy's rules, in one load", rules=rules)
+            yield LoadRules(
+                netns=node.name,
+                tool="nft",
+                text=rules.nft,
+                why=f"{node.name}: kube-proxy's rules, in one load",
+                rules=rules,
+            )
         else:
             owners = "kube-proxy's and " + owners
         why = f"{node.name}: {owners}, in one load"

@@ -1,6 +1,8 @@
-"""What a run does and when: what its flows are, what is promised for each, and what changes the cluster between them.
+"""What a run does and when: what its flows are, what is promised for each, and what changes the cluster
+between them.
 
-Pure: everything that is known before the first packet. Here the planner's operations and the probe's flows meet; neither knows of the other.
+Pure: everything that is known before the first packet. Here the planner's operations and the probe's flows
+meet; neither knows of the other.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Promise(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in time: ``plan`` makes the cluster what ``state`` is, then ``wait`` seconds pass, then the flows are sent."""
+    """A point in time: ``plan`` makes the cluster what ``state`` is, then ``wait`` seconds pass, then the
+    flows are sent.
+    """
 
     step: str
     state: ClusterState
@@ -41,7 +45,9 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """``state`` is the one at the beginning, ``flows`` those of all moments; ``pairs``: all Pods to all Pods and Services, handshakes alone."""
+    """``state`` is the one at the beginning, ``flows`` those of all moments; ``pairs``: all Pods to all Pods
+    and Services, handshakes alone.
+    """
 
     state: ClusterState
     moments: tuple[Moment, ...]
@@ -51,14 +57,19 @@ class Schedule:
     pairs: bool
 
 
-def plan_flows(state: ClusterState, *, pairs: bool = False, edges: bool = False) -> tuple[tuple[Flow, ...], Promise]:
+def plan_flows(
+    state: ClusterState, *, pairs: bool = False, edges: bool = False
+) -> tuple[tuple[Flow, ...], Promise]:
     """What to send, and what the objects (or the user's FlowChecks) promise for a flow.
 
-    ``pairs``: all Pods to all Pods and Services, without any steps; ``edges``: what is derived goes to the edges of the semantics too.
+    ``pairs``: all Pods to all Pods and Services, without any steps; ``edges``: what is derived goes to the
+    edges of the semantics too.
     """
     if pairs:
         promised = Expectations(state)
-        nested = {endpoints.service.key for endpoints in promised.table.ports if promised.is_nested(endpoints)}
+        nested = {
+            endpoints.service.key for endpoints in promised.table.ports if promised.is_nested(endpoints)
+        }
         return tuple(flow for flow in all_pairs(state) if flow.to.service not in nested), promised.expect
     flows: tuple[Flow, ...] = ()
     promises: dict[str, Promise] = {}
@@ -91,13 +102,17 @@ def _plan_moment(promised: Expectations, step: str, edges: bool) -> tuple[tuple[
     return flows, promise
 
 
-def plan_schedule(state: ClusterState, flows: Sequence[Flow], promise: Promise, *, pairs: bool = False) -> Schedule:
+def plan_schedule(
+    state: ClusterState, flows: Sequence[Flow], promise: Promise, *, pairs: bool = False
+) -> Schedule:
     """The run of ``state`` in which just these flows are sent."""
     expectations = {flow.name: promise(flow) for flow in flows}
     return Schedule(state, _moments(state, flows, expectations), tuple(flows), promise, expectations, pairs)
 
 
-def _moments(state: ClusterState, flows: Sequence[Flow], expectations: Mapping[str, Expectation]) -> tuple[Moment, ...]:
+def _moments(
+    state: ClusterState, flows: Sequence[Flow], expectations: Mapping[str, Expectation]
+) -> tuple[Moment, ...]:
     """The beginning, and the steps that ``flows`` are sent after, or that lead to one of those."""
     at: dict[str, list[Flow]] = {"": []}
     for flow in flows:
@@ -108,23 +123,38 @@ def _moments(state: ClusterState, flows: Sequence[Flow], expectations: Mapping[s
     for step in state.steps[:last]:
         now = tuple(at.get(step.name, ()))
         were, meetings = meetings, _meetings(now, expectations)
-        moments.append(Moment(step.name, step.state, plan_change(moments[-1].state, step.state, were, meetings), now, step.wait))
+        moments.append(
+            Moment(
+                step.name,
+                step.state,
+                plan_change(moments[-1].state, step.state, were, meetings),
+                now,
+                step.wait,
+            )
+        )
     return tuple(moments)
 
 
 def _meetings(flows: Sequence[Flow], expectations: Mapping[str, Expectation]) -> dict[tuple[str, str], None]:
-    """Returns the addresses of Pods that send to each other: the client of each flow with what it dials, and with the endpoints that see it."""
+    """Returns the addresses of Pods that send to each other: the client of each flow with what it dials, and
+    with the endpoints that see it.
+    """
     meetings: dict[tuple[str, str], None] = {}
     for flow in flows:
         if flow.client.kind == "pod":
             meetings[flow.client.ip, flow.to.ip] = None
-            meetings |= {(flow.client.ip, end.ip): None for end, sees in expectations[flow.name].backends.items() if sees == "preserved"}
+            meetings |= {
+                (flow.client.ip, end.ip): None
+                for end, sees in expectations[flow.name].backends.items()
+                if sees == "preserved"
+            }
     return meetings
 
 
 def rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[AddRoute], list[Flow]]]:
-    """Flows that may be sent together. An external client's packet to an address that is no node's enters through ``via`` because the
-    router has a route, and has one such route an address at a time."""
+    """Flows that may be sent together. An external client's packet to an address that is no node's enters
+    through ``via`` because the router has a route, and has one such route an address at a time.
+    """
     together: list[tuple[dict[str, str], list[Flow]]] = [({}, [])]
     for flow in flows:
         if not flow.via or flow.to.ip in state.node_by_ip:
@@ -138,7 +168,13 @@ def rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[Ad
             together.append(({flow.to.ip: flow.via}, [flow]))
     for ways, members in together:
         routes = [
-            AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=state.node[node].internalIPs[0], why=f"{ip} is reached through {node}")
+            AddRoute(
+                netns=ROUTER,
+                dst=f"{ip}/32",
+                dev="eth0",
+                via=state.node[node].internalIPs[0],
+                why=f"{ip} is reached through {node}",
+            )
             for ip, node in ways.items()
         ]
         if members:

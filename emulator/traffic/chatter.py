@@ -1,7 +1,9 @@
-"""UDP clients that never stop sending: while verdicts are found and the cluster changes, every kept socket goes on from its own port.
+"""UDP clients that never stop sending: while verdicts are found and the cluster changes, every kept socket
+goes on from its own port.
 
-So a node's memory of such a client never ends by itself, which is what makes a stale one matter (docs/semantics 11). What they send carries the
-cookie 0, so that nobody takes it for an attempt; what comes back is thrown away. One thread, which only sends and receives.
+So a node's memory of such a client never ends by itself, which is what makes a stale one matter
+(docs/semantics 11). What they send carries the cookie 0, so that nobody takes it for an attempt; what comes
+back is thrown away. One thread, which only sends and receives.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from types import TracebackType
 from emulator.workload.answer import request_line
 
 _PAUSE = 0.01  # seconds between two datagrams of a client
-_AFTERWARDS = 3  # datagrams of each that come after the change: ipvs mode loses the first, and forgets the client with its next timer tick
+# datagrams of each that come after the change: ipvs mode loses the first, and forgets the client with its
+# next timer tick
+_AFTERWARDS = 3
 
 
 class Chatter:
-    """``with Chatter(sockets):`` all of the connected, non-blocking UDP ``sockets`` send, and nobody else may use them."""
+    """``with Chatter(sockets):`` all of the connected, non-blocking UDP ``sockets`` send, and nobody else may
+    use them.
+    """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
         self._sockets = sockets
@@ -32,7 +38,9 @@ class Chatter:
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         if self._sockets:
             self._thread.join()

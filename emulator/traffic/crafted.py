@@ -1,7 +1,7 @@
 """Packets built by Scapy that carry a token of our own choosing. The only module that imports Scapy.
 
-Scapy's routing tables and interfaces belong to the namespace it was imported in, so nothing is left for it to look up: addresses, ports and
-protocol are given, and the bytes leave through our own raw sockets.
+Scapy's routing tables and interfaces belong to the namespace it was imported in, so nothing is left for it to
+look up: addresses, ports and protocol are given, and the bytes leave through our own raw sockets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from emulator.objects.config import FlowProtocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crafted:
-    """What to build: an IPv4 packet of ``protocol`` from ``src`` to ``dst`` (address, port) that carries ``value`` as its token's value."""
+    """What to build: an IPv4 packet of ``protocol`` from ``src`` to ``dst`` (address, port) that carries
+    ``value`` as its token's value.
+    """
 
     protocol: FlowProtocol
     src: tuple[str, int]

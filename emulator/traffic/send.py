@@ -1,8 +1,9 @@
-"""Send every attempt of every flow: by real sockets in the clients' namespaces, and as crafted packets (:mod:`emulator.traffic.send_crafted`).
+"""Send every attempt of every flow: by real sockets in the clients' namespaces, and as crafted packets
+(:mod:`emulator.traffic.send_crafted`).
 
-One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited for together: an attempt is given up
-when *nothing at all* has happened anywhere for long enough (:mod:`emulator.traffic.silence`). Imports the kernel room; decides nothing
-about what an outcome means.
+One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited
+for together: an attempt is given up when *nothing at all* has happened anywhere for long enough
+(:mod:`emulator.traffic.silence`). Imports the kernel room; decides nothing about what an outcome means.
 """
 
 from __future__ import annotations
@@ -42,13 +43,17 @@ from emulator.traffic.silence import SILENCE, PatientClock, Silence
 from emulator.workload.answer import health_request, http_request, read_health, read_reply, request_line
 
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
-_RELAYED = 200  # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose ring holds 8192
-_DATAGRAMS = 200  # UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each
+# of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose
+# ring holds 8192
+_RELAYED = 200
+# UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each
+_DATAGRAMS = 200
 _RESETS = (errno.ECONNRESET, errno.EPIPE)  # what only a connection that was accepted can meet
 _MOST_HEARD = 1 << 16  # bytes of a real command's answer that are looked at
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
-_FIRST_FRESH, _LAST_FRESH = 32768, 60999  # where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
+# where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
+_FIRST_FRESH, _LAST_FRESH = 32768, 60999
 
 Progress = Callable[[int], None]
 
@@ -57,11 +62,26 @@ class _Job:
     """One attempt by socket on its way."""
 
     __slots__ = (
-        *("answer", "began", "buffer", "connected", "continued", "cookie", "flow", "health", "heard", "relayed", "seen", "servers"),
+        *(
+            "answer",
+            "began",
+            "buffer",
+            "connected",
+            "continued",
+            "cookie",
+            "flow",
+            "health",
+            "heard",
+            "relayed",
+            "seen",
+            "servers",
+        ),
         *("since", "sock", "src", "started", "talk"),
     )
 
-    def __init__(self, flow: Flow, talk: bool, relayed: bool = False, servers: frozenset[RealServer] = frozenset()) -> None:
+    def __init__(
+        self, flow: Flow, talk: bool, relayed: bool = False, servers: frozenset[RealServer] = frozenset()
+    ) -> None:
         self.flow, self.talk, self.relayed, self.servers = flow, talk, relayed, servers
         self.cookie = 0
         self.started = 0
@@ -73,15 +93,20 @@ class _Job:
         self.continued = False
         self.seen = 0  # how many frames there were when it began
         self.connected, self.heard = False, False
-        self.began, self.since = 0.0, 0.0  # by the patient clock: when it began, and when something happened last
+        # by the patient clock: when it began, and when something happened last
+        self.began, self.since = 0.0, 0.0
 
     @property
     def client(self) -> str:
         """Whose connections only their time may tell apart: a node's, which leave it translated."""
-        return self.flow.client.netns if self.flow.client.kind == "node" and self.flow.protocol == "TCP" else ""
+        return (
+            self.flow.client.netns if self.flow.client.kind == "node" and self.flow.protocol == "TCP" else ""
+        )
 
     def patience(self, answer: float) -> float:
-        """Returns how many seconds it waits from what happened last; ``answer``: for the first word of its servers."""
+        """Returns how many seconds it waits from what happened last; ``answer``: for the first word of its
+        servers.
+        """
         if self.flow.protocol == "UDP":
             return DATAGRAM
         if not self.connected:
@@ -117,10 +142,12 @@ def socket_jobs(
     hidden: Collection[str] = (),
     servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
 ) -> list[_Job]:
-    """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and so do all of a node's own, whose
-    packets are rewritten before any tap sees them, and all health checks; the others connect and leave. Those of ``relayed`` flows all ask:
-    whoever only connects has met the proxy and no server. So do those of ``hidden`` flows, whose endpoint no tap may see, and those
-    that may meet real commands, ``servers``."""
+    """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and
+    so do all of a node's own, whose packets are rewritten before any tap sees them, and all health checks;
+    the others connect and leave. Those of ``relayed`` flows all ask: whoever only connects has met the proxy
+    and no server. So do those of ``hidden`` flows, whose endpoint no tap may see, and those that may meet
+    real commands, ``servers``.
+    """
     always = {*relayed, *hidden, *servers}
     return [
         _Job(
@@ -140,7 +167,9 @@ def _always_asks(flow: Flow) -> bool:
 
 
 def _outcome(code: int | None) -> str:
-    """What a client's socket met, by its name. Raises OSError for what no network can do to it: a limit of ours was met."""
+    """What a client's socket met, by its name. Raises OSError for what no network can do to it: a limit of
+    ours was met.
+    """
     if code in EXHAUSTED:
         raise OSError(code, os.strerror(code))
     return errno_name(code)
@@ -161,9 +190,10 @@ class Prober:
         busy: Callable[[], bool] = lambda: False,
         window: int = _WINDOW,
     ) -> None:
-        """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13). ``silence``: seconds after which
-        what is still silent counts as silent, unless somebody is ``busy`` with an answer (:class:`Silence`). ``window``: how many sockets may
-        be open at once."""
+        """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13).
+        ``silence``: seconds after which what is still silent counts as silent, unless somebody is ``busy``
+        with an answer (:class:`Silence`). ``window``: how many sockets may be open at once.
+        """
         self._window = min(window, _WINDOW)
         self._fresh_ports = cycle(range(_FIRST_FRESH, _LAST_FRESH + 1)) if fresh_ports else None
         self._namespaces, self.recording, self._progress = namespaces, recording, progress or (lambda _: None)
@@ -173,7 +203,8 @@ class Prober:
         self._epoll = select.epoll()
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
-        self._connections: dict[tuple[str, str], socket.socket] = {}  # those that are open, by FlowCheck and name
+        # those that are open, by FlowCheck and name
+        self._connections: dict[tuple[str, str], socket.socket] = {}
         self._datagrams = 0  # UDP requests that wait for an answer
         self._silence = Silence(silence, busy=busy)
         self._clock = PatientClock()
@@ -190,11 +221,13 @@ class Prober:
         hidden: Collection[str] = (),
         servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
     ) -> list[Attempt]:
-        """Send all attempts of ``flows``; returns when each was answered or silent for long enough. ``relayed``: the names of those that
-        a proxy is meant to accept. Of these no crafted packets are sent: a SYN would end at it, and what it makes of a datagram is its own.
-        ``hidden``: the names of those whose endpoint no tap may see (:func:`emulator.traffic.servers.find_hidden`).
-        ``servers``: by name, those that may meet real commands. These are asked last and one by one, by sockets alone: half a connection
-        would take the place of a whole one."""
+        """Send all attempts of ``flows``; returns when each was answered or silent for long enough.
+        ``relayed``: the names of those that a proxy is meant to accept. Of these no crafted packets are sent:
+        a SYN would end at it, and what it makes of a datagram is its own. ``hidden``: the names of those
+        whose endpoint no tap may see (:func:`emulator.traffic.servers.find_hidden`). ``servers``: by name,
+        those that may meet real commands. These are asked last and one by one, by sockets alone: half a
+        connection would take the place of a whole one.
+        """
         self._done = []
         plain = [flow for flow in flows if flow.name not in relayed and flow.name not in servers]
         sent = self._crafted.send(plain) if crafted else []
@@ -214,7 +247,9 @@ class Prober:
         self._epoll.close()
 
     def chatter(self) -> Chatter:
-        """While the context that it gives lasts, open UDP connections send on and on; nothing may be probed meanwhile."""
+        """While the context that it gives lasts, open UDP connections send on and on; nothing may be probed
+        meanwhile.
+        """
         return Chatter([sock for sock in self._connections.values() if sock.type & socket.SOCK_DGRAM])
 
     def rest(self, seconds: float) -> None:
@@ -256,7 +291,9 @@ class Prober:
     def _take_turns(self, jobs: Iterable[_Job]) -> None:
         """Ask real commands, each by one client at a time (:class:`Turns`)."""
         for waiting in jobs:
-            self._turns.add(waiting, waiting.servers if waiting.flow.protocol == "TCP" else frozenset(), waiting.client)
+            self._turns.add(
+                waiting, waiting.servers if waiting.flow.protocol == "TCP" else frozenset(), waiting.client
+            )
         while self._turns.waiting() or self._open:
             self._clock.look()
             while len(self._open) < _WINDOW and self._datagrams < _DATAGRAMS and (job := self._turns.next()):
@@ -265,11 +302,17 @@ class Prober:
             self._handle(self._epoll.poll(LOOK_EVERY))
             self._look()
             now = self._clock.look()
-            for late in [job for job in self._open.values() if now - job.since > job.patience(self._turns.patience(job.servers))]:
+            for late in [
+                job
+                for job in self._open.values()
+                if now - job.since > job.patience(self._turns.patience(job.servers))
+            ]:
                 self._end(late, "timeout")
 
     def _look(self) -> None:
-        """Look at the taps. While proxies have to let many in and dial for them before the first hears an answer, their packets are events too."""
+        """Look at the taps. While proxies have to let many in and dial for them before the first hears an
+        answer, their packets are events too.
+        """
         if self.recording.look() and self._relaying:
             self._silence.end()
 
@@ -382,19 +425,28 @@ class Prober:
             self._end(job, "" if data else "EOF")
 
     def _is_late(self, job: _Job) -> bool:
-        """Whether an error that a socket tells is about something that was sent over it before: no tap at the client saw it."""
+        """Whether an error that a socket tells is about something that was sent over it before: no tap at the
+        client saw it.
+        """
         if not job.continued or job.flow.protocol != "UDP":
             return False
         self.recording.drain()
         token, netns = make_token("UDP", job.cookie), job.flow.client.netns
-        return not any(frame.reply and frame.token == token and frame.netns == netns for frame in self.recording.frames[job.seen :])
+        return not any(
+            frame.reply and frame.token == token and frame.netns == netns
+            for frame in self.recording.frames[job.seen :]
+        )
 
     def _leave_turn(self, job: _Job, error: str) -> str:
-        """Let the next one ask the servers of ``job``, which ended with ``error``; returns what of it is the network's affair."""
+        """Let the next one ask the servers of ``job``, which ended with ``error``; returns what of it is the
+        network's affair.
+        """
         tcp = job.flow.protocol == "TCP"
         heard = job.heard or error not in ("", "timeout")
         servers = job.servers if tcp else frozenset()
-        self._turns.leave(servers, job.client, self._clock.look() - job.began, connected=job.connected, heard=heard)
+        self._turns.leave(
+            servers, job.client, self._clock.look() - job.began, connected=job.connected, heard=heard
+        )
         owed = not tcp or job.relayed or job.continued  # more than a handshake
         return "" if job.heard or (job.connected and not owed) else error
 

@@ -1,4 +1,5 @@
-"""Send packets that carry a token of our own choosing, through raw sockets in the clients' namespaces, and await what answers them.
+"""Send packets that carry a token of our own choosing, through raw sockets in the clients' namespaces, and
+await what answers them.
 
 One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here. Imports the kernel room.
 """
@@ -26,16 +27,22 @@ _PAUSE = 0.005  # seconds between two looks for replies
 class CraftedSender:
     """``new_value`` gives each packet the value of its token."""
 
-    def __init__(self, namespaces: Namespaces, recording: Recording, new_value: Callable[[FlowProtocol], int]) -> None:
+    def __init__(
+        self, namespaces: Namespaces, recording: Recording, new_value: Callable[[FlowProtocol], int]
+    ) -> None:
         self._namespaces, self._recording, self._new_value = namespaces, recording, new_value
         self._port = _FIRST_PORT
         self._since = 0  # how many frames there were before anything was sent
 
     def send(self, flows: Sequence[Flow]) -> list[Attempt]:
-        """Send the packets of ``flows``, but of those over a connection: from another source port it would be another one."""
+        """Send the packets of ``flows``, but of those over a connection: from another source port it would be
+        another one.
+        """
         self._since = len(self._recording.frames)
         flows = [flow for flow in flows if not flow.connection]
-        each = [flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)]
+        each = [
+            flow for flow in flows for _ in range(1 if flow.protocol in ("TCP", "UDP") else flow.attempts)
+        ]
         packets = [self._plan(flow) for flow in each]
         attempts: list[Attempt] = []
         sockets: dict[str, socket.socket] = {}
@@ -70,14 +77,18 @@ class CraftedSender:
 
     def _plan(self, flow: Flow) -> Crafted:
         src, value = self._source(flow), self._new_value(flow.protocol)
-        return Crafted(protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value)
+        return Crafted(
+            protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value
+        )
 
     def _next_port(self) -> int:
         self._port = _FIRST_PORT if self._port == _LAST_PORT else self._port + 1
         return self._port
 
     def _source(self, flow: Flow) -> str:
-        """The address that the client's kernel would send from. A node has several, and what it dials may be one of them: it is asked."""
+        """The address that the client's kernel would send from. A node has several, and what it dials may be
+        one of them: it is asked.
+        """
         if flow.client.kind != "node":
             return flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
 

@@ -1,4 +1,6 @@
-"""When silence is silence. Imports the clock alone; a slow machine stretches it by itself, and so does whoever still has to answer."""
+"""When silence is silence. Imports the clock alone; a slow machine stretches it by itself, and so does
+whoever still has to answer.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,21 @@ _GLANCE = 0.02  # seconds of silence at most that one look can prove
 
 
 class Silence:
-    """How long nothing has happened anywhere, as far as somebody looked. A machine, or a guest, that stood still between two looks let nobody
-    act: then silence proves nothing, so that no look counts for more than :data:`_GLANCE`. And before it counts, those who answer are asked:
-    one that was not let near a processor has not been silent."""
+    """How long nothing has happened anywhere, as far as somebody looked. A machine, or a guest, that stood
+    still between two looks let nobody act: then silence proves nothing, so that no look counts for more than
+    :data:`_GLANCE`. And before it counts, those who answer are asked: one that was not let near a processor
+    has not been silent.
+    """
 
     def __init__(
-        self, enough: float = SILENCE, clock: Callable[[], float] = time.monotonic, busy: Callable[[], bool] = lambda: False
+        self,
+        enough: float = SILENCE,
+        clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``enough``: seconds. ``busy`` is whether somebody is still at work on an answer; when it returns, everybody has seen what had come
-        to him."""
+        """``enough``: seconds. ``busy`` is whether somebody is still at work on an answer; when it returns,
+        everybody has seen what had come to him.
+        """
         self._enough, self._clock, self._busy = enough, clock, busy
         self.end()
 

@@ -1,7 +1,7 @@
 """Expected beside observed, in words: what every text about a flow is made of.
 
-Imports the model, and from ``verdicts.judge`` what an attempt may come to; pure. It never changes a verdict: ``verdicts.judge`` has given that,
-this room says where the two sides differ.
+Imports the model, and from ``verdicts.judge`` what an attempt may come to; pure. It never changes a verdict:
+``verdicts.judge`` has given that, this room says where the two sides differ.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def dialled(flow: Flow) -> str:
 
 
 def backend_name(backend: Backend, pods: Mapping[str, str]) -> str:
-    """``namespace/pod:port`` where ``pods`` (address → namespace/name) knows the address, else ``ip:port``; no port for ICMP."""
+    """``namespace/pod:port`` where ``pods`` (address → namespace/name) knows the address, else ``ip:port``;
+    no port for ICMP.
+    """
     return str(Backend(pods.get(backend.ip, backend.ip), backend.port))
 
 
@@ -62,13 +64,21 @@ def counted(counts: Iterable[tuple[str, int]]) -> str:
 
 
 def few(items: Iterable[str], limit: int) -> str:
-    """``items`` joined by commas, the first ``limit`` of them if there are more, with the number of the others."""
+    """``items`` joined by commas, the first ``limit`` of them if there are more, with the number of the
+    others.
+    """
     every = list(items)
-    return ", ".join(every) if len(every) <= limit else f"{', '.join(every[:limit])} (+{len(every) - limit} more)"
+    return (
+        ", ".join(every)
+        if len(every) <= limit
+        else f"{', '.join(every[:limit])} (+{len(every) - limit} more)"
+    )
 
 
 def outcome_word(expected: Expectation) -> str:
-    """Returns what ``expected`` is called in a sentence: its outcome; asymmetric where clients hear from the endpoint itself alone."""
+    """Returns what ``expected`` is called in a sentence: its outcome; asymmetric where clients hear from the
+    endpoint itself alone.
+    """
     return ASYMMETRIC if _all_astray(expected) else expected.outcome
 
 
@@ -78,7 +88,9 @@ def sources_sent(result: FlowResult) -> tuple[str, ...]:
 
 
 def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]:
-    """The expectation and the observation of ``result``, aspect by aspect; aspects that say nothing are left out."""
+    """The expectation and the observation of ``result``, aspect by aspect; aspects that say nothing are left
+    out.
+    """
     expected, observed = result.expected, result.observed
     rows = [
         Row(
@@ -94,7 +106,9 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
         rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
     if observed.reply_from:
         same = all(_as_promised(result, reply) for reply in observed.reply_from)
-        answering = ([] if _all_astray(expected) else [dialled(result.flow)]) + (["the endpoint itself"] if expected.astray else [])
+        answering = ([] if _all_astray(expected) else [dialled(result.flow)]) + (
+            ["the endpoint itself"] if expected.astray else []
+        )
         meant = " or ".join(answering)
         rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
     if observed.lost_frames:
@@ -111,15 +125,28 @@ def _source_row(result: FlowResult) -> Row:
 
 
 def _backends_row(result: FlowResult, pods: Mapping[str, str]) -> Row:
-    promised, met, partial = set(result.expected.backends), set(result.observed.backends), result.expected.partial
+    promised, met, partial = (
+        set(result.expected.backends),
+        set(result.observed.backends),
+        result.expected.partial,
+    )
     text = ", ".join(sorted(backend_name(b, pods) for b in promised)) or "any"
     same = not promised or (met <= promised and (partial or met == promised))
-    return Row("backends", f"some of: {text}" if partial else text, _counted_names(result.observed.backends, pods), same)
+    return Row(
+        "backends",
+        f"some of: {text}" if partial else text,
+        _counted_names(result.observed.backends, pods),
+        same,
+    )
 
 
 def _health_row(result: FlowResult) -> list[Row]:
     wanted, heard = result.expected.health, result.observed.health
-    return [Row("answer", str(wanted), answers(result) or "none", bool(heard) and not unlike(result))] if wanted else []
+    return (
+        [Row("answer", str(wanted), answers(result) or "none", bool(heard) and not unlike(result))]
+        if wanted
+        else []
+    )
 
 
 def answers(result: FlowResult) -> str:
@@ -165,11 +192,16 @@ def _all_astray(expected: Expectation) -> bool:
 
 def telling_journey(result: FlowResult) -> Journey | None:
     """The journey to show for ``result``: the first that differs from the expectation, else the first."""
-    return next((j for j in result.journeys if where_it_differs(result, j)), result.journeys[0] if result.journeys else None)
+    return next(
+        (j for j in result.journeys if where_it_differs(result, j)),
+        result.journeys[0] if result.journeys else None,
+    )
 
 
 def where_it_differs(result: FlowResult, journey: Journey) -> str:
-    """The hop where ``journey`` ended, or the rewrite that made it differ from the expectation ("" if it does not differ)."""
+    """The hop where ``journey`` ended, or the rewrite that made it differ from the expectation ("" if it does
+    not differ).
+    """
     expected = result.expected
     if journey.outcome not in ends_of(expected, journey):
         return _how_it_ended(result.flow, journey)
@@ -202,4 +234,6 @@ def _last(journey: Journey, what: str) -> str:
 def _allowed_sources(result: FlowResult, backend: Backend | None = None) -> frozenset[str]:
     """The addresses that the expectation accepts at ``backend`` (``None``: at any backend)."""
     expected = result.expected
-    return frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in expected.rules_at(backend)))
+    return frozenset().union(
+        *(expected.addresses.get(rule, frozenset()) for rule in expected.rules_at(backend))
+    )

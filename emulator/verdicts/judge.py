@@ -1,8 +1,9 @@
 """Journeys beside the expectation: one flow's observation and verdict.
 
-``_RULES`` is the whole judgement, in order: the first rule that has something to say gives the verdict and its sentence; if none has,
-the flow passes. Imports the standard library and pure modules of ``probe``. Invariant: "fail" rests on frames that were seen; where frames or
-controls are missing the verdict is "unknown", never a guess.
+``_RULES`` is the whole judgement, in order: the first rule that has something to say gives the verdict and
+its sentence; if none has, the flow passes. Imports the standard library and pure modules of ``probe``.
+Invariant: "fail" rests on frames that were seen; where frames or controls are missing the verdict is
+"unknown", never a guess.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _ACCOUNTS: Mapping[str, Outcome] = {
 }
 
 
-_NO_NEIGHBOUR = ("ICMP host unreachable", "no route: EHOSTUNREACH")  # what a kernel says when nobody has answered its ARP requests
+# what a kernel says when nobody has answered its ARP requests
+_NO_NEIGHBOUR = ("ICMP host unreachable", "no route: EHOSTUNREACH")
 
 
 def observe(journeys: Iterable[Journey], lost_frames: int) -> Observation:
@@ -60,14 +62,18 @@ def judge(
 ) -> FlowResult:
     """The verdict on ``flow``. ``journeys[i]`` is that of ``attempts[i]``; None: it has none.
 
-    ``lost_frames`` counts what the flow's taps lost, ``control_verdicts`` has the verdicts of other flows by name, ``full`` the
-    network namespaces where an accept queue has overflowed, ``sole_sctp`` the endpoints that alone speak SCTP on their node
-    (:func:`emulator.traffic.servers.find_sole_sctp`). A result's journeys are one of each kind: endpoint, source, outcome,
-    who was heard, crafted or by socket.
+    ``lost_frames`` counts what the flow's taps lost, ``control_verdicts`` has the verdicts of other flows by
+    name, ``full`` the network namespaces where an accept queue has overflowed, ``sole_sctp`` the endpoints
+    that alone speak SCTP on their node (:func:`emulator.traffic.servers.find_sole_sctp`). A result's journeys
+    are one of each kind: endpoint, source, outcome, who was heard, crafted or by socket.
     """
     traced = [
         (
-            _unless_unserved(_unless_late(expectation, _unless_hidden(flow, expectation, journey, attempt, sole_sctp)), attempt, full),
+            _unless_unserved(
+                _unless_late(expectation, _unless_hidden(flow, expectation, journey, attempt, sole_sctp)),
+                attempt,
+                full,
+            ),
             attempt,
         )
         for journey, attempt in zip(journeys, attempts, strict=True)
@@ -76,13 +82,20 @@ def judge(
     untraced = [attempt for journey, attempt in zip(journeys, attempts, strict=True) if journey is None]
     answers = dict.fromkeys(attempt.health for _, attempt in traced if attempt.health)
     met = {journey.backend for journey, _ in traced if journey.outcome == "delivered"}
-    told = [journey for journey, _ in traced if not (journey.unserved and journey.outcome == "dropped" and journey.backend in met)]
+    told = [
+        journey
+        for journey, _ in traced
+        if not (journey.unserved and journey.outcome == "dropped" and journey.backend in met)
+    ]
     observed = replace(observe(told, lost_frames), health=tuple(answers))
     case = _Case(flow, expectation, observed, traced, untraced, control_verdicts)
     verdict, reason = _decide(case)
     kinds: dict[tuple[object, ...], Journey] = {}
     for journey, _ in traced:
-        kinds.setdefault((journey.backend, journey.source_seen, journey.outcome, journey.reply_from, journey.crafted), journey)
+        kinds.setdefault(
+            (journey.backend, journey.source_seen, journey.outcome, journey.reply_from, journey.crafted),
+            journey,
+        )
     return FlowResult(
         flow=flow,
         expected=expectation,
@@ -111,9 +124,13 @@ class _Case:
         return (pair for pair in self.traced if pair[0].outcome == "delivered")
 
 
-def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt, sole_sctp: Mapping[str, Backend]) -> Journey:
-    """``journey`` without its endpoint, where the last tap saw the Service's own address (or the node port that a balancer dialled) and the
-    server did not tell: the packet was translated behind that tap, for a process of that node."""
+def _unless_hidden(
+    flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt, sole_sctp: Mapping[str, Backend]
+) -> Journey:
+    """``journey`` without its endpoint, where the last tap saw the Service's own address (or the node port
+    that a balancer dialled) and the server did not tell: the packet was translated behind that tap, for a
+    process of that node.
+    """
     told = attempt.answer is not None and attempt.answer.local
     dialled = parse_endpoint(find_dialled(journey.sent[1], journey.there))
     if told or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
@@ -122,8 +139,11 @@ def _unless_hidden(flow: Flow, expectation: Expectation, journey: Journey, attem
     if flow.protocol == "SCTP" and sole_sctp.get(netns) in expectation.backends:
         return replace(journey, backend=sole_sctp[netns])
     endpoints = {server.backend for server in attempt.servers if server.netns == netns}
-    if len(endpoints) == 1 and not any(b not in endpoints and b.ip == next(iter(endpoints)).ip for b in expectation.backends):
-        return replace(journey, backend=next(iter(endpoints)))  # a node's own process: no other endpoint is in that namespace
+    if len(endpoints) == 1 and not any(
+        b not in endpoints and b.ip == next(iter(endpoints)).ip for b in expectation.backends
+    ):
+        # a node's own process: no other endpoint is in that namespace
+        return replace(journey, backend=next(iter(endpoints)))
     return replace(journey, backend=None)
 
 
@@ -132,25 +152,44 @@ def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) 
     if journey.outcome not in ("dropped", "rejected") or not journey.there:
         return journey
     last, refused = journey.there[-1], journey.outcome == "rejected"
-    if attempt.relayed and attempt.servers:  # the frames do not tell which of a proxy's own connections was this one's
+    # the frames do not tell which of a proxy's own connections was this one's
+    if attempt.relayed and attempt.servers:
         pods = " or ".join(sorted({server.pod for server in attempt.servers}))
         why = f"a proxy let it in ({_place(last)}), and no word of it came in at Pod {pods}, whose server may have refused it or closed at once"
         return replace(journey, unserved=pods, outcome="dropped", evidence=why)
-    server = next((s for s in attempt.servers if (s.netns, str(s.backend), "in") == (last.netns, last.dst, last.direction)), None)
+    server = next(
+        (
+            s
+            for s in attempt.servers
+            if (s.netns, str(s.backend), "in") == (last.netns, last.dst, last.direction)
+        ),
+        None,
+    )
     if server is None or (refused and (not journey.back or journey.back[0].netns != server.netns)):
         return journey
     if not refused and (journey.back or not (server.own or server.netns in full)):
         return journey  # or a rule of the node has dropped it
-    why = f"{journey.evidence}: nothing listens at {server.backend}" if refused else f"no answer to what came in at {_place(last)}"
+    why = (
+        f"{journey.evidence}: nothing listens at {server.backend}"
+        if refused
+        else f"no answer to what came in at {_place(last)}"
+    )
     if not refused and server.netns in full:
         why += ": its accept queue was full"
     verb = "refused it" if refused else "did not accept"
-    return replace(journey, unserved=server.pod, backend=server.backend, evidence=f"the server in Pod {server.pod} {verb} ({why})")
+    return replace(
+        journey,
+        unserved=server.pod,
+        backend=server.backend,
+        evidence=f"the server in Pod {server.pod} {verb} ({why})",
+    )
 
 
 def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
-    """``journey`` as silence, where a kernel says in the end that nobody answers its ARP requests: that takes three seconds, longer than anybody
-    here waits, but what is sent at the end of these hears it at once (net/ipv4/arp.c, arp_error_report)."""
+    """``journey`` as silence, where a kernel says in the end that nobody answers its ARP requests: that takes
+    three seconds, longer than anybody here waits, but what is sent at the end of these hears it at once
+    (net/ipv4/arp.c, arp_error_report).
+    """
     if not expectation.possibilities.late or not journey.evidence.startswith(_NO_NEIGHBOUR):
         return journey
     return replace(journey, outcome="dropped", evidence=f"silence, and then {journey.evidence}")
@@ -159,7 +198,9 @@ def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
 def _decide(case: _Case) -> tuple[Verdict, str]:
     verdict: Verdict
     reason: str
-    verdict, reason = next(((verdict, reason) for rule, verdict in _RULES if (reason := rule(case))), ("pass", ""))
+    verdict, reason = next(
+        ((verdict, reason) for rule, verdict in _RULES if (reason := rule(case))), ("pass", "")
+    )
     lost = case.observed.lost_frames
     if not lost:
         return verdict, reason
@@ -168,28 +209,40 @@ def _decide(case: _Case) -> tuple[Verdict, str]:
     if "dropped" in case.expected.outcomes and "dropped" in case.observed.outcomes:
         return "unknown", f"the capture lost {_count(lost, 'frame')}, so silence proves nothing"
     if case.untraced:
-        return "unknown", f"the capture lost {_count(lost, 'frame')}, and {_count(len(case.untraced), 'attempt')} could not be followed"
+        return (
+            "unknown",
+            f"the capture lost {_count(lost, 'frame')}, and {_count(len(case.untraced), 'attempt')} could not be followed",
+        )
     return verdict, reason
 
 
 def _rests_on_silence(case: _Case, verdict: Verdict) -> bool:
-    """Whether the verdict would be another one, or is no proof, if packets were lost without a trace: what the other attempts came to breaks
-    no promise, save that an endpoint was not met."""
+    """Whether the verdict would be another one, or is no proof, if packets were lost without a trace: what
+    the other attempts came to breaks no promise, save that an endpoint was not met.
+    """
     if verdict != "fail":
         return verdict == "pass" and any(_is_silence(journey) for journey, _ in case.traced)
     heard = [pair for pair in case.traced if not _is_silence(pair[0])]
     in_time = [pair for pair in heard if pair[1].error != "timeout"]
     rules = [rule for rule, verdict in _RULES if verdict == "fail" and rule is not _unmet]
-    broken = any(rule(replace(case, traced=in_time if rule in (_client_disagrees, _health_differs) else heard)) for rule in rules)
+    broken = any(
+        rule(replace(case, traced=in_time if rule in (_client_disagrees, _health_differs) else heard))
+        for rule in rules
+    )
     return len(in_time) < len(case.traced) and not broken
 
 
 def _is_silence(journey: Journey) -> bool:
-    """Returns whether nothing came back, and no server is known to be why: nobody answered, not even an ARP request."""
-    return (journey.outcome == "dropped" and not journey.unserved) or journey.evidence.startswith(_NO_NEIGHBOUR)
+    """Returns whether nothing came back, and no server is known to be why: nobody answered, not even an ARP
+    request.
+    """
+    return (journey.outcome == "dropped" and not journey.unserved) or journey.evidence.startswith(
+        _NO_NEIGHBOUR
+    )
 
 
-# --- the rules: a sentence, or "" ------------------------------------------------------------------------------
+# --- the rules: a sentence, or ""
+# ------------------------------------------------------------------------------
 
 
 def _nothing_observed(case: _Case) -> str:
@@ -205,18 +258,30 @@ def _control_failed(case: _Case) -> str:
 
 
 def _outcome_differs(case: _Case) -> str:
-    wrong = [journey for journey, _ in case.traced if journey.outcome not in ends_of(case.expected, journey) and not journey.unserved]
+    wrong = [
+        journey
+        for journey, _ in case.traced
+        if journey.outcome not in ends_of(case.expected, journey) and not journey.unserved
+    ]
     if not wrong:
         return ""
     same = sum(journey.outcome == wrong[0].outcome for journey in wrong)
-    whose = "it was" if same == len(case.traced) else f"{same} of {_count(len(case.traced), 'attempt')} {'was' if same == 1 else 'were'}"
+    whose = (
+        "it was"
+        if same == len(case.traced)
+        else f"{same} of {_count(len(case.traced), 'attempt')} {'was' if same == 1 else 'were'}"
+    )
     expected = next(outcome for outcome in OUTCOMES if outcome in ends_of(case.expected, wrong[0]))
     return f"{whose} {wrong[0].outcome}, not {expected}: {_how_it_ended(wrong[0])}"
 
 
 def ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
-    """The outcomes that ``journey`` may have: those of the endpoint that it was led to, if frames show which, else any."""
-    translated = (parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed"))
+    """The outcomes that ``journey`` may have: those of the endpoint that it was led to, if frames show which,
+    else any.
+    """
+    translated = (
+        parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed")
+    )
     led_to = journey.backend or next(translated, None)
     if len(expected.outcomes) == 1 or led_to not in expected.endpoints:
         return expected.outcomes
@@ -260,9 +325,13 @@ def _meant(case: _Case, journey: Journey) -> set[str]:
 
 
 def _is_astray(case: _Case, journey: Journey) -> bool:
-    """Returns whether the client heard from the endpoint itself, as it may, which its socket takes for a stranger."""
+    """Returns whether the client heard from the endpoint itself, as it may, which its socket takes for a
+    stranger.
+    """
     expected, backend = case.expected, journey.backend
-    return backend in expected.astray and (backend not in expected.straight or journey.reply_from == str(backend))
+    return backend in expected.astray and (
+        backend not in expected.straight or journey.reply_from == str(backend)
+    )
 
 
 def _server_disagrees(case: _Case) -> str:
@@ -286,7 +355,8 @@ def _server_disagrees(case: _Case) -> str:
 
 def _client_disagrees(case: _Case) -> str:
     for journey, attempt in case.delivered:
-        late = attempt.servers and attempt.error == "timeout"  # a real command that accepted when nobody waited any more
+        # a real command that accepted when nobody waited any more
+        late = attempt.servers and attempt.error == "timeout"
         if attempt.error and journey.reply_from and not late and not _is_astray(case, journey):
             return f"the answer came in, and yet the client's socket met {attempt.error}: {_seen_at(journey.back)}"
     return ""
@@ -311,19 +381,27 @@ def _server_refused(case: _Case) -> str:
 def _server_did_not_accept(case: _Case) -> str:
     """A real command that takes no connections, or not so many, unless it has shown that it is reached."""
     met = case.observed.backends
-    return _count_unserved(case, [j for j, _ in case.traced if j.unserved and j.outcome == "dropped" and j.backend not in met])
+    return _count_unserved(
+        case, [j for j, _ in case.traced if j.unserved and j.outcome == "dropped" and j.backend not in met]
+    )
 
 
 def _count_unserved(case: _Case, journeys: Sequence[Journey]) -> str:
     if not journeys or "delivered" not in case.expected.outcomes:
         return ""
-    some = "" if len(journeys) == len(case.traced) else f" ({len(journeys)} of {_count(len(case.traced), 'attempt')})"
+    some = (
+        ""
+        if len(journeys) == len(case.traced)
+        else f" ({len(journeys)} of {_count(len(case.traced), 'attempt')})"
+    )
     return journeys[0].evidence + some
 
 
 def _untraced_disagrees(case: _Case) -> str:
     for attempt in case.untraced:
-        if _ACCOUNTS.get(attempt.error) not in case.expected.outcomes and not (attempt.crafted and not attempt.error):
+        if _ACCOUNTS.get(attempt.error) not in case.expected.outcomes and not (
+            attempt.crafted and not attempt.error
+        ):
             met = f"met {attempt.error}" if attempt.error else "was answered"
             return f"a client {met}, and the frames of that attempt ({_endpoints(attempt)}) cannot be told from others"
     return ""
@@ -336,19 +414,26 @@ def _unmet(case: _Case) -> str:
 
 
 def _perhaps_unmet(case: _Case) -> str:
-    """An endpoint that was not seen may be the one of an attempt without a journey, or of one that ended behind the last tap.
+    """An endpoint that was not seen may be the one of an attempt without a journey, or of one that ended
+    behind the last tap.
 
-    Over TCP and UDP the attempts by socket are enough to meet every endpoint. The crafted packet, which no server tells its name, is not
-    needed for that.
+    Over TCP and UDP the attempts by socket are enough to meet every endpoint. The crafted packet, which no
+    server tells its name, is not needed for that.
     """
     by_socket = case.flow.protocol in ("TCP", "UDP")
-    hidden = [journey for journey, attempt in case.delivered if journey.backend is None and not (by_socket and attempt.crafted)]
+    hidden = [
+        journey
+        for journey, attempt in case.delivered
+        if journey.backend is None and not (by_socket and attempt.crafted)
+    ]
     reason = _unmet(case) if hidden or case.untraced else ""
     if not reason:
         return ""
     if hidden:
         ended = "one attempt" if len(hidden) == 1 else _count(len(hidden), "attempt")
-        return f"{reason} as far as frames show: {ended} ended behind the last tap, {_seen_at(hidden[0].there)}"
+        return (
+            f"{reason} as far as frames show: {ended} ended behind the last tap, {_seen_at(hidden[0].there)}"
+        )
     return f"{reason} that could be followed; {_count(len(case.untraced), 'attempt')} could not"
 
 
@@ -375,7 +460,8 @@ _RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
 )
 
 
-# --- words ----------------------------------------------------------------------------------------------------
+# --- words
+# ----------------------------------------------------------------------------------------------------
 
 
 def _how_it_ended(journey: Journey) -> str:

@@ -1,9 +1,11 @@
-"""The limits that a run shares with everything else on the machine, or that its namespaces have, and what a verdict is worth where one was met.
+"""The limits that a run shares with everything else on the machine, or that its namespaces have, and what a
+verdict is worth where one was met.
 
-Pure; imports ``model`` alone. Each limit is a row of :data:`LIMITS`: which counters tell that a packet was dropped for it.
-``kernel.counters`` reads them before and after. A packet that is dropped so leaves no trace: what looks like a rule's silence may be
-the limit's, and the verdict is "unknown". No row is needed for what is refused aloud (descriptors, processes, memory: an error ends the
-run), nor for ICMP errors, which are exempt from their limits in every namespace (``hostnet.network``).
+Pure; imports ``model`` alone. Each limit is a row of :data:`LIMITS`: which counters tell that a packet was
+dropped for it. ``kernel.counters`` reads them before and after. A packet that is dropped so leaves no trace:
+what looks like a rule's silence may be the limit's, and the verdict is "unknown". No row is needed for what
+is refused aloud (descriptors, processes, memory: an error ends the run), nor for ICMP errors, which are
+exempt from their limits in every namespace (``hostnet.network``).
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ Counters = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """``counters`` count the packets that were dropped for it, ``setting`` is the sysctl that it is. ``place``: what the counters are of."""
+    """``counters`` count the packets that were dropped for it, ``setting`` is the sysctl that it is.
+    ``place``: what the counters are of.
+    """
 
     name: str
     place: Literal["machine", "namespace"]
@@ -76,7 +80,9 @@ LIMITS: tuple[Limit, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """A limit that was met ``times`` times; ``netns``: where ("" on the machine as a whole), ``value``: what it is ("" if it cannot be read)."""
+    """A limit that was met ``times`` times; ``netns``: where ("" on the machine as a whole), ``value``: what
+    it is ("" if it cannot be read).
+    """
 
     limit: Limit
     times: int
@@ -90,15 +96,20 @@ class Reached:
         return f"{self.limit.name}{where}, {times} ({self.limit.setting}{value})"
 
 
-def find_reached(before: Counters, after: Counters, settings: Mapping[str, str], netns: str = "") -> tuple[Reached, ...]:
-    """Returns the limits that were met between two readings of the machine's counters, or of those of ``netns``. A counter that this
-    kernel does not have is 0."""
+def find_reached(
+    before: Counters, after: Counters, settings: Mapping[str, str], netns: str = ""
+) -> tuple[Reached, ...]:
+    """Returns the limits that were met between two readings of the machine's counters, or of those of
+    ``netns``. A counter that this kernel does not have is 0.
+    """
     place = "namespace" if netns else "machine"
     reached = []
     for limit in LIMITS:
         times = sum(_growth(before.get(name, 0), after.get(name, 0)) for name in limit.counters)
         if limit.place == place and times > 0:
-            reached.append(Reached(limit=limit, times=times, netns=netns, value=settings.get(limit.setting, "")))
+            reached.append(
+                Reached(limit=limit, times=times, netns=netns, value=settings.get(limit.setting, ""))
+            )
     return tuple(reached)
 
 
@@ -112,7 +123,9 @@ def doubt(result: FlowResult, reached: Sequence[Reached]) -> FlowResult:
     if not reached or not result.silent:
         return result
     met = "; ".join(map(str, reached))
-    reason = f"{met}: for that perhaps {result.reason}" if result.reason else f"{met}: so silence proves nothing"
+    reason = (
+        f"{met}: for that perhaps {result.reason}" if result.reason else f"{met}: so silence proves nothing"
+    )
     return replace(result, verdict="unknown", reason=reason)
 
 
@@ -123,6 +136,12 @@ def notices(doubted: Iterable[Reached]) -> tuple[str, ...]:
         rows.setdefault(one.limit.name, []).append(one)
     said = []
     for group in rows.values():
-        more = f", and in {len(group) - 1} more network namespace{'s' if len(group) > 2 else ''}" if len(group) > 1 else ""
-        said.append(f"{group[0]}{more}: flows whose verdict rests on silence are UNKNOWN; {group[0].limit.remedy}")
+        more = (
+            f", and in {len(group) - 1} more network namespace{'s' if len(group) > 2 else ''}"
+            if len(group) > 1
+            else ""
+        )
+        said.append(
+            f"{group[0]}{more}: flows whose verdict rests on silence are UNKNOWN; {group[0].limit.remedy}"
+        )
     return tuple(said)

@@ -1,9 +1,11 @@
-"""The same flows under several modes of kube-proxy, beside each other: what differs, and whether the objects promise that it does.
+"""The same flows under several modes of kube-proxy, beside each other: what differs, and whether the objects
+promise that it does.
 
-Imports the model and ``verdicts.compare``; pure. A difference is *known* only if every packet kept its mode's promise and the promises
-themselves differ in what the packets differ in; it is never known by a flow's name, and what a FlowCheck says is no promise of a mode.
-Chance is no difference: backends are compared as sets, whose address they see backend by backend, and where the promise is a sample
-(:attr:`Expectation.partial`) an endpoint that was not met says nothing.
+Imports the model and ``verdicts.compare``; pure. A difference is *known* only if every packet kept its mode's
+promise and the promises themselves differ in what the packets differ in; it is never known by a flow's name,
+and what a FlowCheck says is no promise of a mode. Chance is no difference: backends are compared as sets,
+whose address they see backend by backend, and where the promise is a sample (:attr:`Expectation.partial`) an
+endpoint that was not met says nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from emulator.verdicts.compare import (
 
 Aspect = Literal["outcome", "backends", "source", "reply", "health"]
 ASPECTS: tuple[Aspect, ...] = ("outcome", "backends", "source", "reply", "health")
-# known: as the objects promise; unwanted: known too, but a FlowCheck says otherwise; unexplained: a bug, in podwire or in a mode; unknown:
-# frames or a control were missing
+# known: as the objects promise; unwanted: known too, but a FlowCheck says otherwise; unexplained: a bug, in
+# podwire or in a mode; unknown: frames or a control were missing
 Status = Literal["same", "known", "unwanted", "unexplained", "unknown"]
 DIALLED = "dialled"  # the client heard from the address that it had dialled
 
@@ -45,7 +47,9 @@ _OF_ONE_MODE = frozenset({13, 15})  # the sections that say what one mode does o
 
 
 class ServiceChange(NamedTuple):
-    """How much of one Service's traffic the modes treat differently. ``proxied``: kube-proxy has a part in it at all."""
+    """How much of one Service's traffic the modes treat differently. ``proxied``: kube-proxy has a part in it
+    at all.
+    """
 
     service: str  # namespace/name; "" stands for everything that is no Service's
     proxied: bool
@@ -58,7 +62,9 @@ class ServiceChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedFlow:
-    """One flow's results by mode, and in which aspects any two of them differ. ``promises``: what the objects alone promise, by mode."""
+    """One flow's results by mode, and in which aspects any two of them differ. ``promises``: what the objects
+    alone promise, by mode.
+    """
 
     results: Mapping[str, FlowResult]
     promises: Mapping[str, Expectation]
@@ -71,9 +77,13 @@ class ComparedFlow:
 
     @property
     def telling(self) -> Mapping[str, Expectation]:
-        """The promises that explain a difference: not those that deliver as every mode could; unless there are no others."""
+        """The promises that explain a difference: not those that deliver as every mode could; unless there
+        are no others.
+        """
         return {
-            mode: p for mode, p in self.promises.items() if p.outcomes != {"delivered"} or not _OF_ONE_MODE.isdisjoint(_cited(p))
+            mode: p
+            for mode, p in self.promises.items()
+            if p.outcomes != {"delivered"} or not _OF_ONE_MODE.isdisjoint(_cited(p))
         } or self.promises
 
     @property
@@ -85,7 +95,9 @@ class ComparedFlow:
 
     @property
     def change(self) -> str:
-        """What is noticed first, mode by mode: ``delivered → rejected``, ``source node → preserved``; "" if nothing differs."""
+        """What is noticed first, mode by mode: ``delivered → rejected``, ``source node → preserved``; "" if
+        nothing differs.
+        """
         if "outcome" in self.aspects or "reply" in self.aspects:
             return " → ".join(self.outcome(mode) for mode in self.results)
         if "source" in self.aspects:
@@ -95,14 +107,18 @@ class ComparedFlow:
         return "other " + " and ".join(self.aspects) if self.aspects else ""
 
     def outcome(self, mode: str) -> str:
-        """What became of the flow in ``mode``; "asymmetric" where the client heard from another address than it dialled, and so has no connection."""
+        """What became of the flow in ``mode``; "asymmetric" where the client heard from another address than
+        it dialled, and so has no connection.
+        """
         heard, outcomes = set(self.reply(mode)), set(self.results[mode].observed.outcomes)
         if heard - {DIALLED}:
             outcomes = outcomes - (set() if DIALLED in heard else {"delivered"}) | {ASYMMETRIC}
         return "/".join(sorted(outcomes)) or "nothing observed"
 
     def sources(self, mode: str) -> tuple[str, ...]:
-        """Whose address the backends saw in ``mode``: "preserved", "node", "balancer", or an address that is none of these."""
+        """Whose address the backends saw in ``mode``: "preserved", "node", "balancer", or an address that is
+        none of these.
+        """
         labels = _sources(self.results[mode], _Addresses(self.promises.values()))
         return tuple(sorted(frozenset().union(*labels.values())))
 
@@ -123,7 +139,8 @@ class Comparison:
     topology: str
     reports: Mapping[str, Report]
     flows: tuple[ComparedFlow, ...]
-    guests: Mapping[str, str]  # the modes that ran in user-mode Linux, each with what this machine's kernel lacks
+    # the modes that ran in user-mode Linux, each with what this machine's kernel lacks
+    guests: Mapping[str, str]
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -139,7 +156,9 @@ class Comparison:
         return tuple(dict.fromkeys(notice for report in self.reports.values() for notice in report.notices))
 
     def accepted(self, compared: ComparedFlow, mode: str) -> FlowExpect:
-        """Return what a FlowCheck may expect in ``mode`` so that all flows pass that come from the same one of its entries."""
+        """Return what a FlowCheck may expect in ``mode`` so that all flows pass that come from the same one
+        of its entries.
+        """
         alike = [compared] if not compared.flow.check else self._entries[_entry(compared.flow)]
         first, *others = (acceptable(flow.promises[mode]) for flow in alike)
         return first if all(other == first for other in others) else FlowExpect()
@@ -154,11 +173,15 @@ class Comparison:
     @property
     def ok(self) -> bool:
         """Whether every run is as promised and every difference is known."""
-        return all(r.ok for r in self.reports.values()) and all(f.status in ("same", "known") for f in self.flows)
+        return all(r.ok for r in self.reports.values()) and all(
+            f.status in ("same", "known") for f in self.flows
+        )
 
     @property
     def services(self) -> tuple[ServiceChange, ...]:
-        """One a Service of the cluster, then one for all other flows, if there are any. Controls are nobody's traffic."""
+        """One a Service of the cluster, then one for all other flows, if there are any. Controls are nobody's
+        traffic.
+        """
         by_service: dict[str, list[ComparedFlow]] = {}
         for compared in self.flows:
             if not compared.flow.control:
@@ -181,17 +204,27 @@ class Comparison:
 
 
 def compare_modes(
-    topology: str, reports: Mapping[str, Report], promised: Mapping[str, Promised] = NOTHING, guests: Mapping[str, str] = NOWHERE
+    topology: str,
+    reports: Mapping[str, Report],
+    promised: Mapping[str, Promised] = NOTHING,
+    guests: Mapping[str, str] = NOWHERE,
 ) -> Comparison:
-    """``reports`` of the same flows by mode. ``promised``: by mode, what the objects alone promise for a flow, where that is not what the
-    report says since FlowChecks say more; ``guests`` as in :class:`Comparison`. Raises ValueError if their flows are not the same."""
+    """``reports`` of the same flows by mode. ``promised``: by mode, what the objects alone promise for a
+    flow, where that is not what the report says since FlowChecks say more; ``guests`` as in
+    :class:`Comparison`. Raises ValueError if their flows are not the same.
+    """
     every = list(reports.values())
     names = [[result.flow.name for result in report.flows] for report in every]
     if any(other != names[0] for other in names):
         raise ValueError("reports of different flows cannot be compared")
-    rows = [dict(zip(reports, row, strict=True)) for row in zip(*(report.flows for report in every), strict=True)]
+    rows = [
+        dict(zip(reports, row, strict=True)) for row in zip(*(report.flows for report in every), strict=True)
+    ]
     flows = tuple(
-        _compare(row, {mode: promised[mode](r.flow) if mode in promised else r.expected for mode, r in row.items()}) for row in rows
+        _compare(
+            row, {mode: promised[mode](r.flow) if mode in promised else r.expected for mode, r in row.items()}
+        )
+        for row in rows
     )
     return Comparison(topology=topology, reports=reports, flows=flows, guests=guests)
 
@@ -210,7 +243,9 @@ def _compare(results: Mapping[str, FlowResult], promises: Mapping[str, Expectati
     explained = True
     addresses = _Addresses(promises.values())
     for one, other in combinations(results, 2):
-        differing = _observed_to_differ(results[one], results[other], promises[one], promises[other], addresses)
+        differing = _observed_to_differ(
+            results[one], results[other], promises[one], promises[other], addresses
+        )
         found |= differing
         explained = explained and differing <= _promised_to_differ(promises[one], promises[other])
     return ComparedFlow(
@@ -221,7 +256,9 @@ def _compare(results: Mapping[str, FlowResult], promises: Mapping[str, Expectati
     )
 
 
-def _status(results: Mapping[str, FlowResult], promises: Mapping[str, Expectation], explained: bool) -> Status:
+def _status(
+    results: Mapping[str, FlowResult], promises: Mapping[str, Expectation], explained: bool
+) -> Status:
     """Of a flow that differs."""
     failed = [mode for mode, result in results.items() if result.verdict == "fail"]
     if not all(_kept(results[mode], promises[mode]) for mode in failed):
@@ -238,7 +275,9 @@ def _kept(result: FlowResult, promise: Expectation) -> bool:
     if result.expected == promise:
         return False
     as_promised = replace(result, expected=promise)
-    return all(row.same for row in side_by_side(as_promised, {})) and not any(where_it_differs(as_promised, j) for j in result.journeys)
+    return all(row.same for row in side_by_side(as_promised, {})) and not any(
+        where_it_differs(as_promised, j) for j in result.journeys
+    )
 
 
 def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
@@ -259,7 +298,9 @@ def _answering(promise: Expectation) -> set[Backend | None]:
     return {*promise.astray, *([None] if promise.straight else [])}
 
 
-def _observed_to_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation, addresses: _Addresses) -> set[Aspect]:
+def _observed_to_differ(
+    one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation, addresses: _Addresses
+) -> set[Aspect]:
     seen, also = _sources(one, addresses), _sources(other, addresses)
     heard, also_heard = _replies(one), _replies(other)
     differing: dict[Aspect, bool] = {
@@ -267,13 +308,16 @@ def _observed_to_differ(one: FlowResult, other: FlowResult, promise: Expectation
         "backends": _backends_differ(one, other, promise, too),
         "source": any(seen[b] != also[b] for b in seen.keys() & also.keys()),
         "reply": bool(heard and also_heard) and heard != also_heard,
-        "health": bool(one.observed.health and other.observed.health) and set(one.observed.health) != set(other.observed.health),
+        "health": bool(one.observed.health and other.observed.health)
+        and set(one.observed.health) != set(other.observed.health),
     }
     return {aspect for aspect, differs in differing.items() if differs}
 
 
 def _outcomes_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation) -> bool:
-    """Where an attempt may end in several ways, which of them were met is chance; a difference is one that the other mode has not."""
+    """Where an attempt may end in several ways, which of them were met is chance; a difference is one that
+    the other mode has not.
+    """
     met, also = one.observed.outcomes.keys(), other.observed.outcomes.keys()
     if len(promise.outcomes) > 1 or len(too.outcomes) > 1:
         return not (met <= also | too.outcomes and also <= met | promise.outcomes)
@@ -288,7 +332,9 @@ def _backends_differ(one: FlowResult, other: FlowResult, promise: Expectation, t
 
 
 class _Addresses:
-    """What to call an address that a backend saw, by the promises of all modes together: the same word in each of them."""
+    """What to call an address that a backend saw, by the promises of all modes together: the same word in
+    each of them.
+    """
 
     def __init__(self, promises: Iterable[Expectation]) -> None:
         self._allowed: dict[SourceRule, frozenset[str]] = dict.fromkeys(SOURCE_RULES, frozenset())
@@ -299,7 +345,9 @@ class _Addresses:
                 self._allowed[rule] |= ips
 
     def name(self, ip: str) -> str:
-        """The rule that ``ip`` satisfies (a node's own packets may satisfy two: then what some mode promises); ``ip`` itself if none."""
+        """The rule that ``ip`` satisfies (a node's own packets may satisfy two: then what some mode
+        promises); ``ip`` itself if none.
+        """
         rules = [rule for rule in SOURCE_RULES if ip in self._allowed[rule]]
         return next((rule for rule in rules if rule in self._promised), rules[0] if rules else ip)
 
@@ -309,9 +357,13 @@ def _sources(result: FlowResult, addresses: _Addresses) -> Mapping[Backend, froz
     seen: dict[Backend, frozenset[str]] = {}
     for journey in result.journeys:
         if journey.outcome == "delivered" and journey.backend and journey.source_seen:
-            seen[journey.backend] = seen.get(journey.backend, frozenset()) | {addresses.name(journey.source_seen)}
+            seen[journey.backend] = seen.get(journey.backend, frozenset()) | {
+                addresses.name(journey.source_seen)
+            }
     return seen
 
 
 def _replies(result: FlowResult) -> frozenset[str]:
-    return frozenset(DIALLED if heard_from(result.flow, reply) else reply for reply in result.observed.reply_from)
+    return frozenset(
+        DIALLED if heard_from(result.flow, reply) else reply for reply in result.observed.reply_from
+    )

@@ -1,7 +1,8 @@
 """The Kubernetes network model's own sentences, each checked against packets or interfaces.
 
-The sentences are those of https://kubernetes.io/docs/concepts/services-networking/ ("The Kubernetes network model"). Imports the standard
-library, ``cluster.state`` and ``model``. Invariant: a sentence that no fact was found for is "unknown", never "pass".
+The sentences are those of https://kubernetes.io/docs/concepts/services-networking/ ("The Kubernetes network
+model"). Imports the standard library, ``cluster.state`` and ``model``. Invariant: a sentence that no fact was
+found for is "unknown", never "pass".
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from emulator.model.results import FlowResult, Requirement, Verdict
 
 # Each fact that was looked at: why it breaks the sentence, or "" if it bears it out.
 _Facts = Iterator[str]
-_WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")  # unknown: there was nothing to look at, at that moment
+# unknown: there was nothing to look at, at that moment
+_WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")
 
 
 def check_requirements(
     state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]
 ) -> tuple[Requirement, ...]:
-    """Every sentence with its verdict. ``addresses``: network namespace → the addresses on its interfaces, 127.0.0.0/8 left out."""
+    """Every sentence with its verdict. ``addresses``: network namespace → the addresses on its interfaces,
+    127.0.0.0/8 left out.
+    """
     return (
         _requirement(
             "pods-reach-pods",
@@ -60,7 +64,9 @@ def check_requirements(
 
 
 def merge_requirements(moments: Sequence[Sequence[Requirement]]) -> tuple[Requirement, ...]:
-    """One row for each sentence, of what was found at several moments: a sentence that is broken once is broken."""
+    """One row for each sentence, of what was found at several moments: a sentence that is broken once is
+    broken.
+    """
     merged = []
     for rows in zip(*moments, strict=True):
         verdicts = [row.verdict for row in rows]
@@ -81,22 +87,33 @@ def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requireme
     return Requirement(name=name, text=text, verdict="pass", checked=len(found))
 
 
-def _direct(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> Iterator[tuple[FlowResult, Journey]]:
+def _direct(
+    state: ClusterState, results: Sequence[FlowResult], kind: Kind
+) -> Iterator[tuple[FlowResult, Journey]]:
     """The journeys of ``kind`` to the address of a Pod other than the client itself."""
     for result in results:
         flow = result.flow
         doubtful = result.observed.lost_frames or (result.silent and result.verdict == "unknown")
-        if flow.kind == kind and flow.to.ip in state.pod_by_ip and flow.to.ip != flow.client.ip and not doubtful:
+        if (
+            flow.kind == kind
+            and flow.to.ip in state.pod_by_ip
+            and flow.to.ip != flow.client.ip
+            and not doubtful
+        ):
             for journey in result.journeys:
                 yield result, journey
 
 
 def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> _Facts:
-    """A changed port is no translation of an address: conntrack gives a connection another source port where it would be the same as
-    one that goes on, after DNAT, between the same two ends (nf_nat_core.c: get_unique_tuple)."""
+    """A changed port is no translation of an address: conntrack gives a connection another source port where
+    it would be the same as one that goes on, after DNAT, between the same two ends (nf_nat_core.c:
+    get_unique_tuple).
+    """
     for result, journey in _direct(state, results, kind):
         promised = result.expected.outcome == "delivered"
-        translated = [change for change in journey.changes if _address(change.before) != _address(change.after)]
+        translated = [
+            change for change in journey.changes if _address(change.before) != _address(change.after)
+        ]
         if translated:
             yield f"{result.flow.name}: {translated[0]}"
         elif journey.unserved:
@@ -109,12 +126,18 @@ def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> 
             yield ""
 
 
-def _seen_as(state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]) -> _Facts:
+def _seen_as(
+    state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]
+) -> _Facts:
     for result, journey in _direct(state, results, "pod-to-pod"):
         if journey.source_seen:
             own = addresses.get(result.flow.client.netns, frozenset())
             whose = result.flow.client.label
-            yield "" if journey.source_seen in own else f"{whose} has {_list(own)}, and {result.flow.to.label} saw {journey.source_seen}"
+            yield (
+                ""
+                if journey.source_seen in own
+                else f"{whose} has {_list(own)}, and {result.flow.to.label} saw {journey.source_seen}"
+            )
 
 
 def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
@@ -136,7 +159,11 @@ def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]
     for service in state.services:
         if service.proxied:
             for ip in (ip for ip in service.spec.clusterIPs if ":" not in ip):
-                yield f"{ip} of svc {service.key} is on an interface of {holders[ip][0]}" if ip in holders else ""
+                yield (
+                    f"{ip} of svc {service.key} is on an interface of {holders[ip][0]}"
+                    if ip in holders
+                    else ""
+                )
 
 
 def _holders(addresses: Mapping[str, frozenset[str]]) -> Mapping[str, list[str]]:

@@ -1,1 +1,3 @@
-"""What runs in Pods: echo servers for every container port, and a container's real command where it asks for it."""
+"""What runs in Pods: echo servers for every container port, and a container's real command where it asks for
+it.
+"""

@@ -1,7 +1,8 @@
 """What an echo server says: the words on the wire, made and read. Pure.
 
-A client that speaks HTTP gets an HTTP reply with a JSON body; any other gets one line that begins with :data:`REPLY_MAGIC` and the cookie of the
-request (16 hex digits, zeros if it carried none), then the same JSON.
+A client that speaks HTTP gets an HTTP reply with a JSON body; any other gets one line that begins with
+:data:`REPLY_MAGIC` and the cookie of the request (16 hex digits, zeros if it carried none), then the same
+JSON.
 """
 
 from __future__ import annotations
@@ -41,7 +42,14 @@ def request_line(cookie: int) -> bytes:
 def http_request(cookie: int, ip: str, port: int, *, keep: bool) -> bytes:
     """What podwire's clients ask a real command; ``keep``: on a connection that is asked again."""
     line = b"%s%016x HTTP/1.%d" % (HTTP_REQUEST_MAGIC, cookie, keep)
-    lines = (f"Host: {Backend(ip, port)}", "User-Agent: podwire", "Accept: */*", f"Connection: {'keep-alive' if keep else 'close'}", "", "")
+    lines = (
+        f"Host: {Backend(ip, port)}",
+        "User-Agent: podwire",
+        "Accept: */*",
+        f"Connection: {'keep-alive' if keep else 'close'}",
+        "",
+        "",
+    )
     return b"\r\n".join((line, *(text.encode() for text in lines)))
 
 
@@ -56,27 +64,49 @@ def reply_line(request: bytes, answer: Answer) -> bytes:
 
 
 def reply_http(request: bytes, answer: Answer) -> bytes:
-    ours = {"X-Podwire": (REPLY_MAGIC + cookie_of(request)).decode()} if request.startswith(HTTP_REQUEST_MAGIC) else {}
+    ours = (
+        {"X-Podwire": (REPLY_MAGIC + cookie_of(request)).decode()}
+        if request.startswith(HTTP_REQUEST_MAGIC)
+        else {}
+    )
     return _http(request, "200 OK", _body(answer), before=ours)
 
 
 def reply_health(request: bytes, check: HealthCheck) -> bytes:
-    """As kube-proxy answers at a healthCheckNodePort, whatever the path (pkg/proxy/healthcheck/service_health.go, v1.28 and later)."""
+    """As kube-proxy answers at a healthCheckNodePort, whatever the path
+    (pkg/proxy/healthcheck/service_health.go, v1.28 and later).
+    """
     namespace, _, name = check.service.partition("/")
     count = check.localEndpoints
-    body = {"service": {"namespace": namespace, "name": name}, "localEndpoints": count, "serviceProxyHealthy": True}
+    body = {
+        "service": {"namespace": namespace, "name": name},
+        "localEndpoints": count,
+        "serviceProxyHealthy": True,
+    }
     headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(count)}
-    return _http(request, "200 OK" if count else "503 Service Unavailable", json.dumps(body).encode(), headers)
+    return _http(
+        request, "200 OK" if count else "503 Service Unavailable", json.dumps(body).encode(), headers
+    )
 
 
 def health_request(ip: str, port: int) -> bytes:
     """What a load balancer asks a healthCheckNodePort."""
-    lines = ("GET /healthz HTTP/1.1", f"Host: {Backend(ip, port)}", "User-Agent: podwire", "Accept: */*", "Connection: close", "", "")
+    lines = (
+        "GET /healthz HTTP/1.1",
+        f"Host: {Backend(ip, port)}",
+        "User-Agent: podwire",
+        "Accept: */*",
+        "Connection: close",
+        "",
+        "",
+    )
     return "\r\n".join(lines).encode()
 
 
 def read_health(data: bytes) -> Health | None:
-    """The answer to a :func:`health_request`; None while it is not whole, or if it is no HTTP. Whoever is no kube-proxy says no count."""
+    """The answer to a :func:`health_request`; None while it is not whole, or if it is no HTTP. Whoever is no
+    kube-proxy says no count.
+    """
     head, end, body = data.partition(b"\r\n\r\n")
     status = _STATUS_LINE.match(head)
     length = _CONTENT_LENGTH.search(head)
@@ -105,7 +135,9 @@ def _http(
         "Connection": "close",
         **headers,
     }
-    head = "\r\n".join((f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in lines.items()), "", "")).encode()
+    head = "\r\n".join(
+        (f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in lines.items()), "", "")
+    ).encode()
     return head if request.startswith(b"HEAD ") else head + body + b"\n"
 
 
@@ -114,7 +146,9 @@ def _body(answer: Answer) -> bytes:
 
 
 def read_reply(data: bytes) -> Answer | None:
-    """The answer in a reply line, or in a response to an :func:`http_request`; None when it is not one of ours."""
+    """The answer in a reply line, or in a response to an :func:`http_request`; None when it is not one of
+    ours.
+    """
     if data.startswith(REPLY_MAGIC):
         text = data[len(REPLY_MAGIC) + COOKIE_DIGITS :]
     elif data.startswith(HTTP_REPLY_MAGIC):

@@ -1,5 +1,6 @@
-"""ARP for IPv4 over Ethernet (RFC 826) by hand, as a load balancer's speaker talks it: answers for addresses that the kernel does not know as
-its own, and gratuitous announcements (RFC 5227 §3). Pure."""
+"""ARP for IPv4 over Ethernet (RFC 826) by hand, as a load balancer's speaker talks it: answers for addresses
+that the kernel does not know as its own, and gratuitous announcements (RFC 5227 §3). Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from collections.abc import Container
 ETH_P_ARP = 0x0806
 REQUEST, REPLY = 1, 2
 BROADCAST = b"\xff" * 6
-_FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")  # Ethernet; what kinds of address, which operation; sender's and target's MAC and address
+# Ethernet; what kinds of address, which operation; sender's and target's MAC and address
+_FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
 _ETHERNET_IPV4 = (1, 0x0800, 6, 4)
 
 
@@ -19,7 +21,12 @@ def answer(frame: bytes, mac: bytes, announced: Container[str]) -> bytes | None:
     if len(frame) < _FRAME.size:
         return None
     to, _, ethertype, *kinds, operation, asker, asker_ip, _, wanted = _FRAME.unpack_from(frame)
-    if ethertype != ETH_P_ARP or tuple(kinds) != _ETHERNET_IPV4 or operation != REQUEST or to not in (BROADCAST, mac):
+    if (
+        ethertype != ETH_P_ARP
+        or tuple(kinds) != _ETHERNET_IPV4
+        or operation != REQUEST
+        or to not in (BROADCAST, mac)
+    ):
         return None
     if socket.inet_ntoa(wanted) not in announced:
         return None
@@ -27,9 +34,13 @@ def answer(frame: bytes, mac: bytes, announced: Container[str]) -> bytes | None:
 
 
 def gratuitous(ip: str, mac: bytes) -> tuple[bytes, bytes]:
-    """What tells everybody that ``ip`` is at ``mac``: a request and a reply, since some take up only the one and some only the other."""
+    """What tells everybody that ``ip`` is at ``mac``: a request and a reply, since some take up only the one
+    and some only the other.
+    """
     address = socket.inet_aton(ip)
-    return _frame(BROADCAST, REQUEST, mac, address, BROADCAST, address), _frame(BROADCAST, REPLY, mac, address, BROADCAST, address)
+    return _frame(BROADCAST, REQUEST, mac, address, BROADCAST, address), _frame(
+        BROADCAST, REPLY, mac, address, BROADCAST, address
+    )
 
 
 def _frame(to: bytes, operation: int, mac: bytes, ip: bytes, target_mac: bytes, target_ip: bytes) -> bytes:

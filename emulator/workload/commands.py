@@ -1,8 +1,10 @@
-"""A container's real command, run with the host's programs inside its Pod's network namespace, shut in by :mod:`emulator.kernel.container`.
+"""A container's real command, run with the host's programs inside its Pod's network namespace, shut in by
+:mod:`emulator.kernel.container`.
 
-The command is an argv list as Kubernetes has it (``command`` + ``args``), never a shell's line; ``$(NAME)`` in it means a declared variable
-(https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). What it prints goes to one file a container.
-Of podwire's own environment and descriptors it has none.
+The command is an argv list as Kubernetes has it (``command`` + ``args``), never a shell's line; ``$(NAME)``
+in it means a declared variable
+(https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). What
+it prints goes to one file a container. Of podwire's own environment and descriptors it has none.
 """
 
 from __future__ import annotations
@@ -30,8 +32,13 @@ _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
 def environment(state: ClusterState, pod: Pod, container: Container) -> dict[str, str]:
-    """The variables of ``container``: PATH, HOME and HOSTNAME, then its ``env`` in order, with Pod fields where ``fieldRef`` names them."""
-    values = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": WORKING_DIRECTORY}
+    """The variables of ``container``: PATH, HOME and HOSTNAME, then its ``env`` in order, with Pod fields
+    where ``fieldRef`` names them.
+    """
+    values = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": WORKING_DIRECTORY,
+    }
     values["HOSTNAME"] = pod.spec.hostname or pod.name
     for variable in container.env:
         values[variable.name] = _value(state, pod, variable, values)
@@ -60,7 +67,9 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A real command that was started: ``what`` and where, so that one of another Pod by the same name is told from it."""
+    """A real command that was started: ``what`` and where, so that one of another Pod by the same name is
+    told from it.
+    """
 
     process: subprocess.Popen[bytes]
     what: tuple[object, ...]
@@ -69,21 +78,28 @@ class Command:
 Commands = Mapping[str, Command]  # by ``namespace/pod container``
 
 
-def start_commands(state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands) -> dict[str, Command]:
-    """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises UsageError with the container's
-    name when one cannot be started."""
+def start_commands(
+    state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands
+) -> dict[str, Command]:
+    """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises
+    UsageError with the container's name when one cannot be started.
+    """
     started = {}
     for key, containers in state.commands.items():
         pod = state.pod[key]
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             name = f"{key} {container.name}"
             if container.name in containers and name not in running:
-                started[name] = Command(_start(state, namespaces, pod, container, logs), _what(state, namespaces, pod, container))
+                started[name] = Command(
+                    _start(state, namespaces, pod, container, logs), _what(state, namespaces, pod, container)
+                )
     return started
 
 
 def end_commands(state: ClusterState, namespaces: Namespaces, running: dict[str, Command]) -> None:
-    """Kill every command that ``state`` no longer has, or has otherwise, with all that it started, and forget it."""
+    """Kill every command that ``state`` no longer has, or has otherwise, with all that it started, and forget
+    it.
+    """
     wanted = {
         f"{key} {container.name}": _what(state, namespaces, state.pod[key], container)
         for key, names in state.commands.items()
@@ -99,12 +115,22 @@ def end_commands(state: ClusterState, namespaces: Namespaces, running: dict[str,
 
 def _what(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container) -> tuple[object, ...]:
     place = os.fstat(namespaces[pod_netns(pod)]).st_ino
-    return place, pod.ip, container.command, container.args, container.workingDir, tuple(environment(state, pod, container).items())
+    return (
+        place,
+        pod.ip,
+        container.command,
+        container.args,
+        container.workingDir,
+        tuple(environment(state, pod, container).items()),
+    )
 
 
-def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: Commands, seconds: float = 10) -> list[str]:
-    """Wait until each of the commands listens on the TCP and UDP ports that it is meant to serve; returns sentences about those that do not
-    within ``seconds``, or only where nobody reaches them."""
+def wait_until_listening(
+    state: ClusterState, namespaces: Namespaces, running: Commands, seconds: float = 10
+) -> list[str]:
+    """Wait until each of the commands listens on the TCP and UDP ports that it is meant to serve; returns
+    sentences about those that do not within ``seconds``, or only where nobody reaches them.
+    """
     deadline = time.monotonic() + seconds
     wanted: dict[str, set[_Port]] = {name: set() for name in running}
     for (_, port, protocol), (key, container) in state.commanded_ports.items():
@@ -122,16 +148,22 @@ def wait_until_listening(state: ClusterState, namespaces: Namespaces, running: C
             time.sleep(0.01)
         alone = {port for port in wanted[name] & reached.keys() if not reached[port]}
         if alone:
-            notices.append(f"{_who(name)} listens on {_list(alone)} at localhost only, where nobody but its own Pod reaches it")
+            notices.append(
+                f"{_who(name)} listens on {_list(alone)} at localhost only, where nobody but its own Pod reaches it"
+            )
     return notices
 
 
 def find_ended(state: ClusterState, running: Commands) -> list[str]:
-    """Returns a sentence about each command that has ended and was meant to serve a port, or has ended with an error."""
+    """Returns a sentence about each command that has ended and was meant to serve a port, or has ended with
+    an error.
+    """
     servers = {f"{key} {container}" for key, container in state.commanded_ports.values()}
     ended = {name: command.process.poll() for name, command in running.items()}
     return [
-        f"{_who(name)}{_how_it_ended(running[name].process)}" for name, code in ended.items() if code or (code == 0 and name in servers)
+        f"{_who(name)}{_how_it_ended(running[name].process)}"
+        for name, code in ended.items()
+        if code or (code == 0 and name in servers)
     ]
 
 
@@ -153,12 +185,15 @@ def _list(ports: Iterable[_Port]) -> str:
 
 
 _Port = tuple[int, str]  # number, protocol
-_TABLES = (("tcp", "TCP", "0A"), ("tcp6", "TCP", "0A"), ("udp", "UDP", "07"), ("udp6", "UDP", "07"))  # file, protocol, state (tcp_states.h)
+# file, protocol, state (tcp_states.h)
+_TABLES = (("tcp", "TCP", "0A"), ("tcp6", "TCP", "0A"), ("udp", "UDP", "07"), ("udp6", "UDP", "07"))
 _LOOPBACK_6 = "00000000000000000000000001000000"
 
 
 def _listening() -> dict[_Port, bool]:
-    """Returns the ports with a listener in the calling thread's network namespace (proc(5), net/tcp), and whether others than itself reach it."""
+    """Returns the ports with a listener in the calling thread's network namespace (proc(5), net/tcp), and
+    whether others than itself reach it.
+    """
     ports: dict[_Port, bool] = {}
     for file, protocol, listens in _TABLES:
         try:
@@ -168,16 +203,21 @@ def _listening() -> dict[_Port, bool]:
         for _, local, _, state, *_ in (row.split() for row in rows):
             if state == listens:
                 address, _, port = local.rpartition(":")
-                local_only = address == _LOOPBACK_6 if len(address) > 8 else bytes.fromhex(address)[_FIRST_BYTE] == 127
+                local_only = (
+                    address == _LOOPBACK_6 if len(address) > 8 else bytes.fromhex(address)[_FIRST_BYTE] == 127
+                )
                 key = (int(port, 16), protocol)
                 ports[key] = ports.get(key, False) or not local_only
     return ports
 
 
-_FIRST_BYTE = 3 if sys.byteorder == "little" else 0  # of an address that the kernel prints as a number of its own byte order
+# of an address that the kernel prints as a number of its own byte order
+_FIRST_BYTE = 3 if sys.byteorder == "little" else 0
 
 
-def _start(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container, logs: Path) -> subprocess.Popen[bytes]:
+def _start(
+    state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container, logs: Path
+) -> subprocess.Popen[bytes]:
     env = environment(state, pod, container)
     argv = [expand(word, env) for word in (*container.command, *container.args)]
     homes = _homes()
@@ -190,7 +230,11 @@ def _start(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Con
             os.write(writer, pickle.dumps(error))
             raise
 
-    log = os.open(logs / f"{pod.namespace}_{pod.name}_{container.name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    log = os.open(
+        logs / f"{pod.namespace}_{pod.name}_{container.name}.log",
+        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+        0o644,
+    )
     try:
         with own_pid_namespace():
             return namespaces.call_in(
@@ -210,8 +254,14 @@ def _start(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Con
         cause = _read_error(reader) or error
         if isinstance(cause, PodwireError):
             raise cause from None
-        what = f"{cause.filename2 or cause.filename or argv[0]}: {cause.strerror}" if isinstance(cause, OSError) else str(cause)
-        raise UsageError(printable(f"container {container.name} of Pod {pod.key} cannot run {argv[0]}: {what} ({_SEEN})")) from None
+        what = (
+            f"{cause.filename2 or cause.filename or argv[0]}: {cause.strerror}"
+            if isinstance(cause, OSError)
+            else str(cause)
+        )
+        raise UsageError(
+            printable(f"container {container.name} of Pod {pod.key} cannot run {argv[0]}: {what} ({_SEEN})")
+        ) from None
     finally:
         for fd in (log, reader, writer):
             os.close(fd)
@@ -228,7 +278,11 @@ def _read_error(reader: int) -> Exception | None:
 
 def _homes() -> tuple[str, ...]:
     """Returns the home directories of whoever called podwire, behind sudo and in a user namespace too."""
-    users = [int(line.split()[1]) for line in Path("/proc/self/uid_map").read_text().splitlines() if line.split()[0] == "0"]
+    users = [
+        int(line.split()[1])
+        for line in Path("/proc/self/uid_map").read_text().splitlines()
+        if line.split()[0] == "0"
+    ]
     sudo = os.environ.get("SUDO_UID", "")
     users += [int(sudo)] if sudo.isdecimal() else []
     homes = [os.environ.get("HOME", "")]

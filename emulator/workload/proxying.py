@@ -1,9 +1,11 @@
 """The proxies of kube-proxy's userspace mode: one process is the proxy of every Service port on every node.
 
-A proxy's sockets, those that it listens on and those that it dials with, are opened inside the node's network namespace, so the kernel gives
-them the node's addresses as it would there. What to listen on and whom to dial is ``proxy.userspace``'s; how bytes pass is kube-proxy v1.25's
-(pkg/proxy/userspace/proxysocket.go): one connection after the other is accepted and its endpoint dialled; whoever of client and endpoint
-ends a stream, or one direction of it, ends all of it; a UDP client is an address and port, with a socket of its own until it is idle.
+A proxy's sockets, those that it listens on and those that it dials with, are opened inside the node's network
+namespace, so the kernel gives them the node's addresses as it would there. What to listen on and whom to dial
+is ``proxy.userspace``'s; how bytes pass is kube-proxy v1.25's (pkg/proxy/userspace/proxysocket.go): one
+connection after the other is accepted and its endpoint dialled; whoever of client and endpoint ends a stream,
+or one direction of it, ends all of it; a UDP client is an address and port, with a socket of its own until it
+is idle.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class _TcpProxy:
             await _relay(client, server)
 
     async def _dial(self, client: str) -> socket.socket | None:
-        """A connection to the endpoint whose turn it is, or to the next one that lets itself be dialled; None if there is none."""
+        """A connection to the endpoint whose turn it is, or to the next one that lets itself be dialled; None
+        if there is none.
+        """
         for number, timeout in enumerate(DIAL_TIMEOUTS):
             endpoint = self.choice.next(client, self._loop.time(), again=number > 0)
             if endpoint is None:
@@ -86,7 +90,9 @@ class _TcpProxy:
 
 
 def _raise_if_exhausted(error: Exception) -> None:
-    """A limit of this process is nothing that a client or an endpoint did: the process ends with it (:func:`_run`)."""
+    """A limit of this process is nothing that a client or an endpoint did: the process ends with it
+    (:func:`_run`).
+    """
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
         raise error
 
@@ -111,7 +117,9 @@ async def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 class _UdpProxy:
-    """Listens for one Service port on one node. Has a socket towards the endpoint for every client, until both have been silent for a while."""
+    """Listens for one Service port on one node. Has a socket towards the endpoint for every client, until
+    both have been silent for a while.
+    """
 
     def __init__(self, sock: socket.socket, choice: RoundRobin, new_socket: _Dial) -> None:
         self.choice = choice
@@ -162,7 +170,9 @@ class _UdpProxy:
 class _UdpClient:
     """The way of one client's datagrams to its endpoint and back."""
 
-    def __init__(self, server: socket.socket, answer: Callable[[bytes], object], forget: Callable[[], object]) -> None:
+    def __init__(
+        self, server: socket.socket, answer: Callable[[bytes], object], forget: Callable[[], object]
+    ) -> None:
         self._server, self._answer, self._forget = server, answer, forget
         self._loop = asyncio.get_running_loop()
         self._used = self._loop.time()
@@ -211,8 +221,9 @@ class _Proxies:
         self._open: dict[_Place, _TcpProxy | _UdpProxy] = {}
 
     def update(self, state: ClusterState) -> tuple[str, ...]:
-        """Listen for exactly what ``state`` has; a proxy that was there before goes on, with its clients. Raises OSError for a port that
-        cannot be had."""
+        """Listen for exactly what ``state`` has; a proxy that was there before goes on, with its clients.
+        Raises OSError for a port that cannot be had.
+        """
         gone = self._namespaces.refresh()
         wanted = _wanted(state)
         for place in [place for place in self._open if place not in wanted or place[0] in gone]:
@@ -226,7 +237,9 @@ class _Proxies:
         return ()
 
     def dialling(self) -> bool:
-        """Whether a client was let in whose endpoint is still being looked for: it takes seconds where nobody answers."""
+        """Whether a client was let in whose endpoint is still being looked for: it takes seconds where nobody
+        answers.
+        """
         return any(isinstance(proxy, _TcpProxy) and proxy.dialling for proxy in self._open.values())
 
     def _listen(self, node: str, relay: Relay) -> _TcpProxy | _UdpProxy:
@@ -238,7 +251,9 @@ class _Proxies:
         try:
             sock.bind(("0.0.0.0", relay.port))  # noqa: S104 - inside a node's namespace
         except OSError as error:
-            raise OSError(f"no proxy for {relay.name} on {node}, port {relay.port}: {error.strerror}") from None
+            raise OSError(
+                f"no proxy for {relay.name} on {node}, port {relay.port}: {error.strerror}"
+            ) from None
         if not tcp:
             return _UdpProxy(sock, RoundRobin(relay), new_socket)
         sock.listen(_BACKLOG)
@@ -253,7 +268,9 @@ def _wanted(state: ClusterState) -> Mapping[_Place, Relay]:
     if state.proxy.mode != "userspace":
         return {}
     every = relays(state)
-    return {(node.name, relay.name, relay.protocol, relay.port): relay for node in state.nodes for relay in every}
+    return {
+        (node.name, relay.name, relay.protocol, relay.port): relay for node in state.nodes for relay in every
+    }
 
 
 async def _run(inbox: Inbox, namespaces: Namespaces) -> None:

@@ -1,4 +1,6 @@
-"""Just enough SCTP to be a peer that answers: INIT → INIT-ACK, or ABORT on a port that nobody serves (RFC 9260). Pure."""
+"""Just enough SCTP to be a peer that answers: INIT → INIT-ACK, or ABORT on a port that nobody serves (RFC
+9260). Pure.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,7 @@ def answer(data: bytes, ports: Container[int]) -> bytes:
     if dport not in ports:
         return packet(dport, sport, tag, struct.pack("!BBH", ABORT, 0, 4))
     cookie = struct.pack("!HH", _STATE_COOKIE, 8) + struct.pack("!I", tag)
-    # our tag, receiver window, streams out and in, first TSN; the cookie is never redeemed: no association is made
+    # our tag, receiver window, streams out and in, first TSN; the cookie is never redeemed: no association is
+    # made
     body = struct.pack("!IIHHI", tag ^ 0xFFFFFFFF or 1, 65536, 1, 1, 1) + cookie
     return packet(dport, sport, tag, struct.pack("!BBH", INIT_ACK, 0, 4 + len(body)) + body)

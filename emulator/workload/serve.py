@@ -1,9 +1,11 @@
-"""The echo servers: one process answers on every container port of every Pod, TCP, UDP and SCTP, and for kube-proxy's health checks.
+"""The echo servers: one process answers on every container port of every Pod, TCP, UDP and SCTP, and for
+kube-proxy's health checks.
 
-Sockets are opened inside the Pods' namespaces and then served by one epoll loop, wherever they are, which also takes the states that the
-cluster changes to. Whoever connects without saying a word is
-let in and waited for; that is all a connection test needs. SCTP, which this process cannot speak through sockets where the kernel has none, is
-answered by hand: an INIT gets its INIT-ACK (RFC 9260 §5.1), or an ABORT when no container declares the port.
+Sockets are opened inside the Pods' namespaces and then served by one epoll loop, wherever they are, which
+also takes the states that the cluster changes to. Whoever connects without saying a word is let in and waited
+for; that is all a connection test needs. SCTP, which this process cannot speak through sockets where the
+kernel has none, is answered by hand: an INIT gets its INIT-ACK (RFC 9260 §5.1), or an ABORT when no container
+declares the port.
 """
 
 from __future__ import annotations
@@ -25,13 +27,16 @@ from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
 _MAX_REQUEST = 16 << 10
-_SCTP_BUFFER = 4 << 20  # bytes that wait at most: of all that is sent by hand at once, each packet takes 768 or more
+# bytes that wait at most: of all that is sent by hand at once, each packet takes 768 or more
+_SCTP_BUFFER = 4 << 20
 IP_PKTINFO = 8
 SO_RCVBUFFORCE = 33
 
 
 class _Port:
-    """A port that is served: by whom, as the state that was told last has it, and the sockets that are open for it."""
+    """A port that is served: by whom, as the state that was told last has it, and the sockets that are open
+    for it.
+    """
 
     __slots__ = ("listener", "sockets")
 
@@ -54,15 +59,18 @@ class _Server:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._ports: dict[_Place, _Port] = {}
-        self._sctp: dict[str, tuple[Collection[int], socket.socket]] = {}  # by network namespace: the ports, and what answers for them
+        # by network namespace: the ports, and what answers for them
+        self._sctp: dict[str, tuple[Collection[int], socket.socket]] = {}
         self._conntracks: dict[str, Conntrack] = {}
         self._node_of: dict[str, str] = {}  # of each address of a Pod or node
 
     # --- opening ---
 
     def update(self, state: ClusterState) -> list[str]:
-        """Serve exactly what ``state`` says; what was served before goes on, with its connections. Returns what the kernel said of the
-        listeners that must be refused, a sentence each. Raises OSError for any other that cannot be opened."""
+        """Serve exactly what ``state`` says; what was served before goes on, with its connections. Returns
+        what the kernel said of the listeners that must be refused, a sentence each. Raises OSError for any
+        other that cannot be opened.
+        """
         gone = self._namespaces.refresh()
         sockets = [listener for listener in state.listeners if listener.protocol != "SCTP"]
         wanted = {_place(listener): listener for listener in sockets if not listener.refused}
@@ -115,7 +123,8 @@ class _Server:
 
     def _open_udp(self, port: _Port) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)  # the reply must leave from the address that was asked
+        # the reply must leave from the address that was asked
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         sock.bind(("0.0.0.0", port.listener.port))  # noqa: S104 - inside a Pod's namespace
         self._register(port, sock, lambda: self._datagrams(sock, port))
 
@@ -155,7 +164,11 @@ class _Server:
             self._open_sctp(netns, wanted[netns])
 
     def _open_sctp(self, netns: str, ports: Collection[int]) -> None:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL_NUMBER["SCTP"])
+        sock = socket.socket(
+            socket.AF_INET,
+            socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+            PROTOCOL_NUMBER["SCTP"],
+        )
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         try:
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _SCTP_BUFFER)
@@ -200,7 +213,9 @@ class _Server:
                     if b"\r\n\r\n" in request:
                         check = listener.healthCheck
                         answer = (
-                            reply_health(request, check) if check else reply_http(request, self._answer(listener, peer, sock.getsockname()))
+                            reply_health(request, check)
+                            if check
+                            else reply_http(request, self._answer(listener, peer, sock.getsockname()))
                         )
                         sock.send(answer)
                         data = b""
@@ -241,9 +256,11 @@ class _Server:
         )
 
     def _dialled(self, listener: Listener, peer: Address, local: Address) -> Address:
-        """What the client had dialled: the node that rewrote the destination remembers it. Without a rewrite it is the Pod's own address.
+        """What the client had dialled: the node that rewrote the destination remembers it. Without a rewrite
+        it is the Pod's own address.
 
-        A node that the client is, or is on, sees all that it sends: if it knows the connection, no other has to be asked.
+        A node that the client is, or is on, sees all that it sends: if it knows the connection, no other has
+        to be asked.
         """
         protocol, home = PROTOCOL_NUMBER[listener.protocol], self._node_of.get(peer[0], "")
         dialled = local

@@ -1,9 +1,11 @@
-"""The speakers: one process answers ARP on every node's eth0 for the load-balancer addresses that the node announces, as MetalLB's does in L2 mode.
+"""The speakers: one process answers ARP on every node's eth0 for the load-balancer addresses that the node
+announces, as MetalLB's does in L2 mode.
 
-To the node's kernel such an address is nobody's: kube-proxy's rules take what comes to it. So the answer is given by hand, with the node's
-MAC. Who begins to announce an address tells everybody (gratuitous ARP), and whoever had another MAC for it takes the new one. As MetalLB's
-``internal/layer2/announcer.go`` does (``spamLoop``), it says so again every 1.1 s for 5 s, as long as it has the address: Linux takes up no
-other answer for a second after the last one, save a gratuitous request.
+To the node's kernel such an address is nobody's: kube-proxy's rules take what comes to it. So the answer is
+given by hand, with the node's MAC. Who begins to announce an address tells everybody (gratuitous ARP), and
+whoever had another MAC for it takes the new one. As MetalLB's ``internal/layer2/announcer.go`` does
+(``spamLoop``), it says so again every 1.1 s for 5 s, as long as it has the address: Linux takes up no other
+answer for a second after the last one, save a gratuitous request.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Reminders:
         self._due: list[tuple[float, str]] = []  # the next one first
 
     def change(self, new: Collection[str], kept: Collection[str], now: float) -> None:
-        """``new`` addresses have just been told of for the first time; what is neither new nor ``kept`` is told of no more."""
+        """``new`` addresses have just been told of for the first time; what is neither new nor ``kept`` is
+        told of no more.
+        """
         due = [(at, ip) for at, ip in self._due if ip in kept and ip not in new]
         self._due = sorted([*due, *((now + after, ip) for after in AGAIN_AFTER for ip in new)])
 
@@ -49,7 +53,9 @@ class _Speaker:
     """One node's: made in its namespace."""
 
     def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self.socket = socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
         self.socket.bind((DEVICE, arp.ETH_P_ARP))
         self._mac: bytes = self.socket.getsockname()[4]
         self.announced: frozenset[str] = frozenset()
@@ -112,7 +118,10 @@ class _Speakers:
         now = time.monotonic()
         for speaker in self._speakers.values():
             speaker.remind(now)
-        return min((wait for s in self._speakers.values() if (wait := s.reminders.wait(now)) is not None), default=None)
+        return min(
+            (wait for s in self._speakers.values() if (wait := s.reminders.wait(now)) is not None),
+            default=None,
+        )
 
     def loop(self, inbox: Inbox) -> None:
         self._epoll.register(inbox.fileno(), select.EPOLLIN)

@@ -1,7 +1,9 @@
-"""A process of its own beside the rules, which is told of the cluster's state, then of every other state that it changes to.
+"""A process of its own beside the rules, which is told of the cluster's state, then of every other state that
+it changes to.
 
-What runs there (servers, proxies, speakers) is a function that is given an :class:`Inbox`. It holds what the state asks for, sockets mostly, and
-makes what it holds match each state that it is told. It ends with the process that started it, however that one ends.
+What runs there (servers, proxies, speakers) is a function that is given an :class:`Inbox`. It holds what the
+state asks for, sockets mostly, and makes what it holds match each state that it is told. It ends with the
+process that started it, however that one ends.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _ENDING = 1.0  # seconds that a process whose channel is closed may still take t
 
 
 class WorkerError(PodwireError):
-    """A server, proxy or speaker cannot do what it must, or has ended: the machine's fault, or somebody's who killed it."""
+    """A server, proxy or speaker cannot do what it must, or has ended: the machine's fault, or somebody's who
+    killed it.
+    """
 
     exit_code = Exit.MACHINE_LACKS
 
@@ -38,7 +42,9 @@ class _LastWords(str):
 
 
 class Inbox:
-    """The worker's end. Whoever waits for several things waits for :meth:`fileno` to be readable, and then calls :meth:`take`."""
+    """The worker's end. Whoever waits for several things waits for :meth:`fileno` to be readable, and then
+    calls :meth:`take`.
+    """
 
     def __init__(self, channel: int, born_with: ClusterState) -> None:
         """``born_with``: the first state, which is here already."""
@@ -49,8 +55,9 @@ class Inbox:
         return self._channel
 
     def receive(self) -> ClusterState | None:
-        """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. None is a question (:meth:`Worker.busy`).
-        Raises EOFError when nobody is left to tell."""
+        """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. None is
+        a question (:meth:`Worker.busy`). Raises EOFError when nobody is left to tell.
+        """
         state, self._first = self._first, None
         if state is None:
             state = _receive(self._channel)
@@ -58,13 +65,17 @@ class Inbox:
         return state
 
     def answer(self, refusals: Sequence[str] = (), error: str = "") -> None:
-        """The state is in force, but for ``refusals``: what the kernel refused that it was expected to refuse, a sentence each. ``error``: it is
-        not, and why."""
+        """The state is in force, but for ``refusals``: what the kernel refused that it was expected to
+        refuse, a sentence each. ``error``: it is not, and why.
+        """
         _send(self._channel, (tuple(refusals), error))
 
-    def take(self, update: Callable[[ClusterState], Sequence[str]], busy: Callable[[], bool] = lambda: False) -> None:
-        """Receive a state, and answer what ``update`` makes of it: refusals, or OSError. Or the question whether anybody still waits for
-        what is going on here: answer ``busy``."""
+    def take(
+        self, update: Callable[[ClusterState], Sequence[str]], busy: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Receive a state, and answer what ``update`` makes of it: refusals, or OSError. Or the question
+        whether anybody still waits for what is going on here: answer ``busy``.
+        """
         state = self.receive()
         if state is None:
             _send(self._channel, busy())
@@ -76,11 +87,15 @@ class Inbox:
 
 
 class Worker:
-    """A process that is told of states, and lives as long as the process that told it first. ``name`` is what a person calls it in an error."""
+    """A process that is told of states, and lives as long as the process that told it first. ``name`` is what
+    a person calls it in an error.
+    """
 
     def __init__(self, name: str, work: Callable[[Inbox], object]) -> None:
-        """``work`` runs in a process of its own, forked by the first :meth:`tell`, and is not meant to end. It takes its first state from the
-        inbox like every other. Of network namespaces it knows those that existed then: ``Namespaces.refresh`` shows it the others."""
+        """``work`` runs in a process of its own, forked by the first :meth:`tell`, and is not meant to end.
+        It takes its first state from the inbox like every other. Of network namespaces it knows those that
+        existed then: ``Namespaces.refresh`` shows it the others.
+        """
         self._name, self._work = name, work
         self._channel: int | None = None
         self._pid = 0
@@ -89,8 +104,9 @@ class Worker:
         self._last_words = ""
 
     def tell(self, state: ClusterState) -> list[str]:
-        """Have the worker match ``state``; returns once it does, with what the kernel refused. FlowChecks and steps are no affair of its.
-        Raises WorkerError when it cannot, or has ended."""
+        """Have the worker match ``state``; returns once it does, with what the kernel refused. FlowChecks and
+        steps are no affair of its. Raises WorkerError when it cannot, or has ended.
+        """
         state = replace(state, flowChecks=(), steps=())
         with self._alive():
             if self._channel is None:
@@ -103,7 +119,9 @@ class Worker:
         return list(refusals)
 
     def busy(self) -> bool:
-        """Returns whether somebody waits for what is still going on there. Raises WorkerError when it has ended."""
+        """Returns whether somebody waits for what is still going on there. Raises WorkerError when it has
+        ended.
+        """
         if self._channel is None:
             return False
         with self._alive():
@@ -121,7 +139,9 @@ class Worker:
         try:
             yield
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            raise WorkerError(f"the process of {self._name} {self._how_it_ended()}: no flow says anything any more; run again") from None
+            raise WorkerError(
+                f"the process of {self._name} {self._how_it_ended()}: no flow says anything any more; run again"
+            ) from None
 
     def _hear(self) -> Any:
         """Returns what the worker sends next. Raises EOFError when that were its last words."""
@@ -187,14 +207,18 @@ class Worker:
 
 
 def _count_oom_kills() -> int:
-    """Returns how many processes of the machine the kernel has ended for want of memory; 0 where it does not tell."""
+    """Returns how many processes of the machine the kernel has ended for want of memory; 0 where it does not
+    tell.
+    """
     with suppress(OSError), open("/proc/vmstat") as file:
         return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
     return 0
 
 
 def any_busy(workers: Collection[Worker]) -> bool:
-    """Whether one of ``workers`` is. Each is asked twice: it may see the question before what came at the same time."""
+    """Whether one of ``workers`` is. Each is asked twice: it may see the question before what came at the
+    same time.
+    """
     return any(worker.busy() for _ in range(2) for worker in workers)
 
 

@@ -1,6 +1,7 @@
-"""Tests marked ``ipvs("NAME")`` need a kernel with IPVS. Where this one has none they run in a guest that has (scripts/uml): all of one name that
-were asked for in one guest, and each reports here as if it had run here. The guests start first and run beside all other tests, which leave the
-processors idle half of the time; the tests that they run come last. (A guest has one processor: two of about the same length are the fastest.)
+"""Tests marked ``ipvs("NAME")`` need a kernel with IPVS. Where this one has none they run in a guest that has
+(scripts/uml): all of one name that were asked for in one guest, and each reports here as if it had run here.
+The guests start first and run beside all other tests, which leave the processors idle half of the time; the
+tests that they run come last. (A guest has one processor: two of about the same length are the fastest.)
 """
 
 from __future__ import annotations
@@ -40,8 +41,15 @@ def _guest(item: pytest.Item) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first. The end of the list is one worker's, which is to find the guests ended when it comes to theirs: the slowest go before."""
-    items.sort(key=lambda item: (bool(_guest(item)), *(item.get_closest_marker(mark) is not None for mark in ("slow", "kernel"))))
+    """Unit tests first. The end of the list is one worker's, which is to find the guests ended when it comes
+    to theirs: the slowest go before.
+    """
+    items.sort(
+        key=lambda item: (
+            bool(_guest(item)),
+            *(item.get_closest_marker(mark) is not None for mark in ("slow", "kernel")),
+        )
+    )
 
 
 @pytest.hookimpl(trylast=True)
@@ -51,12 +59,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     base: Path = session.config._tmp_path_factory.getbasetemp()
     session.stash[_DIRECTORY] = directory = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    started = (_start(directory, name, [item.nodeid for item in session.items if _guest(item) == name]) for name in guests)
+    started = (
+        _start(directory, name, [item.nodeid for item in session.items if _guest(item) == name])
+        for name in guests
+    )
     session.stash[_STARTED] = [process for process in started if process]
 
 
 def _start(directory: Path, name: str, ids: list[str]) -> subprocess.Popen[bytes] | None:
-    """Have ``ids`` run, unless another worker does. The lock is the guest's: whoever else takes it finds that it has ended."""
+    """Have ``ids`` run, unless another worker does. The lock is the guest's: whoever else takes it finds that
+    it has ended.
+    """
     with (directory / f"{name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,9 +79,25 @@ def _start(directory: Path, name: str, ids: list[str]) -> subprocess.Popen[bytes
         if listed.exists():
             return None
         listed.write_text("\n".join(ids))
-        command = ["setpriv", "--pdeathsig", "KILL", "--", *uml_command(sys.executable, "-m", "tests.in_guest", listed, seconds=SECONDS)]
-        with (directory / f"{name}.stdout").open("wb") as stdout, (directory / f"{name}.stderr").open("wb") as stderr:
-            return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, pass_fds=[lock.fileno()])
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "--",
+            *uml_command(sys.executable, "-m", "tests.in_guest", listed, seconds=SECONDS),
+        ]
+        with (
+            (directory / f"{name}.stdout").open("wb") as stdout,
+            (directory / f"{name}.stderr").open("wb") as stderr,
+        ):
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=[lock.fileno()],
+            )
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -85,7 +114,11 @@ def _elsewhere(request: pytest.FixtureRequest) -> None:
     """Have a test that this kernel cannot run run in a guest."""
     item = request.node
     if guest := _guest(item):
-        item.stash[_OUTCOME] = ("skipped", GUEST_LACKS) if GUEST_LACKS else _outcome(item.session.stash[_DIRECTORY], guest, item.nodeid)
+        item.stash[_OUTCOME] = (
+            ("skipped", GUEST_LACKS)
+            if GUEST_LACKS
+            else _outcome(item.session.stash[_DIRECTORY], guest, item.nodeid)
+        )
 
 
 def _outcome(directory: Path, guest: str, nodeid: str) -> Outcome:
@@ -98,7 +131,8 @@ def _outcomes(directory: Path, name: str) -> tuple[Mapping[str, Outcome], str]:
     """How each test went in the guest that was started, and what it wrote to standard error last."""
     with (directory / f"{name}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-    lines = (directory / f"{name}.stdout").read_text().split("\n")[:-1]  # what follows the last newline was cut off
+    # what follows the last newline was cut off
+    lines = (directory / f"{name}.stdout").read_text().split("\n")[:-1]
     outcomes = {nodeid: (outcome, why) for nodeid, outcome, why in map(json.loads, lines)}
     return outcomes, (directory / f"{name}.stderr").read_text(errors="replace")[-4000:]
 

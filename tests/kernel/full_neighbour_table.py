@@ -1,5 +1,6 @@
-"""Gives the machine that it runs on, which is to be a guest, a small neighbour table, and keeps it full from a network namespace of its own until
-it is killed. Says so once it is full:  python -m tests.kernel.full_neighbour_table
+"""Gives the machine that it runs on, which is to be a guest, a small neighbour table, and keeps it full from
+a network namespace of its own until it is killed. Says so once it is full:  python -m
+tests.kernel.full_neighbour_table
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Hypothesis strategies for clusters: manifests of one to three workers with Pods, Services of every shape, and EndpointSlices, written by
-hand with endpoints in every state, or left to the Services' selectors. What shrinks away leaves a manifest that is small enough to read.
+"""Hypothesis strategies for clusters: manifests of one to three workers with Pods, Services of every shape,
+and EndpointSlices, written by hand with endpoints in every state, or left to the Services' selectors. What
+shrinks away leaves a manifest that is small enough to read.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _HINTS: tuple[Mapping[str, Sequence[str]], ...] = (
     {"forNodes": ("worker-1", "worker-2", "worker-3")},
     {"forZones": _ZONES, "forNodes": ("worker-1", "worker-2")},
 )
-_NOBODYS = ("10.244.1.99", "10.244.2.99", "172.18.0.99", "198.51.100.99")  # of a podCIDR, of the host network, elsewhere
+# of a podCIDR, of the host network, elsewhere
+_NOBODYS = ("10.244.1.99", "10.244.2.99", "172.18.0.99", "198.51.100.99")
 _RANGES = ("203.0.113.0/24", "10.244.0.0/16", " 172.18.0.0/16 ", "10.244.1.11/32")
 _PROXIES: tuple[Mapping[str, Any], ...] = (
     {},
@@ -60,25 +62,40 @@ def to_yaml(manifests: Sequence[Manifest]) -> str:
 
 @st.composite
 def clusters(draw: st.DrawFn, *, shared_addresses: bool = True) -> tuple[Manifest, ...]:
-    """The manifests of one cluster. ``shared_addresses``: an externalIP may be the address of a node among others."""
-    zones = [draw(st.sampled_from(("", *_ZONES)), label="zone") for _ in range(draw(_count(1, 2, 2, 3, 3), label="nodes"))]
+    """The manifests of one cluster. ``shared_addresses``: an externalIP may be the address of a node among
+    others.
+    """
+    zones = [
+        draw(st.sampled_from(("", *_ZONES)), label="zone")
+        for _ in range(draw(_count(1, 2, 2, 3, 3), label="nodes"))
+    ]
     nodes = range(1, len(zones) + 1)
     count = draw(_count(1, 2, 3, 3, 4), label="Pods")
-    hosted = draw(_count(0, 0, 0, 1), label="the Pod with hostNetwork")  # one at most: two could want the same port
+    # one at most: two could want the same port
+    hosted = draw(_count(0, 0, 0, 1), label="the Pod with hostNetwork")
     pods = [draw(_pod(number, nodes, number == hosted)) for number in range(1, count + 1)]
     external = [_SHARED, *([_node_ip(1)] if shared_addresses or len(nodes) == 1 else [])]
-    services = [draw(_service(number, pods, external)) for number in range(1, draw(_count(1, 2, 2, 3), label="Services") + 1)]
+    services = [
+        draw(_service(number, pods, external))
+        for number in range(1, draw(_count(1, 2, 2, 3), label="Services") + 1)
+    ]
     settings = draw(st.sampled_from(_PROXIES), label="kube-proxy")
     return (
         _shape(zones),
-        *([{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", **settings}] if settings else []),
+        *(
+            [{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", **settings}]
+            if settings
+            else []
+        ),
         *(pod.manifest() for pod in pods),
         *(manifest for service in services for manifest in service),
     )
 
 
 def _count(*numbers: int) -> st.SearchStrategy[int]:
-    """As likely as it is often in ``numbers``, and shrinking to the first: lists as Hypothesis draws them are mostly short."""
+    """As likely as it is often in ``numbers``, and shrinking to the first: lists as Hypothesis draws them are
+    mostly short.
+    """
     return st.sampled_from(numbers)
 
 
@@ -93,7 +110,12 @@ def _shape(zones: Sequence[str]) -> Manifest:
         for number, zone in enumerate(zones, 1)
     ]
     clients = [{"name": name, "address": address} for name, address in OUTSIDE.items()]
-    return {"apiVersion": "podwire.dev/v1alpha1", "kind": "Cluster", "nodes": nodes, "externalClients": clients}
+    return {
+        "apiVersion": "podwire.dev/v1alpha1",
+        "kind": "Cluster",
+        "nodes": nodes,
+        "externalClients": clients,
+    }
 
 
 def _node_ip(number: int) -> str:
@@ -117,7 +139,9 @@ class _Pod:
     def manifest(self) -> Manifest:
         container: Manifest = {"name": "server"}
         if self.named:
-            container["ports"] = [{"name": _port_name(p), "containerPort": self.named, "protocol": p} for p in _PROTOCOLS]
+            container["ports"] = [
+                {"name": _port_name(p), "containerPort": self.named, "protocol": p} for p in _PROTOCOLS
+            ]
         spec: Manifest = {"nodeName": f"worker-{self.node}", "containers": [container]}
         if self.hostNetwork:
             spec["hostNetwork"] = True
@@ -157,16 +181,23 @@ def _port_name(protocol: str) -> str:
 
 @st.composite
 def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod], external: Sequence[str]) -> list[Manifest]:
-    """A Service and its EndpointSlices. ``external`` are the externalIPs that it may share with others, with their ports: of two the first
-    by name has them, and the later one in the manifest is that."""
+    """A Service and its EndpointSlices. ``external`` are the externalIPs that it may share with others, with
+    their ports: of two the first by name has them, and the later one in the manifest is that.
+    """
     name = f"svc-{9 - number}"
-    kind = draw(st.sampled_from(("ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer")), label="type")
+    kind = draw(
+        st.sampled_from(("ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer")), label="type"
+    )
     numbers = st.sampled_from((70 + 10 * number, 70))
-    ports = draw(st.lists(st.tuples(numbers, _protocol()), min_size=1, max_size=2, unique=True), label="ports")
+    ports = draw(
+        st.lists(st.tuples(numbers, _protocol()), min_size=1, max_size=2, unique=True), label="ports"
+    )
     spec: Manifest = {"type": kind, "clusterIP": f"10.96.1.{number}"}
     # more than one port: each must have a name
     rows = [{"name": f"p{index}"} if len(ports) > 1 else {} for index in range(len(ports))]
-    spec["ports"] = [{**row, "port": port, "protocol": protocol} for row, (port, protocol) in zip(rows, ports, strict=True)]
+    spec["ports"] = [
+        {**row, "port": port, "protocol": protocol} for row, (port, protocol) in zip(rows, ports, strict=True)
+    ]
     if kind != "ClusterIP" and draw(st.booleans(), label="nodePort"):
         for index, port in enumerate(spec["ports"]):
             port["nodePort"] = 30000 + 10 * number + index
@@ -174,7 +205,9 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod], external: Seque
         spec["allocateLoadBalancerNodePorts"] = False
     if draw(st.booleans(), label="iTP Local"):
         spec["internalTrafficPolicy"] = "Local"
-    if ips := draw(st.sampled_from(([], [f"192.0.2.{number}"], *([ip] for ip in external))), label="externalIPs"):
+    if ips := draw(
+        st.sampled_from(([], [f"192.0.2.{number}"], *([ip] for ip in external))), label="externalIPs"
+    ):
         spec["externalIPs"] = ips
     if (kind != "ClusterIP" or "externalIPs" in spec) and draw(st.booleans(), label="eTP Local"):
         spec["externalTrafficPolicy"] = "Local"
@@ -194,18 +227,26 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod], external: Seque
     if selected and draw(st.booleans(), label="selector"):
         return [{**service, "spec": {**spec, **draw(_selecting(selected, spec["ports"]))}}]
     slices = [draw(_slice(pods, spec["ports"])) for _ in range(draw(_count(1, 1, 1, 0, 2), label="slices"))]
-    return [service, *({**item, "metadata": _slice_metadata(name, index)} for index, item in enumerate(slices, 1))]
+    return [
+        service,
+        *({**item, "metadata": _slice_metadata(name, index)} for index, item in enumerate(slices, 1)),
+    ]
 
 
 @st.composite
 def _selecting(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> Manifest:
     """What of a Service's spec goes with a selector: its EndpointSlices are the controller's to make."""
-    by_name = any(pod.named for pod in pods) and draw(st.booleans(), label="by name")  # a name that nobody has is bad input
+    # a name that nobody has is bad input
+    by_name = any(pod.named for pod in pods) and draw(st.booleans(), label="by name")
     spec: Manifest = {"selector": dict(_SELECTOR)}
-    spec["ports"] = [{**port, "targetPort": _port_name(port["protocol"]) if by_name else 8080} for port in ports]
+    spec["ports"] = [
+        {**port, "targetPort": _port_name(port["protocol"]) if by_name else 8080} for port in ports
+    ]
     if draw(st.sampled_from((False, False, True)), label="publishNotReadyAddresses"):
         spec["publishNotReadyAddresses"] = True
-    if distribution := draw(st.sampled_from(("", "PreferClose", "PreferSameZone", "PreferSameNode")), label="trafficDistribution"):
+    if distribution := draw(
+        st.sampled_from(("", "PreferClose", "PreferSameZone", "PreferSameNode")), label="trafficDistribution"
+    ):
         spec["trafficDistribution"] = distribution
     return spec
 
@@ -221,8 +262,13 @@ def _slice_metadata(service: str, index: int) -> Manifest:
 @st.composite
 def _slice(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> Manifest:
     """An EndpointSlice without its metadata. It may leave out some of ``ports``."""
-    chosen = draw(st.lists(st.sampled_from(pods), min_size=min(2, len(pods)), max_size=3, unique=True), label="endpoints")
-    kept = [p for p in ports if len(ports) == 1 or draw(st.sampled_from((True,) * 7 + (False,)), label="kept")]
+    chosen = draw(
+        st.lists(st.sampled_from(pods), min_size=min(2, len(pods)), max_size=3, unique=True),
+        label="endpoints",
+    )
+    kept = [
+        p for p in ports if len(ports) == 1 or draw(st.sampled_from((True,) * 7 + (False,)), label="kept")
+    ]
     hints = draw(st.sampled_from(_HINTS), label="hints")
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -239,9 +285,14 @@ def _slice(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> 
 
 @st.composite
 def _endpoint(draw: st.DrawFn, pod: _Pod, hints: Mapping[str, Sequence[str]]) -> Manifest:
-    """``hints`` are the names to draw from; an endpoint now and then has none, and then those of the others do not count."""
-    served = draw(st.sampled_from((True,) * 7 + (False,)), label="served")  # else a slice that is older than the Pods
-    endpoint: Manifest = {"addresses": [pod.ip if served else draw(st.sampled_from(_NOBODYS), label="nobody's address")]}
+    """``hints`` are the names to draw from; an endpoint now and then has none, and then those of the others
+    do not count.
+    """
+    # else a slice that is older than the Pods
+    served = draw(st.sampled_from((True,) * 7 + (False,)), label="served")
+    endpoint: Manifest = {
+        "addresses": [pod.ip if served else draw(st.sampled_from(_NOBODYS), label="nobody's address")]
+    }
     if pod.hostNetwork and served:  # what an EndpointSlice must say for a port of a node to be a Pod's
         endpoint["targetRef"] = {"kind": "Pod", "name": f"pod-{pod.number}"}
     if draw(st.sampled_from((True,) * 5 + (False,)), label="nodeName"):
@@ -249,6 +300,9 @@ def _endpoint(draw: st.DrawFn, pod: _Pod, hints: Mapping[str, Sequence[str]]) ->
     if conditions := draw(st.sampled_from(_CONDITIONS), label="conditions"):
         endpoint["conditions"] = dict(conditions)
     if hints and draw(st.sampled_from((True,) * 5 + (False,)), label="hinted"):
-        drawn = {kind: draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)) for kind, names in hints.items()}
+        drawn = {
+            kind: draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+            for kind, names in hints.items()
+        }
         endpoint["hints"] = {kind: [{"name": name} for name in names] for kind, names in drawn.items()}
     return endpoint

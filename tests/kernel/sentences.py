@@ -1,6 +1,7 @@
-"""How a sentence of docs/semantics.md is asked: a section is one cluster, built and dialled once; its rows are flows of one FlowCheck that expects
-nothing. So the objects' own promise must agree with the packets (the verdict), and both with what the row says by hand: the outcome, every
-endpoint that answers, and the address that each of them sees.
+"""How a sentence of docs/semantics.md is asked: a section is one cluster, built and dialled once; its rows
+are flows of one FlowCheck that expects nothing. So the objects' own promise must agree with the packets (the
+verdict), and both with what the row says by hand: the outcome, every endpoint that answers, and the address
+that each of them sees.
 """
 
 from __future__ import annotations
@@ -77,7 +78,11 @@ ASKERS = {
     "far": ("worker-2", "10.244.2.22"),
     "away": ("control-plane", "10.244.0.23"),
 }
-NODES = {"control-plane": ("172.18.0.2", "10.244.0.1"), "worker-1": ("172.18.0.3", "10.244.1.1"), "worker-2": ("172.18.0.4", "10.244.2.1")}
+NODES = {
+    "control-plane": ("172.18.0.2", "10.244.0.1"),
+    "worker-1": ("172.18.0.3", "10.244.1.1"),
+    "worker-2": ("172.18.0.4", "10.244.2.1"),
+}
 BALANCER = "172.18.255.254"  # the load balancer in the path
 OUTSIDE = {"office": "203.0.113.10", "stranger": "198.51.100.20", "twin": "192.0.2.62"}
 BASE = (
@@ -121,8 +126,10 @@ def proxy(settings: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One flow. ``meets`` are the Pods that answer, with their port where it is not 8080; ``seen`` whose address they see: "own", the node
-    that masquerades, or the very address (the balancer's, say). "" for who does not answer."""
+    """One flow. ``meets`` are the Pods that answer, with their port where it is not 8080; ``seen`` whose
+    address they see: "own", the node that masquerades, or the very address (the balancer's, say). "" for who
+    does not answer.
+    """
 
     sentence: str
     client: str  # a Pod, a node or an external client
@@ -153,11 +160,14 @@ class Row:
         return flow
 
     def sources(self) -> dict[str, str]:
-        """Endpoint → the address that it sees, by hand: the client's own, or that of the interface by which the node reaches the endpoint."""
+        """Endpoint → the address that it sees, by hand: the client's own, or that of the interface by which
+        the node reaches the endpoint.
+        """
         if self.health[0]:
             return {self.meets: self._source("")}
         return {
-            f"default/{pod}" if ":" in pod else f"default/{pod}:8080": self._source(pod.partition(":")[0]) for pod in self.meets.split()
+            f"default/{pod}" if ":" in pod else f"default/{pod}:8080": self._source(pod.partition(":")[0])
+            for pod in self.meets.split()
         }
 
     def endpoints(self) -> set[str]:
@@ -169,7 +179,9 @@ class Row:
         if self.seen[0].isdigit():
             return self.seen
         if self.seen == "own" or (self.seen.endswith("on hairpin") and pod != self.client):
-            return OUTSIDE.get(self.client) or (NODES[self.client][0] if self.client in NODES else (ASKERS | SERVERS)[self.client][1])
+            return OUTSIDE.get(self.client) or (
+                NODES[self.client][0] if self.client in NODES else (ASKERS | SERVERS)[self.client][1]
+            )
         node = self.seen.split()[0]
         return NODES[node][1] if SERVERS[pod][0] == node else NODES[node][0]
 
@@ -186,7 +198,16 @@ class Section:
 
 
 def refused(sentence: str, client: str, to: str, via: str = "", protocol: str = "TCP", mode: str = "") -> Row:
-    return Row(sentence, client, to, outcome="rejected", via=via, protocol=protocol, evidence=PORT_UNREACHABLE, mode=mode)
+    return Row(
+        sentence,
+        client,
+        to,
+        outcome="rejected",
+        via=via,
+        protocol=protocol,
+        evidence=PORT_UNREACHABLE,
+        mode=mode,
+    )
 
 
 def dropped(sentence: str, client: str, to: str, via: str = "", mode: str = "") -> Row:
@@ -199,12 +220,21 @@ def closed(sentence: str, client: str, to: str) -> Row:
 
 
 def unreachable(sentence: str, client: str, to: str, protocol: str = "TCP", mode: str = "") -> Row:
-    return Row(sentence, client, to, outcome="unreachable", protocol=protocol, evidence="unreachable", mode=mode)
+    return Row(
+        sentence, client, to, outcome="unreachable", protocol=protocol, evidence="unreachable", mode=mode
+    )
 
 
 def healthy(sentence: str, client: str, node: str, status: int, count: int) -> Row:
     """The health check of Service ``web``, whose healthCheckNodePort is 32123."""
-    return Row(sentence, client, f"{{node: {node}, healthCheck: web}}", f"{NODES[node][0]}:32123", "own", health=(status, count))
+    return Row(
+        sentence,
+        client,
+        f"{{node: {node}, healthCheck: web}}",
+        f"{NODES[node][0]}:32123",
+        "own",
+        health=(status, count),
+    )
 
 
 EXTERNAL = {
@@ -229,18 +259,29 @@ NODE_PORT = service("web", "type: NodePort, ports: [{port: 80, nodePort: 30080}]
 
 def web(spec: str, *rows: str, ports: str = "{port: 80, nodePort: 30080}") -> str:
     """The Service ``web`` with every kind of address."""
-    return service("web", f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{ports}]{spec and ', ' + spec}", "{ip: 192.0.2.11}") + (
-        endpoints("web", *rows) if rows else ""
-    )
+    return service(
+        "web",
+        f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{ports}]{spec and ', ' + spec}",
+        "{ip: 192.0.2.11}",
+    ) + (endpoints("web", *rows) if rows else "")
 
 
 HEALTH = web(
-    "externalTrafficPolicy: Local, healthCheckNodePort: 32123", WEB_1, WEB_3, NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1"
+    "externalTrafficPolicy: Local, healthCheckNodePort: 32123",
+    WEB_1,
+    WEB_3,
+    NOT_READY % "addresses: [10.244.1.14], nodeName: worker-1",
 )
 
 
 def external(
-    sentence: str, client: str, node: str, meets: str = "", seen: str = "", outcome: str = "delivered", evidence: str = ""
+    sentence: str,
+    client: str,
+    node: str,
+    meets: str = "",
+    seen: str = "",
+    outcome: str = "delivered",
+    evidence: str = "",
 ) -> tuple[Row, ...]:
     """A row for each kind of external address, dialled so that ``node`` takes it up."""
     return tuple(
@@ -274,7 +315,9 @@ def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
         flows = json.loads(report.read_text())["flows"]
     controls = {f"“{flow['name']}”": flow["reason"] for flow in flows if flow["control"]}
     for flow in flows:  # of a control that fails the reason is the first thing to be asked
-        flow["reason"] += "".join(f"; it: {reason}" for name, reason in controls.items() if name in flow["reason"])
+        flow["reason"] += "".join(
+            f"; it: {reason}" for name, reason in controls.items() if name in flow["reason"]
+        )
     found = {flow["name"].removeprefix("rows: "): flow for flow in flows if not flow["control"]}
     assert found.keys() == {row.sentence for row in section.rows_of(mode)}, "two rows have one name"
     return found
@@ -286,7 +329,9 @@ def check_row(section: Section, row: Row, mode: str) -> None:
     assert flow["observed"]["backends"].keys() == row.sources().keys()
     met = {(j["backend"], j["sourceSeen"]) for j in flow["journeys"] if j["outcome"] == "delivered"}
     assert met == set(row.sources().items())
-    assert flow["observed"]["health"] == ([dict(zip(("status", "localEndpoints"), row.health, strict=True))] if row.health[0] else [])
+    assert flow["observed"]["health"] == (
+        [dict(zip(("status", "localEndpoints"), row.health, strict=True))] if row.health[0] else []
+    )
     assert all(row.evidence in journey["evidence"] for journey in flow["journeys"])
     if row.astray:
         assert {journey["replyFrom"] for journey in flow["journeys"]} == row.endpoints()

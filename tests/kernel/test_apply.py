@@ -35,11 +35,15 @@ spec: {nodeName: worker-2, containers: [{name: c}]}
 
 
 def read(netns: str, *command: str) -> str:
-    return subprocess.run(["ip", "netns", "exec", netns, *command], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["ip", "netns", "exec", netns, *command], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def kernel_state(netns: str) -> dict[str, Any]:
-    """Links, addresses, routes, rules and the sysctls that plans set, as the tools tell, without what differs from boot to boot."""
+    """Links, addresses, routes, rules and the sysctls that plans set, as the tools tell, without what differs
+    from boot to boot.
+    """
     links = [
         {key: link.get(key) for key in ("ifname", "address", "master", "mtu")}
         | {
@@ -54,8 +58,15 @@ def kernel_state(netns: str) -> dict[str, Any]:
         for link in json.loads(read(netns, "ip", "-4", "-j", "address"))
         for a in link["addr_info"]
     ]
-    routes = [{k: v for k, v in route.items() if k not in ("protocol", "flags")} for route in json.loads(read(netns, "ip", "-j", "route"))]
-    rules = [re.sub(r"\[\d+:\d+\]", "", line) for line in read(netns, "iptables-save").splitlines() if not line.startswith("#")]
+    routes = [
+        {k: v for k, v in route.items() if k not in ("protocol", "flags")}
+        for route in json.loads(read(netns, "ip", "-j", "route"))
+    ]
+    rules = [
+        re.sub(r"\[\d+:\d+\]", "", line)
+        for line in read(netns, "iptables-save").splitlines()
+        if not line.startswith("#")
+    ]
     keys = (
         "net.ipv4.ip_forward",
         "net.ipv4.conf.all.rp_filter",
@@ -122,7 +133,9 @@ def test_the_library_of_others_reads_what_we_sent() -> None:
     assert meant <= {(row["address"], row["prefixlen"]) for row in state["addresses"]}
     routes = {(row.get("dst", "default"), row["gateway"]) for row in state["routes"] if "gateway" in row}
     assert {
-        (op.dst.split("/")[0], op.via) for op in plan.operations if isinstance(op, AddRoute) and op.netns == "worker-1" and op.via
+        (op.dst.split("/")[0], op.via)
+        for op in plan.operations
+        if isinstance(op, AddRoute) and op.netns == "worker-1" and op.via
     } <= routes
 
 
@@ -141,17 +154,35 @@ def test_a_pod_outside_its_podcidr_is_reached_from_everywhere() -> None:
             [AddRoute(netns="a", dst="10.0.0.0/8", dev="eth0", via="192.0.2.1", why="x")],
             r"(?s)unreachable.*ip -n a route add 10\.0\.0\.0/8 via 192\.0\.2\.1",
         ),
-        ([SetSysctl(netns="a", key="net.ipv4.no_such_key", value="1", why="x")], r"(?s)No such file.*sysctl -qw net\.ipv4\.no_such_key=1"),
         (
-            [LoadRules(netns="a", tool="iptables-restore", text="*nat\n-A NOWHERE -j ACCEPT\nCOMMIT\n", why="x")],
+            [SetSysctl(netns="a", key="net.ipv4.no_such_key", value="1", why="x")],
+            r"(?s)No such file.*sysctl -qw net\.ipv4\.no_such_key=1",
+        ),
+        (
+            [
+                LoadRules(
+                    netns="a", tool="iptables-restore", text="*nat\n-A NOWHERE -j ACCEPT\nCOMMIT\n", why="x"
+                )
+            ],
             r"(?s)iptables-restore --noflush <<'EOF'\n\*nat",
         ),
     ],
     ids=["route", "sysctl", "rules"],
 )
 def test_a_refusal_shows_the_command_to_paste(operations: list[Any], message: str) -> None:
-    link = AddVeth(netns="a", name="eth0", mac="0a:58:00:00:00:01", peer_netns="b", peer="eth0", peer_mac="0a:58:00:00:00:02", why="x")
-    plan = Plan(name="refused", operations=(AddNetns(netns="a", why="x"), AddNetns(netns="b", why="x"), link, *operations))
+    link = AddVeth(
+        netns="a",
+        name="eth0",
+        mac="0a:58:00:00:00:01",
+        peer_netns="b",
+        peer="eth0",
+        peer_mac="0a:58:00:00:00:02",
+        why="x",
+    )
+    plan = Plan(
+        name="refused",
+        operations=(AddNetns(netns="a", why="x"), AddNetns(netns="b", why="x"), link, *operations),
+    )
 
     @in_sandbox
     def refused() -> None:
@@ -192,8 +223,18 @@ def test_a_link_without_a_carrier_is_idle_until_its_peer_is_up() -> None:
 
 @in_sandbox
 def test_waiting_names_the_link_that_stays_down() -> None:
-    link = AddVeth(netns="a", name="eth0", mac="0a:58:00:00:00:01", peer_netns="b", peer="eth0", peer_mac="0a:58:00:00:00:02", why="x")
-    applied = apply(Plan(name="down", operations=(AddNetns(netns="a", why="x"), AddNetns(netns="b", why="x"), link)))
+    link = AddVeth(
+        netns="a",
+        name="eth0",
+        mac="0a:58:00:00:00:01",
+        peer_netns="b",
+        peer="eth0",
+        peer_mac="0a:58:00:00:00:02",
+        why="x",
+    )
+    applied = apply(
+        Plan(name="down", operations=(AddNetns(netns="a", why="x"), AddNetns(netns="b", why="x"), link))
+    )
     applied.wait_until_up()
     read("b", "ip", "link", "set", "eth0", "down")
     deadline = time.monotonic() + 5

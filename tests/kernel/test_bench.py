@@ -1,4 +1,6 @@
-"""scripts/bench with clusters so small that its figures mean nothing: that it measures, tells, and keeps what it measured."""
+"""scripts/bench with clusters so small that its figures mean nothing: that it measures, tells, and keeps what
+it measured.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,24 @@ from tests.sandboxed import ROOT
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 needs_iperf3 = pytest.mark.skipif(
-    not shutil.which("iperf3"), reason="iperf3 is not installed: scripts/with-env installs it for scripts/bench"
+    not shutil.which("iperf3"),
+    reason="iperf3 is not installed: scripts/with-env installs it for scripts/bench",
 )
 CHANGES = ("one endpoint changed", "one Service removed", "one Service added")
 
 
 def bench(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "bench"), "--rounds", "1", "--services", "3", "--results", str(results), *words]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "bench"),
+        "--rounds",
+        "1",
+        "--services",
+        "3",
+        "--results",
+        str(results),
+        *words,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -50,33 +63,46 @@ def test_the_command_tells_and_keeps_what_it_measured(tmp_path: Path) -> None:
     assert json.loads(results.read_text())["measurements"] == kept
 
 
-def test_first_packets_of_each_mode_that_this_kernel_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_packets_of_each_mode_that_this_kernel_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modes = (*TEXT_MODES, "userspace")
     monkeypatch.setattr(first_packets, "usable_modes", lambda: Modes(modes, {"ipvs": "no ip_vs"}))
     monkeypatch.setattr(first_packets, "why_no_guest", lambda: "no guest")
     found = list(first_packets.measure_first_packets(setting(tmp_path)))
-    assert [item for item in found if isinstance(item, Skipped)] == [Skipped("first packets in ipvs mode", "no ip_vs; no guest")]
+    assert [item for item in found if isinstance(item, Skipped)] == [
+        Skipped("first packets in ipvs mode", "no ip_vs; no guest")
+    ]
     figures = [item for item in found if isinstance(item, Figure) and item.name.startswith("first packet")]
-    cases = {(mode, case, size) for mode in modes for case in (first_packets.STRAIGHT, *first_packets.CASES) for size in (1, 3)}
+    cases = {
+        (mode, case, size)
+        for mode in modes
+        for case in (first_packets.STRAIGHT, *first_packets.CASES)
+        for size in (1, 3)
+    }
     assert {(f.mode, f.case, f.services) for f in figures} == cases
     assert {len(f.rounds) for f in figures} == {first_packets.DIALS}
     assert all(0 < f.value <= f.p99 for f in figures)
 
 
 @with_guest
-def test_first_packets_of_a_mode_that_only_the_guest_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_packets_of_a_mode_that_only_the_guest_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(first_packets, "usable_modes", lambda: Modes((), {"ipvs": "no ip_vs"}))
     found = list(first_packets.measure_first_packets(setting(tmp_path)))
-    assert {f"first packet, ipvs in user-mode Linux: ClusterIP, {case} Service" for case in first_packets.CASES} <= {
-        f.name for f in found if isinstance(f, Figure)
-    }
+    assert {
+        f"first packet, ipvs in user-mode Linux: ClusterIP, {case} Service" for case in first_packets.CASES
+    } <= {f.name for f in found if isinstance(f, Figure)}
 
 
 @needs_iperf3
 def test_throughput_is_compared_with_pod_to_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "SECONDS", "1")
     monkeypatch.setattr(throughput, "usable_modes", lambda: Modes(("nftables",), {}))
-    figures = [found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)]
+    figures = [
+        found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)
+    ]
     assert [f.case for f in figures] == [*throughput.PLACES.values()]
     assert all(f.value > 0 and f.ratio for f in figures)
 
@@ -84,11 +110,17 @@ def test_throughput_is_compared_with_pod_to_pod(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.slow
 @with_guest
 @needs_iperf3
-def test_throughput_of_a_mode_that_only_the_guest_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throughput_of_a_mode_that_only_the_guest_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(throughput, "SECONDS", "1")
     monkeypatch.setattr(throughput, "usable_modes", lambda: Modes((), {"ipvs": "no ip_vs"}))
-    figures = [found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)]
-    assert [(f.mode, f.case) for f in figures] == [("ipvs in user-mode Linux", place) for place in throughput.PLACES.values()]
+    figures = [
+        found for found in throughput.measure_throughput(setting(tmp_path)) if isinstance(found, Figure)
+    ]
+    assert [(f.mode, f.case) for f in figures] == [
+        ("ipvs in user-mode Linux", place) for place in throughput.PLACES.values()
+    ]
     assert all(f.value > 0 and f.ratio for f in figures)
 
 

@@ -1,4 +1,6 @@
-"""Runs every case of tests/cases from the command line and compares the report with what is right (tests/cases/README.md)."""
+"""Runs every case of tests/cases from the command line and compares the report with what is right
+(tests/cases/README.md).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def _input(want: Path) -> Path:
     """Returns the input that ``want`` belongs to."""
     name = want.name.removesuffix(_SUFFIX)
     found = [
-        path for path in CASES.iterdir() if path != want and path.name in (name, *(f"{name}{end}" for end in (".yaml", ".json", ".txt")))
+        path
+        for path in CASES.iterdir()
+        if path != want and path.name in (name, *(f"{name}{end}" for end in (".yaml", ".json", ".txt")))
     ]
     assert len(found) == 1, f"{want.name} has {len(found)} inputs"
     return found[0]
@@ -56,14 +60,20 @@ def _cases() -> Iterator[Any]:
 
 
 def test_every_case_says_what_is_right() -> None:
-    inputs = {path.name for path in CASES.iterdir() if not path.name.endswith(_SUFFIX) and path.name != "README.md"}
+    inputs = {
+        path.name for path in CASES.iterdir() if not path.name.endswith(_SUFFIX) and path.name != "README.md"
+    }
     assert inputs == {_input(want).name for want in CASES.glob(f"*{_SUFFIX}")}
 
 
 @pytest.mark.parametrize(("source", "run"), list(_cases()))
 def test_case(source: Path, run: Run, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    options = {"plan": [], "diff": ["--captures", "none"], "run": ["--captures", "none", "--json", str(report)]}[run.command]
+    options = {
+        "plan": [],
+        "diff": ["--captures", "none"],
+        "run": ["--captures", "none", "--json", str(report)],
+    }[run.command]
     done = podwire(run.command, str(source), *options, *run.args, timeout=300)
     said = f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     assert done.returncode == run.exit, said
@@ -83,11 +93,19 @@ def _compare(report: Mapping[str, Any], run: Run) -> None:
         assert any(_folded(notice) in _folded(given) for given in report["notices"]), report["notices"]
     assert {name: report["summary"][name] for name in run.summary} == run.summary
     for want in run.flows:
-        flows = [flow for flow in report["flows"] if all(_selected(flow, key, str(want[key])) for key in _SELECTS if key in want)]
-        assert flows, f"no flow is {want}; there are: " + "\n".join(f"{flow['from']} → {flow['to']}" for flow in report["flows"])
+        flows = [
+            flow
+            for flow in report["flows"]
+            if all(_selected(flow, key, str(want[key])) for key in _SELECTS if key in want)
+        ]
+        assert flows, f"no flow is {want}; there are: " + "\n".join(
+            f"{flow['from']} → {flow['to']}" for flow in report["flows"]
+        )
         for flow in flows:
             assert {key: _given(flow, key) for key in want if key not in _SELECTS} == {
-                key: sorted(value) if isinstance(value, list) else value for key, value in want.items() if key not in _SELECTS
+                key: sorted(value) if isinstance(value, list) else value
+                for key, value in want.items()
+                if key not in _SELECTS
             }, f"{flow['name']}: {flow['from']} → {flow['to']} ({flow['reason']})"
 
 

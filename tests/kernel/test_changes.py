@@ -1,4 +1,6 @@
-"""Changes while it runs (docs/semantics.md, section 11): the difference of two plans in a real kernel, and what packets notice of it."""
+"""Changes while it runs (docs/semantics.md, section 11): the difference of two plans in a real kernel, and
+what packets notice of it.
+"""
 
 from __future__ import annotations
 
@@ -93,12 +95,16 @@ def pod(name: str, *annotations: str) -> str:
 
 
 def service(name: str, ip: str, node_port: int, *endpoints: str, spec: str = "") -> str:
-    """A Service of TCP and UDP port 80; ``endpoints`` are Pods' names, with "!" before one that drains, "-" before one that does not serve."""
+    """A Service of TCP and UDP port 80; ``endpoints`` are Pods' names, with "!" before one that drains, "-"
+    before one that does not serve.
+    """
     rows = []
     for word in endpoints:
         node, address = PODS[word.lstrip("!-")]
         serving = {"!": "true", "-": "false"}.get(word[0])
-        conditions = f", conditions: {{ready: false, serving: {serving}, terminating: true}}" if serving else ""
+        conditions = (
+            f", conditions: {{ready: false, serving: {serving}, terminating: true}}" if serving else ""
+        )
         rows.append(f"{{addresses: [{address}], nodeName: {node}{conditions}}}")
     return SERVICE % (name, ip, spec, node_port, node_port, name, name, ", ".join(rows))
 
@@ -106,11 +112,14 @@ def service(name: str, ip: str, node_port: int, *endpoints: str, spec: str = "")
 ALL_PODS = "".join(pod(name) for name in PODS)
 
 
-# --- the kernel's state --------------------------------------------------------------------------------------------
+# --- the kernel's state
+# --------------------------------------------------------------------------------------------
 
 
 def state_in_kernel(plan: Plan, iptables: str) -> dict[str, Any]:
-    """What every namespace of ``plan`` holds, and their names. Chains come in the order in which they were made, which means nothing."""
+    """What every namespace of ``plan`` holds, and their names. Chains come in the order in which they were
+    made, which means nothing.
+    """
     states: dict[str, Any] = {"names": sorted(path.name for path in RUN_NETNS.iterdir())}
     for netns in plan.netns:
         states[netns] = kernel_state(netns) | {
@@ -123,9 +132,16 @@ def state_in_kernel(plan: Plan, iptables: str) -> dict[str, Any]:
 
 
 def in_order(tables: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
-    """The same with the lines of several Services sorted, whose order means nothing; the jump to the node ports stays the last rule."""
+    """The same with the lines of several Services sorted, whose order means nothing; the jump to the node
+    ports stays the last rule.
+    """
     for table, chains in tables.items():
-        for chain in {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"} & chains.keys():
+        for chain in {
+            "KUBE-SERVICES",
+            "KUBE-NODEPORTS",
+            "KUBE-EXTERNAL-SERVICES",
+            "KUBE-PROXY-FIREWALL",
+        } & chains.keys():
             last = len(chains[chain]) - (table == "nat" and chain == "KUBE-SERVICES")
             chains[chain] = [*sorted(chains[chain][:last]), *chains[chain][last:]]
     return tables
@@ -140,7 +156,9 @@ def nft_state(netns: str) -> dict[str, Any]:
             state.setdefault(f"rules of {thing['chain']}", []).append((thing["expr"], thing.get("comment")))
         elif kind != "metainfo":
             elements = sorted(json.dumps(element) for element in thing.pop("elem", []))
-            state[f"{kind} {thing['name']}"] = {key: value for key, value in thing.items() if key != "handle"} | {"elements": elements}
+            state[f"{kind} {thing['name']}"] = {
+                key: value for key, value in thing.items() if key != "handle"
+            } | {"elements": elements}
     return state
 
 
@@ -181,22 +199,34 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert one[netns] == other[netns], netns
 
 
-BASE = shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + service("web", WEB, 30080, "web-1", "web-2")
+BASE = (
+    shape(2, "{name: office, address: 203.0.113.10}")
+    + ALL_PODS
+    + service("web", WEB, 30080, "web-1", "web-2")
+)
 CHANGES = {
     "a Service comes": BASE + service("other", OTHER, 30090, "web-3"),
     "a Service in front comes": BASE + service("a", OTHER, 30090, "web-3"),
-    "an endpoint comes": BASE.replace("endpoints: [", "endpoints: [{addresses: [10.244.1.13], nodeName: worker-1}, "),
-    "an endpoint drains": shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + service("web", WEB, 30080, "!web-1", "-web-2"),
-    "no endpoint": BASE.replace("{addresses: [10.244.1.11], nodeName: worker-1}, {addresses: [10.244.2.12], nodeName: worker-2}", ""),
+    "an endpoint comes": BASE.replace(
+        "endpoints: [", "endpoints: [{addresses: [10.244.1.13], nodeName: worker-1}, "
+    ),
+    "an endpoint drains": shape(2, "{name: office, address: 203.0.113.10}")
+    + ALL_PODS
+    + service("web", WEB, 30080, "!web-1", "-web-2"),
+    "no endpoint": BASE.replace(
+        "{addresses: [10.244.1.11], nodeName: worker-1}, {addresses: [10.244.2.12], nodeName: worker-2}", ""
+    ),
     "a policy": BASE.replace("type: NodePort\n", "type: NodePort\n  externalTrafficPolicy: Local\n"),
     "affinity": BASE.replace("type: NodePort\n", "type: NodePort\n  sessionAffinity: ClientIP\n"),
     "a Pod goes": BASE.replace(pod("web-3"), ""),
     "a Pod has another address": BASE.replace("10.244.1.13", "10.244.1.14"),
-    "a Pod has an address outside": BASE.replace(pod("web-3"), pod("web-3", """cni.projectcalico.org/ipAddrs: '["10.250.0.9"]'""")).replace(
-        "10.244.1.13", "10.250.0.9"
-    ),
+    "a Pod has an address outside": BASE.replace(
+        pod("web-3"), pod("web-3", """cni.projectcalico.org/ipAddrs: '["10.250.0.9"]'""")
+    ).replace("10.244.1.13", "10.250.0.9"),
     "a Pod moves": BASE.replace(pod("web-3"), POD % ("web-3", "", "worker-2", "10.244.2.13")),
-    "a node comes": BASE.replace(shape(2, "{name: office, address: 203.0.113.10}"), shape(3, "{name: office, address: 203.0.113.10}")),
+    "a node comes": BASE.replace(
+        shape(2, "{name: office, address: 203.0.113.10}"), shape(3, "{name: office, address: 203.0.113.10}")
+    ),
     "a node goes with its Pods": shape(1, "{name: office, address: 203.0.113.10}")
     + "".join(pod(name) for name, (node, _) in PODS.items() if node == "worker-1")
     + service("web", WEB, 30080, "web-1"),
@@ -209,7 +239,17 @@ CHANGES = {
     ("mode", "change"),
     [
         *(("iptables", change) for change in CHANGES),
-        *(("nftables", c) for c in ("a Service comes", "an endpoint comes", "no endpoint", "a policy", "affinity", "a node comes")),
+        *(
+            ("nftables", c)
+            for c in (
+                "a Service comes",
+                "an endpoint comes",
+                "no endpoint",
+                "a policy",
+                "affinity",
+                "a node comes",
+            )
+        ),
     ],
 )
 def test_a_change_leaves_what_the_new_cluster_alone_would(mode: str, change: str) -> None:
@@ -219,20 +259,27 @@ def test_a_change_leaves_what_the_new_cluster_alone_would(mode: str, change: str
     same(changed(other, base), alone(base))
 
 
-@pytest.mark.parametrize("change", ["a Service in front comes", "no endpoint", "affinity", "a node goes with its Pods"])
+@pytest.mark.parametrize(
+    "change", ["a Service in front comes", "no endpoint", "affinity", "a node goes with its Pods"]
+)
 def test_legacy_iptables_holds_the_same(change: str) -> None:
     base, other = (state_of(text=text) for text in (BASE, CHANGES[change]))
     same(changed(base, other, iptables=FLAVOURS[1]), alone(other, FLAVOURS[1]))
 
 
-@given(st.lists(st.sampled_from([BASE, *CHANGES.values()]), min_size=3, max_size=5), st.sampled_from(["iptables", "nftables"]))
+@given(
+    st.lists(st.sampled_from([BASE, *CHANGES.values()]), min_size=3, max_size=5),
+    st.sampled_from(["iptables", "nftables"]),
+)
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_way_leads_to_the_same_state(ways: list[str], mode: str) -> None:
     states = [state_of(text=text, proxy_mode=mode) for text in ways]
     same(changed(*states), alone(states[-1]))
 
 
-@pytest.mark.parametrize("change", ["a Service comes", "a Pod moves", "a node goes with its Pods", "a client has another address"])
+@pytest.mark.parametrize(
+    "change", ["a Service comes", "a Pod moves", "a node goes with its Pods", "a client has another address"]
+)
 def test_the_printed_change_does_the_same(change: str) -> None:
     base, other = (state_of(text=text) for text in (BASE, CHANGES[change]))
 
@@ -250,7 +297,9 @@ VERDICTS = ("accept", "drop", "goto a", "goto b", "goto c")
 
 @st.composite
 def nft_tables(draw: st.DrawFn) -> NftTable:
-    """A base chain and others that lead on, and maps that lead to them; affinity sets come and go, or get another timeout."""
+    """A base chain and others that lead on, and maps that lead to them; affinity sets come and go, or get
+    another timeout.
+    """
     own = sorted(draw(st.sets(st.sampled_from("abc"))))
     known = [verdict for verdict in VERDICTS if verdict[-1] in own or " " not in verdict]
     begin = ("type filter hook input priority 0; policy accept;", "jump z")
@@ -258,13 +307,24 @@ def nft_tables(draw: st.DrawFn) -> NftTable:
     for name in own:
         further = [verdict for verdict in known if verdict[-1] > name or " " not in verdict]
         chains[name] = tuple(
-            f"ip saddr 10.0.0.{n} {verdict}" for n, verdict in enumerate(draw(st.lists(st.sampled_from(further), max_size=3)))
+            f"ip saddr 10.0.0.{n} {verdict}"
+            for n, verdict in enumerate(draw(st.lists(st.sampled_from(further), max_size=3)))
         )
-    elements = draw(st.dictionaries(st.integers(1, 4).map("10.1.0.{}".format), st.sampled_from(known), max_size=4))
-    sets = {"m": NftSet("map", ("type ipv4_addr : verdict",), {key: f'{key} comment "x" : {verdict}' for key, verdict in elements.items()})}
+    elements = draw(
+        st.dictionaries(st.integers(1, 4).map("10.1.0.{}".format), st.sampled_from(known), max_size=4)
+    )
+    sets = {
+        "m": NftSet(
+            "map",
+            ("type ipv4_addr : verdict",),
+            {key: f'{key} comment "x" : {verdict}' for key, verdict in elements.items()},
+        )
+    }
     for name in sorted(draw(st.sets(st.sampled_from(["s", "t"])))):
         timeout = draw(st.sampled_from(["1s", "2s"]))
-        sets[name] = NftSet("set", ("type ipv4_addr", "size 9", "flags dynamic,timeout", f"timeout {timeout}"), {})
+        sets[name] = NftSet(
+            "set", ("type ipv4_addr", "size 9", "flags dynamic,timeout", f"timeout {timeout}"), {}
+        )
         chains["z"] += (f"update @{name} {{ ip saddr }}",) if own else ()
     return NftTable("ip kube-proxy", "a table of this test", sets, chains)
 
@@ -288,11 +348,14 @@ def test_any_change_of_an_nft_table_gives_the_new_table() -> None:
     check()
 
 
-# --- packets -------------------------------------------------------------------------------------------------------
+# --- packets
+# -------------------------------------------------------------------------------------------------------
 
 
 class Cluster:
-    """A cluster that changes. All Pods of :data:`PODS` run from the beginning to the end; ``services`` come and go."""
+    """A cluster that changes. All Pods of :data:`PODS` run from the beginning to the end; ``services`` come
+    and go.
+    """
 
     def __init__(self, mode: str, services: str = "") -> None:
         self._mode = mode
@@ -302,14 +365,20 @@ class Cluster:
         servers(self._applied.namespaces).tell(self._state)
 
     def _state_of(self, services: str) -> ClusterState:
-        return state_of(text=shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + services, proxy_mode=self._mode)
+        return state_of(
+            text=shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + services,
+            proxy_mode=self._mode,
+        )
 
     def change(self, services: str, forget: bool = True) -> None:
         """``forget`` false: connections that became wrong are left as they are."""
         new = self._state_of(services)
         plan = plan_change(self._state, new)
         if not forget:
-            plan = Plan(name="without", operations=tuple(op for op in plan.operations if not isinstance(op, DelConnections)))
+            plan = Plan(
+                name="without",
+                operations=tuple(op for op in plan.operations if not isinstance(op, DelConnections)),
+            )
         apply(plan, self._applied)
         self._state = new
 
@@ -368,7 +437,12 @@ def test_a_replaced_endpoint_is_never_chosen_again_and_an_added_one_joins(mode: 
 @in_sandbox
 def test_emptied_is_refused_and_restored_is_served(mode: str) -> None:
     cluster = Cluster(mode, service("web", WEB, 30080, "web-1"))
-    for endpoints, answer in (((), REFUSED), (("web-2",), "web-2"), (("-web-2",), REFUSED), (("!web-2",), "web-2")):
+    for endpoints, answer in (
+        ((), REFUSED),
+        (("web-2",), "web-2"),
+        (("-web-2",), REFUSED),
+        (("!web-2",), "web-2"),
+    ):
         cluster.change(service("web", WEB, 30080, *endpoints))
         for client, ip, port in (("default_client", WEB, 80), ("office", "172.18.0.3", 30080)):
             assert cluster.met(client, ip, port, 3) == {answer}, (client, endpoints)
@@ -397,11 +471,17 @@ def test_established_connections_to_what_stays_survive(mode: str) -> None:
     met = [say(sock) for sock in to_web]
     assert set(met) == {"web-1", "web-2"}
     last = [""] if mode != "ipvs" else []  # IPVS forgets a Service's connections with it (docs/semantics 13)
-    for services in (service("web", WEB, 30080, "web-2") + other, other + service("new", "10.96.0.70", 30070, "web-1"), other, *last):
+    for services in (
+        service("web", WEB, 30080, "web-2") + other,
+        other + service("new", "10.96.0.70", 30070, "web-1"),
+        other,
+        *last,
+    ):
         cluster.change(services)
         assert say(to_other) == say(from_outside) == "web-3"
         if mode != "ipvs" or "name: web}" in services:
-            assert [say(sock) for sock in to_web] == met  # also to the endpoint that went, whose Pod is still there
+            # also to the endpoint that went, whose Pod is still there
+            assert [say(sock) for sock in to_web] == met
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -417,7 +497,9 @@ def test_affinity_survives_a_change_of_another_service(mode: str) -> None:
 
 @contextmanager
 def restless_client(cluster: Cluster, netns: str, ip: str, port: int) -> Iterator[Callable[[], set[str]]]:
-    """A UDP client that sends from one port until the end. Gives a function that tells who answers from now on."""
+    """A UDP client that sends from one port until the end. Gives a function that tells who answers from now
+    on.
+    """
     sock = cluster.socket(netns, socket.SOCK_DGRAM)
     sock.connect((ip, port))
     seen: list[str] = []
@@ -463,7 +545,13 @@ def test_a_udp_client_that_never_stops_is_served_right_each_time(way: str, mode:
     cluster = Cluster(mode)
     with restless_client(cluster, netns, ip, port) as answers:
         assert answers() == {nobody}
-        for endpoints, expected in (((), REFUSED), (("web-1",), "web-1"), (("web-2",), "web-2"), (("!web-2",), "web-2"), ((), REFUSED)):
+        for endpoints, expected in (
+            ((), REFUSED),
+            (("web-1",), "web-1"),
+            (("web-2",), "web-2"),
+            (("!web-2",), "web-2"),
+            ((), REFUSED),
+        ):
             cluster.change(service("web", WEB, 30080, *endpoints))
             assert answers() == {expected}, endpoints
         cluster.change(service("web", WEB, 30080, "web-3"))
@@ -474,7 +562,8 @@ def test_a_udp_client_that_never_stops_is_served_right_each_time(way: str, mode:
         assert answers() == {"web-1"}
 
 
-@pytest.mark.parametrize("mode", MODES[:2])  # IPVS forgets such a client by itself (net.ipv4.vs.expire_nodest_conn)
+# IPVS forgets such a client by itself (net.ipv4.vs.expire_nodest_conn)
+@pytest.mark.parametrize("mode", MODES[:2])
 @in_sandbox
 def test_without_forgetting_that_client_would_be_stuck(mode: str) -> None:
     """The control of the test before: it is our deletion that helps, not the kernel."""
@@ -495,7 +584,9 @@ def test_connections_of_others_are_not_forgotten() -> None:
         sock.connect((WEB, port))
         sock.send(request_line(1))
     assert socks[0].recv(4096)
-    one = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:80", server="10.244.1.11:8080", why="w")
+    one = DelConnections(
+        netns="worker-1", protocol="UDP", dialled=f"{WEB}:80", server="10.244.1.11:8080", why="w"
+    )
     other = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:82", server=f"{WEB}:82", why="w")
     table = namespaces.call_in("worker-1", Conntrack)
     ends = [sock.getsockname() for sock in socks]
@@ -512,7 +603,12 @@ def test_connections_of_others_are_not_forgotten() -> None:
     apply(Plan(name="one", operations=(one, other)), cluster._applied)
     assert known() == (False, True)
     last = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:81", server=f"{WEB}:81", why="w")
-    subprocess.run(["bash", "-s"], input=render_shell(Plan(name="x", operations=(last,)), title="as a person would"), text=True, check=True)
+    subprocess.run(
+        ["bash", "-s"],
+        input=render_shell(Plan(name="x", operations=(last,)), title="as a person would"),
+        text=True,
+        check=True,
+    )
     assert known() == (False, False)
 
 
@@ -524,7 +620,8 @@ def test_a_refused_deletion_shows_the_command_to_paste() -> None:
         apply(Plan(name="b", operations=(DelLink(netns="a", name="ghost", why="w"),)), applied)
 
 
-# --- texts for nft -------------------------------------------------------------------------------------------------
+# --- texts for nft
+# -------------------------------------------------------------------------------------------------
 
 PADDING = "# a text so long that a process of its own loads it\n" * (SMALL_TEXT // 50)
 

@@ -46,7 +46,9 @@ spec:
 """
 
 
-@pytest.mark.parametrize("words", [["-o", "yaml"], ["-o", "json"], [], ["diff"]], ids=lambda words: " ".join(words) or "table")
+@pytest.mark.parametrize(
+    "words", [["-o", "yaml"], ["-o", "json"], [], ["diff"]], ids=lambda words: " ".join(words) or "table"
+)
 def test_a_reader_that_has_gone_takes_the_words_but_not_the_verdict(words: list[str]) -> None:
     """As ``podwire … | head`` leaves it."""
     reader, writer = os.pipe()
@@ -54,13 +56,22 @@ def test_a_reader_that_has_gone_takes_the_words_but_not_the_verdict(words: list[
     options = ["--modes", "iptables,nftables"] if "diff" in words else []
     command = [sys.executable, str(ROOT / "run_topology.py"), *words, "-", "--captures", "none", *options]
     with os.fdopen(writer) as nobody:
-        done = subprocess.run(command, input=FAILING, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, input=FAILING, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
     assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("topology", SHIPPED)
 def test_every_shipped_topology_is_as_promised(topology: str, tmp_path: Path) -> None:
-    done = podwire(topology, "--captures", str(tmp_path), "-o", "json", prefix=["env", "PYTHONWARNINGS=error::ResourceWarning"])
+    done = podwire(
+        topology,
+        "--captures",
+        str(tmp_path),
+        "-o",
+        "json",
+        prefix=["env", "PYTHONWARNINGS=error::ResourceWarning"],
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert "ResourceWarning" not in done.stderr, "what was opened is left for the interpreter to close"
     report = json.loads(done.stdout)
@@ -75,19 +86,43 @@ def test_every_shipped_topology_is_as_promised(topology: str, tmp_path: Path) ->
 def test_default_topology_exercises_the_four_kinds_of_communication(tmp_path: Path) -> None:
     report = json.loads(podwire("--captures", "none", "-o", "json", cwd=tmp_path).stdout)
     kinds = {flow["kind"] for flow in report["flows"]}
-    assert {"container-to-container", "pod-to-pod", "pod-to-service", "external-to-service", "node-to-pod", "pod-to-node"} <= kinds
+    assert {
+        "container-to-container",
+        "pod-to-pod",
+        "pod-to-service",
+        "external-to-service",
+        "node-to-pod",
+        "pod-to-node",
+    } <= kinds
     assert {flow["protocol"] for flow in report["flows"]} >= {"TCP", "UDP", "ICMP"}
-    assert any(change.startswith("DNAT at worker-1: ") for flow in report["flows"] for change in flow["journey"]["changes"])
+    assert any(
+        change.startswith("DNAT at worker-1: ")
+        for flow in report["flows"]
+        for change in flow["journey"]["changes"]
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_flow_that_is_not_as_expected_fails_with_a_bundle(tmp_path: Path) -> None:
-    done = podwire("-", "--captures", str(tmp_path), "--json", str(tmp_path / "r.json"), "--junit", str(tmp_path / "r.xml"), stdin=FAILING)
+    done = podwire(
+        "-",
+        "--captures",
+        str(tmp_path),
+        "--json",
+        str(tmp_path / "r.json"),
+        "--junit",
+        str(tmp_path / "r.xml"),
+        stdin=FAILING,
+    )
     assert done.returncode == 1, done.stderr
     assert "FAIL" in done.stdout
     report = json.loads((tmp_path / "r.json").read_text())
     flow = next(f for f in report["flows"] if f["check"] == "wrong" and not f["control"])
-    assert (flow["verdict"], flow["expected"]["outcome"], flow["observed"]["outcome"]) == ("fail", "dropped", "delivered")
+    assert (flow["verdict"], flow["expected"]["outcome"], flow["observed"]["outcome"]) == (
+        "fail",
+        "dropped",
+        "delivered",
+    )
     bundle = next((tmp_path / report["topology"] / "failed").iterdir())
     rules = (bundle / "worker-2.rules.txt").read_text()
     assert "KUBE-SVC-" in rules
@@ -123,7 +158,9 @@ def test_both_iptables_flavours(flavour: str) -> None:
     assert json.loads(done.stdout)["machine"]["iptables"] == f"iptables-{flavour}"
 
 
-def test_the_other_flavour_serves_where_the_first_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_flavour_serves_where_the_first_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in a kernel whose nf_tables has no ip family (user-mode Linux of Debian 12)."""
     broken = tmp_path / "iptables-nft-restore"
     broken.write_text("#!/bin/sh\necho 'Could not fetch rule set generation id' >&2\nexit 4\n")
@@ -134,7 +171,9 @@ def test_the_other_flavour_serves_where_the_first_does_not_work(tmp_path: Path, 
     asked = podwire("hairpin", "--captures", "none", "--iptables", "nft")
     assert asked.returncode == 3
     assert "Could not fetch rule set generation id" in asked.stderr
-    assert re.search(r"ip netns exec \S+ iptables-nft-restore --noflush <<'EOF'\n\*(mangle|filter)", asked.stderr)
+    assert re.search(
+        r"ip netns exec \S+ iptables-nft-restore --noflush <<'EOF'\n\*(mangle|filter)", asked.stderr
+    )
 
 
 def test_all_pairs_reaches_everything() -> None:
@@ -146,14 +185,28 @@ def test_all_pairs_reaches_everything() -> None:
 
 
 def test_the_same_seed_gives_the_same_cluster() -> None:
-    first, again, other = (podwire("plan", "three-networks", "--seed", seed).stdout for seed in ("1", "1", "2"))
+    first, again, other = (
+        podwire("plan", "three-networks", "--seed", seed).stdout for seed in ("1", "1", "2")
+    )
     assert first == again != other
 
 
 def test_two_runs_at_once_do_not_meet(tmp_path: Path) -> None:
     before = host_state()
-    commands = [[sys.executable, str(ROOT / "run_topology.py"), "source-address", "--captures", str(tmp_path / str(n))] for n in range(2)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands]
+    commands = [
+        [
+            sys.executable,
+            str(ROOT / "run_topology.py"),
+            "source-address",
+            "--captures",
+            str(tmp_path / str(n)),
+        ]
+        for n in range(2)
+    ]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
     for process in running:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, out + err
@@ -178,7 +231,8 @@ def test_ctrl_c_cleans_up_and_says_so(delay: float, tmp_path: Path) -> None:
         finally:
             run.kill()
     if "Fatal Python error: init" not in err:  # Python itself was not there yet
-        assert run.returncode in ((0, 130) if "stays up" in err else (-2, 130)), err  # -2: before Python could answer
+        # -2: before Python could answer
+        assert run.returncode in ((0, 130) if "stays up" in err else (-2, 130)), err
         assert run.returncode == -2 or "Traceback" not in err
     assert host_state() == before
 
@@ -204,14 +258,19 @@ def kept(topology: str) -> Iterator[int]:
 def test_ps_and_exec_from_another_terminal() -> None:
     with kept("three-networks") as pid:
         ps = podwire("ps")
-        row = next((line for line in ps.stdout.splitlines() if line.startswith(str(pid))), ps.stdout + ps.stderr)
+        row = next(
+            (line for line in ps.stdout.splitlines() if line.startswith(str(pid))), ps.stdout + ps.stderr
+        )
         assert "three-networks" in row
 
         def run_in(name: str, *command: str) -> subprocess.CompletedProcess[str]:
             return podwire("exec", "--cluster", str(pid), name, "--", *command)
 
         assert "10.244.1.2" in run_in("client-a", "ip", "-4", "-br", "address").stdout
-        assert run_in("default/client-a", "ip", "-br", "link").stdout == run_in("client-a", "ip", "-br", "link").stdout
+        assert (
+            run_in("default/client-a", "ip", "-br", "link").stdout
+            == run_in("client-a", "ip", "-br", "link").stdout
+        )
         assert "cbr0" in run_in("worker-1", "ip", "-br", "link").stdout
         answer = json.loads(run_in("client-a", "curl", "-sS", "http://10.96.0.1:443/").stdout)
         assert answer["pod"] == "kube-system/kube-apiserver-control-plane"
@@ -241,9 +300,12 @@ cd "$3" && shift 3 && exec setpriv --reuid 65534 --regid 65534 --clear-groups --
 """
 
 
-def as_ordinary_user(tmp_path: Path, *words: str, stdin: str = "", prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    """The command line as uid 65534, in a private mount namespace where the checkout and this Python environment can be read by anybody;
-    as whoever we are if that is not root."""
+def as_ordinary_user(
+    tmp_path: Path, *words: str, stdin: str = "", prefix: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """The command line as uid 65534, in a private mount namespace where the checkout and this Python
+    environment can be read by anybody; as whoever we are if that is not root.
+    """
     if os.geteuid() != 0:
         return podwire(*words, cwd=tmp_path, stdin=stdin, prefix=prefix)
     place = Path("/mnt")
@@ -262,7 +324,13 @@ def as_ordinary_user(tmp_path: Path, *words: str, stdin: str = "", prefix: Seque
         *words,
     ]
     return subprocess.run(
-        [*prefix, "unshare", "--mount", *command], input=stdin, capture_output=True, text=True, check=False, timeout=120, env=environment
+        [*prefix, "unshare", "--mount", *command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment,
     )
 
 
@@ -301,7 +369,11 @@ def test_under_sudo_and_then_without_in_one_directory(tmp_path: Path) -> None:
 
 
 def test_a_sudo_caller_that_there_cannot_be_is_no_traceback(tmp_path: Path) -> None:
-    done = podwire("hairpin", cwd=tmp_path, prefix=["env", "SUDO_UID=99999999999999999999", "SUDO_GID=99999999999999999999"])
+    done = podwire(
+        "hairpin",
+        cwd=tmp_path,
+        prefix=["env", "SUDO_UID=99999999999999999999", "SUDO_GID=99999999999999999999"],
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -313,7 +385,9 @@ def test_doctor_says_that_an_ordinary_user_can(tmp_path: Path) -> None:
 
 
 def test_where_namespaces_are_forbidden_the_remedy_is_named() -> None:
-    """In a user namespace that allows no others beneath it, and without the capability to make the rest: as on a hardened host."""
+    """In a user namespace that allows no others beneath it, and without the capability to make the rest: as
+    on a hardened host.
+    """
     script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@"'
     command = [sys.executable, str(ROOT / "run_topology.py"), "--captures", "none"]
     done = subprocess.run(
@@ -387,12 +461,15 @@ spec:
 def test_a_container_s_real_command_runs_in_its_pod(tmp_path: Path) -> None:
     done = podwire("-", "--run", "--captures", str(tmp_path), stdin=COMMANDS)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "container gone of Pod default/web does not listen on 9000/TCP: its command ended with exit code 1" in " ".join(
-        done.stdout.split()
+    assert (
+        "container gone of Pod default/web does not listen on 9000/TCP: its command ended with exit code 1"
+        in " ".join(done.stdout.split())
     )
     log = (tmp_path / "stdin" / "logs" / "default_web_http.log").read_text()
     assert log.splitlines()[0] == "web 10.244.1.2 8000"
-    assert re.search(r'"GET /\?podwire=[0-9a-f]{16} HTTP/1.0" 200', log), "the real server was asked as a server is"
+    assert re.search(r'"GET /\?podwire=[0-9a-f]{16} HTTP/1.0" 200', log), (
+        "the real server was asked as a server is"
+    )
 
 
 def test_of_two_containers_with_one_port_the_kernel_refuses_the_second() -> None:
@@ -400,24 +477,49 @@ def test_of_two_containers_with_one_port_the_kernel_refuses_the_second() -> None
     pod = f"{{apiVersion: v1, kind: Pod, metadata: {{name: p}}, spec: {{containers: {containers}}}}}"
     done = podwire("-", "--captures", "none", "-o", "json", stdin=pod)
     notices = [n for n in json.loads(done.stdout)["notices"] if "cannot listen" in n]
-    assert notices == ["container b of Pod default/p cannot listen: port 80/TCP is taken by container a (Address already in use)"]
+    assert notices == [
+        "container b of Pod default/p cannot listen: port 80/TCP is taken by container a (Address already in use)"
+    ]
 
 
 def test_tshark_follows_one_flow_of_a_real_run_across_nat(tmp_path: Path) -> None:
     done = podwire("source-address", "--captures", str(tmp_path), "-o", "json")
     report = json.loads(done.stdout)
-    flow = next(f for f in report["flows"] if f["observed"]["outcome"] == "delivered" and any("SNAT" in c for c in f["journey"]["changes"]))
+    flow = next(
+        f
+        for f in report["flows"]
+        if f["observed"]["outcome"] == "delivered" and any("SNAT" in c for c in f["journey"]["changes"])
+    )
     capture = tmp_path / "source-address" / "all.pcapng"
     syn = flow["journeys"][0]["hops"][0]["frame"]
 
     def tshark(display: str, *fields: str) -> list[list[str]]:
-        words = ["tshark", "-n", "-r", str(capture), "-Y", display, "-T", "fields", *(w for f in fields for w in ("-e", f))]
+        words = [
+            "tshark",
+            "-n",
+            "-r",
+            str(capture),
+            "-Y",
+            display,
+            "-T",
+            "fields",
+            *(w for f in fields for w in ("-e", f)),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     ((number,),) = tshark(f"frame.number == {syn + 1}", "tcp.seq_raw")
-    rows = tshark(f"tcp.seq_raw == {number} && tcp.flags.syn == 1", "frame.interface_name", "ip.src", "ip.dst", "frame.comment")
-    hops = [(f"{h['namespace']}/{h['interface']}", h["src"].split(":")[0], h["dst"].split(":")[0]) for h in flow["journeys"][0]["hops"]]
+    rows = tshark(
+        f"tcp.seq_raw == {number} && tcp.flags.syn == 1",
+        "frame.interface_name",
+        "ip.src",
+        "ip.dst",
+        "frame.comment",
+    )
+    hops = [
+        (f"{h['namespace']}/{h['interface']}", h["src"].split(":")[0], h["dst"].split(":")[0])
+        for h in flow["journeys"][0]["hops"]
+    ]
     assert [(where, src, dst) for where, src, dst, _ in rows] == hops
     comments = " ".join(row[3] for row in rows)
     assert "DNAT at " in comments
@@ -432,10 +534,22 @@ BAD = {
         "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [{port: eighty}]}}",
         "spec.ports[0].port: must be an integer, is 'eighty'",
     ),
-    "escape in a name": ('{apiVersion: v1, kind: Pod, metadata: {name: "a\\e[31m"}, spec: {containers: [{name: c}]}}', "metadata.name"),
-    "option as a name": ("{apiVersion: v1, kind: Pod, metadata: {name: --flush}, spec: {containers: [{name: c}]}}", "metadata.name"),
-    "overlapping subnets": ("{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.96.0.0/16}}", "overlap"),
-    "subnet too small": ("{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.1.0.0/25}}", "podSubnet"),
+    "escape in a name": (
+        '{apiVersion: v1, kind: Pod, metadata: {name: "a\\e[31m"}, spec: {containers: [{name: c}]}}',
+        "metadata.name",
+    ),
+    "option as a name": (
+        "{apiVersion: v1, kind: Pod, metadata: {name: --flush}, spec: {containers: [{name: c}]}}",
+        "metadata.name",
+    ),
+    "overlapping subnets": (
+        "{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.96.0.0/16}}",
+        "overlap",
+    ),
+    "subnet too small": (
+        "{apiVersion: podwire.dev/v1alpha1, kind: Cluster, networking: {podSubnet: 10.1.0.0/25}}",
+        "podSubnet",
+    ),
 }
 
 
@@ -471,7 +585,9 @@ def readme_block(language: str, containing: str) -> str:
     return next(block for block in blocks if containing in block)
 
 
-@pytest.mark.parametrize(("language", "containing", "suffix"), [("yaml", "kind: FlowCheck", "yaml"), ("python", "def build", "py")])
+@pytest.mark.parametrize(
+    ("language", "containing", "suffix"), [("yaml", "kind: FlowCheck", "yaml"), ("python", "def build", "py")]
+)
 def test_the_readme_s_examples_run(language: str, containing: str, suffix: str, tmp_path: Path) -> None:
     topology = tmp_path / f"example.{suffix}"
     topology.write_text(readme_block(language, containing))

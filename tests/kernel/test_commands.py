@@ -85,7 +85,17 @@ print(json.dumps({
 while True:
     server.accept()[0].close()
 """
-WRITTEN = ("/x", "/root/x", "/etc/x", "/usr/x", "/work/x", "/dev/x", "/sys/x", "/sys/fs/cgroup/x", "/proc/sys/kernel/core_pattern")
+WRITTEN = (
+    "/x",
+    "/root/x",
+    "/etc/x",
+    "/usr/x",
+    "/work/x",
+    "/dev/x",
+    "/sys/x",
+    "/sys/fs/cgroup/x",
+    "/proc/sys/kernel/core_pattern",
+)
 
 WITH_A_SOCKET = """
 mount -t tmpfs none /run || exit
@@ -109,10 +119,14 @@ def log_of(directory: Path, container: str = "web") -> str:
 
 
 def test_a_tenant_s_command_does_not_run_unless_the_user_says_so(tmp_path: Path) -> None:
-    """Origin: `kubectl get pods -A -o yaml | sudo podwire -` obeyed the annotation of whoever may create a Pod."""
+    """Origin: `kubectl get pods -A -o yaml | sudo podwire -` obeyed the annotation of whoever may create a
+    Pod.
+    """
     done = podwire(str(TENANT), "--captures", str(tmp_path), "-o", "json")
     (notice,) = [notice for notice in json.loads(done.stdout)["notices"] if "podwire.dev/run" in notice]
-    assert notice.startswith(f"{TENANT}:8: container app of Pod team-b/tenant has its command in podwire.dev/run")
+    assert notice.startswith(
+        f"{TENANT}:8: container app of Pod team-b/tenant has its command in podwire.dev/run"
+    )
     assert notice.endswith("which runs only with --run: /bin/sh -c 'id > /tmp/podwire-tenant-was-here'")
     assert not list(tmp_path.glob("*/logs"))
     assert not Path("/tmp/podwire-tenant-was-here").exists()
@@ -129,7 +143,9 @@ def anybodys() -> Iterator[Path]:
 @pytest.mark.parametrize("rootless", [False, True], ids=["as who we are", "rootless"])
 def test_a_command_has_no_way_to_the_host(rootless: bool, anybodys: Path) -> None:
     """It is refused whatever it tries, has what a server needs, and of our environment nothing."""
-    text = pod(["/usr/bin/python3", "-c", TRIES % {"written": WRITTEN}], env=[{"name": "SAID", "value": "yes"}])
+    text = pod(
+        ["/usr/bin/python3", "-c", TRIES % {"written": WRITTEN}], env=[{"name": "SAID", "value": "yes"}]
+    )
     words = ("-", "--run", "--captures", str(anybodys))
     prefix = [*UNSHARE, "env", "AWS_SECRET_ACCESS_KEY=x", "sh", "-c", WITH_A_SOCKET, "sh"]
     if rootless:
@@ -173,7 +189,9 @@ def test_what_a_command_started_ends_with_the_run(tmp_path: Path) -> None:
         (["true", "a\0b"], {}, "cannot run true: embedded null byte"),
     ],
 )
-def test_a_command_that_cannot_be_started_is_named(command: list[str], container: dict[str, str], part: str) -> None:
+def test_a_command_that_cannot_be_started_is_named(
+    command: list[str], container: dict[str, str], part: str
+) -> None:
     done = podwire("-", "--run", "--captures", "none", stdin=pod(command, **container))
     assert done.returncode == 2
     assert f"container web of Pod default/web {part}" in done.stderr
@@ -184,7 +202,9 @@ def test_commands_of_a_diff_run_only_with_the_flag(tmp_path: Path) -> None:
     for words, run in (([], False), (["--run"], True)):
         directory = tmp_path / str(run)
         text = pod(["/usr/bin/python3", "-m", "http.server", "80"])
-        done = podwire("diff", "-", "--modes", "iptables,nftables", "--captures", str(directory), *words, stdin=text)
+        done = podwire(
+            "diff", "-", "--modes", "iptables,nftables", "--captures", str(directory), *words, stdin=text
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr
         assert bool(list(directory.glob("*/logs/*"))) == run
 
@@ -193,7 +213,12 @@ def test_the_command_of_a_pod_that_is_made_anew_runs_anew(tmp_path: Path) -> Non
     """A StatefulSet gives its Pods the same names again, but other addresses."""
     script = "echo $IP; exec /usr/bin/python3 -m http.server 80"
     address = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    container = {"name": "web", "command": ["/bin/sh", "-c", script], "ports": [{"containerPort": 80}], "env": [address]}
+    container = {
+        "name": "web",
+        "command": ["/bin/sh", "-c", script],
+        "ports": [{"containerPort": 80}],
+        "env": [address],
+    }
     flow = {"name": "before", "from": {"node": "worker-2"}, "to": {"pod": "web-0", "port": 80}}
 
     def stateful_set(image: str) -> dict[str, object]:
@@ -201,7 +226,12 @@ def test_the_command_of_a_pod_that_is_made_anew_runs_anew(tmp_path: Path) -> Non
             "metadata": {"labels": {"app": "web"}, "annotations": {"podwire.dev/run": "web"}},
             "spec": {"containers": [container | {"image": image}]},
         }
-        spec = {"replicas": 1, "serviceName": "web", "selector": {"matchLabels": {"app": "web"}}, "template": template}
+        spec = {
+            "replicas": 1,
+            "serviceName": "web",
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": template,
+        }
         return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web"}, "spec": spec}
 
     step = {"name": "rolled", "apply": [stateful_set("new")], "flows": [flow | {"name": "after"}]}
@@ -214,7 +244,9 @@ def test_the_command_of_a_pod_that_is_made_anew_runs_anew(tmp_path: Path) -> Non
     text = "\n---\n".join(json.dumps(one) for one in (stateful_set("old"), check))
     done = podwire("-", "--run", "--captures", str(tmp_path), "-o", "json", stdin=text)
     flows = json.loads(done.stdout)["flows"]
-    assert [(flow["verdict"], flow["observed"]["outcome"]) for flow in flows] == [("pass", "delivered")] * 2, [f["reason"] for f in flows]
+    assert [(flow["verdict"], flow["observed"]["outcome"]) for flow in flows] == [
+        ("pass", "delivered")
+    ] * 2, [f["reason"] for f in flows]
     (log,) = tmp_path.glob("*/logs/*")
     assert flows[0]["dialled"] != flows[1]["dialled"]
     assert flows[1]["dialled"].startswith(log.read_text().splitlines()[0] + ":")
@@ -223,7 +255,11 @@ def test_the_command_of_a_pod_that_is_made_anew_runs_anew(tmp_path: Path) -> Non
 def test_what_a_command_prints_is_bounded(tmp_path: Path) -> None:
     """Else it would fill the memory of the machine."""
     done = podwire(
-        "-", "--run", "--captures", str(tmp_path), stdin=pod(["/bin/sh", "-c", "head -c 70000000 /dev/zero; sleep 1000"], ports=[])
+        "-",
+        "--run",
+        "--captures",
+        str(tmp_path),
+        stdin=pod(["/bin/sh", "-c", "head -c 70000000 /dev/zero; sleep 1000"], ports=[]),
     )
     assert done.returncode == 0, done.stdout
     (log,) = tmp_path.glob("*/logs/*")

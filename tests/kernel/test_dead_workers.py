@@ -1,4 +1,6 @@
-"""A server, a speaker or a proxy that dies ends the run with one sentence: what was not answered since says nothing of rules."""
+"""A server, a speaker or a proxy that dies ends the run with one sentence: what was not answered since says
+nothing of rules.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ def after(live: Live, prober: Prober, name: str) -> None:
 def test_a_run_says_what_was_killed_and_gives_no_verdict(
     name: str, moment: Callable[[Live, Prober, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def examine_with_a_death(schedule: object, now: object, live: Live, prober: Prober, *rest: object, **more: object) -> None:
+    def examine_with_a_death(
+        schedule: object, now: object, live: Live, prober: Prober, *rest: object, **more: object
+    ) -> None:
         moment(live, prober, name)
         examine(schedule, now, live, prober, *rest, **more)  # type: ignore[arg-type]
 
@@ -105,4 +109,6 @@ def test_a_server_without_descriptors_says_so(monkeypatch: pytest.MonkeyPatch) -
 
     begin = Live.begin
     monkeypatch.setattr(Live, "begin", starve)
-    assert "the process of the echo servers has ended: too many open files" in str(error_of("", "three-networks", "iptables"))
+    assert "the process of the echo servers has ended: too many open files" in str(
+        error_of("", "three-networks", "iptables")
+    )

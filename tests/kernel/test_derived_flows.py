@@ -1,4 +1,6 @@
-"""What is derived for a cluster without a FlowCheck holds with packets: every address of Services of many shapes, by every kind of client."""
+"""What is derived for a cluster without a FlowCheck holds with packets: every address of Services of many
+shapes, by every kind of client.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ kind: KubeProxyConfiguration
 """
 
 
-@pytest.mark.parametrize("settings", ["mode: iptables", 'clusterCIDR: ""', "mode: nftables", "mode: userspace"])
+@pytest.mark.parametrize(
+    "settings", ["mode: iptables", 'clusterCIDR: ""', "mode: nftables", "mode: userspace"]
+)
 def test_every_address_by_every_kind_of_client(settings: str) -> None:
     done = podwire("-", "-o", "json", "--captures", "none", stdin=CLUSTER + settings)
     report = json.loads(done.stdout)

@@ -90,10 +90,26 @@ def test_every_difference_is_known_and_every_known_one_is_seen(tmp_path: Path) -
     assert differences(exported) == {
         "node worker-1 → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
         "node control-plane → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
-        "node worker-1 → node worker-1:30080 (svc default/outer, at its bridge's address)": ("known", ["delivered", "rejected"], [9]),
-        "pod default/web → node worker-1:30080 (svc default/outer, at its bridge's address)": ("known", ["delivered", "rejected"], [9]),
-        "pod default/client → svc default/inner:81 (a port that it does not have)": ("known", ["unreachable", "rejected"], [8]),
-        "pod default/client → 10.111.255.254:80 (an address that no Service has)": ("known", ["unreachable", "dropped"], [8]),
+        "node worker-1 → node worker-1:30080 (svc default/outer, at its bridge's address)": (
+            "known",
+            ["delivered", "rejected"],
+            [9],
+        ),
+        "pod default/web → node worker-1:30080 (svc default/outer, at its bridge's address)": (
+            "known",
+            ["delivered", "rejected"],
+            [9],
+        ),
+        "pod default/client → svc default/inner:81 (a port that it does not have)": (
+            "known",
+            ["unreachable", "rejected"],
+            [8],
+        ),
+        "pod default/client → 10.111.255.254:80 (an address that no Service has)": (
+            "known",
+            ["unreachable", "dropped"],
+            [8],
+        ),
     }
     services = {s["name"]: (s["proxied"], s["changed"], s["how"]) for s in exported["services"]}
     assert services == {
@@ -119,7 +135,10 @@ def test_the_table_says_first_which_services_change() -> None:
     assert lines[0].endswith("  iptables → nftables: 1 of 3 Services changes")
     assert lines[2].startswith("default/outer: 4 of ")
     assert lines[3] == "  delivered → rejected  from node worker-1, node control-plane to localhost:30080"
-    assert lines[5] == "  delivered → rejected  from node worker-1, pod web to node worker-1:30080 (10.244.1.1:30080)"
+    assert (
+        lines[5]
+        == "  delivered → rejected  from node worker-1, pod web to node worker-1:30080 (10.244.1.1:30080)"
+    )
     (same,) = (line for line in lines if line.startswith("Nothing changes (and so many flows show it): "))
     assert "default/kubernetes (" in same
     assert "kube-proxy has no part in: default/peers" in lines
@@ -156,7 +175,9 @@ def test_a_setting_of_one_mode_alone_changes_whose_address_is_seen() -> None:
     done = podwire("diff", "-", "--captures", "none", "-o", "json", stdin=SHOP + MASQUERADE_ALL)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     exported = json.loads(done.stdout)
-    flow = next(f for f in exported["flows"] if f["name"] == "pod default/client → svc default/outer:80 (same node)")
+    flow = next(
+        f for f in exported["flows"] if f["name"] == "pod default/client → svc default/outer:80 (same node)"
+    )
     assert (flow["status"], flow["differs"], flow["sections"]) == ("known", ["source"], [5])
     assert [m["sources"] for m in flow["modes"].values()] == [["node"], ["preserved"]]
     outer = next(s for s in exported["services"] if s["name"] == "default/outer")
@@ -177,11 +198,15 @@ def test_a_flow_check_that_another_mode_breaks_is_no_success(tmp_path: Path) -> 
     junit = read_xml((tmp_path / "diff.xml").read_bytes())
     assert (junit.get("failures"), junit.get("errors")) == ("1", "0")
     [failure] = junit.iter("failure")
-    assert (failure.get("message") or "").startswith("delivered → rejected; nftables: it was rejected, not delivered")
+    assert (failure.get("message") or "").startswith(
+        "delivered → rejected; nftables: it was rejected, not delivered"
+    )
 
 
 def test_a_flow_check_may_expect_of_one_mode_what_it_does_otherwise() -> None:
-    accepted = CHECK.replace("expect: {outcome: delivered}", "expect: {outcome: delivered, modes: {nftables: {outcome: rejected}}}")
+    accepted = CHECK.replace(
+        "expect: {outcome: delivered}", "expect: {outcome: delivered, modes: {nftables: {outcome: rejected}}}"
+    )
     done = podwire("diff", "-", "--captures", "none", "-o", "json", stdin=SHOP + accepted)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     [flow] = [f for f in json.loads(done.stdout)["flows"] if not f["control"]]
@@ -197,7 +222,9 @@ def test_shipped_topologies_have_known_differences_only(topology: str) -> None:
 
 
 def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    """worker-2's kube-proxy never syncs in one of the modes: what is dialled there is lost, and nothing promises that."""
+    """worker-2's kube-proxy never syncs in one of the modes: what is dialled there is lost, and nothing
+    promises that.
+    """
     import emulator.schedule.schedule
 
     states = {mode: state_of(text=SHOP, proxy_mode=mode) for mode in ("iptables", "nftables")}
@@ -205,7 +232,11 @@ def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch
 
     def without_rules(state: Any, *meetings: Any) -> Plan:
         plan = plan_cluster(state, *meetings)
-        kept = tuple(op for op in plan.operations if not (isinstance(op, LoadRules) and op.tool == "nft" and op.netns == "worker-2"))
+        kept = tuple(
+            op
+            for op in plan.operations
+            if not (isinstance(op, LoadRules) and op.tool == "nft" and op.netns == "worker-2")
+        )
         return Plan(name=plan.name, operations=kept)
 
     monkeypatch.setattr(emulator.schedule.schedule, "plan_cluster", without_rules)
@@ -219,7 +250,9 @@ def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_run_compared_with_itself_differs_in_nothing() -> None:
-    """Two runs of one mode meet endpoints in another order, session affinity leads elsewhere: chance is no difference."""
+    """Two runs of one mode meet endpoints in another order, session affinity leads elsewhere: chance is no
+    difference.
+    """
     state = state_of(text=SHOP)
     flows, promise = plan_flows(state, edges=True)
     runs = {name: observe(state, flows, promise, Options()) for name in ("first", "second")}
@@ -230,13 +263,19 @@ def test_a_run_compared_with_itself_differs_in_nothing() -> None:
 
 @with_guest
 def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
-    done = podwire("diff", "-", "--modes", "iptables,ipvs", "-o", "json", "--captures", str(tmp_path), stdin=SHOP)
+    done = podwire(
+        "diff", "-", "--modes", "iptables,ipvs", "-o", "json", "--captures", str(tmp_path), stdin=SHOP
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     exported = json.loads(done.stdout)
     assert differences(exported) == {
         "node worker-1 → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
         "node control-plane → localhost:30080 (svc default/outer)": ("known", ["delivered", "rejected"], [9]),
-        "pod default/client → svc default/inner:81 (a port that it does not have)": ("known", ["unreachable", "rejected"], [8, 13]),
+        "pod default/client → svc default/inner:81 (a port that it does not have)": (
+            "known",
+            ["unreachable", "rejected"],
+            [8, 13],
+        ),
     }
     here, there = exported["machine"]["iptables"], exported["machine"]["ipvs"]
     assert here["guest"] == ""
@@ -245,14 +284,22 @@ def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
         assert there["kernel"] != here["kernel"]
     for mode in exported["modes"]:
         directory = tmp_path / f"{exported['topology']}-{mode}"
-        assert all((directory / name).is_file() for flow in exported["flows"] for name in flow["modes"][mode]["captures"])
+        assert all(
+            (directory / name).is_file()
+            for flow in exported["flows"]
+            for name in flow["modes"][mode]["captures"]
+        )
         assert (directory / "all.pcapng").is_file()
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--modes", "iptables,carrier-pigeon"], 2, "carrier-pigeon is not supported; supported: iptables, nftables, ipvs"),
+        (
+            ["--modes", "iptables,carrier-pigeon"],
+            2,
+            "carrier-pigeon is not supported; supported: iptables, nftables, ipvs",
+        ),
         (["--modes", "nftables"], 2, "two modes or more"),
         (["--modes", "nftables,nftables"], 2, "two modes or more"),
         (["--modes", ""], 2, "not supported"),
@@ -268,7 +315,9 @@ def test_what_cannot_be_compared(words: list[str], code: int, says: str) -> None
 
 
 def test_what_an_open_connection_is_promised_explains_what_it_does_in_another_mode() -> None:
-    """A UDP client that never stops sending hears from the next endpoint, and in userspace mode from nobody, once its own is gone."""
+    """A UDP client that never stops sending hears from the next endpoint, and in userspace mode from nobody,
+    once its own is gone.
+    """
     states = {mode: state_of("udp-client", proxy_mode=mode) for mode in ("iptables", "userspace")}
     comparison = run_modes(states, Options())
     compared = {compared.flow.name: compared for compared in comparison.flows}

@@ -1,4 +1,6 @@
-"""``podwire exec`` and ``shell``: the command has this terminal, its signals and its exit code, and ends with who asked for it."""
+"""``podwire exec`` and ``shell``: the command has this terminal, its signals and its exit code, and ends with
+who asked for it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def processes(mark: str) -> list[int]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(mark.encode() in word for word in words) and not any(b"run_topology.py" in word for word in words):
+        if any(mark.encode() in word for word in words) and not any(
+            b"run_topology.py" in word for word in words
+        ):
             found.append(int(path.parent.name))
     return [pid for pid in found if alive(pid)]
 
@@ -70,7 +74,10 @@ COMMANDS = {
 
 @pytest.mark.parametrize(
     ("command", "number"),
-    [*((command, number) for command in COMMANDS for number in (signal.SIGTERM, signal.SIGKILL)), ("a long command", signal.SIGHUP)],
+    [
+        *((command, number) for command in COMMANDS for number in (signal.SIGTERM, signal.SIGKILL)),
+        ("a long command", signal.SIGHUP),
+    ],
 )
 def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, number: signal.Signals) -> None:
     one = mark()
@@ -78,7 +85,11 @@ def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, numb
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
         try:
             assert within(
-                10, lambda: len(processes(one)) >= " ".join(COMMANDS[command]).count("{}") - (command == "one that ignores the signal")
+                10,
+                lambda: (
+                    len(processes(one))
+                    >= " ".join(COMMANDS[command]).count("{}") - (command == "one that ignores the signal")
+                ),
             )
             run.send_signal(number)
             assert run.wait(SECONDS) == (-number if number == signal.SIGKILL else 128 + number)
@@ -89,7 +100,9 @@ def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, numb
 
 def test_a_command_that_is_asked_to_end_may_say_a_last_word(cluster: int) -> None:
     """As tcpdump does, which writes what it has captured."""
-    words = exec_words(cluster, "sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done")
+    words = exec_words(
+        cluster, "sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
+    )
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "up\n"
@@ -101,7 +114,9 @@ def test_a_command_that_is_asked_to_end_may_say_a_last_word(cluster: int) -> Non
 def test_what_a_command_leaves_in_the_background_stays(cluster: int) -> None:
     """A server that is started by hand, as in a container."""
     one = mark()
-    done = subprocess.run(exec_words(cluster, "sh", "-c", f"sleep {one} >/dev/null 2>&1 & exit 4"), check=False, timeout=SECONDS)
+    done = subprocess.run(
+        exec_words(cluster, "sh", "-c", f"sleep {one} >/dev/null 2>&1 & exit 4"), check=False, timeout=SECONDS
+    )
     assert done.returncode == 4
     (server,) = processes(one)
     os.kill(server, signal.SIGKILL)
@@ -109,24 +124,41 @@ def test_what_a_command_leaves_in_the_background_stays(cluster: int) -> None:
 
 @pytest.mark.parametrize(
     ("command", "code"),
-    [(["true"], 0), (["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -9 $$"], 137), (["no-such"], 127), (["/etc/passwd"], 127)],
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 7"], 7),
+        (["sh", "-c", "kill -9 $$"], 137),
+        (["no-such"], 127),
+        (["/etc/passwd"], 127),
+    ],
 )
 def test_the_exit_code_is_the_command_s(cluster: int, command: list[str], code: int) -> None:
-    assert subprocess.run(exec_words(cluster, *command), check=False, stderr=subprocess.DEVNULL, timeout=SECONDS).returncode == code
+    assert (
+        subprocess.run(
+            exec_words(cluster, *command), check=False, stderr=subprocess.DEVNULL, timeout=SECONDS
+        ).returncode
+        == code
+    )
 
 
 def test_a_command_finds_the_signals_that_podwire_was_started_with(cluster: int) -> None:
     look = exec_words(cluster, "grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status")
     plain = subprocess.run(look, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"(?m):\s+(\S+)$", plain) == ["0" * 16, "0" * 16]
-    nohup = subprocess.run([*inheriting("ignored", signal.SIGHUP), *look], capture_output=True, text=True, check=True).stdout
+    nohup = subprocess.run(
+        [*inheriting("ignored", signal.SIGHUP), *look], capture_output=True, text=True, check=True
+    ).stdout
     assert re.findall(r"(?m):\s+(\S+)$", nohup) == ["0" * 16, "0" * 15 + "1"]
 
 
 def test_a_cluster_that_ends_says_why_the_command_did() -> None:
     with (
         kept() as run,
-        subprocess.Popen(exec_words(run.pid, "sh", "-c", "echo up; sleep 60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as inside,
+        subprocess.Popen(
+            exec_words(run.pid, "sh", "-c", "echo up; sleep 60"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as inside,
     ):
         assert inside.stdout is not None
         assert inside.stdout.readline() == b"up\n"
@@ -140,7 +172,9 @@ def test_a_cluster_that_ends_says_why_the_command_did() -> None:
 
 def test_a_terminal_that_is_closed_takes_the_command_along(cluster: int) -> None:
     one = mark()
-    with terminal(*exec_words(cluster, "sh", "-c", f"echo up; setsid sleep {one} & trap '' HUP; sleep {one}")) as screen:
+    with terminal(
+        *exec_words(cluster, "sh", "-c", f"echo up; setsid sleep {one} & trap '' HUP; sleep {one}")
+    ) as screen:
         assert "up" in screen.read(SECONDS, "up")
         assert within(SECONDS, lambda: len(processes(one)) >= 2)
         screen.hang_up()
@@ -149,7 +183,9 @@ def test_a_terminal_that_is_closed_takes_the_command_along(cluster: int) -> None
 
 def test_a_shell_that_is_killed_takes_its_jobs_along(cluster: int) -> None:
     one = mark()
-    with terminal("env", "SHELL=/bin/bash", *PODWIRE, "shell", "--cluster", str(cluster), "worker-1") as screen:
+    with terminal(
+        "env", "SHELL=/bin/bash", *PODWIRE, "shell", "--cluster", str(cluster), "worker-1"
+    ) as screen:
         screen.read(SECONDS, "# ")
         screen.type(f"sleep {one} & (setsid sleep {one} &); sleep {one}\n")
         assert within(SECONDS, lambda: len(processes(one)) == 3)
@@ -169,7 +205,9 @@ def test_a_command_that_was_stopped_goes_too(cluster: int) -> None:
 
 
 def test_ctrl_c_is_the_command_s_affair(cluster: int) -> None:
-    with terminal(*exec_words(cluster, "sh", "-c", "trap 'echo caught; exit 9' INT; echo up; sleep 60 & wait")) as screen:
+    with terminal(
+        *exec_words(cluster, "sh", "-c", "trap 'echo caught; exit 9' INT; echo up; sleep 60 & wait")
+    ) as screen:
         screen.read(SECONDS, "up")
         screen.type("\x03")
         assert "caught" in screen.read(SECONDS, "caught")

@@ -23,7 +23,9 @@ ON_TMPFS = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && "$@"; code=$?; find 
 
 
 def on_tmpfs(options: str, place: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """podwire where ``place`` is a small file system of its own, and then what it left of its temporary files there, on standard error."""
+    """podwire where ``place`` is a small file system of its own, and then what it left of its temporary files
+    there, on standard error.
+    """
     command = [*UNSHARE, "sh", "-c", ON_TMPFS, str(place), options, str(place), *PODWIRE, *words]
     return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False, timeout=60)
 
@@ -32,7 +34,15 @@ def on_tmpfs(options: str, place: Path, *words: str, stdin: str = "") -> subproc
 def test_a_full_disk_costs_evidence_and_no_verdict(size: str, tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    words = ["hairpin", "--captures", str(place), "--json", str(tmp_path / "r.json"), "--junit", str(tmp_path / "r.xml")]
+    words = [
+        "hairpin",
+        "--captures",
+        str(place),
+        "--json",
+        str(tmp_path / "r.json"),
+        "--junit",
+        str(tmp_path / "r.xml"),
+    ]
     done = on_tmpfs(f"size={size}", place, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     (word,) = done.stderr.splitlines()
@@ -42,7 +52,11 @@ def test_a_full_disk_costs_evidence_and_no_verdict(size: str, tmp_path: Path) ->
     assert "note: " + word.removeprefix("podwire: ") in done.stdout
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["notices"][-1] == word.removeprefix("podwire: ")
-    assert (tmp_path / "r.xml").read_text().count("<testcase") >= len(report["flows"]) == report["summary"]["pass"]
+    assert (
+        (tmp_path / "r.xml").read_text().count("<testcase")
+        >= len(report["flows"])
+        == report["summary"]["pass"]
+    )
     assert any(not flow["captures"] for flow in report["flows"]), "what is missing is not named"
 
 
@@ -55,24 +69,39 @@ def test_a_failure_keeps_its_exit_code_on_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_a_report_on_the_disk_that_evidence_fills_is_written_first(tmp_path: Path) -> None:
-    words = ["--captures", str(tmp_path / "c"), "--json", str(tmp_path / "r.json"), "--junit", str(tmp_path / "r.xml")]
+    words = [
+        "--captures",
+        str(tmp_path / "c"),
+        "--json",
+        str(tmp_path / "r.json"),
+        "--junit",
+        str(tmp_path / "r.xml"),
+    ]
     done = on_tmpfs("size=100k", tmp_path, "hairpin", *words)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
 
 
 @pytest.mark.parametrize("captures", ["none", "evidence"])
-def test_a_named_report_that_has_no_room_is_exit_code_2_after_the_verdicts(captures: str, tmp_path: Path) -> None:
+def test_a_named_report_that_has_no_room_is_exit_code_2_after_the_verdicts(
+    captures: str, tmp_path: Path
+) -> None:
     directory = "none" if captures == "none" else str(tmp_path / captures)
-    done = on_tmpfs("size=4k", tmp_path, "hairpin", "--captures", directory, "--json", str(tmp_path / "r.json"))
+    done = on_tmpfs(
+        "size=4k", tmp_path, "hairpin", "--captures", directory, "--json", str(tmp_path / "r.json")
+    )
     assert done.returncode == 2, done.stderr
     assert f"podwire: cannot write {tmp_path / 'r.json'}: No space left on device" in done.stderr
     assert " PASS" in done.stdout
 
 
 @pytest.mark.parametrize("option", ["--json", "--junit"])
-@pytest.mark.parametrize("command", [["run"], ["diff", "--modes", "iptables,nftables"]], ids=lambda command: command[0])
-def test_a_named_report_that_cannot_be_is_exit_code_2_after_the_verdicts(command: list[str], option: str) -> None:
+@pytest.mark.parametrize(
+    "command", [["run"], ["diff", "--modes", "iptables,nftables"]], ids=lambda command: command[0]
+)
+def test_a_named_report_that_cannot_be_is_exit_code_2_after_the_verdicts(
+    command: list[str], option: str
+) -> None:
     done = podwire(*command, "hairpin", "--captures", "none", option, "/proc/nowhere")
     assert (done.returncode, done.stderr.count("cannot write /proc/nowhere: ")) == (2, 1)
     assert "iptables" in done.stdout
@@ -80,7 +109,16 @@ def test_a_named_report_that_cannot_be_is_exit_code_2_after_the_verdicts(command
 
 def test_a_read_only_directory_costs_evidence_and_no_verdict(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*UNSHARE, "sh", "-c", 'mount -t tmpfs -o ro none "$1" && cd "$1" && shift && exec "$@"', "sh", str(tmp_path), *PODWIRE, "hairpin"],
+        [
+            *UNSHARE,
+            "sh",
+            "-c",
+            'mount -t tmpfs -o ro none "$1" && cd "$1" && shift && exec "$@"',
+            "sh",
+            str(tmp_path),
+            *PODWIRE,
+            "hairpin",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -100,7 +138,12 @@ def test_a_comparison_says_what_is_missing_and_compares(tmp_path: Path) -> None:
 
 
 def test_a_limit_on_file_sizes_costs_evidence_and_no_verdict(tmp_path: Path) -> None:
-    done = limited(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)), "hairpin", "--captures", str(tmp_path))
+    done = limited(
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        "hairpin",
+        "--captures",
+        str(tmp_path),
+    )
     assert (done.returncode, " PASS" in done.stdout) == (0, True), done.stderr
     assert "File too large" in done.stderr
     assert not list(tmp_path.rglob(".podwire-*"))
@@ -108,14 +151,19 @@ def test_a_limit_on_file_sizes_costs_evidence_and_no_verdict(tmp_path: Path) -> 
 
 
 def limited(limit: Callable[[], None], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PODWIRE, *words], capture_output=True, text=True, check=False, preexec_fn=limit, timeout=60)
+    return subprocess.run(
+        [*PODWIRE, *words], capture_output=True, text=True, check=False, preexec_fn=limit, timeout=60
+    )
 
 
 def test_standard_output_on_a_full_disk_costs_no_other_output(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         words = ["hairpin", "--captures", str(tmp_path / "c"), "--json", str(tmp_path / "r.json")]
         done = subprocess.run([*PODWIRE, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "podwire: cannot write to standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "podwire: cannot write to standard output: No space left on device\n",
+    )
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["ok"]
     assert (tmp_path / "c" / "hairpin" / "all.pcapng").is_file()
 
@@ -124,7 +172,11 @@ def test_standard_output_on_a_full_disk_costs_no_other_output(tmp_path: Path) ->
 def test_standard_error_on_a_full_disk_costs_nothing(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [*PODWIRE, "hairpin", "--captures", "none", *words], stdout=subprocess.PIPE, stderr=full, text=True, check=False
+            [*PODWIRE, "hairpin", "--captures", "none", *words],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
         )
     assert (done.returncode, " PASS" in done.stdout) == (0, True)
 
@@ -133,7 +185,8 @@ def test_an_interrupted_run_leaves_no_temporary_file(tmp_path: Path) -> None:
     """Interrupted while it writes its evidence into a pipe that nobody reads: there it stands still."""
     os.mkfifo(tmp_path / "r.json")
     with subprocess.Popen(
-        [*PODWIRE, "hairpin", "--captures", str(tmp_path), "--json", str(tmp_path / "r.json")], stderr=subprocess.PIPE
+        [*PODWIRE, "hairpin", "--captures", str(tmp_path), "--json", str(tmp_path / "r.json")],
+        stderr=subprocess.PIPE,
     ) as run:
         run.terminate()
         run.communicate(timeout=20)

@@ -1,4 +1,6 @@
-"""The rendered rules in a real kernel: loaded by both iptables flavours, read back, and compared with the real kube-proxy's."""
+"""The rendered rules in a real kernel: loaded by both iptables flavours, read back, and compared with the
+real kube-proxy's.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,13 @@ FLAVOURS = ["nft", "legacy"]
 
 
 def load(flavour: str, text: str, times: int = 1) -> str:
-    """What ``iptables-save`` prints after ``text`` was loaded into a network namespace of its own (with a lock file of its own)."""
+    """What ``iptables-save`` prints after ``text`` was loaded into a network namespace of its own (with a
+    lock file of its own).
+    """
     steps = ["mount -t tmpfs run /run", "text=$(cat; echo .)"]
     steps += [f'printf %s "${{text%.}}" | iptables-{flavour}-restore --noflush'] * times
-    # One table at a time: the list of tables (/proc/net/ip_tables_names) is closed to the root of a user namespace.
+    # One table at a time: the list of tables (/proc/net/ip_tables_names) is closed to the root of a user
+    # namespace.
     steps += [f"iptables-{flavour}-save -t {table}" for table in parse(text)]
     command = [*UNSHARE, "sh", "-ec", "; ".join(steps)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)

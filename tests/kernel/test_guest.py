@@ -1,4 +1,6 @@
-"""A run in a guest, as the process that waits for it sees it. What stands in for scripts/uml here runs the command on this kernel, or does not."""
+"""A run in a guest, as the process that waits for it sees it. What stands in for scripts/uml here runs the
+command on this kernel, or does not.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,12 @@ def test_the_report_and_the_evidence_come_back(stand_in: Path, tmp_path: Path) -
     assert [(r.flow, r.expected) for r in report.flows] == [(flow, promise(flow)) for flow in flows]
     assert report.ok
     directory = tmp_path / "captures" / "hairpin"
-    assert {name for result in report.flows for name in result.captures} <= {path.name for path in directory.iterdir()}
-    frames = subprocess.run(["tshark", "-r", directory / "all.pcapng"], capture_output=True, text=True, check=True).stdout
+    assert {name for result in report.flows for name in result.captures} <= {
+        path.name for path in directory.iterdir()
+    }
+    frames = subprocess.run(
+        ["tshark", "-r", directory / "all.pcapng"], capture_output=True, text=True, check=True
+    ).stdout
     assert frames.count("\n") > len(flows)
 
 
@@ -51,7 +57,9 @@ def test_no_evidence_comes_back_unasked(stand_in: Path, tmp_path: Path) -> None:
 
 def test_an_error_there_is_one_here(stand_in: Path) -> None:
     state = state_of("hairpin", proxy_mode="ipvs")
-    stand_in.write_text("import os, sys; os.environ['PATH'] = '/nonexistent'; os.execvp(sys.argv[4], sys.argv[4:])")
+    stand_in.write_text(
+        "import os, sys; os.environ['PATH'] = '/nonexistent'; os.execvp(sys.argv[4], sys.argv[4:])"
+    )
     with (
         guest.observing(state, *plan_flows(state), Options()) as wait,
         pytest.raises(guest.GuestError, match="ipvs mode in user-mode Linux: ") as caught,
@@ -62,7 +70,9 @@ def test_an_error_there_is_one_here(stand_in: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ends", ["import sys; sys.exit(125)", "import os; os.kill(os.getpid(), 9)", HALF], ids=["dead", "killed", "cut off"]
+    "ends",
+    ["import sys; sys.exit(125)", "import os; os.kill(os.getpid(), 9)", HALF],
+    ids=["dead", "killed", "cut off"],
 )
 def test_a_guest_without_a_result_is_an_error(stand_in: Path, ends: str, tmp_path: Path) -> None:
     state = state_of("hairpin")
@@ -77,7 +87,9 @@ def test_whoever_does_not_wait_leaves_no_guest(stand_in: Path, tmp_path: Path) -
     """A mode that fails here ends the one that runs there."""
     state, started = state_of("hairpin"), tmp_path / "started"
     os.mkfifo(started)
-    stand_in.write_text(f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(100)")
+    stand_in.write_text(
+        f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(100)"
+    )
     with guest.observing(state, *plan_flows(state), Options()):
         pid = started.read_text()
         assert Path("/proc", pid).exists()
@@ -102,7 +114,9 @@ with guest.observing(state, *plan_flows(state), Options()) as wait:
 def test_a_guest_ends_with_whoever_waits_for_it(stand_in: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
     os.mkfifo(started)
-    stand_in.write_text(f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(100)")
+    stand_in.write_text(
+        f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(100)"
+    )
     waiting = subprocess.Popen([sys.executable, "-c", WAITING, stand_in], cwd=ROOT)
     guest_process = os.pidfd_open(int(started.read_text()))
     waiting.kill()

@@ -1,4 +1,5 @@
-"""Changes while it runs, in ipvs mode: after each the kernel holds what a new cluster's would, and each costs what changed.
+"""Changes while it runs, in ipvs mode: after each the kernel holds what a new cluster's would, and each costs
+what changed.
 
 What packets notice of them is in test_changes.py, as for the other modes.
 """
@@ -29,7 +30,15 @@ from tests.sandboxed import flavour, in_sandbox, state_of
 pytestmark = pytest.mark.kernel
 
 WAYS = [
-    *("a Service comes", "a Service in front comes", "an endpoint comes", "an endpoint drains", "no endpoint", "a policy", "affinity"),
+    *(
+        "a Service comes",
+        "a Service in front comes",
+        "an endpoint comes",
+        "an endpoint drains",
+        "no endpoint",
+        "a policy",
+        "affinity",
+    ),
     *("a Pod moves", "a node comes", "a node goes with its Pods"),
 ]
 
@@ -45,7 +54,9 @@ def planned(plan: Plan) -> dict[str, Any]:
         if isinstance(op, LoadIpvs):
             held.setdefault(op.netns, {})["servers"] = sorted(ipvsadm_text(op.servers).splitlines())
         elif isinstance(op, LoadIpset):
-            held.setdefault(op.netns, {})["sets"] = sorted(f"add {item.name} {entry}" for item in op.sets for entry in item.entries)
+            held.setdefault(op.netns, {})["sets"] = sorted(
+                f"add {item.name} {entry}" for item in op.sets for entry in item.entries
+            )
     for op in plan.operations:
         if isinstance(op, AddAddress) and op.netns in held:
             held[op.netns].setdefault("addresses", set()).add(op.address.split("/")[0])
@@ -84,7 +95,10 @@ def walked() -> dict[str, tuple[Any, Any]]:
             apply(plan_change(other, base), applied)
             back = {node.name: found(applied.namespaces, node.name) for node in base.nodes}
             back_rules = {node.name: rules_of(applied.namespaces, node.name) for node in base.nodes}
-            results[way] = ((there, back, back_rules), (planned(plan_cluster(other)), planned(plan_cluster(base)), rules))
+            results[way] = (
+                (there, back, back_rules),
+                (planned(plan_cluster(other)), planned(plan_cluster(base)), rules),
+            )
         return results
 
     ways: dict[str, tuple[Any, Any]] = walk()
@@ -115,31 +129,44 @@ def test_a_change_printed_for_a_person_does_the_same() -> None:
             assert (is_so["servers"], is_so["sets"]) == (should_be["servers"], should_be["sets"])
 
 
-# --- what a change costs, without a kernel --------------------------------------------------------------------------
+# --- what a change costs, without a kernel
+# --------------------------------------------------------------------------
 
 
-MANY = shape() + ALL_PODS + "".join(service(f"s{n}", f"10.96.1.{n}", 31000 + n, "web-1", "web-2") for n in range(1, 60))
+MANY = (
+    shape()
+    + ALL_PODS
+    + "".join(service(f"s{n}", f"10.96.1.{n}", 31000 + n, "web-1", "web-2") for n in range(1, 60))
+)
 
 
 @pytest.mark.parametrize("endpoints", [("web-1",), ()], ids=["with an endpoint", "without one"])
 def test_a_service_that_comes_costs_that_service(endpoints: tuple[str, ...]) -> None:
     change = plan_change(ipvs_state(MANY), ipvs_state(MANY + service("web", WEB, 30080, *endpoints)))
     loads = [op for op in change.operations if isinstance(op, LoadIpvs)]
-    assert [len(op.servers) for op in loads] == [2 * 3] * 3  # TCP and UDP at the ClusterIP and the node's two addresses
+    # TCP and UDP at the ClusterIP and the node's two addresses
+    assert [len(op.servers) for op in loads] == [2 * 3] * 3
     assert all(edit.verb.startswith("add") for op in loads for edit in edits(op.was or (), op.servers))
     assert len([op for op in change.operations if isinstance(op, AddAddress)]) == 3
-    assert all(len(op.text.splitlines()) < 10 for op in change.operations if isinstance(op, LoadIpset | LoadRules))
+    assert all(
+        len(op.text.splitlines()) < 10 for op in change.operations if isinstance(op, LoadIpset | LoadRules)
+    )
 
 
 def test_a_service_that_goes_takes_its_own_address_alone() -> None:
     change = plan_change(ipvs_state(MANY + service("web", WEB, 30080, "web-1")), ipvs_state(MANY))
-    assert [(op.dev, op.address) for op in change.operations if isinstance(op, DelAddress)] == [(DUMMY, f"{WEB}/32")] * 3
+    assert [(op.dev, op.address) for op in change.operations if isinstance(op, DelAddress)] == [
+        (DUMMY, f"{WEB}/32")
+    ] * 3
     assert not [op for op in change.operations if isinstance(op, AddAddress)]
 
 
 def test_an_endpoint_that_changes_is_edited() -> None:
     """Of TCP it keeps its connections, of UDP it goes; others are not named."""
-    base, other = ipvs_state(BASE), ipvs_state(BASE.replace("10.244.1.11], nodeName", "10.244.1.99], nodeName"))
+    base, other = (
+        ipvs_state(BASE),
+        ipvs_state(BASE.replace("10.244.1.11], nodeName", "10.244.1.99], nodeName")),
+    )
     load = next(op for op in plan_change(base, other).operations if isinstance(op, LoadIpvs))
     lines = [line for line in shell_commands(load).splitlines() if WEB in line]
     assert [line.partition("ipvsadm ")[2] for line in lines] == [

@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 TARGETS = ("three-networks", "load-balancer", "source-address")
 
-# FlowChecks of these topologies that want a client from outside dropped, where ipvs mode lets the endpoint answer past the node.
+# FlowChecks of these topologies that want a client from outside dropped, where ipvs mode lets the endpoint
+# answer past the node.
 ASTRAY = {
     "load-balancer": "local-keeps-who-may-come: inside the ranges, through a node without one",
     "source-address": "local-keeps-them-or-drops-them: outside, through a node without one",
@@ -23,7 +24,9 @@ ASTRAY = {
 @pytest.mark.ipvs("changes")
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.split("/")[-1])
 def test_packets_do_what_is_promised(target: str) -> None:
-    done = podwire(target, "--proxy-mode", "ipvs", "--iptables", flavour(), "--captures", "none", "-o", "json")
+    done = podwire(
+        target, "--proxy-mode", "ipvs", "--iptables", flavour(), "--captures", "none", "-o", "json"
+    )
     assert done.returncode in (0, 1), done.stderr
     report = json.loads(done.stdout)
     wrong = [f"{flow['name']}: {flow['reason']}" for flow in report["flows"] if flow["verdict"] != "pass"]

@@ -1,4 +1,6 @@
-"""ipvs mode without anything of ours running: what the script of ``podwire plan`` builds; and what an evidence bundle tells of it."""
+"""ipvs mode without anything of ours running: what the script of ``podwire plan`` builds; and what an
+evidence bundle tells of it.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,12 @@ from tests.sandboxed import flavour, in_sandbox, state_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs("changes")]
 
-CLUSTER = shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + service("web", WEB, 30080, "web-1", "web-2")
-SERVE = (
-    'python3 -u -c \'import socket; s = socket.create_server(("", 8080)); print(1); [print(s.accept()[1][0], end=" ") for _ in range(2)]\''
+CLUSTER = (
+    shape(2, "{name: office, address: 203.0.113.10}")
+    + ALL_PODS
+    + service("web", WEB, 30080, "web-1", "web-2")
 )
+SERVE = 'python3 -u -c \'import socket; s = socket.create_server(("", 8080)); print(1); [print(s.accept()[1][0], end=" ") for _ in range(2)]\''
 
 
 def test_the_printed_script_builds_a_cluster_that_balances(tmp_path: Path) -> None:
@@ -47,7 +51,13 @@ def test_the_printed_script_builds_a_cluster_that_balances(tmp_path: Path) -> No
     wrapper = f"mount -t tmpfs tmpfs /run && bash -s\n{asked}"
     env = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
     done = subprocess.run(
-        [*UNSHARE, "bash", "-ec", wrapper], input=script, capture_output=True, text=True, timeout=150, check=False, env=env
+        [*UNSHARE, "bash", "-ec", wrapper],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+        env=env,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "10.244.1.21 10.244.1.1 / 10.244.1.21 172.18.0.3\n"
@@ -55,7 +65,9 @@ def test_the_printed_script_builds_a_cluster_that_balances(tmp_path: Path) -> No
 
 @in_sandbox
 def test_evidence_holds_virtual_servers_and_sets() -> None:
-    applied = apply(plan_cluster(state_of(text=CLUSTER, proxy_mode="ipvs")), Applied(find_iptables(flavour())))
+    applied = apply(
+        plan_cluster(state_of(text=CLUSTER, proxy_mode="ipvs")), Applied(find_iptables(flavour()))
+    )
     state = collect_state(applied.namespaces, "worker-1", applied.iptables)
     reals = {f"-a -t {WEB}:80 -r {ip}:8080 -m -w 1" for ip in ("10.244.1.11", "10.244.2.12")}
     assert reals | {f"-A -t {WEB}:80 -s rr"} <= set(state["ipvs"].splitlines())

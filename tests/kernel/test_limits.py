@@ -1,4 +1,6 @@
-"""podwire under limits that are too low, and without rights that it needs: a sentence that names them, or a right run; never a traceback."""
+"""podwire under limits that are too low, and without rights that it needs: a sentence that names them, or a
+right run; never a traceback.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,11 @@ def test_too_few_descriptors_are_refused_before_anything_is_built(limit: int) ->
 
 @pytest.mark.parametrize(
     "words",
-    [RUN, ("three-networks", "--captures", "none"), ("three-networks", "--captures", "none", "--proxy-mode", "userspace")],
+    [
+        RUN,
+        ("three-networks", "--captures", "none"),
+        ("three-networks", "--captures", "none", "--proxy-mode", "userspace"),
+    ],
     ids=" ".join,
 )
 def test_as_many_descriptors_as_it_says_are_enough(words: tuple[str, ...]) -> None:
@@ -71,16 +77,25 @@ def test_little_address_space(size: int) -> None:
     assert is_right_or_a_sentence(done, "not enough memory") or size < 800
 
 
-AS_NOBODY = ["setpriv", "--reuid", "65532", "--regid", "65532", "--clear-groups", "--"] if os.geteuid() == 0 else []
+AS_NOBODY = (
+    ["setpriv", "--reuid", "65532", "--regid", "65532", "--clear-groups", "--"] if os.geteuid() == 0 else []
+)
 
 
 @pytest.mark.parametrize("count", [2, 4, 5, 8])
 def test_few_processes(count: int) -> None:
     """The limit is for all processes of a user, and not for root."""
-    done = podwire(*RUN, prefix=["sh", "-c", 'shift; exec prlimit --nproc="$0" "$@"', str(count), "", *AS_NOBODY], timeout=60)
+    done = podwire(
+        *RUN,
+        prefix=["sh", "-c", 'shift; exec prlimit --nproc="$0" "$@"', str(count), "", *AS_NOBODY],
+        timeout=60,
+    )
     assert "Traceback" not in done.stderr
     assert done.returncode == 3 or not AS_NOBODY, done.stderr
-    assert re.search(r"no more (processes|threads) can be started|Resource temporarily unavailable", done.stderr) or not AS_NOBODY
+    assert (
+        re.search(r"no more (processes|threads) can be started|Resource temporarily unavailable", done.stderr)
+        or not AS_NOBODY
+    )
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has no capabilities to lose")
@@ -102,12 +117,19 @@ def test_no_other_capability_is_needed() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["mount -o bind,ro /proc/sys /proc/sys", "mount -t tmpfs none /proc/sys", "mount -t tmpfs none /sys", "mount -o bind,ro / /"],
+    [
+        "mount -o bind,ro /proc/sys /proc/sys",
+        "mount -t tmpfs none /proc/sys",
+        "mount -t tmpfs none /sys",
+        "mount -o bind,ro / /",
+    ],
     ids=lambda s: s,
 )
 def test_a_machine_whose_settings_are_read_only_or_hidden(change: str, tmp_path: Path) -> None:
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    done = podwire(*RUN, prefix=["unshare", *user, "--mount", "sh", "-c", f'{change} && exec "$@"', "sh"], cwd=tmp_path)
+    done = podwire(
+        *RUN, prefix=["unshare", *user, "--mount", "sh", "-c", f'{change} && exec "$@"', "sh"], cwd=tmp_path
+    )
     is_right_or_a_sentence(done, "podwire: ")
 
 
@@ -139,7 +161,8 @@ CALLS = {
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of system calls are x86_64's")
 @pytest.mark.parametrize(
-    ("call", "answer"), [*((call, EPERM) for call in CALLS), ("pidfd_open", ENOSYS), ("prctl", ENOSYS), ("setns", KILL)]
+    ("call", "answer"),
+    [*((call, EPERM) for call in CALLS), ("pidfd_open", ENOSYS), ("prctl", ENOSYS), ("setns", KILL)],
 )
 def test_a_system_call_that_a_filter_refuses(call: str, answer: int) -> None:
     done = podwire(*RUN, prefix=[sys.executable, "-c", SECCOMP, str(CALLS[call]), str(answer)], timeout=60)
@@ -161,17 +184,24 @@ def with_tool(directory: Path, name: str, script: str, *words: str) -> subproces
 
 @pytest.mark.parametrize("number", [9, 11, 15])
 def test_a_tool_that_is_killed_is_no_refusal(number: int, tmp_path: Path) -> None:
-    """iptables-nft-restore ended by the kernel where memory is short: the other flavour would say nothing about that."""
+    """iptables-nft-restore ended by the kernel where memory is short: the other flavour would say nothing
+    about that.
+    """
     done = with_tool(tmp_path, "iptables-nft-restore", f"kill -{number} $$")
     assert (done.returncode, done.stdout) == (3, "")
-    assert re.search(r"podwire: iptables-nft-restore was killed by SIG(KILL|SEGV|TERM)\n  while running:\nip netns exec ", done.stderr), (
-        done.stderr
-    )
+    assert re.search(
+        r"podwire: iptables-nft-restore was killed by SIG(KILL|SEGV|TERM)\n  while running:\nip netns exec ",
+        done.stderr,
+    ), done.stderr
 
 
 def test_a_refusal_that_makes_the_other_flavour_serve_is_said(tmp_path: Path) -> None:
     done = with_tool(
-        tmp_path, "iptables-nft-restore", "echo 'Could not fetch rule set generation id: Invalid argument' >&2; exit 4", "-o", "json"
+        tmp_path,
+        "iptables-nft-restore",
+        "echo 'Could not fetch rule set generation id: Invalid argument' >&2; exit 4",
+        "-o",
+        "json",
     )
     assert done.returncode == 0, done.stderr
     notice = (
@@ -189,4 +219,7 @@ def test_a_flavour_that_is_not_installed_is_said(tmp_path: Path) -> None:
                 (tmp_path / tool.name).symlink_to(tool)
     done = podwire(*RUN, "-o", "json", prefix=["env", f"PATH={tmp_path}"])
     assert done.returncode == 0, done.stderr
-    assert "iptables-nft-restore is not installed: the rules are loaded by iptables-legacy-restore" in json.loads(done.stdout)["notices"]
+    assert (
+        "iptables-nft-restore is not installed: the rules are loaded by iptables-legacy-restore"
+        in json.loads(done.stdout)["notices"]
+    )

@@ -1,4 +1,6 @@
-"""Load balancers without add-ons, with packets: who answers ARP for an address, and what clients notice when another node takes it over."""
+"""Load balancers without add-ons, with packets: who answers ARP for an address, and what clients notice when
+another node takes it over.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ class Arp(NamedTuple):
 class Running:
     """A cluster that is up, a client outside it, and a tap on the router's side of the switch."""
 
-    def __init__(self, mode: str, *, nodes: str = "12", pods: str = "12", pool: str = "L2", strict: str = "true") -> None:
+    def __init__(
+        self, mode: str, *, nodes: str = "12", pods: str = "12", pool: str = "L2", strict: str = "true"
+    ) -> None:
         self._mode, self._pool, self._strict = mode, pool, strict
         self.state = self._state_of(nodes, pods)
         self._applied = apply(plan_cluster(self.state), Applied(find_iptables(flavour())))
@@ -89,9 +93,15 @@ class Running:
 
     def _state_of(self, nodes: str, pods: str) -> ClusterState:
         shapes = ["{role: control-plane, addresses: [172.18.0.2]}"]
-        shapes += [f"{{role: worker, name: worker-{n}, addresses: [{IPS[f'worker-{n}']}], podCIDR: 10.244.{n}.0/24}}" for n in nodes]
+        shapes += [
+            f"{{role: worker, name: worker-{n}, addresses: [{IPS[f'worker-{n}']}], podCIDR: 10.244.{n}.0/24}}"
+            for n in nodes
+        ]
         servers_ = "".join(POD % (int(n), int(n), int(n)) for n in pods)
-        return state_of(text=SHAPE % (", ".join(shapes), self._pool) + PROXY % self._strict + servers_ + SERVICES, proxy_mode=self._mode)
+        return state_of(
+            text=SHAPE % (", ".join(shapes), self._pool) + PROXY % self._strict + servers_ + SERVICES,
+            proxy_mode=self._mode,
+        )
 
     def _tell(self) -> None:
         for worker in self._workers:
@@ -121,7 +131,9 @@ class Running:
 
     def balancer_tables(self) -> str:
         """What the balancer's kernel holds."""
-        return check_output(self._applied.namespaces, "balancer", [find_iptables(flavour()).replace("restore", "save")])
+        return check_output(
+            self._applied.namespaces, "balancer", [find_iptables(flavour()).replace("restore", "save")]
+        )
 
     def forget(self, ip: str) -> None:
         """Have the router ask again who has ``ip``."""
@@ -132,14 +144,22 @@ class Running:
         return check_output(self._applied.namespaces, "router", ["ip", *words])
 
     def arp(self, wait: float = 0) -> list[Arp]:
-        """What nodes have said of load-balancer addresses since the last time; waits at most so many seconds for them to say anything."""
+        """What nodes have said of load-balancer addresses since the last time; waits at most so many seconds
+        for them to say anything.
+        """
         said: list[Arp] = []
         while select.select([self._tap], [], [], 0 if said else wait)[0]:
             frame = self._tap.recv(2048)
             (operation,) = struct.unpack_from("!H", frame, 20)
-            sender, ip, target = frame[22:28].hex(":"), socket.inet_ntoa(frame[28:32]), socket.inet_ntoa(frame[38:42])
+            sender, ip, target = (
+                frame[22:28].hex(":"),
+                socket.inet_ntoa(frame[28:32]),
+                socket.inet_ntoa(frame[38:42]),
+            )
             if ip in (CLUSTER, LOCAL):
-                said.append(Arp({1: "request", 2: "reply"}[operation], MACS.get(sender, ""), ip, ip == target))
+                said.append(
+                    Arp({1: "request", 2: "reply"}[operation], MACS.get(sender, ""), ip, ip == target)
+                )
         return said
 
 
@@ -167,7 +187,9 @@ def test_one_node_answers_and_serves(mode: str) -> None:
 @pytest.mark.parametrize("endpoint", ["1", "2"])
 @pytest.mark.parametrize("mode", MODES)
 @in_sandbox
-def test_under_local_the_endpoints_node_answers_and_keeps_the_clients_address(mode: str, endpoint: str) -> None:
+def test_under_local_the_endpoints_node_answers_and_keeps_the_clients_address(
+    mode: str, endpoint: str
+) -> None:
     cluster = Running(mode, pods=endpoint)
     assert cluster.ask(LOCAL) == (f"web-{endpoint}", "203.0.113.10")
     assert answers(cluster.arp(), LOCAL) == [f"worker-{endpoint}"]
@@ -203,7 +225,9 @@ LOSSES: dict[str, Callable[[str, str], tuple[str, str]]] = {
     ],
 )
 @in_sandbox
-def test_another_node_takes_the_address_over_and_the_same_client_gets_through_at_once(loss: str, mode: str) -> None:
+def test_another_node_takes_the_address_over_and_the_same_client_gets_through_at_once(
+    loss: str, mode: str
+) -> None:
     cluster = Running(mode)
     speaker = cluster.state.speakers[LOCAL].removeprefix("worker-")
     other = {"1": "2", "2": "1"}[speaker]
@@ -212,7 +236,9 @@ def test_another_node_takes_the_address_over_and_the_same_client_gets_through_at
     nodes, pods = LOSSES[loss](speaker, other)
     cluster.change(nodes=nodes, pods=pods)
     assert cluster.ask(LOCAL) == (f"web-{other}", "203.0.113.10")
-    said = dropwhile(lambda arp: arp.node == f"worker-{speaker}", (arp for arp in cluster.arp() if arp.ip == LOCAL))  # as it still reminds
+    said = dropwhile(
+        lambda arp: arp.node == f"worker-{speaker}", (arp for arp in cluster.arp() if arp.ip == LOCAL)
+    )  # as it still reminds
     told = [Arp(operation, f"worker-{other}", LOCAL, True) for operation in ("request", "reply")]
     assert list(dict.fromkeys(said)) == told, "told, so nobody had to ask"
 
@@ -246,12 +272,15 @@ def test_where_an_address_was_the_router_remembers_for_hours() -> None:
     cluster = Running("iptables")
     assert cluster.ask(LOCAL)[0]
     cluster.change(pods="")
-    assert "base_reachable 14400000" in cluster.tell_router("ntable", "show", "dev", "eth0", "name", "arp_cache")
+    assert "base_reachable 14400000" in cluster.tell_router(
+        "ntable", "show", "dev", "eth0", "name", "arp_cache"
+    )
     assert "REACHABLE" in cluster.tell_router("neighbour", "show", LOCAL)
     assert cluster.ask(LOCAL) == ("", "refused")
 
 
-# --- a balancer in the path -------------------------------------------------------------------------------------
+# --- a balancer in the path
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -259,7 +288,9 @@ def test_where_an_address_was_the_router_remembers_for_hours() -> None:
 def test_a_balancer_asks_every_node_under_cluster_and_each_hides_it(mode: str) -> None:
     cluster = Running(mode, pods="1", pool="Proxy")
     met = [cluster.ask(CLUSTER) for _ in range(8)]
-    assert met.count(("web-1", "10.244.1.1")) == met.count(("web-1", IPS["worker-2"])) == 4, "nodes take turns"
+    assert met.count(("web-1", "10.244.1.1")) == met.count(("web-1", IPS["worker-2"])) == 4, (
+        "nodes take turns"
+    )
     assert not any(arp.node for arp in cluster.arp()), "no node says that it has the address"
 
 
@@ -269,7 +300,11 @@ def test_under_local_it_asks_nodes_with_a_ready_endpoint_alone_and_follows_them(
     cluster = Running(mode, pods="12", pool="Proxy")
     own = cluster.state.balancerIP
     assert {cluster.ask(LOCAL) for _ in range(4)} == {("web-1", own), ("web-2", own)}
-    for nodes, pods, answers_ in (("12", "2", {("web-2", own)}), ("1", "1", {("web-1", own)}), ("1", "", {("", "refused")})):
+    for nodes, pods, answers_ in (
+        ("12", "2", {("web-2", own)}),
+        ("1", "1", {("web-1", own)}),
+        ("1", "", {("", "refused")}),
+    ):
         cluster.change(nodes=nodes, pods=pods)
         assert {cluster.ask(LOCAL) for _ in range(4)} == answers_
 

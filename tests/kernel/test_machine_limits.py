@@ -1,4 +1,6 @@
-"""A limit of the machine that is met makes no verdict wrong: counters as the kernel has them, and a run beside a neighbour table that is full."""
+"""A limit of the machine that is met makes no verdict wrong: counters as the kernel has them, and a run
+beside a neighbour table that is full.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ pytestmark = pytest.mark.kernel
 
 def test_every_limit_of_the_table_can_be_read_here() -> None:
     """In the machine's first network namespace, or whichever the tests run in."""
-    assert {name for limit in LIMITS if limit.place == "machine" for name in limit.counters} <= read_machine().keys()
+    assert {
+        name for limit in LIMITS if limit.place == "machine" for name in limit.counters
+    } <= read_machine().keys()
     assert read_settings()["net.ipv4.neigh.default.gc_thresh3"].isdigit()
 
 
@@ -32,9 +36,9 @@ def test_a_datagram_that_finds_no_room_is_told_of_its_namespace() -> None:
     namespaces.call_in("full", _bring_up_lo)
     namespaces.create("empty")
     watch = Watch(namespaces, {})
-    assert {name for limit in LIMITS if limit.place == "namespace" for name in limit.counters} <= namespaces.call_in(
-        "full", read_namespace
-    ).keys()
+    assert {
+        name for limit in LIMITS if limit.place == "namespace" for name in limit.counters
+    } <= namespaces.call_in("full", read_namespace).keys()
     namespaces.call_in("full", _overflow)
     watch.look()
     (reached,) = watch.look_into("full")
@@ -53,7 +57,10 @@ def _bring_up_lo() -> None:
 
 def _overflow() -> None:
     """Send 100 datagrams to a socket that has room for one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         server.bind(("127.0.0.1", 0))
         for _ in range(100):
@@ -63,7 +70,9 @@ def _overflow() -> None:
 @pytest.mark.slow
 @with_guest
 def test_a_full_neighbour_table_makes_verdicts_unknown_and_never_wrong() -> None:
-    """In a guest: no other run may lose its packets for it. A topology whose load-balancer addresses are asked for by ARP."""
+    """In a guest: no other run may lose its packets for it. A topology whose load-balancer addresses are
+    asked for by ARP.
+    """
     python = shlex.quote(sys.executable)
     commands = f"""
         coproc {python} -m tests.kernel.full_neighbour_table && read line <&${{COPROC[0]}} || exit
@@ -81,7 +90,9 @@ def test_a_full_neighbour_table_makes_verdicts_unknown_and_never_wrong() -> None
         (notice,) = (notice for notice in report["notices"] if "neighbour table" in notice)
         assert "gc_thresh3 = 40" in notice
     doubted = [flow for flow in default["flows"] if flow["verdict"] == "unknown"]
-    assert {flow["expected"]["outcome"] for flow in doubted} == {"dropped"}, "what is answered needs no entry that was learnt"
+    assert {flow["expected"]["outcome"] for flow in doubted} == {"dropped"}, (
+        "what is answered needs no entry that was learnt"
+    )
     assert announced["summary"]["unknown"] >= 3
 
 

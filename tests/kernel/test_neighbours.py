@@ -1,4 +1,6 @@
-"""Runs beside each other share one neighbour table with the whole machine: what each of them learns is little, however many Pods it has."""
+"""Runs beside each other share one neighbour table with the whole machine: what each of them learns is
+little, however many Pods it has.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,14 @@ Neighbour = tuple[str, str, str]  # network namespace, device, address
 
 
 def cluster(pods: int, workers: int) -> str:
-    """Manifests of so many Pods behind one Service, dialled 150 times from a Pod, from a node and from outside."""
+    """Manifests of so many Pods behind one Service, dialled 150 times from a Pod, from a node and from
+    outside.
+    """
     label = {"app": "web"}
-    template = {"metadata": {"labels": label}, "spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]}}
+    template = {
+        "metadata": {"labels": label},
+        "spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]},
+    }
     asked: list[dict[str, object]] = [
         {"from": {"pod": "client"}, "to": {"service": "web", "port": 80}},
         {"from": {"node": "control-plane"}, "to": {"service": "web", "port": 80}},
@@ -60,9 +67,18 @@ def cluster(pods: int, workers: int) -> str:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "web"},
-            "spec": {"type": "NodePort", "selector": label, "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30080}]},
+            "spec": {
+                "type": "NodePort",
+                "selector": label,
+                "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30080}],
+            },
         },
-        {"apiVersion": "podwire.dev/v1alpha1", "kind": "FlowCheck", "metadata": {"name": "asked"}, "spec": {"flows": checks}},
+        {
+            "apiVersion": "podwire.dev/v1alpha1",
+            "kind": "FlowCheck",
+            "metadata": {"name": "asked"},
+            "spec": {"flows": checks},
+        },
     ]
     return "\n---\n".join(map(json.dumps, documents))
 
@@ -74,11 +90,15 @@ def learnt(state: ClusterState, *, pairs: bool = False) -> tuple[Report, set[Nei
         found: set[Neighbour] = set()
         for path in RUN_NETNS.iterdir():
             command = ["ip", "-j", "-n", path.name, "neighbour", "show"]
-            rows = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout or "[]")
+            rows = json.loads(
+                subprocess.run(command, capture_output=True, text=True, check=True).stdout or "[]"
+            )
             found |= {(path.name, row["dev"], row["dst"]) for row in rows if "PERMANENT" not in row["state"]}
         return report, found
 
-    run = _prepare(state, *plan_flows(state, pairs=pairs), Options(all_pairs=pairs, iptables=flavour()), Clock())
+    run = _prepare(
+        state, *plan_flows(state, pairs=pairs), Options(all_pairs=pairs, iptables=flavour()), Clock()
+    )
     return sandbox.run(lambda channel: _inside(channel, run, None, read))
 
 
@@ -109,13 +129,19 @@ def test_what_is_learnt_by_arp_are_addresses_of_no_node_or_pod(topology: str) ->
 def run_side_by_side(*runs: Sequence[str]) -> list[dict[str, int]]:
     """Start all ``runs`` at once, each the words of a command line; returns the summaries of their reports."""
     with ThreadPoolExecutor(len(runs)) as pool:
-        done = list(pool.map(lambda words: podwire(*words, "--captures", "none", "-o", "json", timeout=300), runs))
-    assert [run.returncode for run in done] == [0] * len(runs), [run.stderr + run.stdout[-2000:] for run in done]
+        done = list(
+            pool.map(lambda words: podwire(*words, "--captures", "none", "-o", "json", timeout=300), runs)
+        )
+    assert [run.returncode for run in done] == [0] * len(runs), [
+        run.stderr + run.stdout[-2000:] for run in done
+    ]
     return [json.loads(run.stdout)["summary"] for run in done]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("runs", "pods", "workers"), [(2, 300, 9), (8, 120, 9), (1, 380, 4)], ids=["2 x 300", "8 x 120", "380"])
+@pytest.mark.parametrize(
+    ("runs", "pods", "workers"), [(2, 300, 9), (8, 120, 9), (1, 380, 4)], ids=["2 x 300", "8 x 120", "380"]
+)
 def test_runs_beside_each_other_are_right(runs: int, pods: int, workers: int, tmp_path: Path) -> None:
     """Whatever they learnt by ARP would have to fit into the one table of 1,024 entries."""
     manifests = tmp_path / "pods.yaml"

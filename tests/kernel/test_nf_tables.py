@@ -39,8 +39,12 @@ COMMIT
 -A TWO -j RETURN
 COMMIT
 """
-FIRST = '-D PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j ONE'
-FOURTH = '-D PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 81 -j TWO'
+FIRST = (
+    '-D PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j ONE'
+)
+FOURTH = (
+    '-D PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 81 -j TWO'
+)
 OF_FILTER = '*filter\n-D INPUT -p tcp -m comment --comment "default/web cluster IP" -j OTHERS\n-F OTHERS\n-X OTHERS\nCOMMIT\n'
 
 
@@ -57,7 +61,11 @@ def loaded() -> Applied:
 
 
 def saved(applied: Applied) -> list[str]:
-    return [line for line in check_output(applied.namespaces, "a", ["iptables-nft-save"]).splitlines() if not line.startswith("#")]
+    return [
+        line
+        for line in check_output(applied.namespaces, "a", ["iptables-nft-save"]).splitlines()
+        if not line.startswith("#")
+    ]
 
 
 def by_handle(applied: Applied, text: str) -> bool:
@@ -86,7 +94,9 @@ def test_what_goes_is_what_iptables_would_take_away(text: str) -> None:
 
     left = ours()
     assert left == of_the_tool()
-    assert sum(line.startswith("-A") for line in left) == RULES.count("-A ") - text.count("-D ") - text.count("-F ")
+    assert sum(line.startswith("-A") for line in left) == RULES.count("-A ") - text.count("-D ") - text.count(
+        "-F "
+    )
 
 
 def gone(before: list[str], after: list[str]) -> set[str]:
@@ -141,14 +151,24 @@ def test_what_cannot_be_taken_away_is_refused_by_iptables_and_stays(text: str, m
 @in_sandbox
 def test_among_many_rules_and_again_after_a_refusal() -> None:
     """A dump of several reads, and one socket for all of it."""
-    line = '-d 10.96.{}.{}/32 -p tcp -m comment --comment "default/svc-{} cluster IP" -m tcp --dport 80 -j ONE'
+    line = (
+        '-d 10.96.{}.{}/32 -p tcp -m comment --comment "default/svc-{} cluster IP" -m tcp --dport 80 -j ONE'
+    )
     many = [line.format(i // 250, i % 250, i) for i in range(1000)]
     applied = apply(Plan(name="rules", operations=(AddNetns(netns="a", why="x"), load(RULES))), Applied(NFT))
-    for first in range(0, len(many), 250):  # an ordinary user's socket takes no 1000 at once (net.core.wmem_default)
-        apply(Plan(name="more", operations=(load(nat(*(f"-A PORTALS {rule}" for rule in many[first : first + 250]))),)), applied)
+    # an ordinary user's socket takes no 1000 at once (net.core.wmem_default)
+    for first in range(0, len(many), 250):
+        apply(
+            Plan(
+                name="more",
+                operations=(load(nat(*(f"-A PORTALS {rule}" for rule in many[first : first + 250]))),),
+            ),
+            applied,
+        )
     nf_tables = applied.namespaces.call_in("a", NfTables)
     for index in (0, 500, 999):
-        assert not nf_tables.take_away(removals(nat("-F PORTALS", "-X PORTALS")) or ())  # PREROUTING leads to it
+        # PREROUTING leads to it
+        assert not nf_tables.take_away(removals(nat("-F PORTALS", "-X PORTALS")) or ())
         assert nf_tables.take_away(removals(nat(f"-D PORTALS {many[index]}")) or ())
     left = [f"-A PORTALS {rule}" for i, rule in enumerate(many) if i not in (0, 500, 999)]
     assert [rule for rule in saved(applied) if "svc-" in rule] == left

@@ -1,5 +1,7 @@
-"""kube-proxy's nftables mode in a real kernel: loaded, and asked with packets where it differs from iptables (docs/semantics 8, 9) or where
-our layout differs from the real one (lists by index, hairpins by a set, affinity)."""
+"""kube-proxy's nftables mode in a real kernel: loaded, and asked with packets where it differs from iptables
+(docs/semantics 8, 9) or where our layout differs from the real one (lists by index, hairpins by a set,
+affinity).
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,15 @@ NFTABLES = ("--proxy-mode", "nftables", *JSON)
 
 
 def load(text: str, times: int = 1) -> str:
-    """What ``nft list ruleset`` prints after ``text`` was checked and then loaded into a network namespace of its own."""
-    steps = ["text=$(cat)", 'printf "%s\\n" "$text" | nft -c -f -', *['printf "%s\\n" "$text" | nft -f -'] * times, "nft list ruleset"]
+    """What ``nft list ruleset`` prints after ``text`` was checked and then loaded into a network namespace of
+    its own.
+    """
+    steps = [
+        "text=$(cat)",
+        'printf "%s\\n" "$text" | nft -c -f -',
+        *['printf "%s\\n" "$text" | nft -f -'] * times,
+        "nft list ruleset",
+    ]
     command = [*UNSHARE, "sh", "-ec", "; ".join(steps)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -60,14 +69,24 @@ def test_loading_twice_is_loading_once() -> None:
     ids=lambda s: "-".join(f"{k}={v}" for k, v in s.items()),
 )
 def test_the_kernel_takes_what_settings_make(settings: dict[str, object]) -> None:
-    assert "nat-postrouting" in load(rules_for(golden_state(DIRECTORY, mode="nftables", **settings), "worker-1").nft)
+    assert "nat-postrouting" in load(
+        rules_for(golden_state(DIRECTORY, mode="nftables", **settings), "worker-1").nft
+    )
 
 
 def test_the_kernel_takes_the_longest_names() -> None:
     ports = [ServicePort(name="p" * 15, port=80, nodePort=30080)]
-    spec = {"sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local", "loadBalancerSourceRanges": ("203.0.113.0/24",)}
-    svc = service("n" * 63, namespace="s" * 63, type="LoadBalancer", ports=ports, vips=("192.0.2.255",), **spec)
-    endpoints = slice_of(svc, {"ip": "10.244.100.100", "nodeName": "worker-1"}, ports=[{"name": "p" * 15, "port": 65535}])
+    spec = {
+        "sessionAffinity": "ClientIP",
+        "externalTrafficPolicy": "Local",
+        "loadBalancerSourceRanges": ("203.0.113.0/24",),
+    }
+    svc = service(
+        "n" * 63, namespace="s" * 63, type="LoadBalancer", ports=ports, vips=("192.0.2.255",), **spec
+    )
+    endpoints = slice_of(
+        svc, {"ip": "10.244.100.100", "nodeName": "worker-1"}, ports=[{"name": "p" * 15, "port": 65535}]
+    )
     cluster = state(nodes=[node("worker-1")], services=[svc], slices=[endpoints], mode="nftables")
     assert "10.244.100.100/65535" in load(rules_for(cluster, "worker-1").nft)
 
@@ -94,10 +113,15 @@ def test_the_printed_script_loads_the_same_table() -> None:
 
 @in_sandbox
 def test_a_second_plan_replaces_the_first() -> None:
-    before, after = state_of("hairpin", proxy_mode="nftables"), state_of("no-endpoints", proxy_mode="nftables")
+    before, after = (
+        state_of("hairpin", proxy_mode="nftables"),
+        state_of("no-endpoints", proxy_mode="nftables"),
+    )
     applied = apply(plan_cluster(before))
     node = before.nodes[-1].name
-    rules = next(op for op in plan_cluster(after).operations if getattr(op, "tool", "") == "nft" and op.netns == node)
+    rules = next(
+        op for op in plan_cluster(after).operations if getattr(op, "tool", "") == "nft" and op.netns == node
+    )
     applied.push(rules)
     applied.flush_rules()
     listed = check_output(applied.namespaces, node, ["nft", "list", "table", "ip", "kube-proxy"])
@@ -131,7 +155,13 @@ def test_beside_legacy_iptables_of_the_pod_network() -> None:
 
 
 def test_a_bundle_shows_the_table(tmp_path: Path) -> None:
-    done = podwire("-", "--captures", str(tmp_path), *NFTABLES, stdin=CLUSTER + check("x", "pod: far", "service: web, port: 80", "dropped"))
+    done = podwire(
+        "-",
+        "--captures",
+        str(tmp_path),
+        *NFTABLES,
+        stdin=CLUSTER + check("x", "pod: far", "service: web, port: 80", "dropped"),
+    )
     assert done.returncode == 1, done.stderr
     (bundle,) = (tmp_path / json.loads(done.stdout)["topology"] / "failed").iterdir()
     assert "map service-ips" in (bundle / "worker-2.nftables.txt").read_text()
@@ -145,7 +175,11 @@ kind: Cluster
 nodes: [{role: control-plane}, {role: worker}, {role: worker}]
 externalClients: [{name: client-1, address: 203.0.113.10}, {name: stranger, address: 198.51.100.20}]
 """
-for _name, _node, _ip in (("web-1", 1, "10.244.1.11"), ("web-2", 2, "10.244.2.12"), ("web-3", 1, "10.244.1.13")):
+for _name, _node, _ip in (
+    ("web-1", 1, "10.244.1.11"),
+    ("web-2", 2, "10.244.2.12"),
+    ("web-3", 1, "10.244.1.13"),
+):
     CLUSTER += f"""
 ---
 apiVersion: v1
@@ -231,17 +265,36 @@ def report(proxy: str = "nftables", settings: str = "") -> dict[str, Any]:
 
     No expectation is written, so that the objects themselves must promise what is in FLOWS.
     """
-    flows = [f"  - {{name: {json.dumps(name)}, from: {{{who}}}, to: {{{to}}}{more}}}\n" for name, (who, to, more, *_) in FLOWS.items()]
+    flows = [
+        f"  - {{name: {json.dumps(name)}, from: {{{who}}}, to: {{{to}}}{more}}}\n"
+        for name, (who, to, more, *_) in FLOWS.items()
+    ]
     sticky = "  - {name: sticky, from: {pod: far}, to: {service: sticky, port: 80}, attempts: 20}\n"
-    checks = "\n---\napiVersion: podwire.dev/v1alpha1\nkind: FlowCheck\nmetadata: {name: check}\nspec:\n  flows:\n"
-    done = podwire("-", "--captures", "none", "--proxy-mode", proxy, *JSON, stdin=CLUSTER + settings + checks + "".join([*flows, sticky]))
+    checks = (
+        "\n---\napiVersion: podwire.dev/v1alpha1\nkind: FlowCheck\nmetadata: {name: check}\nspec:\n  flows:\n"
+    )
+    done = podwire(
+        "-",
+        "--captures",
+        "none",
+        "--proxy-mode",
+        proxy,
+        *JSON,
+        stdin=CLUSTER + settings + checks + "".join([*flows, sticky]),
+    )
     assert done.returncode in (0, 1), done.stderr
-    return {flow["name"].removeprefix("check: "): flow for flow in json.loads(done.stdout)["flows"] if not flow["control"]}
+    return {
+        flow["name"].removeprefix("check: "): flow
+        for flow in json.loads(done.stdout)["flows"]
+        if not flow["control"]
+    }
 
 
 def answered(flow: dict[str, Any]) -> set[str]:
     """The Pods that answered."""
-    return {backend.removeprefix("default/").removesuffix(":8080") for backend in flow["observed"]["backends"]}
+    return {
+        backend.removeprefix("default/").removesuffix(":8080") for backend in flow["observed"]["backends"]
+    }
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -270,7 +323,10 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 detectLocalMode: {mode}
 """
-    pod, node = (report(proxy, settings)[name] for name in ("each of three endpoints, TCP", "a node's ClusterIP packets are masqueraded"))
+    pod, node = (
+        report(proxy, settings)[name]
+        for name in ("each of three endpoints, TCP", "a node's ClusterIP packets are masqueraded")
+    )
     assert pod["observed"]["sources"] == ["10.244.2.22"]
     assert set(node["observed"]["sources"]) == {"10.244.2.1", NODE_2}
     assert (pod["verdict"], node["verdict"]) == ("pass", "pass")

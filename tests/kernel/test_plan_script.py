@@ -34,10 +34,20 @@ def network() -> dict[str, Any]:
     script = render_shell(PLAN, title="small")
     asked = "\n".join(f"echo; echo '=== {name}'; {command}" for name, command in QUESTIONS.items())
     wrapper = f"mount -t tmpfs tmpfs /run && cat > /run/script.sh && bash /run/script.sh\n{asked}"
-    done = subprocess.run([*UNSHARE, "sh", "-ec", wrapper], input=script, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*UNSHARE, "sh", "-ec", wrapper],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     answers = [part.partition("\n") for part in done.stdout.split("\n=== ")[1:]]
-    return {name: json.loads(answer) if " -j " in QUESTIONS[name] else answer.splitlines() for name, _, answer in answers}
+    return {
+        name: json.loads(answer) if " -j " in QUESTIONS[name] else answer.splitlines()
+        for name, _, answer in answers
+    }
 
 
 def by_name(links: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -53,7 +63,11 @@ def test_links_are_up_with_their_macs(network: dict[str, Any]) -> None:
 
 def test_ports_are_hairpin_ports_of_the_bridge(network: dict[str, Any]) -> None:
     links = by_name(network["node links"])
-    ports = {name: link["linkinfo"]["info_slave_data"]["hairpin"] for name, link in links.items() if link.get("master") == "cbr0"}
+    ports = {
+        name: link["linkinfo"]["info_slave_data"]["hairpin"]
+        for name, link in links.items()
+        if link.get("master") == "cbr0"
+    }
     assert ports == {"veth2": True, "veth3": True}
 
 
@@ -64,9 +78,13 @@ def test_pod_has_its_end_of_the_pair(network: dict[str, Any]) -> None:
     assert links["eth0"]["operstate"] == "UP"
 
 
-@pytest.mark.parametrize(("where", "dev", "address"), [("node", "cbr0", "10.244.1.1"), ("pod", "eth0", "10.244.1.2")])
+@pytest.mark.parametrize(
+    ("where", "dev", "address"), [("node", "cbr0", "10.244.1.1"), ("pod", "eth0", "10.244.1.2")]
+)
 def test_addresses(network: dict[str, Any], where: str, dev: str, address: str) -> None:
-    assert [(a["local"], a["prefixlen"]) for a in by_name(network[f"{where} addresses"])[dev]["addr_info"]] == [(address, 24)]
+    assert [
+        (a["local"], a["prefixlen"]) for a in by_name(network[f"{where} addresses"])[dev]["addr_info"]
+    ] == [(address, 24)]
 
 
 def test_routes(network: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""Killed at a random moment, podwire leaves the host as it was: its network, rules, settings, files, sockets, processes and mounts."""
+"""Killed at a random moment, podwire leaves the host as it was: its network, rules, settings, files, sockets,
+processes and mounts.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,13 @@ def test_a_run_that_is_killed_leaves_the_host_as_it_was(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["ip link add theirs type bridge", "touch /run/left", "sysctl -qw net.ipv4.conf.all.arp_ignore=1", "sleep 60 &"]
+    "change",
+    [
+        "ip link add theirs type bridge",
+        "touch /run/left",
+        "sysctl -qw net.ipv4.conf.all.arp_ignore=1",
+        "sleep 60 &",
+    ],
 )
 def test_what_would_be_left_is_seen(change: str) -> None:
     script = f"""
@@ -52,6 +60,13 @@ def kill_once(draw, directories):
 private_host.kill_once = kill_once
 private_host.main(1, 1)
 """
-    done = subprocess.run([*HOST, sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    done = subprocess.run(
+        [*HOST, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 1

@@ -17,7 +17,18 @@ from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.proxying import proxies
 from emulator.workload.serve import servers
 from tests.asking import say
-from tests.kernel.sentences import ASKER, BASE, GONE, NOT_READY, SERVER, WEB_1, WEB_1_AT, WEB_2, endpoints, service
+from tests.kernel.sentences import (
+    ASKER,
+    BASE,
+    GONE,
+    NOT_READY,
+    SERVER,
+    WEB_1,
+    WEB_1_AT,
+    WEB_2,
+    endpoints,
+    service,
+)
 from tests.sandboxed import in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
@@ -30,7 +41,9 @@ def cluster(*rows: str, spec: str = "", base: str = BASE) -> ClusterState:
     """The Service ``web`` with a TCP and a UDP port, and the endpoints ``rows``."""
     web = service("web", f"clusterIP: {VIP[0]}, {PORTS}{spec}")
     ports = "{name: t, port: 8080}, {name: u, port: 8080, protocol: UDP}"
-    return state_of(text=base + web + (endpoints("web", *rows, ports=ports) if rows else ""), proxy_mode="userspace")
+    return state_of(
+        text=base + web + (endpoints("web", *rows, ports=ports) if rows else ""), proxy_mode="userspace"
+    )
 
 
 def nobody() -> ClusterState:
@@ -63,7 +76,9 @@ class Cluster:
         sock.settimeout(2)
         return sock
 
-    def connect(self, kind: int = socket.SOCK_STREAM, to: tuple[str, int] = VIP, netns: str = "default_near") -> socket.socket:
+    def connect(
+        self, kind: int = socket.SOCK_STREAM, to: tuple[str, int] = VIP, netns: str = "default_near"
+    ) -> socket.socket:
         sock = self.new_socket(netns, kind)
         sock.connect(to)
         return sock
@@ -117,7 +132,9 @@ def test_a_udp_client_keeps_its_endpoint_until_both_are_silent() -> None:
 
 
 def _asked_without_a_pause(running: Cluster, client: socket.socket) -> str:
-    """Who answers ``client`` right after web-2 has taken web-1's place; on a busy machine this may take several tries."""
+    """Who answers ``client`` right after web-2 has taken web-1's place; on a busy machine this may take
+    several tries.
+    """
     for _ in range(20):
         begin = time.monotonic()
         say(client)
@@ -132,7 +149,9 @@ def _asked_without_a_pause(running: Cluster, client: socket.socket) -> str:
 
 @in_sandbox
 def test_what_a_udp_client_sends_to_a_service_that_is_gone_goes_its_way_untranslated() -> None:
-    """Were its connection not forgotten, the node would go on sending it to the proxy's port, where nobody listens, and refuse."""
+    """Were its connection not forgotten, the node would go on sending it to the proxy's port, where nobody
+    listens, and refuse.
+    """
     running = Cluster(cluster(WEB_1))
     with running.connect(socket.SOCK_DGRAM) as client:
         assert say(client) == "default/web-1"
@@ -191,7 +210,9 @@ def test_a_megabyte_passes_both_ways() -> None:
 
 @in_sandbox
 def test_a_node_that_joins_has_its_proxies() -> None:
-    joined = BASE.replace("- {role: worker, labels: {topology.kubernetes.io/zone: b}}", "- {role: worker}\n- {role: worker}")
+    joined = BASE.replace(
+        "- {role: worker, labels: {topology.kubernetes.io/zone: b}}", "- {role: worker}\n- {role: worker}"
+    )
     joined += SERVER % ("web-4", "worker-3", "10.244.3.14") + ASKER % ("new", "worker-3", "10.244.3.24")
     running = Cluster(cluster(WEB_1))
     running.change(cluster(WEB_1, WEB_2, base=joined))
@@ -205,7 +226,9 @@ def test_whoever_looks_for_an_endpoint_is_busy_until_the_client_knows() -> None:
     with running.connect() as client:
         client.settimeout(2 * sum(DIAL_TIMEOUTS))
         while not running.workers[-1].busy():  # it has still to be let in
-            assert not select.select([client], [], [], 0)[0], "the client was let go before its endpoint was looked for"
+            assert not select.select([client], [], [], 0)[0], (
+                "the client was let go before its endpoint was looked for"
+            )
         while running.workers[-1].busy():
             time.sleep(0.01)
         assert select.select([client], [], [], 0)[0]

@@ -1,12 +1,14 @@
 """Random clusters: whatever Hypothesis draws, the packets do what the objects promise, in each proxy mode.
 
-Every client dials every address and port of every Service with crafted packets, which the kernels answer without a process of ours (but
-for UDP and SCTP). A first look does not wait long for silence and sends one packet a flow, one flow of each port as many as meet every
-endpoint; what differs is asked again in a new sandbox, patiently and until every endpoint was met, before it counts.
+Every client dials every address and port of every Service with crafted packets, which the kernels answer
+without a process of ours (but for UDP and SCTP). A first look does not wait long for silence and sends one
+packet a flow, one flow of each port as many as meet every endpoint; what differs is asked again in a new
+sandbox, patiently and until every endpoint was met, before it counts.
 
-Always the same examples, as many as fit into CI; ``PODWIRE_EXAMPLES=1000 pytest tests/kernel/test_random_clusters.py`` draws others. What it
-finds is shrunk in a minute or two and kept in ``captures/``, where the failure says: fixed, it goes to ``tests/data/found/``, under a first
-line that says what it showed.
+Always the same examples, as many as fit into CI; ``PODWIRE_EXAMPLES=1000 pytest
+tests/kernel/test_random_clusters.py`` draws others. What it finds is shrunk in a minute or two and kept in
+``captures/``, where the failure says: fixed, it goes to ``tests/data/found/``, under a first line that says
+what it showed.
 """
 
 from __future__ import annotations
@@ -81,15 +83,19 @@ SEARCH = settings(  # one difference at a time, and no time for what Hypothesis 
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow],
 )
-NO_ROUTE = 2  # errors of "no route" that one client is owed: a kernel stops after five in a row (net/ipv4/route.c, ip_error)
+# errors of "no route" that one client is owed: a kernel stops after five in a row (net/ipv4/route.c,
+# ip_error)
+NO_ROUTE = 2
 
 
 # --- the flows --------------------------------------------------------------------------------------------
 
 
 def flows_of(promised: Expectations) -> tuple[Flow, ...]:
-    """Every client to every address of every Service port and to a port that the ClusterIP has not, an outside client through one node an
-    address. One flow of each port has as many attempts as meet every endpoint."""
+    """Every client to every address of every Service port and to a port that the ClusterIP has not, an
+    outside client through one node an address. One flow of each port has as many attempts as meet every
+    endpoint.
+    """
     flows: dict[str, Flow] = {}
     ways: dict[str, str] = {}
     without_route: Counter[str] = Counter()
@@ -111,7 +117,9 @@ def flows_of(promised: Expectations) -> tuple[Flow, ...]:
     return tuple(flows.values())
 
 
-def _flow(promised: Expectations, endpoints: PortEndpoints, client: Client, to: Destination, ways: dict[str, str]) -> Flow:
+def _flow(
+    promised: Expectations, endpoints: PortEndpoints, client: Client, to: Destination, ways: dict[str, str]
+) -> Flow:
     """``ways`` keeps the node through which each address is reached from outside: another one each time."""
     via = ""
     if client.kind == "external" and to.ip not in promised.owners:
@@ -133,16 +141,27 @@ def _until_all_are_met(flow: Flow, expected: Expectation) -> Flow:
 
 
 def _clients(state: ClusterState) -> list[Client]:
-    return [*map(pod_client, state.pods), *map(node_client, state.nodes), *map(external_client, state.clients)]
+    return [
+        *map(pod_client, state.pods),
+        *map(node_client, state.nodes),
+        *map(external_client, state.clients),
+    ]
 
 
-def _pairs(promised: Expectations, endpoints: PortEndpoints, clients: Sequence[Client]) -> Iterator[tuple[Client, Destination]]:
-    """Who dials what. Nobody dials from outside an address that no Service captures: router and node would pass that to each other."""
+def _pairs(
+    promised: Expectations, endpoints: PortEndpoints, clients: Sequence[Client]
+) -> Iterator[tuple[Client, Destination]]:
+    """Who dials what. Nobody dials from outside an address that no Service captures: router and node would
+    pass that to each other.
+    """
     service, port = endpoints.service, endpoints.port
     fixed = [service_destination(service, port, "clusterIP", ip) for ip in cluster_ips(service)]
     fixed += [address_destination(promised.owners, to.ip, 9) for to in fixed]
     fixed += [service_destination(service, port, "externalIP", ip) for ip in service.spec.externalIPs]
-    fixed += [service_destination(service, port, "loadBalancer", entry.ip) for entry in service.status.loadBalancer.ingress]
+    fixed += [
+        service_destination(service, port, "loadBalancer", entry.ip)
+        for entry in service.status.loadBalancer.ingress
+    ]
     for client in clients:
         for to in fixed:
             if client.kind != "external" or (to.ip, to.port, port.protocol) in promised.table.addresses:
@@ -170,7 +189,9 @@ def _on_a_node(promised: Expectations, expected: Expectation) -> bool:
 # --- the packets ------------------------------------------------------------------------------------------
 
 
-def dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, silence: float) -> list[FlowResult]:
+def dial(
+    state: ClusterState, flows: Sequence[Flow], promised: Expectations, silence: float
+) -> list[FlowResult]:
     """What becomes of ``flows`` in a sandbox of their own."""
     craft(())  # imports Scapy here, and not in every sandbox anew
     if state.proxy.mode == "ipvs":
@@ -179,7 +200,9 @@ def dial(state: ClusterState, flows: Sequence[Flow], promised: Expectations, sil
     return sandbox.run(lambda _: _dial(state, iptables, flows, promised, silence))
 
 
-def _dial(state: ClusterState, iptables: str, flows: Sequence[Flow], promised: Expectations, silence: float) -> list[FlowResult]:
+def _dial(
+    state: ClusterState, iptables: str, flows: Sequence[Flow], promised: Expectations, silence: float
+) -> list[FlowResult]:
     gc.disable()
     mode = state.proxy.mode
     applied = apply(plan_cluster(state), Applied(iptables))
@@ -191,19 +214,40 @@ def _dial(state: ClusterState, iptables: str, flows: Sequence[Flow], promised: E
     shared = {SWITCH, ROUTER, *state.node}
     most, fewest = (16_384, 4096) if mode == "userspace" else (4096, 512)  # connections, or a packet each
     slots = {name: most if name in shared else fewest for name in applied.namespaces}
-    taps.open(applied.namespaces, {name: applied.interfaces(name) for name in slots}, applied.ports, slots, width=256)
+    taps.open(
+        applied.namespaces,
+        {name: applied.interfaces(name) for name in slots},
+        applied.ports,
+        slots,
+        width=256,
+    )
     try:
         recording = Recording(taps)
         prober = Prober(
-            applied.namespaces, recording, state.seed, fresh_ports=mode == "ipvs", silence=silence, busy=partial(any_busy, workers)
+            applied.namespaces,
+            recording,
+            state.seed,
+            fresh_ports=mode == "ipvs",
+            silence=silence,
+            busy=partial(any_busy, workers),
         )
         relayed = {flow.name for flow in flows if promised.expect(flow).relayed}
         attempts = prober.probe(_packets(promised, (flow for flow in flows if not flow.via)), relayed=relayed)
         ways = {flow.to.ip: flow.via for flow in flows if flow.via}
         for ip, node in ways.items():
-            applied.add_route(AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=state.node[node].internalIPs[0], why="announced"))
+            applied.add_route(
+                AddRoute(
+                    netns=ROUTER,
+                    dst=f"{ip}/32",
+                    dev="eth0",
+                    via=state.node[node].internalIPs[0],
+                    why="announced",
+                )
+            )
         if ways:
-            attempts += prober.probe(_packets(promised, (flow for flow in flows if flow.via)), relayed=relayed)
+            attempts += prober.probe(
+                _packets(promised, (flow for flow in flows if flow.via)), relayed=relayed
+            )
         recording.finish()
         return _judge(flows, promised, attempts, recording)
     finally:
@@ -211,8 +255,9 @@ def _dial(state: ClusterState, iptables: str, flows: Sequence[Flow], promised: E
 
 
 def _packets(promised: Expectations, flows: Iterable[Flow]) -> list[Flow]:
-    """Each flow once for each of its attempts: with a crafted packet, and by socket only where the server must say who it is, or where a process
-    of the node stands between client and server."""
+    """Each flow once for each of its attempts: with a crafted packet, and by socket only where the server
+    must say who it is, or where a process of the node stands between client and server.
+    """
 
     def sockets(flow: Flow) -> int:
         expected = promised.expect(flow)
@@ -221,7 +266,9 @@ def _packets(promised: Expectations, flows: Iterable[Flow]) -> list[Flow]:
     return [packet for flow in flows for packet in [replace(flow, attempts=sockets(flow))] * flow.attempts]
 
 
-def _judge(flows: Sequence[Flow], promised: Expectations, attempts: Sequence[Attempt], recording: Recording) -> list[FlowResult]:
+def _judge(
+    flows: Sequence[Flow], promised: Expectations, attempts: Sequence[Attempt], recording: Recording
+) -> list[FlowResult]:
     correlation = correlate(attempts, recording.frames)
     own: dict[str, list[int]] = {flow.name: [] for flow in flows}
     for index, attempt in enumerate(attempts):
@@ -250,23 +297,36 @@ def _difference(promised: Expectations, result: FlowResult) -> str:
     ) in promised.table.balanced  # by several nodes, each of which has an affinity of its own
     if not reason and met and met.endpoints.service.spec.sessionAffinity == "ClientIP" and not balanced:
         # by the address that was sent from: a node's socket and its crafted packets may have two
-        kept = {(journey.sent[0].partition(":")[0], journey.backend) for journey in result.journeys if journey.backend}
+        kept = {
+            (journey.sent[0].partition(":")[0], journey.backend)
+            for journey in result.journeys
+            if journey.backend
+        }
         if len(kept) > len({address for address, _ in kept}):
             reason = "session affinity ClientIP, and yet one client met several endpoints"
-    return reason and f"{result.flow.name}: {reason}; promised {result.expected.outcome}: {result.expected.because}"
+    return (
+        reason
+        and f"{result.flow.name}: {reason}; promised {result.expected.outcome}: {result.expected.because}"
+    )
 
 
 @cache
 def differences(manifests: str, mode: str) -> tuple[str, ...]:
-    """A sentence for each flow whose packets are not as promised. Cached: to be asked twice must not mean to hear two answers."""
+    """A sentence for each flow whose packets are not as promised. Cached: to be asked twice must not mean to
+    hear two answers.
+    """
     state = state_of(text=manifests, proxy_mode=mode)
     promised = Expectations(state)
     flows = [flow for flow in flows_of(promised) if not promised.expect(flow).unpromised]
-    doubtful = [result.flow for result in dial(state, flows, promised, HASTE) if _difference(promised, result)]
+    doubtful = [
+        result.flow for result in dial(state, flows, promised, HASTE) if _difference(promised, result)
+    ]
     if not doubtful:
         return ()
     again = [_until_all_are_met(flow, promised.expect(flow)) for flow in doubtful]
-    return tuple(filter(None, (_difference(promised, result) for result in dial(state, again, promised, SILENCE))))
+    return tuple(
+        filter(None, (_difference(promised, result) for result in dial(state, again, promised, SILENCE)))
+    )
 
 
 def look(cluster: Sequence[Manifest], mode: str, directory: Path = KEPT) -> None:
@@ -277,13 +337,18 @@ def look(cluster: Sequence[Manifest], mode: str, directory: Path = KEPT) -> None
 
 
 class DifferenceError(AssertionError):
-    """A cluster whose packets do something else than its objects promise. It is kept in a file, over the larger one before it."""
+    """A cluster whose packets do something else than its objects promise. It is kept in a file, over the
+    larger one before it.
+    """
 
     def __init__(self, mode: str, found: Sequence[str], manifests: str, directory: Path) -> None:
         self.file = directory / f"random-cluster-{mode}.yaml"
         lines = [f"In {mode} mode, what this cluster promises and what its packets do differ:", *found]
         self.file.write_text("".join(f"# {line}\n" for line in lines) + manifests)
-        message = [*lines, f"kept in {self.file}; podwire {self.file} --proxy-mode {mode} sends the usual flows through it"]
+        message = [
+            *lines,
+            f"kept in {self.file}; podwire {self.file} --proxy-mode {mode} sends the usual flows through it",
+        ]
         if mode == "ipvs":  # what a guest writes is lost with it
             message.append(manifests)
         super().__init__("\n".join(message))
@@ -311,7 +376,9 @@ def test_packets_do_what_the_objects_promise(mode: str, cluster: Sequence[Manife
 )
 @given(cluster=clusters(shared_addresses=False))
 def test_packets_do_what_the_objects_promise_in_ipvs_mode(cluster: Sequence[Manifest]) -> None:
-    """But where a Service has a node's address, which every other node then takes for its own (docs/semantics 13)."""
+    """But where a Service has a node's address, which every other node then takes for its own (docs/semantics
+    13).
+    """
     look(cluster, "ipvs")
 
 
@@ -341,7 +408,9 @@ status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])  # in userspace mode nobody knows source ranges
-def test_a_proxy_that_is_wrong_is_found_out(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_wrong_is_found_out(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Here one that forgets source ranges; the cluster that shows it is kept in a file that podwire takes."""
 
     def forgetful(*facts: Any, **named: Any) -> ServicePortFacts:
@@ -360,13 +429,20 @@ def test_a_proxy_that_is_wrong_is_found_out(mode: str, tmp_path: Path, monkeypat
     [
         pytest.param("outside loadBalancerSourceRanges", ["Cluster", "Pod", "Service"], id="source ranges"),
         pytest.param("hairpin", ["Cluster", "Pod", "Service"], id="hairpin"),
-        pytest.param("internalTrafficPolicy Local, and", ["Cluster", "Pod", "Service"], id="internalTrafficPolicy"),
-        pytest.param("masqueradeAll", ["Cluster", "KubeProxyConfiguration", "Pod", "Service"], id="kube-proxy's settings"),
+        pytest.param(
+            "internalTrafficPolicy Local, and", ["Cluster", "Pod", "Service"], id="internalTrafficPolicy"
+        ),
+        pytest.param(
+            "masqueradeAll",
+            ["Cluster", "KubeProxyConfiguration", "Pod", "Service"],
+            id="kube-proxy's settings",
+        ),
     ],
 )
 def test_what_differs_shrinks_to_a_small_manifest(because: str, kinds: list[str]) -> None:
-    """As if the proxy broke one promise and kept all others: what is left are the objects that make it. (With the packets it takes as many
-    steps, of half a second.)"""
+    """As if the proxy broke one promise and kept all others: what is left are the objects that make it. (With
+    the packets it takes as many steps, of half a second.)
+    """
 
     def broken(cluster: Sequence[Manifest]) -> bool:
         promised = Expectations(state_of(text=to_yaml(cluster), proxy_mode="iptables"))

@@ -1,4 +1,6 @@
-"""Real servers in Pods, as servers are: slow, silent, one at a time, broken. None of them makes the network fail."""
+"""Real servers in Pods, as servers are: slow, silent, one at a time, broken. None of them makes the network
+fail.
+"""
 
 from __future__ import annotations
 
@@ -68,13 +70,21 @@ while True:
     "udp-closed": "",
     "on-the-host-network": "serve(5, lambda client: client.recv(1000))",
 }
-TAKEN = [name for name in SERVERS if name not in ("never-accepts", "at-localhost-only", "dies", "ends", "udp-closed")]
+TAKEN = [
+    name
+    for name in SERVERS
+    if name not in ("never-accepts", "at-localhost-only", "dies", "ends", "udp-closed")
+]
 
 
 def pod(name: str, script: str, **labels: str) -> dict[str, Any]:
     port = {"containerPort": 8080, "protocol": "UDP" if name.startswith("udp") else "TCP"}
     container = {"name": "server", "command": ["/usr/bin/python3", "-c", LISTEN + script], "ports": [port]}
-    meta = {"name": name.replace(".", "-"), "labels": {"app": name.replace(".", "-"), **labels}, "annotations": {"podwire.dev/run": "*"}}
+    meta = {
+        "name": name.replace(".", "-"),
+        "labels": {"app": name.replace(".", "-"), **labels},
+        "annotations": {"podwire.dev/run": "*"},
+    }
     spec = {"nodeName": "worker-1", "containers": [container], "hostNetwork": name == "on-the-host-network"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
@@ -86,15 +96,26 @@ def service(name: str, **selector: str) -> dict[str, Any]:
 
 
 def check(*flows: dict[str, Any]) -> dict[str, Any]:
-    named = [{"name": f"{flow['to'].get('service') or flow['to']['pod']} {number}", **flow} for number, flow in enumerate(flows)]
-    return {"apiVersion": "podwire.dev/v1alpha1", "kind": "FlowCheck", "metadata": {"name": "f"}, "spec": {"flows": named}}
+    named = [
+        {"name": f"{flow['to'].get('service') or flow['to']['pod']} {number}", **flow}
+        for number, flow in enumerate(flows)
+    ]
+    return {
+        "apiVersion": "podwire.dev/v1alpha1",
+        "kind": "FlowCheck",
+        "metadata": {"name": "f"},
+        "spec": {"flows": named},
+    }
 
 
 def asked(name: str) -> list[dict[str, Any]]:
     """A Pod and a node ask its Service; controls ask the Pod itself."""
     to = {"service": name.replace(".", "-"), "port": 80}
     protocol = "UDP" if name.startswith("udp") else "TCP"
-    return [{"from": client, "to": to, "protocol": protocol} for client in ({"pod": "client"}, {"node": "worker-2"})]
+    return [
+        {"from": client, "to": to, "protocol": protocol}
+        for client in ({"pod": "client"}, {"node": "worker-2"})
+    ]
 
 
 CLIENT = {
@@ -113,7 +134,9 @@ NODES = {
 def run(directory: Path, *objects: Mapping[str, Any], mode: str = "iptables") -> dict[str, Any]:
     text = "\n---\n".join(json.dumps(one) for one in (NODES, CLIENT, *objects))
     report = directory / "report.json"
-    done = podwire("-", "--run", "--captures", "none", "--json", str(report), "--proxy-mode", mode, stdin=text)
+    done = podwire(
+        "-", "--run", "--captures", "none", "--json", str(report), "--proxy-mode", mode, stdin=text
+    )
     assert report.exists(), done.stderr
     loaded: dict[str, Any] = json.loads(report.read_text())
     return loaded
@@ -128,18 +151,27 @@ def flows_to(report: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 def test_whatever_a_server_does_the_network_is_not_blamed(tmp_path: Path) -> None:
     """All servers side by side, each with a Service of its own."""
-    objects = [one for name, script in SERVERS.items() for one in (pod(name, script), service(name, app=name.replace(".", "-")))]
+    objects = [
+        one
+        for name, script in SERVERS.items()
+        for one in (pod(name, script), service(name, app=name.replace(".", "-")))
+    ]
     report = run(tmp_path, *objects, check(*(flow for name in SERVERS for flow in asked(name))))
     _those_that_are_reached(report)
     _those_that_do_not_take_it(report)
     _what_is_said_of_them(report)
-    assert [requirement["verdict"] for requirement in report["requirements"] if requirement["verdict"] == "fail"] == []
+    assert [
+        requirement["verdict"] for requirement in report["requirements"] if requirement["verdict"] == "fail"
+    ] == []
 
 
 def _those_that_are_reached(report: dict[str, Any]) -> None:
     for name in TAKEN:
         for flow in flows_to(report, name):
-            assert (flow["verdict"], flow["observed"]["outcome"]) == ("pass", "delivered"), (flow["name"], flow["reason"])
+            assert (flow["verdict"], flow["observed"]["outcome"]) == ("pass", "delivered"), (
+                flow["name"],
+                flow["reason"],
+            )
             if name != "on-the-host-network":
                 assert flow["observed"]["backends"], flow["name"]
 
@@ -158,7 +190,10 @@ def _those_that_do_not_take_it(report: dict[str, Any]) -> None:
             assert f"the server in Pod default/{name} refused it (" in flow["reason"]
     for name in ("dies", "ends"):
         for flow in flows_to(report, name):
-            assert flow["verdict"] == "pass" or f"the server in Pod default/{name} refused it (" in flow["reason"]
+            assert (
+                flow["verdict"] == "pass"
+                or f"the server in Pod default/{name} refused it (" in flow["reason"]
+            )
 
 
 def _what_is_said_of_them(report: dict[str, Any]) -> None:
@@ -182,7 +217,9 @@ def test_a_service_of_one_at_a_time_servers_in_another_mode(mode: str, tmp_path:
     del own["metadata"]["annotations"]
     found = run(tmp_path, *pods, own, service("all", group="all"), check(*asked("all")), mode=mode)
     assert [(flow["verdict"], flow["reason"]) for flow in found["flows"] if flow["verdict"] != "pass"] == []
-    assert all(len(flow["observed"]["backends"]) == 3 for flow in found["flows"] if "svc default/all" in flow["to"])
+    assert all(
+        len(flow["observed"]["backends"]) == 3 for flow in found["flows"] if "svc default/all" in flow["to"]
+    )
 
 
 def test_a_connection_to_a_real_server_is_asked_again(tmp_path: Path) -> None:
@@ -195,15 +232,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()"""
-    flow = {"name": "first", "from": {"pod": "client"}, "to": {"service": "web", "port": 80}, "connection": "kept"}
+    flow = {
+        "name": "first",
+        "from": {"pod": "client"},
+        "to": {"service": "web", "port": 80},
+        "connection": "kept",
+    }
     spec = {
         "flows": [flow],
-        "steps": [{"name": "later", "delete": [{"kind": "Service", "name": "other"}], "flows": [flow | {"name": "again"}]}],
+        "steps": [
+            {
+                "name": "later",
+                "delete": [{"kind": "Service", "name": "other"}],
+                "flows": [flow | {"name": "again"}],
+            }
+        ],
     }
-    connection = {"apiVersion": "podwire.dev/v1alpha1", "kind": "FlowCheck", "metadata": {"name": "f"}, "spec": spec}
-    found = run(tmp_path, pod("web", script), service("web", app="web"), service("other", app="web"), connection)
-    assert [flow["verdict"] for flow in found["flows"]] == ["pass"] * len(found["flows"]), [flow["reason"] for flow in found["flows"]]
-    assert {json.dumps(flow["observed"]["backends"]) for flow in found["flows"]} == {json.dumps(found["flows"][0]["observed"]["backends"])}
+    connection = {
+        "apiVersion": "podwire.dev/v1alpha1",
+        "kind": "FlowCheck",
+        "metadata": {"name": "f"},
+        "spec": spec,
+    }
+    found = run(
+        tmp_path, pod("web", script), service("web", app="web"), service("other", app="web"), connection
+    )
+    assert [flow["verdict"] for flow in found["flows"]] == ["pass"] * len(found["flows"]), [
+        flow["reason"] for flow in found["flows"]
+    ]
+    assert {json.dumps(flow["observed"]["backends"]) for flow in found["flows"]} == {
+        json.dumps(found["flows"][0]["observed"]["backends"])
+    }
 
 
 def test_a_port_that_no_container_declares_is_a_real_command_s(tmp_path: Path) -> None:
@@ -211,4 +270,6 @@ def test_a_port_that_no_container_declares_is_a_real_command_s(tmp_path: Path) -
     web = pod("web", "http.server.test(http.server.SimpleHTTPRequestHandler, port=8080)")
     del web["spec"]["containers"][0]["ports"]
     found = run(tmp_path, web, service("web", app="web"), check(*asked("web")))
-    assert [(flow["verdict"], flow["expected"]["outcome"]) for flow in found["flows"]] == [("pass", "delivered")] * len(found["flows"])
+    assert [(flow["verdict"], flow["expected"]["outcome"]) for flow in found["flows"]] == [
+        ("pass", "delivered")
+    ] * len(found["flows"])

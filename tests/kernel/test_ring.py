@@ -28,7 +28,9 @@ def test_who_is_interrupted_while_they_are_opened_can_close_them(monkeypatch: py
         set_up(tap)
 
     monkeypatch.setattr(ring._Tap, "set_up", interrupted)
-    namespaces = apply(Plan(name="t", operations=tuple(AddNetns(netns=name, why="t") for name in "ab"))).namespaces
+    namespaces = apply(
+        Plan(name="t", operations=tuple(AddNetns(netns=name, why="t") for name in "ab"))
+    ).namespaces
     taps = Taps()
     with pytest.raises(KeyboardInterrupt):
         taps.open(namespaces, {}, {}, {"a": 64, "b": 64})
@@ -38,12 +40,16 @@ def test_who_is_interrupted_while_they_are_opened_can_close_them(monkeypatch: py
 @in_sandbox
 def test_a_tap_holds_one_descriptor() -> None:
     """A cluster of 5,000 Pods has two of each: its namespace and its tap."""
-    namespaces = apply(Plan(name="t", operations=tuple(AddNetns(netns=f"n{number}", why="t") for number in range(20)))).namespaces
+    namespaces = apply(
+        Plan(name="t", operations=tuple(AddNetns(netns=f"n{number}", why="t") for number in range(20)))
+    ).namespaces
     before = len(os.listdir("/proc/self/fd"))
     taps = Taps()
     taps.open(namespaces, {}, {}, dict.fromkeys(namespaces, 64), width=512)
     held = len(os.listdir("/proc/self/fd")) - before
-    mapped = Path("/proc/self/maps").read_text().count("packet") + Path("/proc/self/maps").read_text().count("socket:")
+    mapped = Path("/proc/self/maps").read_text().count("packet") + Path("/proc/self/maps").read_text().count(
+        "socket:"
+    )
     taps.close()
     assert held == 20
     assert mapped >= 20

@@ -1,4 +1,6 @@
-"""The sandbox: own namespaces, results and errors come out, and nothing stays whichever of its processes is killed."""
+"""The sandbox: own namespaces, results and errors come out, and nothing stays whichever of its processes is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_our_errors_come_out_as_they_are() -> None:
     def fail(_: sandbox.Channel) -> None:
         raise KernelError("worker-1", ["iptables-restore"], "no chain", "*nat\n")
 
-    with pytest.raises(KernelError, match=r"(?s)no chain.*ip netns exec worker-1 iptables-restore <<'EOF'\n\*nat\nEOF"):
+    with pytest.raises(
+        KernelError, match=r"(?s)no chain.*ip netns exec worker-1 iptables-restore <<'EOF'\n\*nat\nEOF"
+    ):
         sandbox.run(fail)
 
 
@@ -70,7 +74,9 @@ sandbox.run(inside)
 @contextmanager
 def started(script: str) -> Iterator[subprocess.Popen[str]]:
     """A process that runs ``script``, once it has said that its cluster is up; killed at the end if need be."""
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
         try:
             assert run.stdout is not None
             assert run.stdout.readline() == "up\n"
@@ -123,7 +129,9 @@ def test_sigkill_of_any_process_leaves_nothing(level: int) -> None:
 def test_sigkill_at_any_moment_leaves_nothing(delay: float) -> None:
     before = host_state()
     run = subprocess.Popen(
-        [sys.executable, "-c", RUN.replace("time.sleep(600)", "time.sleep(1)")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", RUN.replace("time.sleep(600)", "time.sleep(1)")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     time.sleep(delay)
     pids = descendants(run.pid)

@@ -1,5 +1,6 @@
-"""docs/semantics.md with packets: every sentence of sections 1 to 10 and 14, each row named after the one that it bears out. What a flow cannot
-say is in test_semantics_by_hand.py."""
+"""docs/semantics.md with packets: every sentence of sections 1 to 10 and 14, each row named after the one
+that it bears out. What a flow cannot say is in test_semantics_by_hand.py.
+"""
 
 from __future__ import annotations
 
@@ -63,38 +64,103 @@ SECTIONS = (
             "{ip: 192.0.2.12, ipMode: Proxy}",
         )
         + endpoints("apart", WEB_1)
-        + service("three", "ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}, {name: c, port: 53, protocol: SCTP}]")
-        + endpoints(
-            "three", WEB_1, ports="{name: a, port: 5301}, {name: b, port: 5302, protocol: UDP}, {name: c, port: 5303, protocol: SCTP}"
+        + service(
+            "three",
+            "ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}, {name: c, port: 53, protocol: SCTP}]",
         )
-        + service("named", "ports: [{name: https, port: 80}, {name: http, port: 81}, {name: other, port: 82}]")
+        + endpoints(
+            "three",
+            WEB_1,
+            ports="{name: a, port: 5301}, {name: b, port: 5302, protocol: UDP}, {name: c, port: 5303, protocol: SCTP}",
+        )
+        + service(
+            "named", "ports: [{name: https, port: 80}, {name: http, port: 81}, {name: other, port: 82}]"
+        )
         + endpoints("named", WEB_1, ports="{name: http, port: 8080}, {name: https, port: 8443}")
         + service("unnamed", "ports: [{port: 80}]")
         + endpoints("unnamed", WEB_2, ports='{name: "", port: 8443}')
         + service("headless", "clusterIP: None, externalIPs: [192.0.2.13], ports: [{port: 80}]")
         + endpoints("headless", WEB_1)
-        + service("elsewhere", "type: ExternalName, externalName: example.org, externalIPs: [192.0.2.14], ports: [{port: 80}]")
+        + service(
+            "elsewhere",
+            "type: ExternalName, externalName: example.org, externalIPs: [192.0.2.14], ports: [{port: 80}]",
+        )
         + service("others", "externalIPs: [192.0.2.15], ports: [{port: 80}]").replace(
             "name: others", "name: others, labels: {service.kubernetes.io/service-proxy-name: mesh}", 1
         )
         + endpoints("others", WEB_1),
         (
             Row("the ClusterIP and port", "near", "{service: web, port: 80}", "web-1", "own"),
-            Row("each externalIP and port", "office", "{ip: 192.0.2.10, port: 80}", "web-1", "worker-2", via="worker-2"),
-            Row("each load-balancer address and port", "office", "{loadBalancer: web, port: 80}", "web-1", "worker-2", via="worker-2"),
-            Row("unless its ipMode is Proxy: the balancer translates", "near", "{ip: 192.0.2.12, port: 80}", "web-1", BALANCER),
-            Row("nodePort on a node's address", "office", "{node: worker-2, nodePort: 30080}", "web-1", "worker-2"),
-            Row("nodePort on every node", "office", "{node: control-plane, nodePort: 30080}", "web-1", "control-plane"),
+            Row(
+                "each externalIP and port",
+                "office",
+                "{ip: 192.0.2.10, port: 80}",
+                "web-1",
+                "worker-2",
+                via="worker-2",
+            ),
+            Row(
+                "each load-balancer address and port",
+                "office",
+                "{loadBalancer: web, port: 80}",
+                "web-1",
+                "worker-2",
+                via="worker-2",
+            ),
+            Row(
+                "unless its ipMode is Proxy: the balancer translates",
+                "near",
+                "{ip: 192.0.2.12, port: 80}",
+                "web-1",
+                BALANCER,
+            ),
+            Row(
+                "nodePort on a node's address",
+                "office",
+                "{node: worker-2, nodePort: 30080}",
+                "web-1",
+                "worker-2",
+            ),
+            Row(
+                "nodePort on every node",
+                "office",
+                "{node: control-plane, nodePort: 30080}",
+                "web-1",
+                "control-plane",
+            ),
             Row("one number on TCP", "near", "{service: three, port: 53}", "web-1:5301", "own"),
-            Row("one number on UDP", "near", "{service: three, port: 53}", "web-1:5302", "own", protocol="UDP"),
-            Row("one number on SCTP", "near", "{service: three, port: 53}", "web-1:5303", "own", protocol="SCTP"),
-            Row("slice ports are matched by name", "near", "{service: named, port: https}", "web-1:8443", "own"),
+            Row(
+                "one number on UDP", "near", "{service: three, port: 53}", "web-1:5302", "own", protocol="UDP"
+            ),
+            Row(
+                "one number on SCTP",
+                "near",
+                "{service: three, port: 53}",
+                "web-1:5303",
+                "own",
+                protocol="SCTP",
+            ),
+            Row(
+                "slice ports are matched by name",
+                "near",
+                "{service: named, port: https}",
+                "web-1:8443",
+                "own",
+            ),
             Row("the backend port is the slice's", "near", "{service: named, port: http}", "web-1", "own"),
             refused("a name that no slice port has", "near", "{service: named, port: other}"),
-            Row("an unset name equals an empty one", "near", "{service: unnamed, port: 80}", "web-2:8443", "own"),
+            Row(
+                "an unset name equals an empty one",
+                "near",
+                "{service: unnamed, port: 80}",
+                "web-2:8443",
+                "own",
+            ),
             unreachable("headless Services are never proxied", "far", "{ip: 192.0.2.13, port: 80}"),
             unreachable("ExternalName Services are never proxied", "away", "{ip: 192.0.2.14, port: 80}"),
-            unreachable("a Service left to another proxy is never proxied", "near", "{ip: 192.0.2.15, port: 80}"),
+            unreachable(
+                "a Service left to another proxy is never proxied", "near", "{ip: 192.0.2.15, port: 80}"
+            ),
         ),
     ),
     Section(
@@ -104,16 +170,35 @@ SECTIONS = (
         + lists("mixed", WEB_1, DRAINING % WEB_3_AT, WEB_2)
         + lists("gone", GONE % WEB_1_AT)
         + lists("unset", "{addresses: [10.244.1.11], nodeName: worker-1, conditions: {terminating: true}}")
-        + lists("unset-serving", "{addresses: [10.244.1.11], nodeName: worker-1, conditions: {ready: false, terminating: true}}")
+        + lists(
+            "unset-serving",
+            "{addresses: [10.244.1.11], nodeName: worker-1, conditions: {ready: false, terminating: true}}",
+        )
         + lists("nowhere", "{addresses: [10.244.1.11]}")
         + lists("twice", "{addresses: [10.244.1.11]}", WEB_1)
         + lists("draining-elsewhere", DRAINING % WEB_1_AT),
         (
-            Row("Cluster list: all ready endpoints", "near", "{service: ready, port: 80}", "web-1 web-2", "own"),
             Row(
-                "Cluster list: if none is ready, all serving and terminating", "near", "{service: draining, port: 80}", "web-1 web-2", "own"
+                "Cluster list: all ready endpoints",
+                "near",
+                "{service: ready, port: 80}",
+                "web-1 web-2",
+                "own",
             ),
-            Row("Local list: ready endpoints on this node", "near", "{service: ready-local, port: 80}", "web-1", "own"),
+            Row(
+                "Cluster list: if none is ready, all serving and terminating",
+                "near",
+                "{service: draining, port: 80}",
+                "web-1 web-2",
+                "own",
+            ),
+            Row(
+                "Local list: ready endpoints on this node",
+                "near",
+                "{service: ready-local, port: 80}",
+                "web-1",
+                "own",
+            ),
             Row(
                 "Local list: if none, the serving and terminating ones on this node",
                 "far",
@@ -121,14 +206,38 @@ SECTIONS = (
                 "web-2",
                 "own",
             ),
-            Row("ready and terminating are never mixed in the Cluster list", "near", "{service: mixed, port: 80}", "web-1 web-2", "own"),
-            Row("ready and terminating are never mixed in the Local list", "near", "{service: mixed-local, port: 80}", "web-1", "own"),
+            Row(
+                "ready and terminating are never mixed in the Cluster list",
+                "near",
+                "{service: mixed, port: 80}",
+                "web-1 web-2",
+                "own",
+            ),
+            Row(
+                "ready and terminating are never mixed in the Local list",
+                "near",
+                "{service: mixed-local, port: 80}",
+                "web-1",
+                "own",
+            ),
             refused("terminating and not serving is never used", "near", "{service: gone, port: 80}"),
-            refused("terminating and not serving is never used locally", "near", "{service: gone-local, port: 80}"),
+            refused(
+                "terminating and not serving is never used locally", "near", "{service: gone-local, port: 80}"
+            ),
             Row("unset ready means ready", "near", "{service: unset, port: 80}", "web-1", "own"),
             refused("unset serving means the same as ready", "near", "{service: unset-serving, port: 80}"),
-            Row("an endpoint without nodeName is in the Cluster list", "near", "{service: nowhere, port: 80}", "web-1", "own"),
-            dropped("an endpoint without nodeName is remote to every node", "near", "{service: nowhere-local, port: 80}"),
+            Row(
+                "an endpoint without nodeName is in the Cluster list",
+                "near",
+                "{service: nowhere, port: 80}",
+                "web-1",
+                "own",
+            ),
+            dropped(
+                "an endpoint without nodeName is remote to every node",
+                "near",
+                "{service: nowhere-local, port: 80}",
+            ),
             Row(
                 "an address that two entries have is local to the node of either",
                 "near",
@@ -137,12 +246,20 @@ SECTIONS = (
                 "own",
             ),
             dropped("and remote to the others", "far", "{service: twice-local, port: 80}"),
-            dropped("a draining endpoint elsewhere counts as having endpoints", "far", "{service: draining-elsewhere-local, port: 80}"),
+            dropped(
+                "a draining endpoint elsewhere counts as having endpoints",
+                "far",
+                "{service: draining-elsewhere-local, port: 80}",
+            ),
         ),
     ),
     Section(
         "3 hints",
-        lists("zones", HINTED % (WEB_1_AT, "forZones: [{name: a}]"), HINTED % (WEB_2_AT, "forZones: [{name: b}]"))
+        lists(
+            "zones",
+            HINTED % (WEB_1_AT, "forZones: [{name: a}]"),
+            HINTED % (WEB_2_AT, "forZones: [{name: b}]"),
+        )
         + lists("partly", HINTED % (WEB_1_AT, "forZones: [{name: a}]"), WEB_2)
         + lists(
             "unready-unhinted",
@@ -150,7 +267,11 @@ SECTIONS = (
             HINTED % (WEB_2_AT, "forZones: [{name: b}]"),
             NOT_READY % WEB_3_AT,
         )
-        + lists("elsewhere", HINTED % (WEB_1_AT, "forZones: [{name: c}]"), HINTED % (WEB_2_AT, "forZones: [{name: c}]"))
+        + lists(
+            "elsewhere",
+            HINTED % (WEB_1_AT, "forZones: [{name: c}]"),
+            HINTED % (WEB_2_AT, "forZones: [{name: c}]"),
+        )
         + service("nodes", "trafficDistribution: PreferSameNode, ports: [{port: 80}]")
         + endpoints(
             "nodes",
@@ -159,7 +280,9 @@ SECTIONS = (
         )
         + service("nodes-unsaid", "ports: [{port: 80}]")
         + endpoints(
-            "nodes-unsaid", HINTED % (WEB_1_AT, "forNodes: [{name: worker-1}]"), HINTED % (WEB_2_AT, "forNodes: [{name: worker-2}]")
+            "nodes-unsaid",
+            HINTED % (WEB_1_AT, "forNodes: [{name: worker-1}]"),
+            HINTED % (WEB_2_AT, "forNodes: [{name: worker-2}]"),
         )
         + service("nodes-partly", "trafficDistribution: PreferSameNode, ports: [{port: 80}]")
         + endpoints(
@@ -172,14 +295,38 @@ SECTIONS = (
             Row("narrow the Cluster list to the zone", "near", "{service: zones, port: 80}", "web-1", "own"),
             Row("narrow it to each node's own zone", "far", "{service: zones, port: 80}", "web-2", "own"),
             Row("only if the node has a zone", "away", "{service: zones, port: 80}", "web-1 web-2", "own"),
-            Row("only if every ready endpoint carries one", "near", "{service: partly, port: 80}", "web-1 web-2", "own"),
-            Row("endpoints that are not ready need none", "near", "{service: unready-unhinted, port: 80}", "web-1", "own"),
-            Row("only if one is for this zone", "near", "{service: elsewhere, port: 80}", "web-1 web-2", "own"),
-            Row("hints never narrow the Local list", "near", "{service: elsewhere-local, port: 80}", "web-1", "own"),
+            Row(
+                "only if every ready endpoint carries one",
+                "near",
+                "{service: partly, port: 80}",
+                "web-1 web-2",
+                "own",
+            ),
+            Row(
+                "endpoints that are not ready need none",
+                "near",
+                "{service: unready-unhinted, port: 80}",
+                "web-1",
+                "own",
+            ),
+            Row(
+                "only if one is for this zone", "near", "{service: elsewhere, port: 80}", "web-1 web-2", "own"
+            ),
+            Row(
+                "hints never narrow the Local list",
+                "near",
+                "{service: elsewhere-local, port: 80}",
+                "web-1",
+                "own",
+            ),
             Row("PreferSameNode: node hints first", "near", "{service: nodes, port: 80}", "web-1", "own"),
             Row("PreferSameNode: then zone hints", "far", "{service: nodes, port: 80}", "web-3", "own"),
             Row(
-                "node hints are the slice's to give, whatever the Service says", "near", "{service: nodes-unsaid, port: 80}", "web-1", "own"
+                "node hints are the slice's to give, whatever the Service says",
+                "near",
+                "{service: nodes-unsaid, port: 80}",
+                "web-1",
+                "own",
             ),
             Row("node hints are all or nothing", "near", "{service: nodes-partly, port: 80}", "web-3", "own"),
         ),
@@ -188,8 +335,20 @@ SECTIONS = (
         "4 eTP Cluster",
         web("internalTrafficPolicy: Local", WEB_1, WEB_2),
         (
-            Row("ClusterIP under iTP Local: the Local list", "near", "{service: web, port: 80}", "web-1", "own"),
-            *external("under eTP Cluster: the Cluster list, iTP is irrelevant", "office", "control-plane", "web-1 web-2", "control-plane"),
+            Row(
+                "ClusterIP under iTP Local: the Local list",
+                "near",
+                "{service: web, port: 80}",
+                "web-1",
+                "own",
+            ),
+            *external(
+                "under eTP Cluster: the Cluster list, iTP is irrelevant",
+                "office",
+                "control-plane",
+                "web-1 web-2",
+                "control-plane",
+            ),
         ),
     ),
     Section(
@@ -198,17 +357,41 @@ SECTIONS = (
         + service("plain", "externalIPs: [192.0.2.20], externalTrafficPolicy: Local, ports: [{port: 80}]")
         + endpoints("plain", WEB_1, WEB_2),
         (
-            Row("externalIP of a Service without node ports", "office", "{ip: 192.0.2.20, port: 80}", "web-2", "own", via="worker-2"),
-            dropped(
-                "externalIP of a Service without node ports: no local endpoint", "office", "{ip: 192.0.2.20, port: 80}", "control-plane"
+            Row(
+                "externalIP of a Service without node ports",
+                "office",
+                "{ip: 192.0.2.20, port: 80}",
+                "web-2",
+                "own",
+                via="worker-2",
             ),
-            Row("ClusterIP: eTP is irrelevant", "near", "{service: web, port: 80}", "web-1 web-2 web-3", "own"),
+            dropped(
+                "externalIP of a Service without node ports: no local endpoint",
+                "office",
+                "{ip: 192.0.2.20, port: 80}",
+                "control-plane",
+            ),
+            Row(
+                "ClusterIP: eTP is irrelevant", "near", "{service: web, port: 80}", "web-1 web-2 web-3", "own"
+            ),
             *external("from outside: the Local list", "office", "worker-1", "web-1 web-3", "own"),
             *external("from a Pod: the Cluster list", "near", "worker-1", "web-1 web-2 web-3", "own"),
-            *external("from a Pod: even without a local endpoint", "away", "control-plane", "web-1 web-2 web-3", "own"),
-            *external("from the node: the Cluster list", "worker-2", "worker-2", "web-1 web-2 web-3", "worker-2"),
             *external(
-                "from the node: even without a local endpoint", "control-plane", "control-plane", "web-1 web-2 web-3", "control-plane"
+                "from a Pod: even without a local endpoint",
+                "away",
+                "control-plane",
+                "web-1 web-2 web-3",
+                "own",
+            ),
+            *external(
+                "from the node: the Cluster list", "worker-2", "worker-2", "web-1 web-2 web-3", "worker-2"
+            ),
+            *external(
+                "from the node: even without a local endpoint",
+                "control-plane",
+                "control-plane",
+                "web-1 web-2 web-3",
+                "control-plane",
             ),
         ),
     ),
@@ -218,7 +401,14 @@ SECTIONS = (
         + service("dns", "type: NodePort, ports: [{port: 53, protocol: UDP, nodePort: 30053}]")
         + endpoints("dns", WEB_1, WEB_2, ports="{port: 8080, protocol: UDP}"),
         (
-            Row("ClusterIP from a Pod, UDP: its own", "near", "{service: dns, port: 53}", "web-1 web-2", "own", protocol="UDP"),
+            Row(
+                "ClusterIP from a Pod, UDP: its own",
+                "near",
+                "{service: dns, port: 53}",
+                "web-1 web-2",
+                "own",
+                protocol="UDP",
+            ),
             Row(
                 "ClusterIP from the node, UDP: masqueraded",
                 "worker-1",
@@ -227,11 +417,39 @@ SECTIONS = (
                 "worker-1",
                 protocol="UDP",
             ),
-            Row("NodePort from outside, UDP: masqueraded", "office", UDP_NODE_PORT, "web-1 web-2", "worker-1", protocol="UDP"),
-            Row("NodePort from localhost, UDP", "worker-1", UDP_LOCALHOST, "web-1 web-2", "worker-1", protocol="UDP", mode="iptables"),
+            Row(
+                "NodePort from outside, UDP: masqueraded",
+                "office",
+                UDP_NODE_PORT,
+                "web-1 web-2",
+                "worker-1",
+                protocol="UDP",
+            ),
+            Row(
+                "NodePort from localhost, UDP",
+                "worker-1",
+                UDP_LOCALHOST,
+                "web-1 web-2",
+                "worker-1",
+                protocol="UDP",
+                mode="iptables",
+            ),
             Row("ClusterIP from a Pod: its own", "near", "{service: web, port: 80}", "web-1 web-2", "own"),
-            Row("ClusterIP from the node: masqueraded", "worker-1", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
-            Row("ClusterIP from outside: masqueraded", "office", "{service: web, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
+            Row(
+                "ClusterIP from the node: masqueraded",
+                "worker-1",
+                "{service: web, port: 80}",
+                "web-1 web-2",
+                "worker-1",
+            ),
+            Row(
+                "ClusterIP from outside: masqueraded",
+                "office",
+                "{service: web, port: 80}",
+                "web-1 web-2",
+                "worker-1",
+                via="worker-1",
+            ),
             Row(
                 "NodePort from localhost: masqueraded",
                 "worker-1",
@@ -243,7 +461,13 @@ SECTIONS = (
             *external("from a Pod: masqueraded", "near", "worker-1", "web-1 web-2", "worker-1"),
             *external("from the node: masqueraded", "worker-1", "worker-1", "web-1 web-2", "worker-1"),
             *external("from outside: masqueraded", "office", "worker-1", "web-1 web-2", "worker-1"),
-            Row("hairpin: masqueraded", "web-1", "{service: web, port: 80}", "web-1 web-2", "worker-1 on hairpin"),
+            Row(
+                "hairpin: masqueraded",
+                "web-1",
+                "{service: web, port: 80}",
+                "web-1 web-2",
+                "worker-1 on hairpin",
+            ),
         ),
     ),
     Section(
@@ -266,9 +490,16 @@ SECTIONS = (
     ),
     Section(
         "5 masqueradeAll",
-        proxy("iptables: {masqueradeAll: true}\nnftables: {masqueradeAll: true}") + web("externalTrafficPolicy: Local", WEB_1, WEB_2),
+        proxy("iptables: {masqueradeAll: true}\nnftables: {masqueradeAll: true}")
+        + web("externalTrafficPolicy: Local", WEB_1, WEB_2),
         (
-            Row("every ClusterIP connection is masqueraded", "near", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
+            Row(
+                "every ClusterIP connection is masqueraded",
+                "near",
+                "{service: web, port: 80}",
+                "web-1 web-2",
+                "worker-1",
+            ),
             *external("does not change: from a Pod", "near", "worker-1", "web-1 web-2", "own"),
             *external("does not change: from outside", "office", "worker-1", "web-1", "own"),
         ),
@@ -279,7 +510,14 @@ SECTIONS = (
         (
             Row("ClusterIP from a Pod: its own", "far", "{service: web, port: 80}", "web-1", "own"),
             Row("ClusterIP from the node: its own", "worker-1", "{service: web, port: 80}", "web-1", "own"),
-            Row("ClusterIP from outside: its own", "office", "{service: web, port: 80}", "web-1", "own", via="worker-1"),
+            Row(
+                "ClusterIP from outside: its own",
+                "office",
+                "{service: web, port: 80}",
+                "web-1",
+                "own",
+                via="worker-1",
+            ),
             Row(
                 "ClusterIP from outside, through a node without the endpoint",
                 "office",
@@ -289,10 +527,31 @@ SECTIONS = (
                 via="worker-2",
                 astray=True,
             ),
-            Row("hairpin: masqueraded all the same", "web-1", "{service: web, port: 80}", "web-1", "worker-1 on hairpin"),
-            *external("under eTP Local: Pods are outside clients", "away", "control-plane", outcome="dropped"),
-            *external("under eTP Local: the node keeps its short cut", "control-plane", "control-plane", "web-1", "control-plane"),
-            Row("under eTP Local: localhost keeps it", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2", mode="iptables"),
+            Row(
+                "hairpin: masqueraded all the same",
+                "web-1",
+                "{service: web, port: 80}",
+                "web-1",
+                "worker-1 on hairpin",
+            ),
+            *external(
+                "under eTP Local: Pods are outside clients", "away", "control-plane", outcome="dropped"
+            ),
+            *external(
+                "under eTP Local: the node keeps its short cut",
+                "control-plane",
+                "control-plane",
+                "web-1",
+                "control-plane",
+            ),
+            Row(
+                "under eTP Local: localhost keeps it",
+                "worker-2",
+                "{ip: 127.0.0.1, port: 30080}",
+                "web-1",
+                "worker-2",
+                mode="iptables",
+            ),
         ),
     ),
     *(
@@ -300,10 +559,27 @@ SECTIONS = (
             f"5 detectLocalMode {detector}",
             proxy(f"detectLocalMode: {detector}") + web("externalTrafficPolicy: Local", WEB_1, WEB_2),
             (
-                Row("ClusterIP from a Pod: its own", "near", "{service: web, port: 80}", "web-1 web-2", "own"),
-                Row("ClusterIP from the node: masqueraded", "worker-1", "{service: web, port: 80}", "web-1 web-2", "worker-1"),
-                Row("ClusterIP from outside: masqueraded", "office", "{service: web, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
-                *external("from a Pod: the Cluster list, its own", "away", "control-plane", "web-1 web-2", "own"),
+                Row(
+                    "ClusterIP from a Pod: its own", "near", "{service: web, port: 80}", "web-1 web-2", "own"
+                ),
+                Row(
+                    "ClusterIP from the node: masqueraded",
+                    "worker-1",
+                    "{service: web, port: 80}",
+                    "web-1 web-2",
+                    "worker-1",
+                ),
+                Row(
+                    "ClusterIP from outside: masqueraded",
+                    "office",
+                    "{service: web, port: 80}",
+                    "web-1 web-2",
+                    "worker-1",
+                    via="worker-1",
+                ),
+                *external(
+                    "from a Pod: the Cluster list, its own", "away", "control-plane", "web-1 web-2", "own"
+                ),
                 *external("from outside: the Local list, its own", "office", "worker-2", "web-2", "own"),
             ),
         )
@@ -313,9 +589,30 @@ SECTIONS = (
         "5 answers past the node",
         LOCAL_NODE_PORTS,
         (
-            Row("through the node with the endpoint there is a connection", "far", "{node: worker-1, nodePort: 30080}", "web-1", "own"),
-            Row("to a Pod beside the endpoint", "near", "{node: worker-2, nodePort: 30080}", "web-1", "own", astray=True),
-            Row("to a Pod elsewhere", "far", "{node: control-plane, nodePort: 30080}", "web-1", "own", mode="nftables", astray=True),
+            Row(
+                "through the node with the endpoint there is a connection",
+                "far",
+                "{node: worker-1, nodePort: 30080}",
+                "web-1",
+                "own",
+            ),
+            Row(
+                "to a Pod beside the endpoint",
+                "near",
+                "{node: worker-2, nodePort: 30080}",
+                "web-1",
+                "own",
+                astray=True,
+            ),
+            Row(
+                "to a Pod elsewhere",
+                "far",
+                "{node: control-plane, nodePort: 30080}",
+                "web-1",
+                "own",
+                mode="nftables",
+                astray=True,
+            ),
             Row(
                 "to a Pod elsewhere, UDP",
                 "far",
@@ -325,15 +622,29 @@ SECTIONS = (
                 protocol="UDP",
                 astray=True,
             ),
-            dropped("iptables: dropped before a Pod elsewhere", "far", "{node: control-plane, nodePort: 30080}", mode="iptables"),
+            dropped(
+                "iptables: dropped before a Pod elsewhere",
+                "far",
+                "{node: control-plane, nodePort: 30080}",
+                mode="iptables",
+            ),
         ),
     ),
     Section(
         "5 nodes in clusterCIDR",
         proxy("clusterCIDR: 172.18.0.0/16") + LOCAL_NODE_PORTS,
         (
-            dropped("a node that meets its own endpoint: dropped", "worker-1", "{node: worker-2, nodePort: 30080}"),
-            Row("a node that meets another one's", "control-plane", "{node: worker-2, nodePort: 30080}", "web-1", "own", astray=True),
+            dropped(
+                "a node that meets its own endpoint: dropped", "worker-1", "{node: worker-2, nodePort: 30080}"
+            ),
+            Row(
+                "a node that meets another one's",
+                "control-plane",
+                "{node: worker-2, nodePort: 30080}",
+                "web-1",
+                "own",
+                astray=True,
+            ),
         ),
     ),
     Section(
@@ -371,7 +682,13 @@ SECTIONS = (
             dropped("Pods included", "near", "{loadBalancer: shop, port: 80}"),
             Row("a node inside passes", "worker-1", "{loadBalancer: shop, port: 80}", "web-1", "worker-1"),
             dropped("a node outside is dropped", "worker-1", "{loadBalancer: club, port: 81}"),
-            Row("NodePort is not subject to them", "stranger", "{node: worker-2, nodePort: 30080}", "web-1", "worker-2"),
+            Row(
+                "NodePort is not subject to them",
+                "stranger",
+                "{node: worker-2, nodePort: 30080}",
+                "web-1",
+                "worker-2",
+            ),
             Row("ClusterIP is not subject to them", "near", "{service: shop, port: 80}", "web-1", "own"),
             Row(
                 "the Service's own address passes if the node does",
@@ -381,9 +698,26 @@ SECTIONS = (
                 "worker-1",
                 via="worker-1",
             ),
-            dropped("the Service's own address does not pass if the node does not", "twin", "{ip: 192.0.2.63, port: 81}", "worker-1"),
-            Row("what passes is treated by eTP: kept", "office", "{loadBalancer: club, port: 81}", "web-1", "own", via="worker-1"),
-            dropped("what passes is treated by eTP: no local endpoint", "office", "{loadBalancer: club, port: 81}", "worker-2"),
+            dropped(
+                "the Service's own address does not pass if the node does not",
+                "twin",
+                "{ip: 192.0.2.63, port: 81}",
+                "worker-1",
+            ),
+            Row(
+                "what passes is treated by eTP: kept",
+                "office",
+                "{loadBalancer: club, port: 81}",
+                "web-1",
+                "own",
+                via="worker-1",
+            ),
+            dropped(
+                "what passes is treated by eTP: no local endpoint",
+                "office",
+                "{loadBalancer: club, port: 81}",
+                "worker-2",
+            ),
             Row(
                 "an address that is an externalIP too: a source outside, iptables",
                 "stranger",
@@ -417,15 +751,40 @@ SECTIONS = (
                 refused("ClusterIP from outside", "office", "{service: web, port: 80}", via="worker-1"),
                 refused("ClusterIP, UDP", "near", "{service: web, port: 80}", protocol="UDP"),
                 refused("ClusterIP, SCTP", "near", "{service: web, port: 80}", protocol="SCTP"),
-                refused("load-balancer IP from outside, UDP", "office", "{loadBalancer: web, port: 80}", via="worker-2", protocol="UDP"),
+                refused(
+                    "load-balancer IP from outside, UDP",
+                    "office",
+                    "{loadBalancer: web, port: 80}",
+                    via="worker-2",
+                    protocol="UDP",
+                ),
                 refused("no slice is no endpoint", "near", "{service: no-slice, port: 80}"),
                 *external("from a Pod", "near", "worker-1", outcome="rejected", evidence=PORT_UNREACHABLE),
                 refused("NodePort from the node", "worker-1", "{node: worker-1, nodePort: 30080}"),
-                unreachable("externalIP from the node: left alone", "worker-1", "{ip: 192.0.2.10, port: 80}", mode="iptables"),
-                unreachable("load-balancer IP from the node: left alone", "worker-2", "{loadBalancer: web, port: 80}", mode="iptables"),
-                refused("externalIP from the node", "worker-1", "{ip: 192.0.2.10, port: 80}", mode="nftables"),
-                refused("load-balancer IP from the node", "worker-2", "{loadBalancer: web, port: 80}", mode="nftables"),
-                *external("from outside", "office", "worker-1", outcome="rejected", evidence=PORT_UNREACHABLE),
+                unreachable(
+                    "externalIP from the node: left alone",
+                    "worker-1",
+                    "{ip: 192.0.2.10, port: 80}",
+                    mode="iptables",
+                ),
+                unreachable(
+                    "load-balancer IP from the node: left alone",
+                    "worker-2",
+                    "{loadBalancer: web, port: 80}",
+                    mode="iptables",
+                ),
+                refused(
+                    "externalIP from the node", "worker-1", "{ip: 192.0.2.10, port: 80}", mode="nftables"
+                ),
+                refused(
+                    "load-balancer IP from the node",
+                    "worker-2",
+                    "{loadBalancer: web, port: 80}",
+                    mode="nftables",
+                ),
+                *external(
+                    "from outside", "office", "worker-1", outcome="rejected", evidence=PORT_UNREACHABLE
+                ),
             ),
         )
         for policy in ("Cluster", "Local")
@@ -446,13 +805,38 @@ SECTIONS = (
         "8 nothing matches",
         web("clusterIP: 10.96.0.99", WEB_1),
         (
-            unreachable("iptables: a wrong port of a ClusterIP is left alone", "near", "{ip: 10.96.0.99, port: 81}", mode="iptables"),
             unreachable(
-                "iptables: a wrong protocol of a ClusterIP is left alone", "far", "{ip: 10.96.0.99, port: 80}", "UDP", mode="iptables"
+                "iptables: a wrong port of a ClusterIP is left alone",
+                "near",
+                "{ip: 10.96.0.99, port: 81}",
+                mode="iptables",
             ),
-            unreachable("iptables: a ClusterIP that nobody has is left alone", "away", "{ip: 10.96.200.1, port: 80}", mode="iptables"),
-            refused("nftables: a wrong port of a ClusterIP is rejected", "near", "{ip: 10.96.0.99, port: 81}", mode="nftables"),
-            refused("nftables: from outside too", "office", "{ip: 10.96.0.99, port: 81}", via="worker-2", mode="nftables"),
+            unreachable(
+                "iptables: a wrong protocol of a ClusterIP is left alone",
+                "far",
+                "{ip: 10.96.0.99, port: 80}",
+                "UDP",
+                mode="iptables",
+            ),
+            unreachable(
+                "iptables: a ClusterIP that nobody has is left alone",
+                "away",
+                "{ip: 10.96.200.1, port: 80}",
+                mode="iptables",
+            ),
+            refused(
+                "nftables: a wrong port of a ClusterIP is rejected",
+                "near",
+                "{ip: 10.96.0.99, port: 81}",
+                mode="nftables",
+            ),
+            refused(
+                "nftables: from outside too",
+                "office",
+                "{ip: 10.96.0.99, port: 81}",
+                via="worker-2",
+                mode="nftables",
+            ),
             refused(
                 "nftables: a wrong protocol of a ClusterIP is rejected",
                 "far",
@@ -460,17 +844,34 @@ SECTIONS = (
                 protocol="UDP",
                 mode="nftables",
             ),
-            dropped("nftables: a ClusterIP that nobody has is dropped", "away", "{ip: 10.96.200.1, port: 80}", mode="nftables"),
+            dropped(
+                "nftables: a ClusterIP that nobody has is dropped",
+                "away",
+                "{ip: 10.96.200.1, port: 80}",
+                mode="nftables",
+            ),
             closed("a wrong port of a node", "far", "{ip: 172.18.0.3, port: 30099}"),
-            unreachable("a wrong port of a load-balancer address is left alone", "worker-1", "{ip: 192.0.2.11, port: 81}"),
+            unreachable(
+                "a wrong port of a load-balancer address is left alone",
+                "worker-1",
+                "{ip: 192.0.2.11, port: 81}",
+            ),
         ),
     ),
     Section(
         "9 by default",
         NODE_PORT,
         (
-            Row("every local address: eth0", "near", "{node: worker-1, nodePort: 30080}", "web-1", "worker-1"),
-            Row("every local address: the bridge", "near", "{ip: 10.244.1.1, port: 30080}", "web-1", "worker-1"),
+            Row(
+                "every local address: eth0", "near", "{node: worker-1, nodePort: 30080}", "web-1", "worker-1"
+            ),
+            Row(
+                "every local address: the bridge",
+                "near",
+                "{ip: 10.244.1.1, port: 30080}",
+                "web-1",
+                "worker-1",
+            ),
             Row("localhost, masqueraded", "worker-2", "{ip: 127.0.0.1, port: 30080}", "web-1", "worker-2"),
         ),
         mode="iptables",
@@ -518,7 +919,9 @@ SECTIONS = (
         "9 in nftables mode",
         NODE_PORT,
         (
-            Row("the node's primary address", "near", "{node: worker-1, nodePort: 30080}", "web-1", "worker-1"),
+            Row(
+                "the node's primary address", "near", "{node: worker-1, nodePort: 30080}", "web-1", "worker-1"
+            ),
             closed("no other local address", "near", "{ip: 10.244.1.1, port: 30080}"),
             closed("never localhost", "worker-1", "{ip: 127.0.0.1, port: 30080}"),
         ),
@@ -567,30 +970,75 @@ SECTIONS = (
             "{ip: 192.0.2.90, ipMode: Proxy}",
         )
         + endpoints("balanced", WEB_1, WEB_2)
-        + service("near-by", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]", "{ip: 172.18.9.9, ipMode: Proxy}")
+        + service(
+            "near-by",
+            "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]",
+            "{ip: 172.18.9.9, ipMode: Proxy}",
+        )
         + endpoints("near-by", WEB_3, NOT_READY % WEB_2_AT)
-        + service("ill", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]", "{ip: 192.0.2.92, ipMode: Proxy}")
+        + service(
+            "ill",
+            "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]",
+            "{ip: 192.0.2.92, ipMode: Proxy}",
+        )
         + endpoints("ill", NOT_READY % WEB_2_AT)
         + service(
-            "without", "type: LoadBalancer, allocateLoadBalancerNodePorts: false, ports: [{port: 80}]", "{ip: 192.0.2.93, ipMode: Proxy}"
+            "without",
+            "type: LoadBalancer, allocateLoadBalancerNodePorts: false, ports: [{port: 80}]",
+            "{ip: 192.0.2.93, ipMode: Proxy}",
         )
         + endpoints("without", WEB_1)
         + service("serving", "type: LoadBalancer, loadBalancerIP: 172.18.255.215, ports: [{port: 80}]")
         + endpoints("serving", f"{{{WEB_1_AT}, conditions: {{ready: false, serving: true}}}}"),
         (
-            refused("an endpoint that serves and is not ready: announced, and rejected", "office", "{loadBalancer: serving, port: 80}"),
+            refused(
+                "an endpoint that serves and is not ready: announced, and rejected",
+                "office",
+                "{loadBalancer: serving, port: 80}",
+            ),
             refused("and so what another node sends there", "worker-1", "{loadBalancer: serving, port: 80}"),
-            Row("announced: outside comes to a node with an endpoint", "office", "{ip: 172.18.255.200, port: 80}", "web-2", "own"),
-            Row("announced: a Pod needs no speaker", "near", "{loadBalancer: given, port: 80}", "web-2", "own"),
-            Row("the address that was asked for", "far", "{ip: 172.18.255.222, port: 80}", "web-1", "worker-2"),
+            Row(
+                "announced: outside comes to a node with an endpoint",
+                "office",
+                "{ip: 172.18.255.200, port: 80}",
+                "web-2",
+                "own",
+            ),
+            Row(
+                "announced: a Pod needs no speaker", "near", "{loadBalancer: given, port: 80}", "web-2", "own"
+            ),
+            Row(
+                "the address that was asked for", "far", "{ip: 172.18.255.222, port: 80}", "web-1", "worker-2"
+            ),
             dropped("no endpoint: nobody announces it", "office", "{loadBalancer: empty, port: 80}"),
             refused("no endpoint: inside it is rejected", "near", "{loadBalancer: empty, port: 80}"),
-            Row("the balancer hides clients outside", "office", "{loadBalancer: balanced, port: 80}", "web-1 web-2", BALANCER),
+            Row(
+                "the balancer hides clients outside",
+                "office",
+                "{loadBalancer: balanced, port: 80}",
+                "web-1 web-2",
+                BALANCER,
+            ),
             Row("Pods too", "away", "{loadBalancer: balanced, port: 80}", "web-1 web-2", BALANCER),
             Row("and nodes", "worker-1", "{loadBalancer: balanced, port: 80}", "web-1 web-2", BALANCER),
-            dropped("source ranges are the balancer's to keep", "stranger", "{loadBalancer: balanced, port: 80}"),
-            Row("they do not bind the ClusterIP", "stranger", "{service: balanced, port: 80}", "web-1 web-2", "worker-1", via="worker-1"),
-            Row("its address of the host network", "near", "{loadBalancer: near-by, port: 80}", "web-3", BALANCER),
+            dropped(
+                "source ranges are the balancer's to keep", "stranger", "{loadBalancer: balanced, port: 80}"
+            ),
+            Row(
+                "they do not bind the ClusterIP",
+                "stranger",
+                "{service: balanced, port: 80}",
+                "web-1 web-2",
+                "worker-1",
+                via="worker-1",
+            ),
+            Row(
+                "its address of the host network",
+                "near",
+                "{loadBalancer: near-by, port: 80}",
+                "web-3",
+                BALANCER,
+            ),
             closed("a port that it does not have", "office", "{ip: 192.0.2.90, port: 81}"),
             closed("no node is healthy", "office", "{loadBalancer: ill, port: 80}"),
             closed("no node ports", "office", "{loadBalancer: without, port: 80}"),
@@ -612,12 +1060,20 @@ def test_sentence(section: Section, row: Row, mode: str) -> None:
     check_row(section, row, mode)
 
 
-NO_ROUTE = Section("no route", "", tuple(unreachable(f"{n}", "near", f"{{ip: 192.0.2.{n}, port: 80}}") for n in range(100, 112)))
+NO_ROUTE = Section(
+    "no route",
+    "",
+    tuple(unreachable(f"{n}", "near", f"{{ip: 192.0.2.{n}, port: 80}}") for n in range(100, 112)),
+)
 
 
 def test_every_packet_without_a_route_is_refused() -> None:
-    """A kernel that has no route tells one sender so five times in a row (net/ipv4/route.c: ip_error); the router has no such limit."""
+    """A kernel that has no route tells one sender so five times in a row (net/ipv4/route.c: ip_error); the
+    router has no such limit.
+    """
     flows = observed(NO_ROUTE, "iptables").values()
     assert {flow["observed"]["outcome"] for flow in flows} == {"unreachable"}
-    assert {journey["evidence"] for flow in flows for journey in flow["journeys"]} == {"ICMP network unreachable from 172.18.0.1"}
+    assert {journey["evidence"] for flow in flows for journey in flow["journeys"]} == {
+        "ICMP network unreachable from 172.18.0.1"
+    }
     assert {flow["verdict"] for flow in flows} == {"pass"}

@@ -1,4 +1,6 @@
-"""docs/semantics.md with packets: what one row cannot tell of sections 2, 9 (the guard of localhost), 10 and 12."""
+"""docs/semantics.md with packets: what one row cannot tell of sections 2, 9 (the guard of localhost), 10 and
+12.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ pytestmark = pytest.mark.kernel
 
 
 def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the JSON that ``ip:port`` answers a client in ``netns`` with. OSError when nobody does."""
+    """The HTTP status and the JSON that ``ip:port`` answers a client in ``netns`` with. OSError when nobody
+    does.
+    """
 
     def get() -> tuple[int, dict[str, Any]]:
         connection = HTTPConnection(ip, port, timeout=2)
@@ -62,7 +66,9 @@ def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, di
 
 def contested(name: str, endpoint: str) -> str:
     """A Service whose every external address another one claims, too."""
-    spec = f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{{port: 80}}], selector: {{app: {endpoint}}}"
+    spec = (
+        f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{{port: 80}}], selector: {{app: {endpoint}}}"
+    )
     return service(name, spec, "{ip: 192.0.2.11}", "{ip: 192.0.2.12, ipMode: Proxy}")
 
 
@@ -72,28 +78,48 @@ def test_1_of_two_services_that_claim_one_address_the_first_by_name_has_it(mode:
     flows = [
         {"name": f"{kind} {ip}", "from": {kind: who}, "to": {"ip": ip, "port": 80}, "via": via}
         for ip in ("192.0.2.10", "192.0.2.11", "192.0.2.12")
-        for kind, who, via in (("pod", "far", ""), ("external", "office", "worker-1" if ip != "192.0.2.12" else ""))
+        for kind, who, via in (
+            ("pod", "far", ""),
+            ("external", "office", "worker-1" if ip != "192.0.2.12" else ""),
+        )
         if (mode, kind, ip) != ("userspace", "pod", "192.0.2.10")  # which leaves alone what Pods send there
     ]
-    check = {"apiVersion": "podwire.dev/v1alpha1", "kind": "FlowCheck", "metadata": {"name": "first"}, "spec": {"flows": flows}}
+    check = {
+        "apiVersion": "podwire.dev/v1alpha1",
+        "kind": "FlowCheck",
+        "metadata": {"name": "first"},
+        "spec": {"flows": flows},
+    }
     pods = "".join(
-        SERVER % (f"{name}, labels: {{app: {name}}}", "worker-1", ip) for name, ip in (("a", "10.244.1.51"), ("b", "10.244.1.52"))
+        SERVER % (f"{name}, labels: {{app: {name}}}", "worker-1", ip)
+        for name, ip in (("a", "10.244.1.51"), ("b", "10.244.1.52"))
     )
     text = BASE + pods + contested("svc-b", "b") + contested("svc-a", "a") + f"\n---\n{json.dumps(check)}"
     state = state_of(text=text, proxy_mode=mode)
-    assert any("default/svc-a and default/svc-b both claim 192.0.2.10:80/TCP, 192.0.2.11:80/TCP" in notice for notice in state.notices)
+    assert any(
+        "default/svc-a and default/svc-b both claim 192.0.2.10:80/TCP, 192.0.2.11:80/TCP" in notice
+        for notice in state.notices
+    )
     run_cluster(state, Options(json=tmp_path / "report.json", iptables=flavour()))
     report = json.loads((tmp_path / "report.json").read_text())
     assert {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] != "pass"} == {}
-    assert [set(flow["observed"]["backends"]) for flow in report["flows"] if not flow["control"]] == [{"default/a:80"}] * len(flows)
+    assert [set(flow["observed"]["backends"]) for flow in report["flows"] if not flow["control"]] == [
+        {"default/a:80"}
+    ] * len(flows)
 
 
-STALE = ("{addresses: [10.244.1.99], nodeName: worker-1}", "{addresses: [198.51.100.99]}", "{addresses: [203.0.113.10]}")
+STALE = (
+    "{addresses: [10.244.1.99], nodeName: worker-1}",
+    "{addresses: [198.51.100.99]}",
+    "{addresses: [203.0.113.10]}",
+)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_2_each_endpoint_has_an_end_of_its_own(mode: str, tmp_path: Path) -> None:
-    """One of a Pod that is gone, one of nobody anywhere and one of a machine that does not serve the port, beside one that answers."""
+    """One of a Pod that is gone, one of nobody anywhere and one of a machine that does not serve the port,
+    beside one that answers.
+    """
     check = f"""
 ---
 apiVersion: podwire.dev/v1alpha1
@@ -101,9 +127,14 @@ kind: FlowCheck
 metadata: {{name: ends}}
 spec: {{flows: [{{name: far, from: {{pod: far}}, to: {{service: web, port: 80}}, attempts: {attempts_for(4)}}}]}}
 """
-    state = state_of(text=BASE + service("web", "ports: [{port: 80}]") + endpoints("web", WEB_1, *STALE) + check, proxy_mode=mode)
+    state = state_of(
+        text=BASE + service("web", "ports: [{port: 80}]") + endpoints("web", WEB_1, *STALE) + check,
+        proxy_mode=mode,
+    )
     run_cluster(state, Options(json=tmp_path / "report.json", iptables=flavour()))
-    [flow] = [flow for flow in json.loads((tmp_path / "report.json").read_text())["flows"] if not flow["control"]]
+    [flow] = [
+        flow for flow in json.loads((tmp_path / "report.json").read_text())["flows"] if not flow["control"]
+    ]
     assert (flow["verdict"], flow["reason"]) == ("pass", "")
     assert flow["observed"]["outcomes"].keys() == {"delivered", "dropped", "unreachable", "rejected"}
     assert flow["observed"]["backends"].keys() == {"default/web-1:8080"}
@@ -123,10 +154,19 @@ def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
 def test_10_a_kube_proxy_that_counts_wrong_is_found_out(tmp_path: Path) -> None:
     """What is expected is counted from the EndpointSlices, not from what the servers were told."""
     state = state_of(text=BASE + HEALTH)
-    wrong = (replace(li, healthCheck=li.healthCheck and replace(li.healthCheck, localEndpoints=1)) for li in state.listeners)
-    run_cluster(replace(state, listeners=tuple(wrong)), Options(json=tmp_path / "report.json", iptables=flavour()))
+    wrong = (
+        replace(li, healthCheck=li.healthCheck and replace(li.healthCheck, localEndpoints=1))
+        for li in state.listeners
+    )
+    run_cluster(
+        replace(state, listeners=tuple(wrong)), Options(json=tmp_path / "report.json", iptables=flavour())
+    )
     report = json.loads((tmp_path / "report.json").read_text())
-    reasons = {flow["dialled"]: flow["reason"].partition(": ")[0] for flow in report["flows"] if flow["verdict"] == "fail"}
+    reasons = {
+        flow["dialled"]: flow["reason"].partition(": ")[0]
+        for flow in report["flows"]
+        if flow["verdict"] == "fail"
+    }
     assert reasons == {
         "172.18.0.2:32123": "172.18.0.2:32123 answered 200, 1 local endpoint, not 503, 0 local endpoints",
         "172.18.0.3:32123": "172.18.0.3:32123 answered 200, 1 local endpoint, not 200, 2 local endpoints",
@@ -142,11 +182,22 @@ def test_10_health_check_is_gone_with_the_service(mode: str) -> None:
         ask(namespaces, "office", NODES["worker-1"][0], 32123)
 
 
-CLIENTS = ("default_near", "default_far", "default_away", "office", "stranger", "worker-1", "worker-2", "control-plane")
+CLIENTS = (
+    "default_near",
+    "default_far",
+    "default_away",
+    "office",
+    "stranger",
+    "worker-1",
+    "worker-2",
+    "control-plane",
+)
 
 
 def sticky(mode: str, *rows: str, seconds: int = 10_800) -> ClusterState:
-    affinity = f"sessionAffinity: ClientIP, sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}"
+    affinity = (
+        f"sessionAffinity: ClientIP, sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}"
+    )
     return state_of(text=BASE + web(affinity, *rows), proxy_mode=mode)
 
 
@@ -219,21 +270,30 @@ def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
 def test_12_clients_of_other_endpoints_keep_theirs() -> None:
     """In iptables mode; nftables rules are loaded as a whole table, whose sets begin empty."""
     first, then, gone = picked_before_and_after("iptables")
-    assert {client: pod for client, pod in then.items() if first[client] != gone} == {c: pod for c, pod in first.items() if pod != gone}
+    assert {client: pod for client, pod in then.items() if first[client] != gone} == {
+        c: pod for c, pod in first.items() if pod != gone
+    }
 
 
-@pytest.mark.parametrize("guarded", [True, False], ids=["dropped", "the control: without the guard they arrive"])
+@pytest.mark.parametrize(
+    "guarded", [True, False], ids=["dropped", "the control: without the guard they arrive"]
+)
 @in_sandbox
 def test_9_new_packets_to_localhost_from_elsewhere_are_dropped(guarded: bool) -> None:
     """iptables mode alone serves node ports on localhost, for which it makes 127/8 routable."""
     namespaces = built(state_of(text=BASE + NODE_PORT, proxy_mode="iptables"))
     if not guarded:
-        check_output(namespaces, "worker-1", [find_iptables("").removesuffix("-restore"), "-F", "KUBE-FIREWALL"])
+        check_output(
+            namespaces, "worker-1", [find_iptables("").removesuffix("-restore"), "-F", "KUBE-FIREWALL"]
+        )
     inside = namespaces.call_in("worker-1", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     inside.bind(("127.0.0.1", 9999))
     inside.settimeout(0.3)
     frame = (
-        Ether(src=mac_of_ip("172.18.0.4"), dst=mac_of_ip("172.18.0.3")) / IP(src="172.18.0.4", dst="127.0.0.1") / UDP(dport=9999) / b"hello"
+        Ether(src=mac_of_ip("172.18.0.4"), dst=mac_of_ip("172.18.0.3"))
+        / IP(src="172.18.0.4", dst="127.0.0.1")
+        / UDP(dport=9999)
+        / b"hello"
     )
     neighbour = namespaces.call_in("worker-2", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
     neighbour.bind(("eth0", 0))

@@ -25,8 +25,18 @@ NOBODY = "192.0.2.1"  # its route leads into the loopback, and nobody there has 
 def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send, "_WINDOW", 1)  # one socket at a time
     client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
-    flow = Flow(name="f", kind="other", client=client, to=Destination(label="b", ip=NOBODY, port=9), protocol="UDP", attempts=3)
-    plan = Plan(name="t", operations=(AddNetns(netns="a", why="t"), AddRoute(netns="a", dst=f"{NOBODY}/32", dev="lo", why="t")))
+    flow = Flow(
+        name="f",
+        kind="other",
+        client=client,
+        to=Destination(label="b", ip=NOBODY, port=9),
+        protocol="UDP",
+        attempts=3,
+    )
+    plan = Plan(
+        name="t",
+        operations=(AddNetns(netns="a", why="t"), AddRoute(netns="a", dst=f"{NOBODY}/32", dev="lo", why="t")),
+    )
 
     @in_sandbox
     def outcomes() -> list[tuple[str, float]]:
@@ -38,11 +48,20 @@ def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytes
     assert all(seconds > 0.8 * SILENCE for _, seconds in attempts)
 
 
-@pytest.mark.parametrize(("relayed", "error"), [(("f",), ""), ((), "timeout")], ids=["a proxy takes part", "nobody does"])
+@pytest.mark.parametrize(
+    ("relayed", "error"), [(("f",), ""), ((), "timeout")], ids=["a proxy takes part", "nobody does"]
+)
 def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error: str) -> None:
     """The answer comes after a second, in which others send something to each other all the time."""
     client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
-    flow = Flow(name="f", kind="other", client=client, to=Destination(label="b", ip="127.0.0.1", port=9), protocol="UDP", attempts=1)
+    flow = Flow(
+        name="f",
+        kind="other",
+        client=client,
+        to=Destination(label="b", ip="127.0.0.1", port=9),
+        protocol="UDP",
+        attempts=1,
+    )
 
     def answer_late(server: socket.socket) -> None:
         request, asker = server.recvfrom(100)
@@ -69,7 +88,14 @@ def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error
 
 def test_no_server_is_sent_more_datagrams_at_once_than_its_socket_holds() -> None:
     client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
-    flow = Flow(name="f", kind="other", client=client, to=Destination(label="b", ip="127.0.0.1", port=9), protocol="UDP", attempts=400)
+    flow = Flow(
+        name="f",
+        kind="other",
+        client=client,
+        to=Destination(label="b", ip="127.0.0.1", port=9),
+        protocol="UDP",
+        attempts=400,
+    )
 
     def echo(server: socket.socket) -> None:
         time.sleep(send.SILENCE / 2)  # others have the processor
@@ -83,6 +109,11 @@ def test_no_server_is_sent_more_datagrams_at_once_than_its_socket_holds() -> Non
         server = namespaces.call_in("a", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         server.bind(("127.0.0.1", 9))
         threading.Thread(target=echo, args=(server,), daemon=True).start()
-        return {attempt.error for attempt in send.Prober(namespaces, send.Recording(Taps()), seed=0).probe([flow], crafted=False)}
+        return {
+            attempt.error
+            for attempt in send.Prober(namespaces, send.Recording(Taps()), seed=0).probe(
+                [flow], crafted=False
+            )
+        }
 
     assert errors() == {""}

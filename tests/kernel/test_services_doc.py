@@ -16,7 +16,9 @@ PAGE = ROOT / "docs" / "services.md"
 @pytest.fixture(scope="module")
 def said() -> str:
     """The table of a run."""
-    result = podwire("diff", "whose-address", "--modes", ",".join(MODES), "-o", "markdown", "--captures", "none")
+    result = podwire(
+        "diff", "whose-address", "--modes", ",".join(MODES), "-o", "markdown", "--captures", "none"
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -27,4 +29,6 @@ def test_table_is_that_of_a_run(said: str, request: pytest.FixtureRequest) -> No
     if request.config.getoption("--update-golden"):
         PAGE.write_text(f"{text}\n{said}")
         table = said.removeprefix("| ")
-    assert f"| {table}" == said, "docs/services.md differs from the packets: if that is meant, run pytest --update-golden"
+    assert f"| {table}" == said, (
+        "docs/services.md differs from the packets: if that is meant, run pytest --update-golden"
+    )

@@ -36,8 +36,14 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 @pytest.fixture(autouse=True)
 def default_signals() -> Iterator[None]:
-    """What a test starts finds signals as they are by default, whatever pytest was started with (nohup, a shell's background)."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    """What a test starts finds signals as they are by default, whatever pytest was started with (nohup, a
+    shell's background).
+    """
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
     usual |= dict.fromkeys((signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU), signal.SIG_DFL)
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
@@ -53,7 +59,9 @@ def inheriting(how: str, number: signal.Signals) -> list[str]:
 @contextmanager
 def kept(*prefix: str) -> Iterator[subprocess.Popen[str]]:
     """A cluster that stays up, and has said so."""
-    with subprocess.Popen([*prefix, *KEEP], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [*prefix, *KEEP], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as run:
         try:
             assert run.stderr is not None
             assert "stays up until Ctrl-C" in run.stderr.readline()
@@ -70,7 +78,9 @@ def ends(run: subprocess.Popen[str], seconds: float) -> bool:
 
 
 @pytest.mark.parametrize("how", ["ignored", "blocked"])
-@pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGTTOU, signal.SIGPIPE, signal.SIGALRM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGCHLD, signal.SIGTTOU, signal.SIGPIPE, signal.SIGALRM], ids=lambda number: number.name
+)
 def test_a_run_ends_whatever_signal_it_inherits_ignored_or_blocked(how: str, number: signal.Signals) -> None:
     done = podwire("hairpin", "--captures", "none", prefix=inheriting(how, number), timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,19 +89,28 @@ def test_a_run_ends_whatever_signal_it_inherits_ignored_or_blocked(how: str, num
 def test_tools_that_fail_are_noticed_where_sigchld_is_inherited_ignored() -> None:
     """Their exit status would be lost, and 0 be assumed."""
     done = podwire(
-        "hairpin", "--captures", "none", "--iptables", "nft", prefix=[*inheriting("ignored", signal.SIGCHLD), "env", "XTABLES_LIBDIR=/"]
+        "hairpin",
+        "--captures",
+        "none",
+        "--iptables",
+        "nft",
+        prefix=[*inheriting("ignored", signal.SIGCHLD), "env", "XTABLES_LIBDIR=/"],
     )
     assert done.returncode == 3, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_a_blocked_signal_ends_it_all_the_same(number: signal.Signals) -> None:
     with kept(*inheriting("blocked", number)) as run:
         run.send_signal(number)
         assert ends(run, 30)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_an_ignored_signal_stays_ignored_and_another_one_ends_it(number: signal.Signals) -> None:
     """SIGHUP as nohup(1) leaves it, SIGINT as in the background of a shell without job control."""
     with kept(*inheriting("ignored", number)) as run:
@@ -101,25 +120,34 @@ def test_an_ignored_signal_stays_ignored_and_another_one_ends_it(number: signal.
         assert ends(run, 30)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+)
 @pytest.mark.parametrize("delay", [0.1, 0.6])
 def test_the_exit_code_names_the_signal_that_ended_it(number: signal.Signals, delay: float) -> None:
     """While manifests are read, and while packets are sent (the default topology takes about a second)."""
-    with subprocess.Popen([*PODWIRE, "--captures", "none"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [*PODWIRE, "--captures", "none"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
         time.sleep(delay)
         run.send_signal(number)
         _, err = run.communicate(timeout=40)
-    assert run.returncode in (128 + number, -number), err  # -n: in the first moments, which Python spends on itself and on imports
+    # -n: in the first moments, which Python spends on itself and on imports
+    assert run.returncode in (128 + number, -number), err
     if run.returncode > 0:
         assert err == "podwire: interrupted; everything is cleaned up\n"
 
 
-@pytest.mark.parametrize("words", [[str(ROOT / "run_topology.py")], ["-m", "emulator"]], ids=["script", "module"])
+@pytest.mark.parametrize(
+    "words", [[str(ROOT / "run_topology.py")], ["-m", "emulator"]], ids=["script", "module"]
+)
 def test_ctrl_c_during_imports_has_no_traceback(words: list[str], tmp_path: Path) -> None:
     """One of the first modules that are imported interrupts us."""
     (tmp_path / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    done = subprocess.run([sys.executable, *words, "list"], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *words, "list"], env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
@@ -135,7 +163,9 @@ def inside(_):
     time.sleep(60)
 sandbox.run(inside)
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "up\n"
         run.send_signal(signal.SIGINT)
@@ -161,7 +191,9 @@ class Terminal:
         attributes = termios.tcgetattr(theirs)
         attributes[3] |= termios.TOSTOP
         termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_take_terminal)
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_take_terminal
+        )
         os.close(theirs)
         self.text = ""
 

@@ -1,4 +1,6 @@
-"""Topologies with steps: that they hold is tested with all that are shipped, in both modes; here each is made to fail by one fault."""
+"""Topologies with steps: that they hold is tested with all that are shipped, in both modes; here each is made
+to fail by one fault.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,11 @@ def report_of(state: ClusterState, directory: Path) -> dict[str, Any]:
 
 def failures(state: ClusterState, directory: Path) -> dict[str, str]:
     """Flow → reason, of those that failed."""
-    return {flow["name"]: flow["reason"] for flow in report_of(state, directory)["flows"] if flow["verdict"] == "fail"}
+    return {
+        flow["name"]: flow["reason"]
+        for flow in report_of(state, directory)["flows"]
+        if flow["verdict"] == "fail"
+    }
 
 
 def with_changes(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Plan], Plan]) -> None:
@@ -59,8 +65,14 @@ def test_without_forgetting_a_udp_client_stays_with_the_endpoint_that_is_gone(
 @pytest.mark.parametrize(
     ("mode", "topology"),
     [
-        *(("userspace", topology) for topology in ("endpoint-churn", "drain", "udp-client", "speaker-failover")),
-        *(pytest.param("ipvs", topology, marks=pytest.mark.ipvs("changes")) for topology in ("endpoint-churn", "udp-client")),
+        *(
+            ("userspace", topology)
+            for topology in ("endpoint-churn", "drain", "udp-client", "speaker-failover")
+        ),
+        *(
+            pytest.param("ipvs", topology, marks=pytest.mark.ipvs("changes"))
+            for topology in ("endpoint-churn", "udp-client")
+        ),
     ],
 )
 def test_at_each_step_the_objects_promise_what_modes_do_that_the_flowchecks_are_not_about(
@@ -71,7 +83,9 @@ def test_at_each_step_the_objects_promise_what_modes_do_that_the_flowchecks_are_
 
 
 def test_a_udp_client_does_not_wait_for_verdicts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In userspace mode a client that sends nothing for a quarter of a second is forgotten, and goes to another endpoint than the promised one."""
+    """In userspace mode a client that sends nothing for a quarter of a second is forgotten, and goes to
+    another endpoint than the promised one.
+    """
 
     def correlate_slowly(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
         time.sleep(0.4)
@@ -96,20 +110,34 @@ def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp
 
     with_changes(monkeypatch, forget)
     failed = failures(state_of("endpoint-churn"), tmp_path)
-    assert {f"endpoint-churn, the Service is deleted: {what}" for what in ("an open connection", "one from outside")} <= failed.keys()
+    assert {
+        f"endpoint-churn, the Service is deleted: {what}"
+        for what in ("an open connection", "one from outside")
+    } <= failed.keys()
 
 
 @pytest.mark.parametrize(("topology", "mode"), [("endpoint-churn", "nftables"), ("drain", "iptables")])
-def test_a_kube_proxy_that_sleeps_is_found_out(topology: str, mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_kube_proxy_that_sleeps_is_found_out(
+    topology: str, mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The network changes, the rules do not."""
-    with_changes(monkeypatch, lambda plan: replace(plan, operations=tuple(op for op in plan.operations if not isinstance(op, LoadRules))))
+    with_changes(
+        monkeypatch,
+        lambda plan: replace(
+            plan, operations=tuple(op for op in plan.operations if not isinstance(op, LoadRules))
+        ),
+    )
     failed = failures(state_of(topology, proxy_mode=mode), tmp_path)
     expected = {
         "endpoint-churn": {
             "endpoint-churn, two more endpoints join: new ones",
             "endpoint-churn, the Service is deleted: a new one from outside",
         },
-        "drain": {"drain, it serves no more: through its node", "drain, it is gone: a Pod there", "drain, all are gone: a Pod"},
+        "drain": {
+            "drain, it serves no more: through its node",
+            "drain, it is gone: a Pod there",
+            "drain, all are gone: a Pod",
+        },
     }
     assert expected[topology] <= failed.keys()
 
@@ -117,21 +145,32 @@ def test_a_kube_proxy_that_sleeps_is_found_out(topology: str, mode: str, monkeyp
 def test_a_client_that_was_silent_for_longer_than_the_timeout_is_forgotten(tmp_path: Path) -> None:
     """That all eight draw the endpoint again that they had: once in 65,536 times."""
     report = report_of(state_of("affinity-expiry"), tmp_path)
-    anew = [flow for flow in report["flows"] if flow["step"].endswith("each client draws anew") and not flow["control"]]
+    anew = [
+        flow
+        for flow in report["flows"]
+        if flow["step"].endswith("each client draws anew") and not flow["control"]
+    ]
     assert len(anew) == 8
     assert {pod for flow in anew for pod in flow["observed"]["backends"]} != {"default/web-0:8080"}
     assert report["summary"]["ok"]
 
 
 def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A kube-proxy that never heard of sessionAffinity: that eight clients meet the same one of four by chance happens once in 65,536 times."""
+    """A kube-proxy that never heard of sessionAffinity: that eight clients meet the same one of four by
+    chance happens once in 65,536 times.
+    """
     cluster, change = planner.plan_cluster, planner.plan_change
 
     def forgetful(state: ClusterState) -> ClusterState:
-        return replace(state, services=tuple(replace(s, spec=replace(s.spec, sessionAffinity="None")) for s in state.services))
+        return replace(
+            state,
+            services=tuple(replace(s, spec=replace(s.spec, sessionAffinity="None")) for s in state.services),
+        )
 
     monkeypatch.setattr(schedule, "plan_cluster", lambda state, meetings: cluster(forgetful(state), meetings))
-    monkeypatch.setattr(schedule, "plan_change", lambda old, new, *meetings: change(forgetful(old), forgetful(new), *meetings))
+    monkeypatch.setattr(
+        schedule, "plan_change", lambda old, new, *meetings: change(forgetful(old), forgetful(new), *meetings)
+    )
     failed = failures(state_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
     assert any(name.startswith("affinity-expiry, three more endpoints: still that one") for name in failed)
 
@@ -171,11 +210,15 @@ spec:
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "userspace"])
-def test_a_udp_client_of_an_address_that_is_no_service_s_any_more_is_led_nowhere(mode: str, tmp_path: Path) -> None:
+def test_a_udp_client_of_an_address_that_is_no_service_s_any_more_is_led_nowhere(
+    mode: str, tmp_path: Path
+) -> None:
     (target := tmp_path / "it.yaml").write_text(NO_LONGER_OUTSIDE)
     report = report_of(state_of(str(target), proxy_mode=mode), tmp_path)
     assert {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] != "pass"} == {}
     later = [
-        flow["name"] for flow in report["flows"] if flow["step"] and not flow["control"] and "delivered" in flow["observed"]["outcomes"]
+        flow["name"]
+        for flow in report["flows"]
+        if flow["step"] and not flow["control"] and "delivered" in flow["observed"]["outcomes"]
     ]
     assert later == ["udp, it is inside alone: ClusterIP"]

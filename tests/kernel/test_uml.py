@@ -1,4 +1,6 @@
-"""scripts/uml: a command in a guest kernel is as one here, nothing of it stays, and podwire finds there what this kernel may lack."""
+"""scripts/uml: a command in a guest kernel is as one here, nothing of it stays, and podwire finds there what
+this kernel may lack.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,17 @@ def test_words_directory_environment_output_and_exit_code_are_the_commands_own(d
         "import os, sys; print(sys.argv[1:], os.getcwd(), os.environ['a.b'], os.isatty(1), sys.stdin.read());"
         "print('oops', file=sys.stderr); sys.exit(7)"
     )
-    done = uml(sys.executable, "-c", code, "$HOME 'x'", "", "--help", cwd=directory, env={**os.environ, "a.b": "1\n2"}, stdin=b"unread")
+    done = uml(
+        sys.executable,
+        "-c",
+        code,
+        "$HOME 'x'",
+        "",
+        "--help",
+        cwd=directory,
+        env={**os.environ, "a.b": "1\n2"},
+        stdin=b"unread",
+    )
     assert (done.returncode, done.stderr) == (7, b"oops\n")
     assert done.stdout.decode() == f"[\"$HOME 'x'\", '', '--help'] {directory} 1\n2 False \n"
 
@@ -48,9 +60,17 @@ def test_words_directory_environment_output_and_exit_code_are_the_commands_own(d
 @with_guest
 def test_a_guest_runs_as_on_processors_with_amx_on_any(directory: Path) -> None:
     """Its processes take turns, and each keeps its vector registers, which glibc uses for copies."""
-    code = "import sys; a = bytes(range(256)) * 4000; sys.exit(any(bytes(bytearray(a)) != a for _ in range(50)))"
+    code = (
+        "import sys; a = bytes(range(256)) * 4000; sys.exit(any(bytes(bytearray(a)) != a for _ in range(50)))"
+    )
     script = f"for n in 1 2 3; do {sys.executable} -I -c '{code}' & eval p$n=$!; done; wait $p1 && wait $p2 && wait $p3"
-    done = subprocess.run([UML, "--own-ptrace", "sh", "-c", script], cwd=directory, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(
+        [UML, "--own-ptrace", "sh", "-c", script],
+        cwd=directory,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
@@ -58,7 +78,10 @@ def test_a_guest_runs_as_on_processors_with_amx_on_any(directory: Path) -> None:
 def test_files_that_its_caller_has_open_do_not_hinder_it(directory: Path) -> None:
     """The shell of Debian takes file descriptors below ten alone."""
     done = subprocess.run(
-        ["bash", "-c", f"exec 3<. 4<. 5<. 6<. 7<. 8<. 9<.; {UML} echo here"], cwd=directory, capture_output=True, check=False
+        ["bash", "-c", f"exec 3<. 4<. 5<. 6<. 7<. 8<. 9<.; {UML} echo here"],
+        cwd=directory,
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"here\n", b"")
 
@@ -67,7 +90,13 @@ def test_files_that_its_caller_has_open_do_not_hinder_it(directory: Path) -> Non
 def test_standard_input_is_given_whole_where_that_is_asked_for(directory: Path) -> None:
     data = b"END\n$(reboot)\n'" + random.Random(2).randbytes(1_000_000)
     script = "sha256sum; exit 9"
-    done = subprocess.run([UML, "--stdin", "sh", "-c", f"echo '\n'; {script}"], input=data, cwd=directory, capture_output=True, check=False)
+    done = subprocess.run(
+        [UML, "--stdin", "sh", "-c", f"echo '\n'; {script}"],
+        input=data,
+        cwd=directory,
+        capture_output=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (9, b"")
     assert done.stdout.split()[-2].decode() == hashlib.sha256(data).hexdigest()
 
@@ -84,7 +113,13 @@ def test_whether_a_guest_runs_here_is_tried_once(directory: Path) -> None:
     home.chmod(0o777)
     command = [*user, str(directory / "uml"), "--check"]
     for seconds in (90, 1.5):  # the second time nothing is started
-        done = subprocess.run(command, env={**os.environ, "XDG_CACHE_HOME": str(home)}, capture_output=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            command,
+            env={**os.environ, "XDG_CACHE_HOME": str(home)},
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert [path.parent.name for path in home.rglob("guest-*")] == ["podwire"]
 
@@ -105,8 +140,13 @@ def test_where_a_guest_dies_the_check_says_what_it_said_last() -> None:
     for _ in range(2):  # that is not remembered: somebody may have mended it
         done = subprocess.run([UML, "--check"], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout) == (3, "")
-        assert done.stderr.startswith("uml: a guest that was started to see whether it runs did not: the guest died; its last words:; ")
-        assert "ptrace set fp regs failed, errno = 14; Kernel panic - not syncing: Attempted to kill init!\n" in done.stderr
+        assert done.stderr.startswith(
+            "uml: a guest that was started to see whether it runs did not: the guest died; its last words:; "
+        )
+        assert (
+            "ptrace set fp regs failed, errno = 14; Kernel panic - not syncing: Attempted to kill init!\n"
+            in done.stderr
+        )
 
 
 @with_guest
@@ -114,13 +154,17 @@ def test_where_a_guest_dies_the_check_says_what_it_said_last() -> None:
 @pytest.mark.usefixtures("dying_guest")
 def test_a_mode_that_cannot_run_here_is_no_flow_that_failed() -> None:
     """A migration would be blamed for what the machine lacks."""
-    done = subprocess.run([*PODWIRE, "diff", "hairpin", "--modes", "iptables,ipvs"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*PODWIRE, "diff", "hairpin", "--modes", "iptables,ipvs"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (3, "")
     assert "ip_vs in its kernel (for mode ipvs)" in done.stderr
     assert "ptrace set fp regs failed" in done.stderr
     doctor = subprocess.run([*PODWIRE, "doctor"], capture_output=True, text=True, check=False)
     assert doctor.returncode == 0, doctor.stderr
-    assert re.search(r"^ipvs +needs ip_vs: .* does not run here: .*ptrace set fp regs failed", doctor.stdout, re.MULTILINE)
+    assert re.search(
+        r"^ipvs +needs ip_vs: .* does not run here: .*ptrace set fp regs failed", doctor.stdout, re.MULTILINE
+    )
 
 
 @with_guest
@@ -142,7 +186,12 @@ def test_every_byte_of_the_output_arrives_though_something_still_runs() -> None:
 @with_guest
 def test_the_hosts_files_stay_as_they_are(directory: Path) -> None:
     (directory / "file").write_text("before")
-    done = uml("sh", "-c", "echo after >file; echo new >other; rm -r /etc/passwd; cat file other; ls /etc/passwd", cwd=directory)
+    done = uml(
+        "sh",
+        "-c",
+        "echo after >file; echo new >other; rm -r /etc/passwd; cat file other; ls /etc/passwd",
+        cwd=directory,
+    )
     assert (done.returncode, done.stdout) == (2, b"after\nnew\n")
     assert [(path.name, path.read_text()) for path in directory.iterdir()] == [("file", "before")]
     assert Path("/etc/passwd").exists()
@@ -154,7 +203,9 @@ def test_an_ordinary_user_has_a_guest_of_his_own(directory: Path) -> None:
     if subprocess.run([*user, "unshare", "-Urm", "test", "-x", UML], check=False).returncode:
         pytest.skip("an ordinary user has no namespaces here, or cannot read this checkout")
     script = "id -u; ip link add pw0 type dummy; ip -br link show pw0 | cut -d' ' -f1; modprobe ip_vs && cat /etc/shadow"
-    done = subprocess.run([*user, str(UML), "sh", "-c", script], cwd=directory, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(
+        [*user, str(UML), "sh", "-c", script], cwd=directory, capture_output=True, timeout=100, check=False
+    )
     assert (done.returncode, done.stdout) == (1, b"0\npw0\n")
     assert b"/etc/shadow: Permission denied" in done.stderr
 
@@ -181,11 +232,15 @@ def left_behind(memory: str) -> list[str]:
 
 
 @with_guest
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name
+)
 def test_nothing_stays_when_it_is_killed(number: signal.Signals) -> None:
     memory = f"{200_000 + os.getpid() % 100_000}K"  # tells this guest from others
     shared = set(os.listdir("/dev/shm"))
-    process = subprocess.Popen([UML, "--memory", memory, "sh", "-c", "echo up; sleep 1000"], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [UML, "--memory", memory, "sh", "-c", "echo up; sleep 1000"], stdout=subprocess.PIPE
+    )
     assert process.stdout
     assert process.stdout.readline() == b"up\n"
     assert left_behind(memory)
@@ -218,8 +273,22 @@ def test_a_guest_that_dies_is_no_exit_code_of_the_command() -> None:
 def test_doctor_finds_in_the_guest_what_its_kernel_has() -> None:
     done = uml(*PODWIRE, "doctor", "-v")
     assert done.returncode == 0, done.stderr.decode()
-    rows = [re.split(r"  +", line)[1:3] for line in done.stdout.decode().splitlines() if line.startswith("kernel ")]
-    for feature in ("ip_vs", "ipip", "geneve", "dummy", "netem", "ipset", "iptables (legacy)", "br_netfilter", "AF_PACKET rings"):
+    rows = [
+        re.split(r"  +", line)[1:3]
+        for line in done.stdout.decode().splitlines()
+        if line.startswith("kernel ")
+    ]
+    for feature in (
+        "ip_vs",
+        "ipip",
+        "geneve",
+        "dummy",
+        "netem",
+        "ipset",
+        "iptables (legacy)",
+        "br_netfilter",
+        "AF_PACKET rings",
+    ):
         assert [feature, "ok"] in rows
     assert ["iptables (nft)", "absent"] in rows
     modes = dict(re.findall(r"^(\w+) +(ok|needs \w+)", done.stdout.decode(), re.MULTILINE)[:4])
@@ -236,7 +305,9 @@ def test_a_shipped_topology_passes_in_the_guest() -> None:
 
 @pytest.mark.parametrize("word", ["true", "--check"])
 def test_what_is_not_installed_is_named_with_the_command(word: str) -> None:
-    done = subprocess.run([sys.executable, UML, word], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, UML, word], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("uml: not installed: run: sudo apt-get install -y --no-install-recommends ")
     assert done.stderr.count("\n") == 1
@@ -245,7 +316,15 @@ def test_what_is_not_installed_is_named_with_the_command(word: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--nonesuch"], *([option, value, "true"] for option in ("--memory", "--time-limit") for value in ("0", "-1", "1T", "nan", ""))],
+    [
+        [],
+        ["--nonesuch"],
+        *(
+            [option, value, "true"]
+            for option in ("--memory", "--time-limit")
+            for value in ("0", "-1", "1T", "nan", "")
+        ),
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_is_refused(words: list[str]) -> None:

@@ -26,7 +26,10 @@ from tests.sandboxed import ROOT, flavour, in_sandbox, state_of
 
 pytestmark = pytest.mark.kernel
 
-PLAN = Plan(name="x", operations=tuple(make(netns=netns, why="x") for netns in "ab" for make in (AddNetns, ResetDevices)))
+PLAN = Plan(
+    name="x",
+    operations=tuple(make(netns=netns, why="x") for netns in "ab" for make in (AddNetns, ResetDevices)),
+)
 WANTED = {f"{scope}/{key}": value for value, keys in DEVICE_DEFAULTS for key in keys for scope in SCOPES}
 SHOW = "cd /proc/sys/net/ipv4/conf; grep -H . " + " ".join(sorted(WANTED))
 
@@ -57,7 +60,9 @@ def test_every_namespace_has_the_kernels_own_settings() -> None:
 
 def test_a_plan_for_a_shell_sets_the_same() -> None:
     """The script is given namespaces as such a host makes them."""
-    turn = "from tests.kernel.unlucky_host import turn_round; assert turn_round(('all', 'default', 'lo')) > 50"
+    turn = (
+        "from tests.kernel.unlucky_host import turn_round; assert turn_round(('all', 'default', 'lo')) > 50"
+    )
     python = shlex.join(["env", f"PYTHONPATH={ROOT}", sys.executable, "-c", turn])
     script = render_shell(PLAN, title="x").replace("ip netns add", "add")
     begin = f"mount -t tmpfs tmpfs /run\nadd() {{ ip netns add $1; ip netns exec $1 {python}; }}"
@@ -79,8 +84,16 @@ def test_verdicts_are_those_of_any_other_host(topology: str) -> None:
 def test_verdicts_are_right_where_the_host_itself_is_unlucky(tmp_path: Path) -> None:
     """In a guest, whose first namespace may be spoilt; nothing is emulated."""
     podwire = f"{shlex.quote(sys.executable)} run_topology.py --captures none -o json"
-    commands = [f"{podwire} {topology} || exit" for topology in ("three-networks", "l2-announcement", "in-path-load-balancer")]
-    done = uml("sh", "-c", "\n".join([f"{shlex.quote(sys.executable)} -m tests.kernel.unlucky_host >&2 || exit", *commands]), seconds=120)
+    commands = [
+        f"{podwire} {topology} || exit"
+        for topology in ("three-networks", "l2-announcement", "in-path-load-balancer")
+    ]
+    done = uml(
+        "sh",
+        "-c",
+        "\n".join([f"{shlex.quote(sys.executable)} -m tests.kernel.unlucky_host >&2 || exit", *commands]),
+        seconds=120,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     reports, text = [], done.stdout.decode()
     while text.strip():

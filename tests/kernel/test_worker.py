@@ -48,7 +48,9 @@ spec:
 
 
 def cluster(*pods: tuple[str, str], service: str = "") -> ClusterState:
-    return state_of(text="".join(POD % (name, ip.split(".")[2], ip) for name, ip in (CLIENT, *pods)) + service)
+    return state_of(
+        text="".join(POD % (name, ip.split(".")[2], ip) for name, ip in (CLIENT, *pods)) + service
+    )
 
 
 class Cluster:
@@ -67,7 +69,9 @@ class Cluster:
         self.servers.tell(state)
         self.state = state
 
-    def connect(self, ip: str, port: int = 8080, kind: int = socket.SOCK_STREAM, netns: str = "default_client") -> socket.socket:
+    def connect(
+        self, ip: str, port: int = 8080, kind: int = socket.SOCK_STREAM, netns: str = "default_client"
+    ) -> socket.socket:
         sock = self.applied.namespaces.call_in(netns, lambda: socket.socket(socket.AF_INET, kind))
         sock.settimeout(1)
         sock.connect((ip, port))
@@ -84,7 +88,9 @@ def test_a_pod_that_joins_is_served_and_a_connection_to_one_that_stays_goes_on()
     with running.connect(WEB_1[1]) as sock:
         assert say(sock) == "default/web-1"
         running.change(cluster(WEB_1, WEB_2))
-        assert {running.ask(WEB_2[1], kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)} == {"default/web-2"}
+        assert {running.ask(WEB_2[1], kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)} == {
+            "default/web-2"
+        }
         assert say(sock) == "default/web-1"
 
 
@@ -92,7 +98,8 @@ def test_a_pod_that_joins_is_served_and_a_connection_to_one_that_stays_goes_on()
 def test_a_port_that_no_container_has_any_more_is_closed_with_its_connections() -> None:
     """A Pod with the node's network: its namespace stays, its port does not."""
     there = state_of(
-        text=POD.replace("spec:", "spec:\n  hostNetwork: true") % ("agent", "1", "172.18.0.3") + POD % (CLIENT[0], "2", CLIENT[1])
+        text=POD.replace("spec:", "spec:\n  hostNetwork: true") % ("agent", "1", "172.18.0.3")
+        + POD % (CLIENT[0], "2", CLIENT[1])
     )
     running = Cluster(there)
     with running.connect("172.18.0.3") as sock:

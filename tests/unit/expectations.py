@@ -27,15 +27,25 @@ def expectation_of(
     late: bool = False,
     **fields: Any,
 ) -> Expectation:
-    """Return an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular), and ``others`` end otherwise.
+    """Return an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular),
+    and ``others`` end otherwise.
 
-    ``astray`` are answered by the endpoint itself, ``straight`` (else all the others) from the address that was dialled; in neither or in
-    both: as the case may be. Unless ``partial``, each of ``backends`` must be met.
+    ``astray`` are answered by the endpoint itself, ``straight`` (else all the others) from the address that
+    was dialled; in neither or in both: as the case may be. Unless ``partial``, each of ``backends`` must be
+    met.
     """
     backends = backends or {}
     straight = [b for b in backends if b not in astray] if straight is None else straight
-    ends = [Possibility(outcome="delivered", backend=b, source=rule) for b, rule in backends.items() if b in straight]
-    ends += [Possibility(outcome="delivered", backend=b, source=rule, reply="endpoint") for b, rule in backends.items() if b in astray]
+    ends = [
+        Possibility(outcome="delivered", backend=b, source=rule)
+        for b, rule in backends.items()
+        if b in straight
+    ]
+    ends += [
+        Possibility(outcome="delivered", backend=b, source=rule, reply="endpoint")
+        for b, rule in backends.items()
+        if b in astray
+    ]
     if not ends:
         ends = [Possibility(outcome=outcome, late=late)]
     ends += [Possibility(outcome=end, backend=b, late=late) for b, end in (others or {}).items()]

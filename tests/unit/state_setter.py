@@ -1,6 +1,8 @@
-"""Sets a stopped process's extended state from a buffer of SIZE bytes, as user-mode Linux does:  state_setter.py SIZE
+"""Sets a stopped process's extended state from a buffer of SIZE bytes, as user-mode Linux does:
+state_setter.py SIZE
 
-Prints as JSON the error number, and what the process's state is then. With LD_PRELOAD the ptrace of ``scripts/uml.d/ptrace.c`` is tried.
+Prints as JSON the error number, and what the process's state is then. With LD_PRELOAD the ptrace of
+``scripts/uml.d/ptrace.c`` is tried.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Small cluster states, built by hand: three nodes, a few Pods, Services as a test wants them.
 
-control-plane 172.18.0.2, worker-1 172.18.0.3, worker-2 172.18.0.4; podCIDRs 10.244.0.0/24, 10.244.1.0/24, 10.244.2.0/24.
+control-plane 172.18.0.2, worker-1 172.18.0.3, worker-2 172.18.0.4; podCIDRs 10.244.0.0/24, 10.244.1.0/24,
+10.244.2.0/24.
 """
 
 from __future__ import annotations
@@ -75,11 +76,21 @@ def make_node(name: str, index: int, zone: str = "", more_ips: Sequence[str] = (
 
 
 def make_pod(
-    name: str, node: str, ip: str = "", ports: Sequence[int | tuple[int, Protocol]] = (), *, labels: Mapping[str, str] | None = None
+    name: str,
+    node: str,
+    ip: str = "",
+    ports: Sequence[int | tuple[int, Protocol]] = (),
+    *,
+    labels: Mapping[str, str] | None = None,
 ) -> Pod:
-    """A Pod of namespace default with one container "main"; ports are named "p<number>". No ``ip``: hostNetwork."""
+    """A Pod of namespace default with one container "main"; ports are named "p<number>". No ``ip``:
+    hostNetwork.
+    """
     pairs: list[tuple[int, Protocol]] = [(p, "TCP") if isinstance(p, int) else p for p in ports]
-    declared = tuple(ContainerPort(containerPort=number, name=f"p{number}", protocol=protocol) for number, protocol in pairs)
+    declared = tuple(
+        ContainerPort(containerPort=number, name=f"p{number}", protocol=protocol)
+        for number, protocol in pairs
+    )
     return Pod(
         metadata=ObjectMeta(name=name, namespace="default", labels=labels or {}),
         spec=PodSpec(nodeName=node, hostNetwork=not ip, containers=(Container(name="main", ports=declared),)),
@@ -104,12 +115,18 @@ def make_service(
 
 
 def node_port_service(**spec: Any) -> Service:
-    return make_service(ports=[ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT)], type="NodePort", **spec)
+    return make_service(
+        ports=[ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT)],
+        type="NodePort",
+        **spec,
+    )
 
 
 def load_balancer_service(ip_mode: Any = "VIP", **spec: Any) -> Service:
     ports = [ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT)]
-    return make_service(ports=ports, type="LoadBalancer", vips=[LoadBalancerIngress(ip=VIP, ipMode=ip_mode)], **spec)
+    return make_service(
+        ports=ports, type="LoadBalancer", vips=[LoadBalancerIngress(ip=VIP, ipMode=ip_mode)], **spec
+    )
 
 
 def make_endpoint(
@@ -122,15 +139,21 @@ def make_endpoint(
     zone: str = "",
     on_node: str = "",
 ) -> Endpoint:
-    hints = EndpointHints(forZones=(ForZone(name=zone),) if zone else (), forNodes=(ForZone(name=on_node),) if on_node else ())
+    hints = EndpointHints(
+        forZones=(ForZone(name=zone),) if zone else (), forNodes=(ForZone(name=on_node),) if on_node else ()
+    )
     conditions = EndpointConditions(ready=ready, serving=serving, terminating=terminating)
     return Endpoint(addresses=(ip,), nodeName=node, conditions=conditions, hints=hints)
 
 
 def make_slice(
-    *endpoints: Endpoint, service: str = "web", ports: Sequence[EndpointPort] = (EndpointPort(name="http", port=8080),)
+    *endpoints: Endpoint,
+    service: str = "web",
+    ports: Sequence[EndpointPort] = (EndpointPort(name="http", port=8080),),
 ) -> EndpointSlice:
-    metadata = ObjectMeta(name=f"{service}-1", namespace="default", labels={"kubernetes.io/service-name": service})
+    metadata = ObjectMeta(
+        name=f"{service}-1", namespace="default", labels={"kubernetes.io/service-name": service}
+    )
     return EndpointSlice(metadata=metadata, endpoints=endpoints, ports=tuple(ports))
 
 
@@ -162,8 +185,12 @@ def listeners_of(pods: Sequence[Pod]) -> tuple[Listener, ...]:
     )
 
 
-def make_state(*services: Service, slices: Sequence[EndpointSlice] = (BOTH,), pods: Sequence[Pod] = PODS, **changes: Any) -> ClusterState:
-    """The state; every declared port is served. ``changes`` replaces fields, ``proxy`` being a dictionary of settings."""
+def make_state(
+    *services: Service, slices: Sequence[EndpointSlice] = (BOTH,), pods: Sequence[Pod] = PODS, **changes: Any
+) -> ClusterState:
+    """The state; every declared port is served. ``changes`` replaces fields, ``proxy`` being a dictionary of
+    settings.
+    """
     proxy = ProxySettings(**{"clusterCIDR": "10.244.0.0/16"} | changes.pop("proxy", {}))
     state = ClusterState(
         name="test",
@@ -192,8 +219,20 @@ def make_client(state: ClusterState, who: str) -> Client:
 
 
 def make_flow(
-    state: ClusterState, who: str, ip: str, port: int, protocol: FlowProtocol = "TCP", via: str = "", attempts: int | None = None
+    state: ClusterState,
+    who: str,
+    ip: str,
+    port: int,
+    protocol: FlowProtocol = "TCP",
+    via: str = "",
+    attempts: int | None = None,
 ) -> Flow:
     expectations = Expectations(state)
-    to = loopback_destination(port) if ip == "127.0.0.1" else address_destination(expectations.owners, ip, port)
-    return FlowBook(expectations).add("flow", make_client(state, who), to, protocol, via=via, attempts=attempts)
+    to = (
+        loopback_destination(port)
+        if ip == "127.0.0.1"
+        else address_destination(expectations.owners, ip, port)
+    )
+    return FlowBook(expectations).add(
+        "flow", make_client(state, who), to, protocol, via=via, attempts=attempts
+    )

@@ -1,4 +1,6 @@
-"""What a comparison of modes advises to write into a FlowCheck: whoever follows it word for word passes, wherever a mode keeps its promise."""
+"""What a comparison of modes advises to write into a FlowCheck: whoever follows it word for word passes,
+wherever a mode keeps its promise.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ from tests.sandboxed import ROOT, SHIPPED, TOPOLOGIES, state_of
 from tests.unit.expectations import expectation_of
 
 CASES = ROOT / "tests" / "cases"
-INPUTS = [*SHIPPED, *sorted(str(path) for path in CASES.glob("*.yaml") if not path.name.endswith(".want.yaml"))]
+INPUTS = [
+    *SHIPPED,
+    *sorted(str(path) for path in CASES.glob("*.yaml") if not path.name.endswith(".want.yaml")),
+]
 MODES: tuple[ProxyMode, ...] = get_args(ProxyMode)
 
 
@@ -58,17 +63,29 @@ def accepts(wanted: Expectation, promise: Expectation) -> bool:
         and set(wanted.must_meet) <= set(promise.must_meet)
         and (wanted.health, wanted.relayed) == (promise.health, promise.relayed)
         and wanted.addresses == promise.addresses
-    ) or (not promise.backends and wanted.outcomes == promise.outcomes and wanted.possibilities.late == promise.possibilities.late)
+    ) or (
+        not promise.backends
+        and wanted.outcomes == promise.outcomes
+        and wanted.possibilities.late == promise.possibilities.late
+    )
 
 
 @pytest.mark.parametrize("target", INPUTS, ids=lambda target: Path(target).stem)
 def test_whoever_writes_what_is_advised_passes(target: str) -> None:
     for state in _states(target):
         expectations = Expectations(state)
-        for flow in (*derive_flows(state, expectations), *edge_flows(expectations), *flows_from_checks(state, expectations)[0]):
+        for flow in (
+            *derive_flows(state, expectations),
+            *edge_flows(expectations),
+            *flows_from_checks(state, expectations)[0],
+        ):
             promised = expectations.expect(flow)
             advised = read_back(expect_text(acceptable(promised)))
-            assert accepts(apply_expect(promised, advised, flow, expectations), promised), (state.proxy.mode, flow.name, advised)
+            assert accepts(apply_expect(promised, advised, flow, expectations), promised), (
+                state.proxy.mode,
+                flow.name,
+                advised,
+            )
 
 
 @pytest.mark.parametrize(

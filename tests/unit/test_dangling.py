@@ -1,5 +1,7 @@
-"""References that lead nowhere, and addresses of the other family: every command comes to a plan or to problems with a place, never to an exception
-of ours. A list below has what such a field may say; Hypothesis draws clusters of them."""
+"""References that lead nowhere, and addresses of the other family: every command comes to a plan or to
+problems with a place, never to an exception of ours. A list below has what such a field may say; Hypothesis
+draws clusters of them.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,21 @@ from tests.sandboxed import state_of
 Manifest = dict[str, Any]
 
 NODES = ("n1", "n2", "n1.example.org", "")
-ADDRESSES = ("10.244.1.7", "10.244.2.7", "10.244.1.99", "172.18.0.11", "172.18.0.99", "198.51.100.9", "10.96.1.1", "203.0.113.10")
+ADDRESSES = (
+    "10.244.1.7",
+    "10.244.2.7",
+    "10.244.1.99",
+    "172.18.0.11",
+    "172.18.0.99",
+    "198.51.100.9",
+    "10.96.1.1",
+    "203.0.113.10",
+)
 IPV6 = ("fd00::7", "2001:db8::55")
 NAMES = ("p1", "p2", "gone")
-TARGETS = st.fixed_dictionaries({"kind": st.sampled_from(("Pod", "Node", "VM")), "name": st.sampled_from(NAMES)})
+TARGETS = st.fixed_dictionaries(
+    {"kind": st.sampled_from(("Pod", "Node", "VM")), "name": st.sampled_from(NAMES)}
+)
 MODES: tuple[ProxyMode, ...] = get_args(ProxyMode)
 
 
@@ -40,7 +53,10 @@ def _maybe(key: str, value: st.SearchStrategy[Any]) -> st.SearchStrategy[Manifes
 @st.composite
 def _node(draw: st.DrawFn, number: int) -> Manifest:
     addresses = [f"172.18.0.1{number}", *draw(_some(IPV6, 1))]
-    listed = [{"type": "InternalIP", "address": address} for address in (reversed(addresses) if draw(st.booleans()) else addresses)]
+    listed = [
+        {"type": "InternalIP", "address": address}
+        for address in (reversed(addresses) if draw(st.booleans()) else addresses)
+    ]
     cidrs = [f"10.244.{number}.0/24", *draw(_some(("fd00:1::/64",), 1))]
     labels = draw(st.sampled_from(({}, {"topology.kubernetes.io/zone": "a"})))
     return {
@@ -55,7 +71,13 @@ def _node(draw: st.DrawFn, number: int) -> Manifest:
 @st.composite
 def _pod(draw: st.DrawFn, number: int) -> Manifest:
     ips = [f"10.244.{number}.7", *draw(_some(("fd00::9",), 1))]
-    controller = {"kind": "ReplicaSet", "name": "gone", "controller": True, "apiVersion": "apps/v1", "uid": "u"}
+    controller = {
+        "kind": "ReplicaSet",
+        "name": "gone",
+        "controller": True,
+        "apiVersion": "apps/v1",
+        "uid": "u",
+    }
     owner = draw(_maybe("ownerReferences", st.just([controller])))
     ports = [{"containerPort": 80, **draw(_maybe("hostPort", st.just(8080)))}]
     return {
@@ -70,7 +92,11 @@ def _pod(draw: st.DrawFn, number: int) -> Manifest:
 @st.composite
 def _service(draw: st.DrawFn, name: str) -> list[Manifest]:
     kind = draw(st.sampled_from(("ClusterIP", "NodePort", "LoadBalancer")))
-    spec: Manifest = {"type": kind, "ports": [{"name": "web", "port": 80}], "externalIPs": draw(_some((*ADDRESSES[3:], *IPV6)))}
+    spec: Manifest = {
+        "type": kind,
+        "ports": [{"name": "web", "port": 80}],
+        "externalIPs": draw(_some((*ADDRESSES[3:], *IPV6))),
+    }
     if draw(st.booleans()):
         spec["internalTrafficPolicy"] = "Local"
     if (kind != "ClusterIP" or spec["externalIPs"]) and draw(st.booleans()):
@@ -81,9 +107,14 @@ def _service(draw: st.DrawFn, name: str) -> list[Manifest]:
     if kind == "LoadBalancer":
         spec |= draw(_maybe("loadBalancerSourceRanges", _some(("203.0.113.0/24", "fd00::/8"))))
         entries = st.fixed_dictionaries(
-            {"ip": st.sampled_from(("172.18.255.9", "192.0.2.9", *IPV6))}, optional={"ipMode": st.just("Proxy")}
+            {"ip": st.sampled_from(("172.18.255.9", "192.0.2.9", *IPV6))},
+            optional={"ipMode": st.just("Proxy")},
         )
-        service["status"] = {"loadBalancer": {"ingress": draw(_some(st.one_of(entries, st.just({"hostname": "lb.example.org"}))))}}
+        service["status"] = {
+            "loadBalancer": {
+                "ingress": draw(_some(st.one_of(entries, st.just({"hostname": "lb.example.org"}))))
+            }
+        }
     if draw(st.integers(0, 3)) == 3:
         return [{**service, "spec": {**spec, "selector": {"app": draw(st.sampled_from(("p", "gone")))}}}]
     return [service, *draw(st.lists(_endpoints(name), max_size=1)), *draw(st.lists(_slice(name), max_size=2))]
@@ -91,7 +122,8 @@ def _service(draw: st.DrawFn, name: str) -> list[Manifest]:
 
 def _endpoints(name: str) -> st.SearchStrategy[Manifest]:
     address = st.fixed_dictionaries(
-        {"ip": st.sampled_from((*ADDRESSES, *IPV6))}, optional={"nodeName": st.sampled_from(NODES), "targetRef": TARGETS}
+        {"ip": st.sampled_from((*ADDRESSES, *IPV6))},
+        optional={"nodeName": st.sampled_from(NODES), "targetRef": TARGETS},
     )
     return _some(address).map(
         lambda drawn: {
@@ -107,12 +139,16 @@ def _endpoints(name: str) -> st.SearchStrategy[Manifest]:
 def _slice(draw: st.DrawFn, service: str) -> Manifest:
     family = draw(st.sampled_from(("IPv4", "IPv4", "IPv6")))
     address = st.sampled_from(ADDRESSES if family == "IPv4" else IPV6).map(lambda ip: [ip])
-    hints = st.fixed_dictionaries({}, optional={"forZones": st.just([{"name": "gone"}]), "forNodes": st.just([{"name": "n9"}])})
+    hints = st.fixed_dictionaries(
+        {}, optional={"forZones": st.just([{"name": "gone"}]), "forNodes": st.just([{"name": "n9"}])}
+    )
     optional: dict[str, st.SearchStrategy[Any]] = {
         "nodeName": st.sampled_from(NODES[:3]),
         "targetRef": TARGETS,
         "hints": hints,
-        "conditions": st.sampled_from(({"ready": False}, {"ready": False, "serving": True, "terminating": True})),
+        "conditions": st.sampled_from(
+            ({"ready": False}, {"ready": False, "serving": True, "terminating": True})
+        ),
     }
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -130,11 +166,19 @@ def _slice(draw: st.DrawFn, service: str) -> Manifest:
 @st.composite
 def clusters(draw: st.DrawFn) -> list[Manifest]:
     services = [draw(_service(name)) for name in draw(st.sampled_from((["a"], ["b", "a"])))]
-    return [draw(_node(1)), draw(_node(2)), draw(_pod(1)), draw(_pod(2)), *(manifest for service in services for manifest in service)]
+    return [
+        draw(_node(1)),
+        draw(_node(2)),
+        draw(_pod(1)),
+        draw(_pod(2)),
+        *(manifest for service in services for manifest in service),
+    ]
 
 
 def every_plan(state: ClusterState) -> None:
-    """What run, plan, all-pairs and diff work out before the first packet, and what reports say of the cluster."""
+    """What run, plan, all-pairs and diff work out before the first packet, and what reports say of the
+    cluster.
+    """
     for options in ({"edges": True}, {"pairs": True}):
         flows, promise = plan_flows(state, **options)
         schedule = plan_schedule(state, flows, promise, pairs=options.get("pairs", False))
@@ -148,7 +192,9 @@ def every_plan(state: ClusterState) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(manifests=clusters())
-def test_no_dangling_reference_and_no_other_family_is_an_exception(mode: ProxyMode, manifests: list[Manifest]) -> None:
+def test_no_dangling_reference_and_no_other_family_is_an_exception(
+    mode: ProxyMode, manifests: list[Manifest]
+) -> None:
     try:
         state = state_of(text="\n---\n".join(map(json.dumps, manifests)), proxy_mode=mode)
     except InputError as error:

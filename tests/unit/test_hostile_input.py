@@ -1,5 +1,7 @@
-"""No field of any manifest reaches rule text, or the script that ``plan`` prints, unless it has been checked: whatever stands in it, either the
-loader refuses it or the rules are those that the objects mean, in a form that reads back."""
+"""No field of any manifest reaches rule text, or the script that ``plan`` prints, unless it has been checked:
+whatever stands in it, either the loader refuses it or the rules are those that the objects mean, in a form
+that reads back.
+"""
 
 from __future__ import annotations
 
@@ -255,7 +257,9 @@ def check(operation: Operation) -> None:
     if isinstance(operation, LoadRules) and operation.tool == "iptables-restore":
         lines = [line for line in operation.text.splitlines() if line.startswith("-A ")]
         if operation.rules:  # the router's few are text alone
-            assert len(lines) == sum(len(rules) for chains in operation.rules.tables.values() for rules in chains.values())
+            assert len(lines) == sum(
+                len(rules) for chains in operation.rules.tables.values() for rules in chains.values()
+            )
         for line in operation.text.splitlines():
             spelled = shlex.split(line)
             comments = [word for before, word in pairwise(spelled) if before == "--comment"]
@@ -299,13 +303,35 @@ def test_the_manifest_itself_is_accepted(mode: str) -> None:
 
 
 HOSTILE = st.one_of(
-    st.sampled_from(['"', "'", "\n", "\r", "\0", " ", "\t", "\\", ";", "{", "}", "$(x)", "`x`", "#", "-j ACCEPT\nCOMMIT\n", "é", "\u2028"]),
+    st.sampled_from(
+        [
+            '"',
+            "'",
+            "\n",
+            "\r",
+            "\0",
+            " ",
+            "\t",
+            "\\",
+            ";",
+            "{",
+            "}",
+            "$(x)",
+            "`x`",
+            "#",
+            "-j ACCEPT\nCOMMIT\n",
+            "é",
+            "\u2028",
+        ]
+    ),
     st.text(min_size=1, max_size=5).filter(lambda text: not re.fullmatch(r"[A-Za-z0-9./:_-]+", text)),
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(path=st.sampled_from(WORDS), before=st.sampled_from(["", "a", "10.0.0.1", "10.0.0.0/8"]), hostile=HOSTILE)
+@given(
+    path=st.sampled_from(WORDS), before=st.sampled_from(["", "a", "10.0.0.1", "10.0.0.0/8"]), hostile=HOSTILE
+)
 def test_no_field_reaches_rule_text_unchecked(path: Path_, before: str, hostile: str) -> None:
     text = with_word(path, f"{before}{hostile}{MARK}")
     for mode in ("iptables", "nftables", "ipvs"):
@@ -333,12 +359,31 @@ def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
             yield from places(item, (*path, key))
 
 
-ODD: list[Any] = [None, True, 0, -1, 80.0, 1.5, 2**63, 1e300, "", "y", "***HIDDEN***", "010.1.2.3", "::ffff:10.0.0.1", "10.0.0.0/33"]
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    80.0,
+    1.5,
+    2**63,
+    1e300,
+    "",
+    "y",
+    "***HIDDEN***",
+    "010.1.2.3",
+    "::ffff:10.0.0.1",
+    "10.0.0.0/33",
+]
 ODD += ["fd00::/8,10.0.0.0/8", [], {}, [None], [[]], {"": None}, {"a": {}}, [{"name": 1}], "x" * 300]
 
 
 @settings(max_examples=150, deadline=None)
-@given(path=st.sampled_from(list(places(DOCUMENTS))), odd=st.sampled_from(ODD), mode=st.sampled_from(["iptables", "nftables", "ipvs"]))
+@given(
+    path=st.sampled_from(list(places(DOCUMENTS))),
+    odd=st.sampled_from(ODD),
+    mode=st.sampled_from(["iptables", "nftables", "ipvs"]),
+)
 def test_any_value_in_any_place_is_read_or_refused(path: Path_, odd: Any, mode: str) -> None:
     documents = copy.deepcopy(DOCUMENTS)
     inner: Any = documents

@@ -14,10 +14,16 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in (ROOT / "emulator").rglob("*.py"))
+MODULES = sorted(
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for p in (ROOT / "emulator").rglob("*.py")
+)
 
-# The rooms that act: on the kernel, on processes, on the terminal. Every other room decides, and must be in the contract.
-ACTING = tuple(f"emulator.{room}" for room in ("__main__", "cli", "kernel", "capture", "workload", "traffic", "run"))
+# The rooms that act: on the kernel, on processes, on the terminal. Every other room decides, and must be in
+# the contract.
+ACTING = tuple(
+    f"emulator.{room}" for room in ("__main__", "cli", "kernel", "capture", "workload", "traffic", "run")
+)
 
 
 def _is_in(module: str, rooms: tuple[str, ...]) -> bool:
@@ -46,7 +52,9 @@ except SystemExit:
     pass
 print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
-    output = subprocess.run([sys.executable, "-c", code, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", code, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     imported = set(output.rpartition("imported: ")[2].split())
     assert "argparse" in imported
     assert not imported & {"asyncio", "pydantic", "pyroute2", "scapy", "tabulate", "tqdm", "yaml"}

@@ -1,4 +1,6 @@
-"""Every sentence of docs/semantics.md, section 13, is borne out by a test with packets in a kernel with IPVS: this is which one."""
+"""Every sentence of docs/semantics.md, section 13, is borne out by a test with packets in a kernel with IPVS:
+this is which one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from tests.kernel import test_ipvs_semantics as semantics
 from tests.kernel.test_random_clusters import FOUND
 from tests.unit.test_semantics_sentences import sentences
 
-# A piece of a sentence → pieces of the names of tests (rows, functions, or clusters that were found). None: it promises nothing by itself.
+# A piece of a sentence → pieces of the names of tests (rows, functions, or clusters that were found). None:
+# it promises nothing by itself.
 TESTED: dict[str, tuple[str, ...] | None] = {
     "Every Service address is also a local address": (
         "packets do what is promised",
@@ -29,15 +32,25 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "4 eTP Local: NodePort from a Pod: any endpoint where the node has none",
         "7 drop: ClusterIP under iTP Local: a Pod gets any endpoint",
     ),
-    "hears from the endpoint's own address, past the node": ("outside gets any endpoint, which answers past the node",),
-    "A Service that has a ClusterIP alone": ("a ClusterIP alone: rejected without a local endpoint", "rejected where no entry is local"),
+    "hears from the endpoint's own address, past the node": (
+        "outside gets any endpoint, which answers past the node",
+    ),
+    "A Service that has a ClusterIP alone": (
+        "a ClusterIP alone: rejected without a local endpoint",
+        "rejected where no entry is local",
+    ),
     "A Pod that meets itself": (
         "13 in ipvs mode: a Pod meets itself in vain",
         "13 in ipvs mode: another Service's slice will do",
         "ipvs-hairpin",
     ),
-    "Nor does it by another node's port": ("13 in ipvs mode: a Pod meets itself by another node's port, and hears from itself",),
-    "A node that is led back to itself": ("13 in ipvs mode: a node that is led back to itself", "ipvs-host-network"),
+    "Nor does it by another node's port": (
+        "13 in ipvs mode: a Pod meets itself by another node's port, and hears from itself",
+    ),
+    "A node that is led back to itself": (
+        "13 in ipvs mode: a node that is led back to itself",
+        "ipvs-host-network",
+    ),
     "Source ranges hold without an endpoint": (
         "13 in ipvs mode: source ranges come before the want of an endpoint",
         "13 in ipvs mode: the node's own packets: rejected",
@@ -51,7 +64,9 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "8 nothing matches: a ClusterIP that nobody has is left alone",
         "11 what is left behind: a ClusterIP whose Service is gone is left alone",
     ),
-    "does so from that very address": ("from the node: its own endpoints, which see the address that it dialled",),
+    "does so from that very address": (
+        "from the node: its own endpoints, which see the address that it dialled",
+    ),
     "It is masqueraded by a ClusterIP": (
         "5 no local-traffic detector: ClusterIP from the node: from the very address, and masqueraded",
         "5 ClusterIP and eTP Cluster: externalIP from the node: masqueraded",
@@ -64,9 +79,14 @@ TESTED: dict[str, tuple[str, ...] | None] = {
     ),
     "A refusal by": ("ipvs-refused-outside",),
     "that is a node's own stays that node's": ("ipvs-own-address",),
-    "Every other node takes it for its own": None,  # such a network has no order; the notice: tests/unit/controllers/test_ipvs.py
-    "A client outside that has a Service's own address": ("a client outside that has the Service's own address is no match for the node",),
-    "Without usable endpoints what the node itself sends": ("7 reject, eTP Cluster: externalIP from the node",),
+    # such a network has no order; the notice: tests/unit/controllers/test_ipvs.py
+    "Every other node takes it for its own": None,
+    "A client outside that has a Service's own address": (
+        "a client outside that has the Service's own address is no match for the node",
+    ),
+    "Without usable endpoints what the node itself sends": (
+        "7 reject, eTP Cluster: externalIP from the node",
+    ),
     "An endpoint that goes keeps the TCP connections": (
         "established connections to what stays survive",
         "a deleted service is gone and another one stays",
@@ -90,7 +110,12 @@ TESTED: dict[str, tuple[str, ...] | None] = {
 
 def names() -> set[str]:
     modules = (semantics, mode, changes, own_changes)
-    functions = (name.removeprefix("test_").replace("_", " ") for module in modules for name in vars(module) if name.startswith("test_"))
+    functions = (
+        name.removeprefix("test_").replace("_", " ")
+        for module in modules
+        for name in vars(module)
+        if name.startswith("test_")
+    )
     return {*(str(case.id) for case in semantics.cases()), *functions, *(file.stem for file in FOUND)}
 
 
@@ -99,7 +124,9 @@ def test_a_sentence_has_its_tests(sentence: str) -> None:
     tests = [TESTED[piece] for piece in TESTED if piece in sentence]
     assert tests, "no test is named for it: write one with packets, and name it here"
     every = names()
-    assert not [piece for pieces in tests for piece in pieces or () if not any(piece in name for name in every)]
+    assert not [
+        piece for pieces in tests for piece in pieces or () if not any(piece in name for name in every)
+    ]
 
 
 def test_nothing_is_named_for_a_sentence_that_is_gone() -> None:

@@ -1,5 +1,7 @@
-"""Every sentence of docs/semantics.md, sections 1 to 12, is borne out by a test with packets: this is which one. (Section 13: test_semantics_ipvs.py;
-what later ones say of userspace mode or of load balancers has test files of its own.)"""
+"""Every sentence of docs/semantics.md, sections 1 to 12, is borne out by a test with packets: this is which
+one. (Section 13: test_semantics_ipvs.py; what later ones say of userspace mode or of load balancers has test
+files of its own.)
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from tests.kernel import test_semantics_objects as objects
 
 SEMANTICS = Path(__file__).parents[2] / "docs" / "semantics.md"
 
-# A piece of a sentence → pieces of the names of tests (rows of the two tables, or functions). None: it promises nothing by itself.
+# A piece of a sentence → pieces of the names of tests (rows of the two tables, or functions). None: it
+# promises nothing by itself.
 TESTED: dict[str, tuple[str, ...] | None] = {
     "Per Service port": (
         "1 captured: the ClusterIP and port",
@@ -41,8 +44,13 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "1 captured: ExternalName Services",
         "1 captured: a Service left to another proxy",
     ),
-    "Selector-less Services": ("1 captured: the ClusterIP and port", "1 selectors: a selector's ready Pods are the endpoints"),
-    "Of two Services that claim one address": ("1 of two services that claim one address the first by name has it",),
+    "Selector-less Services": (
+        "1 captured: the ClusterIP and port",
+        "1 selectors: a selector's ready Pods are the endpoints",
+    ),
+    "Of two Services that claim one address": (
+        "1 of two services that claim one address the first by name has it",
+    ),
     "That is podwire's choice": None,
     "is not kube-proxy's affair": None,
     "is announced there": None,
@@ -58,7 +66,10 @@ TESTED: dict[str, tuple[str, ...] | None] = {
     "Terminating and not serving is never used": ("terminating and not serving is never used",),
     "Unset `ready` means ready": ("unset ready means ready", "unset serving means the same as ready"),
     "An endpoint without `nodeName`": ("an endpoint without nodeName is remote to every node",),
-    "An address that several entries have": ("an address that two entries have is local", "and remote to the others"),
+    "An address that several entries have": (
+        "an address that two entries have is local",
+        "and remote to the others",
+    ),
     '"Has endpoints"': ("a draining endpoint elsewhere counts as having endpoints",),
     "A usable endpoint that nobody serves": ("2 each endpoint has an end of its own",),
     "Each endpoint has an end of its own": ("2 each endpoint has an end of its own",),
@@ -142,12 +153,17 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "5 answers past the node: to a Pod elsewhere, UDP",
         "5 no local-traffic detector: ClusterIP from outside, through a node without the endpoint",
     ),
-    "In iptables mode a Pod's own node drops such an answer": ("5 answers past the node: iptables: dropped before a Pod elsewhere",),
+    "In iptables mode a Pod's own node drops such an answer": (
+        "5 answers past the node: iptables: dropped before a Pod elsewhere",
+    ),
     "A node that so meets an endpoint of its own": (
         "5 nodes in clusterCIDR: a node that meets its own endpoint: dropped",
         "5 nodes in clusterCIDR: a node that meets another one's",
     ),
-    "act only at load-balancer IPs": ("6 source ranges: a source outside is dropped", "6 source ranges: Pods included"),
+    "act only at load-balancer IPs": (
+        "6 source ranges: a source outside is dropped",
+        "6 source ranges: Pods included",
+    ),
     "NodePort and ClusterIP are not subject": (
         "6 source ranges: NodePort is not subject to them",
         "6 source ranges: ClusterIP is not subject to them",
@@ -161,15 +177,24 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "6 source ranges: an address that is an externalIP too: a source outside, iptables",
         "6 source ranges: an address that is an externalIP too: a source outside, nftables",
     ),
-    "What passes is then treated by eTP": ("what passes is treated by eTP: kept", "what passes is treated by eTP: no local endpoint"),
-    "No usable endpoint anywhere": ("7 reject, eTP Cluster: ClusterIP from a Pod", "7 reject, eTP Local: ClusterIP, UDP"),
+    "What passes is then treated by eTP": (
+        "what passes is treated by eTP: kept",
+        "what passes is treated by eTP: no local endpoint",
+    ),
+    "No usable endpoint anywhere": (
+        "7 reject, eTP Cluster: ClusterIP from a Pod",
+        "7 reject, eTP Local: ClusterIP, UDP",
+    ),
     "on every address, for every client": (
         "7 reject, eTP Cluster: ClusterIP from the node",
         "7 reject, eTP Cluster: ClusterIP from outside",
         "7 reject, eTP Local: NodePort from outside",
         "7 reject, eTP Local: externalIP from a Pod",
     ),
-    "One exception in iptables mode": ("externalIP from the node: left alone", "load-balancer IP from the node: left alone"),
+    "One exception in iptables mode": (
+        "externalIP from the node: left alone",
+        "load-balancer IP from the node: left alone",
+    ),
     "Usable endpoints exist but none for a Local policy": (
         "7 drop: ClusterIP under iTP Local: a Pod",
         "7 drop: ClusterIP under iTP Local: a node",
@@ -177,7 +202,10 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "7 drop: NodePort under eTP Local: outside is dropped",
         "7 drop: NodePort under eTP Local: Pods are not",
     ),
-    "The slice is deleted": ("emptied is refused and restored is served", "7 reject, eTP Local: no slice is no endpoint"),
+    "The slice is deleted": (
+        "emptied is refused and restored is served",
+        "7 reject, eTP Local: no slice is no endpoint",
+    ),
     "iptables: a wrong port, a wrong protocol": (
         "8 nothing matches: iptables: a wrong port",
         "8 nothing matches: iptables: a wrong protocol",
@@ -211,7 +239,9 @@ TESTED: dict[str, tuple[str, ...] | None] = {
     ),
     "A Pod that drains is not counted": ("10 health check of what drains: 503, though it is served",),
     "is what kube-proxy's rules do": None,
-    "listens, since v1.24, at those addresses": ("10 health check, nodePortAddresses: open whatever they say",),
+    "listens, since v1.24, at those addresses": (
+        "10 health check, nodePortAddresses: open whatever they say",
+    ),
     "Take effect completely": (
         "a replaced endpoint is never chosen again and an added one joins",
         "emptied is refused and restored is served",
@@ -248,16 +278,30 @@ def sentences(first: int = 1, last: int = 12) -> list[tuple[str, str]]:
 
 
 def names() -> set[str]:
-    rows = (f"{s.name}: {row.sentence}" for module in (semantics, objects) for s in module.SECTIONS for row in s.rows)
-    functions = (n.removeprefix("test_").replace("_", " ") for m in (by_hand, changes) for n in vars(m) if n.startswith("test_"))
+    rows = (
+        f"{s.name}: {row.sentence}"
+        for module in (semantics, objects)
+        for s in module.SECTIONS
+        for row in s.rows
+    )
+    functions = (
+        n.removeprefix("test_").replace("_", " ")
+        for m in (by_hand, changes)
+        for n in vars(m)
+        if n.startswith("test_")
+    )
     return {*rows, *functions}
 
 
-@pytest.mark.parametrize("sentence", [pytest.param(text, id=f"{number}: {text[:60]}") for number, text in sentences()])
+@pytest.mark.parametrize(
+    "sentence", [pytest.param(text, id=f"{number}: {text[:60]}") for number, text in sentences()]
+)
 def test_a_sentence_has_its_tests(sentence: str) -> None:
     tests = [TESTED[piece] for piece in TESTED if piece in sentence]
     assert tests, "no test is named for it: write one with packets, and name it here"
-    missing = [piece for pieces in tests for piece in pieces or () if not any(piece in name for name in names())]
+    missing = [
+        piece for pieces in tests for piece in pieces or () if not any(piece in name for name in names())
+    ]
     assert not missing
 
 

@@ -63,13 +63,19 @@ def test_default_topology_stays_quick() -> None:
 
 def test_three_tiers_have_endpoints_behind_every_service() -> None:
     state = _state("three-tier")
-    reached = {key: sum(len(s.endpoints) for s in slices) for key, slices in state.slices_of.items() if key.startswith("shop/")}
+    reached = {
+        key: sum(len(s.endpoints) for s in slices)
+        for key, slices in state.slices_of.items()
+        if key.startswith("shop/")
+    }
     assert reached == {"shop/api": 2, "shop/cache": 1, "shop/frontend": 2, "shop/log-agent": 2}
 
 
 def test_guestbook() -> None:
     state = _state(str(DATA / "guestbook.yaml"))
-    owners = Counter(pod.metadata.labels.get("role", "frontend") for pod in state.pods if pod.namespace == "default")
+    owners = Counter(
+        pod.metadata.labels.get("role", "frontend") for pod in state.pods if pod.namespace == "default"
+    )
     assert owners == {"leader": 1, "follower": 2, "frontend": 3}
     assert state.service["default/frontend"].spec.ports[0].nodePort
     assert all(slices[0].endpoints for slices in state.slices_of.values())
@@ -80,7 +86,9 @@ def test_shop_leaves_out_what_has_no_network() -> None:
     [line] = state.notices
     assert "9 ServiceAccount" in line
     assert len([s for s in state.services if s.namespace == "teashop" and s.proxied]) == 12
-    assert state.slices_of["teashop/email"][0].ports[0].port == 8080, "targetPort by name: Service 5000, container 8080"
+    assert state.slices_of["teashop/email"][0].ports[0].port == 8080, (
+        "targetPort by name: Service 5000, container 8080"
+    )
 
 
 def test_dump_keeps_the_addresses_that_it_carries() -> None:

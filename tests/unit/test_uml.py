@@ -1,4 +1,6 @@
-"""scripts/uml without a guest: the ptrace that it preloads on processors with more extended state than user-mode Linux knows."""
+"""scripts/uml without a guest: the ptrace that it preloads on processors with more extended state than
+user-mode Linux knows.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,11 @@ def own_ptrace(uml: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def set_state(size: int, preloaded: Path | None = None) -> dict[str, object]:
     environment = dict(os.environ, LD_PRELOAD=str(preloaded)) if preloaded else dict(os.environ)
     done = subprocess.run(
-        [sys.executable, "-I", state_setter.__file__, str(size)], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-I", state_setter.__file__, str(size)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found: dict[str, object] = json.loads(done.stdout)
     return found
@@ -56,7 +62,9 @@ def has_avx() -> bool:
     return platform.machine() == "x86_64" and " avx " in Path("/proc/cpuinfo").read_text()
 
 
-with_avx = pytest.mark.skipif(not has_avx(), reason="this processor has no AVX: no state is larger than the least")
+with_avx = pytest.mark.skipif(
+    not has_avx(), reason="this processor has no AVX: no state is larger than the least"
+)
 
 
 @with_avx
@@ -115,14 +123,18 @@ def test_it_is_compiled_once_and_belongs_to_the_owner_of_the_environment(
     assert list(tmp_path.iterdir()) == [second]
 
 
-def test_where_it_cannot_be_kept_it_is_compiled_for_one_guest(uml: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_cannot_be_kept_it_is_compiled_for_one_guest(
+    uml: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(uml, "VENV", tmp_path / "nonexistent")
     with uml.own_ptrace(forced=True) as preloaded:
         assert preloaded.is_file()
     assert not preloaded.exists()
 
 
-def test_a_machine_without_a_compiler_is_told_what_to_install(uml: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_compiler_is_told_what_to_install(
+    uml: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = tmp_path / "scripts"
     alone.mkdir()
     shutil.copy(UML, alone)
@@ -135,7 +147,9 @@ def test_a_machine_without_a_compiler_is_told_what_to_install(uml: ModuleType, t
         check=False,
     )
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.endswith("there is no gcc: run: sudo apt-get install -y --no-install-recommends gcc libc6-dev\n")
+    assert done.stderr.endswith(
+        "there is no gcc: run: sudo apt-get install -y --no-install-recommends gcc libc6-dev\n"
+    )
 
 
 def test_a_caller_that_ignores_sigchld_is_told_what_is_lacking(tmp_path: Path) -> None:
@@ -145,6 +159,18 @@ def test_a_caller_that_ignores_sigchld_is_told_what_is_lacking(tmp_path: Path) -
     (tmp_path / "gcc").chmod(0o755)
     shutil.copy(UML, tmp_path)
     shutil.copytree(UML.with_name("uml.d"), tmp_path / "uml.d")
-    command = ["bash", "-c", script, "bash", sys.executable, "-I", tmp_path / "uml", "--own-ptrace", "--prepare"]
-    done = subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    command = [
+        "bash",
+        "-c",
+        script,
+        "bash",
+        sys.executable,
+        "-I",
+        tmp_path / "uml",
+        "--own-ptrace",
+        "--prepare",
+    ]
+    done = subprocess.run(
+        command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 3, done.stderr

@@ -1,4 +1,6 @@
-"""scripts/with-env where it can be tried without installing anything: what it refuses, and that it adds nothing of its own."""
+"""scripts/with-env where it can be tried without installing anything: what it refuses, and that it adds
+nothing of its own.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,18 @@ ROOT = Path(__file__).parents[2]
 WITH_ENV = ROOT / "scripts" / "with-env"
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
 
-in_its_environment = pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="these tests do not run through scripts/with-env")
+in_its_environment = pytest.mark.skipif(
+    Path(sys.prefix) != ROOT / ".venv", reason="these tests do not run through scripts/with-env"
+)
 
 
-def run(*command: str | Path, cwd: Path | None = None, **variables: str | Path) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, cwd: Path | None = None, **variables: str | Path
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
-    return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def as_user() -> list[str]:
@@ -32,7 +40,9 @@ def as_user() -> list[str]:
 
 @pytest.fixture
 def bare_checkout() -> Iterator[Path]:
-    """A checkout without ``.venv`` that an ordinary user may read and not write, at a path with a blank in it."""
+    """A checkout without ``.venv`` that an ordinary user may read and not write, at a path with a blank in
+    it.
+    """
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "a checkout"
         (root / "scripts").mkdir(parents=True)
@@ -68,7 +78,9 @@ def test_who_may_not_install_is_told_what_would(bare_checkout: Path, command: li
     assert not (bare_checkout / ".venv").exists()
 
 
-def test_set_up_runs_nothing_that_lies_in_the_current_directory_or_on_pythonpath(bare_checkout: Path, tmp_path: Path) -> None:
+def test_set_up_runs_nothing_that_lies_in_the_current_directory_or_on_pythonpath(
+    bare_checkout: Path, tmp_path: Path
+) -> None:
     """Root sets up, wherever it stands: in a directory that another user may write to, say."""
     bare_checkout.chmod(0o755)
     for path in bare_checkout.glob("requirements*.txt"):
@@ -79,8 +91,12 @@ def test_set_up_runs_nothing_that_lies_in_the_current_directory_or_on_pythonpath
     for name in sys.stdlib_module_names | {"pip"}:
         (trap / f"{name}.py").write_text(f"open({str(caught)!r}, 'a').write({name!r} + ' ')\n")
     (trap / "sh").write_text(f"echo bash >>{caught}\n")
-    result = run(bare_checkout / "scripts" / "with-env", "true", cwd=trap, PYTHONPATH=trap, BASH_ENV=trap / "sh")
-    assert (result.returncode, caught.exists()) == (0, False), result.stderr + (caught.read_text() if caught.exists() else "")
+    result = run(
+        bare_checkout / "scripts" / "with-env", "true", cwd=trap, PYTHONPATH=trap, BASH_ENV=trap / "sh"
+    )
+    assert (result.returncode, caught.exists()) == (0, False), result.stderr + (
+        caught.read_text() if caught.exists() else ""
+    )
     assert (bare_checkout / ".venv" / "bin" / "podwire").exists()
 
 
@@ -95,14 +111,23 @@ def test_root_and_the_owner_of_a_checkout_set_it_up_in_turn(bare_checkout: Path)
             path.write_text(f"# nothing, so that nothing is fetched; now for {prefix}\n")
         result = run(*prefix, bare_checkout / "scripts" / "with-env", "true")
         assert result.returncode == 0, result.stderr
-        owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in (bare_checkout / ".venv", *(bare_checkout / ".venv").rglob("*"))}
+        owners = {
+            (path.lstat().st_uid, path.lstat().st_gid)
+            for path in (bare_checkout / ".venv", *(bare_checkout / ".venv").rglob("*"))
+        }
         assert owners == {(65534, 65534)}
-    result = run(bare_checkout / "scripts" / "with-env", "python", "-c", "import sys; print(sys.dont_write_bytecode)")
-    assert (result.returncode, result.stdout) == (0, "True\n"), "root's caches would lie in that user's directories"
+    result = run(
+        bare_checkout / "scripts" / "with-env", "python", "-c", "import sys; print(sys.dont_write_bytecode)"
+    )
+    assert (result.returncode, result.stdout) == (0, "True\n"), (
+        "root's caches would lie in that user's directories"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone installs")
-def test_a_tool_that_only_some_commands_start_and_that_cannot_be_installed_stops_no_other(bare_checkout: Path, tmp_path: Path) -> None:
+def test_a_tool_that_only_some_commands_start_and_that_cannot_be_installed_stops_no_other(
+    bare_checkout: Path, tmp_path: Path
+) -> None:
     bare_checkout.chmod(0o755)
     for path in bare_checkout.glob("requirements*.txt"):
         path.write_text("# nothing, so that nothing is fetched\n")
@@ -114,7 +139,10 @@ def test_a_tool_that_only_some_commands_start_and_that_cannot_be_installed_stops
         (tmp_path / name).chmod(0o755)
     result = run(bare_checkout / "scripts" / "with-env", "echo", "it runs", PATH=tmp_path)
     assert (result.returncode, result.stdout) == (0, "it runs\n"), result.stderr
-    assert "with-env: apt-get could not install: curl\nwith-env: going on without what could not be installed\n" in result.stderr
+    assert (
+        "with-env: apt-get could not install: curl\nwith-env: going on without what could not be installed\n"
+        in result.stderr
+    )
 
 
 @in_its_environment
@@ -133,9 +161,12 @@ def test_words_exit_code_and_directory_are_the_commands_own(tmp_path: Path) -> N
 
 
 @in_its_environment
-@pytest.mark.parametrize("command", [["podwire", "--version"], ["python", "-m", "emulator", "--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["podwire", "--version"], ["python", "-m", "emulator", "--version"]], ids=" ".join
+)
 def test_podwire_runs_from_anywhere(command: list[str], tmp_path: Path) -> None:
-    (tmp_path / "emulator").mkdir()  # a directory of that name where one happens to be does not get in the way of `podwire`
+    # a directory of that name where one happens to be does not get in the way of `podwire`
+    (tmp_path / "emulator").mkdir()
     result = run(WITH_ENV, *command, cwd=tmp_path if command[0] == "podwire" else ROOT)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("podwire ")
@@ -182,7 +213,9 @@ def test_no_two_lists_of_packages_ask_for_different_versions() -> None:
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
 def test_what_is_pinned_holds_what_is_asked_for(path: Path) -> None:
-    wanted = {line.partition("#")[0].strip().lower() for line in path.with_suffix(".in").read_text().splitlines()} - {""}
+    wanted = {
+        line.partition("#")[0].strip().lower() for line in path.with_suffix(".in").read_text().splitlines()
+    } - {""}
     assert wanted <= {name.partition(";")[0] for name in pins(path)}
 
 

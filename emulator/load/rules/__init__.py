@@ -1,1 +1,3 @@
-"""Kubernetes' rules over single objects, kind by kind. ``load.validate`` says what they are and gives each object to its own."""
+"""Kubernetes' rules over single objects, kind by kind. ``load.validate`` says what they are and gives each
+object to its own.
+"""

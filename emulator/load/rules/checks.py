@@ -27,7 +27,11 @@ class Rule:
 
 
 _ENDS = "a letter or digit at both ends"
-LABEL = Rule(re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"), 63, f"an RFC 1123 label: a-z, 0-9 and '-', {_ENDS}, at most 63 characters")
+LABEL = Rule(
+    re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"),
+    63,
+    f"an RFC 1123 label: a-z, 0-9 and '-', {_ENDS}, at most 63 characters",
+)
 LABEL_1035 = Rule(
     re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z"),
     63,
@@ -52,8 +56,9 @@ _NAMES: Mapping[type[Any], Rule] = {Service: LABEL_1035, Namespace: LABEL}
 
 
 class Checks:
-    """Collects faults, and notices of what is read although it is odd; what gives a value back gives it in canonical form.
-    ``written`` is the manifest as it came."""
+    """Collects faults, and notices of what is read although it is odd; what gives a value back gives it in
+    canonical form. ``written`` is the manifest as it came.
+    """
 
     def __init__(self, written: Mapping[str, Any]) -> None:
         self.faults: list[Fault] = []
@@ -82,7 +87,11 @@ class Checks:
             self.fault(path, "is required")
         elif len(value) > rule.longest or not rule.pattern.match(value):
             better = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[: rule.longest].rstrip("-")
-            self.fault(path, f"{shown(value)} must be {rule.what}", f"{better}, say" if rule.pattern.match(better) else "")
+            self.fault(
+                path,
+                f"{shown(value)} must be {rule.what}",
+                f"{better}, say" if rule.pattern.match(better) else "",
+            )
 
     def optional_name(self, path: FieldPath, value: str | None, rule: Rule) -> None:
         if value:
@@ -101,16 +110,26 @@ class Checks:
         try:
             address = str(parse_address(value))
         except ValueError:
-            self.fault(path, f"must be an IP address, is {shown(value)}", _HIDDEN if "*" in value else "10.96.0.10, say")
+            self.fault(
+                path,
+                f"must be an IP address, is {shown(value)}",
+                _HIDDEN if "*" in value else "10.96.0.10, say",
+            )
             return value
         self._note_spelling(path, value, address)
         return address
 
     def _note_spelling(self, path: FieldPath, value: str, meant: str) -> None:
         if _LEADING_ZERO.search(value) and ":" not in value:
-            self.notice(path, f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes before 1.36 takes them")
+            self.notice(
+                path,
+                f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes before 1.36 takes them",
+            )
         elif ":" in value and ":" not in meant:
-            self.notice(path, f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes before 1.36 takes")
+            self.notice(
+                path,
+                f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes before 1.36 takes",
+            )
 
     def optional_address(self, path: FieldPath, value: str) -> str:
         return self.address(path, value) if value else value
@@ -122,7 +141,11 @@ class Checks:
         try:
             prefix = str(parse_network(value))
         except ValueError:
-            self.fault(path, f"must be a prefix in CIDR form, is {shown(value)}", _HIDDEN if "*" in value else "10.244.0.0/16, say")
+            self.fault(
+                path,
+                f"must be a prefix in CIDR form, is {shown(value)}",
+                _HIDDEN if "*" in value else "10.244.0.0/16, say",
+            )
             return value
         self._note_spelling(path, value, prefix)
         return prefix
@@ -131,19 +154,25 @@ class Checks:
         return self.prefix(path, value) if value else value
 
     def ipv4_prefix(self, path: FieldPath, value: str) -> str:
-        """Returns the IPv4 prefix of ``value``, which may have two families (``10.244.0.0/16,fd00:10:244::/56``)."""
+        """Returns the IPv4 prefix of ``value``, which may have two families
+        (``10.244.0.0/16,fd00:10:244::/56``).
+        """
         if not value:
             return value
         parts = [part.strip() for part in value.split(",")]
         ipv4 = [part for part in parts if ":" not in part]
         if not ipv4:
-            self.fault(path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix")
+            self.fault(
+                path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix"
+            )
             return value
         if len(ipv4) > 1 or len(parts) > 2:
             self.fault(path, f"{shown(value)} must be one prefix, or one of each family")
             return value
         if len(parts) > 1:
-            self.notice(path, f"of {shown(value)} the IPv4 half is taken: podwire builds IPv4 networks only so far")
+            self.notice(
+                path, f"of {shown(value)} the IPv4 half is taken: podwire builds IPv4 networks only so far"
+            )
         return self.prefix(path, ipv4[0])
 
     def prefixes(self, path: FieldPath, values: Sequence[str]) -> tuple[str, ...]:
@@ -153,7 +182,10 @@ class Checks:
         """A label's, annotation's or taint's key: ``[prefix/]name``."""
         prefix, slash, name = key.rpartition("/")
         if (slash and not fits(prefix, SUBDOMAIN)) or not fits(name, QUALIFIED):
-            self.fault(path, f"the key {shown(key)} must be {QUALIFIED.what}, with a DNS name and '/' before it if need be")
+            self.fault(
+                path,
+                f"the key {shown(key)} must be {QUALIFIED.what}, with a DNS name and '/' before it if need be",
+            )
 
     def labels(self, path: FieldPath, labels: Mapping[str, str]) -> None:
         for key, value in labels.items():
@@ -181,7 +213,9 @@ class Checks:
         first: dict[Hashable, FieldPath] = {}
         for path, value in values:
             if value in first:
-                self.fault(path, f"{shown(value)} is the {what} of an earlier entry already", "give each its own")
+                self.fault(
+                    path, f"{shown(value)} is the {what} of an earlier entry already", "give each its own"
+                )
             first.setdefault(value, path)
 
     def routable(self, path: FieldPath, value: str) -> None:
@@ -190,7 +224,9 @@ class Checks:
         except ValueError:
             return  # said already
         if address.is_unspecified or address.is_loopback or address.is_link_local or address.is_multicast:
-            self.fault(path, f"{shown(value)} must not be an unspecified, loopback, link-local or multicast address")
+            self.fault(
+                path, f"{shown(value)} must not be an unspecified, loopback, link-local or multicast address"
+            )
 
     def taints(self, path: FieldPath, taints: Sequence[Taint]) -> None:
         for i, taint in enumerate(taints):
@@ -203,7 +239,8 @@ def fits(value: str, rule: Rule) -> bool:
 
 
 def parse_address(value: str) -> Any:
-    """Returns the address as k8s.io/utils/net ParseIPSloppy takes it: ``010.1.2.3`` is 10.1.2.3, ``::ffff:10.1.2.3`` too.
+    """Returns the address as k8s.io/utils/net ParseIPSloppy takes it: ``010.1.2.3`` is 10.1.2.3,
+    ``::ffff:10.1.2.3`` too.
 
     Raises ValueError, also for an address of one link only (``fe80::1%eth0``).
     """
@@ -227,9 +264,17 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
     """A prefix, or ``first-last``, as MetalLB's IPAddressPool has them; in canonical form ``first-last``."""
     first, dash, last = (part.strip() for part in text.partition("-"))
     try:
-        ends = (parse_address(first), parse_address(last)) if dash else (parse_network(first)[0], parse_network(first)[-1])
+        ends = (
+            (parse_address(first), parse_address(last))
+            if dash
+            else (parse_network(first)[0], parse_network(first)[-1])
+        )
     except ValueError:
-        checks.fault(path, f"must be a prefix or a range of addresses, is {shown(text)}", "172.18.255.200-172.18.255.250, say")
+        checks.fault(
+            path,
+            f"must be a prefix or a range of addresses, is {shown(text)}",
+            "172.18.255.200-172.18.255.250, say",
+        )
         return text
     if ends[0].version != ends[1].version:
         checks.fault(path, f"{shown(text)} begins and ends in two address families")
@@ -244,7 +289,10 @@ def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:
     rule = _NAMES.get(type(value), SUBDOMAIN)
     if meta.generateName and not meta.name and isinstance(value, Pod):
         if not fits(f"{meta.generateName[: rule.longest - 5]}xxxxx", rule):
-            checks.fault(("metadata", "generateName"), f"{shown(meta.generateName)} must be the beginning of {rule.what}")
+            checks.fault(
+                ("metadata", "generateName"),
+                f"{shown(meta.generateName)} must be the beginning of {rule.what}",
+            )
     else:
         checks.name(("metadata", "name"), meta.name, rule)
     checks.labels(("metadata", "labels"), meta.labels)

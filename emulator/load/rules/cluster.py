@@ -28,15 +28,24 @@ from emulator.objects.durations import parse_duration
 
 MAX_IPVS_SECONDS = (
     MAX_INT32 // 1000
-)  # net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout: INT_MAX of the kernel's ticks, of which 1000 are a second at most
+    # net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout: INT_MAX of the kernel's ticks, of which 1000 are a
+    # second at most
+)
 
 
 def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> ClusterConfig:
     networking = cluster.networking
     if networking.ipFamily == "ipv6":
-        checks.fault(("networking", "ipFamily"), "ipv6: podwire builds IPv4 networks only so far", "write ipv4, or leave it out")
+        checks.fault(
+            ("networking", "ipFamily"),
+            "ipv6: podwire builds IPv4 networks only so far",
+            "write ipv4, or leave it out",
+        )
     if networking.ipFamily == "dual":
-        checks.notice(("networking", "ipFamily"), "of dual the IPv4 half is taken: podwire builds IPv4 networks only so far")
+        checks.notice(
+            ("networking", "ipFamily"),
+            "of dual the IPv4 half is taken: podwire builds IPv4 networks only so far",
+        )
     names = ("podSubnet", "serviceSubnet", "hostSubnet")
     subnets = {name: checks.ipv4_prefix(("networking", name), getattr(networking, name)) for name in names}
     for one, other in combinations(names, 2):
@@ -76,10 +85,14 @@ def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]
     """Names and addresses of machines outside the cluster."""
     for i, machine in enumerate(machines):
         checks.name((field, i, "name"), machine.name, LABEL)
-    addressed = tuple(replace(m, address=checks.address((field, i, "address"), m.address)) for i, m in enumerate(machines))
+    addressed = tuple(
+        replace(m, address=checks.address((field, i, "address"), m.address)) for i, m in enumerate(machines)
+    )
     for i, machine in enumerate(addressed):
         if ":" in machine.address:
-            checks.fault((field, i, "address"), f"{shown(machine.address)}: podwire builds IPv4 networks only so far")
+            checks.fault(
+                (field, i, "address"), f"{shown(machine.address)}: podwire builds IPv4 networks only so far"
+            )
         else:
             checks.routable((field, i, "address"), machine.address)
     return addressed
@@ -90,14 +103,21 @@ def _served(path: FieldPath, server: ExternalServer, checks: Checks) -> None:
         checks.fault(path, "is required: what does it serve?", "write ports: [{port: 5432}]")
     for i, port in enumerate(server.ports):
         checks.port((*path, i, "port"), port.port)
-    checks.unique([((*path, i), f"{port.port}/{port.protocol}") for i, port in enumerate(server.ports)], "port")
+    checks.unique(
+        [((*path, i), f"{port.port}/{port.protocol}") for i, port in enumerate(server.ports)], "port"
+    )
 
 
 def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalancerPool:
     for i, text in enumerate(pool.addresses):
         if ":" in text:
             checks.fault((*path, "addresses", i), f"{shown(text)}: podwire builds IPv4 networks only so far")
-    return replace(pool, addresses=tuple(address_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)))
+    return replace(
+        pool,
+        addresses=tuple(
+            address_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)
+        ),
+    )
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -120,7 +140,8 @@ def _node_shape(path: FieldPath, node: NodeShape, checks: Checks) -> NodeShape:
 
 def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Checks) -> KubeProxyConfiguration:
     addresses = tuple(
-        value if value == "primary" else checks.prefix(("nodePortAddresses", i), value) for i, value in enumerate(config.nodePortAddresses)
+        value if value == "primary" else checks.prefix(("nodePortAddresses", i), value)
+        for i, value in enumerate(config.nodePortAddresses)
     )
     if "primary" in addresses and len(addresses) > 1:
         checks.fault(("nodePortAddresses",), "must be primary alone, or prefixes alone")
@@ -128,7 +149,9 @@ def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Check
         _ipvs_timeout(("ipvs", name), getattr(config.ipvs, name), checks)
     cidr = config.clusterCIDR
     return replace(
-        config, clusterCIDR=checks.ipv4_prefix(("clusterCIDR",), cidr) if cidr is not None else None, nodePortAddresses=addresses
+        config,
+        clusterCIDR=checks.ipv4_prefix(("clusterCIDR",), cidr) if cidr is not None else None,
+        nodePortAddresses=addresses,
     )
 
 

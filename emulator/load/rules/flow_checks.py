@@ -32,10 +32,15 @@ MAX_WAIT = 3600
 def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> FlowCheck:
     if not (check.flows or check.steps):
         checks.fault(("spec", "flows"), "must not be empty", "a FlowCheck without flows has steps")
-    steps = tuple(_step(("spec", "steps", i), step, f"step {i + 1}", checks) for i, step in enumerate(check.steps))
+    steps = tuple(
+        _step(("spec", "steps", i), step, f"step {i + 1}", checks) for i, step in enumerate(check.steps)
+    )
     checks.unique([(("spec", "steps", i, "name"), step.name) for i, step in enumerate(steps)], "name")
     return replace(
-        check, metadata=check_metadata(check, namespaced, checks), flows=_flows(("spec", "flows"), check.flows, checks), steps=steps
+        check,
+        metadata=check_metadata(check, namespaced, checks),
+        flows=_flows(("spec", "flows"), check.flows, checks),
+        steps=steps,
     )
 
 
@@ -52,7 +57,10 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
         checks.name((*path, "scale", "name"), step.scale.name, SUBDOMAIN)
         checks.name((*path, "scale", "namespace"), step.scale.namespace, LABEL)
         if not 0 <= step.scale.replicas <= MAX_INT32:
-            checks.fault((*path, "scale", "replicas"), f"must be between 0 and {MAX_INT32}, is {shown(step.scale.replicas)}")
+            checks.fault(
+                (*path, "scale", "replicas"),
+                f"must be between 0 and {MAX_INT32}, is {shown(step.scale.replicas)}",
+            )
     if step.terminate:
         checks.name((*path, "terminate", "pod"), step.terminate.pod, SUBDOMAIN)
         checks.name((*path, "terminate", "namespace"), step.terminate.namespace, LABEL)
@@ -63,7 +71,10 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
 
 def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[FlowSpec, ...]:
     checks.unique([((*path, i, "name"), flow.name) for i, flow in enumerate(flows)], "name")
-    checks.unique([((*path, i, "connection"), flow.connection) for i, flow in enumerate(flows) if flow.connection], "connection")
+    checks.unique(
+        [((*path, i, "connection"), flow.connection) for i, flow in enumerate(flows) if flow.connection],
+        "connection",
+    )
     return tuple(_flow((*path, i), flow, checks) for i, flow in enumerate(flows))
 
 
@@ -76,7 +87,11 @@ def _flow(path: FieldPath, flow: FlowSpec, checks: Checks) -> FlowSpec:
     _one_line((*path, "name"), flow.name, checks)
     _flow_from((*path, "from"), flow.from_, checks)
     if flow.via and not flow.from_.external:
-        checks.fault((*path, "via"), "is for external clients only", "packets of Pods and nodes start on a node: leave it out")
+        checks.fault(
+            (*path, "via"),
+            "is for external clients only",
+            "packets of Pods and nodes start on a node: leave it out",
+        )
     checks.optional_name((*path, "via"), flow.via, SUBDOMAIN)
     if flow.attempts is not None and not 1 <= flow.attempts <= MAX_ATTEMPTS:
         checks.fault((*path, "attempts"), f"must be between 1 and {MAX_ATTEMPTS}, is {shown(flow.attempts)}")
@@ -94,7 +109,10 @@ def _connection(path: FieldPath, flow: FlowSpec, checks: Checks) -> None:
         checks.fault((*path, "attempts"), "must be left out: a connection carries one request a flow")
     for end in ("from_", "to"):
         if getattr(flow, end).podSelector:
-            checks.fault((*path, end.rstrip("_"), "podSelector"), "must be one Pod: a connection has one client and one destination")
+            checks.fault(
+                (*path, end.rstrip("_"), "podSelector"),
+                "must be one Pod: a connection has one client and one destination",
+            )
 
 
 def _exactly_one(path: FieldPath, value: Any, names: Sequence[str], checks: Checks) -> None:
@@ -113,7 +131,9 @@ def _flow_from(path: FieldPath, value: FlowFrom, checks: Checks) -> None:
 
 
 def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> FlowTo:
-    _exactly_one(path, value, ("service", "pod", "podSelector", "node", "ip", "loadBalancer", "external"), checks)
+    _exactly_one(
+        path, value, ("service", "pod", "podSelector", "node", "ip", "loadBalancer", "external"), checks
+    )
     for name in ("service", "pod", "node", "loadBalancer", "external", "healthCheck"):
         checks.optional_name((*path, name), getattr(value, name), SUBDOMAIN)
     checks.labels((*path, "podSelector"), value.podSelector)
@@ -121,7 +141,10 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
     if isinstance(value.port, str):
         checks.name((*path, "port"), value.port, LABEL)
         if value.node or value.ip or value.external:
-            checks.fault((*path, "port"), f"{shown(value.port)} must be a number: only the ports of Services and Pods have names")
+            checks.fault(
+                (*path, "port"),
+                f"{shown(value.port)} must be a number: only the ports of Services and Pods have names",
+            )
     elif value.port is not None:
         checks.port((*path, "port"), value.port)
     if value.nodePort is not None:
@@ -139,7 +162,11 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
 
 def _health_check(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> None:
     if not value.node:
-        checks.fault((*path, "healthCheck"), "goes with node only", "every node answers for itself: write node: and healthCheck:")
+        checks.fault(
+            (*path, "healthCheck"),
+            "goes with node only",
+            "every node answers for itself: write node: and healthCheck:",
+        )
     elif value.port is not None or value.nodePort is not None:
         checks.fault((*path, "healthCheck"), "goes without a port: it is the Service's healthCheckNodePort")
     if protocol != "TCP":
@@ -152,16 +179,24 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
         try:
             source = str(parse_address(str(source)))
         except ValueError:
-            checks.fault((*path, "source"), f"must be preserved, node, balancer or an IP address, is {shown(source)}")
+            checks.fault(
+                (*path, "source"), f"must be preserved, node, balancer or an IP address, is {shown(source)}"
+            )
     if expect.outcome not in (None, "delivered", ASYMMETRIC):
         for name in ("source", "backends"):
             if getattr(expect, name):
-                checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} meets no backend")
+                checks.fault(
+                    (*path, name), f"must be left out: a flow that is {expect.outcome} meets no backend"
+                )
         for name in ("status", "localEndpoints"):
             if getattr(expect, name) is not None:
-                checks.fault((*path, name), f"must be left out: a flow that is {expect.outcome} gets no answer")
+                checks.fault(
+                    (*path, name), f"must be left out: a flow that is {expect.outcome} gets no answer"
+                )
     _expected_health(path, expect, checks)
-    modes = {mode: _flow_expect((*path, "modes", mode), instead, checks) for mode, instead in expect.modes.items()}
+    modes = {
+        mode: _flow_expect((*path, "modes", mode), instead, checks) for mode, instead in expect.modes.items()
+    }
     for mode, instead in modes.items():
         if instead.modes:
             checks.fault((*path, "modes", mode, "modes"), "must be left out: it is expected in one mode")
@@ -172,8 +207,16 @@ def _expected_health(path: FieldPath, expect: FlowExpect, checks: Checks) -> Non
     """What kube-proxy may answer: 200 with a count, 503 without (docs/semantics 10)."""
     status, count = expect.status, expect.localEndpoints
     if status not in (None, 200, 503):
-        checks.fault((*path, "status"), f"must be 200 or 503, is {shown(status)}", "a healthCheckNodePort answers nothing else")
+        checks.fault(
+            (*path, "status"),
+            f"must be 200 or 503, is {shown(status)}",
+            "a healthCheckNodePort answers nothing else",
+        )
     if count is not None and not 0 <= count <= MAX_INT32:
         checks.fault((*path, "localEndpoints"), f"must be between 0 and {MAX_INT32}, is {shown(count)}")
     elif (status == 503 and count) or (status == 200 and count == 0):
-        checks.fault((*path, "localEndpoints"), f"cannot be {count} with status {status}", "200: there are some; 503: there are none")
+        checks.fault(
+            (*path, "localEndpoints"),
+            f"cannot be {count} with status {status}",
+            "200: there are some; 503: there are none",
+        )

@@ -13,11 +13,17 @@ from emulator.objects.metallb import IPAddressPool, L2Advertisement, ServiceAllo
 def check_pool(pool: IPAddressPool, namespaced: bool, checks: Checks) -> IPAddressPool:
     spec = pool.spec
     if not spec.addresses:
-        checks.fault(("spec", "addresses"), "is required: a pool has addresses", "172.18.255.200-172.18.255.250, say")
-    addresses = tuple(address_range(("spec", "addresses", i), text, checks) for i, text in enumerate(spec.addresses))
+        checks.fault(
+            ("spec", "addresses"), "is required: a pool has addresses", "172.18.255.200-172.18.255.250, say"
+        )
+    addresses = tuple(
+        address_range(("spec", "addresses", i), text, checks) for i, text in enumerate(spec.addresses)
+    )
     if spec.serviceAllocation:
         _check_allocation(("spec", "serviceAllocation"), spec.serviceAllocation, checks)
-    return replace(pool, metadata=check_metadata(pool, namespaced, checks), spec=replace(spec, addresses=addresses))
+    return replace(
+        pool, metadata=check_metadata(pool, namespaced, checks), spec=replace(spec, addresses=addresses)
+    )
 
 
 def check_l2_advertisement(value: L2Advertisement, namespaced: bool, checks: Checks) -> L2Advertisement:

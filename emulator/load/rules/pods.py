@@ -28,7 +28,8 @@ from emulator.objects.kinds import (
 from emulator.objects.selectors import matches
 
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")  # old APIs in which a workload's selector is its template's labels
+# old APIs in which a workload's selector is its template's labels
+SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")
 
 
 def check_namespace(value: Namespace, namespaced: bool, checks: Checks) -> Namespace:
@@ -45,12 +46,21 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
         checks.fault(("spec", "podCIDRs", 0), f"must be the same as podCIDR, {shown(spec.podCIDR)}")
     checks.taints(("spec", "taints"), spec.taints)
     addresses = tuple(
-        replace(a, address=checks.address(("status", "addresses", i, "address"), a.address)) if a.type.endswith("IP") else a
+        replace(a, address=checks.address(("status", "addresses", i, "address"), a.address))
+        if a.type.endswith("IP")
+        else a
         for i, a in enumerate(node.status.addresses)
         if a.address  # a node without a public address may have an empty ExternalIP
     )
-    checks.unique([(("spec", "taints", i), (t.key, t.effect)) for i, t in enumerate(spec.taints)], "key and effect")
-    return replace(node, metadata=check_metadata(node, namespaced, checks), spec=spec, status=replace(node.status, addresses=addresses))
+    checks.unique(
+        [(("spec", "taints", i), (t.key, t.effect)) for i, t in enumerate(spec.taints)], "key and effect"
+    )
+    return replace(
+        node,
+        metadata=check_metadata(node, namespaced, checks),
+        spec=spec,
+        status=replace(node.status, addresses=addresses),
+    )
 
 
 def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
@@ -58,29 +68,47 @@ def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
         pod.status,
         podIP=checks.optional_address(("status", "podIP"), pod.status.podIP),
         podIPs=tuple(
-            replace(entry, ip=checks.address(("status", "podIPs", i, "ip"), entry.ip)) for i, entry in enumerate(pod.status.podIPs)
+            replace(entry, ip=checks.address(("status", "podIPs", i, "ip"), entry.ip))
+            for i, entry in enumerate(pod.status.podIPs)
         ),
         hostIP=checks.optional_address(("status", "hostIP"), pod.status.hostIP),
     )
     _host_ports(("spec",), pod.spec, checks, defaulted=True)
-    return replace(pod, metadata=check_metadata(pod, namespaced, checks), spec=_pod_spec(("spec",), pod.spec, checks), status=status)
+    return replace(
+        pod,
+        metadata=check_metadata(pod, namespaced, checks),
+        spec=_pod_spec(("spec",), pod.spec, checks),
+        status=status,
+    )
 
 
 def _restart_policy(workload: Workload, checks: Checks) -> None:
-    """Check the template's restartPolicy (apps and batch validation: ValidatePodTemplateSpecForReplicaSet, ValidateJobSpec)."""
+    """Check the template's restartPolicy (apps and batch validation: ValidatePodTemplateSpecForReplicaSet,
+    ValidateJobSpec).
+    """
     path = ("spec", "template", "spec", "restartPolicy")
     said = checks.value(*path)
     if workload.kind == "Job":
         if said not in ("OnFailure", "Never"):
-            checks.fault(path, f"must be OnFailure or Never for a Job, is {shown(said or 'Always')}", "write Never, say")
+            checks.fault(
+                path,
+                f"must be OnFailure or Never for a Job, is {shown(said or 'Always')}",
+                "write Never, say",
+            )
     elif said not in (None, "", "Always"):
-        checks.fault(path, f"must be Always for a {workload.kind}, is {shown(said)}", "leave it out; Pods that end are a Job's")
+        checks.fault(
+            path,
+            f"must be Always for a {workload.kind}, is {shown(said)}",
+            "leave it out; Pods that end are a Job's",
+        )
 
 
 def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bool) -> None:
-    """Check the host ports of a Pod, or of a template (validation.go: validateHostNetwork, checkHostPortConflicts).
+    """Check the host ports of a Pod, or of a template (validation.go: validateHostNetwork,
+    checkHostPortConflicts).
 
-    ``defaulted``: with hostNetwork an unset hostPort is the containerPort, as the API server fills it into a Pod.
+    ``defaulted``: with hostNetwork an unset hostPort is the containerPort, as the API server fills it into a
+    Pod.
     """
     taken = []
     for i, container in enumerate(spec.containers):
@@ -90,7 +118,9 @@ def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bo
                 what = f"must be the containerPort, {port.containerPort}, when hostNetwork is true, is {port.hostPort}"
                 checks.fault(at, what, "leave it out")
             elif number := port.hostPort or (port.containerPort if spec.hostNetwork and defaulted else None):
-                taken.append((at, f"{number}/{port.protocol}" + (f" at {port.hostIP}" if port.hostIP else "")))
+                taken.append(
+                    (at, f"{number}/{port.protocol}" + (f" at {port.hostIP}" if port.hostIP else ""))
+                )
     checks.unique(taken, "host port")
 
 
@@ -110,19 +140,31 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
             checks.fault((*path, "tolerations", i, "value"), "must be empty when the operator is Exists")
         if toleration.effect and toleration.effect not in TAINT_EFFECTS:
             what = f"must be one of {', '.join(TAINT_EFFECTS)}, is {shown(toleration.effect)}"
-            checks.fault((*path, "tolerations", i, "effect"), what, did_you_mean(toleration.effect, TAINT_EFFECTS))
+            checks.fault(
+                (*path, "tolerations", i, "effect"), what, did_you_mean(toleration.effect, TAINT_EFFECTS)
+            )
     _scheduling(path, spec, checks)
-    both = [((*path, field, i), c) for field in ("containers", "initContainers") for i, c in enumerate(getattr(spec, field))]
+    both = [
+        ((*path, field, i), c)
+        for field in ("containers", "initContainers")
+        for i, c in enumerate(getattr(spec, field))
+    ]
     checks.unique([((*at, "name"), c.name) for at, c in both if c.name], "name")
     return replace(
         spec,
-        containers=tuple(_container((*path, "containers", i), c, checks) for i, c in enumerate(spec.containers)),
-        initContainers=tuple(_container((*path, "initContainers", i), c, checks) for i, c in enumerate(spec.initContainers)),
+        containers=tuple(
+            _container((*path, "containers", i), c, checks) for i, c in enumerate(spec.containers)
+        ),
+        initContainers=tuple(
+            _container((*path, "initContainers", i), c, checks) for i, c in enumerate(spec.initContainers)
+        ),
     )
 
 
 def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
-    """Affinities and spread constraints (pkg/apis/core/validation, validateAffinity and validateTopologySpreadConstraints)."""
+    """Affinities and spread constraints (pkg/apis/core/validation, validateAffinity and
+    validateTopologySpreadConstraints).
+    """
     for i, constraint in enumerate(spec.topologySpreadConstraints):
         at = (*path, "topologySpreadConstraints", i)
         if constraint.maxSkew < 1:
@@ -134,7 +176,10 @@ def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
             checks.label_selector((*at, "labelSelector"), constraint.labelSelector)
     if spec.affinity is None:
         return
-    required, preferred = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+    required, preferred = (
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "preferredDuringSchedulingIgnoredDuringExecution",
+    )
     at = (*path, "affinity", "nodeAffinity")
     node = spec.affinity.nodeAffinity
     if node.requiredDuringSchedulingIgnoredDuringExecution is not None:
@@ -146,7 +191,10 @@ def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
     for i, wish in enumerate(node.preferredDuringSchedulingIgnoredDuringExecution):
         _weight((*at, preferred, i, "weight"), wish.weight, checks)
         _node_term((*at, preferred, i, "preference"), wish.preference, checks)
-    for field, pods in (("podAffinity", spec.affinity.podAffinity), ("podAntiAffinity", spec.affinity.podAntiAffinity)):
+    for field, pods in (
+        ("podAffinity", spec.affinity.podAffinity),
+        ("podAntiAffinity", spec.affinity.podAntiAffinity),
+    ):
         at = (*path, "affinity", field)
         for i, pod_term in enumerate(pods.requiredDuringSchedulingIgnoredDuringExecution):
             _pod_term((*at, required, i), pod_term, checks)
@@ -173,7 +221,11 @@ def _node_term(path: FieldPath, term: NodeSelectorTerm, checks: Checks) -> None:
             if field == "matchExpressions":
                 checks.key((*at, "key"), requirement.key)
             elif requirement.key != "metadata.name":
-                checks.fault((*at, "key"), f"{shown(requirement.key)} is no field to select by", "metadata.name is the only one")
+                checks.fault(
+                    (*at, "key"),
+                    f"{shown(requirement.key)} is no field to select by",
+                    "metadata.name is the only one",
+                )
 
 
 def _pod_term(path: FieldPath, term: PodAffinityTerm, checks: Checks) -> None:
@@ -185,8 +237,13 @@ def _pod_term(path: FieldPath, term: PodAffinityTerm, checks: Checks) -> None:
 
 def _container(path: FieldPath, container: Container, checks: Checks) -> Container:
     checks.name((*path, "name"), container.name, LABEL)
-    checks.unique([((*path, "ports", i, "name"), p.name) for i, p in enumerate(container.ports) if p.name], "name")
-    return replace(container, ports=tuple(_container_port((*path, "ports", i), p, checks) for i, p in enumerate(container.ports)))
+    checks.unique(
+        [((*path, "ports", i, "name"), p.name) for i, p in enumerate(container.ports) if p.name], "name"
+    )
+    return replace(
+        container,
+        ports=tuple(_container_port((*path, "ports", i), p, checks) for i, p in enumerate(container.ports)),
+    )
 
 
 def _container_port(path: FieldPath, port: ContainerPort, checks: Checks) -> ContainerPort:
@@ -211,7 +268,9 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
     for field in ("parallelism", "completions"):
         if (getattr(spec, field) or 0) < 0:
             checks.fault(("spec", field), f"must be 0 or more, is {shown(getattr(spec, field))}")
-    defaulted = checks.written.get("apiVersion") in SELECTOR_DEFAULTS or workload.kind == "ReplicationController"
+    defaulted = (
+        checks.written.get("apiVersion") in SELECTOR_DEFAULTS or workload.kind == "ReplicationController"
+    )
     if spec.selector is None and defaulted and labels:
         spec = replace(spec, selector=LabelSelector(matchLabels=labels))
     if workload.kind == "Job":
@@ -221,11 +280,23 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
     else:
         checks.label_selector(("spec", "selector"), spec.selector)
         if not spec.selector.matchLabels and not spec.selector.matchExpressions:
-            checks.fault(("spec", "selector"), f"must not be empty for a {workload.kind}", "matchLabels with the labels of the template")
+            checks.fault(
+                ("spec", "selector"),
+                f"must not be empty for a {workload.kind}",
+                "matchLabels with the labels of the template",
+            )
         elif not matches(spec.selector, labels):
             what = "does not select the Pods of its own template: `selector` does not match template `labels`"
-            checks.fault(("spec", "selector"), what, "give spec.template.metadata.labels the labels that matchLabels asks for")
+            checks.fault(
+                ("spec", "selector"),
+                what,
+                "give spec.template.metadata.labels the labels that matchLabels asks for",
+            )
     _host_ports(("spec", "template", "spec"), spec.template.spec, checks, defaulted=False)
     _restart_policy(workload, checks)
-    template = replace(spec.template, spec=_pod_spec(("spec", "template", "spec"), spec.template.spec, checks))
-    return replace(workload, metadata=check_metadata(workload, namespaced, checks), spec=replace(spec, template=template))
+    template = replace(
+        spec.template, spec=_pod_spec(("spec", "template", "spec"), spec.template.spec, checks)
+    )
+    return replace(
+        workload, metadata=check_metadata(workload, namespaced, checks), spec=replace(spec, template=template)
+    )

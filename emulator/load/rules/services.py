@@ -34,7 +34,8 @@ MAX_SLICE_ENDPOINTS = 1000
 MAX_HINTS = 8
 KUBELET_PORT = 10_250
 IP_FAMILIES = ("IPv4", "IPv6")
-TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")  # the first is in v1.30, the others came with v1.34
+# the first is in v1.30, the others came with v1.34
+TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 
 
 def check_service(service: Service, namespaced: bool, checks: Checks) -> Service:
@@ -50,12 +51,19 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
     else:
         cluster_ip, cluster_ips = _cluster_ips(spec, checks)
     if service.headless and spec.type in ("NodePort", "LoadBalancer"):
-        checks.fault(("spec", "clusterIP"), f"must not be None for a {spec.type} Service", "a headless Service has type ClusterIP")
+        checks.fault(
+            ("spec", "clusterIP"),
+            f"must not be None for a {spec.type} Service",
+            "a headless Service has type ClusterIP",
+        )
     if not spec.ports and spec.type != "ExternalName" and not service.headless:
-        checks.fault(("spec", "ports"), "is required", "only headless and ExternalName Services do without ports")
+        checks.fault(
+            ("spec", "ports"), "is required", "only headless and ExternalName Services do without ports"
+        )
     _belongs_to_type(spec, checks)
     seconds = spec.sessionAffinityConfig.clientIP.timeoutSeconds
-    if spec.sessionAffinity == "ClientIP" and not 1 <= seconds <= MAX_AFFINITY_SECONDS:  # under None the API server drops it
+    # under None the API server drops it
+    if spec.sessionAffinity == "ClientIP" and not 1 <= seconds <= MAX_AFFINITY_SECONDS:
         path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
         checks.fault(path, f"must be between 1 and {MAX_AFFINITY_SECONDS}, is {shown(seconds)}")
     external_ips = checks.addresses(("spec", "externalIPs"), spec.externalIPs)
@@ -71,10 +79,17 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
             ports=_service_ports(spec, checks),
             externalIPs=external_ips,
             loadBalancerIP=_load_balancer_ip(spec.loadBalancerIP, checks),
-            loadBalancerSourceRanges=checks.prefixes(("spec", "loadBalancerSourceRanges"), spec.loadBalancerSourceRanges),
-            healthCheckNodePort=checks.optional_port(("spec", "healthCheckNodePort"), spec.healthCheckNodePort),
+            loadBalancerSourceRanges=checks.prefixes(
+                ("spec", "loadBalancerSourceRanges"), spec.loadBalancerSourceRanges
+            ),
+            healthCheckNodePort=checks.optional_port(
+                ("spec", "healthCheckNodePort"), spec.healthCheckNodePort
+            ),
         ),
-        status=replace(service.status, loadBalancer=replace(service.status.loadBalancer, ingress=_ingress(service, checks))),
+        status=replace(
+            service.status,
+            loadBalancer=replace(service.status.loadBalancer, ingress=_ingress(service, checks)),
+        ),
     )
 
 
@@ -84,38 +99,63 @@ def _load_balancer_ip(value: str, checks: Checks) -> str:
     try:
         return str(parse_address(value)) if value else ""
     except ValueError:
-        checks.notice(path, f"{shown(value)} is no IP address: no balancer can give it, and the Service gets a free one")
+        checks.notice(
+            path, f"{shown(value)} is no IP address: no balancer can give it, and the Service gets a free one"
+        )
         return ""
 
 
 def _belongs_to_type(spec: ServiceSpec, checks: Checks) -> None:
-    """Fields that only some types of Service may have (ValidateService; apiservice.ExternallyAccessible, NeedsHealthCheck)."""
+    """Fields that only some types of Service may have (ValidateService; apiservice.ExternallyAccessible,
+    NeedsHealthCheck).
+    """
     if spec.type != "LoadBalancer":
         for name in ("loadBalancerSourceRanges", "loadBalancerClass", "allocateLoadBalancerNodePorts"):
             if checks.said("spec", name) and getattr(spec, name) not in ("", ()):
-                checks.fault(("spec", name), "may be set for a Service of type LoadBalancer only", "leave it out, or change spec.type")
+                checks.fault(
+                    ("spec", name),
+                    "may be set for a Service of type LoadBalancer only",
+                    "leave it out, or change spec.type",
+                )
     elif spec.loadBalancerClass:
         checks.key(("spec", "loadBalancerClass"), spec.loadBalancerClass)
-    external = spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.externalIPs))
+    external = spec.type in ("NodePort", "LoadBalancer") or (
+        spec.type == "ClusterIP" and bool(spec.externalIPs)
+    )
     if not external and checks.value("spec", "externalTrafficPolicy") not in (None, ""):
         what = f"may be set for a Service with an external address only: this {spec.type} Service has none"
-        checks.fault(("spec", "externalTrafficPolicy"), what, "leave it out; internalTrafficPolicy is for the ClusterIP")
-    if spec.healthCheckNodePort and not (spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local"):
+        checks.fault(
+            ("spec", "externalTrafficPolicy"),
+            what,
+            "leave it out; internalTrafficPolicy is for the ClusterIP",
+        )
+    if spec.healthCheckNodePort and not (
+        spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local"
+    ):
         what = "may be set only with type LoadBalancer and externalTrafficPolicy Local"
         checks.fault(("spec", "healthCheckNodePort"), what, "leave it out")
     if checks.said("spec", "trafficDistribution") and spec.trafficDistribution not in TRAFFIC_DISTRIBUTIONS:
         what = f"must be one of {', '.join(TRAFFIC_DISTRIBUTIONS)}, is {shown(spec.trafficDistribution)}"
-        checks.fault(("spec", "trafficDistribution"), what, did_you_mean(spec.trafficDistribution, TRAFFIC_DISTRIBUTIONS))
+        checks.fault(
+            ("spec", "trafficDistribution"),
+            what,
+            did_you_mean(spec.trafficDistribution, TRAFFIC_DISTRIBUTIONS),
+        )
 
 
 def _ingress(service: Service, checks: Checks) -> tuple[LoadBalancerIngress, ...]:
     path: FieldPath = ("status", "loadBalancer", "ingress")
     entries = service.status.loadBalancer.ingress
     if entries and service.spec.type != "LoadBalancer":
-        checks.fault(path, "may be set for a Service of type LoadBalancer only", "leave it out, or change spec.type")
+        checks.fault(
+            path, "may be set for a Service of type LoadBalancer only", "leave it out, or change spec.type"
+        )
     for i, entry in enumerate(entries):
         checks.optional_name((*path, i, "hostname"), entry.hostname, SUBDOMAIN)
-    return tuple(replace(entry, ip=checks.optional_address((*path, i, "ip"), entry.ip)) for i, entry in enumerate(entries))
+    return tuple(
+        replace(entry, ip=checks.optional_address((*path, i, "ip"), entry.ip))
+        for i, entry in enumerate(entries)
+    )
 
 
 def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...]]:
@@ -132,16 +172,27 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
     checks.unique(families, "address family")
     for i, family in enumerate(spec.ipFamilies):
         if family not in IP_FAMILIES:
-            checks.fault(("spec", "ipFamilies", i), f"must be one of {', '.join(IP_FAMILIES)}, is {shown(family)}")
+            checks.fault(
+                ("spec", "ipFamilies", i), f"must be one of {', '.join(IP_FAMILIES)}, is {shown(family)}"
+            )
         elif i < len(every) and every[i] != "None" and families[i][1] != family:
-            checks.fault(("spec", "ipFamilies", i), f"must be the family of clusterIPs[{i}], {shown(every[i])}")
-    checks.unique([(("spec", "ipFamilies", i), family) for i, family in enumerate(spec.ipFamilies)], "address family")
+            checks.fault(
+                ("spec", "ipFamilies", i), f"must be the family of clusterIPs[{i}], {shown(every[i])}"
+            )
+    checks.unique(
+        [(("spec", "ipFamilies", i), family) for i, family in enumerate(spec.ipFamilies)], "address family"
+    )
     return first, every
 
 
 def _service_ports(spec: ServiceSpec, checks: Checks) -> tuple[ServicePort, ...]:
-    checks.unique([(("spec", "ports", i, "name"), p.name) for i, p in enumerate(spec.ports) if p.name], "name")
-    checks.unique([(("spec", "ports", i), f"{p.port}/{p.protocol}") for i, p in enumerate(spec.ports)], "port and protocol")
+    checks.unique(
+        [(("spec", "ports", i, "name"), p.name) for i, p in enumerate(spec.ports) if p.name], "name"
+    )
+    checks.unique(
+        [(("spec", "ports", i), f"{p.port}/{p.protocol}") for i, p in enumerate(spec.ports)],
+        "port and protocol",
+    )
     ports = []
     for i, port in enumerate(spec.ports):
         path: FieldPath = ("spec", "ports", i)
@@ -155,12 +206,20 @@ def _service_ports(spec: ServiceSpec, checks: Checks) -> tuple[ServicePort, ...]
             checks.port((*path, "targetPort"), target)
         elif target and not fits(target, PORT_NAME):
             hint = "leave the quotes out" if target.isdecimal() else ""
-            checks.fault((*path, "targetPort"), f"{shown(target)} must be a port number or {PORT_NAME.what}", hint)
+            checks.fault(
+                (*path, "targetPort"), f"{shown(target)} must be a port number or {PORT_NAME.what}", hint
+            )
         node_port = checks.optional_port((*path, "nodePort"), port.nodePort)
         if node_port and spec.type in ("ClusterIP", "ExternalName"):
-            checks.fault((*path, "nodePort"), f"must not be set for a {spec.type} Service", "set spec.type: NodePort, or leave it out")
+            checks.fault(
+                (*path, "nodePort"),
+                f"must not be set for a {spec.type} Service",
+                "set spec.type: NodePort, or leave it out",
+            )
         if spec.type == "LoadBalancer" and port.port == KUBELET_PORT:
-            checks.fault((*path, "port"), f"must not be {KUBELET_PORT} for a LoadBalancer Service: it is the kubelet's")
+            checks.fault(
+                (*path, "port"), f"must not be {KUBELET_PORT} for a LoadBalancer Service: it is the kubelet's"
+            )
         if port.appProtocol:
             checks.key((*path, "appProtocol"), port.appProtocol)
         ports.append(replace(port, targetPort=target, nodePort=node_port))
@@ -171,20 +230,30 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
     if not checks.said("addressType"):
         checks.fault(("addressType",), "is required", "write IPv4")
     if len(value.endpoints) > MAX_SLICE_ENDPOINTS:
-        checks.fault(("endpoints",), f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}")
-    endpoints = tuple(_endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints))
+        checks.fault(
+            ("endpoints",), f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}"
+        )
+    endpoints = tuple(
+        _endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints)
+    )
     _endpoint_ports(("ports",), value.ports, checks)
     written = checks.written.get("ports")
     for i, port in enumerate(written if isinstance(written, list) else ()):
         if isinstance(port, Mapping) and port.get("protocol") == "":
-            checks.fault(("ports", i, "protocol"), "must be TCP, UDP or SCTP, is ''", "leave it out: TCP is the default")
+            checks.fault(
+                ("ports", i, "protocol"),
+                "must be TCP, UDP or SCTP, is ''",
+                "leave it out: TCP is the default",
+            )
     return replace(value, metadata=check_metadata(value, namespaced, checks), endpoints=endpoints)
 
 
 def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Checks) -> Endpoint:
     at = (*path, "addresses")
     if not 1 <= len(endpoint.addresses) <= MAX_SLICE_ADDRESSES:
-        checks.fault(at, f"must hold between 1 and {MAX_SLICE_ADDRESSES} addresses, holds {len(endpoint.addresses)}")
+        checks.fault(
+            at, f"must hold between 1 and {MAX_SLICE_ADDRESSES} addresses, holds {len(endpoint.addresses)}"
+        )
     checks.optional_name((*path, "nodeName"), endpoint.nodeName, SUBDOMAIN)
     checks.optional_name((*path, "hostname"), endpoint.hostname, LABEL)
     _hints((*path, "hints"), endpoint.hints or EndpointHints(), checks)
@@ -229,18 +298,25 @@ def check_endpoints(value: Endpoints, namespaced: bool, checks: Checks) -> Endpo
         _endpoint_ports((*path, "ports"), subset.ports, checks)
         for j, port in enumerate(subset.ports):
             if len(subset.ports) > 1 and not port.name:
-                checks.fault((*path, "ports", j, "name"), "is required: Endpoints with several ports must name each of them")
+                checks.fault(
+                    (*path, "ports", j, "name"),
+                    "is required: Endpoints with several ports must name each of them",
+                )
         addresses = _endpoint_addresses((*path, "addresses"), subset.addresses, checks)
         not_ready = _endpoint_addresses((*path, "notReadyAddresses"), subset.notReadyAddresses, checks)
         subsets.append(replace(subset, addresses=addresses, notReadyAddresses=not_ready))
     return replace(value, metadata=check_metadata(value, namespaced, checks), subsets=tuple(subsets))
 
 
-def _endpoint_addresses(path: FieldPath, entries: Sequence[EndpointAddress], checks: Checks) -> tuple[EndpointAddress, ...]:
+def _endpoint_addresses(
+    path: FieldPath, entries: Sequence[EndpointAddress], checks: Checks
+) -> tuple[EndpointAddress, ...]:
     for i, entry in enumerate(entries):
         checks.optional_name((*path, i, "nodeName"), entry.nodeName, SUBDOMAIN)
         checks.optional_name((*path, i, "hostname"), entry.hostname, LABEL)
-    canonical = tuple(replace(entry, ip=checks.address((*path, i, "ip"), entry.ip)) for i, entry in enumerate(entries))
+    canonical = tuple(
+        replace(entry, ip=checks.address((*path, i, "ip"), entry.ip)) for i, entry in enumerate(entries)
+    )
     for i, entry in enumerate(canonical):
         checks.routable((*path, i, "ip"), entry.ip)
     return canonical

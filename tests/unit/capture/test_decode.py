@@ -37,8 +37,15 @@ def read(packet: Packet) -> Frame:
 
 
 def error(kind: int, code: int, protocol: int, quoted: bytes) -> Packet:
-    """An ICMP error of NODE's about a packet from CLIENT to SERVER, of which ``quoted`` follows the IP header."""
-    return IP(src=NODE, dst=CLIENT, ttl=63) / ICMP(type=kind, code=code) / IP(src=CLIENT, dst=SERVER, proto=protocol) / Raw(quoted)
+    """An ICMP error of NODE's about a packet from CLIENT to SERVER, of which ``quoted`` follows the IP
+    header.
+    """
+    return (
+        IP(src=NODE, dst=CLIENT, ttl=63)
+        / ICMP(type=kind, code=code)
+        / IP(src=CLIENT, dst=SERVER, proto=protocol)
+        / Raw(quoted)
+    )
 
 
 def tcp(flags: str, **fields: int) -> bytes:
@@ -48,19 +55,111 @@ def tcp(flags: str, **fields: int) -> bytes:
 UDP_REQUEST = bytes(UDP(sport=4000, dport=53) / REQUEST)
 INIT = bytes(SCTP(sport=1, dport=2, tag=0) / SCTPChunkInit(init_tag=77))
 
-ANSWER = Answer(pod="default/web-0", container="c", node="worker-1", client="10.0.0.1:5", dialled="10.0.0.2:80")
+ANSWER = Answer(
+    pod="default/web-0", container="c", node="worker-1", client="10.0.0.1:5", dialled="10.0.0.2:80"
+)
 
 # id: packet, protocol, src, sport, dst, dport, flags, token, reply
 TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = {
-    "syn": (THERE / TCP(sport=4000, dport=80, flags="S", seq=9), "TCP", CLIENT, 4000, SERVER, 80, "S", make_token("TCP", 9), False),
-    "syn-with-ecn": (THERE / TCP(sport=1, dport=2, flags="SEC", seq=9), "TCP", CLIENT, 1, SERVER, 2, "SEC", make_token("TCP", 9), False),
-    "syn-ack": (BACK / TCP(sport=2, dport=1, flags="SA", seq=5, ack=10), "TCP", SERVER, 2, CLIENT, 1, "SA", make_token("TCP", 9), True),
-    "syn-ack-wraps": (BACK / TCP(sport=2, dport=1, flags="SA"), "TCP", SERVER, 2, CLIENT, 1, "SA", make_token("TCP", 2**32 - 1), True),
-    "refusing-rst": (BACK / TCP(sport=2, dport=1, flags="RA", ack=10), "TCP", SERVER, 2, CLIENT, 1, "RA", make_token("TCP", 9), True),
-    "later-rst": (BACK / TCP(sport=2, dport=1, flags="RA", seq=6, ack=10), "TCP", SERVER, 2, CLIENT, 1, "RA", 0, False),
-    "client-rst": (THERE / TCP(sport=1, dport=2, flags="R", seq=10), "TCP", CLIENT, 1, SERVER, 2, "R", 0, False),
-    "ack-of-sequence-0": (THERE / TCP(sport=1, dport=2, flags="A", seq=0, ack=10), "TCP", CLIENT, 1, SERVER, 2, "A", 0, False),
-    "data": (THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / b"GET /", "TCP", CLIENT, 1, SERVER, 2, "PA", 0, False),
+    "syn": (
+        THERE / TCP(sport=4000, dport=80, flags="S", seq=9),
+        "TCP",
+        CLIENT,
+        4000,
+        SERVER,
+        80,
+        "S",
+        make_token("TCP", 9),
+        False,
+    ),
+    "syn-with-ecn": (
+        THERE / TCP(sport=1, dport=2, flags="SEC", seq=9),
+        "TCP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "SEC",
+        make_token("TCP", 9),
+        False,
+    ),
+    "syn-ack": (
+        BACK / TCP(sport=2, dport=1, flags="SA", seq=5, ack=10),
+        "TCP",
+        SERVER,
+        2,
+        CLIENT,
+        1,
+        "SA",
+        make_token("TCP", 9),
+        True,
+    ),
+    "syn-ack-wraps": (
+        BACK / TCP(sport=2, dport=1, flags="SA"),
+        "TCP",
+        SERVER,
+        2,
+        CLIENT,
+        1,
+        "SA",
+        make_token("TCP", 2**32 - 1),
+        True,
+    ),
+    "refusing-rst": (
+        BACK / TCP(sport=2, dport=1, flags="RA", ack=10),
+        "TCP",
+        SERVER,
+        2,
+        CLIENT,
+        1,
+        "RA",
+        make_token("TCP", 9),
+        True,
+    ),
+    "later-rst": (
+        BACK / TCP(sport=2, dport=1, flags="RA", seq=6, ack=10),
+        "TCP",
+        SERVER,
+        2,
+        CLIENT,
+        1,
+        "RA",
+        0,
+        False,
+    ),
+    "client-rst": (
+        THERE / TCP(sport=1, dport=2, flags="R", seq=10),
+        "TCP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "R",
+        0,
+        False,
+    ),
+    "ack-of-sequence-0": (
+        THERE / TCP(sport=1, dport=2, flags="A", seq=0, ack=10),
+        "TCP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "A",
+        0,
+        False,
+    ),
+    "data": (
+        THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / b"GET /",
+        "TCP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "PA",
+        0,
+        False,
+    ),
     "tcp-request": (
         THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / REQUEST,
         *("TCP", CLIENT, 1, SERVER, 2, "PA", make_token("TCP", COOKIE), False),
@@ -85,15 +184,77 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
         *("TCP", CLIENT, 1, SERVER, 2, "PA", make_token("TCP", COOKIE), False),
     ),
     "http-reply-of-an-echo-server": (
-        BACK / TCP(sport=2, dport=1, flags="PA", seq=10) / reply_http(http_request(COOKIE, SERVER, 2, keep=True), ANSWER),
+        BACK
+        / TCP(sport=2, dport=1, flags="PA", seq=10)
+        / reply_http(http_request(COOKIE, SERVER, 2, keep=True), ANSWER),
         *("TCP", SERVER, 2, CLIENT, 1, "PA", make_token("TCP", COOKIE), True),
     ),
-    "udp-request": (THERE / UDP(sport=4000, dport=53) / REQUEST, "UDP", CLIENT, 4000, SERVER, 53, "", make_token("UDP", COOKIE), False),
-    "udp-reply": (BACK / UDP(sport=2, dport=1) / (REPLY + b" hi"), "UDP", SERVER, 2, CLIENT, 1, "", make_token("UDP", COOKIE), True),
-    "udp-other": (THERE / UDP(sport=1, dport=2) / b"podwire? is not a cookie", "UDP", CLIENT, 1, SERVER, 2, "", 0, False),
-    "udp-python-number": (THERE / UDP(sport=1, dport=2) / (REQUEST_MAGIC + b"+123456789abc_de"), "UDP", CLIENT, 1, SERVER, 2, "", 0, False),
-    "echo-request": (THERE / ICMP(type=8) / REQUEST, "ICMP", CLIENT, 0, SERVER, 0, "", make_token("ICMP", COOKIE), False),
-    "echo-reply": (BACK / ICMP(type=0) / REQUEST, "ICMP", SERVER, 0, CLIENT, 0, "", make_token("ICMP", COOKIE), True),
+    "udp-request": (
+        THERE / UDP(sport=4000, dport=53) / REQUEST,
+        "UDP",
+        CLIENT,
+        4000,
+        SERVER,
+        53,
+        "",
+        make_token("UDP", COOKIE),
+        False,
+    ),
+    "udp-reply": (
+        BACK / UDP(sport=2, dport=1) / (REPLY + b" hi"),
+        "UDP",
+        SERVER,
+        2,
+        CLIENT,
+        1,
+        "",
+        make_token("UDP", COOKIE),
+        True,
+    ),
+    "udp-other": (
+        THERE / UDP(sport=1, dport=2) / b"podwire? is not a cookie",
+        "UDP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "",
+        0,
+        False,
+    ),
+    "udp-python-number": (
+        THERE / UDP(sport=1, dport=2) / (REQUEST_MAGIC + b"+123456789abc_de"),
+        "UDP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "",
+        0,
+        False,
+    ),
+    "echo-request": (
+        THERE / ICMP(type=8) / REQUEST,
+        "ICMP",
+        CLIENT,
+        0,
+        SERVER,
+        0,
+        "",
+        make_token("ICMP", COOKIE),
+        False,
+    ),
+    "echo-reply": (
+        BACK / ICMP(type=0) / REQUEST,
+        "ICMP",
+        SERVER,
+        0,
+        CLIENT,
+        0,
+        "",
+        make_token("ICMP", COOKIE),
+        True,
+    ),
     "echo-of-others": (BACK / ICMP(type=0) / b"abcdefgh", "ICMP", SERVER, 0, CLIENT, 0, "", 0, False),
     "sctp-init": (
         THERE / SCTP(sport=1, dport=2, tag=0) / SCTPChunkInit(init_tag=77),
@@ -114,12 +275,72 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
         BACK / SCTP(sport=2, dport=1, tag=77) / SCTPChunkAbort(),
         *("SCTP", SERVER, 2, CLIENT, 1, "ABORT", make_token("SCTP", 77), True),
     ),
-    "sctp-other": (THERE / SCTP(sport=1, dport=2, tag=7) / SCTPChunkCookieAck(), "SCTP", CLIENT, 1, SERVER, 2, "COOKIE-ACK", 0, False),
-    "error-on-syn": (error(3, 3, 6, tcp("S", seq=9)), "ICMP error", NODE, 80, CLIENT, 4000, "3/3", make_token("TCP", 9), True),
-    "error-on-8-bytes": (error(3, 1, 6, tcp("S", seq=9)[:8]), "ICMP error", NODE, 80, CLIENT, 4000, "3/1", make_token("TCP", 9), True),
-    "error-on-syn-ack": (error(3, 3, 6, tcp("SA", ack=10)), "ICMP error", NODE, 80, CLIENT, 4000, "3/3", make_token("TCP", 9), False),
-    "error-on-udp": (error(3, 3, 17, UDP_REQUEST), "ICMP error", NODE, 53, CLIENT, 4000, "3/3", make_token("UDP", COOKIE), True),
-    "error-on-udp-header": (error(11, 0, 17, UDP_REQUEST[:8]), "ICMP error", NODE, 53, CLIENT, 4000, "11/0", 0, True),
+    "sctp-other": (
+        THERE / SCTP(sport=1, dport=2, tag=7) / SCTPChunkCookieAck(),
+        "SCTP",
+        CLIENT,
+        1,
+        SERVER,
+        2,
+        "COOKIE-ACK",
+        0,
+        False,
+    ),
+    "error-on-syn": (
+        error(3, 3, 6, tcp("S", seq=9)),
+        "ICMP error",
+        NODE,
+        80,
+        CLIENT,
+        4000,
+        "3/3",
+        make_token("TCP", 9),
+        True,
+    ),
+    "error-on-8-bytes": (
+        error(3, 1, 6, tcp("S", seq=9)[:8]),
+        "ICMP error",
+        NODE,
+        80,
+        CLIENT,
+        4000,
+        "3/1",
+        make_token("TCP", 9),
+        True,
+    ),
+    "error-on-syn-ack": (
+        error(3, 3, 6, tcp("SA", ack=10)),
+        "ICMP error",
+        NODE,
+        80,
+        CLIENT,
+        4000,
+        "3/3",
+        make_token("TCP", 9),
+        False,
+    ),
+    "error-on-udp": (
+        error(3, 3, 17, UDP_REQUEST),
+        "ICMP error",
+        NODE,
+        53,
+        CLIENT,
+        4000,
+        "3/3",
+        make_token("UDP", COOKIE),
+        True,
+    ),
+    "error-on-udp-header": (
+        error(11, 0, 17, UDP_REQUEST[:8]),
+        "ICMP error",
+        NODE,
+        53,
+        CLIENT,
+        4000,
+        "11/0",
+        0,
+        True,
+    ),
     "error-on-udp-from-a-port-like-an-error": (
         error(3, 3, 17, bytes(UDP(sport=0x0B00, dport=53) / REQUEST)),
         *("ICMP error", NODE, 53, CLIENT, 0x0B00, "3/3", make_token("UDP", COOKIE), True),
@@ -128,9 +349,29 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
         error(3, 1, 1, bytes(ICMP(type=8) / REQUEST)),
         *("ICMP error", NODE, 0, CLIENT, 0, "3/1", make_token("ICMP", COOKIE), True),
     ),
-    "error-on-init": (error(3, 2, 132, INIT), "ICMP error", NODE, 2, CLIENT, 1, "3/2", make_token("SCTP", 77), True),
+    "error-on-init": (
+        error(3, 2, 132, INIT),
+        "ICMP error",
+        NODE,
+        2,
+        CLIENT,
+        1,
+        "3/2",
+        make_token("SCTP", 77),
+        True,
+    ),
     "error-on-init-header": (error(3, 2, 132, INIT[:8]), "ICMP error", NODE, 2, CLIENT, 1, "3/2", 0, True),
-    "error-on-error": (error(3, 1, 1, bytes(error(3, 3, 17, UDP_REQUEST)[ICMP])), "ICMP error", NODE, 0, CLIENT, 0, "3/1", 0, True),
+    "error-on-error": (
+        error(3, 1, 1, bytes(error(3, 3, 17, UDP_REQUEST)[ICMP])),
+        "ICMP error",
+        NODE,
+        0,
+        CLIENT,
+        0,
+        "3/1",
+        0,
+        True,
+    ),
     "error-on-gre": (error(3, 2, 47, bytes(8)), "ICMP error", NODE, 0, CLIENT, 0, "3/2", 0, True),
 }
 
@@ -139,14 +380,18 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
 def test_reads_a_packet(case: str) -> None:
     packet, protocol, src, sport, dst, dport, flags, token, reply = TRANSPORTS[case]
     data = bytes(Ether() / packet)
-    expected = Frame(3, 7, "worker-1", "eth0", True, protocol, src, sport, dst, dport, 63, flags, token, reply, len(data))
+    expected = Frame(
+        3, 7, "worker-1", "eth0", True, protocol, src, sport, dst, dport, 63, flags, token, reply, len(data)
+    )
     assert decode(3, captured(data)) == expected
 
 
 @pytest.mark.parametrize("case", TRANSPORTS)
 def test_a_vlan_tag_changes_nothing(case: str) -> None:
     packet = TRANSPORTS[case][0]
-    assert read(Ether() / Dot1Q(vlan=5) / packet)._replace(length=0) == read(Ether() / packet)._replace(length=0)
+    assert read(Ether() / Dot1Q(vlan=5) / packet)._replace(length=0) == read(Ether() / packet)._replace(
+        length=0
+    )
 
 
 @pytest.mark.parametrize("case", ["syn", "udp-request", "echo-reply", "sctp-init", "error-on-syn"])
@@ -169,7 +414,14 @@ def test_a_first_fragment_has_ports_and_token() -> None:
 @pytest.mark.parametrize(("number", "protocol"), [(1, "ICMP"), (6, "TCP"), (17, "UDP"), (132, "SCTP")])
 def test_a_later_fragment_has_addresses_only(number: int, protocol: str) -> None:
     frame = read(Ether() / IP(src=CLIENT, dst=SERVER, frag=8, proto=number) / Raw(UDP_REQUEST))
-    assert (frame.protocol, frame.src, frame.dst, frame.sport, frame.dport, frame.token) == (protocol, CLIENT, SERVER, 0, 0, 0)
+    assert (frame.protocol, frame.src, frame.dst, frame.sport, frame.dport, frame.token) == (
+        protocol,
+        CLIENT,
+        SERVER,
+        0,
+        0,
+        0,
+    )
 
 
 def test_ethernet_padding_is_no_payload() -> None:
@@ -208,13 +460,22 @@ def test_reads_as_much_as_there_is(case: str) -> None:
 
 def test_less_than_an_ip_header_is_other() -> None:
     data = bytes(Ether() / TRANSPORTS["syn"][0])
-    assert [decode(0, captured(data[:length])).protocol for length in (13, 14, 33, 34)] == ["other", "other", "other", "TCP"]
+    assert [decode(0, captured(data[:length])).protocol for length in (13, 14, 33, 34)] == [
+        "other",
+        "other",
+        "other",
+        "TCP",
+    ]
 
 
 @pytest.mark.parametrize("kind", [3, 4, 5, 11, 12])
 def test_every_message_that_quotes_is_an_error(kind: int) -> None:
     frame = read(Ether() / error(kind, 1, 17, UDP_REQUEST))
-    assert (frame.protocol, frame.flags, frame.token) == ("ICMP error", f"{kind}/1", make_token("UDP", COOKIE))
+    assert (frame.protocol, frame.flags, frame.token) == (
+        "ICMP error",
+        f"{kind}/1",
+        make_token("UDP", COOKIE),
+    )
 
 
 @pytest.mark.parametrize("kind", [9, 13, 14])
@@ -233,7 +494,13 @@ UNREADABLE_QUOTES = {
 @pytest.mark.parametrize("case", UNREADABLE_QUOTES)
 def test_what_is_quoted_may_be_unreadable(case: str) -> None:
     frame = read(Ether() / IP(src=NODE, dst=CLIENT) / ICMP(type=3, code=3) / Raw(UNREADABLE_QUOTES[case]))
-    assert (frame.protocol, frame.sport, frame.dport, frame.token, frame.reply) == ("ICMP error", 0, 0, 0, True)
+    assert (frame.protocol, frame.sport, frame.dport, frame.token, frame.reply) == (
+        "ICMP error",
+        0,
+        0,
+        0,
+        True,
+    )
 
 
 CHUNKS = [
@@ -266,7 +533,10 @@ OTHERS = {
     "arp": (Ether() / ARP(pdst="172.18.0.3"), "ARP"),
     "ipv6": (Ether(type=0x86DD) / Raw(b"\x60" + bytes(50)), "other"),
     "gre": (Ether() / IP(src=CLIENT, dst=SERVER, proto=47) / Raw(bytes(8)), "other"),
-    "another-version": (Ether(type=0x0800) / Raw(b"\x65" + bytes(IP(src=CLIENT, dst=SERVER, proto=6))[1:] + tcp("S")), "other"),
+    "another-version": (
+        Ether(type=0x0800) / Raw(b"\x65" + bytes(IP(src=CLIENT, dst=SERVER, proto=6))[1:] + tcp("S")),
+        "other",
+    ),
     "cut-vlan-tag": (Ether(type=0x8100) / Raw(b"\0\1\x08"), "other"),
     "bad-header-length": (Ether(type=0x0800) / Raw(b"\x44" + bytes(40)), "other"),
 }
@@ -283,7 +553,11 @@ def test_the_rest_has_a_name_and_no_addresses(case: str) -> None:
 def test_no_truncation_invents_a_token(case: str) -> None:
     data = bytes(Ether() / TRANSPORTS[case][0])
     whole = decode(0, captured(data)).token
-    assert {decode(0, captured(data[:cut])).token for cut in range(len(data))} <= {0, whole, quoted_sequence(case)}
+    assert {decode(0, captured(data[:cut])).token for cut in range(len(data))} <= {
+        0,
+        whole,
+        quoted_sequence(case),
+    }
 
 
 def quoted_sequence(case: str) -> int:
@@ -296,7 +570,12 @@ def test_any_bytes_make_a_frame(data: bytes) -> None:
     assert isinstance(decode(0, captured(data)), Frame)
 
 
-@given(st.sampled_from(sorted(TRANSPORTS)), st.integers(14, 100), st.binary(min_size=1, max_size=12), st.integers(0, 140))
+@given(
+    st.sampled_from(sorted(TRANSPORTS)),
+    st.integers(14, 100),
+    st.binary(min_size=1, max_size=12),
+    st.integers(0, 140),
+)
 def test_any_damage_makes_a_frame(case: str, at: int, noise: bytes, cut: int) -> None:
     data = bytes(Ether() / TRANSPORTS[case][0])
     data = (data[:at] + noise + data[at + len(noise) :])[:cut]
@@ -304,5 +583,7 @@ def test_any_damage_makes_a_frame(case: str, at: int, noise: bytes, cut: int) ->
 
 
 def test_decode_all_numbers_from_zero() -> None:
-    frames = decode_all([captured(b""), captured(bytes(Ether() / THERE / UDP(sport=4000, dport=53) / REQUEST))])
+    frames = decode_all(
+        [captured(b""), captured(bytes(Ether() / THERE / UDP(sport=4000, dport=53) / REQUEST))]
+    )
     assert [(f.number, f.protocol) for f in frames] == [(0, "other"), (1, "UDP")]

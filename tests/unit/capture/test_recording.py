@@ -16,9 +16,19 @@ from emulator.capture.ring import InRing, Taps
 from emulator.model.frames import REQUEST_MAGIC, Captured
 
 SYN = bytes(Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=40000, dport=80, flags="S", seq=7))
-DATA = bytes(Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=40000, dport=80, flags="PA", seq=8) / (b"x" * 100))
+DATA = bytes(
+    Ether()
+    / IP(src="10.0.0.1", dst="10.0.0.2")
+    / TCP(sport=40000, dport=80, flags="PA", seq=8)
+    / (b"x" * 100)
+)
 FIN = bytes(Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=40000, dport=80, flags="FA", seq=108))
-REQUEST = bytes(Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=40000, dport=53) / (REQUEST_MAGIC + b"%016x\n" % 9))
+REQUEST = bytes(
+    Ether()
+    / IP(src="10.0.0.1", dst="10.0.0.2")
+    / UDP(sport=40000, dport=53)
+    / (REQUEST_MAGIC + b"%016x\n" % 9)
+)
 NOISE = bytes(Ether() / IP(src="10.0.0.8", dst="10.0.0.9") / UDP(sport=1, dport=2) / (b"n" * 1000))
 WHO_HAS = bytes(Ether() / ARP(pdst="10.0.0.2"))
 
@@ -66,7 +76,9 @@ def test_a_frames_number_is_its_place_in_order_of_time(rings: Rings, recording: 
     rings.put((6, WHO_HAS), (7, DATA), netns="b")
     recording.finish()
     assert stamps(recording.capture) == [5, 6, 7, 9]
-    assert [(frame.number, frame.time) for frame in recording.frames] == [(0, 5), (2, 7), (3, 9)], "an ARP request is of no flow"
+    assert [(frame.number, frame.time) for frame in recording.frames] == [(0, 5), (2, 7), (3, 9)], (
+        "an ARP request is of no flow"
+    )
     assert [frame.data for frame in recording.capture] == [SYN, WHO_HAS, DATA, FIN]
     assert [frame.netns for frame in recording.capture] == ["a", "b", "b", "a"]
     assert recording.capture[2] == Captured(7, "b", "eth0", False, len(DATA), DATA)
@@ -83,7 +95,9 @@ def test_the_numbers_of_a_judged_moment_stay(rings: Rings, recording: Recording)
     assert [frame.number for frame in recording.frames] == [2, 3, 4]
 
 
-def test_a_long_recording_lies_on_the_disk_and_reads_the_same(rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_lies_on_the_disk_and_reads_the_same(
+    rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spill_module, "_IN_MEMORY", 4096)
     frames = [(number, (SYN, DATA, REQUEST, NOISE)[number % 4]) for number in range(1000)]
     rings.put(*frames)
@@ -111,7 +125,9 @@ def test_a_disk_that_is_full_loses_frames_and_keeps_what_it_has(
     assert len(recording.frames) == 0
 
 
-def test_what_no_flow_sent_fills_its_own_share_alone(rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_flow_sent_fills_its_own_share_alone(
+    rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recording_module, "MOST_OTHER_BYTES", 5000)
     rings.put(*((number, NOISE) for number in range(20)), (20, REQUEST), (21, SYN))
     recording.finish()
@@ -121,7 +137,9 @@ def test_what_no_flow_sent_fills_its_own_share_alone(rings: Rings, recording: Re
     assert recording.count == 22
 
 
-def test_a_full_recording_loses_what_comes(rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_recording_loses_what_comes(
+    rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recording_module, "MOST_BYTES", 500)
     rings.put(*((number, SYN) for number in range(20)))
     recording.finish()
@@ -140,7 +158,9 @@ def test_of_very_many_frames_those_that_carry_on_are_not_kept_decoded(
     assert len(recording.capture) == 6
 
 
-def test_frames_that_were_lost_in_one_moment_are_no_loss_in_the_next(rings: Rings, recording: Recording) -> None:
+def test_frames_that_were_lost_in_one_moment_are_no_loss_in_the_next(
+    rings: Rings, recording: Recording
+) -> None:
     rings.dropped = 3
     assert (recording.lost(), recording.lost_now()) == (3, 3)
     recording.begin_moment()

@@ -19,7 +19,9 @@ def inventory_of(*manifests: str) -> Inventory:
     return load(["-"], topologies=Path("no-topologies"), stdin=io.StringIO("\n---\n".join(manifests)))
 
 
-def settled(*manifests: str, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False) -> ClusterState:
+def settled(
+    *manifests: str, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
+) -> ClusterState:
     return settle(inventory_of(*manifests), seed=seed, proxy_mode=proxy_mode, run=run)
 
 
@@ -56,7 +58,9 @@ def node(name: str, address: str = "", cidr: str = "", labels: str = "", spec: s
     )
 
 
-def pod(name: str, labels: str = "", ports: str = "", spec: str = "", status: str = "", meta: str = "") -> str:
+def pod(
+    name: str, labels: str = "", ports: str = "", spec: str = "", status: str = "", meta: str = ""
+) -> str:
     """``ports``: "{containerPort: 80}, …"; ``spec``, ``status``, ``meta``: further fields, in flow style."""
     return (
         f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{{labels}}}, {meta}}}, "
@@ -64,7 +68,14 @@ def pod(name: str, labels: str = "", ports: str = "", spec: str = "", status: st
     )
 
 
-def workload(kind: str, name: str, replicas: int | None = 1, template: str = "", spec: str = "", ports: str = "{containerPort: 80}") -> str:
+def workload(
+    kind: str,
+    name: str,
+    replicas: int | None = 1,
+    template: str = "",
+    spec: str = "",
+    ports: str = "{containerPort: 80}",
+) -> str:
     count = f"replicas: {replicas}, " if replicas is not None else ""
     old = kind == "ReplicationController"
     selector = f"{{app: {name}}}" if old else f"{{matchLabels: {{app: {name}}}}}"

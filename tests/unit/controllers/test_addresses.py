@@ -29,7 +29,10 @@ def test_host_local_order_skips_pinned_addresses() -> None:
     "pinned",
     [
         pytest.param(pod("p", spec=HERE, status="podIP: 192.168.5.5"), id="podIP"),
-        pytest.param(pod("p", spec=HERE, status="podIP: 192.168.5.5, podIPs: [{ip: 192.168.5.5}, {ip: 'fd00::5'}]"), id="podIPs"),
+        pytest.param(
+            pod("p", spec=HERE, status="podIP: 192.168.5.5, podIPs: [{ip: 192.168.5.5}, {ip: 'fd00::5'}]"),
+            id="podIPs",
+        ),
         pytest.param(pod("p", spec=HERE, meta=CALICO % '["192.168.5.5"]'), id="Calico"),
     ],
 )
@@ -48,7 +51,8 @@ def test_ipv6_addresses_are_left_out_with_a_notice() -> None:
 
 def test_host_network_pods_of_a_dump_have_their_nodes_address() -> None:
     state = settled(
-        node("n", "172.18.0.9"), pod("p", spec="nodeName: n, hostNetwork: true", status="podIP: 172.18.0.9, hostIP: 172.18.0.9")
+        node("n", "172.18.0.9"),
+        pod("p", spec="nodeName: n, hostNetwork: true", status="podIP: 172.18.0.9, hostIP: 172.18.0.9"),
     )
     assert state.pod["default/p"].ip == "172.18.0.9"
 
@@ -65,10 +69,21 @@ def test_host_network_pods_of_a_dump_have_their_nodes_address() -> None:
         pytest.param([pod("p", status="podIP: 172.18.0.3")], "status.podIP", "node worker-1", id="a node's"),
         pytest.param([pod("p", status="podIP: 172.18.0.1")], "status.podIP", "the router", id="the router's"),
         pytest.param([pod("p", status="podIP: 203.0.113.10")], "status.podIP", "client-1", id="a client's"),
-        pytest.param([pod("p", status="podIP: 10.244.1.1")], "status.podIP", "bridge of node worker-1", id="a bridge's"),
-        pytest.param([pod("p", status="podIP: 10.244.1.255")], "status.podIP", "broadcast", id="the broadcast address"),
-        pytest.param([pod("p", status="podIP: 127.0.0.1")], "status.podIP", "loopback", id="a loopback address"),
-        pytest.param([pod("p", status="podIPs: [{ip: 10.96.0.9}]")], "status.podIPs[0].ip", "serviceSubnet", id="a Service's"),
+        pytest.param(
+            [pod("p", status="podIP: 10.244.1.1")], "status.podIP", "bridge of node worker-1", id="a bridge's"
+        ),
+        pytest.param(
+            [pod("p", status="podIP: 10.244.1.255")], "status.podIP", "broadcast", id="the broadcast address"
+        ),
+        pytest.param(
+            [pod("p", status="podIP: 127.0.0.1")], "status.podIP", "loopback", id="a loopback address"
+        ),
+        pytest.param(
+            [pod("p", status="podIPs: [{ip: 10.96.0.9}]")],
+            "status.podIPs[0].ip",
+            "serviceSubnet",
+            id="a Service's",
+        ),
         pytest.param([pod("p", meta=CALICO % "10.244.1.9")], CALICO_PATH, "JSON", id="no JSON"),
         pytest.param([pod("p", meta=CALICO % "[1]")], CALICO_PATH, "JSON", id="no strings"),
         pytest.param([pod("p", meta=CALICO % '["ten"]')], CALICO_PATH, "'ten'", id="no address"),

@@ -15,8 +15,14 @@ from tests.unit.controllers.clusters import (
     workload,
 )
 
-REQUIRED, PREFERRED = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
-NODES = [node(name, labels=f"zone: {zone}, cpus: '{cpus}'") for name, zone, cpus in (("a", "x", 4), ("b", "x", 8), ("c", "y", 16))]
+REQUIRED, PREFERRED = (
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+)
+NODES = [
+    node(name, labels=f"zone: {zone}, cpus: '{cpus}'")
+    for name, zone, cpus in (("a", "x", 4), ("b", "x", 8), ("c", "y", 16))
+]
 HOST, ZONE = "kubernetes.io/hostname", "zone"
 
 
@@ -44,7 +50,9 @@ def replicas(count: int, spec: str) -> str:
 def spread_out(count: int, spec: str, *others: str) -> tuple[dict[str, int], int]:
     """Returns how many of ``count`` replicas each node runs, and how many wait."""
     state = settled(*NODES, *others, replicas(count, spec))
-    return dict(Counter(p.spec.nodeName for p in users_pods(state) if p.name.startswith("web"))), len(state.waiting)
+    return dict(Counter(p.spec.nodeName for p in users_pods(state) if p.name.startswith("web"))), len(
+        state.waiting
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,13 +77,18 @@ def test_required_node_affinity(requirement: str, nodes: str) -> None:
 
 
 def test_fields_select_a_node_by_its_name() -> None:
-    assert where(settled(*NODES, pod("p", spec=expressions("{key: metadata.name, operator: In, values: [b]}", "matchFields")))) == {
-        "p": "b"
-    }
+    assert where(
+        settled(
+            *NODES,
+            pod("p", spec=expressions("{key: metadata.name, operator: In, values: [b]}", "matchFields")),
+        )
+    ) == {"p": "b"}
 
 
 def test_one_term_of_several_is_enough_and_node_selector_holds_beside_it() -> None:
-    terms = ", ".join(f"{{matchExpressions: [{{key: {HOST}, operator: In, values: [{name}]}}]}}" for name in "bc")
+    terms = ", ".join(
+        f"{{matchExpressions: [{{key: {HOST}, operator: In, values: [{name}]}}]}}" for name in "bc"
+    )
     either = f"affinity: {{nodeAffinity: {{{REQUIRED}: {{nodeSelectorTerms: [{terms}]}}}}}}"
     assert {*where(settled(*NODES, *(pod(f"p{i}", spec=either) for i in range(4)))).values()} == {"b", "c"}
     assert where(settled(*NODES, pod("p", spec=f"{either}, nodeSelector: {{zone: 'y'}}"))) == {"p": "c"}
@@ -108,7 +121,9 @@ def test_anti_affinity_leaves_one_to_a_place_and_the_rest_wait() -> None:
 
 
 def test_anti_affinity_of_those_that_are_there_counts_too() -> None:
-    loner = pod("loner", spec="nodeName: a, " + pods_affinity("podAntiAffinity", f"{WEB}, topologyKey: {ZONE}"))
+    loner = pod(
+        "loner", spec="nodeName: a, " + pods_affinity("podAntiAffinity", f"{WEB}, topologyKey: {ZONE}")
+    )
     state = settled(*NODES, loner, pod("p", "app: web"), pod("q", "app: other"))
     assert where(state)["p"] == "c"
     assert where(state)["q"] == "b"
@@ -116,7 +131,9 @@ def test_anti_affinity_of_those_that_are_there_counts_too() -> None:
 
 def test_affinity_goes_where_others_are() -> None:
     near = pods_affinity("podAffinity", f"{WEB}, topologyKey: {ZONE}")
-    state = settled(*NODES, pod("web", "app: web", spec="nodeName: c"), pod("p", spec=near), pod("q", spec=near))
+    state = settled(
+        *NODES, pod("web", "app: web", spec="nodeName: c"), pod("p", spec=near), pod("q", spec=near)
+    )
     assert where(state) == {"web": "c", "p": "c", "q": "c"}
 
 
@@ -135,7 +152,9 @@ def test_a_term_is_about_its_pods_namespace_unless_it_names_others() -> None:
     blind = pods_affinity("podAffinity", f"{WEB}, topologyKey: {ZONE}")
     named = pods_affinity("podAffinity", f"{WEB}, topologyKey: {ZONE}, namespaces: [shop]")
     every = pods_affinity("podAffinity", f"{WEB}, topologyKey: {ZONE}, namespaceSelector: {{}}")
-    chosen = pods_affinity("podAffinity", f"{WEB}, topologyKey: {ZONE}, namespaceSelector: {{matchLabels: {{team: t}}}}")
+    chosen = pods_affinity(
+        "podAffinity", f"{WEB}, topologyKey: {ZONE}, namespaceSelector: {{matchLabels: {{team: t}}}}"
+    )
     space = "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: t}}}"
     assert settled(*NODES, other, pod("p", spec=blind)).waiting
     for spec in (named, every, chosen):
@@ -145,8 +164,16 @@ def test_a_term_is_about_its_pods_namespace_unless_it_names_others() -> None:
 def test_match_label_keys_tell_revisions_apart() -> None:
     term = f"{WEB}, topologyKey: {HOST}, matchLabelKeys: [rev]"
     first = pod("old", "app: web, rev: r1", spec="nodeName: a")
-    same = pod("p", "app: web, rev: r1", spec="nodeSelector: {kubernetes.io/hostname: a}, " + pods_affinity("podAntiAffinity", term))
-    new = pod("p", "app: web, rev: r2", spec="nodeSelector: {kubernetes.io/hostname: a}, " + pods_affinity("podAntiAffinity", term))
+    same = pod(
+        "p",
+        "app: web, rev: r1",
+        spec="nodeSelector: {kubernetes.io/hostname: a}, " + pods_affinity("podAntiAffinity", term),
+    )
+    new = pod(
+        "p",
+        "app: web, rev: r2",
+        spec="nodeSelector: {kubernetes.io/hostname: a}, " + pods_affinity("podAntiAffinity", term),
+    )
     assert settled(*NODES, first, same).waiting
     assert not settled(*NODES, first, new).waiting
     mismatch = term.replace("matchLabelKeys", "mismatchLabelKeys")
@@ -188,7 +215,10 @@ def test_domains_that_node_affinity_leaves_out_do_not_count_unless_asked() -> No
 
 
 def test_tainted_nodes_count_unless_the_policy_honours_taints() -> None:
-    nodes = [node("a", labels="zone: x"), node("b", labels="zone: 'y'", spec="taints: [{key: k, effect: NoSchedule}]")]
+    nodes = [
+        node("a", labels="zone: x"),
+        node("b", labels="zone: 'y'", spec="taints: [{key: k, effect: NoSchedule}]"),
+    ]
     assert len(settled(*nodes, replicas(3, spread(ZONE))).waiting) == 2
     assert not settled(*nodes, replicas(3, spread(ZONE, ", nodeTaintsPolicy: Honor"))).waiting
 

@@ -18,7 +18,10 @@ WORLD = (
     pod("client", "app: client"),
     pod("web-0", "app: web", "{containerPort: 8080, name: http}"),
     pod("sister", meta="namespace: other"),
-    service("web", "type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]"),
+    service(
+        "web",
+        "type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]",
+    ),
     service("headless", "clusterIP: None, selector: {app: web}, ports: [{port: 8080}]"),
     service(
         "local",
@@ -55,7 +58,11 @@ def flow(*parts: str) -> str:
         [CLIENT, "to: {pod: web-0}", "protocol: ICMP", "expect: {backends: [10.244.1.2]}"],
         [CLIENT, "to: {service: web, port: 81}", "expect: {outcome: rejected}"],
         [CLIENT, "to: {pod: web-0, port: 81}", "expect: {outcome: rejected}"],
-        [CLIENT, "to: {service: web, port: 81}", "expect: {modes: {nftables: {outcome: rejected}, iptables: {outcome: unreachable}}}"],
+        [
+            CLIENT,
+            "to: {service: web, port: 81}",
+            "expect: {modes: {nftables: {outcome: rejected}, iptables: {outcome: unreachable}}}",
+        ],
         [CLIENT, "to: {node: worker-1, nodePort: 31000}", "expect: {outcome: dropped}"],
         [CLIENT, WEB, "expect: {backends: [default/web-0, 'default/web-0:8080', '10.244.1.7:8080']}"],
     ],
@@ -77,7 +84,11 @@ def test_what_exists_may_be_named(parts: list[str]) -> None:
         ([CLIENT, "to: {service: web, port: 81}"], "to.port", ["81/TCP", "80/TCP (http)"]),
         ([CLIENT, "to: {service: web, port: 80}", "protocol: UDP"], "to.port", ["80/UDP"]),
         ([CLIENT, "to: {service: web, port: htpp}"], "to.port", ["named htpp", "http"]),
-        ([CLIENT, "to: {service: web, port: htpp}", "expect: {outcome: rejected}"], "to.port", ["named htpp"]),
+        (
+            [CLIENT, "to: {service: web, port: htpp}", "expect: {outcome: rejected}"],
+            "to.port",
+            ["named htpp"],
+        ),
         ([CLIENT, "to: {service: headless, port: 8080}"], "to.service", ["headless", "Pods"]),
         ([CLIENT, "to: {loadBalancer: web, port: 80}"], "to.loadBalancer", ["no load-balancer address"]),
         ([CLIENT, "to: {pod: web-1, port: 8080}"], "to.pod", ["default/web-1", "web-0"]),
@@ -99,7 +110,11 @@ def test_what_exists_may_be_named(parts: list[str]) -> None:
             ["32000/TCP", "healthCheckNodePort of default/local", "port: 32000"],
         ),
         (["from: {external: client-1}", WEB, "via: worker-7"], "via", ["worker-7"]),
-        ([CLIENT, WEB, "expect: {backends: [default/web-7]}"], "expect.backends[0]", ["default/web-7", "web-0"]),
+        (
+            [CLIENT, WEB, "expect: {backends: [default/web-7]}"],
+            "expect.backends[0]",
+            ["default/web-7", "web-0"],
+        ),
         (
             [CLIENT, WEB, "expect: {modes: {ipvs: {backends: [default/web-7]}}}"],
             "expect.modes.ipvs.backends[0]",

@@ -12,7 +12,11 @@ from tests.unit.controllers.clusters import node, settled
 def component(name: str, *words: str, form: str = "command", labels: str = "") -> str:
     """A static Pod of kube-system that starts ``name`` with ``words``."""
     started = list(words) if form == "args" else [name, *words]
-    text = json.dumps({"command": ["/bin/sh", "-c", " ".join(["exec", *started, "1>>/var/log/x"])]} if form == "shell" else {form: started})
+    text = json.dumps(
+        {"command": ["/bin/sh", "-c", " ".join(["exec", *started, "1>>/var/log/x"])]}
+        if form == "shell"
+        else {form: started}
+    )
     return (
         f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}-n, namespace: kube-system, labels: {{{labels}}}}}, "
         f"spec: {{nodeName: n, hostNetwork: true, containers: [{{name: {name}, {text[1:-1]}}}]}}}}"
@@ -42,15 +46,26 @@ def test_the_api_servers_range_of_services(words: list[str], form: str) -> None:
 
 
 def test_the_controller_managers_range_of_pods() -> None:
-    state = settled(node("n", cidr="10.101.3.0/24"), component("kube-controller-manager", "--cluster-cidr=10.101.0.0/16"))
+    state = settled(
+        node("n", cidr="10.101.3.0/24"), component("kube-controller-manager", "--cluster-cidr=10.101.0.0/16")
+    )
     assert (str(state.podSubnet), state.proxy.clusterCIDR) == ("10.101.0.0/16", "10.101.0.0/16")
 
 
 @pytest.mark.parametrize("form", ["command", "args", "shell"])
 def test_kube_proxys_flags(form: str) -> None:
-    words = ["--cluster-cidr=10.4.0.0/14", "--proxy-mode=nftables", "--nodeport-addresses=10.0.0.0/8", "--masquerade-all"]
+    words = [
+        "--cluster-cidr=10.4.0.0/14",
+        "--proxy-mode=nftables",
+        "--nodeport-addresses=10.0.0.0/8",
+        "--masquerade-all",
+    ]
     state = settled(node("n"), component("kube-proxy", *words, form=form))
-    assert (state.proxy.mode, state.proxy.clusterCIDR, state.proxy.nodePortAddresses) == ("nftables", "10.4.0.0/14", ("10.0.0.0/8",))
+    assert (state.proxy.mode, state.proxy.clusterCIDR, state.proxy.nodePortAddresses) == (
+        "nftables",
+        "10.4.0.0/14",
+        ("10.0.0.0/8",),
+    )
     assert state.proxy.masqueradeAll
     assert not any("does not say how kube-proxy is configured" in notice for notice in state.notices)
 
@@ -69,7 +84,12 @@ def test_kube_proxys_flags_for_ipvs() -> None:
 
 
 def test_flags_without_a_cluster_cidr_mean_no_detector() -> None:
-    assert settled(node("n", cidr="10.244.0.0/24"), component("kube-proxy", "--proxy-mode=iptables")).proxy.localMode == ""
+    assert (
+        settled(
+            node("n", cidr="10.244.0.0/24"), component("kube-proxy", "--proxy-mode=iptables")
+        ).proxy.localMode
+        == ""
+    )
 
 
 def test_a_configuration_file_makes_flags_void() -> None:
@@ -78,7 +98,9 @@ def test_a_configuration_file_makes_flags_void() -> None:
     assert settled(node("n"), with_file, config).proxy.mode == "nftables"
     state = settled(node("n"), component("kube-proxy", "--proxy-mode=ipvs"), config)
     assert state.proxy.mode == "nftables"
-    assert any("--proxy-mode=ipvs, the KubeProxyConfiguration mode nftables" in notice for notice in state.notices)
+    assert any(
+        "--proxy-mode=ipvs, the KubeProxyConfiguration mode nftables" in notice for notice in state.notices
+    )
 
 
 def test_kube_proxies_that_differ_are_named() -> None:
@@ -89,7 +111,10 @@ def test_kube_proxies_that_differ_are_named() -> None:
 
 
 def test_values_that_no_kube_proxy_takes_are_left_out() -> None:
-    state = settled(node("n"), component("kube-proxy", "--proxy-mode=fast", "--cluster-cidr=here", "--ipvs-udp-timeout=soon"))
+    state = settled(
+        node("n"),
+        component("kube-proxy", "--proxy-mode=fast", "--cluster-cidr=here", "--ipvs-udp-timeout=soon"),
+    )
     assert (state.proxy.mode, state.proxy.localMode) == ("iptables", "")
     assert sum("which cannot be read" in notice for notice in state.notices) == 3
 
@@ -98,9 +123,27 @@ def test_values_that_no_kube_proxy_takes_are_left_out() -> None:
     ("words", "mode", "cidr", "services"),
     [
         pytest.param([], "iptables", "10.42.0.0/16", "10.43.0.0/16", id="k3s' defaults"),
-        pytest.param(["--cluster-cidr", "10.52.0.0/16"], "iptables", "10.52.0.0/16", "10.43.0.0/16", id="a range of its own"),
-        pytest.param(["--kube-proxy-arg=proxy-mode=nftables"], "nftables", "10.42.0.0/16", "10.43.0.0/16", id="an argument for kube-proxy"),
-        pytest.param(["--kube-proxy-arg", "proxy-mode=nftables"], "nftables", "10.42.0.0/16", "10.43.0.0/16", id="in two words"),
+        pytest.param(
+            ["--cluster-cidr", "10.52.0.0/16"],
+            "iptables",
+            "10.52.0.0/16",
+            "10.43.0.0/16",
+            id="a range of its own",
+        ),
+        pytest.param(
+            ["--kube-proxy-arg=proxy-mode=nftables"],
+            "nftables",
+            "10.42.0.0/16",
+            "10.43.0.0/16",
+            id="an argument for kube-proxy",
+        ),
+        pytest.param(
+            ["--kube-proxy-arg", "proxy-mode=nftables"],
+            "nftables",
+            "10.42.0.0/16",
+            "10.43.0.0/16",
+            id="in two words",
+        ),
     ],
 )
 def test_the_arguments_of_k3s(words: list[str], mode: str, cidr: str, services: str) -> None:
@@ -112,7 +155,12 @@ def test_the_arguments_of_k3s(words: list[str], mode: str, cidr: str, services: 
 def test_arguments_of_k3s_that_say_nothing(text: str) -> None:
     annotations = json.dumps({"k3s.io/node-args": text})
     assert (
-        str(settled(f"{{apiVersion: v1, kind: Node, metadata: {{name: n, annotations: {annotations}}}}}").serviceSubnet) == "10.96.0.0/12"
+        str(
+            settled(
+                f"{{apiVersion: v1, kind: Node, metadata: {{name: n, annotations: {annotations}}}}}"
+            ).serviceSubnet
+        )
+        == "10.96.0.0/12"
     )
 
 

@@ -35,7 +35,9 @@ def problem_of(*manifests: str) -> Problem:
     ("wish", "commands", "listening"),
     [("a", ("a",), [81]), (" b , a", ("b", "a"), []), ("*", ("a", "b"), []), ("", (), [80, 81])],
 )
-def test_containers_with_their_real_command_have_no_listener(wish: str, commands: tuple[str, ...], listening: list[int]) -> None:
+def test_containers_with_their_real_command_have_no_listener(
+    wish: str, commands: tuple[str, ...], listening: list[int]
+) -> None:
     state = running(ONE, pod_of(TWO, meta=RUN % wish))
     assert state.commands == ({"default/p": commands} if commands else {})
     assert [row[2] for row in rows(state)] == listening
@@ -50,7 +52,10 @@ def test_unless_the_user_allows_it_the_annotation_changes_nothing(wish: str) -> 
 
 def test_a_notice_says_what_would_run_and_from_where() -> None:
     (notice,) = [n for n in settled(ONE, pod_of(TWO, meta=RUN % "a")).notices if "podwire.dev/run" in n]
-    assert "container a of Pod default/p has its command in podwire.dev/run, which runs only with --run: sleep 1" in notice
+    assert (
+        "container a of Pod default/p has its command in podwire.dev/run, which runs only with --run: sleep 1"
+        in notice
+    )
     (notice,) = [n for n in running(ONE, pod_of(TWO, meta=RUN % "a")).notices if "--run" in n]
     assert "container a of Pod default/p runs its command, as --run allows: sleep 1" in notice
 
@@ -64,7 +69,9 @@ def test_what_a_notice_shows_can_do_nothing_to_a_terminal_and_is_not_long() -> N
 
 
 def test_a_template_s_command_is_shown_once_and_of_many_commands_ten() -> None:
-    deployment = workload("Deployment", "w", 3, template=RUN % "*").replace("{name: main,", "{name: main, command: [x],")
+    deployment = workload("Deployment", "w", 3, template=RUN % "*").replace(
+        "{name: main,", "{name: main, command: [x],"
+    )
     (notice,) = [n for n in settled(ONE, deployment).notices if "--run" in n]
     assert "(and 2 more like it)" in notice
     many = ", ".join(f"{{name: c{n}, command: [x, '{n}']}}" for n in range(13))
@@ -77,7 +84,10 @@ def test_undeclared_ports_are_left_to_a_real_command() -> None:
     web = service("s", "selector: {app: p}, ports: [{port: 9999}]")
     state = running(ONE, pod_of(TWO, meta=RUN % "a"), web)
     assert [row[2] for row in rows(state)] == [81]
-    assert {port: owner for (_, port, _), owner in state.commanded_ports.items()} == {80: ("default/p", "a"), 9999: ("default/p", "a")}
+    assert {port: owner for (_, port, _), owner in state.commanded_ports.items()} == {
+        80: ("default/p", "a"),
+        9999: ("default/p", "a"),
+    }
 
 
 def test_a_port_that_a_flow_check_means_to_reach_is_a_real_command_s() -> None:

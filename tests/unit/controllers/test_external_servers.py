@@ -43,12 +43,18 @@ def test_a_server_outside_is_dialled_and_answers_its_service() -> None:
     flows = {flow.name: expectations.expect(flow) for flow in derive_flows(state)}
     assert {"pod default/app → external db:5432", "pod default/app → external db:53 (UDP)"} <= flows.keys()
     service = flows["pod default/app → svc default/db:5432 (node without an endpoint)"]
-    assert (service.outcome, {str(b): rule for b, rule in service.backends.items()}) == ("delivered", {"192.0.2.10:5432": "node"})
+    assert (service.outcome, {str(b): rule for b, rule in service.backends.items()}) == (
+        "delivered",
+        {"192.0.2.10:5432": "node"},
+    )
 
 
 def test_an_endpoint_outside_without_a_server_is_said_to_need_one() -> None:
     [notice] = state_of(text=CLUSTER % "[]").notices
-    assert "Service default/db has the endpoint 192.0.2.10 outside the cluster, where nobody serves: declare" in notice
+    assert (
+        "Service default/db has the endpoint 192.0.2.10 outside the cluster, where nobody serves: declare"
+        in notice
+    )
 
 
 CHECK = """---
@@ -63,13 +69,21 @@ spec: {flows: [{name: f, from: {pod: app}, to: {external: %s, port: %s}}]}
     ("servers", "check", "what"),
     [
         ("[{name: db, address: 192.0.2.10}]", "", "externalServers[0].ports: is required"),
-        (f"[{DB}, {{name: db, address: 192.0.2.11, ports: [{{port: 1}}]}}]", "", "externalServers[1].name: 'db' is the name of an earlier"),
+        (
+            f"[{DB}, {{name: db, address: 192.0.2.11, ports: [{{port: 1}}]}}]",
+            "",
+            "externalServers[1].name: 'db' is the name of an earlier",
+        ),
         (
             "[{name: db, address: 10.244.0.9, ports: [{port: 1}]}]",
             "",
             "externalServers[0].address: 10.244.0.9 of external server db lies in",
         ),
-        ("[{name: db, address: 192.0.2.10, ports: [{port: 1}, {port: 1}]}]", "", "externalServers[0].ports[1]: '1/TCP' is the port of an"),
+        (
+            "[{name: db, address: 192.0.2.10, ports: [{port: 1}, {port: 1}]}]",
+            "",
+            "externalServers[0].ports[1]: '1/TCP' is the port of an",
+        ),
         (f"[{DB}]", CHECK % ("db", 80), "to.port: db serves no 80/TCP"),
         (f"[{DB}]", CHECK % ("dp", 80), "to.external: there is no machine outside the cluster dp"),
         (f"[{DB}]", CHECK % ("db", "web"), "to.port: 'web' must be a number"),

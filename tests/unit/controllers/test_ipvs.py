@@ -17,12 +17,34 @@ def ingress(ip: str, more: str = "") -> str:
 @pytest.mark.parametrize(
     ("mode", "nodes", "web", "said"),
     [
-        pytest.param("ipvs", WORKERS, service("web", f"externalIPs: [172.18.0.4], {PORT}"), True, id="an externalIP"),
+        pytest.param(
+            "ipvs", WORKERS, service("web", f"externalIPs: [172.18.0.4], {PORT}"), True, id="an externalIP"
+        ),
         pytest.param("ipvs", WORKERS, ingress("172.18.0.4"), True, id="a load-balancer address"),
-        pytest.param("ipvs", WORKERS, ingress("172.18.0.4", ", ipMode: Proxy"), False, id="one that kube-proxy leaves alone"),
-        pytest.param("ipvs", WORKERS, service("web", f"externalIPs: [172.18.0.5], {PORT}"), False, id="nobody's"),
-        pytest.param("ipvs", WORKERS[1:], service("web", f"externalIPs: [172.18.0.4], {PORT}"), False, id="the only node's"),
-        pytest.param("iptables", WORKERS, service("web", f"externalIPs: [172.18.0.4], {PORT}"), False, id="iptables mode"),
+        pytest.param(
+            "ipvs",
+            WORKERS,
+            ingress("172.18.0.4", ", ipMode: Proxy"),
+            False,
+            id="one that kube-proxy leaves alone",
+        ),
+        pytest.param(
+            "ipvs", WORKERS, service("web", f"externalIPs: [172.18.0.5], {PORT}"), False, id="nobody's"
+        ),
+        pytest.param(
+            "ipvs",
+            WORKERS[1:],
+            service("web", f"externalIPs: [172.18.0.4], {PORT}"),
+            False,
+            id="the only node's",
+        ),
+        pytest.param(
+            "iptables",
+            WORKERS,
+            service("web", f"externalIPs: [172.18.0.4], {PORT}"),
+            False,
+            id="iptables mode",
+        ),
     ],
 )
 def test_a_nodes_address_must_be_no_services(mode: str, nodes: tuple[str, ...], web: str, said: bool) -> None:

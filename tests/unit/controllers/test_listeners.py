@@ -16,7 +16,11 @@ ONE = cluster("{role: control-plane}, {role: worker}")
 
 
 def rows(state: ClusterState, prefix: str = "default/") -> list[tuple[str, str, int, str, bool]]:
-    return [(li.pod, li.container, li.port, li.protocol, bool(li.refused)) for li in state.listeners if li.pod.startswith(prefix)]
+    return [
+        (li.pod, li.container, li.port, li.protocol, bool(li.refused))
+        for li in state.listeners
+        if li.pod.startswith(prefix)
+    ]
 
 
 def pod_of(containers: str, more: str = "", meta: str = "") -> str:
@@ -38,18 +42,28 @@ def test_every_declared_port_of_sidecars_and_containers() -> None:
 
 
 def test_the_second_container_on_a_port_is_refused() -> None:
-    state = settled(ONE, pod_of("{name: a, ports: [{containerPort: 80}]}, {name: b, ports: [{containerPort: 80}]}"))
-    assert [li.refused for li in state.listeners if li.container == "b"] == ["port 80/TCP is taken by container a"]
+    state = settled(
+        ONE, pod_of("{name: a, ports: [{containerPort: 80}]}, {name: b, ports: [{containerPort: 80}]}")
+    )
+    assert [li.refused for li in state.listeners if li.container == "b"] == [
+        "port 80/TCP is taken by container a"
+    ]
     assert any("port 80/TCP is taken by container a" in notice for notice in state.notices)
 
 
 def test_one_container_may_declare_a_port_twice() -> None:
-    state = settled(ONE, pod_of("{name: a, ports: [{containerPort: 80, name: x}, {containerPort: 80, name: y}]}"))
+    state = settled(
+        ONE, pod_of("{name: a, ports: [{containerPort: 80, name: x}, {containerPort: 80, name: y}]}")
+    )
     assert rows(state) == [("default/p", "a", 80, "TCP", False)]
 
 
 def test_an_undeclared_target_port_is_served_with_a_notice() -> None:
-    state = settled(ONE, pod_of("{name: a}, {name: b}"), service("s", "selector: {app: p}, ports: [{port: 80, targetPort: 9376}]"))
+    state = settled(
+        ONE,
+        pod_of("{name: a}, {name: b}"),
+        service("s", "selector: {app: p}, ports: [{port: 80, targetPort: 9376}]"),
+    )
     assert rows(state) == [("default/p", "a", 9376, "TCP", False)]
     assert state.notices == (
         "Service default/s targets port 9376, which no container of Pod default/p declares: served anyway by its first container",
@@ -58,7 +72,9 @@ def test_an_undeclared_target_port_is_served_with_a_notice() -> None:
 
 def test_the_notice_is_one_a_service() -> None:
     ports = "{name: a, port: 80}, {name: b, port: 81, protocol: UDP}"
-    state = settled(ONE, workload("Deployment", "w", 3, ports=""), service("s", f"selector: {{app: w}}, ports: [{ports}]"))
+    state = settled(
+        ONE, workload("Deployment", "w", 3, ports=""), service("s", f"selector: {{app: w}}, ports: [{ports}]")
+    )
     (notice,) = state.notices
     assert "80, 81/UDP" in notice
     assert "and of 2 more" in notice
@@ -88,7 +104,10 @@ def test_the_api_server_listens_declared_or_not() -> None:
 
 def test_host_ports_are_ignored_with_a_notice() -> None:
     state = settled(ONE, pod("p", ports="{containerPort: 80, hostPort: 8080}"))
-    assert any("wants hostPort" in notice and "does not emulate yet: nothing listens there" in notice for notice in state.notices)
+    assert any(
+        "wants hostPort" in notice and "does not emulate yet: nothing listens there" in notice
+        for notice in state.notices
+    )
 
 
 # --- health checks of load balancers ------------------------------------------------------------------------
@@ -105,9 +124,7 @@ endpoints:
 - {{addresses: [10.244.1.9]}}
 - {{addresses: [10.244.2.7], nodeName: worker-2, conditions: {{ready: false}}}}
 """
-LOAD_BALANCER = (
-    "type: LoadBalancer, externalTrafficPolicy: {policy}, healthCheckNodePort: 32123, ports: [{{name: a, port: 80}}, {{name: b, port: 81}}]"
-)
+LOAD_BALANCER = "type: LoadBalancer, externalTrafficPolicy: {policy}, healthCheckNodePort: 32123, ports: [{{name: a, port: 80}}, {{name: b, port: 81}}]"
 WORKERS = cluster("{role: control-plane}, {role: worker}, {role: worker}")
 SLICES = (SLICE.format(name="a", port=8080), SLICE.format(name="b", port=8081))
 
@@ -115,7 +132,9 @@ SLICES = (SLICE.format(name="a", port=8080), SLICE.format(name="b", port=8081))
 def test_a_health_check_counts_ready_local_addresses_once() -> None:
     state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Local")), *SLICES)
     checks = [li for li in state.listeners if li.healthCheck]
-    assert [(li.netns, li.port, li.protocol, li.healthCheck and li.healthCheck.localEndpoints) for li in checks] == [
+    assert [
+        (li.netns, li.port, li.protocol, li.healthCheck and li.healthCheck.localEndpoints) for li in checks
+    ] == [
         ("control-plane", 32123, "TCP", 0),
         ("worker-1", 32123, "TCP", 1),
         ("worker-2", 32123, "TCP", 0),
@@ -124,7 +143,11 @@ def test_a_health_check_counts_ready_local_addresses_once() -> None:
 
 
 def test_no_health_check_under_policy_cluster() -> None:
-    state = settled(WORKERS, service("lb", "type: LoadBalancer, externalTrafficPolicy: Cluster, ports: [{port: 80}]"), *SLICES)
+    state = settled(
+        WORKERS,
+        service("lb", "type: LoadBalancer, externalTrafficPolicy: Cluster, ports: [{port: 80}]"),
+        *SLICES,
+    )
     assert not any(li.healthCheck for li in state.listeners)
 
 
@@ -133,4 +156,7 @@ def test_a_health_check_whose_port_a_pod_has_is_refused() -> None:
     state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Local")), taker)
     refused = {li.netns: li.refused for li in state.listeners if li.healthCheck and li.refused}
     assert refused == {"worker-1": "port 32123/TCP is taken by container a of Pod default/p"}
-    assert "kube-proxy on worker-1 cannot listen: port 32123/TCP is taken by container a of Pod default/p" in state.notices
+    assert (
+        "kube-proxy on worker-1 cannot listen: port 32123/TCP is taken by container a of Pod default/p"
+        in state.notices
+    )

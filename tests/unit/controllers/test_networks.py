@@ -22,7 +22,11 @@ from tests.unit.controllers.clusters import (
 
 def test_defaults() -> None:
     state = settled(pod("a"))
-    assert (str(state.podSubnet), str(state.serviceSubnet), str(state.hostSubnet)) == ("10.244.0.0/16", "10.96.0.0/12", "172.18.0.0/16")
+    assert (str(state.podSubnet), str(state.serviceSubnet), str(state.hostSubnet)) == (
+        "10.244.0.0/16",
+        "10.96.0.0/12",
+        "172.18.0.0/16",
+    )
     assert state.routerIP == "172.18.0.1"
     assert [(n.internalIPs, n.spec.podCIDRs) for n in state.nodes] == [
         (("172.18.0.2",), ("10.244.0.0/24",)),
@@ -32,7 +36,9 @@ def test_defaults() -> None:
 
 
 def test_given_addresses_and_podcidrs_are_kept_and_skipped() -> None:
-    state = settled(node("a", "172.18.0.2", "10.244.0.0/24"), node("b"), node("c", "172.18.0.1", "10.244.1.0/24"))
+    state = settled(
+        node("a", "172.18.0.2", "10.244.0.0/24"), node("b"), node("c", "172.18.0.1", "10.244.1.0/24")
+    )
     assert {n.name: (n.internalIPs[0], n.spec.podCIDR) for n in state.nodes} == {
         "a": ("172.18.0.2", "10.244.0.0/24"),
         "b": ("172.18.0.4", "10.244.2.0/24"),
@@ -64,7 +70,11 @@ def test_every_kind_of_node_address_is_kept() -> None:
 @pytest.mark.parametrize(
     ("addresses", "subnet"),
     [
-        pytest.param(["192.168.49.2", "192.168.49.3"], "192.168.49.0/29", id="room for the router, none is the broadcast address"),
+        pytest.param(
+            ["192.168.49.2", "192.168.49.3"],
+            "192.168.49.0/29",
+            id="room for the router, none is the broadcast address",
+        ),
         pytest.param(["192.168.49.2"], "192.168.49.0/30", id="one node"),
         pytest.param(["10.128.0.10", "10.128.3.7"], "10.128.0.0/22", id="a cloud's subnet"),
         pytest.param(["172.18.0.9", "172.19.0.9"], "172.18.0.0/15", id="partly outside the default"),
@@ -87,7 +97,9 @@ def test_host_subnet_of_a_dump(addresses: list[str], subnet: str) -> None:
     ],
 )
 def test_service_subnet_of_a_dump(cluster_ips: dict[str, str], subnet: str) -> None:
-    state = settled(*(service(name, f"clusterIP: {ip}, ports: [{{port: 80}}]") for name, ip in cluster_ips.items()))
+    state = settled(
+        *(service(name, f"clusterIP: {ip}, ports: [{{port: 80}}]") for name, ip in cluster_ips.items())
+    )
     assert str(state.serviceSubnet) == subnet
     assert {name: state.service[f"default/{name}"].spec.clusterIP for name in cluster_ips} == cluster_ips
 
@@ -104,7 +116,11 @@ def test_pod_subnet_of_a_dump_covers_podcidrs_and_pods() -> None:
 
 def test_pod_subnet_leaves_the_host_network_alone() -> None:
     """A cloud that gives Pods addresses of the nodes' subnet."""
-    state = settled(node("a", "192.168.10.4"), node("b", "192.168.10.60"), pod("p", spec="nodeName: a", status="podIP: 192.168.10.9"))
+    state = settled(
+        node("a", "192.168.10.4"),
+        node("b", "192.168.10.60"),
+        pod("p", spec="nodeName: a", status="podIP: 192.168.10.9"),
+    )
     assert (str(state.hostSubnet), str(state.podSubnet)) == ("192.168.10.0/26", "10.244.0.0/16")
     assert state.pod["default/p"].ip == "192.168.10.9"
 
@@ -166,12 +182,20 @@ def ranges(*manifests: str) -> tuple[str, str, str]:
             ("10.4.0.0/14", "10.7.240.0/23", "10.128.0.0/29"),
             id="GKE of old: the Services' range is a part of the Pods'",
         ),
-        pytest.param([node("a", "10.100.0.4"), pod("p")], ("10.244.0.0/16", "10.43.0.0/16", "10.100.0.0/29"), id="nodes in the default"),
         pytest.param(
-            [node("a", "172.18.0.4", "10.96.3.0/24")], ("10.96.3.0/24", "10.43.0.0/16", "172.18.0.0/16"), id="Pods in the default"
+            [node("a", "10.100.0.4"), pod("p")],
+            ("10.244.0.0/16", "10.43.0.0/16", "10.100.0.0/29"),
+            id="nodes in the default",
         ),
         pytest.param(
-            [node("a", "10.244.0.4"), node("b", "10.244.0.5")], ("10.42.0.0/16", "10.96.0.0/12", "10.244.0.0/29"), id="nodes among the Pods"
+            [node("a", "172.18.0.4", "10.96.3.0/24")],
+            ("10.96.3.0/24", "10.43.0.0/16", "172.18.0.0/16"),
+            id="Pods in the default",
+        ),
+        pytest.param(
+            [node("a", "10.244.0.4"), node("b", "10.244.0.5")],
+            ("10.42.0.0/16", "10.96.0.0/12", "10.244.0.0/29"),
+            id="nodes among the Pods",
         ),
         pytest.param(
             [cluster_ip("kubernetes", "172.18.0.1"), cluster_ip("s", "172.18.77.1")],
@@ -179,7 +203,11 @@ def ranges(*manifests: str) -> tuple[str, str, str]:
             id="Services where podwire's nodes are",
         ),
         pytest.param(
-            [node("a", "172.30.1.4", "10.128.0.0/23"), node("b", "172.30.1.5", "10.128.2.0/23"), cluster_ip("s", "172.30.0.10")],
+            [
+                node("a", "172.30.1.4", "10.128.0.0/23"),
+                node("b", "172.30.1.5", "10.128.2.0/23"),
+                cluster_ip("s", "172.30.0.10"),
+            ],
             ("10.128.0.0/22", "172.30.0.8/30", "172.30.1.0/29"),
             id="OpenShift's Services beside such nodes",
         ),
@@ -199,7 +227,9 @@ def test_nodes_of_several_networks_are_routed_one_by_one() -> None:
 
 def test_a_client_outside_keeps_off_the_nodes_addresses() -> None:
     state = settled(node("a", "192.0.2.7"), node("b", "203.0.113.10"), pod("p"))
-    assert not {client.address for client in state.clients} & {ip for n in state.nodes for ip in n.internalIPs}
+    assert not {client.address for client in state.clients} & {
+        ip for n in state.nodes for ip in n.internalIPs
+    }
 
 
 def test_cluster_ips_of_several_ranges_are_taken_as_they_are() -> None:
@@ -208,21 +238,33 @@ def test_cluster_ips_of_several_ranges_are_taken_as_they_are() -> None:
     assert {name: state.service[f"default/{name}"].spec.clusterIP for name in ips} == ips
 
 
-VPC = [node("a", "10.0.1.21"), node("b", "10.0.2.22"), running("p", "a", "10.0.1.77"), running("q", "b", "10.0.2.88")]
+VPC = [
+    node("a", "10.0.1.21"),
+    node("b", "10.0.2.22"),
+    running("p", "a", "10.0.1.77"),
+    running("q", "b", "10.0.2.88"),
+]
 
 
 def test_pods_with_addresses_of_the_nodes_network_are_emulated_and_no_detector_is_made_up() -> None:
     state = settled(*VPC, cluster_ip("kubernetes", "172.20.0.1"))
     assert state.madeUpBridges
     assert (state.proxy.localMode, state.proxy.clusterCIDR) == ("", "")
-    assert any(notice.startswith("Pod network emulated as kubenet: the Pods' addresses are of no podCIDR") for notice in state.notices)
+    assert any(
+        notice.startswith("Pod network emulated as kubenet: the Pods' addresses are of no podCIDR")
+        for notice in state.notices
+    )
     assert any("no clusterCIDR (as on EKS" in notice for notice in state.notices)
     assert not any(notice.startswith("address ranges") and "Pods" in notice for notice in state.notices)
 
 
 def test_the_router_takes_no_address_that_a_pod_has() -> None:
     pods = [running(f"p{n}", "a", f"192.168.0.{n}") for n in (1, 2)]
-    assert settled(node("a", "192.168.0.5"), *pods).routerIP not in {"192.168.0.1", "192.168.0.2", "192.168.0.5"}
+    assert settled(node("a", "192.168.0.5"), *pods).routerIP not in {
+        "192.168.0.1",
+        "192.168.0.2",
+        "192.168.0.5",
+    }
 
 
 def test_one_node_whose_pods_are_of_its_own_subnet() -> None:
@@ -244,22 +286,37 @@ def test_what_is_said_of_kube_proxy_holds_in_such_a_cluster() -> None:
     ],
 )
 def test_podcidrs_that_the_pods_addresses_contradict_are_not_the_bridges(others: list[str]) -> None:
-    state = settled(node("a", cidr="10.244.0.0/24"), node("b", cidr="10.244.1.0/24"), running("q", "b", "10.244.1.7"), *others)
+    state = settled(
+        node("a", cidr="10.244.0.0/24"),
+        node("b", cidr="10.244.1.0/24"),
+        running("q", "b", "10.244.1.7"),
+        *others,
+    )
     assert state.madeUpBridges
-    assert all(not IPv4Network(state.podCIDR(n.name)).subnet_of(IPv4Network("10.244.0.0/23")) for n in state.nodes)
+    assert all(
+        not IPv4Network(state.podCIDR(n.name)).subnet_of(IPv4Network("10.244.0.0/23")) for n in state.nodes
+    )
     assert state.proxy.clusterCIDR == "10.244.0.0/16"
-    assert all(p.ip == {"default/p": others[0].split("podIP: ")[1].split("}")[0], "default/q": "10.244.1.7"}[p.key] for p in state.pods)
+    assert all(
+        p.ip == {"default/p": others[0].split("podIP: ")[1].split("}")[0], "default/q": "10.244.1.7"}[p.key]
+        for p in state.pods
+    )
 
 
 def test_pods_at_home_are_no_reason_to_make_anything_up() -> None:
-    state = settled(node("a", cidr="10.244.0.0/24"), running("p", "a", "10.244.0.9"), running("q", "a", "100.64.3.3"))
+    state = settled(
+        node("a", cidr="10.244.0.0/24"), running("p", "a", "10.244.0.9"), running("q", "a", "100.64.3.3")
+    )
     assert not state.madeUpBridges
     assert not any("emulated" in notice for notice in state.notices)
 
 
 def test_a_dump_that_says_nothing_of_kube_proxy_says_what_is_assumed() -> None:
     live = node("a", cidr="10.244.0.0/24").replace("{name: a,", "{name: a, uid: 5c9e,")
-    assert any("mode iptables and clusterCIDR 10.244.0.0/16 are assumed" in notice for notice in settled(live).notices)
+    assert any(
+        "mode iptables and clusterCIDR 10.244.0.0/16 are assumed" in notice
+        for notice in settled(live).notices
+    )
     assert not any("are assumed" in notice for notice in settled(node("a", cidr="10.244.0.0/24")).notices)
 
 
@@ -269,11 +326,29 @@ TWO = "{role: control-plane}, {role: worker}"
 @pytest.mark.parametrize(
     ("manifests", "path", "what"),
     [
-        pytest.param([cluster(TWO, podSubnet="172.18.4.0/22")], "networking.hostSubnet", "overlap", id="podSubnet in the hosts' default"),
-        pytest.param([cluster(TWO, hostSubnet="10.96.0.0/16")], "networking.serviceSubnet", "overlap", id="hosts in the Services' default"),
-        pytest.param([cluster(TWO, podSubnet="10.9.0.0/24")], "networking.podSubnet", "too small for a /24", id="podSubnet too small"),
         pytest.param(
-            [cluster(TWO, hostSubnet="192.168.0.0/30")], "networking.hostSubnet", "too small for 2 nodes", id="hostSubnet too small"
+            [cluster(TWO, podSubnet="172.18.4.0/22")],
+            "networking.hostSubnet",
+            "overlap",
+            id="podSubnet in the hosts' default",
+        ),
+        pytest.param(
+            [cluster(TWO, hostSubnet="10.96.0.0/16")],
+            "networking.serviceSubnet",
+            "overlap",
+            id="hosts in the Services' default",
+        ),
+        pytest.param(
+            [cluster(TWO, podSubnet="10.9.0.0/24")],
+            "networking.podSubnet",
+            "too small for a /24",
+            id="podSubnet too small",
+        ),
+        pytest.param(
+            [cluster(TWO, hostSubnet="192.168.0.0/30")],
+            "networking.hostSubnet",
+            "too small for 2 nodes",
+            id="hostSubnet too small",
         ),
         pytest.param(
             [cluster("{role: worker, addresses: [172.18.0.0]}", hostSubnet="172.18.0.0/16")],
@@ -281,16 +356,46 @@ TWO = "{role: control-plane}, {role: worker}"
             "no host's address",
             id="network address",
         ),
-        pytest.param([node("n", "172.18.0.5"), node("m", "172.18.0.5")], "status.addresses[0].address", "node n already", id="twice"),
-        pytest.param([node("n", cidr="10.244.0.0/23"), node("m", cidr="10.244.1.0/24")], "spec.podCIDR", "overlaps", id="podCIDRs overlap"),
         pytest.param(
-            [cluster(podSubnet="10.1.0.0/16"), node("n", cidr="10.2.0.0/24")], "spec.podCIDR", "outside podSubnet", id="podCIDR outside"
+            [node("n", "172.18.0.5"), node("m", "172.18.0.5")],
+            "status.addresses[0].address",
+            "node n already",
+            id="twice",
         ),
-        pytest.param([cluster(TWO, serviceSubnet="10.9.0.0/31")], "networking.serviceSubnet", "too small", id="serviceSubnet too small"),
-        pytest.param([cluster(TWO, podSubnet="126.0.0.0/7")], "networking.podSubnet", "loopback", id="podSubnet of loopback"),
-        pytest.param([node("n", "255.255.255.255")], "status.addresses[0].address", "broadcast", id="the broadcast address"),
+        pytest.param(
+            [node("n", cidr="10.244.0.0/23"), node("m", cidr="10.244.1.0/24")],
+            "spec.podCIDR",
+            "overlaps",
+            id="podCIDRs overlap",
+        ),
+        pytest.param(
+            [cluster(podSubnet="10.1.0.0/16"), node("n", cidr="10.2.0.0/24")],
+            "spec.podCIDR",
+            "outside podSubnet",
+            id="podCIDR outside",
+        ),
+        pytest.param(
+            [cluster(TWO, serviceSubnet="10.9.0.0/31")],
+            "networking.serviceSubnet",
+            "too small",
+            id="serviceSubnet too small",
+        ),
+        pytest.param(
+            [cluster(TWO, podSubnet="126.0.0.0/7")],
+            "networking.podSubnet",
+            "loopback",
+            id="podSubnet of loopback",
+        ),
+        pytest.param(
+            [node("n", "255.255.255.255")],
+            "status.addresses[0].address",
+            "broadcast",
+            id="the broadcast address",
+        ),
         pytest.param([node("n", cidr="10.244.0.0/31")], "spec.podCIDR", "no room", id="podCIDR too small"),
-        pytest.param([cluster(podNetwork="cilium")], "networking.podNetwork", "not supported yet", id="podNetwork"),
+        pytest.param(
+            [cluster(podNetwork="cilium")], "networking.podNetwork", "not supported yet", id="podNetwork"
+        ),
     ],
 )
 def test_mistakes(manifests: list[str], path: str, what: str) -> None:

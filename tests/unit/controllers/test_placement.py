@@ -33,7 +33,10 @@ def test_replicas_spread_evenly_and_each_owner_for_itself() -> None:
 
 def test_pods_without_owner_fill_the_emptiest_node() -> None:
     state = settled(
-        pod("pinned", spec="nodeName: worker-1"), pod("a"), pod("b"), cluster("{role: control-plane}, {role: worker}, {role: worker}")
+        pod("pinned", spec="nodeName: worker-1"),
+        pod("a"),
+        pod("b"),
+        cluster("{role: control-plane}, {role: worker}, {role: worker}"),
     )
     assert [p.spec.nodeName for p in users_pods(state)] == ["worker-1", "worker-2", "worker-1"]
 
@@ -89,7 +92,9 @@ ONE = cluster("{role: control-plane}, {role: worker}")
             id="no node matches",
         ),
         pytest.param(
-            [node("n", spec="unschedulable: true"), pod("p")], ["0/1 nodes are available: 1 node(s) were unschedulable"], id="cordoned"
+            [node("n", spec="unschedulable: true"), pod("p")],
+            ["0/1 nodes are available: 1 node(s) were unschedulable"],
+            id="cordoned",
         ),
         pytest.param(
             [node("n").replace("status: {", "status: {allocatable: {pods: '1'}, "), pod("p"), pod("q")],
@@ -125,11 +130,17 @@ def test_pods_that_no_node_runs_wait_and_refuse_nothing(manifests: list[str], re
 def test_host_ports_of_different_addresses_do_not_meet() -> None:
     ports = "{containerPort: 80, hostPort: 8080, hostIP: 172.18.0.%d}"
     assert not waits(cluster("{role: worker}"), pod("a", ports=ports % 2), pod("b", ports=ports % 9))
-    assert waits(cluster("{role: worker}"), pod("a", ports=ports % 2), pod("b", ports="{containerPort: 80, hostPort: 8080}"))
+    assert waits(
+        cluster("{role: worker}"),
+        pod("a", ports=ports % 2),
+        pod("b", ports="{containerPort: 80, hostPort: 8080}"),
+    )
 
 
 def test_equal_causes_are_one_notice() -> None:
-    state = settled(workload("Deployment", "web", 14).replace("containers:", "nodeSelector: {gpu: x}, containers:"))
+    state = settled(
+        workload("Deployment", "web", 14).replace("containers:", "nodeSelector: {gpu: x}, containers:")
+    )
     (notice,) = [notice for notice in state.notices if "runs nowhere" in notice or "run nowhere" in notice]
     assert notice.startswith("14 Pods run nowhere, default/web-")
     assert " and 11 more: 0/3 nodes are available: " in notice
@@ -137,7 +148,10 @@ def test_equal_causes_are_one_notice() -> None:
 
 
 def test_a_service_of_waiting_pods_alone_has_no_endpoint() -> None:
-    state = settled(pod("p", "app: p", spec="nodeSelector: {gpu: x}"), service("s", "selector: {app: p}, ports: [{port: 80}]"))
+    state = settled(
+        pod("p", "app: p", spec="nodeSelector: {gpu: x}"),
+        service("s", "selector: {app: p}, ports: [{port: 80}]"),
+    )
     assert [endpoint for item in state.slices_of.get("default/s", ()) for endpoint in item.endpoints] == []
 
 
@@ -150,7 +164,9 @@ def test_taints_that_only_ask_are_heeded_where_possible() -> None:
 
 def test_a_node_that_is_not_ready_is_left_alone() -> None:
     """The node lifecycle controller gives it both taints; every Pod tolerates the second for five minutes."""
-    taints = [f"{{key: node.kubernetes.io/not-ready, effect: {effect}}}" for effect in ("NoSchedule", "NoExecute")]
+    taints = [
+        f"{{key: node.kubernetes.io/not-ready, effect: {effect}}}" for effect in ("NoSchedule", "NoExecute")
+    ]
     assert waits(node("a", spec=f"taints: [{', '.join(taints)}]"), pod("p"))
     assert not waits(node("a", spec=f"taints: [{taints[1]}]"), pod("p"))
 

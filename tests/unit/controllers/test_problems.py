@@ -1,4 +1,6 @@
-"""What the user is told of mistakes that only the whole cluster shows: where each of them stands, and all of them at once."""
+"""What the user is told of mistakes that only the whole cluster shows: where each of them stands, and all of
+them at once.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,10 @@ def told(text: str) -> tuple[Problem, ...]:
 
 
 def test_contradictions_are_told_all_together_each_with_its_line() -> None:
-    text = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnetworking: {serviceSubnet: 10.96.0.0/12}\n---\n" + CONTRADICTIONS
+    text = (
+        "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnetworking: {serviceSubnet: 10.96.0.0/12}\n---\n"
+        + CONTRADICTIONS
+    )
     assert {(p.line, p.path, p.what.partition(" (")[0][:50]) for p in told(text)} == {
         (23, "items[0].spec.clusterIP", "ClusterIP 10.96.0.10 of Service default/second is "),
         (25, "items[0].spec.ports[0].name", "is required: a Service with several ports must nam"),
@@ -95,7 +100,11 @@ def test_problems_come_in_the_order_of_the_lines() -> None:
 
 
 def test_nothing_is_said_of_a_range_that_could_not_be_read() -> None:
-    text = cluster(serviceSubnet="10.9.0.0/4x") + "\n---\n" + service("s", "clusterIP: 10.9.0.7, ports: [{port: 80}]")
+    text = (
+        cluster(serviceSubnet="10.9.0.0/4x")
+        + "\n---\n"
+        + service("s", "clusterIP: 10.9.0.7, ports: [{port: 80}]")
+    )
     assert [problem.path for problem in told(text)] == ["networking.serviceSubnet"]
 
 
@@ -104,7 +113,9 @@ def test_nothing_is_said_of_a_range_that_could_not_be_read() -> None:
     [
         pytest.param([pod("p", status="podIP: 127.0.0.1")], 3, id="Pod address"),
         pytest.param(
-            ['{kind: Pod, metadata: {name: p, annotations: {\n"cni.projectcalico.org/ipAddrs": x}}, spec: {containers: [{name: c}]}}'],
+            [
+                '{kind: Pod, metadata: {name: p, annotations: {\n"cni.projectcalico.org/ipAddrs": x}}, spec: {containers: [{name: c}]}}'
+            ],
             4,
             id="an annotation that control reads",
         ),
@@ -112,7 +123,9 @@ def test_nothing_is_said_of_a_range_that_could_not_be_read() -> None:
     ],
 )
 def test_a_problem_names_its_line(manifests: list[str], line: int) -> None:
-    text = "\n---\n".join(["{apiVersion: podwire.dev/v1alpha1, kind: Cluster, nodes: [{role: worker}]}", *manifests])
+    text = "\n---\n".join(
+        ["{apiVersion: podwire.dev/v1alpha1, kind: Cluster, nodes: [{role: worker}]}", *manifests]
+    )
     assert line in {problem.line for problem in told(text)}
 
 
@@ -126,6 +139,10 @@ def test_a_topology_in_python_names_the_call(tmp_path: Path) -> None:
     assert [problem.line for problem in caught.value.problems] == [6]
 
 
-@given(st.lists(st.one_of(st.integers(0, 99), st.from_regex(r"[A-Za-z0-9_./-]{1,20}", fullmatch=True)), min_size=1))
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 99), st.from_regex(r"[A-Za-z0-9_./-]{1,20}", fullmatch=True)), min_size=1
+    )
+)
 def test_a_path_can_be_read_back(path: list[str | int]) -> None:
     assert path_of(path_text(tuple(path))) == tuple(path)

@@ -29,7 +29,9 @@ def workload(kind: str, replicas: int, more: str = "") -> str:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Sixteen million of anything take a minute and gigabytes; a refusal takes none of it, however busy the machine is."""
+    """Sixteen million of anything take a minute and gigabytes; a refusal takes none of it, however busy the
+    machine is.
+    """
     begin = time.process_time()
     yield
     assert time.process_time() - begin < 5
@@ -40,13 +42,17 @@ def test_more_replicas_than_addresses(kind: str) -> None:
     with at_once():
         problem = problem_of(cluster(podSubnet="11.0.0.0/8"), workload(kind, 16_000_000))
     assert (problem.document, problem.path) == (2, "spec.replicas")
-    assert problem.what == "16,000,000 replicas: the podCIDRs of all nodes together have 759 addresses for Pods"
+    assert (
+        problem.what == "16,000,000 replicas: the podCIDRs of all nodes together have 759 addresses for Pods"
+    )
 
 
 def test_more_replicas_than_pods_at_all() -> None:
     one = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: control-plane, podCIDR: 11.0.0.0/8}]\nnetworking: {podSubnet: 11.0.0.0/8}"
     with at_once():
-        assert problem_of(one, workload("Deployment", 16_000_000)).what.endswith(f"podwire makes no more than {MOST_PODS:,} Pods")
+        assert problem_of(one, workload("Deployment", 16_000_000)).what.endswith(
+            f"podwire makes no more than {MOST_PODS:,} Pods"
+        )
 
 
 def test_hostnetwork_pods_take_no_address() -> None:
@@ -73,9 +79,7 @@ def test_a_step_that_scales_to_millions() -> None:
 
 def test_more_nodes_than_can_have_routes_to_one_another() -> None:
     roles = ", ".join(["{role: worker}"] * 20_000)
-    many = (
-        f"apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{{role: control-plane}}, {roles}]\nnetworking: {{podSubnet: 10.0.0.0/8}}"
-    )
+    many = f"apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{{role: control-plane}}, {roles}]\nnetworking: {{podSubnet: 10.0.0.0/8}}"
     problem = problem_of(many)
     assert problem.path == f"nodes[{MOST_NODES}].name"
     assert problem.what == f"20,001 nodes: podwire takes no more than {MOST_NODES:,}"
@@ -83,7 +87,10 @@ def test_more_nodes_than_can_have_routes_to_one_another() -> None:
 
 def test_more_pods_than_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emulator.controllers.room.MOST_PODS", 3)
-    pods = [f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\nspec: {{containers: [{{name: c}}]}}" for number in range(4)]
+    pods = [
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\nspec: {{containers: [{{name: c}}]}}"
+        for number in range(4)
+    ]
     problem = problem_of(*pods)
     assert (problem.document, problem.what) == (4, "4 Pods: podwire takes no more than 3")
 

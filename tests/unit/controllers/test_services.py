@@ -24,17 +24,23 @@ def only(spec: str, status: str = "") -> Service:
 
 
 def test_cluster_ips_start_above_the_static_band_in_order_of_appearance() -> None:
-    state = settled(service("b", PORT), service("a", PORT), service("given", f"clusterIP: 10.96.0.10, {PORT}"))
+    state = settled(
+        service("b", PORT), service("a", PORT), service("given", f"clusterIP: 10.96.0.10, {PORT}")
+    )
     assert {s.name: s.spec.clusterIPs for s in state.services} == {
         "kubernetes": ("10.96.0.1",),
         "b": ("10.96.1.0",),
         "a": ("10.96.1.1",),
         "given": ("10.96.0.10",),
     }
-    assert all(s.spec.clusterIP == s.spec.clusterIPs[0] and s.spec.ipFamilies == ("IPv4",) for s in state.services)
+    assert all(
+        s.spec.clusterIP == s.spec.clusterIPs[0] and s.spec.ipFamilies == ("IPv4",) for s in state.services
+    )
 
 
-@pytest.mark.parametrize(("prefix", "size"), [("10.0.0.0/28", 16), ("10.0.0.0/24", 16), ("10.0.0.0/20", 256), ("10.0.0.0/12", 256)])
+@pytest.mark.parametrize(
+    ("prefix", "size"), [("10.0.0.0/28", 16), ("10.0.0.0/24", 16), ("10.0.0.0/20", 256), ("10.0.0.0/12", 256)]
+)
 def test_static_band(prefix: str, size: int) -> None:
     assert static_band(IPv4Network(prefix)) == size
 
@@ -47,7 +53,10 @@ def test_the_static_band_is_used_when_the_rest_is_full() -> None:
 
 
 def test_headless_and_external_name_have_no_address() -> None:
-    state = settled(service("h", f"clusterIP: None, {PORT}"), service("e", "type: ExternalName, externalName: example.com"))
+    state = settled(
+        service("h", f"clusterIP: None, {PORT}"),
+        service("e", "type: ExternalName, externalName: example.com"),
+    )
     assert state.service["default/h"].spec.clusterIPs == ("None",)
     assert state.service["default/e"].spec.clusterIPs == ()
 
@@ -75,7 +84,9 @@ def test_node_ports_are_drawn_from_the_seed() -> None:
 
 
 def test_tcp_and_udp_of_one_port_share_a_node_port() -> None:
-    ports = only("type: NodePort, ports: [{name: u, port: 53, protocol: UDP}, {name: t, port: 53}, {name: m, port: 9153}]").spec.ports
+    ports = only(
+        "type: NodePort, ports: [{name: u, port: 53, protocol: UDP}, {name: t, port: 53}, {name: m, port: 9153}]"
+    ).spec.ports
     assert ports[0].nodePort == ports[1].nodePort != ports[2].nodePort
 
 
@@ -108,9 +119,15 @@ def test_who_gets_a_health_check_port(spec: str, has: bool) -> None:
 def test_node_ports_of_another_range_are_taken_with_a_notice() -> None:
     state = settled(
         service("page", "type: NodePort, ports: [{port: 80, nodePort: 80}]"),
-        service("mail", "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 9000, ports: [{port: 25, nodePort: 2525}]"),
+        service(
+            "mail",
+            "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 9000, ports: [{port: 25, nodePort: 2525}]",
+        ),
     )
-    assert [state.service[f"default/{name}"].spec.ports[0].nodePort for name in ("page", "mail")] == [80, 2525]
+    assert [state.service[f"default/{name}"].spec.ports[0].nodePort for name in ("page", "mail")] == [
+        80,
+        2525,
+    ]
     assert [notice for notice in state.notices if "node-port range" in notice] == [
         "node port 80 of Service default/page (and 2 more) is outside 30000-32767: taken as of a cluster with another node-port range"
     ]
@@ -129,7 +146,8 @@ def test_the_load_balancers_status_is_kept() -> None:
 
 def test_services_of_ipv6_alone_are_left_out() -> None:
     state = settled(
-        service("six", f"ipFamilies: [IPv6], clusterIP: 'fd00::1', {PORT}"), service("dual", f"ipFamilies: [IPv4, IPv6], {PORT}")
+        service("six", f"ipFamilies: [IPv6], clusterIP: 'fd00::1', {PORT}"),
+        service("dual", f"ipFamilies: [IPv4, IPv6], {PORT}"),
     )
     assert [s.name for s in state.services] == ["dual", "kubernetes"]
     assert any("IPv6" in notice for notice in state.notices)
@@ -144,9 +162,17 @@ def test_services_of_ipv6_alone_are_left_out() -> None:
             ["default/s0", "default/s1"],
             id="a ClusterIP twice",
         ),
-        pytest.param([f"clusterIP: 10.96.0.1, {PORT}"], "spec.clusterIP", ["default/kubernetes"], id="that of kubernetes"),
         pytest.param(
-            ["type: NodePort, ports: [{port: 80, nodePort: 30080}]", "type: NodePort, ports: [{port: 81, nodePort: 30080}]"],
+            [f"clusterIP: 10.96.0.1, {PORT}"],
+            "spec.clusterIP",
+            ["default/kubernetes"],
+            id="that of kubernetes",
+        ),
+        pytest.param(
+            [
+                "type: NodePort, ports: [{port: 80, nodePort: 30080}]",
+                "type: NodePort, ports: [{port: 81, nodePort: 30080}]",
+            ],
             "spec.ports[0].nodePort",
             ["30080/TCP", "default/s0", "default/s1"],
             id="a node port twice",
@@ -174,7 +200,9 @@ def test_one_node_port_serves_two_protocols() -> None:
     assert [p.nodePort for p in only(spec).spec.ports] == [30053, 30053]
 
 
-@pytest.mark.parametrize(("ip", "fits"), [("10.9.0.16", False), ("10.9.0.0", False), ("10.9.0.15", False), ("10.9.0.14", True)])
+@pytest.mark.parametrize(
+    ("ip", "fits"), [("10.9.0.16", False), ("10.9.0.0", False), ("10.9.0.15", False), ("10.9.0.14", True)]
+)
 def test_a_cluster_ip_lies_in_the_service_subnet(ip: str, fits: bool) -> None:
     manifests = [cluster(serviceSubnet="10.9.0.0/28"), service("s", f"clusterIP: {ip}, {PORT}")]
     if fits:

@@ -50,22 +50,41 @@ def check_complete(state: ClusterState) -> None:
     assert all(s.serviceName and all(p.port for p in s.ports) for s in state.endpointSlices)
     serving = [(li.netns, li.port, li.protocol) for li in state.listeners if not li.refused]
     assert len(serving) == len(set(serving))
-    namespaces = [*state.node, *state.client, "switch", "router", *(pod_netns(p) for p in state.pods if not p.spec.hostNetwork)]
+    namespaces = [
+        *state.node,
+        *state.client,
+        "switch",
+        "router",
+        *(pod_netns(p) for p in state.pods if not p.spec.hostNetwork),
+    ]
     assert len(namespaces) == len(set(namespaces))
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     workers=st.integers(1, 4),
-    workloads=st.lists(st.tuples(st.sampled_from(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"]), st.integers(0, 5)), max_size=4),
+    workloads=st.lists(
+        st.tuples(
+            st.sampled_from(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"]), st.integers(0, 5)
+        ),
+        max_size=4,
+    ),
     types=st.lists(st.sampled_from(["ClusterIP", "NodePort", "LoadBalancer"]), max_size=5),
     seed=st.integers(0, 2**32),
 )
-def test_every_state_is_complete_and_repeats(workers: int, workloads: list[tuple[str, int]], types: list[str], seed: int) -> None:
+def test_every_state_is_complete_and_repeats(
+    workers: int, workloads: list[tuple[str, int]], types: list[str], seed: int
+) -> None:
     manifests = [
         cluster(", ".join(["{role: control-plane}", *["{role: worker}"] * workers])),
-        *(workload(kind, f"w{i}", None if kind == "DaemonSet" else count) for i, (kind, count) in enumerate(workloads)),
-        *(service(f"s{i}", f"type: {type_}, selector: {{app: w{i}}}, ports: [{{port: 80}}]") for i, type_ in enumerate(types)),
+        *(
+            workload(kind, f"w{i}", None if kind == "DaemonSet" else count)
+            for i, (kind, count) in enumerate(workloads)
+        ),
+        *(
+            service(f"s{i}", f"type: {type_}, selector: {{app: w{i}}}, ports: [{{port: 80}}]")
+            for i, type_ in enumerate(types)
+        ),
     ]
     state = settled(*manifests, seed=seed)
     check_complete(state)
@@ -124,8 +143,16 @@ def behind(*ranges: str, name: str = "web", kind: str = "LoadBalancer") -> str:
         pytest.param([behind("0.0.0.0/0")], [], id="everybody"),
         pytest.param([behind("0.0.0.0/1", "192.0.0.0/2")], ["128.0.0.1"], id="all documentation networks"),
         pytest.param([behind("2001:db8::/32")], [], id="IPv6 ranges"),
-        pytest.param([behind("198.51.100.0/24"), behind("192.0.2.0/24", name="b")], ["198.51.100.10", "192.0.2.10"], id="two Services"),
-        pytest.param([behind("198.51.100.0/24"), behind("198.51.100.0/28", name="b")], ["198.51.100.10"], id="one client for both"),
+        pytest.param(
+            [behind("198.51.100.0/24"), behind("192.0.2.0/24", name="b")],
+            ["198.51.100.10", "192.0.2.10"],
+            id="two Services",
+        ),
+        pytest.param(
+            [behind("198.51.100.0/24"), behind("198.51.100.0/28", name="b")],
+            ["198.51.100.10"],
+            id="one client for both",
+        ),
     ],
 )
 def test_clients_inside_and_outside_the_source_ranges(documents: list[str], addresses: list[str]) -> None:
@@ -147,7 +174,9 @@ def test_no_second_client_where_a_flow_check_names_its_own() -> None:
 def test_a_second_client_takes_neither_an_address_nor_a_name_that_somebody_has() -> None:
     service = behind("198.51.100.0/24").replace("type:", "externalIPs: [198.51.100.10], type:")
     addresses = "{type: InternalIP, address: 172.18.0.9}, {type: InternalIP, address: 198.51.100.1}"
-    node = f"{{apiVersion: v1, kind: Node, metadata: {{name: client-2}}, status: {{addresses: [{addresses}]}}}}"
+    node = (
+        f"{{apiVersion: v1, kind: Node, metadata: {{name: client-2}}, status: {{addresses: [{addresses}]}}}}"
+    )
     assert [(c.name, c.address) for c in settled(service, node).clients][1:] == [("client-3", "198.51.100.2")]
 
 
@@ -202,20 +231,34 @@ def test_local_traffic_detection(fields: str, mode_and_cidr: tuple[str, str]) ->
 
 
 def test_proxy_settings_are_passed_on() -> None:
-    found = settled(proxy("nodePortAddresses: [172.18.0.0/16], iptables: {masqueradeAll: true, localhostNodePorts: false}")).proxy
-    assert (found.nodePortAddresses, found.masqueradeAll, found.localhostNodePorts) == (("172.18.0.0/16",), True, False)
+    found = settled(
+        proxy(
+            "nodePortAddresses: [172.18.0.0/16], iptables: {masqueradeAll: true, localhostNodePorts: false}"
+        )
+    ).proxy
+    assert (found.nodePortAddresses, found.masqueradeAll, found.localhostNodePorts) == (
+        ("172.18.0.0/16",),
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
-    ("ipvs", "scheduler"), [("", "rr"), ("scheduler: ''", "rr"), *((f"scheduler: {s}", s) for s in ("rr", "wrr", "lc", "sh"))]
+    ("ipvs", "scheduler"),
+    [("", "rr"), ("scheduler: ''", "rr"), *((f"scheduler: {s}", s) for s in ("rr", "wrr", "lc", "sh"))],
 )
 def test_scheduler_of_ipvs_mode(ipvs: str, scheduler: str) -> None:
     assert settled(proxy(f"mode: ipvs, ipvs: {{{ipvs}}}")).proxy.scheduler == scheduler
 
 
-@pytest.mark.parametrize(("mode", "masquerade_all"), [("iptables", False), ("nftables", True), ("ipvs", False)])
+@pytest.mark.parametrize(
+    ("mode", "masquerade_all"), [("iptables", False), ("nftables", True), ("ipvs", False)]
+)
 def test_masquerade_all_is_said_for_nftables_apart(mode: str, masquerade_all: bool) -> None:
-    assert settled(proxy(f"mode: {mode}, nftables: {{masqueradeAll: true}}")).proxy.masqueradeAll is masquerade_all
+    assert (
+        settled(proxy(f"mode: {mode}, nftables: {{masqueradeAll: true}}")).proxy.masqueradeAll
+        is masquerade_all
+    )
 
 
 def test_who_decides_the_proxy_mode() -> None:
@@ -239,8 +282,14 @@ def test_foreign_manifests_settle(file: Path) -> None:
 def test_a_dump_replays_with_its_own_addresses() -> None:
     inventory = load([str(DATA / "kind-dump.yaml")], topologies=Path("no-topologies"))
     state = settle(inventory)
-    running = [loaded.object for loaded in inventory.pods if loaded.object.status.phase not in ("Succeeded", "Failed")]
-    assert {p.key: (p.spec.nodeName, p.ip) for p in state.pods} == {p.key: (p.spec.nodeName, p.ip) for p in running}
+    running = [
+        loaded.object
+        for loaded in inventory.pods
+        if loaded.object.status.phase not in ("Succeeded", "Failed")
+    ]
+    assert {p.key: (p.spec.nodeName, p.ip) for p in state.pods} == {
+        p.key: (p.spec.nodeName, p.ip) for p in running
+    }
     assert {n.name: (n.internalIPs, n.spec) for n in state.nodes} == {
         loaded.object.name: (loaded.object.internalIPs, loaded.object.spec) for loaded in inventory.nodes
     }
@@ -257,12 +306,17 @@ def test_golden_objects_settle_unchanged() -> None:
         found = state.service[loaded.object.key]
         assert found.spec == loaded.object.spec
         assert found.status == loaded.object.status
-    given = sorted((s.object for s in inventory.endpointSlices), key=lambda item: (item.metadata.namespace, item.metadata.name))
+    given = sorted(
+        (s.object for s in inventory.endpointSlices),
+        key=lambda item: (item.metadata.namespace, item.metadata.name),
+    )
     assert given == [item for item in state.endpointSlices if item.serviceName != "kubernetes"]
 
 
 def test_an_inventory_is_not_changed() -> None:
-    text = "\n---\n".join([workload("Deployment", "web", 2), service("web", "selector: {app: web}, ports: [{port: 80}]")])
+    text = "\n---\n".join(
+        [workload("Deployment", "web", 2), service("web", "selector: {app: web}, ports: [{port: 80}]")]
+    )
     inventory = inventory_of(text)
     settle(inventory)
     assert inventory == load(["-"], topologies=Path("no-topologies"), stdin=io.StringIO(text))

@@ -28,7 +28,10 @@ def only_endpoint(*manifests: str) -> Endpoint:
 
 
 def test_a_selector_becomes_a_slice() -> None:
-    web = service("web", "selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}, {name: dns, port: 53, protocol: UDP}]")
+    web = service(
+        "web",
+        "selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}, {name: dns, port: 53, protocol: UDP}]",
+    )
     ready = pod("w", "app: web, tier: front", "{containerPort: 8080, name: http}")
     (made,) = slices_of(ONE, web, ready, pod("other", "app: other"))
     assert made.metadata.labels["kubernetes.io/service-name"] == "web"
@@ -49,13 +52,25 @@ SELECT = "selector: {app: web}, ports: [{port: 80}]"
         pytest.param("", "", "", (True, True, False), id="no condition"),
         pytest.param("", "", READY, (True, True, False), id="ready"),
         pytest.param("", "", UNREADY, (False, False, False), id="not ready"),
-        pytest.param("", "deletionTimestamp: '2026-01-01T00:00:00Z'", READY, (False, True, True), id="terminating, serving"),
-        pytest.param("", "deletionTimestamp: '2026-01-01T00:00:00Z'", UNREADY, (False, False, True), id="terminating"),
-        pytest.param("publishNotReadyAddresses: true, ", "", UNREADY, (True, False, False), id="published all the same"),
+        pytest.param(
+            "",
+            "deletionTimestamp: '2026-01-01T00:00:00Z'",
+            READY,
+            (False, True, True),
+            id="terminating, serving",
+        ),
+        pytest.param(
+            "", "deletionTimestamp: '2026-01-01T00:00:00Z'", UNREADY, (False, False, True), id="terminating"
+        ),
+        pytest.param(
+            "publishNotReadyAddresses: true, ", "", UNREADY, (True, False, False), id="published all the same"
+        ),
     ],
 )
 def test_conditions(spec: str, meta: str, status: str, conditions: tuple[bool, bool, bool]) -> None:
-    found = only_endpoint(ONE, service("web", spec + SELECT), pod("w", "app: web", status=status, meta=meta)).conditions
+    found = only_endpoint(
+        ONE, service("web", spec + SELECT), pod("w", "app: web", status=status, meta=meta)
+    ).conditions
     assert (found.ready, found.serving, found.terminating) == conditions
 
 
@@ -64,14 +79,20 @@ def test_conditions(spec: str, meta: str, status: str, conditions: tuple[bool, b
     [
         pytest.param("PreferClose", "", "worker-1", (["a"], []), id="PreferClose: the endpoint's own zone"),
         pytest.param("PreferSameZone", "", "worker-1", (["a"], []), id="PreferSameZone is its new name"),
-        pytest.param("PreferSameNode", "", "worker-1", (["a"], ["worker-1"]), id="PreferSameNode: its own node too"),
-        pytest.param("PreferSameNode", "", "worker-2", ([], ["worker-2"]), id="PreferSameNode without a zone"),
+        pytest.param(
+            "PreferSameNode", "", "worker-1", (["a"], ["worker-1"]), id="PreferSameNode: its own node too"
+        ),
+        pytest.param(
+            "PreferSameNode", "", "worker-2", ([], ["worker-2"]), id="PreferSameNode without a zone"
+        ),
         pytest.param("PreferClose", "", "worker-2", None, id="PreferClose without a zone"),
         pytest.param("PreferClose", UNREADY, "worker-1", None, id="not ready"),
         pytest.param("", "", "worker-1", None, id="not asked for"),
     ],
 )
-def test_traffic_distribution_makes_hints(distribution: str, status: str, node: str, hints: tuple[list[str], list[str]] | None) -> None:
+def test_traffic_distribution_makes_hints(
+    distribution: str, status: str, node: str, hints: tuple[list[str], list[str]] | None
+) -> None:
     shape = cluster("{role: worker, labels: {topology.kubernetes.io/zone: a}}, {role: worker}")
     web = service("web", f"{SELECT}, trafficDistribution: {distribution or 'null'}")
     found = only_endpoint(shape, web, pod("w", "app: web", spec=f"nodeName: {node}", status=status)).hints
@@ -79,12 +100,20 @@ def test_traffic_distribution_makes_hints(distribution: str, status: str, node: 
 
 
 def test_a_named_port_is_each_pods_own() -> None:
-    """Pods that resolve a name to different numbers are in different slices; a Pod without the name is left out."""
-    pods = [pod(n, "app: web", f"{{containerPort: {p}, name: http}}") for n, p in (("a", 8080), ("b", 8081), ("c", 8080))]
+    """Pods that resolve a name to different numbers are in different slices; a Pod without the name is left
+    out.
+    """
+    pods = [
+        pod(n, "app: web", f"{{containerPort: {p}, name: http}}")
+        for n, p in (("a", 8080), ("b", 8081), ("c", 8080))
+    ]
     unnamed = pod("d", "app: web", "{containerPort: 8080}")
     web = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]")
     made = slices_of(ONE, web, *pods, unnamed)
-    assert [(s.ports[0].port, [e.targetRef.name for e in s.endpoints if e.targetRef]) for s in made] == [(8080, ["a", "c"]), (8081, ["b"])]
+    assert [(s.ports[0].port, [e.targetRef.name for e in s.endpoints if e.targetRef]) for s in made] == [
+        (8080, ["a", "c"]),
+        (8081, ["b"]),
+    ]
 
 
 def test_a_name_counts_for_its_protocol_only() -> None:
@@ -92,13 +121,19 @@ def test_a_name_counts_for_its_protocol_only() -> None:
     web = service("web", "selector: {app: web}, ports: [{port: 80, protocol: UDP, targetPort: x}]")
     state = settled(ONE, web, pod("a", "app: web", "{containerPort: 1, name: x}"))
     assert "default/web" not in state.slices_of
-    assert any("Service default/web: targetPort x is the name of no UDP port of its Pods" in text for text in state.notices)
+    assert any(
+        "Service default/web: targetPort x is the name of no UDP port of its Pods" in text
+        for text in state.notices
+    )
 
 
 def test_an_unknown_port_name_comes_with_a_hint() -> None:
     web = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: htpp}]")
     notices = settled(ONE, web, pod("a", "app: web", "{containerPort: 1, name: http}")).notices
-    assert any(text.startswith("stdin:") and "targetPort htpp" in text and "(did you mean http?)" in text for text in notices)
+    assert any(
+        text.startswith("stdin:") and "targetPort htpp" in text and "(did you mean http?)" in text
+        for text in notices
+    )
 
 
 def test_an_unknown_port_name_without_any_pod_is_no_problem() -> None:
@@ -137,9 +172,15 @@ def test_the_controllers_own_slices_of_a_dump_are_not_made_again() -> None:
     assert (kept.metadata.name, kept.ports[0].port) == ("web-abc", 9)
 
 
-@pytest.mark.parametrize("other", [SLICE % ("s", "IPv4", "198.51.100.9"), managed("mesh.example.com")], ids=["nobody's", "a mesh's"])
+@pytest.mark.parametrize(
+    "other",
+    [SLICE % ("s", "IPv4", "198.51.100.9"), managed("mesh.example.com")],
+    ids=["nobody's", "a mesh's"],
+)
 def test_the_controller_makes_its_own_slice_beside_others(other: str) -> None:
-    """aws-cloud-map-mcs-controller-for-k8s#110: the controller lists the slices that carry its own label alone."""
+    """aws-cloud-map-mcs-controller-for-k8s#110: the controller lists the slices that carry its own label
+    alone.
+    """
     given, made = slices_of(ONE, service("web", SELECT), pod("w", "app: web"), other)
     assert given.endpoints[0].addresses == ("198.51.100.9",)
     assert [e.targetRef.name for e in made.endpoints if e.targetRef] == ["w"]
@@ -147,8 +188,12 @@ def test_the_controller_makes_its_own_slice_beside_others(other: str) -> None:
 
 SKIPPED = [
     pytest.param("labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}", False, id="skip-mirror"),
-    pytest.param("labels: {endpointslice.kubernetes.io/skip-mirror: 'false'}", True, id="skip-mirror says false"),
-    pytest.param("annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}", False, id="a leader election"),
+    pytest.param(
+        "labels: {endpointslice.kubernetes.io/skip-mirror: 'false'}", True, id="skip-mirror says false"
+    ),
+    pytest.param(
+        "annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}", False, id="a leader election"
+    ),
     pytest.param("labels: {app: x}", True, id="other labels"),
 ]
 
@@ -176,7 +221,10 @@ def test_services_and_slices_of_another_proxy() -> None:
     state = settled(ONE, labelled)
     web = state.service["default/web"]
     assert (web.addressed, web.proxied, web.spec.ports[0].nodePort) == (True, False, 30777)
-    assert any("left to another proxy by its label service.kubernetes.io/service-proxy-name" in notice for notice in state.notices)
+    assert any(
+        "left to another proxy by its label service.kubernetes.io/service-proxy-name" in notice
+        for notice in state.notices
+    )
     slice_alone = (SLICE % ("s", "IPv4", "198.51.100.9")).replace("labels: {", f"labels: {{{label}, ")
     state = settled(ONE, service("web", "ports: [{port: 80}]"), slice_alone)
     assert "default/web" not in state.slices_of
@@ -184,7 +232,9 @@ def test_services_and_slices_of_another_proxy() -> None:
 
 def test_topology_mode_auto_gives_no_hints_and_says_so() -> None:
     spread = service("web", SELECT + ", trafficDistribution: PreferClose")
-    spread = spread.replace("name: web", "name: web, annotations: {service.kubernetes.io/topology-mode: Auto}")
+    spread = spread.replace(
+        "name: web", "name: web, annotations: {service.kubernetes.io/topology-mode: Auto}"
+    )
     state = settled(ONE, spread, pod("w", "app: web"))
     assert [e.hints for e in state.slices_of["default/web"][0].endpoints] == [None]
     assert any("Service default/web has no topology hints" in notice for notice in state.notices)
@@ -194,7 +244,9 @@ def test_a_slice_without_its_service_stays() -> None:
     assert len(slices_of(ONE, SLICE % ("web-abc", "IPv4", "198.51.100.1"))) == 1
 
 
-@pytest.mark.parametrize(("kind", "address", "notice"), [("IPv6", "fd00::1", "IPv6"), ("FQDN", "example.com", "FQDN")])
+@pytest.mark.parametrize(
+    ("kind", "address", "notice"), [("IPv6", "fd00::1", "IPv6"), ("FQDN", "example.com", "FQDN")]
+)
 def test_slices_of_another_address_type_are_left_out(kind: str, address: str, notice: str) -> None:
     state = settled(ONE, service("web", "ports: [{port: 80}]"), SLICE % ("s", kind, address))
     assert "default/web" not in state.slices_of
@@ -226,7 +278,9 @@ def test_endpoints_are_not_mirrored_beside(rival: str) -> None:
 
 
 def test_kubernetes_leads_to_every_control_plane() -> None:
-    (made,) = slices_of(cluster("{role: control-plane}, {role: control-plane}, {role: worker}"), name="kubernetes")
+    (made,) = slices_of(
+        cluster("{role: control-plane}, {role: control-plane}, {role: worker}"), name="kubernetes"
+    )
     assert [e.addresses for e in made.endpoints] == [("172.18.0.2",), ("172.18.0.3",)]
     assert [(p.name, p.port) for p in made.ports] == [("https", 6443)]
 

@@ -1,4 +1,6 @@
-"""Steps of a FlowCheck: what the cluster changes to, what stays, and what is wrong with a step before anything runs."""
+"""Steps of a FlowCheck: what the cluster changes to, what stays, and what is wrong with a step before
+anything runs.
+"""
 
 from __future__ import annotations
 
@@ -88,18 +90,37 @@ def names(of: Iterable[str]) -> set[str]:
     return set(of)
 
 
-# --- what stays --------------------------------------------------------------------------------------------------
+# --- what stays
+# --------------------------------------------------------------------------------------------------
 
 
 def test_what_a_step_does_not_touch_stays_as_it_is() -> None:
     before, after = states("wait: 1")
-    for field in ("nodes", "pods", "services", "endpointSlices", "listeners", "clients", "routerIP", "podSubnet", "hostSubnet", "proxy"):
+    for field in (
+        "nodes",
+        "pods",
+        "services",
+        "endpointSlices",
+        "listeners",
+        "clients",
+        "routerIP",
+        "podSubnet",
+        "hostSubnet",
+        "proxy",
+    ):
         assert getattr(before, field) == getattr(after, field), field
 
 
 def test_steps_have_names_of_their_own_and_wait() -> None:
-    first = state_of(text=CLUSTER + check("{name: a moment, wait: 1.5}", "wait: 1") + check("wait: 2", name="u"))
-    assert [(step.name, step.wait) for step in first.steps] == [("t, a moment", 1.5), ("t, step 2", 1), ("u", 0), ("u, step 1", 2)]
+    first = state_of(
+        text=CLUSTER + check("{name: a moment, wait: 1.5}", "wait: 1") + check("wait: 2", name="u")
+    )
+    assert [(step.name, step.wait) for step in first.steps] == [
+        ("t, a moment", 1.5),
+        ("t, step 2", 1),
+        ("u", 0),
+        ("u, step 1", 2),
+    ]
 
 
 def test_each_flowcheck_begins_with_the_cluster_as_it_was() -> None:
@@ -109,7 +130,8 @@ def test_each_flowcheck_begins_with_the_cluster_as_it_was() -> None:
     assert first.steps[1].state.pods == first.pods
 
 
-# --- scale -------------------------------------------------------------------------------------------------------
+# --- scale
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_scaled_up_the_new_pods_have_names_and_addresses_that_nobody_had() -> None:
@@ -139,12 +161,17 @@ def test_a_replicaset_takes_the_unready_first_then_the_crowded_then_the_newest()
 def test_a_statefulset_takes_the_highest_and_makes_it_again_under_its_name() -> None:
     scale = "scale: {kind: StatefulSet, name: db, replicas: %d}"
     first, fewer, more = states(scale % 1, scale % 3)
-    assert [list(pods(s, "db")) for s in (first, fewer, more)] == [["db-0", "db-1"], ["db-0"], ["db-0", "db-1", "db-2"]]
+    assert [list(pods(s, "db")) for s in (first, fewer, more)] == [
+        ["db-0", "db-1"],
+        ["db-0"],
+        ["db-0", "db-1", "db-2"],
+    ]
     assert pods(more, "db")["db-0"] == pods(first, "db")["db-0"]
     assert pods(more, "db")["db-1"] != pods(first, "db")["db-1"]
 
 
-# --- delete ------------------------------------------------------------------------------------------------------
+# --- delete
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_deleted_pod_of_a_controller_is_replaced() -> None:
@@ -176,14 +203,19 @@ def test_a_deleted_namespace_takes_everything_in_it_along() -> None:
     assert [s.key for s in after.services] == ["default/kubernetes"]  # which the API server makes again
 
 
-# --- apply -------------------------------------------------------------------------------------------------------
+# --- apply
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_an_applied_service_keeps_what_was_given_out() -> None:
     new = "apply: [{kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: db}, ports: [{port: 81}]}}]"
     first, after = states(new)
     old, now = first.service["default/web"].spec, after.service["default/web"].spec
-    assert (now.clusterIP, now.ports[0].nodePort, now.ports[0].port) == (old.clusterIP, old.ports[0].nodePort, 81)
+    assert (now.clusterIP, now.ports[0].nodePort, now.ports[0].port) == (
+        old.clusterIP,
+        old.ports[0].nodePort,
+        81,
+    )
     assert names(endpoints(after)) == {"db-0", "db-1"}
 
 
@@ -211,7 +243,8 @@ def test_who_listened_goes_on_though_nothing_leads_there_any_more() -> None:
     assert served <= {(li.pod, li.port) for li in after.listeners}
 
 
-# --- terminate ---------------------------------------------------------------------------------------------------
+# --- terminate
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("serving", [True, False])
@@ -230,7 +263,8 @@ def test_a_terminating_pod_of_a_statefulset_is_not_replaced_before_it_is_gone() 
     assert pods(gone, "db")["db-1"] != pods(ending, "db")["db-1"]
 
 
-# --- a dump ------------------------------------------------------------------------------------------------------
+# --- a dump
+# ------------------------------------------------------------------------------------------------------
 
 DUMPED_SLICE = """
 kind: EndpointSlice
@@ -247,13 +281,22 @@ ports: [{port: 9090}]
 
 @pytest.mark.parametrize(("manager", "kept"), [("endpointslice-controller.k8s.io", False), ("me", True)])
 def test_slices_are_made_anew_by_their_controller_when_their_pods_change(manager: str, kept: bool) -> None:
-    first = state_of(text=CLUSTER + DUMPED_SLICE % manager + check("wait: 1", "scale: {kind: Deployment, name: web, replicas: 4}"))
-    ways = [{a for s in step.state.slices_of["default/web"] for e in s.endpoints for a in e.addresses} for step in first.steps]
-    assert ("10.244.1.77" in ways[0], len(ways[0])) == (True, 4 if kept else 1)  # beside another's slice it makes its own
+    first = state_of(
+        text=CLUSTER
+        + DUMPED_SLICE % manager
+        + check("wait: 1", "scale: {kind: Deployment, name: web, replicas: 4}")
+    )
+    ways = [
+        {a for s in step.state.slices_of["default/web"] for e in s.endpoints for a in e.addresses}
+        for step in first.steps
+    ]
+    # beside another's slice it makes its own
+    assert ("10.244.1.77" in ways[0], len(ways[0])) == (True, 4 if kept else 1)
     assert ("10.244.1.77" in ways[1], len(ways[1])) == (kept, 5 if kept else 4)
 
 
-# --- mistakes ----------------------------------------------------------------------------------------------------
+# --- mistakes
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
@@ -282,12 +325,18 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ("{name: x}", "spec.steps[0]: does nothing"),
         ("wait: -1", "spec.steps[0].wait: must be between 0 and 3600 seconds, is -1"),
         ("wait: soon", "spec.steps[0].wait: "),
-        ("{wait: 1, scael: {}}", "spec.steps[0].scael: is not a field of podwire's (hint: did you mean scale?)"),
+        (
+            "{wait: 1, scael: {}}",
+            "spec.steps[0].scael: is not a field of podwire's (hint: did you mean scale?)",
+        ),
         (
             "scale: {kind: DaemonSet, name: a, replicas: 1}",
             "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, ReplicationController, StatefulSet",
         ),
-        ("scale: {kind: Deployment, name: web, replicas: -1}", "spec.steps[0].scale.replicas: must be between 0 and"),
+        (
+            "scale: {kind: Deployment, name: web, replicas: -1}",
+            "spec.steps[0].scale.replicas: must be between 0 and",
+        ),
         (
             "scale: {kind: Deployment, name: web, replicas: 999999}",
             "scale.replicas: 999,999 replicas: the podCIDRs of all nodes",

@@ -63,7 +63,9 @@ def test_a_replication_controller_whose_selector_is_another_is_refused() -> None
 
 
 def job(spec: str, meta: str = "") -> str:
-    template = "template: {metadata: {labels: {app: j}}, spec: {restartPolicy: Never, containers: [{name: c}]}}"
+    template = (
+        "template: {metadata: {labels: {app: j}}, spec: {restartPolicy: Never, containers: [{name: c}]}}"
+    )
     return f"{{apiVersion: batch/v1, kind: Job, metadata: {{name: j, {meta}}}, spec: {{{spec} {template}}}}}"
 
 
@@ -95,7 +97,9 @@ def test_a_job_whose_pods_would_never_end_is_refused(policy: str) -> None:
 
 def test_an_indexed_job_numbers_its_pods() -> None:
     pods = users_pods(settled(job("completionMode: Indexed, parallelism: 2, completions: 4,")))
-    assert [(p.spec.hostname, p.metadata.labels["batch.kubernetes.io/job-completion-index"]) for p in pods] == [("j-0", "0"), ("j-1", "1")]
+    assert [
+        (p.spec.hostname, p.metadata.labels["batch.kubernetes.io/job-completion-index"]) for p in pods
+    ] == [("j-0", "0"), ("j-1", "1")]
     assert all(p.name.startswith(f"{p.spec.hostname}-") for p in pods)
 
 
@@ -114,18 +118,22 @@ def test_a_cron_job_makes_no_pod_before_its_time() -> None:
 
 # --- Pods that run nowhere --------------------------------------------------------------------------------
 
-INSUFFICIENT = (
-    "phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: '0/1 nodes: 1 Insufficient cpu.'}]"
-)
+INSUFFICIENT = "phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: '0/1 nodes: 1 Insufficient cpu.'}]"
 
 
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
         pytest.param(pod("p", status=INSUFFICIENT), "0/1 nodes: 1 Insufficient cpu.", id="unschedulable"),
-        pytest.param(pod("p", status="phase: Pending"), "it is Pending, and has no address yet", id="nobody has looked at it"),
         pytest.param(
-            pod("p", spec="nodeName: n", status="phase: Pending"), "it is Pending, and has no address yet", id="its containers are created"
+            pod("p", status="phase: Pending"),
+            "it is Pending, and has no address yet",
+            id="nobody has looked at it",
+        ),
+        pytest.param(
+            pod("p", spec="nodeName: n", status="phase: Pending"),
+            "it is Pending, and has no address yet",
+            id="its containers are created",
         ),
         pytest.param(
             pod("p", spec="nodeName: n", status="phase: Running", meta="uid: 5c9e"),
@@ -145,16 +153,22 @@ def test_pods_that_have_no_network_in_a_dump_have_none_here(written: str, reason
     assert [(row.pod.key, row.reason) for row in state.waiting] == [("default/p", reason)]
 
 
-@pytest.mark.parametrize("status", ["", "phase: Running", "phase: Unknown, podIP: 10.244.0.9", "phase: Pending, podIP: 10.244.0.9"])
+@pytest.mark.parametrize(
+    "status", ["", "phase: Running", "phase: Unknown, podIP: 10.244.0.9", "phase: Pending, podIP: 10.244.0.9"]
+)
 def test_pods_without_a_status_and_those_with_an_address_run(status: str) -> None:
     """One whose image cannot be pulled is Pending and has an address."""
-    assert [p.name for p in users_pods(settled(node("n"), pod("p", spec="nodeName: n", status=status)))] == ["p"]
+    assert [p.name for p in users_pods(settled(node("n"), pod("p", spec="nodeName: n", status=status)))] == [
+        "p"
+    ]
 
 
 @pytest.mark.parametrize(("publish", "addresses"), [("false", []), ("true", ["10.244.7.9"])])
 def test_a_pod_of_a_node_that_is_gone_runs_nowhere(publish: str, addresses: list[str]) -> None:
     """The EndpointSlice controller skips it, unless the Service publishes what is not ready."""
-    lost = pod("p", "app: p", spec="nodeName: gone", status="phase: Running, podIP: 10.244.7.9", meta="uid: 5c9e")
+    lost = pod(
+        "p", "app: p", spec="nodeName: gone", status="phase: Running, podIP: 10.244.7.9", meta="uid: 5c9e"
+    )
     web = service("s", f"selector: {{app: p}}, ports: [{{port: 80}}], publishNotReadyAddresses: {publish}")
     state = settled(node("n"), lost, web)
     assert [e.addresses[0] for s in state.slices_of.get("default/s", ()) for e in s.endpoints] == addresses
@@ -168,8 +182,15 @@ def test_a_message_of_the_cluster_is_shown_without_control_characters() -> None:
 
 def test_stateful_pods_have_an_identity() -> None:
     pods = users_pods(settled(workload("StatefulSet", "db", 2, spec="serviceName: db-peers,")))
-    assert [(p.name, p.spec.hostname, p.spec.subdomain) for p in pods] == [("db-0", "db-0", "db-peers"), ("db-1", "db-1", "db-peers")]
-    assert pods[1].metadata.labels == {"app": "db", "statefulset.kubernetes.io/pod-name": "db-1", "apps.kubernetes.io/pod-index": "1"}
+    assert [(p.name, p.spec.hostname, p.spec.subdomain) for p in pods] == [
+        ("db-0", "db-0", "db-peers"),
+        ("db-1", "db-1", "db-peers"),
+    ]
+    assert pods[1].metadata.labels == {
+        "app": "db",
+        "statefulset.kubernetes.io/pod-name": "db-1",
+        "apps.kubernetes.io/pod-index": "1",
+    }
 
 
 def test_a_daemon_runs_on_every_node_that_takes_it() -> None:
@@ -190,7 +211,10 @@ def test_names_depend_on_the_seed_and_on_nothing_else() -> None:
 
 
 def test_another_template_has_another_hash() -> None:
-    one, other = (users_pods(settled(workload("Deployment", "web", ports=f"{{containerPort: {p}}}")))[0] for p in (80, 81))
+    one, other = (
+        users_pods(settled(workload("Deployment", "web", ports=f"{{containerPort: {p}}}")))[0]
+        for p in (80, 81)
+    )
     assert one.metadata.labels["pod-template-hash"] != other.metadata.labels["pod-template-hash"]
 
 
@@ -208,7 +232,9 @@ def test_a_dump_is_not_made_twice() -> None:
 
 def test_a_dump_without_its_replicasets_is_not_made_twice() -> None:
     owned = pod("web-5d8f7-x2x4k", "pod-template-hash: 5d8f7", meta=OWNED % ("ReplicaSet", "web-5d8f7"))
-    assert [p.name for p in users_pods(settled(workload("Deployment", "web", 2), owned))] == ["web-5d8f7-x2x4k"]
+    assert [p.name for p in users_pods(settled(workload("Deployment", "web", 2), owned))] == [
+        "web-5d8f7-x2x4k"
+    ]
 
 
 def test_a_replicaset_in_the_dump_makes_its_deployments_pods() -> None:

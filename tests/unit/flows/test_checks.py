@@ -45,17 +45,25 @@ POD, WEB = FlowFrom(pod="client"), FlowTo(service="web", port=80)
 
 
 def with_checks(state: ClusterState, *checks: FlowCheck) -> ClusterState:
-    return replace(state, flowChecks=tuple(Loaded(check, {}, Origin("checks.yaml", 3, "items[1]", line=len)) for check in checks))
+    return replace(
+        state,
+        flowChecks=tuple(
+            Loaded(check, {}, Origin("checks.yaml", 3, "items[1]", line=len)) for check in checks
+        ),
+    )
 
 
 def check(*flows: FlowSpec, name: str = "keeps") -> FlowCheck:
     return FlowCheck(metadata=ObjectMeta(name=name, namespace="default"), flows=flows)
 
 
-def read(who: FlowFrom, to: FlowTo, *services: Service, slices: Sequence[Any] = (BOTH,), **spec: Any) -> list[Flow]:
+def read(
+    who: FlowFrom, to: FlowTo, *services: Service, slices: Sequence[Any] = (BOTH,), **spec: Any
+) -> list[Flow]:
     """The flows of one flow of one check, without controls."""
     state = with_checks(
-        make_state(*(services or (load_balancer_service(),)), slices=slices), check(FlowSpec(name="a flow", from_=who, to=to, **spec))
+        make_state(*(services or (load_balancer_service(),)), slices=slices),
+        check(FlowSpec(name="a flow", from_=who, to=to, **spec)),
     )
     return [flow for flow in flows_from_checks(state)[0] if not flow.control]
 
@@ -84,7 +92,9 @@ def test_from(who: FlowFrom, label: str, netns: str, ip: str) -> None:
     assert flow.check == "keeps"
 
 
-LB = make_service("lb", "10.96.0.12", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=32000)
+LB = make_service(
+    "lb", "10.96.0.12", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=32000
+)
 CHECK_OF_LB = "health check of svc default/lb at"
 
 TO = [
@@ -92,23 +102,86 @@ TO = [
     (FlowTo(service="web", port="http"), "svc default/web:80", WEB_IP, 80, "clusterIP", "default/web"),
     (FlowTo(service="web"), "svc default/web:80", WEB_IP, 80, "clusterIP", "default/web"),
     (FlowTo(service="web", port=81), "svc default/web:81", WEB_IP, 81, "clusterIP", ""),
-    (FlowTo(loadBalancer="web", port=80), f"loadBalancer of svc default/web ({VIP}:80)", VIP, 80, "loadBalancer", "default/web"),
+    (
+        FlowTo(loadBalancer="web", port=80),
+        f"loadBalancer of svc default/web ({VIP}:80)",
+        VIP,
+        80,
+        "loadBalancer",
+        "default/web",
+    ),
     (FlowTo(pod="web-0", port=8080), "pod default/web-0:8080", WEB_0, 8080, "pod", ""),
     (FlowTo(pod="web-0", port="p8080"), "pod default/web-0:8080", WEB_0, 8080, "pod", ""),
     (FlowTo(pod="api", port=6443), "pod default/api:6443", "172.18.0.2", 6443, "node", ""),
-    (FlowTo(node="worker-1", nodePort=NODE_PORT), f"node worker-1:{NODE_PORT}", "172.18.0.3", NODE_PORT, "nodePort", "default/web"),
-    (FlowTo(node="worker-1", port=NODE_PORT), f"node worker-1:{NODE_PORT}", "172.18.0.3", NODE_PORT, "nodePort", "default/web"),
+    (
+        FlowTo(node="worker-1", nodePort=NODE_PORT),
+        f"node worker-1:{NODE_PORT}",
+        "172.18.0.3",
+        NODE_PORT,
+        "nodePort",
+        "default/web",
+    ),
+    (
+        FlowTo(node="worker-1", port=NODE_PORT),
+        f"node worker-1:{NODE_PORT}",
+        "172.18.0.3",
+        NODE_PORT,
+        "nodePort",
+        "default/web",
+    ),
     (FlowTo(node="control-plane", port=6443), "node control-plane:6443", "172.18.0.2", 6443, "node", ""),
     (FlowTo(ip=WEB_IP, port=80), "svc default/web:80", WEB_IP, 80, "clusterIP", "default/web"),
     (FlowTo(ip=WEB_0, port=8080), "pod default/web-0:8080", WEB_0, 8080, "pod", ""),
-    (FlowTo(ip="172.18.0.4", port=NODE_PORT), f"node worker-2:{NODE_PORT}", "172.18.0.4", NODE_PORT, "nodePort", "default/web"),
+    (
+        FlowTo(ip="172.18.0.4", port=NODE_PORT),
+        f"node worker-2:{NODE_PORT}",
+        "172.18.0.4",
+        NODE_PORT,
+        "nodePort",
+        "default/web",
+    ),
     (FlowTo(ip="192.0.2.1", port=80), "192.0.2.1:80", "192.0.2.1", 80, "ip", ""),
-    (FlowTo(ip="127.0.0.1", port=NODE_PORT), f"localhost:{NODE_PORT}", "127.0.0.1", NODE_PORT, "nodePort", "default/web"),
+    (
+        FlowTo(ip="127.0.0.1", port=NODE_PORT),
+        f"localhost:{NODE_PORT}",
+        "127.0.0.1",
+        NODE_PORT,
+        "nodePort",
+        "default/web",
+    ),
     (FlowTo(ip="127.0.0.1", port=6443), "localhost:6443", "127.0.0.1", 6443, "loopback", ""),
-    (FlowTo(node="worker-2", healthCheck="lb"), f"{CHECK_OF_LB} node worker-2:32000", "172.18.0.4", 32000, "healthCheck", "default/lb"),
-    (FlowTo(node="worker-2", port=32000), f"{CHECK_OF_LB} node worker-2:32000", "172.18.0.4", 32000, "healthCheck", "default/lb"),
-    (FlowTo(ip="10.244.1.1", port=32000), f"{CHECK_OF_LB} node worker-1:32000", "10.244.1.1", 32000, "healthCheck", "default/lb"),
-    (FlowTo(ip="127.0.0.1", port=32000), f"{CHECK_OF_LB} localhost:32000", "127.0.0.1", 32000, "healthCheck", "default/lb"),
+    (
+        FlowTo(node="worker-2", healthCheck="lb"),
+        f"{CHECK_OF_LB} node worker-2:32000",
+        "172.18.0.4",
+        32000,
+        "healthCheck",
+        "default/lb",
+    ),
+    (
+        FlowTo(node="worker-2", port=32000),
+        f"{CHECK_OF_LB} node worker-2:32000",
+        "172.18.0.4",
+        32000,
+        "healthCheck",
+        "default/lb",
+    ),
+    (
+        FlowTo(ip="10.244.1.1", port=32000),
+        f"{CHECK_OF_LB} node worker-1:32000",
+        "10.244.1.1",
+        32000,
+        "healthCheck",
+        "default/lb",
+    ),
+    (
+        FlowTo(ip="127.0.0.1", port=32000),
+        f"{CHECK_OF_LB} localhost:32000",
+        "127.0.0.1",
+        32000,
+        "healthCheck",
+        "default/lb",
+    ),
     (FlowTo(ip=WEB_0, port=32000), "pod default/web-0:32000", WEB_0, 32000, "pod", ""),
 ]
 
@@ -116,10 +189,18 @@ TO = [
 @pytest.mark.parametrize(("to", "label", "ip", "port", "how", "service"), TO)
 def test_to(to: FlowTo, label: str, ip: str, port: int, how: str, service: str) -> None:
     [flow] = read(FlowFrom(node="worker-1"), to, load_balancer_service(), LB)
-    assert (flow.to.label, flow.to.ip, flow.to.port, flow.to.how, flow.to.service) == (label, ip, port, how, service)
+    assert (flow.to.label, flow.to.ip, flow.to.port, flow.to.how, flow.to.service) == (
+        label,
+        ip,
+        port,
+        how,
+        service,
+    )
 
 
-@pytest.mark.parametrize("to", [FlowTo(service="web"), FlowTo(pod="web-0"), FlowTo(node="worker-1"), FlowTo(ip=WEB_0)])
+@pytest.mark.parametrize(
+    "to", [FlowTo(service="web"), FlowTo(pod="web-0"), FlowTo(node="worker-1"), FlowTo(ip=WEB_0)]
+)
 def test_icmp_needs_no_port(to: FlowTo) -> None:
     [flow] = read(POD, to, protocol="ICMP")
     assert (flow.to.port, flow.protocol, flow.controls) == (0, "ICMP", ())
@@ -151,7 +232,9 @@ def test_kind(who: FlowFrom, to: FlowTo, kind: str) -> None:
 def test_selectors_give_a_flow_for_each_pod() -> None:
     flows = read(FlowFrom(podSelector={"app": "client"}), FlowTo(podSelector={"app": "web"}, port=8080))
     assert [flow.name for flow in flows] == [
-        f"keeps: a flow (from default/{who}) (to default/{to})" for who in ("client", "other") for to in ("web-0", "web-1")
+        f"keeps: a flow (from default/{who}) (to default/{to})"
+        for who in ("client", "other")
+        for to in ("web-0", "web-1")
     ]
 
 
@@ -168,17 +251,28 @@ def test_attempts_and_controls() -> None:
 
 def test_a_checked_flow_is_never_a_control() -> None:
     """It may be expected to fail, which would say nothing of the Pod."""
-    direct = FlowSpec(name="direct", from_=POD, to=FlowTo(pod="web-0", port=8080), expect=FlowExpect(outcome="rejected"))
-    flows, expects = flows_from_checks(with_checks(make_state(make_service()), check(direct, FlowSpec(name="svc", from_=POD, to=WEB))))
+    direct = FlowSpec(
+        name="direct", from_=POD, to=FlowTo(pod="web-0", port=8080), expect=FlowExpect(outcome="rejected")
+    )
+    flows, expects = flows_from_checks(
+        with_checks(make_state(make_service()), check(direct, FlowSpec(name="svc", from_=POD, to=WEB)))
+    )
     by_name = {flow.name: flow for flow in flows}
     assert all(by_name[name].control for name in by_name["keeps: svc"].controls)
     assert expects == {"keeps: direct": FlowExpect(outcome="rejected"), "keeps: svc": FlowExpect()}
 
 
 def test_flows_keep_their_order_and_their_names_stay_apart() -> None:
-    one = check(FlowSpec(name="b", from_=FlowFrom(node="worker-1"), to=WEB), FlowSpec(name="a", from_=POD, to=WEB))
+    one = check(
+        FlowSpec(name="b", from_=FlowFrom(node="worker-1"), to=WEB), FlowSpec(name="a", from_=POD, to=WEB)
+    )
     flows, expects = flows_from_checks(with_checks(make_state(make_service()), one, one))
-    assert [flow.name for flow in flows if not flow.control] == ["keeps: b", "keeps: a", "keeps: b #2", "keeps: a #2"]
+    assert [flow.name for flow in flows if not flow.control] == [
+        "keeps: b",
+        "keeps: a",
+        "keeps: b #2",
+        "keeps: a #2",
+    ]
     assert list(expects) == ["keeps: b", "keeps: a", "keeps: b #2", "keeps: a #2"]
 
 
@@ -192,30 +286,59 @@ def test_via() -> None:
     ("spec", "path", "what"),
     [
         ({"from_": FlowFrom(pod="nobody")}, "from.pod", "there is no Pod default/nobody"),
-        ({"from_": FlowFrom(podSelector={"app": "nobody"})}, "from.podSelector", "no Pod of namespace default"),
+        (
+            {"from_": FlowFrom(podSelector={"app": "nobody"})},
+            "from.podSelector",
+            "no Pod of namespace default",
+        ),
         ({"from_": FlowFrom(node="worker-9")}, "from.node", "there is no node worker-9"),
         ({"from_": FlowFrom(external="x")}, "from.external", "there is no external client x"),
         ({"to": FlowTo(service="nobody", port=80)}, "to.service", "there is no Service default/nobody"),
         ({"to": FlowTo(service="web", port="grpc")}, "to.port", "no TCP port named 'grpc'"),
-        ({"to": FlowTo(service="web", port="http"), "protocol": "UDP"}, "to.port", "no UDP port named 'http'"),
+        (
+            {"to": FlowTo(service="web", port="http"), "protocol": "UDP"},
+            "to.port",
+            "no UDP port named 'http'",
+        ),
         ({"to": FlowTo(service="web"), "protocol": "UDP"}, "to.port", "0 UDP ports"),
         ({"to": FlowTo(service="none", port=80)}, "to.service", "headless"),
         ({"to": FlowTo(loadBalancer="plain", port=80)}, "to.loadBalancer", "has no loadBalancer"),
         ({"to": FlowTo(pod="web-0", port="p9")}, "to.port", "names a TCP port 'p9'"),
         ({"to": FlowTo(pod="web-0")}, "to.port", "a port is needed"),
         ({"to": FlowTo(node="worker-1")}, "to.port", "a port number is needed"),
-        ({"to": FlowTo(node="worker-1", healthCheck="nobody")}, "to.healthCheck", "there is no Service default/nobody"),
-        ({"to": FlowTo(node="worker-1", healthCheck="plain")}, "to.healthCheck", "has no healthCheckNodePort"),
-        ({"to": FlowTo(node="worker-1", healthCheck="lb"), "connection": "c"}, "connection", "a connection of its own each time"),
+        (
+            {"to": FlowTo(node="worker-1", healthCheck="nobody")},
+            "to.healthCheck",
+            "there is no Service default/nobody",
+        ),
+        (
+            {"to": FlowTo(node="worker-1", healthCheck="plain")},
+            "to.healthCheck",
+            "has no healthCheckNodePort",
+        ),
+        (
+            {"to": FlowTo(node="worker-1", healthCheck="lb"), "connection": "c"},
+            "connection",
+            "a connection of its own each time",
+        ),
         ({"expect": FlowExpect(status=200)}, "expect.status", "svc default/web:80 is no healthCheckNodePort"),
-        ({"expect": FlowExpect(modes={"ipvs": FlowExpect(status=200)})}, "expect.modes.ipvs.status", "is no healthCheckNodePort"),
+        (
+            {"expect": FlowExpect(modes={"ipvs": FlowExpect(status=200)})},
+            "expect.modes.ipvs.status",
+            "is no healthCheckNodePort",
+        ),
         ({"expect": FlowExpect(localEndpoints=0)}, "expect.localEndpoints", "is no healthCheckNodePort"),
         ({"via": "worker-1"}, "via", "only an external client"),
         ({"from_": FlowFrom(external="client-1"), "via": "worker-9"}, "via", "there is no node worker-9"),
     ],
 )
 def test_what_cannot_be_resolved_is_said_with_its_place(spec: dict[str, Any], path: str, what: str) -> None:
-    services = (load_balancer_service(), make_service("none", "None"), make_service("plain", "10.96.0.11"), LB)
+    services = (
+        load_balancer_service(),
+        make_service("none", "None"),
+        make_service("plain", "10.96.0.11"),
+        LB,
+    )
     written: dict[str, Any] = {"name": "x", "from_": POD, "to": WEB} | spec
     [problem] = problems(FlowSpec(**written), services=services)
     line = len(f"spec.flows[0].{path}")  # as if a field had a line for each of its letters
@@ -232,10 +355,16 @@ def test_all_problems_at_once() -> None:
 
 
 def applied(
-    wanted: FlowExpect, who: FlowFrom = POD, to: FlowTo = WEB, *services: Service, slices: Sequence[Any] = (BOTH,), **spec: Any
+    wanted: FlowExpect,
+    who: FlowFrom = POD,
+    to: FlowTo = WEB,
+    *services: Service,
+    slices: Sequence[Any] = (BOTH,),
+    **spec: Any,
 ) -> Expectation:
     state = with_checks(
-        make_state(*(services or (make_service(),)), slices=slices), check(FlowSpec(name="x", from_=who, to=to, expect=wanted, **spec))
+        make_state(*(services or (make_service(),)), slices=slices),
+        check(FlowSpec(name="x", from_=who, to=to, expect=wanted, **spec)),
     )
     flows, expects = flows_from_checks(state)
     expectations = Expectations(state)
@@ -246,7 +375,12 @@ def test_what_is_not_said_stays_promised() -> None:
     plain = applied(FlowExpect())
     assert plain.because.startswith("ClusterIP from a Pod")
     said = applied(FlowExpect(outcome="delivered"))
-    assert (said.backends, said.source, said.addresses, said.partial) == (plain.backends, plain.source, plain.addresses, plain.partial)
+    assert (said.backends, said.source, said.addresses, said.partial) == (
+        plain.backends,
+        plain.source,
+        plain.addresses,
+        plain.partial,
+    )
     assert said.because == f"FlowCheck keeps says so; the objects promise: {plain.because}"
 
 
@@ -261,7 +395,10 @@ def test_what_is_not_said_stays_promised() -> None:
 def test_what_is_said_of_a_mode_is_in_place_of_all_the_rest(mode: Any, wanted: FlowExpect) -> None:
     modes: dict[Any, FlowExpect] = {"nftables": FlowExpect(outcome="rejected"), "ipvs": FlowExpect()}
     said = FlowExpect(outcome="delivered", source="preserved", modes=modes)
-    state = with_checks(make_state(make_service(), proxy={"mode": mode}), check(FlowSpec(name="x", from_=POD, to=WEB, expect=said)))
+    state = with_checks(
+        make_state(make_service(), proxy={"mode": mode}),
+        check(FlowSpec(name="x", from_=POD, to=WEB, expect=said)),
+    )
     assert flows_from_checks(state)[1] == {"keeps: x": wanted}
 
 
@@ -280,7 +417,11 @@ def test_delivery_where_none_is_promised() -> None:
     assert direct.backends == {Backend(WEB_0, 99): "preserved"}
 
 
-@pytest.mark.parametrize("wanted", [FlowExpect(source="preserved"), FlowExpect(backends=("default/web-0",))], ids=["source", "backends"])
+@pytest.mark.parametrize(
+    "wanted",
+    [FlowExpect(source="preserved"), FlowExpect(backends=("default/web-0",))],
+    ids=["source", "backends"],
+)
 def test_a_source_or_backends_are_those_of_a_delivery(wanted: FlowExpect) -> None:
     """Else a check of the source would pass where nothing arrives."""
     slices = [make_slice(make_endpoint(WEB_0, "worker-1", ready=False))]
@@ -305,11 +446,16 @@ def test_source(source: str, who: FlowFrom, seen: set[str]) -> None:
 
 
 def test_the_balancers_address_is_a_source() -> None:
-    state = make_state(load_balancer_service("Proxy"), balancerIP="172.18.255.254", balanced={"default/web": ("worker-1",)})
+    state = make_state(
+        load_balancer_service("Proxy"), balancerIP="172.18.255.254", balanced={"default/web": ("worker-1",)}
+    )
     expectations = Expectations(state)
     flow = make_flow(state, "client", VIP, 80)
     result = apply_expect(expectations.expect(flow), FlowExpect(source="balancer"), flow, expectations)
-    assert (result.source, {result.addresses[rule] == {"172.18.255.254"} for rule in result.backends.values()}) == ("balancer", {True})
+    assert (
+        result.source,
+        {result.addresses[rule] == {"172.18.255.254"} for rule in result.backends.values()},
+    ) == ("balancer", {True})
 
 
 def test_where_there_is_no_balancer_none_can_be_seen() -> None:
@@ -336,7 +482,9 @@ def test_what_a_health_check_is_to_answer(wanted: FlowExpect, health: Health | N
 
 
 @pytest.mark.parametrize(
-    ("node", "mode"), [("control-plane", "iptables"), ("worker-1", "userspace")], ids=["503 is promised", "no answer is"]
+    ("node", "mode"),
+    [("control-plane", "iptables"), ("worker-1", "userspace")],
+    ids=["503 is promised", "no answer is"],
 )
 def test_200_where_it_is_not_promised_is_200_with_any_count(node: str, mode: str) -> None:
     assert health_of(FlowExpect(status=200), node, mode) == Health(200)
@@ -346,10 +494,19 @@ def health_of(wanted: FlowExpect, node: str, mode: str) -> Health | None:
     state = make_state(LB, slices=[make_slice(ENDPOINT_0, service="lb")], proxy={"mode": mode})
     check_of = HealthCheck(service="default/lb", localEndpoints=0)
     there = Listener(
-        pod="", netns=node, node=node, container="kube-proxy", ip=NODE_IP[node], port=32000, protocol="TCP", healthCheck=check_of
+        pod="",
+        netns=node,
+        node=node,
+        container="kube-proxy",
+        ip=NODE_IP[node],
+        port=32000,
+        protocol="TCP",
+        healthCheck=check_of,
     )
     state = replace(state, listeners=(there,) if mode != "userspace" else ())
-    flow = FlowSpec(name="x", from_=FlowFrom(external="client-1"), to=FlowTo(node=node, healthCheck="lb"), expect=wanted)
+    flow = FlowSpec(
+        name="x", from_=FlowFrom(external="client-1"), to=FlowTo(node=node, healthCheck="lb"), expect=wanted
+    )
     [flow_], expects = flows_from_checks(with_checks(state, check(flow)))
     expectations = Expectations(state)
     result = apply_expect(expectations.expect(flow_), expects["keeps: x"], flow_, expectations)
@@ -383,14 +540,21 @@ def test_backends(backends: list[str], met: list[Backend]) -> None:
     [(FlowTo(pod="web-0", port=8080), "TCP", ON_1), (FlowTo(pod="web-0"), "ICMP", Backend(WEB_0, 0))],
 )
 def test_backends_of_a_direct_flow(to: FlowTo, protocol: Any, backend: Backend) -> None:
-    assert applied(FlowExpect(backends=("default/web-0",)), POD, to, protocol=protocol).backends == {backend: "preserved"}
+    assert applied(FlowExpect(backends=("default/web-0",)), POD, to, protocol=protocol).backends == {
+        backend: "preserved"
+    }
 
 
 def test_backends_keep_the_promised_sources() -> None:
     hairpin = applied(FlowExpect(backends=("default/web-0", "default/web-1")), FlowFrom(pod="web-0"))
     assert hairpin.backends == {ON_1: "node", ON_2: "preserved"}
     outside = FlowFrom(external="client-1")
-    result = applied(FlowExpect(backends=("default/web-0",)), outside, FlowTo(node="worker-1", nodePort=NODE_PORT), node_port_service())
+    result = applied(
+        FlowExpect(backends=("default/web-0",)),
+        outside,
+        FlowTo(node="worker-1", nodePort=NODE_PORT),
+        node_port_service(),
+    )
     assert result.backends == {ON_1: "node"}
     assert result.addresses["node"] >= {NODE_IP["worker-1"]}
 
@@ -404,7 +568,9 @@ def test_backends_that_too_few_attempts_can_meet(attempts: int | None, partial: 
 def test_a_named_target_port_finds_the_pods_own_number() -> None:
     service = make_service(ports=[ServicePort(port=80, name="http", targetPort="p8080")])
     slices = [make_slice(ENDPOINT_0, ports=[EndpointPort(name="http", port=8080)])]
-    assert applied(FlowExpect(backends=("default/web-1",)), POD, WEB, service, slices=slices).backends == {ON_2: "preserved"}
+    assert applied(FlowExpect(backends=("default/web-1",)), POD, WEB, service, slices=slices).backends == {
+        ON_2: "preserved"
+    }
 
 
 @pytest.mark.parametrize(
@@ -426,11 +592,14 @@ def test_a_backend_that_cannot_be_resolved(backend: str, what: str, path: str) -
     assert what in problem
 
 
-# --- steps and connections ----------------------------------------------------------------------------------------
+# --- steps and connections
+# ----------------------------------------------------------------------------------------
 
 
 def test_flows_of_a_step_are_named_after_it_and_so_are_their_controls() -> None:
-    later = replace(check(FlowSpec(name="a flow", from_=POD, to=WEB, connection="c")), step="drain", path="spec.steps[1]")
+    later = replace(
+        check(FlowSpec(name="a flow", from_=POD, to=WEB, connection="c")), step="drain", path="spec.steps[1]"
+    )
     state = with_checks(make_state(load_balancer_service()), later)
     flows, _ = flows_from_checks(state, step="keeps, drain")
     assert flows[0].name == "keeps, drain: a flow"
@@ -440,8 +609,15 @@ def test_flows_of_a_step_are_named_after_it_and_so_are_their_controls() -> None:
 
 
 def test_a_problem_of_a_step_has_its_path() -> None:
-    later = replace(check(FlowSpec(name="a flow", from_=FlowFrom(pod="nobody"), to=WEB)), step="drain", path="spec.steps[1]")
-    with pytest.raises(InputError, match=r"items\[1\]\.spec\.steps\[1\]\.flows\[0\]\.from\.pod: there is no Pod default/nobody"):
+    later = replace(
+        check(FlowSpec(name="a flow", from_=FlowFrom(pod="nobody"), to=WEB)),
+        step="drain",
+        path="spec.steps[1]",
+    )
+    with pytest.raises(
+        InputError,
+        match=r"items\[1\]\.spec\.steps\[1\]\.flows\[0\]\.from\.pod: there is no Pod default/nobody",
+    ):
         flows_from_checks(with_checks(make_state(load_balancer_service()), later))
 
 
@@ -453,14 +629,19 @@ def test_a_connection_has_one_client_and_one_destination() -> None:
     flows, _ = flows_from_checks(with_checks(make_state(load_balancer_service()), check(*specs)))
     check_connections([flow for flow in flows if not flow.name.endswith("d")])
     with pytest.raises(
-        InputError, match=r"keeps: d: connection c goes from pod default/client to TCP 10\.96\.0\.10:80, not from pod default/other"
+        InputError,
+        match=r"keeps: d: connection c goes from pod default/client to TCP 10\.96\.0\.10:80, not from pod default/other",
     ):
         check_connections(flows)
 
 
 def test_what_is_expected_of_an_open_connection_is_seen_from_where_it_was() -> None:
-    state = with_checks(make_state(load_balancer_service()), check(FlowSpec(name="a flow", from_=POD, to=WEB)))
+    state = with_checks(
+        make_state(load_balancer_service()), check(FlowSpec(name="a flow", from_=POD, to=WEB))
+    )
     flow, promised = flows_from_checks(state)[0][0], Expectations(state)
-    goes_on = expectation_of(because="b", backends={ON_1: "node"}, addresses={"node": frozenset({"1.2.3.4"})}, partial=True)
+    goes_on = expectation_of(
+        because="b", backends={ON_1: "node"}, addresses={"node": frozenset({"1.2.3.4"})}, partial=True
+    )
     found = apply_expect(goes_on, FlowExpect(backends=("default/web-1",)), flow, promised, kept=True)
     assert (found.backends, found.addresses) == ({ON_2: "node"}, goes_on.addresses)

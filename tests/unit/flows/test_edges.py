@@ -78,8 +78,13 @@ def test_what_is_sent_already_is_not_sent_again() -> None:
 
 
 def test_the_wrong_port_is_one_that_the_service_does_not_have() -> None:
-    ports = [ServicePort(port=80, name="http", targetPort=8080), ServicePort(port=81, name="http", targetPort=8080)]
-    kubernetes = make_service("kubernetes", "10.96.0.1", [ServicePort(port=443, name="http", targetPort=8080)])
+    ports = [
+        ServicePort(port=80, name="http", targetPort=8080),
+        ServicePort(port=81, name="http", targetPort=8080),
+    ]
+    kubernetes = make_service(
+        "kubernetes", "10.96.0.1", [ServicePort(port=443, name="http", targetPort=8080)]
+    )
     slices = [make_slice(make_endpoint(WEB_0, "worker-1"), service=name) for name in ("kubernetes", "web")]
     flows = own(edge_flows(Expectations(make_state(kubernetes, make_service(ports=ports), slices=slices))))
     assert [flow.to.label for flow in flows.values()] == ["svc default/web:82", "10.111.255.254:80"]
@@ -94,10 +99,16 @@ def test_another_address_of_a_node_is_dialled_from_outside() -> None:
     state = make_state(node_port_service())
     worker = state.node["worker-1"]
     worker = replace(
-        worker, status=replace(worker.status, addresses=(*worker.status.addresses, NodeAddress(type="InternalIP", address="172.18.9.9")))
+        worker,
+        status=replace(
+            worker.status,
+            addresses=(*worker.status.addresses, NodeAddress(type="InternalIP", address="172.18.9.9")),
+        ),
     )
     state = replace(state, nodes=(state.nodes[0], worker, state.nodes[2]))
-    flow = own(edge_flows(Expectations(state)))["external client-1 → node worker-1:30080 (svc default/web, at 172.18.9.9)"]
+    flow = own(edge_flows(Expectations(state)))[
+        "external client-1 → node worker-1:30080 (svc default/web, at 172.18.9.9)"
+    ]
     assert (flow.to.ip, flow.to.port) == ("172.18.9.9", NODE_PORT)
 
 
@@ -112,7 +123,10 @@ def test_one_node_port_of_each_of_so_many_services(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(edges, "MOST_SERVICES", 2)
     services, slices = [], []
     for number in range(4):
-        ports = [ServicePort(port=p, name="http", targetPort=8080, nodePort=30000 + 10 * number + p) for p in (1, 2)]
+        ports = [
+            ServicePort(port=p, name="http", targetPort=8080, nodePort=30000 + 10 * number + p)
+            for p in (1, 2)
+        ]
         services.append(make_service(f"s{number}", f"10.96.1.{number}", ports, type="NodePort"))
         slices.append(make_slice(make_endpoint(WEB_0, "worker-1"), service=f"s{number}"))
     flows = own(edge_flows(Expectations(make_state(*services, slices=slices))))
@@ -138,7 +152,9 @@ def test_nothing_to_send_without_pods_and_services() -> None:
 
 def test_no_edge_at_a_service_without_endpoints() -> None:
     none = [make_slice(make_endpoint(WEB_0, "worker-1", ready=False))]
-    assert list(own(edge_flows(Expectations(make_state(node_port_service(), slices=none, pods=PODS))))) == [UNOWNED]
+    assert list(own(edge_flows(Expectations(make_state(node_port_service(), slices=none, pods=PODS))))) == [
+        UNOWNED
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,8 +162,16 @@ def test_no_edge_at_a_service_without_endpoints() -> None:
     [
         ({"mode": "nftables"}, "127.0.0.1", "nftables mode serves no node ports at 127.0.0.1"),
         ({"mode": "nftables"}, "10.244.1.1", "nftables mode serves no node ports at 10.244.1.1"),
-        ({"localhostNodePorts": False}, "127.0.0.1", "localhostNodePorts or nodePortAddresses serves no node ports at 127.0.0.1"),
-        ({"nodePortAddresses": ("192.0.2.0/24",)}, NODE_IP["worker-1"], "nodePortAddresses serves no node ports at 172.18.0.3"),
+        (
+            {"localhostNodePorts": False},
+            "127.0.0.1",
+            "localhostNodePorts or nodePortAddresses serves no node ports at 127.0.0.1",
+        ),
+        (
+            {"nodePortAddresses": ("192.0.2.0/24",)},
+            NODE_IP["worker-1"],
+            "nodePortAddresses serves no node ports at 172.18.0.3",
+        ),
     ],
 )
 def test_why_a_node_port_is_not_served(proxy: dict[str, object], ip: str, words: str) -> None:

@@ -17,9 +17,15 @@ from tests.unit.controllers.clusters import (
 WEB = pod("web", "app: web", "{containerPort: 80}", "nodeName: worker-1")
 
 
-def balanced(spec: str = "", ports: str = "{port: 80, nodePort: 30080}", ip: str = "172.18.9.9", *pods: str) -> ClusterState:
-    text = service("web", f"type: LoadBalancer, {spec} selector: {{app: web}}, ports: [{ports}]", status_of(ip))
-    return settled(cluster("{role: control-plane}, {role: worker}, {role: worker}, {role: worker}"), *pods, text)
+def balanced(
+    spec: str = "", ports: str = "{port: 80, nodePort: 30080}", ip: str = "172.18.9.9", *pods: str
+) -> ClusterState:
+    text = service(
+        "web", f"type: LoadBalancer, {spec} selector: {{app: web}}, ports: [{ports}]", status_of(ip)
+    )
+    return settled(
+        cluster("{role: control-plane}, {role: worker}, {role: worker}, {role: worker}"), *pods, text
+    )
 
 
 def status_of(ip: str) -> str:
@@ -42,7 +48,9 @@ def test_nodes_take_turns_and_everything_comes_back() -> None:
 
 
 def test_source_ranges_are_kept_before_anything_is_translated() -> None:
-    mangle = balancer_rules(balanced('loadBalancerSourceRanges: [203.0.113.0/24, "fd00::/8"],')).tables["mangle"]
+    mangle = balancer_rules(balanced('loadBalancerSourceRanges: [203.0.113.0/24, "fd00::/8"],')).tables[
+        "mangle"
+    ]
     (chain,) = (name for name in mangle if name.startswith("LB-FW-"))
     assert mangle["PREROUTING"][0].endswith(f"--dport 80 -j {chain}")
     assert mangle[chain] == ("-s 203.0.113.0/24 -j RETURN", "-j DROP")
@@ -54,9 +62,13 @@ def test_what_leads_nowhere_has_no_rule(spec: str) -> None:
 
 
 def test_under_local_only_healthy_nodes_have_a_turn() -> None:
-    nat = balancer_rules(balanced("externalTrafficPolicy: Local,", "{port: 80, nodePort: 30080}", "172.18.9.9", WEB)).tables["nat"]
+    nat = balancer_rules(
+        balanced("externalTrafficPolicy: Local,", "{port: 80, nodePort: 30080}", "172.18.9.9", WEB)
+    ).tables["nat"]
     turns = next(rules for name, rules in nat.items() if name.startswith("LB-"))
-    assert turns == ('-p tcp -m comment --comment "node worker-1" -m tcp -j DNAT --to-destination 172.18.0.3:30080',)
+    assert turns == (
+        '-p tcp -m comment --comment "node worker-1" -m tcp -j DNAT --to-destination 172.18.0.3:30080',
+    )
 
 
 @pytest.mark.parametrize(("ip", "routed"), [("172.18.9.9", False), ("192.0.2.7", True)])
@@ -64,7 +76,11 @@ def test_the_router_knows_the_way_to_addresses_elsewhere(ip: str, routed: bool) 
     operations = list(plan_balancer(balanced(ip=ip)))
     assert any(isinstance(op, AddAddress) and op.address == f"{ip}/32" for op in operations)
     assert (
-        any(isinstance(op, AddRoute) and (op.netns, op.dst, op.via) == ("router", f"{ip}/32", "172.18.255.254") for op in operations)
+        any(
+            isinstance(op, AddRoute)
+            and (op.netns, op.dst, op.via) == ("router", f"{ip}/32", "172.18.255.254")
+            for op in operations
+        )
         is routed
     )
 

@@ -64,11 +64,15 @@ class Tape:
             )
         )
 
-    def there(self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "S") -> None:
+    def there(
+        self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "S"
+    ) -> None:
         for place, src, dst in hops:
             self.see(place, src, dst, flags, token, protocol=protocol)
 
-    def back(self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "SA") -> None:
+    def back(
+        self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "SA"
+    ) -> None:
         for place, src, dst in hops:
             self.see(place, src, dst, flags, token, protocol=protocol, reply=True)
 
@@ -110,7 +114,9 @@ def by_socket(src: str = POD, dst: str = VIP, **fields: Any) -> Attempt:
 
 
 def answer(client: str, local: str = "") -> Answer:
-    return Answer(pod="default/web-0", container="web", node="worker-2", client=client, dialled=VIP, local=local)
+    return Answer(
+        pod="default/web-0", container="web", node="worker-2", client=client, dialled=VIP, local=local
+    )
 
 
 def only(tape: Tape, what: Attempt) -> Journey:

@@ -1,4 +1,6 @@
-"""correlate: each attempt's frames and no other's, in order, with what was rewritten and where, and what it all says."""
+"""correlate: each attempt's frames and no other's, in order, with what was rewritten and where, and what it
+all says.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,23 @@ def changes(journey: Journey) -> list[str]:
 
 def test_a_pod_dials_a_service_on_another_node() -> None:
     journey = only(pod_to_service(), attempt())
-    assert [str(hop) for hop in journey.there] == [f"{place} {src} → {dst} ttl 64" for place, src, dst in THERE]
+    assert [str(hop) for hop in journey.there] == [
+        f"{place} {src} → {dst} ttl 64" for place, src, dst in THERE
+    ]
     assert [str(hop) for hop in journey.back] == [f"{place} {src} → {dst} ttl 64" for place, src, dst in BACK]
     assert changes(journey) == [f"DNAT at worker-1: {VIP} → {WEB}", f"un-DNAT at worker-1: {WEB} → {VIP}"]
     assert [change.frame for change in journey.changes] == [2, 13]
-    assert (journey.outcome, journey.backend, journey.source_seen) == ("delivered", Backend("10.244.2.4", 8080), "10.244.1.2")
-    assert (journey.reply_from, journey.evidence, journey.sent, journey.crafted) == (VIP, "", (POD, VIP), True)
+    assert (journey.outcome, journey.backend, journey.source_seen) == (
+        "delivered",
+        Backend("10.244.2.4", 8080),
+        "10.244.1.2",
+    )
+    assert (journey.reply_from, journey.evidence, journey.sent, journey.crafted) == (
+        VIP,
+        "",
+        (POD, VIP),
+        True,
+    )
 
 
 def test_masquerading_is_named_both_ways() -> None:
@@ -79,7 +92,11 @@ ACCEPTED, DIALLED_FROM = "10.244.1.1:10042", "172.18.0.3:33000"
 FIRST_LEG = (("pod/eth0 out", POD, VIP), ("worker-1/veth1 in", POD, VIP), ("worker-1/cbr0 in", POD, ACCEPTED))
 SECOND_LEG = (("worker-1/eth0 out", DIALLED_FROM, WEB), ("web-0/eth0 in", DIALLED_FROM, WEB))
 SECOND_LEG_BACK = (("web-0/eth0 out", WEB, DIALLED_FROM), ("worker-1/eth0 in", WEB, DIALLED_FROM))
-FIRST_LEG_BACK = (("worker-1/cbr0 out", VIP, POD), ("worker-1/veth1 out", VIP, POD), ("pod/eth0 in", VIP, POD))
+FIRST_LEG_BACK = (
+    ("worker-1/cbr0 out", VIP, POD),
+    ("worker-1/veth1 out", VIP, POD),
+    ("pod/eth0 in", VIP, POD),
+)
 
 
 def relayed_tcp(*, answered: bool = True) -> Tape:
@@ -105,7 +122,10 @@ def test_a_request_is_followed_across_a_proxy() -> None:
     tape = relayed_tcp()
     correlation = correlate([relayed()], tape.frames)
     journey = correlation.journeys[0]
-    assert [(f"{hop.netns}/{hop.interface} {hop.direction}", hop.src, hop.dst) for hop in journey.there] == [*FIRST_LEG, *SECOND_LEG]
+    assert [(f"{hop.netns}/{hop.interface} {hop.direction}", hop.src, hop.dst) for hop in journey.there] == [
+        *FIRST_LEG,
+        *SECOND_LEG,
+    ]
     assert [(f"{hop.netns}/{hop.interface} {hop.direction}", hop.src, hop.dst) for hop in journey.back] == [
         *SECOND_LEG_BACK,
         *FIRST_LEG_BACK,
@@ -115,13 +135,19 @@ def test_a_request_is_followed_across_a_proxy() -> None:
         f"relayed at worker-1: {POD} → {ACCEPTED} becomes {DIALLED_FROM} → {WEB}",
         f"un-DNAT at worker-1: {ACCEPTED} → {VIP}",
     ]
-    assert (journey.outcome, journey.backend, journey.source_seen) == ("delivered", Backend("10.244.2.4", 8080), "172.18.0.3")
+    assert (journey.outcome, journey.backend, journey.source_seen) == (
+        "delivered",
+        Backend("10.244.2.4", 8080),
+        "172.18.0.3",
+    )
     assert journey.reply_from == VIP
     assert correlation.frames[0] == tuple(range(len(tape.frames))), "both connections, with both handshakes"
 
 
 def test_the_connection_that_a_proxy_dialled_is_nobody_elses() -> None:
-    """A node's own attempt whose frames are missing is not given the proxy's second connection, which began at that node too."""
+    """A node's own attempt whose frames are missing is not given the proxy's second connection, which began
+    at that node too.
+    """
     other = by_socket("172.18.0.3:5555", "10.96.0.99:80", netns="worker-1")
     correlation = correlate([relayed(), other], relayed_tcp().frames)
     assert sorted(correlation.journeys) == [0]
@@ -135,7 +161,10 @@ def test_closed_on_without_an_answer_is_rejected(flags: str, error: str) -> None
     tape.there(*FIRST_LEG_BACK, token=0, flags=flags)
     journey = only(tape, relayed(error=error))
     what = "FIN" if "F" in flags else "RST"
-    assert (journey.outcome, journey.evidence) == ("rejected", f"accepted, then closed without an answer: {what} from {VIP}")
+    assert (journey.outcome, journey.evidence) == (
+        "rejected",
+        f"accepted, then closed without an answer: {what} from {VIP}",
+    )
     assert [hop.netns for hop in journey.back] == ["worker-1", "worker-1", "pod"]
 
 
@@ -162,7 +191,10 @@ def test_a_datagram_is_followed_across_a_proxy() -> None:
 def test_what_a_proxy_sends_from_another_port_is_not_heard() -> None:
     what = replace(by_socket(protocol="UDP", error="timeout"), token=make_token("UDP", 5), relayed=True)
     journey = only(relayed_udp((("pod/eth0 in", "10.96.0.10:9999", POD),)), what)
-    assert (journey.outcome, journey.evidence) == ("dropped", "silence: the reply was last seen at pod/eth0 in")
+    assert (journey.outcome, journey.evidence) == (
+        "dropped",
+        "silence: the reply was last seen at pod/eth0 in",
+    )
 
 
 def test_both_connections_may_pass_the_same_place() -> None:
@@ -171,10 +203,16 @@ def test_both_connections_may_pass_the_same_place() -> None:
     token = make_token("UDP", 5)
     tape = Tape()
     for src, dst in ((node, proxy), (dials, server)):
-        tape.there(("worker-1/lo out", src, dst), ("worker-1/lo in", src, dst), token=token, protocol="UDP", flags="")
+        tape.there(
+            ("worker-1/lo out", src, dst), ("worker-1/lo in", src, dst), token=token, protocol="UDP", flags=""
+        )
     for src, dst in ((server, dials), (proxy, node)):
-        tape.back(("worker-1/lo out", src, dst), ("worker-1/lo in", src, dst), token=token, protocol="UDP", flags="")
-    journey = only(tape, replace(by_socket(node, VIP, netns="worker-1", protocol="UDP"), token=token, relayed=True))
+        tape.back(
+            ("worker-1/lo out", src, dst), ("worker-1/lo in", src, dst), token=token, protocol="UDP", flags=""
+        )
+    journey = only(
+        tape, replace(by_socket(node, VIP, netns="worker-1", protocol="UDP"), token=token, relayed=True)
+    )
     assert changes(journey) == [
         f"DNAT at worker-1: {VIP} → {proxy}",
         f"relayed at worker-1: {node} → {proxy} becomes {dials} → {server}",
@@ -212,13 +250,25 @@ def test_icmp_has_no_ports() -> None:
     token = make_token("ICMP", 5)
     tape = Tape()
     tape.there(
-        ("pod/eth0 out", "10.244.1.2", "10.244.2.4"), ("web-0/eth0 in", "10.244.1.2", "10.244.2.4"), token=token, protocol="ICMP", flags=""
+        ("pod/eth0 out", "10.244.1.2", "10.244.2.4"),
+        ("web-0/eth0 in", "10.244.1.2", "10.244.2.4"),
+        token=token,
+        protocol="ICMP",
+        flags="",
     )
     tape.back(
-        ("web-0/eth0 out", "10.244.2.4", "10.244.1.2"), ("pod/eth0 in", "10.244.2.4", "10.244.1.2"), token=token, protocol="ICMP", flags=""
+        ("web-0/eth0 out", "10.244.2.4", "10.244.1.2"),
+        ("pod/eth0 in", "10.244.2.4", "10.244.1.2"),
+        token=token,
+        protocol="ICMP",
+        flags="",
     )
     journey = only(tape, attempt("10.244.1.2", "10.244.2.4", token=token, protocol="ICMP"))
-    assert (journey.outcome, str(journey.backend), journey.reply_from) == ("delivered", "10.244.2.4", "10.244.2.4")
+    assert (journey.outcome, str(journey.backend), journey.reply_from) == (
+        "delivered",
+        "10.244.2.4",
+        "10.244.2.4",
+    )
 
 
 def test_a_retransmission_is_no_second_hop() -> None:
@@ -253,15 +303,24 @@ def test_a_node_s_own_packet_is_first_seen_translated() -> None:
     tape.there(("worker-1/eth0 out", N1_MASQUERADED, WEB), ("web-0/eth0 in", N1_MASQUERADED, WEB))
     tape.back(("web-0/eth0 out", WEB, N1_MASQUERADED), ("worker-1/eth0 in", WEB, N1_MASQUERADED))
     journey = only(tape, attempt(N1, netns="worker-1"))
-    assert changes(journey) == [f"DNAT at worker-1: {VIP} → {WEB}", f"SNAT at worker-1: {N1} → {N1_MASQUERADED}"]
+    assert changes(journey) == [
+        f"DNAT at worker-1: {VIP} → {WEB}",
+        f"SNAT at worker-1: {N1} → {N1_MASQUERADED}",
+    ]
     assert (journey.outcome, journey.reply_from, journey.source_seen) == ("delivered", VIP, "172.18.0.3")
 
 
 def test_a_bridge_shows_the_reply_to_its_node_half_turned_back() -> None:
-    """With br_netfilter the bridge's port undoes the masquerading before the bridge's own tap; DNAT is undone behind it."""
+    """With br_netfilter the bridge's port undoes the masquerading before the bridge's own tap; DNAT is undone
+    behind it.
+    """
     tape = Tape()
     tape.there(("worker-1/cbr0 out", CBR0_MASQUERADED, WEB), ("web-0/eth0 in", CBR0_MASQUERADED, WEB))
-    tape.back(("web-0/eth0 out", WEB, CBR0_MASQUERADED), ("worker-1/veth9 in", WEB, CBR0_MASQUERADED), ("worker-1/cbr0 in", WEB, N1))
+    tape.back(
+        ("web-0/eth0 out", WEB, CBR0_MASQUERADED),
+        ("worker-1/veth9 in", WEB, CBR0_MASQUERADED),
+        ("worker-1/cbr0 in", WEB, N1),
+    )
     journey = only(tape, attempt(N1, netns="worker-1"))
     assert (journey.outcome, journey.reply_from, journey.source_seen) == ("delivered", VIP, "10.244.1.1")
     assert changes(journey)[2:] == [f"un-SNAT at worker-1: {CBR0_MASQUERADED} → {N1}"]
@@ -280,9 +339,17 @@ def balanced(*, relayed: bool = False) -> Tape:
     """Through a balancer in the path, which dials a node port."""
     tape, token = Tape(), SAID if relayed else TOKEN
     in_, out = (OUTSIDE, VIP), (BALANCER, N2)
-    tape.there(("client/eth0 out", *in_), ("balancer/eth0 in", *in_), ("balancer/eth0 out", *out), ("worker-2/eth0 in", *out), token=token)
+    tape.there(
+        ("client/eth0 out", *in_),
+        ("balancer/eth0 in", *in_),
+        ("balancer/eth0 out", *out),
+        ("worker-2/eth0 in", *out),
+        token=token,
+    )
     if relayed:
-        tape.there(("worker-2/cbr0 out", DIALLED_FROM, WEB), ("web-0/eth0 in", DIALLED_FROM, WEB), token=token)
+        tape.there(
+            ("worker-2/cbr0 out", DIALLED_FROM, WEB), ("web-0/eth0 in", DIALLED_FROM, WEB), token=token
+        )
         tape.back(("web-0/eth0 out", WEB, DIALLED_FROM), ("worker-2/cbr0 in", WEB, DIALLED_FROM), token=token)
     tape.back(("worker-2/eth0 out", N2, BALANCER), ("balancer/eth0 in", N2, BALANCER), token=token)
     tape.back(("balancer/eth0 out", VIP, OUTSIDE), ("client/eth0 in", VIP, OUTSIDE), token=token)
@@ -311,7 +378,9 @@ def test_a_server_s_node_turns_the_reply_back_before_its_first_hop() -> None:
     api, kubernetes = "172.18.0.2:6443", "10.96.0.1:443"
     tape = Tape()
     tape.there(("pod/eth0 out", POD, kubernetes), ("cp/veth1 in", POD, kubernetes), ("cp/cbr0 in", POD, api))
-    tape.back(("cp/cbr0 out", kubernetes, POD), ("cp/veth1 out", kubernetes, POD), ("pod/eth0 in", kubernetes, POD))
+    tape.back(
+        ("cp/cbr0 out", kubernetes, POD), ("cp/veth1 out", kubernetes, POD), ("pod/eth0 in", kubernetes, POD)
+    )
     journey = only(tape, attempt(dst=kubernetes))
     assert changes(journey) == [f"DNAT at cp: {kubernetes} → {api}", f"un-DNAT at cp: {api} → {kubernetes}"]
     assert (str(journey.backend), journey.reply_from) == (api, kubernetes)
@@ -326,7 +395,9 @@ def test_a_reply_that_nobody_turned_back_comes_from_the_endpoint() -> None:
 
 
 def test_a_reply_that_passes_the_client_s_node_has_not_arrived() -> None:
-    """The client is the node that the endpoint runs on; the reply has still to go to worker-2, which masqueraded."""
+    """The client is the node that the endpoint runs on; the reply has still to go to worker-2, which
+    masqueraded.
+    """
     masqueraded = "172.18.0.4:61000"
     tape = Tape()
     tape.there(
@@ -336,9 +407,15 @@ def test_a_reply_that_passes_the_client_s_node_has_not_arrived() -> None:
         ("worker-1/eth0 in", masqueraded, "10.244.1.7:8080"),
         ("web-1/eth0 in", masqueraded, "10.244.1.7:8080"),
     )
-    tape.back(("web-1/eth0 out", "10.244.1.7:8080", masqueraded), ("worker-1/cbr0 in", "10.244.1.7:8080", masqueraded))
+    tape.back(
+        ("web-1/eth0 out", "10.244.1.7:8080", masqueraded),
+        ("worker-1/cbr0 in", "10.244.1.7:8080", masqueraded),
+    )
     journey = only(tape, attempt(N1, N2, netns="worker-1"))
-    assert (journey.outcome, journey.evidence) == ("dropped", "silence: the reply was last seen at worker-1/cbr0 in")
+    assert (journey.outcome, journey.evidence) == (
+        "dropped",
+        "silence: the reply was last seen at worker-1/cbr0 in",
+    )
     assert journey.backend == Backend("10.244.1.7", 8080)
 
 
@@ -390,7 +467,12 @@ def test_an_answer_to_a_packet_that_no_tap_saw() -> None:
     tape = Tape()
     tape.back(*BACK)
     journey = only(tape, attempt())
-    assert (journey.outcome, journey.there, journey.backend, journey.reply_from) == ("delivered", (), None, VIP)
+    assert (journey.outcome, journey.there, journey.backend, journey.reply_from) == (
+        "delivered",
+        (),
+        None,
+        VIP,
+    )
 
 
 # --- outcomes ---------------------------------------------------------------------------------------------
@@ -410,7 +492,12 @@ OUTCOMES = {
     "source-route": ("3/5", "ICMP error", "unreachable", "ICMP source route failed from 10.244.2.4"),
     "network-prohibited": ("3/9", "ICMP error", "rejected", "ICMP network prohibited from 10.244.2.4"),
     "host-prohibited": ("3/10", "ICMP error", "rejected", "ICMP host prohibited from 10.244.2.4"),
-    "host-and-service": ("3/12", "ICMP error", "unreachable", "ICMP host unreachable for this type of service from 10.244.2.4"),
+    "host-and-service": (
+        "3/12",
+        "ICMP error",
+        "unreachable",
+        "ICMP host unreachable for this type of service from 10.244.2.4",
+    ),
     "prohibited": ("3/13", "ICMP error", "rejected", "ICMP communication prohibited from 10.244.2.4"),
     "time": ("11/0", "ICMP error", "unreachable", "ICMP time exceeded from 10.244.2.4"),
 }
@@ -468,13 +555,27 @@ SILENCES = {
     # id: (hops there, hops back, error, crafted, outcome, evidence); outcome "": nothing certain can be said
     "crafted-lost-on-the-way": (4, 0, "", True, "dropped", "silence: last seen at worker-1/eth0 out"),
     "crafted-never-seen": (0, 0, "", True, "dropped", "silence: no packet left pod"),
-    "crafted-not-permitted": (0, 0, "EPERM", True, "dropped", "EPERM: the client's own rules let nothing out"),
+    "crafted-not-permitted": (
+        0,
+        0,
+        "EPERM",
+        True,
+        "dropped",
+        "EPERM: the client's own rules let nothing out",
+    ),
     "crafted-no-route": (0, 0, "ENETUNREACH", True, "unreachable", "no route: ENETUNREACH at the client"),
     "crafted-not-sent": (0, 0, "ENOBUFS", True, "", ""),
     "crafted-reply-lost": (8, 3, "", True, "dropped", "silence: the reply was last seen at worker-2/cbr0 in"),
     "timeout-on-the-way": (8, 0, "timeout", False, "dropped", "silence: last seen at web-0/eth0 in"),
     "timeout-never-seen": (0, 0, "timeout", False, "dropped", "silence: no packet left pod"),
-    "timeout-reply-lost": (8, 7, "timeout", False, "dropped", "silence: the reply was last seen at worker-1/veth1 out"),
+    "timeout-reply-lost": (
+        8,
+        7,
+        "timeout",
+        False,
+        "dropped",
+        "silence: the reply was last seen at worker-1/veth1 out",
+    ),
     "no-route": (0, 0, "ENETUNREACH", False, "unreachable", "no route: ENETUNREACH at the client"),
     "no-neighbour": (0, 0, "EHOSTUNREACH", False, "unreachable", "no route: EHOSTUNREACH at the client"),
     "connected-but-no-tap-saw-the-reply": (8, 3, "", False, "", ""),

@@ -53,13 +53,20 @@ WAITED = "timeout"
 
 
 def test_a_socket_s_syn_has_its_addresses() -> None:
-    tape = opened(("pod/eth0 out", POD, WEB, 1), ("pod/eth0 out", POD, VIP, 2), ("pod/eth0 out", "10.244.1.2:4001", VIP, 3))
+    tape = opened(
+        ("pod/eth0 out", POD, WEB, 1),
+        ("pod/eth0 out", POD, VIP, 2),
+        ("pod/eth0 out", "10.244.1.2:4001", VIP, 3),
+    )
     assert tokens(tape, by_socket(error=WAITED)) == [2]
 
 
 def test_a_port_used_again_is_told_by_the_time() -> None:
     tape = opened(("pod/eth0 out", POD, VIP, 1), ("pod/eth0 out", POD, VIP, 2))
-    first, second = by_socket(error=WAITED, started=0, finished=1), by_socket(error=WAITED, started=2, finished=3)
+    first, second = (
+        by_socket(error=WAITED, started=0, finished=1),
+        by_socket(error=WAITED, started=2, finished=3),
+    )
     assert tokens(tape, second, first) == [2, 1]
 
 
@@ -76,8 +83,15 @@ def test_a_node_s_syn_goes_elsewhere_from_the_same_port() -> None:
 
 def test_one_address_and_port_towards_two_services() -> None:
     """Linux lets two sockets share a port as long as they dial different addresses."""
-    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, VIP, 2), ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3))
-    plain, translated = by_socket(N1, netns="worker-1", error=WAITED), by_socket(N1, "10.96.0.99:80", netns="worker-1", error=WAITED)
+    tape = opened(
+        ("worker-1/eth0 out", N1, WEB, 1),
+        ("worker-1/eth0 out", N1, VIP, 2),
+        ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3),
+    )
+    plain, translated = (
+        by_socket(N1, netns="worker-1", error=WAITED),
+        by_socket(N1, "10.96.0.99:80", netns="worker-1", error=WAITED),
+    )
     assert tokens(tape, translated, plain) == [1, 2]
 
 
@@ -90,10 +104,17 @@ def test_a_reject_in_the_node_s_own_output_shows_the_error_alone() -> None:
 
 
 def test_a_masqueraded_socket_is_known_by_what_the_server_saw() -> None:
-    tape = opened(*masqueraded(1, "172.18.0.3:61001"), *masqueraded(2, "172.18.0.3:61002"), *masqueraded(3, "172.18.0.3:61003"))
+    tape = opened(
+        *masqueraded(1, "172.18.0.3:61001"),
+        *masqueraded(2, "172.18.0.3:61002"),
+        *masqueraded(3, "172.18.0.3:61003"),
+    )
     for value in (1, 2, 3):
         reply(tape, value, f"172.18.0.3:6100{value}")
-    clients = [by_socket(f"172.18.0.3:400{n}", netns="worker-1", answer=answer(f"172.18.0.3:6100{n}")) for n in (3, 1, 2)]
+    clients = [
+        by_socket(f"172.18.0.3:400{n}", netns="worker-1", answer=answer(f"172.18.0.3:6100{n}"))
+        for n in (3, 1, 2)
+    ]
     assert tokens(tape, *clients) == [3, 1, 2]
 
 
@@ -103,7 +124,9 @@ def test_a_masqueraded_port_may_be_another_socket_s_own() -> None:
     reply(tape, 1, "172.18.0.3:40002")
     reply(tape, 2, "172.18.0.3:61000")
     seen = {"172.18.0.3:40001": "172.18.0.3:40002", "172.18.0.3:40002": "172.18.0.3:61000"}
-    clients = [by_socket(own, netns="worker-1", answer=answer(masquerade)) for own, masquerade in seen.items()]
+    clients = [
+        by_socket(own, netns="worker-1", answer=answer(masquerade)) for own, masquerade in seen.items()
+    ]
     assert tokens(tape, *clients) == [1, 2]
 
 
@@ -115,7 +138,9 @@ def test_one_masqueraded_port_towards_two_servers_is_told_by_the_server_s_addres
 
 
 def test_the_only_syn_left_is_the_only_socket_s_left() -> None:
-    tape = opened(*masqueraded(1, N1_MASQUERADED), ("pod/eth0 out", POD, VIP, 2), ("worker-1/eth0 out", POD, WEB, 2))
+    tape = opened(
+        *masqueraded(1, N1_MASQUERADED), ("pod/eth0 out", POD, VIP, 2), ("worker-1/eth0 out", POD, WEB, 2)
+    )
     assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [1]
 
 
@@ -127,7 +152,10 @@ def test_elimination_goes_on_while_it_settles_something() -> None:
 
 def test_two_sockets_that_could_both_be_it_are_left_open() -> None:
     tape = opened(*masqueraded(1, N1_MASQUERADED))
-    pair = [by_socket(N1, netns="worker-1", error=WAITED), by_socket("172.18.0.3:4001", netns="worker-1", error=WAITED)]
+    pair = [
+        by_socket(N1, netns="worker-1", error=WAITED),
+        by_socket("172.18.0.3:4001", netns="worker-1", error=WAITED),
+    ]
     assert tokens(tape, *pair) == [-1, -1]
 
 
@@ -139,25 +167,40 @@ def test_two_syns_that_could_both_be_its_are_left_open() -> None:
 def test_two_pods_use_the_same_loopback_addresses() -> None:
     client, server = "127.0.0.1:4000", "127.0.0.1:8080"
     tape = opened(("pod/lo out", client, server, 1), ("pod-2/lo out", client, server, 2))
-    assert tokens(tape, *(by_socket(client, server, netns=netns, error=WAITED) for netns in ("pod-2", "pod"))) == [2, 1]
+    assert tokens(
+        tape, *(by_socket(client, server, netns=netns, error=WAITED) for netns in ("pod-2", "pod"))
+    ) == [2, 1]
 
 
 def test_a_port_used_again_towards_another_address_is_told_by_the_time() -> None:
-    tape = opened(("worker-1/eth0 out", N1, WEB, 1), ("worker-1/eth0 out", N1, WEB, 2), ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3))
+    tape = opened(
+        ("worker-1/eth0 out", N1, WEB, 1),
+        ("worker-1/eth0 out", N1, WEB, 2),
+        ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3),
+    )
     assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED, started=2)) == [2]
 
 
 def test_a_masqueraded_port_used_again_is_told_by_the_time() -> None:
-    tape = opened(*masqueraded(1, N1_MASQUERADED), *masqueraded(2, N1_MASQUERADED), ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3))
+    tape = opened(
+        *masqueraded(1, N1_MASQUERADED),
+        *masqueraded(2, N1_MASQUERADED),
+        ("worker-1/eth0 out", "172.18.0.3:9", WEB, 3),
+    )
     reply(tape, 2, N1_MASQUERADED)
     assert tokens(tape, by_socket(N1, netns="worker-1", started=3, answer=answer(N1_MASQUERADED))) == [2]
 
 
 def test_what_the_server_saw_may_be_another_client_s() -> None:
-    """Its node masqueraded a Pod to the very address and port: that SYN began in the Pod, and another attempt has it."""
+    """Its node masqueraded a Pod to the very address and port: that SYN began in the Pod, and another attempt
+    has it.
+    """
     ours, theirs = "172.18.0.3:4001", "10.244.2.5:8080"
     tape = opened(
-        ("pod/eth0 out", POD, WEB, 1), *masqueraded(1, N1_MASQUERADED), *masqueraded(2, N1_MASQUERADED), *masqueraded(3, ours, theirs)
+        ("pod/eth0 out", POD, WEB, 1),
+        *masqueraded(1, N1_MASQUERADED),
+        *masqueraded(2, N1_MASQUERADED),
+        *masqueraded(3, ours, theirs),
     )
     reply(tape, 2, N1_MASQUERADED)
     told = by_socket(N1, netns="worker-1", answer=answer(N1_MASQUERADED))
@@ -221,7 +264,10 @@ def test_a_segment_belongs_to_the_latest_syn_before_it() -> None:
     for value in (1, 2):
         tape.see("pod/eth0 out", POD, VIP, token=make_token("TCP", value))
         tape.see("pod/eth0 out", POD, VIP, "PA", 0)
-    assert correlate([attempt(token=make_token("TCP", value)) for value in (1, 2)], tape.frames).frames == {0: (0, 1), 1: (2, 3)}
+    assert correlate([attempt(token=make_token("TCP", value)) for value in (1, 2)], tape.frames).frames == {
+        0: (0, 1),
+        1: (2, 3),
+    }
 
 
 def test_a_segment_without_a_syn_belongs_to_nobody() -> None:
@@ -248,7 +294,10 @@ def test_one_token_one_after_the_other_is_divided_by_time() -> None:
 def test_one_token_at_once_says_nothing(crafted: bool) -> None:
     tape = pod_to_service()
     tape.see("pod-2/eth0 out", "10.244.1.3:4000", VIP)
-    one, other = attempt(finished=1) if crafted else by_socket(), by_socket("10.244.1.3:4000", netns="pod-2", started=2)
+    one, other = (
+        attempt(finished=1) if crafted else by_socket(),
+        by_socket("10.244.1.3:4000", netns="pod-2", started=2),
+    )
     correlation = correlate([one, other], tape.frames)
     assert correlation == Correlation({}, {}, (0, 1))
 
@@ -314,7 +363,8 @@ def test_no_frame_is_two_attempts(attempts: list[Attempt], frames: list[Frame]) 
         assert {hop.frame for hop in journey.there + journey.back} <= set(correlation.frames.get(index, ()))
 
 
-# --- requests on a connection that is open ------------------------------------------------------------------------
+# --- requests on a connection that is open
+# ------------------------------------------------------------------------
 
 ASKED = make_token("TCP", 0x0123456789ABCDEF)
 
@@ -336,7 +386,11 @@ def test_a_later_request_has_frames_of_its_own() -> None:
     tape.there(*THERE, token=ASKED, flags="PA")
     tape.back(*BACK, token=ASKED, flags="PA")
     journey = only(tape, continued())
-    assert (journey.outcome, journey.backend, journey.source_seen) == ("delivered", Backend("10.244.2.4", 8080), "10.244.1.2")
+    assert (journey.outcome, journey.backend, journey.source_seen) == (
+        "delivered",
+        Backend("10.244.2.4", 8080),
+        "10.244.1.2",
+    )
     assert [hop.frame for hop in journey.there + journey.back] == list(range(32, 48))
 
 
@@ -345,7 +399,10 @@ def test_a_reset_instead_of_an_answer_refuses_the_request() -> None:
     tape.there(*THERE, token=ASKED, flags="PA")
     tape.there(*BACK, token=0, flags="R")
     journey = only(tape, continued(error="ECONNRESET"))
-    assert (journey.outcome, journey.evidence) == ("rejected", "accepted, then closed without an answer: RST from 10.244.2.4:8080")
+    assert (journey.outcome, journey.evidence) == (
+        "rejected",
+        "accepted, then closed without an answer: RST from 10.244.2.4:8080",
+    )
 
 
 def test_a_reset_that_the_client_sends_answers_nothing() -> None:

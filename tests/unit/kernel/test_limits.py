@@ -35,7 +35,11 @@ def test_a_cluster_that_does_not_fit_is_refused_with_limit_and_need(hard: dict[s
     need = descriptors_needed(600, 600)
     with pytest.raises(LimitError) as refused:
         check_limits(600, 600)
-    for words in (f"600 network namespaces needs {need} open files", "the hard limit is 1024 (RLIMIT_NOFILE)", f"ulimit -Hn {need}"):
+    for words in (
+        f"600 network namespaces needs {need} open files",
+        "the hard limit is 1024 (RLIMIT_NOFILE)",
+        f"ulimit -Hn {need}",
+    ):
         assert words in str(refused.value)
     hard["limit"] = need
     check_limits(600, 600)
@@ -51,29 +55,59 @@ def test_what_is_left_of_the_descriptors_is_for_sockets(hard: dict[str, int]) ->
 
 
 def test_too_few_namespaces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_read_number", lambda path: 50 if path.endswith("max_net_namespaces") else None)
+    monkeypatch.setattr(
+        limits, "_read_number", lambda path: 50 if path.endswith("max_net_namespaces") else None
+    )
     check_limits(49, 1)
     with pytest.raises(
-        LimitError, match=r"needs 51 network namespaces; user\.max_net_namespaces is 50: .*sysctl -w user\.max_net_namespaces=102"
+        LimitError,
+        match=r"needs 51 network namespaces; user\.max_net_namespaces is 50: .*sysctl -w user\.max_net_namespaces=102",
     ):
         check_limits(50, 1)
 
 
 EXPLAINED = {
     "no descriptors": (OSError(errno.EMFILE, "Too many open files"), "RLIMIT_NOFILE"),
-    "no descriptors, told by another process": (OSError("the echo servers: [Errno 24] Too many open files"), "RLIMIT_NOFILE"),
-    "no descriptors for a library": (ImportError("libssl.so.3: cannot open shared object file: Too many open files"), "RLIMIT_NOFILE"),
-    "no descriptors on the machine": (OSError(errno.ENFILE, "Too many open files in system"), "fs.file-max is "),
+    "no descriptors, told by another process": (
+        OSError("the echo servers: [Errno 24] Too many open files"),
+        "RLIMIT_NOFILE",
+    ),
+    "no descriptors for a library": (
+        ImportError("libssl.so.3: cannot open shared object file: Too many open files"),
+        "RLIMIT_NOFILE",
+    ),
+    "no descriptors on the machine": (
+        OSError(errno.ENFILE, "Too many open files in system"),
+        "fs.file-max is ",
+    ),
     "no memory": (MemoryError(), "not enough memory: "),
     "no memory in the kernel": (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory: "),
-    "no memory for a library": (ImportError("libc.so.6: failed to map segment from shared object"), "not enough memory: "),
-    "no processes": (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no more processes can be started"),
+    "no memory for a library": (
+        ImportError("libc.so.6: failed to map segment from shared object"),
+        "not enough memory: ",
+    ),
+    "no processes": (
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+        "no more processes can be started",
+    ),
     "no threads": (RuntimeError("can't start new thread"), "no more threads can be started"),
-    "no namespaces": (OSError(errno.ENOSPC, "No space left on device", "unshare(0x40000000)"), "user.max_net_namespaces is "),
-    "no room": (OSError(errno.ENOSPC, "No space left on device", "/run/x"), "No space left on device: /run/x"),
-    "not permitted": (PermissionError(errno.EPERM, "Operation not permitted"), "Operation not permitted: podwire doctor tells"),
+    "no namespaces": (
+        OSError(errno.ENOSPC, "No space left on device", "unshare(0x40000000)"),
+        "user.max_net_namespaces is ",
+    ),
+    "no room": (
+        OSError(errno.ENOSPC, "No space left on device", "/run/x"),
+        "No space left on device: /run/x",
+    ),
+    "not permitted": (
+        PermissionError(errno.EPERM, "Operation not permitted"),
+        "Operation not permitted: podwire doctor tells",
+    ),
     "anything else": (OSError(errno.EPROTO, "Protocol error"), "Protocol error"),
-    "without a number": (OSError("the process of the echo servers has ended"), "the process of the echo servers has ended"),
+    "without a number": (
+        OSError("the process of the echo servers has ended"),
+        "the process of the echo servers has ended",
+    ),
 }
 
 
@@ -93,7 +127,13 @@ def test_our_own_errors_are_what_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError(), RuntimeError("dictionary changed size"), ImportError("cannot import name 'x'"), AssertionError()]
+    "error",
+    [
+        ZeroDivisionError(),
+        RuntimeError("dictionary changed size"),
+        ImportError("cannot import name 'x'"),
+        AssertionError(),
+    ],
 )
 def test_a_mistake_of_ours_keeps_its_traceback(error: Exception) -> None:
     assert explain(error) is None

@@ -48,7 +48,10 @@ def test_shape(tmp_path: Path) -> None:
     shape = inventory.cluster.object
     assert (shape.networking.podSubnet, shape.networking.hostSubnet) == ("10.9.0.0/16", "192.168.0.0/16")
     assert shape.networking.kubeProxyMode == "nftables"
-    assert [(n.role, n.name, n.addresses) for n in shape.nodes] == [("control-plane", "", ()), ("worker", "worker-1", ("192.168.0.7",))]
+    assert [(n.role, n.name, n.addresses) for n in shape.nodes] == [
+        ("control-plane", "", ()),
+        ("worker", "worker-1", ("192.168.0.7",)),
+    ]
     assert shape.nodes[1].taints[0].key == "k"
     assert shape.externalClients[0].address == "203.0.113.10"
     assert shape.loadBalancer == LoadBalancerPool(addresses=("192.168.255.0-192.168.255.15",), mode="Proxy")
@@ -59,7 +62,9 @@ def test_shape(tmp_path: Path) -> None:
     [
         pytest.param("[8080]", [("", 8080, "TCP")], id="number"),
         pytest.param("[8080, '53/UDP']", [("", 8080, "TCP"), ("", 53, "UDP")], id="protocol"),
-        pytest.param("{'http': 8080, 'dns': '53/UDP'}", [("http", 8080, "TCP"), ("dns", 53, "UDP")], id="names"),
+        pytest.param(
+            "{'http': 8080, 'dns': '53/UDP'}", [("http", 8080, "TCP"), ("dns", 53, "UDP")], id="names"
+        ),
         pytest.param("()", [], id="none"),
     ],
 )
@@ -75,7 +80,10 @@ def test_pod(tmp_path: Path) -> None:
     (pod,) = built(tmp_path, call).pods
     assert (pod.object.key, pod.object.spec.nodeName, pod.object.spec.hostNetwork) == ("x/p", "n", True)
     assert [c.name for c in pod.object.spec.containers] == ["a", "b"]
-    assert (dict(pod.object.metadata.labels), dict(pod.object.metadata.annotations)) == ({"app": "p"}, {"k": "v"})
+    assert (dict(pod.object.metadata.labels), dict(pod.object.metadata.annotations)) == (
+        {"app": "p"},
+        {"k": "v"},
+    )
     assert (pod.origin.document, pod.origin.prefix) == (0, 'pod "p"')
 
 
@@ -128,7 +136,10 @@ def test_service_ports(tmp_path: Path) -> None:
     ).services
     (port,) = one.object.spec.ports
     assert (port.port, port.targetPort, port.protocol, port.nodePort) == (53, "dns", "UDP", 30053)
-    assert [(p.name, p.port, p.targetPort) for p in several.object.spec.ports] == [("a", 1, None), ("b", 2, 3)]
+    assert [(p.name, p.port, p.targetPort) for p in several.object.spec.ports] == [
+        ("a", 1, None),
+        ("b", 2, 3),
+    ]
 
 
 def test_the_rest(tmp_path: Path) -> None:
@@ -145,7 +156,10 @@ def test_the_rest(tmp_path: Path) -> None:
     assert dict(inventory.namespaces[0].object.metadata.labels) == {"a": "b"}
     assert inventory.flowChecks[0].object.flows[0].from_.pod == "p"
     assert [step.wait for step in inventory.flowChecks[1].object.steps] == [1, 0]
-    assert [[new.object.name for new in applied] for applied in inventory.flowChecks[1].object.applied] == [[], ["n"]]
+    assert [[new.object.name for new in applied] for applied in inventory.flowChecks[1].object.applied] == [
+        [],
+        ["n"],
+    ]
     assert inventory.endpoints[0].raw == {"kind": "Endpoints", "metadata": {"name": "e"}, "subsets": []}
     assert [n.object.name for n in inventory.nodes] == ["a", "b"]
 
@@ -158,11 +172,33 @@ def test_an_empty_topology_is_the_default_cluster(tmp_path: Path) -> None:
     ("body", "line", "path", "what"),
     [
         pytest.param("\ncluster.pod('P')", 5, 'pod "P".metadata.name', "RFC 1123", id="name"),
-        pytest.param("cluster.pod('a\\nb')", 4, 'pod "a\nb".metadata.name', "RFC 1123", id="name with a newline"),
-        pytest.param("cluster.pod('p', ports=[70000])", 4, 'pod "p".spec.containers[0].ports[0].containerPort', "is 70000", id="port"),
-        pytest.param("cluster.pod('p', ports=['x/UDP'])", 4, 'pod "p".spec.containers[0].ports[0].containerPort', "is 'x'", id="port word"),
-        pytest.param("cluster.deployment('d', replicas='2')", 4, 'deployment "d".spec.replicas', "an integer, is '2'", id="replicas"),
-        pytest.param("cluster.node()\ncluster.node('N')", 5, "cluster.nodes[1].name", "RFC 1123", id="second node"),
+        pytest.param(
+            "cluster.pod('a\\nb')", 4, 'pod "a\nb".metadata.name', "RFC 1123", id="name with a newline"
+        ),
+        pytest.param(
+            "cluster.pod('p', ports=[70000])",
+            4,
+            'pod "p".spec.containers[0].ports[0].containerPort',
+            "is 70000",
+            id="port",
+        ),
+        pytest.param(
+            "cluster.pod('p', ports=['x/UDP'])",
+            4,
+            'pod "p".spec.containers[0].ports[0].containerPort',
+            "is 'x'",
+            id="port word",
+        ),
+        pytest.param(
+            "cluster.deployment('d', replicas='2')",
+            4,
+            'deployment "d".spec.replicas',
+            "an integer, is '2'",
+            id="replicas",
+        ),
+        pytest.param(
+            "cluster.node()\ncluster.node('N')", 5, "cluster.nodes[1].name", "RFC 1123", id="second node"
+        ),
         pytest.param(
             "cluster.external_client('a', '203.0.113.1')\ncluster.networking(pod_subnet='x')",
             5,
@@ -170,24 +206,82 @@ def test_an_empty_topology_is_the_default_cluster(tmp_path: Path) -> None:
             "CIDR",
             id="subnet",
         ),
-        pytest.param("cluster.service('s')", 4, 'service "s".spec.ports', "is required", id="service without a port"),
-        pytest.param("cluster.flow_check('c', [{'nam': 1}])", 4, 'flowcheck "c".spec.flows[0].nam', "is not a field", id="flow"),
-        pytest.param("cluster.manifest({'kind': 'Pod', 'spec': object()})", 4, "manifest.spec", "cannot hold a Python object", id="object"),
-        pytest.param("cluster.manifest({'kind': 'Pod', 'spec': b'x'})", 4, "manifest.spec", "cannot hold a Python bytes", id="bytes"),
-        pytest.param("cluster.manifest({'kind': 'Pod', 'spec': 10**5000})", 4, "manifest.spec", "too large", id="number of 5000 digits"),
-        pytest.param("x = []\nx.append(x)\ncluster.manifest({'kind': x})", 6, "manifest.kind", "nested more than", id="cycle"),
+        pytest.param(
+            "cluster.service('s')", 4, 'service "s".spec.ports', "is required", id="service without a port"
+        ),
+        pytest.param(
+            "cluster.flow_check('c', [{'nam': 1}])",
+            4,
+            'flowcheck "c".spec.flows[0].nam',
+            "is not a field",
+            id="flow",
+        ),
+        pytest.param(
+            "cluster.manifest({'kind': 'Pod', 'spec': object()})",
+            4,
+            "manifest.spec",
+            "cannot hold a Python object",
+            id="object",
+        ),
+        pytest.param(
+            "cluster.manifest({'kind': 'Pod', 'spec': b'x'})",
+            4,
+            "manifest.spec",
+            "cannot hold a Python bytes",
+            id="bytes",
+        ),
+        pytest.param(
+            "cluster.manifest({'kind': 'Pod', 'spec': 10**5000})",
+            4,
+            "manifest.spec",
+            "too large",
+            id="number of 5000 digits",
+        ),
+        pytest.param(
+            "x = []\nx.append(x)\ncluster.manifest({'kind': x})",
+            6,
+            "manifest.kind",
+            "nested more than",
+            id="cycle",
+        ),
         pytest.param("cluster.manifest(7)", 4, "manifest", "must be a mapping", id="no manifest"),
-        pytest.param("cluster.manifest('a: [')", 4, "manifest", "line 1 of the text is not valid YAML", id="broken text"),
-        pytest.param("cluster.pod('p')\ncluster.pod('p')", 5, 'pod "p"', "Pod default/p is there already, in", id="duplicate"),
+        pytest.param(
+            "cluster.manifest('a: [')",
+            4,
+            "manifest",
+            "line 1 of the text is not valid YAML",
+            id="broken text",
+        ),
+        pytest.param(
+            "cluster.pod('p')\ncluster.pod('p')",
+            5,
+            'pod "p"',
+            "Pod default/p is there already, in",
+            id="duplicate",
+        ),
         pytest.param("{}['nope']", 4, "", "raised KeyError: 'nope'", id="exception"),
         pytest.param("raise SystemExit(3)", 4, "", "raised SystemExit: 3", id="exit"),
         pytest.param("cluster.pod()", 4, "", "raised TypeError", id="missing argument"),
-        pytest.param("cluster.service('s', port=1, ports=[{}])", 4, "", "give port or ports, not both", id="port and ports"),
-        pytest.param("cluster.pod('s', ports=[1], containers={})", 4, "", "give ports or containers, not both", id="ports and containers"),
+        pytest.param(
+            "cluster.service('s', port=1, ports=[{}])",
+            4,
+            "",
+            "give port or ports, not both",
+            id="port and ports",
+        ),
+        pytest.param(
+            "cluster.pod('s', ports=[1], containers={})",
+            4,
+            "",
+            "give ports or containers, not both",
+            id="ports and containers",
+        ),
         pytest.param("x = (", 4, "", "is not valid Python", id="syntax"),
     ],
 )
-def test_problems_name_the_line_of_the_call(tmp_path: Path, body: str, line: int, path: str, what: str) -> None:
+def test_problems_name_the_line_of_the_call(
+    tmp_path: Path, body: str, line: int, path: str, what: str
+) -> None:
     (problem,) = [p for p in refused(tmp_path, body) if what in p.what and p.path == path]
     assert problem.line == line
     assert Path(problem.file).name == "topology.py"
@@ -204,13 +298,17 @@ def test_modules_may_have_dataclasses_and_the_same_name(tmp_path: Path) -> None:
     text = "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Tier:\n    name: str\n\n"
     for directory, name in (("a", "one"), ("b", "two")):
         (tmp_path / directory).mkdir()
-        (tmp_path / directory / "t.py").write_text(text + f"def build(cluster):\n    cluster.pod(Tier('{name}').name)\n")
+        (tmp_path / directory / "t.py").write_text(
+            text + f"def build(cluster):\n    cluster.pod(Tier('{name}').name)\n"
+        )
     inventory = load([str(tmp_path / "a" / "t.py"), str(tmp_path / "b" / "t.py")], topologies=NOWHERE)
     assert [p.object.name for p in inventory.pods] == ["one", "two"]
     assert inventory.name == "t"
 
 
-def test_a_topology_prints_into_no_report_and_leaves_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_topology_prints_into_no_report_and_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "talks.py"
     path.write_text("print('loading')\ndef build(cluster):\n    print('building')\n    cluster.pod('p')\n")
     assert build_topology(path)

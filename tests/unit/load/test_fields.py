@@ -15,7 +15,10 @@ from tests.unit.load.reading import load_text
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("trafficPolicy: x", "spec.trafficPolicy: is no field of Kubernetes 1.34 and is not read (hint: did you mean"),
+        (
+            "trafficPolicy: x",
+            "spec.trafficPolicy: is no field of Kubernetes 1.34 and is not read (hint: did you mean",
+        ),
         ("foo: {bar: 1}", "spec.foo: is no field of Kubernetes 1.34 and is not read"),
         ("sessionAffinityConfig: {clientIp: {}}", "spec.sessionAffinityConfig.clientIp: is no field"),
         ("ports: [{port: 1, nodeport: 1}]", "spec.ports[0].nodeport: is no field"),
@@ -31,10 +34,19 @@ def test_an_unknown_field_is_told(spec: str, told: str) -> None:
 @pytest.mark.parametrize(
     "manifest",
     [
-        pytest.param({"spec": {"containers": [{"resources": {"limits": {"anything": 1}}, "env": [{"name": "A"}]}]}}, id="a map"),
-        pytest.param({"metadata": {"annotations": {"a/b": "c"}, "managedFields": [{"fieldsV1": {"f:x": {}}}]}}, id="metadata"),
+        pytest.param(
+            {"spec": {"containers": [{"resources": {"limits": {"anything": 1}}, "env": [{"name": "A"}]}]}},
+            id="a map",
+        ),
+        pytest.param(
+            {"metadata": {"annotations": {"a/b": "c"}, "managedFields": [{"fieldsV1": {"f:x": {}}}]}},
+            id="metadata",
+        ),
         pytest.param({"spec": {"containers": 7}}, id="of another shape"),
-        pytest.param({"spec": {"containers": [{"ports": None}], "volumes": [{"hostPath": {"path": "/"}}]}}, id="volumes"),
+        pytest.param(
+            {"spec": {"containers": [{"ports": None}], "volumes": [{"hostPath": {"path": "/"}}]}},
+            id="volumes",
+        ),
     ],
 )
 def test_known_fields_are_not(manifest: dict[str, Any]) -> None:

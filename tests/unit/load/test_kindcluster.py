@@ -72,8 +72,18 @@ def test_nodes_have_the_names_that_kind_gives_them(text: str, names: list[str]) 
             {"a": "b"},
             id="the patch takes the place of the field",
         ),
-        pytest.param("control-plane", patch("JoinConfiguration", "kubeletExtraArgs: {node-labels: a=b}"), {}, id="of nodes that join"),
-        pytest.param("worker", patch("JoinConfiguration", "kubeletExtraArgs: {node-labels: a=b}"), {"a": "b"}, id="a worker joins"),
+        pytest.param(
+            "control-plane",
+            patch("JoinConfiguration", "kubeletExtraArgs: {node-labels: a=b}"),
+            {},
+            id="of nodes that join",
+        ),
+        pytest.param(
+            "worker",
+            patch("JoinConfiguration", "kubeletExtraArgs: {node-labels: a=b}"),
+            {"a": "b"},
+            id="a worker joins",
+        ),
     ],
 )
 def test_labels(role: str, own: str, expected: dict[str, str]) -> None:
@@ -83,7 +93,9 @@ def test_labels(role: str, own: str, expected: dict[str, str]) -> None:
 
 def test_a_patch_of_the_cluster_is_for_every_node_and_a_nodes_own_comes_after_it() -> None:
     text = kind(
-        "{role: control-plane}, {role: worker}, {role: worker, " + patch("JoinConfiguration", "kubeletExtraArgs: {node-labels: a=2}") + "}",
+        "{role: control-plane}, {role: worker}, {role: worker, "
+        + patch("JoinConfiguration", "kubeletExtraArgs: {node-labels: a=2}")
+        + "}",
         patch("JoinConfiguration", "kubeletExtraArgs: {node-labels: a=1}"),
     )
     assert [dict(shape.labels) for shape in shapes(text)] == [{}, {"a": "1"}, {"a": "2"}]
@@ -93,7 +105,13 @@ def test_a_patch_of_the_cluster_is_for_every_node_and_a_nodes_own_comes_after_it
     ("role", "registration", "taints", "role_taint"),
     [
         pytest.param("control-plane", "taints: []", [], False, id="none at all"),
-        pytest.param("control-plane", "taints: [{key: a, value: b, effect: NoSchedule}]", [("a", "b", "NoSchedule")], False, id="others"),
+        pytest.param(
+            "control-plane",
+            "taints: [{key: a, value: b, effect: NoSchedule}]",
+            [("a", "b", "NoSchedule")],
+            False,
+            id="others",
+        ),
         pytest.param(
             "control-plane",
             "kubeletExtraArgs: {register-with-taints: 'a=b:NoSchedule,c:NoExecute'}",
@@ -101,7 +119,13 @@ def test_a_patch_of_the_cluster_is_for_every_node_and_a_nodes_own_comes_after_it
             True,
             id="the kubelet's flag leaves kubeadm's own taint",
         ),
-        pytest.param("worker", "taints: [{key: gpu, effect: NoSchedule}]", [("gpu", "", "NoSchedule")], True, id="a worker's"),
+        pytest.param(
+            "worker",
+            "taints: [{key: gpu, effect: NoSchedule}]",
+            [("gpu", "", "NoSchedule")],
+            True,
+            id="a worker's",
+        ),
     ],
 )
 def test_taints(role: str, registration: str, taints: list[tuple[str, str, str]], role_taint: bool) -> None:
@@ -130,17 +154,29 @@ def test_kube_proxys_configuration_in_a_patch() -> None:
         ("kubeadmConfigPatches: [1]", "kubeadmConfigPatches[0]"),
         ("kubeadmConfigPatches: ['a: {']", "kubeadmConfigPatches[0]"),
         ("kubeadmConfigPatches: [word]", "kubeadmConfigPatches[0]"),
-        (patch("InitConfiguration", "kubeletExtraArgs: {node-labels: 'not a label=x'}"), 'nodes[0].labels["not a label"]'),
-        (patch("InitConfiguration", "kubeletExtraArgs: {register-with-taints: nothing}"), "nodes[0].kubeadmConfigPatches"),
+        (
+            patch("InitConfiguration", "kubeletExtraArgs: {node-labels: 'not a label=x'}"),
+            'nodes[0].labels["not a label"]',
+        ),
+        (
+            patch("InitConfiguration", "kubeletExtraArgs: {register-with-taints: nothing}"),
+            "nodes[0].kubeadmConfigPatches",
+        ),
         (patch("InitConfiguration", "taints: [{key: a, effect: Never}]"), "nodes[0].taints[0].effect"),
-        ("kubeadmConfigPatches: ['{kind: KubeProxyConfiguration, mode: fast}']", "kubeadmConfigPatches[0].mode"),
+        (
+            "kubeadmConfigPatches: ['{kind: KubeProxyConfiguration, mode: fast}']",
+            "kubeadmConfigPatches[0].mode",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_patch_is_said(patches: str, path: str) -> None:
     assert [problem.path for problem in problems_of(kind("{role: control-plane}", patches))] == [path]
 
 
-@pytest.mark.parametrize("value", [None, 1, [], {}, "x", [[]], [{"role": []}], [{"role": "control-plane", "kubeadmConfigPatches": {}}]])
+@pytest.mark.parametrize(
+    "value",
+    [None, 1, [], {}, "x", [[]], [{"role": []}], [{"role": "control-plane", "kubeadmConfigPatches": {}}]],
+)
 def test_faulty_nodes_are_problems_and_no_tracebacks(value: Any) -> None:
     document = json.dumps({"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": value})
     with suppress(InputError):

@@ -1,4 +1,6 @@
-"""Compares what a scalar becomes in a field with the answers of kubectl's own libraries (tests/golden/kubectl-yaml)."""
+"""Compares what a scalar becomes in a field with the answers of kubectl's own libraries
+(tests/golden/kubectl-yaml).
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,16 @@ import pytest
 from emulator.load.schema import Kind, decode, identify
 from emulator.load.yamltext import read_documents
 
-ANSWERS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[2] / "golden" / "kubectl-yaml" / "answers.json").read_text())
+ANSWERS: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parents[2] / "golden" / "kubectl-yaml" / "answers.json").read_text()
+)
 REFUSED = "refused"
 LETTERS = frozenset("yYnN")  # kubectl refuses them as strings; podwire reads them, and says so
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels:\n    a: {label}\nspec:\n  hostNetwork: {hostNetwork}\n"
-POD += "  containers:\n  - name: c\n    args:\n    - {args}\n    ports:\n    - containerPort: {containerPort}\n"
+POD += (
+    "  containers:\n  - name: c\n    args:\n    - {args}\n    ports:\n    - containerPort: {containerPort}\n"
+)
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec:\n  ports:\n  - port: 1\n    targetPort: {targetPort}\n"
 DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d}}\nspec:\n  replicas: {replicas}\n"
 DEPLOYMENT += "  template: {{spec: {{containers: [{{name: c}}]}}}}\n"
@@ -66,7 +72,9 @@ def test_a_scalar_means_what_it_means_to_kubectl(scalar: str) -> None:
         got = {field: REFUSED if got[field] == scalar else got[field] for field in FIELDS}
     expected = ANSWERS[scalar]
     assert got == expected
-    assert {field: type(value) for field, value in got.items()} == {field: type(value) for field, value in expected.items()}
+    assert {field: type(value) for field, value in got.items()} == {
+        field: type(value) for field, value in expected.items()
+    }
 
 
 def test_the_answers_have_every_sort() -> None:

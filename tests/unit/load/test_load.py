@@ -44,8 +44,12 @@ def topologies(tmp_path: Path) -> Path:
     (directory / "shop" / "more" / "c.yml").write_text(POD % "c")
     (directory / "shop" / "notes.txt").write_text("not read")
     (directory / "shop" / ".hidden.yaml").write_text("not: read")
-    (directory / "hairpin.yaml").write_text("# Does a Pod reach itself\n# through its Service? And how.\n\n" + POD % "h")
-    (directory / "zones.py").write_text('"""Where does a packet go?\n\nDetails."""\n\n\ndef build(cluster):\n    cluster.pod("z")\n')
+    (directory / "hairpin.yaml").write_text(
+        "# Does a Pod reach itself\n# through its Service? And how.\n\n" + POD % "h"
+    )
+    (directory / "zones.py").write_text(
+        '"""Where does a packet go?\n\nDetails."""\n\n\ndef build(cluster):\n    cluster.pod("z")\n'
+    )
     (directory / "_private.py").write_text("")
     (directory / "README.md").write_text("no topology")
     (directory / "empty").mkdir()
@@ -64,10 +68,16 @@ def test_topology_by_name(topologies: Path, name: str, pods: list[str]) -> None:
 
 def test_several_targets_are_one_cluster(topologies: Path, tmp_path: Path) -> None:
     (tmp_path / "My App.yaml").write_text(POD % "mine")
-    inventory = load(["hairpin", str(tmp_path / "My App.yaml"), "-"], topologies=topologies, stdin=io.StringIO(POD % "s"))
+    inventory = load(
+        ["hairpin", str(tmp_path / "My App.yaml"), "-"], topologies=topologies, stdin=io.StringIO(POD % "s")
+    )
     assert pod_names(inventory) == ["h", "mine", "s"]
     assert inventory.name == "hairpin+my-app+stdin"
-    assert [pod.origin.file for pod in inventory.pods] == [str(topologies / "hairpin.yaml"), str(tmp_path / "My App.yaml"), "stdin"]
+    assert [pod.origin.file for pod in inventory.pods] == [
+        str(topologies / "hairpin.yaml"),
+        str(tmp_path / "My App.yaml"),
+        "stdin",
+    ]
 
 
 def test_describe_topologies(topologies: Path) -> None:
@@ -100,7 +110,9 @@ def test_unknown_target(topologies: Path, target: str) -> None:
 
 
 def test_every_problem_of_every_file(topologies: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text("a: [\n---\n" + POD % "Bad" + "---\nkind: Service\nmetadata: {name: 1}\nspec: {ports: x}\n")
+    (tmp_path / "bad.yaml").write_text(
+        "a: [\n---\n" + POD % "Bad" + "---\nkind: Service\nmetadata: {name: 1}\nspec: {ports: x}\n"
+    )
     (tmp_path / "latin1.yaml").write_bytes(b"a: \xe9")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "nothing").mkdir()
@@ -118,7 +130,9 @@ def test_every_problem_of_every_file(topologies: Path, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("target", ["no/such/file.yaml", "nosuch.yaml", "./x", "deploy/", "../a.json", "a/b" * 2000])
+@pytest.mark.parametrize(
+    "target", ["no/such/file.yaml", "nosuch.yaml", "./x", "deploy/", "../a.json", "a/b" * 2000]
+)
 def test_what_looks_like_a_path_is_no_topology(topologies: Path, target: str) -> None:
     (problem,) = problems([target], topologies)
     assert (problem.what, problem.hint) == ("no such file or directory", "")
@@ -166,7 +180,9 @@ def test_unreadable_standard_input() -> None:
         ("a" * 200 + ".yaml", "a" * 100),
     ],
 )
-def test_name_is_safe_as_a_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, name: str) -> None:
+def test_name_is_safe_as_a_file_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, name: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
     Path(target).write_text(POD % "p")
@@ -210,16 +226,18 @@ def test_a_slip_of_the_pen_is_told() -> None:
         "{name: a, uid: u, clusterName: c}",
         "{name: a, annotations: {namespaces: b}}",
     ],
-    ids=["a field that podwire does not read", "one of another release that an API server wrote", "a key of the user's own"],
+    ids=[
+        "a field that podwire does not read",
+        "one of another release that an API server wrote",
+        "a key of the user's own",
+    ],
 )
 def test_what_is_no_slip(fields: str) -> None:
     assert load_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {fields}").notices == ()
 
 
 def test_items_of_a_typed_list_need_no_kind() -> None:
-    text = (
-        "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}, spec: {selector: {matchLabels: {a: b}}, template: %s}}]"
-    )
+    text = "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}, spec: {selector: {matchLabels: {a: b}}, template: %s}}]"
     inventory = load_text(text % "{metadata: {labels: {a: b}}, spec: {containers: [{name: c}]}}")
     assert [w.object.kind for w in inventory.workloads] == ["Deployment"]
 
@@ -227,7 +245,10 @@ def test_items_of_a_typed_list_need_no_kind() -> None:
 def test_lists_nest_and_may_be_empty() -> None:
     nested = {
         "kind": "List",
-        "items": [{"kind": "PodList", "items": None}, {"kind": "List", "items": [{"kind": "CronJob", "apiVersion": "batch/v1"}]}],
+        "items": [
+            {"kind": "PodList", "items": None},
+            {"kind": "List", "items": [{"kind": "CronJob", "apiVersion": "batch/v1"}]},
+        ],
     }
     assert load_text(json.dumps(nested)).notices[-1] == "left out: 1 CronJob"
 
@@ -245,14 +266,14 @@ def test_other_kinds_are_counted_in_one_line() -> None:
             ("ServiceAccount", "v1"),
         ]
     )
-    expected = (
-        "left out: 2 ConfigMap, 1 Cluster.postgresql.cnpg.io, 1 PodDisruptionBudget.policy, 1 Secret, 1 Service.serving.knative.dev, "
-    )
+    expected = "left out: 2 ConfigMap, 1 Cluster.postgresql.cnpg.io, 1 PodDisruptionBudget.policy, 1 Secret, 1 Service.serving.knative.dev, "
     assert load_text(text).notices == (expected + "1 ServiceAccount",)
 
 
 def test_manifest_is_kept_as_it_came() -> None:
-    (pod,) = load_text("kind: Pod\nmetadata: {name: a, labels: null}\nspec: {containers: [{name: c, image: x}], volumes: []}\n").pods
+    (pod,) = load_text(
+        "kind: Pod\nmetadata: {name: a, labels: null}\nspec: {containers: [{name: c, image: x}], volumes: []}\n"
+    ).pods
     assert pod.raw == {
         "kind": "Pod",
         "metadata": {"name": "a", "labels": None},
@@ -302,16 +323,29 @@ def test_cluster_of_kind() -> None:
         ("control-plane", "demo-control-plane", {}),
         ("worker", "demo-worker", {"tier": "front"}),
     ]
-    assert (shape.metadata.name, shape.networking.podSubnet, shape.networking.kubeProxyMode) == ("demo", "10.10.0.0/16", "nftables")
+    assert (shape.metadata.name, shape.networking.podSubnet, shape.networking.kubeProxyMode) == (
+        "demo",
+        "10.10.0.0/16",
+        "nftables",
+    )
     ignored = "kubeadmConfigPatches of kind 'ClusterConfiguration', networking.disableDefaultCNI, nodes[].image, nodes[].extraMounts"
     assert inventory.notices == (f"Cluster: ignored {ignored} (no meaning here)",)
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("kube-proxy", "config.conf"), ("kube-proxy-config", "config"), ("kube-proxy-k8s-1-30", "kubeproxy.yaml")]
+    ("name", "key"),
+    [
+        ("kube-proxy", "config.conf"),
+        ("kube-proxy-config", "config"),
+        ("kube-proxy-k8s-1-30", "kubeproxy.yaml"),
+    ],
 )
 def test_proxy_configuration_in_the_config_map_of_managed_clusters(name: str, key: str) -> None:
-    text = CONFIG_MAP.replace("name: kube-proxy,", f"name: {name},").replace("config.conf", key).replace("kube" + key, "kubeconfig.conf")
+    text = (
+        CONFIG_MAP.replace("name: kube-proxy,", f"name: {name},")
+        .replace("config.conf", key)
+        .replace("kube" + key, "kubeconfig.conf")
+    )
     proxy = load_text(text % "ipvs").proxy
     assert proxy is not None
     assert proxy.object.mode == "ipvs"
@@ -367,17 +401,26 @@ def test_metallbs_configuration_of_old_is_nothing_where_there_are_pools() -> Non
     assert "left out: 1 ConfigMap" in inventory.notices
 
 
-@pytest.mark.parametrize("text", ["address-pools: x", "address-pools: [1, {}]", "address-pools: {", "- address-pools"])
+@pytest.mark.parametrize(
+    "text", ["address-pools: x", "address-pools: [1, {}]", "address-pools: {", "- address-pools"]
+)
 def test_a_config_map_of_metallbs_that_is_none_raises_nothing(text: str) -> None:
     document = json.dumps(
-        {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "config", "namespace": "metallb-system"}, "data": {"config": text}}
+        {
+            "kind": "ConfigMap",
+            "apiVersion": "v1",
+            "metadata": {"name": "config", "namespace": "metallb-system"},
+            "data": {"config": text},
+        }
     )
     with suppress(InputError):
         load_text(document)
 
 
 def test_cluster_of_an_early_kind() -> None:
-    inventory = load_text("{apiVersion: kind.sigs.k8s.io/v1alpha3, kind: Cluster, nodes: [{role: control-plane}, {role: worker}]}")
+    inventory = load_text(
+        "{apiVersion: kind.sigs.k8s.io/v1alpha3, kind: Cluster, nodes: [{role: control-plane}, {role: worker}]}"
+    )
     assert inventory.cluster is not None
     assert [node.role for node in inventory.cluster.object.nodes] == ["control-plane", "worker"]
 
@@ -389,7 +432,9 @@ def test_proxy_configuration_in_its_config_map() -> None:
     assert (config.mode, config.clusterCIDR, config.nodePortAddresses) == ("", "10.244.0.0/16", ())
     assert (config.iptables.masqueradeAll, config.iptables.localhostNodePorts) == (True, True)
     assert inventory.proxy.origin.prefix == 'data["config.conf"]'
-    assert inventory.notices == ("KubeProxyConfiguration: ignored bindAddress, iptables.syncPeriod (no meaning here)",)
+    assert inventory.notices == (
+        "KubeProxyConfiguration: ignored bindAddress, iptables.syncPeriod (no meaning here)",
+    )
 
 
 def test_problem_in_the_config_map() -> None:
@@ -431,9 +476,17 @@ def test_duplicate_objects_name_both_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(POD % "a" + "---\n" + (POD % "a").replace("name: a", "name: a, namespace: x"), id="another namespace"),
-        pytest.param("---\n".join([(POD % "x").replace("name: x", "generateName: x-")] * 2), id="generateName"),
-        pytest.param(POD % "a" + "---\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1}]}\n", id="another kind"),
+        pytest.param(
+            POD % "a" + "---\n" + (POD % "a").replace("name: a", "name: a, namespace: x"),
+            id="another namespace",
+        ),
+        pytest.param(
+            "---\n".join([(POD % "x").replace("name: x", "generateName: x-")] * 2), id="generateName"
+        ),
+        pytest.param(
+            POD % "a" + "---\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1}]}\n",
+            id="another kind",
+        ),
     ],
 )
 def test_no_duplicates(text: str) -> None:
@@ -444,7 +497,11 @@ def test_no_duplicates(text: str) -> None:
     ("one", "other"),
     [
         pytest.param(KIND_CLUSTER, "{apiVersion: podwire.dev/v1alpha1, kind: Cluster}", id="Cluster"),
-        pytest.param(CONFIG_MAP % "iptables", "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration}", id="proxy"),
+        pytest.param(
+            CONFIG_MAP % "iptables",
+            "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration}",
+            id="proxy",
+        ),
     ],
 )
 def test_one_shape_and_one_proxy(one: str, other: str) -> None:
@@ -467,7 +524,11 @@ def test_golden_objects() -> None:
 
 def test_no_message_carries_control_characters() -> None:
     text = json.dumps(
-        {"kind": "Pod", "metadata": {"name": "\x1b[2J\n", "labels": {"\x1b]0;x\x07": "\r"}}, "spec": {"\u2028": 1, "containers": "\x9b"}}
+        {
+            "kind": "Pod",
+            "metadata": {"name": "\x1b[2J\n", "labels": {"\x1b]0;x\x07": "\r"}},
+            "spec": {"\u2028": 1, "containers": "\x9b"},
+        }
     )
     assert all(str(p).isprintable() for p in problems_of(text))
     assert all(str(p).isprintable() for p in problems_of('"\\e[31m"'))
@@ -480,7 +541,9 @@ service expect source items v1 apps/v1 Pod Service List Cluster FlowCheck Deploy
 
 
 def test_no_notice_carries_control_characters() -> None:
-    text = json.dumps({"kind": "\x1b[2J", "apiVersion": "a/b"}) + KIND_CLUSTER.replace("name: demo", '"\\e[2J": 1')
+    text = json.dumps({"kind": "\x1b[2J", "apiVersion": "a/b"}) + KIND_CLUSTER.replace(
+        "name: demo", '"\\e[2J": 1'
+    )
     notices = load_text(text.replace("\napiVersion", "\n---\napiVersion", 1)).notices
     assert len(notices) == 2
     assert all(notice.isprintable() for notice in notices)
@@ -489,7 +552,11 @@ def test_no_notice_carries_control_characters() -> None:
 WORDS = st.sampled_from(_WORDS.split())
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=8)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=4), inner, max_size=4), max_leaves=15
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=15,
 )
 KINDS = st.sampled_from(
     [
@@ -513,9 +580,27 @@ KINDS = st.sampled_from(
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
-        "metadata": st.fixed_dictionaries({}, optional={"name": st.just("web") | VALUES, "labels": VALUES, "namespace": VALUES}),
-        "spec": VALUES | st.fixed_dictionaries({}, optional={"ports": VALUES, "containers": VALUES, "template": VALUES, "flows": VALUES}),
-        **dict.fromkeys(["status", "nodes", "networking", "externalClients", "items", "data", "endpoints", "ports", "mode"], VALUES),
+        "metadata": st.fixed_dictionaries(
+            {}, optional={"name": st.just("web") | VALUES, "labels": VALUES, "namespace": VALUES}
+        ),
+        "spec": VALUES
+        | st.fixed_dictionaries(
+            {}, optional={"ports": VALUES, "containers": VALUES, "template": VALUES, "flows": VALUES}
+        ),
+        **dict.fromkeys(
+            [
+                "status",
+                "nodes",
+                "networking",
+                "externalClients",
+                "items",
+                "data",
+                "endpoints",
+                "ports",
+                "mode",
+            ],
+            VALUES,
+        ),
     },
 )
 
@@ -547,4 +632,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_kinds_and_config_import_nothing_heavy() -> None:
     code = "import sys, emulator.objects.config, emulator.objects.kinds; print([m for m in ('yaml', 'pydantic') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )

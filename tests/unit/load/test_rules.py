@@ -11,28 +11,32 @@ LONG = "a" * 64
 
 
 def pod(spec: str = "", meta: str = "name: p", containers: str = "[{name: c}]", rest: str = "") -> str:
-    return (
-        f"{{kind: Pod, metadata: {{{meta}}}, spec: {{containers: {containers}{', ' + spec if spec else ''}}}{', ' + rest if rest else ''}}}"
-    )
+    return f"{{kind: Pod, metadata: {{{meta}}}, spec: {{containers: {containers}{', ' + spec if spec else ''}}}{', ' + rest if rest else ''}}}"
 
 
 def service(spec: str = "ports: [{port: 80}]", meta: str = "name: s", rest: str = "") -> str:
     return f"{{kind: Service, metadata: {{{meta}}}, spec: {{{spec}}}{', ' + rest if rest else ''}}}"
 
 
-def deployment(spec: str, template: str = "metadata: {labels: {app: a}}, spec: {containers: [{name: c}]}") -> str:
+def deployment(
+    spec: str, template: str = "metadata: {labels: {app: a}}, spec: {containers: [{name: c}]}"
+) -> str:
     return f"{{kind: Deployment, metadata: {{name: d}}, spec: {{{spec}{', ' if spec else ''}template: {{{template}}}}}}}"
 
 
 def endpoint_slice(rest: str, address_type: str = "addressType: IPv4") -> str:
-    return f"{{kind: EndpointSlice, metadata: {{name: e}}, {address_type}{', ' if address_type else ''}{rest}}}"
+    return (
+        f"{{kind: EndpointSlice, metadata: {{name: e}}, {address_type}{', ' if address_type else ''}{rest}}}"
+    )
 
 
 def cluster(rest: str) -> str:
     return f"{{apiVersion: podwire.dev/v1alpha1, kind: Cluster, {rest}}}"
 
 
-def flow(rest: str = "", *, start: str = "{pod: a}", to: str = "{service: s, port: 80}", name: str = "f") -> str:
+def flow(
+    rest: str = "", *, start: str = "{pod: a}", to: str = "{service: s, port: 80}", name: str = "f"
+) -> str:
     return (
         "{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {name: c},"
         f" spec: {{flows: [{{name: {name}, from: {start}, to: {to}{', ' + rest if rest else ''}}}]}}}}"
@@ -48,41 +52,121 @@ def address_pool(addresses: str = "172.18.9.0/30", rest: str = "") -> str:
 
 
 NAMES = [
-    pytest.param(pod(meta="name: Web"), "metadata.name", "RFC 1123 subdomain", "web, say", id="capital letter"),
-    pytest.param(pod(meta='name: "--flush"'), "metadata.name", "'--flush' must be an RFC 1123", "flush, say", id="like an option"),
+    pytest.param(
+        pod(meta="name: Web"), "metadata.name", "RFC 1123 subdomain", "web, say", id="capital letter"
+    ),
+    pytest.param(
+        pod(meta='name: "--flush"'),
+        "metadata.name",
+        "'--flush' must be an RFC 1123",
+        "flush, say",
+        id="like an option",
+    ),
     pytest.param(pod(meta='name: "-A"'), "metadata.name", "RFC 1123", "a, say", id="like a short option"),
     pytest.param(pod(meta='name: "a\\nb"'), "metadata.name", "RFC 1123", "a-b, say", id="newline"),
     pytest.param(pod(meta='name: "a\\n"'), "metadata.name", "RFC 1123", "a, say", id="newline at the end"),
-    pytest.param(pod(meta='name: "\\e[31ma"'), "metadata.name", "RFC 1123", "31ma, say", id="escape sequence"),
+    pytest.param(
+        pod(meta='name: "\\e[31ma"'), "metadata.name", "RFC 1123", "31ma, say", id="escape sequence"
+    ),
     pytest.param(pod(meta='name: "a\'b"'), "metadata.name", "RFC 1123", "a-b, say", id="quote"),
-    pytest.param(pod(meta='name: "a;reboot"'), "metadata.name", "RFC 1123", "a-reboot, say", id="shell syntax"),
+    pytest.param(
+        pod(meta='name: "a;reboot"'), "metadata.name", "RFC 1123", "a-reboot, say", id="shell syntax"
+    ),
     pytest.param(pod(meta='name: "../x"'), "metadata.name", "RFC 1123", "x, say", id="path"),
     pytest.param(pod(meta='name: "a..b"'), "metadata.name", "RFC 1123", "a-b, say", id="empty label"),
     pytest.param(pod(meta="name: é"), "metadata.name", "RFC 1123", "", id="not ASCII"),
-    pytest.param(pod(meta=f"name: {'a' * 254}"), "metadata.name", "at most 253", "", id="too long a subdomain"),
+    pytest.param(
+        pod(meta=f"name: {'a' * 254}"), "metadata.name", "at most 253", "", id="too long a subdomain"
+    ),
     pytest.param(pod(meta="labels: {}"), "metadata.name", "is required", "", id="no name"),
     pytest.param(pod(meta="generateName: A-"), "metadata.generateName", "RFC 1123", "", id="generateName"),
-    pytest.param(pod(meta="name: p, namespace: a.b"), "metadata.namespace", "RFC 1123 label", "a-b, say", id="namespace"),
-    pytest.param(service(meta="name: 1web"), "metadata.name", "RFC 1035 label", "", id="Service that begins with a digit"),
+    pytest.param(
+        pod(meta="name: p, namespace: a.b"),
+        "metadata.namespace",
+        "RFC 1123 label",
+        "a-b, say",
+        id="namespace",
+    ),
+    pytest.param(
+        service(meta="name: 1web"),
+        "metadata.name",
+        "RFC 1035 label",
+        "",
+        id="Service that begins with a digit",
+    ),
     pytest.param(service(meta="name: a.b"), "metadata.name", "RFC 1035 label", "", id="Service with a dot"),
-    pytest.param("{kind: Namespace, metadata: {name: a.b}}", "metadata.name", "RFC 1123 label", "", id="Namespace with a dot"),
-    pytest.param("{kind: Node, metadata: {name: 'n 1'}}", "metadata.name", "RFC 1123 subdomain", "n-1, say", id="Node"),
-    pytest.param(service(meta="generateName: s-"), "metadata.name", "is required", "", id="generateName of a Service"),
-    pytest.param(pod(meta="name: p, labels: {'a b': c}"), 'metadata.labels["a b"]', "the key 'a b'", "", id="label key"),
-    pytest.param(pod(meta="name: p, labels: {'A.b/c/d': c}"), 'metadata.labels["A.b/c/d"]', "the key", "", id="label prefix"),
-    pytest.param(pod(meta="name: p, labels: {'/c': c}"), 'metadata.labels["/c"]', "the key", "", id="empty label prefix"),
-    pytest.param(pod(meta="name: p, labels: {a: '-x'}"), "metadata.labels.a", "'-x' must be empty or", "", id="label value"),
-    pytest.param(pod(meta=f"name: p, labels: {{a: {LONG}}}"), "metadata.labels.a", "at most 63", "", id="label value too long"),
-    pytest.param(pod(meta="name: p, annotations: {'a b': c}"), 'metadata.annotations["a b"]', "the key", "", id="annotation key"),
+    pytest.param(
+        "{kind: Namespace, metadata: {name: a.b}}",
+        "metadata.name",
+        "RFC 1123 label",
+        "",
+        id="Namespace with a dot",
+    ),
+    pytest.param(
+        "{kind: Node, metadata: {name: 'n 1'}}", "metadata.name", "RFC 1123 subdomain", "n-1, say", id="Node"
+    ),
+    pytest.param(
+        service(meta="generateName: s-"), "metadata.name", "is required", "", id="generateName of a Service"
+    ),
+    pytest.param(
+        pod(meta="name: p, labels: {'a b': c}"), 'metadata.labels["a b"]', "the key 'a b'", "", id="label key"
+    ),
+    pytest.param(
+        pod(meta="name: p, labels: {'A.b/c/d': c}"),
+        'metadata.labels["A.b/c/d"]',
+        "the key",
+        "",
+        id="label prefix",
+    ),
+    pytest.param(
+        pod(meta="name: p, labels: {'/c': c}"),
+        'metadata.labels["/c"]',
+        "the key",
+        "",
+        id="empty label prefix",
+    ),
+    pytest.param(
+        pod(meta="name: p, labels: {a: '-x'}"),
+        "metadata.labels.a",
+        "'-x' must be empty or",
+        "",
+        id="label value",
+    ),
+    pytest.param(
+        pod(meta=f"name: p, labels: {{a: {LONG}}}"),
+        "metadata.labels.a",
+        "at most 63",
+        "",
+        id="label value too long",
+    ),
+    pytest.param(
+        pod(meta="name: p, annotations: {'a b': c}"),
+        'metadata.annotations["a b"]',
+        "the key",
+        "",
+        id="annotation key",
+    ),
 ]
 
 PODS = [
     pytest.param(pod(containers="[]"), "spec.containers", "is required", "", id="no containers"),
-    pytest.param(pod(containers="[{name: c}, {name: c}]"), "spec.containers[1].name", "'c' is the name of an earlier", "", id="same name"),
     pytest.param(
-        pod("initContainers: [{name: c}]"), "spec.initContainers[0].name", "'c' is the name of an earlier", "", id="same name as an init's"
+        pod(containers="[{name: c}, {name: c}]"),
+        "spec.containers[1].name",
+        "'c' is the name of an earlier",
+        "",
+        id="same name",
     ),
-    pytest.param(pod(containers="[{name: C}]"), "spec.containers[0].name", "RFC 1123 label", "", id="container name"),
+    pytest.param(
+        pod("initContainers: [{name: c}]"),
+        "spec.initContainers[0].name",
+        "'c' is the name of an earlier",
+        "",
+        id="same name as an init's",
+    ),
+    pytest.param(
+        pod(containers="[{name: C}]"), "spec.containers[0].name", "RFC 1123 label", "", id="container name"
+    ),
     pytest.param(
         pod(containers="[{name: c, ports: [{containerPort: 0}]}]"),
         "spec.containers[0].ports[0].containerPort",
@@ -133,16 +217,46 @@ PODS = [
         id="protocol",
     ),
     pytest.param(pod("nodeName: 'a b'"), "spec.nodeName", "RFC 1123", "", id="nodeName"),
-    pytest.param(pod("nodeSelector: {a: 'x y'}"), "spec.nodeSelector.a", "must be empty or", "", id="nodeSelector"),
-    pytest.param(pod("tolerations: [{value: x}]"), "spec.tolerations[0].operator", "must be Exists", "", id="toleration without a key"),
-    pytest.param(pod(rest="status: {podIP: 10.244.1.300}"), "status.podIP", "an IP address, is '10.244.1.300'", "", id="podIP"),
-    pytest.param(pod(rest="status: {podIPs: [{ip: x}]}"), "status.podIPs[0].ip", "an IP address", "", id="podIPs"),
-    pytest.param(pod(rest="status: {hostIP: 'fe80::1%eth0'}"), "status.hostIP", "an IP address", "", id="address with a zone"),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, spec: {podCIDR: 10.244.1.0}}", "spec.podCIDR", "CIDR", "10.244.0.0/16", id="podCIDR: no length"
+        pod("nodeSelector: {a: 'x y'}"), "spec.nodeSelector.a", "must be empty or", "", id="nodeSelector"
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, spec: {podCIDRs: [10.0.0.0/33]}}", "spec.podCIDRs[0]", "CIDR", "", id="podCIDR: length 33"
+        pod("tolerations: [{value: x}]"),
+        "spec.tolerations[0].operator",
+        "must be Exists",
+        "",
+        id="toleration without a key",
+    ),
+    pytest.param(
+        pod(rest="status: {podIP: 10.244.1.300}"),
+        "status.podIP",
+        "an IP address, is '10.244.1.300'",
+        "",
+        id="podIP",
+    ),
+    pytest.param(
+        pod(rest="status: {podIPs: [{ip: x}]}"), "status.podIPs[0].ip", "an IP address", "", id="podIPs"
+    ),
+    pytest.param(
+        pod(rest="status: {hostIP: 'fe80::1%eth0'}"),
+        "status.hostIP",
+        "an IP address",
+        "",
+        id="address with a zone",
+    ),
+    pytest.param(
+        "{kind: Node, metadata: {name: n}, spec: {podCIDR: 10.244.1.0}}",
+        "spec.podCIDR",
+        "CIDR",
+        "10.244.0.0/16",
+        id="podCIDR: no length",
+    ),
+    pytest.param(
+        "{kind: Node, metadata: {name: n}, spec: {podCIDRs: [10.0.0.0/33]}}",
+        "spec.podCIDRs[0]",
+        "CIDR",
+        "",
+        id="podCIDR: length 33",
     ),
     pytest.param(
         "{kind: Node, metadata: {name: n}, spec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.2.0.0/24]}}",
@@ -159,7 +273,11 @@ PODS = [
         id="node address",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, spec: {taints: [{key: 'a b', effect: NoSchedule}]}}", "spec.taints[0].key", "key", "", id="taint"
+        "{kind: Node, metadata: {name: n}, spec: {taints: [{key: 'a b', effect: NoSchedule}]}}",
+        "spec.taints[0].key",
+        "key",
+        "",
+        id="taint",
     ),
 ]
 
@@ -182,14 +300,19 @@ HOST_PORTS = [
         id="hostNetwork with another hostPort in a template",
     ),
     pytest.param(
-        pod(containers="[{name: c, ports: [{containerPort: 1, hostPort: 80}]}, {name: d, ports: [{containerPort: 2, hostPort: 80}]}]"),
+        pod(
+            containers="[{name: c, ports: [{containerPort: 1, hostPort: 80}]}, {name: d, ports: [{containerPort: 2, hostPort: 80}]}]"
+        ),
         "spec.containers[1].ports[0].hostPort",
         "is the host port of an earlier entry",
         "",
         id="one hostPort for two containers",
     ),
     pytest.param(
-        pod("hostNetwork: true", containers="[{name: c, ports: [{containerPort: 80}]}, {name: d, ports: [{containerPort: 80}]}]"),
+        pod(
+            "hostNetwork: true",
+            containers="[{name: c, ports: [{containerPort: 80}]}, {name: d, ports: [{containerPort: 80}]}]",
+        ),
         "spec.containers[1].ports[0].hostPort",
         "'80/TCP' is the host port of an earlier entry",
         "",
@@ -197,7 +320,8 @@ HOST_PORTS = [
     ),
     pytest.param(
         deployment(
-            "selector: {matchLabels: {app: a}}", "metadata: {labels: {app: a}}, spec: {restartPolicy: Never, containers: [{name: c}]}"
+            "selector: {matchLabels: {app: a}}",
+            "metadata: {labels: {app: a}}, spec: {restartPolicy: Never, containers: [{name: c}]}",
         ),
         "spec.template.spec.restartPolicy",
         "must be Always for a Deployment, is 'Never'",
@@ -225,7 +349,13 @@ HOST_PORTS = [
         "",
         id="taint twice",
     ),
-    pytest.param(service("ports: [{port: 80}], ipFamilies: [IPv5]"), "spec.ipFamilies[0]", "must be one of IPv4, IPv6", "", id="family"),
+    pytest.param(
+        service("ports: [{port: 80}], ipFamilies: [IPv5]"),
+        "spec.ipFamilies[0]",
+        "must be one of IPv4, IPv6",
+        "",
+        id="family",
+    ),
     pytest.param(
         service("ports: [{port: 80}], ipFamilies: [IPv6], clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9]"),
         "spec.ipFamilies[0]",
@@ -233,9 +363,27 @@ HOST_PORTS = [
         "",
         id="family of another address",
     ),
-    pytest.param(service("ports: [{port: 80}], trafficDistribution: ''"), "spec.trafficDistribution", "must be one of", "", id="no word"),
-    pytest.param(service("ports: [{port: 80}], internalTrafficPolicy: ''"), "spec.internalTrafficPolicy", "must be one of", "", id="empty"),
-    pytest.param(service("ports: [{port: 80, protocol: tcp}]"), "spec.ports[0].protocol", "is 'tcp'", "did you mean TCP", id="lower case"),
+    pytest.param(
+        service("ports: [{port: 80}], trafficDistribution: ''"),
+        "spec.trafficDistribution",
+        "must be one of",
+        "",
+        id="no word",
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], internalTrafficPolicy: ''"),
+        "spec.internalTrafficPolicy",
+        "must be one of",
+        "",
+        id="empty",
+    ),
+    pytest.param(
+        service("ports: [{port: 80, protocol: tcp}]"),
+        "spec.ports[0].protocol",
+        "is 'tcp'",
+        "did you mean TCP",
+        id="lower case",
+    ),
     pytest.param(
         endpoint_slice("endpoints: [], ports: [{port: 80, protocol: ''}]"),
         "ports[0].protocol",
@@ -243,7 +391,13 @@ HOST_PORTS = [
         "leave it out",
         id="slice's protocol",
     ),
-    pytest.param(endpoint_slice("endpoints: [], ports: true"), "ports", "must be a list, is true", "", id="ports are no list"),
+    pytest.param(
+        endpoint_slice("endpoints: [], ports: true"),
+        "ports",
+        "must be a list, is true",
+        "",
+        id="ports are no list",
+    ),
     pytest.param(
         "{kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: a, port: 1}, {port: 2}]}]}",
         "subsets[0].ports[1].name",
@@ -264,9 +418,19 @@ WORKLOADS = [
     pytest.param(deployment(""), "spec.selector", "is required", "matchLabels", id="no selector"),
     pytest.param(deployment("selector: {}"), "spec.selector", "must not be empty", "", id="empty selector"),
     pytest.param(
-        deployment("selector: {matchLabels: {app: b}}"), "spec.selector", "does not match template", "", id="selector misses its template"
+        deployment("selector: {matchLabels: {app: b}}"),
+        "spec.selector",
+        "does not match template",
+        "",
+        id="selector misses its template",
     ),
-    pytest.param(deployment("replicas: -1, selector: {matchLabels: {app: a}}"), "spec.replicas", "0 or more, is -1", "", id="replicas"),
+    pytest.param(
+        deployment("replicas: -1, selector: {matchLabels: {app: a}}"),
+        "spec.replicas",
+        "0 or more, is -1",
+        "",
+        id="replicas",
+    ),
     pytest.param(
         deployment("selector: {matchLabels: {app: a}}", "metadata: {labels: {app: a}}"),
         "spec.template.spec.containers",
@@ -282,7 +446,9 @@ WORKLOADS = [
         id="In without values",
     ),
     pytest.param(
-        deployment("selector: {matchLabels: {app: a}, matchExpressions: [{key: app, operator: Exists, values: [x]}]}"),
+        deployment(
+            "selector: {matchLabels: {app: a}, matchExpressions: [{key: app, operator: Exists, values: [x]}]}"
+        ),
         "spec.selector.matchExpressions[0].values",
         "must be empty with Exists",
         "",
@@ -292,12 +458,22 @@ WORKLOADS = [
 
 SERVICES = [
     pytest.param(service("type: NodePort"), "spec.ports", "is required", "headless", id="no ports"),
-    pytest.param(service("ports: [{port: 80, name: A}]"), "spec.ports[0].name", "RFC 1123 label", "", id="port name"),
     pytest.param(
-        service("ports: [{port: 80}, {port: 81, name: b}]"), "spec.ports[0].name", "is required", "", id="several ports need names"
+        service("ports: [{port: 80, name: A}]"), "spec.ports[0].name", "RFC 1123 label", "", id="port name"
     ),
     pytest.param(
-        service("ports: [{port: 80, name: a}, {port: 81, name: a}]"), "spec.ports[1].name", "an earlier entry", "", id="port name twice"
+        service("ports: [{port: 80}, {port: 81, name: b}]"),
+        "spec.ports[0].name",
+        "is required",
+        "",
+        id="several ports need names",
+    ),
+    pytest.param(
+        service("ports: [{port: 80, name: a}, {port: 81, name: a}]"),
+        "spec.ports[1].name",
+        "an earlier entry",
+        "",
+        id="port name twice",
     ),
     pytest.param(
         service("ports: [{port: 80, name: a}, {port: 80, name: b}]"),
@@ -307,7 +483,13 @@ SERVICES = [
         id="port twice",
     ),
     pytest.param(service("ports: [{port: 70000}]"), "spec.ports[0].port", "is 70000", "", id="port 70000"),
-    pytest.param(service("ports: [{port: 80, targetPort: 70000}]"), "spec.ports[0].targetPort", "is 70000", "", id="targetPort 70000"),
+    pytest.param(
+        service("ports: [{port: 80, targetPort: 70000}]"),
+        "spec.ports[0].targetPort",
+        "is 70000",
+        "",
+        id="targetPort 70000",
+    ),
     pytest.param(
         service("ports: [{port: 80, targetPort: '8080'}]"),
         "spec.ports[0].targetPort",
@@ -315,8 +497,20 @@ SERVICES = [
         "leave the quotes out",
         id="targetPort in quotes",
     ),
-    pytest.param(service("ports: [{port: 80, nodePort: 30000}]"), "spec.ports[0].nodePort", "must not be set", "NodePort", id="nodePort"),
-    pytest.param(service("ports: [{port: 80}], clusterIP: 10.96.0.300"), "spec.clusterIP", "an IP address", "", id="clusterIP"),
+    pytest.param(
+        service("ports: [{port: 80, nodePort: 30000}]"),
+        "spec.ports[0].nodePort",
+        "must not be set",
+        "NodePort",
+        id="nodePort",
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], clusterIP: 10.96.0.300"),
+        "spec.clusterIP",
+        "an IP address",
+        "",
+        id="clusterIP",
+    ),
     pytest.param(
         service("ports: [{port: 80}], clusterIP: 10.96.0.1, clusterIPs: [10.96.0.2]"),
         "spec.clusterIPs[0]",
@@ -325,10 +519,26 @@ SERVICES = [
         id="clusterIP and clusterIPs differ",
     ),
     pytest.param(
-        service("ports: [{port: 80}], type: NodePort, clusterIP: None"), "spec.clusterIP", "must not be None", "", id="headless NodePort"
+        service("ports: [{port: 80}], type: NodePort, clusterIP: None"),
+        "spec.clusterIP",
+        "must not be None",
+        "",
+        id="headless NodePort",
     ),
-    pytest.param(service("type: ExternalName"), "spec.externalName", "is required", "", id="ExternalName without a name"),
-    pytest.param(service("ports: [{port: 80}], externalIPs: [127.0.0.1]"), "spec.externalIPs[0]", "loopback", "", id="loopback externalIP"),
+    pytest.param(
+        service("type: ExternalName"),
+        "spec.externalName",
+        "is required",
+        "",
+        id="ExternalName without a name",
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], externalIPs: [127.0.0.1]"),
+        "spec.externalIPs[0]",
+        "loopback",
+        "",
+        id="loopback externalIP",
+    ),
     pytest.param(
         service("type: LoadBalancer, ports: [{port: 80}], loadBalancerSourceRanges: [10.0.0.0]"),
         "spec.loadBalancerSourceRanges[0]",
@@ -337,20 +547,34 @@ SERVICES = [
         id="source range",
     ),
     pytest.param(
-        service("ports: [{port: 80}], sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}"),
+        service(
+            "ports: [{port: 80}], sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}"
+        ),
         "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
         "between 1 and 86400",
         "",
         id="affinity of more than a day",
     ),
     pytest.param(
-        service(rest="status: {loadBalancer: {ingress: [{ip: x}]}}"), "status.loadBalancer.ingress[0].ip", "an IP address", "", id="ingress"
+        service(rest="status: {loadBalancer: {ingress: [{ip: x}]}}"),
+        "status.loadBalancer.ingress[0].ip",
+        "an IP address",
+        "",
+        id="ingress",
     ),
     *(
         pytest.param(
-            service(f"ports: [{{port: 80}}], {field}"), f"spec.{field.partition(':')[0]}", "of type LoadBalancer only", "", id=field
+            service(f"ports: [{{port: 80}}], {field}"),
+            f"spec.{field.partition(':')[0]}",
+            "of type LoadBalancer only",
+            "",
+            id=field,
         )
-        for field in ("loadBalancerSourceRanges: [10.0.0.0/8]", "loadBalancerClass: a", "allocateLoadBalancerNodePorts: false")
+        for field in (
+            "loadBalancerSourceRanges: [10.0.0.0/8]",
+            "loadBalancerClass: a",
+            "allocateLoadBalancerNodePorts: false",
+        )
     ),
     pytest.param(
         service("ports: [{port: 80}], externalTrafficPolicy: Local"),
@@ -387,10 +611,26 @@ SERVICES = [
         "",
         id="loadBalancerClass",
     ),
-    pytest.param(service("type: LoadBalancer, ports: [{port: 10250}]"), "spec.ports[0].port", "the kubelet's", "", id="the kubelet's port"),
-    pytest.param(service("ports: [{port: 80, appProtocol: a b}]"), "spec.ports[0].appProtocol", "letters, digits", "", id="appProtocol"),
     pytest.param(
-        service("ports: [{port: 80}], clusterIPs: [10.96.0.9]"), "spec.clusterIPs", "must be empty while", "", id="clusterIPs alone"
+        service("type: LoadBalancer, ports: [{port: 10250}]"),
+        "spec.ports[0].port",
+        "the kubelet's",
+        "",
+        id="the kubelet's port",
+    ),
+    pytest.param(
+        service("ports: [{port: 80, appProtocol: a b}]"),
+        "spec.ports[0].appProtocol",
+        "letters, digits",
+        "",
+        id="appProtocol",
+    ),
+    pytest.param(
+        service("ports: [{port: 80}], clusterIPs: [10.96.0.9]"),
+        "spec.clusterIPs",
+        "must be empty while",
+        "",
+        id="clusterIPs alone",
     ),
     pytest.param(
         service("ports: [{port: 80}], clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 10.96.0.8]"),
@@ -413,7 +653,13 @@ SERVICES = [
         "",
         id="ExternalName's family",
     ),
-    pytest.param(service("type: ExternalName, externalName: a b"), "spec.externalName", "RFC 1123", "", id="externalName"),
+    pytest.param(
+        service("type: ExternalName, externalName: a b"),
+        "spec.externalName",
+        "RFC 1123",
+        "",
+        id="externalName",
+    ),
     pytest.param(
         service(rest="status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}"),
         "status.loadBalancer.ingress",
@@ -422,13 +668,18 @@ SERVICES = [
         id="ingress of a ClusterIP",
     ),
     pytest.param(
-        service("type: LoadBalancer, ports: [{port: 80}]", rest="status: {loadBalancer: {ingress: [{hostname: a b}]}}"),
+        service(
+            "type: LoadBalancer, ports: [{port: 80}]",
+            rest="status: {loadBalancer: {ingress: [{hostname: a b}]}}",
+        ),
         "status.loadBalancer.ingress[0].hostname",
         "RFC 1123",
         "",
         id="hostname of an ingress",
     ),
-    pytest.param(endpoint_slice("endpoints: []", ""), "addressType", "is required", "IPv4", id="no addressType"),
+    pytest.param(
+        endpoint_slice("endpoints: []", ""), "addressType", "is required", "IPv4", id="no addressType"
+    ),
     pytest.param(
         endpoint_slice(f"endpoints: [{', '.join(['{addresses: [10.0.0.1]}'] * 1001)}]"),
         "endpoints",
@@ -458,7 +709,9 @@ SERVICES = [
         id="node hint",
     ),
     pytest.param(
-        endpoint_slice(f"endpoints: [{{addresses: [10.0.0.1], hints: {{forZones: [{', '.join(f'{{name: z{i}}}' for i in range(9))}]}}}}]"),
+        endpoint_slice(
+            f"endpoints: [{{addresses: [10.0.0.1], hints: {{forZones: [{', '.join(f'{{name: z{i}}}' for i in range(9))}]}}}}]"
+        ),
         "endpoints[0].hints.forZones",
         "at most 8 hints, holds 9",
         "",
@@ -471,11 +724,27 @@ SERVICES = [
         "",
         id="empty subset",
     ),
-    pytest.param(endpoint_slice("endpoints: [{addresses: []}]"), "endpoints[0].addresses", "between 1 and 100", "", id="no addresses"),
     pytest.param(
-        endpoint_slice("endpoints: [{addresses: ['::1']}]"), "endpoints[0].addresses[0]", "not of addressType IPv4", "", id="family"
+        endpoint_slice("endpoints: [{addresses: []}]"),
+        "endpoints[0].addresses",
+        "between 1 and 100",
+        "",
+        id="no addresses",
     ),
-    pytest.param(endpoint_slice("endpoints: [{addresses: [127.0.0.1]}]"), "endpoints[0].addresses[0]", "loopback", "", id="loopback"),
+    pytest.param(
+        endpoint_slice("endpoints: [{addresses: ['::1']}]"),
+        "endpoints[0].addresses[0]",
+        "not of addressType IPv4",
+        "",
+        id="family",
+    ),
+    pytest.param(
+        endpoint_slice("endpoints: [{addresses: [127.0.0.1]}]"),
+        "endpoints[0].addresses[0]",
+        "loopback",
+        "",
+        id="loopback",
+    ),
     pytest.param(
         endpoint_slice("endpoints: [{addresses: ['a b']}]", "addressType: FQDN"),
         "endpoints[0].addresses[0]",
@@ -483,7 +752,13 @@ SERVICES = [
         "",
         id="FQDN endpoint",
     ),
-    pytest.param(endpoint_slice("ports: [{name: a}, {name: a}]"), "ports[1].name", "an earlier entry", "", id="slice port name twice"),
+    pytest.param(
+        endpoint_slice("ports: [{name: a}, {name: a}]"),
+        "ports[1].name",
+        "an earlier entry",
+        "",
+        id="slice port name twice",
+    ),
     pytest.param(endpoint_slice("ports: [{port: 0}]"), "ports[0].port", "is 0", "", id="slice port 0"),
     pytest.param(
         "{kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 1.2.3}]}]}",
@@ -495,9 +770,19 @@ SERVICES = [
 ]
 
 CONFIG = [
-    pytest.param(cluster("networking: {ipFamily: ipv6}"), "networking.ipFamily", "IPv4 networks only so far", "", id="IPv6 alone"),
     pytest.param(
-        cluster("networking: {podSubnet: 'fd00::/48'}"), "networking.podSubnet", "IPv4 networks only so far", "", id="IPv6 subnet"
+        cluster("networking: {ipFamily: ipv6}"),
+        "networking.ipFamily",
+        "IPv4 networks only so far",
+        "",
+        id="IPv6 alone",
+    ),
+    pytest.param(
+        cluster("networking: {podSubnet: 'fd00::/48'}"),
+        "networking.podSubnet",
+        "IPv4 networks only so far",
+        "",
+        id="IPv6 subnet",
     ),
     pytest.param(
         cluster("networking: {podSubnet: '10.0.0.0/16,10.1.0.0/16'}"),
@@ -506,7 +791,13 @@ CONFIG = [
         "",
         id="two subnets",
     ),
-    pytest.param(cluster("networking: {podSubnet: 10.0.0.0}"), "networking.podSubnet", "CIDR", "", id="subnet without length"),
+    pytest.param(
+        cluster("networking: {podSubnet: 10.0.0.0}"),
+        "networking.podSubnet",
+        "CIDR",
+        "",
+        id="subnet without length",
+    ),
     pytest.param(
         cluster("networking: {podSubnet: 10.0.0.0/8, serviceSubnet: 10.96.0.0/12}"),
         "networking.serviceSubnet",
@@ -536,19 +827,55 @@ CONFIG = [
         id="detectLocalMode",
     ),
     pytest.param(
-        cluster("networking: {kubeProxyMode: none}"), "networking.kubeProxyMode", "is 'none'", "not supported yet", id="mode none"
+        cluster("networking: {kubeProxyMode: none}"),
+        "networking.kubeProxyMode",
+        "is 'none'",
+        "not supported yet",
+        id="mode none",
     ),
     pytest.param(
-        cluster("networking: {kubeProxyMode: iptable}"), "networking.kubeProxyMode", "one of iptables", "did you mean iptables", id="mode"
+        cluster("networking: {kubeProxyMode: iptable}"),
+        "networking.kubeProxyMode",
+        "one of iptables",
+        "did you mean iptables",
+        id="mode",
     ),
-    pytest.param(cluster("nodes: [{name: a}, {name: a}]"), "nodes[1].name", "an earlier entry", "", id="node name twice"),
+    pytest.param(
+        cluster("nodes: [{name: a}, {name: a}]"),
+        "nodes[1].name",
+        "an earlier entry",
+        "",
+        id="node name twice",
+    ),
     pytest.param(cluster("nodes: [{name: A}]"), "nodes[0].name", "RFC 1123", "a, say", id="node name"),
-    pytest.param(cluster("nodes: [{labels: {a: 'b c'}}]"), "nodes[0].labels.a", "must be empty or", "", id="node label"),
-    pytest.param(cluster("nodes: [{role: master}]"), "nodes[0].role", "one of control-plane, worker, etcd", "", id="role"),
+    pytest.param(
+        cluster("nodes: [{labels: {a: 'b c'}}]"), "nodes[0].labels.a", "must be empty or", "", id="node label"
+    ),
+    pytest.param(
+        cluster("nodes: [{role: master}]"),
+        "nodes[0].role",
+        "one of control-plane, worker, etcd",
+        "",
+        id="role",
+    ),
     pytest.param(cluster("nodes: [{podCIDR: x}]"), "nodes[0].podCIDR", "CIDR", "", id="node podCIDR"),
-    pytest.param(cluster("nodes: [{addresses: [x]}]"), "nodes[0].addresses[0]", "an IP address", "", id="node address in a Cluster"),
-    pytest.param(cluster("node: []"), "node", "is not a field of podwire's", "did you mean nodes?", id="unknown field"),
-    pytest.param(cluster("nodes: [{zone: a}]"), "nodes[0].zone", "is not a field", "fields here: role, name", id="unknown field of a node"),
+    pytest.param(
+        cluster("nodes: [{addresses: [x]}]"),
+        "nodes[0].addresses[0]",
+        "an IP address",
+        "",
+        id="node address in a Cluster",
+    ),
+    pytest.param(
+        cluster("node: []"), "node", "is not a field of podwire's", "did you mean nodes?", id="unknown field"
+    ),
+    pytest.param(
+        cluster("nodes: [{zone: a}]"),
+        "nodes[0].zone",
+        "is not a field",
+        "fields here: role, name",
+        id="unknown field of a node",
+    ),
     pytest.param(
         cluster("externalClients: [{name: 'a b', address: 203.0.113.1}]"),
         "externalClients[0].name",
@@ -557,9 +884,19 @@ CONFIG = [
         id="client name",
     ),
     pytest.param(
-        cluster("externalClients: [{name: a, address: x}]"), "externalClients[0].address", "an IP address", "", id="client address"
+        cluster("externalClients: [{name: a, address: x}]"),
+        "externalClients[0].address",
+        "an IP address",
+        "",
+        id="client address",
     ),
-    pytest.param(cluster("externalClients: [{name: a, address: '::2'}]"), "externalClients[0].address", "IPv4", "", id="IPv6 client"),
+    pytest.param(
+        cluster("externalClients: [{name: a, address: '::2'}]"),
+        "externalClients[0].address",
+        "IPv4",
+        "",
+        id="IPv6 client",
+    ),
     pytest.param(
         cluster("externalClients: [{name: a, address: 203.0.113.1}, {name: a, address: 203.0.113.2}]"),
         "externalClients[1].name",
@@ -619,23 +956,71 @@ CONFIG = [
 ]
 
 FLOWS = [
-    pytest.param(flow(start="{}"), "spec.flows[0].from", "exactly one of pod, podSelector, node, external", "", id="from nobody"),
-    pytest.param(flow(start="{pod: a, node: b}"), "spec.flows[0].from", "has pod and node", "", id="from two"),
+    pytest.param(
+        flow(start="{}"),
+        "spec.flows[0].from",
+        "exactly one of pod, podSelector, node, external",
+        "",
+        id="from nobody",
+    ),
+    pytest.param(
+        flow(start="{pod: a, node: b}"), "spec.flows[0].from", "has pod and node", "", id="from two"
+    ),
     pytest.param(flow(start="{pod: --flush}"), "spec.flows[0].from.pod", "RFC 1123", "", id="from an option"),
-    pytest.param(flow(to="{port: 80}"), "spec.flows[0].to", "exactly one of service, pod", "", id="to nobody"),
+    pytest.param(
+        flow(to="{port: 80}"), "spec.flows[0].to", "exactly one of service, pod", "", id="to nobody"
+    ),
     pytest.param(flow(to="{service: a}"), "spec.flows[0].to.port", "is required with TCP", "", id="no port"),
     pytest.param(flow(to="{service: a, port: 0}"), "spec.flows[0].to.port", "is 0", "", id="to port 0"),
-    pytest.param(flow(to="{ip: 1.2.3.4, port: http}"), "spec.flows[0].to.port", "must be a number", "", id="named port of an address"),
-    pytest.param(flow(to="{ip: 1.2.3.400, port: 1}"), "spec.flows[0].to.ip", "an IP address", "", id="to no address"),
-    pytest.param(flow(to="{pod: a, nodePort: 1}"), "spec.flows[0].to.nodePort", "goes with node only", "", id="nodePort of a Pod"),
-    pytest.param(flow(to="{node: a, nodePort: 1, port: 2}"), "spec.flows[0].to", "port or nodePort, not both", "", id="both ports"),
+    pytest.param(
+        flow(to="{ip: 1.2.3.4, port: http}"),
+        "spec.flows[0].to.port",
+        "must be a number",
+        "",
+        id="named port of an address",
+    ),
+    pytest.param(
+        flow(to="{ip: 1.2.3.400, port: 1}"), "spec.flows[0].to.ip", "an IP address", "", id="to no address"
+    ),
+    pytest.param(
+        flow(to="{pod: a, nodePort: 1}"),
+        "spec.flows[0].to.nodePort",
+        "goes with node only",
+        "",
+        id="nodePort of a Pod",
+    ),
+    pytest.param(
+        flow(to="{node: a, nodePort: 1, port: 2}"),
+        "spec.flows[0].to",
+        "port or nodePort, not both",
+        "",
+        id="both ports",
+    ),
     pytest.param(flow("via: n"), "spec.flows[0].via", "external clients only", "", id="via"),
     pytest.param(flow("attempts: 0"), "spec.flows[0].attempts", "between 1 and 10000", "", id="no attempts"),
-    pytest.param(flow("attempts: 10001"), "spec.flows[0].attempts", "between 1 and 10000", "", id="too many attempts"),
-    pytest.param(flow("protocol: QUIC"), "spec.flows[0].protocol", "one of TCP, UDP, ICMP, SCTP", "", id="flow protocol"),
-    pytest.param(flow("expect: {outcome: refused}"), "spec.flows[0].expect.outcome", "one of delivered", "", id="outcome"),
     pytest.param(
-        flow("expect: {source: me}"), "spec.flows[0].expect.source", "preserved, node, balancer or an IP address", "", id="source"
+        flow("attempts: 10001"), "spec.flows[0].attempts", "between 1 and 10000", "", id="too many attempts"
+    ),
+    pytest.param(
+        flow("protocol: QUIC"),
+        "spec.flows[0].protocol",
+        "one of TCP, UDP, ICMP, SCTP",
+        "",
+        id="flow protocol",
+    ),
+    pytest.param(
+        flow("expect: {outcome: refused}"),
+        "spec.flows[0].expect.outcome",
+        "one of delivered",
+        "",
+        id="outcome",
+    ),
+    pytest.param(
+        flow("expect: {source: me}"),
+        "spec.flows[0].expect.source",
+        "preserved, node, balancer or an IP address",
+        "",
+        id="source",
     ),
     pytest.param(
         flow("expect: {outcome: dropped, source: node}"),
@@ -659,7 +1044,11 @@ FLOWS = [
         id="health check with a port",
     ),
     pytest.param(
-        flow("protocol: UDP", to="{node: n, healthCheck: lb}"), "spec.flows[0].to.healthCheck", "and so TCP, not UDP", "", id="check by UDP"
+        flow("protocol: UDP", to="{node: n, healthCheck: lb}"),
+        "spec.flows[0].to.healthCheck",
+        "and so TCP, not UDP",
+        "",
+        id="check by UDP",
     ),
     pytest.param(
         flow(to="{node: n, healthCheck: LB}"),
@@ -669,10 +1058,18 @@ FLOWS = [
         id="check of a bad name",
     ),
     pytest.param(
-        flow("expect: {status: 404}"), "spec.flows[0].expect.status", "must be 200 or 503, is 404", "", id="no health check's status"
+        flow("expect: {status: 404}"),
+        "spec.flows[0].expect.status",
+        "must be 200 or 503, is 404",
+        "",
+        id="no health check's status",
     ),
     pytest.param(
-        flow("expect: {localEndpoints: -1}"), "spec.flows[0].expect.localEndpoints", "between 0 and", "", id="fewer than no endpoints"
+        flow("expect: {localEndpoints: -1}"),
+        "spec.flows[0].expect.localEndpoints",
+        "between 0 and",
+        "",
+        id="fewer than no endpoints",
     ),
     pytest.param(
         flow("expect: {status: 503, localEndpoints: 1}"),
@@ -723,8 +1120,16 @@ FLOWS = [
         "",
         id="modes of a mode",
     ),
-    pytest.param(flow(name='"a\\nb"'), "spec.flows[0].name", "one line of printable", "", id="flow name with a newline"),
-    pytest.param(flow("form: {pod: a}"), "spec.flows[0].form", "is not a field", "did you mean from?", id="misspelt field"),
+    pytest.param(
+        flow(name='"a\\nb"'), "spec.flows[0].name", "one line of printable", "", id="flow name with a newline"
+    ),
+    pytest.param(
+        flow("form: {pod: a}"),
+        "spec.flows[0].form",
+        "is not a field",
+        "did you mean from?",
+        id="misspelt field",
+    ),
     pytest.param(
         "{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {name: c}, spec: {flows: []}}",
         "spec.flows",
@@ -743,14 +1148,42 @@ FLOWS = [
 
 SHAPES = [
     pytest.param(
-        service('ports: [{port: "80"}]'), "spec.ports[0].port", "must be an integer, is '80'", "leave the quotes out", id="quoted"
+        service('ports: [{port: "80"}]'),
+        "spec.ports[0].port",
+        "must be an integer, is '80'",
+        "leave the quotes out",
+        id="quoted",
     ),
-    pytest.param(service("ports: [{port: eighty}]"), "spec.ports[0].port", "must be an integer, is 'eighty'", "", id="word"),
-    pytest.param(service("ports: [{port: true}]"), "spec.ports[0].port", "must be an integer, is true", "", id="boolean for a number"),
-    pytest.param(service("ports: [{port: 80.5}]"), "spec.ports[0].port", "must be an integer, is 80.5", "", id="float"),
-    pytest.param(service("ports: [{port: 1e999}]"), "spec.ports[0].port", "must be an integer", "", id="infinite"),
-    pytest.param(service("ports: {port: 80}"), "spec.ports", "must be a list, is a mapping", "", id="mapping for a list"),
-    pytest.param(service("ports: [80]"), "spec.ports[0]", "must be a mapping, is 80", "", id="number for a mapping"),
+    pytest.param(
+        service("ports: [{port: eighty}]"),
+        "spec.ports[0].port",
+        "must be an integer, is 'eighty'",
+        "",
+        id="word",
+    ),
+    pytest.param(
+        service("ports: [{port: true}]"),
+        "spec.ports[0].port",
+        "must be an integer, is true",
+        "",
+        id="boolean for a number",
+    ),
+    pytest.param(
+        service("ports: [{port: 80.5}]"), "spec.ports[0].port", "must be an integer, is 80.5", "", id="float"
+    ),
+    pytest.param(
+        service("ports: [{port: 1e999}]"), "spec.ports[0].port", "must be an integer", "", id="infinite"
+    ),
+    pytest.param(
+        service("ports: {port: 80}"),
+        "spec.ports",
+        "must be a list, is a mapping",
+        "",
+        id="mapping for a list",
+    ),
+    pytest.param(
+        service("ports: [80]"), "spec.ports[0]", "must be a mapping, is 80", "", id="number for a mapping"
+    ),
     pytest.param(service("ports: [null]"), "spec.ports[0].port", "is required", "", id="null in a list"),
     pytest.param(service("ports: [{}]"), "spec.ports[0].port", "is required", "", id="missing field"),
     pytest.param(
@@ -760,7 +1193,9 @@ SHAPES = [
         "",
         id="union",
     ),
-    pytest.param(service("type: NodePor"), "spec.type", "is 'NodePor'", "did you mean NodePort", id="enumeration"),
+    pytest.param(
+        service("type: NodePor"), "spec.type", "is 'NodePor'", "did you mean NodePort", id="enumeration"
+    ),
     pytest.param(
         service("ports: [{port: 80}], publishNotReadyAddresses: 'true'"),
         "spec.publishNotReadyAddresses",
@@ -768,12 +1203,26 @@ SHAPES = [
         "",
         id="quoted true",
     ),
-    pytest.param(pod(meta="name: 5"), "metadata.name", "must be a string, is 5", "write it in quotes", id="number for a name"),
     pytest.param(
-        pod(meta="name: p, labels: {a: 1}"), "metadata.labels.a", "must be a string, is 1", "write it in quotes", id="number for a label"
+        pod(meta="name: 5"),
+        "metadata.name",
+        "must be a string, is 5",
+        "write it in quotes",
+        id="number for a name",
     ),
     pytest.param(
-        pod(meta="name: p, labels: {a: true}"), "metadata.labels.a", "must be a string, is true", "in quotes", id="boolean for a label"
+        pod(meta="name: p, labels: {a: 1}"),
+        "metadata.labels.a",
+        "must be a string, is 1",
+        "write it in quotes",
+        id="number for a label",
+    ),
+    pytest.param(
+        pod(meta="name: p, labels: {a: true}"),
+        "metadata.labels.a",
+        "must be a string, is true",
+        "in quotes",
+        id="boolean for a label",
     ),
     pytest.param(
         service("ports: [{port: 80}], selector: {a: yes}"),
@@ -782,41 +1231,135 @@ SHAPES = [
         "yes, no, on, off, y, n, true and false are booleans",
         id="yes for a label",
     ),
-    pytest.param(pod(meta="name: p, labels: [a]"), "metadata.labels", "must be a mapping, is a list", "", id="list of labels"),
+    pytest.param(
+        pod(meta="name: p, labels: [a]"),
+        "metadata.labels",
+        "must be a mapping, is a list",
+        "",
+        id="list of labels",
+    ),
     pytest.param("{kind: Pod, metadata: {name: p}}", "spec", "is required", "", id="no spec"),
-    pytest.param("{kind: Pod, metadata: p, spec: {}}", "metadata", "must be a mapping, is 'p'", "", id="metadata is a word"),
+    pytest.param(
+        "{kind: Pod, metadata: p, spec: {}}",
+        "metadata",
+        "must be a mapping, is 'p'",
+        "",
+        id="metadata is a word",
+    ),
     pytest.param("{kind: Pod, spec: {}}", "metadata", "is required", "", id="no metadata"),
-    pytest.param(pod(meta=f"name: {{a: {'x' * 200}}}"), "metadata.name", "must be a string, is a mapping", "", id="mapping for a string"),
-    pytest.param(pod(f"hostNetwork: {'x' * 200}"), "spec.hostNetwork", "is '" + "x" * 59 + "…'", "", id="long values are cut"),
+    pytest.param(
+        pod(meta=f"name: {{a: {'x' * 200}}}"),
+        "metadata.name",
+        "must be a string, is a mapping",
+        "",
+        id="mapping for a string",
+    ),
+    pytest.param(
+        pod(f"hostNetwork: {'x' * 200}"),
+        "spec.hostNetwork",
+        "is '" + "x" * 59 + "…'",
+        "",
+        id="long values are cut",
+    ),
 ]
 
 KINDS = [
     pytest.param("{foo: 1}", "kind", "is required", "", id="no kind"),
     pytest.param("{kind: 7}", "kind", "must be a string, is 7", "", id="kind is a number"),
-    pytest.param("{kind: Pod, apiVersion: 1}", "apiVersion", "must be a string, is 1", "", id="apiVersion is a number"),
-    pytest.param("{kind: Sevice, apiVersion: v1}", "kind", "no kind 'Sevice'", "did you mean Service?", id="misspelt kind"),
-    pytest.param("{kind: pod, apiVersion: v1}", "kind", "no kind 'pod'", "did you mean Pod?", id="lower-case kind"),
-    pytest.param("{kind: Deployment, apiVersion: v1}", "apiVersion", "'v1' has no kind Deployment", "apps/v1", id="wrong group"),
-    pytest.param("{kind: Cluster}", "apiVersion", "is required", "podwire.dev/v1alpha1", id="Cluster without apiVersion"),
-    pytest.param("{kind: Cluster, apiVersion: podwire.dev/v1}", "apiVersion", "has no kind Cluster", "v1alpha1", id="wrong version"),
-    pytest.param("{kind: FlowCheks, apiVersion: podwire.dev/v1alpha1}", "kind", "has no kind", "FlowCheck", id="unknown kind of ours"),
-    pytest.param("[{kind: Pod}]", "", "must be a mapping with kind and metadata, is a list", "---", id="list"),
+    pytest.param(
+        "{kind: Pod, apiVersion: 1}", "apiVersion", "must be a string, is 1", "", id="apiVersion is a number"
+    ),
+    pytest.param(
+        "{kind: Sevice, apiVersion: v1}",
+        "kind",
+        "no kind 'Sevice'",
+        "did you mean Service?",
+        id="misspelt kind",
+    ),
+    pytest.param(
+        "{kind: pod, apiVersion: v1}", "kind", "no kind 'pod'", "did you mean Pod?", id="lower-case kind"
+    ),
+    pytest.param(
+        "{kind: Deployment, apiVersion: v1}",
+        "apiVersion",
+        "'v1' has no kind Deployment",
+        "apps/v1",
+        id="wrong group",
+    ),
+    pytest.param(
+        "{kind: Cluster}",
+        "apiVersion",
+        "is required",
+        "podwire.dev/v1alpha1",
+        id="Cluster without apiVersion",
+    ),
+    pytest.param(
+        "{kind: Cluster, apiVersion: podwire.dev/v1}",
+        "apiVersion",
+        "has no kind Cluster",
+        "v1alpha1",
+        id="wrong version",
+    ),
+    pytest.param(
+        "{kind: FlowCheks, apiVersion: podwire.dev/v1alpha1}",
+        "kind",
+        "has no kind",
+        "FlowCheck",
+        id="unknown kind of ours",
+    ),
+    pytest.param(
+        "[{kind: Pod}]", "", "must be a mapping with kind and metadata, is a list", "---", id="list"
+    ),
     pytest.param("just text", "", "is 'just text'", "", id="text"),
     pytest.param("{kind: List, items: 3}", "items", "must be a list, is 3", "", id="items is a number"),
     pytest.param(
-        "{kind: PodList, items: [{metadata: {name: A}, spec: {}}]}", "items[0].metadata.name", "RFC 1123", "", id="item of a PodList"
+        "{kind: PodList, items: [{metadata: {name: A}, spec: {}}]}",
+        "items[0].metadata.name",
+        "RFC 1123",
+        "",
+        id="item of a PodList",
     ),
 ]
 
 
 METALLB = [
-    pytest.param(address_pool(""), "spec.addresses", "is required: a pool has addresses", "172.18.255.200-", id="no addresses"),
-    pytest.param(address_pool("172.18.9.1"), "spec.addresses[0]", "a prefix or a range of addresses", "say", id="an address alone"),
-    pytest.param(address_pool("172.18.9.9-172.18.9.1"), "spec.addresses[0]", "ends before it begins", "172.18.9.1-", id="backwards"),
-    pytest.param(address_pool("'172.18.9.9-fd00::9'"), "spec.addresses[0]", "in two address families", "", id="two families"),
-    pytest.param(address_pool(rest="autoAssign: 'no'"), "spec.autoAssign", "true or false", "", id="autoAssign"),
     pytest.param(
-        address_pool(rest="serviceAllocation: {priority: -1}"), "spec.serviceAllocation.priority", "must be 0 or more", "", id="priority"
+        address_pool(""),
+        "spec.addresses",
+        "is required: a pool has addresses",
+        "172.18.255.200-",
+        id="no addresses",
+    ),
+    pytest.param(
+        address_pool("172.18.9.1"),
+        "spec.addresses[0]",
+        "a prefix or a range of addresses",
+        "say",
+        id="an address alone",
+    ),
+    pytest.param(
+        address_pool("172.18.9.9-172.18.9.1"),
+        "spec.addresses[0]",
+        "ends before it begins",
+        "172.18.9.1-",
+        id="backwards",
+    ),
+    pytest.param(
+        address_pool("'172.18.9.9-fd00::9'"),
+        "spec.addresses[0]",
+        "in two address families",
+        "",
+        id="two families",
+    ),
+    pytest.param(
+        address_pool(rest="autoAssign: 'no'"), "spec.autoAssign", "true or false", "", id="autoAssign"
+    ),
+    pytest.param(
+        address_pool(rest="serviceAllocation: {priority: -1}"),
+        "spec.serviceAllocation.priority",
+        "must be 0 or more",
+        "",
+        id="priority",
     ),
     pytest.param(
         address_pool(rest="serviceAllocation: {namespaces: [a, a]}"),
@@ -833,7 +1376,11 @@ METALLB = [
         id="selector",
     ),
     pytest.param(
-        metallb("L2Advertisement", "ipAddressPools: [a, a]"), "spec.ipAddressPools[1]", "of an earlier entry", "", id="a pool twice"
+        metallb("L2Advertisement", "ipAddressPools: [a, a]"),
+        "spec.ipAddressPools[1]",
+        "of an earlier entry",
+        "",
+        id="a pool twice",
     ),
     pytest.param(
         metallb("L2Advertisement", "nodeSelectors: [{matchExpressions: [{key: a, operator: In}]}]"),
@@ -843,13 +1390,18 @@ METALLB = [
         id="nodeSelectors",
     ),
     pytest.param(
-        "{apiVersion: metallb.io/v1beta2, kind: IPAddressPool}", "apiVersion", "has no kind IPAddressPool", "metallb.io/v1beta1", id="API"
+        "{apiVersion: metallb.io/v1beta2, kind: IPAddressPool}",
+        "apiVersion",
+        "has no kind IPAddressPool",
+        "metallb.io/v1beta1",
+        id="API",
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "what", "hint"), NAMES + PODS + HOST_PORTS + WORKLOADS + SERVICES + CONFIG + FLOWS + SHAPES + KINDS + METALLB
+    ("manifest", "path", "what", "hint"),
+    NAMES + PODS + HOST_PORTS + WORKLOADS + SERVICES + CONFIG + FLOWS + SHAPES + KINDS + METALLB,
 )
 def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
     found = [p for p in problems_of("# first line\n" + manifest) if p.path == path and what in p.what]
@@ -877,14 +1429,22 @@ def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
             id="a field that cannot be read, and the others",
         ),
         pytest.param(
-            service("type: Foo, ports: [{port: 80, nodePort: 1}]"), {"spec.type"}, id="without its type nothing is known of a Service"
+            service("type: Foo, ports: [{port: 80, nodePort: 1}]"),
+            {"spec.type"},
+            id="without its type nothing is known of a Service",
         ),
         pytest.param(
-            endpoint_slice("endpoints: [{addresses: [10.0.0.1], conditions: {ready: 1}}], ports: [{port: 0}]"),
+            endpoint_slice(
+                "endpoints: [{addresses: [10.0.0.1], conditions: {ready: 1}}], ports: [{port: 0}]"
+            ),
             {"endpoints[0].conditions.ready", "ports[0].port"},
             id="EndpointSlice",
         ),
-        pytest.param(pod("hostname: A", meta="name: 5"), {"metadata.name"}, id="of other kinds what cannot be read comes first"),
+        pytest.param(
+            pod("hostname: A", meta="name: 5"),
+            {"metadata.name"},
+            id="of other kinds what cannot be read comes first",
+        ),
     ],
 )
 def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]) -> None:
@@ -897,14 +1457,24 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         pytest.param(pod(meta="generateName: web-"), id="generateName"),
         pytest.param(pod(meta=f"generateName: {'a' * 250}-"), id="long generateName"),
         pytest.param(pod(meta="name: a.b-c.1"), id="Pod with dots"),
-        pytest.param(pod(meta="name: p, labels: {app.kubernetes.io/Name_x: A.b_c, e: ''}"), id="qualified label"),
-        pytest.param(pod("tolerations: [{operator: Exists}]"), id="tolerates everything"),
-        pytest.param(pod("tolerations: [{key: a, operator: '', effect: ''}]"), id="empty words for defaults of a toleration"),
         pytest.param(
-            pod(containers="[{name: c, ports: [{containerPort: 80, protocol: '', hostPort: 0, hostIP: ''}]}]"), id="empty words of a port"
+            pod(meta="name: p, labels: {app.kubernetes.io/Name_x: A.b_c, e: ''}"), id="qualified label"
+        ),
+        pytest.param(pod("tolerations: [{operator: Exists}]"), id="tolerates everything"),
+        pytest.param(
+            pod("tolerations: [{key: a, operator: '', effect: ''}]"),
+            id="empty words for defaults of a toleration",
         ),
         pytest.param(
-            service("clusterIP: '', type: '', sessionAffinity: '', externalTrafficPolicy: '', ports: [{port: 80, protocol: ''}]"),
+            pod(
+                containers="[{name: c, ports: [{containerPort: 80, protocol: '', hostPort: 0, hostIP: ''}]}]"
+            ),
+            id="empty words of a port",
+        ),
+        pytest.param(
+            service(
+                "clusterIP: '', type: '', sessionAffinity: '', externalTrafficPolicy: '', ports: [{port: 80, protocol: ''}]"
+            ),
             id="empty words for defaults of a Service",
         ),
         pytest.param(
@@ -912,7 +1482,10 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             id="hostPort is the containerPort",
         ),
         pytest.param(
-            pod("hostNetwork: true", containers="[{name: c, ports: [{containerPort: 53}, {containerPort: 53, protocol: UDP}]}]"),
+            pod(
+                "hostNetwork: true",
+                containers="[{name: c, ports: [{containerPort: 53}, {containerPort: 53, protocol: UDP}]}]",
+            ),
             id="one port of the host, two protocols",
         ),
         pytest.param(
@@ -923,35 +1496,70 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             ),
             id="the API server fills no hostPort into a template",
         ),
-        pytest.param("{kind: Node, metadata: {name: a}, status: {addresses: [{type: ExternalIP, address: ''}]}}", id="an empty ExternalIP"),
-        pytest.param(pod(meta="name: p, labels: null, annotations: {a: null}, ownerReferences: null", rest="status: null"), id="nulls"),
+        pytest.param(
+            "{kind: Node, metadata: {name: a}, status: {addresses: [{type: ExternalIP, address: ''}]}}",
+            id="an empty ExternalIP",
+        ),
+        pytest.param(
+            pod(
+                meta="name: p, labels: null, annotations: {a: null}, ownerReferences: null",
+                rest="status: null",
+            ),
+            id="nulls",
+        ),
         pytest.param(pod("volumes: [{}], futureField: {a: [1]}"), id="fields that podwire does not know"),
-        pytest.param(pod(containers="[{name: c, ports: [{containerPort: 53}, {containerPort: 53}]}]"), id="port twice: the report says it"),
+        pytest.param(
+            pod(containers="[{name: c, ports: [{containerPort: 53}, {containerPort: 53}]}]"),
+            id="port twice: the report says it",
+        ),
         pytest.param(service("clusterIP: None, selector: {app: a}"), id="headless without ports"),
         pytest.param(service("type: ExternalName, externalName: example.com."), id="ExternalName"),
-        pytest.param(service("ports: [{port: 53, protocol: UDP, name: a}, {port: 53, name: b}]"), id="port twice, two protocols"),
+        pytest.param(
+            service("ports: [{port: 53, protocol: UDP, name: a}, {port: 53, name: b}]"),
+            id="port twice, two protocols",
+        ),
         pytest.param(service("ports: [{port: 80, targetPort: http, nodePort: 0}]"), id="nodePort 0 is unset"),
-        pytest.param(service(f"ports: [{{port: 80, name: {'a' * 63}}}]"), id="a Service port's name is a label"),
-        pytest.param(deployment("replicas: 0, selector: {matchExpressions: [{key: app, operator: Exists}]}"), id="no replicas"),
         pytest.param(
-            "{kind: Deployment, apiVersion: extensions/v1beta1, " + deployment("selector: {matchLabels: {app: a}}")[19:], id="old group"
+            service(f"ports: [{{port: 80, name: {'a' * 63}}}]"), id="a Service port's name is a label"
         ),
         pytest.param(
-            "{kind: Deployment, apiVersion: extensions/v1beta1, " + deployment("")[19:], id="old group, whose selector is the labels"
+            deployment("replicas: 0, selector: {matchExpressions: [{key: app, operator: Exists}]}"),
+            id="no replicas",
         ),
-        pytest.param("{kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: N 1}]}}", id="Hostname address"),
+        pytest.param(
+            "{kind: Deployment, apiVersion: extensions/v1beta1, "
+            + deployment("selector: {matchLabels: {app: a}}")[19:],
+            id="old group",
+        ),
+        pytest.param(
+            "{kind: Deployment, apiVersion: extensions/v1beta1, " + deployment("")[19:],
+            id="old group, whose selector is the labels",
+        ),
+        pytest.param(
+            "{kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: N 1}]}}",
+            id="Hostname address",
+        ),
         pytest.param(
             service("ports: [{port: 80}], sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}"),
             id="affinity's timeout without affinity: the API server drops it",
         ),
-        pytest.param(service("ports: [{port: 80}], externalIPs: [192.0.2.1], externalTrafficPolicy: Local"), id="policy of an externalIP"),
+        pytest.param(
+            service("ports: [{port: 80}], externalIPs: [192.0.2.1], externalTrafficPolicy: Local"),
+            id="policy of an externalIP",
+        ),
         pytest.param(flow("protocol: ICMP", to="{pod: a}"), id="ICMP needs no port"),
-        pytest.param(flow("via: n", start="{external: c}", to="{node: n, nodePort: 30000}"), id="via for a client"),
+        pytest.param(
+            flow("via: n", start="{external: c}", to="{node: n, nodePort: 30000}"), id="via for a client"
+        ),
         pytest.param(flow(to="{service: s, port: http}"), id="named port of a Service"),
         pytest.param(flow("expect: {outcome: rejected, backends: []}"), id="rejected by nobody"),
-        pytest.param(flow("expect: {outcome: rejected, modes: {ipvs: {source: node}, userspace: {}}}"), id="delivered in one mode alone"),
         pytest.param(
-            flow("expect: {status: 503, localEndpoints: 0}", to="{node: n, healthCheck: lb}"), id="a health check without endpoints"
+            flow("expect: {outcome: rejected, modes: {ipvs: {source: node}, userspace: {}}}"),
+            id="delivered in one mode alone",
+        ),
+        pytest.param(
+            flow("expect: {status: 503, localEndpoints: 0}", to="{node: n, healthCheck: lb}"),
+            id="a health check without endpoints",
         ),
     ],
 )
@@ -1006,7 +1614,10 @@ def test_read_with_a_notice(manifest: str, notice: str) -> None:
 
 
 def test_equal_notices_are_one() -> None:
-    text = "\n---\n".join(service("ports: [{port: 80}], externalIPs: [192.0.2.010, 192.0.2.011]", f"name: s{i}") for i in range(3))
+    text = "\n---\n".join(
+        service("ports: [{port: 80}], externalIPs: [192.0.2.010, 192.0.2.011]", f"name: s{i}")
+        for i in range(3)
+    )
     (told,) = load_text(text).notices
     assert told.endswith("as Kubernetes before 1.36 takes them (and 5 more)")
 
@@ -1037,8 +1648,14 @@ def test_what_null_and_whole_numbers_mean() -> None:
     ports = "ports: [{containerPort: 80.0}, {containerPort: 8_1_, hostPort: ~}]"
     text = pod("hostNetwork: y, nodeSelector: {a: ~}", containers=f"[{{name: c, args: [~, b], {ports}}}]")
     spec = load_text(text).pods[0].object.spec
-    assert (spec.hostNetwork, dict(spec.nodeSelector), spec.containers[0].args) == (True, {"a": ""}, ("", "b"))
-    assert [(type(port.containerPort), port.containerPort, port.hostPort) for port in spec.containers[0].ports] == [
+    assert (spec.hostNetwork, dict(spec.nodeSelector), spec.containers[0].args) == (
+        True,
+        {"a": ""},
+        ("", "b"),
+    )
+    assert [
+        (type(port.containerPort), port.containerPort, port.hostPort) for port in spec.containers[0].ports
+    ] == [
         (int, 80, None),
         (int, 81, None),
     ]
@@ -1047,11 +1664,13 @@ def test_what_null_and_whole_numbers_mean() -> None:
 def test_an_old_slice_has_its_nodes_in_its_topology() -> None:
     topology = "topology: {kubernetes.io/hostname: w, topology.kubernetes.io/zone: a}"
     entries = f"{{addresses: [10.0.0.1], {topology}}}, {{addresses: [10.0.0.2], nodeName: v, {topology}}}, {{addresses: [10.0.0.3]}}"
-    text = (
-        f"{{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {{name: e}}, addressType: IPv4, endpoints: [{entries}]}}"
-    )
+    text = f"{{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {{name: e}}, addressType: IPv4, endpoints: [{entries}]}}"
     endpoints = load_text(text).endpointSlices[0].object.endpoints
-    assert [(endpoint.nodeName, endpoint.zone) for endpoint in endpoints] == [("w", "a"), ("v", "a"), (None, None)]
+    assert [(endpoint.nodeName, endpoint.zone) for endpoint in endpoints] == [
+        ("w", "a"),
+        ("v", "a"),
+        (None, None),
+    ]
 
 
 def test_canonical_forms() -> None:
@@ -1065,6 +1684,10 @@ def test_canonical_forms() -> None:
     )
     node, svc, check = found.nodes[0].object, found.services[0].object, found.flowChecks[0].object
     assert (node.metadata.namespace, node.spec.podCIDR) == ("", "10.244.1.0/24")
-    assert (svc.metadata.namespace, svc.spec.clusterIP, svc.spec.loadBalancerSourceRanges) == ("default", "fd00::1", ("10.0.0.0/8",))
+    assert (svc.metadata.namespace, svc.spec.clusterIP, svc.spec.loadBalancerSourceRanges) == (
+        "default",
+        "fd00::1",
+        ("10.0.0.0/8",),
+    )
     assert svc.spec.ports[0].targetPort is None
     assert check.flows[0].expect.source == "::1"

@@ -19,7 +19,8 @@ from tests.unit.load.reading import NOWHERE, load_text, problems_of
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c, image: x}]}\n"
 PATCH = "- op: replace\n  path: /spec/replicas\n  value: 3\n"
 needs_kubectl = pytest.mark.skipif(
-    not (shutil.which("kubectl") or shutil.which("kustomize")), reason="kubectl or kustomize builds kustomizations"
+    not (shutil.which("kubectl") or shutil.which("kustomize")),
+    reason="kubectl or kustomize builds kustomizations",
 )
 
 
@@ -49,10 +50,21 @@ def pods(inventory: Inventory) -> list[str]:
 
 
 def test_a_directory_is_read_as_kubectl_reads_it(tmp_path: Path) -> None:
-    write(tmp_path, {"b.yaml": POD % "b", "a.yml": POD % "a", "more/c.yaml": POD % "c", "more/d/e.json": "{}", "README.md": "x"})
+    write(
+        tmp_path,
+        {
+            "b.yaml": POD % "b",
+            "a.yml": POD % "a",
+            "more/c.yaml": POD % "c",
+            "more/d/e.json": "{}",
+            "README.md": "x",
+        },
+    )
     inventory = read(tmp_path)
     assert pods(inventory) == ["a", "b"]
-    assert inventory.notices == (f"{tmp_path}: 2 in the directories below are not read, as with kubectl (-R reads them too)",)
+    assert inventory.notices == (
+        f"{tmp_path}: 2 in the directories below are not read, as with kubectl (-R reads them too)",
+    )
     assert pods(read(tmp_path, recursive=True)) == ["a", "b", "c"]
 
 
@@ -64,7 +76,14 @@ def test_manifests_that_lie_below_are_named_where_there_are_no_others(tmp_path: 
 
 
 def test_what_others_wrote_is_not_looked_at(tmp_path: Path) -> None:
-    files = ["node_modules/a/package.yaml", "vendor/x.yaml", "charts/y.yaml", ".git/z.yaml", ".github/workflows/ci.yaml", "a/.hidden.yaml"]
+    files = [
+        "node_modules/a/package.yaml",
+        "vendor/x.yaml",
+        "charts/y.yaml",
+        ".git/z.yaml",
+        ".github/workflows/ci.yaml",
+        "a/.hidden.yaml",
+    ]
     write(tmp_path, {"a/pod.yaml": POD % "p", **dict.fromkeys(files, "kind: Pod")})
     inventory = read(tmp_path, recursive=True)
     assert (pods(inventory), inventory.notices) == (["p"], ())
@@ -119,10 +138,18 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_variants_of_one_application_are_told_once(tmp_path: Path) -> None:
-    write(tmp_path, {"all.yaml": "---\n".join(POD % name for name in "abc"), **{f"legacy/{name}.yaml": POD % name for name in "abc"}})
+    write(
+        tmp_path,
+        {
+            "all.yaml": "---\n".join(POD % name for name in "abc"),
+            **{f"legacy/{name}.yaml": POD % name for name in "abc"},
+        },
+    )
     (problem,) = refused(tmp_path, recursive=True)
     assert problem.file == str(tmp_path)
-    assert problem.what.startswith(f"3 objects of 3 files are there already, the first at {tmp_path}/legacy/a.yaml:1: Pod default/a")
+    assert problem.what.startswith(
+        f"3 objects of 3 files are there already, the first at {tmp_path}/legacy/a.yaml:1: Pod default/a"
+    )
     assert "name the directory or the files that you mean" in problem.hint
 
 
@@ -143,7 +170,11 @@ def test_a_kustomization_is_built(tmp_path: Path, name: str) -> None:
 @needs_kubectl
 @pytest.mark.parametrize(
     "remote",
-    ["https://example.com/pod.yaml", "github.com/kubernetes-sigs/kustomize//examples/helloWorld?ref=v1.0.6", "git@example.com:a/b.git"],
+    [
+        "https://example.com/pod.yaml",
+        "github.com/kubernetes-sigs/kustomize//examples/helloWorld?ref=v1.0.6",
+        "git@example.com:a/b.git",
+    ],
 )
 def test_nothing_is_fetched_for_a_kustomization(tmp_path: Path, remote: str) -> None:
     write(tmp_path, {"kustomization.yaml": f'resources: ["{remote}"]\n'})
@@ -163,7 +194,12 @@ def test_without_a_tool_the_pipe_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_k_wants_a_kustomization(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no kustomization"):
-        load([], topologies=NOWHERE, kustomizations=[str(write(tmp_path, {"pod.yaml": POD % "p"}))], build=build)
+        load(
+            [],
+            topologies=NOWHERE,
+            kustomizations=[str(write(tmp_path, {"pod.yaml": POD % "p"}))],
+            build=build,
+        )
 
 
 @pytest.mark.parametrize(
@@ -177,16 +213,29 @@ def test_their_own_files_are_no_manifests(tmp_path: Path, file: str, hint: str) 
 
 
 def test_a_chart_is_named_with_the_pipe_that_renders_it(tmp_path: Path) -> None:
-    top = write(tmp_path / "shop", {"Chart.yaml": "name: shop\n", "values.yaml": "a: 1\n", "templates/x.yaml": "a: {{ .Values.a }}\n"})
+    top = write(
+        tmp_path / "shop",
+        {"Chart.yaml": "name: shop\n", "values.yaml": "a: 1\n", "templates/x.yaml": "a: {{ .Values.a }}\n"},
+    )
     (problem,) = refused(top)
-    assert (problem.what, problem.hint) == ("is a Helm chart, which must be rendered first", f"helm template shop {top} | podwire -")
+    assert (problem.what, problem.hint) == (
+        "is a Helm chart, which must be rendered first",
+        f"helm template shop {top} | podwire -",
+    )
 
 
 def test_charts_and_patches_below_are_left_out(tmp_path: Path) -> None:
     chart = {"chart/Chart.yaml": "name: x\n", "chart/templates/x.yaml": "kind: Pod\na: {{ .x }}\n"}
-    kustomization = "resources: [pod.yaml]\npatches: [{path: patches/p.yaml}]\npatchesStrategicMerge: [old.yaml]\n"
+    kustomization = (
+        "resources: [pod.yaml]\npatches: [{path: patches/p.yaml}]\npatchesStrategicMerge: [old.yaml]\n"
+    )
     partial = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"
-    files = {"k/kustomization.yaml": kustomization, "k/pod.yaml": POD % "p", "k/patches/p.yaml": partial, "k/old.yaml": partial}
+    files = {
+        "k/kustomization.yaml": kustomization,
+        "k/pod.yaml": POD % "p",
+        "k/patches/p.yaml": partial,
+        "k/old.yaml": partial,
+    }
     inventory = read(write(tmp_path, {**chart, **files}), recursive=True)
     assert pods(inventory) == ["p"]
     assert inventory.notices == (
@@ -215,9 +264,16 @@ def test_two_of_a_kind_are_told_each() -> None:
 
 
 def test_equal_sentences_about_other_fields_are_other_causes() -> None:
-    assert len(fold([problem("is required", line, path) for line, path in enumerate(["a", "b", "c", "d"])])) == 4
-    assert len(fold([problem("is required", line, f"items[{line}].ports[{line}].port") for line in range(4)])) == 1
-    assert len(fold([problem("must be a string", line, f"metadata.labels.k{line}") for line in range(4)])) == 1
+    assert (
+        len(fold([problem("is required", line, path) for line, path in enumerate(["a", "b", "c", "d"])])) == 4
+    )
+    assert (
+        len(fold([problem("is required", line, f"items[{line}].ports[{line}].port") for line in range(4)]))
+        == 1
+    )
+    assert (
+        len(fold([problem("must be a string", line, f"metadata.labels.k{line}") for line in range(4)])) == 1
+    )
 
 
 def test_at_most_ten_lines_and_how_many_more() -> None:
@@ -233,18 +289,26 @@ def test_reading_ends_after_so_many_problems(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_reading_ends_after_so_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "MAX_OBJECTS", 7)
-    (told,) = problems_of(json.dumps({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5000}))
+    (told,) = problems_of(
+        json.dumps({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5000})
+    )
     assert "more than 7 objects" in told.what
     assert load_text(json.dumps({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5}))
 
 
 def test_an_object_that_no_api_server_takes() -> None:
-    (told,) = problems_of(json.dumps({"kind": "Pod", "metadata": {"name": "p", "annotations": {"a": "x" * 3_200_000}}, "spec": {}}))
+    (told,) = problems_of(
+        json.dumps(
+            {"kind": "Pod", "metadata": {"name": "p", "annotations": {"a": "x" * 3_200_000}}, "spec": {}}
+        )
+    )
     assert told.what == "is larger than 3 MiB: no API server takes such an object"
 
 
 def test_an_object_with_very_many_mistakes() -> None:
-    told = problems_of(json.dumps({"kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{}] * 5000}}))
+    told = problems_of(
+        json.dumps({"kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{}] * 5000}})
+    )
     assert told[0].what == "holds 5000 mistakes: look at the types of its fields"
     assert [problem.path for problem in told[1:]] == [f"spec.ports[{i}].port" for i in range(10)]
 

@@ -77,7 +77,8 @@ def test_merge_key_yields_to_what_is_written() -> None:
 
 
 def test_merge_key_wins_over_what_stands_before_it() -> None:
-    assert only_value("base: &b {a: 1, c: 2}\nx:\n  a: 3\n  <<: *b")["x"] == {"a": 1, "c": 2}  # as go-yaml v2 has it
+    # as go-yaml v2 has it
+    assert only_value("base: &b {a: 1, c: 2}\nx:\n  a: 3\n  <<: *b")["x"] == {"a": 1, "c": 2}
 
 
 def test_merge_of_several() -> None:
@@ -92,13 +93,19 @@ def test_merge_of_several() -> None:
         pytest.param("---\n---\na: 1\n", [(2, 2, {"a": 1})], id="an empty document counts"),
         pytest.param("a: 1\n...\n# end\n---\nb: 2", [(1, 1, {"a": 1}), (2, 4, {"b": 2})], id="end marker"),
         pytest.param("%YAML 1.1\n---\na: 1", [(1, 2, {"a": 1})], id="directive"),
-        pytest.param("--- # first\na: 1\n--- {b: 2}", [(1, 1, {"a": 1}), (2, 3, {"b": 2})], id="content beside the marker"),
+        pytest.param(
+            "--- # first\na: 1\n--- {b: 2}",
+            [(1, 1, {"a": 1}), (2, 3, {"b": 2})],
+            id="content beside the marker",
+        ),
         pytest.param("a: |\n  ---\n  x\n", [(1, 1, {"a": "---\nx\n"})], id="a marker inside a block is text"),
         pytest.param("a: 1\r\n---\r\nb: 2\r\n", [(1, 1, {"a": 1}), (2, 2, {"b": 2})], id="CRLF"),
         pytest.param("\ufeffa: 1", [(1, 1, {"a": 1})], id="byte order mark"),
         pytest.param('{"a": 1}\n\n{"b": 2}', [(1, 1, {"a": 1}), (2, 3, {"b": 2})], id="JSON values in a row"),
         pytest.param('{"a": 1}\n---\nb: 2', [(1, 1, {"a": 1}), (2, 2, {"b": 2})], id="JSON, then YAML"),
-        pytest.param('{\n\t"a": "\\ud83d\\ude00"\n}', [(1, 1, {"a": "😀"})], id="JSON with tabs and surrogate pairs"),
+        pytest.param(
+            '{\n\t"a": "\\ud83d\\ude00"\n}', [(1, 1, {"a": "😀"})], id="JSON with tabs and surrogate pairs"
+        ),
         pytest.param("{a: 1, b: [2]}", [(1, 1, {"a": 1, "b": [2]})], id="flow YAML is not JSON"),
         pytest.param("", [], id="nothing"),
         pytest.param("# only a comment\n", [], id="comment only"),
@@ -196,13 +203,23 @@ def test_files_put_together(text: str) -> None:
         pytest.param("---\na: 1\n" * 50, "more than 20 documents", id="documents"),
         pytest.param('{"a":1}\n' * 50, "more than 20 documents", id="JSON values"),
         pytest.param("a: 1\n" * 60, "more than 100 keys and values", id="one key again and again"),
-        pytest.param("---\na: [1, 2, 3, 4, 5, 6]\n" * 18, "more than 100 keys and values", id="values of several documents"),
-        pytest.param("{'a': [" + "1, " * 101 + "1]}", "more than 100 keys and values", id="values of what looks like JSON"),
+        pytest.param(
+            "---\na: [1, 2, 3, 4, 5, 6]\n" * 18,
+            "more than 100 keys and values",
+            id="values of several documents",
+        ),
+        pytest.param(
+            "{'a': [" + "1, " * 101 + "1]}",
+            "more than 100 keys and values",
+            id="values of what looks like JSON",
+        ),
         pytest.param("#\n" * 250, "more than 100 keys and values", id="lines"),
         pytest.param("#" * 3000, "is larger than", id="bytes"),
     ],
 )
-def test_what_is_too_much_is_refused_with_its_limit(monkeypatch: pytest.MonkeyPatch, text: str, what: str) -> None:
+def test_what_is_too_much_is_refused_with_its_limit(
+    monkeypatch: pytest.MonkeyPatch, text: str, what: str
+) -> None:
     monkeypatch.setattr(yamltext, "MAX_DOCUMENTS", 20)
     monkeypatch.setattr(yamltext, "MAX_VALUES", 100)
     monkeypatch.setattr(yamltext, "MAX_BYTES", 2000)
@@ -242,7 +259,9 @@ def test_moderate_aliases_are_read() -> None:
 
 
 def test_lines_of_fields() -> None:
-    (document,), _ = read_documents("# head\n---\nspec:\n  ports:\n  - port: 80\n    name: a\n  - {port: 81,\n     name: b}\n")
+    (document,), _ = read_documents(
+        "# head\n---\nspec:\n  ports:\n  - port: 80\n    name: a\n  - {port: 81,\n     name: b}\n"
+    )
     expected = {
         ("spec",): 3,
         ("spec", "ports"): 4,
@@ -259,7 +278,11 @@ def test_lines_of_json_that_yaml_cannot_read() -> None:
 
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
     max_leaves=12,
 )
@@ -273,7 +296,9 @@ def test_json_is_read_as_json(value: Any) -> None:
 
 
 def has_exponent(value: Any) -> bool:
-    """Whether some text in it is a number with an exponent to Kubernetes (1E3), but text to PyYAML, which writes it without quotes."""
+    """Whether some text in it is a number with an exponent to Kubernetes (1E3), but text to PyYAML, which
+    writes it without quotes.
+    """
     if isinstance(value, dict):
         return has_exponent([*value, *value.values()])
     if isinstance(value, list):

@@ -27,6 +27,8 @@ def test_as_go_reads_them(text: str, seconds: int | Fraction) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1", "s", ".s", "1 s", "1d", "--1s", "1s-1s", "0x1s", "1e3s", "١s", "1s\n"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "s", ".s", "1 s", "1d", "--1s", "1s-1s", "0x1s", "1e3s", "١s", "1s\n"]
+)
 def test_what_go_does_not_read(text: str) -> None:
     assert parse_duration(text) is None

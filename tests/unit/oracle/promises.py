@@ -1,4 +1,6 @@
-"""What the tests of expectations share: the two endpoints of ``web``, the Services that they dial, and how they ask."""
+"""What the tests of expectations share: the two endpoints of ``web``, the Services that they dial, and how
+they ask.
+"""
 
 from __future__ import annotations
 

@@ -32,16 +32,35 @@ from tests.unit.states import (
 
 @given(
     service=st.sampled_from(
-        [*SERVICES.values(), node_port_service(internalTrafficPolicy="Local"), make_service(sessionAffinity="ClientIP")]
+        [
+            *SERVICES.values(),
+            node_port_service(internalTrafficPolicy="Local"),
+            make_service(sessionAffinity="ClientIP"),
+        ]
     ),
     slices=st.sampled_from([[], [BOTH], [make_slice(ENDPOINT_1)], [make_slice(make_endpoint(WEB_0))]]),
     mode=st.sampled_from(["ClusterCIDR", "NodeCIDR", "BridgeInterface", ""]),
     who=st.sampled_from(["client", "web-0", "other", "api", "worker-1", "control-plane", "client-1"]),
-    ip=st.sampled_from([WEB_IP, VIP, EXTERNAL_IP, WEB_0, OTHER, OUTSIDE, "127.0.0.1", "192.0.2.1", "10.96.9.9", *NODE_IP.values()]),
+    ip=st.sampled_from(
+        [
+            WEB_IP,
+            VIP,
+            EXTERNAL_IP,
+            WEB_0,
+            OTHER,
+            OUTSIDE,
+            "127.0.0.1",
+            "192.0.2.1",
+            "10.96.9.9",
+            *NODE_IP.values(),
+        ]
+    ),
     port=st.sampled_from([80, NODE_PORT, 8080, 6443]),
     via=st.sampled_from(["", "worker-2"]),
 )
-def test_every_expectation_is_complete(service: Service, slices: Any, mode: str, who: str, ip: str, port: int, via: str) -> None:
+def test_every_expectation_is_complete(
+    service: Service, slices: Any, mode: str, who: str, ip: str, port: int, via: str
+) -> None:
     state = make_state(service, slices=slices, proxy={"localMode": mode})
     expectations = Expectations(state)
     flow = make_flow(state, who, ip, port, via=via if who == "client-1" else "")

@@ -1,4 +1,6 @@
-"""Addresses that nodes announce to clients outside, and what is left of them when none does (docs/semantics 14)."""
+"""Addresses that nodes announce to clients outside, and what is left of them when none does (docs/semantics
+14).
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,12 @@ def test_who_has_asked_before_sends_to_the_node_that_announced_last() -> None:
     found = from_outside(empty, asked)
     assert found.outcome == "rejected"
     assert "still sends to worker-1" in found.because
-    assert from_outside(replace(empty, nodes=tuple(n for n in empty.nodes if n.name != "worker-1")), asked).outcome == "dropped"
+    assert (
+        from_outside(
+            replace(empty, nodes=tuple(n for n in empty.nodes if n.name != "worker-1")), asked
+        ).outcome
+        == "dropped"
+    )
 
 
 def test_nobody_has_learnt_what_was_not_asked_from_outside() -> None:
@@ -74,7 +81,9 @@ def test_a_node_that_takes_an_address_over_tells_everybody_who_has_asked() -> No
 
 
 @pytest.mark.parametrize(("strict", "outcome"), [(False, "rejected"), (True, "dropped")])
-def test_in_ipvs_mode_without_strict_arp_every_node_refuses_what_nobody_announces(strict: bool, outcome: str) -> None:
+def test_in_ipvs_mode_without_strict_arp_every_node_refuses_what_nobody_announces(
+    strict: bool, outcome: str
+) -> None:
     state = make_state(load_balancer_service(), slices=[], proxy={"mode": "ipvs", "strictARP": strict})
     assert promised(state, "client-1", VIP, 80).outcome == outcome
 
@@ -86,13 +95,19 @@ def test_what_nobody_announces_is_asked_for_in_vain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strict", "source"), [(True, {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}), (False, {*NODE_IP.values(), *BRIDGE_IP.values()})]
+    ("strict", "source"),
+    [(True, {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}), (False, {*NODE_IP.values(), *BRIDGE_IP.values()})],
 )
-def test_in_ipvs_mode_without_strict_arp_any_node_may_take_an_announced_address(strict: bool, source: set[str]) -> None:
+def test_in_ipvs_mode_without_strict_arp_any_node_may_take_an_announced_address(
+    strict: bool, source: set[str]
+) -> None:
     proxy = {"mode": "ipvs", "strictARP": strict}
     state = make_state(load_balancer_service(), speakers={VIP: "worker-1"}, proxy=proxy)
     assert promised(state, "client-1", VIP, 80).addresses["node"] == source
-    assert promised(state, "client-1", VIP, 80, via="worker-1").addresses["node"] == {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}
+    assert promised(state, "client-1", VIP, 80, via="worker-1").addresses["node"] == {
+        NODE_IP["worker-1"],
+        BRIDGE_IP["worker-1"],
+    }
 
 
 NOBODYS, UNSERVED = "172.18.0.99", make_slice(make_endpoint("10.244.1.99", "worker-1"))
@@ -108,13 +123,22 @@ NOBODYS, UNSERVED = "172.18.0.99", make_slice(make_endpoint("10.244.1.99", "work
         pytest.param("client", "192.0.2.9", (BOTH,), False, id="no route"),
     ],
 )
-def test_who_is_looked_for_in_vain(who: str, ip: str, slices: Sequence[EndpointSlice], unanswered: bool) -> None:
+def test_who_is_looked_for_in_vain(
+    who: str, ip: str, slices: Sequence[EndpointSlice], unanswered: bool
+) -> None:
     expected = promised(make_state(load_balancer_service(), slices=slices), who, ip, 80)
-    assert (expected.outcome, expected.possibilities.late) == ("dropped" if unanswered else "unreachable", unanswered)
+    assert (expected.outcome, expected.possibilities.late) == (
+        "dropped" if unanswered else "unreachable",
+        unanswered,
+    )
 
 
 def test_where_no_endpoint_is_served_each_has_an_outcome_of_its_own() -> None:
-    slices = make_slice(make_endpoint("10.244.1.99", "worker-1"), make_endpoint("192.0.2.99"), make_endpoint(OTHER, "worker-2"))
+    slices = make_slice(
+        make_endpoint("10.244.1.99", "worker-1"),
+        make_endpoint("192.0.2.99"),
+        make_endpoint(OTHER, "worker-2"),
+    )
     expected = promised(make_state(make_service(), slices=(slices,)), "client", WEB_IP, 80)
     assert (expected.outcome, expected.outcomes) == ("dropped", {"dropped", "unreachable", "rejected"})
     assert "nobody serves 10.244.1.99:8080, 192.0.2.99:8080, 10.244.2.2:8080" in expected.because

@@ -24,7 +24,8 @@ from tests.unit.states import (
 
 
 @pytest.mark.parametrize(
-    ("backends", "attempts"), [(0, 1), (1, 1), (2, 21), (3, 37), (5, 70), (24, 400), (25, MAX_ATTEMPTS), (5000, MAX_ATTEMPTS)]
+    ("backends", "attempts"),
+    [(0, 1), (1, 1), (2, 21), (3, 37), (5, 70), (24, 400), (25, MAX_ATTEMPTS), (5000, MAX_ATTEMPTS)],
 )
 def test_attempts_for(backends: int, attempts: int) -> None:
     assert attempts_for(backends) == attempts
@@ -46,15 +47,32 @@ def test_too_few_attempts_need_not_meet_every_backend(attempts: int | None, part
 @pytest.mark.parametrize("count", [25, 60, 395])
 def test_no_endpoint_of_so_many_has_to_be_met_that_400_attempts_may_miss_it(count: int) -> None:
     """A run of 395 Pods behind one Service failed with "… never answered in 401 attempts"."""
-    pods = [make_pod(f"p{n}", "worker-1", f"10.244.{1 + n // 200}.{10 + n % 200}", [8080]) for n in range(count)]
-    state = make_state(make_service(), slices=[make_slice(*(make_endpoint(pod.ip, "worker-1") for pod in pods))], pods=[*PODS, *pods])
+    pods = [
+        make_pod(f"p{n}", "worker-1", f"10.244.{1 + n // 200}.{10 + n % 200}", [8080]) for n in range(count)
+    ]
+    state = make_state(
+        make_service(),
+        slices=[make_slice(*(make_endpoint(pod.ip, "worker-1") for pod in pods))],
+        pods=[*PODS, *pods],
+    )
     assert promised(state, "client", WEB_IP, 80).partial
     assert not promised(state, "client", WEB_IP, 80, attempts=attempts_to_meet_each(count)).partial
 
 
-@pytest.mark.parametrize(("stale", "attempts", "required"), [(1, 21, {ON_1}), (1, 20, {ON_1}), (1, 19, ()), (60, 400, ())])
-def test_the_endpoint_that_answers_is_met_if_enough_attempts_are_made(stale: int, attempts: int, required: Collection[Backend]) -> None:
-    """Each attempt is led to one that nobody serves by chance: 2 ** -20 is below the risk that is taken, 2 ** -19 is not."""
-    ends = [make_endpoint(WEB_0, "worker-1"), *(make_endpoint(f"10.244.1.{100 + n}", "worker-1") for n in range(stale))]
-    found = promised(make_state(make_service(), slices=[make_slice(*ends)]), "client", WEB_IP, 80, attempts=attempts)
+@pytest.mark.parametrize(
+    ("stale", "attempts", "required"), [(1, 21, {ON_1}), (1, 20, {ON_1}), (1, 19, ()), (60, 400, ())]
+)
+def test_the_endpoint_that_answers_is_met_if_enough_attempts_are_made(
+    stale: int, attempts: int, required: Collection[Backend]
+) -> None:
+    """Each attempt is led to one that nobody serves by chance: 2 ** -20 is below the risk that is taken, 2 **
+    -19 is not.
+    """
+    ends = [
+        make_endpoint(WEB_0, "worker-1"),
+        *(make_endpoint(f"10.244.1.{100 + n}", "worker-1") for n in range(stale)),
+    ]
+    found = promised(
+        make_state(make_service(), slices=[make_slice(*ends)]), "client", WEB_IP, 80, attempts=attempts
+    )
     assert (found.outcomes, set().union(*found.must_meet)) == ({"delivered", "dropped"}, set(required))

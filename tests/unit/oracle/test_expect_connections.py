@@ -37,12 +37,20 @@ from tests.unit.states import (
 DRAINS = make_endpoint(WEB_0, "worker-1", ready=False, serving=True, terminating=True)
 
 
-def answered(protocol: Any, who: str = "client", ip: str = WEB_IP, port: int = 80, seen: str = CLIENT) -> FlowResult:
+def answered(
+    protocol: Any, who: str = "client", ip: str = WEB_IP, port: int = 80, seen: str = CLIENT
+) -> FlowResult:
     """What the first flow of a connection was answered with, by the endpoint on worker-1."""
-    state = udp_state(ENDPOINT_0, ENDPOINT_1) if protocol == "UDP" else make_state(node_port_service(), slices=[BOTH])
+    state = (
+        udp_state(ENDPOINT_0, ENDPOINT_1)
+        if protocol == "UDP"
+        else make_state(node_port_service(), slices=[BOTH])
+    )
     flow = replace(make_flow(state, who, ip, port, protocol=protocol), connection="c")
     observed = Observation(outcomes={"delivered": 1}, backends={ON_1: 1}, sources=(seen,))
-    return FlowResult(flow=flow, expected=expect(state, flow), observed=observed, journeys=(), verdict="pass", reason="")
+    return FlowResult(
+        flow=flow, expected=expect(state, flow), observed=observed, journeys=(), verdict="pass", reason=""
+    )
 
 
 def udp_state(*endpoints: Any, services: bool = True) -> ClusterState:
@@ -61,11 +69,19 @@ def kept(state: ClusterState, before: FlowResult) -> Expectation:
 
 @pytest.mark.parametrize("services", [(node_port_service(),), ()], ids=["a Service", "a deleted Service"])
 @pytest.mark.parametrize(
-    "slices", [[BOTH], [make_slice(ENDPOINT_1)], []], ids=["both endpoints", "the other endpoint alone", "no endpoint"]
+    "slices",
+    [[BOTH], [make_slice(ENDPOINT_1)], []],
+    ids=["both endpoints", "the other endpoint alone", "no endpoint"],
 )
-def test_an_open_tcp_connection_goes_on_to_its_endpoint(services: Sequence[Service], slices: Sequence[Any]) -> None:
+def test_an_open_tcp_connection_goes_on_to_its_endpoint(
+    services: Sequence[Service], slices: Sequence[Any]
+) -> None:
     found = kept(make_state(*services, slices=slices), answered("TCP"))
-    assert (found.outcome, sources(found), found.partial) == ("delivered", {str(ON_1): frozenset({CLIENT})}, True)
+    assert (found.outcome, sources(found), found.partial) == (
+        "delivered",
+        {str(ON_1): frozenset({CLIENT})},
+        True,
+    )
 
 
 def test_who_was_masqueraded_stays_so() -> None:
@@ -76,8 +92,12 @@ def test_who_was_masqueraded_stays_so() -> None:
 
 
 def test_an_open_tcp_connection_ends_with_its_pod() -> None:
-    state = make_state(node_port_service(), slices=[make_slice(ENDPOINT_1)], pods=[p for p in PODS if p.ip != WEB_0])
-    found = kept(replace(state, listeners=tuple(li for li in state.listeners if li.ip != WEB_0)), answered("TCP"))
+    state = make_state(
+        node_port_service(), slices=[make_slice(ENDPOINT_1)], pods=[p for p in PODS if p.ip != WEB_0]
+    )
+    found = kept(
+        replace(state, listeners=tuple(li for li in state.listeners if li.ip != WEB_0)), answered("TCP")
+    )
     assert found.outcome == "dropped"
     assert f"the connection goes to {ON_1} for as long as it lives" in found.because
 
@@ -88,7 +108,10 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
         pytest.param(udp_state(ENDPOINT_0, ENDPOINT_1), "delivered", [ON_1], id="its endpoint is there"),
         pytest.param(udp_state(DRAINS, ENDPOINT_1), "delivered", [ON_1], id="its endpoint drains"),
         pytest.param(
-            udp_state(make_endpoint(WEB_0, "worker-1", ready=False), ENDPOINT_1), "delivered", [ON_2], id="its endpoint serves no more"
+            udp_state(make_endpoint(WEB_0, "worker-1", ready=False), ENDPOINT_1),
+            "delivered",
+            [ON_2],
+            id="its endpoint serves no more",
         ),
         pytest.param(udp_state(ENDPOINT_1), "delivered", [ON_2], id="its endpoint is gone"),
         pytest.param(udp_state(), "rejected", [], id="all are gone"),
@@ -109,8 +132,16 @@ def test_in_ipvs_mode_a_time_out_may_have_forgotten_a_udp_client(seconds: int, m
 @pytest.mark.parametrize(
     ("who", "ip", "port", "outcome"),
     [
-        pytest.param("client", WEB_IP, 80, "dropped", id="a ClusterIP: no route, and an open connection waits"),
-        pytest.param("client-1", NODE_IP["worker-2"], NODE_PORT, "rejected", id="a node port: the node knows no such connection"),
+        pytest.param(
+            "client", WEB_IP, 80, "dropped", id="a ClusterIP: no route, and an open connection waits"
+        ),
+        pytest.param(
+            "client-1",
+            NODE_IP["worker-2"],
+            NODE_PORT,
+            "rejected",
+            id="a node port: the node knows no such connection",
+        ),
         pytest.param("client", WEB_0, 8080, "delivered", id="the Pod itself: no Service of its"),
     ],
 )
@@ -122,13 +153,33 @@ def test_in_ipvs_mode_a_connection_ends_with_its_service(who: str, ip: str, port
 @pytest.mark.parametrize(
     ("mode", "endpoints", "outcome", "met"),
     [
-        pytest.param("ipvs", [DRAINS, ENDPOINT_1], "delivered", [ON_2], id="ipvs: what drains beside others keeps no UDP client"),
+        pytest.param(
+            "ipvs",
+            [DRAINS, ENDPOINT_1],
+            "delivered",
+            [ON_2],
+            id="ipvs: what drains beside others keeps no UDP client",
+        ),
         pytest.param("ipvs", [DRAINS], "delivered", [ON_1], id="ipvs: unless nothing else is left"),
-        pytest.param("userspace", [DRAINS, ENDPOINT_1], "delivered", [ON_1], id="userspace: a proxy's client stays while it sends"),
-        pytest.param("userspace", [ENDPOINT_1], "delivered", [ON_1], id="userspace: even if its endpoint is none any more"),
+        pytest.param(
+            "userspace",
+            [DRAINS, ENDPOINT_1],
+            "delivered",
+            [ON_1],
+            id="userspace: a proxy's client stays while it sends",
+        ),
+        pytest.param(
+            "userspace",
+            [ENDPOINT_1],
+            "delivered",
+            [ON_1],
+            id="userspace: even if its endpoint is none any more",
+        ),
     ],
 )
-def test_a_udp_client_that_never_stops_in_other_modes(mode: Any, endpoints: list[Any], outcome: str, met: list[Backend]) -> None:
+def test_a_udp_client_that_never_stops_in_other_modes(
+    mode: Any, endpoints: list[Any], outcome: str, met: list[Backend]
+) -> None:
     state = udp_state(*endpoints)
     found = kept(replace(state, proxy=replace(state.proxy, mode=mode)), answered("UDP"))
     assert (found.outcome, list(found.backends)) == (outcome, met)
@@ -136,7 +187,11 @@ def test_a_udp_client_that_never_stops_in_other_modes(mode: Any, endpoints: list
 
 def test_a_proxy_s_udp_client_is_not_told_that_its_pod_is_gone() -> None:
     state = udp_state(ENDPOINT_1)
-    without = replace(state, pods=tuple(p for p in state.pods if p.ip != WEB_0), proxy=replace(state.proxy, mode="userspace"))
+    without = replace(
+        state,
+        pods=tuple(p for p in state.pods if p.ip != WEB_0),
+        proxy=replace(state.proxy, mode="userspace"),
+    )
     without = replace(without, listeners=tuple(li for li in state.listeners if li.ip != WEB_0))
     assert kept(without, answered("UDP")).outcome == "dropped"
 

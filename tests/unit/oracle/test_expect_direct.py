@@ -1,4 +1,6 @@
-"""Where no Service is taken up: what nothing matches, where node ports are not, Pods and nodes themselves (docs/semantics 8, 9)."""
+"""Where no Service is taken up: what nothing matches, where node ports are not, Pods and nodes themselves
+(docs/semantics 8, 9).
+"""
 
 from __future__ import annotations
 
@@ -44,15 +46,37 @@ from tests.unit.states import (
     [
         pytest.param("client", WEB_IP, 81, "TCP", "", "unreachable", "rejected", id="wrong port"),
         pytest.param("client", WEB_IP, 80, "UDP", "", "unreachable", "rejected", id="wrong protocol"),
-        pytest.param("worker-1", WEB_IP, 81, "TCP", "", "unreachable", "rejected", id="wrong port, from a node"),
+        pytest.param(
+            "worker-1", WEB_IP, 81, "TCP", "", "unreachable", "rejected", id="wrong port, from a node"
+        ),
         pytest.param("client", WEB_IP, 0, "ICMP", "", "unreachable", "rejected", id="ping"),
         pytest.param("client", "10.96.0.99", 80, "TCP", "", "unreachable", "dropped", id="unknown ClusterIP"),
-        pytest.param("client-1", "10.96.0.99", 80, "TCP", "worker-1", "unreachable", "dropped", id="unknown ClusterIP, from outside"),
-        pytest.param("client-1", WEB_IP, 80, "TCP", "", "unreachable", "unreachable", id="ClusterIP from outside, through no node"),
+        pytest.param(
+            "client-1",
+            "10.96.0.99",
+            80,
+            "TCP",
+            "worker-1",
+            "unreachable",
+            "dropped",
+            id="unknown ClusterIP, from outside",
+        ),
+        pytest.param(
+            "client-1",
+            WEB_IP,
+            80,
+            "TCP",
+            "",
+            "unreachable",
+            "unreachable",
+            id="ClusterIP from outside, through no node",
+        ),
     ],
 )
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
-def test_nothing_matches(mode: str, who: str, ip: str, port: int, protocol: Any, via: str, iptables: str, nftables: str) -> None:
+def test_nothing_matches(
+    mode: str, who: str, ip: str, port: int, protocol: Any, via: str, iptables: str, nftables: str
+) -> None:
     state = make_state(make_service(), proxy={"mode": mode})
     result = promised(state, who, ip, port, protocol=protocol, via=via)
     assert result.outcome == {"iptables": iptables, "nftables": nftables}[mode]
@@ -76,21 +100,67 @@ def test_not_proxied(spec: dict[str, Any]) -> None:
         pytest.param({}, "client-1", "10.244.1.1", True, id="any local address: the bridge"),
         pytest.param({}, "worker-1", "127.0.0.1", True, id="localhost"),
         pytest.param({}, "client", "127.0.0.1", False, id="a Pod's localhost is its own"),
-        pytest.param({"localhostNodePorts": False}, "worker-1", "127.0.0.1", False, id="localhostNodePorts false"),
-        pytest.param({"localhostNodePorts": False}, "worker-1", "172.18.0.3", True, id="localhostNodePorts false, InternalIP"),
-        pytest.param({"nodePortAddresses": ("172.18.0.0/16",)}, "client-1", "172.18.0.3", True, id="inside nodePortAddresses"),
-        pytest.param({"nodePortAddresses": ("172.18.0.0/16",)}, "client-1", "10.244.1.1", False, id="outside nodePortAddresses"),
-        pytest.param({"nodePortAddresses": ("172.18.0.0/16",)}, "worker-1", "127.0.0.1", False, id="loopback excluded"),
-        pytest.param({"nodePortAddresses": ("127.0.0.0/8", "172.18.0.0/16")}, "worker-1", "127.0.0.1", True, id="loopback included"),
+        pytest.param(
+            {"localhostNodePorts": False}, "worker-1", "127.0.0.1", False, id="localhostNodePorts false"
+        ),
+        pytest.param(
+            {"localhostNodePorts": False},
+            "worker-1",
+            "172.18.0.3",
+            True,
+            id="localhostNodePorts false, InternalIP",
+        ),
+        pytest.param(
+            {"nodePortAddresses": ("172.18.0.0/16",)},
+            "client-1",
+            "172.18.0.3",
+            True,
+            id="inside nodePortAddresses",
+        ),
+        pytest.param(
+            {"nodePortAddresses": ("172.18.0.0/16",)},
+            "client-1",
+            "10.244.1.1",
+            False,
+            id="outside nodePortAddresses",
+        ),
+        pytest.param(
+            {"nodePortAddresses": ("172.18.0.0/16",)}, "worker-1", "127.0.0.1", False, id="loopback excluded"
+        ),
+        pytest.param(
+            {"nodePortAddresses": ("127.0.0.0/8", "172.18.0.0/16")},
+            "worker-1",
+            "127.0.0.1",
+            True,
+            id="loopback included",
+        ),
         pytest.param({"mode": "nftables"}, "client-1", "172.18.0.3", True, id="nftables, primary"),
         pytest.param({"mode": "nftables"}, "client-1", "10.244.1.1", False, id="nftables, bridge"),
         pytest.param({"mode": "nftables"}, "worker-1", "127.0.0.1", False, id="nftables, localhost"),
         pytest.param(
-            {"mode": "nftables", "nodePortAddresses": ("127.0.0.0/8",)}, "worker-1", "127.0.0.1", False, id="nftables, loopback included"
+            {"mode": "nftables", "nodePortAddresses": ("127.0.0.0/8",)},
+            "worker-1",
+            "127.0.0.1",
+            False,
+            id="nftables, loopback included",
         ),
-        pytest.param({"nodePortAddresses": ("primary",)}, "client-1", "172.18.0.3", True, id="the primary one"),
-        pytest.param({"nodePortAddresses": ("primary",)}, "client-1", "10.244.1.1", False, id="the primary one, at the bridge"),
-        pytest.param({"nodePortAddresses": ("fd00::/8",)}, "client-1", "10.244.1.1", True, id="said for the other family alone"),
+        pytest.param(
+            {"nodePortAddresses": ("primary",)}, "client-1", "172.18.0.3", True, id="the primary one"
+        ),
+        pytest.param(
+            {"nodePortAddresses": ("primary",)},
+            "client-1",
+            "10.244.1.1",
+            False,
+            id="the primary one, at the bridge",
+        ),
+        pytest.param(
+            {"nodePortAddresses": ("fd00::/8",)},
+            "client-1",
+            "10.244.1.1",
+            True,
+            id="said for the other family alone",
+        ),
         pytest.param(
             {"mode": "nftables", "nodePortAddresses": ("fd00::/8",)},
             "client-1",
@@ -112,7 +182,9 @@ def test_node_port_addresses(proxy: dict[str, Any], who: str, ip: str, served: b
     [
         pytest.param("worker-1", "127.0.0.1", (ENDPOINT_1,), "dropped", id="localhost, none is local"),
         pytest.param("client-1", "10.244.1.1", (ENDPOINT_1,), "dropped", id="the bridge, none is local"),
-        pytest.param("worker-1", "127.0.0.1", (ENDPOINT_0,), "rejected", id="localhost, one is local: a closed port"),
+        pytest.param(
+            "worker-1", "127.0.0.1", (ENDPOINT_0,), "rejected", id="localhost, one is local: a closed port"
+        ),
         pytest.param("worker-1", "127.0.0.1", (), "rejected", id="localhost, none at all"),
     ],
 )
@@ -125,10 +197,14 @@ def test_where_no_node_ports_are_served_iptables_mode_filters_them(
 
 
 def test_the_same_number_on_another_protocol_is_another_port() -> None:
-    assert promised(make_state(node_port_service()), "client-1", "172.18.0.3", NODE_PORT, protocol="UDP").outcome == "rejected"
+    assert (
+        promised(make_state(node_port_service()), "client-1", "172.18.0.3", NODE_PORT, protocol="UDP").outcome
+        == "rejected"
+    )
 
 
-# --- direct --------------------------------------------------------------------------------------------------
+# --- direct
+# --------------------------------------------------------------------------------------------------
 
 DIRECT = [
     ("client", WEB_1, 8080, "TCP", "delivered", {CLIENT}),
@@ -183,13 +259,18 @@ def test_sctp_is_answered_where_it_is_declared() -> None:
     slices = [make_slice(make_endpoint("10.244.2.9"), ports=[EndpointPort(protocol="SCTP", port=3868)])]
     state = make_state(service, slices=slices, pods=pods)
     assert promised(state, "client", "10.244.2.9", 3868, protocol="SCTP").outcome == "delivered"
-    assert list(promised(state, "client", WEB_IP, 3868, protocol="SCTP").backends) == [Backend("10.244.2.9", 3868)]
+    assert list(promised(state, "client", WEB_IP, 3868, protocol="SCTP").backends) == [
+        Backend("10.244.2.9", 3868)
+    ]
     assert promised(state, "client", WEB_IP, 3868).outcome == "unreachable"
 
 
 def test_a_listener_that_could_not_bind_serves_nothing() -> None:
     state = make_state()
-    refused = replace(state, listeners=tuple(replace(x, refused="port 8080/TCP is taken by container a") for x in state.listeners))
+    refused = replace(
+        state,
+        listeners=tuple(replace(x, refused="port 8080/TCP is taken by container a") for x in state.listeners),
+    )
     assert promised(refused, "client", WEB_0, 8080).outcome == "rejected"
 
 

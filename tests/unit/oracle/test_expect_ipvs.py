@@ -69,7 +69,9 @@ ITSELF = Backend(NODE_IP["worker-1"], 8080)
 def announced(*endpoints: Endpoint, **spec: Any) -> ClusterState:
     """A load-balancer address, whose speaker is worker-1; ``ON_A_NODE`` serves too."""
     slices, pods = (make_slice(*endpoints),), (*PODS, ON_A_NODE)
-    return make_state(load_balancer_service(**spec), slices=slices, pods=pods, speakers={VIP: "worker-1"}, **IPVS)
+    return make_state(
+        load_balancer_service(**spec), slices=slices, pods=pods, speakers={VIP: "worker-1"}, **IPVS
+    )
 
 
 def test_whichever_node_answers_arp_serves_its_own_endpoints() -> None:
@@ -119,7 +121,9 @@ def test_no_node_ports_on_localhost() -> None:
 @pytest.mark.parametrize(("netns", "verdict"), [("worker-1", "pass"), ("default_client", "fail")])
 def test_a_cluster_ip_is_on_no_interface_but_the_nodes(netns: str, verdict: str) -> None:
     state = make_state(make_service(), **IPVS)
-    found = {r.name: r for r in check_requirements(state, (), {netns: frozenset({WEB_IP})})}["cluster-ip-on-no-interface"]
+    found = {r.name: r for r in check_requirements(state, (), {netns: frozenset({WEB_IP})})}[
+        "cluster-ip-on-no-interface"
+    ]
     assert found.verdict == verdict
     assert "kube-ipvs0" in found.text
 
@@ -132,8 +136,12 @@ def test_a_node_is_seen_as_the_address_that_it_dialled() -> None:
     assert promise.addresses["preserved"] == {EXTERNAL_IP}
 
 
-@pytest.mark.parametrize(("ip", "port", "outcome"), [(EXTERNAL_IP, 80, "dropped"), (NODE_IP["worker-1"], NODE_PORT, "delivered")])
-def test_from_a_node_without_an_endpoint_a_node_port_alone_leads_anywhere(ip: str, port: int, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("ip", "port", "outcome"), [(EXTERNAL_IP, 80, "dropped"), (NODE_IP["worker-1"], NODE_PORT, "delivered")]
+)
+def test_from_a_node_without_an_endpoint_a_node_port_alone_leads_anywhere(
+    ip: str, port: int, outcome: str
+) -> None:
     only_there = make_slice(make_endpoint(WEB_1, "worker-2"))
     service = node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,))
     state = make_state(service, slices=(only_there,), **IPVS)
@@ -154,15 +162,24 @@ def test_a_client_with_a_services_address_is_an_impostor(mode: str, outcome: str
 
 
 @pytest.mark.parametrize(
-    ("who", "outcome"), [("client-1", "dropped"), ("client", "dropped"), ("worker-1", "rejected")], ids=["outside", "a Pod", "a node"]
+    ("who", "outcome"),
+    [("client-1", "dropped"), ("client", "dropped"), ("worker-1", "rejected")],
+    ids=["outside", "a Pod", "a node"],
 )
 def test_source_ranges_come_before_the_want_of_an_endpoint(who: str, outcome: str) -> None:
     state = make_state(load_balancer_service(loadBalancerSourceRanges=("192.0.2.0/24",)), slices=(), **IPVS)
-    assert expect(state, make_flow(state, who, VIP, 80, via="worker-1" if who == "client-1" else "")).outcome == outcome
+    assert (
+        expect(state, make_flow(state, who, VIP, 80, via="worker-1" if who == "client-1" else "")).outcome
+        == outcome
+    )
 
 
 def test_a_pod_that_meets_itself_by_another_nodes_port_is_masqueraded_at_home() -> None:
-    state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(make_slice(make_endpoint(WEB_0, "worker-1")),), **IPVS)
+    state = make_state(
+        node_ports(externalTrafficPolicy="Local"),
+        slices=(make_slice(make_endpoint(WEB_0, "worker-1")),),
+        **IPVS,
+    )
     promise = expect(state, make_flow(state, "web-0", NODE_IP["worker-2"], NODE_PORT))
     assert (promise.outcome, promise.backends, promise.astray) == ("delivered", {ON_1: "node"}, {ON_1})
     assert promise.addresses["node"] == {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}
@@ -172,7 +189,9 @@ def test_of_endpoints_that_a_node_takes_for_want_of_its_own_one_may_be_there() -
     """By no slice, so that it is not the node's own: its answer goes by the node, the other one's past it."""
     adrift, elsewhere = make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")
     for endpoints, astray in (((adrift, elsewhere), {ON_2}), ((elsewhere,), {ON_2}), ((adrift,), set())):
-        state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(make_slice(*endpoints),), **IPVS)
+        state = make_state(
+            node_ports(externalTrafficPolicy="Local"), slices=(make_slice(*endpoints),), **IPVS
+        )
         assert expect(state, make_flow(state, "client-1", NODE_IP["worker-1"], NODE_PORT)).astray == astray
 
 
@@ -187,23 +206,42 @@ def test_any_services_slice_says_where_a_pod_is_that_meets_itself() -> None:
 def test_a_node_without_endpoints_reaches_those_that_are_there_whatever_their_slice_says() -> None:
     """The others it does not reach: each endpoint has an end of its own."""
     service = node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,))
-    state = make_state(service, slices=(make_slice(make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")),), **IPVS)
+    state = make_state(
+        service, slices=(make_slice(make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")),), **IPVS
+    )
     promise = expect(state, make_flow(state, "worker-1", EXTERNAL_IP, 80))
-    assert (promise.outcomes, set(promise.backends), promise.endpoints) == ({"delivered", "dropped"}, {ON_1}, {ON_1, ON_2})
+    assert (promise.outcomes, set(promise.backends), promise.endpoints) == (
+        {"delivered", "dropped"},
+        {ON_1},
+        {ON_1, ON_2},
+    )
     assert f"no connection comes about with {ON_2}" in promise.because
 
 
 @pytest.mark.parametrize("scheduler", get_args(IPVSScheduler))
 def test_round_robin_alone_meets_everybody_for_sure(scheduler: IPVSScheduler) -> None:
     state = make_state(make_service(), proxy={"mode": "ipvs", "scheduler": scheduler})
-    assert expect(state, make_flow(state, "client", WEB_IP, 80, attempts=400)).partial is (scheduler not in ("rr", "wrr"))
+    assert expect(state, make_flow(state, "client", WEB_IP, 80, attempts=400)).partial is (
+        scheduler not in ("rr", "wrr")
+    )
 
 
-@pytest.mark.parametrize(("ip", "source"), [(EXTERNAL_IP, "preserved"), (NODE_IP["control-plane"], "node")], ids=["a Service's", "its own"])
-def test_a_node_that_meets_itself_is_seen_as_what_it_dialled_unless_that_is_its_own_address(ip: str, source: str) -> None:
+@pytest.mark.parametrize(
+    ("ip", "source"),
+    [(EXTERNAL_IP, "preserved"), (NODE_IP["control-plane"], "node")],
+    ids=["a Service's", "its own"],
+)
+def test_a_node_that_meets_itself_is_seen_as_what_it_dialled_unless_that_is_its_own_address(
+    ip: str, source: str
+) -> None:
     """From its own address it is a hairpin, and masqueraded: by the bridge's, for all that is promised."""
     service = node_ports(externalTrafficPolicy="Local", externalIPs=(ip,))
-    slices = (make_slice(make_endpoint(NODE_IP["control-plane"], "control-plane"), ports=[EndpointPort(name="http", port=6443)]),)
+    slices = (
+        make_slice(
+            make_endpoint(NODE_IP["control-plane"], "control-plane"),
+            ports=[EndpointPort(name="http", port=6443)],
+        ),
+    )
     state = make_state(service, slices=slices, **IPVS)
     assert expect(state, make_flow(state, "control-plane", ip, 80)).source == source
 
@@ -214,14 +252,19 @@ ADRIFT = make_slice(make_endpoint(WEB_0))
 
 
 @pytest.mark.parametrize(
-    ("slices", "outcome"), [pytest.param((BOTH,), "delivered", id="its node's"), pytest.param((ADRIFT,), "dropped", id="nobody's")]
+    ("slices", "outcome"),
+    [pytest.param((BOTH,), "delivered", id="its node's"), pytest.param((ADRIFT,), "dropped", id="nobody's")],
 )
-def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(slices: Sequence[EndpointSlice], outcome: str) -> None:
+def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(
+    slices: Sequence[EndpointSlice], outcome: str
+) -> None:
     assert promised(make_state(make_service(), slices=slices, **IPVS), "web-0", WEB_IP, 80).outcome == outcome
 
 
 @pytest.mark.parametrize(("node", "astray"), [("worker-1", set()), ("worker-2", {ON_1})])
-def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(node: str, astray: set[Backend]) -> None:
+def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(
+    node: str, astray: set[Backend]
+) -> None:
     state = make_state(node_ports(**LOCAL), slices=(ADRIFT,), **IPVS)
     assert promised(state, "client-1", NODE_IP[node], NODE_PORT).astray == astray
 
@@ -230,21 +273,29 @@ def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(
 def test_a_contested_address_is_promised_where_the_policies_are_equal(policy: str, promises: bool) -> None:
     """The address is in the ipsets of each Service that claims it, and these decide about masquerading."""
     address = {"externalIPs": (EXTERNAL_IP,)}
-    state = make_state(make_service(**address, externalTrafficPolicy=policy), make_service("web2", "10.96.0.11", **address), **IPVS)
+    state = make_state(
+        make_service(**address, externalTrafficPolicy=policy),
+        make_service("web2", "10.96.0.11", **address),
+        **IPVS,
+    )
     promise = expect(state, make_flow(state, "other", EXTERNAL_IP, 80))
     assert (promise.outcome, not promise.unpromised) == ("delivered", promises)
 
 
 @pytest.mark.parametrize(("who", "outcome"), [("worker-1", "dropped"), ("client", "unreachable")])
 def test_a_refusal_from_outside_does_not_come_back_to_the_dialled_address(who: str, outcome: str) -> None:
-    """Under externalTrafficPolicy Local a node sends from the address that it dialled, which no router leads back to it."""
+    """Under externalTrafficPolicy Local a node sends from the address that it dialled, which no router leads
+    back to it.
+    """
     service = make_service(externalIPs=(EXTERNAL_IP,), externalTrafficPolicy="Local")
     state = make_state(service, slices=(make_slice(make_endpoint("198.51.100.99", "worker-1")),), **IPVS)
     assert expect(state, make_flow(state, who, EXTERNAL_IP, 80)).outcome == outcome
 
 
 @pytest.mark.parametrize(("who", "outcome"), [("client", "delivered"), ("other", "rejected")])
-def test_an_address_of_two_entries_is_usable_where_the_node_takes_the_ready_one(who: str, outcome: str) -> None:
+def test_an_address_of_two_entries_is_usable_where_the_node_takes_the_ready_one(
+    who: str, outcome: str
+) -> None:
     """A node takes the last entry that is its own, every other node the first."""
     draining = make_slice(make_endpoint(WEB_0, "worker-2", ready=False))
     state = make_state(make_service(), slices=(draining, make_slice(ENDPOINT_0)), **IPVS)

@@ -1,4 +1,6 @@
-"""What comes of dialling a Service: policies, source ranges, reject and drop, session affinity (docs/semantics 4, 6, 7, 12)."""
+"""What comes of dialling a Service: policies, source ranges, reject and drop, session affinity
+(docs/semantics 4, 6, 7, 12).
+"""
 
 from __future__ import annotations
 
@@ -39,15 +41,21 @@ from tests.unit.states import (
 @pytest.mark.parametrize("policy", ["Cluster", "Local"])
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
 def test_without_endpoints_everything_is_rejected(mode: str, policy: str, how: str, who: str) -> None:
-    service = load_balancer_service(externalIPs=(EXTERNAL_IP,), externalTrafficPolicy=policy, internalTrafficPolicy=policy)
+    service = load_balancer_service(
+        externalIPs=(EXTERNAL_IP,), externalTrafficPolicy=policy, internalTrafficPolicy=policy
+    )
     via = "worker-1" if who == "client-1" else ""
-    outcome = promised(make_state(service, slices=[], proxy={"mode": mode}), who, *DIALLED[how], via=via).outcome
+    outcome = promised(
+        make_state(service, slices=[], proxy={"mode": mode}), who, *DIALLED[how], via=via
+    ).outcome
     left_alone = mode == "iptables" and who == "worker-1" and how in ("externalIP", "loadBalancer")
     assert (outcome != "rejected") == left_alone
 
 
 @pytest.mark.parametrize(("speaker", "outcome"), [("worker-1", "dropped"), ("worker-2", "rejected")])
-def test_what_a_node_sends_past_its_own_rules_another_one_refuses_that_announces_the_address(speaker: str, outcome: str) -> None:
+def test_what_a_node_sends_past_its_own_rules_another_one_refuses_that_announces_the_address(
+    speaker: str, outcome: str
+) -> None:
     serving = make_slice(make_endpoint(WEB_0, "worker-1", ready=False, serving=True))
     state = make_state(load_balancer_service(), slices=[serving], speakers={VIP: speaker})
     assert promised(state, "worker-1", VIP, 80).outcome == outcome
@@ -111,16 +119,28 @@ def test_internal_policy_local_without_local_endpoint_drops_for_everyone(who: st
         (["198.51.100.0/24"], "client", "clusterIP", "delivered"),
     ],
 )
-def test_source_ranges_act_at_load_balancer_addresses_only(ranges: list[str], who: str, how: str, outcome: str) -> None:
+def test_source_ranges_act_at_load_balancer_addresses_only(
+    ranges: list[str], who: str, how: str, outcome: str
+) -> None:
     service = load_balancer_service(externalIPs=(EXTERNAL_IP,), loadBalancerSourceRanges=tuple(ranges))
-    result = promised(make_state(service), who, *DIALLED[how], via="worker-1" if who == "client-1" and how != "nodePort" else "")
+    result = promised(
+        make_state(service),
+        who,
+        *DIALLED[how],
+        via="worker-1" if who == "client-1" and how != "nodePort" else "",
+    )
     assert result.outcome == outcome
     assert ("docs/semantics 6" in result.because) == (outcome == "dropped")
 
 
-@pytest.mark.parametrize(("ranges", "outcome"), [("172.18.0.3/32", "delivered"), ("172.18.0.4/32", "dropped")])
+@pytest.mark.parametrize(
+    ("ranges", "outcome"), [("172.18.0.3/32", "delivered"), ("172.18.0.4/32", "dropped")]
+)
 def test_a_services_own_address_as_source_passes_where_the_nodes_does(ranges: str, outcome: str) -> None:
-    state = make_state(load_balancer_service(loadBalancerSourceRanges=(ranges,)), clients=(ExternalClient(name="vip", address=VIP),))
+    state = make_state(
+        load_balancer_service(loadBalancerSourceRanges=(ranges,)),
+        clients=(ExternalClient(name="vip", address=VIP),),
+    )
     assert promised(state, "vip", VIP, 80, via="worker-1").outcome == outcome
 
 
@@ -155,7 +175,9 @@ def test_session_affinity_meets_one_of_them() -> None:
     ],
 )
 def test_endpoints_that_nobody_serves(ips: list[str], outcome: str) -> None:
-    result = promised(make_state(make_service(), slices=[make_slice(*map(make_endpoint, ips))]), "client", WEB_IP, 80)
+    result = promised(
+        make_state(make_service(), slices=[make_slice(*map(make_endpoint, ips))]), "client", WEB_IP, 80
+    )
     assert result.outcome == outcome
     assert f"nobody serves {ips[-1] if outcome == 'delivered' else ips[0]}" in result.because
     assert [b.ip for b in result.backends] == [ip for ip in ips if ip == WEB_0]
@@ -163,17 +185,26 @@ def test_endpoints_that_nobody_serves(ips: list[str], outcome: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs", "userspace"])
-@pytest.mark.parametrize(("ip", "port"), [("10.96.0.11", 80), (NODE_IP["worker-2"], NODE_PORT)], ids=["a ClusterIP", "a node port"])
-def test_nothing_is_promised_of_an_endpoint_that_is_a_service_s_address(mode: str, ip: str, port: int) -> None:
+@pytest.mark.parametrize(
+    ("ip", "port"), [("10.96.0.11", 80), (NODE_IP["worker-2"], NODE_PORT)], ids=["a ClusterIP", "a node port"]
+)
+def test_nothing_is_promised_of_an_endpoint_that_is_a_service_s_address(
+    mode: str, ip: str, port: int
+) -> None:
     """Nor is any flow to it derived."""
     ports = [ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT)]
     other = make_service("other", "10.96.0.11", ports, type="NodePort")
     slices = [
-        make_slice(make_endpoint(WEB_0, "worker-1"), make_endpoint(ip), ports=[EndpointPort(name="http", port=port)]),
+        make_slice(
+            make_endpoint(WEB_0, "worker-1"), make_endpoint(ip), ports=[EndpointPort(name="http", port=port)]
+        ),
         make_slice(make_endpoint(WEB_0, "worker-1"), service="other"),
     ]
     state = make_state(make_service(), other, slices=slices, proxy={"mode": mode})
-    assert f"{ip}:{port} is itself an address of svc default/other" in promised(state, "client", WEB_IP, 80).unpromised
+    assert (
+        f"{ip}:{port} is itself an address of svc default/other"
+        in promised(state, "client", WEB_IP, 80).unpromised
+    )
     services = {flow.to.service for pairs in (True, False) for flow in plan_flows(state, pairs=pairs)[0]}
     assert "default/other" in services
     assert "default/web" not in services

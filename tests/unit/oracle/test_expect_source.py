@@ -62,7 +62,9 @@ SOURCE_TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("how", "policy", "who", "via", "rule", "nodes"), SOURCE_TABLE, ids=lambda value: str(value) or "-")
+@pytest.mark.parametrize(
+    ("how", "policy", "who", "via", "rule", "nodes"), SOURCE_TABLE, ids=lambda value: str(value) or "-"
+)
 def test_source_address_table(how: str, policy: str, who: str, via: str, rule: str, nodes: str) -> None:
     state = make_state(SERVICES[policy])
     result = promised(state, who, *DIALLED[how], via="" if how == "nodePort" else via)
@@ -71,7 +73,9 @@ def test_source_address_table(how: str, policy: str, who: str, via: str, rule: s
     assert result.source == rule
     assert "docs/semantics 5" in result.because
     if rule == "node":
-        assert result.addresses["node"] == (WORKER_1 if who != "control-plane" else {"172.18.0.2", "10.244.0.1"})
+        assert result.addresses["node"] == (
+            WORKER_1 if who != "control-plane" else {"172.18.0.2", "10.244.0.1"}
+        )
     elif who == "client":
         assert result.addresses["preserved"] == {CLIENT}
 
@@ -111,9 +115,15 @@ def test_without_a_local_traffic_detector(
 
 @pytest.mark.parametrize(
     ("mode", "rule", "met"),
-    [("ClusterCIDR", "preserved", [ON_1, ON_2]), ("NodeCIDR", "preserved", [ON_1]), ("BridgeInterface", "preserved", [ON_1])],
+    [
+        ("ClusterCIDR", "preserved", [ON_1, ON_2]),
+        ("NodeCIDR", "preserved", [ON_1]),
+        ("BridgeInterface", "preserved", [ON_1]),
+    ],
 )
-def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(mode: str, rule: str, met: Sequence[Backend]) -> None:
+def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(
+    mode: str, rule: str, met: Sequence[Backend]
+) -> None:
     state = make_state(SERVICES["Local"], proxy={"localMode": mode})
     assert promised(state, "other", NODE_IP["worker-1"], NODE_PORT).backends == dict.fromkeys(met, rule)
 
@@ -124,9 +134,13 @@ def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(mode: str, rule: st
         pytest.param("other", {}, (NODE_IP["worker-1"], NODE_PORT), {ON_2}, id="a Pod, Local, another node"),
         pytest.param("client", {}, (NODE_IP["worker-1"], NODE_PORT), set(), id="a Pod, Local, its own node"),
         pytest.param("client-1", {}, (NODE_IP["worker-1"], NODE_PORT), set(), id="outside, Local"),
-        pytest.param("client-1", {"clusterCIDR": ""}, (WEB_IP, 80), {ON_2}, id="outside, ClusterIP, no detector"),
+        pytest.param(
+            "client-1", {"clusterCIDR": ""}, (WEB_IP, 80), {ON_2}, id="outside, ClusterIP, no detector"
+        ),
         pytest.param("client-1", {}, (WEB_IP, 80), set(), id="outside, ClusterIP, masqueraded"),
-        pytest.param("worker-1", {"clusterCIDR": ""}, (WEB_IP, 80), set(), id="a node, ClusterIP, no detector"),
+        pytest.param(
+            "worker-1", {"clusterCIDR": ""}, (WEB_IP, 80), set(), id="a node, ClusterIP, no detector"
+        ),
     ],
 )
 def test_what_is_not_masqueraded_is_answered_past_a_node_that_has_neither_end(
@@ -140,7 +154,9 @@ def test_what_is_not_masqueraded_is_answered_past_a_node_that_has_neither_end(
 
 @pytest.mark.parametrize(("mode", "outcome"), [("iptables", "dropped"), ("nftables", "delivered")])
 def test_iptables_mode_drops_such_an_answer_before_the_pod(mode: str, outcome: str) -> None:
-    state = make_state(SERVICES["Local"], slices=[make_slice(make_endpoint(WEB_1, "worker-2"))], proxy={"mode": mode})
+    state = make_state(
+        SERVICES["Local"], slices=[make_slice(make_endpoint(WEB_1, "worker-2"))], proxy={"mode": mode}
+    )
     promise = promised(state, "client", NODE_IP["control-plane"], NODE_PORT)
     assert promise.outcome == outcome
     assert "past control-plane" in promise.because
@@ -148,7 +164,10 @@ def test_iptables_mode_drops_such_an_answer_before_the_pod(mode: str, outcome: s
 
 @pytest.mark.parametrize("mode", ["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"])
 def test_every_detector_knows_a_nodes_own_pods(mode: str) -> None:
-    assert promised(make_state(SERVICES["Cluster"], proxy={"localMode": mode}), "client", WEB_IP, 80).source == "preserved"
+    assert (
+        promised(make_state(SERVICES["Cluster"], proxy={"localMode": mode}), "client", WEB_IP, 80).source
+        == "preserved"
+    )
 
 
 def test_a_pod_outside_the_cluster_cidr_is_masqueraded() -> None:
@@ -172,9 +191,17 @@ def test_a_node_is_an_outside_client_of_another_nodes_local_policy() -> None:
 
 
 def test_the_control_plane_masquerades_to_every_address_of_its_own() -> None:
-    nodes = (make_node("control-plane", 0, more_ips=["172.18.7.7"]), make_node("worker-1", 1), make_node("worker-2", 2))
+    nodes = (
+        make_node("control-plane", 0, more_ips=["172.18.7.7"]),
+        make_node("worker-1", 1),
+        make_node("worker-2", 2),
+    )
     state = make_state(SERVICES["Cluster"], nodes=nodes)
-    assert promised(state, "control-plane", WEB_IP, 80).addresses["node"] == {"172.18.0.2", "172.18.7.7", "10.244.0.1"}
+    assert promised(state, "control-plane", WEB_IP, 80).addresses["node"] == {
+        "172.18.0.2",
+        "172.18.7.7",
+        "10.244.0.1",
+    }
 
 
 # --- hairpin -----------------------------------------------------------------------------------------------
@@ -197,10 +224,19 @@ def test_hairpin_alone_is_the_sentence() -> None:
 
 
 def test_a_node_that_meets_itself_is_not_taken_for_the_client_before() -> None:
-    """Its slice says that the endpoint on worker-1's address were on worker-2: there worker-1 is a client like others, but for the hairpin."""
-    state = make_state(node_port_service(**LOCAL), slices=[make_slice(make_endpoint(NODE_IP["worker-1"], "worker-2"))], pods=HOSTED)
+    """Its slice says that the endpoint on worker-1's address were on worker-2: there worker-1 is a client
+    like others, but for the hairpin.
+    """
+    state = make_state(
+        node_port_service(**LOCAL),
+        slices=[make_slice(make_endpoint(NODE_IP["worker-1"], "worker-2"))],
+        pods=HOSTED,
+    )
     expectations = Expectations(state)
-    rules = [expectations.expect(make_flow(state, who, NODE_IP["worker-2"], NODE_PORT)).source for who in ("client-1", "worker-1")]
+    rules = [
+        expectations.expect(make_flow(state, who, NODE_IP["worker-2"], NODE_PORT)).source
+        for who in ("client-1", "worker-1")
+    ]
     assert rules == ["preserved", "node"]
 
 
@@ -213,9 +249,16 @@ def test_hairpin_without_a_detector_is_masqueraded_too() -> None:
 
 API = Backend("172.18.0.2", 6443)
 KUBERNETES = make_service(
-    "kubernetes", "10.96.0.1", [ServicePort(port=443, name="https", targetPort=6443, nodePort=30443)], type="NodePort"
+    "kubernetes",
+    "10.96.0.1",
+    [ServicePort(port=443, name="https", targetPort=6443, nodePort=30443)],
+    type="NodePort",
 )
-API_SLICE = make_slice(make_endpoint("172.18.0.2", "control-plane"), service="kubernetes", ports=[EndpointPort(name="https", port=6443)])
+API_SLICE = make_slice(
+    make_endpoint("172.18.0.2", "control-plane"),
+    service="kubernetes",
+    ports=[EndpointPort(name="https", port=6443)],
+)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "internalTrafficPolic
 @pytest.mark.parametrize("who", ["client", "other", "worker-1", "client-1", "web-0"])
 @pytest.mark.parametrize("ip", [WEB_IP, NODE_IP["worker-1"], BRIDGE_IP["worker-1"], VIP])
 def test_any_ready_endpoint_sees_the_node_that_dials_it(who: str, ip: str) -> None:
-    state = make_state(load_balancer_service("Proxy", **LOCAL, loadBalancerSourceRanges=("192.0.2.0/24",)), **USERSPACE)
+    state = make_state(
+        load_balancer_service("Proxy", **LOCAL, loadBalancerSourceRanges=("192.0.2.0/24",)), **USERSPACE
+    )
     port = NODE_PORT if ip in (NODE_IP["worker-1"], BRIDGE_IP["worker-1"]) else 80
     flow = make_flow(state, who, ip, port, via="worker-2" if who == "client-1" else "")
     promise = expect(state, flow)
@@ -58,8 +60,13 @@ def test_sctp_goes_to_the_balancer_in_the_path() -> None:
         balanced={"default/web": ("worker-1",)},
         **USERSPACE,
     )
-    outcomes = {who: expect(state, make_flow(state, who, VIP, 80, protocol="SCTP")).outcome for who in ("client", "worker-1", "client-1")}
-    assert outcomes == {"client": "dropped", "worker-1": "dropped", "client-1": "rejected"}, "no proxy serves its node ports"
+    outcomes = {
+        who: expect(state, make_flow(state, who, VIP, 80, protocol="SCTP")).outcome
+        for who in ("client", "worker-1", "client-1")
+    }
+    assert outcomes == {"client": "dropped", "worker-1": "dropped", "client-1": "rejected"}, (
+        "no proxy serves its node ports"
+    )
 
 
 def test_what_no_service_has_is_not_relayed() -> None:
@@ -73,11 +80,16 @@ def test_what_no_service_has_is_not_relayed() -> None:
     [("TCP", "rejected"), ("UDP", "dropped")],
 )
 @pytest.mark.parametrize(
-    "conditions", [{"ready": False}, {"ready": False, "serving": True, "terminating": True}], ids=["not ready", "draining"]
+    "conditions",
+    [{"ready": False}, {"ready": False, "serving": True, "terminating": True}],
+    ids=["not ready", "draining"],
 )
 def test_without_a_ready_endpoint(protocol: Any, outcome: str, conditions: dict[str, bool]) -> None:
     svc = make_service(ports=[ServicePort(port=80, name="http", targetPort=8080, protocol=protocol)])
-    row = make_slice(make_endpoint(WEB_0, "worker-1", **conditions), ports=(EndpointPort(name="http", port=8080, protocol=protocol),))
+    row = make_slice(
+        make_endpoint(WEB_0, "worker-1", **conditions),
+        ports=(EndpointPort(name="http", port=8080, protocol=protocol),),
+    )
     state = make_state(svc, slices=(row,), **USERSPACE)
     promise = expect(state, make_flow(state, "client", WEB_IP, 80, protocol=protocol))
     assert (promise.outcome, promise.backends, promise.relayed) == (outcome, {}, True)
@@ -107,7 +119,9 @@ def test_when_nobody_serves_any(ip: str, outcome: str) -> None:
 )
 def test_external_ips_are_for_outsiders(who: str, outcome: str, relayed: bool) -> None:
     state = make_state(make_service(externalIPs=(EXTERNAL_IP,)), **USERSPACE)
-    promise = expect(state, make_flow(state, who, EXTERNAL_IP, 80, via="worker-1" if who == "client-1" else ""))
+    promise = expect(
+        state, make_flow(state, who, EXTERNAL_IP, 80, via="worker-1" if who == "client-1" else "")
+    )
     assert (promise.outcome, promise.relayed) == (outcome, relayed)
     assert "docs/semantics 15" in promise.because
 
@@ -124,10 +138,14 @@ def test_an_external_ip_that_is_a_nodes_is_taken_up_there(who: str) -> None:
 @pytest.mark.parametrize(("protocol", "outcome"), [("TCP", "delivered"), ("UDP", "dropped")])
 def test_node_ports_on_localhost(protocol: Any, outcome: str) -> None:
     ports = [ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT, protocol=protocol)]
-    rows = make_slice(make_endpoint(WEB_0, "worker-1"), ports=(EndpointPort(name="http", port=8080, protocol=protocol),))
+    rows = make_slice(
+        make_endpoint(WEB_0, "worker-1"), ports=(EndpointPort(name="http", port=8080, protocol=protocol),)
+    )
     pods = (make_pod("web-0", "worker-1", WEB_0, [(8080, protocol)]),)
     svc = make_service(ports=ports, type="NodePort")
-    state = make_state(svc, slices=(rows,), pods=pods, proxy={"mode": "userspace", "localhostNodePorts": False})
+    state = make_state(
+        svc, slices=(rows,), pods=pods, proxy={"mode": "userspace", "localhostNodePorts": False}
+    )
     promise = expect(state, make_flow(state, "worker-2", "127.0.0.1", NODE_PORT, protocol=protocol))
     assert (promise.outcome, "nothing translates back" in promise.because) == (outcome, protocol == "UDP")
 
@@ -143,8 +161,13 @@ def test_node_ports_on_localhost(protocol: Any, outcome: str) -> None:
 )
 def test_udp_that_a_node_sends_to_itself(who: str, ip: str, outcome: str) -> None:
     ports = [ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT, protocol="UDP")]
-    rows = make_slice(make_endpoint(WEB_0, "worker-1"), ports=(EndpointPort(name="http", port=8080, protocol="UDP"),))
-    pods = (make_pod("web-0", "worker-1", WEB_0, [(8080, "UDP")]), make_pod("client", "worker-1", "10.244.1.2"))
+    rows = make_slice(
+        make_endpoint(WEB_0, "worker-1"), ports=(EndpointPort(name="http", port=8080, protocol="UDP"),)
+    )
+    pods = (
+        make_pod("web-0", "worker-1", WEB_0, [(8080, "UDP")]),
+        make_pod("client", "worker-1", "10.244.1.2"),
+    )
     state = make_state(make_service(ports=ports, type="NodePort"), slices=(rows,), pods=pods, **USERSPACE)
     assert expect(state, make_flow(state, who, ip, NODE_PORT, protocol="UDP")).outcome == outcome
 

@@ -62,27 +62,55 @@ def asked(state: ClusterState, node: str, who: str = "client-1", ip: str = "") -
     ("slices", "node", "answer"),
     [
         pytest.param([BOTH], "worker-1", Health(200, 1), id="one"),
-        pytest.param([make_slice(make_endpoint(WEB_1, "worker-2"))], "worker-2", Health(200, 1), id="one, on another node"),
+        pytest.param(
+            [make_slice(make_endpoint(WEB_1, "worker-2"))],
+            "worker-2",
+            Health(200, 1),
+            id="one, on another node",
+        ),
         pytest.param([BOTH], "control-plane", Health(503, 0), id="none"),
         pytest.param([], "worker-1", Health(503, 0), id="no slice"),
-        pytest.param([make_slice(ENDPOINT_0, make_endpoint(CLIENT, "worker-1"))], "worker-1", Health(200, 2), id="two"),
-        pytest.param([make_slice(make_endpoint(WEB_0, "worker-1", ready=False))], "worker-1", Health(503, 0), id="not ready"),
+        pytest.param(
+            [make_slice(ENDPOINT_0, make_endpoint(CLIENT, "worker-1"))], "worker-1", Health(200, 2), id="two"
+        ),
+        pytest.param(
+            [make_slice(make_endpoint(WEB_0, "worker-1", ready=False))],
+            "worker-1",
+            Health(503, 0),
+            id="not ready",
+        ),
         pytest.param(
             [make_slice(make_endpoint(WEB_0, "worker-1", ready=False, serving=True, terminating=True))],
             "worker-1",
             Health(503, 0),
             id="what drains is served still, but not counted",
         ),
-        pytest.param([make_slice(make_endpoint(WEB_0))], "worker-1", Health(503, 0), id="nobody says that it is here"),
         pytest.param(
-            [make_slice(ENDPOINT_0, ports=[EndpointPort(name="http", port=8080), EndpointPort(name="dns", port=53)])],
+            [make_slice(make_endpoint(WEB_0))], "worker-1", Health(503, 0), id="nobody says that it is here"
+        ),
+        pytest.param(
+            [
+                make_slice(
+                    ENDPOINT_0,
+                    ports=[EndpointPort(name="http", port=8080), EndpointPort(name="dns", port=53)],
+                )
+            ],
             "worker-1",
             Health(200, 1),
             id="two ports of one endpoint",
         ),
-        pytest.param([BOTH, make_slice(ENDPOINT_0)], "worker-1", Health(200, 1), id="one endpoint in two slices"),
-        pytest.param([make_slice(ENDPOINT_0, service="other")], "worker-1", Health(503, 0), id="of another Service"),
-        pytest.param([make_slice(ENDPOINT_0, ports=[])], "worker-1", Health(503, 0), id="without a port there is no endpoint"),
+        pytest.param(
+            [BOTH, make_slice(ENDPOINT_0)], "worker-1", Health(200, 1), id="one endpoint in two slices"
+        ),
+        pytest.param(
+            [make_slice(ENDPOINT_0, service="other")], "worker-1", Health(503, 0), id="of another Service"
+        ),
+        pytest.param(
+            [make_slice(ENDPOINT_0, ports=[])],
+            "worker-1",
+            Health(503, 0),
+            id="without a port there is no endpoint",
+        ),
         pytest.param(
             [replace(make_slice(make_endpoint("fd00::1", "worker-1")), addressType="IPv6")],
             "worker-1",
@@ -91,7 +119,9 @@ def asked(state: ClusterState, node: str, who: str = "client-1", ip: str = "") -
         ),
     ],
 )
-def test_ready_endpoints_of_the_node_are_counted(slices: Sequence[EndpointSlice], node: str, answer: Health) -> None:
+def test_ready_endpoints_of_the_node_are_counted(
+    slices: Sequence[EndpointSlice], node: str, answer: Health
+) -> None:
     promise = asked(checked(*slices), node)
     assert (promise.outcome, promise.health) == ("delivered", answer)
     assert f"{answer.status} (docs/semantics 10)" in promise.because
@@ -99,7 +129,14 @@ def test_ready_endpoints_of_the_node_are_counted(slices: Sequence[EndpointSlice]
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs"])
 @pytest.mark.parametrize(
-    ("who", "ip"), [("client", ""), ("worker-2", ""), ("worker-1", ""), ("worker-1", "127.0.0.1"), ("client-1", "10.244.1.1")]
+    ("who", "ip"),
+    [
+        ("client", ""),
+        ("worker-2", ""),
+        ("worker-1", ""),
+        ("worker-1", "127.0.0.1"),
+        ("client-1", "10.244.1.1"),
+    ],
 )
 def test_everybody_is_answered_at_every_address(who: str, ip: str, mode: str) -> None:
     promise = asked(checked(BOTH, mode=mode), "worker-1", who, ip)
@@ -119,7 +156,9 @@ def test_of_a_port_that_somebody_else_has_nothing_is_promised_but_that_he_answer
     assert HealthChecks(state).at("worker-1", PORT, "TCP") is None
 
 
-@pytest.mark.parametrize(("port", "protocol", "found"), [(PORT, "TCP", True), (PORT, "UDP", False), (80, "TCP", False)])
+@pytest.mark.parametrize(
+    ("port", "protocol", "found"), [(PORT, "TCP", True), (PORT, "UDP", False), (80, "TCP", False)]
+)
 def test_what_is_a_health_check(port: int, protocol: str, found: bool) -> None:
     service = HealthChecks(checked(BOTH)).at("worker-1", port, protocol)
     assert (service is not None) is found

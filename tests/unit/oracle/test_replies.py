@@ -27,7 +27,9 @@ OUTSIDE = Client(kind="external", label="external client-1", netns="client-1", i
         (OUTSIDE, "worker-1", "", "astray", "astray"),
     ],
 )
-def test_way_of_reply(client: Client, translator: str, endpoint: str, iptables: Reply, nftables: Reply) -> None:
+def test_way_of_reply(
+    client: Client, translator: str, endpoint: str, iptables: Reply, nftables: Reply
+) -> None:
     assert way_of_reply(client, "TCP", translator, endpoint, "iptables") == iptables
     assert way_of_reply(client, "TCP", translator, endpoint, "nftables") == nftables
 

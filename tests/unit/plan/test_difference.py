@@ -1,4 +1,5 @@
-"""The difference of two plans, and of two rule sets: applied to a model of the kernel that holds the one, it gives the other.
+"""The difference of two plans, and of two rule sets: applied to a model of the kernel that holds the one, it
+gives the other.
 
 The model knows what the kernel takes along when something goes, and refuses what the kernel would refuse.
 """
@@ -123,7 +124,9 @@ class Kernel:
                 self.addresses[op.netns, op.dev, op.address] = op
             case AddRoute():
                 assert (op.netns, op.dev) in self.links
-                assert not op.src or op.src in {key[2].split("/")[0] for key in self.addresses if key[0] == op.netns}
+                assert not op.src or op.src in {
+                    key[2].split("/")[0] for key in self.addresses if key[0] == op.netns
+                }
                 self.routes[op.netns, op.dst] = op
             case AddNeighbour():
                 assert (op.netns, op.dev) in self.links
@@ -142,7 +145,11 @@ class Kernel:
                     self._drop(self.routes, lambda key, route: key[0] == op.netns and route.dev == op.dev)
             case DelLink():
                 link = self.links[op.netns, op.name]
-                ends = {(op.netns, op.name)} if isinstance(link, AddBridge) else {(link.netns, link.name), (link.peer_netns, link.peer)}
+                ends = (
+                    {(op.netns, op.name)}
+                    if isinstance(link, AddBridge)
+                    else {(link.netns, link.name), (link.peer_netns, link.peer)}
+                )
                 for end in ends:
                     self._device_gone(*end)
             case DelNetns():
@@ -173,9 +180,15 @@ class Kernel:
         return vars(self)
 
 
-# --- rules ----------------------------------------------------------------------------------------------------
+# --- rules
+# ----------------------------------------------------------------------------------------------------
 
-RULES = st.lists(st.sampled_from(["-j A", "-j B", "-j C", "-s 10.0.0.0/8 -j RETURN", "-p tcp -j DROP", "-p udp -j ACCEPT"]), max_size=6)
+RULES = st.lists(
+    st.sampled_from(
+        ["-j A", "-j B", "-j C", "-s 10.0.0.0/8 -j RETURN", "-p tcp -j DROP", "-p udp -j ACCEPT"]
+    ),
+    max_size=6,
+)
 
 
 @st.composite
@@ -187,7 +200,11 @@ def rulesets(draw: st.DrawFn) -> RuleSet:
         chains = {}
         for chain in (*sorted(own), "OUTPUT"):
             chains[chain] = tuple(
-                r for r in draw(RULES) if r[-1] not in "ABC" or (r[-1] in own and r[-1] > chain[0]) or (chain == "OUTPUT" and r[-1] in own)
+                r
+                for r in draw(RULES)
+                if r[-1] not in "ABC"
+                or (r[-1] in own and r[-1] > chain[0])
+                or (chain == "OUTPUT" and r[-1] in own)
             )
         tables[table] = chains
     return RuleSet(tables)
@@ -210,10 +227,19 @@ def test_rules_that_stay_need_no_load(rules: RuleSet) -> None:
 
 def test_one_line_of_many_is_edited() -> None:
     services = [f"-d 10.96.0.{n}/32 -j KUBE-SVC-{n}" for n in range(1, 101)]
-    old = RuleSet({"nat": {"KUBE-SERVICES": tuple(services), **{f"KUBE-SVC-{n}": ("-j RETURN",) for n in range(1, 101)}}})
+    old = RuleSet(
+        {
+            "nat": {
+                "KUBE-SERVICES": tuple(services),
+                **{f"KUBE-SVC-{n}": ("-j RETURN",) for n in range(1, 101)},
+            }
+        }
+    )
     chains = {"KUBE-SERVICES": (*services[:49], "-d 10.96.1.1/32 -j KUBE-SVC-NEW", *services[50:])}
     new = RuleSet({"nat": {**old.tables["nat"], **chains, "KUBE-SVC-NEW": ("-j RETURN",)}})
-    new = RuleSet({"nat": {chain: rules for chain, rules in new.tables["nat"].items() if chain != "KUBE-SVC-50"}})
+    new = RuleSet(
+        {"nat": {chain: rules for chain, rules in new.tables["nat"].items() if chain != "KUBE-SVC-50"}}
+    )
     assert compose_change(old, new).splitlines() == [
         "*nat",
         ":KUBE-SVC-NEW - [0:0]",
@@ -226,24 +252,36 @@ def test_one_line_of_many_is_edited() -> None:
     ]
 
 
-# --- plans ----------------------------------------------------------------------------------------------------
+# --- plans
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("topology", SHIPPED)
 def test_nothing_changed_is_nothing_to_do(topology: str) -> None:
     plan = plan_cluster(state_of(topology))
-    assert difference(plan, replace(plan, operations=tuple(replace(op, why="another reason") for op in plan.operations))).operations == ()
+    assert (
+        difference(
+            plan, replace(plan, operations=tuple(replace(op, why="another reason") for op in plan.operations))
+        ).operations
+        == ()
+    )
 
 
 NODES = {"a": "172.18.0.2", "b": "172.18.0.3", "c": "172.18.0.4"}
 
 
-def network(nodes: Mapping[str, int], pods: Mapping[str, tuple[str, int, int]], swapped: frozenset[str]) -> Plan:
-    """A switch with nodes on it (name → a variant of its link); Pods (name → node, address, variant of the link) on the nodes' bridges.
+def network(
+    nodes: Mapping[str, int], pods: Mapping[str, tuple[str, int, int]], swapped: frozenset[str]
+) -> Plan:
+    """A switch with nodes on it (name → a variant of its link); Pods (name → node, address, variant of the
+    link) on the nodes' bridges.
 
     ``swapped``: nodes whose bridge is another one.
     """
-    ops: list[Operation] = [AddNetns(netns="switch", why="s"), AddBridge(netns="switch", name="br0", mac="02:00:00:00:00:01", why="s")]
+    ops: list[Operation] = [
+        AddNetns(netns="switch", why="s"),
+        AddBridge(netns="switch", name="br0", mac="02:00:00:00:00:01", why="s"),
+    ]
     for node, variant in nodes.items():
         ops += [
             AddNetns(netns=node, why=node),
@@ -261,11 +299,19 @@ def network(nodes: Mapping[str, int], pods: Mapping[str, tuple[str, int, int]], 
             AddAddress(netns=node, dev="eth0", address=f"{NODES[node]}/16", why=node),
             AddAddress(netns=node, dev="eth0", address=f"172.18.9.{variant + 1}/16", why=node),
             AddAddress(netns=node, dev="cbr0", address="10.0.0.1/24", why=node),
-            *(AddRoute(netns=node, dst=f"10.{n}.0.0/16", dev="eth0", via=NODES[n[0]], why=n) for n in nodes if n != node),
+            *(
+                AddRoute(netns=node, dst=f"10.{n}.0.0/16", dev="eth0", via=NODES[n[0]], why=n)
+                for n in nodes
+                if n != node
+            ),
             LoadRules(
                 netns=node,
                 tool="iptables-restore",
-                text=compose(rules := RuleSet({"nat": {"OUTPUT": tuple(f"-d {pod[1]} -j RETURN" for pod in pods.values())}})),
+                text=compose(
+                    rules := RuleSet(
+                        {"nat": {"OUTPUT": tuple(f"-d {pod[1]} -j RETURN" for pod in pods.values())}}
+                    )
+                ),
                 why=node,
                 rules=rules,
             ),
@@ -288,7 +334,9 @@ def network(nodes: Mapping[str, int], pods: Mapping[str, tuple[str, int, int]], 
             ),
             AddAddress(netns=name, dev="eth0", address=f"10.0.0.{number}/24", why=name),
             AddRoute(netns=name, dst="default", dev="eth0", via="10.0.0.1", src=f"10.0.0.{number}", why=name),
-            AddNeighbour(netns=node, dev="cbr0", address=f"10.0.0.{number}", mac="02:00:00:00:03:00", why=name),
+            AddNeighbour(
+                netns=node, dev="cbr0", address=f"10.0.0.{number}", mac="02:00:00:00:03:00", why=name
+            ),
             AddRoute(netns=node, dst=f"192.0.2.{number}/32", dev="cbr0", src=NODES[node], why=name),
         ]
     stages = (AddNetns, SetSysctl, AddBridge, AddVeth, AddAddress, AddRoute, AddNeighbour, LoadRules)
@@ -299,7 +347,9 @@ NETWORKS = st.builds(
     network,
     st.dictionaries(st.sampled_from(sorted(NODES)), st.integers(0, 1)),
     st.dictionaries(
-        st.sampled_from(["p1", "p2", "p3"]), st.tuples(st.sampled_from(sorted(NODES)), st.integers(2, 4), st.integers(0, 1)), max_size=3
+        st.sampled_from(["p1", "p2", "p3"]),
+        st.tuples(st.sampled_from(sorted(NODES)), st.integers(2, 4), st.integers(0, 1)),
+        max_size=3,
     ),
     st.frozensets(st.sampled_from(sorted(NODES))),
 )
@@ -317,10 +367,13 @@ def test_a_network_that_stays_needs_nothing(plan: Plan) -> None:
 
 def test_what_goes_goes_before_what_comes() -> None:
     change = difference(
-        network({"a": 0, "b": 0}, {"p1": ("b", 2, 0)}, frozenset()), network({"a": 0, "c": 0}, {"p1": ("c", 2, 0)}, frozenset())
+        network({"a": 0, "b": 0}, {"p1": ("b", 2, 0)}, frozenset()),
+        network({"a": 0, "c": 0}, {"p1": ("c", 2, 0)}, frozenset()),
     )
     kinds = [type(op).__name__ for op in change.operations]
-    assert kinds.index("DelRoute") < kinds.index("DelLink") < kinds.index("DelNetns") < kinds.index("AddNetns")
+    assert (
+        kinds.index("DelRoute") < kinds.index("DelLink") < kinds.index("DelNetns") < kinds.index("AddNetns")
+    )
     assert kinds[-1] == "LoadRules"
 
 
@@ -345,7 +398,12 @@ def test_the_difference_of_changes_is_a_mistake() -> None:
 
 
 def test_tables_of_nfts_own_are_deleted_by_name() -> None:
-    load = LoadRules(netns="a", tool="nft", text="add table ip kube-proxy\ntable ip kube-proxy {\n}\ntable ip6 kube-proxy {\n}\n", why="w")
+    load = LoadRules(
+        netns="a",
+        tool="nft",
+        text="add table ip kube-proxy\ntable ip kube-proxy {\n}\ntable ip6 kube-proxy {\n}\n",
+        why="w",
+    )
     base = (AddNetns(netns="a", why="w"),)
     change = difference(Plan(name="x", operations=(*base, load)), Plan(name="x", operations=base))
     assert [op.text for op in change.operations if isinstance(op, LoadRules)] == [
@@ -353,26 +411,40 @@ def test_tables_of_nfts_own_are_deleted_by_name() -> None:
     ]
 
 
-# --- ipvs mode --------------------------------------------------------------------------------------------------
+# --- ipvs mode
+# --------------------------------------------------------------------------------------------------
 
 DUMMY = AddDummy(netns="a", name="dummy", why="w")
 LOCAL = tuple(AddAddress(netns="a", dev="dummy", address=f"10.96.0.{n}/32", why="w") for n in (1, 2))
-BALANCED = (LoadIpset(netns="a", text="create X hash:ip\n", why="w"), LoadIpvs(netns="a", servers=(), why="w"))
+BALANCED = (
+    LoadIpset(netns="a", text="create X hash:ip\n", why="w"),
+    LoadIpvs(netns="a", servers=(), why="w"),
+)
 
 
 def test_a_dummy_goes_with_its_addresses() -> None:
     """And what is known of them is not taken away again."""
     (netns,) = (op for op in PLAN.operations if isinstance(op, AddNetns) and op.netns == "worker-1")
     dummy, local = replace(DUMMY, netns="worker-1"), tuple(replace(op, netns="worker-1") for op in LOCAL)
-    change = difference(Plan(name="p", operations=(netns, dummy, *local)), Plan(name="p", operations=(netns,)))
-    assert [replace(op, why="") for op in change.operations] == [DelLink(netns="worker-1", name="dummy", why="")]
+    change = difference(
+        Plan(name="p", operations=(netns, dummy, *local)), Plan(name="p", operations=(netns,))
+    )
+    assert [replace(op, why="") for op in change.operations] == [
+        DelLink(netns="worker-1", name="dummy", why="")
+    ]
 
 
 def test_an_address_that_goes_alone_takes_no_other_along() -> None:
-    """A /32 is its own subnet, which has no secondary addresses: a change of one Service among many costs one address."""
+    """A /32 is its own subnet, which has no secondary addresses: a change of one Service among many costs one
+    address.
+    """
     netns = AddNetns(netns="a", why="w")
-    change = difference(Plan(name="p", operations=(netns, DUMMY, *LOCAL)), Plan(name="p", operations=(netns, DUMMY, LOCAL[0])))
-    assert [replace(op, why="") for op in change.operations] == [DelAddress(netns="a", dev="dummy", address=LOCAL[1].address, why="")]
+    change = difference(
+        Plan(name="p", operations=(netns, DUMMY, *LOCAL)), Plan(name="p", operations=(netns, DUMMY, LOCAL[0]))
+    )
+    assert [replace(op, why="") for op in change.operations] == [
+        DelAddress(netns="a", dev="dummy", address=LOCAL[1].address, why="")
+    ]
 
 
 @pytest.mark.parametrize("gone", BALANCED, ids=lambda op: type(op).__name__)
@@ -380,13 +452,22 @@ def test_what_balances_is_not_taken_from_a_node_that_stays(gone: Operation) -> N
     netns = AddNetns(netns="a", why="w")
     with pytest.raises(UsageError, match="start anew"):
         difference(Plan(name="p", operations=(netns, gone)), Plan(name="p", operations=(netns,)))
-    assert [type(op) for op in difference(Plan(name="p", operations=(netns, gone)), Plan(name="p", operations=())).operations] == [DelNetns]
+    assert [
+        type(op)
+        for op in difference(
+            Plan(name="p", operations=(netns, gone)), Plan(name="p", operations=())
+        ).operations
+    ] == [DelNetns]
 
 
 @pytest.mark.parametrize(
-    ("timeouts", "loads"), [(IPVSTimeouts(), []), (IPVSTimeouts(udp=1), [IPVSTimeouts(udp=1)])], ids=["same", "another"]
+    ("timeouts", "loads"),
+    [(IPVSTimeouts(), []), (IPVSTimeouts(udp=1), [IPVSTimeouts(udp=1)])],
+    ids=["same", "another"],
 )
 def test_a_time_out_is_set_when_it_changes(timeouts: IPVSTimeouts, loads: list[IPVSTimeouts]) -> None:
     load = LoadIpvs(netns="a", servers=(), why="w")
-    change = difference(Plan(name="p", operations=(load,)), Plan(name="p", operations=(replace(load, timeouts=timeouts),)))
+    change = difference(
+        Plan(name="p", operations=(load,)), Plan(name="p", operations=(replace(load, timeouts=timeouts),))
+    )
     assert [op.timeouts for op in change.operations if isinstance(op, LoadIpvs)] == loads

@@ -1,4 +1,6 @@
-"""Changes of virtual servers and of sets, applied to a model of the kernel that refuses what the kernel would."""
+"""Changes of virtual servers and of sets, applied to a model of the kernel that refuses what the kernel
+would.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def apply(kernel: Kernel, was: list[VirtualServer], servers: list[VirtualServer]
 
 
 def wanted(servers: list[VirtualServer]) -> Kernel:
-    return {s.key: (s.scheduler, s.persistence, {(r.ip, r.port): r.weight for r in s.servers}) for s in servers}
+    return {
+        s.key: (s.scheduler, s.persistence, {(r.ip, r.port): r.weight for r in s.servers}) for s in servers
+    }
 
 
 @given(st.lists(SERVERS, min_size=2, max_size=4))
@@ -60,9 +64,17 @@ def test_any_changes_of_servers_leave_what_the_last_one_wants(states: list[list[
     before: list[VirtualServer] = []
     for servers in states:
         apply(kernel, before, servers)
-        serving = {key: (*rest, {real: w for real, w in reals.items() if w}) for key, (*rest, reals) in kernel.items()}
+        serving = {
+            key: (*rest, {real: w for real, w in reals.items() if w})
+            for key, (*rest, reals) in kernel.items()
+        }
         assert serving == wanted(servers)
-        assert all(weight for (protocol, *_), (*_, reals) in kernel.items() if protocol == "UDP" for weight in reals.values())
+        assert all(
+            weight
+            for (protocol, *_), (*_, reals) in kernel.items()
+            if protocol == "UDP"
+            for weight in reals.values()
+        )
         before = servers
 
 

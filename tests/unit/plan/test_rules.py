@@ -65,7 +65,9 @@ def test_what_a_text_only_takes_away() -> None:
     )
 
 
-@pytest.mark.parametrize("line", [":ONE - [0:0]", "-A ONE -j TWO", "-I ONE 2 -j TWO", "-R ONE 1 -j TWO", "-P INPUT DROP", "-N ONE"])
+@pytest.mark.parametrize(
+    "line", [":ONE - [0:0]", "-A ONE -j TWO", "-I ONE 2 -j TWO", "-R ONE 1 -j TWO", "-P INPUT DROP", "-N ONE"]
+)
 def test_a_text_that_does_more_takes_nothing_away(line: str) -> None:
     assert removals(f"*nat\n-F TWO\n{line}\nCOMMIT\n") is None
 
@@ -85,7 +87,10 @@ def test_merging_leaves_its_arguments_alone() -> None:
     assert PROXY.tables["nat"]["POSTROUTING"] == ("-j KUBE-POSTROUTING",)
 
 
-CHAINS = st.dictionaries(st.sampled_from(["A", "B", "PREROUTING"]), st.lists(st.sampled_from(["-j A", "-s 10.0.0.0/8 -j B"])).map(tuple))
+CHAINS = st.dictionaries(
+    st.sampled_from(["A", "B", "PREROUTING"]),
+    st.lists(st.sampled_from(["-j A", "-s 10.0.0.0/8 -j B"])).map(tuple),
+)
 
 
 @given(st.dictionaries(st.sampled_from(["raw", "nat", "filter"]), CHAINS))
@@ -112,7 +117,18 @@ def test_unsafe_comments_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10.0.0.1 -j ACCEPT", "10.0.0.256", "::1", "010.0.0.1", "10.0.0.1\n", "10.0.0.0/8", "1.2.3", "1.2.3.٤"]
+    "text",
+    [
+        "",
+        "10.0.0.1 -j ACCEPT",
+        "10.0.0.256",
+        "::1",
+        "010.0.0.1",
+        "10.0.0.1\n",
+        "10.0.0.0/8",
+        "1.2.3",
+        "1.2.3.٤",
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UnsafeTextError):
@@ -131,13 +147,19 @@ def test_an_address_is_what_the_standard_library_takes_for_one(octets: list[int]
 
 @pytest.mark.parametrize(
     ("text", "prefix"),
-    [("203.0.113.0/24", "203.0.113.0/24"), (" 203.0.113.7/24 ", "203.0.113.0/24"), ("10.0.0.1", "10.0.0.1/32")],
+    [
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        (" 203.0.113.7/24 ", "203.0.113.0/24"),
+        ("10.0.0.1", "10.0.0.1/32"),
+    ],
 )
 def test_prefixes_are_canonical(text: str, prefix: str) -> None:
     assert network(text) == prefix
 
 
-@pytest.mark.parametrize("text", ["", "all", "10.0.0.0/33", "10.0.0.0/8,10.0.0.0/9", "10.0.0.0/8\n-j ACCEPT", "fd00::/8"])
+@pytest.mark.parametrize(
+    "text", ["", "all", "10.0.0.0/33", "10.0.0.0/8,10.0.0.0/9", "10.0.0.0/8\n-j ACCEPT", "fd00::/8"]
+)
 def test_what_is_no_prefix_is_refused(text: str) -> None:
     with pytest.raises(UnsafeTextError):
         network(text)
@@ -150,15 +172,25 @@ def test_what_is_no_number_is_refused(value: int) -> None:
 
 
 def nft_table(elements: dict[str, str], chains: dict[str, tuple[str, ...]], timeout: str = "1s") -> NftTable:
-    sets = {"m": NftSet("map", ("type ipv4_addr : verdict",), elements), "s": NftSet("set", ("type ipv4_addr", f"timeout {timeout}"), {})}
-    return NftTable("ip t", "a table", sets, {"begin": ("type filter hook input priority 0;", "ip daddr vmap @m"), **chains})
+    sets = {
+        "m": NftSet("map", ("type ipv4_addr : verdict",), elements),
+        "s": NftSet("set", ("type ipv4_addr", f"timeout {timeout}"), {}),
+    }
+    return NftTable(
+        "ip t",
+        "a table",
+        sets,
+        {"begin": ("type filter hook input priority 0;", "ip daddr vmap @m"), **chains},
+    )
 
 
 NFT = nft_table({"10.0.0.1": "10.0.0.1 : goto a", "10.0.0.2": "10.0.0.2 : drop"}, {"a": ("accept",)})
 
 
 def test_a_change_of_a_table_is_element_by_element() -> None:
-    new = nft_table({"10.0.0.2": "10.0.0.2 : goto b", "10.0.0.3": "10.0.0.3 : drop"}, {"b": ("counter", "drop")})
+    new = nft_table(
+        {"10.0.0.2": "10.0.0.2 : goto b", "10.0.0.3": "10.0.0.3 : drop"}, {"b": ("counter", "drop")}
+    )
     assert compose_nft_change(NFT, new).splitlines() == [
         "add chain ip t b",
         "delete element ip t m { 10.0.0.1, 10.0.0.2 }",

@@ -10,7 +10,18 @@ import pytest
 
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer, ipset_text
-from emulator.plan.operations import AddAddress, AddDummy, AddNetns, AddVeth, LoadIpset, LoadIpvs, LoadRules, Operation, Plan, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddDummy,
+    AddNetns,
+    AddVeth,
+    LoadIpset,
+    LoadIpvs,
+    LoadRules,
+    Operation,
+    Plan,
+    SetSysctl,
+)
 from emulator.plan.rules import UnsafeTextError
 from emulator.plan.shell import render_shell
 from tests.small_plan import PLAN
@@ -23,7 +34,9 @@ def script_of(*operations: Operation, title: str = "test") -> str:
 
 
 def check_syntax(script: str) -> None:
-    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(
+        ["bash", "-n"], input=script, capture_output=True, text=True, timeout=10, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -34,9 +47,15 @@ def test_script_of_every_kind_of_operation(golden: Callable[[str, str], None]) -
 
 
 def test_operations_for_one_reason_share_a_comment() -> None:
-    script = script_of(AddNetns(netns="a", why="twins"), AddNetns(netns="b", why="twins"), AddNetns(netns="c", why="a single"))
+    script = script_of(
+        AddNetns(netns="a", why="twins"),
+        AddNetns(netns="b", why="twins"),
+        AddNetns(netns="c", why="a single"),
+    )
     assert script.count("# twins") == 1
-    assert script.index("# twins") < script.index("add b") < script.index("# a single") < script.index("add c")
+    assert (
+        script.index("# twins") < script.index("add b") < script.index("# a single") < script.index("add c")
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +103,14 @@ def test_reasons_and_title_stay_comments() -> None:
 
 
 def test_ipvs_is_loaded_by_the_tools_of_its_own() -> None:
-    web = VirtualServer(protocol="UDP", ip="10.96.0.10", port=53, scheduler="rr", persistence=60, servers=(RealServer("10.244.1.2", 5353),))
+    web = VirtualServer(
+        protocol="UDP",
+        ip="10.96.0.10",
+        port=53,
+        scheduler="rr",
+        persistence=60,
+        servers=(RealServer("10.244.1.2", 5353),),
+    )
     names = AddressSet(name="KUBE-CLUSTER-IP", kind="hash:ip,port", entries=("10.96.0.10,udp:53",))
     script = script_of(
         AddDummy(netns="a", name="kube-ipvs0", why="a dummy"),
@@ -109,7 +135,9 @@ def test_time_outs_of_ipvs_are_set() -> None:
 
 def test_a_scheduler_that_looks_at_ports_is_told_so() -> None:
     web = VirtualServer(protocol="TCP", ip="10.96.0.10", port=80, scheduler="mh")
-    assert "\n-A -t 10.96.0.10:80 -s mh -b mh-port\n" in script_of(LoadIpvs(netns="a", servers=(web,), why="servers"))
+    assert "\n-A -t 10.96.0.10:80 -s mh -b mh-port\n" in script_of(
+        LoadIpvs(netns="a", servers=(web,), why="servers")
+    )
 
 
 def test_a_server_s_address_is_one() -> None:
@@ -121,9 +149,13 @@ def test_a_server_s_address_is_one() -> None:
 def test_changes_come_under_their_titles_after_what_they_change() -> None:
     first, second = AddNetns(netns="a", why="first"), AddNetns(netns="b", why="second")
     lines = render_shell(
-        Plan(name="x", operations=(first,)), title="t", changes=[("a step\nrm -rf /", Plan(name="y", operations=(second,)))]
+        Plan(name="x", operations=(first,)),
+        title="t",
+        changes=[("a step\nrm -rf /", Plan(name="y", operations=(second,)))],
     ).splitlines()
-    assert [line for line in lines if line in ("ip netns add a", "# a step\\nrm -rf /", "ip netns add b")] == [
+    assert [
+        line for line in lines if line in ("ip netns add a", "# a step\\nrm -rf /", "ip netns add b")
+    ] == [
         "ip netns add a",
         "# a step\\nrm -rf /",
         "ip netns add b",

@@ -15,7 +15,17 @@ from emulator.cluster.state import (
 )
 from emulator.errors import UsageError
 from emulator.plan.naming import IFNAMSIZ, interface_name, mac_of_ip, mac_of_name
-from emulator.plan.operations import AddAddress, AddBridge, AddNeighbour, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
+from emulator.plan.operations import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddNetns,
+    AddRoute,
+    AddVeth,
+    LoadRules,
+    Plan,
+    SetSysctl,
+)
 from emulator.podnet import podnet_rules
 from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import SHIPPED, state_of
@@ -58,7 +68,10 @@ def test_every_operation_refers_to_what_was_made_before_and_says_why(topology: s
             devices.add((op.netns, op.name))
         elif isinstance(op, AddVeth):
             assert op.peer_netns in netns
-            for where, name, bridge in ((op.netns, op.name, op.bridge), (op.peer_netns, op.peer, op.peer_bridge)):
+            for where, name, bridge in (
+                (op.netns, op.name, op.bridge),
+                (op.peer_netns, op.peer, op.peer_bridge),
+            ):
                 assert len(name) <= IFNAMSIZ
                 assert (where, name) not in devices
                 assert not bridge or (where, bridge) in devices
@@ -68,7 +81,12 @@ def test_every_operation_refers_to_what_was_made_before_and_says_why(topology: s
 
 
 def test_macs_are_unique_in_a_plan(state: ClusterState) -> None:
-    macs = Counter(mac for op in plan_cluster(state).operations if isinstance(op, AddVeth) for mac in (op.mac, op.peer_mac))
+    macs = Counter(
+        mac
+        for op in plan_cluster(state).operations
+        if isinstance(op, AddVeth)
+        for mac in (op.mac, op.peer_mac)
+    )
     assert [mac for mac, count in macs.items() if count > 1] == []
     assert all(int(mac[:2], 16) & 3 == 2 for mac in macs), "locally administered, unicast"
 
@@ -88,9 +106,18 @@ def test_a_host_network_pod_has_no_namespace_of_its_own(state: ClusterState) -> 
 
 def test_a_pod_outside_its_podcidr_gets_routes_of_its_own(state: ClusterState) -> None:
     plan = plan_cluster(state)
-    routes = {(op.netns, op.dev, op.via) for op in plan.operations if isinstance(op, AddRoute) and op.dst == "10.250.0.9/32"}
+    routes = {
+        (op.netns, op.dev, op.via)
+        for op in plan.operations
+        if isinstance(op, AddRoute) and op.dst == "10.250.0.9/32"
+    }
     home = state.node[LONG].internalIPs[0]
-    assert routes == {(LONG, "cbr0", ""), ("control-plane", "eth0", home), ("worker-2", "eth0", home), (ROUTER, "eth0", home)}
+    assert routes == {
+        (LONG, "cbr0", ""),
+        ("control-plane", "eth0", home),
+        ("worker-2", "eth0", home),
+        (ROUTER, "eth0", home),
+    }
     default = next(op for op in plan.operations if isinstance(op, AddRoute) and op.netns == "default_pinned")
     assert (default.via, default.onlink) == (state.bridge_ip(LONG), True)
     assert "-s 10.250.0.9/32" in " ".join(podnet_rules(state, LONG).tables["nat"]["POSTROUTING"])
@@ -99,13 +126,22 @@ def test_a_pod_outside_its_podcidr_gets_routes_of_its_own(state: ClusterState) -
 def test_what_stays_in_the_cluster_is_not_masqueraded(state: ClusterState) -> None:
     rules = podnet_rules(state, "worker-2").tables["nat"]
     chain = rules["IP-MASQ-AGENT"]
-    assert [rule.split()[1] for rule in chain[:-1]] == ["10.244.0.0/16", "10.96.0.0/12", "172.18.0.0/16", "10.250.0.9/32"]
+    assert [rule.split()[1] for rule in chain[:-1]] == [
+        "10.244.0.0/16",
+        "10.96.0.0/12",
+        "172.18.0.0/16",
+        "10.250.0.9/32",
+    ]
     assert chain[-1].endswith("-j MASQUERADE")
 
 
 def test_nodes_filter_bridged_packets_and_the_switch_does_not(state: ClusterState) -> None:
     key = "net.bridge.bridge-nf-call-iptables"
-    values = {op.netns: op.value for op in plan_cluster(state).operations if isinstance(op, SetSysctl) and op.key == key}
+    values = {
+        op.netns: op.value
+        for op in plan_cluster(state).operations
+        if isinstance(op, SetSysctl) and op.key == key
+    }
     assert values == {SWITCH: "0", "control-plane": "1", LONG: "1", "worker-2": "1"}
 
 
@@ -126,7 +162,11 @@ def test_whoever_has_a_neighbour_of_every_run_has_the_right_mac_for_it(topology:
     plan = plan_cluster(state)
     macs = {(op.peer_netns, op.peer): op.peer_mac for op in plan.operations if isinstance(op, AddVeth)}
     macs |= {(op.netns, op.name): op.mac for op in plan.operations if isinstance(op, AddVeth | AddBridge)}
-    owners = {(op.netns, op.address.split("/")[0]): macs[op.netns, op.dev] for op in plan.operations if isinstance(op, AddAddress)}
+    owners = {
+        (op.netns, op.address.split("/")[0]): macs[op.netns, op.dev]
+        for op in plan.operations
+        if isinstance(op, AddAddress)
+    }
     given = neighbours(plan)
     for netns in plan.netns:
         assert given.pop((netns, "lo", "0.0.0.0")) == "00:00:00:00:00:00"  # noqa: S104
@@ -158,7 +198,8 @@ def test_pods_that_meet_over_their_bridge_know_each_other() -> None:
     state = state_of(text=manifest)
     inside, beside, pinned = (state.pod[f"default/{name}"] for name in ("inside", "beside", "pinned"))
     plain, met = (
-        neighbours(plan_cluster(state, pairs)) for pairs in ((), [(inside.ip, beside.ip), (inside.ip, pinned.ip), (inside.ip, "10.96.0.1")])
+        neighbours(plan_cluster(state, pairs))
+        for pairs in ((), [(inside.ip, beside.ip), (inside.ip, pinned.ip), (inside.ip, "10.96.0.1")])
     )
     assert {row: mac for row, mac in met.items() if row not in plain} == {
         ("default_inside", "eth0", beside.ip): mac_of_ip(beside.ip),
@@ -173,7 +214,9 @@ def test_an_unknown_pod_network_is_refused_by_name(state: ClusterState) -> None:
         plan_cluster(replace(state, podNetwork="calico"))
 
 
-@pytest.mark.parametrize(("prefix", "text", "name"), [("sw", "worker-1", "worker-1"), ("sw", "x" * 15, "x" * 15)])
+@pytest.mark.parametrize(
+    ("prefix", "text", "name"), [("sw", "worker-1", "worker-1"), ("sw", "x" * 15, "x" * 15)]
+)
 def test_names_that_fit_stay(prefix: str, text: str, name: str) -> None:
     assert interface_name(prefix, text) == name
 

@@ -1,4 +1,6 @@
-"""What one change of Services makes of the rules: the same as if everything had been written anew, at the cost of what changed."""
+"""What one change of Services makes of the rules: the same as if everything had been written anew, at the
+cost of what changed.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,22 @@ from tests.unit.plan.test_difference import Tables, load_rules
 
 NODES = [node("worker-1", ip="172.18.0.3"), node("worker-2", ip="172.18.0.4", podCIDR="10.244.2.0/24")]
 IPS = {"10.244.1.2": "worker-1", "10.244.1.3": "worker-1", "10.244.2.2": "worker-2"}
-TWO_PORTS = [ServicePort(name="http", port=80, nodePort=30080), ServicePort(name="dns", port=53, protocol="UDP", nodePort=30053)]
+TWO_PORTS = [
+    ServicePort(name="http", port=80, nodePort=30080),
+    ServicePort(name="dns", port=53, protocol="UDP", nodePort=30053),
+]
 SHAPES = {  # several want the same addresses
     "plain": {},
     "local": {"internalTrafficPolicy": "Local"},
     "remembering": {"sessionAffinity": "ClientIP"},
     "external": {"externalIPs": ("192.0.2.1",)},
     "external local": {"externalIPs": ("192.0.2.1", "192.0.2.2"), "externalTrafficPolicy": "Local"},
-    "balanced": {"type": "LoadBalancer", "vips": ("192.0.2.2",), "loadBalancerSourceRanges": ("172.18.0.0/16",), "ports": TWO_PORTS},
+    "balanced": {
+        "type": "LoadBalancer",
+        "vips": ("192.0.2.2",),
+        "loadBalancerSourceRanges": ("172.18.0.0/16",),
+        "ports": TWO_PORTS,
+    },
     "by node port": {"type": "NodePort", "externalTrafficPolicy": "Local", "ports": TWO_PORTS[1:]},
 }
 
@@ -55,7 +65,9 @@ def histories(draw: st.DrawFn, mode: str) -> list[ClusterState]:
             else:
                 present ^= {index}
         pairs = [known[index] for index in sorted(present)]
-        states.append(state(nodes=NODES, services=[s for s, _ in pairs], slices=[s for _, s in pairs], mode=mode))
+        states.append(
+            state(nodes=NODES, services=[s for s, _ in pairs], slices=[s for _, s in pairs], mode=mode)
+        )
     return states
 
 
@@ -114,7 +126,12 @@ def in_order(tables: Tables) -> Tables:
 
 def many(mode: str, count: int = 500) -> ClusterState:
     services = [service(f"s{n:03}", clusterIP=f"10.96.{n // 250}.{n % 250 + 1}") for n in range(count)]
-    return state(nodes=NODES, services=services, slices=[slice_of(s, {"ip": "10.244.1.2"}) for s in services], mode=mode)
+    return state(
+        nodes=NODES,
+        services=services,
+        slices=[slice_of(s, {"ip": "10.244.1.2"}) for s in services],
+        mode=mode,
+    )
 
 
 def with_slice(old: ClusterState, index: int, *ips: str) -> ClusterState:
@@ -124,10 +141,14 @@ def with_slice(old: ClusterState, index: int, *ips: str) -> ClusterState:
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
-@pytest.mark.parametrize("ips", [(), ("10.244.1.3",), ("10.244.1.2", "10.244.1.3"), ("10.244.1.2", "10.244.1.3", "10.244.2.2")])
+@pytest.mark.parametrize(
+    "ips", [(), ("10.244.1.3",), ("10.244.1.2", "10.244.1.3"), ("10.244.1.2", "10.244.1.3", "10.244.2.2")]
+)
 def test_the_text_of_a_change_is_as_long_as_the_change(mode: str, ips: Sequence[str]) -> None:
     old = many(mode)
-    loads = [op for op in plan_change(old, with_slice(old, 250, *ips)).operations if isinstance(op, LoadRules)]
+    loads = [
+        op for op in plan_change(old, with_slice(old, 250, *ips)).operations if isinstance(op, LoadRules)
+    ]
     assert {op.netns for op in loads} == {"worker-1", "worker-2"}
     assert all("s250" in op.text or "10.96.1.1" in op.text for op in loads)
     assert all(len(op.text) < 3000 for op in loads)
@@ -141,7 +162,11 @@ def test_objects_made_anew_that_are_equal_are_no_change(mode: str) -> None:
 
 def test_a_change_is_named_with_the_service_as_it_was_and_is() -> None:
     old = many("iptables", 5)
-    without = replace(old, services=old.services[:2] + old.services[3:], endpointSlices=old.endpointSlices[:2] + old.endpointSlices[3:])
+    without = replace(
+        old,
+        services=old.services[:2] + old.services[3:],
+        endpointSlices=old.endpointSlices[:2] + old.endpointSlices[3:],
+    )
     (change,) = service_changes(old, without)
     assert (change.key, len(change.old), len(change.new)) == ("default/s002", 1, 0)
     assert [c.key for c in service_changes(without, with_slice(old, 4))] == ["default/s002", "default/s004"]

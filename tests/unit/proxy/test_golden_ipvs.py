@@ -1,4 +1,6 @@
-"""ipvs mode against what the real kube-proxy made of the same objects: rules, virtual servers, sets, and addresses of kube-ipvs0."""
+"""ipvs mode against what the real kube-proxy made of the same objects: rules, virtual servers, sets, and
+addresses of kube-ipvs0.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ RULES = parse((DIRECTORY / "ipvs.iptables-save.txt").read_text())
 SERVERS, SETS, ADDRESSES = (DIRECTORY / "ipvs.ipvsadm-save.txt").read_text().split("\n\n")
 # The real node had no Pod bridge, so that its only address was eth0's.
 OURS = balancing(golden_state(DIRECTORY, nodePortAddresses=("172.18.0.0/16",)))("worker-1")
-SET_NAMES = sorted(line.split()[1] for line in SETS.splitlines() if line.startswith("create ") and " KUBE-6-" not in line)
+SET_NAMES = sorted(
+    line.split()[1] for line in SETS.splitlines() if line.startswith("create ") and " KUBE-6-" not in line
+)
 
 
 def test_there_is_a_golden_file() -> None:
@@ -26,7 +30,9 @@ def test_there_is_a_golden_file() -> None:
 
 @pytest.mark.parametrize("table", RULES)
 def test_table_has_the_real_chains(table: str) -> None:
-    assert sorted(parse(compose(OURS.rules))[table]) == sorted(RULES[table] | ({"INPUT": []} if table == "nat" else {}))
+    assert sorted(parse(compose(OURS.rules))[table]) == sorted(
+        RULES[table] | ({"INPUT": []} if table == "nat" else {})
+    )
 
 
 @pytest.mark.parametrize(("table", "chain"), [(t, c) for t in RULES for c in RULES[t]])
@@ -54,7 +60,10 @@ def test_no_other_virtual_server() -> None:
 def test_set_holds_what_the_real_one_does(name: str) -> None:
     real = [line for line in SETS.splitlines() if line.split()[1] == name]
     ours = next(item for item in OURS.sets if item.name == name)
-    assert [create_line(ours), *sorted(f"add {name} {entry}" for entry in ours.entries)] == [real[0], *sorted(real[1:])]
+    assert [create_line(ours), *sorted(f"add {name} {entry}" for entry in ours.entries)] == [
+        real[0],
+        *sorted(real[1:]),
+    ]
 
 
 def test_no_other_set() -> None:

@@ -1,4 +1,6 @@
-"""Our nftables rules against what the real kube-proxy made of the same objects: other chains, the same promises."""
+"""Our nftables rules against what the real kube-proxy made of the same objects: other chains, the same
+promises.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,17 @@ def ours(text: str) -> Table:
     return parse(text)
 
 
-@pytest.mark.parametrize("name", ["cluster-ips", "nodeport-ips", "no-endpoint-services", "no-endpoint-nodeports", "firewall-ips"])
+@pytest.mark.parametrize(
+    "name", ["cluster-ips", "nodeport-ips", "no-endpoint-services", "no-endpoint-nodeports", "firewall-ips"]
+)
 def test_set_has_the_real_elements(name: str, ours: Table) -> None:
     assert REAL.elements[name]
     assert ours.elements[name] == REAL.elements[name]
 
 
-@pytest.mark.parametrize(("where", "key"), [(m, key) for m in ("service-ips", "service-nodeports") for key in REAL.elements[m]])
+@pytest.mark.parametrize(
+    ("where", "key"), [(m, key) for m in ("service-ips", "service-nodeports") for key in REAL.elements[m]]
+)
 def test_address_leads_to_the_real_endpoints_for_everybody(where: str, key: str, ours: Table) -> None:
     assert promise(ours, ours.elements[where][key], key) == promise(REAL, REAL.elements[where][key], key)
 

@@ -17,12 +17,16 @@ OWN = NODE_IP["worker-1"]
 
 
 def test_a_node_does_not_get_its_own_address_a_second_time() -> None:
-    """Or everything else at that address would be rejected there (kube-proxy v1.30.5, pkg/proxy/ipvs/proxier.go, shouldBind)."""
+    """Or everything else at that address would be rejected there (kube-proxy v1.30.5,
+    pkg/proxy/ipvs/proxier.go, shouldBind).
+    """
     part = balancing(make_state(node_port_service(externalIPs=(OWN,)), proxy={"mode": "ipvs"}))
     for node, addresses in (("worker-1", {WEB_IP}), ("worker-2", {WEB_IP, OWN})):
         found = part(node)
         assert set(found.addresses) == addresses
-        assert {entry for item in found.sets if item.name == "KUBE-IPVS-IPS" for entry in item.entries} == addresses
+        assert {
+            entry for item in found.sets if item.name == "KUBE-IPVS-IPS" for entry in item.entries
+        } == addresses
         assert (OWN, 80) in {(server.ip, server.port) for server in found.servers}
 
 

@@ -28,7 +28,9 @@ IPS = [
 UNLIKE_PLAIN: dict[str, dict[str, Any]] = {
     "a node port": {"type": "NodePort", "ports": [ServicePort(name="http", port=80, nodePort=30080)]},
     "a node port of before": {"ports": [ServicePort(name="http", port=80, nodePort=30080)]},
-    "two ports": {"ports": [ServicePort(name="http", port=80), ServicePort(name="dns", port=53, protocol="UDP")]},
+    "two ports": {
+        "ports": [ServicePort(name="http", port=80), ServicePort(name="dns", port=53, protocol="UDP")]
+    },
     "another port's name": {"ports": [ServicePort(name="dns", port=80)]},
     "another protocol": {"ports": [ServicePort(name="http", port=80, protocol="UDP")]},
     "an externalIP": {"externalIPs": ("192.0.2.1",)},
@@ -58,7 +60,11 @@ def objects(draw: st.DrawFn, name: str, number: int) -> tuple[Service, list[Endp
     for index in range(draw(st.sampled_from([1, 1, 1, 0, 2]))):
         ips = draw(st.lists(st.sampled_from(IPS), max_size=5))
         shape = UNLIKE_READY.get(draw(st.sampled_from(["", "", "", *sorted(UNLIKE_READY)])), {})
-        slices.append(slice_of(made, *({"ip": ip, "nodeName": "worker-1", **shape} for ip in ips), name=f"{name}-{index}"))
+        slices.append(
+            slice_of(
+                made, *({"ip": ip, "nodeName": "worker-1", **shape} for ip in ips), name=f"{name}-{index}"
+            )
+        )
     return made, slices
 
 
@@ -68,7 +74,14 @@ def clusters(draw: st.DrawFn) -> ClusterState:
     slices = [item for _, several in rows for item in several]
     local = draw(st.sampled_from(["ClusterCIDR", "NodeCIDR", "BridgeInterface", ""]))
     everything = draw(st.booleans())
-    return state(nodes=NODES, services=[s for s, _ in rows], slices=slices, mode="nftables", localMode=local, masqueradeAll=everything)
+    return state(
+        nodes=NODES,
+        services=[s for s, _ in rows],
+        slices=slices,
+        mode="nftables",
+        localMode=local,
+        masqueradeAll=everything,
+    )
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -84,7 +97,11 @@ def test_a_plain_service_is_written_as_all_others_are(cluster: ClusterState) -> 
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["with comments", "large"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(clusters())
 def test_so_it_is_in_iptables_mode(large: bool, cluster: ClusterState) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -99,7 +116,14 @@ def test_so_it_is_in_iptables_mode(large: bool, cluster: ClusterState) -> None:
 def test_a_plain_service_is_told() -> None:
     svc = service()
     port = plain_port(svc, [slice_of(svc, *({"ip": ip} for ip in reversed(IPS[:3])))])
-    assert port == ("default/web:http", "TCP", "10.96.0.10", 80, 8080, ["10.244.1.10", "10.244.1.1", "10.244.1.2"])
+    assert port == (
+        "default/web:http",
+        "TCP",
+        "10.96.0.10",
+        80,
+        8080,
+        ["10.244.1.10", "10.244.1.1", "10.244.1.2"],
+    )
 
 
 @pytest.mark.parametrize("unlike", UNLIKE_PLAIN)
@@ -109,7 +133,9 @@ def test_a_service_with_more_than_a_cluster_ip_is_not_plain(unlike: str) -> None
 
 
 def test_a_service_of_nothing_is_not_plain() -> None:
-    assert plain_port(Service(metadata=ObjectMeta(name="web"), spec=ServiceSpec(clusterIP="None")), []) is None
+    assert (
+        plain_port(Service(metadata=ObjectMeta(name="web"), spec=ServiceSpec(clusterIP="None")), []) is None
+    )
 
 
 def test_endpoints_of_the_other_family_are_not_plain() -> None:
@@ -134,8 +160,16 @@ def test_a_service_whose_endpoints_are_to_be_chosen_from_is_not_plain(unlike: st
     ],
     ids=["ClusterIP", "port", "port's name", "endpoint", "target port"],
 )
-def test_of_a_plain_service_too_only_what_is_safe_becomes_rules(spec: dict[str, Any], ip: str, target: int) -> None:
+def test_of_a_plain_service_too_only_what_is_safe_becomes_rules(
+    spec: dict[str, Any], ip: str, target: int
+) -> None:
     svc = service(**spec)
     name = svc.spec.ports[0].name
     with pytest.raises(UnsafeTextError):
-        nftables.rules(state(nodes=NODES, services=[svc], slices=[slice_of(svc, {"ip": ip}, ports=[{"name": name, "port": target}])]))
+        nftables.rules(
+            state(
+                nodes=NODES,
+                services=[svc],
+                slices=[slice_of(svc, {"ip": ip}, ports=[{"name": name, "port": target}])],
+            )
+        )

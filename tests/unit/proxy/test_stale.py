@@ -24,7 +24,9 @@ def endpoint(where: Mapping[str, Any], conditions: Mapping[str, Any]) -> dict[st
     return {**where, **conditions}
 
 
-def cluster(*endpoints: Mapping[str, Any], nodes: Sequence[str] = ("worker-1",), port: ServicePort = UDP, **spec: Any) -> ClusterState:
+def cluster(
+    *endpoints: Mapping[str, Any], nodes: Sequence[str] = ("worker-1",), port: ServicePort = UDP, **spec: Any
+) -> ClusterState:
     svc = service("dns", ports=[port], **spec)
     rows = slice_of(svc, *endpoints, ports=[{"name": port.name, "port": 5353, "protocol": port.protocol}])
     return state(nodes=[node(name) for name in nodes], services=[svc], slices=[rows])
@@ -55,11 +57,30 @@ def stale(old: ClusterState, new: ClusterState) -> set[tuple[str, str]]:
         (cluster(A), cluster(endpoint(A, GONE)), {(CLUSTER_IP, "10.244.1.5:5353")}),
         (cluster(endpoint(A, GONE)), cluster(endpoint(A, GONE), B), {(CLUSTER_IP, CLUSTER_IP)}),
         (cluster(A, port=TCP), cluster(B, port=TCP), set()),
-        (cluster(A), cluster(A, clusterIP="10.96.0.11"), {(CLUSTER_IP, "10.244.1.5:5353"), ("10.96.0.11:53",) * 2}),
+        (
+            cluster(A),
+            cluster(A, clusterIP="10.96.0.11"),
+            {(CLUSTER_IP, "10.244.1.5:5353"), ("10.96.0.11:53",) * 2},
+        ),
     ],
     ids=[
-        *("nothing changed", "an endpoint joins", "one of two goes", "replaced", "emptied", "deleted", "restored", "created"),
-        *("created empty", "draining keeps its clients", "drained", "no longer serving", "the first that serves"),
+        *(
+            "nothing changed",
+            "an endpoint joins",
+            "one of two goes",
+            "replaced",
+            "emptied",
+            "deleted",
+            "restored",
+            "created",
+        ),
+        *(
+            "created empty",
+            "draining keeps its clients",
+            "drained",
+            "no longer serving",
+            "the first that serves",
+        ),
         *("TCP notices by itself", "another ClusterIP"),
     ],
 )
@@ -69,7 +90,12 @@ def test_what_became_wrong(old: ClusterState, new: ClusterState, expected: set[t
 
 def test_every_address_of_the_service_counts() -> None:
     port = ServicePort(name="dns", port=53, targetPort=53, protocol="UDP", nodePort=30053)
-    spec: dict[str, Any] = {"port": port, "type": "LoadBalancer", "externalIPs": ("192.0.2.1",), "vips": ("192.0.2.2",)}
+    spec: dict[str, Any] = {
+        "port": port,
+        "type": "LoadBalancer",
+        "externalIPs": ("192.0.2.1",),
+        "vips": ("192.0.2.2",),
+    }
     dialled = {address for address, _ in stale(cluster(A, **spec), cluster(B, **spec))}
     by_port = {"172.18.0.3:30053", "10.244.1.1:30053", "127.0.0.1:30053"}
     assert dialled == {CLUSTER_IP, "192.0.2.1:53", "192.0.2.2:53", *by_port}
@@ -77,9 +103,13 @@ def test_every_address_of_the_service_counts() -> None:
 
 def test_an_address_that_another_service_serves_as_well_is_not_new() -> None:
     first, second = (
-        service(name, ports=[UDP], clusterIP=ip, externalIPs=("192.0.2.1",)) for name, ip in (("a", "10.96.0.1"), ("b", "10.96.0.2"))
+        service(name, ports=[UDP], clusterIP=ip, externalIPs=("192.0.2.1",))
+        for name, ip in (("a", "10.96.0.1"), ("b", "10.96.0.2"))
     )
-    slices = [slice_of(svc, where, ports=[{"name": "dns", "port": 53, "protocol": "UDP"}]) for svc, where in ((first, A), (second, B))]
+    slices = [
+        slice_of(svc, where, ports=[{"name": "dns", "port": 53, "protocol": "UDP"}])
+        for svc, where in ((first, A), (second, B))
+    ]
     nodes = [node("worker-1")]
     old = state(nodes=nodes, services=[first], slices=slices)
     new = state(nodes=nodes, services=[first, second], slices=slices)

@@ -25,7 +25,13 @@ WEB = '-m comment --comment "default/web:http"'
 
 
 def cluster(*services: Service, **settings: Any) -> ClusterState:
-    return state(nodes=[NODE], services=services, slices=[slice_of(s, READY) for s in services], mode="userspace", **settings)
+    return state(
+        nodes=[NODE],
+        services=services,
+        slices=[slice_of(s, READY) for s in services],
+        mode="userspace",
+        **settings,
+    )
 
 
 def rules(svc: Service, **settings: Any) -> dict[str, list[str]]:
@@ -33,7 +39,11 @@ def rules(svc: Service, **settings: Any) -> dict[str, list[str]]:
     built = cluster(svc, **settings)
     port = str(relays(built)[0].port) if relays(built) else "none"
     tables = rules_for(built, "worker-1").tables
-    return {chain: [rule.replace(port, "PROXY") for rule in rows] for chains in tables.values() for chain, rows in chains.items()}
+    return {
+        chain: [rule.replace(port, "PROXY") for rule in rows]
+        for chains in tables.values()
+        for chain, rows in chains.items()
+    }
 
 
 # --- rules ------------------------------------------------------------------------------------------------
@@ -42,7 +52,10 @@ def rules(svc: Service, **settings: Any) -> dict[str, list[str]]:
 def test_portals_come_before_node_ports() -> None:
     found = rules(service())
     for chain, kind in (("PREROUTING", "CONTAINER"), ("OUTPUT", "HOST")):
-        assert [rule.split(" -j ")[1] for rule in found[chain]] == [f"KUBE-PORTALS-{kind}", f"KUBE-NODEPORT-{kind}"]
+        assert [rule.split(" -j ")[1] for rule in found[chain]] == [
+            f"KUBE-PORTALS-{kind}",
+            f"KUBE-NODEPORT-{kind}",
+        ]
         assert "--dst-type LOCAL" in found[chain][1]
     assert found["INPUT"][0].endswith("-j KUBE-NODEPORT-NON-LOCAL")
 
@@ -52,14 +65,26 @@ def test_a_cluster_ip_leads_to_the_proxy() -> None:
     to = f"-d 10.96.0.10/32 -p tcp {WEB} -m tcp --dport 80"
     assert found["KUBE-PORTALS-CONTAINER"] == [f"{to} -j REDIRECT --to-ports PROXY"]
     assert found["KUBE-PORTALS-HOST"] == [f"{to} -j DNAT --to-destination 172.18.0.3:PROXY"]
-    assert not found["KUBE-NODEPORT-CONTAINER"] + found["KUBE-NODEPORT-HOST"] + found["KUBE-NODEPORT-NON-LOCAL"]
+    assert (
+        not found["KUBE-NODEPORT-CONTAINER"] + found["KUBE-NODEPORT-HOST"] + found["KUBE-NODEPORT-NON-LOCAL"]
+    )
 
 
 def test_a_node_port_leads_to_the_proxy_at_any_address() -> None:
-    found = rules(service(ports=[NODE_PORT], type="NodePort"), nodePortAddresses=("192.0.2.0/24",), localhostNodePorts=False)
-    assert found["KUBE-NODEPORT-CONTAINER"] == [f"-p tcp {WEB} -m tcp --dport 30080 -j REDIRECT --to-ports PROXY"]
-    assert found["KUBE-NODEPORT-HOST"] == [f"-p tcp {WEB} -m tcp --dport 30080 -j DNAT --to-destination 172.18.0.3:PROXY"]
-    assert found["KUBE-NODEPORT-NON-LOCAL"] == [f"-p tcp {WEB} -m tcp --dport PROXY -m state --state NEW -j ACCEPT"]
+    found = rules(
+        service(ports=[NODE_PORT], type="NodePort"),
+        nodePortAddresses=("192.0.2.0/24",),
+        localhostNodePorts=False,
+    )
+    assert found["KUBE-NODEPORT-CONTAINER"] == [
+        f"-p tcp {WEB} -m tcp --dport 30080 -j REDIRECT --to-ports PROXY"
+    ]
+    assert found["KUBE-NODEPORT-HOST"] == [
+        f"-p tcp {WEB} -m tcp --dport 30080 -j DNAT --to-destination 172.18.0.3:PROXY"
+    ]
+    assert found["KUBE-NODEPORT-NON-LOCAL"] == [
+        f"-p tcp {WEB} -m tcp --dport PROXY -m state --state NEW -j ACCEPT"
+    ]
 
 
 @pytest.mark.parametrize("mode", ["VIP", "Proxy"])
@@ -78,7 +103,9 @@ def test_an_external_ip_is_taken_up_for_outsiders_or_where_it_is_local() -> None
         f"{to} -m physdev ! --physdev-is-in -j REDIRECT --to-ports PROXY",
         f"{to} -m addrtype --dst-type LOCAL -j REDIRECT --to-ports PROXY",
     ]
-    assert found["KUBE-PORTALS-HOST"][1:] == [f"{to} -m addrtype --dst-type LOCAL -j DNAT --to-destination 172.18.0.3:PROXY"]
+    assert found["KUBE-PORTALS-HOST"][1:] == [
+        f"{to} -m addrtype --dst-type LOCAL -j DNAT --to-destination 172.18.0.3:PROXY"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +118,9 @@ def test_an_external_ip_is_taken_up_for_outsiders_or_where_it_is_local() -> None
 def test_policies_make_no_rule(spec: dict[str, Any]) -> None:
     plain = {"ports": [NODE_PORT], "type": "LoadBalancer", "vips": ["192.0.2.9"]}
     assert rules(service(**plain, **spec)) == rules(service(**plain))
-    assert rules(service(**plain), masqueradeAll=True, clusterCIDR="", localMode="") == rules(service(**plain))
+    assert rules(service(**plain), masqueradeAll=True, clusterCIDR="", localMode="") == rules(
+        service(**plain)
+    )
 
 
 def test_sctp_has_neither_rules_nor_a_proxy() -> None:
@@ -133,9 +162,19 @@ def test_a_proxy_port_stays_when_other_services_come_and_go() -> None:
 def test_a_port_that_is_taken_on_a_node_is_passed_over() -> None:
     built = cluster(service())
     (port,) = (relay.port for relay in relays(built))
-    taken = Listener(pod="default/x", netns="worker-1", node="worker-1", container="x", ip="172.18.0.3", port=port, protocol="TCP")
+    taken = Listener(
+        pod="default/x",
+        netns="worker-1",
+        node="worker-1",
+        container="x",
+        ip="172.18.0.3",
+        port=port,
+        protocol="TCP",
+    )
     assert [relay.port for relay in relays(replace(built, listeners=(taken,)))] == [port + 1]
-    assert [relay.port for relay in relays(replace(built, listeners=(replace(taken, netns="default_x"),)))] == [port]
+    assert [
+        relay.port for relay in relays(replace(built, listeners=(replace(taken, netns="default_x"),)))
+    ] == [port]
 
 
 def test_more_service_ports_than_proxy_ports_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +248,11 @@ def test_what_was_dialled_at_an_address_that_a_udp_service_has_no_more_is_forgot
     old = cluster(service("dns", type="NodePort", ports=[node_port], externalIPs=("192.0.2.1",)))
     gone = {(op.dialled, op.server) for op in stale_relays(old, cluster(service("dns", ports=[UDP])))}
     own = ("172.18.0.3", "10.244.1.1")
-    assert {dialled for dialled, _ in gone} == {"192.0.2.1:53", "127.0.0.1:30053", *(f"{ip}:30053" for ip in own)}
+    assert {dialled for dialled, _ in gone} == {
+        "192.0.2.1:53",
+        "127.0.0.1:30053",
+        *(f"{ip}:30053" for ip in own),
+    }
     assert {server for _, server in gone} == {f"{ip}:{port}" for ip in own}
 
 

@@ -20,16 +20,35 @@ from emulator.model.results import (
 )
 from tests.unit.expectations import expectation_of
 
-START = 1_767_225_600_000_000_001  # 2026-01-01T00:00:00.000000001Z in ns: a microsecond writer would lose the 1
+# 2026-01-01T00:00:00.000000001Z in ns: a microsecond writer would lose the 1
+START = 1_767_225_600_000_000_001
 CLIENT, WEB_0, WEB_1, SERVICE, WORKER_1 = "10.244.1.2", "10.244.1.3", "10.244.2.4", "10.96.0.10", "172.18.0.3"
 PODS: Mapping[str, str] = {CLIENT: "default/client", WEB_0: "default/web-0", WEB_1: "default/web-1"}
-NAMES: Mapping[str, str] = {CLIENT: "client", WEB_0: "web-0", WEB_1: "web-1", SERVICE: "svc/web", WORKER_1: "worker-1"}
+NAMES: Mapping[str, str] = {
+    CLIENT: "client",
+    WEB_0: "web-0",
+    WEB_1: "web-1",
+    SERVICE: "svc/web",
+    WORKER_1: "worker-1",
+}
 
 
 def tcp_frame(src: str, sport: int, dst: str, dport: int, *, flags: int = 0x02, ttl: int = 64) -> bytes:
     """An Ethernet frame with an IPv4 TCP segment without data (its checksums left 0)."""
     tcp = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, flags, 64240, 0, 0)
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, ttl, 6, 0, ip_address(src).packed, ip_address(dst).packed)
+    ip = struct.pack(
+        "!BBHHHBBH4s4s",
+        0x45,
+        0,
+        20 + len(tcp),
+        1,
+        0,
+        ttl,
+        6,
+        0,
+        ip_address(src).packed,
+        ip_address(dst).packed,
+    )
     return bytes.fromhex("020000000001020000000002") + b"\x08\x00" + ip + tcp
 
 
@@ -43,7 +62,13 @@ FRAMES = [
     captured(900, "worker-1", "eth0", True, tcp_frame(CLIENT, 40000, WEB_1, 8080, ttl=63)),
     captured(1_700, "default_web-1", "eth0", False, tcp_frame(CLIENT, 40000, WEB_1, 8080, ttl=62)),
     captured(2_000, "default_web-1", "eth0", True, tcp_frame(WEB_1, 8080, CLIENT, 40000, flags=0x12)),
-    captured(3_000_000_000, "default_client", "eth0", False, tcp_frame(SERVICE, 80, CLIENT, 40000, flags=0x12, ttl=62)),
+    captured(
+        3_000_000_000,
+        "default_client",
+        "eth0",
+        False,
+        tcp_frame(SERVICE, 80, CLIENT, 40000, flags=0x12, ttl=62),
+    ),
     captured(4_000_000_000, "default_client", "eth0", True, tcp_frame(CLIENT, 40001, "10.96.0.20", 80)),
 ]
 
@@ -53,7 +78,9 @@ UN_DNAT = Change("un-DNAT", "worker-1", f"{WEB_1}:8080", f"{SERVICE}:80", 5)
 
 def hop(number: int, src: str, dst: str, ttl: int) -> Hop:
     frame = FRAMES[number]
-    return Hop(frame.time, frame.netns, frame.interface, "out" if frame.outgoing else "in", src, dst, ttl, number)
+    return Hop(
+        frame.time, frame.netns, frame.interface, "out" if frame.outgoing else "in", src, dst, ttl, number
+    )
 
 
 DELIVERED = Journey(
@@ -86,9 +113,21 @@ DROPPED = Journey(
 
 
 def flow(name: str, ip: str = SERVICE, **fields: Any) -> Flow:
-    client = Client(kind="pod", label="pod default/client", netns="default_client", ip=CLIENT, node="worker-1")
+    client = Client(
+        kind="pod", label="pod default/client", netns="default_client", ip=CLIENT, node="worker-1"
+    )
     to = Destination(label="svc default/web:80", ip=ip, port=80, service="default/web", how="clusterIP")
-    return Flow(**{"name": name, "kind": "pod-to-service", "client": client, "to": to, "protocol": "TCP", "attempts": 16, **fields})
+    return Flow(
+        **{
+            "name": name,
+            "kind": "pod-to-service",
+            "client": client,
+            "to": to,
+            "protocol": "TCP",
+            "attempts": 16,
+            **fields,
+        }
+    )
 
 
 def expectation(**fields: Any) -> Expectation:
@@ -114,7 +153,12 @@ PASSED = FlowResult(
     ),
     journeys=(
         DELIVERED,
-        replace(DELIVERED, crafted=True, backend=Backend(WEB_0, 8080), changes=(replace(DNAT, after=f"{WEB_0}:8080"),)),
+        replace(
+            DELIVERED,
+            crafted=True,
+            backend=Backend(WEB_0, 8080),
+            changes=(replace(DNAT, after=f"{WEB_0}:8080"),),
+        ),
     ),
     verdict="pass",
     reason="",
@@ -134,9 +178,21 @@ REPORT = Report(
     topology="three-networks",
     seed=7,
     proxy_mode="iptables",
-    machine={"kernel": "6.18.44", "iptables": "nft", "podwire": "0.1.0", "started": "2026-01-01T00:00:00Z", "seconds": "2.31"},
+    machine={
+        "kernel": "6.18.44",
+        "iptables": "nft",
+        "podwire": "0.1.0",
+        "started": "2026-01-01T00:00:00Z",
+        "seconds": "2.31",
+    },
     cluster=(
-        ("control-plane", "control-plane", "172.18.0.2", "10.244.0.0/24", "kube-apiserver-control-plane (hostNetwork)"),
+        (
+            "control-plane",
+            "control-plane",
+            "172.18.0.2",
+            "10.244.0.0/24",
+            "kube-apiserver-control-plane (hostNetwork)",
+        ),
         ("worker-1", "worker", WORKER_1, "10.244.1.0/24", "client, web-0"),
         ("worker-2", "worker", "172.18.0.4", "10.244.2.0/24", "web-1"),
     ),
@@ -148,7 +204,11 @@ REPORT = Report(
     requirements=(
         Requirement(name="pods-reach-pods", text="Pods reach Pods without NAT", verdict="pass", checked=12),
         Requirement(
-            name="cluster-ip-nowhere", text="A ClusterIP is on no interface", verdict="unknown", checked=0, reason="nothing was read"
+            name="cluster-ip-nowhere",
+            text="A ClusterIP is on no interface",
+            verdict="unknown",
+            checked=0,
+            reason="nothing was read",
         ),
     ),
     notices=("left out: 3 ConfigMap, 1 Ingress",),

@@ -1,4 +1,6 @@
-"""What to do about a known difference: of what rests on the same section the right one, and nothing about what is no difference."""
+"""What to do about a known difference: of what rests on the same section the right one, and nothing about
+what is no difference.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tests.unit.report.samples import (
     expectation,
 )
 
-BOTH = replace(PASSED, observed=replace(PASSED.observed, backends={Backend(WEB_0, 8080): 1, Backend(WEB_1, 8080): 1}))
+BOTH = replace(
+    PASSED, observed=replace(PASSED.observed, backends={Backend(WEB_0, 8080): 1, Backend(WEB_1, 8080): 1})
+)
 
 
 def lost(outcome: str, because: str, ip: str = "172.18.0.3") -> tuple[FlowResult, FlowResult]:
@@ -30,13 +34,17 @@ def lost(outcome: str, because: str, ip: str = "172.18.0.3") -> tuple[FlowResult
     expected = expectation_of(outcome, because)  # type: ignore[arg-type]
     observed = Observation(outcomes={outcome: 1})
     journey = replace(DROPPED, outcome=outcome)  # type: ignore[arg-type]
-    return replace(BOTH, flow=flow), replace(BOTH, flow=flow, expected=expected, observed=observed, journeys=(journey,))
+    return replace(BOTH, flow=flow), replace(
+        BOTH, flow=flow, expected=expected, observed=observed, journeys=(journey,)
+    )
 
 
 def to_one(because: str, astray: bool = False) -> tuple[FlowResult, FlowResult]:
     """A flow that one mode delivers to fewer endpoints."""
     backend = Backend(WEB_1, 8080)
-    expected = expectation(backends={backend: "preserved"}, because=because, astray=frozenset({backend} if astray else ()))
+    expected = expectation(
+        backends={backend: "preserved"}, because=because, astray=frozenset({backend} if astray else ())
+    )
     observed = replace(PASSED.observed, backends={backend: 1})
     if astray:
         observed = replace(observed, reply_from=(f"{WEB_1}:8080",))
@@ -44,7 +52,10 @@ def to_one(because: str, astray: bool = False) -> tuple[FlowResult, FlowResult]:
 
 
 def compared(results: tuple[FlowResult, FlowResult]) -> ComparedFlow:
-    reports = {mode: replace(REPORT, flows=(result,)) for mode, result in zip(("iptables", "other"), results, strict=True)}
+    reports = {
+        mode: replace(REPORT, flows=(result,))
+        for mode, result in zip(("iptables", "other"), results, strict=True)
+    }
     [flow] = compare_modes("shop", reports).flows
     return flow
 
@@ -52,15 +63,45 @@ def compared(results: tuple[FlowResult, FlowResult]) -> ComparedFlow:
 @pytest.mark.parametrize(
     ("results", "says"),
     [
-        pytest.param(lost("rejected", "(docs/semantics 9)", "127.0.0.1"), "Node ports on localhost:", id="localhost"),
-        pytest.param(lost("rejected", "(docs/semantics 9)"), "Node ports at a node's other addresses:", id="another address"),
-        pytest.param(lost("rejected", "(docs/semantics 8)"), "A port that a ClusterIP does not have,", id="nothing matches"),
-        pytest.param(lost("dropped", "(docs/semantics 7)"), "A Local policy on a node without an endpoint:", id="a Local policy"),
-        pytest.param(lost("rejected", "(docs/semantics 7)"), "A Service without endpoints:", id="no endpoints"),
-        pytest.param(lost("dropped", "(docs/semantics 7, docs/semantics 15)"), "userspace mode, gone since", id="userspace mode"),
-        pytest.param(lost("rejected", "(docs/semantics 13)"), "What ipvs mode has of its own", id="ipvs mode"),
-        pytest.param(to_one("(docs/semantics 13)"), "externalTrafficPolicy Local from Pods and nodes:", id="ipvs mode's own endpoints"),
-        pytest.param(to_one("(docs/semantics 13)", astray=True), "externalTrafficPolicy Local from outside:", id="astray"),
+        pytest.param(
+            lost("rejected", "(docs/semantics 9)", "127.0.0.1"), "Node ports on localhost:", id="localhost"
+        ),
+        pytest.param(
+            lost("rejected", "(docs/semantics 9)"),
+            "Node ports at a node's other addresses:",
+            id="another address",
+        ),
+        pytest.param(
+            lost("rejected", "(docs/semantics 8)"),
+            "A port that a ClusterIP does not have,",
+            id="nothing matches",
+        ),
+        pytest.param(
+            lost("dropped", "(docs/semantics 7)"),
+            "A Local policy on a node without an endpoint:",
+            id="a Local policy",
+        ),
+        pytest.param(
+            lost("rejected", "(docs/semantics 7)"), "A Service without endpoints:", id="no endpoints"
+        ),
+        pytest.param(
+            lost("dropped", "(docs/semantics 7, docs/semantics 15)"),
+            "userspace mode, gone since",
+            id="userspace mode",
+        ),
+        pytest.param(
+            lost("rejected", "(docs/semantics 13)"), "What ipvs mode has of its own", id="ipvs mode"
+        ),
+        pytest.param(
+            to_one("(docs/semantics 13)"),
+            "externalTrafficPolicy Local from Pods and nodes:",
+            id="ipvs mode's own endpoints",
+        ),
+        pytest.param(
+            to_one("(docs/semantics 13)", astray=True),
+            "externalTrafficPolicy Local from outside:",
+            id="astray",
+        ),
     ],
 )
 def test_advice_fits_what_the_difference_rests_on(results: tuple[FlowResult, FlowResult], says: str) -> None:

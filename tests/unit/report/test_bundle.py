@@ -21,7 +21,11 @@ CAPTURED = replace(FAILED, captures=("02-gone.pcapng",))
 
 
 def test_the_files_of_a_bundle() -> None:
-    files = dict(plan_bundle(CAPTURED, {"worker-1": {"rules": "*nat", "routes": "default\n"}}, ["1 SYN", "2 SYN"], PODS))
+    files = dict(
+        plan_bundle(
+            CAPTURED, {"worker-1": {"rules": "*nat", "routes": "default\n"}}, ["1 SYN", "2 SYN"], PODS
+        )
+    )
     assert list(files) == [
         "failed/02-gone/expectation.json",
         "failed/02-gone/journey.txt",
@@ -32,7 +36,9 @@ def test_the_files_of_a_bundle() -> None:
     assert files["failed/02-gone/worker-1.rules.txt"] == b"*nat\n"
     assert files["failed/02-gone/worker-1.routes.txt"] == b"default\n"
     assert files["failed/02-gone/frames.txt"] == b"1 SYN\n2 SYN\n"
-    assert json.loads(files["failed/02-gone/expectation.json"])["expected"]["because"] == FAILED.expected.because
+    assert (
+        json.loads(files["failed/02-gone/expectation.json"])["expected"]["because"] == FAILED.expected.because
+    )
 
 
 def test_the_journey_names_the_difference_the_hops_and_the_capture() -> None:
@@ -44,7 +50,10 @@ def test_the_journey_names_the_difference_the_hops_and_the_capture() -> None:
 
 
 def test_a_flow_without_captures_is_named_after_itself() -> None:
-    assert plan_bundle(FAILED, {}, [], PODS)[0][0] == "failed/pod-default-client-svc-default-gone-80/expectation.json"
+    assert (
+        plan_bundle(FAILED, {}, [], PODS)[0][0]
+        == "failed/pod-default-client-svc-default-gone-80/expectation.json"
+    )
 
 
 @given(st.text(), st.text(), st.text(st.characters()))
@@ -59,4 +68,8 @@ def test_the_way_of_a_flow() -> None:
 
 
 def test_the_way_that_no_packet_took_is_the_one_it_should_have_begun() -> None:
-    assert netns_on_path(replace(FAILED, flow=flow("x", via="worker-2"), journeys=())) == ("default_client", "worker-1", "worker-2")
+    assert netns_on_path(replace(FAILED, flow=flow("x", via="worker-2"), journeys=())) == (
+        "default_client",
+        "worker-1",
+        "worker-2",
+    )

@@ -32,7 +32,22 @@ from tests.unit.report.test_pcapng import Parsed, parse
 
 
 @given(
-    st.text() | st.sampled_from(["../../etc/passwd", "..", "-rf", "a/b", "\0", "C:\\x", "~", "'; rm -rf /", "-" * 300, "a" * 300, "名前"])
+    st.text()
+    | st.sampled_from(
+        [
+            "../../etc/passwd",
+            "..",
+            "-rf",
+            "a/b",
+            "\0",
+            "C:\\x",
+            "~",
+            "'; rm -rf /",
+            "-" * 300,
+            "a" * 300,
+            "名前",
+        ]
+    )
 )
 def test_a_slug_is_a_harmless_file_name(text: str) -> None:
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?", slug(text))
@@ -53,12 +68,17 @@ def test_slug(text: str, expected: str) -> None:
 
 def planned() -> tuple[list[str], dict[str, Parsed]]:
     report, files = plan_captures(REPORT, FRAMES, NAMES, {})
-    return [name for result in report.flows for name in result.captures], {name: parse(b"".join(content)) for name, content in files}
+    return [name for result in report.flows for name in result.captures], {
+        name: parse(b"".join(content)) for name, content in files
+    }
 
 
 def test_one_file_per_flow_and_one_for_all() -> None:
     captures, files = planned()
-    assert captures == ["01-pod-default-client-svc-default-web-80-other-node.pcapng", "02-pod-default-client-svc-default-gone-80.pcapng"]
+    assert captures == [
+        "01-pod-default-client-svc-default-web-80-other-node.pcapng",
+        "02-pod-default-client-svc-default-gone-80.pcapng",
+    ]
     assert list(files) == [ALL_FRAMES, *captures]
     assert files[ALL_FRAMES].frames == FRAMES
     assert files[captures[0]].frames == FRAMES[:6]
@@ -67,7 +87,10 @@ def test_one_file_per_flow_and_one_for_all() -> None:
 
 def test_changes_and_the_verdict_are_written_on_the_frames() -> None:
     captures, files = planned()
-    changed = ["DNAT at worker-1: 10.96.0.10:80 → 10.244.2.4:8080", "DNAT at worker-1: 10.96.0.10:80 → 10.244.1.3:8080"]
+    changed = [
+        "DNAT at worker-1: 10.96.0.10:80 → 10.244.2.4:8080",
+        "DNAT at worker-1: 10.96.0.10:80 → 10.244.1.3:8080",
+    ]
     last = ["un-DNAT at worker-1: 10.244.2.4:8080 → 10.96.0.10:80", verdict_line(PASSED)]
     assert files[captures[0]].comments == [[], [], changed, [], [], last]
     assert files[ALL_FRAMES].comments == [[], [], changed, [], [], last, [verdict_line(FAILED)]]
@@ -128,12 +151,22 @@ def arp(op: int, sender: str, ip: str, target: str) -> bytes:
 @pytest.mark.parametrize(
     ("frame", "text"),
     [
-        pytest.param(arp(2, NODE_MAC, "172.18.255.200", "172.18.0.1"), "worker-1 announces 172.18.255.200", id="an answer"),
         pytest.param(
-            arp(1, NODE_MAC, "172.18.255.200", "172.18.255.200"), "worker-1 announces 172.18.255.200 (gratuitous ARP)", id="unasked"
+            arp(2, NODE_MAC, "172.18.255.200", "172.18.0.1"),
+            "worker-1 announces 172.18.255.200",
+            id="an answer",
+        ),
+        pytest.param(
+            arp(1, NODE_MAC, "172.18.255.200", "172.18.255.200"),
+            "worker-1 announces 172.18.255.200 (gratuitous ARP)",
+            id="unasked",
         ),
         pytest.param(arp(2, NODE_MAC, "172.18.0.3", "172.18.0.1"), "", id="its own address"),
-        pytest.param(arp(1, NODE_MAC, "172.18.255.200", "172.18.0.1"), "", id="a question, with that address as its source"),
+        pytest.param(
+            arp(1, NODE_MAC, "172.18.255.200", "172.18.0.1"),
+            "",
+            id="a question, with that address as its source",
+        ),
         pytest.param(arp(2, ROUTER_MAC, "172.18.255.200", "172.18.0.3"), "", id="no node"),
         pytest.param(arp(2, NODE_MAC, "172.18.255.200", "172.18.0.1")[:41], "", id="cut off"),
         pytest.param(bytes(60), "", id="no ARP"),

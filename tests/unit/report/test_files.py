@@ -40,11 +40,25 @@ def test_writes_into_directories_that_it_makes(tmp_path: Path) -> None:
 
 
 def test_removes_what_the_previous_run_wrote_and_nothing_else(tmp_path: Path) -> None:
-    write_evidence(tmp_path, [("all.pcapng", b"1"), ("01-a.pcapng", b"1"), ("failed/01-a/x.txt", b"1"), ("failed/02-b/x.txt", b"1")])
+    write_evidence(
+        tmp_path,
+        [
+            ("all.pcapng", b"1"),
+            ("01-a.pcapng", b"1"),
+            ("failed/01-a/x.txt", b"1"),
+            ("failed/02-b/x.txt", b"1"),
+        ],
+    )
     (tmp_path / "mine.pcapng").write_bytes(b"mine")
     (tmp_path / "failed/02-b/notes.txt").write_bytes(b"mine")
     write_evidence(tmp_path, [("all.pcapng", b"2"), ("01-b.pcapng", b"2")])
-    assert tree(tmp_path) == {"all.pcapng", "01-b.pcapng", "index.json", "mine.pcapng", "failed/02-b/notes.txt"}
+    assert tree(tmp_path) == {
+        "all.pcapng",
+        "01-b.pcapng",
+        "index.json",
+        "mine.pcapng",
+        "failed/02-b/notes.txt",
+    }
     assert (tmp_path / "all.pcapng").read_bytes() == b"2"
     assert not (tmp_path / "failed/01-a").exists()
 
@@ -153,16 +167,23 @@ class Disk:
         self.used.pop(name, None)
 
 
-def test_on_a_full_disk_what_has_room_is_written_and_the_rest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_what_has_room_is_written_and_the_rest_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Disk(monkeypatch, size=3)
-    written = write_evidence(tmp_path, [("all.pcapng", b"12345"), ("01-a.pcapng", b"12"), ("02-b.pcapng", b"12"), ("03-c.pcapng", b"1")])
+    written = write_evidence(
+        tmp_path,
+        [("all.pcapng", b"12345"), ("01-a.pcapng", b"12"), ("02-b.pcapng", b"12"), ("03-c.pcapng", b"1")],
+    )
     assert written.names == {"01-a.pcapng", "03-c.pcapng"}
     assert "cannot write all.pcapng and 1 more in " in written.missing
     assert written.missing.count("No space left on device") == 1
     assert tree(tmp_path) == {"01-a.pcapng", "03-c.pcapng", "index.json"}
 
 
-def test_a_file_of_an_earlier_run_does_not_stand_for_one_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_an_earlier_run_does_not_stand_for_one_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_evidence(tmp_path, [("all.pcapng", b"old")])
     Disk(monkeypatch, size=1)
     write_evidence(tmp_path, [("all.pcapng", b"new"), ("01-a.pcapng", b"1")])
@@ -256,7 +277,9 @@ def test_who_called_sudo(user: str, group: str, caller: tuple[int, int] | None) 
 
 
 @as_root
-def test_a_sudo_caller_that_there_cannot_be_costs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sudo_caller_that_there_cannot_be_costs_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SUDO_UID", "99999999999999999999")
     monkeypatch.setenv("SUDO_GID", "1000")
     write_file(tmp_path / "report.json", b"new")

@@ -24,13 +24,21 @@ from tests.unit.report.samples import (
 # Our own output, not a stranger's: no entity can lurk in it.
 parse = ElementTree.fromstring
 
-LOST = replace(PASSED, verdict="unknown", reason="the capture lost 3 frames", observed=Observation(outcomes={}), journeys=())
+LOST = replace(
+    PASSED,
+    verdict="unknown",
+    reason="the capture lost 3 frames",
+    observed=Observation(outcomes={}),
+    journeys=(),
+)
 
 
 def test_a_suite_per_kind_and_one_of_requirements() -> None:
     direct = replace(PASSED, flow=flow("direct", kind="pod-to-pod"))
     root = parse(to_junit(replace(REPORT, flows=(PASSED, FAILED, direct)), PODS))
-    assert [(suite.get("name"), suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in root] == [
+    assert [
+        (suite.get("name"), suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in root
+    ] == [
         ("three-networks: Pod to Pod", "1", "0", "0"),
         ("three-networks: Pod to Service", "2", "1", "0"),
         ("three-networks: Requirements", "2", "0", "0"),
@@ -53,7 +61,10 @@ def test_what_is_unknown_is_an_error_of_a_flow_and_skipped_of_a_requirement() ->
     """As the exit code has it: a requirement that no flow bears on is no failure."""
     lost = replace(LOST, flow=flow("lost"))
     report = replace(REPORT, flows=(PASSED, FAILED, lost))
-    cases = {case.get("name"): [child.tag for child in case] for case in parse(to_junit(report, PODS)).iter("testcase")}
+    cases = {
+        case.get("name"): [child.tag for child in case]
+        for case in parse(to_junit(report, PODS)).iter("testcase")
+    }
     assert cases == {
         PASSED.flow.name: [],
         FAILED.flow.name: ["failure"],
@@ -79,7 +90,9 @@ def test_seconds_that_are_no_number_are_left_out() -> None:
 @given(st.text(st.characters(), max_size=30))
 def test_any_text_gives_well_formed_xml(hostile: str) -> None:
     result = replace(FAILED, flow=flow(hostile), reason=hostile)
-    report = replace(REPORT, topology=hostile, flows=(result,), machine={"kernel": hostile, "started": hostile})
+    report = replace(
+        REPORT, topology=hostile, flows=(result,), machine={"kernel": hostile, "started": hostile}
+    )
     cases = parse(to_junit(report, PODS)).findall("testsuite/testcase/failure")
     assert len(cases) == 1
 
@@ -88,7 +101,9 @@ def compared(*flows: tuple[FlowResult, FlowResult]) -> bytes:
     """What is written of flows with their results in two modes."""
     machine = {"kernel": "6.18.44", "started": "2026-01-01T00:00:00Z", "seconds": "1.5"}
     reports = {
-        mode: replace(REPORT, machine=machine, flows=tuple(replace(pair[n], flow=pair[0].flow) for pair in flows))
+        mode: replace(
+            REPORT, machine=machine, flows=tuple(replace(pair[n], flow=pair[0].flow) for pair in flows)
+        )
         for n, mode in enumerate(("iptables", "ipvs"))
     }
     return comparison_to_junit(compare_modes("shop", reports, guests={"ipvs": "ip_vs"}), PODS)
@@ -102,7 +117,13 @@ REFUSED = replace(FAILED, expected=expectation_of("dropped", "(docs/semantics 7)
 
 
 def test_a_comparison_has_a_suite_per_service_and_a_case_per_flow() -> None:
-    root = parse(compared((renamed(PASSED, "a"), PASSED), (renamed(PASSED, "b", ""), PASSED), (renamed(PASSED, "c"), REFUSED)))
+    root = parse(
+        compared(
+            (renamed(PASSED, "a"), PASSED),
+            (renamed(PASSED, "b", ""), PASSED),
+            (renamed(PASSED, "c"), REFUSED),
+        )
+    )
     assert [(suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in root] == [
         ("shop: default/web", "2", "0"),
         ("shop: no Service's port", "1", "0"),
@@ -111,8 +132,15 @@ def test_a_comparison_has_a_suite_per_service_and_a_case_per_flow() -> None:
     assert root.get("time") == "3"
     properties = {item.get("name"): item.get("value") for item in root[0].iter("property")}
     assert properties["modes"] == "iptables,ipvs"
-    assert (properties["ipvs.kernel"], properties["ipvs.guest"], properties["seed"]) == ("6.18.44", "ip_vs", "7")
-    assert [case.get("name") for case in root[2].iter("testcase")][::2] == ["iptables: pods-reach-pods", "ipvs: pods-reach-pods"]
+    assert (properties["ipvs.kernel"], properties["ipvs.guest"], properties["seed"]) == (
+        "6.18.44",
+        "ip_vs",
+        "7",
+    )
+    assert [case.get("name") for case in root[2].iter("testcase")][::2] == [
+        "iptables: pods-reach-pods",
+        "ipvs: pods-reach-pods",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +155,9 @@ def test_a_comparison_has_a_suite_per_service_and_a_case_per_flow() -> None:
     ],
     ids=["the same", "known", "unexplained", "fails alike", "unknown", "fails and unknown"],
 )
-def test_a_case_of_a_comparison_fails_if_a_person_must_look_at_it(one: FlowResult, other: FlowResult, tags: list[str]) -> None:
+def test_a_case_of_a_comparison_fails_if_a_person_must_look_at_it(
+    one: FlowResult, other: FlowResult, tags: list[str]
+) -> None:
     case = parse(compared((renamed(one, "flow"), other))).find("testsuite/testcase")
     assert case is not None
     assert (case.get("name"), case.get("classname")) == ("flow", "podwire.default/web")
@@ -147,6 +177,10 @@ def test_a_failure_of_a_comparison_says_what_changed_and_why() -> None:
 @given(st.text(st.characters(), max_size=30))
 def test_any_text_in_a_comparison_gives_well_formed_xml(hostile: str) -> None:
     assert (
-        len(parse(compared((renamed(PASSED, hostile, hostile), replace(FAILED, reason=hostile)))).findall("testsuite/testcase/failure"))
+        len(
+            parse(compared((renamed(PASSED, hostile, hostile), replace(FAILED, reason=hostile)))).findall(
+                "testsuite/testcase/failure"
+            )
+        )
         == 1
     )

@@ -32,7 +32,9 @@ def named(result: FlowResult, client: str, check: str = "cluster-ip") -> FlowRes
 def table(*rows: tuple[FlowResult, FlowResult]) -> list[str]:
     """The rows of the table of two modes, without its head."""
     one, other = zip(*rows, strict=True)
-    comparison: Comparison = compare_modes("t", {"iptables": replace(REPORT, flows=one), "nftables": replace(REPORT, flows=other)})
+    comparison: Comparison = compare_modes(
+        "t", {"iptables": replace(REPORT, flows=one), "nftables": replace(REPORT, flows=other)}
+    )
     return render_markdown(comparison).splitlines()[2:]
 
 
@@ -56,7 +58,11 @@ def test_where_all_fare_alike_they_are_everybody() -> None:
         pytest.param(TO_BOTH, "the client's own", id="preserved"),
         pytest.param(MASQUERADED, "a node's", id="masqueraded"),
         pytest.param(refused("dropped"), "dropped", id="dropped"),
-        pytest.param(delivered({B0: CLIENT, B1: "192.0.2.9"}), "192.0.2.9 or the client's own", id="an address that nobody promised"),
+        pytest.param(
+            delivered({B0: CLIENT, B1: "192.0.2.9"}),
+            "192.0.2.9 or the client's own",
+            id="an address that nobody promised",
+        ),
         pytest.param(
             delivered({B0: CLIENT}, reply_from=("10.244.1.2:8080",)),
             "the client's own (the answer comes from the endpoint itself)",
@@ -67,7 +73,9 @@ def test_where_all_fare_alike_they_are_everybody() -> None:
     ],
 )
 def test_cell(result: FlowResult, cell: str) -> None:
-    assert table((named(result, "a"), named(TO_BOTH, "a"))) == [f"| cluster-ip | a | {cell} | the client's own |"]
+    assert table((named(result, "a"), named(TO_BOTH, "a"))) == [
+        f"| cluster-ip | a | {cell} | the client's own |"
+    ]
 
 
 def test_controls_are_left_out() -> None:

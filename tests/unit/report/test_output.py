@@ -16,7 +16,9 @@ PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
 
 def run(shell: str, *words: str) -> subprocess.CompletedProcess[str]:
     """podwire with ``words`` in place of "$@" of a line of shell."""
-    return subprocess.run(["bash", "-c", shell, "bash", *PODWIRE, *words], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        ["bash", "-c", shell, "bash", *PODWIRE, *words], capture_output=True, text=True, timeout=60
+    )
 
 
 def test_whoever_reads_may_go() -> None:
@@ -30,24 +32,35 @@ def test_a_stream_that_is_closed_is_nobody_s(closed: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", [["plan", "hairpin", "-x"], ["no-such-topology"], ["exec", "x"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [["plan", "hairpin", "-x"], ["no-such-topology"], ["exec", "x"]], ids=lambda words: words[0]
+)
 def test_standard_error_on_a_full_disk_changes_no_exit_code(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        assert subprocess.run([*PODWIRE, *words], stderr=full, stdout=subprocess.PIPE, check=False).returncode == 2
+        assert (
+            subprocess.run([*PODWIRE, *words], stderr=full, stdout=subprocess.PIPE, check=False).returncode
+            == 2
+        )
 
 
 @pytest.mark.parametrize("words", [["plan", "hairpin"], ["list"], ["ps"]], ids=lambda words: words[0])
 def test_standard_output_on_a_full_disk_is_one_sentence(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*PODWIRE, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "podwire: cannot write to standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "podwire: cannot write to standard output: No space left on device\n",
+    )
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]], ids=" ".join)
 def test_help_on_a_full_disk_is_one_sentence(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*PODWIRE, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "podwire: cannot write to standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "podwire: cannot write to standard output: No space left on device\n",
+    )
 
 
 def test_an_output_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +68,11 @@ def test_an_output_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str])
         raise UsageError("cannot write r.json: No space left on device")
 
     attempt, written = Attempts(), []
-    assert [attempt(lambda: written.append(1)), attempt(refuse), attempt(lambda: written.append(2))] == [True, False, True]
+    assert [attempt(lambda: written.append(1)), attempt(refuse), attempt(lambda: written.append(2))] == [
+        True,
+        False,
+        True,
+    ]
     assert (written, attempt.failed) == ([1, 2], True)
     assert capsys.readouterr().err == "podwire: cannot write r.json: No space left on device\n"
 
@@ -64,6 +81,8 @@ def test_an_output_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str])
 def test_an_empty_name_is_refused(option: str) -> None:
     """``--captures ""`` (an unset variable in a script) would write into the current directory."""
     for command in ("run", "diff"):
-        done = subprocess.run([*PODWIRE, command, "hairpin", option, ""], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*PODWIRE, command, "hairpin", option, ""], capture_output=True, text=True, check=False
+        )
         assert (done.returncode, done.stdout) == (2, "")
         assert f"argument {option}: names no" in done.stderr

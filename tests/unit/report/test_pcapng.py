@@ -22,7 +22,9 @@ from tests.unit.report.samples import (
     captured,
 )
 
-needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed (Debian package tshark)")
+needs_tshark = pytest.mark.skipif(
+    shutil.which("tshark") is None, reason="tshark is not installed (Debian package tshark)"
+)
 
 
 # --- a reader of our own ----------------------------------------------------------------------------------
@@ -44,7 +46,9 @@ def blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
     while at < len(data):
         kind, total = struct.unpack_from("<II", data, at)
         assert total % 4 == 0
-        assert struct.unpack_from("<I", data, at + total - 4) == (total,), "both lengths of a block must agree"
+        assert struct.unpack_from("<I", data, at + total - 4) == (total,), (
+            "both lengths of a block must agree"
+        )
         yield kind, data[at + 8 : at + total - 4]
         at += total
     assert at == len(data)
@@ -79,7 +83,8 @@ def parse(data: bytes) -> Parsed:
             parsed.interfaces.append(options[2].decode())
         elif kind == 4:
             parsed.names += [
-                (value[: 4 if code == 1 else 16], value[4 if code == 1 else 16 : -1].decode()) for code, value in records(body)
+                (value[: 4 if code == 1 else 16], value[4 if code == 1 else 16 : -1].decode())
+                for code, value in records(body)
             ]
         else:
             assert kind == 6
@@ -88,7 +93,16 @@ def parse(data: bytes) -> Parsed:
             options = records(body[padded:])
             flags = [int.from_bytes(value, "little") for code, value in options if code == 2]
             netns, interface = parsed.interfaces[tap].split("/")
-            parsed.frames.append(Captured(high << 32 | low, netns, interface, {1: False, 2: True}[flags[0]], length, body[20 : 20 + size]))
+            parsed.frames.append(
+                Captured(
+                    high << 32 | low,
+                    netns,
+                    interface,
+                    {1: False, 2: True}[flags[0]],
+                    length,
+                    body[20 : 20 + size],
+                )
+            )
             parsed.comments.append([value.decode() for code, value in options if code == 1])
     return parsed
 
@@ -109,7 +123,10 @@ frames_of_any_kind = st.lists(
 )
 
 
-@given(frames_of_any_kind, st.dictionaries(st.integers(0, 11), st.lists(st.text("a→é ", min_size=1, max_size=9), max_size=3)))
+@given(
+    frames_of_any_kind,
+    st.dictionaries(st.integers(0, 11), st.lists(st.text("a→é ", min_size=1, max_size=9), max_size=3)),
+)
 def test_what_is_written_is_read_back(frames: list[Captured], comments: dict[int, list[str]]) -> None:
     parsed = parse(encode_pcapng(frames, comments=comments))
     assert parsed.frames == frames
@@ -124,7 +141,14 @@ def test_only_taps_that_occur_have_an_interface_each_once(frames: list[Captured]
 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_no_text_breaks_the_file_or_keeps_a_control_character(name: str, comment: str) -> None:
-    parsed = parse(encode_pcapng(FRAMES[:1], names={"10.0.0.1": name, "fd00::1": "six"}, comments={0: [comment]}, section_comment=comment))
+    parsed = parse(
+        encode_pcapng(
+            FRAMES[:1],
+            names={"10.0.0.1": name, "fd00::1": "six"},
+            comments={0: [comment]},
+            section_comment=comment,
+        )
+    )
     written = [text for _, text in parsed.names] + parsed.comments[0]
     assert all(text.isprintable() for text in written)
     assert parsed.names[-1] == (bytes.fromhex("fd000000000000000000000000000001"), "six")
@@ -161,8 +185,19 @@ def test_the_section_names_the_program_and_carries_its_comment() -> None:
 
 
 def tshark(file: Path, *fields: str) -> list[list[str]]:
-    """The fields of each frame. ``-N n`` resolves from the file's own names; without "N" among the flags no DNS server is asked."""
-    argv = ["tshark", "-N", "n", "-r", str(file), "-T", "fields", *(word for name in fields for word in ("-e", name))]
+    """The fields of each frame. ``-N n`` resolves from the file's own names; without "N" among the flags no
+    DNS server is asked.
+    """
+    argv = [
+        "tshark",
+        "-N",
+        "n",
+        "-r",
+        str(file),
+        "-T",
+        "fields",
+        *(word for name in fields for word in ("-e", name)),
+    ]
     run = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     return [line.split("\t") for line in run.stdout.splitlines()]
 
@@ -170,13 +205,23 @@ def tshark(file: Path, *fields: str) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("pcapng") / "sample.pcapng"
-    file.write_bytes(encode_pcapng(FRAMES, names=NAMES, comments={2: ["DNAT at worker-1", "second"]}, section_comment="a run"))
+    file.write_bytes(
+        encode_pcapng(
+            FRAMES, names=NAMES, comments={2: ["DNAT at worker-1", "second"]}, section_comment="a run"
+        )
+    )
     return file
 
 
 @needs_tshark
 def test_wireshark_keeps_nanoseconds_taps_and_directions(sample: Path) -> None:
-    rows = tshark(sample, "frame.time_epoch", "frame.interface_id", "frame.interface_name", "frame.packet_flags_direction")
+    rows = tshark(
+        sample,
+        "frame.time_epoch",
+        "frame.interface_id",
+        "frame.interface_name",
+        "frame.packet_flags_direction",
+    )
     assert rows[:3] == [
         ["1767225600.000000001", "0", "default_client/eth0", "0x00000002"],
         ["1767225600.000000501", "1", "worker-1/veth1", "0x00000001"],

@@ -56,11 +56,25 @@ HEALTHY = replace(
 )
 REPORTS = [
     pytest.param(REPORT, id="a run"),
-    pytest.param(replace(REPORT, flows=(), requirements=(), cluster=(), services=(), machine={}), id="nothing"),
-    pytest.param(replace(REPORT, flows=(replace(FAILED, journeys=(), observed=Observation(outcomes={})),)), id="nothing observed"),
-    pytest.param(replace(REPORT, flows=(HEALTHY, replace(HEALTHY, expected=expectation(health=Health(200))))), id="health checks"),
     pytest.param(
-        replace(REPORT, flows=(replace(PASSED, observed=replace(PASSED.observed, outcomes={"dropped": 1, "delivered": 2})),)), id="mixed"
+        replace(REPORT, flows=(), requirements=(), cluster=(), services=(), machine={}), id="nothing"
+    ),
+    pytest.param(
+        replace(REPORT, flows=(replace(FAILED, journeys=(), observed=Observation(outcomes={})),)),
+        id="nothing observed",
+    ),
+    pytest.param(
+        replace(REPORT, flows=(HEALTHY, replace(HEALTHY, expected=expectation(health=Health(200))))),
+        id="health checks",
+    ),
+    pytest.param(
+        replace(
+            REPORT,
+            flows=(
+                replace(PASSED, observed=replace(PASSED.observed, outcomes={"dropped": 1, "delivered": 2})),
+            ),
+        ),
+        id="mixed",
     ),
 ]
 
@@ -105,7 +119,13 @@ def test_a_flow() -> None:
             "because": "ClusterIP from a Pod: the client's own address",
             "connection": "yes",
             "possibilities": [
-                {"outcome": "delivered", "backend": f"default/web-{n}:8080", "source": "preserved", "replyFrom": "dialled"} for n in (0, 1)
+                {
+                    "outcome": "delivered",
+                    "backend": f"default/web-{n}:8080",
+                    "source": "preserved",
+                    "replyFrom": "dialled",
+                }
+                for n in (0, 1)
             ],
         },
         "observed": {
@@ -179,7 +199,9 @@ def test_the_tables_become_objects() -> None:
 
 def test_the_addresses_of_one_pod_count_together() -> None:
     observed = replace(PASSED.observed, backends={Backend(WEB_0, 80): 1, Backend("10.244.1.99", 80): 2})
-    exported = to_dict(replace(REPORT, flows=(replace(PASSED, observed=observed),)), {**PODS, "10.244.1.99": "default/web-0"})
+    exported = to_dict(
+        replace(REPORT, flows=(replace(PASSED, observed=observed),)), {**PODS, "10.244.1.99": "default/web-0"}
+    )
     assert exported["flows"][0]["observed"]["backends"] == {"default/web-0:80": 3}
 
 
@@ -198,5 +220,7 @@ def test_any_name_survives(name: str) -> None:
 
 def test_every_field_is_documented() -> None:
     text = (Path(__file__).parents[3] / "docs" / "report.md").read_text()
-    fields = {name for part in (SCHEMA_FILE, *SCHEMA_FILE["$defs"].values()) for name in part.get("properties", {})}
+    fields = {
+        name for part in (SCHEMA_FILE, *SCHEMA_FILE["$defs"].values()) for name in part.get("properties", {})
+    }
     assert not {name for name in fields if f"`{name}`" not in text}

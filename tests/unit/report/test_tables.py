@@ -27,7 +27,9 @@ from tests.unit.report.samples import (
 )
 
 SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
-RELAYED = Change("relayed", "worker-1", f"{CLIENT}:40000 → 10.244.1.1:10042", f"172.18.0.3:33000 → {WEB_1}:8080", 2)
+RELAYED = Change(
+    "relayed", "worker-1", f"{CLIENT}:40000 → 10.244.1.1:10042", f"172.18.0.3:33000 → {WEB_1}:8080", 2
+)
 
 
 def text(*, wide: bool = False, color: bool = False, width: int = 140, **fields: object) -> str:
@@ -51,16 +53,29 @@ def test_lines_stay_within_the_width(width: int) -> None:
 def test_rows_of_a_kind_stand_under_its_heading() -> None:
     direct = replace(PASSED, flow=flow("direct", kind="pod-to-pod"))
     shown = text(flows=(PASSED, direct, FAILED))
-    order = [shown.index(part) for part in ("Pod to Pod (1)", "direct", "Pod to Service (2, 1 FAIL)", "(other node)", "gone:80")]
+    order = [
+        shown.index(part)
+        for part in ("Pod to Pod (1)", "direct", "Pod to Service (2, 1 FAIL)", "(other node)", "gone:80")
+    ]
     assert order == sorted(order)
 
 
 @pytest.mark.parametrize(
     ("journeys", "line"),
     [
-        pytest.param((DELIVERED,), "DNAT at worker-1 → web-1:8080  ", id="one backend by name, without the Service's namespace"),
-        pytest.param(PASSED.journeys, "DNAT at worker-1 → 2 backends (×8, ×9)  ", id="two backends with their counts"),
-        pytest.param((replace(DELIVERED, changes=(DNAT, SNAT)),), "DNAT, SNAT at worker-1 → web-1:8080  ", id="masqueraded too"),
+        pytest.param(
+            (DELIVERED,),
+            "DNAT at worker-1 → web-1:8080  ",
+            id="one backend by name, without the Service's namespace",
+        ),
+        pytest.param(
+            PASSED.journeys, "DNAT at worker-1 → 2 backends (×8, ×9)  ", id="two backends with their counts"
+        ),
+        pytest.param(
+            (replace(DELIVERED, changes=(DNAT, SNAT)),),
+            "DNAT, SNAT at worker-1 → web-1:8080  ",
+            id="masqueraded too",
+        ),
         pytest.param(
             (replace(DELIVERED, changes=(replace(DNAT, after="10.244.1.1:10042"), RELAYED)),),
             "DNAT, relayed at worker-1 → web-1:8080  ",
@@ -93,7 +108,12 @@ def test_the_source_that_was_seen() -> None:
 
 def test_an_outcome_that_was_promised_stands_among_the_changes() -> None:
     refused = replace(FAILED.journeys[0], outcome="rejected", evidence="RST from 10.244.1.3:80")
-    result = replace(FAILED, verdict="pass", journeys=(refused,), observed=replace(FAILED.observed, outcomes={"rejected": 2}))
+    result = replace(
+        FAILED,
+        verdict="pass",
+        journeys=(refused,),
+        observed=replace(FAILED.observed, outcomes={"rejected": 2}),
+    )
     assert "rejected ×2: RST from 10.244.1.3:80" in text(flows=(result,), width=400)
 
 
@@ -110,7 +130,9 @@ def test_the_default_namespace_is_left_out_of_names_unless_wide() -> None:
 
 def test_controls_that_passed_are_counted_and_those_that_did_not_are_listed() -> None:
     passed = replace(PASSED, flow=flow("a quiet one", control=True))
-    shown = text(flows=(*(passed for _ in range(100)), replace(FAILED, flow=flow("a loud one", control=True)), PASSED))
+    shown = text(
+        flows=(*(passed for _ in range(100)), replace(FAILED, flow=flow("a loud one", control=True)), PASSED)
+    )
     assert "a quiet one" not in shown
     assert "a loud one" in shown
     assert "\n100 controls passed too" in shown
@@ -119,7 +141,9 @@ def test_controls_that_passed_are_counted_and_those_that_did_not_are_listed() ->
 
 
 def test_the_node_that_packets_enter_through() -> None:
-    assert "10.96.0.10:80 via worker-2" in text(flows=(replace(PASSED, flow=flow("x", via="worker-2")),), width=400)
+    assert "10.96.0.10:80 via worker-2" in text(
+        flows=(replace(PASSED, flow=flow("x", via="worker-2")),), width=400
+    )
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -164,11 +188,16 @@ def test_a_flow_without_a_journey() -> None:
 
 def test_an_empty_report() -> None:
     shown = text(flows=(), requirements=(), cluster=(), services=(), notices=(), machine={})
-    assert shown == "podwire: three-networks  proxy mode iptables, seed 7\n\n0 flows: none; 0 requirements: none\n"
+    assert (
+        shown
+        == "podwire: three-networks  proxy mode iptables, seed 7\n\n0 flows: none; 0 requirements: none\n"
+    )
 
 
 @given(st.text(max_size=40), st.booleans(), st.booleans())
-def test_no_control_character_of_a_manifest_reaches_the_terminal(hostile: str, wide: bool, color: bool) -> None:
+def test_no_control_character_of_a_manifest_reaches_the_terminal(
+    hostile: str, wide: bool, color: bool
+) -> None:
     result = replace(FAILED, flow=flow(hostile, via=hostile), reason=hostile)
     requirement = replace(REPORT.requirements[0], text=hostile, reason=hostile)
     shown = text(
@@ -189,7 +218,8 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(hostile: str, w
 
 def test_flows_of_steps_stand_in_order_of_time_under_their_step() -> None:
     later = [
-        replace(PASSED, flow=flow(f"c, {step}: who", kind=kind, step=f"c, {step}")) for step, kind in (("b", "other"), ("a", "pod-to-pod"))
+        replace(PASSED, flow=flow(f"c, {step}: who", kind=kind, step=f"c, {step}"))
+        for step, kind in (("b", "other"), ("a", "pod-to-pod"))
     ]
     shown = text(flows=(PASSED, *later))
     order = [shown.index(part) for part in ("At the beginning (1)", "c, b (1)", "c, a (1)")]

@@ -1,4 +1,6 @@
-"""Clusters that other processes announce, perhaps of another release of podwire: shown, and never believed blindly."""
+"""Clusters that other processes announce, perhaps of another release of podwire: shown, and never believed
+blindly.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def test_our_own_announcement_is_read_whole() -> None:
 
 OTHERS = {
     "a field more": OURS | {"release": "9.0", "mode": "nftables"},
-    "no release, as before releases were told": {key: value for key, value in OURS.items() if key != "release"},
+    "no release, as before releases were told": {
+        key: value for key, value in OURS.items() if key != "release"
+    },
     "only its topology": {"topology": "shop"},
     "counts of another kind": OURS | {"release": "9", "nodes": "three", "pods": [1], "services": True},
     "names of another kind": OURS | {"release": "9", "names": [["worker-1", "worker-1"]]},
@@ -58,7 +62,9 @@ def test_another_release_is_noted(case: str) -> None:
     assert running.pid == 7
 
 
-@pytest.mark.parametrize("netns", ["../../etc/passwd", "/etc/passwd", "", ".", "..", "a/b", 7, None, "a\0b", "-x"])
+@pytest.mark.parametrize(
+    "netns", ["../../etc/passwd", "/etc/passwd", "", ".", "..", "a/b", 7, None, "a\0b", "-x"]
+)
 def test_a_name_that_leads_out_of_run_netns_is_dropped(netns: object) -> None:
     assert read_announcement(7, OURS | {"names": {"web": netns}}).names == {}
 
@@ -66,7 +72,14 @@ def test_a_name_that_leads_out_of_run_netns_is_dropped(netns: object) -> None:
 def test_terminal_escapes_are_spelled_out() -> None:
     hostile = "\x1b]0;owned\x07"
     running = read_announcement(
-        7, OURS | {"topology": hostile, "started": hostile, "release": hostile, "names": {hostile: "web", "web": hostile}}
+        7,
+        OURS
+        | {
+            "topology": hostile,
+            "started": hostile,
+            "release": hostile,
+            "names": {hostile: "web", "web": hostile},
+        },
     )
     for text in (running.topology, running.started, running.note, *running.names):
         assert text.isprintable()

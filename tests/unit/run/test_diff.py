@@ -35,7 +35,10 @@ def test_every_mode_is_sent_what_any_mode_needs() -> None:
 def test_only_one_mode_translates_a_node_port_on_localhost() -> None:
     name = "node control-plane → localhost:30080 (svc default/web)"
     states = [make_state(node_port_service(), proxy={"mode": mode}) for mode in ("nftables", "iptables")]
-    alone, both = ({flow.name: flow for flow in merge_flows([plan_flows(s)[0] for s in given])} for given in (states[:1], states))
+    alone, both = (
+        {flow.name: flow for flow in merge_flows([plan_flows(s)[0] for s in given])}
+        for given in (states[:1], states)
+    )
     assert (alone[name].attempts, alone[name].controls) == (1, ())
     assert both[name].attempts > 1
     assert both[name].controls
@@ -75,13 +78,27 @@ def test_what_this_kernel_has_runs_here(machine: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("lacks", "modes", "says"),
     [
-        ({"tools": {"ipset"}}, ["iptables", "nftables"], ["the tool nft (for mode nftables): apt-get install nftables"]),
+        (
+            {"tools": {"ipset"}},
+            ["iptables", "nftables"],
+            ["the tool nft (for mode nftables): apt-get install nftables"],
+        ),
         ({"tools": {"nft"}}, ["iptables", "ipvs"], ["the tool ipset (for mode ipvs): apt-get install ipset"]),
-        ({"obstacle": "not installed: run: x"}, ["iptables", "ipvs"], ["ip_vs in its kernel (for mode ipvs): modprobe ip_vs", "run: x"]),
+        (
+            {"obstacle": "not installed: run: x"},
+            ["iptables", "ipvs"],
+            ["ip_vs in its kernel (for mode ipvs): modprobe ip_vs", "run: x"],
+        ),
         (
             {"tools": set(), "obstacle": "not installed: run: x"},
             ["ipvs", "nftables"],
-            ["the tool ipset (for mode ipvs)", "the tool nft (for mode nftables)", "ip_vs in its kernel", "install nftables", "run: x"],
+            [
+                "the tool ipset (for mode ipvs)",
+                "the tool nft (for mode nftables)",
+                "ip_vs in its kernel",
+                "install nftables",
+                "run: x",
+            ],
         ),
     ],
     ids=["a tool", "a guest's tool", "a guest", "all at once"],
@@ -95,7 +112,9 @@ def test_modes_that_cannot_be_had_are_all_named_with_the_remedy(
     assert all(words in str(caught.value) for words in says), str(caught.value)
 
 
-def test_nobody_looks_for_a_guest_that_is_not_needed(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_looks_for_a_guest_that_is_not_needed(
+    machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(diff, "why_no_guest", lambda: pytest.fail("a process was started for nothing"))
     assert check_modes(["iptables", "nftables"]) == {}
 
@@ -141,7 +160,9 @@ def settings(mode: str) -> str:
     ],
     ids=["manifests", "its own mode", "its own, which is the default", "others", "its own and another"],
 )
-def test_the_clusters_own_mode_is_compared_with_what_it_will_be(text: str, given: list[str], modes: list[str]) -> None:
+def test_the_clusters_own_mode_is_compared_with_what_it_will_be(
+    text: str, given: list[str], modes: list[str]
+) -> None:
     states = settle_modes(load_text(text), given, 0)
     assert [(mode, state.proxy.mode) for mode, state in states.items()] == [(mode, mode) for mode in modes]
 
@@ -153,11 +174,18 @@ def test_a_cluster_that_has_the_new_mode_needs_another_one_to_compare_with() -> 
 
 @pytest.mark.parametrize(
     ("text", "given", "said"),
-    [(DUMP, [], True), (DUMP, ["iptables", "nftables"], False), (DUMP + settings("ipvs"), [], False), (POD, [], False)],
+    [
+        (DUMP, [], True),
+        (DUMP, ["iptables", "nftables"], False),
+        (DUMP + settings("ipvs"), [], False),
+        (POD, [], False),
+    ],
     ids=["a dump without", "modes were named", "a dump with", "no dump"],
 )
 def test_a_dump_that_does_not_tell_its_mode_is_told_of(text: str, given: list[str], said: bool) -> None:
     states = settle_modes(load_text(text), given, 0)
-    notices = [notice for state in states.values() for notice in state.notices if "KubeProxyConfiguration" in notice]
+    notices = [
+        notice for state in states.values() for notice in state.notices if "KubeProxyConfiguration" in notice
+    ]
     assert len(notices) == said
     assert not said or "iptables mode stands for the cluster's own" in notices[0]

@@ -18,9 +18,13 @@ USED = ("iptables-restore", "iptables", "nft", "nf_tables", "ipset", "ip_vs")
 
 def findings(*lacking: str) -> Sequence[Finding]:
     """Everything that modes use and every run needs, but for ``lacking``."""
-    found = [Finding(group="kernel", name=name, ok=name not in lacking, required=False, remedy=f"mend {name}") for name in USED]
+    found = [
+        Finding(group="kernel", name=name, ok=name not in lacking, required=False, remedy=f"mend {name}")
+        for name in USED
+    ]
     every = [
-        Finding(group="kernel", name=name, ok=name not in lacking, required=True, remedy=f"mend {name}") for name in ("veth", "bridge")
+        Finding(group="kernel", name=name, ok=name not in lacking, required=True, remedy=f"mend {name}")
+        for name in ("veth", "bridge")
     ]
     return [*every, *found]
 
@@ -59,7 +63,12 @@ def test_a_guest_is_not_recommended_for_what_it_lacks() -> None:
 
 def test_without_being_asked_it_lists_the_modes_alone() -> None:
     text = render(findings("ip_vs"))
-    assert text.splitlines()[:4] == ["iptables   ok", "nftables   ok", "userspace  ok", "ipvs       needs ip_vs: mend ip_vs"]
+    assert text.splitlines()[:4] == [
+        "iptables   ok",
+        "nftables   ok",
+        "userspace  ok",
+        "ipvs       needs ip_vs: mend ip_vs",
+    ]
     assert "veth" not in text
     assert "veth" in render(findings(), every=True)
     assert text.endswith("\npodwire runs here.")

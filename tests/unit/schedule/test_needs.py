@@ -44,7 +44,10 @@ def test_the_pod_that_dials_every_service_has_room_for_all_that_it_hears() -> No
     slots = ring_slots(
         schedule, names_of(state) + [f"idle-{number}" for number in range(20000)], 512
     )  # so many that none has room to spare
-    asks = max(state.pods, key=lambda pod: sum(flow.attempts for flow in schedule.flows if flow.client.netns == pod_netns(pod)))
+    asks = max(
+        state.pods,
+        key=lambda pod: sum(flow.attempts for flow in schedule.flows if flow.client.netns == pod_netns(pod)),
+    )
     attempts = sum(flow.attempts for flow in schedule.flows if flow.client.netns == pod_netns(asks))
     assert attempts > 200
     assert slots[pod_netns(asks)] >= min(8192, 8 * attempts)

@@ -21,5 +21,10 @@ def test_the_router_is_told_what_the_speaker_would_answer() -> None:
     )
     (told,) = plan_speakers(state)
     assert isinstance(told, AddNeighbour)
-    assert (told.netns, told.dev, told.address, told.mac) == ("router", "eth0", "172.18.255.200", "0a:58:ac:12:00:03")
+    assert (told.netns, told.dev, told.address, told.mac) == (
+        "router",
+        "eth0",
+        "172.18.255.200",
+        "0a:58:ac:12:00:03",
+    )
     assert told.why.startswith("worker-1 announces 172.18.255.200")

@@ -70,7 +70,9 @@ HOST_PODS = (*PODS, make_pod("exporter", "worker-1", ports=[9100, (9100, "SCTP")
 
 def hidden(endpoint: str, **changes: Any) -> bool:
     """Returns whether no tap may see who answers client-1 behind the Service, whose endpoint is on worker-1."""
-    state = make_state(make_service(), slices=[make_slice(make_endpoint(endpoint, "worker-1"))], pods=HOST_PODS, **changes)
+    state = make_state(
+        make_service(), slices=[make_slice(make_endpoint(endpoint, "worker-1"))], pods=HOST_PODS, **changes
+    )
     service = state.services[0]
     to = service_destination(service, service.spec.ports[0], "clusterIP", WEB_IP)
     flow = replace(make_flow(state, "client-1", WEB_IP, 80, via="worker-1"), to=to)
@@ -98,13 +100,21 @@ def test_of_a_flow_whose_endpoint_may_be_hidden_every_attempt_asks() -> None:
 
 def test_the_only_sctp_server_of_a_node_and_of_two_none() -> None:
     assert find_sole_sctp(make_state(pods=HOST_PODS)) == {"worker-1": Backend("172.18.0.3", 9100)}
-    assert find_sole_sctp(make_state(pods=(*HOST_PODS, make_pod("more", "worker-1", ports=[(9200, "SCTP")])))) == {}
-    assert find_sole_sctp(make_state(pods=(make_pod("own", "worker-1", "10.244.1.9", [(9100, "SCTP")]),))) == {}
+    assert (
+        find_sole_sctp(make_state(pods=(*HOST_PODS, make_pod("more", "worker-1", ports=[(9200, "SCTP")]))))
+        == {}
+    )
+    assert (
+        find_sole_sctp(make_state(pods=(make_pod("own", "worker-1", "10.244.1.9", [(9100, "SCTP")]),))) == {}
+    )
 
 
 # --- when -------------------------------------------------------------------------------------------------
 
-A, B = (RealServer(f"default/{name}", f"default_{name}", Backend(f"10.244.1.{n}", 80), own=True) for n, name in enumerate("ab", 3))
+A, B = (
+    RealServer(f"default/{name}", f"default_{name}", Backend(f"10.244.1.{n}", 80), own=True)
+    for n, name in enumerate("ab", 3)
+)
 
 
 def turns(*jobs: tuple[str, set[RealServer]], client: str = "") -> Turns[str]:
@@ -176,7 +186,12 @@ THERE = (
     ("worker-1/eth0 out", POD, WEB),
     ("web-0/eth0 in", POD, WEB),
 )
-ECHO = (("web-0/eth0 out", WEB, POD), ("worker-1/eth0 in", WEB, POD), ("worker-1/cbr0 out", VIP, POD), ("pod/eth0 in", VIP, POD))
+ECHO = (
+    ("web-0/eth0 out", WEB, POD),
+    ("worker-1/eth0 in", WEB, POD),
+    ("worker-1/cbr0 out", VIP, POD),
+    ("pod/eth0 in", VIP, POD),
+)
 
 
 def asked(protocol: Any = "UDP", error: str = "timeout", **fields: Any) -> Attempt:
@@ -188,7 +203,11 @@ def test_a_datagram_that_comes_in_at_a_command_is_delivered_whatever_it_says() -
     tape = Tape()
     tape.there(*THERE, token=COOKIE["UDP"], protocol="UDP", flags="")
     journey = only(tape, asked())
-    assert (journey.outcome, journey.backend, journey.source_seen) == ("delivered", SERVER.backend, "10.244.1.2")
+    assert (journey.outcome, journey.backend, journey.source_seen) == (
+        "delivered",
+        SERVER.backend,
+        "10.244.1.2",
+    )
     assert (journey.reply_from, journey.evidence) == ("", "came in at web-0/eth0 in")
 
 
@@ -223,11 +242,16 @@ def test_an_echo_of_the_request_is_an_answer(protocol: Any) -> None:
 
 WEB_0 = RealServer("default/web-0", "web-0", Backend("10.244.2.4", 8080), own=True)
 ARRIVED = case.ended("dropped", "silence: last seen at web-0/eth0 in")
-SENT_BACK = (Hop(3, "web-0", "eth0", "out", case.WEB, case.POD, 64, 2), Hop(4, "client", "eth0", "in", case.VIP, case.POD, 62, 3))
+SENT_BACK = (
+    Hop(3, "web-0", "eth0", "out", case.WEB, case.POD, 64, 2),
+    Hop(4, "client", "eth0", "in", case.VIP, case.POD, 62, 3),
+)
 RESET = case.ended("rejected", "RST from 10.244.2.4:8080", SENT_BACK)
 
 
-def verdict(*journeys: Journey, server: RealServer = WEB_0, full: Any = (), controls: Any = None, **fields: Any) -> FlowResult:
+def verdict(
+    *journeys: Journey, server: RealServer = WEB_0, full: Any = (), controls: Any = None, **fields: Any
+) -> FlowResult:
     attempts = [case.attempt(servers=frozenset({server}), **fields)] * len(journeys)
     return judge(case.FLOW, case.ONE, journeys, attempts, 0, controls or {}, full=full)
 
@@ -235,7 +259,10 @@ def verdict(*journeys: Journey, server: RealServer = WEB_0, full: Any = (), cont
 def test_a_server_that_did_not_accept_is_called_that_and_proves_nothing() -> None:
     result = verdict(ARRIVED)
     assert result.verdict == "unknown"
-    assert result.reason == "the server in Pod default/web-0 did not accept (no answer to what came in at web-0/eth0 in)"
+    assert (
+        result.reason
+        == "the server in Pod default/web-0 did not accept (no answer to what came in at web-0/eth0 in)"
+    )
     assert verdict(ARRIVED, full={"web-0"}).reason.endswith(": its accept queue was full)")
     assert result.journeys[0].unserved == "default/web-0"
 
@@ -243,7 +270,10 @@ def test_a_server_that_did_not_accept_is_called_that_and_proves_nothing() -> Non
 def test_a_server_that_accepted_too_late_was_reached() -> None:
     """The second retransmission of its SYN was answered when the client had left."""
     assert verdict(case.delivered(), error="timeout").verdict == "pass"
-    assert judge(case.FLOW, case.ONE, [case.delivered()], [case.attempt(error="timeout")], 0, {}).verdict == "fail"
+    assert (
+        judge(case.FLOW, case.ONE, [case.delivered()], [case.attempt(error="timeout")], 0, {}).verdict
+        == "fail"
+    )
 
 
 def test_a_server_that_accepted_once_has_shown_that_it_is_reached() -> None:
@@ -261,7 +291,9 @@ def test_a_server_that_refuses_is_called_that_whatever_became_of_the_control() -
 
 def test_what_never_came_in_is_the_network_s_affair() -> None:
     assert verdict(_not_arrived()).verdict == "fail"
-    lost_reply = replace(ARRIVED, back=SENT_BACK[:1], evidence="silence: the reply was last seen at web-0/eth0 out")
+    lost_reply = replace(
+        ARRIVED, back=SENT_BACK[:1], evidence="silence: the reply was last seen at web-0/eth0 out"
+    )
     assert verdict(lost_reply).verdict == "fail"
     by_a_node = replace(RESET, back=(Hop(3, "worker-1", "cbr0", "out", case.NODE, case.POD, 64, 2),))
     assert verdict(by_a_node).verdict == "fail"

@@ -45,22 +45,38 @@ def observed(result: FlowResult, **fields: object) -> FlowResult:
     [
         pytest.param(PASSED, set(), id="as promised"),
         pytest.param(FAILED, {"outcome", "backends"}, id="dropped instead of delivered"),
-        pytest.param(observed(PASSED, sources=(WORKER_1,)), {"source"}, id="masqueraded instead of preserved"),
-        pytest.param(observed(PASSED, backends={Backend(WEB_0, 8080): 1}), {"backends"}, id="a backend never met"),
-        pytest.param(observed(PASSED, backends={Backend(WEB_0, 8080): 1, Backend(WEB_1, 81): 1}), {"backends"}, id="another backend met"),
         pytest.param(
-            replace(observed(PASSED, backends={Backend(WEB_0, 8080): 1}), expected=expectation(partial=True)), set(), id="many backends"
+            observed(PASSED, sources=(WORKER_1,)), {"source"}, id="masqueraded instead of preserved"
         ),
-        pytest.param(observed(PASSED, reply_from=(f"{WEB_0}:8080",)), {"reply from"}, id="answered by a stranger"),
+        pytest.param(
+            observed(PASSED, backends={Backend(WEB_0, 8080): 1}), {"backends"}, id="a backend never met"
+        ),
+        pytest.param(
+            observed(PASSED, backends={Backend(WEB_0, 8080): 1, Backend(WEB_1, 81): 1}),
+            {"backends"},
+            id="another backend met",
+        ),
+        pytest.param(
+            replace(observed(PASSED, backends={Backend(WEB_0, 8080): 1}), expected=expectation(partial=True)),
+            set(),
+            id="many backends",
+        ),
+        pytest.param(
+            observed(PASSED, reply_from=(f"{WEB_0}:8080",)), {"reply from"}, id="answered by a stranger"
+        ),
         pytest.param(observed(PASSED, lost_frames=3), {"lost frames"}, id="lost frames"),
         pytest.param(
             replace(PASSED, expected=expectation(outcome="dropped", backends={})),
             {"outcome", "backends"},
             id="delivered instead of dropped",
         ),
-        pytest.param(replace(PASSED, observed=Observation(outcomes={})), {"outcome", "backends"}, id="nothing observed"),
         pytest.param(
-            replace(PASSED, expected=expectation(backends={}, addresses={}, source="")), set(), id="nothing promised but the outcome"
+            replace(PASSED, observed=Observation(outcomes={})), {"outcome", "backends"}, id="nothing observed"
+        ),
+        pytest.param(
+            replace(PASSED, expected=expectation(backends={}, addresses={}, source="")),
+            set(),
+            id="nothing promised but the outcome",
         ),
     ],
 )
@@ -81,12 +97,16 @@ CHECKED = replace(PASSED, expected=expectation(health=Health(200, 1)))
     ],
 )
 def test_the_answer_of_a_health_check(answers: tuple[Health, ...], said: str, same: bool) -> None:
-    assert Row("answer", "200, 1 local endpoint", said, same) in side_by_side(observed(CHECKED, health=answers), PODS)
+    assert Row("answer", "200, 1 local endpoint", said, same) in side_by_side(
+        observed(CHECKED, health=answers), PODS
+    )
 
 
 def test_where_another_answer_came() -> None:
     ill = observed(CHECKED, health=(Health(503, 0),))
-    assert where_it_differs(ill, DELIVERED).startswith("the answer (503, 0 local endpoints) came as default_client/eth0 in ")
+    assert where_it_differs(ill, DELIVERED).startswith(
+        "the answer (503, 0 local endpoints) came as default_client/eth0 in "
+    )
     assert where_it_differs(ill, replace(DELIVERED, crafted=True)) == ""
     assert where_it_differs(observed(CHECKED, health=(Health(200, 1),)), DELIVERED) == ""
 
@@ -95,7 +115,12 @@ def test_both_sides_in_words() -> None:
     assert side_by_side(PASSED, PODS) == (
         Row("outcome", "delivered", "delivered ×17", True),
         Row("source", f"preserved ({CLIENT})", CLIENT, True),
-        Row("backends", "default/web-0:8080, default/web-1:8080", "default/web-0:8080 ×9, default/web-1:8080 ×8", True),
+        Row(
+            "backends",
+            "default/web-0:8080, default/web-1:8080",
+            "default/web-0:8080 ×9, default/web-1:8080 ×8",
+            True,
+        ),
         Row("reply from", f"{SERVICE}:80", f"{SERVICE}:80", True),
     )
 
@@ -117,9 +142,15 @@ def test_an_icmp_reply_has_no_port() -> None:
         ),
         pytest.param(replace(DROPPED, there=(), evidence=""), "no packet left default_client", id="no hop"),
         pytest.param(
-            replace(DELIVERED, source_seen=WORKER_1, changes=(*DELIVERED.changes, SNAT)), str(SNAT), id="the rewrite of the source"
+            replace(DELIVERED, source_seen=WORKER_1, changes=(*DELIVERED.changes, SNAT)),
+            str(SNAT),
+            id="the rewrite of the source",
         ),
-        pytest.param(replace(DELIVERED, backend=Backend(WEB_1, 81)), str(DELIVERED.changes[0]), id="the rewrite of the destination"),
+        pytest.param(
+            replace(DELIVERED, backend=Backend(WEB_1, 81)),
+            str(DELIVERED.changes[0]),
+            id="the rewrite of the destination",
+        ),
         pytest.param(
             replace(DELIVERED, reply_from=f"{WEB_1}:8080"),
             f"the reply came as default_client/eth0 in {SERVICE}:80 → {CLIENT}:40000 ttl 62",
@@ -135,7 +166,9 @@ def test_the_source_is_judged_by_the_rule_of_the_backend_that_was_met() -> None:
     hairpin = expectation(backends={Backend(WEB_0, 8080): "node", Backend(WEB_1, 8080): "preserved"})
     result = replace(PASSED, expected=hairpin)
     assert where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1)) != ""
-    assert where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1, backend=Backend(WEB_0, 8080))) == ""
+    assert (
+        where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1, backend=Backend(WEB_0, 8080))) == ""
+    )
 
 
 def test_the_telling_journey_is_the_first_that_differs() -> None:
@@ -150,7 +183,9 @@ def test_names_of_backends() -> None:
     assert backend_name(Backend(WORKER_1, 6443), PODS) == f"{WORKER_1}:6443"
 
 
-@pytest.mark.parametrize(("endpoint", "address"), [("10.0.0.1:80", "10.0.0.1"), ("10.0.0.1", "10.0.0.1"), ("fd00::1", "fd00::1")])
+@pytest.mark.parametrize(
+    ("endpoint", "address"), [("10.0.0.1:80", "10.0.0.1"), ("10.0.0.1", "10.0.0.1"), ("fd00::1", "fd00::1")]
+)
 def test_the_address_of_an_endpoint(endpoint: str, address: str) -> None:
     assert address_of(endpoint) == address
 

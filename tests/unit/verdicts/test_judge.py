@@ -27,7 +27,9 @@ FLOW = Flow(
     name="pod default/client → svc default/web:80",
     kind="pod-to-service",
     client=Client(kind="pod", label="pod default/client", netns="client", ip="10.244.1.2", node="worker-1"),
-    to=Destination(label="svc default/web:80", ip="10.96.0.10", port=80, service="default/web", how="clusterIP"),
+    to=Destination(
+        label="svc default/web:80", ip="10.96.0.10", port=80, service="default/web", how="clusterIP"
+    ),
     protocol="TCP",
     attempts=2,
     controls=("the control",),
@@ -71,13 +73,27 @@ def delivered(to: str = WEB, **fields: Any) -> Journey:
     return replace(journey, **fields)
 
 
-def ended(outcome: Any, evidence: str, back: tuple[Hop, ...] = (), changes: tuple[Change, ...] = ()) -> Journey:
+def ended(
+    outcome: Any, evidence: str, back: tuple[Hop, ...] = (), changes: tuple[Change, ...] = ()
+) -> Journey:
     """One whose translation, but for ``changes``, no tap has seen."""
-    return delivered(outcome=outcome, evidence=evidence, back=back, changes=changes, backend=None, source_seen="", reply_from="")
+    return delivered(
+        outcome=outcome,
+        evidence=evidence,
+        back=back,
+        changes=changes,
+        backend=None,
+        source_seen="",
+        reply_from="",
+    )
 
 
 DROPPED = ended("dropped", "silence: last seen at worker-1/eth0 in")
-REFUSED = ended("rejected", "ICMP port unreachable from 172.18.0.3", (Hop(3, "worker-1", "cbr0", "out", NODE, POD, 64, 2),))
+REFUSED = ended(
+    "rejected",
+    "ICMP port unreachable from 172.18.0.3",
+    (Hop(3, "worker-1", "cbr0", "out", NODE, POD, 64, 2),),
+)
 NO_ROUTE = ended("unreachable", "no route: ENETUNREACH at the client")
 NO_NEIGHBOUR = ended("unreachable", "ICMP host unreachable from 172.18.0.3", REFUSED.back)
 
@@ -98,11 +114,17 @@ def attempt(**fields: Any) -> Attempt:
 
 
 def told(client: str = POD, local: str = WEB, pod: str = "default/web-0") -> Attempt:
-    return attempt(answer=Answer(pod=pod, container="web", node="worker-2", client=client, dialled=VIP, local=local))
+    return attempt(
+        answer=Answer(pod=pod, container="web", node="worker-2", client=client, dialled=VIP, local=local)
+    )
 
 
 def verdict_of(
-    *pairs: tuple[Journey | None, Attempt], expected: Expectation = PROMISE, flow: Flow = FLOW, lost: int = 0, controls: Any = None
+    *pairs: tuple[Journey | None, Attempt],
+    expected: Expectation = PROMISE,
+    flow: Flow = FLOW,
+    lost: int = 0,
+    controls: Any = None,
 ) -> FlowResult:
     journeys, attempts = [journey for journey, _ in pairs], [one for _, one in pairs]
     return judge(flow, expected, journeys, attempts, lost, controls or {})
@@ -129,7 +151,12 @@ ONE = promise(backends=ONE_BACKEND)
 RELAYED = [
     (
         delivered(),
-        attempt(answer=Answer(pod="default/web-0", container="web", node="worker-2", client=POD, dialled=WEB, local=WEB), relayed=True),
+        attempt(
+            answer=Answer(
+                pod="default/web-0", container="web", node="worker-2", client=POD, dialled=WEB, local=WEB
+            ),
+            relayed=True,
+        ),
     )
 ]
 
@@ -143,7 +170,8 @@ def answered(health: Health | None, **fields: Any) -> tuple[Journey | None, Atte
 
 
 CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Verdict, str]] = {
-    # id: (journeys with their attempts, what else is special, verdict, words of the reason; with "$" at its end)
+    # id: (journeys with their attempts, what else is special, verdict, words of the reason; with "$" at its
+    # end)
     "all-as-promised": (BOTH, {}, "pass", ""),
     "its-control-passed": (BOTH, {"controls": {"the control": "pass", "another": "fail"}}, "pass", ""),
     "rejected-as-promised": (plain(REFUSED), {"expected": nothing_but("rejected")}, "pass", ""),
@@ -155,7 +183,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "pass",
         "",
     ),
-    "any-endpoint-will-do": (plain(delivered("10.9.9.9:1")), {"expected": nothing_but("delivered")}, "pass", ""),
+    "any-endpoint-will-do": (
+        plain(delivered("10.9.9.9:1")),
+        {"expected": nothing_but("delivered")},
+        "pass",
+        "",
+    ),
     "relayed": (RELAYED, {"expected": replace(ONE, relayed=True)}, "pass", ""),
     "translated-where-it-was-to-be-relayed": (
         [(delivered(), told())],
@@ -165,8 +198,18 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     # health checks
     "healthy": ([answered(Health(200, 1))], {"expected": HEALTHY}, "pass", ""),
-    "healthy-with-a-knock": ([answered(Health(200, 1)), answered(None, crafted=True)], {"expected": HEALTHY}, "pass", ""),
-    "any-count-will-do": ([answered(Health(200, 7))], {"expected": replace(HEALTHY, health=Health(200))}, "pass", ""),
+    "healthy-with-a-knock": (
+        [answered(Health(200, 1)), answered(None, crafted=True)],
+        {"expected": HEALTHY},
+        "pass",
+        "",
+    ),
+    "any-count-will-do": (
+        [answered(Health(200, 7))],
+        {"expected": replace(HEALTHY, health=Health(200))},
+        "pass",
+        "",
+    ),
     "ill": (
         [answered(Health(503, 0))],
         {"expected": HEALTHY},
@@ -179,8 +222,18 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         "answered 200, 2 local endpoints",
     ),
-    "no-http": ([answered(None)], {"expected": HEALTHY}, "fail", f"{WEB} gave no HTTP answer, not 200, 1 local endpoint"),
-    "closed-without-an-answer": ([answered(None, error="EOF")], {"expected": HEALTHY}, "fail", "the client's socket met EOF"),
+    "no-http": (
+        [answered(None)],
+        {"expected": HEALTHY},
+        "fail",
+        f"{WEB} gave no HTTP answer, not 200, 1 local endpoint",
+    ),
+    "closed-without-an-answer": (
+        [answered(None, error="EOF")],
+        {"expected": HEALTHY},
+        "fail",
+        "the client's socket met EOF",
+    ),
     "a-check-that-is-refused": (
         [(REFUSED, attempt(error="ECONNREFUSED"))],
         {"expected": HEALTHY},
@@ -188,7 +241,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "it was rejected, not delivered",
     ),
     # unknown
-    "nothing-observed": ([(None, attempt(error="timeout"))], {}, "unknown", "no attempt was observed: the client met timeout"),
+    "nothing-observed": (
+        [(None, attempt(error="timeout"))],
+        {},
+        "unknown",
+        "no attempt was observed: the client met timeout",
+    ),
     "nothing-sent": ([], {}, "unknown", "no attempt was observed$"),
     "its-control-failed": (
         plain(DROPPED),
@@ -197,14 +255,24 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "its control “the control” failed, so this says nothing of the Service",
     ),
     # outcome
-    "dropped": (plain(DROPPED), {}, "fail", "it was dropped, not delivered: silence: last seen at worker-1/eth0 in"),
+    "dropped": (
+        plain(DROPPED),
+        {},
+        "fail",
+        "it was dropped, not delivered: silence: last seen at worker-1/eth0 in",
+    ),
     "some-dropped": (
         [*BOTH, *plain(DROPPED)],
         {},
         "fail",
         "1 of 3 attempts was dropped, not delivered: silence: last seen at worker-1/eth0 in",
     ),
-    "half-dropped": ([*BOTH, *plain(DROPPED, DROPPED)], {}, "fail", "2 of 4 attempts were dropped, not delivered"),
+    "half-dropped": (
+        [*BOTH, *plain(DROPPED, DROPPED)],
+        {},
+        "fail",
+        "2 of 4 attempts were dropped, not delivered",
+    ),
     "reply-lost": (
         plain(ended("dropped", "silence: the reply was last seen at worker-1/eth0 in", REFUSED.back)),
         {},
@@ -223,7 +291,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         "it was rejected, not delivered: ICMP port unreachable from 172.18.0.3, first seen at worker-1/cbr0 out",
     ),
-    "dropped-by-no-rule": (plain(NO_NEIGHBOUR), {"expected": nothing_but("dropped")}, "fail", "it was unreachable, not dropped"),
+    "dropped-by-no-rule": (
+        plain(NO_NEIGHBOUR),
+        {"expected": nothing_but("dropped")},
+        "fail",
+        "it was unreachable, not dropped",
+    ),
     "each-endpoint-has-its-end": (
         plain(DROPPED, NO_ROUTE),
         {"expected": nothing_but("dropped", others={None: "unreachable"})},
@@ -237,9 +310,21 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "1 of 2 attempts was rejected, not dropped",
     ),
     "each-of-two-endpoints-ends-in-its-way": (plain(delivered(), DROPPED), {"expected": MIXED}, "pass", ""),
-    "the-endpoint-that-answers-is-never-met": (plain(DROPPED, DROPPED), {"expected": MIXED}, "fail", f"{WEB} never answered in 2 attempts"),
+    "the-endpoint-that-answers-is-never-met": (
+        plain(DROPPED, DROPPED),
+        {"expected": MIXED},
+        "fail",
+        f"{WEB} never answered in 2 attempts",
+    ),
     "dropped-on-the-way-to-the-endpoint-that-answers": (
-        plain(delivered(), ended("dropped", "silence: last seen at worker-1/eth0 in", changes=(Change("DNAT", "worker-1", VIP, WEB, 1),))),
+        plain(
+            delivered(),
+            ended(
+                "dropped",
+                "silence: last seen at worker-1/eth0 in",
+                changes=(Change("DNAT", "worker-1", VIP, WEB, 1),),
+            ),
+        ),
         {"expected": MIXED},
         "fail",
         "1 of 2 attempts was dropped, not delivered: silence: last seen at worker-1/eth0 in",
@@ -280,7 +365,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         "it was unreachable, not dropped: no route: ENETUNREACH at the client",
     ),
-    "no-route": (plain(NO_ROUTE), {}, "fail", "it was unreachable, not delivered: no route: ENETUNREACH at the client"),
+    "no-route": (
+        plain(NO_ROUTE),
+        {},
+        "fail",
+        "it was unreachable, not delivered: no route: ENETUNREACH at the client",
+    ),
     "delivered-against-the-promise": (
         plain(delivered()),
         {"expected": nothing_but("dropped")},
@@ -302,7 +392,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "unknown",
         f"{WEB_1} never answered in 1 attempt that could be followed",
     ),
-    "behind-the-last-tap": (plain(HIDDEN), {"expected": ONE}, "unknown", "one attempt ended behind the last tap, at web-0/eth0 in"),
+    "behind-the-last-tap": (
+        plain(HIDDEN),
+        {"expected": ONE},
+        "unknown",
+        "one attempt ended behind the last tap, at web-0/eth0 in",
+    ),
     "behind-the-last-tap-but-told": (
         [(delivered(there=HIDDEN.there), told()), (HIDDEN, attempt(crafted=True))],
         {"expected": ONE},
@@ -322,7 +417,10 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         f"{WEB_1} never answered in 4 attempts as far as frames show: 2 attempts ended behind the last tap",
     ),
     "each-server-behind-the-last-tap-told": (
-        [(delivered(there=HIDDEN.there), told()), (delivered(WEB_1, there=HIDDEN.there), told(local=WEB_1, pod="default/web-1"))],
+        [
+            (delivered(there=HIDDEN.there), told()),
+            (delivered(WEB_1, there=HIDDEN.there), told(local=WEB_1, pod="default/web-1")),
+        ],
         {},
         "pass",
         "",
@@ -339,27 +437,57 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         f"{VIP} answered, which is none of its endpoints: at web-0/eth0 in",
     ),
-    "an-endpoint-at-the-dialled-address": (plain(HIDDEN), {"expected": promise(backends={backend(VIP): "preserved"})}, "pass", ""),
-    "behind-the-last-tap-and-not-told": ([(HIDDEN, told(local=""))], {"expected": ONE}, "unknown", "one attempt ended behind the last tap"),
-    "behind-a-balancer-too": (plain(BALANCED), {"expected": ONE}, "unknown", "one attempt ended behind the last tap, at worker-2/eth0 in"),
+    "an-endpoint-at-the-dialled-address": (
+        plain(HIDDEN),
+        {"expected": promise(backends={backend(VIP): "preserved"})},
+        "pass",
+        "",
+    ),
+    "behind-the-last-tap-and-not-told": (
+        [(HIDDEN, told(local=""))],
+        {"expected": ONE},
+        "unknown",
+        "one attempt ended behind the last tap",
+    ),
+    "behind-a-balancer-too": (
+        plain(BALANCED),
+        {"expected": ONE},
+        "unknown",
+        "one attempt ended behind the last tap, at worker-2/eth0 in",
+    ),
     "another-node-port-than-a-balancer-dialled": (
         plain(replace(BALANCED, there=BALANCED.there[:2], backend=backend("172.18.0.4:30081"))),
         {"expected": ONE},
         "fail",
         "172.18.0.4:30081 answered, which is none of its endpoints",
     ),
-    "backends-of-no-matter": (plain(DROPPED), {"expected": nothing_but("dropped", addresses=ADDRESSES)}, "pass", ""),
+    "backends-of-no-matter": (
+        plain(DROPPED),
+        {"expected": nothing_but("dropped", addresses=ADDRESSES)},
+        "pass",
+        "",
+    ),
     "nobody-knows-where": ([(delivered(backend=None, source_seen=""), told()), *BOTH], {}, "pass", ""),
     # source
     "masqueraded": (
-        [*plain(delivered(source_seen=NODE, changes=(Change("SNAT", "worker-1", POD, f"{NODE}:61000", 1),))), *BOTH],
+        [
+            *plain(
+                delivered(source_seen=NODE, changes=(Change("SNAT", "worker-1", POD, f"{NODE}:61000", 1),))
+            ),
+            *BOTH,
+        ],
         {},
         "fail",
         f"{WEB} saw {NODE}, not preserved (10.244.1.2): SNAT at worker-1: {POD} → {NODE}:61000, at web-0/eth0 in",
     ),
     "relayed-against-the-promise": (
         [
-            *plain(delivered(source_seen=NODE, changes=(Change("relayed", "worker-1", f"{POD} → {VIP}", f"{NODE}:33000 → {WEB}", 1),))),
+            *plain(
+                delivered(
+                    source_seen=NODE,
+                    changes=(Change("relayed", "worker-1", f"{POD} → {VIP}", f"{NODE}:33000 → {WEB}", 1),),
+                )
+            ),
             *BOTH,
         ],
         {},
@@ -421,14 +549,24 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "fail",
         f"default/web-0 says that it saw {NODE}, the frames say 10.244.1.2",
     ),
-    "server-has-another-address": ([(delivered(), told(local=WEB_1)), *BOTH], {}, "fail", f"was reached at {WEB_1}, the frames say {WEB}"),
+    "server-has-another-address": (
+        [(delivered(), told(local=WEB_1)), *BOTH],
+        {},
+        "fail",
+        f"was reached at {WEB_1}, the frames say {WEB}",
+    ),
     "server-has-two-names": (
         [(delivered(), told()), (delivered(), told(pod="default/web-1")), *BOTH],
         {},
         "fail",
         f"{WEB} says that it is default/web-0, and then that it is default/web-1",
     ),
-    "server-agrees": ([(delivered(), told()), (delivered(WEB_1), told(local=WEB_1, pod="default/web-1"))], {}, "pass", ""),
+    "server-agrees": (
+        [(delivered(), told()), (delivered(WEB_1), told(local=WEB_1, pod="default/web-1"))],
+        {},
+        "pass",
+        "",
+    ),
     "server-does-not-tell-its-address": ([(delivered(), told(local="")), *BOTH], {}, "pass", ""),
     "socket-did-not-get-it": (
         [(delivered(), attempt(error="EOF")), *BOTH],
@@ -450,8 +588,18 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "unknown",
         "a client was answered",
     ),
-    "untraced-crafted": ([*plain(DROPPED), (None, attempt(crafted=True))], {"expected": nothing_but("dropped")}, "pass", ""),
-    "untraced-and-not-sent": ([*BOTH, (None, attempt(crafted=True, error="ENOBUFS"))], {}, "unknown", "a client met ENOBUFS"),
+    "untraced-crafted": (
+        [*plain(DROPPED), (None, attempt(crafted=True))],
+        {"expected": nothing_but("dropped")},
+        "pass",
+        "",
+    ),
+    "untraced-and-not-sent": (
+        [*BOTH, (None, attempt(crafted=True, error="ENOBUFS"))],
+        {},
+        "unknown",
+        "a client met ENOBUFS",
+    ),
     # lost frames
     "lost-but-all-is-there": (BOTH, {"lost": 3}, "pass", ""),
     "lost-and-something-differs": (
@@ -466,9 +614,24 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "unknown",
         f"the capture lost 1 frame, and for want of them perhaps {WEB_1} never answered",
     ),
-    "lost-and-silent": (plain(DROPPED), {"lost": 3, "expected": nothing_but("dropped")}, "unknown", "so silence proves nothing"),
-    "lost-and-one-of-two-silent": (plain(delivered(), DROPPED), {"lost": 3, "expected": MIXED}, "unknown", "so silence proves nothing"),
-    "lost-and-untraced": ([*BOTH, (None, attempt())], {"lost": 3}, "unknown", "1 attempt could not be followed"),
+    "lost-and-silent": (
+        plain(DROPPED),
+        {"lost": 3, "expected": nothing_but("dropped")},
+        "unknown",
+        "so silence proves nothing",
+    ),
+    "lost-and-one-of-two-silent": (
+        plain(delivered(), DROPPED),
+        {"lost": 3, "expected": MIXED},
+        "unknown",
+        "so silence proves nothing",
+    ),
+    "lost-and-untraced": (
+        [*BOTH, (None, attempt())],
+        {"lost": 3},
+        "unknown",
+        "1 attempt could not be followed",
+    ),
 }
 
 
@@ -519,7 +682,15 @@ def sctp_verdict(expected: Expectation, **sole_sctp: Backend) -> FlowResult:
     """The verdict on an INIT that was answered where only the Service's address was seen."""
     flow = replace(FLOW, protocol="SCTP")
     crafted = attempt(protocol="SCTP", crafted=True)
-    return judge(flow, expected, [HIDDEN], [crafted], 0, {}, sole_sctp={name.replace("_", "-"): b for name, b in sole_sctp.items()})
+    return judge(
+        flow,
+        expected,
+        [HIDDEN],
+        [crafted],
+        0,
+        {},
+        sole_sctp={name.replace("_", "-"): b for name, b in sole_sctp.items()},
+    )
 
 
 def test_the_only_sctp_server_of_a_node_is_who_answered_there() -> None:

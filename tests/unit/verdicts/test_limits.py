@@ -25,14 +25,19 @@ def test_a_limit_was_met_where_its_counter_has_grown() -> None:
     after = {"arp_cache table_fulls": 480, "softnet dropped": 7, "conntrack drop": 9}
     (reached,) = find_reached(before, after, SETTINGS)
     assert reached == Reached(limit=NEIGHBOURS, times=475, value="1024")
-    assert str(reached).endswith("had no room for an entry, 475 times (net.ipv4.neigh.default.gc_thresh3 = 1024)")
+    assert str(reached).endswith(
+        "had no room for an entry, 475 times (net.ipv4.neigh.default.gc_thresh3 = 1024)"
+    )
 
 
 def test_counters_of_a_namespace_begin_with_nothing_and_are_added_up() -> None:
     after = {"arp_cache table_fulls": 480, "conntrack drop": 2, "conntrack early_drop": 1}
     (reached,) = find_reached({}, after, {}, "worker-1")
     assert reached == Reached(limit=CONNTRACK, times=3, netns="worker-1")
-    assert str(reached) == "connection tracking dropped a packet in worker-1, 3 times (net.netfilter.nf_conntrack_max)"
+    assert (
+        str(reached)
+        == "connection tracking dropped a packet in worker-1, 3 times (net.netfilter.nf_conntrack_max)"
+    )
 
 
 def test_a_namespace_that_was_made_anew_counts_from_nothing() -> None:
@@ -49,7 +54,10 @@ def test_every_counter_of_a_limit_is_heeded(limit: object) -> None:
             assert " once " in str(reached)
 
 
-MET = (Reached(limit=NEIGHBOURS, times=475, value="1024"), Reached(limit=CONNTRACK, times=1, netns="worker-1"))
+MET = (
+    Reached(limit=NEIGHBOURS, times=475, value="1024"),
+    Reached(limit=CONNTRACK, times=1, netns="worker-1"),
+)
 
 
 @pytest.mark.parametrize(

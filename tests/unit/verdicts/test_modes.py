@@ -1,4 +1,6 @@
-"""Results of several modes beside each other: what is a difference, what explains it, and what chance may not look like one."""
+"""Results of several modes beside each other: what is a difference, what explains it, and what chance may not
+look like one.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +55,24 @@ def delivered(seen: Mapping[Backend, str], expected: Expectation | None = None, 
 
 def refused(outcome: str = "rejected", expected: Expectation = REFUSED, **fields: Any) -> FlowResult:
     journey: Any = replace(DROPPED, outcome=outcome, evidence="RST from 10.244.1.1:30080")
-    return replace(PASSED, **{"expected": expected, "observed": Observation(outcomes={outcome: 2}), "journeys": (journey,), **fields})
+    return replace(
+        PASSED,
+        **{
+            "expected": expected,
+            "observed": Observation(outcomes={outcome: 2}),
+            "journeys": (journey,),
+            **fields,
+        },
+    )
 
 
 def compare(*results: FlowResult, promised: Expectation | None = None) -> Comparison:
     """``promised``: what the objects promise in nftables mode, when that is not what its result expects."""
     modes = ("iptables", "nftables", "ipvs")
-    reports = {mode: replace(REPORT, proxy_mode=mode, flows=(result,)) for mode, result in zip(modes, results, strict=False)}
+    reports = {
+        mode: replace(REPORT, proxy_mode=mode, flows=(result,))
+        for mode, result in zip(modes, results, strict=False)
+    }
     return compare_modes("shop", reports, {"nftables": lambda _: promised} if promised else {})
 
 
@@ -87,7 +100,9 @@ ONE_ONLY = expectation(backends={B0: "preserved"}, because="hints (docs/semantic
             id="another of its addresses",
         ),
         pytest.param(
-            refused(), refused(expected=replace(REFUSED, because="a closed port (docs/semantics 8)")), id="the same for another reason"
+            refused(),
+            refused(expected=replace(REFUSED, because="a closed port (docs/semantics 8)")),
+            id="the same for another reason",
         ),
     ],
 )
@@ -103,7 +118,13 @@ def test_no_difference(one: FlowResult, other: FlowResult) -> None:
     [
         pytest.param(refused(), ("outcome", "backends"), (9,), "delivered → rejected", id="outcome"),
         pytest.param(delivered({B0: CLIENT}, ONE_ONLY), ("backends",), (3,), "other backends", id="backends"),
-        pytest.param(delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE), ("source",), (5,), "source preserved → node", id="source"),
+        pytest.param(
+            delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE),
+            ("source",),
+            (5,),
+            "source preserved → node",
+            id="source",
+        ),
         pytest.param(
             delivered({B0: CLIENT}, replace(ONE_ONLY, must_meet=())),
             (),
@@ -113,7 +134,9 @@ def test_no_difference(one: FlowResult, other: FlowResult) -> None:
         ),
     ],
 )
-def test_a_promised_difference_is_known(other: FlowResult, aspects: tuple[str, ...], sections: tuple[int, ...], change: str) -> None:
+def test_a_promised_difference_is_known(
+    other: FlowResult, aspects: tuple[str, ...], sections: tuple[int, ...], change: str
+) -> None:
     one = TO_BOTH if aspects else delivered({B0: CLIENT}, SAMPLED)
     [flow] = compare(one, other).flows
     assert flow.status == ("known" if aspects else "same")
@@ -123,12 +146,21 @@ def test_a_promised_difference_is_known(other: FlowResult, aspects: tuple[str, .
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(refused("dropped", expectation(), verdict="fail", reason="it was dropped"), id="not what it promised"),
-        pytest.param(refused("dropped", REFUSED, verdict="fail", reason="it was dropped"), id="promised to differ, but otherwise"),
+        pytest.param(
+            refused("dropped", expectation(), verdict="fail", reason="it was dropped"),
+            id="not what it promised",
+        ),
+        pytest.param(
+            refused("dropped", REFUSED, verdict="fail", reason="it was dropped"),
+            id="promised to differ, but otherwise",
+        ),
         pytest.param(refused("rejected", expectation()), id="both promise the same, whatever the verdict"),
         pytest.param(delivered({B0: WORKER_1, B1: WORKER_1}), id="another source than both promise"),
         pytest.param(delivered({B0: CLIENT}), id="fewer backends than both promise"),
-        pytest.param(delivered({B0: "192.0.2.1", B1: CLIENT}, AS_NODE, verdict="fail", reason="saw"), id="an address that is nobody's"),
+        pytest.param(
+            delivered({B0: "192.0.2.1", B1: CLIENT}, AS_NODE, verdict="fail", reason="saw"),
+            id="an address that is nobody's",
+        ),
         pytest.param(
             delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE, reply_from=("10.244.1.3:8080",)),
             id="a known source, and a reply from elsewhere",
@@ -142,7 +174,9 @@ def test_everything_else_is_a_bug(other: FlowResult) -> None:
     text = render_comparison(comparison, width=200, pods=PODS)
     assert "BUG: unexplained" in text
     assert "1 of 1 flow changes" in text
-    assert text.startswith("podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow UNEXPLAINED, which is a bug\n")
+    assert text.startswith(
+        "podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow UNEXPLAINED, which is a bug\n"
+    )
 
 
 GATE = replace(PASSED.flow, check="gate", entry="keeps it")
@@ -156,12 +190,15 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
     [flow] = comparison.flows
     assert (flow.status, flow.sections, comparison.ok) == ("unwanted", (9,), False)
     text = render_comparison(comparison, width=200, pods=PODS)
-    assert text.startswith("podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow not as a FlowCheck says\n")
-    assert "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 (10.96.0.10:80)\n" in text
-    assert "known: docs/semantics 9; FlowCheck gate wants it delivered" in text
-    advice = (
-        "What FlowCheck gate does not want of “keeps it”, and you accept, it can say: expect: {modes: {nftables: {outcome: rejected}}} "
+    assert text.startswith(
+        "podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow not as a FlowCheck says\n"
     )
+    assert (
+        "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 (10.96.0.10:80)\n"
+        in text
+    )
+    assert "known: docs/semantics 9; FlowCheck gate wants it delivered" in text
+    advice = "What FlowCheck gate does not want of “keeps it”, and you accept, it can say: expect: {modes: {nftables: {outcome: rejected}}} "
     assert f"{advice}beside what it expects in the others." in " ".join(text.split())
     assert "BUG" not in text
     assert "FAIL in mode" not in text
@@ -169,10 +206,19 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
 
 def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
     """A dropped attempt whose endpoint frames show: of two endpoints it is the one that promises so."""
-    mixed = expectation_of(because="(docs/semantics 5)", backends={B0: "preserved"}, others={B1: "dropped"}, addresses=WANTED.addresses)
+    mixed = expectation_of(
+        because="(docs/semantics 5)",
+        backends={B0: "preserved"},
+        others={B1: "dropped"},
+        addresses=WANTED.addresses,
+    )
     lost: Any = replace(DELIVERED, outcome="dropped", backend=B1, reply_from="")
     met = delivered({B0: CLIENT}, WANTED, verdict="fail", reason="it was dropped", flow=GATE)
-    result = replace(met, observed=replace(met.observed, outcomes={"delivered": 1, "dropped": 1}), journeys=(*met.journeys, lost))
+    result = replace(
+        met,
+        observed=replace(met.observed, outcomes={"delivered": 1, "dropped": 1}),
+        journeys=(*met.journeys, lost),
+    )
     comparison = compare(replace(TO_BOTH, expected=WANTED, flow=GATE), result, promised=mixed)
     assert comparison.flows[0].status == "unwanted"
     assert comparison.accepted(comparison.flows[0], "nftables") == FlowExpect()
@@ -182,7 +228,9 @@ def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
     ("result", "promise"),
     [
         pytest.param(AGAINST, WANTED, id="the objects promise what the check wants"),
-        pytest.param(AGAINST, expectation_of("dropped", REFUSED.because), id="the objects promise a third thing"),
+        pytest.param(
+            AGAINST, expectation_of("dropped", REFUSED.because), id="the objects promise a third thing"
+        ),
         pytest.param(
             delivered({B0: WORKER_1, B1: CLIENT}, WANTED, verdict="fail", reason="saw", flow=GATE),
             expectation(backends={B0: "preserved", B1: "node"}),
@@ -195,7 +243,9 @@ def test_a_flow_check_excuses_no_bug(result: FlowResult, promise: Expectation) -
     assert flow.status == "unexplained"
 
 
-ASTRAY = expectation(astray=frozenset({B0, B1}), because="ipvs mode answers past the node (docs/semantics 13)")
+ASTRAY = expectation(
+    astray=frozenset({B0, B1}), because="ipvs mode answers past the node (docs/semantics 13)"
+)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +296,15 @@ def test_the_answer_that_a_flow_check_wants_is_said() -> None:
     wanted = replace(HEALTHY, health=Health(200), because="FlowCheck gate says so")
     promise = replace(HEALTHY, health=Health(503, 0))
     against = answered(Health(503, 0), wanted, verdict="fail", reason="answered 503", flow=GATE)
-    reports = {mode: replace(REPORT, flows=(result,)) for mode, result in (("iptables", against), ("userspace", refused(flow=GATE)))}
+    reports = {
+        mode: replace(REPORT, flows=(result,))
+        for mode, result in (("iptables", against), ("userspace", refused(flow=GATE)))
+    }
     comparison = compare_modes("shop", reports, {"iptables": lambda _: promise})
     assert comparison.flows[0].status == "unwanted"
-    assert "delivered → rejected (FlowCheck gate wants it delivered)" in render_comparison(comparison, width=200, pods=PODS)
+    assert "delivered → rejected (FlowCheck gate wants it delivered)" in render_comparison(
+        comparison, width=200, pods=PODS
+    )
 
 
 def test_endpoints_that_nobody_serves_may_end_differently_in_each_mode() -> None:
@@ -263,15 +318,21 @@ def test_endpoints_that_nobody_serves_may_end_differently_in_each_mode() -> None
 
 @pytest.mark.parametrize("promise", [REFUSED, expectation()], ids=["promised to differ", "promised alike"])
 def test_a_difference_that_cannot_be_judged_is_no_bug_but_no_success(promise: Expectation) -> None:
-    comparison = compare(TO_BOTH, refused("dropped", promise, verdict="unknown", reason="the capture lost 3 frames"))
+    comparison = compare(
+        TO_BOTH, refused("dropped", promise, verdict="unknown", reason="the capture lost 3 frames")
+    )
     assert (comparison.flows[0].status, comparison.ok) == ("unknown", False)
-    assert "UNKNOWN in mode nftables: pod default/client" in render_comparison(comparison, width=200, pods=PODS)
+    assert "UNKNOWN in mode nftables: pod default/client" in render_comparison(
+        comparison, width=200, pods=PODS
+    )
 
 
 def test_any_two_of_three_modes() -> None:
     [flow] = compare(TO_BOTH, TO_BOTH, refused()).flows
     assert (flow.status, flow.change) == ("known", "delivered → delivered → rejected")
-    [flow] = compare(refused(), TO_BOTH, refused("dropped", expectation(), verdict="fail", reason="silence")).flows
+    [flow] = compare(
+        refused(), TO_BOTH, refused("dropped", expectation(), verdict="fail", reason="silence")
+    ).flows
     assert flow.status == "unexplained"
 
 
@@ -286,14 +347,21 @@ def test_a_flow_that_fails_alike_in_all_modes_is_no_success() -> None:
 
 def test_services_come_first() -> None:
     headless = ("default/peers", "ClusterIP", "None", "", "80/TCP", "2")
-    elsewhere = replace(TO_BOTH, flow=replace(PASSED.flow, name="elsewhere", to=replace(PASSED.flow.to, service="")))
+    elsewhere = replace(
+        TO_BOTH, flow=replace(PASSED.flow, name="elsewhere", to=replace(PASSED.flow.to, service=""))
+    )
     control = replace(refused(), flow=replace(PASSED.flow, name="a control", control=True))
     runs = {"iptables": (TO_BOTH, elsewhere, TO_BOTH), "nftables": (refused(), elsewhere, TO_BOTH)}
     flows = {
-        mode: tuple(replace(r, flow=f.flow) for r, f in zip(results, (TO_BOTH, elsewhere, control), strict=True))
+        mode: tuple(
+            replace(r, flow=f.flow) for r, f in zip(results, (TO_BOTH, elsewhere, control), strict=True)
+        )
         for mode, results in runs.items()
     }
-    reports = {mode: replace(REPORT, services=(*REPORT.services, headless), flows=results) for mode, results in flows.items()}
+    reports = {
+        mode: replace(REPORT, services=(*REPORT.services, headless), flows=results)
+        for mode, results in flows.items()
+    }
     comparison = compare_modes("shop", reports)
     lines = render_comparison(comparison, width=200, pods=PODS).splitlines()
     assert lines[:7] == [
@@ -327,20 +395,27 @@ def test_the_table_has_a_row_for_all_modes_that_do_the_same() -> None:
     first, second, third = packets(compare(TO_BOTH, refused(), refused()))
     assert re.search(r"  iptables +delivered +web-0:8080 +preserved +the address dialled$", first)
     assert "web-1:8080" in second
-    assert re.search(r"^known: docs/semantics 9 +nftables, ipvs +rejected +none +none +RST from 10.244.1.1:30080$", third)
+    assert re.search(
+        r"^known: docs/semantics 9 +nftables, ipvs +rejected +none +none +RST from 10.244.1.1:30080$", third
+    )
 
 
 def test_why_is_said_where_it_explains() -> None:
-    both_deliver = render_comparison(compare(TO_BOTH, delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)), width=200, pods=PODS)
+    both_deliver = render_comparison(
+        compare(TO_BOTH, delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)), width=200, pods=PODS
+    )
     assert (
-        "      iptables: ClusterIP from a Pod: the client's own address\n      nftables: masqueraded (docs/semantics 5)\n" in both_deliver
+        "      iptables: ClusterIP from a Pod: the client's own address\n      nftables: masqueraded (docs/semantics 5)\n"
+        in both_deliver
     )
     one_does_not = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
     assert "ClusterIP from a Pod" not in one_does_not
     bug = render_comparison(compare(TO_BOTH, refused("rejected", expectation())), width=200, pods=PODS)
     assert "      iptables, nftables: ClusterIP from a Pod: the client's own address\n" in bug
     of_one_mode = render_comparison(
-        compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASTRAY, reply_from=(str(B0),))), width=200, pods=PODS
+        compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASTRAY, reply_from=(str(B0),))),
+        width=200,
+        pods=PODS,
     )
     assert "ipvs mode answers past the node (docs/semantics 13)" in of_one_mode
     assert "ClusterIP from a Pod" not in of_one_mode
@@ -348,7 +423,10 @@ def test_why_is_said_where_it_explains() -> None:
 
 def test_clients_to_whom_the_same_happens_are_told_together() -> None:
     names = [f"pod default/client-{number}" for number in range(6)]
-    flows = [replace(PASSED.flow, name=f"from {name}", client=replace(PASSED.flow.client, label=name)) for name in names]
+    flows = [
+        replace(PASSED.flow, name=f"from {name}", client=replace(PASSED.flow.client, label=name))
+        for name in names
+    ]
     reports = {
         mode: replace(REPORT, flows=tuple(replace(result, flow=flow) for flow in flows))
         for mode, result in (("iptables", TO_BOTH), ("nftables", refused()))
@@ -362,37 +440,56 @@ def many_services(reasons: list[str]) -> Comparison:
     """As many Services as ``reasons``, each of which changes for its own."""
     names = [f"shop/web-{number:02}" for number in range(len(reasons))]
     flows = [replace(PASSED.flow, name=name, to=replace(PASSED.flow.to, service=name)) for name in names]
-    refusals = [refused(expected=replace(REFUSED, because=reason), flow=flow) for reason, flow in zip(reasons, flows, strict=True)]
+    refusals = [
+        refused(expected=replace(REFUSED, because=reason), flow=flow)
+        for reason, flow in zip(reasons, flows, strict=True)
+    ]
     services = tuple((name, "ClusterIP", "10.96.0.10", "80/TCP", "2") for name in names)
     runs = {"iptables": tuple(replace(TO_BOTH, flow=flow) for flow in flows), "nftables": tuple(refusals)}
-    return compare_modes("shop", {mode: replace(REPORT, services=services, flows=results) for mode, results in runs.items()})
+    return compare_modes(
+        "shop", {mode: replace(REPORT, services=services, flows=results) for mode, results in runs.items()}
+    )
 
 
 def test_of_many_services_some_are_named_only() -> None:
-    text = render_comparison(many_services([f"why {'x' * n} (docs/semantics 9)" for n in range(MOST_BLOCKS + 2)]), width=200, pods=PODS)
+    text = render_comparison(
+        many_services([f"why {'x' * n} (docs/semantics 9)" for n in range(MOST_BLOCKS + 2)]),
+        width=200,
+        pods=PODS,
+    )
     assert text.count(": 1 of 1 flow changes\n") == MOST_BLOCKS
     assert (
-        "More that change: shop/web-20 (delivered → rejected ×1), shop/web-21 (delivered → rejected ×1); -o json has every flow\n" in text
+        "More that change: shop/web-20 (delivered → rejected ×1), shop/web-21 (delivered → rejected ×1); -o json has every flow\n"
+        in text
     )
 
 
 def test_services_that_change_alike_are_told_together() -> None:
     reasons = [f"no node port at 10.244.{n}.1 (docs/semantics 9)" for n in range(3)]
-    text = render_comparison(many_services([*reasons, "another reason (docs/semantics 9)"]), width=200, pods=PODS)
+    text = render_comparison(
+        many_services([*reasons, "another reason (docs/semantics 9)"]), width=200, pods=PODS
+    )
     assert text.count(": 1 of 1 flow changes\n") == 2
-    assert "\n  likewise: shop/web-01 (1 of 1 flow), shop/web-02 (1 of 1 flow)\n\nshop/web-03: 1 of 1 flow changes\n" in text
+    assert (
+        "\n  likewise: shop/web-01 (1 of 1 flow), shop/web-02 (1 of 1 flow)\n\nshop/web-03: 1 of 1 flow changes\n"
+        in text
+    )
 
 
 def test_a_guest_is_named_with_the_reason() -> None:
     reports = {
-        mode: replace(REPORT, flows=(TO_BOTH,), machine={"kernel": kernel}) for mode, kernel in (("ipvs", "6.1"), ("iptables", "6.18"))
+        mode: replace(REPORT, flows=(TO_BOTH,), machine={"kernel": kernel})
+        for mode, kernel in (("ipvs", "6.1"), ("iptables", "6.18"))
     }
     comparison = compare_modes("shop", reports, guests={"ipvs": "ip_vs"})
     lines = render_comparison(comparison, width=200, pods=PODS).splitlines()
     assert "iptables: kernel 6.18" in lines
     assert "ipvs: kernel 6.1 in user-mode Linux, because this machine's has no ip_vs" in lines
     machine = comparison_to_dict(comparison, PODS)["machine"]
-    assert machine == {"ipvs": {"kernel": "6.1", "guest": "ip_vs"}, "iptables": {"kernel": "6.18", "guest": ""}}
+    assert machine == {
+        "ipvs": {"kernel": "6.1", "guest": "ip_vs"},
+        "iptables": {"kernel": "6.18", "guest": ""},
+    }
     assert "user-mode" not in render_comparison(compare(TO_BOTH, TO_BOTH), width=200, pods=PODS)
 
 
@@ -402,7 +499,10 @@ def test_bugs_are_listed_before_what_is_known_and_much_is_cut() -> None:
 
     known = [(named(TO_BOTH, n), named(refused(), n)) for n in range(MOST_FLOWS + 5)]
     bug = (named(TO_BOTH, 99), named(refused("rejected", expectation()), 99))
-    reports = {m: replace(REPORT, flows=tuple(pair[i] for pair in [*known, bug])) for i, m in enumerate(("iptables", "nftables"))}
+    reports = {
+        m: replace(REPORT, flows=tuple(pair[i] for pair in [*known, bug]))
+        for i, m in enumerate(("iptables", "nftables"))
+    }
     lines = render_comparison(compare_modes("shop", reports), width=200, pods=PODS).splitlines()
     assert [line.split("  ")[0] for line in lines if line.startswith("flow ")] == [
         "flow 99",
@@ -413,7 +513,9 @@ def test_bugs_are_listed_before_what_is_known_and_much_is_cut() -> None:
 
 def test_no_control_character_reaches_a_terminal() -> None:
     evil = replace(TO_BOTH, flow=replace(PASSED.flow, name="\x1b[2Jevil"))
-    text = render_comparison(compare(evil, replace(refused(), flow=evil.flow)), width=200, pods={WEB_0: "a\x1bb/c"})
+    text = render_comparison(
+        compare(evil, replace(refused(), flow=evil.flow)), width=200, pods={WEB_0: "a\x1bb/c"}
+    )
     assert "\x1b" not in text
 
 

@@ -1,4 +1,6 @@
-"""requirements: each sentence of the network model against journeys and interfaces, with the fact that breaks it."""
+"""requirements: each sentence of the network model against journeys and interfaces, with the fact that breaks
+it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ ADDRESSES = {
 SNAT = Change("SNAT", "worker-1", f"{CLIENT}:4000", "172.18.0.3:4000", 1)
 
 
-def result(who: str, ip: str, kind: Kind, expected: Any = "delivered", lost: int = 0, **fields: Any) -> FlowResult:
+def result(
+    who: str, ip: str, kind: Kind, expected: Any = "delivered", lost: int = 0, **fields: Any
+) -> FlowResult:
     """A flow to ``ip``:8080 with one journey that is as it should be, but for ``fields``."""
     flow = make_flow(STATE, who, ip, 8080)
     assert flow.kind == kind
@@ -68,11 +72,16 @@ def result(who: str, ip: str, kind: Kind, expected: Any = "delivered", lost: int
     )
 
 
-def check(name: str, *results: FlowResult, state: ClusterState = STATE, addresses: Any = ADDRESSES) -> Requirement:
+def check(
+    name: str, *results: FlowResult, state: ClusterState = STATE, addresses: Any = ADDRESSES
+) -> Requirement:
     return {r.name: r for r in check_requirements(state, results, addresses)}[name]
 
 
-REACH: dict[str, tuple[str, Kind]] = {"pods-reach-pods": ("client", "pod-to-pod"), "nodes-reach-pods": ("worker-1", "node-to-pod")}
+REACH: dict[str, tuple[str, Kind]] = {
+    "pods-reach-pods": ("client", "pod-to-pod"),
+    "nodes-reach-pods": ("worker-1", "node-to-pod"),
+}
 
 
 @pytest.mark.parametrize("name", REACH)
@@ -107,7 +116,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_not_reached_or_not_without_nat(name: str, case: str) -> None:
     fields, words = BROKEN[case]
-    requirement = check(name, result(*_way(name)), result(*_way(name), **fields), result(*_way(name), **fields))
+    requirement = check(
+        name, result(*_way(name)), result(*_way(name), **fields), result(*_way(name), **fields)
+    )
     assert (requirement.verdict, requirement.checked) == ("fail", 3)
     assert words in requirement.reason
     assert requirement.reason.endswith("(and 1 more)")
@@ -119,7 +130,15 @@ SILENT = {
     "from-a-node": [result("worker-1", WEB_1, "node-to-pod", outcome="dropped")],
     "to-itself": [result("client", CLIENT, "pod-to-pod", changes=(SNAT,))],
     "a-refusal-that-was-promised": [
-        result("client", OTHER, "pod-to-pod", expected="rejected", outcome="rejected", backend=None, source_seen="")
+        result(
+            "client",
+            OTHER,
+            "pod-to-pod",
+            expected="rejected",
+            outcome="rejected",
+            backend=None,
+            source_seen="",
+        )
     ],
     "frames-lost": [result("client", WEB_1, "pod-to-pod", lost=1, changes=(SNAT,))],
 }
@@ -140,10 +159,13 @@ def test_a_pod_that_refuses_in_person_was_reached() -> None:
 
 def test_the_address_that_others_see_is_the_pod_s_own() -> None:
     assert check("same-address-inside-and-outside", result("client", WEB_1, "pod-to-pod")).verdict == "pass"
-    requirement = check("same-address-inside-and-outside", result("client", WEB_1, "pod-to-pod", source_seen="172.18.0.3"))
+    requirement = check(
+        "same-address-inside-and-outside", result("client", WEB_1, "pod-to-pod", source_seen="172.18.0.3")
+    )
     assert requirement.verdict == "fail"
     assert (
-        requirement.reason == f"pod default/client has {CLIENT}, and {WEB_1}:8080 saw 172.18.0.3" or "saw 172.18.0.3" in requirement.reason
+        requirement.reason == f"pod default/client has {CLIENT}, and {WEB_1}:8080 saw 172.18.0.3"
+        or "saw 172.18.0.3" in requirement.reason
     )
 
 
@@ -155,8 +177,14 @@ def test_every_pod_s_address_is_on_its_own_interface() -> None:
 @pytest.mark.parametrize(
     ("addresses", "reason"),
     [
-        ({**ADDRESSES, "default_client": frozenset()}, "10.244.1.2 of pod default/client is on no interface of default_client"),
-        ({**ADDRESSES, "worker-2": frozenset({"10.244.1.2"})}, "10.244.1.2 of pod default/client is on an interface of worker-2 too"),
+        (
+            {**ADDRESSES, "default_client": frozenset()},
+            "10.244.1.2 of pod default/client is on no interface of default_client",
+        ),
+        (
+            {**ADDRESSES, "worker-2": frozenset({"10.244.1.2"})},
+            "10.244.1.2 of pod default/client is on an interface of worker-2 too",
+        ),
     ],
     ids=["nowhere", "twice"],
 )
@@ -171,8 +199,13 @@ def test_a_cluster_ip_is_on_no_interface() -> None:
 
 
 def test_a_cluster_ip_on_an_interface() -> None:
-    requirement = check("cluster-ip-on-no-interface", addresses={**ADDRESSES, "worker-1": frozenset({WEB_IP})})
-    assert (requirement.verdict, requirement.reason) == ("fail", f"{WEB_IP} of svc default/web is on an interface of worker-1")
+    requirement = check(
+        "cluster-ip-on-no-interface", addresses={**ADDRESSES, "worker-1": frozenset({WEB_IP})}
+    )
+    assert (requirement.verdict, requirement.reason) == (
+        "fail",
+        f"{WEB_IP} of svc default/web is on an interface of worker-1",
+    )
 
 
 def test_a_headless_service_has_no_cluster_ip() -> None:
@@ -181,16 +214,28 @@ def test_a_headless_service_has_no_cluster_ip() -> None:
 
 
 def test_no_pods_no_pod_address() -> None:
-    assert check("pod-address-on-its-own-interface", state=make_state(make_service(), pods=())).verdict == "unknown"
+    assert (
+        check("pod-address-on-its-own-interface", state=make_state(make_service(), pods=())).verdict
+        == "unknown"
+    )
 
 
 @pytest.mark.parametrize(
     ("verdicts", "merged"),
-    [(("pass", "fail"), "fail"), (("unknown", "pass"), "pass"), (("unknown", "unknown"), "unknown"), (("fail", "unknown"), "fail")],
+    [
+        (("pass", "fail"), "fail"),
+        (("unknown", "pass"), "pass"),
+        (("unknown", "unknown"), "unknown"),
+        (("fail", "unknown"), "fail"),
+    ],
 )
 def test_a_sentence_that_is_broken_once_is_broken(verdicts: tuple[Verdict, ...], merged: Verdict) -> None:
-    moments = [[Requirement(name="a", text="t", verdict=verdict, checked=2, reason=verdict)] for verdict in verdicts]
-    assert merge_requirements(moments) == (Requirement(name="a", text="t", verdict=merged, checked=4, reason=merged),)
+    moments = [
+        [Requirement(name="a", text="t", verdict=verdict, checked=2, reason=verdict)] for verdict in verdicts
+    ]
+    assert merge_requirements(moments) == (
+        Requirement(name="a", text="t", verdict=merged, checked=4, reason=merged),
+    )
 
 
 @pytest.mark.parametrize("name", REACH)

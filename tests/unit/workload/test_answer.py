@@ -29,7 +29,10 @@ from emulator.workload.commands import expand
 TEXT = st.text(min_size=0, max_size=40)
 
 
-@given(st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT), st.integers(0, 2**64 - 1))
+@given(
+    st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT),
+    st.integers(0, 2**64 - 1),
+)
 def test_a_reply_line_carries_the_cookie_and_reads_back(answer: Answer, cookie: int) -> None:
     line = reply_line(request_line(cookie), answer)
     assert line.count(b"\n") == 1
@@ -37,7 +40,10 @@ def test_a_reply_line_carries_the_cookie_and_reads_back(answer: Answer, cookie: 
     assert read_reply(line) == answer
 
 
-@given(st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT), st.integers(0, 2**64 - 1))
+@given(
+    st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT),
+    st.integers(0, 2**64 - 1),
+)
 def test_a_reply_to_a_real_request_carries_the_cookie_too_and_reads_back(answer: Answer, cookie: int) -> None:
     request = http_request(cookie, "10.96.0.1", 80, keep=False)
     assert request.startswith(b"GET /?podwire=%016x HTTP/1.0\r\nHost: 10.96.0.1:80\r\n" % cookie)
@@ -55,7 +61,12 @@ def test_strange_replies_are_none(data: bytes) -> None:
 
 def test_http_reply_is_json_of_its_stated_length() -> None:
     answer = Answer(
-        pod="default/web-0", container="c", node="worker-1", client="10.0.0.1:5", dialled="10.96.0.10:80", local="10.244.1.2:8080"
+        pod="default/web-0",
+        container="c",
+        node="worker-1",
+        client="10.0.0.1:5",
+        dialled="10.96.0.10:80",
+        local="10.244.1.2:8080",
     )
     head, body = reply_http(b"GET / HTTP/1.1\r\n\r\n", answer).split(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
@@ -66,11 +77,17 @@ def test_http_reply_is_json_of_its_stated_length() -> None:
 @pytest.mark.parametrize(("endpoints", "status"), [(2, b"200 OK"), (0, b"503 Service Unavailable")])
 def test_health_reply_says_how_many_endpoints_are_here(endpoints: int, status: bytes) -> None:
     request = b"GET /healthz HTTP/1.1\r\n\r\n"
-    head, body = reply_health(request, HealthCheck(service="shop/lb", localEndpoints=endpoints)).split(b"\r\n\r\n")
+    head, body = reply_health(request, HealthCheck(service="shop/lb", localEndpoints=endpoints)).split(
+        b"\r\n\r\n"
+    )
     assert head.startswith(b"HTTP/1.1 " + status)
     assert b"X-Load-Balancing-Endpoint-Weight: %d" % endpoints in head
     assert f"Content-Length: {len(body)}".encode() in head
-    assert json.loads(body) == {"service": {"namespace": "shop", "name": "lb"}, "localEndpoints": endpoints, "serviceProxyHealthy": True}
+    assert json.loads(body) == {
+        "service": {"namespace": "shop", "name": "lb"},
+        "localEndpoints": endpoints,
+        "serviceProxyHealthy": True,
+    }
 
 
 @pytest.mark.parametrize("endpoints", [3, 0])
@@ -100,18 +117,24 @@ def test_answers_of_those_who_are_no_kube_proxy(reply: bytes, health: Health | N
     assert read_health(reply) == health
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 503 x\r\nContent-Length: 1\r\n\r\n"]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 503 x\r\nContent-Length: 1\r\n\r\n"]),
+)
 def test_no_answer_is_too_strange_to_read(data: bytes, head: bytes) -> None:
     health = read_health(head + data)
     assert health is None or 100 <= health.status <= 599
 
 
 def test_a_head_request_has_no_body() -> None:
-    assert reply_health(b"HEAD / HTTP/1.1\r\n\r\n", HealthCheck(service="a/b", localEndpoints=1)).endswith(b"\r\n\r\n")
+    assert reply_health(b"HEAD / HTTP/1.1\r\n\r\n", HealthCheck(service="a/b", localEndpoints=1)).endswith(
+        b"\r\n\r\n"
+    )
 
 
 @pytest.mark.parametrize(
-    ("data", "http"), [(b"GET / HTTP/1.1", True), (b"POST /x", True), (b"podwire?", False), (b"GETTING", False), (b"", False)]
+    ("data", "http"),
+    [(b"GET / HTTP/1.1", True), (b"POST /x", True), (b"podwire?", False), (b"GETTING", False), (b"", False)],
 )
 def test_http_is_told_by_its_method(data: bytes, http: bool) -> None:
     assert is_http(data) is http
@@ -119,7 +142,8 @@ def test_http_is_told_by_its_method(data: bytes, http: bool) -> None:
 
 def init(port: int, tag: int) -> bytes:
     return bytes(
-        SCTP(sport=4000, dport=port, tag=0) / SCTPChunkInit(init_tag=tag, a_rwnd=65536, n_out_streams=1, n_in_streams=1, init_tsn=1)
+        SCTP(sport=4000, dport=port, tag=0)
+        / SCTPChunkInit(init_tag=tag, a_rwnd=65536, n_out_streams=1, n_in_streams=1, init_tsn=1)
     )
 
 

@@ -24,7 +24,13 @@ def test_who_asks_is_told_and_nobody_else(to: str) -> None:
     reply = Ether(answer(bytes(who_has(to=to)), mac(MINE), {ANNOUNCED}))
     assert (reply.src, reply.dst) == (MINE, ASKER)
     said = reply[ARP]
-    assert (said.op, said.hwsrc, said.psrc, said.hwdst, said.pdst) == (2, MINE, ANNOUNCED, ASKER, "172.18.0.1")
+    assert (said.op, said.hwsrc, said.psrc, said.hwdst, said.pdst) == (
+        2,
+        MINE,
+        ANNOUNCED,
+        ASKER,
+        "172.18.0.1",
+    )
 
 
 @pytest.mark.parametrize(

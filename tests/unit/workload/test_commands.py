@@ -29,7 +29,10 @@ def test_a_command_has_its_own_environment_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "/evil")
     state = make_state(make_service())
     address = EnvVarSource(fieldRef=ObjectFieldSelector(fieldPath="status.podIP"))
-    env = (EnvVar(name="IP", valueFrom=address), EnvVar(name="URL", value="http://$(IP)/$(KUBECONFIG)/$$(IP)"))
+    env = (
+        EnvVar(name="IP", valueFrom=address),
+        EnvVar(name="URL", value="http://$(IP)/$(KUBECONFIG)/$$(IP)"),
+    )
     values = environment(state, state.pod["default/web-0"], Container(name="c", env=env))
     assert values == {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -21,7 +21,11 @@ def test_what_is_given_up_is_told_of_no_more_and_what_comes_back_begins_anew() -
     reminders.change([], ["b"], 1)
     assert reminders.take(1.1) == ("b",)
     reminders.change(["a"], ["a", "b"], 2)
-    assert [(at, reminders.take(at)) for at in (2.2, 3.1, 3.3)] == [(2.2, ("b",)), (3.1, ("a",)), (3.3, ("b",))]
+    assert [(at, reminders.take(at)) for at in (2.2, 3.1, 3.3)] == [
+        (2.2, ("b",)),
+        (3.1, ("a",)),
+        (3.3, ("b",)),
+    ]
 
 
 def test_who_was_late_says_it_once() -> None:
