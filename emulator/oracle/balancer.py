@@ -49,7 +49,7 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
             "balancer": frozenset({facts.state.balancerIP}),
         },
         source="; ".join(sorted({end.source for end in ends if end.source}, reverse=True)),
-        relayed=facts.mode == "userspace",
+        relayed=facts.semantics.relays,
         unpromised=unpromised,
     )
 

@@ -11,15 +11,16 @@ from emulator.oracle.facts import Facts
 
 
 def choose(facts: Facts, met: Translation) -> tuple[Backend, ...]:
-    """The list that applies: every ready endpoint in userspace mode, which has but one list; in ipvs mode,
-    where a Local list is empty, the Cluster list of a Service that has external addresses (docs/semantics
-    13).
+    """Returns the list that applies: every ready endpoint where policies are unknown. Some modes use the
+    Cluster list of a Service with external addresses in place of an empty Local list (docs/semantics 13, 15).
     """
-    if facts.mode == "userspace":
+    if not facts.semantics.policies:
         return met.endpoints.ready
     if is_local(facts, met):
         own = met.endpoints.local_list(met.node)
-        if own or not (facts.mode == "ipvs" and _has_external(met.endpoints)):
+        if own or not (
+            facts.deviates("any endpoint for an empty Local list") and _has_external(met.endpoints)
+        ):
             return own
     return met.endpoints.cluster_list(met.node, facts.state.node[met.node].metadata.labels)
 
@@ -29,14 +30,16 @@ def is_local(facts: Facts, met: Translation) -> bool:
     spec = met.endpoints.service.spec
     if met.how == "clusterIP":
         return spec.internalTrafficPolicy == "Local"
-    return spec.externalTrafficPolicy == "Local" and (met.origin == "outside" or facts.mode == "ipvs")
+    return spec.externalTrafficPolicy == "Local" and (
+        met.origin == "outside" or facts.deviates("Local for everyone")
+    )
 
 
-def is_ipvs_local(facts: Facts, met: Translation) -> bool:
-    """Whether it is an external address under externalTrafficPolicy Local in ipvs mode, which has a short cut
-    for nobody, and masquerades nobody (docs/semantics 13).
+def is_local_for_everyone(facts: Facts, met: Translation) -> bool:
+    """Returns whether an external address under externalTrafficPolicy Local is dialled in a mode that has a
+    short cut for nobody then, and masquerades nobody (docs/semantics 13).
     """
-    return facts.mode == "ipvs" and met.how != "clusterIP" and is_local(facts, met)
+    return facts.deviates("Local for everyone") and met.how != "clusterIP" and is_local(facts, met)
 
 
 def _has_external(endpoints: PortEndpoints) -> bool:

@@ -33,9 +33,13 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
         return None
     if flow.protocol == "UDP" and not (met and _keeps_udp_clients(facts, met, backend)):
         return None
-    if facts.mode == "ipvs" and met is None and backend != Backend(flow.to.ip, flow.to.port):
+    if (
+        facts.deviates("ends connections with the Service")
+        and met is None
+        and backend != Backend(flow.to.ip, flow.to.port)
+    ):
         ended = promise_direct(facts, flow)
-        why = f"in ipvs mode a connection ends with its Service (docs/semantics 13): {ended.because}"
+        why = f"in {facts.mode} mode a connection ends with its Service (docs/semantics 13): {ended.because}"
         return Expectation(
             possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)), because=why
         )
@@ -66,12 +70,11 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
 
 
 def _keeps_udp_clients(facts: Facts, met: Translation, backend: Backend) -> bool:
-    """Whether who was led to ``backend``, and never stops sending, still is."""
-    if facts.mode == "userspace":  # until it is refused (docs/semantics 15)
+    """Returns whether a UDP client that was led to ``backend``, and never stops sending, still is."""
+    stays = facts.semantics.udp_stays
+    if stays == "until it is refused":
         return answer(facts, backend.ip, backend.port, "UDP") != "rejected"
-    # what is not chosen any more is taken away at once, and who was silent may be forgotten (docs/semantics
-    # 13)
-    if facts.mode == "ipvs":
+    if stays == "while it is chosen":  # and who was silent may be forgotten (docs/semantics 13)
         return backend in choose(facts, met) and not facts.state.proxy.ipvsTimeouts.udp
     return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)
 

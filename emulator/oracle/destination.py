@@ -40,7 +40,7 @@ def find_legs(facts: Facts, flow: Flow) -> tuple[Flow, ...] | None:
     if endpoints is None:
         return None
     if key in facts.table.addresses and flow.protocol != "SCTP" and facts.first_node(flow):
-        # userspace mode knew no ipMode: a node that is passed takes it up itself (docs/semantics 15)
+        # a mode without ipMode: a node that is passed takes it up itself (docs/semantics 15)
         return None
     service, port, client = endpoints.service, endpoints.port, balancer_client(facts.state)
     nodes = (facts.state.node[name] for name in facts.state.balanced[service.key]) if port.nodePort else ()
@@ -61,7 +61,7 @@ def find_translation(facts: Facts, flow: Flow) -> Translation | None:
     """
     if legs := find_legs(facts, flow):
         return find_translation(facts, legs[0])
-    if facts.mode == "userspace" and flow.protocol == "SCTP":
+    if flow.protocol == "SCTP" and not facts.semantics.sctp:
         return None
     if flow.to.ip.startswith("127."):
         return _at_node_port(facts, flow, flow.client.node) if flow.client.kind == "node" else None
@@ -69,12 +69,12 @@ def find_translation(facts: Facts, flow: Flow) -> Translation | None:
 
 
 def is_impostor(facts: Facts, flow: Flow) -> bool:
-    """Whether a client outside has an address that the first node on the way has for its own, since it is a
-    Service's in ipvs mode.
+    """Returns whether a client outside has an address that the first node on the way has for its own, since
+    it is a Service's (docs/semantics 13): a martian source.
     """
     client = flow.client
     return (
-        facts.mode == "ipvs"
+        bool(facts.semantics.service_interface)
         and client.kind == "external"
         and client.ip in facts.service_ips
         and bool(facts.first_node(flow))
@@ -86,13 +86,12 @@ def _at_service_address(facts: Facts, flow: Flow) -> Translation | None:
     if entry is None:
         return None
     endpoints, how = entry
-    if facts.mode != "iptables" and flow.to.ip in load_balancer_ips(
-        endpoints.service, ip_mode=facts.mode != "userspace"
+    if not facts.deviates("externalIP first") and flow.to.ip in load_balancer_ips(
+        endpoints.service, ip_mode=facts.semantics.ip_mode
     ):
-        # in iptables mode the rule for an externalIP comes first, where it is one address (docs/semantics 6)
         how = "loadBalancer"
     node = facts.first_node(flow)
-    if facts.mode == "userspace" and how == "externalIP" and flow.client.node:
+    if how == "externalIP" and flow.client.node and facts.deviates("externalIP for clients outside"):
         node = facts.node_at(flow.to.ip)  # on its way out nothing takes it up (docs/semantics 15)
     return (
         Translation(
@@ -119,11 +118,12 @@ def _origin(facts: Facts, client: Client, node: str) -> Origin:
 def _is_node_port_address(facts: Facts, node: str, ip: str) -> bool:
     """Whether node ports are served at ``ip``, an address of ``node`` (docs/semantics 9)."""
     settings, primary = facts.state.proxy, facts.state.node[node].internalIPs[0]
-    if facts.mode == "userspace":
+    default = facts.semantics.node_port_addresses
+    if default is None:
         return True
-    if ip.startswith("127.") and (facts.mode in ("nftables", "ipvs") or not settings.localhostNodePorts):
+    if ip.startswith("127.") and (facts.semantics.localhost == "never" or not settings.localhostNodePorts):
         return False
-    words = settings.nodePortAddresses or (("primary",) if facts.mode == "nftables" else ())
+    words = settings.nodePortAddresses or default
     prefixes = [
         IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word
     ]

@@ -53,9 +53,9 @@ def answer(facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_
     if owner is not None:
         return "delivered" if protocol == "ICMP" or facts.serves(owner.netns, port, protocol) else "rejected"
     address = ip_address(ip)
-    if facts.mode == "ipvs" and through_node and ip in facts.service_ips:
+    if through_node and facts.is_local_everywhere(ip):
         return "rejected"
-    if facts.mode == "nftables" and through_node and address in facts.state.serviceSubnet:
+    if through_node and facts.semantics.guards_service_subnet and address in facts.state.serviceSubnet:
         return "rejected" if ip in facts.table.cluster_ips else "dropped"
     return "dropped" if is_unanswered(facts, ip) else "unreachable"
 
@@ -70,8 +70,8 @@ def is_unanswered(facts: Facts, ip: str) -> bool:
 
 def why_not(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> str:
     """Why dialling ``ip`` itself has that ``outcome``, which is not "delivered"."""
-    if facts.mode == "userspace" and (unknown := _unknown_to_userspace(facts, ip, port, protocol)):
-        return f"userspace mode {unknown} (docs/semantics 15)"
+    if unknown := _unknown_to_mode(facts, ip, port, protocol):
+        return f"{facts.mode} mode {unknown} (docs/semantics 15)"
     owner = facts.owners.get(ip)
     if owner is None:
         return _why_nobody(facts, ip, port, protocol, outcome)
@@ -85,8 +85,8 @@ def _passes_node(facts: Facts, flow: Flow) -> bool:
 
 
 def _why_nobody(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> str:
-    """Why, of an address that is configured nowhere (save by ipvs mode on every node)."""
-    if facts.mode == "ipvs" and outcome == "rejected" and ip in facts.service_ips:
+    """Returns why, of an address that is configured nowhere (or as a Service's on every node)."""
+    if outcome == "rejected" and facts.is_local_everywhere(ip):
         return f"{ip} is a Service's, but not for {port}/{protocol}: it is local to the node, which rejects the rest (docs/semantics 13)"
     no_route = ": the router has no route for it" if outcome == "unreachable" else ""
     entry = facts.table.addresses.get((ip, port, protocol))
@@ -105,15 +105,19 @@ def _why_nobody(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcom
     return f"nobody has {ip}{no_route}"
 
 
-def _unknown_to_userspace(facts: Facts, ip: str, port: int, protocol: FlowProtocol) -> str:
-    """What of a Service is at that address in other modes alone."""
+def _unknown_to_mode(facts: Facts, ip: str, port: int, protocol: FlowProtocol) -> str:
+    """Returns what of a Service is at that address in other modes only, "" if nothing is."""
+    semantics = facts.semantics
     owner, entry = facts.owners.get(ip), facts.table.addresses.get((ip, port, protocol))
-    if protocol == "SCTP" and (entry or (port, protocol) in facts.table.node_ports):
+    if protocol == "SCTP" and not semantics.sctp and (entry or (port, protocol) in facts.table.node_ports):
         return f"knows no SCTP: {ip} port {port} is left alone"
-    if owner is None and entry and entry[1] == "externalIP":
+    from_outside_alone = facts.deviates("externalIP for clients outside")
+    if owner is None and entry and entry[1] == "externalIP" and from_outside_alone:
         return f"leaves alone what Pods and nodes send to {ip}, an externalIP"
-    if owner is not None and any(
-        port == service.spec.healthCheckNodePort for service in facts.state.services
+    if (
+        owner is not None
+        and not semantics.health_checks
+        and any(port == service.spec.healthCheckNodePort for service in facts.state.services)
     ):
         return f"answers no health checks: {port}/{protocol} at {owner.label} is a closed port"
     return ""
@@ -122,9 +126,8 @@ def _unknown_to_userspace(facts: Facts, ip: str, port: int, protocol: FlowProtoc
 def _why_no_node_port(facts: Facts, ip: str) -> str:
     where = "nodePortAddresses" if facts.state.proxy.nodePortAddresses else f"{facts.mode} mode"
     if ip.startswith("127."):
-        where = (
-            "localhostNodePorts or nodePortAddresses" if facts.mode == "iptables" else f"{facts.mode} mode"
-        )
+        settable = facts.semantics.localhost == "as set"
+        where = "localhostNodePorts or nodePortAddresses" if settable else f"{facts.mode} mode"
     return f"{where} serves no node ports at {ip}: a closed port (docs/semantics 9)"
 
 
@@ -144,14 +147,14 @@ def _filtered(facts: Facts, flow: Flow) -> Promise | None:
     kube-proxy v1.30.5's iptables mode filters by ``--dst-type LOCAL`` (pkg/proxy/iptables/proxier.go, "no
     local endpoints").
     """
-    if facts.mode != "iptables":
+    if not facts.deviates("refuses at every local address"):
         return None
     at_own_loopback = flow.client.kind == "node" and flow.to.ip.startswith("127.")
     node = flow.client.node if at_own_loopback else facts.node_at(flow.to.ip)
     port = facts.table.node_ports.get((flow.to.port, flow.protocol))
     if not node or port is None:
         return None
-    where = f"iptables mode filters its node port at every address of {node}"
+    where = f"{facts.mode} mode filters its node port at every address of {node}"
     if not port.usable_at(node):
         return ending("rejected", f"svc {port.service.key} has no usable endpoint, and {where}")
     if port.service.spec.externalTrafficPolicy == "Local" and not port.local_list(node):

@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv4Network
 from emulator.cluster.state import ClusterState
 from emulator.model.frames import Backend
 from emulator.objects.kinds import Endpoint, EndpointSlice, Service, ServicePort
+from emulator.oracle.modes import SEMANTICS
 from emulator.oracle.parties import ServiceAddress
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -110,8 +111,8 @@ class PortEndpoints:
 
     @cached_property
     def ready(self) -> tuple[Backend, ...]:
-        """Returns the addresses that some entry has as ready, wherever they are: what the userspace mode has
-        (docs/semantics 15).
+        """Returns the addresses that some entry has as ready, wherever they are: all that a mode without
+        policies asks for (docs/semantics 15).
         """
         return tuple(dict.fromkeys(c.backend for c in self.entries if c.ready))
 
@@ -166,7 +167,7 @@ class ServiceTable:
         )
         for endpoints in self.ports:
             port = endpoints.port
-            for how, ip in _captured(endpoints.service, ip_mode=state.proxy.mode != "userspace"):
+            for how, ip in _captured(endpoints.service, ip_mode=SEMANTICS[state.proxy.mode].ip_mode):
                 key = (ip, port.port, port.protocol)
                 first, first_how = self.addresses.setdefault(key, (endpoints, how))
                 if first.service is not endpoints.service:

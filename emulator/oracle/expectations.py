@@ -104,7 +104,7 @@ __all__ = [
 
 
 _CONTESTED = "several Services claim this address: where the first of them does not deliver, another one may"
-_MIXED = "several Services claim this address with other fields, and the address is in the ipsets of each in ipvs mode (docs/semantics 13)"
+_MIXED = "several Services claim this address with other fields, and the address is in the ipsets of each in {} mode (docs/semantics 13)"
 
 
 def _dialled(flow: Flow) -> tuple[str, int, str]:
@@ -157,8 +157,8 @@ class Expectations:
         if met is not None and self.is_contested(flow):
             if any(p.outcome != "delivered" for p in promise.possibilities):
                 promise = replace(promise, unpromised=f"{_CONTESTED}: {promise.because}")
-            elif self._facts.mode == "ipvs" and _dialled(flow) in self.table.mixed:
-                promise = replace(promise, unpromised=f"{_MIXED}: {promise.because}")
+            elif self._facts.deviates("shares a contested address") and _dialled(flow) in self.table.mixed:
+                promise = replace(promise, unpromised=f"{_MIXED.format(self._facts.mode)}: {promise.because}")
         expectation = self._expectation(flow, met, promise)
         if expectation.outcome == "delivered" and (
             answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))
@@ -181,7 +181,7 @@ class Expectations:
             return self._expectation(flow, met, promise)
         rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
         needed = attempts_to_meet(met.endpoints.service, len(rules))
-        relayed = self._facts.mode == "userspace"
+        relayed = self._facts.semantics.relays
         return self._expectation(
             flow, met, Promise(answers(rules), "", name_source(rules.values()), needed, relayed=relayed)
         )
@@ -229,11 +229,11 @@ class Expectations:
     def _promise(self, flow: Flow, met: Translation | None) -> Promise:
         facts = self._facts
         if is_impostor(facts, flow):
-            because = f"every node has {flow.client.ip} for its own in ipvs mode, and drops what comes from there (docs/semantics 13)"
+            because = f"every node has {flow.client.ip} for its own in {facts.mode} mode, and drops what comes from there (docs/semantics 13)"
             return ending("dropped", because)
         if met is None:
             return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))
-        if facts.mode == "userspace":
+        if facts.semantics.relays:
             return promise_relayed(facts, flow, met)
         if facts.is_contended(flow):
             return promise_by_any(

@@ -18,6 +18,7 @@ from emulator.objects.config import FlowProtocol
 from emulator.oracle.detector import LocalDetector
 from emulator.oracle.endpoints import PortEndpoints, ServiceTable
 from emulator.oracle.health import HealthChecks
+from emulator.oracle.modes import SEMANTICS, Deviates, deviations_of
 from emulator.oracle.parties import Owner, find_owners
 
 
@@ -32,6 +33,8 @@ class Facts:
         """
         self.state = state
         self.mode = state.proxy.mode
+        self.semantics = SEMANTICS[self.mode]
+        self._deviations = deviations_of(self.mode)
         self.remembered = {
             ip: node for ip, node in asked.items() if ip not in state.speakers and node in state.node
         }
@@ -45,6 +48,14 @@ class Facts:
         self._served = {
             (x.netns, x.port, x.protocol) for x in state.listeners if not x.refused
         } | state.commanded_ports.keys()
+
+    def deviates(self, what: Deviates) -> bool:
+        """Returns whether the mode was seen to do that, against the published semantics of Services."""
+        return what in self._deviations
+
+    def is_local_everywhere(self, ip: str) -> bool:
+        """Returns whether every node has ``ip``, a Service's address, on an interface of its own."""
+        return bool(self.semantics.service_interface) and ip in self.service_ips
 
     def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
         """Whether somebody in ``netns`` listens there."""
@@ -115,12 +126,10 @@ class Facts:
         return flow.client.kind == "external" and not flow.via and self._is_everybodys(flow.to.ip)
 
     def _is_everybodys(self, ip: str) -> bool:
-        """Whether every node answers ARP for ``ip``."""
-        proxy = self.state.proxy
+        """Returns whether every node answers ARP for ``ip``."""
         return (
-            proxy.mode == "ipvs"
-            and not proxy.strictARP
-            and ip in self.service_ips
+            self.is_local_everywhere(ip)
+            and not self.state.proxy.strictARP
             and self.state.is_host(ip)
             and ip not in self.owners
         )

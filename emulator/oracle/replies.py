@@ -6,7 +6,7 @@ the client itself. If neither client nor endpoint is on the node that translated
 client hears from the endpoint's own address, of which it knows nothing, and resets. Two things may befall
 such packets before (measured on kernel 6.18):
 
-- iptables mode drops what connection tracking calls invalid in FORWARD (kube-proxy v1.30.5,
+- A deviation of iptables mode: it drops what connection tracking calls invalid in FORWARD (kube-proxy v1.30.5,
   pkg/proxy/iptables/proxier.go, "ctstate INVALID"): on its way to a Pod, the answer to a connection whose
   beginning the Pod's node has not seen: TCP's SYN ACK and SCTP's INIT ACK, never a datagram.
 - A node takes whoever comes with its own address for an impostor ("martian source", net/ipv4/fib_frontend.c):
@@ -21,7 +21,7 @@ from typing import Literal
 from emulator.model.expectations import SourceRule
 from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
-from emulator.objects.config import FlowProtocol, ProxyMode
+from emulator.objects.config import FlowProtocol
 from emulator.oracle.facts import Facts
 
 Reply = Literal["back", "astray", "lost"]
@@ -32,8 +32,9 @@ def find_ways(
 ) -> Mapping[Backend, Reply]:
     """For each backend of ``rules``, which ``translator`` sends ``flow`` to as they say."""
     owners = {backend: facts.owners.get(backend.ip) for backend in rules}
+    drops = facts.deviates("drops invalid replies")
     return {
-        backend: way_of_reply(flow.client, flow.protocol, translator, owner.node, facts.mode)
+        backend: way_of_reply(flow.client, flow.protocol, translator, owner.node, drops)
         if owner and rules[backend] != "node"
         else "back"
         for backend, owner in owners.items()
@@ -56,15 +57,15 @@ def say_ways(translator: str, ways: Mapping[Backend, Reply]) -> str:
 
 
 def way_of_reply(
-    client: Client, protocol: FlowProtocol, translator: str, endpoint_node: str, mode: ProxyMode
+    client: Client, protocol: FlowProtocol, translator: str, endpoint_node: str, drops_invalid: bool
 ) -> Reply:
-    """Of what ``translator`` sends on without masquerading it; ``endpoint_node`` is "" for an endpoint that
-    is on no node.
+    """Returns the way of the reply to what ``translator`` sends on without masquerading it.
+    ``endpoint_node`` is "" for an endpoint that is on no node. ``drops_invalid``: in FORWARD.
     """
     if translator in (client.node, endpoint_node):
         return "back"
     if client.kind == "node" and endpoint_node == client.node:
         return "lost"
-    if client.kind == "pod" and endpoint_node != client.node and mode == "iptables" and protocol != "UDP":
+    if client.kind == "pod" and endpoint_node != client.node and drops_invalid and protocol != "UDP":
         return "lost"
     return "astray"

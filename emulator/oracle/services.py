@@ -12,7 +12,7 @@ from emulator.model.expectations import Possibilities, Possibility, SourceRule
 from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
 from emulator.oracle.attempts import attempts_to_meet
-from emulator.oracle.choice import choose, is_ipvs_local
+from emulator.oracle.choice import choose, is_local_for_everyone
 from emulator.oracle.destination import Translation
 from emulator.oracle.direct import answer, is_unanswered
 from emulator.oracle.endpoints import in_source_ranges, load_balancer_ips
@@ -50,7 +50,7 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
         )
     if met.endpoints.usable_at(met.node) or not _is_left_alone(facts, flow, met):
         return None
-    because = f"svc {service.key} has no usable endpoint, but iptables mode refuses no node's own packets (docs/semantics 7)"
+    because = f"svc {service.key} has no usable endpoint, but {facts.mode} mode refuses no node's own packets (docs/semantics 7)"
     outcome = answer(facts, flow.to.ip, flow.to.port, flow.protocol)
     return ending(outcome, because, late=is_unanswered(facts, flow.to.ip))
 
@@ -132,20 +132,20 @@ def _delivered(facts: Facts, flow: Flow, met: Translation, ends: Possibilities, 
     client = flow.client
     rules = ends.backends
     source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in rules))
-    if ends.astray and is_ipvs_local(facts, met):
-        because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: ipvs mode takes any, which answers past it (docs/semantics 13)"
+    if ends.astray and is_local_for_everyone(facts, met):
+        because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: {facts.mode} mode takes any, which answers past it (docs/semantics 13)"
         return Promise(ends, because, source, needed=0)
     needed = attempts_to_meet(met.endpoints.service, len(ends))
     because = say_source(facts, client, met, rules) + but + ("" if needed else STICKY)
     by_turns = facts.state.proxy.scheduler in ("rr", "wrr")  # others go by load, by client…
-    uneven = facts.mode == "ipvs" and (ends.astray or not by_turns)
+    uneven = facts.semantics.scheduler and (ends.astray or not by_turns)
     return Promise(ends, because, source, needed=0 if uneven else needed)
 
 
 def _without_own(facts: Facts, met: Translation) -> Promise:
     """Under a Local policy, where ``met`` has no endpoint of its own."""
-    if facts.mode == "ipvs":
-        because = f"internalTrafficPolicy Local, and {met.node} has no usable endpoint: ipvs mode rejects (docs/semantics 13)"
+    if facts.deviates("rejects an empty Local list"):
+        because = f"internalTrafficPolicy Local, and {met.node} has no usable endpoint: {facts.mode} mode rejects (docs/semantics 13)"
         return ending("rejected", because)
     policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
     return ending(
@@ -154,21 +154,28 @@ def _without_own(facts: Facts, met: Translation) -> Promise:
 
 
 def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
-    """Whether kube-proxy has no say where there are no endpoints: its iptables mode refuses what goes to an
-    external address in INPUT and FORWARD alone (docs/semantics 7), which a node's own packets pass only if
-    they come to a node: one that has the address, or another one that announces it (as it does for an
+    """Returns whether nothing refuses a node's own packets to an external address without endpoints.
+
+    iptables mode refuses them in INPUT and FORWARD only (docs/semantics 7). A node's own packets pass these
+    if they come to a node: one that has the address, or another one that announces it (as it does for an
     endpoint that serves and is not ready).
     """
-    if facts.mode != "iptables" or met.origin != "node" or met.how not in ("externalIP", "loadBalancer"):
+    if (
+        not facts.deviates("leaves a node's own packets alone")
+        or met.origin != "node"
+        or met.how not in ("externalIP", "loadBalancer")
+    ):
         return False
     return not facts.node_at(flow.to.ip) and facts.state.speakers.get(flow.to.ip, met.node) == met.node
 
 
 def _asks_source_ranges(facts: Facts, met: Translation) -> bool:
-    """Whether they come first: without an endpoint in ipvs mode alone, and not for the node's own packets
+    """Returns whether source ranges come before the want of an endpoint; never for the node's own packets
     (docs/semantics 13).
     """
-    return bool(met.endpoints.usable_at(met.node)) or (facts.mode == "ipvs" and met.origin != "node")
+    return bool(met.endpoints.usable_at(met.node)) or (
+        facts.deviates("source ranges without endpoints") and met.origin != "node"
+    )
 
 
 def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:

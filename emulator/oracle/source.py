@@ -13,7 +13,7 @@ from typing import Literal
 from emulator.model.expectations import SourceRule
 from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
-from emulator.oracle.choice import is_ipvs_local
+from emulator.oracle.choice import is_local_for_everyone
 from emulator.oracle.destination import Origin, Translation
 from emulator.oracle.facts import Facts
 from emulator.oracle.parties import ServiceAddress
@@ -57,8 +57,8 @@ _SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, str]] = {
         "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address",
     ),
 }
-# The same of an external address under externalTrafficPolicy Local in ipvs mode, where nobody is masqueraded.
-_IPVS_LOCAL: Mapping[Origin, str] = {
+# The same under externalTrafficPolicy Local where it is for everyone: nobody is masqueraded.
+_LOCAL_FOR_EVERYONE: Mapping[Origin, str] = {
     "pod": "{how} under externalTrafficPolicy Local from a Pod: the node's own endpoints, the client's own address",
     "node": "{how} under externalTrafficPolicy Local from the node: its own endpoints, the address that it dialled",
     "outside": _SOURCE["Local", "outside"][1],
@@ -67,21 +67,22 @@ _IPVS_LOCAL: Mapping[Origin, str] = {
 
 def masqueraded(facts: Facts, met: Translation) -> tuple[bool, str]:
     """Whether what ``met`` says is masqueraded (hairpin aside), and the sentence that says so."""
-    if is_ipvs_local(facts, met):
-        return False, _IPVS_LOCAL[met.origin].format(how=HOW[met.how])
+    if is_local_for_everyone(facts, met):
+        return False, _LOCAL_FOR_EVERYONE[met.origin].format(how=HOW[met.how])
     if met.how != "clusterIP":
         does, because = _SOURCE[met.endpoints.service.spec.externalTrafficPolicy, met.origin]
         return does, because.format(how=HOW[met.how])
     if facts.state.proxy.masqueradeAll:
         return True, "ClusterIP under masqueradeAll: masqueraded to the node's address"
-    if not facts.detector.works and not (facts.mode == "ipvs" and met.origin == "node"):
+    own = met.origin == "node" and facts.deviates("masquerades a node's own packets")
+    if not facts.detector.works and not own:
         return False, "ClusterIP without a local-traffic detector: the client's own address"
     return _SOURCE["ClusterIP", met.origin]
 
 
 def translated_source(facts: Facts, client: Client, met: Translation, backend: Backend) -> SourceRule:
     """Whose address ``backend`` sees of a flow that ``met`` takes up."""
-    if facts.mode == "userspace":
+    if facts.semantics.relays:
         return "node"
     if backend.ip in facts.node_ips[met.node] and met.origin != "node":
         return "preserved"  # delivered locally: POSTROUTING, where masquerading happens, is not passed
@@ -96,10 +97,10 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: B
 
 
 def comes_from_what_it_dialled(facts: Facts, met: Translation) -> bool:
-    """Whether a node's own packets have that address as their source, a Service's, which is local to every
-    node in ipvs mode, and keep it.
+    """Returns whether a node's own packets have the address that they go to as their source, and keep it: a
+    Service's, which is local to every node (docs/semantics 13).
     """
-    return met.origin == "node" and not met.own and is_ipvs_local(facts, met)
+    return met.origin == "node" and not met.own and is_local_for_everyone(facts, met)
 
 
 def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:
@@ -119,7 +120,7 @@ def say_source(facts: Facts, client: Client, met: Translation, rules: Mapping[Ba
     if not hidden and any(b.ip == client.ip and rule == "node" for b, rule in rules.items()):
         hairpin = "hairpin, the backend is the client itself: masqueraded to the node's address"
         because = hairpin if all(b.ip == client.ip for b in rules) else f"{because}; {hairpin}"
-    because += " (docs/semantics 13)" if is_ipvs_local(facts, met) else " (docs/semantics 5)"
+    because += " (docs/semantics 13)" if is_local_for_everyone(facts, met) else " (docs/semantics 5)"
     if hidden and "preserved" in rules.values():
         because += (
             f"; an endpoint on {met.node}'s own address is delivered locally, which nothing masquerades"
@@ -152,7 +153,6 @@ def _own_addresses(facts: Facts, flow: Flow) -> frozenset[str]:
         return frozenset({"127.0.0.1"})
     if client.kind == "node":
         # it dials such an address from that very address
-        local = facts.mode == "ipvs" and ip in facts.service_ips
-        return frozenset({ip}) if local else facts.node_ips[client.node]
+        return frozenset({ip}) if facts.is_local_everywhere(ip) else facts.node_ips[client.node]
     pod = facts.state.pod_by_ip.get(client.ip) if client.kind == "pod" else None
     return frozenset(a.ip for a in pod.status.podIPs) if pod is not None else frozenset({client.ip})

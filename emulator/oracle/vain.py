@@ -36,7 +36,9 @@ def is_echo(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> boo
     is, where another one leads it back.
     """
     client = flow.client
-    if facts.mode != "ipvs" or backend.ip != client.ip or masqueraded(facts, met)[0]:
+    if not facts.deviates("hairpins by EndpointSlice"):
+        return False
+    if backend.ip != client.ip or masqueraded(facts, met)[0]:
         return False
     return client.node != met.node if client.kind == "node" else not _hairpin_node(facts, flow, met, backend)
 
@@ -48,7 +50,9 @@ def home_of_hairpin(
     there: a Pod that dials itself by another node's port in ipvs mode. It hears from itself.
     """
     itself = next((backend for backend in backends if backend.ip == flow.client.ip), None)
-    if facts.mode != "ipvs" or itself is None or flow.client.kind != "pod" or masqueraded(facts, met)[0]:
+    if not facts.deviates("hairpins by EndpointSlice"):
+        return None
+    if itself is None or flow.client.kind != "pod" or masqueraded(facts, met)[0]:
         return None
     return itself if _hairpin_node(facts, flow, met, itself) not in ("", met.node) else None
 

@@ -1,7 +1,7 @@
 """The Kubernetes network model's own sentences, each checked against packets or interfaces.
 
 The sentences are those of https://kubernetes.io/docs/concepts/services-networking/ ("The Kubernetes network
-model"). Imports the standard library, ``cluster.state`` and ``model``. Invariant: a sentence that no fact was
+model"). Invariant: a sentence that no fact was
 found for is "unknown", never "pass".
 """
 
@@ -14,6 +14,7 @@ from emulator.cluster.state import ClusterState, pod_netns
 from emulator.model.flows import Kind
 from emulator.model.journeys import Journey
 from emulator.model.results import FlowResult, Requirement, Verdict
+from emulator.oracle.modes import SEMANTICS
 
 # Each fact that was looked at: why it breaks the sentence, or "" if it bears it out.
 _Facts = Iterator[str]
@@ -27,6 +28,7 @@ def check_requirements(
     """Every sentence with its verdict. ``addresses``: network namespace → the addresses on its interfaces,
     127.0.0.0/8 left out.
     """
+    mode, interface = state.proxy.mode, SEMANTICS[state.proxy.mode].service_interface
     return (
         _requirement(
             "pods-reach-pods",
@@ -55,8 +57,8 @@ def check_requirements(
         _requirement(
             "cluster-ip-on-no-interface",
             "A ClusterIP is on no interface anywhere."
-            if state.proxy.mode != "ipvs"
-            else "A ClusterIP is on no interface but the nodes' own (ipvs mode has them on kube-ipvs0).",
+            if not interface
+            else f"A ClusterIP is on no interface but the nodes' own ({mode} mode has them on {interface}).",
             _on_no_interface(state, addresses),
             "there is no Service with a ClusterIP",
         ),
@@ -153,8 +155,10 @@ def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str
 
 
 def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
-    """In ipvs mode a node takes only what is local to it for a Service's (docs/semantics 13)."""
-    allowed = state.node if state.proxy.mode == "ipvs" else ()
+    """Nodes may have them where the mode takes only what is local to a node for a Service's (docs/semantics
+    13).
+    """
+    allowed = state.node if SEMANTICS[state.proxy.mode].service_interface else ()
     holders = _holders({netns: own for netns, own in addresses.items() if netns not in allowed})
     for service in state.services:
         if service.proxied:

@@ -30,10 +30,10 @@ OUTSIDE = Client(kind="external", label="external client-1", netns="client-1", i
 def test_way_of_reply(
     client: Client, translator: str, endpoint: str, iptables: Reply, nftables: Reply
 ) -> None:
-    assert way_of_reply(client, "TCP", translator, endpoint, "iptables") == iptables
-    assert way_of_reply(client, "TCP", translator, endpoint, "nftables") == nftables
+    assert way_of_reply(client, "TCP", translator, endpoint, drops_invalid=True) == iptables
+    assert way_of_reply(client, "TCP", translator, endpoint, drops_invalid=False) == nftables
 
 
 @pytest.mark.parametrize(("protocol", "way"), [("TCP", "lost"), ("SCTP", "lost"), ("UDP", "astray")])
 def test_no_datagram_is_invalid(protocol: str, way: Reply) -> None:
-    assert way_of_reply(POD, protocol, "worker-2", "worker-3", "iptables") == way
+    assert way_of_reply(POD, protocol, "worker-2", "worker-3", drops_invalid=True) == way
