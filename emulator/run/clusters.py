@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ class Running:
     """Describes one running cluster.
 
     ``init`` is its PID 1 as this terminal counts. ``names`` maps what a user may call a Pod, node or client
-    to its network namespace. ``nodes``, ``pods`` and ``services`` are counts. A cluster of another
-    ``release`` may not tell all of them: then they are 0, empty and None. All text is printable.
+    to its network namespace. ``nodes``, ``pods`` and ``services`` are counts. ``stays``: it was started with
+    ``--keep``. A cluster of another ``release`` may not tell all of them: then they are 0, empty and None, and
+    ``stays`` is true. All text is printable.
     """
 
     pid: int
@@ -41,13 +42,20 @@ class Running:
     services: int | None
     names: Mapping[str, str]
     release: str
+    stays: bool = True
 
     @property
     def note(self) -> str:
-        """Returns that another release of podwire runs it, if so; "" for our own."""
-        if self.release == __version__:
-            return ""
-        return f"another release ({self.release or 'unnamed'})"
+        """Returns that another release of podwire runs it, or that it ends by itself; "" if neither."""
+        notes = []
+        if self.release != __version__:
+            notes.append(f"another release ({self.release or 'unnamed'})")
+        if not self.stays:
+            notes.append("ends by itself")
+        return ", ".join(notes)
+
+    def __str__(self) -> str:
+        return f"{self.pid} ({self.topology or '?'})"
 
 
 def find_running() -> list[Running]:
@@ -77,6 +85,7 @@ def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
         if isinstance(names, dict)
         else {},
         release=_text(info.get("release")),
+        stays=info.get("stays") is not False,
     )
 
 
@@ -127,34 +136,50 @@ def _ask(address: str) -> dict[str, Any] | None:
 
 
 def choose(name: str, cluster: str) -> tuple[Running, str]:
-    """The running cluster and the network namespace that ``name`` means there. ``cluster`` ("" for the only
-    one) is its topology's name or its pid. Raises UsageError with what there is.
+    """Returns the running cluster to enter, and the network namespace that ``name`` means there.
+
+    ``cluster`` is its topology's name or its pid. Of several of one name, those that stay up count. Where it
+    is "", the only cluster that stays up is taken: one that ends by itself would take the command with it,
+    and is entered by name or pid alone. Raises UsageError with what there is.
     """
     running = find_running()
     if cluster:
         running = [r for r in running if cluster in (r.topology, str(r.pid))]
-    if not running:
-        raise UsageError(
-            "no cluster is running"
-            + (f" as {cluster!r}" if cluster else "")
-            + ": start one with --keep (podwire ps lists them)"
-        )
-    if len(running) > 1:
-        which = ", ".join(f"{r.pid} ({r.topology})" for r in running)
-        raise UsageError(f"several clusters are running: {which}: say which with --cluster PID")
-    cluster_names = running[0].names
-    if not running[0].init or not cluster_names:
-        raise UsageError(
-            f"cluster {running[0].pid} ({running[0].topology}) is of {running[0].note}: enter it with that one"
-        )
-    if name not in cluster_names:
+    staying = [r for r in running if r.stays]
+    if cluster and not staying:
+        staying = running
+    if not staying:
+        raise UsageError(_nothing_to_enter(cluster, running))
+    if len(staying) > 1:
+        raise UsageError(f"several clusters are running: {_listed(staying)}: say which with --cluster PID")
+    (chosen,) = staying
+    if not chosen.init or not chosen.names:
+        raise UsageError(f"cluster {chosen} is of {chosen.note}: enter it with that one")
+    if name not in chosen.names:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, cluster_names, n=3)
-        known = ", ".join(near or sorted(n for n in cluster_names if "/" not in n))
+        near = get_close_matches(name, chosen.names, n=3)
+        known = ", ".join(near or sorted(n for n in chosen.names if "/" not in n))
         raise UsageError(
-            f"no Pod, node or client {name!r} in {running[0].topology}: "
+            f"no Pod, node or client {name!r} in {chosen.topology}: "
             + ("did you mean " if near else "there are ")
             + known
         )
-    return running[0], cluster_names[name]
+    return chosen, chosen.names[name]
+
+
+def _nothing_to_enter(cluster: str, running: Sequence[Running]) -> str:
+    """Returns that no cluster stays up; ``running`` are those that end by themselves."""
+    if cluster:
+        return f"no cluster is running as {cluster!r}: start one with --keep (podwire ps lists them)"
+    if not running:
+        return "no cluster is running: start one with --keep (podwire ps lists them)"
+    end = "ends by itself" if len(running) == 1 else "end by themselves"
+    return f"no cluster stays up, and {_listed(running)} {end}: start one with --keep, or say --cluster " + (
+        str(running[0].pid) if len(running) == 1 else "PID"
+    )
+
+
+def _listed(running: Sequence[Running], most: int = 5) -> str:
+    more = f" and {len(running) - most} more" if len(running) > most else ""
+    return ", ".join(map(str, running[:most])) + more

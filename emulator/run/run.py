@@ -157,7 +157,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
     # a process of seconds that holds millions of frames: looking for cycles among them costs more than they
     # could free
     gc.disable()
-    channel.announce(_announcement(state, started))
+    channel.announce(_announcement(state, started, run.options.keep))
     with run.clock.phase("build"):
         if state.proxy.mode == "nftables" and not shutil.which("nft"):
             raise MissingCapabilityError("the tool nft", "apt-get install nftables")
@@ -191,7 +191,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
                             live.change(moment)
                             prober.rest(moment.wait)
                         live.run_commands(moment.state)
-                        channel.announce(_announcement(moment.state, started))
+                        channel.announce(_announcement(moment.state, started, run.options.keep))
                     examine(schedule, moment, live, prober, findings, dump=run.directory is not None)
             report = make_report(schedule, live, findings, started)
             with run.clock.phase("evidence"):
@@ -258,7 +258,8 @@ def _machines(state: ClusterState) -> Iterator[str]:
     yield from (*state.node, *state.client)
 
 
-def _announcement(state: ClusterState, started: datetime) -> dict[str, object]:
+def _announcement(state: ClusterState, started: datetime, stays: bool) -> dict[str, object]:
+    """Returns what ``podwire ps`` and ``exec`` learn of a run. ``stays``: it stays up after its verdicts."""
     names = {netns: netns for netns in _machines(state)}
     once: dict[str, str] = {}
     for pod in state.pods:
@@ -272,6 +273,7 @@ def _announcement(state: ClusterState, started: datetime) -> dict[str, object]:
         "nodes": len(state.nodes),
         "pods": len(state.pods),
         "services": len(state.services),
+        "stays": stays,
         "names": names,
     }
 

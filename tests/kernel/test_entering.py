@@ -240,6 +240,45 @@ def test_a_shell_has_the_terminal_and_gives_it_back(cluster: int, tmp_path: Path
         assert "got typed" in before
 
 
+# --- beside a run that ends by itself -----------------------------------------------------------------------
+
+PASSING = f"""
+import subprocess, sys, time
+sys.path.insert(0, {str(ROOT)!r})
+passing = subprocess.Popen([*{PODWIRE!r}, "affinity-expiry", "--captures", "none"], stdout=subprocess.DEVNULL)
+def podwire(*words):
+    return subprocess.run([*{PODWIRE!r}, *words], capture_output=True, text=True)
+while "affinity" not in (listed := podwire("ps").stdout):
+    assert passing.poll() is None
+    time.sleep(0.05)
+assert "ends by itself" in listed, listed
+refused = podwire("exec", "worker-1", "--", "true")
+assert refused.returncode == 2, refused
+assert f"no cluster stays up, and {{passing.pid}} (affinity-expiry) ends by itself" in refused.stderr, refused
+entered = podwire("exec", "--cluster", str(passing.pid), "worker-1", "--", "ip", "-br", "link")
+assert "cbr0" in entered.stdout, entered
+assert passing.wait() == 0
+keep = subprocess.Popen({KEEP!r}, stderr=subprocess.PIPE, text=True)
+assert "stays up" in keep.stderr.readline()
+assert "ends by itself" not in podwire("ps").stdout
+assert podwire("exec", "worker-1", "--", "true").returncode == 0
+keep.terminate()
+keep.communicate()
+"""
+
+
+def test_exec_enters_what_stays_up() -> None:
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    done = subprocess.run(
+        ["unshare", *user, "--net", sys.executable, "-c", PASSING],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # --- where PID 1 reaps nothing ------------------------------------------------------------------------------
 
 CARELESS = f"""

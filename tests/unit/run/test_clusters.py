@@ -31,6 +31,7 @@ OURS = {
     "nodes": 3,
     "pods": 5,
     "services": 2,
+    "stays": True,
     "names": {"worker-1": "worker-1", "default/web": "default_web", "web": "default_web"},
 }
 
@@ -145,3 +146,87 @@ def test_a_cluster_that_cannot_be_entered_says_which_release_can() -> None:
         pytest.raises(UsageError, match=r"another release \(9\.0\)"),
     ):
         choose("worker-1", str(pid))
+
+
+# --- which of several ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def only(monkeypatch: pytest.MonkeyPatch, *infos: dict[str, object]) -> Iterator[None]:
+    """Has just the clusters ``infos`` run, with the pids 1, 2, 3…"""
+    running = [read_announcement(pid, info) for pid, info in enumerate(infos, 1)]
+    with monkeypatch.context() as patched:
+        patched.setattr("emulator.run.clusters.find_running", lambda: running)
+        yield
+
+
+ENDING = OURS | {"topology": "hairpin", "stays": False}
+
+
+@pytest.mark.parametrize(
+    ("infos", "cluster", "pid"),
+    [
+        ([OURS], "", 1),
+        ([ENDING, OURS, ENDING], "", 2),
+        ([ENDING | {"topology": "shop"}, OURS], "shop", 2),
+        ([OURS, ENDING], "2", 2),
+        ([OURS, ENDING], "hairpin", 2),
+        ([ENDING, {key: value for key, value in OURS.items() if key != "stays"}], "", 2),
+    ],
+)
+def test_the_cluster_that_stays_up_is_entered(
+    infos: list[dict[str, object]], cluster: str, pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with only(monkeypatch, *infos):
+        running, netns = choose("worker-1", cluster)
+    assert (running.pid, netns) == (pid, "worker-1")
+
+
+@pytest.mark.parametrize(
+    ("infos", "cluster", "said"),
+    [
+        ([], "", "no cluster is running: start one with --keep (podwire ps lists them)"),
+        (
+            [OURS],
+            "hairpin",
+            "no cluster is running as 'hairpin': start one with --keep (podwire ps lists them)",
+        ),
+        (
+            [ENDING],
+            "",
+            "no cluster stays up, and 1 (hairpin) ends by itself: start one with --keep, or say --cluster 1",
+        ),
+        (
+            [ENDING, ENDING],
+            "",
+            "no cluster stays up, and 1 (hairpin), 2 (hairpin) end by themselves: "
+            "start one with --keep, or say --cluster PID",
+        ),
+        (
+            [OURS, ENDING, OURS],
+            "",
+            "several clusters are running: 1 (shop), 3 (shop): say which with --cluster PID",
+        ),
+        (
+            [ENDING, ENDING],
+            "hairpin",
+            "several clusters are running: 1 (hairpin), 2 (hairpin): say which with --cluster PID",
+        ),
+    ],
+)
+def test_a_cluster_that_is_not_clear_is_asked_for(
+    infos: list[dict[str, object]], cluster: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with only(monkeypatch, *infos), pytest.raises(UsageError) as raised:
+        choose("worker-1", cluster)
+    assert str(raised.value) == said
+
+
+def test_ps_says_which_clusters_end_by_themselves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only(monkeypatch, OURS, ENDING):
+        assert main(["ps"]) == 0
+    _, stays, ends = capsys.readouterr().out.splitlines()
+    assert "ends by itself" in ends
+    assert "ends by itself" not in stays
