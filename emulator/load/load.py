@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from emulator.errors import InputError, Problem, fold, printable
+from emulator.load.admit import admit, admit_uninterpreted
 from emulator.load.builder import TopologyError, Written, build_topology
 from emulator.load.configmaps import (
     kube_proxy_key,
@@ -47,9 +48,7 @@ from emulator.load.schema import (
     PROXY_CONFIG,
     Kind,
     LeftOut,
-    decode,
     identify,
-    touches,
 )
 from emulator.load.targets import (
     MANIFEST_SUFFIXES,
@@ -58,7 +57,6 @@ from emulator.load.targets import (
     find_files,
     name_of,
 )
-from emulator.load.validate import validate
 from emulator.load.yamltext import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -76,6 +74,7 @@ from emulator.objects.kinds import (
     Origin,
     Pod,
     Service,
+    Uninterpreted,
     Workload,
 )
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
@@ -276,6 +275,7 @@ class _Gathering:
             services=self._of(Service),
             endpointSlices=self._of(EndpointSlice),
             endpoints=self._of(Endpoints),
+            uninterpreted=self._of(Uninterpreted),
             addressPools=self._of(IPAddressPool),
             l2Advertisements=self._of(L2Advertisement),
             cluster=next(iter(self._of(ClusterConfig)), None),
@@ -413,6 +413,7 @@ class _Gathering:
             self.problem(place.problem(found))
         elif isinstance(found, LeftOut):
             self._left_out[cut(found.name)] += 1
+            self._uninterpreted(value, place, kind, api_version)
         elif found.name == "ConfigMap":
             self._config_map(value, place)
         elif found.apiVersion == KIND_CLUSTER:
@@ -465,6 +466,17 @@ class _Gathering:
                     self._old_pools.append((document, texts_of(value)[0], inside))
         else:
             self._left_out["ConfigMap"] += 1
+            self._uninterpreted(value, place)
+
+    def _uninterpreted(
+        self, value: Mapping[str, Any], place: _Place, kind: str = "", api_version: str = ""
+    ) -> None:
+        """Keep an object whose kind has no meaning here, if it has an identity."""
+        implied = {"apiVersion": api_version, "kind": kind}
+        value = {**value, **{key: said for key, said in implied.items() if value.get(key) is None}}
+        admission = admit_uninterpreted(value)
+        if not admission.faults:
+            self._objects.setdefault(Uninterpreted, []).append(Loaded(admission.object, value, place.origin))
 
     def _inside(self, value: Mapping[str, Any], key: str, place: _Place) -> Iterator[tuple[Any, _Place]]:
         """The documents of the text that a ConfigMap has under ``key``."""
@@ -494,15 +506,10 @@ class _Gathering:
             if kind.name == "FlowCheck"
             else ()
         )
-        decoded, faults, ignored = decode(kind, value)
+        decoded, faults, odd, ignored = admit(kind, value)
         self._note_slips(kind, value, place)
-        if decoded is not None:
-            decoded, broken, odd = validate(decoded, value, namespaced=kind.namespaced)
-            for notice in odd:
-                self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
-            faults += [
-                fault for fault in broken if not any(touches(fault.path, faulty.path) for faulty in faults)
-            ]
+        for notice in odd:
+            self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
         self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
         if ignored:
             self._ignored.setdefault(kind.name, {}).update(dict.fromkeys(ignored))

@@ -47,6 +47,7 @@ from emulator.objects.kinds import (
     ServicePort,
     ServiceSpec,
     Toleration,
+    Uninterpreted,
     Workload,
 )
 from emulator.objects.metallb import METALLB, IPAddressPool, L2Advertisement
@@ -134,6 +135,41 @@ _KINDS = (
 )
 _STANDARD_GROUPS = frozenset(group for kind in _KINDS if not kind.exact for group in kind.groups)
 
+# Kinds of Kubernetes' own without a meaning here whose objects have no namespace (kubectl api-resources
+# --namespaced=false). Of other groups' kinds the manifest's own namespace tells.
+_CLUSTER_SCOPED = frozenset(
+    {
+        "APIService",
+        "CSIDriver",
+        "CSINode",
+        "CertificateSigningRequest",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ClusterTrustBundle",
+        "ComponentStatus",
+        "CustomResourceDefinition",
+        "DeviceClass",
+        "FlowSchema",
+        "IPAddress",
+        "IngressClass",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "MutatingWebhookConfiguration",
+        "PersistentVolume",
+        "PriorityClass",
+        "PriorityLevelConfiguration",
+        "ResourceSlice",
+        "RuntimeClass",
+        "ServiceCIDR",
+        "StorageClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+        "VolumeAttributesClass",
+    }
+)
+
 # bytes of an object as JSON: what a request to the API server may have (MaxRequestBodyBytes)
 MAX_OBJECT = 3 * 1024 * 1024
 MAX_FAULTS = 1_000  # of one object
@@ -190,6 +226,26 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
     return LeftOut(name if not group or group in _STANDARD_GROUPS else f"{name}.{group}")
 
 
+def is_cluster_scoped(name: str, api_version: str) -> bool:
+    """Returns whether objects of a kind without a meaning here have no namespace: False where it is not
+    known.
+    """
+    group = _group(api_version)
+    return name in _CLUSTER_SCOPED and (group in _STANDARD_GROUPS or group.endswith(".k8s.io"))
+
+
+def full_name(name: str, api_version: str) -> str:
+    """Returns the kind as podwire names it: with its API group where that is not Kubernetes' own."""
+    group = _group(api_version)
+    known = not group or group in _STANDARD_GROUPS or any(k.name == name for k in _KINDS if group in k.groups)
+    return name if known else f"{name}.{group}"
+
+
+def api_version_of(name: str) -> str:
+    """Returns the apiVersion of the kind ``name``, which podwire reads."""
+    return next(kind.apiVersion for kind in _KINDS if kind.name == name)
+
+
 def _slip_of(name: str) -> str:
     """The kind that ``name`` is a misspelling of ("" if it is a kind of its own, for all that we know)."""
     names = {kind.name.lower(): kind.name for kind in _KINDS if not kind.exact}
@@ -240,6 +296,16 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
     if isinstance(decoded, _FlowCheckManifest):
         decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows, steps=decoded.spec.steps)
     return decoded, [], ignored
+
+
+def decode_uninterpreted(document: Mapping[str, Any]) -> tuple[Uninterpreted | None, list[Fault]]:
+    """Returns the identity of an object whose kind has no meaning here; None, with faults, if it has none."""
+    head = {key: document.get(key) for key in ("apiVersion", "kind", "metadata")}
+    value = _as_decoded(head, Uninterpreted)
+    try:
+        return _adapter(Uninterpreted).validate_json(json.dumps(value), strict=True, extra="ignore"), []
+    except ValidationError as error:
+        return None, _faults(error.errors(include_url=False), value, Uninterpreted)
 
 
 def _some_faults(kind: Kind, value: Any, unknown: Literal["forbid", "ignore"]) -> list[Fault]:

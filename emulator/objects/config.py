@@ -20,6 +20,7 @@ from emulator.objects.kinds import (
     Pod,
     Service,
     Taint,
+    Uninterpreted,
     Workload,
 )
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
@@ -313,6 +314,7 @@ class FlowCheck:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """What loading leaves: valid objects, each with its origin, and lines about what was left out.
+    ``uninterpreted`` are objects of kinds without a meaning here.
 
     ``notices`` are whole sentences for the user ("left out: 3 ConfigMap, 1 Ingress").
     """
@@ -325,6 +327,7 @@ class Inventory:
     services: tuple[Loaded[Service], ...] = ()
     endpointSlices: tuple[Loaded[EndpointSlice], ...] = ()
     endpoints: tuple[Loaded[Endpoints], ...] = ()
+    uninterpreted: tuple[Loaded[Uninterpreted], ...] = ()
     addressPools: tuple[Loaded[IPAddressPool], ...] = ()
     l2Advertisements: tuple[Loaded[L2Advertisement], ...] = ()
     cluster: Loaded[ClusterConfig] | None = None

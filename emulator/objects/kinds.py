@@ -584,6 +584,20 @@ class Endpoints:
     subsets: tuple[EndpointSubset, ...] = ()
 
 
+# --- kinds without a meaning here ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uninterpreted(_Namespaced):
+    """An object of a kind that podwire gives no meaning. Only its identity is typed; the manifest has the
+    rest.
+    """
+
+    apiVersion: str
+    kind: str
+    metadata: ObjectMeta
+
+
 # --- where an object came from ----------------------------------------------------------------------------
 
 T = TypeVar("T")

@@ -52,6 +52,12 @@ PORT_NAME = Rule(
     15,
     f"a port name (RFC 6335): a-z, 0-9 and single '-', a letter among them, {_ENDS}, at most 15 characters",
 )
+# what the API server asks of a name that has no rule of its own (ValidatePathSegmentName): RBAC's have colons
+PATH_SEGMENT = Rule(
+    re.compile(r"(?!\.\.?\Z)[^/%\s\x00-\x1f\x7f]+\Z"),
+    253,
+    "a path segment: no '/', '%' or blank, neither '.' nor '..', at most 253 characters",
+)
 _NAMES: Mapping[type[Any], Rule] = {Service: LABEL_1035, Namespace: LABEL}
 
 

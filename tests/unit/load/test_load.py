@@ -207,6 +207,20 @@ def test_list_expands_with_its_path() -> None:
     (pod,) = inventory.pods
     assert (pod.origin.document, pod.origin.prefix) == (1, "items[0]")
     assert inventory.notices == ("left out: 1 Secret",)
+    assert inventory.uninterpreted == ()  # it has no identity
+
+
+def test_an_object_without_a_meaning_here_is_kept_as_it_was_written() -> None:
+    roles = "- {metadata: {name: 'system:a'}, rules: [{verbs: [get]}]}\n"
+    inventory = load_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n---\n"
+        f"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleList\nitems:\n{roles}"
+    )
+    config, role = inventory.uninterpreted
+    assert (config.object.key, config.raw["data"]) == ("default/c", {"a": "b"})
+    assert (role.object.kind, role.object.namespace, role.object.name) == ("ClusterRole", "", "system:a")
+    assert role.raw["rules"] == [{"verbs": ["get"]}]
+    assert inventory.notices == ("left out: 1 ClusterRole.rbac.authorization.k8s.io, 1 ConfigMap",)
 
 
 def test_a_slip_of_the_pen_is_told() -> None:

@@ -1,0 +1,275 @@
+"""The store: create, replace, apply, delete, list, watch, with a version for each write.
+
+A write of a manifest passes admission (:mod:`emulator.load.admit`); a controller writes typed objects, which
+it has from the store. No thread, clock or random number: whoever writes says the time. Invariants: a
+resourceVersion is given once, and only grows; an object never changes, a write puts another in its place; a
+write that changes nothing has no version and no event; a list that nobody changed is the same tuple.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from emulator.load.admit import Admission, admit, admit_uninterpreted
+from emulator.load.faults import Fault
+from emulator.load.schema import LeftOut, identify
+from emulator.objects.kinds import Loaded, Origin
+from emulator.objects.metallb import IPAddressPool, L2Advertisement
+from emulator.store.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ExpiredError,
+    InvalidError,
+    NotFoundError,
+)
+from emulator.store.merge import merge
+from emulator.store.objects import Key, Stored, key_of
+
+HISTORY = 100_000  # events that a watch may still ask for
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+_NOWHERE = Origin("the API")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A write. ``stored`` is the object after it, for DELETED the last one; ``old`` the one before, if any.
+    A DELETED event has a version of its own.
+    """
+
+    type: EventType
+    stored: Stored
+    old: Stored | None
+    resourceVersion: int
+
+
+class Store:
+    def __init__(self, *, history: int = HISTORY) -> None:
+        """``history``: how many events are kept for watches."""
+        self._kinds: dict[str, dict[Key, Stored]] = {}
+        self._lists: dict[str, tuple[Stored, ...]] = {}  # of the kinds that nobody changed since
+        self._version = 0
+        self._events: deque[Event] = deque(maxlen=history)
+
+    def fork(self) -> Store:
+        """Returns a store with the same objects and history, which goes its own way from here."""
+        twin = copy(self)
+        twin._kinds = {kind: dict(objects) for kind, objects in self._kinds.items()}
+        twin._lists = dict(self._lists)
+        twin._events = self._events.copy()
+        return twin
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    @property
+    def resourceVersion(self) -> int:
+        """The version of the last write: what a list is of, and where a watch begins."""
+        return self._version
+
+    def get(self, key: Key) -> Stored | None:
+        return self._kinds.get(key.kind, {}).get(key)
+
+    def kinds(self) -> tuple[str, ...]:
+        """Returns the kinds that there are objects of."""
+        return tuple(kind for kind, objects in self._kinds.items() if objects)
+
+    def list(self, kind: str, namespace: str = "") -> tuple[Stored, ...]:
+        """Returns the objects of ``kind`` in the order of their creation; ``namespace`` "": of all namespaces."""
+        if kind not in self._lists:
+            self._lists[kind] = tuple(self._kinds.get(kind, {}).values())
+        rows = self._lists[kind]
+        return tuple(one for one in rows if one.key.namespace == namespace) if namespace else rows
+
+    def watch(self, since: int, kind: str = "") -> Iterator[Event]:
+        """Yields the events after version ``since``, oldest first; ``kind`` "": of all kinds. Raises
+        ExpiredError at once if some of them are forgotten.
+        """
+        if since > self._version:
+            raise ExpiredError(f"resourceVersion {since} is not there yet: the last one is {self._version}")
+        oldest = self._events[0].resourceVersion if self._events else self._version + 1
+        if since < oldest - 1:
+            raise ExpiredError(
+                f"resourceVersion {since} is too old: events before {oldest} are forgotten, list again"
+            )
+        return self._since(since, kind)
+
+    def _since(self, since: int, kind: str) -> Iterator[Event]:
+        newest = []
+        for event in reversed(self._events):
+            if event.resourceVersion <= since:
+                break
+            if not kind or event.stored.key.kind == kind:
+                newest.append(event)
+        yield from reversed(newest)
+
+    # --- manifests ----------------------------------------------------------------------------------------
+
+    def create(self, manifest: Mapping[str, Any], *, now: str, origin: Origin = _NOWHERE) -> Stored:
+        """Add the object that ``manifest`` is. Raises InvalidError, AlreadyExistsError."""
+        new = self._admitted(manifest, origin)
+        if self.get(key_of(new.object)):
+            raise AlreadyExistsError(f"{key_of(new.object)} is there already")
+        return self._add(new, now)
+
+    def replace(self, manifest: Mapping[str, Any], *, origin: Origin = _NOWHERE) -> Stored:
+        """Put ``manifest`` in the place of its object, which keeps what was given out to it. Raises
+        InvalidError, NotFoundError, ConflictError (the manifest has a resourceVersion or a uid that is not
+        the object's).
+        """
+        new = self._admitted(manifest, origin)
+        old = self._must(key_of(new.object))
+        _check_precondition(old, manifest)
+        return self._update(old, new)
+
+    def apply(self, manifest: Mapping[str, Any], *, now: str, origin: Origin = _NOWHERE) -> Stored:
+        """Create the object, or replace it as it is now. Raises InvalidError, ConflictError."""
+        new = self._admitted(manifest, origin)
+        if old := self.get(key_of(new.object)):
+            _check_precondition(old, manifest)
+        return self.apply_loaded(new, now=now)
+
+    def apply_loaded(self, new: Loaded[Any], *, now: str, base: str = "") -> Stored:
+        """Apply an object that loading has admitted already; its manifest may be of another cluster, whose
+        versions mean nothing here. Raises InvalidError.
+        """
+        old = self.get(key_of(new.object))
+        return self._update(old, new) if old else self._add(new, now, base)
+
+    def _admitted(self, manifest: Mapping[str, Any], origin: Origin) -> Loaded[Any]:
+        kind = identify(manifest)
+        if isinstance(kind, Fault):
+            raise InvalidError("the object", [kind])
+        if isinstance(kind, LeftOut) or kind.type is dict:
+            admission = admit_uninterpreted(manifest)
+        elif kind.exact and kind.type not in (IPAddressPool, L2Advertisement):
+            what = f"{kind.name} is no object of a cluster's API"
+            raise InvalidError(
+                "the object", [Fault(("kind",), what, "give it to podwire on the command line")]
+            )
+        else:
+            admission = admit(kind, manifest)
+        _check_name(admission)
+        if admission.faults:
+            name = key_of(admission.object) if admission.object else manifest.get("kind")
+            raise InvalidError(str(name), admission.faults)
+        return Loaded(admission.object, manifest, origin)
+
+    def _must(self, key: Key) -> Stored:
+        found = self.get(key)
+        if found is None:
+            raise NotFoundError(f"there is no {key}")
+        return found
+
+    def _add(self, new: Loaded[Any], now: str, base: str = "") -> Stored:
+        version = self._version + 1
+        stored = Stored(
+            key=key_of(new.object),
+            object=new.object,
+            written=new.object,
+            manifest=new.raw,
+            origin=new.origin,
+            base=base,
+            created=version,
+            resourceVersion=version,
+            creationTimestamp=now,
+        )
+        return self._record("ADDED", stored, None)
+
+    def _update(self, old: Stored, new: Loaded[Any]) -> Stored:
+        merged, faults = merge(old.object, new.object)
+        if faults:
+            raise InvalidError(str(old.key), faults)
+        stamp = old.deletionTimestamp
+        if stamp and not merged.metadata.deletionTimestamp:  # nobody takes a deletion back
+            merged = replace(merged, metadata=replace(merged.metadata, deletionTimestamp=stamp))
+        if merged == old.object and new.raw == old.manifest:
+            return old
+        stored = replace(old, object=merged, written=new.object, manifest=new.raw, origin=new.origin, base="")
+        if stamp and old.finalizers and not stored.finalizers:
+            return self._remove(stored)
+        return self._put(old, stored)
+
+    # --- typed writes ---------------------------------------------------------------------------------------
+
+    def add(self, new: Any, *, now: str, origin: Origin, base: str = "") -> Stored:
+        """Add an object that a controller made. Raises AlreadyExistsError."""
+        if self.get(key_of(new)):
+            raise AlreadyExistsError(f"{key_of(new)} is there already")
+        return self._add(Loaded(new, {}, origin), now, base)
+
+    def update(self, new: Any, seen: int | None = None) -> Stored:
+        """Put what a controller made of an object in its place. ``seen`` is the resourceVersion that it made
+        it of. Raises NotFoundError, ConflictError.
+        """
+        old = self._must(key_of(new))
+        if seen is not None and seen != old.resourceVersion:
+            raise ConflictError(f"{old.key} has changed: it has resourceVersion {old.resourceVersion}")
+        if new is old.object or new == old.object:
+            return old
+        return self._put(old, replace(old, object=new))
+
+    def delete(self, key: Key, *, now: str, grace: bool = False) -> Stored:
+        """Delete an object. With ``grace``, or finalizers, it only gets its deletionTimestamp, and is gone
+        when it is deleted without grace, or when the last finalizer goes. Raises NotFoundError.
+        """
+        old = self._must(key)
+        if not (grace or old.finalizers):
+            return self._remove(old)
+        if old.deletionTimestamp:
+            return old
+        ending = replace(old.object, metadata=replace(old.object.metadata, deletionTimestamp=now))
+        return self._put(old, replace(old, object=ending))
+
+    def finalize(self, key: Key) -> Stored:
+        """Remove an object, all of whose finalizers have acted. Raises NotFoundError."""
+        return self._remove(self._must(key))
+
+    # --- the log ------------------------------------------------------------------------------------------
+
+    def _put(self, old: Stored, new: Stored) -> Stored:
+        version = self._version + 1
+        generation = old.generation + (_desired(old) != _desired(new))
+        return self._record("MODIFIED", replace(new, resourceVersion=version, generation=generation), old)
+
+    def _remove(self, old: Stored) -> Stored:
+        self._version += 1
+        del self._kinds[old.key.kind][old.key]
+        self._lists.pop(old.key.kind, None)
+        self._events.append(Event("DELETED", old, old, self._version))
+        return old
+
+    def _record(self, type_: EventType, stored: Stored, old: Stored | None) -> Stored:
+        self._version = stored.resourceVersion
+        self._kinds.setdefault(stored.key.kind, {})[stored.key] = stored
+        self._lists.pop(stored.key.kind, None)
+        self._events.append(Event(type_, stored, old, self._version))
+        return stored
+
+
+def _desired(stored: Stored) -> tuple[Any, ...]:
+    """Returns what a change of makes another generation: the spec, and the wish to delete."""
+    typed = getattr(stored.object, "spec", None)
+    return typed, stored.deletionTimestamp is None, None if typed else stored.manifest.get("spec")
+
+
+def _check_precondition(old: Stored, manifest: Mapping[str, Any]) -> None:
+    """Raises ConflictError if ``manifest`` names another version of the object, or another object."""
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return
+    version, uid = metadata.get("resourceVersion"), metadata.get("uid")
+    if version and str(version) != str(old.resourceVersion):
+        raise ConflictError(
+            f"{old.key} has changed: it has resourceVersion {old.resourceVersion}, not {version}"
+        )
+    if uid and uid != old.uid:
+        raise ConflictError(f"{old.key} is another object: it has uid {old.uid}, not {uid}")
+
+
+def _check_name(admission: Admission) -> None:
+    """Adds the fault of an object without a name: whoever generates names does it before."""
+    if admission.object is not None and not admission.object.metadata.name and not admission.faults:
+        admission.faults.append(Fault(("metadata", "name"), "is required"))
