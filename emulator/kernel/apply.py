@@ -43,8 +43,9 @@ from emulator.plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
+from emulator.plan.operations.ipvs import IPSET
 from emulator.plan.rules import removals
-from emulator.plan.shell import IPSET, shell_commands
+from emulator.plan.shell import shell_commands
 from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
 
 # What is of one stage waits together; the order is the plan's.

@@ -15,23 +15,8 @@ from emulator.hostnet.balancer import plan_balancer
 from emulator.hostnet.network import plan_hostnet
 from emulator.plan.difference import difference
 from emulator.plan.naming import mac_of_ip
-from emulator.plan.operations import (
-    AddAddress,
-    AddBridge,
-    AddDummy,
-    AddNeighbour,
-    AddNetns,
-    AddRoute,
-    AddVeth,
-    LoadIpset,
-    LoadIpvs,
-    LoadRules,
-    Operation,
-    Plan,
-    ResetDevices,
-    SetNeighbourDefaults,
-    SetSysctl,
-)
+from emulator.plan.operations import AddNeighbour, LoadRules, Operation, Plan, SetSysctl, Stage
+from emulator.plan.operations.links import AddLink
 from emulator.plan.rules import compose, merge
 from emulator.podnet import plan_meetings, plan_podnet, podnet_rules
 from emulator.proxy import changed_rules, rules_renderer
@@ -39,26 +24,6 @@ from emulator.proxy.iptables import serves_localhost
 from emulator.proxy.ipvs import balancing, ipvs_rules, plan_ipvs
 from emulator.proxy.stale import stale_connections
 from emulator.proxy.userspace import stale_relays
-
-# Stages in which operations are done: everything of one stage is independent of the rest of it across
-# namespaces, so that it can be batched.
-_STAGES: dict[type, int] = {
-    **{
-        AddNetns: 0,
-        ResetDevices: 0,
-        SetSysctl: 0,
-        AddBridge: 1,
-        AddDummy: 1,
-        AddVeth: 2,
-        AddAddress: 5,
-        AddRoute: 6,
-        AddNeighbour: 7,
-        SetNeighbourDefaults: 7,
-    },
-    **{LoadIpset: 8, LoadIpvs: 9, LoadRules: 10},  # rules name the sets that they look into
-}
-_NODE_LINKS = 2  # stages by which a node's own links come after its eth0
-
 
 Meetings: TypeAlias = Collection[tuple[str, str]]  # addresses of Pods that send to each other
 
@@ -96,11 +61,11 @@ def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
     interface for what leaves by lo (net/ipv4/devinet.c: inet_select_addr), and that is to be the node's own.
     """
 
-    def stage(op: Operation) -> int:
-        own = isinstance(op, (AddBridge, AddDummy, AddVeth)) and op.netns in state.node
-        return _STAGES[type(op)] + (_NODE_LINKS if own else 0)
+    def order(op: Operation) -> tuple[Stage, bool, Stage]:
+        own = isinstance(op, AddLink) and op.netns in state.node
+        return Stage.PAIRS if own else op.stage, own, op.stage
 
-    return Plan(name=state.name, operations=tuple(sorted(operations, key=stage)))
+    return Plan(name=state.name, operations=tuple(sorted(operations, key=order)))
 
 
 def _plan_change(

@@ -1,0 +1,71 @@
+"""Addresses of links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from emulator.plan.operations import words
+from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
+
+
+def source(netns: str, address: str) -> Thing:
+    """An address (without length) of ``netns`` that routes may name as their source."""
+    return "source", netns, address
+
+
+def addresses_of(netns: str, dev: str) -> Thing:
+    """All addresses of ``dev``: with the last one it loses its routes (net/ipv4/fib_frontend.c)."""
+    return "addresses", netns, dev
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddAddress(Addition):
+    """Gives ``dev`` an ``address``, ``a.b.c.d/len``."""
+
+    stage = Stage.ADDRESSES
+
+    dev: str
+    address: str
+
+    @property
+    def identity(self) -> Identity:
+        return "address", self.netns, self.dev, self.address
+
+    @property
+    def carriers(self) -> tuple[Thing, ...]:
+        return (device(self.netns, self.dev),)
+
+    @property
+    def supports(self) -> tuple[Thing, ...]:
+        return device(self.netns, self.dev), self._subnets
+
+    @property
+    def provides(self) -> tuple[Thing, ...]:
+        address, _, length = self.address.partition("/")
+        things = source(self.netns, address), addresses_of(self.netns, self.dev)
+        return things if length == "32" else (*things, self._subnets)
+
+    @property
+    def _subnets(self) -> Thing:
+        """A primary address takes the secondary ones of its subnet along (net/ipv4/devinet.c)."""
+        return "subnets", self.netns, self.dev
+
+    def commands(self) -> Iterator[str]:
+        yield words.ip(self.netns, f"address add {words.word(self.address)} dev {words.name(self.dev)}")
+
+    def undo(self) -> Iterator[Deletion]:
+        yield DelAddress(netns=self.netns, dev=self.dev, address=self.address, why=self.no_longer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelAddress(Deletion):
+    """Takes away what :class:`AddAddress` added."""
+
+    stage = Stage.DELETE_ADDRESSES
+
+    dev: str
+    address: str
+
+    def commands(self) -> Iterator[str]:
+        yield words.ip(self.netns, f"address delete {words.word(self.address)} dev {words.name(self.dev)}")

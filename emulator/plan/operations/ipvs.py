@@ -1,0 +1,98 @@
+"""The kernel's IPVS, and the sets of addresses that ipvs mode's rules look into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from emulator.errors import UsageError
+from emulator.objects.config import IPVSTimeouts
+from emulator.plan.ipvs import (
+    AddressSet,
+    VirtualServer,
+    edits,
+    ipset_change,
+    ipvsadm_text,
+    ipvsadm_words,
+    timeout_words,
+)
+from emulator.plan.operations import words
+from emulator.plan.operations.operation import Addition, Deletion, Identity, Operation, Stage
+
+IPSET = ("ipset", "-exist", "restore")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadIpset(Addition):
+    """Loads sets of addresses: ``ipset -exist restore`` reads ``text``. ``sets``: what they hold after it,
+    from which a later change is worked out.
+    """
+
+    stage = Stage.SETS
+    tools = ("ipset",)
+
+    text: str
+    sets: tuple[AddressSet, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def identity(self) -> Identity:
+        return "ipset", self.netns
+
+    def commands(self) -> Iterator[str]:
+        yield from words.feed(self.netns, IPSET, self.text)
+
+    def change_from(self, was: Addition) -> Iterator[Operation]:
+        if isinstance(was, LoadIpset) and was.text != self.text:
+            yield replace(self, text=ipset_change(was.sets, self.sets), why=f"{self.why}: what changed")
+
+    def undo(self) -> Iterator[Deletion]:
+        raise UsageError(f"nobody takes IPVS and its sets away from {self.netns}: start anew")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadIpvs(Addition):
+    """Has the kernel's IPVS balance ``servers``: exactly these if ``was`` is None; else they take the place
+    of ``was``, and others are left alone. ``timeouts`` are set where they are not 0.
+    """
+
+    stage = Stage.SERVERS
+    tools = ("ipvsadm",)
+    # The module makes the sysctls of IPVS; a user namespace cannot load it.
+    preamble = (
+        "# ipvs mode: the one thing that concerns this machine, its kernel's IPVS\n"
+        "[[ -e /proc/net/ip_vs ]] || modprobe ip_vs\n"
+    )
+
+    servers: tuple[VirtualServer, ...]
+    was: tuple[VirtualServer, ...] | None = None
+    timeouts: IPVSTimeouts = IPVSTimeouts()
+
+    @property
+    def identity(self) -> Identity:
+        return "ipvs", self.netns
+
+    def commands(self) -> Iterator[str]:
+        if any(self.timeouts):
+            yield words.run_in(self.netns, f"ipvsadm {timeout_words(self.timeouts)}")
+        if self.was is None:
+            yield words.run_in(self.netns, "ipvsadm -C")
+            yield from words.feed(self.netns, ("ipvsadm", "-R"), ipvsadm_text(self.servers))
+            return
+        for edit in edits(self.was, self.servers):
+            command = words.run_in(self.netns, f"ipvsadm {ipvsadm_words(edit)}")
+            # it may be there, with weight 0
+            yield f"{command} 2>/dev/null || true" if edit.verb == "add real" else command
+
+    def change_from(self, was: Addition) -> Iterator[Operation]:
+        if not isinstance(was, LoadIpvs):
+            return
+        before = {server.key: server for server in was.servers}
+        after = {server.key: server for server in self.servers}
+        gone = tuple(server for key, server in before.items() if after.get(key) != server)
+        fresh = tuple(server for key, server in after.items() if before.get(key) != server)
+        timeouts = self.timeouts if self.timeouts != was.timeouts else IPVSTimeouts()
+        if gone or fresh or any(timeouts):
+            yield replace(self, servers=fresh, was=gone, timeouts=timeouts, why=f"{self.why}: what changed")
+
+    def undo(self) -> Iterator[Deletion]:
+        raise UsageError(f"nobody takes IPVS and its sets away from {self.netns}: start anew")

@@ -1,0 +1,90 @@
+"""Neighbour entries, and how a link asks for neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from emulator.errors import UsageError
+from emulator.plan.operations import words
+from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
+from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddNeighbour(Addition):
+    """Adds a permanent neighbour entry (ARP, or NDP for IPv6): ``address`` (without length) has ``mac`` on
+    ``dev``.
+    """
+
+    stage = Stage.NEIGHBOURS
+
+    dev: str
+    address: str
+    mac: str
+
+    @property
+    def identity(self) -> Identity:
+        return "neighbour", self.netns, self.dev, self.address
+
+    @property
+    def carriers(self) -> tuple[Thing, ...]:
+        return (device(self.netns, self.dev),)
+
+    def commands(self) -> Iterator[str]:
+        yield words.ip(
+            self.netns,
+            f"neighbour replace {words.word(self.address)} lladdr {words.word(self.mac)}",
+            f"dev {words.name(self.dev)} nud permanent",
+        )
+
+    def undo(self) -> Iterator[Deletion]:
+        yield DelNeighbour(netns=self.netns, dev=self.dev, address=self.address, why=self.no_longer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelNeighbour(Deletion):
+    """Takes away what :class:`AddNeighbour` added."""
+
+    stage = Stage.DELETE_NEIGHBOURS
+
+    dev: str
+    address: str
+
+    def commands(self) -> Iterator[str]:
+        yield words.ip(self.netns, f"neighbour delete {words.word(self.address)} dev {words.name(self.dev)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetNeighbourDefaults(Addition):
+    """Gives ``dev`` the kernel's own way to ask for neighbours
+    (:data:`emulator.plan.sysctls.NEIGHBOUR_DEFAULTS`), whatever new devices copy from the host.
+    ``reachable``: base_reachable_time in milliseconds, the mean lifetime of a REACHABLE neighbour entry.
+    """
+
+    stage = Stage.NEIGHBOURS
+
+    dev: str
+    reachable: int = 30_000
+
+    @property
+    def identity(self) -> Identity:
+        return "reachable", self.netns, self.dev
+
+    @property
+    def carriers(self) -> tuple[Thing, ...]:
+        return (device(self.netns, self.dev),)
+
+    def commands(self) -> Iterator[str]:
+        parameters = (("base_reachable", self.reachable), *NEIGHBOUR_DEFAULTS)
+        yield words.ip(
+            self.netns,
+            f"ntable change name arp_cache dev {words.name(self.dev)}",
+            *(f"{name} {value:d}" for name, value in parameters),
+        )
+
+    def undo(self) -> Iterator[Deletion]:
+        raise UsageError(
+            f"how long {self.dev} in {self.netns} believes its neighbours was set, "
+            "and the time before is not known: start anew"
+        )

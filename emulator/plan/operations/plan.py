@@ -1,0 +1,21 @@
+"""A plan: operations in the order in which they must be applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emulator.plan.operations.namespaces import AddNetns
+from emulator.plan.operations.operation import Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Operations in the order in which they must be applied."""
+
+    name: str
+    operations: tuple[Operation, ...]
+
+    @property
+    def netns(self) -> tuple[str, ...]:
+        """Returns the network namespaces that the plan makes, in order."""
+        return tuple(op.netns for op in self.operations if isinstance(op, AddNetns))

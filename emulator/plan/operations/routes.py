@@ -1,0 +1,72 @@
+"""Routes of the main table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from emulator.plan.operations import words
+from emulator.plan.operations.addresses import addresses_of, source
+from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRoute(Addition):
+    """Adds or replaces the route to ``dst``, a prefix or "default". ``via`` "" means on-link (scope link).
+    ``onlink``: ``via`` needs no route of its own.
+    """
+
+    stage = Stage.ROUTES
+
+    dst: str
+    dev: str
+    via: str = ""
+    onlink: bool = False
+    src: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        return "route", self.netns, self.dst
+
+    @property
+    def carriers(self) -> tuple[Thing, ...]:
+        return (device(self.netns, self.dev),)
+
+    @property
+    def supports(self) -> tuple[Thing, ...]:
+        """A device's routes may go with an address of it: to add them again does no harm."""
+        return device(self.netns, self.dev), addresses_of(self.netns, self.dev), source(self.netns, self.src)
+
+    def commands(self) -> Iterator[str]:
+        yield words.ip(
+            self.netns,
+            f"route add {words.word(self.dst)}",
+            *([f"via {words.word(self.via)}"] if self.via else []),
+            f"dev {words.name(self.dev)}",
+            *([f"src {words.word(self.src)}"] if self.src else []),
+            *(["onlink"] if self.onlink else []),
+            *([] if self.via else ["scope link"]),
+        )
+
+    def undo(self) -> Iterator[Deletion]:
+        yield DelRoute(netns=self.netns, dst=self.dst, dev=self.dev, via=self.via, why=self.no_longer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelRoute(Deletion):
+    """Takes away what :class:`AddRoute` added with these values."""
+
+    stage = Stage.DELETE_ROUTES
+
+    dst: str
+    dev: str
+    via: str = ""
+
+    def commands(self) -> Iterator[str]:
+        yield words.ip(
+            self.netns,
+            f"route delete {words.word(self.dst)}",
+            *([f"via {words.word(self.via)}"] if self.via else []),
+            f"dev {words.name(self.dev)}",
+            *([] if self.via else ["scope link"]),
+        )
