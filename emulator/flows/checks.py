@@ -19,14 +19,13 @@ from emulator.flows.wanted import (
     container_port,
     wants_health,
 )
-from emulator.model.flows import Client, Destination, Flow
+from emulator.model.flows import Client, Destination, Flow, ServiceAddress
 from emulator.model.frames import Backend
 from emulator.objects.config import FlowCheck, FlowExpect, FlowSpec
 from emulator.objects.kinds import Loaded, Origin, Pod, Service, ServicePort
 from emulator.oracle.endpoints import cluster_ips, load_balancer_ips
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import (
-    ServiceAddress,
     address_destination,
     external_client,
     health_check_destination,

@@ -26,6 +26,7 @@ from emulator.model.flows import (
     Destination,
     Flow,
     Kind,
+    ServiceAddress,
 )
 from emulator.objects.config import ExternalServer, FlowProtocol
 from emulator.objects.kinds import Node, Pod
@@ -37,7 +38,6 @@ from emulator.oracle.endpoints import (
 )
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import (
-    ServiceAddress,
     address_destination,
     external_client,
     health_check_destination,

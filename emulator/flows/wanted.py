@@ -17,8 +17,10 @@ from emulator.model.expectations import (
 )
 from emulator.model.flows import Flow
 from emulator.model.frames import Backend, Health
+from emulator.model.reasons import Reason, Why
 from emulator.objects.config import ASYMMETRIC, FlowExpect
 from emulator.objects.kinds import Pod
+from emulator.objects.references import ObjectRef
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.promise import answers, just
 
@@ -48,11 +50,13 @@ def apply_expect(
     """
     if wanted == FlowExpect():
         return expectation
-    said = f"FlowCheck {flow.check}" if flow.check else "the FlowCheck"
+    said = Reason(
+        why=Why.FLOW_CHECK, objects=(ObjectRef("FlowCheck", flow.check),), then=(expectation.because,)
+    )
     arrived = expectation.outcome == "delivered"
     outcome = wanted.outcome or "delivered"
     if outcome not in ("delivered", ASYMMETRIC):
-        because = f"{said} wants it {outcome}; the objects promise: {expectation.because}"
+        because = replace(said, why=Why.FLOW_CHECK_OUTCOME, outcome=outcome)
         end = just(outcome, late=expectation.possibilities.late)
         return Expectation(possibilities=end, because=because, relayed=expectation.relayed)
     if wanted.backends is not None:
@@ -77,9 +81,8 @@ def apply_expect(
                 "source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy"
             )
         result = _with_source(result, wanted.source, balancer)
-    result = replace(result, health=_health(expectation.health, wanted), unpromised="")
-    because = f"{said} says so; the objects promise: {expectation.because}"
-    return replace(_answered(result, "endpoint" if outcome == ASYMMETRIC else "dialled"), because=because)
+    result = replace(result, health=_health(expectation.health, wanted), unpromised=None)
+    return replace(_answered(result, "endpoint" if outcome == ASYMMETRIC else "dialled"), because=said)
 
 
 def acceptable(promise: Expectation) -> FlowExpect:

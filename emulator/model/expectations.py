@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from emulator.model.frames import Backend, Health
+from emulator.model.reasons import Reason
 from emulator.objects.config import Outcome
 
 SourceRule = Literal["preserved", "node", "balancer"]
@@ -115,20 +116,20 @@ class Expectation:
 
     ``addresses`` maps each source rule to the addresses that satisfy it ("preserved" → the client's; "node" →
     those of the masquerading node; "balancer" → that of the load balancer in the path). ``because`` is the
-    sentence of the semantics, ``source`` what a report prints ("preserved", "node", an address, "preserved;
+    reason, ``source`` what a report prints ("preserved", "node", an address, "preserved;
     node on hairpin"). ``relayed``: a process of the node accepts the connection and dials the endpoint, so
     that there are two connections and two packets; it says how attempts are followed. ``unpromised``: why
-    nothing is promised of the flow ("" where something is); then its verdict is unknown.
+    nothing is promised of the flow (None where something is); then its verdict is unknown.
     """
 
     possibilities: Possibilities
-    because: str
+    because: Reason
     must_meet: tuple[frozenset[Backend], ...] = ()
     addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
     source: str = ""
     relayed: bool = False
     health: Health | None = None  # what a health check is answered
-    unpromised: str = ""
+    unpromised: Reason | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -23,6 +23,9 @@ Kind = Literal[
     "other",
 ]
 
+# The kinds of address by which a Service is dialled.
+ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:

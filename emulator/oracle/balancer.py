@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from emulator.model.expectations import OUTCOMES, Expectation, Possibility
 from emulator.model.flows import Flow
+from emulator.model.reasons import Reason, Why
+from emulator.objects.references import service_ref
 from emulator.oracle.attempts import attempts_to_meet_each, chances, find_required
 from emulator.oracle.endpoints import in_source_ranges
 from emulator.oracle.facts import Facts
@@ -22,17 +24,18 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
     """
     service = facts.table.balanced[flow.to.ip, flow.to.port, flow.protocol].service
     if not in_source_ranges(service, _seen_by_balancer(facts, flow)):
-        because = f"the client is outside loadBalancerSourceRanges of svc {service.key}, which the balancer keeps out (docs/semantics 14)"
+        ranges = service_ref(service.key, "spec.loadBalancerSourceRanges")
+        because = Reason(why=Why.BALANCER_SOURCE_RANGES, objects=(ranges,))
         return Expectation(possibilities=just("dropped"), because=because)
     if not promises:
-        why = f"the balancer knows no node that serves svc {service.key}: a closed port (docs/semantics 14)"
-        return Expectation(possibilities=just("rejected"), because=why)
+        because = Reason(why=Why.BALANCER_NO_NODE, objects=(service_ref(service.key),))
+        return Expectation(possibilities=just("rejected"), because=because)
     ends = merged(map(_behind_balancer, promise.possibilities) for promise in promises)
-    unpromised = next((p.unpromised for p in promises if p.unpromised), "")
+    unpromised = next((p.unpromised for p in promises if p.unpromised), None)
     delivered = [p for p in promises if p.outcome == "delivered"]
     if not delivered:
         refused = min(promises, key=lambda p: OUTCOMES.index(p.outcome))
-        because = f"through the balancer, which connects to node ports: {refused.because}"
+        because = Reason(why=Why.THROUGH_BALANCER, then=(refused.because,))
         return Expectation(
             possibilities=ends, because=because, relayed=refused.relayed, unpromised=unpromised
         )
@@ -41,7 +44,7 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
     needed = attempts_to_meet_each(chances(promises))
     return Expectation(
         possibilities=ends,
-        because=f"the balancer is the nodes' client, and its clients are hidden (docs/semantics 14); {delivered[0].because}",
+        because=Reason(why=Why.BALANCER_HIDES_CLIENTS, then=(delivered[0].because,)),
         must_meet=() if sampled else find_required(ends, flow.attempts, needed),
         addresses={
             **seen_addresses(facts, flow, ""),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from emulator.model.expectations import Expectation, Possibilities, Possibility
 from emulator.model.flows import Flow
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult
 from emulator.oracle.choice import choose
 from emulator.oracle.destination import Translation
@@ -39,14 +40,14 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
         and backend != Backend(flow.to.ip, flow.to.port)
     ):
         ended = promise_direct(facts, flow)
-        why = f"in {facts.mode} mode a connection ends with its Service (docs/semantics 13): {ended.because}"
         return Expectation(
-            possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)), because=why
+            possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)),
+            because=Reason(why=Why.ENDS_WITH_SERVICE, mode=facts.mode, then=(ended.because,)),
         )
     outcome = answer(facts, backend.ip, backend.port, flow.protocol)
     if outcome != "delivered":
         why = why_not(facts, backend.ip, backend.port, flow.protocol, outcome)
-        because = f"the connection goes to {backend} for as long as it lives: {why}"
+        because = Reason(why=Why.CONNECTION_BOUND, endpoints=(backend,), then=(why,))
         end = Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
         return Expectation(
             possibilities=Possibilities([_to_an_open_connection(end) if flow.protocol == "TCP" else end]),
@@ -60,7 +61,7 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     seen = frozenset(before.observed.sources)
     return Expectation(
         possibilities=ends,
-        because=f"an open connection goes on to {backend}, which still serves: no rule is asked again (docs/semantics 11)",
+        because=Reason(why=Why.CONNECTION_KEPT, endpoints=(backend,)),
         addresses=dict.fromkeys((end.source for end in ends if end.source), seen)
         if seen
         else before.expected.addresses,

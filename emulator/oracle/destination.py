@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_address
 from typing import Literal
 
-from emulator.model.flows import Client, Flow
+from emulator.model.flows import Client, Flow, ServiceAddress
 from emulator.oracle.endpoints import PortEndpoints, load_balancer_ips
 from emulator.oracle.facts import Facts
-from emulator.oracle.parties import ServiceAddress, balancer_client, service_destination
+from emulator.oracle.parties import balancer_client, service_destination
 
 Origin = Literal["pod", "node", "outside"]
 

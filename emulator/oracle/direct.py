@@ -7,11 +7,14 @@ docs/semantics 8 and 9, and the Kubernetes network model. Pure; imports ``object
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason, Why
 from emulator.objects.config import FlowProtocol, Outcome
+from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.facts import Facts
 from emulator.oracle.promise import Promise, answers, ending
 from emulator.oracle.source import direct_source
@@ -30,11 +33,11 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
         return ending(outcome, why_not(facts, to.ip, to.port, protocol, outcome), late=unanswered)
     rule, owner = direct_source(facts, client, to.ip), facts.owners.get(to.ip)
     if rule == "node":
-        because = "what a Pod sends out of the cluster is masqueraded by its node"
+        because = Reason(why=Why.LEAVES_CLUSTER)
     elif owner is not None and owner.kind == "pod":
-        because = "a Pod's address is reached without NAT (Kubernetes network model)"
+        because = Reason(why=Why.POD_NETWORK)
     else:
-        because = "an address that no Service has: nothing translates it"
+        because = Reason(why=Why.NO_SERVICE)
     return Promise(answers({Backend(to.ip, to.port): rule}), because, rule)
 
 
@@ -68,76 +71,83 @@ def is_unanswered(facts: Facts, ip: str) -> bool:
     )
 
 
-def why_not(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> str:
-    """Why dialling ``ip`` itself has that ``outcome``, which is not "delivered"."""
+def why_not(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> Reason:
+    """Returns the reason why dialling ``ip`` itself has that ``outcome``, which is not "delivered"."""
     if unknown := _unknown_to_mode(facts, ip, port, protocol):
-        return f"{facts.mode} mode {unknown} (docs/semantics 15)"
+        return unknown
     owner = facts.owners.get(ip)
     if owner is None:
-        return _why_nobody(facts, ip, port, protocol, outcome)
+        return _why_no_owner(facts, ip, port, protocol, outcome)
     if owner.kind == "node" and (port, protocol) in facts.table.node_ports:
         return _why_no_node_port(facts, ip)
-    return f"nobody serves {port}/{protocol} at {owner.label}: a closed port"
+    return _closed(Why.CLOSED_PORT, owner.ref, Backend(ip, port), protocol)
+
+
+def _closed(why: Why, owner: ObjectRef, at: Backend, protocol: FlowProtocol) -> Reason:
+    return Reason(why=why, objects=(owner,), at=at, protocol=protocol)
 
 
 def _passes_node(facts: Facts, flow: Flow) -> bool:
     return flow.client.kind != "external" or bool(flow.via or facts.announcer(flow.to.ip))
 
 
-def _why_nobody(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> str:
-    """Returns why, of an address that is configured nowhere (or as a Service's on every node)."""
+def _why_no_owner(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> Reason:
+    """Returns the reason for an address that is configured nowhere (or as a Service's on every node)."""
+    reason = Reason(
+        why=Why.NO_OWNER, at=Backend(ip, port), protocol=protocol, no_route=outcome == "unreachable"
+    )
     if outcome == "rejected" and facts.is_local_everywhere(ip):
-        return f"{ip} is a Service's, but not for {port}/{protocol}: it is local to the node, which rejects the rest (docs/semantics 13)"
-    no_route = ": the router has no route for it" if outcome == "unreachable" else ""
+        return replace(reason, why=Why.SERVICE_ADDRESS_OTHER_PORT)
     entry = facts.table.addresses.get((ip, port, protocol))
     if ip_address(ip) in facts.state.serviceSubnet:
         if ip not in facts.table.cluster_ips:
-            return f"no Service has {ip}{no_route} (docs/semantics 8)"
-        if entry is not None:
-            return f"{ip} is a ClusterIP, and no node was asked{no_route} (docs/semantics 1)"
-        return f"{ip} is a ClusterIP, but not for {port}/{protocol}{no_route} (docs/semantics 8)"
+            return replace(reason, why=Why.NO_SUCH_CLUSTER_IP)
+        return replace(reason, why=Why.CLUSTER_IP_OTHER_PORT if entry is None else Why.CLUSTER_IP_PAST_NODES)
     if entry is not None and facts.state.is_host(ip):
-        return (
-            f"no node announces {ip}: svc {entry[0].service.key} has no serving endpoint on a node that may"
-        )
-    if outcome == "dropped":
-        return f"nobody has {ip}, though its network is there: neighbours are asked in vain for longer than a client waits"
-    return f"nobody has {ip}{no_route}"
+        return replace(reason, why=Why.NOT_ANNOUNCED, objects=(service_ref(entry[0].service.key),))
+    return replace(reason, why=Why.NO_NEIGHBOUR) if outcome == "dropped" else reason
 
 
-def _unknown_to_mode(facts: Facts, ip: str, port: int, protocol: FlowProtocol) -> str:
-    """Returns what of a Service is at that address in other modes only, "" if nothing is."""
+def _unknown_to_mode(facts: Facts, ip: str, port: int, protocol: FlowProtocol) -> Reason | None:
+    """Returns the reason why what is a Service's in other modes only is none here; None if nothing is."""
     semantics = facts.semantics
     owner, entry = facts.owners.get(ip), facts.table.addresses.get((ip, port, protocol))
+    reason = Reason(why=Why.NO_SCTP, at=Backend(ip, port), protocol=protocol, mode=facts.mode)
     if protocol == "SCTP" and not semantics.sctp and (entry or (port, protocol) in facts.table.node_ports):
-        return f"knows no SCTP: {ip} port {port} is left alone"
+        return reason
     from_outside_alone = facts.deviates("externalIP for clients outside")
     if owner is None and entry and entry[1] == "externalIP" and from_outside_alone:
-        return f"leaves alone what Pods and nodes send to {ip}, an externalIP"
+        return replace(reason, why=Why.EXTERNAL_IP_LEFT_ALONE)
     if (
         owner is not None
         and not semantics.health_checks
         and any(port == service.spec.healthCheckNodePort for service in facts.state.services)
     ):
-        return f"answers no health checks: {port}/{protocol} at {owner.label} is a closed port"
-    return ""
+        return replace(reason, why=Why.NO_HEALTH_CHECK, objects=(owner.ref,))
+    return None
 
 
-def _why_no_node_port(facts: Facts, ip: str) -> str:
-    where = "nodePortAddresses" if facts.state.proxy.nodePortAddresses else f"{facts.mode} mode"
+def _why_no_node_port(facts: Facts, ip: str) -> Reason:
+    fields: tuple[str, ...] = ("nodePortAddresses",) if facts.state.proxy.nodePortAddresses else ()
     if ip.startswith("127."):
         settable = facts.semantics.localhost == "as set"
-        where = "localhostNodePorts or nodePortAddresses" if settable else f"{facts.mode} mode"
-    return f"{where} serves no node ports at {ip}: a closed port (docs/semantics 9)"
+        fields = ("iptables.localhostNodePorts", "nodePortAddresses") if settable else ()
+    return Reason(
+        why=Why.NODE_PORT_ELSEWHERE,
+        objects=tuple(ObjectRef("KubeProxyConfiguration", "", field) for field in fields),
+        at=Backend(ip, 0),
+        mode=None if fields else facts.mode,
+    )
 
 
 def _promise_loopback(facts: Facts, client: Client, ip: str, port: int, protocol: FlowProtocol) -> Promise:
     if not port or facts.serves(client.netns, port, protocol):
-        because = "one network namespace: its loopback reaches whoever listens in it"
+        because = Reason(why=Why.LOOPBACK)
         return Promise(answers({Backend(ip, port): "preserved"}), because, "preserved")
     if client.kind == "node" and (port, protocol) in facts.table.node_ports:
         return ending("rejected", _why_no_node_port(facts, ip))
-    return ending("rejected", f"nobody in {client.label} serves {port}/{protocol}: a closed port")
+    owner = facts.owners[client.ip].ref
+    return ending("rejected", _closed(Why.CLOSED_PORT_ON_LOOPBACK, owner, Backend(ip, port), protocol))
 
 
 def _filtered(facts: Facts, flow: Flow) -> Promise | None:
@@ -154,9 +164,12 @@ def _filtered(facts: Facts, flow: Flow) -> Promise | None:
     port = facts.table.node_ports.get((flow.to.port, flow.protocol))
     if not node or port is None:
         return None
-    where = f"{facts.mode} mode filters its node port at every address of {node}"
     if not port.usable_at(node):
-        return ending("rejected", f"svc {port.service.key} has no usable endpoint, and {where}")
+        objects = (service_ref(port.service.key), node_ref(node))
+        return ending("rejected", Reason(why=Why.NO_ENDPOINT_ALL_ADDRESSES, objects=objects, mode=facts.mode))
     if port.service.spec.externalTrafficPolicy == "Local" and not port.local_list(node):
-        return ending("dropped", f"externalTrafficPolicy Local, {node} has no usable endpoint, and {where}")
+        objects = (service_ref(port.service.key, "spec.externalTrafficPolicy"), node_ref(node))
+        return ending(
+            "dropped", Reason(why=Why.NO_LOCAL_ENDPOINT_ALL_ADDRESSES, objects=objects, mode=facts.mode)
+        )
     return None

@@ -14,10 +14,10 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cluster.state import ClusterState
+from emulator.model.flows import ServiceAddress
 from emulator.model.frames import Backend
 from emulator.objects.kinds import Endpoint, EndpointSlice, Service, ServicePort
 from emulator.oracle.modes import SEMANTICS
-from emulator.oracle.parties import ServiceAddress
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 

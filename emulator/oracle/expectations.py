@@ -55,7 +55,9 @@ from emulator.cluster.state import ClusterState
 from emulator.model.expectations import Expectation, SourceRule
 from emulator.model.flows import Flow
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult
+from emulator.objects.references import node_ref
 from emulator.oracle.attempts import (
     MAX_ATTEMPTS,
     attempts_for,
@@ -85,6 +87,7 @@ from emulator.oracle.relay import promise_relayed
 from emulator.oracle.services import promise_by_client, promise_by_endpoints, service_likeness
 from emulator.oracle.source import (
     direct_source,
+    explain_source,
     name_source,
     seen_addresses,
     translated_source,
@@ -101,10 +104,6 @@ __all__ = [
     "expect",
     "remember",
 ]
-
-
-_CONTESTED = "several Services claim this address: where the first of them does not deliver, another one may"
-_MIXED = "several Services claim this address with other fields, and the address is in the ipsets of each in {} mode (docs/semantics 13)"
 
 
 def _dialled(flow: Flow) -> tuple[str, int, str]:
@@ -152,13 +151,21 @@ class Expectations:
             and not flow.via
             and (node := self._facts.remembered.get(flow.to.ip))
         ):
-            why = f"nobody announces {flow.to.ip} any more, and who has asked before still sends to {node} (docs/semantics 14)"
-            promise = replace(promise, because=f"{why}; {promise.because}")
+            stale = Reason(
+                why=Why.STALE_NEIGHBOUR,
+                objects=(node_ref(node),),
+                at=Backend(flow.to.ip, flow.to.port),
+                then=(promise.because,),
+            )
+            promise = replace(promise, because=stale)
         if met is not None and self.is_contested(flow):
             if any(p.outcome != "delivered" for p in promise.possibilities):
-                promise = replace(promise, unpromised=f"{_CONTESTED}: {promise.because}")
+                promise = replace(promise, unpromised=Reason(why=Why.CONTESTED, then=(promise.because,)))
             elif self._facts.deviates("shares a contested address") and _dialled(flow) in self.table.mixed:
-                promise = replace(promise, unpromised=f"{_MIXED.format(self._facts.mode)}: {promise.because}")
+                promise = replace(
+                    promise,
+                    unpromised=Reason(why=Why.SHARED_ADDRESS, mode=self._facts.mode, then=(promise.because,)),
+                )
         expectation = self._expectation(flow, met, promise)
         if expectation.outcome == "delivered" and (
             answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))
@@ -176,15 +183,18 @@ class Expectations:
         if met is None:
             rules = {b: direct_source(self._facts, flow.client, b.ip) for b in backends}
             promise = Promise(
-                answers(rules), "", name_source(rules.values()), attempts_to_meet_each(len(rules))
+                answers(rules),
+                Reason(why=Why.NO_SERVICE),
+                name_source(rules.values()),
+                attempts_to_meet_each(len(rules)),
             )
             return self._expectation(flow, met, promise)
         rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
         needed = attempts_to_meet(met.endpoints.service, len(rules))
         relayed = self._facts.semantics.relays
-        return self._expectation(
-            flow, met, Promise(answers(rules), "", name_source(rules.values()), needed, relayed=relayed)
-        )
+        because = explain_source(self._facts, flow.client, met, rules)
+        source = name_source(rules.values())
+        return self._expectation(flow, met, Promise(answers(rules), because, source, needed, relayed=relayed))
 
     def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
         """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has
@@ -229,8 +239,8 @@ class Expectations:
     def _promise(self, flow: Flow, met: Translation | None) -> Promise:
         facts = self._facts
         if is_impostor(facts, flow):
-            because = f"every node has {flow.client.ip} for its own in {facts.mode} mode, and drops what comes from there (docs/semantics 13)"
-            return ending("dropped", because)
+            at = Backend(flow.client.ip, 0)
+            return ending("dropped", Reason(why=Why.MARTIAN_SOURCE, at=at, mode=facts.mode))
         if met is None:
             return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))
         if facts.semantics.relays:

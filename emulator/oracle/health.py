@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import Client, Destination
 from emulator.model.frames import Health
+from emulator.model.reasons import Reason, Why
 from emulator.objects.kinds import Service
+from emulator.objects.references import node_ref, service_ref
 from emulator.oracle.parties import Owner
 
 
@@ -32,7 +34,7 @@ class HealthChecks:
         """
         return self.services[port] if protocol == "TCP" and (node, port) in self._asked else None
 
-    def promise(self, client: Client, to: Destination, owner: Owner | None) -> tuple[Health, str] | None:
+    def promise(self, client: Client, to: Destination, owner: Owner | None) -> tuple[Health, Reason] | None:
         """What ``to``, whose address is ``owner``'s, answers ``client``, and why; None where that is no
         health check.
         """
@@ -42,11 +44,8 @@ class HealthChecks:
             return None
         count = self._ready_on(node, service)
         health = Health(200 if count else 503, count)
-        ready = f"{count} ready endpoints" if count > 1 else f"{count or 'no'} ready endpoint"
-        return (
-            health,
-            f"healthCheckNodePort: {node} has {ready} of svc {service.key}: {health.status} (docs/semantics 10)",
-        )
+        checked = service_ref(service.key, "spec.healthCheckNodePort")
+        return health, Reason(why=Why.HEALTH_CHECK, objects=(checked, node_ref(node)), health=health)
 
     def _ready_on(self, node: str, service: Service) -> int:
         """The addresses of ready endpoints on ``node``, each once, whichever of the Service's ports they are

@@ -15,42 +15,45 @@ from emulator.cluster.state import (
     ClusterState,
     pod_netns,
 )
-from emulator.model.flows import Client, Destination, Kind
+from emulator.model.flows import Client, Destination, Kind, ServiceAddress
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, Service, ServicePort
-
-ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
+from emulator.objects.references import ObjectRef, node_ref
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose an address is: ``netns`` answers for it, ``label`` names it, ``node`` is the node it is (on), ""
+    """The machine or Pod that has an address: ``netns`` answers for it, ``node`` is the node it is (on), ""
     outside the cluster.
     """
 
     kind: Literal["pod", "node", "external", "router", "balancer"]
     netns: str
-    label: str
+    ref: ObjectRef
     node: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name that reports show: ``pod default/web``, ``node worker-1``, ``router``."""
+        return f"{self.kind} {self.ref.name}" if self.kind in ("pod", "node", "external") else self.ref.name
 
 
 def find_owners(state: ClusterState) -> Mapping[str, Owner]:
     """Every address that is configured somewhere: Pods', nodes' (their bridges' too), external clients', the
     router's and the balancer's.
     """
-    owners = {
-        ip: Owner("balancer", BALANCER, BALANCER)
-        for service in state.services
-        for ip in state.balancer_ips(service)
+    balancer = Owner("balancer", BALANCER, ObjectRef("Balancer", BALANCER))
+    owners = {ip: balancer for service in state.services for ip in state.balancer_ips(service)}
+    owners |= {state.balancerIP: balancer} if state.balancerIP else {}
+    owners[state.routerIP] = Owner("router", ROUTER, ObjectRef("Router", ROUTER))
+    owners |= {
+        c.address: Owner("external", c.name, ObjectRef("ExternalClient", c.name)) for c in state.clients
     }
-    owners |= {state.balancerIP: Owner("balancer", BALANCER, BALANCER)} if state.balancerIP else {}
-    owners[state.routerIP] = Owner("router", ROUTER, ROUTER)
-    owners |= {c.address: Owner("external", c.name, f"external {c.name}") for c in state.clients}
     for node in state.nodes:
-        owner = Owner("node", node.name, f"node {node.name}", node.name)
+        owner = Owner("node", node.name, node_ref(node.name), node.name)
         owners |= dict.fromkeys((state.bridge_ip(node.name), *node.internalIPs), owner)
     for ip, pod in state.pod_by_ip.items():
-        owners[ip] = Owner("pod", pod_netns(pod), f"pod {pod.key}", pod.spec.nodeName)
+        owners[ip] = Owner("pod", pod_netns(pod), ObjectRef("Pod", pod.key), pod.spec.nodeName)
     return owners
 
 

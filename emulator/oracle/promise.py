@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from emulator.model.expectations import Possibilities, Possibility, SourceRule
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason
 from emulator.objects.config import Outcome
 
 
@@ -19,14 +20,14 @@ class Promise:
     """
 
     possibilities: Possibilities
-    because: str
+    because: Reason
     source: str = ""
     needed: int = 1  # attempts that meet every endpoint; 0: no number of attempts does (session affinity)
     relayed: bool = False
-    unpromised: str = ""
+    unpromised: Reason | None = None
 
 
-def ending(outcome: Outcome, because: str, *, late: bool = False, relayed: bool = False) -> Promise:
+def ending(outcome: Outcome, because: Reason, *, late: bool = False, relayed: bool = False) -> Promise:
     """Return the promise that every attempt ends in ``outcome``, which is not "delivered"."""
     return Promise(just(outcome, late=late), because, relayed=relayed)
 

@@ -15,13 +15,15 @@ such packets before (measured on kernel 6.18):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from emulator.model.expectations import SourceRule
 from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason, Why
 from emulator.objects.config import FlowProtocol
+from emulator.objects.references import node_ref
 from emulator.oracle.facts import Facts
 
 Reply = Literal["back", "astray", "lost"]
@@ -41,19 +43,12 @@ def find_ways(
     }
 
 
-def say_ways(translator: str, ways: Mapping[Backend, Reply]) -> str:
-    """What of the replies does not come back through ``translator``; "" if all do."""
-    astray, lost = ([str(b) for b, way in ways.items() if way == kind] for kind in ("astray", "lost"))
-    text = (
-        f"; {', '.join(astray)}: the reply goes past {translator}, and there is no connection (docs/semantics 5)"
-        if astray
-        else ""
-    )
-    return text + (
-        f"; {', '.join(lost)}: past {translator}, and is dropped on the way (docs/semantics 5)"
-        if lost
-        else ""
-    )
+def explain_ways(translator: str, ways: Mapping[Backend, Reply]) -> Iterator[Reason]:
+    """Yields a reason for each kind of reply that does not come back through ``translator``."""
+    kinds: Mapping[Reply, Why] = {"astray": Why.REPLY_PAST_NODE, "lost": Why.REPLY_LOST}
+    for kind, why in kinds.items():
+        if endpoints := tuple(b for b, way in ways.items() if way == kind):
+            yield Reason(why=why, objects=(node_ref(translator),), endpoints=endpoints)
 
 
 def way_of_reply(

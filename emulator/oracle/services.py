@@ -11,6 +11,8 @@ from dataclasses import replace
 from emulator.model.expectations import Possibilities, Possibility, SourceRule
 from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason, Why
+from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.attempts import attempts_to_meet
 from emulator.oracle.choice import choose, is_local_for_everyone
 from emulator.oracle.destination import Translation
@@ -18,12 +20,11 @@ from emulator.oracle.direct import answer, is_unanswered
 from emulator.oracle.endpoints import in_source_ranges, load_balancer_ips
 from emulator.oracle.facts import Facts
 from emulator.oracle.promise import Promise, ending
-from emulator.oracle.replies import Reply, find_ways, say_ways
+from emulator.oracle.replies import Reply, explain_ways, find_ways
 from emulator.oracle.source import (
-    HOW,
     comes_from_what_it_dialled,
+    explain_source,
     name_source,
-    say_source,
     translated_source,
 )
 from emulator.oracle.vain import (
@@ -32,8 +33,6 @@ from emulator.oracle.vain import (
     is_in_vain,
     is_lost,
 )
-
-STICKY = "; session affinity ClientIP: always the same one (docs/semantics 12)"
 
 
 def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | None:
@@ -44,13 +43,11 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
         and _asks_source_ranges(facts, met)
         and not _in_source_ranges(facts, flow.client, met)
     ):
-        return ending(
-            "dropped",
-            f"the client is outside loadBalancerSourceRanges of svc {service.key} (docs/semantics 6)",
-        )
+        ranges = service_ref(service.key, "spec.loadBalancerSourceRanges")
+        return ending("dropped", Reason(why=Why.SOURCE_RANGES, objects=(ranges,)))
     if met.endpoints.usable_at(met.node) or not _is_left_alone(facts, flow, met):
         return None
-    because = f"svc {service.key} has no usable endpoint, but {facts.mode} mode refuses no node's own packets (docs/semantics 7)"
+    because = Reason(why=Why.NO_ENDPOINT_OWN_PACKETS, objects=(service_ref(service.key),), mode=facts.mode)
     outcome = answer(facts, flow.to.ip, flow.to.port, flow.protocol)
     return ending(outcome, because, late=is_unanswered(facts, flow.to.ip))
 
@@ -59,23 +56,24 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     """What the endpoints promise: each has an end of its own. The same for two clients that
     :func:`service_likeness` finds alike.
     """
+    service = service_ref(met.endpoints.service.key)
     if not met.endpoints.usable_at(met.node):
-        return ending(
-            "rejected",
-            f"svc {met.endpoints.service.key} has no usable endpoint: rejected at once (docs/semantics 7)",
-        )
+        return ending("rejected", Reason(why=Why.NO_ENDPOINT, objects=(service,)))
     chosen = choose(facts, met)
     if not chosen:
         return _without_own(facts, met)
     if all(is_lost(facts, met, b) for b in chosen):
-        where = f"{HOW[met.how]} under externalTrafficPolicy Local from {met.node}, which has no endpoint"
-        why = f"it sends from that very address, which the node of {chosen[0]} has for its own"
-        return ending("dropped", f"{where}: {why} (docs/semantics 13)")
-    if all(is_echo(facts, flow, met, b) for b in chosen):
-        because = f"the only endpoint is the client itself, and by its EndpointSlice not on {met.node}: not masqueraded (docs/semantics 13)"
+        because = Reason(
+            why=Why.SENDS_FROM_SERVICE_ADDRESS,
+            objects=(node_ref(met.node),),
+            endpoints=chosen[:1],
+            how=met.how,
+        )
         return ending("dropped", because)
+    if all(is_echo(facts, flow, met, b) for b in chosen):
+        return ending("dropped", Reason(why=Why.ONLY_ITSELF, objects=(node_ref(met.node),)))
     if nested := next((b for b in chosen if facts.service_at(b, flow.protocol)), None):
-        why = f"the endpoint {nested} is itself an address of svc {facts.service_at(nested, flow.protocol)}: what comes of that is not promised"
+        why = nested_endpoint(facts, nested, flow)
         return replace(ending("dropped", why), unpromised=why)
     rules = {b: translated_source(facts, flow.client, met, b) for b in chosen}
     ways = find_ways(facts, flow, met.node, rules)
@@ -92,15 +90,22 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
             else _ends(facts, flow, met, b, rules[b], ways[b])
         )
     )
-    unserved = [b for b in chosen if b not in ends.backends and b not in silent]
-    but = (
-        say_ways(met.node, ways)
-        + _list("no connection comes about with", vain, " (docs/semantics 13)")
-        + _list("nobody serves", unserved)
-    )
+    unserved = tuple(b for b in chosen if b not in ends.backends and b not in silent)
+    exceptions = [
+        *explain_ways(met.node, ways),
+        *([Reason(why=Why.NO_CONNECTION_WITH, endpoints=tuple(vain))] if vain else []),
+        *([Reason(why=Why.UNSERVED, endpoints=unserved)] if unserved else []),
+    ]
     if "delivered" not in ends.outcomes:
-        return Promise(ends, f"svc {met.endpoints.service.key} leads to its endpoints{but}")
-    return _delivered(facts, flow, met, ends, but)
+        because = Reason(why=Why.LEADS_TO_ENDPOINTS, objects=(service,), then=tuple(exceptions))
+        return Promise(ends, because)
+    return _delivered(facts, flow, met, ends, exceptions)
+
+
+def nested_endpoint(facts: Facts, endpoint: Backend, flow: Flow) -> Reason:
+    """Returns the reason why nothing is promised where ``endpoint`` is itself an address of a Service."""
+    service = service_ref(facts.service_at(endpoint, flow.protocol))
+    return Reason(why=Why.NESTED, objects=(service,), endpoints=(endpoint,))
 
 
 def _ends(
@@ -127,16 +132,22 @@ def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
     return met.endpoints, met.how, met.node, met.origin, met.own, itself, flow.client.kind, flow.client.node
 
 
-def _delivered(facts: Facts, flow: Flow, met: Translation, ends: Possibilities, but: str) -> Promise:
-    """Of ``ends`` some deliver; ``but`` is what is to be said of some of them."""
+def _delivered(
+    facts: Facts, flow: Flow, met: Translation, ends: Possibilities, exceptions: Sequence[Reason]
+) -> Promise:
+    """Returns the promise of ``ends``, some of which deliver; ``exceptions`` explain others."""
     client = flow.client
     rules = ends.backends
     source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in rules))
     if ends.astray and is_local_for_everyone(facts, met):
-        because = f"externalTrafficPolicy Local, and {met.node} has no endpoint: {facts.mode} mode takes any, which answers past it (docs/semantics 13)"
+        because = Reason(
+            why=Why.EMPTY_LOCAL_LIST_ANY, objects=_policy(met, "spec.externalTrafficPolicy"), mode=facts.mode
+        )
         return Promise(ends, because, source, needed=0)
     needed = attempts_to_meet(met.endpoints.service, len(ends))
-    because = say_source(facts, client, met, rules) + but + ("" if needed else STICKY)
+    because = explain_source(facts, client, met, rules).beside(
+        *exceptions, None if needed else Reason(why=Why.AFFINITY)
+    )
     by_turns = facts.state.proxy.scheduler in ("rr", "wrr")  # others go by load, by client…
     uneven = facts.semantics.scheduler and (ends.astray or not by_turns)
     return Promise(ends, because, source, needed=0 if uneven else needed)
@@ -145,12 +156,15 @@ def _delivered(facts: Facts, flow: Flow, met: Translation, ends: Possibilities, 
 def _without_own(facts: Facts, met: Translation) -> Promise:
     """Under a Local policy, where ``met`` has no endpoint of its own."""
     if facts.deviates("rejects an empty Local list"):
-        because = f"internalTrafficPolicy Local, and {met.node} has no usable endpoint: {facts.mode} mode rejects (docs/semantics 13)"
+        objects = _policy(met, "spec.internalTrafficPolicy")
+        because = Reason(why=Why.EMPTY_LOCAL_LIST_REJECTED, objects=objects, mode=facts.mode)
         return ending("rejected", because)
-    policy = "internalTrafficPolicy" if met.how == "clusterIP" else "externalTrafficPolicy"
-    return ending(
-        "dropped", f"{policy} Local, and {met.node} has no usable endpoint: dropped (docs/semantics 7)"
-    )
+    field = "spec.internalTrafficPolicy" if met.how == "clusterIP" else "spec.externalTrafficPolicy"
+    return ending("dropped", Reason(why=Why.NO_LOCAL_ENDPOINT, objects=_policy(met, field)))
+
+
+def _policy(met: Translation, field: str) -> tuple[ObjectRef, ...]:
+    return service_ref(met.endpoints.service.key, field), node_ref(met.node)
 
 
 def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
@@ -185,7 +199,3 @@ def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
     if client.ip in load_balancer_ips(service):
         sources.append(facts.state.node[met.node].internalIPs[0])
     return any(in_source_ranges(service, source) for source in sources)
-
-
-def _list(what: str, backends: Sequence[Backend], why: str = "") -> str:
-    return f"; {what} {', '.join(map(str, backends))}{why}" if backends else ""

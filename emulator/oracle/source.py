@@ -1,5 +1,4 @@
-"""Whose address a backend sees: the client's own or a node's, the sentence that says so, and which addresses
-those are.
+"""Decides the source address that an endpoint sees, the client's own or a node's, and the reason.
 
 docs/semantics 5; for ipvs 13. Every case is a row of a table. Pure; imports ``objects`` and the pure modules
 of ``probe``.
@@ -13,70 +12,46 @@ from typing import Literal
 from emulator.model.expectations import SourceRule
 from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason, Why
+from emulator.objects.references import node_ref
 from emulator.oracle.choice import is_local_for_everyone
 from emulator.oracle.destination import Origin, Translation
 from emulator.oracle.facts import Facts
-from emulator.oracle.parties import ServiceAddress
 
 # a ClusterIP, or an external address under that externalTrafficPolicy
 Dialled = Literal["ClusterIP", "Cluster", "Local"]
 
-HOW: Mapping[ServiceAddress, str] = {
-    "clusterIP": "ClusterIP",
-    "nodePort": "NodePort",
-    "externalIP": "externalIP",
-    "loadBalancer": "load-balancer IP",
+# whether the source is masqueraded, and the reason
+_SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, Why]] = {
+    ("ClusterIP", "pod"): (False, Why.CLUSTER_IP_FROM_POD),
+    ("ClusterIP", "node"): (True, Why.CLUSTER_IP_FROM_NODE),
+    ("ClusterIP", "outside"): (True, Why.CLUSTER_IP_FROM_OUTSIDE),
+    ("Cluster", "pod"): (True, Why.CLUSTER_FROM_POD),
+    ("Cluster", "node"): (True, Why.CLUSTER_FROM_NODE),
+    ("Cluster", "outside"): (True, Why.CLUSTER_FROM_OUTSIDE),
+    ("Local", "pod"): (False, Why.LOCAL_FROM_POD),
+    ("Local", "node"): (True, Why.LOCAL_FROM_NODE),
+    ("Local", "outside"): (False, Why.LOCAL_FROM_OUTSIDE),
 }
-# Masqueraded or not, and the sentence. {how} is the kind of address dialled.
-_SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, str]] = {
-    ("ClusterIP", "pod"): (False, "ClusterIP from a Pod: the client's own address"),
-    ("ClusterIP", "node"): (True, "ClusterIP from a node: masqueraded to the node's address"),
-    ("ClusterIP", "outside"): (True, "ClusterIP from outside the cluster: masqueraded to the node's address"),
-    ("Cluster", "pod"): (
-        True,
-        "{how} under externalTrafficPolicy Cluster from a Pod: masqueraded to the node's address",
-    ),
-    ("Cluster", "node"): (
-        True,
-        "{how} under externalTrafficPolicy Cluster from the node: masqueraded to its address",
-    ),
-    ("Cluster", "outside"): (
-        True,
-        "{how} under externalTrafficPolicy Cluster from outside: masqueraded to the node's address",
-    ),
-    ("Local", "pod"): (
-        False,
-        "{how} under externalTrafficPolicy Local from a Pod: any endpoint, the client's own address",
-    ),
-    ("Local", "node"): (
-        True,
-        "{how} under externalTrafficPolicy Local from the node: any endpoint, masqueraded to its address",
-    ),
-    ("Local", "outside"): (
-        False,
-        "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address",
-    ),
-}
-# The same under externalTrafficPolicy Local where it is for everyone: nobody is masqueraded.
-_LOCAL_FOR_EVERYONE: Mapping[Origin, str] = {
-    "pod": "{how} under externalTrafficPolicy Local from a Pod: the node's own endpoints, the client's own address",
-    "node": "{how} under externalTrafficPolicy Local from the node: its own endpoints, the address that it dialled",
-    "outside": _SOURCE["Local", "outside"][1],
+# the same under externalTrafficPolicy Local where it is for everyone: nobody is masqueraded
+_LOCAL_FOR_EVERYONE: Mapping[Origin, Why] = {
+    "pod": Why.LOCAL_FOR_EVERYONE_FROM_POD,
+    "node": Why.LOCAL_FOR_EVERYONE_FROM_NODE,
+    "outside": Why.LOCAL_FOR_EVERYONE_FROM_OUTSIDE,
 }
 
 
-def masqueraded(facts: Facts, met: Translation) -> tuple[bool, str]:
-    """Whether what ``met`` says is masqueraded (hairpin aside), and the sentence that says so."""
+def masqueraded(facts: Facts, met: Translation) -> tuple[bool, Why]:
+    """Returns whether the flow that ``met`` takes up is masqueraded (hairpin aside), and the reason."""
     if is_local_for_everyone(facts, met):
-        return False, _LOCAL_FOR_EVERYONE[met.origin].format(how=HOW[met.how])
+        return False, _LOCAL_FOR_EVERYONE[met.origin]
     if met.how != "clusterIP":
-        does, because = _SOURCE[met.endpoints.service.spec.externalTrafficPolicy, met.origin]
-        return does, because.format(how=HOW[met.how])
+        return _SOURCE[met.endpoints.service.spec.externalTrafficPolicy, met.origin]
     if facts.state.proxy.masqueradeAll:
-        return True, "ClusterIP under masqueradeAll: masqueraded to the node's address"
+        return True, Why.MASQUERADE_ALL
     own = met.origin == "node" and facts.deviates("masquerades a node's own packets")
     if not facts.detector.works and not own:
-        return False, "ClusterIP without a local-traffic detector: the client's own address"
+        return False, Why.NO_LOCAL_DETECTOR
     return _SOURCE["ClusterIP", met.origin]
 
 
@@ -114,18 +89,18 @@ def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:
     return "node" if client.kind == "pod" and leaves else "preserved"
 
 
-def say_source(facts: Facts, client: Client, met: Translation, rules: Mapping[Backend, SourceRule]) -> str:
-    """The sentences of the semantics behind ``rules``."""
-    hidden, because = masqueraded(facts, met)
+def explain_source(
+    facts: Facts, client: Client, met: Translation, rules: Mapping[Backend, SourceRule]
+) -> Reason:
+    """Returns the reason for ``rules``."""
+    hidden, why = masqueraded(facts, met)
+    reason = Reason(why=why, how=met.how)
     if not hidden and any(b.ip == client.ip and rule == "node" for b, rule in rules.items()):
-        hairpin = "hairpin, the backend is the client itself: masqueraded to the node's address"
-        because = hairpin if all(b.ip == client.ip for b in rules) else f"{because}; {hairpin}"
-    because += " (docs/semantics 13)" if is_local_for_everyone(facts, met) else " (docs/semantics 5)"
+        hairpin = Reason(why=Why.HAIRPIN)
+        reason = hairpin if all(b.ip == client.ip for b in rules) else reason.beside(hairpin)
     if hidden and "preserved" in rules.values():
-        because += (
-            f"; an endpoint on {met.node}'s own address is delivered locally, which nothing masquerades"
-        )
-    return because
+        reason = reason.beside(Reason(why=Why.DELIVERED_LOCALLY, objects=(node_ref(met.node),)))
+    return reason
 
 
 def name_source(rules: Iterable[SourceRule], *, hairpin: bool = False) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from emulator.model.results import Report, Verdict
+from emulator.report.prose import say, say_verdict
 from emulator.report.tables import render_difference
 from emulator.verdicts.compare import KIND_TITLES
 from emulator.verdicts.modes import ComparedFlow, Comparison, Status
@@ -55,7 +56,7 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
             _Case(
                 r.flow.name,
                 _FLOW[r.verdict],
-                r.reason,
+                say_verdict(r),
                 render_difference(r, pods) if r.verdict != "pass" else "",
             )
             for r in flows
@@ -105,8 +106,8 @@ def _compared(compared: ComparedFlow, pods: Mapping[str, str]) -> _Case:
     """What differs, and every mode that is not as promised; a flow may fail alike in all of them."""
     wrong = {mode: result for mode, result in compared.results.items() if result.verdict != "pass"}
     verdicts = {result.verdict for result in wrong.values()} | {_VERDICT[compared.status]}
-    reasons = [compared.change, *(f"{mode}: {result.reason}" for mode, result in wrong.items())]
-    promises = [f"{mode}: promised: {promise.because}" for mode, promise in compared.promises.items()]
+    reasons = [compared.change, *(f"{mode}: {say_verdict(result)}" for mode, result in wrong.items())]
+    promises = [f"{mode}: promised: {say(promise.because)}" for mode, promise in compared.promises.items()]
     details = [f"mode {mode}\n{render_difference(result, pods)}" for mode, result in wrong.items()]
     return _Case(
         compared.flow.name,

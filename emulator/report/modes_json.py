@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulator.report.advice import expect_to_dict
+from emulator.report.prose import say, say_verdict
 from emulator.report.report_json import expectation_to_dict, health_to_dict
 from emulator.verdicts.compare import backend_name, dialled
 from emulator.verdicts.modes import ComparedFlow, Comparison
@@ -83,10 +84,10 @@ def _flow_to_dict(comparison: Comparison, compared: ComparedFlow, pods: Mapping[
                 "health": [health_to_dict(health) for health in result.observed.health],
                 "evidence": next((j.evidence for j in result.journeys if j.evidence), ""),
                 "expected": expectation_to_dict(result.expected, pods),
-                "promised": compared.promises[mode].because,
+                "promised": say(compared.promises[mode].because),
                 "accept": expect_to_dict(comparison.accepted(compared, mode)),
                 "verdict": result.verdict,
-                "reason": result.reason,
+                "reason": say_verdict(result),
                 "captures": list(result.captures),
             }
             for mode, result in compared.results.items()

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from emulator.errors import printable
+from emulator.model.reasons import Reason
 from emulator.model.results import FlowResult
 from emulator.report.advice import advise, expect_text
 from emulator.report.layout import table
+from emulator.report.prose import say, say_of_modes, say_verdict
 from emulator.verdicts.compare import (
     answers,
     counted,
@@ -87,7 +89,7 @@ def _changes(comparison: Comparison, width: int) -> Iterator[str]:
     for compared in comparison.differing:
         if not compared.flow.control:
             of.setdefault(compared.flow.to.service, []).append(compared)
-    likewise: dict[frozenset[tuple[str, ...]], list[ServiceChange]] = {}
+    likewise: dict[frozenset[tuple[object, ...]], list[ServiceChange]] = {}
     for change in comparison.services:
         if change.changed:
             likewise.setdefault(frozenset(map(_kind, of[change.service])), []).append(change)
@@ -104,11 +106,11 @@ def _changes(comparison: Comparison, width: int) -> Iterator[str]:
         yield "\n".join(_wrapped([f"More that change: {', '.join(unsaid)}; -o json has every flow"], width))
 
 
-def _kind(compared: ComparedFlow) -> tuple[str, ...]:
+def _kind(compared: ComparedFlow) -> tuple[object, ...]:
     """What is the same for Services that change alike: all but names, addresses and ports."""
     flow = compared.flow
-    reasons = (re.sub(r"\d+(\.\d+)*", "#", reason) for reason in _reasons(compared))
-    return _what(compared), flow.client.kind, flow.to.how, str(flow.to.ip.startswith("127.")), *reasons
+    reasons = tuple((modes, reason.kinds) for reason, modes in _explaining(compared).items())
+    return _what(compared), flow.client.kind, flow.to.how, flow.to.ip.startswith("127."), reasons
 
 
 def _likewise(changes: Sequence[ServiceChange]) -> Iterator[str]:
@@ -154,15 +156,19 @@ def _where(compared: ComparedFlow) -> str:
     return f"{_short(flow.to.label)}{through}" + ("" if address in flow.to.label else f" ({address})")
 
 
+def _explaining(compared: ComparedFlow) -> Mapping[Reason, tuple[str, ...]]:
+    """Returns each reason that explains the difference, with its modes; of a bug all that is promised."""
+    telling = compared.telling if compared.status in ("known", "unwanted") else compared.promises
+    modes: dict[Reason, tuple[str, ...]] = {}
+    for mode, promise in telling.items():
+        modes[promise.because] = (*modes.get(promise.because, ()), mode)
+    return modes
+
+
 def _reasons(compared: ComparedFlow) -> Iterator[str]:
-    """Why, each sentence once, with the modes that it is about; of a bug all that is promised."""
-    modes: dict[str, list[str]] = {}
-    for mode, promise in (
-        compared.telling if compared.status in ("known", "unwanted") else compared.promises
-    ).items():
-        modes.setdefault(promise.because, []).append(mode)
-    for because, named in modes.items():
-        yield because if because.startswith(f"{', '.join(named)} mode ") else f"{', '.join(named)}: {because}"
+    """Yields each reason as a sentence, with the modes that it is about."""
+    for reason, modes in _explaining(compared).items():
+        yield say_of_modes(reason, modes)
 
 
 def _unchanged(changes: Sequence[ServiceChange]) -> Iterator[str]:
@@ -284,7 +290,7 @@ def _broken_promises(comparison: Comparison) -> Iterator[str]:
     above.
     """
     lines = [
-        f"{result.verdict.upper()} in mode {mode}: {result.flow.name}: {result.reason} (promised: {result.expected.because})"
+        f"{result.verdict.upper()} in mode {mode}: {result.flow.name}: {say_verdict(result)} (promised: {say(result.expected.because)})"
         for compared in comparison.flows
         for mode, result in compared.results.items()
         if result.verdict != "pass" and compared.status != "unwanted"

@@ -23,6 +23,7 @@ from emulator.model.results import (
     Report,
     Verdict,
 )
+from emulator.report.prose import say, say_verdict
 from emulator.verdicts.compare import (
     address_of,
     backend_name,
@@ -116,7 +117,7 @@ def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
         },
         "journeys": [_journey(j, pods) for j in result.journeys],
         "verdict": result.verdict,
-        "reason": result.reason,
+        "reason": say_verdict(result),
         "captures": list(result.captures),
     }
 
@@ -128,7 +129,7 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
         "source": expected.source,
         "backends": sorted({backend_name(backend, pods) for backend in expected.backends}),
         "health": health_to_dict(expected.health) if expected.health else {},
-        "because": expected.because,
+        "because": say(expected.because),
         "connection": _connection(
             "dialled" if expected.straight else "", "endpoint" if expected.astray else ""
         ),

@@ -25,6 +25,7 @@ from emulator.report.layout import (
     lay_out,
     table,
 )
+from emulator.report.prose import say, say_verdict
 from emulator.verdicts.compare import (
     KIND_TITLES,
     answers,
@@ -100,8 +101,8 @@ def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | 
         where_it_differs(result, journey) if journey else f"no journey was seen in {result.flow.client.netns}"
     )
     facts = [
-        ("reason", result.reason),
-        ("promised", result.expected.because),
+        ("reason", say_verdict(result)),
+        ("promised", say(result.expected.because)),
         (
             "dialled",
             f"{dialled(result.flow)} ({result.flow.to.label}) by {result.flow.client.label}{_via(result)}",

@@ -438,7 +438,7 @@ def _perhaps_unmet(case: _Case) -> str:
 
 
 def _nothing_promised(case: _Case) -> str:
-    return case.expected.unpromised
+    return "nothing is promised of it" if case.expected.unpromised else ""
 
 
 _RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (

@@ -10,7 +10,6 @@ endpoint that was not met says nothing.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -42,7 +41,6 @@ Promised = Callable[[Flow], Expectation]
 NOTHING: Mapping[str, Promised] = {}
 NOWHERE: Mapping[str, str] = {}
 
-_SECTION = re.compile(r"docs/semantics (\d+)")
 _OF_ONE_MODE = frozenset({13, 15})  # the sections that say what one mode does otherwise
 
 
@@ -83,7 +81,7 @@ class ComparedFlow:
         return {
             mode: p
             for mode, p in self.promises.items()
-            if p.outcomes != {"delivered"} or not _OF_ONE_MODE.isdisjoint(_cited(p))
+            if p.outcomes != {"delivered"} or not _OF_ONE_MODE.isdisjoint(p.because.sections)
         } or self.promises
 
     @property
@@ -91,7 +89,7 @@ class ComparedFlow:
         """Those of docs/semantics that a known difference rests on."""
         if self.status not in ("known", "unwanted"):
             return ()
-        return tuple(sorted({section for promise in self.telling.values() for section in _cited(promise)}))
+        return tuple(sorted({n for promise in self.telling.values() for n in promise.because.sections}))
 
     @property
     def change(self) -> str:
@@ -232,10 +230,6 @@ def compare_modes(
 def _entry(flow: Flow) -> tuple[str, str, str]:
     """Returns which flow of which FlowCheck ``flow`` comes from. A control comes from none."""
     return ("", "", flow.name) if flow.control else (flow.check, flow.step, flow.entry)
-
-
-def _cited(promise: Expectation) -> list[int]:
-    return [int(number) for number in _SECTION.findall(promise.because)]
 
 
 def _compare(results: Mapping[str, FlowResult], promises: Mapping[str, Expectation]) -> ComparedFlow:

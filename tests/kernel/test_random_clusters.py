@@ -43,6 +43,7 @@ from emulator.model.flows import (
     Destination,
     Flow,
 )
+from emulator.model.reasons import Why
 from emulator.model.results import FlowResult
 from emulator.oracle.endpoints import PortEndpoints, cluster_ips
 from emulator.oracle.expectations import Expectations, attempts_of
@@ -57,6 +58,7 @@ from emulator.oracle.parties import (
 )
 from emulator.plan.operations import AddRoute
 from emulator.proxy.endpoints import ServicePortFacts
+from emulator.report.prose import say
 from emulator.schedule.planner import plan_cluster
 from emulator.traffic.crafted import craft
 from emulator.traffic.send import Prober
@@ -306,7 +308,7 @@ def _difference(promised: Expectations, result: FlowResult) -> str:
             reason = "session affinity ClientIP, and yet one client met several endpoints"
     return (
         reason
-        and f"{result.flow.name}: {reason}; promised {result.expected.outcome}: {result.expected.because}"
+        and f"{result.flow.name}: {reason}; promised {result.expected.outcome}: {say(result.expected.because)}"
     )
 
 
@@ -425,28 +427,30 @@ def test_a_proxy_that_is_wrong_is_found_out(
 
 
 @pytest.mark.parametrize(
-    ("because", "kinds"),
+    ("why", "kinds"),
     [
-        pytest.param("outside loadBalancerSourceRanges", ["Cluster", "Pod", "Service"], id="source ranges"),
-        pytest.param("hairpin", ["Cluster", "Pod", "Service"], id="hairpin"),
+        pytest.param(Why.SOURCE_RANGES, ["Cluster", "Pod", "Service"], id="source ranges"),
+        pytest.param(Why.HAIRPIN, ["Cluster", "Pod", "Service"], id="hairpin"),
+        pytest.param(Why.NO_LOCAL_ENDPOINT, ["Cluster", "Pod", "Service"], id="internalTrafficPolicy"),
         pytest.param(
-            "internalTrafficPolicy Local, and", ["Cluster", "Pod", "Service"], id="internalTrafficPolicy"
-        ),
-        pytest.param(
-            "masqueradeAll",
+            Why.MASQUERADE_ALL,
             ["Cluster", "KubeProxyConfiguration", "Pod", "Service"],
             id="kube-proxy's settings",
         ),
     ],
 )
-def test_what_differs_shrinks_to_a_small_manifest(because: str, kinds: list[str]) -> None:
+def test_what_differs_shrinks_to_a_small_manifest(why: Why, kinds: list[str]) -> None:
     """As if the proxy broke one promise and kept all others: what is left are the objects that make it. (With
     the packets it takes as many steps, of half a second.)
     """
 
     def broken(cluster: Sequence[Manifest]) -> bool:
         promised = Expectations(state_of(text=to_yaml(cluster), proxy_mode="iptables"))
-        return any(because in promised.expect(flow).because for flow in flows_of(promised))
+        return any(
+            why is reason.why
+            for flow in flows_of(promised)
+            for reason in promised.expect(flow).because.each()
+        )
 
     found = find(clusters(), broken, settings=settings(SEARCH, max_examples=1000, derandomize=True))
     left = [manifest["kind"] for manifest in found if manifest["kind"] != "EndpointSlice"]

@@ -12,12 +12,20 @@ from emulator.model.expectations import (
     SourceRule,
 )
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason, Why
 from emulator.objects.config import Outcome
+
+FROM_POD = Reason(why=Why.CLUSTER_IP_FROM_POD)
+
+
+def resting_on(section: int) -> Reason:
+    """Returns a reason that rests on ``section`` of docs/semantics (0: on none)."""
+    return Reason(why=next(why for why in Why if why.section == section))
 
 
 def expectation_of(
     outcome: Outcome = "delivered",
-    because: str = "",
+    because: Reason = FROM_POD,
     *,
     backends: Mapping[Backend, SourceRule] | None = None,
     others: Mapping[Backend | None, Outcome] | None = None,

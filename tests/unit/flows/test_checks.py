@@ -15,9 +15,11 @@ from emulator.flows.wanted import apply_expect
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.frames import Backend, Health
+from emulator.model.reasons import Reason, Why
 from emulator.objects.config import FlowCheck, FlowExpect, FlowFrom, FlowSpec, FlowTo
 from emulator.objects.kinds import EndpointPort, Loaded, ObjectMeta, Origin, Service, ServicePort
 from emulator.oracle.expectations import Expectations, attempts_for
+from emulator.report.prose import say
 from tests.unit.expectations import expectation_of
 from tests.unit.states import (
     BOTH,
@@ -373,7 +375,7 @@ def applied(
 
 def test_what_is_not_said_stays_promised() -> None:
     plain = applied(FlowExpect())
-    assert plain.because.startswith("ClusterIP from a Pod")
+    assert say(plain.because).startswith("ClusterIP from a Pod")
     said = applied(FlowExpect(outcome="delivered"))
     assert (said.backends, said.source, said.addresses, said.partial) == (
         plain.backends,
@@ -381,7 +383,7 @@ def test_what_is_not_said_stays_promised() -> None:
         plain.addresses,
         plain.partial,
     )
-    assert said.because == f"FlowCheck keeps says so; the objects promise: {plain.because}"
+    assert say(said.because) == f"FlowCheck keeps says so; the objects promise: {say(plain.because)}"
 
 
 @pytest.mark.parametrize(
@@ -406,7 +408,7 @@ def test_what_is_said_of_a_mode_is_in_place_of_all_the_rest(mode: Any, wanted: F
 def test_another_outcome_has_no_backends(outcome: Any) -> None:
     result = applied(FlowExpect(outcome=outcome))
     assert (result.outcome, result.backends, result.addresses) == (outcome, {}, {})
-    assert "the objects promise: ClusterIP" in result.because
+    assert "the objects promise: ClusterIP" in say(result.because)
 
 
 def test_delivery_where_none_is_promised() -> None:
@@ -641,7 +643,10 @@ def test_what_is_expected_of_an_open_connection_is_seen_from_where_it_was() -> N
     )
     flow, promised = flows_from_checks(state)[0][0], Expectations(state)
     goes_on = expectation_of(
-        because="b", backends={ON_1: "node"}, addresses={"node": frozenset({"1.2.3.4"})}, partial=True
+        because=Reason(why=Why.NO_SERVICE),
+        backends={ON_1: "node"},
+        addresses={"node": frozenset({"1.2.3.4"})},
+        partial=True,
     )
     found = apply_expect(goes_on, FlowExpect(backends=("default/web-1",)), flow, promised, kept=True)
     assert (found.backends, found.addresses) == ({ON_2: "node"}, goes_on.addresses)

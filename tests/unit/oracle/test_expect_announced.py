@@ -14,6 +14,7 @@ from emulator.cluster.state import ClusterState
 from emulator.model.expectations import Expectation
 from emulator.objects.kinds import EndpointPort, EndpointSlice, ServicePort
 from emulator.oracle.expectations import Expectations, remember
+from emulator.report.prose import say
 from tests.unit.oracle.promises import LOCAL, promised
 from tests.unit.states import (
     BOTH,
@@ -55,7 +56,7 @@ def test_who_has_asked_before_sends_to_the_node_that_announced_last() -> None:
     assert from_outside(empty, {}).outcome == "dropped"
     found = from_outside(empty, asked)
     assert found.outcome == "rejected"
-    assert "still sends to worker-1" in found.because
+    assert "still sends to worker-1" in say(found.because)
     assert (
         from_outside(
             replace(empty, nodes=tuple(n for n in empty.nodes if n.name != "worker-1")), asked
@@ -91,7 +92,9 @@ def test_in_ipvs_mode_without_strict_arp_every_node_refuses_what_nobody_announce
 def test_what_nobody_announces_is_asked_for_in_vain() -> None:
     expected = promised(make_state(load_balancer_service(), slices=[]), "client-1", VIP, 80)
     assert expected.outcome == "dropped"
-    assert "no node announces 172.18.255.200: svc default/web has no serving endpoint" in expected.because
+    assert "no node announces 172.18.255.200: svc default/web has no serving endpoint" in say(
+        expected.because
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_where_no_endpoint_is_served_each_has_an_outcome_of_its_own() -> None:
     )
     expected = promised(make_state(make_service(), slices=(slices,)), "client", WEB_IP, 80)
     assert (expected.outcome, expected.outcomes) == ("dropped", {"dropped", "unreachable", "rejected"})
-    assert "nobody serves 10.244.1.99:8080, 192.0.2.99:8080, 10.244.2.2:8080" in expected.because
+    assert "nobody serves 10.244.1.99:8080, 192.0.2.99:8080, 10.244.2.2:8080" in say(expected.because)
 
 
 @pytest.mark.parametrize(("protocol", "outcomes"), [("TCP", {"dropped", "rejected"}), ("UDP", {"dropped"})])

@@ -15,6 +15,7 @@ from emulator.model.results import FlowResult, Observation
 from emulator.objects.config import IPVSTimeouts
 from emulator.objects.kinds import EndpointPort, Service, ServicePort
 from emulator.oracle.expectations import Expectations, expect
+from emulator.report.prose import say
 from tests.unit.oracle.promises import ON_1, ON_2, sources
 from tests.unit.states import (
     BOTH,
@@ -99,7 +100,7 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
         replace(state, listeners=tuple(li for li in state.listeners if li.ip != WEB_0)), answered("TCP")
     )
     assert found.outcome == "dropped"
-    assert f"the connection goes to {ON_1} for as long as it lives" in found.because
+    assert f"the connection goes to {ON_1} for as long as it lives" in say(found.because)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from emulator.objects.kinds import EndpointPort, EndpointSlice
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.health import HealthChecks
 from emulator.oracle.parties import health_check_destination
+from emulator.report.prose import say
 from tests.unit.states import (
     BOTH,
     CLIENT,
@@ -124,7 +125,7 @@ def test_ready_endpoints_of_the_node_are_counted(
 ) -> None:
     promise = asked(checked(*slices), node)
     assert (promise.outcome, promise.health) == ("delivered", answer)
-    assert f"{answer.status} (docs/semantics 10)" in promise.because
+    assert f"{answer.status} (docs/semantics 10)" in say(promise.because)
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs"])
@@ -146,7 +147,7 @@ def test_everybody_is_answered_at_every_address(who: str, ip: str, mode: str) ->
 def test_userspace_mode_answers_nobody() -> None:
     promise = asked(checked(BOTH, mode="userspace"), "worker-1")
     assert (promise.outcome, promise.health) == ("rejected", None)
-    assert "userspace mode answers no health checks" in promise.because
+    assert "userspace mode answers no health checks" in say(promise.because)
 
 
 def test_of_a_port_that_somebody_else_has_nothing_is_promised_but_that_he_answers() -> None:

@@ -133,7 +133,6 @@ def flow(name: str, ip: str = SERVICE, **fields: Any) -> Flow:
 def expectation(**fields: Any) -> Expectation:
     return expectation_of(
         **{
-            "because": "ClusterIP from a Pod: the client's own address",
             "backends": {Backend(WEB_0, 8080): "preserved", Backend(WEB_1, 8080): "preserved"},
             "addresses": {"preserved": frozenset({CLIENT}), "node": frozenset({WORKER_1, "10.244.1.1"})},
             "source": "preserved",

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from emulator.model.frames import Backend
+from emulator.model.reasons import Reason
 from emulator.model.results import FlowResult, Observation
 from emulator.report.advice import advise
 from emulator.verdicts.modes import ComparedFlow, compare_modes
-from tests.unit.expectations import expectation_of
+from tests.unit.expectations import expectation_of, resting_on
 from tests.unit.report.samples import (
     DELIVERED,
     DROPPED,
@@ -28,7 +29,7 @@ BOTH = replace(
 )
 
 
-def lost(outcome: str, because: str, ip: str = "172.18.0.3") -> tuple[FlowResult, FlowResult]:
+def lost(outcome: str, because: Reason, ip: str = "172.18.0.3") -> tuple[FlowResult, FlowResult]:
     """A flow to ``ip`` that one mode delivers, and another one not: as promised."""
     flow = replace(PASSED.flow, to=replace(PASSED.flow.to, ip=ip, port=30080, how="nodePort"))
     expected = expectation_of(outcome, because)  # type: ignore[arg-type]
@@ -39,7 +40,7 @@ def lost(outcome: str, because: str, ip: str = "172.18.0.3") -> tuple[FlowResult
     )
 
 
-def to_one(because: str, astray: bool = False) -> tuple[FlowResult, FlowResult]:
+def to_one(because: Reason, astray: bool = False) -> tuple[FlowResult, FlowResult]:
     """A flow that one mode delivers to fewer endpoints."""
     backend = Backend(WEB_1, 8080)
     expected = expectation(
@@ -64,41 +65,37 @@ def compared(results: tuple[FlowResult, FlowResult]) -> ComparedFlow:
     ("results", "says"),
     [
         pytest.param(
-            lost("rejected", "(docs/semantics 9)", "127.0.0.1"), "Node ports on localhost:", id="localhost"
+            lost("rejected", resting_on(9), "127.0.0.1"), "Node ports on localhost:", id="localhost"
         ),
         pytest.param(
-            lost("rejected", "(docs/semantics 9)"),
+            lost("rejected", resting_on(9)),
             "Node ports at a node's other addresses:",
             id="another address",
         ),
         pytest.param(
-            lost("rejected", "(docs/semantics 8)"),
+            lost("rejected", resting_on(8)),
             "A port that a ClusterIP does not have,",
             id="nothing matches",
         ),
         pytest.param(
-            lost("dropped", "(docs/semantics 7)"),
+            lost("dropped", resting_on(7)),
             "A Local policy on a node without an endpoint:",
             id="a Local policy",
         ),
+        pytest.param(lost("rejected", resting_on(7)), "A Service without endpoints:", id="no endpoints"),
         pytest.param(
-            lost("rejected", "(docs/semantics 7)"), "A Service without endpoints:", id="no endpoints"
-        ),
-        pytest.param(
-            lost("dropped", "(docs/semantics 7, docs/semantics 15)"),
+            lost("dropped", resting_on(7).beside(resting_on(15))),
             "userspace mode, gone since",
             id="userspace mode",
         ),
+        pytest.param(lost("rejected", resting_on(13)), "What ipvs mode has of its own", id="ipvs mode"),
         pytest.param(
-            lost("rejected", "(docs/semantics 13)"), "What ipvs mode has of its own", id="ipvs mode"
-        ),
-        pytest.param(
-            to_one("(docs/semantics 13)"),
+            to_one(resting_on(13)),
             "externalTrafficPolicy Local from Pods and nodes:",
             id="ipvs mode's own endpoints",
         ),
         pytest.param(
-            to_one("(docs/semantics 13)", astray=True),
+            to_one(resting_on(13), astray=True),
             "externalTrafficPolicy Local from outside:",
             id="astray",
         ),
@@ -112,16 +109,16 @@ def test_advice_fits_what_the_difference_rests_on(results: tuple[FlowResult, Flo
 
 
 def test_each_advice_is_given_once() -> None:
-    flow = compared(lost("rejected", "(docs/semantics 9)"))
-    assert len(list(advise([flow, flow, compared(lost("rejected", "(docs/semantics 8)"))]))) == 2
+    flow = compared(lost("rejected", resting_on(9)))
+    assert len(list(advise([flow, flow, compared(lost("rejected", resting_on(8)))]))) == 2
 
 
 @pytest.mark.parametrize(
     "results",
     [
         (BOTH, BOTH),
-        lost("rejected", "no section"),
-        (BOTH, replace(lost("rejected", "(docs/semantics 9)")[1], flow=BOTH.flow, verdict="fail")),
+        lost("rejected", resting_on(0)),
+        (BOTH, replace(lost("rejected", resting_on(9))[1], flow=BOTH.flow, verdict="fail")),
     ],
     ids=["the same", "no section", "a bug"],
 )

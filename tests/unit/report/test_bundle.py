@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.report.bundle import netns_on_path, plan_bundle
+from emulator.report.prose import say
 from tests.unit.report.samples import (
     FAILED,
     PASSED,
@@ -36,8 +37,8 @@ def test_the_files_of_a_bundle() -> None:
     assert files["failed/02-gone/worker-1.rules.txt"] == b"*nat\n"
     assert files["failed/02-gone/worker-1.routes.txt"] == b"default\n"
     assert files["failed/02-gone/frames.txt"] == b"1 SYN\n2 SYN\n"
-    assert (
-        json.loads(files["failed/02-gone/expectation.json"])["expected"]["because"] == FAILED.expected.because
+    assert json.loads(files["failed/02-gone/expectation.json"])["expected"]["because"] == say(
+        FAILED.expected.because
     )
 
 

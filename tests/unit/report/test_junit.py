@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from emulator.model.results import FlowResult, Observation
 from emulator.report.junit import comparison_to_junit, to_junit
 from emulator.verdicts.modes import compare_modes
-from tests.unit.expectations import expectation_of
+from tests.unit.expectations import expectation_of, resting_on
 from tests.unit.report.samples import (
     FAILED,
     PASSED,
@@ -113,7 +113,7 @@ def renamed(result: FlowResult, name: str, service: str = "default/web") -> Flow
     return replace(result, flow=replace(result.flow, name=name, to=replace(result.flow.to, service=service)))
 
 
-REFUSED = replace(FAILED, expected=expectation_of("dropped", "(docs/semantics 7)"), verdict="pass", reason="")
+REFUSED = replace(FAILED, expected=expectation_of("dropped", resting_on(7)), verdict="pass", reason="")
 
 
 def test_a_comparison_has_a_suite_per_service_and_a_case_per_flow() -> None:
@@ -169,7 +169,7 @@ def test_a_failure_of_a_comparison_says_what_changed_and_why() -> None:
     assert failure is not None
     assert failure.get("message") == f"delivered → dropped; ipvs: {FAILED.reason}"
     text = failure.text or ""
-    assert "iptables: promised: ClusterIP from a Pod: the client's own address" in text
+    assert "iptables: promised: ClusterIP from a Pod: the client's own address (docs/semantics 5)" in text
     assert "mode ipvs" in text
     assert "EXPECTED" in text
 

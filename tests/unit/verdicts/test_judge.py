@@ -16,6 +16,7 @@ from emulator.model.flows import (
 )
 from emulator.model.frames import Answer, Backend, Health
 from emulator.model.journeys import Change, Hop, Journey
+from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation, Verdict
 from emulator.verdicts.judge import judge, observe
 from tests.unit.expectations import expectation_of
@@ -355,9 +356,9 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "nothing-is-promised": (
         plain(delivered()),
-        {"expected": replace(PROMISE, unpromised="an endpoint is a ClusterIP")},
+        {"expected": replace(PROMISE, unpromised=Reason(why=Why.CONTESTED, then=(PROMISE.because,)))},
         "unknown",
-        "an endpoint is a ClusterIP",
+        "nothing is promised of it",
     ),
     "no-route-where-arp-is-in-vain": (
         plain(NO_ROUTE),

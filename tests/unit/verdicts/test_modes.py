@@ -15,13 +15,15 @@ import pytest
 
 from emulator.model.expectations import Expectation
 from emulator.model.frames import Backend, Health
+from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation
 from emulator.objects.config import FlowExpect
 from emulator.report.modes_json import SCHEMA, comparison_to_dict
 from emulator.report.modes_text import MOST_BLOCKS, MOST_FLOWS, render_comparison
+from emulator.report.prose import say
 from emulator.report.report_json import dump_json
 from emulator.verdicts.modes import Comparison, compare_modes
-from tests.unit.expectations import expectation_of
+from tests.unit.expectations import expectation_of, resting_on
 from tests.unit.report.samples import (
     CLIENT,
     DELIVERED,
@@ -38,7 +40,8 @@ from tests.unit.report.samples import (
 
 B0, B1 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
 BOTH = {B0: "preserved", B1: "preserved"}
-REFUSED = expectation_of("rejected", "nftables mode serves no node ports here (docs/semantics 9)")
+NO_NODE_PORT = Reason(why=Why.NODE_PORT_ELSEWHERE, at=Backend(WORKER_1, 0), mode="nftables")
+REFUSED = expectation_of("rejected", NO_NODE_PORT)
 
 
 def delivered(seen: Mapping[Backend, str], expected: Expectation | None = None, **fields: Any) -> FlowResult:
@@ -78,8 +81,8 @@ def compare(*results: FlowResult, promised: Expectation | None = None) -> Compar
 
 TO_BOTH = delivered({B0: CLIENT, B1: CLIENT})
 SAMPLED = expectation(partial=True)
-AS_NODE = expectation(backends={B0: "node", B1: "node"}, because="masqueraded (docs/semantics 5)")
-ONE_ONLY = expectation(backends={B0: "preserved"}, because="hints (docs/semantics 3)")
+AS_NODE = expectation(backends={B0: "node", B1: "node"}, because=Reason(why=Why.HAIRPIN))
+ONE_ONLY = expectation(backends={B0: "preserved"}, because=resting_on(8))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ ONE_ONLY = expectation(backends={B0: "preserved"}, because="hints (docs/semantic
         ),
         pytest.param(
             refused(),
-            refused(expected=replace(REFUSED, because="a closed port (docs/semantics 8)")),
+            refused(expected=replace(REFUSED, because=resting_on(8))),
             id="the same for another reason",
         ),
     ],
@@ -117,7 +120,9 @@ def test_no_difference(one: FlowResult, other: FlowResult) -> None:
     ("other", "aspects", "sections", "change"),
     [
         pytest.param(refused(), ("outcome", "backends"), (9,), "delivered → rejected", id="outcome"),
-        pytest.param(delivered({B0: CLIENT}, ONE_ONLY), ("backends",), (3,), "other backends", id="backends"),
+        pytest.param(
+            delivered({B0: CLIENT}, ONE_ONLY), ("backends",), (5, 8), "other backends", id="backends"
+        ),
         pytest.param(
             delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE),
             ("source",),
@@ -180,7 +185,7 @@ def test_everything_else_is_a_bug(other: FlowResult) -> None:
 
 
 GATE = replace(PASSED.flow, check="gate", entry="keeps it")
-WANTED = expectation(because="FlowCheck gate wants it delivered")
+WANTED = expectation(because=Reason(why=Why.FLOW_CHECK, then=(resting_on(0),)))
 AGAINST = refused(expected=WANTED, verdict="fail", reason="it was rejected, not delivered", flow=GATE)
 
 
@@ -207,7 +212,7 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
 def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
     """A dropped attempt whose endpoint frames show: of two endpoints it is the one that promises so."""
     mixed = expectation_of(
-        because="(docs/semantics 5)",
+        because=resting_on(5),
         backends={B0: "preserved"},
         others={B1: "dropped"},
         addresses=WANTED.addresses,
@@ -229,7 +234,7 @@ def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
     [
         pytest.param(AGAINST, WANTED, id="the objects promise what the check wants"),
         pytest.param(
-            AGAINST, expectation_of("dropped", REFUSED.because), id="the objects promise a third thing"
+            AGAINST, expectation_of("dropped", NO_NODE_PORT), id="the objects promise a third thing"
         ),
         pytest.param(
             delivered({B0: WORKER_1, B1: CLIENT}, WANTED, verdict="fail", reason="saw", flow=GATE),
@@ -243,9 +248,7 @@ def test_a_flow_check_excuses_no_bug(result: FlowResult, promise: Expectation) -
     assert flow.status == "unexplained"
 
 
-ASTRAY = expectation(
-    astray=frozenset({B0, B1}), because="ipvs mode answers past the node (docs/semantics 13)"
-)
+ASTRAY = expectation(astray=frozenset({B0, B1}), because=Reason(why=Why.EMPTY_LOCAL_LIST_ANY, mode="ipvs"))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,7 @@ def test_who_answers_is_promised_too(other: Expectation, status: str, change: st
     assert (flow.status, flow.aspects, flow.change) == (status, ("reply",), change)
 
 
-HEALTHY = expectation(health=Health(200, 1), because="a ready endpoint (docs/semantics 10)")
+HEALTHY = expectation(health=Health(200, 1), because=resting_on(10))
 
 
 def answered(health: Health, expected: Expectation = HEALTHY, **fields: Any) -> FlowResult:
@@ -293,7 +296,7 @@ def test_the_answers_of_health_checks_are_compared(other: FlowResult, status: st
 
 
 def test_the_answer_that_a_flow_check_wants_is_said() -> None:
-    wanted = replace(HEALTHY, health=Health(200), because="FlowCheck gate says so")
+    wanted = replace(HEALTHY, health=Health(200), because=Reason(why=Why.FLOW_CHECK, then=(resting_on(0),)))
     promise = replace(HEALTHY, health=Health(503, 0))
     against = answered(Health(503, 0), wanted, verdict="fail", reason="answered 503", flow=GATE)
     reports = {
@@ -369,7 +372,7 @@ def test_services_come_first() -> None:
         "",
         "default/web: 1 of 1 flow changes",
         "  delivered → rejected  from pod client to svc web:80 (10.96.0.10:80)",
-        "      nftables mode serves no node ports here (docs/semantics 9)",
+        "      nftables mode serves no node ports at 172.18.0.3: a closed port (docs/semantics 9)",
         "",
         "Nothing changes (and so many flows show it): no Service's port (1)",
     ]
@@ -405,19 +408,21 @@ def test_why_is_said_where_it_explains() -> None:
         compare(TO_BOTH, delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)), width=200, pods=PODS
     )
     assert (
-        "      iptables: ClusterIP from a Pod: the client's own address\n      nftables: masqueraded (docs/semantics 5)\n"
-        in both_deliver
+        "      iptables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n"
+        f"      nftables: {say(AS_NODE.because)}\n" in both_deliver
     )
     one_does_not = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
     assert "ClusterIP from a Pod" not in one_does_not
     bug = render_comparison(compare(TO_BOTH, refused("rejected", expectation())), width=200, pods=PODS)
-    assert "      iptables, nftables: ClusterIP from a Pod: the client's own address\n" in bug
+    assert (
+        "      iptables, nftables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n" in bug
+    )
     of_one_mode = render_comparison(
         compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASTRAY, reply_from=(str(B0),))),
         width=200,
         pods=PODS,
     )
-    assert "ipvs mode answers past the node (docs/semantics 13)" in of_one_mode
+    assert "ipvs mode takes any, which answers past it (docs/semantics 13)" in of_one_mode
     assert "ClusterIP from a Pod" not in of_one_mode
 
 
@@ -433,10 +438,10 @@ def test_clients_to_whom_the_same_happens_are_told_together() -> None:
     }
     text = render_comparison(compare_modes("shop", reports), width=200, pods=PODS)
     assert "from pod client-0, pod client-1, pod client-2, pod client-3 (+2 more) to svc web:80" in text
-    assert text.count("nftables mode serves no node ports here") == 1
+    assert text.count("nftables mode serves no node ports at 172.18.0.3") == 1
 
 
-def many_services(reasons: list[str]) -> Comparison:
+def many_services(reasons: list[Reason]) -> Comparison:
     """As many Services as ``reasons``, each of which changes for its own."""
     names = [f"shop/web-{number:02}" for number in range(len(reasons))]
     flows = [replace(PASSED.flow, name=name, to=replace(PASSED.flow.to, service=name)) for name in names]
@@ -453,7 +458,7 @@ def many_services(reasons: list[str]) -> Comparison:
 
 def test_of_many_services_some_are_named_only() -> None:
     text = render_comparison(
-        many_services([f"why {'x' * n} (docs/semantics 9)" for n in range(MOST_BLOCKS + 2)]),
+        many_services([Reason(why=why) for why in list(Why)[: MOST_BLOCKS + 2]]),
         width=200,
         pods=PODS,
     )
@@ -465,9 +470,9 @@ def test_of_many_services_some_are_named_only() -> None:
 
 
 def test_services_that_change_alike_are_told_together() -> None:
-    reasons = [f"no node port at 10.244.{n}.1 (docs/semantics 9)" for n in range(3)]
+    reasons = [replace(NO_NODE_PORT, at=Backend(f"10.244.{n}.1", 0)) for n in range(3)]
     text = render_comparison(
-        many_services([*reasons, "another reason (docs/semantics 9)"]), width=200, pods=PODS
+        many_services([*reasons, resting_on(9).beside(resting_on(7))]), width=200, pods=PODS
     )
     assert text.count(": 1 of 1 flow changes\n") == 2
     assert (
@@ -542,14 +547,14 @@ def test_what_programs_read() -> None:
         "replyFrom": [],
         "health": [],
         "evidence": "RST from 10.244.1.1:30080",
-        "promised": REFUSED.because,
+        "promised": say(REFUSED.because),
         "accept": {"outcome": "rejected"},
         "expected": {
             "outcome": "rejected",
             "source": "",
             "backends": [],
             "health": {},
-            "because": REFUSED.because,
+            "because": say(REFUSED.because),
             "connection": "",
             "possibilities": [{"outcome": "rejected", "backend": "", "source": "", "replyFrom": ""}],
         },
