@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
+from emulator.kernel.environment import prepare_path
 from emulator.kernel.limits import explain
 from emulator.kernel.signals import end_at_once, prepare_signals
 from emulator.report.output import Attempts, prepare_streams, say
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv is None:
             prepare_signals()
             prepare_streams()
+            prepare_path()
             # a process of seconds that holds all objects of a cluster to its end: loading and planning large
             # ones takes a fifth less
             gc.disable()

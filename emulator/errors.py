@@ -42,6 +42,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """``text`` with every control character but newlines and tabs spelled out."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake in what the user wrote: where it is, what is wrong, and what to do about it.
@@ -103,13 +108,30 @@ def _line(group: Sequence[Problem]) -> str:
 
 
 class PodwireError(Exception):
-    """Base of every error that a user may see. ``exit_code`` is what the process exits with."""
+    """Base of every error that a user may see. ``exit_code`` is what the process exits with.
+
+    Its text may quote an argument or what a tool said: ``str`` spells the control characters in it out.
+    """
 
     exit_code: Exit = Exit.BAD_INPUT
 
+    def __str__(self) -> str:
+        return printable_lines(self.text)
+
+    @property
+    def text(self) -> str:
+        """Returns the message as it was put together; it may be several lines."""
+        return super().__str__()
+
 
 class UsageError(PodwireError):
-    """The command line asks for something that cannot be: an unknown topology, an unwritable directory."""
+    """The command line asks for something that cannot be: an unknown topology, an unwritable directory.
+
+    The message is one line.
+    """
+
+    def __str__(self) -> str:
+        return printable(self.text)
 
 
 class InputError(PodwireError):
@@ -119,7 +141,8 @@ class InputError(PodwireError):
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__(self.problems)  # the arguments as given: errors cross the sandbox's pipe by pickle
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
         return "\n".join(fold(self.problems))
 
 
@@ -132,7 +155,8 @@ class MissingCapabilityError(PodwireError):
         self.name, self.remedy = name, remedy
         super().__init__(name, remedy)
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
         return f"this machine lacks {self.name}: {self.remedy}"
 
 
@@ -148,7 +172,8 @@ class KernelError(PodwireError):
         self.netns, self.command, self.error, self.stdin = netns, command, error, stdin
         super().__init__(netns, command, error, stdin)
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
         if isinstance(self.command, str):
             shown = self.command
         else:

@@ -28,6 +28,17 @@ def is_kustomization(directory: Path) -> bool:
     return any(os.path.isfile(directory / name) for name in NAMES)  # False where it may not be looked into
 
 
+def why_no_kustomization(directory: Path) -> tuple[str, str]:
+    """Returns what is wrong with ``directory``, and a hint ("" if there is none)."""
+    if directory.name in NAMES and directory.is_file():
+        return "is a file, and -k takes the directory", f"-k {shlex.quote(str(directory.parent))}"
+    if directory.is_dir():
+        return f"is no kustomization: none of {', '.join(NAMES)} is there", ""
+    if os.path.lexists(directory):
+        return "is no directory, and -k takes the directory of a kustomization", ""
+    return "no such directory", ""
+
+
 def pipe(directory: Path) -> str:
     """Returns the command that builds the kustomization in ``directory`` and gives it to podwire."""
     return f"kubectl kustomize {shlex.quote(str(directory))} | podwire -"

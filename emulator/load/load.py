@@ -38,10 +38,10 @@ from emulator.load.faults import (
 from emulator.load.fields import RELEASE, find_unknown
 from emulator.load.kindcluster import translate
 from emulator.load.kustomization import (
-    NAMES,
     KustomizationError,
     is_kustomization,
     pipe,
+    why_no_kustomization,
 )
 from emulator.load.schema import (
     KIND_CLUSTER,
@@ -194,6 +194,7 @@ class _Gathering:
         self._twice: list[Problem] = []  # objects of one target that are there again in another of its files
         self._skipped: list[str] = []  # files of one target that are no manifests
         self._skips: list[str] = []  # notices of what directories hold besides
+        self._elsewhere = ""  # a hint: where objects of one target may be, if it holds none
         self._old_pools: list[tuple[dict[str, Any], str, _Place]] = []
 
     def problem(self, problem: Problem) -> None:
@@ -203,17 +204,14 @@ class _Gathering:
     def target(self, name: str) -> Iterator[None]:
         """Read one target inside, which has to hold something."""
         before = (self._documents, len(self._problems))
+        self._elsewhere = ""
         yield
         if self._twice:
             self._problems.append(_told_once(name, self._twice))
             self._twice = []
         if before == (self._documents, len(self._problems)):
-            hint = (
-                f"none of its {len(self._skipped)} files is a manifest"
-                if self._skipped
-                else "a manifest has at least kind and metadata"
-            )
-            self.problem(Problem(name, "holds no object", hint))
+            hint = _none_of(self._skipped) if self._skipped else "a manifest has at least kind and metadata"
+            self.problem(Problem(name, "holds no object", "; ".join(filter(None, (hint, self._elsewhere)))))
         elif self._skipped:
             self._skips.append(
                 f"{name}: {_listed(self._skipped)} left out: no manifest, since there is no kind in it"
@@ -227,6 +225,7 @@ class _Gathering:
         if found.kustomization:
             self.kustomization(found.kustomization, build)
         self._skips += found.notices
+        self._elsewhere = found.hint
         for path in found.files:
             self.file(path, anything=found.directory)
 
@@ -234,7 +233,7 @@ class _Gathering:
         """Read what the kustomization in ``directory`` makes."""
         try:
             if not is_kustomization(directory):
-                raise KustomizationError(f"is no kustomization: none of {', '.join(NAMES)} is there")
+                raise KustomizationError(*why_no_kustomization(directory))
             if build is None:
                 raise KustomizationError("is a kustomization, which must be built first", pipe(directory))
             text = build(directory)
@@ -580,6 +579,12 @@ def _is_stored(value: Mapping[str, Any]) -> bool:
     """Returns whether an API server wrote ``value``: it leaves no unknown field."""
     metadata = value.get("metadata")
     return isinstance(metadata, dict) and bool(metadata.get("uid") or metadata.get("resourceVersion"))
+
+
+def _none_of(files: Sequence[str]) -> str:
+    if len(files) == 1:
+        return f"its only file, {Path(files[0]).name}, is no manifest"
+    return f"none of its {len(files)} files is a manifest"
 
 
 def _told_once(target: str, twice: Sequence[Problem]) -> Problem:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -37,7 +37,7 @@ _NOT_MANIFESTS = frozenset({"node_modules", "vendor", "charts"})  # directories 
 class Found:
     """What a target names: files, or why there are none. ``directory``: the files are those of a directory,
     whose other files may be anything. ``kustomization``: the directory is one, and is built. ``notices`` say
-    what of the directory is not read.
+    what of the directory is not read. ``hint``: where objects may be, if the files hold none.
     """
 
     files: Sequence[Path] = ()
@@ -45,6 +45,7 @@ class Found:
     directory: bool = False
     kustomization: Path | None = None
     notices: tuple[str, ...] = ()
+    hint: str = ""
 
 
 def find_files(target: str, topologies: Path, *, recursive: bool = False) -> Found:
@@ -98,65 +99,93 @@ def _in_directory(path: Path, recursive: bool) -> Found:
         return Found(
             problem=Problem(str(path), "is a Helm chart, which must be rendered first", render(path))
         )
-    if not recursive:
-        files = list(islice(_own_manifests(path), MAX_FILES + 1))
-        below = (
-            sum(1 for _ in islice(_below(path, []), MAX_FILES + 1)) - len(files)
-            if len(files) <= MAX_FILES
-            else 0
-        )
-        more = f"{below if below + len(files) <= MAX_FILES else f'more than {MAX_FILES}'} in the directories below"
-        notices: tuple[str, ...] = (
-            (f"{path}: {more} are not read, as with kubectl (-R reads them too)",) if below > 0 else ()
-        )
-        hint = f"there are {more}: -R reads them" if below > 0 else ""
-    else:
-        notes: list[str] = []
-        files = list(islice(_below(path, notes), MAX_FILES + 1))
-        notices, hint = tuple(notes), ""
+    left_out = _LeftOut()
+    below = list(islice(_below(path, left_out), MAX_FILES + 1))
+    files = below if recursive else list(islice(_own_manifests(path), MAX_FILES + 1))
     if len(files) > MAX_FILES:
         return Found(
             problem=Problem(
                 str(path), f"holds more than {MAX_FILES} manifests", "name the directories that matter"
             )
         )
+    hints = left_out.hints()
+    notices = left_out.notices() if recursive else ()
+    if not recursive and len(below) > len(files):
+        number = len(below) - len(files)
+        more = f"{number if len(below) <= MAX_FILES else f'more than {MAX_FILES}'} in the directories below"
+        verb, them = ("is", "it") if number == 1 else ("are", "them")
+        notices = (f"{path}: {more} {verb} not read, as with kubectl (-R reads {them} too)",)
+        hints = (f"there {verb} {more}: -R reads {them}", *hints)
+    hint = "; ".join(hints)
     if not files:
         what = f"holds no manifest ({', '.join('*' + suffix for suffix in MANIFEST_SUFFIXES)})"
         return Found(problem=Problem(str(path), what, hint))
-    return Found(files, directory=True, notices=notices)
+    return Found(files, directory=True, notices=notices, hint=hint)
 
 
-def _below(top: Path, notices: list[str]) -> Iterator[Path]:
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """Collects the directories below a target that are not read as they are."""
+
+    charts: list[Path] = field(default_factory=list)
+    kustomizations: list[Path] = field(default_factory=list)
+    closed: list[Path] = field(default_factory=list)
+
+    def notices(self) -> tuple[str, ...]:
+        """Returns a line for each sort of them."""
+        lines = []
+        if self.closed:
+            lines.append(f"{_several(self.closed, 'directory', 'directories')} left out: permission denied")
+        if self.charts:
+            lines.append(
+                f"{_several(self.charts, 'Helm chart')} left out: {render(self.charts[0])} renders one"
+            )
+        if self.kustomizations:
+            lines.append(
+                f"{_several(self.kustomizations, 'kustomization')} not built, "
+                "and their files read as they are: -k builds one"
+            )
+        return tuple(lines)
+
+    def hints(self) -> tuple[str, ...]:
+        """Returns how to read a chart and a kustomization of them."""
+        lines = []
+        if self.charts:
+            charts = _several(self.charts, "Helm chart")
+            lines.append(f"{charts} must be rendered first: {render(self.charts[0])}")
+        if self.kustomizations:
+            lines.append(f"{_several(self.kustomizations, 'kustomization')}: -k builds one")
+        return tuple(lines)
+
+
+def _below(top: Path, left_out: _LeftOut) -> Iterator[Path]:
     """Yields the manifests in and under ``top`` in order, without what is hidden, a chart's, or a part of a
-    kustomization; ``notices`` gets a line for the charts and one for the kustomizations.
+    kustomization. ``left_out`` gets the charts and kustomizations on the way.
     """
-    charts: list[Path] = []
-    kustomizations: list[Path] = []
     parts: set[Path] = set()
-    closed: list[Path] = []
+    closed = left_out.closed
     for root, directories, _ in os.walk(top, onerror=lambda error: closed.append(Path(error.filename))):
         here = Path(root)
         if here != top and os.path.isfile(here / CHART):
-            charts.append(here)
+            left_out.charts.append(here)
             directories.clear()
             continue
+        if "charts" in directories:
+            left_out.charts.extend(_charts_in(here / "charts"))
         directories[:] = sorted(
             name for name in directories if not name.startswith(".") and name not in _NOT_MANIFESTS
         )
         if is_kustomization(here):
-            kustomizations.append(here)
+            left_out.kustomizations.append(here)
             parts |= parts_of(here)
         for path in _own_manifests(here):
             if not (parts and path.resolve() in parts):
                 yield path
-    if closed:
-        notices.append(f"{_several(closed, 'directory', 'directories')} left out: permission denied")
-    if charts:
-        notices.append(f"{_several(charts, 'Helm chart')} left out: {render(charts[0])} renders one")
-    if kustomizations:
-        notices.append(
-            f"{_several(kustomizations, 'kustomization')} not built, and their files read as they are: -k builds one"
-        )
+
+
+def _charts_in(directory: Path) -> list[Path]:
+    entries = sorted(directory.iterdir()) if _is_readable(directory) else []
+    return [path for path in entries if os.path.isfile(path / CHART)]
 
 
 def _several(paths: Sequence[Path], what: str, plural: str = "") -> str:

@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from emulator.errors import UsageError
+from emulator.errors import UsageError, printable
 from emulator.kernel import linux
 from emulator.kernel.signals import Interrupted, heeded, waking
 
@@ -240,14 +240,17 @@ def _become(command: Sequence[str], ignored: Sequence[int], subreaper: int) -> N
     linux.die_with_parent(signal.SIGKILL)
     if os.getppid() != subreaper:
         os._exit(_KILLED)
+    name = printable(command[0])
     if shutil.which(command[0]) is None:
-        os.write(
-            2,
-            f"podwire exec: {command[0]}: not found on this machine (Pods share its file system)\n".encode(),
-        )
+        _complain(f"{name}: not found on this machine (Pods share its file system)")
         os._exit(127)
     try:
         os.execvp(command[0], list(command))  # noqa: S606 - argv, no shell
     except OSError as error:
-        os.write(2, f"podwire exec: {command[0]}: {error.strerror}\n".encode())
+        _complain(f"{name}: {error.strerror}")
     os._exit(126)
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):  # standard error is closed or full
+        os.write(2, f"podwire exec: {text}\n".encode())

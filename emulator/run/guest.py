@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 
 from emulator.cluster.state import ClusterState
 from emulator.errors import Exit, PodwireError
+from emulator.kernel.environment import complete_path
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.results import FlowResult, Report
@@ -109,7 +110,7 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
         MEMORY,
         *command,
     ]
-    environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
+    environment = {**os.environ, "PATH": complete_path(os.environ.get("PATH"))}
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment
     )

@@ -21,6 +21,8 @@ from emulator.load.yamltext import MAX_BYTES
 TIME_LIMIT = 60.0  # seconds
 _TOOLS = (("kubectl", "kustomize"), ("kustomize", "build"))
 _LOG_PREFIX = re.compile(r'\A[EF][0-9]{4} .*?err=[<"]? ?')  # kubectl's, before what it has to say
+_MISSING = re.compile(r"\b(?:lstat|stat|open) (/.+?): no such file or directory")
+_FETCHED = re.compile(r"\bgit fetch\b|\bproxyconnect\b")
 _NOWHERE = "http://127.0.0.1:9"  # the discard port: a proxy that is not there
 
 
@@ -46,8 +48,12 @@ def build(directory: Path) -> str:
         raise KustomizationError(f"cannot be built: {tool[0]}: {error.strerror}", pipe(directory)) from None
     if done.returncode:
         said = _LOG_PREFIX.sub("", " ".join(done.stderr.decode(errors="replace").split()))
+        if missing := _missing_file(said, directory):
+            what = f"cannot be built: it names {missing}, and there is no such file"
+            raise KustomizationError(what, "put the file there, or mend the kustomization that names it")
         what = f"cannot be built, {' '.join(tool)} says: {_end(said)}"
-        raise KustomizationError(what, f"podwire lets it fetch nothing from elsewhere: {pipe(directory)}")
+        fetched = f"podwire lets it fetch nothing from elsewhere: {pipe(directory)}"
+        raise KustomizationError(what, fetched if _FETCHED.search(said) else "")
     if len(done.stdout) > MAX_BYTES:
         raise KustomizationError(f"makes more than {MAX_BYTES >> 20} MiB of manifests")
     return done.stdout.decode(errors="replace")
@@ -57,6 +63,17 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _NOWHERE)
     return {**kept, **proxies, "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _missing_file(said: str, directory: Path) -> str:
+    """Returns which file or directory is missing, as seen from ``directory``; "" if something else is wrong.
+
+    A resource that is no file is tried as a repository, too.
+    """
+    found = _MISSING.search(said)
+    if not found or _FETCHED.search(said):
+        return ""
+    return cut(os.path.relpath(found[1], os.path.abspath(directory)))
 
 
 def _end(text: str, longest: int = 300) -> str:

@@ -141,6 +141,21 @@ def test_the_exit_code_is_the_command_s(cluster: int, command: list[str], code: 
     )
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mno-such", "a\nb", b"\xff\x1b"], ids=ascii)
+def test_a_command_that_is_not_there_is_named_without_escapes(cluster: int, name: str | bytes) -> None:
+    words = [os.fsencode(word) for word in (*exec_words(cluster), name)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.returncode == 127
+    assert done.stderr.endswith(": not found on this machine (Pods share its file system)\n"), done.stderr
+    assert done.stderr.rstrip("\n").isprintable()
+
+
+def test_a_command_is_found_without_a_path(cluster: int) -> None:
+    words = ["env", "-i", *exec_words(cluster, "ip", "-br", "link")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert "cbr0" in done.stdout, done.stderr
+
+
 def test_a_command_finds_the_signals_that_podwire_was_started_with(cluster: int) -> None:
     look = exec_words(cluster, "grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status")
     plain = subprocess.run(look, capture_output=True, text=True, check=True).stdout

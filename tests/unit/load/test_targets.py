@@ -75,6 +75,66 @@ def test_manifests_that_lie_below_are_named_where_there_are_no_others(tmp_path: 
     assert problem.hint == "there are 2 in the directories below: -R reads them"
 
 
+COMPOSE = "services: {web: {image: x}}\n"
+CHART = "apiVersion: v2\nname: shop\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "recursive", "what", "hint"),
+    [
+        (
+            {"docker-compose.yml": COMPOSE, "k8s/a.yaml": POD % "a"},
+            False,
+            "holds no object",
+            "its only file, docker-compose.yml, is no manifest; "
+            "there is 1 in the directories below: -R reads it",
+        ),
+        (
+            {"docker-compose.yml": COMPOSE},
+            False,
+            "holds no object",
+            "its only file, docker-compose.yml, is no manifest",
+        ),
+        (
+            {"README.md": "x", "shop/Chart.yaml": CHART, "shop/templates/a.yaml": "a: {{ .x }}\n"},
+            False,
+            "holds no manifest (*.yaml, *.yml, *.json)",
+            "1 Helm chart ({top}/shop) must be rendered first: helm template shop {top}/shop | podwire -",
+        ),
+        (
+            {"charts/a/Chart.yaml": CHART, "charts/b/Chart.yaml": CHART},
+            True,
+            "holds no manifest (*.yaml, *.yml, *.json)",
+            "2 Helm charts ({top}/charts/a, …) must be rendered first: "
+            "helm template a {top}/charts/a | podwire -",
+        ),
+        (
+            {"compose.yaml": COMPOSE, "shop/Chart.yaml": CHART},
+            True,
+            "holds no object",
+            "its only file, compose.yaml, is no manifest; "
+            "1 Helm chart ({top}/shop) must be rendered first: helm template shop {top}/shop | podwire -",
+        ),
+        (
+            {
+                "base/kustomization.yaml": "resources: [a.yaml]\n",
+                "prod/kustomization.yaml": "resources: []\n",
+            },
+            False,
+            "holds no manifest (*.yaml, *.yml, *.json)",
+            "2 kustomizations ({top}/base, …): -k builds one",
+        ),
+    ],
+)
+def test_a_directory_without_objects_says_where_some_may_be(
+    tmp_path: Path, files: dict[str, str], recursive: bool, what: str, hint: str
+) -> None:
+    with pytest.raises(InputError) as refusal:
+        read(write(tmp_path, files), recursive=recursive)
+    (problem,) = refusal.value.problems
+    assert (problem.what, problem.hint) == (what, hint.format(top=tmp_path))
+
+
 def test_what_others_wrote_is_not_looked_at(tmp_path: Path) -> None:
     files = [
         "node_modules/a/package.yaml",
@@ -192,14 +252,56 @@ def test_without_a_tool_the_pipe_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert problem.hint == f"kubectl kustomize '{top}' | podwire -"
 
 
-def test_k_wants_a_kustomization(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no kustomization"):
-        load(
-            [],
-            topologies=NOWHERE,
-            kustomizations=[str(write(tmp_path, {"pod.yaml": POD % "p"}))],
-            build=build,
-        )
+@pytest.mark.parametrize(
+    ("name", "what", "hint"),
+    [
+        (
+            ".",
+            "is no kustomization: none of kustomization.yaml, kustomization.yml, Kustomization is there",
+            "",
+        ),
+        ("nosuch", "no such directory", ""),
+        ("pod.yaml", "is no directory, and -k takes the directory of a kustomization", ""),
+        ("k/kustomization.yaml", "is a file, and -k takes the directory", "-k {top}/k"),
+    ],
+)
+def test_k_wants_a_kustomization(tmp_path: Path, name: str, what: str, hint: str) -> None:
+    write(tmp_path, {"pod.yaml": POD % "p", "k/kustomization.yaml": "resources: []\n"})
+    with pytest.raises(InputError) as refusal:
+        load([], topologies=NOWHERE, kustomizations=[str(tmp_path / name)], build=build)
+    (problem,) = refusal.value.problems
+    assert (problem.what, problem.hint) == (what, hint.format(top=tmp_path))
+
+
+@needs_kubectl
+@pytest.mark.parametrize(
+    ("files", "missing"),
+    [
+        ({"app/kustomization.yaml": "resources: [nope.yaml]\n"}, "nope.yaml"),
+        ({"app/kustomization.yaml": "resources: [../base]\n"}, "../base"),
+        ({"app/kustomization.yaml": "configMapGenerator: [{name: x, files: [a.txt]}]\n"}, "a.txt"),
+        (
+            {
+                "app/kustomization.yaml": "resources: [../base]\n",
+                "base/kustomization.yaml": "resources: [nope.yaml]\n",
+            },
+            "../base/nope.yaml",
+        ),
+    ],
+)
+def test_a_file_that_a_kustomization_lacks_is_named(
+    tmp_path: Path, files: dict[str, str], missing: str
+) -> None:
+    (problem,) = refused(write(tmp_path, files) / "app")
+    assert problem.what == f"cannot be built: it names {missing}, and there is no such file"
+    assert problem.hint == "put the file there, or mend the kustomization that names it"
+
+
+@needs_kubectl
+def test_a_kustomization_with_another_fault_is_not_said_to_fetch(tmp_path: Path) -> None:
+    (problem,) = refused(write(tmp_path, {"kustomization.yaml": "resources: 7\n"}))
+    assert "cannot be built, kubectl kustomize says: " in problem.what
+    assert problem.hint == ""
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""Messages that quote what a user or a tool said: no terminal escape gets through."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from emulator.cli import main
+from emulator.errors import (
+    InputError,
+    KernelError,
+    MissingCapabilityError,
+    PodwireError,
+    Problem,
+    UsageError,
+)
+from emulator.kernel.limits import LimitError
+
+ESCAPE = "\x1b]0;owned\x07"
+ERRORS = (
+    UsageError(f"no Pod {ESCAPE}\nPASS"),
+    PodwireError(f"{ESCAPE}\nand more"),
+    LimitError(f"not enough memory: {ESCAPE}"),
+    InputError([Problem(f"{ESCAPE}.yaml", f"is no {ESCAPE}", f"mend {ESCAPE}\n")]),
+    MissingCapabilityError(ESCAPE, ESCAPE),
+    KernelError("worker-1", ["ip", ESCAPE], f"Error: {ESCAPE}", stdin=f"a\tb\n{ESCAPE}"),
+    KernelError("", f"ip {ESCAPE}", "refused\n"),
+)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_spells_control_characters_out(error: PodwireError) -> None:
+    for told in (str(error), str(pickle.loads(pickle.dumps(error)))):  # noqa: S301 - our own error
+        assert all(c.isprintable() or c in "\n\t" for c in told), told
+        assert told == str(error)
+    assert "\\x1b" in str(error)
+
+
+def test_a_usage_error_is_one_line() -> None:
+    assert str(UsageError("cannot write a\nb")) == "cannot write a\\nb"
+
+
+def test_several_lines_stay_several_lines() -> None:
+    told = str(KernelError("worker-1", ["nft", "-f", "-"], "Error: x", stdin="table ip t {\n\tchain c\n}\n"))
+    assert told == (
+        "Error: x\n  while running:\nip netns exec worker-1 nft -f - <<'EOF'\ntable ip t {\n\tchain c\n}\nEOF"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [ESCAPE],
+        ["plan", f"{ESCAPE}.yaml"],
+        ["plan", "-k", ESCAPE],
+        ["plan", "hairpin", f"-{ESCAPE}"],
+        ["plan", "hairpin", "--proxy-mode", ESCAPE],
+        ["plan", "hairpin", "--seed", ESCAPE],
+        ["diff", "hairpin", "--modes", f"iptables,{ESCAPE}"],
+        ["diff", "hairpin", "--json", f"/nowhere/{ESCAPE}\nx"],
+        ["exec", "--cluster", ESCAPE, "web", "--", "true"],
+        ["shell", "--cluster", ESCAPE, "web"],
+        [f"http://{ESCAPE}"],
+        ["\udc1b[31m"],
+    ],
+    ids=lambda words: " ".join(words).encode("unicode_escape").decode(),
+)
+def test_no_argument_is_printed_raw(
+    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert all(c.isprintable() or c == "\n" for c in out + err), err
+    assert err.startswith("podwire: ")
