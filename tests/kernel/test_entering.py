@@ -331,7 +331,7 @@ def test_a_cluster_ends_where_pid_1_of_the_machine_reaps_nothing() -> None:
 STUCK = f"""
 import os, signal, subprocess, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from emulator import sandbox
+from emulator.kernel import sandbox
 sandbox._GRACE = 0.5
 go, gone = os.pipe()
 child = os.fork()

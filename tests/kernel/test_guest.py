@@ -99,9 +99,9 @@ def test_whoever_does_not_wait_leaves_no_guest(stand_in: Path, tmp_path: Path) -
 WAITING = """
 import sys
 from pathlib import Path
-from emulator import guest
-from emulator.run import Options
-from emulator.schedule import plan_flows
+from emulator.run import guest
+from emulator.run.run import Options
+from emulator.schedule.schedule import plan_flows
 from tests.sandboxed import ROOT, state_of
 
 guest.UML = Path(sys.argv[1])

@@ -56,9 +56,9 @@ def test_a_killed_worker_is_no_result() -> None:
 RUN = f"""
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from emulator import sandbox
+from emulator.kernel import sandbox
 from emulator.kernel.apply import apply
-from emulator.planner import plan_cluster
+from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import state_of
 state = state_of("three-networks")
 def inside(channel):

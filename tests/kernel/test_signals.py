@@ -155,7 +155,7 @@ def test_a_worker_that_does_not_heed_a_polite_signal_is_killed_in_time() -> None
     script = f"""
 import signal, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from emulator import sandbox
+from emulator.kernel import sandbox
 sandbox._GRACE = 0.5
 def inside(_):
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,26 @@ def _rooms_of(contract: str) -> tuple[str, ...]:
 def test_module_is_pure_by_contract_or_one_of_those_that_act(module: str) -> None:
     if module != "emulator":
         assert _is_in(module, _rooms_of("Decisions are pure")) != _is_in(module, ACTING)
+
+
+_IMPORT = re.compile(r"^ *from (emulator[\w.]*) import (\w+(?:, \w+)*)$", re.MULTILINE)
+IMPORTS = sorted(
+    {
+        (f"{path.relative_to(ROOT)}", found[1], name)
+        for path in (ROOT / "tests").rglob("*.py")
+        for found in _IMPORT.finditer(path.read_text())
+        for name in found[2].split(", ")
+    }
+)
+
+
+@pytest.mark.parametrize(("module", "name"), sorted({(module, name) for _, module, name in IMPORTS}))
+def test_what_a_test_imports_is_there(module: str, name: str) -> None:
+    """Programs that tests start are texts, which no type checker reads."""
+    users = {path for path, *imported in IMPORTS if imported == [module, name]}
+    assert importlib.util.find_spec(module), users
+    found = hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}")
+    assert found, users
 
 
 @pytest.mark.parametrize("command", ["--help", "--version", "run --help", "diff --help"])
