@@ -4,8 +4,8 @@ A proxy's sockets, those that it listens on and those that it dials with, are op
 namespace, so the kernel gives them the node's addresses as it would there. What to listen on and whom to dial
 is ``proxy.userspace``'s; how bytes pass is kube-proxy v1.25's (pkg/proxy/userspace/proxysocket.go): one
 connection after the other is accepted and its endpoint dialled; whoever of client and endpoint ends a stream,
-or one direction of it, ends all of it; a UDP client is an address and port, with a socket of its own until it
-is idle.
+or one direction of it, ends all of it; a UDP client is an address and port, with a socket of its own, and is
+forgotten when it is idle.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _BACKLOG = 4096
 _CHUNK = 32 << 10
 _DATAGRAM = 4096  # "should be enough for most whole-packets"; what is longer is cut
 _AT_ONCE = 64  # datagrams that are taken before others have their turn
+_LATE = 10.0  # seconds in which an endpoint that a busy machine kept waiting may still answer a UDP client
 
 _Dial = Callable[[int], socket.socket]  # a new socket of the node: SOCK_STREAM or SOCK_DGRAM
 
@@ -117,8 +118,12 @@ async def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 class _UdpProxy:
-    """Listens for one Service port on one node. Has a socket towards the endpoint for every client, until
-    both have been silent for a while.
+    """Listens for one Service port on one node. Has a socket towards the endpoint for every client.
+
+    A client is forgotten when both sides have been silent for ``UDP_IDLE``: its next datagram goes to the
+    endpoint whose turn it is. Where the endpoint has not answered, the socket stays for ``_LATE`` more.
+    kube-proxy closes it at once, but the endpoints there have processors of their own; one that a busy
+    machine keeps waiting here is not silent.
     """
 
     def __init__(self, sock: socket.socket, choice: RoundRobin, new_socket: _Dial) -> None:
@@ -126,14 +131,30 @@ class _UdpProxy:
         self._listening, self._new_socket = sock, new_socket
         self._loop = asyncio.get_running_loop()
         self._clients: dict[Endpoint, _UdpClient] = {}
+        self._forgotten: set[_UdpClient] = set()
         self._loop.add_reader(sock, self._receive)
 
     def close(self) -> None:
         """Its clients are let go: to answer them, it would need the socket that they asked."""
         self._loop.remove_reader(self._listening)
         self._listening.close()
-        for client in list(self._clients.values()):
+        for client in [*self._clients.values(), *self._forgotten]:
             client.close()
+
+    def forget(self, client: _UdpClient) -> None:
+        """Take what its address sends from now on for a new client's."""
+        if self._clients.get(client.peer) is client:
+            del self._clients[client.peer]
+            self._forgotten.add(client)
+
+    def let_go(self, client: _UdpClient) -> None:
+        """Know nothing of ``client`` any more: it is closed."""
+        self.forget(client)
+        self._forgotten.discard(client)
+
+    def answer(self, peer: Endpoint, data: bytes) -> None:
+        """From the address that routing gives; it is the one that was asked, but for 127.0.0.1."""
+        self._listening.sendto(data, peer)
 
     def _receive(self) -> None:
         for _ in range(_AT_ONCE):
@@ -158,24 +179,19 @@ class _UdpProxy:
             server.close()
             _raise_if_exhausted(error)
             return None
-        answer = partial(self._answer, peer)
-        client = self._clients[peer] = _UdpClient(server, answer, partial(self._clients.pop, peer))
+        client = self._clients[peer] = _UdpClient(self, peer, server)
         return client
-
-    def _answer(self, peer: Endpoint, data: bytes) -> None:
-        """From the address that routing gives; it is the one that was asked, but for 127.0.0.1."""
-        self._listening.sendto(data, peer)
 
 
 class _UdpClient:
     """The way of one client's datagrams to its endpoint and back."""
 
-    def __init__(
-        self, server: socket.socket, answer: Callable[[bytes], object], forget: Callable[[], object]
-    ) -> None:
-        self._server, self._answer, self._forget = server, answer, forget
+    def __init__(self, proxy: _UdpProxy, peer: Endpoint, server: socket.socket) -> None:
+        self.peer = peer
+        self._proxy, self._server = proxy, server
         self._loop = asyncio.get_running_loop()
         self._used = self._loop.time()
+        self._answered = False  # whatever was sent
         self._loop.add_reader(server, self._receive)
         self._idle = self._loop.call_at(self._used + UDP_IDLE, self._end_if_idle)
 
@@ -184,29 +200,32 @@ class _UdpClient:
             self._server.send(data)
         except OSError:
             return  # what the endpoint's side refused before: reading it ends this
-        self._used = self._loop.time()
+        self._used, self._answered = self._loop.time(), False
 
     def close(self) -> None:
         self._idle.cancel()
         self._loop.remove_reader(self._server)
         self._server.close()
-        self._forget()
+        self._proxy.let_go(self)
 
     def _receive(self) -> None:
         try:
             data = self._server.recv(_DATAGRAM)
-            self._used = self._loop.time()
-            self._answer(data)
+            self._used, self._answered = self._loop.time(), True
+            self._proxy.answer(self.peer, data)
         except BlockingIOError:
             return
         except OSError:  # refused
             self.close()
 
     def _end_if_idle(self) -> None:
-        if self._loop.time() >= self._used + UDP_IDLE:
+        if self._loop.time() < self._used + UDP_IDLE:
+            self._idle = self._loop.call_at(self._used + UDP_IDLE, self._end_if_idle)
+        elif self._answered:
             self.close()
         else:
-            self._idle = self._loop.call_at(self._used + UDP_IDLE, self._end_if_idle)
+            self._proxy.forget(self)
+            self._idle = self._loop.call_later(_LATE, self.close)
 
 
 # Where a proxy is, and which: what makes one that was there before the same one.

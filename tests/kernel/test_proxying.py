@@ -131,6 +131,26 @@ def test_a_udp_client_keeps_its_endpoint_until_both_are_silent() -> None:
         assert say(client) == "default/web-2"
 
 
+@in_sandbox
+def test_an_endpoint_that_a_busy_machine_keeps_waiting_answers_late() -> None:
+    """The silence that ends a UDP client is the network's, not that of a process without a processor."""
+    running = Cluster(cluster(WEB_1, WEB_2), serve=False)
+    listening = [running.new_socket(f"default_web-{n}", socket.SOCK_DGRAM) for n in (1, 2)]
+    for sock, address in zip(listening, ("10.244.1.11", "10.244.2.12"), strict=True):
+        sock.bind((address, 8080))
+    with running.connect(socket.SOCK_DGRAM) as client:
+        client.send(b"to web-1")
+        data, first = listening[0].recvfrom(100)
+        assert data == b"to web-1"
+        time.sleep(2 * UDP_IDLE)
+        client.send(b"to web-2")
+        data, second = listening[1].recvfrom(100)
+        assert data == b"to web-2"
+        for sock, peer, answer in ((listening[0], first, b"late"), (listening[1], second, b"in time")):
+            sock.sendto(answer, peer)
+            assert client.recv(100) == answer
+
+
 def _asked_without_a_pause(running: Cluster, client: socket.socket) -> str:
     """Who answers ``client`` right after web-2 has taken web-1's place; on a busy machine this may take
     several tries.
