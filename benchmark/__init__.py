@@ -2,6 +2,6 @@
 of the same run.
 
 Data goes one way: ``clusters`` (what is measured on) → ``runs``, ``services``, ``first_packets``,
-``throughput`` (the measurements, which yield values of ``figures``) → ``tables``, ``charts``, ``readme``
+``throughput`` (the measurements, which yield values of ``figures``) → ``tables``, ``charts``, ``document``
 (what is shown); ``cli`` wires them together. Nothing of podwire imports this package.
 """

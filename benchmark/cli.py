@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark import first_packets, readme, runs, scale, services, throughput
+from benchmark import document, first_packets, runs, scale, services, throughput
 from benchmark.clusters import ROOT
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import Setting
@@ -36,7 +36,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
     "mininet": runs.measure_mininet,
 }
 RESULTS = ROOT / "scripts" / "bench.json"
-README = ROOT / "README.md"
+DOCUMENT = ROOT / "docs" / "figures.md"
 # characters: a command that failed is told with its input, which may be the rules of 10,000 Services
 LONGEST_FAILURE = 500
 
@@ -53,9 +53,9 @@ class Measured:
 
 def main(words: Sequence[str] | None = None) -> int:
     options = _parse(words)
-    if options.update_readme and not find_spec("matplotlib"):
+    if options.update_docs and not find_spec("matplotlib"):
         print(
-            "bench: --update-readme draws with matplotlib, which scripts/with-env installs for scripts/bench",
+            "bench: --update-docs draws with matplotlib, which scripts/with-env installs for scripts/bench",
             file=sys.stderr,
         )
         return 3
@@ -77,8 +77,8 @@ def main(words: Sequence[str] | None = None) -> int:
             write_results(options.results, machine, kept | measured)
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     print(render(*_everything(measured), terminal=True))
-    if options.update_readme:
-        _update_readme(machine, kept | measured)
+    if options.update_docs:
+        _update_docs(machine, kept | measured)
     return int(any(row.failure or any(f.met is False for f in row.figures) for row in measured.values()))
 
 
@@ -135,9 +135,9 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         help="where all figures are kept; those of the same machine that are not measured anew stay (default: scripts/bench.json)",
     )
     parser.add_argument(
-        "--update-readme",
+        "--update-docs",
         action="store_true",
-        help="write all kept figures into the README, and the charts that it shows",
+        help="write all kept figures into docs/figures.md, and the charts that it shows",
     )
     return parser.parse_args(words)
 
@@ -163,7 +163,7 @@ def _everything(measured: Mapping[str, Measured]) -> tuple[list[Figure], list[Sk
     ]
 
 
-def _update_readme(machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
+def _update_docs(machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
     from benchmark import charts
 
     drawings = {
@@ -182,10 +182,10 @@ def _update_readme(machine: Mapping[str, str], measured: Mapping[str, Measured])
     for name, (path, text, draw) in drawings.items():
         if name in measured and measured[name].figures:
             (ROOT / path).write_text(draw(measured[name].figures))
-            shown[path] = text
+            shown[Path(path).name] = text
     rounds = {name: row.rounds for name, row in measured.items()}
-    block = readme.compose_block(machine, rounds, *_everything(measured), shown)
-    README.write_text(readme.replace_figures(README.read_text(), block))
+    block = document.compose_block(machine, rounds, *_everything(measured), shown)
+    DOCUMENT.write_text(document.replace_figures(DOCUMENT.read_text(), block))
 
 
 def describe_machine() -> dict[str, str]:

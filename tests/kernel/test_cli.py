@@ -580,17 +580,17 @@ def test_wrong_usage_says_what_to_do(words: list[str], said: str, tmp_path: Path
     assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
 
 
-def readme_block(language: str, containing: str) -> str:
-    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def documented_block(language: str, containing: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "topologies.md").read_text(), re.S)
     return next(block for block in blocks if containing in block)
 
 
 @pytest.mark.parametrize(
     ("language", "containing", "suffix"), [("yaml", "kind: FlowCheck", "yaml"), ("python", "def build", "py")]
 )
-def test_the_readme_s_examples_run(language: str, containing: str, suffix: str, tmp_path: Path) -> None:
+def test_the_documents_examples_run(language: str, containing: str, suffix: str, tmp_path: Path) -> None:
     topology = tmp_path / f"example.{suffix}"
-    topology.write_text(readme_block(language, containing))
+    topology.write_text(documented_block(language, containing))
     done = podwire(str(topology), "--captures", "none", "-o", "json")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert json.loads(done.stdout)["summary"]["pass"] >= 2

@@ -11,10 +11,10 @@ import pytest
 
 from benchmark import cli, clusters, floor, scale
 from benchmark.cli import Measured, read_results, write_results
+from benchmark.document import BEGIN, END, compose_block, replace_figures
 from benchmark.figures import Figure, Skipped, percentile
 from benchmark.first_packets import CASES, STRAIGHT, pair_first_packets
 from benchmark.measuring import Setting
-from benchmark.readme import BEGIN, END, compose_block, replace_figures
 from benchmark.tables import render
 from benchmark.throughput import PLACES
 from emulator.cluster.state import ClusterState
@@ -27,7 +27,7 @@ from emulator.run.clock import Clock
 from emulator.schedule.planner import plan_change, plan_cluster
 from tests.sandboxed import SHIPPED, state_of
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "figures.md"
 
 
 def figure(value: float = 12, **fields: object) -> Figure:
@@ -150,12 +150,12 @@ def test_what_was_not_measured_is_named_with_the_reason() -> None:
     )
 
 
-# --- README
+# --- docs/figures.md
 # ---------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_has_its_marks() -> None:
-    text = README.read_text()
+def test_the_figures_have_their_marks() -> None:
+    text = DOCUMENT.read_text()
     assert replace_figures(replace_figures(text, "new"), text.partition(BEGIN)[2].partition(END)[0]) == text
 
 

@@ -1,4 +1,4 @@
-"""The README's figures: what stands between two marks is written by the benchmark. Pure."""
+"""The figures of docs/figures.md: what stands between two marks is written by the benchmark. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from benchmark.figures import Figure, Skipped
 from benchmark.tables import render
 
-BEGIN, END = "<!-- begin of what scripts/bench --update-readme writes -->", "<!-- end of it -->"
+BEGIN, END = "<!-- begin of what scripts/bench --update-docs writes -->", "<!-- end of it -->"
 
 
-def replace_figures(readme: str, block: str) -> str:
-    """``readme`` with ``block`` between its marks. Raises ValueError when it does not have both, once, in
+def replace_figures(document: str, block: str) -> str:
+    """``document`` with ``block`` between its marks. Raises ValueError when it does not have both, once, in
     order.
     """
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in rest or END in after or END in before:
-        raise ValueError(f"the README must have these lines once, in order: {BEGIN} and {END}")
+        raise ValueError(f"docs/figures.md must have these lines once, in order: {BEGIN} and {END}")
     return f"{before}{BEGIN}\n{block.strip()}\n{END}{after}"
 
 
