@@ -21,10 +21,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, ip_address
-from operator import attrgetter
+from operator import attrgetter, is_
 
 from emulator.objects.config import ExternalClient, FlowCheck, IPVSScheduler, IPVSTimeouts, ProxyMode
-from emulator.objects.kinds import EndpointSlice, Loaded, Node, Pod, Protocol, Service
+from emulator.objects.kinds import (
+    Endpoints,
+    EndpointSlice,
+    Loaded,
+    Namespace,
+    Node,
+    Pod,
+    Protocol,
+    Service,
+    Uninterpreted,
+    Workload,
+)
 
 SWITCH = "switch"  # network namespace of the host network's switch
 ROUTER = "router"  # network namespace of the upstream router; external clients are behind it
@@ -141,11 +152,18 @@ class ClusterState:
     balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()  # those whose flows are sent while the cluster is so
     steps: tuple[Step, ...] = ()  # what it changes to, one after the other
+    namespaces: tuple[Namespace, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    endpoints: tuple[Endpoints, ...] = ()
+    uninterpreted: tuple[Uninterpreted, ...] = ()  # of kinds without a meaning here
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for objects in ("services", "endpointSlices"):
-            object.__setattr__(self, objects, tuple(sorted(getattr(self, objects), key=_BY_NAME)))
+        for name in ("services", "endpointSlices"):
+            given = getattr(self, name)
+            ordered = sorted(given, key=_BY_NAME)
+            if not all(map(is_, given, ordered)):
+                object.__setattr__(self, name, tuple(ordered))
 
     @cached_property
     def node(self) -> Mapping[str, Node]:

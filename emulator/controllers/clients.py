@@ -43,6 +43,19 @@ def external_clients(
     taken = [*taken, *(server.address for server in servers)]
     asking = declared or _default_clients(inventory, [draft.object for draft in nodes], networks, taken)
     clients = (*asking, *servers)
+    check_clients(clients, nodes, networks, origin, findings)
+    return clients
+
+
+def check_clients(
+    clients: Sequence[ExternalClient],
+    nodes: Sequence[Draft[Node]],
+    networks: Networks,
+    origin: Origin,
+    findings: Findings,
+) -> None:
+    """Report addresses and names that ``clients``, servers last, cannot have beside ``nodes``."""
+    asking = [client for client in clients if not isinstance(client, ExternalServer)]
     holders = {ip: f"node {node.object.name}" for node in nodes for ip in node.object.internalIPs}
     prefixes = (
         ("podSubnet", networks.pods),
@@ -66,7 +79,6 @@ def external_clients(
             findings.problem(origin, path, what, "give it an address of its own")
         holders.setdefault(str(address), f"{_kind(client)} {client.name}")
     _check_names(clients, asking, nodes, origin, findings)
-    return clients
 
 
 def _default_clients(

@@ -39,6 +39,20 @@ class Findings:
         self._notices: dict[str, None] = dict.fromkeys(notices)
         self._ipv6 = False
 
+    @classmethod
+    def join(cls, parts: Iterable[Findings]) -> Findings:
+        """Returns the findings of all ``parts``, in that order."""
+        whole = cls()
+        for part in parts:
+            whole._problems.update(part._problems)
+            whole._notices.update(part._notices)
+            whole._ipv6 |= part._ipv6
+        return whole
+
+    def __bool__(self) -> bool:
+        """Returns whether there is anything to tell."""
+        return bool(self._problems or self._notices or self._ipv6)
+
     @property
     def problems(self) -> tuple[Problem, ...]:
         return tuple(

@@ -156,6 +156,8 @@ def _health_checks(
                 local.setdefault((key, endpoint.nodeName or ""), set()).add(endpoint.addresses[0])
     for key, port in checked.items():
         for node in nodes:
+            if not node.internalIPs:
+                continue  # it found no room, and a problem says so
             check = HealthCheck(service=key, localEndpoints=len(local.get((key, node.name), ())))
             listener = table.add_health_check(node, port, check)
             if listener.refused:

@@ -133,15 +133,22 @@ class Pools:
         return (*pinned, *(pool for pool in self.pools if pool.autoAssign and pool.allocation is None))
 
 
-def choose_pools(inventory: Inventory, hosts: IPv4Network, findings: Findings) -> Pools:
-    """MetalLB's, those that the Cluster asks for, or the default one. A mistake is a problem."""
+def choose_pools(
+    inventory: Inventory,
+    namespaces: Mapping[str, Mapping[str, str]],
+    hosts: IPv4Network,
+    findings: Findings,
+) -> Pools:
+    """Returns MetalLB's pools, those that the Cluster asks for, or the default one. A mistake is a problem.
+    ``namespaces`` are the labels of the Namespaces, by name.
+    """
     cluster = inventory.cluster
     said = cluster.object.loadBalancer if cluster else None
     if inventory.addressPools:
         if cluster and said:
             what = f"IPAddressPool {inventory.addressPools[0].object.metadata.name} says already which addresses there are"
             findings.problem(cluster.origin, "loadBalancer", what, "leave one of the two out")
-        return Pools(tuple(_metallb_pools(inventory, findings)), "L2", True)
+        return Pools(tuple(_metallb_pools(inventory, namespaces, findings)), "L2", True)
     if cluster is None or said is None or not said.addresses:
         return Pools((Pool((_default_range(hosts),)),), said.mode if said else "L2", said is not None)
     ranges = []
@@ -166,8 +173,9 @@ def _default_range(hosts: IPv4Network) -> Range:
 # --- MetalLB's objects ------------------------------------------------------------------------------------
 
 
-def _metallb_pools(inventory: Inventory, findings: Findings) -> Iterator[Pool]:
-    labels = {loaded.object.metadata.name: loaded.object.metadata.labels for loaded in inventory.namespaces}
+def _metallb_pools(
+    inventory: Inventory, labels: Mapping[str, Mapping[str, str]], findings: Findings
+) -> Iterator[Pool]:
     taken: list[tuple[Range, str]] = []
     for loaded in inventory.addressPools:
         meta, spec = loaded.object.metadata, loaded.object.spec

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from emulator.controllers.findings import Draft, Findings
-from emulator.objects.kinds import Loaded, Node, Pod
+from emulator.objects.kinds import Node, Pod
 
 MOST_NODES = 1_000  # every node has a route to every other one
 MOST_PODS = 20_000
@@ -38,7 +38,7 @@ def room_for_pods(nodes: Collection[Node], running: int) -> Room:
     )
 
 
-def is_too_large(pods: Sequence[Loaded[Pod]], nodes: Sequence[Draft[Node]], findings: Findings) -> bool:
+def is_too_large(pods: Sequence[Draft[Pod]], nodes: Sequence[Draft[Node]], findings: Findings) -> bool:
     """Returns whether there are more Pods or nodes than podwire takes; a problem says so, where the first one
     too many is written.
     """

@@ -86,8 +86,15 @@ def make_nodes(inventory: Inventory, pods: Sequence[Draft[Pod]], findings: Findi
         node = loaded.object
         shaped = drafts.get(node.name)
         drafts[node.name] = Draft(_merge(shaped.object, node) if shaped else node, loaded.origin)
+    return complete_nodes(list(drafts.values()), pods, findings)
+
+
+def complete_nodes(
+    nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], findings: Findings
+) -> list[Draft[Node]]:
+    """Returns the nodes with what their kubelets say of them."""
     hosts = {p.object.spec.nodeName: p.object.status.hostIP for p in reversed(pods) if p.object.status.hostIP}
-    return [_given(draft, hosts.get(name, ""), findings) for name, draft in drafts.items()]
+    return [_given(draft, hosts.get(draft.object.name, ""), findings) for draft in nodes]
 
 
 def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:

@@ -11,7 +11,8 @@ kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
 from emulator.controllers.controlplane import kubernetes_slice
@@ -20,7 +21,6 @@ from emulator.controllers.names import generate_name
 from emulator.controllers.placement import serving_containers
 from emulator.controllers.services import KUBERNETES
 from emulator.load.faults import did_you_mean
-from emulator.objects.config import Inventory
 from emulator.objects.kinds import (
     LEFT_TO_OTHERS,
     Endpoint,
@@ -53,7 +53,7 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 MAX_ENDPOINTS = 100  # kube-controller-manager --max-endpoints-per-slice
 
 
-class _PodIndex:
+class PodIndex:
     """Finds the Pods of a selector without looking at all of them."""
 
     def __init__(self, pods: Iterable[Pod]) -> None:
@@ -70,65 +70,71 @@ class _PodIndex:
         return [pod for pod in rarest if matches_labels(selector, pod.metadata.labels)]
 
 
-def make_slices(
-    inventory: Inventory,
-    services: Sequence[Draft[Service]],
-    pods: Sequence[Pod],
-    nodes: Sequence[Node],
-    seed: int,
-    findings: Findings,
-) -> list[EndpointSlice]:
-    """Every EndpointSlice of the cluster: the given ones, then each Service's made or mirrored ones, in the
-    Services' order.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the controllers make EndpointSlices of. ``managers``: who manages the slices that are not theirs,
+    by Service (:func:`managers_of`); ``endpoints`` by namespace and name; ``zones``: each node's, None where
+    it has none.
     """
-    addressed = {draft.object.key for draft in services if draft.object.addressed}
-    slices = list(_given(inventory, addressed, findings))
-    managers = _managers(inventory)
-    taken: dict[str, set[str]] = {}
-    for item in slices:
-        taken.setdefault(item.metadata.namespace, set()).add(item.metadata.name)
-    endpoints = {(e.object.metadata.namespace, e.object.metadata.name): e.object for e in inventory.endpoints}
-    index = _PodIndex(pods)
-    zones = {node.name: node.metadata.labels.get(ZONE_LABEL) for node in nodes}
-    for draft in services:
-        service = draft.object
-        key = (service.namespace, service.name)
-        if service.spec.type == "ExternalName":
-            continue
-        if service.addressed and not service.proxied:
-            label = next(
-                label for label in sorted(LEFT_TO_OTHERS, reverse=True) if label in service.metadata.labels
-            )
+
+    select: Callable[[str, Mapping[str, str]], Sequence[Pod]]  # namespace, selector
+    nodes: Sequence[Node]
+    zones: Mapping[str, str | None]
+    endpoints: Mapping[tuple[str, str], Endpoints]
+    managers: Mapping[tuple[str, str], set[str]]
+    seed: int
+
+
+def zones_of(nodes: Iterable[Node]) -> dict[str, str | None]:
+    return {node.name: node.metadata.labels.get(ZONE_LABEL) for node in nodes}
+
+
+def service_slices(
+    draft: Draft[Service], sources: Sources, names: set[str], findings: Findings
+) -> Sequence[EndpointSlice]:
+    """Returns the slices that a controller makes for one Service: of its selector's Pods, or mirrored.
+
+    ``names`` are the names of slices in its namespace; those of the new ones are added.
+    """
+    service, seed = draft.object, sources.seed
+    key = (service.namespace, service.name)
+    if service.spec.type == "ExternalName":
+        return ()
+    if service.addressed and not service.proxied:
+        label = next(
+            label for label in sorted(LEFT_TO_OTHERS, reverse=True) if label in service.metadata.labels
+        )
+        findings.notice(
+            f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes no rule for it"
+        )
+    by, endpoints = sources.managers.get(key, set()), sources.endpoints.get(key)
+    if service.key == KUBERNETES:
+        if by:
+            return ()
+        # the API server keeps it itself, Endpoints and slice alike
+        if endpoints:
+            return list(_mirrored(service, endpoints, seed, names))
+        return [kubernetes_slice(sources.nodes, findings)]
+    if service.spec.selector:
+        if OWN in by:
+            return ()
+        selected = sources.select(service.namespace, service.spec.selector)
+        matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, sources.zones)]
+        if key_of_mode := topology_mode(service):
+            why = "the controller shares endpoints by the zones' CPUs, which are not known here"
             findings.notice(
-                f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes no rule for it"
+                f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}"
             )
-        names, by = taken.setdefault(service.namespace, set()), managers.get(key, set())
-        if service.key == KUBERNETES:
-            if not by:  # the API server keeps it itself, Endpoints and slice alike
-                slices += (
-                    _mirrored(service, endpoints[key], seed, names)
-                    if key in endpoints
-                    else [kubernetes_slice(nodes, findings)]
-                )
-        elif service.spec.selector:
-            if OWN not in by:
-                selected = index.select(service.namespace, service.spec.selector)
-                matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, zones)]
-                if key_of_mode := topology_mode(service):
-                    why = "the controller shares endpoints by the zones' CPUs, which are not known here"
-                    findings.notice(
-                        f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}"
-                    )
-                slices += _from_pods(draft, matching, zones, seed, names, findings)
-        elif key in endpoints and MIRROR not in by and _is_mirrored(endpoints[key], findings):
-            slices += _mirrored(service, endpoints[key], seed, names)
-    return slices
+        return list(_from_pods(draft, matching, sources.zones, seed, names, findings))
+    if endpoints and MIRROR not in by and _is_mirrored(endpoints, findings):
+        return list(_mirrored(service, endpoints, seed, names))
+    return ()
 
 
-def _managers(inventory: Inventory) -> dict[tuple[str, str], set[str]]:
-    """Who manages the slices of each Service ("" for those that nobody is said to)."""
+def managers_of(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], set[str]]:
+    """Returns who manages ``slices``, by Service; "" for those that no label says it of."""
     managers: dict[tuple[str, str], set[str]] = {}
-    for item in (loaded.object for loaded in inventory.endpointSlices):
+    for item in slices:
         key = (item.metadata.namespace, item.serviceName)
         managers.setdefault(key, set()).add(item.metadata.labels.get(MANAGED_BY_LABEL, ""))
     return managers
@@ -149,13 +155,16 @@ def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
     return not why
 
 
-def _given(inventory: Inventory, addressed: Container[str], findings: Findings) -> Iterator[EndpointSlice]:
-    """The slices of the input that any Service could use: kube-proxy looks neither at a slice without the
-    Service's name nor, in an IPv4 cluster, at another address type, nor at one that a label leaves to others
-    (which is no loss to a headless Service).
+def given_slices(
+    slices: Iterable[EndpointSlice], addressed: Container[str], findings: Findings
+) -> Iterator[EndpointSlice]:
+    """Yields those of the slices that users wrote which a Service could use.
+
+    kube-proxy looks neither at a slice without the Service's name nor, in an IPv4 cluster, at another address
+    type, nor at one that a label leaves to others (which is no loss to a headless Service). ``addressed`` are
+    the Services with ClusterIPs.
     """
-    for loaded in inventory.endpointSlices:
-        item = loaded.object
+    for item in slices:
         if item.addressType == "IPv6":
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":

@@ -6,7 +6,8 @@ controllers' form; a controller of which the input holds a Pod or a ReplicaSet m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emulator.controllers.findings import Draft, Findings
@@ -14,7 +15,6 @@ from emulator.controllers.names import generate_name, template_hash
 from emulator.controllers.placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
 from emulator.controllers.room import Room
 from emulator.controllers.waiting import Waiting
-from emulator.objects.config import Inventory
 from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
 
 ENDED_PHASES = ("Succeeded", "Failed")
@@ -24,34 +24,39 @@ COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 _INTERCHANGEABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Job")  # whose Pods have drawn names
 
 
-def given_pods(inventory: Inventory, seed: int, findings: Findings, waiting: Waiting) -> list[Draft[Pod]]:
-    """The Pods of the input that run or may be placed, each with a name; those that wait in the cluster of a
-    dump go to ``waiting``.
-    """
+def name_pods(pods: Sequence[Loaded[Pod]], seed: int) -> Iterator[Loaded[Pod]]:
+    """Yields each of ``pods`` with a name: its own, or one drawn after its ``generateName``."""
     taken: dict[str, set[str]] = {}
-    for loaded in inventory.pods:
+    for loaded in pods:
         if loaded.object.name:
             taken.setdefault(loaded.object.namespace, set()).add(loaded.object.name)
-    drafts, ended = [], 0
-    for index, loaded in enumerate(inventory.pods):
+    for index, loaded in enumerate(pods):
         pod = loaded.object
-        if pod.status.phase in ENDED_PHASES:
-            ended += 1
+        if pod.name:
+            yield loaded
             continue
-        if not pod.name:
-            names = taken.setdefault(pod.namespace, set())
-            name = generate_name(pod.metadata.generateName, seed, "pod", pod.namespace, index, taken=names)
-            pod = replace(pod, metadata=replace(pod.metadata, name=name))
-        draft = Draft(pod, loaded.origin)
-        if reason := _without_network(pod):
+        names = taken.setdefault(pod.namespace, set())
+        name = generate_name(pod.metadata.generateName, seed, "pod", pod.namespace, index, taken=names)
+        yield replace(loaded, object=replace(pod, metadata=replace(pod.metadata, name=name)))
+
+
+def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Waiting) -> list[Draft[Pod]]:
+    """Returns the Pods that run or may be placed, in the order given; those that wait in the cluster of a
+    dump go to ``waiting``, and Pods that ended are left out.
+    """
+    running, ended = [], 0
+    for draft in drafts:
+        if draft.object.status.phase in ENDED_PHASES:
+            ended += 1
+        elif reason := _without_network(draft.object):
             waiting.add(draft, reason)
         else:
-            drafts.append(draft)
+            running.append(draft)
     if ended:
         findings.notice(
             f"left out: {ended} Pod{'s' if ended > 1 else ''} that ended ({' or '.join(ENDED_PHASES)})"
         )
-    return drafts
+    return running
 
 
 def _without_network(pod: Pod) -> str:
@@ -74,23 +79,22 @@ def _without_network(pod: Pod) -> str:
 
 
 def controlled_pods(
-    inventory: Inventory,
-    pods: Iterable[Draft[Pod]],
+    workloads: Sequence[Loaded[Workload]],
+    pods: Iterable[Pod],
+    taken: dict[str, set[str]],
     nodes: Sequence[Node],
     seed: int,
     room: Room,
     findings: Findings,
 ) -> list[Draft[Pod]]:
-    """The Pods that the controllers of the input make, in the controllers' order. ``room`` bounds their
-    number, so that a slip in ``replicas`` is a problem and not a wait.
+    """Returns the Pods that the controllers make of which none is among ``pods`` yet, in the controllers'
+    order. ``taken`` are the names of Pods, by namespace. ``room`` bounds the number of Pods, so that a slip in
+    ``replicas`` is a problem and not a wait.
     """
-    taken: dict[str, set[str]] = {}
-    for draft in pods:
-        taken.setdefault(draft.object.namespace, set()).add(draft.object.name)
-    owned = _owned(inventory)
+    owned = _owned((*(pod.metadata for pod in pods), *(w.object.metadata for w in workloads)))
     made: list[Draft[Pod]] = []
     addressed = 0  # of them
-    for loaded in inventory.workloads:
+    for loaded in workloads:
         workload = loaded.object
         if (workload.kind, workload.metadata.namespace, workload.metadata.name) in owned:
             continue
@@ -143,6 +147,27 @@ def missing_pods(
     ]
 
 
+def surplus_pods(workload: Workload, own: Sequence[Pod]) -> list[Pod]:
+    """Returns the Pods that go when there are too many. A ReplicaSet takes those that are not ready first,
+    then those that share their node with most others of its Pods, then the newest
+    (pkg/controller/controller_utils.go, ActivePodsWithRanks); a StatefulSet the highest ordinals.
+    """
+    if workload.kind == "StatefulSet":
+        kept = {
+            f"{workload.metadata.name}-{ordinal}"
+            for ordinal in range(min(workload.spec.replicas, len(own) + 1_000))
+        }
+        return [pod for pod in own if pod.name not in kept]
+    active = [pod for pod in own if pod.metadata.deletionTimestamp is None]
+    if workload.kind == "DaemonSet" or len(active) <= workload.replicas:
+        return []
+    together = Counter(pod.spec.nodeName for pod in active)
+    ranked = sorted(
+        enumerate(active), key=lambda row: (row[1].ready, -together[row[1].spec.nodeName], -row[0])
+    )
+    return [pod for _, pod in ranked[: len(active) - workload.replicas]]
+
+
 def controls(workload: Workload, pod: Pod) -> bool:
     """Whether ``workload`` made ``pod``, itself or, a Deployment, by the ReplicaSet that is named after it
     and the template's hash.
@@ -158,15 +183,12 @@ def controls(workload: Workload, pod: Pod) -> bool:
     return (workload.kind, workload.metadata.name) in owners
 
 
-def _owned(inventory: Inventory) -> set[tuple[str, str, str]]:
-    """(kind, namespace, name) of every controller that owns something in the input, Pods that have ended
-    included.
+def _owned(metas: Iterable[ObjectMeta]) -> set[tuple[str, str, str]]:
+    """Returns (kind, namespace, name) of every controller that owns one of the objects.
 
     A dump of Deployments and Pods alone lacks the ReplicaSets between them: theirs are named after Deployment
     and template hash.
     """
-    metas: list[ObjectMeta] = [p.object.metadata for p in inventory.pods]
-    metas += [w.object.metadata for w in inventory.workloads]
     owned = set()
     for meta in metas:
         for owner in meta.ownerReferences:

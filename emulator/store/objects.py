@@ -82,13 +82,13 @@ class Stored:
         return references
 
     def is_owned_by(self, owner: Stored) -> bool:
-        """Returns whether an owner reference names ``owner``: by its uid where the reference has one.
-
-        An owner has no namespace, or that of the object.
+        """Returns whether an owner reference names ``owner``: by name, and by uid where both manifests have
+        one. An owner has no namespace, or that of the object.
         """
         if owner.key.namespace not in ("", self.key.namespace):
             return False
         return any(
-            (one.kind, one.name) == (owner.key.kind, owner.key.name) and one.uid in ("", owner.uid)
+            (one.kind, one.name) == (owner.key.kind, owner.key.name)
+            and (one.uid in ("", owner.uid) or not owner.object.metadata.uid)
             for one in self.owners
         )

@@ -249,7 +249,7 @@ def test_an_object_stays_until_its_last_finalizer_goes() -> None:
 
 def test_owner_references_name_an_owner() -> None:
     store = Store()
-    owner = store.create(service(), now=NOW)
+    owner = store.create(service() | {"metadata": {"name": "s", "uid": "0"}}, now=NOW)
     by_name, by_uid, other = (
         store.create(pod(name, ownerReferences=[{"kind": "Service", "name": "s", **more}]), now=NOW)
         for name, more in (("a", {}), ("b", {"uid": owner.uid}), ("c", {"uid": "1"}))

@@ -1,0 +1,813 @@
+"""A control plane: the controllers over one store, run until nothing changes any more.
+
+Each controller reads the store, decides by the functions of this room, and writes what it decided. It runs
+when a write concerns it, by others than itself; :meth:`ControlPlane.reconcile` ends when a round has written
+nothing. What a controller has to tell is kept until it runs again, so that a cluster has the same notices
+whether it was settled at once or change by change. :meth:`ControlPlane.snapshot` is the cluster as it is
+then; it shares with the last one every object and every list that did not change.
+
+Deterministic: names, addresses and ports depend on the seed, the objects and their order, never on time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from ipaddress import IPv4Network
+from operator import is_
+from typing import Any, NamedTuple, TypeVar
+
+from emulator.cluster.state import ClusterState, Listener, ProxySettings
+from emulator.controllers.addresses import address_pods
+from emulator.controllers.checks import check_flows
+from emulator.controllers.clients import check_clients, external_clients
+from emulator.controllers.clusterflags import ClusterFlags, cluster_flags
+from emulator.controllers.commands import real_commands
+from emulator.controllers.contested import notice_contested, notice_nested, notice_outside
+from emulator.controllers.controlplane import kubernetes_service, static_pods
+from emulator.controllers.findings import Draft, Findings
+from emulator.controllers.ipvs import notice_ipvs
+from emulator.controllers.listeners import make_listeners
+from emulator.controllers.loadbalancers import (
+    address_balancer,
+    choose_speakers,
+    choose_targets,
+    give_addresses,
+)
+from emulator.controllers.networks import Networks, address_nodes, choose_networks, notice_networks
+from emulator.controllers.placement import place
+from emulator.controllers.pools import Pools, choose_pools
+from emulator.controllers.room import is_too_large, room_for_pods
+from emulator.controllers.services import complete_services
+from emulator.controllers.settings import proxy_settings
+from emulator.controllers.shape import complete_nodes, make_nodes
+from emulator.controllers.slices import (
+    MANAGED_BY_LABEL,
+    PodIndex,
+    Sources,
+    given_slices,
+    managers_of,
+    service_slices,
+    zones_of,
+)
+from emulator.controllers.waiting import Waiting
+from emulator.controllers.workloads import (
+    controlled_pods,
+    controls,
+    missing_pods,
+    name_pods,
+    running_pods,
+    surplus_pods,
+)
+from emulator.errors import InputError
+from emulator.objects.config import ExternalClient, FlowCheck, Inventory, ProxyMode
+from emulator.objects.kinds import (
+    EndpointSlice,
+    Loaded,
+    Node,
+    Origin,
+    Pod,
+    Service,
+    Uninterpreted,
+    Workload,
+)
+from emulator.objects.selectors import matches_labels
+from emulator.store.errors import ExpiredError
+from emulator.store.objects import Key, Stored
+from emulator.store.store import Event, Store
+
+NOW = "0001-01-01T00:00:00Z"  # when everything here happens: nobody asks for the time
+WORKLOADS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
+_MOST_ROUNDS = 20  # a controller that goes on writing after so many is at fault
+_ONE_BY_ONE = 100_000  # Pods times Services that are compared singly before everything is done anew
+
+T = TypeVar("T")
+_ServiceKey = tuple[str, str]  # namespace, name
+
+# Who tells something, in the order in which a user reads it.
+_TELLERS = (
+    "pods",
+    "nodes",
+    "workloads",
+    "addresses",
+    "services",
+    "contested",
+    "waiting",
+    "slices",
+    "nested",
+    "outside",
+    "commands",
+    "listeners",
+    "checks",
+    "proxy",
+    "balancer",
+    "targets",
+    "ipvs",
+)
+
+
+class _Controller(NamedTuple):
+    """``run`` is given the events since it ran last, None when it runs for the first time (or has missed
+    some); ``concerns``: whether it must run after an event.
+    """
+
+    name: str
+    run: Callable[[ControlPlane, Sequence[Event] | None], None]
+    concerns: Callable[[Event], bool]
+
+
+class ControlPlane:
+    """``blame`` is where a problem with the number of Pods is told: origin and path of what asked for them;
+    None: at the workload.
+    """
+
+    def __init__(
+        self, inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
+    ) -> None:
+        """``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says; ``run``: commands
+        of containers may run.
+        """
+        self.store = Store()
+        self.blame: tuple[Origin, str] | None = None
+        self._inventory, self._seed, self._proxy_mode, self._run = inventory, seed, proxy_mode, run
+        cluster = inventory.cluster
+        self._origin = cluster.origin if cluster else Origin(inventory.name)
+        self._seen: dict[str, int] = {}  # the version that each controller has acted on
+        self._findings: dict[str, Findings] = {}
+        self._derived: dict[str, tuple[tuple[Any, ...], Any]] = {}  # inputs and what was made of them
+        self._order: dict[str, dict[int, int]] = {}  # of the objects of a kind: created → rank
+        self._static: set[int] = set()  # static Pods made since the last snapshot
+        self._used: set[str] = set()  # addresses that Pods have had
+        self._names: dict[str, set[str]] = {}  # names that Pods have had, by namespace
+        self._made: dict[_ServiceKey, tuple[Key, ...]] = {}  # the slices that were made here
+        self._told_of: dict[_ServiceKey, Findings] = {}  # of making slices
+        self._given: tuple[tuple[EndpointSlice, ...], Findings] = ((), Findings())
+        self._services: tuple[Draft[Service], ...] = ()
+        self._placed: tuple[Key, ...] = ()
+        self._waiting = Waiting()
+        self._flags: ClusterFlags
+        self._networks: Networks
+        self._pools: Pools
+        self._clients: tuple[ExternalClient, ...]
+        self._proxy: ProxySettings
+        self._external: frozenset[str] = frozenset()
+        self.last: ClusterState | None = None
+        self._write(inventory)
+
+    def fork(self) -> ControlPlane:
+        """Returns a control plane over the same objects, which goes its own way from here."""
+        twin = copy(self)
+        for name in ("_seen", "_findings", "_derived", "_order", "_made", "_told_of"):
+            setattr(twin, name, dict(getattr(self, name)))
+        twin.store, twin._used = self.store.fork(), set(self._used)
+        twin._names = {namespace: set(names) for namespace, names in self._names.items()}
+        return twin
+
+    def _write(self, inventory: Inventory) -> None:
+        """The first writes: everything that the user gave."""
+        given: Iterable[Iterable[Loaded[Any]]] = (
+            inventory.namespaces,
+            inventory.nodes,
+            name_pods(inventory.pods, self._seed),
+            inventory.workloads,
+            inventory.services,
+            inventory.endpointSlices,
+            inventory.endpoints,
+            inventory.addressPools,
+            inventory.l2Advertisements,
+            inventory.uninterpreted,
+        )
+        for objects in given:
+            for loaded in objects:
+                self.store.apply_loaded(loaded, now=NOW)
+
+    # --- the loop -----------------------------------------------------------------------------------------
+
+    def reconcile(self) -> None:
+        """Run the controllers to a fixed point. Raises InputError for more nodes or Pods than podwire takes;
+        other problems are among :attr:`findings`.
+        """
+        for _ in range(_MOST_ROUNDS):
+            before = self.store.resourceVersion
+            for controller in _CONTROLLERS:
+                self._consult(controller)
+            if self.store.resourceVersion == before:
+                return
+        raise AssertionError(f"the controllers came to no end: {[*self.store.watch(before)][:3]}")
+
+    def resync(self) -> None:
+        """Run every controller once more, whatever changed."""
+        for controller in _CONTROLLERS:
+            controller.run(self, None)
+            self._seen[controller.name] = self.store.resourceVersion
+
+    def _consult(self, controller: _Controller) -> None:
+        seen = self._seen.get(controller.name)
+        if seen == self.store.resourceVersion:
+            return
+        events = self._since(seen)
+        if events is None or any(controller.concerns(event) for event in events):
+            controller.run(self, events)
+        self._seen[controller.name] = self.store.resourceVersion
+
+    def _since(self, seen: int | None) -> list[Event] | None:
+        try:
+            return None if seen is None else list(self.store.watch(seen))
+        except ExpiredError:
+            return None
+
+    @property
+    def findings(self) -> Findings:
+        """Everything that there is to tell of the cluster as it is."""
+        found = (self._findings.get(name) for name in _TELLERS)
+        return Findings.join((Findings(self._inventory.notices), *filter(None, found)))
+
+    @property
+    def is_sound(self) -> bool:
+        """Returns whether nothing is wrong with the cluster itself, whatever FlowChecks say of it."""
+        return not any(found.problems for name, found in self._findings.items() if name != "checks")
+
+    # --- reading and writing ------------------------------------------------------------------------------
+
+    def _list(self, kind: str) -> Sequence[Stored]:
+        """The objects of ``kind``: those that the last snapshot had in its order, then new ones."""
+        rank = self._order.get(kind)
+        stored = self.store.list(kind)
+        if rank is None or not stored:
+            return stored
+        last = len(rank)
+        return sorted(stored, key=lambda one: rank.get(one.created, last))
+
+    def _drafts(self, kind: str) -> list[Draft[Any]]:
+        return [_draft(one) for one in self._list(kind)]
+
+    def _pods(self) -> list[Draft[Any]]:
+        """Every Pod, new static Pods first."""
+        rows = self._list("Pod")
+        if self._static:
+            rows = sorted(rows, key=lambda one: one.created not in self._static)
+        return [_draft(one) for one in rows]
+
+    def _running(self) -> list[Draft[Pod]]:
+        return running_pods(self._pods(), Findings(), Waiting())
+
+    def _workloads(self) -> Iterator[Loaded[Workload]]:
+        for one in self.workloads():
+            yield Loaded(one.object, one.manifest, one.origin)
+
+    def workloads(self) -> list[Stored]:
+        """Every workload, in the order of creation."""
+        rows = (one for kind in WORKLOADS for one in self.store.list(kind))
+        return sorted(rows, key=lambda one: one.created)
+
+    def _nodes(self) -> tuple[Node, ...]:
+        return tuple(one.object for one in self._list("Node"))
+
+    def _put(self, draft: Draft[Any], kind: str) -> Stored:
+        """Write what a controller made of an object, or a new one."""
+        meta = draft.object.metadata
+        stored = self.store.get(Key(kind, meta.namespace, meta.name))
+        if stored is None:
+            return self.store.add(draft.object, now=NOW, origin=draft.origin, base=draft.base)
+        return stored if stored.object is draft.object else self.store.update(draft.object)
+
+    def _rank(self, kind: str, rows: Iterable[Stored]) -> None:
+        self._order[kind] = {one.created: index for index, one in enumerate(rows)}
+
+    # --- nodes, and what the cluster's networks are -------------------------------------------------------
+
+    def _reconcile_nodes(self, _: Sequence[Event] | None) -> None:
+        findings = self._findings["nodes"] = Findings()
+        given = self._running()
+        first = "nodes" not in self._seen
+        inventory = self._inventory
+        if first:
+            shaped = make_nodes(inventory, given, findings)
+        else:
+            shaped = complete_nodes(self._drafts("Node"), given, findings)
+            given = [draft for draft in given if draft.object.ip]
+        if is_too_large(self._pods(), shaped, findings):
+            raise InputError(findings.problems)
+        if first:
+            self._flags = cluster_flags(inventory)
+            services = [one.object for one in self.store.list("Service")]
+            networks = choose_networks(inventory, shaped, given, services, self._flags, findings)
+            notice_networks(networks, [draft.object for draft in shaped], self._flags, findings)
+            self._networks = networks
+        networks = self._networks
+        self._pools = choose_pools(inventory, self._namespaces(), networks.hosts, findings)
+        external = list(_external_addresses(one.object for one in self.store.list("Service")))
+        drafts = address_nodes(shaped, networks, given, external, self._pools, self._origin, findings)
+        if first:
+            held = [*external, *(address.ip for draft in given for address in draft.object.status.podIPs)]
+            self._clients = external_clients(inventory, drafts, networks, held, findings)
+            self._networks = replace(networks, ignoredCIDRs=False)
+        else:
+            check_clients(self._clients, drafts, networks, self._origin, findings)
+        self._rank("Node", [self._put(draft, "Node") for draft in drafts])
+
+    def _namespaces(self) -> dict[str, Mapping[str, str]]:
+        return {one.key.name: one.object.metadata.labels for one in self.store.list("Namespace")}
+
+    # --- Pods ---------------------------------------------------------------------------------------------
+
+    def _reconcile_workloads(self, events: Sequence[Event] | None) -> None:
+        findings = self._findings["workloads"] = Findings()
+        nodes = [_draft(one) for one in self._list("Node")]
+        for draft in static_pods(nodes, self._pods()):
+            self._static.add(self._put(draft, "Pod").created)
+        self.replace_outdated(events or ())
+        if events is not None:
+            self._follow(events, findings)
+        running = self._running()
+        pods = [one.object for one in self.store.list("Pod")]
+        taken: dict[str, set[str]] = {}
+        for pod in pods:
+            taken.setdefault(pod.namespace, set()).add(pod.name)
+        room = room_for_pods(self._nodes(), len(running))
+        for draft in controlled_pods(
+            tuple(self._workloads()), pods, taken, self._nodes(), self._seed, room, findings
+        ):
+            self._put(draft, "Pod")
+
+    def replace_outdated(self, events: Iterable[Event]) -> None:
+        """Delete the Pods of each workload that got another template: all at once, without a roll-out."""
+        for event in events:
+            if (
+                event.type == "MODIFIED"
+                and event.old is not None
+                and isinstance(event.stored.object, Workload)
+                and event.old.object.spec.template != event.stored.object.spec.template
+            ):
+                for one in self.store.list("Pod", event.stored.key.namespace):
+                    older = one.created < event.resourceVersion
+                    if older and controls(event.stored.object, one.object):
+                        self.store.finalize(one.key)
+
+    def _follow(self, events: Sequence[Event], findings: Findings) -> None:
+        """Each controller whose Pods or replica count changed creates the missing Pods and deletes the
+        surplus.
+        """
+        touched = {e.stored.key for e in events if e.type != "DELETED" and e.stored.key.kind in WORKLOADS}
+        left = [pod for e in events if e.stored.key.kind == "Pod" for pod in self._left(e)]
+        moved = any(e.stored.key.kind == "Node" and e.type != "MODIFIED" for e in events)
+        for stored in self.workloads():
+            workload: Workload = stored.object
+            joins = workload.kind == "DaemonSet" and moved
+            if stored.key in touched or joins or any(controls(workload, pod) for pod in left):
+                self._scale(stored, findings)
+
+    def _left(self, event: Event) -> Iterator[Pod]:
+        """Yields the Pod of ``event`` as it was, if it went or is now ending."""
+        was = event.stored if event.type == "DELETED" else event.old
+        if was is not None:
+            now = self.store.get(event.stored.key)
+            if now is None or (now.deletionTimestamp is None) != (was.deletionTimestamp is None):
+                yield was.object
+
+    def _scale(self, stored: Stored, findings: Findings) -> None:
+        workload: Workload = stored.object
+        nodes = self._nodes()
+        pods = [draft.object for draft in self._pods()]
+        own = [pod for pod in pods if controls(workload, pod)]
+        taken = {pod.name for pod in pods if pod.namespace == workload.namespace}
+        if workload.kind != "StatefulSet":
+            taken |= self._names.get(workload.namespace, set())
+        running = len(self.last.pods) if self.last else 0
+        room = room_for_pods(nodes, running - len(own))
+        addresses = 0 if workload.spec.template.spec.hostNetwork else workload.replicas
+        if workload.kind != "DaemonSet" and (refusal := room.refusal(workload.replicas, addresses)):
+            origin, path = self.blame or (stored.origin, "spec.replicas")
+            what = f"{workload.replicas:,} replicas: {refusal}"
+            findings.problem(origin, path, what, "fewer replicas, or more nodes")
+            return
+        for pod in surplus_pods(workload, own):
+            self.store.finalize(Key("Pod", pod.namespace, pod.name))
+        loaded = Loaded(workload, stored.manifest, stored.origin)
+        for draft in missing_pods(loaded, own, nodes, self._seed, taken, findings):
+            self._put(draft, "Pod")
+
+    def _reconcile_placement(self, _: Sequence[Event] | None) -> None:
+        findings = self._findings["pods"] = Findings()
+        self._waiting = waiting = Waiting()
+        running = running_pods(self._pods(), findings, waiting)
+        placed = place(running, self._nodes(), self._namespaces(), waiting)
+        self._placed = tuple(self._put(draft, "Pod").key for draft in placed)
+        told = self._findings["waiting"] = Findings()
+        waiting.tell(told)
+
+    def _reconcile_addresses(self, _: Sequence[Event] | None) -> None:
+        findings = self._findings["addresses"] = Findings()
+        drafts = [_draft(one) for key in self._placed if (one := self.store.get(key))]
+        addressed = address_pods(drafts, self._nodes(), self._networks, self._clients, findings, self._used)
+        for draft in addressed:
+            self._put(draft, "Pod")
+
+    # --- Services -----------------------------------------------------------------------------------------
+
+    def _reconcile_services(self, _: Sequence[Event] | None) -> None:
+        findings = self._findings["services"] = Findings()
+        written = self._drafts("Service")
+        self._external = frozenset(_external_addresses(draft.object for draft in written))
+        drafts = complete_services(
+            [*kubernetes_service(written, self._origin), *written], self._networks, self._seed, findings
+        )
+        taken = {*self._taken(), *self._external}
+        drafts = give_addresses(drafts, self._pools, self._networks.hosts, taken, findings)
+        stored = [self._put(draft, "Service") for draft in drafts]
+        self._services = tuple(_draft(one) for one in stored)
+
+    def _taken(self) -> frozenset[str]:
+        """The addresses of the host network that machines have."""
+        router = str(self._networks.router)
+        return frozenset((router, *(ip for node in self._nodes() for ip in node.internalIPs)))
+
+    def _reconcile_slices(self, events: Sequence[Event] | None) -> None:
+        affected = None if events is None else self._affected(events)
+        if events is not None:
+            self._take_over(events)
+        made = {key for keys in self._made.values() for key in keys}
+        given = [one for one in self.store.list("EndpointSlice") if one.key not in made]
+        addressed = {draft.object.key for draft in self._services if draft.object.addressed}
+        findings = Findings()
+        slices = tuple(given_slices((one.object for one in given), addressed, findings))
+        self._given = slices, findings
+        lost = [row.pod for row in self._waiting.pods if row.lost]
+        pods = [one.object for key in self._placed if (one := self.store.get(key))]
+        zones = zones_of(self._nodes())
+        sources = Sources(
+            select=_selecting([*pods, *lost], everything=affected is None),
+            nodes=self._nodes(),
+            zones=zones,
+            endpoints={(e.key.namespace, e.key.name): e.object for e in self.store.list("Endpoints")},
+            managers=managers_of(one.object for one in given),
+            seed=self._seed,
+        )
+        present = {(draft.object.namespace, draft.object.name) for draft in self._services}
+        for key in [key for key in self._made if key not in present]:
+            self._keep_slices(key, ())
+            self._told_of.pop(key, None)
+        names: dict[str, set[str]] = {}
+        for one in given:
+            names.setdefault(one.key.namespace, set()).add(one.key.name)
+        for key, mine in self._made.items():
+            if affected is not None and key not in affected:
+                names.setdefault(key[0], set()).update(own.name for own in mine)
+        for draft in self._services:
+            service = draft.object
+            key = (service.namespace, service.name)
+            if affected is None or key in affected:
+                told = Findings()
+                new = service_slices(draft, sources, names.setdefault(service.namespace, set()), told)
+                self._keep_slices(key, new)
+                self._told_of.pop(key, None)
+                if told:
+                    self._told_of[key] = told
+        told_of = self._told_of
+        every = (d.object for d in self._services if told_of)
+        rows = (told_of.get((service.namespace, service.name)) for service in every)
+        self._findings["slices"] = Findings.join((findings, *filter(None, rows)))
+
+    def _affected(self, events: Sequence[Event]) -> set[_ServiceKey] | None:
+        """Returns the Services whose slices may be others after ``events``; None: all."""
+        made = {key for keys in self._made.values() for key in keys}
+        affected, pods = set[_ServiceKey](), list[Event]()
+        for event in events:
+            key = event.stored.key
+            if key.kind == "Node" or (key.kind == "EndpointSlice" and key not in made):
+                return None
+            if key.kind in ("Service", "Endpoints"):
+                affected.add((key.namespace, key.name))
+            elif key.kind == "Pod":
+                pods.append(event)
+        if len(pods) * len(self._services) > _ONE_BY_ONE:
+            return None
+        return affected | {
+            (service.namespace, service.name)
+            for service in (draft.object for draft in self._services)
+            if any(_selects(service, pod) for event in pods for pod in _pods_of(event))
+        }
+
+    def _take_over(self, events: Sequence[Event]) -> None:
+        """Delete the slices that a dump's controllers left of each Service that changed, or whose Pods did:
+        they are made anew here.
+        """
+        changed = {
+            (e.stored.key.namespace, e.stored.key.name)
+            for e in events
+            if e.stored.key.kind == "Service" and (e.old is None or e.old.object != e.stored.object)
+        }
+        moved = [e for e in events if e.stored.key.kind == "Pod"]
+        services = {(d.object.namespace, d.object.name): d.object for d in self._services}
+        made = {key for keys in self._made.values() for key in keys}
+        for one in self.store.list("EndpointSlice"):
+            item: EndpointSlice = one.object
+            service = services.get((item.metadata.namespace, item.serviceName))
+            managed = item.metadata.labels.get(MANAGED_BY_LABEL, "").endswith(".k8s.io")
+            if one.key in made or service is None or not managed:
+                continue
+            if (service.namespace, service.name) in changed or any(_is_moved(service, e) for e in moved):
+                self.store.finalize(one.key)
+
+    def _keep_slices(self, key: _ServiceKey, slices: Sequence[EndpointSlice]) -> None:
+        """Have the store hold just ``slices`` of those that were made for a Service."""
+        keys = tuple(Key("EndpointSlice", item.metadata.namespace, item.metadata.name) for item in slices)
+        for old in self._made.get(key, ()):
+            if old not in keys and self.store.get(old):
+                self.store.finalize(old)
+        for item in slices:
+            self._put(Draft(item, self._origin), "EndpointSlice")
+        if keys:
+            self._made[key] = keys
+        else:
+            self._made.pop(key, None)
+
+    # --- the cluster as it is -----------------------------------------------------------------------------
+
+    def snapshot(self, checks: Sequence[Loaded[FlowCheck]] = ()) -> ClusterState:
+        """Returns the cluster, settled; ``checks`` are the FlowChecks that speak of it as it is now. What is
+        wrong with either is among :attr:`findings`.
+        """
+        networks, inventory = self._networks, self._inventory
+        nodes = self._keep("nodes", self._nodes())
+        pods = self._keep("pods", self._objects(self._placed))
+        by_name = sorted((d.object for d in self._services), key=lambda one: (one.namespace, one.name))
+        services = self._keep("services", by_name)
+        slices = self._slices()
+        self._derive("contested", notice_contested, services)
+        self._derive("nested", notice_nested, services, slices, nodes)
+        self._derive("outside", self._notice_outside, slices, nodes, pods)
+        commands = self._derive("commands", self._commands, pods)
+        listeners = self._derive("listeners", self._listeners, pods, nodes, services, slices, commands)
+        waiting = self._keep("waiting", self._waiting.pods)
+        told = self._findings["checks"] = Findings()
+        check_flows(checks, pods, waiting, services, nodes, self._clients, listeners, commands, told)
+        if "proxy" not in self._findings:
+            self._findings["proxy"] = Findings()
+            self._proxy = proxy_settings(
+                inventory, networks, self._flags, self._proxy_mode, self._findings["proxy"]
+            )
+        proxy = self._proxy
+        if proxy.mode == "userspace":  # that mode never answered any
+            listeners = self._derive("relaying", _without_health_checks, listeners)
+        balancer = self._derive("balancer", self._balancer, services, nodes)
+        balanced = self._derive("targets", choose_targets, services, nodes, listeners)
+        speakers = self._derive("speakers", self._speakers, services, slices, nodes)
+        if proxy.mode == "ipvs":
+            self._derive("ipvs", notice_ipvs, services, nodes, speakers, proxy)
+        state = ClusterState(
+            name=inventory.name,
+            seed=self._seed,
+            podSubnet=networks.pods,
+            serviceSubnet=networks.services,
+            hostSubnet=networks.hosts,
+            routerIP=str(networks.router),
+            podNetwork="kubenet",
+            madeUpBridges=networks.madeUp,
+            proxy=proxy,
+            nodes=nodes,
+            pods=pods,
+            waiting=waiting,
+            services=services,
+            endpointSlices=self._derive("sorted", _by_name, slices),
+            clients=self._clients,
+            listeners=listeners,
+            commands=commands,
+            speakers=speakers,
+            balancerIP=balancer,
+            balanced=balanced,
+            namespaces=self._keep("namespaces", self._typed("Namespace")),
+            workloads=self._keep("workloads", (one.object for one in self.workloads())),
+            endpoints=self._keep("endpoints", self._typed("Endpoints")),
+            uninterpreted=self._keep("uninterpreted", self._uninterpreted()),
+            notices=self.findings.notices,
+        )
+        self._remember(state)
+        return state
+
+    def _remember(self, state: ClusterState) -> None:
+        """Keep what later states must know of this one: its order, and what its Pods had."""
+        self.last = state
+        self._static.clear()
+        if self._networks.said:
+            # what was chosen stands: addresses of later objects are not held against what the user said
+            self._networks = replace(self._networks, said=frozenset())
+        waiting = (Key("Pod", row.pod.namespace, row.pod.name) for row in state.waiting)
+        keys = dict.fromkeys((*self._placed, *waiting, *(one.key for one in self.store.list("Pod"))))
+        self._rank("Pod", [one for key in keys if (one := self.store.get(key))])
+        names = (Key("Service", one.namespace, one.name) for one in state.services)
+        self._rank("Service", [one for key in names if (one := self.store.get(key))])
+        self._used |= {address.ip for pod in state.pods for address in pod.status.podIPs}
+        for pod in state.pods:
+            self._names.setdefault(pod.namespace, set()).add(pod.name)
+
+    def _derive(self, name: str, function: Callable[..., T], *inputs: Any) -> T:
+        """Returns ``function`` of ``inputs``, which it need not be asked again while they are the same."""
+        known = self._derived.get(name)
+        if known is None or not all(map(is_, known[0], inputs)):
+            findings = self._findings[name] = Findings()
+            made = function(*inputs, findings)
+            if known is not None and known[1] == made:
+                made = known[1]
+            known = self._derived[name] = (inputs, made)
+        value: T = known[1]
+        return value
+
+    def _objects(self, keys: Iterable[Key]) -> list[Any]:
+        return [one.object for key in keys if (one := self.store.get(key))]
+
+    def _keep(self, name: str, now: Iterable[T]) -> tuple[T, ...]:
+        """Returns what the last snapshot had under ``name`` if ``now`` is the same."""
+        return _shared(getattr(self.last, name) if self.last else None, now)
+
+    def _typed(self, kind: str) -> Iterator[Any]:
+        return (one.object for one in self.store.list(kind))
+
+    def _uninterpreted(self) -> Iterator[Uninterpreted]:
+        for kind in self.store.kinds():
+            for one in self.store.list(kind):
+                if isinstance(one.object, Uninterpreted):
+                    yield one.object
+
+    def _slices(self) -> tuple[EndpointSlice, ...]:
+        """The slices that anybody could use: those that users wrote, then each Service's, in the Services'
+        order.
+        """
+        made = (
+            one.object
+            for draft in self._services
+            for key in self._made.get((draft.object.namespace, draft.object.name), ())
+            if (one := self.store.get(key))
+        )
+        known = self._derived.get("slices")
+        slices = _shared(known and known[1], [*self._given[0], *made])
+        self._derived["slices"] = ((), slices)
+        return slices
+
+    def _notice_outside(
+        self,
+        slices: Sequence[EndpointSlice],
+        nodes: Sequence[Node],
+        pods: Sequence[Pod],
+        findings: Findings,
+    ) -> None:
+        networks = self._networks
+        cidrs = (IPv4Network(cidr) for node in nodes for cidr in node.spec.podCIDRs if ":" not in cidr)
+        known = {address.ip for pod in pods for address in pod.status.podIPs}
+        known |= {client.address for client in self._clients}
+        inside = (networks.pods, networks.services, networks.hosts, *cidrs)
+        notice_outside(slices, inside, self._taken() | known, findings)
+
+    def _commands(self, _: Sequence[Pod], findings: Findings) -> Mapping[str, tuple[str, ...]]:
+        drafts = [_draft(one) for key in self._placed if (one := self.store.get(key))]
+        return real_commands(drafts, findings, allowed=self._run)
+
+    def _listeners(
+        self,
+        pods: Sequence[Pod],
+        nodes: Sequence[Node],
+        services: Sequence[Service],
+        slices: Sequence[EndpointSlice],
+        commands: Mapping[str, Sequence[str]],
+        findings: Findings,
+    ) -> tuple[Listener, ...]:
+        before = self.last.listeners if self.last else ()
+        return make_listeners(pods, nodes, self._clients, services, slices, commands, findings, before)
+
+    def _balancer(self, services: Sequence[Service], _: Sequence[Node], findings: Findings) -> str:
+        taken = {*self._taken(), *self._external}
+        return address_balancer(services, self._pools, self._networks.hosts, taken, self._origin, findings)
+
+    def _speakers(
+        self,
+        services: Sequence[Service],
+        slices: Sequence[EndpointSlice],
+        nodes: Sequence[Node],
+        _: Findings,
+    ) -> dict[str, str]:
+        return choose_speakers(services, slices, nodes, self._pools, self._networks.hosts, self._taken())
+
+
+# --- small questions --------------------------------------------------------------------------------------
+
+
+def _draft(stored: Stored) -> Draft[Any]:
+    return Draft(stored.object, stored.origin, stored.base)
+
+
+def _shared(last: tuple[T, ...] | None, now: Iterable[T]) -> tuple[T, ...]:
+    """Returns ``last`` if ``now`` has just its elements."""
+    new = tuple(now)
+    if last is None or len(last) != len(new):
+        return new
+    return last if all(map(is_, last, new)) or last == new else new
+
+
+def _by_name(slices: Sequence[EndpointSlice], _: Findings) -> tuple[EndpointSlice, ...]:
+    return tuple(sorted(slices, key=lambda one: (one.metadata.namespace, one.metadata.name)))
+
+
+def _without_health_checks(listeners: Iterable[Listener], _: Findings) -> tuple[Listener, ...]:
+    return tuple(listener for listener in listeners if not listener.healthCheck)
+
+
+def _external_addresses(services: Iterable[Service]) -> Iterator[str]:
+    """Yields the addresses of Services that may lie in the host network and belong to no node."""
+    for service in services:
+        yield from service.spec.externalIPs
+        yield from (ingress.ip for ingress in service.status.loadBalancer.ingress if ingress.ip)
+
+
+def _selecting(pods: Sequence[Pod], *, everything: bool) -> Callable[[str, Mapping[str, str]], Sequence[Pod]]:
+    """Returns what finds the Pods of a selector; ``everything``: for many selectors, so an index pays."""
+    if everything:
+        return PodIndex(pods).select
+    return lambda namespace, selector: [
+        pod for pod in pods if pod.namespace == namespace and matches_labels(selector, pod.metadata.labels)
+    ]
+
+
+def _selects(service: Service, pod: Pod) -> bool:
+    selector = service.spec.selector
+    return (
+        bool(selector)
+        and service.namespace == pod.namespace
+        and matches_labels(selector, pod.metadata.labels)
+    )
+
+
+def _pods_of(event: Event) -> Iterator[Pod]:
+    """Yields the Pod of an event as it was and as it is."""
+    yield event.stored.object
+    if event.old is not None and event.old is not event.stored:
+        yield event.old.object
+
+
+def _is_moved(service: Service, event: Event) -> bool:
+    """Returns whether the EndpointSlice controller sees another Pod of ``service`` after ``event``."""
+    before = event.old and _seen_as(service, event.old.object)
+    after = None if event.type == "DELETED" else _seen_as(service, event.stored.object)
+    return before != after
+
+
+def _seen_as(service: Service, pod: Pod) -> tuple[bool, bool] | None:
+    if not _selects(service, pod):
+        return None
+    return pod.ready, pod.metadata.deletionTimestamp is not None
+
+
+# --- which event concerns whom ----------------------------------------------------------------------------
+
+
+def _concerns_nodes(event: Event) -> bool:
+    return event.stored.key.kind in ("Node", "Namespace", "IPAddressPool", "L2Advertisement")
+
+
+def _concerns_workloads(event: Event) -> bool:
+    kind = event.stored.key.kind
+    if kind != "Pod":
+        return kind == "Node" or kind in WORKLOADS
+    if event.old is None or event.type == "DELETED":
+        return event.type == "DELETED"
+    return (event.old.deletionTimestamp is None) != (event.stored.deletionTimestamp is None)
+
+
+def _concerns_placement(event: Event) -> bool:
+    kind = event.stored.key.kind
+    if kind != "Pod":
+        return kind in ("Node", "Namespace")
+    if event.type != "MODIFIED" or event.old is None:
+        return True
+    was, now = event.old.object, event.stored.object
+    return (
+        not now.ip
+        or was.spec != now.spec
+        or was.metadata != now.metadata
+        or was.status.phase != now.status.phase
+    )
+
+
+def _concerns_addresses(event: Event) -> bool:
+    if event.stored.key.kind != "Pod":
+        return event.stored.key.kind == "Node"
+    moved = event.old is None or event.old.object.spec != event.stored.object.spec
+    return event.type != "MODIFIED" or moved or not event.stored.object.ip
+
+
+def _concerns_services(event: Event) -> bool:
+    return event.stored.key.kind in ("Service", "Node", "Namespace", "IPAddressPool")
+
+
+def _concerns_slices(event: Event) -> bool:
+    return event.stored.key.kind in ("Service", "Endpoints", "EndpointSlice", "Pod", "Node")
+
+
+_CONTROLLERS = (
+    _Controller("nodes", ControlPlane._reconcile_nodes, _concerns_nodes),
+    _Controller("workloads", ControlPlane._reconcile_workloads, _concerns_workloads),
+    _Controller("placement", ControlPlane._reconcile_placement, _concerns_placement),
+    _Controller("addresses", ControlPlane._reconcile_addresses, _concerns_addresses),
+    _Controller("services", ControlPlane._reconcile_services, _concerns_services),
+    _Controller("slices", ControlPlane._reconcile_slices, _concerns_slices),
+)
