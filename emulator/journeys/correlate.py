@@ -41,31 +41,33 @@ from emulator.journeys.tokens import (
 from emulator.model.flows import Attempt
 from emulator.model.frames import Backend, Frame
 from emulator.model.journeys import (
+    ANSWERED,
     Change,
+    Ending,
+    EndingKind,
     Hop,
     Journey,
     find_dialled,
 )
 from emulator.objects.config import Outcome
 
-# ICMP type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1): what it is called, and what it makes of an
-# attempt. The prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end
-# nothing.
-_ICMP_ERRORS: Mapping[str, tuple[str, Outcome]] = {
-    "3/0": ("ICMP network unreachable", "unreachable"),
-    "3/1": ("ICMP host unreachable", "unreachable"),
-    "3/2": ("ICMP protocol unreachable", "rejected"),
-    "3/3": ("ICMP port unreachable", "rejected"),
-    "3/5": ("ICMP source route failed", "unreachable"),
-    "3/6": ("ICMP destination network unknown", "unreachable"),
-    "3/7": ("ICMP destination host unknown", "unreachable"),
-    "3/8": ("ICMP source host isolated", "unreachable"),
-    "3/9": ("ICMP network prohibited", "rejected"),
-    "3/10": ("ICMP host prohibited", "rejected"),
-    "3/11": ("ICMP network unreachable for this type of service", "unreachable"),
-    "3/12": ("ICMP host unreachable for this type of service", "unreachable"),
-    "3/13": ("ICMP communication prohibited", "rejected"),
-    "11/0": ("ICMP time exceeded", "unreachable"),
+# What an ICMP error (type/code: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1) makes of an attempt. The
+# prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end nothing.
+ICMP_ERRORS: Mapping[str, Outcome] = {
+    "3/0": "unreachable",
+    "3/1": "unreachable",
+    "3/2": "rejected",
+    "3/3": "rejected",
+    "3/5": "unreachable",
+    "3/6": "unreachable",
+    "3/7": "unreachable",
+    "3/8": "unreachable",
+    "3/9": "rejected",
+    "3/10": "rejected",
+    "3/11": "unreachable",
+    "3/12": "unreachable",
+    "3/13": "rejected",
+    "11/0": "unreachable",
 }
 # What a client's error says when no answer to it was captured. A crafted packet reports nothing but a failure
 # to send.
@@ -166,9 +168,9 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
         backend=backend,
         source_seen=source_seen,
         reply_from=reply_from,
-        evidence=f"came in at {_where(arrival)}"
+        ending=Ending(kind="arrived", last=arrival)
         if arrival
-        else _tell(attempt, outcome, there, answer, heard is not None),
+        else _find_ending(attempt, outcome, there, answer, heard is not None),
     )
 
 
@@ -206,17 +208,24 @@ def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
 
 
 class _Answer(NamedTuple):
-    """One kind of packet that came back. ``refusal`` is what it is called if it refuses; ``outcome`` is what
-    it means to who hears it.
+    """One kind of packet that came back; ``code`` is its ICMP type/code or its TCP flag, ``outcome`` what it
+    means to the client that hears it.
     """
 
     hops: tuple[Hop, ...]
-    refusal: str
+    kind: EndingKind
+    code: str
     outcome: Outcome
-    by_icmp: bool
+
+    @property
+    def ending(self) -> Ending:
+        """How an attempt ends that hears it."""
+        if self.kind == "answered":
+            return ANSWERED
+        return Ending(kind=self.kind, code=self.code, by=self.hops[0].src)
 
 
-_NO_ANSWER = _Answer((), "", "dropped", False)
+_NO_ANSWER = _Answer((), "answered", "", "dropped")
 
 
 def _order_hops(token: int, frames: Iterable[Frame], relayed: bool) -> tuple[tuple[Hop, ...], list[_Answer]]:
@@ -242,22 +251,22 @@ def _order_hops(token: int, frames: Iterable[Frame], relayed: bool) -> tuple[tup
     return (
         tuple([_hop(frame) for frame in there.values()]),
         [
-            _Answer(tuple([_hop(frame) for frame in way.values()]), *meaning, protocol == "ICMP error")
+            _Answer(tuple([_hop(frame) for frame in way.values()]), *meaning)
             for (protocol, flags), way in answers.items()
             if (meaning := _read_answer(protocol, flags))
         ],
     )
 
 
-def _read_answer(protocol: str, flags: str) -> tuple[str, Outcome] | None:
-    """What an answer is called if it refuses ("" if it does not) and what it means; None if it ends nothing."""
+def _read_answer(protocol: str, flags: str) -> tuple[EndingKind, str, Outcome] | None:
+    """Returns the kind of an answer, its code and the outcome that it means; None if it ends nothing."""
     if protocol == "ICMP error":
-        return _ICMP_ERRORS.get(flags)
+        return ("icmp", flags, ICMP_ERRORS[flags]) if flags in ICMP_ERRORS else None
     if protocol == "TCP" and "R" in flags:
-        return "RST", "rejected"
+        return "rst", "", "rejected"
     if flags == "ABORT":
-        return "ABORT", "rejected"
-    return "", "delivered"
+        return "abort", "", "rejected"
+    return "answered", "", "delivered"
 
 
 def _find_backend(
@@ -266,7 +275,7 @@ def _find_backend(
     """Who answered, and the address that it saw: as the packet came in where the answer was first seen, if it
     was no router's.
     """
-    if not answer.hops or answer.by_icmp:
+    if not answer.hops or answer.kind == "icmp":
         return None, ""
     arrival = next(
         (hop for hop in reversed(there) if hop.direction == "in" and hop.netns == answer.hops[0].netns), None
@@ -279,21 +288,20 @@ def _find_backend(
     return parse_endpoint(behind_tap or arrival.dst), parse_endpoint(arrival.src).ip
 
 
-def _tell(attempt: Attempt, outcome: Outcome, there: Sequence[Hop], answer: _Answer, heard: bool) -> str:
-    """Why the attempt was not delivered, in words."""
-    back, refusal = answer.hops, answer.refusal
+def _find_ending(
+    attempt: Attempt, outcome: Outcome, there: Sequence[Hop], answer: _Answer, heard: bool
+) -> Ending:
+    """Returns how the attempt ended; ``heard``: the client heard ``answer``."""
     if heard:
-        return f"{refusal} from {back[0].src}" if refusal else ""
+        return answer.ending
     if outcome == "unreachable":
-        return f"no route: {attempt.error} at the client"
+        return Ending(kind="no route", code=attempt.error)
     if attempt.error == "EPERM":
-        return "EPERM: the client's own rules let nothing out"
-    if back:
-        what = f"the {refusal} from {back[0].src}" if refusal else "the reply"
-        return f"silence: {what} was last seen at {_where(back[-1])}"
-    return (
-        f"silence: last seen at {_where(there[-1])}" if there else f"silence: no packet left {attempt.netns}"
-    )
+        return Ending(kind="filtered")
+    if answer.hops:
+        refusal = None if answer.kind == "answered" else answer.ending
+        return Ending(kind="reply lost", after=refusal, last=answer.hops[-1])
+    return Ending(kind="silence", last=there[-1] if there else None, place=attempt.netns)
 
 
 def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
@@ -313,15 +321,8 @@ def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
     first = next(iter(hops.values()), None)
     if first is None or attempt.error not in _ENDINGS:
         return []
-    what = "FIN" if "F" in first.flags else "RST"
-    return [
-        _Answer(
-            tuple([_hop(frame) for frame in hops.values()]),
-            f"accepted, then closed without an answer: {what}",
-            "rejected",
-            False,
-        )
-    ]
+    code = "FIN" if "F" in first.flags else "RST"
+    return [_Answer(tuple([_hop(frame) for frame in hops.values()]), "closed", code, "rejected")]
 
 
 def _find_changes(
@@ -402,10 +403,6 @@ def _hop(frame: Frame) -> Hop:
     return Hop(
         time, netns, interface, "out" if outgoing else "in", sender, _endpoint(dst, dport), ttl, frame.number
     )
-
-
-def _where(hop: Hop) -> str:
-    return f"{hop.netns}/{hop.interface} {hop.direction}"
 
 
 def _endpoint(ip: str, port: int) -> str:

@@ -60,6 +60,51 @@ def find_dialled(dialled: str, there: Sequence[Hop]) -> str:
     return next((hop.dst for hop in reversed(there) if hop.netns == BALANCER), dialled)
 
 
+EndingKind = Literal[
+    "answered",  # the client heard a reply
+    "arrived",  # it came in (``last``) at a server that owes no reply
+    "icmp",  # an ICMP error (``code``: type/code) ``by`` an address
+    "rst",  # a TCP RST ``by`` an address and port
+    "abort",  # an SCTP ABORT ``by`` an address and port
+    "closed",  # accepted, then closed without an answer: ``code`` is "FIN" or "RST", ``by`` as in rst
+    "no route",  # the client's socket met the errno ``code``
+    "filtered",  # the client's own rules let nothing out (EPERM)
+    "silence",  # no reply: last seen at ``last``; without it no packet left the namespace ``place``
+    "reply lost",  # a reply (a refusal: ``after``) went back as far as ``last``
+    "late refusal",  # silence, and in the end a kernel says that no neighbour has answered (``after``)
+    "server refused",  # nothing listens at ``endpoint``: the server of ``pods`` sent the refusal ``after``
+    "server silent",  # the server of ``pods`` did not accept what came in at ``last``
+    "proxy silent",  # a proxy let it in (``last``), and nothing came in at the servers of ``pods``
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended, as its frames, its socket and its server say. ``full``: the server's accept queue
+    had overflowed.
+    """
+
+    kind: EndingKind
+    by: str = ""
+    code: str = ""
+    place: str = ""
+    last: Hop | None = None
+    after: Ending | None = None
+    pods: tuple[str, ...] = ()
+    endpoint: Backend | None = None
+    full: bool = False
+
+    @property
+    def no_neighbour(self) -> bool:
+        """Returns whether a kernel says that its ARP requests were not answered (net/ipv4/arp.c,
+        arp_error_report).
+        """
+        return (self.kind, self.code) in (("icmp", "3/1"), ("no route", "EHOSTUNREACH"))
+
+
+ANSWERED = Ending(kind="answered")
+
+
 @dataclass(frozen=True, slots=True)
 class Journey:
     """One attempt's way there and back."""
@@ -74,6 +119,12 @@ class Journey:
     backend: Backend | None = None
     source_seen: str = ""  # the client address (without port) as the backend saw it
     reply_from: str = ""  # address:port that the client heard from
-    # for rejected/unreachable: "ICMP port unreachable from 172.18.0.3", "RST from …", "no route"
-    evidence: str = ""
-    unserved: str = ""  # namespace/name of the Pod that it came to, whose real command did not take it
+    ending: Ending = ANSWERED
+    # namespace/name of the Pods that it may have come to, whose real command did not take it
+    unserved: tuple[str, ...] = ()
+
+    def last_change(self, what: str) -> Change | None:
+        """Returns the last rewrite of the kind ``what``, or the relaying, by which a proxy gave the packet
+        another source and destination; None if there was none.
+        """
+        return next((c for c in reversed(self.changes) if c.what in (what, "relayed")), None)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from emulator.model.expectations import Expectation
+from emulator.model.findings import Finding
 from emulator.model.flows import Flow
 from emulator.model.frames import Backend, Health
-from emulator.model.journeys import Journey
+from emulator.model.journeys import Ending, Journey
 
 Verdict = Literal["pass", "fail", "unknown"]
 
@@ -34,7 +35,7 @@ class FlowResult:
     # one for each distinct way, at least one crafted and one by socket where both were sent
     journeys: tuple[Journey, ...]
     verdict: Verdict
-    reason: str  # why not "pass" ("" when it is)
+    finding: Finding | None = None  # why not "pass"
     captures: tuple[str, ...] = ()  # file names inside the captures directory
     frames: tuple[int, ...] = ()  # the numbers of every frame of the flow
     # the verdict rests on silence: a packet that was lost without a trace would explain it
@@ -43,13 +44,19 @@ class FlowResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One sentence of the Kubernetes network model, and what the packets and interfaces say about it."""
+    """One sentence of the Kubernetes network model, and what the packets and interfaces say about it.
+
+    ``reason`` is the first fact against it, ``ending`` how the attempt ended that shows that fact, ``more``
+    the number of other facts against it.
+    """
 
     name: str
     text: str
     verdict: Verdict
     checked: int  # how many facts it rests on
     reason: str = ""
+    ending: Ending | None = None
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

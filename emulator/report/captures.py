@@ -15,7 +15,7 @@ from dataclasses import replace
 from emulator.model.frames import Captured
 from emulator.model.results import FlowResult, Report
 from emulator.report.pcapng import encode_pcapng, stream_pcapng
-from emulator.report.prose import say_verdict
+from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.compare import (
     address_of,
     answers,
@@ -98,7 +98,7 @@ def verdict_line(result: FlowResult) -> str:
     sent, seen = ", ".join(sources_sent(result)), ", ".join(result.observed.sources) or "none"
     line = f"podwire: {result.verdict.upper()} {result.flow.name}: dialled {dialled(result.flow)}, source {sent} → {seen}"
     line += f", answered {answers(result)}" if result.observed.health else ""
-    return f"{line}: {say_verdict(result)}" if result.reason else line
+    return f"{line}: {say_verdict(result)}" if result.finding else line
 
 
 def _encode_all(

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from emulator.model.results import Report, Verdict
-from emulator.report.prose import say, say_verdict
+from emulator.report.prose import say
+from emulator.report.prose_of_verdicts import say_requirement, say_verdict
 from emulator.report.tables import render_difference
 from emulator.verdicts.compare import KIND_TITLES
 from emulator.verdicts.modes import ComparedFlow, Comparison, Status
@@ -66,7 +67,7 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
         _Suite(
             "Requirements",
             "requirements",
-            [_Case(r.name, _REQUIREMENT[r.verdict], r.reason, r.text) for r in report.requirements],
+            [_Case(r.name, _REQUIREMENT[r.verdict], say_requirement(r), r.text) for r in report.requirements],
         )
     )
     properties = (
@@ -123,7 +124,7 @@ def _requirements(comparison: Comparison) -> Iterator[_Case]:
             yield _Case(
                 f"{mode}: {requirement.name}",
                 _REQUIREMENT[requirement.verdict],
-                requirement.reason,
+                say_requirement(requirement),
                 requirement.text,
             )
 

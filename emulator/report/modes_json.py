@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulator.report.advice import expect_to_dict
-from emulator.report.prose import say, say_verdict
+from emulator.report.prose import say
+from emulator.report.prose_of_verdicts import say_ending, say_verdict
 from emulator.report.report_json import expectation_to_dict, health_to_dict
 from emulator.verdicts.compare import backend_name, dialled
 from emulator.verdicts.modes import ComparedFlow, Comparison
@@ -82,7 +83,7 @@ def _flow_to_dict(comparison: Comparison, compared: ComparedFlow, pods: Mapping[
                 "sources": list(compared.sources(mode)),
                 "replyFrom": list(compared.reply(mode)),
                 "health": [health_to_dict(health) for health in result.observed.health],
-                "evidence": next((j.evidence for j in result.journeys if j.evidence), ""),
+                "evidence": next(filter(None, (say_ending(j.ending) for j in result.journeys)), ""),
                 "expected": expectation_to_dict(result.expected, pods),
                 "promised": say(compared.promises[mode].because),
                 "accept": expect_to_dict(comparison.accepted(compared, mode)),

@@ -17,7 +17,8 @@ from emulator.model.reasons import Reason
 from emulator.model.results import FlowResult
 from emulator.report.advice import advise, expect_text
 from emulator.report.layout import table
-from emulator.report.prose import say, say_of_modes, say_verdict
+from emulator.report.prose import say, say_of_modes
+from emulator.report.prose_of_verdicts import say_ending, say_requirement, say_verdict
 from emulator.verdicts.compare import (
     answers,
     counted,
@@ -280,7 +281,9 @@ def _heard(compared: ComparedFlow, mode: str) -> str:
     """Whose address replied; for what did not arrive, what shows that."""
     heard = ["the address dialled" if reply == DIALLED else reply for reply in compared.reply(mode)]
     evidence = dict.fromkeys(
-        j.evidence for j in compared.results[mode].journeys if j.outcome != "delivered" and j.evidence
+        ending
+        for journey in compared.results[mode].journeys
+        if journey.outcome != "delivered" and (ending := say_ending(journey.ending))
     )
     return "; ".join([*heard, *list(evidence)[:1]]) or "nobody"
 
@@ -296,7 +299,7 @@ def _broken_promises(comparison: Comparison) -> Iterator[str]:
         if result.verdict != "pass" and compared.status != "unwanted"
     ]
     lines += [
-        f"FAIL in mode {mode}: {requirement.text} {requirement.reason}"
+        f"FAIL in mode {mode}: {requirement.text} {say_requirement(requirement)}"
         for mode, report in comparison.reports.items()
         for requirement in report.requirements
         if requirement.verdict == "fail"

@@ -1,7 +1,8 @@
-"""Reasons as sentences: the one place where a value of :mod:`emulator.model.reasons` becomes English. Pure.
+"""Writes reasons as sentences; no other module does it. Pure.
 
-A row of :data:`_TEXTS` is a template. Its names are those of :func:`_words`; ``{then}`` stands for the
-reasons that follow, which otherwise come after a semicolon.
+(:mod:`emulator.report.prose_of_verdicts` writes endings and findings.) A row of :data:`_TEXTS` is a template.
+Its names are those of :func:`_words`; ``{then}`` stands for the reasons that follow, which otherwise come
+after a semicolon.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import NamedTuple
 
 from emulator.model.flows import ServiceAddress
 from emulator.model.reasons import Reason, Why, find
-from emulator.model.results import FlowResult
 from emulator.objects.references import ObjectRef
 
 _HOW: Mapping[ServiceAddress, str] = {
@@ -151,12 +151,6 @@ def say_of_modes(reason: Reason, modes: Sequence[str]) -> str:
     """Returns ``reason`` as a sentence that names the ``modes`` it is about."""
     names_it = reason.why in _BEGIN_WITH_MODE and tuple(modes) == (reason.mode,)
     return say(reason) if names_it else f"{', '.join(modes)}: {say(reason)}"
-
-
-def say_verdict(result: FlowResult) -> str:
-    """Returns why the verdict on ``result`` is not "pass" ("" where it is)."""
-    unpromised = result.expected.unpromised
-    return f"{result.reason}: {say(unpromised)}" if result.reason and unpromised else result.reason
 
 
 def _clauses(reason: Reason) -> Sequence[_Clause]:

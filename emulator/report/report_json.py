@@ -23,7 +23,8 @@ from emulator.model.results import (
     Report,
     Verdict,
 )
-from emulator.report.prose import say, say_verdict
+from emulator.report.prose import say
+from emulator.report.prose_of_verdicts import say_ending, say_requirement, say_verdict
 from emulator.verdicts.compare import (
     address_of,
     backend_name,
@@ -51,7 +52,13 @@ def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
         "services": [_service(row) for row in report.services],
         "flows": [flow_to_dict(result, pods) for result in report.flows],
         "requirements": [
-            {"name": r.name, "text": r.text, "verdict": r.verdict, "checked": r.checked, "reason": r.reason}
+            {
+                "name": r.name,
+                "text": r.text,
+                "verdict": r.verdict,
+                "checked": r.checked,
+                "reason": say_requirement(r),
+            }
             for r in report.requirements
         ],
         "summary": {
@@ -184,7 +191,7 @@ def _journey(journey: Journey, pods: Mapping[str, str]) -> dict[str, Any]:
         "sourceSent": address_of(journey.sent[0]),
         "sourceSeen": journey.source_seen,
         "replyFrom": journey.reply_from,
-        "evidence": journey.evidence,
+        "evidence": say_ending(journey.ending),
         "hops": [_hop(hop) for hop in journey.there],
         "replyHops": [_hop(hop) for hop in journey.back],
         "changes": [_change(change) for change in journey.changes],

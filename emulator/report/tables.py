@@ -25,7 +25,8 @@ from emulator.report.layout import (
     lay_out,
     table,
 )
-from emulator.report.prose import say, say_verdict
+from emulator.report.prose import say
+from emulator.report.prose_of_verdicts import say_difference, say_ending, say_requirement, say_verdict
 from emulator.verdicts.compare import (
     KIND_TITLES,
     answers,
@@ -76,7 +77,7 @@ def render_text(
         table(
             ("REQUIREMENT", "CHECKED", "VERDICT", "REASON"),
             [
-                (printable(r.text), str(r.checked), paint.verdict(r.verdict), printable(r.reason))
+                (printable(r.text), str(r.checked), paint.verdict(r.verdict), printable(say_requirement(r)))
                 for r in report.requirements
             ],
             limit,
@@ -97,9 +98,10 @@ def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | 
         for row in side_by_side(result, pods)
     ]
     journey = telling_journey(result)
-    where = (
-        where_it_differs(result, journey) if journey else f"no journey was seen in {result.flow.client.netns}"
-    )
+    where = f"no journey was seen in {result.flow.client.netns}"
+    if journey:
+        difference = where_it_differs(result, journey)
+        where = say_difference(result, journey, difference) if difference else ""
     facts = [
         ("reason", say_verdict(result)),
         ("promised", say(result.expected.because)),
@@ -122,7 +124,8 @@ def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]
     """A line about one way that ``result``'s packets took, then its hops there and (after an arrow) back."""
     by = "crafted packet" if journey.crafted else "socket"
     where = f" to {backend_name(journey.backend, pods)}" if journey.backend else ""
-    evidence = f" ({journey.evidence})" if journey.evidence else ""
+    ending = say_ending(journey.ending)
+    evidence = f" ({ending})" if ending else ""
     title = (
         f"{result.flow.name}: {by}, {journey.sent[0]} → {journey.sent[1]}, {journey.outcome}{where}{evidence}"
     )
@@ -205,7 +208,7 @@ def _not_delivered(result: FlowResult) -> list[str]:
     """``rejected ×2: ICMP port unreachable from 172.18.0.3`` for each way in which attempts did not arrive."""
     evidence: dict[str, str] = {}
     for journey in result.journeys:
-        evidence.setdefault(journey.outcome, journey.evidence)
+        evidence.setdefault(journey.outcome, say_ending(journey.ending))
     return [
         counted([(outcome, number)]) + (f": {evidence[outcome]}" if evidence.get(outcome) else "")
         for outcome, number in result.observed.outcomes.items()

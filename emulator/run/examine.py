@@ -11,6 +11,7 @@ from emulator.capture.decode import decode
 from emulator.journeys.correlate import Correlation, correlate
 from emulator.kernel.apply import Applied
 from emulator.kernel.inspect import collect_state, count_overflows, read_addresses
+from emulator.model.findings import Reached
 from emulator.model.flows import Attempt, Flow
 from emulator.model.frames import Backend
 from emulator.model.results import FlowResult, Requirement, Verdict
@@ -20,7 +21,7 @@ from emulator.schedule.schedule import Moment, Schedule, rounds
 from emulator.traffic.send import Prober
 from emulator.traffic.servers import find_hidden, find_servers, find_sole_sctp
 from emulator.verdicts.judge import judge
-from emulator.verdicts.limits import Reached, doubt
+from emulator.verdicts.limits import doubt
 from emulator.verdicts.requirements import check_requirements
 
 _BUNDLES = 20  # the first so many flows that are not as promised have a bundle of their own

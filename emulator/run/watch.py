@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from emulator.kernel.counters import read_machine, read_namespace, read_settings
 from emulator.kernel.netns import Namespaces
-from emulator.verdicts.limits import Counters, Reached, find_reached
+from emulator.model.findings import Reached
+from emulator.verdicts.limits import Counters, find_reached
 
 
 class Watch:

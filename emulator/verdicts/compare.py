@@ -7,7 +7,7 @@ Imports the model, and from ``verdicts.judge`` what an attempt may come to; pure
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from emulator.model.expectations import OUTCOMES, Expectation
 from emulator.model.flows import Flow, Kind
@@ -39,6 +39,15 @@ class Row(NamedTuple):
     expected: str
     observed: str
     same: bool
+
+
+class Difference(NamedTuple):
+    """Where a journey differs from its expectation: how it ended, the rewrite (``change``), the address that
+    replied, or the answer of a health check.
+    """
+
+    what: Literal["ended", "rewritten", "reply", "answer"]
+    change: Change | None = None
 
 
 def dialled(flow: Flow) -> str:
@@ -198,37 +207,28 @@ def telling_journey(result: FlowResult) -> Journey | None:
     )
 
 
-def where_it_differs(result: FlowResult, journey: Journey) -> str:
-    """The hop where ``journey`` ended, or the rewrite that made it differ from the expectation ("" if it does
-    not differ).
-    """
+def where_it_differs(result: FlowResult, journey: Journey) -> Difference | None:
+    """Returns where ``journey`` differs from the expectation, None where it does not."""
     expected = result.expected
     if journey.outcome not in ends_of(expected, journey):
-        return _how_it_ended(result.flow, journey)
+        return Difference("ended")
     if journey.outcome != "delivered":
-        return ""
+        return None
     if journey.backend is not None and expected.backends and journey.backend not in expected.backends:
-        return _last(journey, "DNAT") or _how_it_ended(result.flow, journey)
+        return _rewritten(journey, "DNAT")
     allowed = _allowed_sources(result, journey.backend)
     if journey.source_seen and allowed and journey.source_seen not in allowed:
-        return _last(journey, "SNAT") or _how_it_ended(result.flow, journey)
+        return _rewritten(journey, "SNAT")
     if journey.reply_from and journey.back and not _as_promised(result, journey.reply_from):
-        return f"the reply came as {journey.back[-1]}"
+        return Difference("reply")
     if journey.back and not journey.crafted and unlike(result):
-        return f"the answer ({answers(result)}) came as {journey.back[-1]}"
-    return ""
+        return Difference("answer")
+    return None
 
 
-def _how_it_ended(flow: Flow, journey: Journey) -> str:
-    hops = journey.there + journey.back
-    text = f"ended at {hops[-1]}" if hops else f"no packet left {flow.client.netns}"
-    return f"{text} ({journey.evidence})" if journey.evidence else text
-
-
-def _last(journey: Journey, what: str) -> str:
-    """The last rewrite of that kind; a proxy gave what it relayed another source and destination."""
-    changes: list[Change] = [c for c in journey.changes if c.what in (what, "relayed")]
-    return str(changes[-1]) if changes else ""
+def _rewritten(journey: Journey, what: str) -> Difference:
+    change = journey.last_change(what)
+    return Difference("rewritten", change) if change else Difference("ended")
 
 
 def _allowed_sources(result: FlowResult, backend: Backend | None = None) -> frozenset[str]:

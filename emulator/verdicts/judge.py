@@ -15,9 +15,10 @@ from types import MappingProxyType
 
 from emulator.journeys.tokens import parse_endpoint
 from emulator.model.expectations import OUTCOMES, Expectation
+from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Attempt, Flow
 from emulator.model.frames import Backend
-from emulator.model.journeys import Hop, Journey, find_dialled
+from emulator.model.journeys import Ending, Journey, find_dialled
 from emulator.model.results import FlowResult, Observation, Verdict
 from emulator.objects.config import Outcome
 
@@ -30,10 +31,6 @@ _ACCOUNTS: Mapping[str, Outcome] = {
     "ENETUNREACH": "unreachable",
     "EHOSTUNREACH": "unreachable",
 }
-
-
-# what a kernel says when nobody has answered its ARP requests
-_NO_NEIGHBOUR = ("ICMP host unreachable", "no route: EHOSTUNREACH")
 
 
 def observe(journeys: Iterable[Journey], lost_frames: int) -> Observation:
@@ -89,7 +86,7 @@ def judge(
     ]
     observed = replace(observe(told, lost_frames), health=tuple(answers))
     case = _Case(flow, expectation, observed, traced, untraced, control_verdicts)
-    verdict, reason = _decide(case)
+    verdict, finding = _decide(case)
     kinds: dict[tuple[object, ...], Journey] = {}
     for journey, _ in traced:
         kinds.setdefault(
@@ -102,7 +99,7 @@ def judge(
         observed=observed,
         journeys=tuple(kinds.values()),
         verdict=verdict,
-        reason=reason,
+        finding=finding,
         frames=frames,
         silent=_rests_on_silence(case, verdict),
     )
@@ -154,9 +151,9 @@ def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) 
     last, refused = journey.there[-1], journey.outcome == "rejected"
     # the frames do not tell which of a proxy's own connections was this one's
     if attempt.relayed and attempt.servers:
-        pods = " or ".join(sorted({server.pod for server in attempt.servers}))
-        why = f"a proxy let it in ({_place(last)}), and no word of it came in at Pod {pods}, whose server may have refused it or closed at once"
-        return replace(journey, unserved=pods, outcome="dropped", evidence=why)
+        pods = tuple(sorted({server.pod for server in attempt.servers}))
+        ending = Ending(kind="proxy silent", pods=pods, last=last)
+        return replace(journey, unserved=pods, outcome="dropped", ending=ending)
     server = next(
         (
             s
@@ -169,20 +166,12 @@ def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) 
         return journey
     if not refused and (journey.back or not (server.own or server.netns in full)):
         return journey  # or a rule of the node has dropped it
-    why = (
-        f"{journey.evidence}: nothing listens at {server.backend}"
-        if refused
-        else f"no answer to what came in at {_place(last)}"
-    )
-    if not refused and server.netns in full:
-        why += ": its accept queue was full"
-    verb = "refused it" if refused else "did not accept"
-    return replace(
-        journey,
-        unserved=server.pod,
-        backend=server.backend,
-        evidence=f"the server in Pod {server.pod} {verb} ({why})",
-    )
+    pods = (server.pod,)
+    if refused:
+        ending = Ending(kind="server refused", pods=pods, endpoint=server.backend, after=journey.ending)
+    else:
+        ending = Ending(kind="server silent", pods=pods, last=last, full=server.netns in full)
+    return replace(journey, unserved=pods, backend=server.backend, ending=ending)
 
 
 def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
@@ -190,30 +179,27 @@ def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
     three seconds, longer than anybody here waits, but what is sent at the end of these hears it at once
     (net/ipv4/arp.c, arp_error_report).
     """
-    if not expectation.possibilities.late or not journey.evidence.startswith(_NO_NEIGHBOUR):
+    if not expectation.possibilities.late or not journey.ending.no_neighbour:
         return journey
-    return replace(journey, outcome="dropped", evidence=f"silence, and then {journey.evidence}")
+    ending = Ending(kind="late refusal", after=journey.ending)
+    return replace(journey, outcome="dropped", ending=ending)
 
 
-def _decide(case: _Case) -> tuple[Verdict, str]:
-    verdict: Verdict
-    reason: str
-    verdict, reason = next(
-        ((verdict, reason) for rule, verdict in _RULES if (reason := rule(case))), ("pass", "")
+def _decide(case: _Case) -> tuple[Verdict, Finding | None]:
+    """Returns what the first rule that finds something says; where frames were lost it is no proof."""
+    verdict, finding = next(
+        ((verdict, finding) for rule, verdict in _RULES if (finding := rule(case))), _PASS
     )
     lost = case.observed.lost_frames
     if not lost:
-        return verdict, reason
-    if reason:
-        return "unknown", f"the capture lost {_count(lost, 'frame')}, and for want of them perhaps {reason}"
+        return verdict, finding
+    if finding:
+        return "unknown", replace(finding, lost_frames=lost)
     if "dropped" in case.expected.outcomes and "dropped" in case.observed.outcomes:
-        return "unknown", f"the capture lost {_count(lost, 'frame')}, so silence proves nothing"
+        return "unknown", Finding(fault=Fault.SILENCE, lost_frames=lost)
     if case.untraced:
-        return (
-            "unknown",
-            f"the capture lost {_count(lost, 'frame')}, and {_count(len(case.untraced), 'attempt')} could not be followed",
-        )
-    return verdict, reason
+        return "unknown", Finding(fault=Fault.UNFOLLOWED, count=len(case.untraced), lost_frames=lost)
+    return verdict, finding
 
 
 def _rests_on_silence(case: _Case, verdict: Verdict) -> bool:
@@ -236,43 +222,39 @@ def _is_silence(journey: Journey) -> bool:
     """Returns whether nothing came back, and no server is known to be why: nobody answered, not even an ARP
     request.
     """
-    return (journey.outcome == "dropped" and not journey.unserved) or journey.evidence.startswith(
-        _NO_NEIGHBOUR
-    )
+    return (journey.outcome == "dropped" and not journey.unserved) or journey.ending.no_neighbour
 
 
-# --- the rules: a sentence, or ""
-# ------------------------------------------------------------------------------
+# --- the rules: a finding, or None ------------------------------------------------------------------------
 
 
-def _nothing_observed(case: _Case) -> str:
+def _nothing_observed(case: _Case) -> Finding | None:
     if case.traced:
-        return ""
-    errors = ", ".join(dict.fromkeys(attempt.error for attempt in case.untraced if attempt.error))
-    return "no attempt was observed" + (f": the client met {errors}" if errors else "")
+        return None
+    errors = tuple(dict.fromkeys(attempt.error for attempt in case.untraced if attempt.error))
+    return Finding(fault=Fault.UNOBSERVED, seen=errors)
 
 
-def _control_failed(case: _Case) -> str:
+def _control_failed(case: _Case) -> Finding | None:
     failed = next((name for name in case.flow.controls if case.control_verdicts.get(name) == "fail"), "")
-    return f"its control “{failed}” failed, so this says nothing of the Service" if failed else ""
+    return Finding(fault=Fault.CONTROL, control=failed) if failed else None
 
 
-def _outcome_differs(case: _Case) -> str:
+def _outcome_differs(case: _Case) -> Finding | None:
     wrong = [
         journey
         for journey, _ in case.traced
         if journey.outcome not in ends_of(case.expected, journey) and not journey.unserved
     ]
     if not wrong:
-        return ""
-    same = sum(journey.outcome == wrong[0].outcome for journey in wrong)
-    whose = (
-        "it was"
-        if same == len(case.traced)
-        else f"{same} of {_count(len(case.traced), 'attempt')} {'was' if same == 1 else 'were'}"
+        return None
+    return Finding(
+        fault=Fault.OUTCOME,
+        journey=wrong[0],
+        count=sum(journey.outcome == wrong[0].outcome for journey in wrong),
+        total=len(case.traced),
+        expected=next(outcome for outcome in OUTCOMES if outcome in ends_of(case.expected, wrong[0])),
     )
-    expected = next(outcome for outcome in OUTCOMES if outcome in ends_of(case.expected, wrong[0]))
-    return f"{whose} {wrong[0].outcome}, not {expected}: {_how_it_ended(wrong[0])}"
 
 
 def ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
@@ -288,33 +270,34 @@ def ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
     return frozenset(end.outcome for end in expected.possibilities if end.backend in (led_to, None))
 
 
-def _backend_outside(case: _Case) -> str:
+def _backend_outside(case: _Case) -> Finding | None:
     expected = case.expected.backends
     for journey, _ in case.delivered:
         if expected and journey.backend and journey.backend not in expected:
-            return f"{journey.backend} answered, which is none of its endpoints: {_rewrite(journey, 'DNAT') or _seen_at(journey.there)}"
-    return ""
+            return Finding(fault=Fault.BACKEND, journey=journey)
+    return None
 
 
-def _source_differs(case: _Case) -> str:
+def _source_differs(case: _Case) -> Finding | None:
     expected = case.expected
     for journey, _ in case.delivered:
         rules = expected.rules_at(journey.backend)
         allowed = frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in rules))
         if journey.source_seen and allowed and journey.source_seen not in allowed:
-            how = _rewrite(journey, "SNAT")
-            return (
-                f"{journey.backend or 'the endpoint'} saw {journey.source_seen}, not {' or '.join(sorted(rules))} "
-                f"({', '.join(sorted(allowed))}): {how + ', ' if how else ''}{_seen_at(journey.there)}"
+            return Finding(
+                fault=Fault.SOURCE,
+                journey=journey,
+                rules=tuple(sorted(rules)),
+                allowed=tuple(sorted(allowed)),
             )
-    return ""
+    return None
 
 
-def _reply_from_elsewhere(case: _Case) -> str:
+def _reply_from_elsewhere(case: _Case) -> Finding | None:
     for journey, _ in case.delivered:
         if journey.reply_from not in {"", *_meant(case, journey)}:  # "": a real command owes no answer
-            return f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}: {_seen_at(journey.back)}"
-    return ""
+            return Finding(fault=Fault.REPLY, journey=journey)
+    return None
 
 
 def _meant(case: _Case, journey: Journey) -> set[str]:
@@ -334,51 +317,50 @@ def _is_astray(case: _Case, journey: Journey) -> bool:
     )
 
 
-def _server_disagrees(case: _Case) -> str:
+def _server_disagrees(case: _Case) -> Finding | None:
     """The server's own account of the client, of its address and of its name."""
     names: dict[Backend, str] = {}
     for journey, attempt in case.delivered:
         answer, backend = attempt.answer, journey.backend
         if answer is None or backend is None:
             continue
-        client = answer.client.partition(":")[0]
-        if journey.source_seen and client != journey.source_seen:
-            return f"{answer.pod} says that it saw {client}, the frames say {journey.source_seen}: {_seen_at(journey.there)}"
+        found = Finding(fault=Fault.SERVER_SAW, journey=journey, attempt=attempt)
+        if journey.source_seen and parse_endpoint(answer.client).ip != journey.source_seen:
+            return found
         if answer.local and answer.local != str(backend):
-            return f"{answer.pod} says that it was reached at {answer.local}, the frames say {backend}: {_seen_at(journey.there)}"
+            return replace(found, fault=Fault.SERVER_REACHED)
         if case.expected.relayed and answer.dialled != answer.local:
-            return f"{answer.dialled} was translated to {answer.local} for {answer.pod}, and not relayed: {_seen_at(journey.there)}"
+            return replace(found, fault=Fault.NOT_RELAYED)
         if names.setdefault(backend, answer.pod) != answer.pod:
-            return f"{backend} says that it is {names[backend]}, and then that it is {answer.pod}: {_seen_at(journey.there)}"
-    return ""
+            return replace(found, fault=Fault.SERVER_NAME, seen=(names[backend],))
+    return None
 
 
-def _client_disagrees(case: _Case) -> str:
+def _client_disagrees(case: _Case) -> Finding | None:
     for journey, attempt in case.delivered:
         # a real command that accepted when nobody waited any more
         late = attempt.servers and attempt.error == "timeout"
         if attempt.error and journey.reply_from and not late and not _is_astray(case, journey):
-            return f"the answer came in, and yet the client's socket met {attempt.error}: {_seen_at(journey.back)}"
-    return ""
+            return Finding(fault=Fault.CLIENT_ERROR, journey=journey, attempt=attempt)
+    return None
 
 
-def _health_differs(case: _Case) -> str:
-    """What a health check said to those who asked; a crafted packet only knocks."""
+def _health_differs(case: _Case) -> Finding | None:
+    """The answer of a health check to clients; a crafted packet opens no connection."""
     wanted = case.expected.health
     for journey, attempt in case.delivered:
         if wanted is None or attempt.crafted or (attempt.health and attempt.health.keeps(wanted)):
             continue
-        said = f"answered {attempt.health}" if attempt.health else "gave no HTTP answer"
-        return f"{journey.backend or 'it'} {said}, not {wanted}: {_seen_at(journey.back)}"
-    return ""
+        return Finding(fault=Fault.HEALTH, journey=journey, attempt=attempt, allowed=(str(wanted),))
+    return None
 
 
-def _server_refused(case: _Case) -> str:
+def _server_refused(case: _Case) -> Finding | None:
     """A real command that does not listen."""
     return _count_unserved(case, [j for j, _ in case.traced if j.unserved and j.outcome == "rejected"])
 
 
-def _server_did_not_accept(case: _Case) -> str:
+def _server_did_not_accept(case: _Case) -> Finding | None:
     """A real command that takes no connections, or not so many, unless it has shown that it is reached."""
     met = case.observed.backends
     return _count_unserved(
@@ -386,34 +368,27 @@ def _server_did_not_accept(case: _Case) -> str:
     )
 
 
-def _count_unserved(case: _Case, journeys: Sequence[Journey]) -> str:
+def _count_unserved(case: _Case, journeys: Sequence[Journey]) -> Finding | None:
     if not journeys or "delivered" not in case.expected.outcomes:
-        return ""
-    some = (
-        ""
-        if len(journeys) == len(case.traced)
-        else f" ({len(journeys)} of {_count(len(case.traced), 'attempt')})"
-    )
-    return journeys[0].evidence + some
+        return None
+    return Finding(fault=Fault.SERVER, journey=journeys[0], count=len(journeys), total=len(case.traced))
 
 
-def _untraced_disagrees(case: _Case) -> str:
+def _untraced_disagrees(case: _Case) -> Finding | None:
     for attempt in case.untraced:
         if _ACCOUNTS.get(attempt.error) not in case.expected.outcomes and not (
             attempt.crafted and not attempt.error
         ):
-            met = f"met {attempt.error}" if attempt.error else "was answered"
-            return f"a client {met}, and the frames of that attempt ({_endpoints(attempt)}) cannot be told from others"
-    return ""
+            return Finding(fault=Fault.UNTRACED, attempt=attempt)
+    return None
 
 
-def _unmet(case: _Case) -> str:
-    unmet = [group for group in case.expected.must_meet if not case.observed.backends.keys() & group]
-    missing = [" and ".join(sorted(map(str, group))) for group in unmet]
-    return f"{', '.join(missing)} never answered in {_count(len(case.traced), 'attempt')}" if missing else ""
+def _unmet(case: _Case) -> Finding | None:
+    unmet = tuple(group for group in case.expected.must_meet if not case.observed.backends.keys() & group)
+    return Finding(fault=Fault.UNMET, unmet=unmet, total=len(case.traced)) if unmet else None
 
 
-def _perhaps_unmet(case: _Case) -> str:
+def _perhaps_unmet(case: _Case) -> Finding | None:
     """An endpoint that was not seen may be the one of an attempt without a journey, or of one that ended
     behind the last tap.
 
@@ -426,22 +401,21 @@ def _perhaps_unmet(case: _Case) -> str:
         for journey, attempt in case.delivered
         if journey.backend is None and not (by_socket and attempt.crafted)
     ]
-    reason = _unmet(case) if hidden or case.untraced else ""
-    if not reason:
-        return ""
+    found = _unmet(case) if hidden or case.untraced else None
+    if found is None:
+        return None
     if hidden:
-        ended = "one attempt" if len(hidden) == 1 else _count(len(hidden), "attempt")
-        return (
-            f"{reason} as far as frames show: {ended} ended behind the last tap, {_seen_at(hidden[0].there)}"
-        )
-    return f"{reason} that could be followed; {_count(len(case.untraced), 'attempt')} could not"
+        return replace(found, fault=Fault.UNMET_HIDDEN, journey=hidden[0], count=len(hidden))
+    return replace(found, fault=Fault.UNMET_UNTRACED, count=len(case.untraced))
 
 
-def _nothing_promised(case: _Case) -> str:
-    return "nothing is promised of it" if case.expected.unpromised else ""
+def _nothing_promised(case: _Case) -> Finding | None:
+    because = case.expected.unpromised
+    return Finding(fault=Fault.UNPROMISED, because=because) if because else None
 
 
-_RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
+_PASS: tuple[Verdict, Finding | None] = ("pass", None)
+_RULES: tuple[tuple[Callable[[_Case], Finding | None], Verdict], ...] = (
     (_nothing_promised, "unknown"),
     (_nothing_observed, "unknown"),
     (_server_refused, "fail"),
@@ -458,35 +432,3 @@ _RULES: tuple[tuple[Callable[[_Case], str], Verdict], ...] = (
     (_perhaps_unmet, "unknown"),
     (_unmet, "fail"),
 )
-
-
-# --- words
-# ----------------------------------------------------------------------------------------------------
-
-
-def _how_it_ended(journey: Journey) -> str:
-    if journey.outcome == "delivered":
-        return f"{journey.backend or 'somebody'} answered, {_seen_at(journey.there or journey.back)}"
-    refused = journey.outcome != "dropped" and journey.back
-    return f"{journey.evidence}, first seen at {_place(journey.back[0])}" if refused else journey.evidence
-
-
-def _rewrite(journey: Journey, what: str) -> str:
-    """The last rewrite of that kind; a proxy gave what it relayed another source and destination."""
-    return next((str(change) for change in reversed(journey.changes) if change.what in (what, "relayed")), "")
-
-
-def _seen_at(hops: Sequence[Hop]) -> str:
-    return f"at {hops[-1]}" if hops else "at no hop that was seen"
-
-
-def _place(hop: Hop) -> str:
-    return f"{hop.netns}/{hop.interface} {hop.direction}"
-
-
-def _endpoints(attempt: Attempt) -> str:
-    return f"{Backend(*attempt.src)} → {Backend(*attempt.dst)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

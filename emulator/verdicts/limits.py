@@ -11,25 +11,12 @@ exempt from their limits in every namespace (``hostnet.network``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
+from emulator.model.findings import Fault, Finding, Limit, Reached
 from emulator.model.results import FlowResult
 
 Counters = Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """``counters`` count the packets that were dropped for it, ``setting`` is the sysctl that it is.
-    ``place``: what the counters are of.
-    """
-
-    name: str
-    place: Literal["machine", "namespace"]
-    counters: tuple[str, ...]
-    setting: str
-    remedy: str
 
 
 LIMITS: tuple[Limit, ...] = (
@@ -78,24 +65,6 @@ LIMITS: tuple[Limit, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
-    """A limit that was met ``times`` times; ``netns``: where ("" on the machine as a whole), ``value``: what
-    it is ("" if it cannot be read).
-    """
-
-    limit: Limit
-    times: int
-    netns: str = ""
-    value: str = ""
-
-    def __str__(self) -> str:
-        where = f" in {self.netns}" if self.netns else ""
-        value = f" = {self.value}" if self.value else ""
-        times = "once" if self.times == 1 else f"{self.times} times"
-        return f"{self.limit.name}{where}, {times} ({self.limit.setting}{value})"
-
-
 def find_reached(
     before: Counters, after: Counters, settings: Mapping[str, str], netns: str = ""
 ) -> tuple[Reached, ...]:
@@ -122,11 +91,8 @@ def doubt(result: FlowResult, reached: Sequence[Reached]) -> FlowResult:
     """Returns ``result`` as it stands where packets of the flow may have met the limits ``reached``."""
     if not reached or not result.silent:
         return result
-    met = "; ".join(map(str, reached))
-    reason = (
-        f"{met}: for that perhaps {result.reason}" if result.reason else f"{met}: so silence proves nothing"
-    )
-    return replace(result, verdict="unknown", reason=reason)
+    finding = result.finding or Finding(fault=Fault.SILENCE)
+    return replace(result, verdict="unknown", finding=replace(finding, limits=tuple(reached)))
 
 
 def notices(doubted: Iterable[Reached]) -> tuple[str, ...]:

@@ -9,15 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState, pod_netns
 from emulator.model.flows import Kind
-from emulator.model.journeys import Journey
+from emulator.model.journeys import Ending, Journey
 from emulator.model.results import FlowResult, Requirement, Verdict
 from emulator.oracle.modes import SEMANTICS
 
-# Each fact that was looked at: why it breaks the sentence, or "" if it bears it out.
-_Facts = Iterator[str]
+
+class _Fact(NamedTuple):
+    """A fact that was looked at: why it breaks the sentence ("" if it bears it out), and how the attempt ended
+    that shows it.
+    """
+
+    against: str
+    ending: Ending | None = None
+
+
+_Facts = Iterator[_Fact]
+_BORNE_OUT = _Fact("")
 # unknown: there was nothing to look at, at that moment
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")
 
@@ -80,10 +91,17 @@ def merge_requirements(moments: Sequence[Sequence[Requirement]]) -> tuple[Requir
 
 def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requirement:
     found = list(facts)
-    against = [fact for fact in found if fact]
+    against = [fact for fact in found if fact.against]
     if against:
-        more = f" (and {len(against) - 1} more)" if len(against) > 1 else ""
-        return Requirement(name=name, text=text, verdict="fail", checked=len(found), reason=against[0] + more)
+        return Requirement(
+            name=name,
+            text=text,
+            verdict="fail",
+            checked=len(found),
+            reason=against[0].against,
+            ending=against[0].ending,
+            more=len(against) - 1,
+        )
     if not found:
         return Requirement(name=name, text=text, verdict="unknown", checked=0, reason=nothing)
     return Requirement(name=name, text=text, verdict="pass", checked=len(found))
@@ -117,15 +135,17 @@ def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> 
             change for change in journey.changes if _address(change.before) != _address(change.after)
         ]
         if translated:
-            yield f"{result.flow.name}: {translated[0]}"
+            yield _Fact(f"{result.flow.name}: {translated[0]}")
         elif journey.unserved:
             continue  # it came to the Pod; that nobody took it there is no fault of the network's
         elif promised and journey.outcome != "delivered":
-            yield f"{result.flow.name}: {journey.outcome}, {journey.evidence}"
+            yield _Fact(f"{result.flow.name}: {journey.outcome}", journey.ending)
         elif journey.source_seen and journey.source_seen != _address(journey.sent[0]):
-            yield f"{result.flow.name}: {journey.source_seen} was seen, {_address(journey.sent[0])} was sent"
+            yield _Fact(
+                f"{result.flow.name}: {journey.source_seen} was seen, {_address(journey.sent[0])} was sent"
+            )
         elif promised or journey.backend:
-            yield ""
+            yield _BORNE_OUT
 
 
 def _seen_as(
@@ -135,7 +155,7 @@ def _seen_as(
         if journey.source_seen:
             own = addresses.get(result.flow.client.netns, frozenset())
             whose = result.flow.client.label
-            yield (
+            yield _Fact(
                 ""
                 if journey.source_seen in own
                 else f"{whose} has {_list(own)}, and {result.flow.to.label} saw {journey.source_seen}"
@@ -149,9 +169,11 @@ def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str
             continue  # only IPv4 is built
         elsewhere = [netns for netns in holders.get(ip, ()) if netns != pod_netns(pod)]
         if ip not in addresses.get(pod_netns(pod), ()):
-            yield f"{ip} of pod {pod.key} is on no interface of {pod_netns(pod)}"
+            yield _Fact(f"{ip} of pod {pod.key} is on no interface of {pod_netns(pod)}")
+        elif elsewhere:
+            yield _Fact(f"{ip} of pod {pod.key} is on an interface of {elsewhere[0]} too")
         else:
-            yield f"{ip} of pod {pod.key} is on an interface of {elsewhere[0]} too" if elsewhere else ""
+            yield _BORNE_OUT
 
 
 def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
@@ -163,7 +185,7 @@ def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]
     for service in state.services:
         if service.proxied:
             for ip in (ip for ip in service.spec.clusterIPs if ":" not in ip):
-                yield (
+                yield _Fact(
                     f"{ip} of svc {service.key} is on an interface of {holders[ip][0]}"
                     if ip in holders
                     else ""

@@ -18,6 +18,7 @@ from emulator.kernel.apply import apply
 from emulator.kernel.netns import RUN_NETNS
 from emulator.model.results import Report
 from emulator.plan.operations import AddVeth
+from emulator.report.prose_of_verdicts import say_verdict
 from emulator.run.clock import Clock
 from emulator.run.run import Options, _inside, _prepare
 from emulator.schedule.planner import plan_cluster
@@ -105,13 +106,13 @@ def learnt(state: ClusterState, *, pairs: bool = False) -> tuple[Report, set[Nei
 @pytest.mark.parametrize("mode", ["iptables", "userspace"])
 def test_a_run_learns_no_neighbour_by_arp(mode: str) -> None:
     report, neighbours = learnt(state_of(text=cluster(30, 3), proxy_mode=mode))
-    assert report.ok, [result.reason for result in report.flows if result.verdict != "pass"]
+    assert report.ok, [say_verdict(result) for result in report.flows if result.verdict != "pass"]
     assert neighbours == set()
 
 
 def test_all_pairs_of_pods_learn_no_neighbour_by_arp() -> None:
     report, neighbours = learnt(state_of(text=cluster(16, 2)), pairs=True)
-    assert report.ok, [result.reason for result in report.flows if result.verdict != "pass"]
+    assert report.ok, [say_verdict(result) for result in report.flows if result.verdict != "pass"]
     assert neighbours == set()
 
 
@@ -120,7 +121,7 @@ def test_what_is_learnt_by_arp_are_addresses_of_no_node_or_pod(topology: str) ->
     """A load balancer's addresses, which a speaker answers for, and addresses that nobody has (any more)."""
     state = state_of(topology)
     report, neighbours = learnt(state)
-    assert report.ok, [result.reason for result in report.flows if result.verdict != "pass"]
+    assert report.ok, [say_verdict(result) for result in report.flows if result.verdict != "pass"]
     last = state.steps[-1].state if state.steps else state
     known = {*last.node_by_ip, *last.pod_by_ip, last.routerIP, *(client.address for client in last.clients)}
     assert [row for row in neighbours if row[2] in known] == []

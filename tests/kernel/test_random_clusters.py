@@ -59,6 +59,7 @@ from emulator.oracle.parties import (
 from emulator.plan.operations import AddRoute
 from emulator.proxy.endpoints import ServicePortFacts
 from emulator.report.prose import say
+from emulator.report.prose_of_verdicts import say_verdict
 from emulator.schedule.planner import plan_cluster
 from emulator.traffic.crafted import craft
 from emulator.traffic.send import Prober
@@ -291,7 +292,7 @@ def _judge(
 
 def _difference(promised: Expectations, result: FlowResult) -> str:
     """What of ``result`` is not as promised, a sentence; "" if nothing is."""
-    reason, met, to = result.reason, promised.translation(result.flow), result.flow.to
+    reason, met, to = say_verdict(result), promised.translation(result.flow), result.flow.to
     balanced = (
         to.ip,
         to.port,

@@ -16,6 +16,7 @@ from emulator.kernel.netns import Namespaces, check_output
 from emulator.plan.operations import AddNetns, Plan, ResetDevices
 from emulator.plan.shell import render_shell
 from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
+from emulator.report.prose_of_verdicts import say_verdict
 from emulator.run.clock import Clock
 from emulator.run.run import Options, _inside, _prepare
 from emulator.schedule.schedule import plan_flows
@@ -76,7 +77,9 @@ def test_a_plan_for_a_shell_sets_the_same() -> None:
 def test_verdicts_are_those_of_any_other_host(topology: str) -> None:
     run = _prepare(state_of(topology), *plan_flows(state_of(topology)), Options(iptables=flavour()), Clock())
     report = sandbox.run(lambda channel: _inside(channel, run, None, lambda report: report))
-    assert [(result.flow.name, result.reason) for result in report.flows if result.verdict != "pass"] == []
+    assert [
+        (result.flow.name, say_verdict(result)) for result in report.flows if result.verdict != "pass"
+    ] == []
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from emulator.journeys.correlate import correlate
 from emulator.model.flows import Attempt
 from emulator.model.frames import Backend, make_token
 from emulator.model.journeys import Journey
+from emulator.report.prose_of_verdicts import say_ending
 from tests.unit.journeys.tape import (
     BACK,
     N1,
@@ -53,7 +54,7 @@ def test_a_pod_dials_a_service_on_another_node() -> None:
         Backend("10.244.2.4", 8080),
         "10.244.1.2",
     )
-    assert (journey.reply_from, journey.evidence, journey.sent, journey.crafted) == (
+    assert (journey.reply_from, say_ending(journey.ending), journey.sent, journey.crafted) == (
         VIP,
         "",
         (POD, VIP),
@@ -161,7 +162,7 @@ def test_closed_on_without_an_answer_is_rejected(flags: str, error: str) -> None
     tape.there(*FIRST_LEG_BACK, token=0, flags=flags)
     journey = only(tape, relayed(error=error))
     what = "FIN" if "F" in flags else "RST"
-    assert (journey.outcome, journey.evidence) == (
+    assert (journey.outcome, say_ending(journey.ending)) == (
         "rejected",
         f"accepted, then closed without an answer: {what} from {VIP}",
     )
@@ -170,7 +171,10 @@ def test_closed_on_without_an_answer_is_rejected(flags: str, error: str) -> None
 
 def test_a_proxy_that_says_nothing_is_silent() -> None:
     journey = only(relayed_tcp(answered=False), relayed(error="timeout"))
-    assert (journey.outcome, journey.evidence) == ("dropped", "silence: last seen at worker-1/cbr0 in")
+    assert (journey.outcome, say_ending(journey.ending)) == (
+        "dropped",
+        "silence: last seen at worker-1/cbr0 in",
+    )
 
 
 def relayed_udp(back: tuple[tuple[str, str, str], ...]) -> Tape:
@@ -191,7 +195,7 @@ def test_a_datagram_is_followed_across_a_proxy() -> None:
 def test_what_a_proxy_sends_from_another_port_is_not_heard() -> None:
     what = replace(by_socket(protocol="UDP", error="timeout"), token=make_token("UDP", 5), relayed=True)
     journey = only(relayed_udp((("pod/eth0 in", "10.96.0.10:9999", POD),)), what)
-    assert (journey.outcome, journey.evidence) == (
+    assert (journey.outcome, say_ending(journey.ending)) == (
         "dropped",
         "silence: the reply was last seen at pod/eth0 in",
     )
@@ -412,7 +416,7 @@ def test_a_reply_that_passes_the_client_s_node_has_not_arrived() -> None:
         ("worker-1/cbr0 in", "10.244.1.7:8080", masqueraded),
     )
     journey = only(tape, attempt(N1, N2, netns="worker-1"))
-    assert (journey.outcome, journey.evidence) == (
+    assert (journey.outcome, say_ending(journey.ending)) == (
         "dropped",
         "silence: the reply was last seen at worker-1/cbr0 in",
     )
@@ -510,7 +514,7 @@ def test_what_the_client_hears_is_the_outcome(case: str) -> None:
     tape.there(("pod/eth0 out", POD, WEB), ("web-0/eth0 in", POD, WEB))
     tape.back(("web-0/eth0 out", WEB, POD), ("pod/eth0 in", WEB, POD), protocol=protocol, flags=flags)
     journey = only(tape, attempt(dst=WEB))
-    assert (journey.outcome, journey.evidence) == (outcome, evidence)
+    assert (journey.outcome, say_ending(journey.ending)) == (outcome, evidence)
     assert journey.reply_from == (WEB if outcome == "delivered" else "")
     assert journey.backend == (None if protocol == "ICMP error" else Backend("10.244.2.4", 8080))
 
@@ -532,7 +536,7 @@ def test_the_answer_that_arrives_counts() -> None:
     tape.there(*THERE[3:])
     tape.back(*BACK)
     journey = only(tape, attempt())
-    assert (journey.outcome, journey.back[0].netns, journey.evidence) == ("delivered", "web-0", "")
+    assert (journey.outcome, journey.back[0].netns, say_ending(journey.ending)) == ("delivered", "web-0", "")
 
 
 def test_a_refusal_is_named_by_who_sent_it() -> None:
@@ -540,7 +544,11 @@ def test_a_refusal_is_named_by_who_sent_it() -> None:
     tape.there(*THERE)
     tape.back(*BACK, flags="RA")
     journey = only(tape, attempt())
-    assert (journey.outcome, journey.evidence, journey.back[-1].src) == ("rejected", f"RST from {WEB}", VIP)
+    assert (journey.outcome, say_ending(journey.ending), journey.back[-1].src) == (
+        "rejected",
+        f"RST from {WEB}",
+        VIP,
+    )
 
 
 def test_what_leaves_on_loopback_has_not_arrived() -> None:
@@ -590,7 +598,9 @@ def test_silence_at_the_client(case: str) -> None:
     tape.there(*THERE[:there])
     tape.back(*BACK[:back])
     journeys = correlate([attempt(error=error) if crafted else by_socket(error=error)], tape.frames).journeys
-    assert [(j.outcome, j.evidence) for j in journeys.values()] == ([(outcome, evidence)] if outcome else [])
+    assert [(j.outcome, say_ending(j.ending)) for j in journeys.values()] == (
+        [(outcome, evidence)] if outcome else []
+    )
 
 
 def test_a_refusal_that_is_lost_is_named() -> None:
@@ -598,7 +608,7 @@ def test_a_refusal_that_is_lost_is_named() -> None:
     tape.there(*THERE[:3])
     tape.error(("worker-1/cbr0 out", "10.244.1.1", POD))
     journey = only(tape, attempt())
-    assert (journey.outcome, journey.evidence) == (
+    assert (journey.outcome, say_ending(journey.ending)) == (
         "dropped",
         "silence: the ICMP port unreachable from 10.244.1.1 was last seen at worker-1/cbr0 out",
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from emulator.journeys.correlate import Correlation, correlate
 from emulator.model.flows import Attempt
 from emulator.model.frames import Backend, Frame, make_token
+from emulator.report.prose_of_verdicts import say_ending
 from tests.unit.journeys.tape import (
     BACK,
     N1,
@@ -99,7 +100,10 @@ def test_a_reject_in_the_node_s_own_output_shows_the_error_alone() -> None:
     tape = Tape()
     tape.error(("worker-1/lo out", "172.18.0.3", N1), ("worker-1/lo in", "172.18.0.3", N1))
     journey = only(tape, by_socket(N1, netns="worker-1", error="ECONNREFUSED"))
-    assert (journey.outcome, journey.evidence) == ("rejected", "ICMP port unreachable from 172.18.0.3")
+    assert (journey.outcome, say_ending(journey.ending)) == (
+        "rejected",
+        "ICMP port unreachable from 172.18.0.3",
+    )
     assert (journey.there, len(journey.back)) == ((), 2)
 
 
@@ -399,7 +403,7 @@ def test_a_reset_instead_of_an_answer_refuses_the_request() -> None:
     tape.there(*THERE, token=ASKED, flags="PA")
     tape.there(*BACK, token=0, flags="R")
     journey = only(tape, continued(error="ECONNRESET"))
-    assert (journey.outcome, journey.evidence) == (
+    assert (journey.outcome, say_ending(journey.ending)) == (
         "rejected",
         "accepted, then closed without an answer: RST from 10.244.2.4:8080",
     )

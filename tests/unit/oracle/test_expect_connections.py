@@ -49,9 +49,7 @@ def answered(
     )
     flow = replace(make_flow(state, who, ip, port, protocol=protocol), connection="c")
     observed = Observation(outcomes={"delivered": 1}, backends={ON_1: 1}, sources=(seen,))
-    return FlowResult(
-        flow=flow, expected=expect(state, flow), observed=observed, journeys=(), verdict="pass", reason=""
-    )
+    return FlowResult(flow=flow, expected=expect(state, flow), observed=observed, journeys=(), verdict="pass")
 
 
 def udp_state(*endpoints: Any, services: bool = True) -> ClusterState:

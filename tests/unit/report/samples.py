@@ -9,9 +9,10 @@ from ipaddress import ip_address
 from typing import Any
 
 from emulator.model.expectations import Expectation
+from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Client, Destination, Flow
 from emulator.model.frames import Backend, Captured
-from emulator.model.journeys import Change, Hop, Journey
+from emulator.model.journeys import Change, Ending, Hop, Journey
 from emulator.model.results import (
     FlowResult,
     Observation,
@@ -108,7 +109,7 @@ DROPPED = Journey(
     back=(),
     changes=(),
     outcome="dropped",
-    evidence="silence: last seen at default_client/eth0 out",
+    ending=Ending(kind="silence", last=hop(6, f"{CLIENT}:40001", "10.96.0.20:80", 64)),
 )
 
 
@@ -160,7 +161,6 @@ PASSED = FlowResult(
         ),
     ),
     verdict="pass",
-    reason="",
     frames=(0, 1, 2, 3, 4, 5),
 )
 FAILED = FlowResult(
@@ -169,7 +169,7 @@ FAILED = FlowResult(
     observed=Observation(outcomes={"dropped": 2}),
     journeys=(DROPPED,),
     verdict="fail",
-    reason="dropped instead of delivered: last seen at default_client/eth0 out",
+    finding=Finding(fault=Fault.OUTCOME, journey=DROPPED, expected="delivered"),
     frames=(6,),
 )
 

@@ -102,7 +102,7 @@ def test_the_verdict_line_says_what_was_seen_and_why() -> None:
     )
     assert verdict_line(FAILED) == (
         "podwire: FAIL pod default/client → svc default/gone:80: dialled 10.96.0.20:80, source 10.244.1.2 → none: "
-        "dropped instead of delivered: last seen at default_client/eth0 out"
+        "it was dropped, not delivered: silence: last seen at default_client/eth0 out"
     )
     checked = replace(PASSED, observed=replace(PASSED.observed, health=(Health(503, 0),)))
     assert verdict_line(checked).endswith(", source 10.244.1.2 → 10.244.1.2, answered 503, 0 local endpoints")

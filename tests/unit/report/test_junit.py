@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.model.findings import Fault, Finding
 from emulator.model.results import FlowResult, Observation
 from emulator.report.junit import comparison_to_junit, to_junit
+from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.modes import compare_modes
 from tests.unit.expectations import expectation_of, resting_on
 from tests.unit.report.samples import (
@@ -27,7 +29,7 @@ parse = ElementTree.fromstring
 LOST = replace(
     PASSED,
     verdict="unknown",
-    reason="the capture lost 3 frames",
+    finding=Finding(fault=Fault.SILENCE, lost_frames=3),
     observed=Observation(outcomes={}),
     journeys=(),
 )
@@ -53,7 +55,7 @@ def test_a_failure_carries_the_reason_and_both_sides() -> None:
     assert (case.get("classname"), case.get("time")) == ("podwire.pod-to-service", "0")
     failure = case.find("failure")
     assert failure is not None
-    assert failure.get("message") == FAILED.reason
+    assert failure.get("message") == say_verdict(FAILED)
     assert "EXPECTED" in (failure.text or "")
 
 
@@ -89,7 +91,7 @@ def test_seconds_that_are_no_number_are_left_out() -> None:
 
 @given(st.text(st.characters(), max_size=30))
 def test_any_text_gives_well_formed_xml(hostile: str) -> None:
-    result = replace(FAILED, flow=flow(hostile), reason=hostile)
+    result = replace(FAILED, flow=flow(hostile), finding=Finding(fault=Fault.CONTROL, control=hostile))
     report = replace(
         REPORT, topology=hostile, flows=(result,), machine={"kernel": hostile, "started": hostile}
     )
@@ -113,7 +115,7 @@ def renamed(result: FlowResult, name: str, service: str = "default/web") -> Flow
     return replace(result, flow=replace(result.flow, name=name, to=replace(result.flow.to, service=service)))
 
 
-REFUSED = replace(FAILED, expected=expectation_of("dropped", resting_on(7)), verdict="pass", reason="")
+REFUSED = replace(FAILED, expected=expectation_of("dropped", resting_on(7)), verdict="pass", finding=None)
 
 
 def test_a_comparison_has_a_suite_per_service_and_a_case_per_flow() -> None:
@@ -167,7 +169,7 @@ def test_a_case_of_a_comparison_fails_if_a_person_must_look_at_it(
 def test_a_failure_of_a_comparison_says_what_changed_and_why() -> None:
     failure = parse(compared((renamed(PASSED, "flow"), FAILED))).find("testsuite/testcase/failure")
     assert failure is not None
-    assert failure.get("message") == f"delivered → dropped; ipvs: {FAILED.reason}"
+    assert failure.get("message") == f"delivered → dropped; ipvs: {say_verdict(FAILED)}"
     text = failure.text or ""
     assert "iptables: promised: ClusterIP from a Pod: the client's own address (docs/semantics 5)" in text
     assert "mode ipvs" in text
@@ -178,9 +180,14 @@ def test_a_failure_of_a_comparison_says_what_changed_and_why() -> None:
 def test_any_text_in_a_comparison_gives_well_formed_xml(hostile: str) -> None:
     assert (
         len(
-            parse(compared((renamed(PASSED, hostile, hostile), replace(FAILED, reason=hostile)))).findall(
-                "testsuite/testcase/failure"
-            )
+            parse(
+                compared(
+                    (
+                        renamed(PASSED, hostile, hostile),
+                        replace(FAILED, finding=Finding(fault=Fault.CONTROL, control=hostile)),
+                    )
+                )
+            ).findall("testsuite/testcase/failure")
         )
         == 1
     )

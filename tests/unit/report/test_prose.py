@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import string
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,18 @@ from hypothesis import strategies as st
 from emulator.cluster.state import ClusterState
 from emulator.flows.derive import derive_flows
 from emulator.flows.edges import edge_flows
-from emulator.model.frames import Backend, Health
+from emulator.journeys.correlate import ICMP_ERRORS
+from emulator.model.findings import Fault, Finding
+from emulator.model.flows import Attempt
+from emulator.model.frames import Answer, Backend, Health
+from emulator.model.journeys import ANSWERED, Ending, EndingKind
 from emulator.model.reasons import Reason, Why
 from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.expectations import Expectations
 from emulator.report.prose import _TEXTS, _words, say
+from emulator.report.prose_of_verdicts import ICMP_NAMES, say_ending, say_finding
 from tests.sandboxed import state_of
+from tests.unit.report.samples import DELIVERED, DROPPED
 
 FULL = Reason(
     why=Why.UNSERVED,
@@ -92,8 +99,42 @@ def test_nothing_below_the_report_reads_sentences() -> None:
         for path in (root / room).glob("*.py"):
             text = path.read_text()
             assert "docs/semantics (" not in text, path
-            assert "report.prose import" not in text, path
+            assert "emulator.report" not in text, path
             assert "import re\n" not in text, path
+
+
+def test_every_ending_and_every_finding_has_a_sentence() -> None:
+    for kind in get_args(EndingKind):
+        ending = Ending(kind=kind, code="3/3", by="10.0.0.1", pods=("shop/web",), after=ANSWERED)
+        assert bool(say_ending(ending)) == (kind != "answered")
+    answer = Answer(pod="a", container="b", node="c", client="1.2.3.4:5", dialled="", local="6.7.8.9:1")
+    met = Attempt(
+        flow="f",
+        protocol="TCP",
+        netns="n",
+        src=("1.2.3.4", 5),
+        dst=("6.7.8.9", 1),
+        token=0,
+        crafted=False,
+        started=0,
+        finished=1,
+        answer=answer,
+    )
+    because = Reason(why=Why.NESTED)
+    for fault in Fault:
+        finding = Finding(fault=fault, journey=DELIVERED, attempt=met, because=because, count=1, total=1)
+        if fault is not Fault.SERVER:  # says what the ending says
+            assert say_finding(finding)
+            assert say_finding(replace(finding, lost_frames=2)).startswith("the capture lost 2 frames, ")
+
+
+def test_every_icmp_error_that_ends_an_attempt_has_a_name() -> None:
+    assert ICMP_NAMES.keys() == ICMP_ERRORS.keys()
+
+
+def test_no_ending_is_a_sentence() -> None:
+    assert not isinstance(DROPPED.ending, str)
+    assert "silence" in say_ending(DROPPED.ending)
 
 
 def _shop() -> ClusterState:

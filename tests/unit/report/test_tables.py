@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.model.findings import Fault, Finding
 from emulator.model.frames import Backend, Health
-from emulator.model.journeys import Change, Journey
+from emulator.model.journeys import Change, Ending, Journey
 from emulator.report.tables import render_difference, render_text
 from tests.unit.report.samples import (
     CLIENT,
@@ -107,7 +108,7 @@ def test_the_source_that_was_seen() -> None:
 
 
 def test_an_outcome_that_was_promised_stands_among_the_changes() -> None:
-    refused = replace(FAILED.journeys[0], outcome="rejected", evidence="RST from 10.244.1.3:80")
+    refused = replace(FAILED.journeys[0], outcome="rejected", ending=Ending(kind="rst", by="10.244.1.3:80"))
     result = replace(
         FAILED,
         verdict="pass",
@@ -198,7 +199,9 @@ def test_an_empty_report() -> None:
 def test_no_control_character_of_a_manifest_reaches_the_terminal(
     hostile: str, wide: bool, color: bool
 ) -> None:
-    result = replace(FAILED, flow=flow(hostile, via=hostile), reason=hostile)
+    result = replace(
+        FAILED, flow=flow(hostile, via=hostile), finding=Finding(fault=Fault.CONTROL, control=hostile)
+    )
     requirement = replace(REPORT.requirements[0], text=hostile, reason=hostile)
     shown = text(
         wide=wide,

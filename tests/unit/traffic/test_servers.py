@@ -9,10 +9,11 @@ import pytest
 
 from emulator.model.flows import Attempt, RealServer
 from emulator.model.frames import Backend, make_token
-from emulator.model.journeys import Hop, Journey
+from emulator.model.journeys import Ending, Hop, Journey
 from emulator.model.results import FlowResult
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import service_destination
+from emulator.report.prose_of_verdicts import say_ending, say_verdict
 from emulator.traffic.send import socket_jobs
 from emulator.traffic.servers import (
     ANSWER,
@@ -208,7 +209,7 @@ def test_a_datagram_that_comes_in_at_a_command_is_delivered_whatever_it_says() -
         SERVER.backend,
         "10.244.1.2",
     )
-    assert (journey.reply_from, journey.evidence) == ("", "came in at web-0/eth0 in")
+    assert (journey.reply_from, say_ending(journey.ending)) == ("", "came in at web-0/eth0 in")
 
 
 def test_a_datagram_that_does_not_come_in_is_dropped() -> None:
@@ -241,12 +242,12 @@ def test_an_echo_of_the_request_is_an_answer(protocol: Any) -> None:
 # --- the verdict ------------------------------------------------------------------------------------------
 
 WEB_0 = RealServer("default/web-0", "web-0", Backend("10.244.2.4", 8080), own=True)
-ARRIVED = case.ended("dropped", "silence: last seen at web-0/eth0 in")
+ARRIVED = case.ended("dropped", Ending(kind="silence", last=case.delivered().there[-1]))
 SENT_BACK = (
     Hop(3, "web-0", "eth0", "out", case.WEB, case.POD, 64, 2),
     Hop(4, "client", "eth0", "in", case.VIP, case.POD, 62, 3),
 )
-RESET = case.ended("rejected", "RST from 10.244.2.4:8080", SENT_BACK)
+RESET = case.ended("rejected", Ending(kind="rst", by="10.244.2.4:8080"), SENT_BACK)
 
 
 def verdict(
@@ -260,11 +261,11 @@ def test_a_server_that_did_not_accept_is_called_that_and_proves_nothing() -> Non
     result = verdict(ARRIVED)
     assert result.verdict == "unknown"
     assert (
-        result.reason
+        say_verdict(result)
         == "the server in Pod default/web-0 did not accept (no answer to what came in at web-0/eth0 in)"
     )
-    assert verdict(ARRIVED, full={"web-0"}).reason.endswith(": its accept queue was full)")
-    assert result.journeys[0].unserved == "default/web-0"
+    assert say_verdict(verdict(ARRIVED, full={"web-0"})).endswith(": its accept queue was full)")
+    assert result.journeys[0].unserved == ("default/web-0",)
 
 
 def test_a_server_that_accepted_too_late_was_reached() -> None:
@@ -284,20 +285,18 @@ def test_a_server_that_accepted_once_has_shown_that_it_is_reached() -> None:
 def test_a_server_that_refuses_is_called_that_whatever_became_of_the_control() -> None:
     result = verdict(case.delivered(), RESET, controls={"the control": "fail"})
     assert result.verdict == "fail"
-    assert result.reason == (
+    assert say_verdict(result) == (
         "the server in Pod default/web-0 refused it (RST from 10.244.2.4:8080: nothing listens at 10.244.2.4:8080) (1 of 2 attempts)"
     )
 
 
 def test_what_never_came_in_is_the_network_s_affair() -> None:
     assert verdict(_not_arrived()).verdict == "fail"
-    lost_reply = replace(
-        ARRIVED, back=SENT_BACK[:1], evidence="silence: the reply was last seen at web-0/eth0 out"
-    )
+    lost_reply = replace(ARRIVED, back=SENT_BACK[:1], ending=Ending(kind="reply lost", last=SENT_BACK[0]))
     assert verdict(lost_reply).verdict == "fail"
     by_a_node = replace(RESET, back=(Hop(3, "worker-1", "cbr0", "out", case.NODE, case.POD, 64, 2),))
     assert verdict(by_a_node).verdict == "fail"
-    assert "the server" not in verdict(by_a_node).reason
+    assert "the server" not in say_verdict(verdict(by_a_node))
 
 
 def _not_arrived() -> Journey:
@@ -313,7 +312,7 @@ def test_on_a_node_only_an_accept_queue_that_overflowed_accuses_the_server() -> 
 def test_of_a_proxy_the_frames_do_not_tell_what_its_server_did() -> None:
     result = verdict(_not_arrived(), relayed=True)
     assert result.verdict == "unknown"
-    assert "a proxy let it in" in result.reason
+    assert "a proxy let it in" in say_verdict(result)
 
 
 def test_the_endpoint_on_the_host_network_is_the_only_one_in_its_namespace() -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from emulator.model.frames import Backend, Health
-from emulator.model.journeys import Change, Journey
+from emulator.model.journeys import ANSWERED, Change, Journey
 from emulator.model.results import FlowResult, Observation
+from emulator.report.prose_of_verdicts import say_difference
 from emulator.verdicts.compare import (
     Row,
     address_of,
@@ -104,11 +105,13 @@ def test_the_answer_of_a_health_check(answers: tuple[Health, ...], said: str, sa
 
 def test_where_another_answer_came() -> None:
     ill = observed(CHECKED, health=(Health(503, 0),))
-    assert where_it_differs(ill, DELIVERED).startswith(
+    difference = where_it_differs(ill, DELIVERED)
+    assert difference
+    assert say_difference(ill, DELIVERED, difference).startswith(
         "the answer (503, 0 local endpoints) came as default_client/eth0 in "
     )
-    assert where_it_differs(ill, replace(DELIVERED, crafted=True)) == ""
-    assert where_it_differs(observed(CHECKED, health=(Health(200, 1),)), DELIVERED) == ""
+    assert where_it_differs(ill, replace(DELIVERED, crafted=True)) is None
+    assert where_it_differs(observed(CHECKED, health=(Health(200, 1),)), DELIVERED) is None
 
 
 def test_both_sides_in_words() -> None:
@@ -140,7 +143,9 @@ def test_an_icmp_reply_has_no_port() -> None:
             f"ended at default_client/eth0 out {CLIENT}:40001 → 10.96.0.20:80 ttl 64 (silence: last seen at default_client/eth0 out)",
             id="the last hop",
         ),
-        pytest.param(replace(DROPPED, there=(), evidence=""), "no packet left default_client", id="no hop"),
+        pytest.param(
+            replace(DROPPED, there=(), ending=ANSWERED), "no packet left default_client", id="no hop"
+        ),
         pytest.param(
             replace(DELIVERED, source_seen=WORKER_1, changes=(*DELIVERED.changes, SNAT)),
             str(SNAT),
@@ -159,15 +164,17 @@ def test_an_icmp_reply_has_no_port() -> None:
     ],
 )
 def test_where_a_journey_differs(journey: Journey, where: str) -> None:
-    assert where_it_differs(PASSED, journey) == where
+    difference = where_it_differs(PASSED, journey)
+    assert (say_difference(PASSED, journey, difference) if difference else "") == where
 
 
 def test_the_source_is_judged_by_the_rule_of_the_backend_that_was_met() -> None:
     hairpin = expectation(backends={Backend(WEB_0, 8080): "node", Backend(WEB_1, 8080): "preserved"})
     result = replace(PASSED, expected=hairpin)
-    assert where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1)) != ""
+    assert where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1))
     assert (
-        where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1, backend=Backend(WEB_0, 8080))) == ""
+        where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1, backend=Backend(WEB_0, 8080)))
+        is None
     )
 
 

@@ -15,9 +15,10 @@ from emulator.model.flows import (
     Flow,
 )
 from emulator.model.frames import Answer, Backend, Health
-from emulator.model.journeys import Change, Hop, Journey
+from emulator.model.journeys import Change, Ending, Hop, Journey
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation, Verdict
+from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.judge import judge, observe
 from tests.unit.expectations import expectation_of
 
@@ -75,12 +76,12 @@ def delivered(to: str = WEB, **fields: Any) -> Journey:
 
 
 def ended(
-    outcome: Any, evidence: str, back: tuple[Hop, ...] = (), changes: tuple[Change, ...] = ()
+    outcome: Any, ending: Ending, back: tuple[Hop, ...] = (), changes: tuple[Change, ...] = ()
 ) -> Journey:
     """One whose translation, but for ``changes``, no tap has seen."""
     return delivered(
         outcome=outcome,
-        evidence=evidence,
+        ending=ending,
         back=back,
         changes=changes,
         backend=None,
@@ -89,14 +90,15 @@ def ended(
     )
 
 
-DROPPED = ended("dropped", "silence: last seen at worker-1/eth0 in")
+IN_W1 = Hop(2, "worker-1", "eth0", "in", POD, VIP, 63, 1)
+DROPPED = ended("dropped", Ending(kind="silence", last=IN_W1))
 REFUSED = ended(
     "rejected",
-    "ICMP port unreachable from 172.18.0.3",
+    Ending(kind="icmp", code="3/3", by="172.18.0.3"),
     (Hop(3, "worker-1", "cbr0", "out", NODE, POD, 64, 2),),
 )
-NO_ROUTE = ended("unreachable", "no route: ENETUNREACH at the client")
-NO_NEIGHBOUR = ended("unreachable", "ICMP host unreachable from 172.18.0.3", REFUSED.back)
+NO_ROUTE = ended("unreachable", Ending(kind="no route", code="ENETUNREACH"))
+NO_NEIGHBOUR = ended("unreachable", Ending(kind="icmp", code="3/1", by="172.18.0.3"), REFUSED.back)
 
 
 def attempt(**fields: Any) -> Attempt:
@@ -179,7 +181,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     "dropped-as-promised": (plain(DROPPED), {"expected": nothing_but("dropped")}, "pass", ""),
     "unreachable-as-promised": (plain(NO_ROUTE), {"expected": nothing_but("unreachable")}, "pass", ""),
     "nobody-answers-arp-and-the-kernel-says-so-in-the-end": (
-        plain(NO_NEIGHBOUR, ended("unreachable", "no route: EHOSTUNREACH at the client"), DROPPED),
+        plain(NO_NEIGHBOUR, ended("unreachable", Ending(kind="no route", code="EHOSTUNREACH")), DROPPED),
         {"expected": nothing_but("dropped", late=True)},
         "pass",
         "",
@@ -275,7 +277,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "2 of 4 attempts were dropped, not delivered",
     ),
     "reply-lost": (
-        plain(ended("dropped", "silence: the reply was last seen at worker-1/eth0 in", REFUSED.back)),
+        plain(ended("dropped", Ending(kind="reply lost", last=IN_W1), REFUSED.back)),
         {},
         "fail",
         "it was dropped, not delivered: silence: the reply was last seen at worker-1/eth0 in$",
@@ -322,7 +324,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
             delivered(),
             ended(
                 "dropped",
-                "silence: last seen at worker-1/eth0 in",
+                Ending(kind="silence", last=IN_W1),
                 changes=(Change("DNAT", "worker-1", VIP, WEB, 1),),
             ),
         ),
@@ -358,7 +360,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         plain(delivered()),
         {"expected": replace(PROMISE, unpromised=Reason(why=Why.CONTESTED, then=(PROMISE.because,)))},
         "unknown",
-        "nothing is promised of it",
+        "several Services claim this address",
     ),
     "no-route-where-arp-is-in-vain": (
         plain(NO_ROUTE),
@@ -640,9 +642,10 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
 def test_verdict(case: str) -> None:
     pairs, special, verdict, words = CASES[case]
     result = verdict_of(*pairs, **special)
-    assert result.verdict == verdict, result.reason
-    assert words in f"{result.reason}$"
-    assert bool(result.reason) == (verdict != "pass")
+    text = say_verdict(result)
+    assert result.verdict == verdict, text
+    assert words in f"{text}$"
+    assert bool(text) == bool(result.finding) == (verdict != "pass")
 
 
 def test_an_observation_counts_attempts() -> None:

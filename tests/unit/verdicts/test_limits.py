@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from emulator.model.findings import Reached
 from emulator.model.results import FlowResult
+from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.limits import (
     LIMITS,
-    Reached,
     doubt,
     find_reached,
     notices,
@@ -63,8 +64,8 @@ MET = (
 @pytest.mark.parametrize(
     ("result", "verdict", "reason"),
     [
-        (replace(FAILED, silent=True), "unknown", f": for that perhaps {FAILED.reason}"),
-        (FAILED, "fail", FAILED.reason),
+        (replace(FAILED, silent=True), "unknown", f": for that perhaps {say_verdict(FAILED)}"),
+        (FAILED, "fail", say_verdict(FAILED)),
         (PASSED, "pass", ""),
         (replace(PASSED, silent=True), "unknown", ": so silence proves nothing"),
     ],
@@ -73,9 +74,9 @@ MET = (
 def test_only_what_rests_on_silence_is_doubted(result: FlowResult, verdict: str, reason: str) -> None:
     doubted = doubt(result, MET)
     assert doubted.verdict == verdict
-    assert doubted.reason.endswith(reason)
+    assert say_verdict(doubted).endswith(reason)
     assert (doubted == result) == (verdict != "unknown")
-    assert verdict != "unknown" or "gc_thresh3 = 1024" in doubted.reason
+    assert verdict != "unknown" or "gc_thresh3 = 1024" in say_verdict(doubted)
 
 
 def test_without_a_limit_nothing_is_doubted() -> None:

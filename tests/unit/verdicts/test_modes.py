@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from emulator.model.expectations import Expectation
+from emulator.model.findings import Fault, Finding
 from emulator.model.frames import Backend, Health
+from emulator.model.journeys import Ending
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation
 from emulator.objects.config import FlowExpect
@@ -40,6 +42,7 @@ from tests.unit.report.samples import (
 
 B0, B1 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
 BOTH = {B0: "preserved", B1: "preserved"}
+DIFFERS = Finding(fault=Fault.OUTCOME, journey=DROPPED, expected="delivered")
 NO_NODE_PORT = Reason(why=Why.NODE_PORT_ELSEWHERE, at=Backend(WORKER_1, 0), mode="nftables")
 REFUSED = expectation_of("rejected", NO_NODE_PORT)
 
@@ -57,7 +60,7 @@ def delivered(seen: Mapping[Backend, str], expected: Expectation | None = None, 
 
 
 def refused(outcome: str = "rejected", expected: Expectation = REFUSED, **fields: Any) -> FlowResult:
-    journey: Any = replace(DROPPED, outcome=outcome, evidence="RST from 10.244.1.1:30080")
+    journey: Any = replace(DROPPED, outcome=outcome, ending=Ending(kind="rst", by="10.244.1.1:30080"))
     return replace(
         PASSED,
         **{
@@ -152,18 +155,18 @@ def test_a_promised_difference_is_known(
     "other",
     [
         pytest.param(
-            refused("dropped", expectation(), verdict="fail", reason="it was dropped"),
+            refused("dropped", expectation(), verdict="fail", finding=DIFFERS),
             id="not what it promised",
         ),
         pytest.param(
-            refused("dropped", REFUSED, verdict="fail", reason="it was dropped"),
+            refused("dropped", REFUSED, verdict="fail", finding=DIFFERS),
             id="promised to differ, but otherwise",
         ),
         pytest.param(refused("rejected", expectation()), id="both promise the same, whatever the verdict"),
         pytest.param(delivered({B0: WORKER_1, B1: WORKER_1}), id="another source than both promise"),
         pytest.param(delivered({B0: CLIENT}), id="fewer backends than both promise"),
         pytest.param(
-            delivered({B0: "192.0.2.1", B1: CLIENT}, AS_NODE, verdict="fail", reason="saw"),
+            delivered({B0: "192.0.2.1", B1: CLIENT}, AS_NODE, verdict="fail", finding=DIFFERS),
             id="an address that is nobody's",
         ),
         pytest.param(
@@ -186,7 +189,7 @@ def test_everything_else_is_a_bug(other: FlowResult) -> None:
 
 GATE = replace(PASSED.flow, check="gate", entry="keeps it")
 WANTED = expectation(because=Reason(why=Why.FLOW_CHECK, then=(resting_on(0),)))
-AGAINST = refused(expected=WANTED, verdict="fail", reason="it was rejected, not delivered", flow=GATE)
+AGAINST = refused(expected=WANTED, verdict="fail", finding=DIFFERS, flow=GATE)
 
 
 def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
@@ -218,7 +221,7 @@ def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
         addresses=WANTED.addresses,
     )
     lost: Any = replace(DELIVERED, outcome="dropped", backend=B1, reply_from="")
-    met = delivered({B0: CLIENT}, WANTED, verdict="fail", reason="it was dropped", flow=GATE)
+    met = delivered({B0: CLIENT}, WANTED, verdict="fail", finding=DIFFERS, flow=GATE)
     result = replace(
         met,
         observed=replace(met.observed, outcomes={"delivered": 1, "dropped": 1}),
@@ -237,7 +240,7 @@ def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
             AGAINST, expectation_of("dropped", NO_NODE_PORT), id="the objects promise a third thing"
         ),
         pytest.param(
-            delivered({B0: WORKER_1, B1: CLIENT}, WANTED, verdict="fail", reason="saw", flow=GATE),
+            delivered({B0: WORKER_1, B1: CLIENT}, WANTED, verdict="fail", finding=DIFFERS, flow=GATE),
             expectation(backends={B0: "preserved", B1: "node"}),
             id="not as promised at one backend, though all addresses are promised at some",
         ),
@@ -276,7 +279,7 @@ def answered(health: Health, expected: Expectation = HEALTHY, **fields: Any) -> 
     [
         pytest.param(answered(Health(200, 1)), "same", "", id="alike"),
         pytest.param(
-            answered(Health(503, 0), verdict="fail", reason="answered 503"),
+            answered(Health(503, 0), verdict="fail", finding=DIFFERS),
             "unexplained",
             "answer 200, 1 local endpoint → 503, 0 local endpoints",
             id="another answer, which nothing promises",
@@ -298,7 +301,7 @@ def test_the_answers_of_health_checks_are_compared(other: FlowResult, status: st
 def test_the_answer_that_a_flow_check_wants_is_said() -> None:
     wanted = replace(HEALTHY, health=Health(200), because=Reason(why=Why.FLOW_CHECK, then=(resting_on(0),)))
     promise = replace(HEALTHY, health=Health(503, 0))
-    against = answered(Health(503, 0), wanted, verdict="fail", reason="answered 503", flow=GATE)
+    against = answered(Health(503, 0), wanted, verdict="fail", finding=DIFFERS, flow=GATE)
     reports = {
         mode: replace(REPORT, flows=(result,))
         for mode, result in (("iptables", against), ("userspace", refused(flow=GATE)))
@@ -321,9 +324,7 @@ def test_endpoints_that_nobody_serves_may_end_differently_in_each_mode() -> None
 
 @pytest.mark.parametrize("promise", [REFUSED, expectation()], ids=["promised to differ", "promised alike"])
 def test_a_difference_that_cannot_be_judged_is_no_bug_but_no_success(promise: Expectation) -> None:
-    comparison = compare(
-        TO_BOTH, refused("dropped", promise, verdict="unknown", reason="the capture lost 3 frames")
-    )
+    comparison = compare(TO_BOTH, refused("dropped", promise, verdict="unknown", finding=DIFFERS))
     assert (comparison.flows[0].status, comparison.ok) == ("unknown", False)
     assert "UNKNOWN in mode nftables: pod default/client" in render_comparison(
         comparison, width=200, pods=PODS
@@ -334,13 +335,13 @@ def test_any_two_of_three_modes() -> None:
     [flow] = compare(TO_BOTH, TO_BOTH, refused()).flows
     assert (flow.status, flow.change) == ("known", "delivered → delivered → rejected")
     [flow] = compare(
-        refused(), TO_BOTH, refused("dropped", expectation(), verdict="fail", reason="silence")
+        refused(), TO_BOTH, refused("dropped", expectation(), verdict="fail", finding=DIFFERS)
     ).flows
     assert flow.status == "unexplained"
 
 
 def test_a_flow_that_fails_alike_in_all_modes_is_no_success() -> None:
-    failed = refused("dropped", expectation(), verdict="fail", reason="it was dropped, not delivered")
+    failed = refused("dropped", expectation(), verdict="fail", finding=DIFFERS)
     comparison = compare(failed, failed)
     assert (comparison.flows[0].status, comparison.ok) == ("same", False)
     text = render_comparison(comparison, width=200, pods=PODS)

@@ -11,13 +11,14 @@ import pytest
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import Kind
 from emulator.model.frames import Backend
-from emulator.model.journeys import Change, Hop, Journey
+from emulator.model.journeys import Change, Ending, Hop, Journey
 from emulator.model.results import (
     FlowResult,
     Observation,
     Requirement,
     Verdict,
 )
+from emulator.report.prose_of_verdicts import say_requirement
 from emulator.verdicts.requirements import check_requirements, merge_requirements
 from tests.unit.expectations import expectation_of
 from tests.unit.states import (
@@ -68,7 +69,6 @@ def result(
         observed=Observation(outcomes={}, lost_frames=lost),
         journeys=(Journey(**plain | fields),),
         verdict="pass",
-        reason="",
     )
 
 
@@ -87,7 +87,7 @@ REACH: dict[str, tuple[str, Kind]] = {
 @pytest.mark.parametrize("name", REACH)
 def test_reached_without_nat(name: str) -> None:
     requirement = check(name, result(*_way(name)), result(*_way(name)))
-    assert (requirement.verdict, requirement.checked, requirement.reason) == ("pass", 2, "")
+    assert (requirement.verdict, requirement.checked, say_requirement(requirement)) == ("pass", 2, "")
 
 
 def test_another_port_is_no_other_address() -> None:
@@ -105,8 +105,8 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     # id: (how the journey differs, words of the reason)
     "translated": ({"changes": (SNAT,)}, "SNAT at worker-1"),
     "not-reached": (
-        {"outcome": "dropped", "evidence": "silence: last seen at worker-2/eth0 in", "source_seen": ""},
-        "dropped, silence: last seen at",
+        {"outcome": "dropped", "ending": Ending(kind="silence", place="default_client"), "source_seen": ""},
+        "dropped, silence: no packet left default_client",
     ),
     "another-source": ({"source_seen": "172.18.0.9"}, "172.18.0.9 was seen"),
 }
@@ -120,8 +120,8 @@ def test_not_reached_or_not_without_nat(name: str, case: str) -> None:
         name, result(*_way(name)), result(*_way(name), **fields), result(*_way(name), **fields)
     )
     assert (requirement.verdict, requirement.checked) == ("fail", 3)
-    assert words in requirement.reason
-    assert requirement.reason.endswith("(and 1 more)")
+    assert words in say_requirement(requirement)
+    assert say_requirement(requirement).endswith("(and 1 more)")
 
 
 SILENT = {
@@ -149,7 +149,7 @@ SILENT = {
 def test_without_a_fact_nothing_is_known(name: str, case: str) -> None:
     requirement = check(name, *SILENT[case])
     assert (requirement.verdict, requirement.checked) == ("unknown", 0)
-    assert requirement.reason
+    assert say_requirement(requirement)
 
 
 def test_a_pod_that_refuses_in_person_was_reached() -> None:
@@ -164,8 +164,8 @@ def test_the_address_that_others_see_is_the_pod_s_own() -> None:
     )
     assert requirement.verdict == "fail"
     assert (
-        requirement.reason == f"pod default/client has {CLIENT}, and {WEB_1}:8080 saw 172.18.0.3"
-        or "saw 172.18.0.3" in requirement.reason
+        say_requirement(requirement) == f"pod default/client has {CLIENT}, and {WEB_1}:8080 saw 172.18.0.3"
+        or "saw 172.18.0.3" in say_requirement(requirement)
     )
 
 
@@ -190,7 +190,7 @@ def test_every_pod_s_address_is_on_its_own_interface() -> None:
 )
 def test_a_pod_s_address_elsewhere(addresses: dict[str, frozenset[str]], reason: str) -> None:
     requirement = check("pod-address-on-its-own-interface", addresses=addresses)
-    assert (requirement.verdict, requirement.reason) == ("fail", reason)
+    assert (requirement.verdict, say_requirement(requirement)) == ("fail", reason)
 
 
 def test_a_cluster_ip_is_on_no_interface() -> None:
@@ -202,7 +202,7 @@ def test_a_cluster_ip_on_an_interface() -> None:
     requirement = check(
         "cluster-ip-on-no-interface", addresses={**ADDRESSES, "worker-1": frozenset({WEB_IP})}
     )
-    assert (requirement.verdict, requirement.reason) == (
+    assert (requirement.verdict, say_requirement(requirement)) == (
         "fail",
         f"{WEB_IP} of svc default/web is on an interface of worker-1",
     )
@@ -240,7 +240,7 @@ def test_a_sentence_that_is_broken_once_is_broken(verdicts: tuple[Verdict, ...],
 
 @pytest.mark.parametrize("name", REACH)
 def test_a_server_that_does_not_take_what_came_breaks_no_sentence(name: str) -> None:
-    refused: dict[str, Any] = {"outcome": "rejected", "unserved": "default/web-1"}
+    refused: dict[str, Any] = {"outcome": "rejected", "unserved": ("default/web-1",)}
     requirement = check(name, result(*_way(name), **refused), result(*_way(name)))
     assert (requirement.verdict, requirement.checked) == ("pass", 1)
     assert check(name, result(*_way(name), changes=(SNAT,), **refused)).verdict == "fail"

@@ -1,0 +1,95 @@
+"""Findings: why the verdict on a flow is not "pass". Pure values; ``report.prose`` writes the sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from emulator.model.flows import Attempt
+from emulator.model.frames import Backend
+from emulator.model.journeys import Journey
+from emulator.model.reasons import Reason
+from emulator.objects.config import Outcome
+
+
+class Fault(Enum):
+    """The kinds of finding: one for each rule of the judge, or two where a rule finds several things."""
+
+    UNPROMISED = "unpromised"  # the objects promise nothing
+    UNOBSERVED = "unobserved"  # no attempt has a journey
+    CONTROL = "control"  # a control failed
+    OUTCOME = "outcome"
+    BACKEND = "backend"  # another endpoint answered
+    SOURCE = "source"  # the endpoint saw another address
+    REPLY = "reply"  # the client heard from another address
+    SERVER_SAW = "server-saw"  # the server names another client address than the frames
+    SERVER_REACHED = "server-reached"  # the server names another address of its own
+    NOT_RELAYED = "not-relayed"  # translated, where a proxy is to relay
+    SERVER_NAME = "server-name"  # one address gave two names
+    CLIENT_ERROR = "client-error"  # the reply came in, and the socket met an error
+    HEALTH = "health"  # a health check answered otherwise
+    SERVER = "server"  # a real command did not take it
+    UNTRACED = "untraced"  # what the client met is not promised, and no frames tell
+    UNMET = "unmet"  # an endpoint never answered
+    UNMET_HIDDEN = "unmet-hidden"  # the same, but some attempts ended behind the last tap
+    UNMET_UNTRACED = "unmet-untraced"  # the same, but some attempts have no journey
+    SILENCE = "silence"  # nothing is wrong, but lost packets would look so
+    UNFOLLOWED = "unfollowed"  # nothing is wrong, but some attempts have no journey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """``counters`` count the packets that were dropped for it, ``setting`` is the sysctl that it is.
+    ``place``: what the counters are of.
+    """
+
+    name: str
+    place: Literal["machine", "namespace"]
+    counters: tuple[str, ...]
+    setting: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """A limit that was met ``times`` times; ``netns``: where ("" on the machine as a whole), ``value``: what
+    it is ("" if it cannot be read).
+    """
+
+    limit: Limit
+    times: int
+    netns: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        where = f" in {self.netns}" if self.netns else ""
+        value = f" = {self.value}" if self.value else ""
+        times = "once" if self.times == 1 else f"{self.times} times"
+        return f"{self.limit.name}{where}, {times} ({self.limit.setting}{value})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One fault, with the ``journey`` or ``attempt`` that shows it: true of ``count`` attempts out of
+    ``total``.
+
+    ``because`` is why nothing is promised, ``expected`` the outcome that was promised, ``allowed`` the source rules or addresses, ``seen`` what
+    was seen instead, ``unmet`` the groups of endpoints of which none answered. ``lost_frames`` and ``limits``
+    say that frames or packets were lost, which may explain it.
+    """
+
+    fault: Fault
+    journey: Journey | None = None
+    attempt: Attempt | None = None
+    count: int = 0
+    total: int = 0
+    control: str = ""
+    because: Reason | None = None
+    expected: Outcome | None = None
+    rules: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    unmet: tuple[frozenset[Backend], ...] = ()
+    lost_frames: int = 0
+    limits: tuple[Reached, ...] = ()

@@ -1,0 +1,305 @@
+"""Writes endings of attempts, findings of the judge and differences as sentences. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from emulator.model.findings import Fault, Finding
+from emulator.model.frames import Backend
+from emulator.model.journeys import Ending, EndingKind, Hop, Journey
+from emulator.model.results import FlowResult, Requirement
+from emulator.report.prose import say
+from emulator.verdicts.compare import Difference, answers
+
+# by type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1)
+ICMP_NAMES: Mapping[str, str] = {
+    "3/0": "ICMP network unreachable",
+    "3/1": "ICMP host unreachable",
+    "3/2": "ICMP protocol unreachable",
+    "3/3": "ICMP port unreachable",
+    "3/5": "ICMP source route failed",
+    "3/6": "ICMP destination network unknown",
+    "3/7": "ICMP destination host unknown",
+    "3/8": "ICMP source host isolated",
+    "3/9": "ICMP network prohibited",
+    "3/10": "ICMP host prohibited",
+    "3/11": "ICMP network unreachable for this type of service",
+    "3/12": "ICMP host unreachable for this type of service",
+    "3/13": "ICMP communication prohibited",
+    "11/0": "ICMP time exceeded",
+}
+
+
+# --- endings ----------------------------------------------------------------------------------------------
+
+
+def say_ending(ending: Ending) -> str:
+    """Returns how an attempt ended, as evidence; "" where it was answered."""
+    return _ENDINGS[ending.kind](ending)
+
+
+def _say_refusal(ending: Ending) -> str:
+    names = {
+        "icmp": ICMP_NAMES.get(ending.code, f"ICMP {ending.code}"),
+        "rst": "RST",
+        "abort": "ABORT",
+        "closed": f"accepted, then closed without an answer: {ending.code}",
+    }
+    return f"{names[ending.kind]} from {ending.by}"
+
+
+def _say_silence(ending: Ending) -> str:
+    if ending.last is None:
+        return f"silence: no packet left {ending.place}"
+    return f"silence: last seen at {_place(ending.last)}"
+
+
+def _say_lost_reply(ending: Ending) -> str:
+    what = f"the {say_ending(ending.after)}" if ending.after else "the reply"
+    return f"silence: {what} was last seen at {_place(ending.last)}"
+
+
+def _say_silent_server(ending: Ending) -> str:
+    full = ": its accept queue was full" if ending.full else ""
+    why = f"no answer to what came in at {_place(ending.last)}{full}"
+    return f"the server in Pod {_pods(ending)} did not accept ({why})"
+
+
+def _say_refusing_server(ending: Ending) -> str:
+    refusal = say_ending(ending.after) if ending.after else ""
+    return f"the server in Pod {_pods(ending)} refused it ({refusal}: nothing listens at {ending.endpoint})"
+
+
+def _say_silent_proxy(ending: Ending) -> str:
+    return (
+        f"a proxy let it in ({_place(ending.last)}), and no word of it came in at Pod {_pods(ending)}, "
+        "whose server may have refused it or closed at once"
+    )
+
+
+_ENDINGS: Mapping[EndingKind, Callable[[Ending], str]] = {
+    "answered": lambda _: "",
+    "arrived": lambda ending: f"came in at {_place(ending.last)}",
+    "icmp": _say_refusal,
+    "rst": _say_refusal,
+    "abort": _say_refusal,
+    "closed": _say_refusal,
+    "no route": lambda ending: f"no route: {ending.code} at the client",
+    "filtered": lambda _: "EPERM: the client's own rules let nothing out",
+    "silence": _say_silence,
+    "reply lost": _say_lost_reply,
+    "late refusal": lambda ending: "silence, and then " + (say_ending(ending.after) if ending.after else ""),
+    "server refused": _say_refusing_server,
+    "server silent": _say_silent_server,
+    "proxy silent": _say_silent_proxy,
+}
+
+
+def _pods(ending: Ending) -> str:
+    return " or ".join(ending.pods)
+
+
+# --- findings ---------------------------------------------------------------------------------------------
+
+
+def say_verdict(result: FlowResult) -> str:
+    """Returns why the verdict on ``result`` is not "pass" ("" where it is)."""
+    return say_finding(result.finding) if result.finding else ""
+
+
+def say_finding(finding: Finding) -> str:
+    """Returns ``finding`` as a sentence."""
+    text = _FINDINGS[finding.fault](finding)
+    if finding.lost_frames:
+        lost = f"the capture lost {_count(finding.lost_frames, 'frame')}"
+        join = _AFTER_LOSS.get(finding.fault, ", and for want of them perhaps ")
+        text = f"{lost}{join}{text}"
+    if finding.limits:
+        join = ": so " if finding.fault is Fault.SILENCE else ": for that perhaps "
+        text = f"{'; '.join(map(str, finding.limits))}{join}{text}"
+    return text
+
+
+_AFTER_LOSS: Mapping[Fault, str] = {Fault.SILENCE: ", so ", Fault.UNFOLLOWED: ", and "}
+
+
+def _say_unpromised(finding: Finding) -> str:
+    return say(finding.because) if finding.because else ""
+
+
+def _say_unobserved(finding: Finding) -> str:
+    met = f": the client met {', '.join(finding.seen)}" if finding.seen else ""
+    return f"no attempt was observed{met}"
+
+
+def _say_outcome(finding: Finding) -> str:
+    journey = _journey(finding)
+    whose = "it was"
+    if finding.count != finding.total:
+        verb = "was" if finding.count == 1 else "were"
+        whose = f"{finding.count} of {_count(finding.total, 'attempt')} {verb}"
+    return f"{whose} {journey.outcome}, not {finding.expected}: {_how_it_ended(journey)}"
+
+
+def _say_backend(finding: Finding) -> str:
+    journey = _journey(finding)
+    where = journey.last_change("DNAT") or _seen_at(journey.there)
+    return f"{journey.backend} answered, which is none of its endpoints: {where}"
+
+
+def _say_source(finding: Finding) -> str:
+    journey = _journey(finding)
+    change = journey.last_change("SNAT")
+    how = f"{change}, " if change else ""
+    return (
+        f"{journey.backend or 'the endpoint'} saw {journey.source_seen}, not {' or '.join(finding.rules)} "
+        f"({', '.join(finding.allowed)}): {how}{_seen_at(journey.there)}"
+    )
+
+
+def _say_reply(finding: Finding) -> str:
+    journey = _journey(finding)
+    heard = f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}"
+    return f"{heard}: {_seen_at(journey.back)}"
+
+
+def _say_server(finding: Finding) -> str:
+    """Returns what the server's own account contradicts."""
+    journey, answer = _journey(finding), finding.attempt.answer if finding.attempt else None
+    if answer is None:
+        return ""
+    saw = answer.client.rpartition(":")[0]
+    texts = {
+        Fault.SERVER_SAW: f"{answer.pod} says that it saw {saw}, the frames say {journey.source_seen}",
+        Fault.SERVER_REACHED: f"{answer.pod} says that it was reached at {answer.local}, the frames say "
+        f"{journey.backend}",
+        Fault.NOT_RELAYED: f"{answer.dialled} was translated to {answer.local} for {answer.pod}, and not "
+        "relayed",
+        Fault.SERVER_NAME: f"{journey.backend} says that it is {''.join(finding.seen)}, and then that it is "
+        f"{answer.pod}",
+    }
+    return f"{texts[finding.fault]}: {_seen_at(journey.there)}"
+
+
+def _say_client_error(finding: Finding) -> str:
+    error = finding.attempt.error if finding.attempt else ""
+    back = _seen_at(_journey(finding).back)
+    return f"the answer came in, and yet the client's socket met {error}: {back}"
+
+
+def _say_health(finding: Finding) -> str:
+    journey, health = _journey(finding), finding.attempt.health if finding.attempt else None
+    said = f"answered {health}" if health else "gave no HTTP answer"
+    wanted = "".join(finding.allowed)
+    return f"{journey.backend or 'it'} {said}, not {wanted}: {_seen_at(journey.back)}"
+
+
+def _say_unserved(finding: Finding) -> str:
+    some = f" ({finding.count} of {_count(finding.total, 'attempt')})"
+    return say_ending(_journey(finding).ending) + (some if finding.count != finding.total else "")
+
+
+def _say_untraced(finding: Finding) -> str:
+    attempt = finding.attempt
+    if attempt is None:
+        return ""
+    met = f"met {attempt.error}" if attempt.error else "was answered"
+    ends = f"{Backend(*attempt.src)} → {Backend(*attempt.dst)}"
+    return f"a client {met}, and the frames of that attempt ({ends}) cannot be told from others"
+
+
+def _say_unmet(finding: Finding) -> str:
+    missing = [" and ".join(sorted(map(str, group))) for group in finding.unmet]
+    text = f"{', '.join(missing)} never answered in {_count(finding.total, 'attempt')}"
+    if finding.fault is Fault.UNMET_HIDDEN:
+        ended = "one attempt" if finding.count == 1 else _count(finding.count, "attempt")
+        where = _seen_at(_journey(finding).there)
+        return f"{text} as far as frames show: {ended} ended behind the last tap, {where}"
+    if finding.fault is Fault.UNMET_UNTRACED:
+        return f"{text} that could be followed; {_count(finding.count, 'attempt')} could not"
+    return text
+
+
+def _say_unfollowed(finding: Finding) -> str:
+    return f"{_count(finding.count, 'attempt')} could not be followed"
+
+
+def _say_control(finding: Finding) -> str:
+    return f"its control “{finding.control}” failed, so this says nothing of the Service"
+
+
+_FINDINGS: Mapping[Fault, Callable[[Finding], str]] = {
+    Fault.UNPROMISED: _say_unpromised,
+    Fault.UNOBSERVED: _say_unobserved,
+    Fault.CONTROL: _say_control,
+    Fault.OUTCOME: _say_outcome,
+    Fault.BACKEND: _say_backend,
+    Fault.SOURCE: _say_source,
+    Fault.REPLY: _say_reply,
+    Fault.SERVER_SAW: _say_server,
+    Fault.SERVER_REACHED: _say_server,
+    Fault.NOT_RELAYED: _say_server,
+    Fault.SERVER_NAME: _say_server,
+    Fault.CLIENT_ERROR: _say_client_error,
+    Fault.HEALTH: _say_health,
+    Fault.SERVER: _say_unserved,
+    Fault.UNTRACED: _say_untraced,
+    Fault.UNMET: _say_unmet,
+    Fault.UNMET_HIDDEN: _say_unmet,
+    Fault.UNMET_UNTRACED: _say_unmet,
+    Fault.SILENCE: lambda _: "silence proves nothing",
+    Fault.UNFOLLOWED: _say_unfollowed,
+}
+
+
+# --- differences and requirements -------------------------------------------------------------------------
+
+
+def say_difference(result: FlowResult, journey: Journey, difference: Difference) -> str:
+    """Returns the hop where ``journey`` ended, or the rewrite that made it differ from the expectation."""
+    if difference.what == "reply":
+        return f"the reply came as {journey.back[-1]}"
+    if difference.what == "answer":
+        return f"the answer ({answers(result)}) came as {journey.back[-1]}"
+    if difference.change:
+        return str(difference.change)
+    hops = journey.there + journey.back
+    text = f"ended at {hops[-1]}" if hops else f"no packet left {result.flow.client.netns}"
+    ending = say_ending(journey.ending)
+    return f"{text} ({ending})" if ending else text
+
+
+def say_requirement(requirement: Requirement) -> str:
+    """Returns the fact that breaks ``requirement``, or what is missing ("" if it is kept)."""
+    ending = f", {say_ending(requirement.ending)}" if requirement.ending else ""
+    more = f" (and {requirement.more} more)" if requirement.more else ""
+    return f"{requirement.reason}{ending}{more}"
+
+
+# --- words ------------------------------------------------------------------------------------------------
+
+
+def _journey(finding: Finding) -> Journey:
+    if finding.journey is None:
+        raise ValueError(f"a finding of {finding.fault.value} has no journey")
+    return finding.journey
+
+
+def _how_it_ended(journey: Journey) -> str:
+    if journey.outcome == "delivered":
+        return f"{journey.backend or 'somebody'} answered, {_seen_at(journey.there or journey.back)}"
+    ending = say_ending(journey.ending)
+    refused = journey.outcome != "dropped" and journey.back
+    return f"{ending}, first seen at {_place(journey.back[0])}" if refused else ending
+
+
+def _seen_at(hops: Sequence[Hop]) -> str:
+    return f"at {hops[-1]}" if hops else "at no hop that was seen"
+
+
+def _place(hop: Hop | None) -> str:
+    return f"{hop.netns}/{hop.interface} {hop.direction}" if hop else "no hop"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
