@@ -114,7 +114,7 @@ class _Resolver:
         title = ", ".join(filter(None, (check.metadata.name, check.step)))
         for client_note, client in clients:
             for to_note, to in destinations:
-                name = f"{title}: {spec.name}{client_note}{to_note}"
+                name = f"{spec.name}{client_note}{to_note}"
                 flow = self.book.add(
                     name,
                     client,
@@ -125,6 +125,7 @@ class _Resolver:
                     check=check.metadata.name,
                     entry=spec.name,
                     connection=spec.connection,
+                    prefix=f"{title}: ",
                 )
                 self.expects[flow.name] = self._expected(spec.expect, flow)
 

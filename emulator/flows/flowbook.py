@@ -44,13 +44,16 @@ class FlowBook:
         check: str = "",
         entry: str = "",
         connection: str = "",
+        prefix: str = "",
     ) -> Flow:
-        """Adds a flow and the controls that it needs. ``attempts`` None: enough to meet every endpoint
-        (:func:`attempts_for`).
+        """Adds the flow ``prefix`` + ``name`` and the controls that it needs. ``attempts`` None: enough to meet every endpoint
+        (:func:`attempts_for`). :attr:`Flow.called` leaves out ``prefix``.
         """
         kind = communication_kind(self.expectations.owners, client, to)
+        full, called = self._unique(prefix, name)
         flow = Flow(
-            name=self._unique(name),
+            name=full,
+            called=called,
             kind=kind,
             client=client,
             to=to,
@@ -85,11 +88,12 @@ class FlowBook:
         if key not in self._direct:
             owners = self.expectations.owners
             to = address_destination(owners, backend.ip, backend.port)
+            name, called = self._unique(
+                f"{self._step}: " if self._step else "", flow_name(flow.client, to, flow.protocol, "control")
+            )
             control = Flow(
-                name=self._unique(
-                    (f"{self._step}: " if self._step else "")
-                    + flow_name(flow.client, to, flow.protocol, "control")
-                ),
+                name=name,
+                called=called,
                 kind=communication_kind(owners, flow.client, to),
                 client=flow.client,
                 to=to,
@@ -103,12 +107,13 @@ class FlowBook:
             self._direct[key] = control.name
         return self._direct[key]
 
-    def _unique(self, name: str) -> str:
+    def _unique(self, prefix: str, name: str) -> tuple[str, str]:
+        """Returns a name that no flow has, with ``prefix`` and without it."""
         count, unique = 1, name
-        while unique in self._flows:
+        while prefix + unique in self._flows:
             count += 1
             unique = f"{name} #{count}"
-        return unique
+        return prefix + unique, unique if prefix else ""
 
 
 def flow_name(client: Client, to: Destination, protocol: FlowProtocol, note: str = "") -> str:

@@ -60,9 +60,12 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """One client talking to one destination, ``attempts`` times."""
+    """One client talking to one destination, ``attempts`` times. ``called``: its name without the FlowCheck and
+    the step ("": it has no other name).
+    """
 
     name: str
+    called: str = ""
     kind: Kind
     client: Client
     to: Destination
@@ -76,6 +79,11 @@ class Flow:
     # flows of a FlowCheck with the same one send over the same socket; "": each attempt has its own
     connection: str = ""
     step: str = ""  # the step after which it is sent (its name is FlowCheck, step); "": at the beginning
+
+    @property
+    def title(self) -> str:
+        """The name of the flow where FlowCheck and step stand beside it."""
+        return self.called or self.name
 
 
 class RealServer(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from emulator.model.expectations import Expectation
 from emulator.model.findings import Finding
@@ -59,6 +59,51 @@ class Requirement:
     more: int = 0
 
 
+class PodRow(NamedTuple):
+    """A Pod of a node. ``hostNetwork``: it shares the node's network namespace."""
+
+    name: str
+    hostNetwork: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """A node, or another machine (then ``podCIDR`` is "" and there are no ``pods``); ``roles`` are words."""
+
+    name: str
+    roles: tuple[str, ...]
+    addresses: tuple[str, ...]  # of a node the InternalIPs, the primary one first
+    podCIDR: str = ""
+    pods: tuple[PodRow, ...] = ()
+
+
+class PortRow(NamedTuple):
+    """A Service port; ``nodePort`` is 0 where it has none. Its text is that of kubectl."""
+
+    port: int
+    protocol: str
+    nodePort: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.port}{f':{self.nodePort}' if self.nodePort else ''}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """A Service. ``address`` is its ClusterIPs, "None" of a headless one, the external name of an ExternalName
+    Service. ``external`` are its externalIPs and load-balancer addresses; ``pending``: it waits for one.
+    """
+
+    name: str  # namespace/name
+    type: str
+    address: str
+    proxied: bool  # kube-proxy has a part in it
+    external: tuple[str, ...] = ()
+    pending: bool = False
+    ports: tuple[PortRow, ...] = ()
+    endpoints: int = 0  # how many
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything that a run found; tables, JSON, JUnit and pcapng are made from this alone."""
@@ -67,9 +112,8 @@ class Report:
     seed: int
     proxy_mode: str
     machine: Mapping[str, str]  # kernel, iptables flavour, podwire version, started (RFC 3339), seconds
-    cluster: tuple[tuple[str, ...], ...]  # rows: node, role, address, podCIDR, Pods (names)
-    # rows: namespace/name, type, clusterIP, ports, endpoints (how many)
-    services: tuple[tuple[str, ...], ...]
+    cluster: tuple[NodeRow, ...]  # the nodes, then the other machines
+    services: tuple[ServiceRow, ...]
     flows: tuple[FlowResult, ...]
     requirements: tuple[Requirement, ...]
     notices: tuple[str, ...] = ()

@@ -1,10 +1,11 @@
-"""The cluster as a report shows it: rows for nodes and Services, and the names of addresses. Pure."""
+"""Describes the cluster for a report: rows for nodes and Services, and the names of addresses. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from emulator.cluster.state import BALANCER, ClusterState
+from emulator.model.results import NodeRow, PodRow, PortRow, ServiceRow
 from emulator.objects.config import ExternalClient, ExternalServer
 from emulator.objects.kinds import Node, Service
 from emulator.plan.naming import mac_of_ip
@@ -12,41 +13,54 @@ from emulator.plan.naming import mac_of_ip
 ROLE_LABEL = "node-role.kubernetes.io/"
 
 
-def describe_nodes(state: ClusterState) -> tuple[tuple[str, ...], ...]:
-    """Rows (node, role, InternalIPs, podCIDR, names of its Pods), then the router and the external clients."""
+def describe_nodes(state: ClusterState) -> tuple[NodeRow, ...]:
+    """Returns the rows of the nodes, then those of the router, the balancer and the external clients."""
     rows = [
-        (
-            node.name,
-            _role(node),
-            ", ".join(node.internalIPs),
-            state.podCIDR(node.name),
-            ", ".join(
-                pod.name + (" (hostNetwork)" if pod.spec.hostNetwork else "")
-                for pod in state.pods_on[node.name]
-            ),
+        NodeRow(
+            name=node.name,
+            roles=_roles(node),
+            addresses=node.internalIPs,
+            podCIDR=state.podCIDR(node.name),
+            pods=tuple(PodRow(pod.name, pod.spec.hostNetwork) for pod in state.pods_on[node.name]),
         )
         for node in state.nodes
     ]
-    rows.append(("router", "router", state.routerIP, "", ""))
-    rows += [(BALANCER, "load balancer", state.balancerIP, "", "")] if state.balancerIP else []
-    rows += [(machine.name, _role_outside(machine), machine.address, "", "") for machine in state.clients]
+    rows.append(NodeRow(name="router", roles=("router",), addresses=(state.routerIP,)))
+    if state.balancerIP:
+        rows.append(NodeRow(name=BALANCER, roles=("load balancer",), addresses=(state.balancerIP,)))
+    rows += [
+        NodeRow(name=machine.name, roles=(_role_outside(machine),), addresses=(machine.address,))
+        for machine in state.clients
+    ]
     return tuple(rows)
 
 
-def _role(node: Node) -> str:
+def _roles(node: Node) -> tuple[str, ...]:
+    """Returns the roles that the labels of ``node`` name, as kubectl reads them."""
     roles = [label.removeprefix(ROLE_LABEL) for label in node.metadata.labels if label.startswith(ROLE_LABEL)]
-    return ", ".join(sorted(roles)) or "worker"
+    return tuple(sorted(filter(None, roles))) or ("worker",)
 
 
 def _role_outside(machine: ExternalClient) -> str:
     return "external server" if isinstance(machine, ExternalServer) else "external client"
 
 
-def describe_services(state: ClusterState) -> tuple[tuple[str, ...], ...]:
-    """Rows (namespace/name, type, ClusterIP, external addresses, ports as kubectl prints them, endpoints)."""
-    return tuple(
-        (s.key, s.spec.type, _address(s), _external(s), _ports(s), str(_endpoints(state, s)))
-        for s in state.services
+def describe_services(state: ClusterState) -> tuple[ServiceRow, ...]:
+    """Returns the rows of the Services, in their order."""
+    return tuple(_describe_service(state, service) for service in state.services)
+
+
+def _describe_service(state: ClusterState, service: Service) -> ServiceRow:
+    spec, ingress = service.spec, service.status.loadBalancer.ingress
+    return ServiceRow(
+        name=service.key,
+        type=spec.type,
+        address=_address(service),
+        proxied=spec.type != "ExternalName" and not service.headless,
+        external=(*spec.externalIPs, *(i.ip or i.hostname for i in ingress)),
+        pending=spec.type == "LoadBalancer" and not ingress,
+        ports=tuple(PortRow(port.port, port.protocol, port.nodePort or 0) for port in spec.ports),
+        endpoints=_endpoints(state, service),
     )
 
 
@@ -54,19 +68,6 @@ def _address(service: Service) -> str:
     if service.spec.type == "ExternalName":
         return service.spec.externalName
     return "None" if service.headless else ", ".join(service.spec.clusterIPs)
-
-
-def _external(service: Service) -> str:
-    ingress = service.status.loadBalancer.ingress
-    if service.spec.type == "LoadBalancer" and not ingress:
-        return "<pending>"
-    return ", ".join((*service.spec.externalIPs, *(i.ip or i.hostname for i in ingress)))
-
-
-def _ports(service: Service) -> str:
-    return ", ".join(
-        f"{p.port}{f':{p.nodePort}' if p.nodePort else ''}/{p.protocol}" for p in service.spec.ports
-    )
 
 
 def _endpoints(state: ClusterState, service: Service) -> int:

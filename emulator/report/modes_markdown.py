@@ -48,7 +48,9 @@ def _dialled(compared: ComparedFlow) -> str:
 
 def _client(compared: ComparedFlow) -> str:
     flow = compared.flow
-    return flow.name.removeprefix(f"{flow.check}: ") if flow.check else flow.client.label
+    if not flow.check:
+        return flow.client.label
+    return flow.name if flow.step else flow.title
 
 
 def _cell(compared: ComparedFlow, mode: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from emulator.model.expectations import Expectation
@@ -19,8 +19,10 @@ from emulator.model.frames import Health
 from emulator.model.journeys import Change, Hop, Journey
 from emulator.model.results import (
     FlowResult,
+    NodeRow,
     Observation,
     Report,
+    ServiceRow,
     Verdict,
 )
 from emulator.report.prose import say
@@ -36,6 +38,7 @@ from emulator.verdicts.compare import (
 )
 
 SCHEMA = "podwire.dev/report/v1"
+PENDING = "<pending>"  # the external address of a Service that waits for one, as kubectl has it
 _VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unknown")
 
 
@@ -221,23 +224,22 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
-def _node(row: Sequence[str]) -> dict[str, Any]:
-    node, role, addresses, pod_cidr, pods = row
-    names = [pod.split(" ")[0] for pod in _items(pods)]  # without a remark such as "(hostNetwork)"
-    return {"node": node, "role": role, "addresses": _items(addresses), "podCIDR": pod_cidr, "pods": names}
-
-
-def _service(row: Sequence[str]) -> dict[str, Any]:
-    name, kind, cluster_ip, external, ports, endpoints = row
+def _node(row: NodeRow) -> dict[str, Any]:
     return {
-        "name": name,
-        "type": kind,
-        "clusterIP": cluster_ip,
-        "externalIPs": _items(external),
-        "ports": _items(ports),
-        "endpoints": int(endpoints),
+        "node": row.name,
+        "role": ", ".join(row.roles),
+        "addresses": list(row.addresses),
+        "podCIDR": row.podCIDR,
+        "pods": [pod.name for pod in row.pods],
     }
 
 
-def _items(text: str) -> list[str]:
-    return text.split(", ") if text else []
+def _service(row: ServiceRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "type": row.type,
+        "clusterIP": row.address,
+        "externalIPs": [PENDING] if row.pending else list(row.external),
+        "ports": list(map(str, row.ports)),
+        "endpoints": row.endpoints,
+    }

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from emulator.errors import printable
 from emulator.model.frames import Backend
 from emulator.model.journeys import Journey
-from emulator.model.results import FlowResult, Report, Verdict
+from emulator.model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
 from emulator.report.layout import (
     BOLD,
     VERDICT_COLOURS,
@@ -27,6 +27,7 @@ from emulator.report.layout import (
 )
 from emulator.report.prose import say
 from emulator.report.prose_of_verdicts import say_difference, say_ending, say_requirement, say_verdict
+from emulator.report.report_json import PENDING
 from emulator.verdicts.compare import (
     KIND_TITLES,
     answers,
@@ -64,11 +65,7 @@ def render_text(
     sections = [
         paint(BOLD, printable(f"podwire: {report.topology}"))
         + printable(f"  proxy mode {report.proxy_mode}, seed {report.seed}"),
-        table(
-            ("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS"),
-            _shortened(report.cluster, 4, None if wide else 12),
-            limit,
-        ),
+        _nodes(report.cluster, None if wide else 12, limit),
         _services(report.services, wide, limit),
         _counts(report, len(listed)) if too_many else "",
         _flows(listed, wide, paint, limit, pods),
@@ -192,7 +189,7 @@ def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str
     flow = result.flow
     source = f"{', '.join(sources_sent(result))} → {', '.join(result.observed.sources) or 'none'}"
     changes = _every_change(result) if wide else _changes(result, pods)
-    name = flow.name.removeprefix(f"{flow.step}: ")  # which stands above, once
+    name = flow.title if flow.step else flow.name  # the step stands above, once
     # as kubectl leaves the default namespace out
     name = name if wide else re.sub(r"(?<![\w-])default/", "", name)
     said = [f"answered {answers(result)}"] if result.observed.health else []
@@ -322,20 +319,38 @@ def _totals(report: Report, paint: Paint) -> str:
 # --- the cluster ------------------------------------------------------------------------------------------
 
 
-def _services(rows: Sequence[Sequence[str]], wide: bool, limit: int | None) -> str:
+def _nodes(rows: Sequence[NodeRow], most: int | None, limit: int | None) -> str:
+    """The nodes with their Pods; of more than ``most`` the first are named (None: all)."""
+    cells = [
+        (
+            row.name,
+            ", ".join(row.roles),
+            ", ".join(row.addresses),
+            row.podCIDR,
+            _list([pod.name + (" (hostNetwork)" if pod.hostNetwork else "") for pod in row.pods], most),
+        )
+        for row in rows
+    ]
+    headers = ("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS")
+    return table(headers, [tuple(map(printable, row)) for row in cells], limit)
+
+
+def _services(rows: Sequence[ServiceRow], wide: bool, limit: int | None) -> str:
     """The Services; their external addresses only where some have any."""
-    headers: Sequence[str] = ("SERVICE", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORTS", "ENDPOINTS")
-    shown = _shortened(rows, 4, None if wide else 6)
-    if not any(row[3] for row in shown):
-        headers, shown = (*headers[:3], *headers[4:]), [(*row[:3], *row[4:]) for row in shown]
-    return table(headers, shown, limit)
+    most = None if wide else 6
+    columns = {
+        "SERVICE": [row.name for row in rows],
+        "TYPE": [row.type for row in rows],
+        "CLUSTER-IP": [row.address for row in rows],
+        "EXTERNAL-IP": [PENDING if row.pending else ", ".join(row.external) for row in rows],
+        "PORTS": [_list(list(map(str, row.ports)), most) for row in rows],
+        "ENDPOINTS": [str(row.endpoints) for row in rows],
+    }
+    if not any(columns["EXTERNAL-IP"]):
+        del columns["EXTERNAL-IP"]
+    cells = zip(*columns.values(), strict=True)
+    return table(tuple(columns), [tuple(map(printable, row)) for row in cells], limit)
 
 
-def _shortened(rows: Sequence[Sequence[str]], column: int, limit: int | None) -> list[tuple[str, ...]]:
-    """``rows``, printable, with the comma-separated list in ``column`` cut to ``limit`` items (``None``: not
-    cut).
-    """
-    clean = [tuple(map(printable, row)) for row in rows]
-    if limit is None:
-        return clean
-    return [(*row[:column], few(row[column].split(", "), limit), *row[column + 1 :]) for row in clean]
+def _list(items: Sequence[str], most: int | None) -> str:
+    return ", ".join(items) if most is None else few(items, most)

@@ -14,6 +14,7 @@ from emulator.kernel.inspect import collect_state, count_overflows, read_address
 from emulator.model.findings import Reached
 from emulator.model.flows import Attempt, Flow
 from emulator.model.frames import Backend
+from emulator.model.notices import Notice
 from emulator.model.results import FlowResult, Requirement, Verdict
 from emulator.report.bundle import netns_on_path
 from emulator.run.live import Live
@@ -94,14 +95,16 @@ def _probe(
     return attempts, frozenset(name for name in netns if after[name] > before[name])
 
 
-def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[str]:
+def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[Notice]:
     pods = sorted(
         {server.pod for attempt in attempts if attempt.protocol == "UDP" for server in attempt.servers}
     )
     more = f" (and {len(pods) - 1} more)" if len(pods) > 1 else ""
     return (
         [
-            f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in there: an answer is not owed"
+            Notice(
+                f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in there: an answer is not owed"
+            )
         ]
         if pods
         else []

@@ -69,7 +69,7 @@ def why_no_guest() -> str:
     if not UML.is_file():
         return f"{UML} is not there: run podwire from its checkout"
     done = subprocess.run([sys.executable, "-I", UML, "--check"], capture_output=True, text=True, check=False)
-    return done.stderr.strip().removeprefix("uml: ") if done.returncode else ""
+    return (done.stdout or done.stderr).strip() if done.returncode else ""
 
 
 @contextmanager

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from emulator.capture.recording import Recording
 from emulator.capture.ring import HANDSHAKES, Taps
 from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
+from emulator.model.notices import Notice
 from emulator.plan.operations import AddNetns, DelNetns
 from emulator.run.clock import Clock
 from emulator.run.watch import Watch
 from emulator.schedule.needs import ring_slots, slot_width
 from emulator.schedule.schedule import Moment, Schedule
-from emulator.workload.commands import Command, end_commands, find_ended, start_commands, wait_until_listening
+from emulator.workload.commands import (
+    Command,
+    CommandNotice,
+    ContainerRef,
+    end_commands,
+    find_ended,
+    start_commands,
+    wait_until_listening,
+)
 from emulator.workload.serve import servers
 from emulator.workload.speakers import speakers
 from emulator.workload.worker import Worker, any_busy
@@ -33,8 +42,12 @@ class Live:
         self._width = slot_width(schedule)
         self._slots = ring_slots(schedule, _namespaces(schedule), self._width)
         self._workers: list[Worker] = []
-        self.commands: dict[str, Command] = {}
-        self.said = [*applied.notices]  # and what the kernel refused, and commands that do not listen
+        self.commands: dict[ContainerRef, Command] = {}
+        # the commands of which it was noted that they have ended, with their exit code
+        self._ended: set[tuple[ContainerRef, int]] = set()
+        self.said = [
+            *map(Notice, applied.notices)
+        ]  # and what the kernel refused, and commands that do not listen
         self.taps = Taps()
         self.recording = Recording(self.taps)
         self.watch = Watch(applied.namespaces, settings)
@@ -82,19 +95,18 @@ class Live:
         with self.clock.phase("servers"):
             end_commands(state, self.applied.namespaces, self.commands)
             started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
-            self.said += wait_until_listening(state, self.applied.namespaces, started)
+            self._note(wait_until_listening(state, self.applied.namespaces, started))
             self.commands |= started
 
     def note_ended_commands(self, state: ClusterState) -> None:
-        """Say of the real commands that have ended, though they were to go on, that they did, unless that was
-        said before.
-        """
-        for word in find_ended(state, self.commands):
-            who, colon, how = word.partition(":")
-            if not any(
-                said.startswith((f"{who}:", f"{who} ")) and said.endswith(colon + how) for said in self.said
-            ):
-                self.said.append(word)
+        """Note the real commands that have ended, though they were to go on, each end once."""
+        self._note(one for one in find_ended(state, self.commands) if (one.ref, one.code) not in self._ended)
+
+    def _note(self, notices: Iterable[CommandNotice]) -> None:
+        for ref, code, notice in notices:
+            self.said.append(notice)
+            if code is not None:
+                self._ended.add((ref, code))
 
     def _untap(self, names: Collection[str]) -> None:
         """Let go of the namespaces ``names``, which are deleted: a tap would keep them."""

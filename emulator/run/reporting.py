@@ -69,14 +69,15 @@ def make_report(schedule: Schedule, live: Live, findings: Findings, started: dat
 
 
 def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str]:
-    """What a reader must know to judge the report: each word once, where the kernel said more than the
-    objects with what it said.
+    """Yields what a reader must know to judge the report: each notice once, with the kernel's detail where
+    there is one.
     """
     said = dict.fromkeys(live.said)
+    detailed = {notice.text for notice in said}
     for notice in dict.fromkeys(notice for moment in schedule.moments for notice in moment.state.notices):
-        if not any(word.startswith(notice) for word in said):
+        if notice not in detailed:
             yield notice
-    yield from said
+    yield from map(str, said)
     if not schedule.pairs:
         if sampled := sum(is_sample(flow, schedule.expectations[flow.name]) for flow in schedule.flows):
             yield f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all"

@@ -185,7 +185,7 @@ class Comparison:
             if not compared.flow.control:
                 by_service.setdefault(compared.flow.to.service, []).append(compared)
         rows = next(iter(self.reports.values())).services
-        named = [(name, kind != "ExternalName" and ip != "None") for name, kind, ip, *_ in rows]
+        named = [(row.name, row.proxied) for row in rows]
         return tuple(
             ServiceChange(
                 name,

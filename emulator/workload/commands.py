@@ -20,11 +20,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState, pod_netns
 from emulator.errors import PodwireError, UsageError, printable
 from emulator.kernel.container import WORKING_DIRECTORY, contain, hidden_homes, own_pid_namespace
 from emulator.kernel.netns import Namespaces
+from emulator.model.notices import Notice
 from emulator.objects.kinds import Container, EnvVar, Pod
 
 _SEEN = "commands see this machine's programs as an ordinary user does; home directories, /run, /var and /tmp are hidden from them"
@@ -75,12 +77,30 @@ class Command:
     what: tuple[object, ...]
 
 
-Commands = Mapping[str, Command]  # by ``namespace/pod container``
+class ContainerRef(NamedTuple):
+    """A container of the Pod ``pod`` (namespace/name)."""
+
+    pod: str
+    container: str
+
+    def __str__(self) -> str:
+        return f"container {self.container} of Pod {self.pod}"
+
+
+class CommandNotice(NamedTuple):
+    """A sentence about the command of ``ref``; ``code`` is its exit code (-n: signal n) if it has ended."""
+
+    ref: ContainerRef
+    code: int | None
+    notice: Notice
+
+
+Commands = Mapping[ContainerRef, Command]
 
 
 def start_commands(
     state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands
-) -> dict[str, Command]:
+) -> dict[ContainerRef, Command]:
     """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises
     UsageError with the container's name when one cannot be started.
     """
@@ -88,27 +108,27 @@ def start_commands(
     for key, containers in state.commands.items():
         pod = state.pod[key]
         for container in (*pod.spec.initContainers, *pod.spec.containers):
-            name = f"{key} {container.name}"
-            if container.name in containers and name not in running:
-                started[name] = Command(
+            ref = ContainerRef(key, container.name)
+            if container.name in containers and ref not in running:
+                started[ref] = Command(
                     _start(state, namespaces, pod, container, logs), _what(state, namespaces, pod, container)
                 )
     return started
 
 
-def end_commands(state: ClusterState, namespaces: Namespaces, running: dict[str, Command]) -> None:
+def end_commands(state: ClusterState, namespaces: Namespaces, running: dict[ContainerRef, Command]) -> None:
     """Kill every command that ``state`` no longer has, or has otherwise, with all that it started, and forget
     it.
     """
     wanted = {
-        f"{key} {container.name}": _what(state, namespaces, state.pod[key], container)
+        ContainerRef(key, container.name): _what(state, namespaces, state.pod[key], container)
         for key, names in state.commands.items()
         for container in (*state.pod[key].spec.initContainers, *state.pod[key].spec.containers)
         if container.name in names
     }
-    for name, command in list(running.items()):
-        if command.what != wanted.get(name):
-            del running[name]
+    for ref, command in list(running.items()):
+        if command.what != wanted.get(ref):
+            del running[ref]
             command.process.kill()  # PID 1 of its PID namespace: the kernel ends the others
             command.process.wait()
 
@@ -127,49 +147,45 @@ def _what(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Cont
 
 def wait_until_listening(
     state: ClusterState, namespaces: Namespaces, running: Commands, seconds: float = 10
-) -> list[str]:
+) -> list[CommandNotice]:
     """Wait until each of the commands listens on the TCP and UDP ports that it is meant to serve; returns
-    sentences about those that do not within ``seconds``, or only where nobody reaches them.
+    a notice about each that does not within ``seconds``, or only where no other Pod reaches it.
     """
     deadline = time.monotonic() + seconds
-    wanted: dict[str, set[_Port]] = {name: set() for name in running}
+    wanted: dict[ContainerRef, set[_Port]] = {ref: set() for ref in running}
     for (_, port, protocol), (key, container) in state.commanded_ports.items():
         if protocol != "SCTP":
-            wanted.get(f"{key} {container}", set()).add((port, protocol))
+            wanted.get(ContainerRef(key, container), set()).add((port, protocol))
     notices = []
-    for name, command in running.items():
-        key, container = name.split(" ")
+    for ref, command in running.items():
         process = command.process
-        netns = pod_netns(state.pod[key])
-        while missing := wanted[name] - (reached := namespaces.call_in(netns, _listening)).keys():
+        netns = pod_netns(state.pod[ref.pod])
+        while missing := wanted[ref] - (reached := namespaces.call_in(netns, _listening)).keys():
             if process.poll() is not None or time.monotonic() > deadline:
-                notices.append(f"{_who(name)} does not listen on {_list(missing)}{_how_it_ended(process)}")
+                what = f"{ref} does not listen on {_list(missing)}{_how_it_ended(process)}"
+                notices.append(CommandNotice(ref, process.poll(), Notice(what)))
                 break
             time.sleep(0.01)
-        alone = {port for port in wanted[name] & reached.keys() if not reached[port]}
+        alone = {port for port in wanted[ref] & reached.keys() if not reached[port]}
         if alone:
-            notices.append(
-                f"{_who(name)} listens on {_list(alone)} at localhost only, where nobody but its own Pod reaches it"
+            what = (
+                f"{ref} listens on {_list(alone)} at localhost only, where nobody but its own Pod reaches it"
             )
+            notices.append(CommandNotice(ref, None, Notice(what)))
     return notices
 
 
-def find_ended(state: ClusterState, running: Commands) -> list[str]:
-    """Returns a sentence about each command that has ended and was meant to serve a port, or has ended with
-    an error.
+def find_ended(state: ClusterState, running: Commands) -> list[CommandNotice]:
+    """Returns a notice about each command that has ended and was meant to serve a port, or has ended with an
+    error.
     """
-    servers = {f"{key} {container}" for key, container in state.commanded_ports.values()}
-    ended = {name: command.process.poll() for name, command in running.items()}
+    servers = {ContainerRef(key, container) for key, container in state.commanded_ports.values()}
+    ended = {ref: command.process.poll() for ref, command in running.items()}
     return [
-        f"{_who(name)}{_how_it_ended(running[name].process)}"
-        for name, code in ended.items()
-        if code or (code == 0 and name in servers)
+        CommandNotice(ref, code, Notice(f"{ref}{_how_it_ended(running[ref].process)}"))
+        for ref, code in ended.items()
+        if code or (code == 0 and ref in servers)
     ]
-
-
-def _who(name: str) -> str:
-    key, container = name.split(" ")
-    return f"container {container} of Pod {key}"
 
 
 def _how_it_ended(process: subprocess.Popen[bytes]) -> str:

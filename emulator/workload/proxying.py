@@ -20,6 +20,7 @@ from typing import Any
 from emulator.cluster.state import ClusterState
 from emulator.errors import EXHAUSTED
 from emulator.kernel.netns import Namespaces
+from emulator.model.notices import Notice
 from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Endpoint, Relay, RoundRobin, relays
 from emulator.workload.worker import Inbox, Worker
 
@@ -239,7 +240,7 @@ class _Proxies:
         self._namespaces = namespaces
         self._open: dict[_Place, _TcpProxy | _UdpProxy] = {}
 
-    def update(self, state: ClusterState) -> tuple[str, ...]:
+    def update(self, state: ClusterState) -> tuple[Notice, ...]:
         """Listen for exactly what ``state`` has; a proxy that was there before goes on, with its clients.
         Raises OSError for a port that cannot be had.
         """

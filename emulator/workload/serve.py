@@ -20,6 +20,7 @@ from emulator.cluster.state import ClusterState, Listener
 from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.netns import Namespaces
 from emulator.model.frames import PROTOCOL_NUMBER, Answer
+from emulator.model.notices import Notice
 from emulator.objects.kinds import Protocol
 from emulator.workload import sctp
 from emulator.workload.answer import is_http, reply_health, reply_http, reply_line
@@ -66,9 +67,9 @@ class _Server:
 
     # --- opening ---
 
-    def update(self, state: ClusterState) -> list[str]:
+    def update(self, state: ClusterState) -> list[Notice]:
         """Serve exactly what ``state`` says; what was served before goes on, with its connections. Returns
-        what the kernel said of the listeners that must be refused, a sentence each. Raises OSError for any
+        what the kernel said of each listener that must be refused. Raises OSError for any
         other that cannot be opened.
         """
         gone = self._namespaces.refresh()
@@ -96,13 +97,13 @@ class _Server:
             except OSError as error:
                 raise OSError(f"cannot open a server socket: {error}") from None
 
-    def _refusals(self, listeners: Iterable[Listener]) -> list[str]:
+    def _refusals(self, listeners: Iterable[Listener]) -> list[Notice]:
         refusals = []
         for listener in listeners:  # the ones that hold the ports are open
             try:
                 self._open(listener)
             except OSError as error:
-                refusals.append(f"{listener.refusal} ({error.strerror})")
+                refusals.append(Notice(listener.refusal, error.strerror or ""))
         return refusals
 
     def _open(self, listener: Listener) -> None:

@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from emulator.cluster.state import ClusterState
 from emulator.kernel.netns import Namespaces
+from emulator.model.notices import Notice
 from emulator.workload import arp
 from emulator.workload.worker import Inbox, Worker
 
@@ -96,7 +97,7 @@ class _Speakers:
         self._speakers: dict[str, _Speaker] = {}
         self._epoll = select.epoll()
 
-    def update(self, state: ClusterState) -> Sequence[str]:
+    def update(self, state: ClusterState) -> Sequence[Notice]:
         """Announce what ``state`` says. An address leaves one node before it comes to another."""
         gone = self._namespaces.refresh()
         wanted: dict[str, set[str]] = {}

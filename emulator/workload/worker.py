@@ -24,6 +24,7 @@ from emulator.cluster.state import ClusterState
 from emulator.errors import Exit, PodwireError
 from emulator.kernel import linux
 from emulator.kernel.limits import explain
+from emulator.model.notices import Notice
 
 _LENGTH = struct.Struct("=Q")
 _ENDING = 1.0  # seconds that a process whose channel is closed may still take to end
@@ -64,14 +65,14 @@ class Inbox:
             assert state is None or isinstance(state, ClusterState)  # noqa: S101 - for the type: our own process wrote it
         return state
 
-    def answer(self, refusals: Sequence[str] = (), error: str = "") -> None:
+    def answer(self, refusals: Sequence[Notice] = (), error: str = "") -> None:
         """The state is in force, but for ``refusals``: what the kernel refused that it was expected to
         refuse, a sentence each. ``error``: it is not, and why.
         """
         _send(self._channel, (tuple(refusals), error))
 
     def take(
-        self, update: Callable[[ClusterState], Sequence[str]], busy: Callable[[], bool] = lambda: False
+        self, update: Callable[[ClusterState], Sequence[Notice]], busy: Callable[[], bool] = lambda: False
     ) -> None:
         """Receive a state, and answer what ``update`` makes of it: refusals, or OSError. Or the question
         whether anybody still waits for what is going on here: answer ``busy``.
@@ -103,7 +104,7 @@ class Worker:
         self._oom_kills = 0  # of the machine, when it was started
         self._last_words = ""
 
-    def tell(self, state: ClusterState) -> list[str]:
+    def tell(self, state: ClusterState) -> list[Notice]:
         """Have the worker match ``state``; returns once it does, with what the kernel refused. FlowChecks and
         steps are no affair of its. Raises WorkerError when it cannot, or has ended.
         """

@@ -6,6 +6,7 @@ import pytest
 
 from emulator.errors import InputError
 from emulator.flows.derive import derive_flows
+from emulator.model.results import NodeRow
 from emulator.oracle.expectations import Expectations
 from emulator.report.describe import describe_nodes
 from tests.sandboxed import state_of
@@ -37,7 +38,7 @@ DB = "{name: db, address: 192.0.2.10, ports: [{port: 5432}, {port: 53, protocol:
 def test_a_server_outside_is_dialled_and_answers_its_service() -> None:
     state = state_of(text=CLUSTER % f"[{DB}]")
     assert [client.name for client in state.clients] == ["client-1", "db"]
-    assert ("db", "external server", "192.0.2.10", "", "") in describe_nodes(state)
+    assert NodeRow(name="db", roles=("external server",), addresses=("192.0.2.10",)) in describe_nodes(state)
     assert state.notices == ()
     expectations = Expectations(state)
     flows = {flow.name: expectations.expect(flow) for flow in derive_flows(state)}

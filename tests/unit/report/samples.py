@@ -15,9 +15,13 @@ from emulator.model.frames import Backend, Captured
 from emulator.model.journeys import Change, Ending, Hop, Journey
 from emulator.model.results import (
     FlowResult,
+    NodeRow,
     Observation,
+    PodRow,
+    PortRow,
     Report,
     Requirement,
+    ServiceRow,
 )
 from tests.unit.expectations import expectation_of
 
@@ -173,6 +177,24 @@ FAILED = FlowResult(
     frames=(6,),
 )
 
+
+def node_row(name: str, address: str, podCIDR: str, *pods: str) -> NodeRow:
+    return NodeRow(
+        name=name, roles=("worker",), addresses=(address,), podCIDR=podCIDR, pods=tuple(map(PodRow, pods))
+    )
+
+
+def service_row(name: str, address: str, *ports: PortRow, endpoints: int = 2) -> ServiceRow:
+    return ServiceRow(
+        name=name,
+        type="ClusterIP",
+        address=address,
+        proxied=address != "None",
+        ports=ports,
+        endpoints=endpoints,
+    )
+
+
 REPORT = Report(
     topology="three-networks",
     seed=7,
@@ -185,19 +207,19 @@ REPORT = Report(
         "seconds": "2.31",
     },
     cluster=(
-        (
-            "control-plane",
-            "control-plane",
-            "172.18.0.2",
-            "10.244.0.0/24",
-            "kube-apiserver-control-plane (hostNetwork)",
+        NodeRow(
+            name="control-plane",
+            roles=("control-plane",),
+            addresses=("172.18.0.2",),
+            podCIDR="10.244.0.0/24",
+            pods=(PodRow("kube-apiserver-control-plane", hostNetwork=True),),
         ),
-        ("worker-1", "worker", WORKER_1, "10.244.1.0/24", "client, web-0"),
-        ("worker-2", "worker", "172.18.0.4", "10.244.2.0/24", "web-1"),
+        node_row("worker-1", WORKER_1, "10.244.1.0/24", "client", "web-0"),
+        node_row("worker-2", "172.18.0.4", "10.244.2.0/24", "web-1"),
     ),
     services=(
-        ("default/kubernetes", "ClusterIP", "10.96.0.1", "", "443/TCP", "1"),
-        ("default/web", "ClusterIP", SERVICE, "", "80:30080/TCP, 53/UDP", "2"),
+        service_row("default/kubernetes", "10.96.0.1", PortRow(443, "TCP"), endpoints=1),
+        service_row("default/web", SERVICE, PortRow(80, "TCP", 30080), PortRow(53, "UDP"), endpoints=2),
     ),
     flows=(PASSED, FAILED),
     requirements=(

@@ -26,7 +26,7 @@ MASQUERADED = delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)
 
 def named(result: FlowResult, client: str, check: str = "cluster-ip") -> FlowResult:
     name = f"{check}: {client}" if check else client
-    return replace(result, flow=replace(result.flow, name=name, check=check))
+    return replace(result, flow=replace(result.flow, name=name, called=client, check=check))
 
 
 def table(*rows: tuple[FlowResult, FlowResult]) -> list[str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from emulator.model.frames import Backend, Health
-from emulator.model.results import Observation, Report
+from emulator.model.results import NodeRow, Observation, PodRow, Report, ServiceRow
 from emulator.report.report_json import (
     SCHEMA,
     to_dict,
@@ -224,3 +224,25 @@ def test_every_field_is_documented() -> None:
         name for part in (SCHEMA_FILE, *SCHEMA_FILE["$defs"].values()) for name in part.get("properties", {})
     }
     assert not {name for name in fields if f"`{name}`" not in text}
+
+
+def test_rows_are_values_and_json_reads_no_text() -> None:
+    """A comma or a blank in a name, or a port that a text would hide, changes no other field."""
+    node = NodeRow(
+        name="n", roles=("a, b",), addresses=("10.0.0.1",), pods=(PodRow("x (y), z", hostNetwork=True),)
+    )
+    service = ServiceRow(
+        name="s", type="LoadBalancer", address="10.96.0.9", proxied=True, pending=True, endpoints=3
+    )
+    exported = to_dict(replace(REPORT, cluster=(node,), services=(service,)), PODS)
+    assert exported["cluster"][0]["pods"] == ["x (y), z"]
+    assert exported["services"] == [
+        {
+            "name": "s",
+            "type": "LoadBalancer",
+            "clusterIP": "10.96.0.9",
+            "externalIPs": ["<pending>"],
+            "ports": [],
+            "endpoints": 3,
+        }
+    ]

@@ -25,6 +25,8 @@ from tests.unit.report.samples import (
     WEB_1,
     WORKER_1,
     flow,
+    node_row,
+    service_row,
 )
 
 SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
@@ -172,7 +174,7 @@ def test_verdicts_are_words_and_colours_only_where_asked_for() -> None:
 
 
 def test_many_pods_are_abbreviated_unless_wide() -> None:
-    cluster = (("worker-1", "worker", WORKER_1, "10.244.1.0/24", ", ".join(f"pod-{n}" for n in range(100))),)
+    cluster = (node_row("worker-1", WORKER_1, "10.244.1.0/24", *(f"pod-{n}" for n in range(100))),)
     assert "pod-11 (+88 more)" in text(cluster=cluster, width=400)
     assert "pod-99" in text(cluster=cluster, wide=True)
 
@@ -210,8 +212,8 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(
         flows=(result,),
         requirements=(requirement,),
         notices=(hostile,),
-        cluster=((hostile,) * 5,),
-        services=((hostile,) * 6,),
+        cluster=(node_row(hostile, hostile, hostile, hostile),),
+        services=(replace(service_row(hostile, hostile), type=hostile, external=(hostile,)),),
         machine={"seconds": hostile, "kernel": hostile},
     )
     shown.encode()
@@ -221,7 +223,7 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(
 
 def test_flows_of_steps_stand_in_order_of_time_under_their_step() -> None:
     later = [
-        replace(PASSED, flow=flow(f"c, {step}: who", kind=kind, step=f"c, {step}"))
+        replace(PASSED, flow=flow(f"c, {step}: who", called="who", kind=kind, step=f"c, {step}"))
         for step, kind in (("b", "other"), ("a", "pod-to-pod"))
     ]
     shown = text(flows=(PASSED, *later))

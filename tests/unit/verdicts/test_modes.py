@@ -38,6 +38,7 @@ from tests.unit.report.samples import (
     WEB_1,
     WORKER_1,
     expectation,
+    service_row,
 )
 
 B0, B1 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
@@ -350,7 +351,7 @@ def test_a_flow_that_fails_alike_in_all_modes_is_no_success() -> None:
 
 
 def test_services_come_first() -> None:
-    headless = ("default/peers", "ClusterIP", "None", "", "80/TCP", "2")
+    headless = service_row("default/peers", "None")
     elsewhere = replace(
         TO_BOTH, flow=replace(PASSED.flow, name="elsewhere", to=replace(PASSED.flow.to, service=""))
     )
@@ -450,7 +451,7 @@ def many_services(reasons: list[Reason]) -> Comparison:
         refused(expected=replace(REFUSED, because=reason), flow=flow)
         for reason, flow in zip(reasons, flows, strict=True)
     ]
-    services = tuple((name, "ClusterIP", "10.96.0.10", "80/TCP", "2") for name in names)
+    services = tuple(service_row(name, "10.96.0.10") for name in names)
     runs = {"iptables": tuple(replace(TO_BOTH, flow=flow) for flow in flows), "nftables": tuple(refusals)}
     return compare_modes(
         "shop", {mode: replace(REPORT, services=services, flows=results) for mode, results in runs.items()}

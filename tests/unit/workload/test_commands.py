@@ -6,7 +6,7 @@ import pytest
 
 from emulator.kernel.container import hidden_homes
 from emulator.objects.kinds import Container, EnvVar, EnvVarSource, ObjectFieldSelector
-from emulator.workload.commands import environment
+from emulator.workload.commands import ContainerRef, environment
 from tests.unit.states import make_service, make_state
 
 
@@ -41,3 +41,9 @@ def test_a_command_has_its_own_environment_alone(monkeypatch: pytest.MonkeyPatch
         "IP": "10.244.1.3",
         "URL": "http://10.244.1.3/$(KUBECONFIG)/$(IP)",
     }
+
+
+def test_a_container_is_two_keys_whatever_its_names() -> None:
+    one, other = ContainerRef("default/a b", "c"), ContainerRef("default/a", "b c")
+    assert one != other
+    assert str(ContainerRef("default/web", "nginx")) == "container nginx of Pod default/web"

@@ -1,0 +1,27 @@
+"""The notices of a run: each once, with the kernel's detail where there is one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from emulator.model.notices import Notice
+from emulator.run.reporting import _notices
+
+
+def test_the_kernel_s_detail_stands_in_place_of_the_sentence_alone() -> None:
+    """Not by the beginning of a sentence: "port 80" is another port than "port 8080"."""
+    state: Any = SimpleNamespace(
+        notices=("port 80 is taken", "port 8080 is taken", "left out: 1 Ingress"), flowChecks=("one",)
+    )
+    schedule: Any = SimpleNamespace(moments=[SimpleNamespace(state=state)], pairs=True, state=state)
+    recording = SimpleNamespace(lost=lambda: 0, left_out=0)
+    said = [Notice("port 8080 is taken", "Address already in use"), Notice("iptables loads the rules")]
+    live: Any = SimpleNamespace(said=[*said, said[0]], recording=recording)
+    findings: Any = SimpleNamespace(limits={})
+    assert list(_notices(schedule, live, findings)) == [
+        "port 80 is taken",
+        "left out: 1 Ingress",
+        "port 8080 is taken (Address already in use)",
+        "iptables loads the rules",
+    ]
