@@ -57,8 +57,8 @@ def apply_expect(
     outcome = wanted.outcome or "delivered"
     if outcome not in ("delivered", ASYMMETRIC):
         because = replace(said, why=Why.FLOW_CHECK_OUTCOME, outcome=outcome)
-        end = just(outcome, late=expectation.possibilities.late)
-        return Expectation(possibilities=end, because=because, relayed=expectation.relayed)
+        end = just(outcome, late=expectation.possibilities.late, relayed=expectation.relayed)
+        return Expectation(possibilities=end, because=because)
     if wanted.backends is not None:
         backends = tuple(
             dict.fromkeys(
@@ -81,7 +81,8 @@ def apply_expect(
                 "source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy"
             )
         result = _with_source(result, wanted.source, balancer)
-    result = replace(result, health=_health(expectation.health, wanted), unpromised=None)
+    ends = result.possibilities.answering(_health(expectation.health, wanted))
+    result = replace(result, possibilities=ends, unpromised=None)
     return replace(_answered(result, "endpoint" if outcome == ASYMMETRIC else "dialled"), because=said)
 
 
@@ -122,7 +123,9 @@ def container_port(pod: Pod, port: int | str, protocol: str) -> int | None:
 
 def _kept(expectation: Expectation, backends: Sequence[Backend]) -> Expectation:
     rule: SourceRule = next(iter(expectation.backends.values()), "preserved")
-    return replace(expectation, possibilities=answers(dict.fromkeys(backends, rule)))
+    return replace(
+        expectation, possibilities=answers(dict.fromkeys(backends, rule), relayed=expectation.relayed)
+    )
 
 
 def _with_source(expectation: Expectation, source: str, balancer: str) -> Expectation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -41,6 +41,9 @@ class Possibility:
     reply: ReplyFrom = "dialled"
     # dropped since nobody answers ARP: a client that waits some seconds more is told "host unreachable"
     late: bool = False
+    # a process of the node accepts the connection and dials the endpoint: two connections and two packets
+    relayed: bool = False
+    health: Health | None = None  # the answer of a health check
 
 
 class Possibilities(tuple[Possibility, ...]):
@@ -101,6 +104,12 @@ class Possibilities(tuple[Possibility, ...]):
         """The endpoints whose reply may come from the address that the client dialled."""
         return frozenset(p.backend for p in self.delivering if p.backend is not None and p.reply == "dialled")
 
+    def answering(self, health: Health | None) -> Possibilities:
+        """Returns the same, but that a health check answers ``health`` wherever it answers."""
+        return Possibilities(
+            replace(end, health=health) if end.outcome == "delivered" else end for end in self
+        )
+
     @cached_property
     def late(self) -> bool:
         """Returns whether a client that waits some seconds more may be told "host unreachable" where silence
@@ -117,8 +126,7 @@ class Expectation:
     ``addresses`` maps each source rule to the addresses that satisfy it ("preserved" → the client's; "node" →
     those of the masquerading node; "balancer" → that of the load balancer in the path). ``because`` is the
     reason, ``source`` what a report prints ("preserved", "node", an address, "preserved;
-    node on hairpin"). ``relayed``: a process of the node accepts the connection and dials the endpoint, so
-    that there are two connections and two packets; it says how attempts are followed. ``unpromised``: why
+    node on hairpin"). ``unpromised``: why
     nothing is promised of the flow (None where something is); then its verdict is unknown.
     """
 
@@ -127,8 +135,6 @@ class Expectation:
     must_meet: tuple[frozenset[Backend], ...] = ()
     addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
     source: str = ""
-    relayed: bool = False
-    health: Health | None = None  # what a health check is answered
     unpromised: Reason | None = None
 
     @property
@@ -140,6 +146,16 @@ class Expectation:
     def outcomes(self) -> frozenset[Outcome]:
         """All that an attempt may come to."""
         return self.possibilities.outcomes
+
+    @property
+    def relayed(self) -> bool:
+        """Returns whether attempts are relayed, and must be followed by their request."""
+        return any(end.relayed for end in self.possibilities)
+
+    @property
+    def health(self) -> Health | None:
+        """Returns the answer that a health check is promised; None of other flows."""
+        return next((end.health for end in self.possibilities if end.health), None)
 
     @property
     def backends(self) -> Mapping[Backend, SourceRule]:

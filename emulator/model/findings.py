@@ -23,6 +23,7 @@ class Fault(Enum):
     BACKEND = "backend"  # another endpoint answered
     SOURCE = "source"  # the endpoint saw another address
     REPLY = "reply"  # the client heard from another address
+    COMBINATION = "combination"  # endpoint, source and reply are possible, but not together
     SERVER_SAW = "server-saw"  # the server names another client address than the frames
     SERVER_REACHED = "server-reached"  # the server names another address of its own
     NOT_RELAYED = "not-relayed"  # translated, where a proxy is to relay

@@ -36,9 +36,7 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
     if not delivered:
         refused = min(promises, key=lambda p: OUTCOMES.index(p.outcome))
         because = Reason(why=Why.THROUGH_BALANCER, then=(refused.because,))
-        return Expectation(
-            possibilities=ends, because=because, relayed=refused.relayed, unpromised=unpromised
-        )
+        return Expectation(possibilities=ends, because=because, unpromised=unpromised)
     node = frozenset(ip for p in delivered for ip in p.addresses.get("node", ()))
     sampled = any(p.partial for p in promises)
     needed = attempts_to_meet_each(chances(promises))
@@ -52,7 +50,6 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
             "balancer": frozenset({facts.state.balancerIP}),
         },
         source="; ".join(sorted({end.source for end in ends if end.source}, reverse=True)),
-        relayed=facts.semantics.relays,
         unpromised=unpromised,
     )
 

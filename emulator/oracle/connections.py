@@ -56,7 +56,7 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     if before.flow.to.how == "nodePort" and flow.to.ip not in facts.owners:
         return None  # with its node went the translation
     ends = Possibilities(end for end in before.expected.possibilities.delivering if end.backend == backend)
-    ends = ends or answers({backend: "preserved"})
+    ends = ends or answers({backend: "preserved"}, relayed=before.expected.relayed)
     rule = before.expected.backends.get(backend, "preserved")
     seen = frozenset(before.observed.sources)
     return Expectation(
@@ -66,7 +66,6 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
         if seen
         else before.expected.addresses,
         source=rule,
-        relayed=before.expected.relayed,
     )
 
 

@@ -42,10 +42,20 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
 
 
 def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
-    """All that :func:`promise_direct` depends on, beside the cluster."""
+    """Returns all that :func:`promise_direct` depends on, beside the cluster, and all that a policy may select
+    the client by.
+    """
     client, to = flow.client, flow.to
     itself = client.label if to.ip.startswith("127.") else ""
-    return to.ip, to.port, flow.protocol, client.kind, itself, _passes_node(facts, flow)
+    return (
+        to.ip,
+        to.port,
+        flow.protocol,
+        client.kind,
+        itself,
+        _passes_node(facts, flow),
+        facts.identity(client),
+    )
 
 
 def answer(facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_node: bool = True) -> Outcome:

@@ -170,7 +170,9 @@ class Expectations:
         if expectation.outcome == "delivered" and (
             answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))
         ):
-            expectation = replace(expectation, health=answer[0], because=answer[1])
+            health, because = answer
+            ends = expectation.possibilities.answering(health)
+            expectation = replace(expectation, possibilities=ends, because=because)
         return expectation
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
@@ -191,10 +193,10 @@ class Expectations:
             return self._expectation(flow, met, promise)
         rules = {b: translated_source(self._facts, flow.client, met, b) for b in backends}
         needed = attempts_to_meet(met.endpoints.service, len(rules))
-        relayed = self._facts.semantics.relays
+        ends = answers(rules, relayed=self._facts.semantics.relays)
         because = explain_source(self._facts, flow.client, met, rules)
         source = name_source(rules.values())
-        return self._expectation(flow, met, Promise(answers(rules), because, source, needed, relayed=relayed))
+        return self._expectation(flow, met, Promise(ends, because, source, needed))
 
     def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
         """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has
@@ -254,7 +256,7 @@ class Expectations:
     def _translated(self, flow: Flow, met: Translation) -> Promise:
         by_client = promise_by_client(self._facts, flow, met)
         return by_client or self._shared(
-            service_likeness(flow, met), lambda: promise_by_endpoints(self._facts, flow, met)
+            service_likeness(self._facts, flow, met), lambda: promise_by_endpoints(self._facts, flow, met)
         )
 
     def _shared(self, likeness: tuple[object, ...], promise: Callable[[], Promise]) -> Promise:
@@ -268,7 +270,6 @@ class Expectations:
             return Expectation(
                 possibilities=promise.possibilities,
                 because=promise.because,
-                relayed=promise.relayed,
                 unpromised=promise.unpromised,
             )
         node = met.node if met else self._facts.first_node(flow)
@@ -284,7 +285,6 @@ class Expectations:
             must_meet=required,
             addresses=self._addresses.setdefault(tuple(addresses.values()), addresses),
             source=promise.source,
-            relayed=promise.relayed,
             unpromised=promise.unpromised,
         )
 

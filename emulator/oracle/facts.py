@@ -12,7 +12,7 @@ from functools import cached_property
 from ipaddress import IPv4Network
 
 from emulator.cluster.state import ClusterState
-from emulator.model.flows import Flow
+from emulator.model.flows import Client, Flow
 from emulator.model.frames import Backend
 from emulator.objects.config import FlowProtocol
 from emulator.oracle.detector import LocalDetector
@@ -20,6 +20,8 @@ from emulator.oracle.endpoints import PortEndpoints, ServiceTable
 from emulator.oracle.health import HealthChecks
 from emulator.oracle.modes import SEMANTICS, Deviates, deviations_of
 from emulator.oracle.parties import Owner, find_owners
+
+Identity = tuple[str, frozenset[tuple[str, str]]]  # a Pod's namespace and labels
 
 
 class Facts:
@@ -45,6 +47,7 @@ class Facts:
         self.node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
         self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
         self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
+        self._identities: dict[str, Identity] = {}
         self._served = {
             (x.netns, x.port, x.protocol) for x in state.listeners if not x.refused
         } | state.commanded_ports.keys()
@@ -56,6 +59,17 @@ class Facts:
     def is_local_everywhere(self, ip: str) -> bool:
         """Returns whether every node has ``ip``, a Service's address, on an interface of its own."""
         return bool(self.semantics.service_interface) and ip in self.service_ips
+
+    def identity(self, client: Client) -> Identity:
+        """Returns what a policy may select ``client`` by: the namespace and labels of its Pod ("" and none of
+        nodes and of clients outside).
+        """
+        known = self._identities.get(client.ip)
+        if known is None:
+            pod = self.state.pod_by_ip.get(client.ip) if client.kind == "pod" else None
+            known = (pod.namespace, frozenset(pod.metadata.labels.items())) if pod else ("", frozenset())
+            self._identities[client.ip] = known
+        return known
 
     def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
         """Whether somebody in ``netns`` listens there."""

@@ -23,24 +23,24 @@ class Promise:
     because: Reason
     source: str = ""
     needed: int = 1  # attempts that meet every endpoint; 0: no number of attempts does (session affinity)
-    relayed: bool = False
     unpromised: Reason | None = None
 
 
 def ending(outcome: Outcome, because: Reason, *, late: bool = False, relayed: bool = False) -> Promise:
     """Return the promise that every attempt ends in ``outcome``, which is not "delivered"."""
-    return Promise(just(outcome, late=late), because, relayed=relayed)
+    return Promise(just(outcome, late=late, relayed=relayed), because)
 
 
-def just(outcome: Outcome, *, late: bool = False) -> Possibilities:
-    """Return the one possibility of ``outcome``."""
-    return Possibilities((Possibility(outcome=outcome, late=late),))
+def just(outcome: Outcome, *, late: bool = False, relayed: bool = False) -> Possibilities:
+    """Returns the one possibility of ``outcome``."""
+    return Possibilities((Possibility(outcome=outcome, late=late, relayed=relayed),))
 
 
-def answers(rules: Mapping[Backend, SourceRule]) -> Possibilities:
-    """Return a possibility for each endpoint of ``rules``, which answers and sees what its rule says."""
+def answers(rules: Mapping[Backend, SourceRule], *, relayed: bool = False) -> Possibilities:
+    """Returns a possibility for each endpoint of ``rules``, which answers and sees what its rule says."""
     return Possibilities(
-        Possibility(outcome="delivered", backend=backend, source=rule) for backend, rule in rules.items()
+        Possibility(outcome="delivered", backend=backend, source=rule, relayed=relayed)
+        for backend, rule in rules.items()
     )
 
 

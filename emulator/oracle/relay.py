@@ -40,28 +40,29 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
         # not, silence.
         outcomes: list[Outcome] = ["dropped", "rejected"] if tcp else ["dropped"]
         return Promise(
-            Possibilities(Possibility(outcome=outcome) for outcome in outcomes),
+            Possibilities(Possibility(outcome=outcome, relayed=True) for outcome in outcomes),
             replace(because, why=Why.PROXY_SILENT),
-            relayed=True,
         )
     if not tcp and _dials_itself(facts, flow, met.node):
         at = Backend(flow.to.ip, flow.to.port)
         return ending("dropped", Reason(why=Why.PROXY_REPLY_UNTRANSLATED, at=at), relayed=True)
     reached = [b for b, outcome in ends.items() if outcome == "delivered"]
-    possible = [*answers(dict.fromkeys(reached, "node"))]
+    possible = [*answers(dict.fromkeys(reached, "node"), relayed=True)]
     if not tcp:  # nothing tells the proxy that nobody serves
         possible += [
-            Possibility(outcome="dropped", backend=b) for b, outcome in ends.items() if outcome != "delivered"
+            Possibility(outcome="dropped", backend=b, relayed=True)
+            for b, outcome in ends.items()
+            if outcome != "delivered"
         ]
     elif len(unserved) >= _TRIES:
-        possible.append(Possibility(outcome="rejected"))
-        possible += [Possibility(outcome="dropped")] if "dropped" in ends.values() else []
+        possible.append(Possibility(outcome="rejected", relayed=True))
+        possible += [Possibility(outcome="dropped", relayed=True)] if "dropped" in ends.values() else []
     needed = attempts_to_meet(service, len(reached) if tcp else len(ends))
     because = Reason(why=Why.PROXY_ACCEPTS, objects=(node_ref(met.node),)).beside(
         None if needed else Reason(why=Why.AFFINITY),
         Reason(why=Why.UNSERVED, endpoints=unserved) if unserved else None,
     )
-    return Promise(Possibilities(possible), because, "node", needed, relayed=True)
+    return Promise(Possibilities(possible), because, "node", needed)
 
 
 def _dials_itself(facts: Facts, flow: Flow, node: str) -> bool:

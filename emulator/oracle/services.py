@@ -126,10 +126,14 @@ def _ends(
         yield Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
 
 
-def service_likeness(flow: Flow, met: Translation) -> tuple[object, ...]:
-    """All that :func:`promise_by_endpoints` depends on, beside the cluster."""
-    itself = flow.client.ip if flow.client.ip in met.endpoints.ips else ""
-    return met.endpoints, met.how, met.node, met.origin, met.own, itself, flow.client.kind, flow.client.node
+def service_likeness(facts: Facts, flow: Flow, met: Translation) -> tuple[object, ...]:
+    """Returns all that :func:`promise_by_endpoints` depends on, beside the cluster, and all that a policy may
+    select the client by.
+    """
+    client = flow.client
+    itself = client.ip if client.ip in met.endpoints.ips else ""
+    place = (itself, client.kind, client.node, facts.identity(client))
+    return met.endpoints, met.how, met.node, met.origin, met.own, *place
 
 
 def _delivered(

@@ -163,6 +163,15 @@ def _say_reply(finding: Finding) -> str:
     return f"{heard}: {_seen_at(journey.back)}"
 
 
+def _say_combination(finding: Finding) -> str:
+    journey = _journey(finding)
+    seen = f"{journey.backend or 'the endpoint'} saw {journey.source_seen or 'no address'}"
+    heard = f"the client heard from {journey.reply_from or 'nobody'}"
+    return (
+        f"{journey.outcome}: {seen} and {heard}, which no possibility has together: {_seen_at(journey.there)}"
+    )
+
+
 def _say_server(finding: Finding) -> str:
     """Returns what the server's own account contradicts."""
     journey, answer = _journey(finding), finding.attempt.answer if finding.attempt else None
@@ -236,6 +245,7 @@ _FINDINGS: Mapping[Fault, Callable[[Finding], str]] = {
     Fault.BACKEND: _say_backend,
     Fault.SOURCE: _say_source,
     Fault.REPLY: _say_reply,
+    Fault.COMBINATION: _say_combination,
     Fault.SERVER_SAW: _say_server,
     Fault.SERVER_REACHED: _say_server,
     Fault.NOT_RELAYED: _say_server,

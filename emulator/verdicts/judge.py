@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from emulator.journeys.tokens import parse_endpoint
-from emulator.model.expectations import OUTCOMES, Expectation
+from emulator.model.expectations import OUTCOMES, Expectation, Possibility
 from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Attempt, Flow
 from emulator.model.frames import Backend
@@ -261,13 +261,18 @@ def ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
     """The outcomes that ``journey`` may have: those of the endpoint that it was led to, if frames show which,
     else any.
     """
-    translated = (
-        parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed")
-    )
-    led_to = journey.backend or next(translated, None)
+    led_to = _led_to(journey)
     if len(expected.outcomes) == 1 or led_to not in expected.endpoints:
         return expected.outcomes
     return frozenset(end.outcome for end in expected.possibilities if end.backend in (led_to, None))
+
+
+def _led_to(journey: Journey) -> Backend | None:
+    """Returns the endpoint that ``journey`` was led to; None where no frame shows it."""
+    translated = (
+        parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed")
+    )
+    return journey.backend or next(translated, None)
 
 
 def _backend_outside(case: _Case) -> Finding | None:
@@ -298,6 +303,34 @@ def _reply_from_elsewhere(case: _Case) -> Finding | None:
         if journey.reply_from not in {"", *_meant(case, journey)}:  # "": a real command owes no answer
             return Finding(fault=Fault.REPLY, journey=journey)
     return None
+
+
+def _fits_no_possibility(case: _Case) -> Finding | None:
+    """An attempt of which each aspect is possible, but not all of them together."""
+    for journey, _ in case.traced:
+        if not journey.unserved and not any(
+            _fits(end, case.expected, journey) for end in _ends(case, journey)
+        ):
+            return Finding(fault=Fault.COMBINATION, journey=journey)
+    return None
+
+
+def _ends(case: _Case, journey: Journey) -> Iterable[Possibility]:
+    """Yields the possibilities of the endpoint that ``journey`` was led to, if frames show which; else all."""
+    led_to = _led_to(journey)
+    known = led_to in case.expected.endpoints
+    return (end for end in case.expected.possibilities if not known or end.backend in (led_to, None))
+
+
+def _fits(end: Possibility, expected: Expectation, journey: Journey) -> bool:
+    """Returns whether ``journey`` ended as ``end`` says."""
+    if journey.outcome != end.outcome:
+        return False
+    if end.outcome != "delivered":
+        return True
+    allowed = expected.addresses.get(end.source, frozenset()) if end.source else frozenset[str]()
+    meant = journey.sent[1] if end.reply == "dialled" else str(end.backend)
+    return (not allowed or journey.source_seen in {"", *allowed}) and journey.reply_from in ("", meant)
 
 
 def _meant(case: _Case, journey: Journey) -> set[str]:
@@ -424,6 +457,7 @@ _RULES: tuple[tuple[Callable[[_Case], Finding | None], Verdict], ...] = (
     (_backend_outside, "fail"),
     (_source_differs, "fail"),
     (_reply_from_elsewhere, "fail"),
+    (_fits_no_possibility, "fail"),
     (_server_disagrees, "fail"),
     (_client_disagrees, "fail"),
     (_health_differs, "fail"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from emulator.model.expectations import (
@@ -11,11 +12,22 @@ from emulator.model.expectations import (
     Possibility,
     SourceRule,
 )
-from emulator.model.frames import Backend
+from emulator.model.frames import Backend, Health
 from emulator.model.reasons import Reason, Why
 from emulator.objects.config import Outcome
 
 FROM_POD = Reason(why=Why.CLUSTER_IP_FROM_POD)
+
+
+def answering(expectation: Expectation, health: Health) -> Expectation:
+    """Returns ``expectation`` of a health check that answers ``health``."""
+    return replace(expectation, possibilities=expectation.possibilities.answering(health))
+
+
+def relayed(expectation: Expectation) -> Expectation:
+    """Returns ``expectation`` where a proxy relays."""
+    ends = expectation.possibilities
+    return replace(expectation, possibilities=Possibilities(replace(end, relayed=True) for end in ends))
 
 
 def resting_on(section: int) -> Reason:
@@ -33,6 +45,8 @@ def expectation_of(
     straight: Collection[Backend] | None = None,
     partial: bool = False,
     late: bool = False,
+    relayed: bool = False,
+    health: Health | None = None,
     **fields: Any,
 ) -> Expectation:
     """Return an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular),
@@ -58,4 +72,5 @@ def expectation_of(
         ends = [Possibility(outcome=outcome, late=late)]
     ends += [Possibility(outcome=end, backend=b, late=late) for b, end in (others or {}).items()]
     required = () if partial else tuple(frozenset({b}) for b in backends)
-    return Expectation(possibilities=Possibilities(ends), because=because, must_meet=required, **fields)
+    possibilities = Possibilities(replace(end, relayed=relayed) for end in ends).answering(health)
+    return Expectation(possibilities=possibilities, because=because, must_meet=required, **fields)

@@ -6,8 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from emulator.model.expectations import Expectation
+from emulator.model.expectations import (
+    OUTCOMES,
+    SOURCE_RULES,
+    Expectation,
+    Possibilities,
+    Possibility,
+)
 from emulator.model.flows import (
     Attempt,
     Client,
@@ -20,7 +28,7 @@ from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation, Verdict
 from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.judge import judge, observe
-from tests.unit.expectations import expectation_of
+from tests.unit.expectations import answering, expectation_of, relayed
 
 POD, VIP, WEB, WEB_1 = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080", "10.244.2.5:8080"
 NODE = "172.18.0.3"
@@ -166,6 +174,21 @@ RELAYED = [
 STALE = Backend("10.244.2.6", 8080)
 MIXED = promise(backends=ONE_BACKEND, others={backend(WEB_1): "dropped"})
 HEALTHY = promise(backends={}, health=Health(200, 1))
+# a node that masquerades, or one past which the reply goes
+ONE_OF_TWO_WAYS = replace(
+    ONE,
+    possibilities=Possibilities(
+        [
+            Possibility(outcome="delivered", backend=Backend("10.244.2.4", 8080), source="node"),
+            Possibility(
+                outcome="delivered",
+                backend=Backend("10.244.2.4", 8080),
+                source="preserved",
+                reply="endpoint",
+            ),
+        ]
+    ),
+)
 
 
 def answered(health: Health | None, **fields: Any) -> tuple[Journey | None, Attempt]:
@@ -176,6 +199,18 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     # id: (journeys with their attempts, what else is special, verdict, words of the reason; with "$" at its
     # end)
     "all-as-promised": (BOTH, {}, "pass", ""),
+    "each-aspect-possible-but-not-together": (
+        plain(delivered(source_seen=NODE, reply_from=WEB)),
+        {"expected": ONE_OF_TWO_WAYS},
+        "fail",
+        "saw 172.18.0.3 and the client heard from 10.244.2.4:8080, which no possibility has together",
+    ),
+    "one-of-two-ways": (
+        plain(delivered(source_seen=NODE), delivered(reply_from=WEB)),
+        {"expected": ONE_OF_TWO_WAYS},
+        "pass",
+        "",
+    ),
     "its-control-passed": (BOTH, {"controls": {"the control": "pass", "another": "fail"}}, "pass", ""),
     "rejected-as-promised": (plain(REFUSED), {"expected": nothing_but("rejected")}, "pass", ""),
     "dropped-as-promised": (plain(DROPPED), {"expected": nothing_but("dropped")}, "pass", ""),
@@ -192,10 +227,10 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "pass",
         "",
     ),
-    "relayed": (RELAYED, {"expected": replace(ONE, relayed=True)}, "pass", ""),
+    "relayed": (RELAYED, {"expected": relayed(ONE)}, "pass", ""),
     "translated-where-it-was-to-be-relayed": (
         [(delivered(), told())],
-        {"expected": replace(ONE, relayed=True)},
+        {"expected": relayed(ONE)},
         "fail",
         f"{VIP} was translated to {WEB} for default/web-0, and not relayed: at web-0/eth0 in",
     ),
@@ -209,7 +244,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "any-count-will-do": (
         [answered(Health(200, 7))],
-        {"expected": replace(HEALTHY, health=Health(200))},
+        {"expected": answering(HEALTHY, Health(200))},
         "pass",
         "",
     ),
@@ -747,3 +782,39 @@ def test_a_verdict_rests_on_silence_where_lost_packets_would_explain_it(
 ) -> None:
     result = verdict_of(*traced, **more)
     assert (result.verdict, result.silent) == (verdict, silent)
+
+
+ENDPOINTS = [Backend("10.244.2.4", 8080), Backend("10.244.2.5", 8080)]
+possibilities = st.builds(
+    Possibility,
+    outcome=st.sampled_from(OUTCOMES),
+    backend=st.sampled_from(ENDPOINTS),
+    source=st.sampled_from(SOURCE_RULES[:2]),
+    reply=st.sampled_from(["dialled", "endpoint"]),
+)
+
+
+@given(st.lists(possibilities, min_size=1, max_size=4), st.sampled_from(ENDPOINTS), st.data())
+def test_an_attempt_passes_if_and_only_if_it_is_one_of_the_possibilities(
+    ends: list[Possibility], met: Backend, data: st.DataObject
+) -> None:
+    """Every attempt is led to an endpoint that may be met; nothing has to be met."""
+    expected = replace(PROMISE, possibilities=Possibilities(ends), must_meet=())
+    assume(met in expected.endpoints)
+    source = data.draw(st.sampled_from(SOURCE_RULES[:2]))
+    reply = data.draw(st.sampled_from(["dialled", "endpoint"]))
+    outcome = data.draw(st.sampled_from(OUTCOMES))
+    journey = delivered(
+        str(met),
+        outcome=outcome,
+        source_seen=next(iter(ADDRESSES[source])),
+        reply_from=VIP if reply == "dialled" else str(met),
+        ending=Ending(kind="silence", last=IN_W1),
+    )
+    as_promised = any(
+        end.outcome == outcome
+        and end.backend == met
+        and (outcome != "delivered" or (end.source, end.reply) == (source, reply))
+        for end in ends
+    )
+    assert (verdict_of((journey, attempt()), expected=expected).verdict == "pass") == as_promised

@@ -25,7 +25,7 @@ from emulator.report.modes_text import MOST_BLOCKS, MOST_FLOWS, render_compariso
 from emulator.report.prose import say
 from emulator.report.report_json import dump_json
 from emulator.verdicts.modes import Comparison, compare_modes
-from tests.unit.expectations import expectation_of, resting_on
+from tests.unit.expectations import answering, expectation_of, resting_on
 from tests.unit.report.samples import (
     CLIENT,
     DELIVERED,
@@ -300,8 +300,10 @@ def test_the_answers_of_health_checks_are_compared(other: FlowResult, status: st
 
 
 def test_the_answer_that_a_flow_check_wants_is_said() -> None:
-    wanted = replace(HEALTHY, health=Health(200), because=Reason(why=Why.FLOW_CHECK, then=(resting_on(0),)))
-    promise = replace(HEALTHY, health=Health(503, 0))
+    wanted = replace(
+        answering(HEALTHY, Health(200)), because=Reason(why=Why.FLOW_CHECK, then=(resting_on(0),))
+    )
+    promise = answering(HEALTHY, Health(503, 0))
     against = answered(Health(503, 0), wanted, verdict="fail", finding=DIFFERS, flow=GATE)
     reports = {
         mode: replace(REPORT, flows=(result,))
