@@ -53,6 +53,7 @@ from emulator.controllers.slices import (
 )
 from emulator.controllers.waiting import Waiting
 from emulator.controllers.workloads import (
+    ENDED_PHASES,
     controlled_pods,
     controls,
     missing_pods,
@@ -784,7 +785,7 @@ def _concerns_placement(event: Event) -> bool:
         not now.ip
         or was.spec != now.spec
         or was.metadata != now.metadata
-        or was.status.phase != now.status.phase
+        or (was.status.phase in ENDED_PHASES) != (now.status.phase in ENDED_PHASES)
     )
 
 

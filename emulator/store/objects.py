@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -35,8 +34,7 @@ def key_of(one: Any) -> Key:
     return Key(kind, one.metadata.namespace, one.metadata.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(NamedTuple):
     """``object`` is the typed view now, with what controllers have given out; ``written`` is the typed view of
     ``manifest`` alone. An object that a controller made has no manifest of its own.
 
@@ -47,12 +45,12 @@ class Stored:
     key: Key
     object: Any
     written: Any
-    manifest: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any]
     origin: Origin
-    base: str = ""
+    base: str
     created: int
     resourceVersion: int
-    generation: int = 1
+    generation: int
     creationTimestamp: str
 
     @property

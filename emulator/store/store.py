@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 from emulator.load.admit import Admission, admit, admit_uninterpreted
 from emulator.load.faults import Fault
@@ -34,8 +34,7 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 _NOWHERE = Origin("the API")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A write. ``stored`` is the object after it, for DELETED the last one; ``old`` the one before, if any.
     A DELETED event has a version of its own.
     """
@@ -174,6 +173,7 @@ class Store:
             base=base,
             created=version,
             resourceVersion=version,
+            generation=1,
             creationTimestamp=now,
         )
         return self._record("ADDED", stored, None)
@@ -187,7 +187,7 @@ class Store:
             merged = replace(merged, metadata=replace(merged.metadata, deletionTimestamp=stamp))
         if merged == old.object and new.raw == old.manifest:
             return old
-        stored = replace(old, object=merged, written=new.object, manifest=new.raw, origin=new.origin, base="")
+        stored = old._replace(object=merged, written=new.object, manifest=new.raw, origin=new.origin, base="")
         if stamp and old.finalizers and not stored.finalizers:
             return self._remove(stored)
         return self._put(old, stored)
@@ -209,7 +209,7 @@ class Store:
             raise ConflictError(f"{old.key} has changed: it has resourceVersion {old.resourceVersion}")
         if new is old.object or new == old.object:
             return old
-        return self._put(old, replace(old, object=new))
+        return self._put(old, old._replace(object=new))
 
     def delete(self, key: Key, *, now: str, grace: bool = False) -> Stored:
         """Delete an object. With ``grace``, or finalizers, it only gets its deletionTimestamp, and is gone
@@ -221,7 +221,7 @@ class Store:
         if old.deletionTimestamp:
             return old
         ending = replace(old.object, metadata=replace(old.object.metadata, deletionTimestamp=now))
-        return self._put(old, replace(old, object=ending))
+        return self._put(old, old._replace(object=ending))
 
     def finalize(self, key: Key) -> Stored:
         """Remove an object, all of whose finalizers have acted. Raises NotFoundError."""
@@ -232,7 +232,7 @@ class Store:
     def _put(self, old: Stored, new: Stored) -> Stored:
         version = self._version + 1
         generation = old.generation + (_desired(old) != _desired(new))
-        return self._record("MODIFIED", replace(new, resourceVersion=version, generation=generation), old)
+        return self._record("MODIFIED", new._replace(resourceVersion=version, generation=generation), old)
 
     def _remove(self, old: Stored) -> Stored:
         self._version += 1
