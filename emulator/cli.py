@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,7 +25,7 @@ from emulator.report.output import Attempts, prepare_streams, say
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from emulator.cluster.state import ClusterState  # at run time they would cost every --help
+    from emulator.cluster.scenario import Scenario  # at run time they would cost every --help
     from emulator.objects.config import Inventory
     from emulator.verdicts.modes import Comparison
 
@@ -335,7 +336,7 @@ def _run(args: argparse.Namespace) -> int:
     from emulator.run.run import Options, run_cluster
 
     return run_cluster(
-        _settle(args, run=args.run),
+        _play(args, run=args.run),
         Options(
             output=args.output,
             json=args.json,
@@ -349,10 +350,10 @@ def _run(args: argparse.Namespace) -> int:
     )
 
 
-def _settle(args: argparse.Namespace, *, run: bool = False) -> ClusterState:
-    from emulator.controllers.settle import settle
+def _play(args: argparse.Namespace, *, run: bool = False) -> Scenario:
+    from emulator.controllers.settle import play
 
-    return settle(_load(args), seed=args.seed, proxy_mode=args.proxy_mode, run=run)
+    return play(_load(args), seed=args.seed, proxy_mode=args.proxy_mode, run=run)
 
 
 def _load(args: argparse.Namespace) -> Inventory:
@@ -388,11 +389,11 @@ def _diff(args: argparse.Namespace) -> int:
         path if path and attempt(partial(check_writable_file, path)) else None
         for path in (args.json, args.junit)
     )
-    states = settle_modes(_load(args), modes, args.seed, args.run)
+    scenarios = settle_modes(_load(args), modes, args.seed, args.run)
     comparison = run_modes(
-        states, Options(captures=args.captures, iptables=args.iptables or "", verbose=args.verbose)
+        scenarios, Options(captures=args.captures, iptables=args.iptables or "", verbose=args.verbose)
     )
-    _tell(comparison, pod_names(next(iter(states.values()))), args, json, xml, attempt)
+    _tell(comparison, pod_names(next(iter(scenarios.values())).state), args, json, xml, attempt)
     if attempt.failed:
         return Exit.BAD_INPUT
     return Exit.OK if comparison.ok else Exit.FLOW_FAILED
@@ -436,13 +437,12 @@ def _plan(args: argparse.Namespace) -> int:
     from emulator.plan.shell import render_shell
     from emulator.schedule.planner import plan_script, plan_script_change
 
-    state = _settle(args)
+    scenario = _play(args)
+    state = scenario.state
     for notice in state.notices:
         print(f"podwire: {notice}", file=sys.stderr)
-    states = [state, *(step.state for step in state.steps)]
     changes = [
-        (step.name, plan_script_change(old, step.state))
-        for old, step in zip(states, state.steps, strict=False)
+        (step.name, plan_script_change(old.state, step.state)) for old, step in pairwise(scenario.moments)
     ]
     say(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes))
     return Exit.OK

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import ClusterState
-from emulator.controllers.settle import settle
+from emulator.controllers.settle import play
 from emulator.kernel import sandbox
 from emulator.load.load import load
 from tests.conftest import UNSHARE
@@ -53,8 +54,13 @@ def flavour() -> str:
 
 def state_of(*targets: str, text: str = "", **options: Any) -> ClusterState:
     """A settled cluster: shipped topologies and files by name, or manifests as ``text``."""
+    return scenario_of(*targets, text=text, **options).state
+
+
+def scenario_of(*targets: str, text: str = "", **options: Any) -> Scenario:
+    """The same with its FlowChecks and their steps."""
     names = [*targets, *(["-"] if text else [])]
-    return settle(load(names, topologies=TOPOLOGIES, stdin=io.StringIO(text)), **options)
+    return play(load(names, topologies=TOPOLOGIES, stdin=io.StringIO(text)), **options)
 
 
 def podwire(

@@ -23,11 +23,10 @@ from functools import cached_property
 from ipaddress import IPv4Network, ip_address
 from operator import attrgetter, is_
 
-from emulator.objects.config import ExternalClient, FlowCheck, IPVSScheduler, IPVSTimeouts, ProxyMode
+from emulator.objects.config import ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
 from emulator.objects.kinds import (
     Endpoints,
     EndpointSlice,
-    Loaded,
     Namespace,
     Node,
     Pod,
@@ -113,17 +112,6 @@ class WaitingPod:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What a cluster changes to, and the seconds that are then waited. ``name`` is unlike every other step's:
-    FlowCheck, step.
-    """
-
-    name: str
-    state: ClusterState
-    wait: float = 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
     name: str
@@ -150,8 +138,8 @@ class ClusterState:
     balancerIP: str = ""  # the balancer's own address on the host network
     # Service key → nodes whose node ports the balancer connects to
     balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    flowChecks: tuple[Loaded[FlowCheck], ...] = ()  # those whose flows are sent while the cluster is so
-    steps: tuple[Step, ...] = ()  # what it changes to, one after the other
+    # Pod key, port and protocol of what FlowChecks mean to reach by the Pod's name
+    dialled: tuple[tuple[str, int, Protocol], ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
     endpoints: tuple[Endpoints, ...] = ()
@@ -200,7 +188,9 @@ class ClusterState:
             for listener in self.listeners
             if not listener.refused
         }
-        for key, number, protocol in (*self._ports_of_slices(), *self._ports_of_checks()):
+        for key, number, protocol in (*self._ports_of_slices(), *self.dialled):
+            if key not in self.commands:
+                continue
             place = (pod_netns(self.pod[key]), number, protocol)
             if place not in taken:
                 ports.setdefault(place, (key, self.commands[key][0]))
@@ -214,14 +204,6 @@ class ClusterState:
                 for port in item.ports if pod and pod.key in self.commands else ():
                     if pod and port.port:
                         yield pod.key, port.port, port.protocol
-
-    def _ports_of_checks(self) -> Iterator[tuple[str, int, Protocol]]:
-        """Likewise of every Pod that a FlowCheck means to reach by name."""
-        for flow in (flow for loaded in self.flowChecks for flow in loaded.object.flows):
-            key = f"{flow.to.namespace}/{flow.to.pod}"
-            wanted = all(expect.outcome in (None, "delivered") for _, expect in flow.expect.each())
-            if key in self.commands and wanted and isinstance(flow.to.port, int) and flow.protocol != "ICMP":
-                yield key, flow.to.port, flow.protocol
 
     @cached_property
     def client(self) -> Mapping[str, ExternalClient]:

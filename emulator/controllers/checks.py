@@ -7,7 +7,7 @@ delivered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 
 from emulator.cluster.state import Listener, WaitingPod, pod_netns
@@ -15,7 +15,7 @@ from emulator.controllers.findings import Findings
 from emulator.controllers.listeners import host_ports, say_host_port
 from emulator.load.faults import did_you_mean
 from emulator.objects.config import ASYMMETRIC, ExternalClient, FlowCheck, FlowSpec
-from emulator.objects.kinds import Loaded, Node, Origin, Pod, Service
+from emulator.objects.kinds import Loaded, Node, Origin, Pod, Protocol, Service
 from emulator.objects.selectors import matches_labels
 
 
@@ -74,6 +74,14 @@ def check_flows(
     for loaded in checks:
         for index, flow in enumerate(loaded.object.flows):
             _Flow(flow, loaded.origin, f"{loaded.object.path}.flows[{index}]", known, findings).check()
+
+
+def dialled_ports(checks: Iterable[Loaded[FlowCheck]]) -> Iterator[tuple[str, int, Protocol]]:
+    """Yields Pod key, port and protocol of what a FlowCheck means to reach by the Pod's name."""
+    for flow in (flow for loaded in checks for flow in loaded.object.flows):
+        wanted = all(expect.outcome in (None, "delivered") for _, expect in flow.expect.each())
+        if flow.to.pod and wanted and isinstance(flow.to.port, int) and flow.protocol != "ICMP":
+            yield f"{flow.to.namespace}/{flow.to.pod}", flow.to.port, flow.protocol
 
 
 class _Flow:

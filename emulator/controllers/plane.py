@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from emulator.cluster.state import ClusterState, Listener, ProxySettings
 from emulator.controllers.addresses import address_pods
-from emulator.controllers.checks import check_flows
+from emulator.controllers.checks import check_flows, dialled_ports
 from emulator.controllers.clients import check_clients, external_clients
 from emulator.controllers.clusterflags import ClusterFlags, cluster_flags
 from emulator.controllers.commands import real_commands
@@ -578,6 +578,7 @@ class ControlPlane:
             speakers=speakers,
             balancerIP=balancer,
             balanced=balanced,
+            dialled=self._keep("dialled", dialled_ports(checks)),
             namespaces=self._keep("namespaces", self._typed("Namespace")),
             workloads=self._keep("workloads", (one.object for one in self.workloads())),
             endpoints=self._keep("endpoints", self._typed("Endpoints")),

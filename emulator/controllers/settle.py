@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from emulator.cluster.state import ClusterState, Step
+from emulator.cluster.scenario import Scenario, Step
+from emulator.cluster.state import ClusterState
+from emulator.controllers.checks import dialled_ports
 from emulator.controllers.clusterflags import cluster_flags
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.networks import choose_networks
@@ -30,31 +32,45 @@ from emulator.objects.kinds import Loaded
 def settle(
     inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
 ) -> ClusterState:
-    """Returns the cluster that ``inventory`` describes, every object complete and every address given, and
-    all that the steps of its FlowChecks make of it. The steps of each FlowCheck begin with the cluster as it
-    is at first.
+    """Returns the cluster that ``inventory`` describes, every object complete and every address given, before
+    any step. Raises InputError with every problem, those of steps too.
 
     ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says; ``run``: commands of
-    containers may run. Raises InputError with every problem.
+    containers may run.
+    """
+    return play(inventory, seed=seed, proxy_mode=proxy_mode, run=run).state
+
+
+def play(
+    inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
+) -> Scenario:
+    """Returns the cluster that ``inventory`` describes (:func:`settle`), and what the steps of its FlowChecks
+    make of it. The steps of each FlowCheck begin with the cluster as it is at first.
     """
     plane = ControlPlane(inventory, seed=seed, proxy_mode=proxy_mode, run=run)
     plane.reconcile()
     first = plane.snapshot(inventory.flowChecks)
     if problems := plane.findings.problems:
         raise InputError(problems)
-    first = replace(first, flowChecks=inventory.flowChecks)
     scripted = [loaded for loaded in inventory.flowChecks if loaded.object.steps]
+    later = scripted[1:]  # whose flows without a step are sent when the steps before are done
+    begin = tuple(loaded for loaded in inventory.flowChecks if loaded not in later)
     steps: list[Step] = []
     told: dict[Problem, None] = {}
-    for index, loaded in enumerate(scripted):
-        if index:
-            steps.append(Step(name=loaded.object.metadata.name, state=replace(first, flowChecks=(loaded,))))
+    for loaded in scripted:
+        if loaded in later:
+            again = _dialled(first, (loaded,))
+            steps.append(Step(name=loaded.object.metadata.name, state=again, flowChecks=(loaded,)))
         steps += _play(plane.fork(), loaded, told)
     if told:
         raise InputError(tuple(told))
-    return replace(
-        first, flowChecks=tuple(c for c in first.flowChecks if c not in scripted[1:]), steps=tuple(steps)
-    )
+    return Scenario(state=_dialled(first, begin), flowChecks=begin, steps=tuple(steps))
+
+
+def _dialled(state: ClusterState, checks: tuple[Loaded[FlowCheck], ...]) -> ClusterState:
+    """Returns ``state`` while ``checks`` speak of it."""
+    dialled = tuple(dialled_ports(checks))
+    return state if dialled == state.dialled else replace(state, dialled=dialled)
 
 
 def _play(plane: ControlPlane, loaded: Loaded[FlowCheck], told: dict[Problem, None]) -> Iterator[Step]:
@@ -78,11 +94,8 @@ def _play(plane: ControlPlane, loaded: Loaded[FlowCheck], told: dict[Problem, No
         told.update(dict.fromkeys(plane.findings.problems))
         if not plane.is_sound:
             return
-        yield Step(
-            name=f"{check.metadata.name}, {step.name}",
-            state=replace(state, flowChecks=checks),
-            wait=step.wait,
-        )
+        name = f"{check.metadata.name}, {step.name}"
+        yield Step(name=name, state=state, flowChecks=checks, wait=step.wait)
 
 
 def every_problem(error: ReadingError) -> tuple[Problem, ...]:

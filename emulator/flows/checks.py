@@ -7,10 +7,9 @@ all of it at once. Imports ``objects``, ``cluster.state``, ``errors`` and the pu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from emulator.cluster.state import ClusterState
 from emulator.errors import InputError, Problem
 from emulator.flows.flowbook import FlowBook
 from emulator.flows.wanted import (
@@ -38,17 +37,17 @@ from emulator.oracle.parties import (
 
 
 def flows_from_checks(
-    state: ClusterState, expectations: Expectations | None = None, step: str = ""
+    checks: Iterable[Loaded[FlowCheck]], expectations: Expectations, step: str = ""
 ) -> tuple[tuple[Flow, ...], Mapping[str, FlowExpect]]:
-    """The flows of every FlowCheck with their controls, and by flow name what the user expects in this mode
+    """Returns the flows of ``checks`` with their controls, and by flow name what the user expects in this mode
     (controls have no entry).
 
     A flow is named ``<check>: <flow>``, that of a step ``<check>, <step>: <flow>``; a selector gives one flow
     for each Pod that it matches, " (from …)" or " (to …)" added. ``step`` names the moment at which they are
     sent. Raises InputError with everything that cannot be resolved.
     """
-    resolver = _Resolver(expectations or Expectations(state), step)
-    for loaded in state.flowChecks:
+    resolver = _Resolver(expectations, step)
+    for loaded in checks:
         resolver.read(loaded)
     if resolver.problems:
         raise InputError(resolver.problems)

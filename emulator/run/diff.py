@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
 
-from emulator.cluster.state import ClusterState
-from emulator.controllers.settle import settle
+from emulator.cluster.scenario import Scenario
+from emulator.controllers.settle import play
 from emulator.errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
 from emulator.kernel.generic_netlink import find_family
 from emulator.kernel.ipvs import FAMILY as IPVS
@@ -46,47 +46,53 @@ class ModeError(PodwireError):
         super().__init__(f"{mode} mode cannot run here: {why}")
 
 
-def run_modes(states: Mapping[str, ClusterState], options: Options) -> Comparison:
-    """Run each of ``states`` (by mode, of the same objects and seed) and compare. Evidence goes to a
+def run_modes(scenarios: Mapping[str, Scenario], options: Options) -> Comparison:
+    """Run each of ``scenarios`` (by mode, of the same objects and seed) and compare. Evidence goes to a
     directory ``<topology>-<mode>`` each.
 
     What this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError, naming
     every mode that this version or this machine does not have.
     """
-    guests = check_modes(list(states))
-    planned = {mode: plan_flows(state, edges=True) for mode, state in states.items()}
+    guests = check_modes(list(scenarios))
+    planned = {mode: plan_flows(scenario, edges=True) for mode, scenario in scenarios.items()}
     flows = merge_flows([flows for flows, _ in planned.values()])
-    named = {mode: replace(state, name=f"{state.name}-{mode}") for mode, state in states.items()}
+    named = {mode: _renamed(scenario, mode) for mode, scenario in scenarios.items()}
     with ExitStack() as running:
         waiting: dict[str, Callable[[], Report]] = {
             mode: running.enter_context(observing(named[mode], flows, planned[mode][1], options))
             for mode in guests
         }
         reports = {
-            mode: _observe(mode, state, flows, planned[mode][1], options)
-            for mode, state in named.items()
+            mode: _observe(mode, scenario, flows, planned[mode][1], options)
+            for mode, scenario in named.items()
             if mode not in guests
         }
         reports |= {mode: wait() for mode, wait in waiting.items()}
     promised = {
-        mode: _by_step(state, flows, reports[mode]) for mode, state in states.items() if state.flowChecks
+        mode: _by_step(scenario, flows, reports[mode])
+        for mode, scenario in scenarios.items()
+        if scenario.flowChecks
     }
-    return compare_modes(
-        next(iter(states.values())).name, {mode: reports[mode] for mode in states}, promised, guests
-    )
+    name = next(iter(scenarios.values())).state.name
+    return compare_modes(name, {mode: reports[mode] for mode in scenarios}, promised, guests)
+
+
+def _renamed(scenario: Scenario, mode: str) -> Scenario:
+    """Returns ``scenario`` with its evidence in a directory of that mode."""
+    return replace(scenario, state=replace(scenario.state, name=f"{scenario.state.name}-{mode}"))
 
 
 def _observe(
-    mode: str, state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options
+    mode: str, scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options
 ) -> Report:
     """Runs one mode; what this kernel refuses is said of that mode."""
     try:
-        return observe(state, flows, promise, options)
+        return observe(scenario, flows, promise, options)
     except (MissingCapabilityError, KernelError) as error:
         raise ModeError(mode, str(error)) from error
 
 
-def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Callable[[Flow], Expectation]:
+def _by_step(scenario: Scenario, flows: Sequence[Flow], report: Report) -> Callable[[Flow], Expectation]:
     """What the objects alone promise for one of ``flows``, as they are when it is sent; on a connection that
     is open, given what ``report`` says of it before.
     """
@@ -95,7 +101,8 @@ def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Call
     results = {result.flow.name: result for result in report.flows}
     before: dict[str, FlowResult | None] = {}
     last: dict[tuple[str, str], FlowResult] = {}
-    for name, then in (("", state), *((step.name, step.state) for step in state.steps)):
+    for moment in scenario.moments:
+        name, then = moment.name, moment.state
         sent = [flow for flow in flows if flow.step == name]
         moments[name] = Expectations(then, asked)
         asked = remember(asked, then, sent)
@@ -108,24 +115,24 @@ def _by_step(state: ClusterState, flows: Sequence[Flow], report: Report) -> Call
 
 def settle_modes(
     inventory: Inventory, modes: Sequence[str], seed: int, run: bool = False
-) -> Mapping[str, ClusterState]:
+) -> Mapping[str, Scenario]:
     """The cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that
     Kubernetes 1.40 makes the default.
 
     Raises UsageError where those two are one.
     """
-    own = settle(inventory, seed=seed, run=run)
-    if not modes and own.proxy.mode == DEFAULT:
+    own = play(inventory, seed=seed, run=run)
+    state = own.state
+    if not modes and state.proxy.mode == DEFAULT:
         raise UsageError(
-            f"{own.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}"
+            f"{state.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}"
         )
     if not modes and inventory.nodes and not inventory.proxy:
-        own = replace(
-            own, notices=(*own.notices, f"{own.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}")
-        )
-    chosen = cast("Sequence[ProxyMode]", modes) or (own.proxy.mode, DEFAULT)
+        notice = f"{state.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"
+        own = replace(own, state=replace(state, notices=(*state.notices, notice)))
+    chosen = cast("Sequence[ProxyMode]", modes) or (state.proxy.mode, DEFAULT)
     return {
-        mode: own if mode == own.proxy.mode else settle(inventory, seed=seed, proxy_mode=mode, run=run)
+        mode: own if mode == state.proxy.mode else play(inventory, seed=seed, proxy_mode=mode, run=run)
         for mode in dict.fromkeys(chosen)
     }
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
-from emulator.cluster.state import ClusterState
+from emulator.cluster.scenario import Scenario
 from emulator.errors import Exit, PodwireError
 from emulator.kernel.environment import complete_path
 from emulator.model.expectations import Expectation
@@ -51,7 +51,7 @@ class GuestError(PodwireError):
 class _Job:
     """What is run in the guest. ``evidence``: whether packets are wanted back."""
 
-    state: ClusterState
+    scenario: Scenario
     flows: tuple[Flow, ...]
     expectations: dict[str, Expectation]
     options: Options
@@ -61,7 +61,7 @@ class _Job:
         """What was promised outside; for an open connection it depends on what happened here, and is asked
         here.
         """
-        return self.expectations[flow.name] if before is None else plan_flows(self.state)[1](flow, before)
+        return self.expectations[flow.name] if before is None else plan_flows(self.scenario)[1](flow, before)
 
 
 def why_no_guest() -> str:
@@ -74,25 +74,25 @@ def why_no_guest() -> str:
 
 @contextmanager
 def observing(
-    state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options
+    scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options
 ) -> Iterator[Callable[[], Report]]:
     """``run.observe`` in a guest that starts at once and runs beside us; what is given waits for it, and
     returns or raises what it did.
 
     Raises GuestError for every error of the guest. Leaving ends it.
     """
-    directory, missing = find_directory(state, options)
+    directory, missing = find_directory(scenario.state, options)
     inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables alone
     expectations = {flow.name: promise(flow) for flow in flows}
     job = _Job(
-        state=state,
+        scenario=scenario,
         flows=tuple(flows),
         expectations=expectations,
         options=inside,
         evidence=directory is not None,
     )
     with _started([sys.executable, "-m", __name__], pickle.dumps(job)) as (process, output):
-        yield lambda: _collect(process, output, directory, state.proxy.mode, missing)
+        yield lambda: _collect(process, output, directory, scenario.state.proxy.mode, missing)
 
 
 @contextmanager
@@ -166,12 +166,12 @@ def _serve(job: _Job) -> Iterator[object]:
     with TemporaryDirectory() as name:
         options = replace(job.options, captures=Path(name) if job.evidence else None)
         try:
-            yield observe(job.state, job.flows, job.promise, options)
+            yield observe(job.scenario, job.flows, job.promise, options)
         except PodwireError as error:
             yield error
             return
         if options.captures:
-            directory = options.captures / slug(job.state.name)
+            directory = options.captures / slug(job.scenario.state.name)
             for path in sorted(directory.rglob("*")):
                 if path.is_file() and path.name != files.INDEX:
                     yield path.relative_to(directory).as_posix(), path.read_bytes()

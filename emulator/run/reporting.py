@@ -81,7 +81,7 @@ def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str
     if not schedule.pairs:
         if sampled := sum(is_sample(flow, schedule.expectations[flow.name]) for flow in schedule.flows):
             yield f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all"
-        represented = 0 if schedule.state.flowChecks else count_represented(schedule.state)
+        represented = 0 if schedule.scenario.flowChecks else count_represented(schedule.state)
         if represented:
             yield f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one client outside only"
     yield from limit_notices(findings.limits)

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from emulator import __version__
+from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import (
     BALANCER,
     ROUTER,
@@ -80,23 +81,23 @@ class Options:
     verbose: int = 0
 
 
-def run_cluster(state: ClusterState, options: Options) -> int:
-    """Run ``state`` and print and write everything that ``options`` ask for; returns the exit code."""
+def run_cluster(scenario: Scenario, options: Options) -> int:
+    """Run ``scenario`` and print and write everything that ``options`` ask for; returns the exit code."""
     clock = Clock()
     with clock.phase("plan"):
-        flows, promise = plan_flows(state, pairs=options.all_pairs)
-        run = _prepare(state, flows, promise, options, clock)
+        flows, promise = plan_flows(scenario, pairs=options.all_pairs)
+        run = _prepare(scenario, flows, promise, options, clock)
     delivery = Delivery(name_pods(run.schedule), options.output, options.json, options.junit, run.directory)
     return sandbox.run(
         lambda channel: _inside(channel, run, delivery, lambda report: _conclude(run, delivery, report))
     )
 
 
-def observe(state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
-    """Run ``state`` with just these flows: the report, with nothing printed; evidence is written as
-    ``options`` ask for.
+def observe(scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
+    """Run ``scenario`` with just these flows; returns the report, with nothing printed. Evidence is written
+    as ``options`` ask for.
     """
-    run = _prepare(state, flows, promise, options, Clock())
+    run = _prepare(scenario, flows, promise, options, Clock())
     return sandbox.run(lambda channel: _inside(channel, run, None, lambda report: _timed(run, report)))
 
 
@@ -116,11 +117,11 @@ def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, 
 
 
 def _prepare(
-    state: ClusterState, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock
+    scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock
 ) -> _Run:
-    """Everything that can be known before a sandbox is made."""
-    directory, missing = find_directory(state, options)
-    schedule = plan_schedule(state, flows, promise, pairs=options.all_pairs)
+    """Work out everything that can be known before a sandbox is made."""
+    directory, missing = find_directory(scenario.state, options)
+    schedule = plan_schedule(scenario, flows, promise, pairs=options.all_pairs)
     namespaces, listeners = _size(schedule)
     check_limits(namespaces, listeners)
     if options.verbose > 1:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from emulator.cluster.scenario import Scenario, Step
 from emulator.cluster.state import ROUTER, ClusterState
 from emulator.flows.checks import check_connections, flows_from_checks
 from emulator.flows.derive import all_pairs, derive_flows
@@ -45,20 +46,23 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """``state`` is the one at the beginning, ``flows`` those of all moments; ``pairs``: all Pods to all Pods
-    and Services, handshakes alone.
-    """
+    """``flows`` are those of all moments; ``pairs``: all Pods to all Pods and Services, handshakes alone."""
 
-    state: ClusterState
+    scenario: Scenario
     moments: tuple[Moment, ...]
     flows: tuple[Flow, ...]
     promise: Promise
     expectations: Mapping[str, Expectation]  # of the flows, none of which goes over an open connection yet
     pairs: bool
 
+    @property
+    def state(self) -> ClusterState:
+        """The cluster at the beginning."""
+        return self.scenario.state
+
 
 def plan_flows(
-    state: ClusterState, *, pairs: bool = False, edges: bool = False
+    scenario: Scenario, *, pairs: bool = False, edges: bool = False
 ) -> tuple[tuple[Flow, ...], Promise]:
     """What to send, and what the objects (or the user's FlowChecks) promise for a flow.
 
@@ -66,32 +70,35 @@ def plan_flows(
     edges of the semantics too.
     """
     if pairs:
-        promised = Expectations(state)
+        promised = Expectations(scenario.state)
         nested = {
             endpoints.service.key for endpoints in promised.table.ports if promised.is_nested(endpoints)
         }
-        return tuple(flow for flow in all_pairs(state) if flow.to.service not in nested), promised.expect
+        return tuple(
+            flow for flow in all_pairs(scenario.state) if flow.to.service not in nested
+        ), promised.expect
     flows: tuple[Flow, ...] = ()
     promises: dict[str, Promise] = {}
     asked: Mapping[str, str] = {}
-    for name, then in (("", state), *((step.name, step.state) for step in state.steps)):
-        more, promises[name] = _plan_moment(Expectations(then, asked), name, edges and not name)
+    for moment in scenario.moments:
+        name, then = moment.name, moment.state
+        more, promises[name] = _plan_moment(moment, Expectations(then, asked), edges and not name)
         asked = remember(asked, then, more)
         flows = (*flows, *more)
     check_connections(flows)
     return flows, lambda flow, before=None: promises[flow.step](flow, before)
 
 
-def _plan_moment(promised: Expectations, step: str, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
-    """The flows that are sent when the cluster is as ``promised`` knows it, after the step of that name."""
+def _plan_moment(moment: Step, promised: Expectations, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
+    """Returns the flows that are sent when the cluster is as ``promised`` knows it, after the step."""
     state = promised.state
-    if not state.flowChecks:
+    if not moment.flowChecks:
         flows = derive_flows(state, promised)
         flows = (*flows, *(edge_flows(promised, flows) if edges else ()))
         if promised.table.contested:
             flows = tuple(flow for flow in flows if not promised.expect(flow).unpromised)
         return flows, promised.expect
-    flows, said = flows_from_checks(state, promised, step)
+    flows, said = flows_from_checks(moment.flowChecks, promised, moment.name)
 
     def promise(flow: Flow, before: FlowResult | None = None) -> Expectation:
         expectation = promised.expect(flow, before)
@@ -103,24 +110,26 @@ def _plan_moment(promised: Expectations, step: str, edges: bool) -> tuple[tuple[
 
 
 def plan_schedule(
-    state: ClusterState, flows: Sequence[Flow], promise: Promise, *, pairs: bool = False
+    scenario: Scenario, flows: Sequence[Flow], promise: Promise, *, pairs: bool = False
 ) -> Schedule:
-    """The run of ``state`` in which just these flows are sent."""
+    """Returns the run of ``scenario`` in which just these flows are sent."""
     expectations = {flow.name: promise(flow) for flow in flows}
-    return Schedule(state, _moments(state, flows, expectations), tuple(flows), promise, expectations, pairs)
+    moments = _moments(scenario, flows, expectations)
+    return Schedule(scenario, moments, tuple(flows), promise, expectations, pairs)
 
 
 def _moments(
-    state: ClusterState, flows: Sequence[Flow], expectations: Mapping[str, Expectation]
+    scenario: Scenario, flows: Sequence[Flow], expectations: Mapping[str, Expectation]
 ) -> tuple[Moment, ...]:
     """The beginning, and the steps that ``flows`` are sent after, or that lead to one of those."""
     at: dict[str, list[Flow]] = {"": []}
     for flow in flows:
         at.setdefault(flow.step, []).append(flow)
     meetings = _meetings(at[""], expectations)
+    state, steps = scenario.state, scenario.steps
     moments = [Moment("", state, plan_cluster(state, meetings), tuple(at[""]))]
-    last = max((index for index, step in enumerate(state.steps, 1) if step.name in at), default=0)
-    for step in state.steps[:last]:
+    last = max((index for index, step in enumerate(steps, 1) if step.name in at), default=0)
+    for step in steps[:last]:
         now = tuple(at.get(step.name, ()))
         were, meetings = meetings, _meetings(now, expectations)
         moments.append(

@@ -17,7 +17,6 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from emulator.cluster.state import ClusterState
@@ -105,10 +104,9 @@ class Worker:
         self._last_words = ""
 
     def tell(self, state: ClusterState) -> list[Notice]:
-        """Have the worker match ``state``; returns once it does, with what the kernel refused. FlowChecks and
-        steps are no affair of its. Raises WorkerError when it cannot, or has ended.
+        """Have the worker match ``state``; returns once it does, with what the kernel refused. Raises
+        WorkerError when it cannot, or has ended.
         """
-        state = replace(state, flowChecks=(), steps=())
         with self._alive():
             if self._channel is None:
                 self._channel = self._start(state)

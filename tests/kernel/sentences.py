@@ -24,7 +24,7 @@ from emulator.kernel.netns import Namespaces
 from emulator.run.run import Options, run_cluster
 from emulator.schedule.planner import plan_cluster
 from emulator.workload.serve import servers
-from tests.sandboxed import flavour, state_of
+from tests.sandboxed import flavour, scenario_of
 
 MODES = ["iptables", "nftables"]  # of rows; those of ipvs mode: test_ipvs_semantics.py
 ALL_MODES = [*MODES, pytest.param("ipvs", marks=pytest.mark.ipvs("semantics"))]
@@ -308,10 +308,10 @@ def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
         "metadata": {"name": "rows"},
         "spec": {"flows": [row.flow() for row in section.rows_of(mode)]},
     }
-    state = state_of(text=f"{BASE}{section.manifests}\n---\n{json.dumps(check)}", proxy_mode=mode)
+    scenario = scenario_of(text=f"{BASE}{section.manifests}\n---\n{json.dumps(check)}", proxy_mode=mode)
     with TemporaryDirectory() as directory:
         report = Path(directory) / "report.json"
-        run_cluster(state, Options(json=report, iptables=flavour()))
+        run_cluster(scenario, Options(json=report, iptables=flavour()))
         flows = json.loads(report.read_text())["flows"]
     controls = {f"“{flow['name']}”": flow["reason"] for flow in flows if flow["control"]}
     for flow in flows:  # of a control that fails the reason is the first thing to be asked

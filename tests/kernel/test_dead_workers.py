@@ -21,7 +21,7 @@ from emulator.run.run import Options, _inside, _prepare
 from emulator.schedule.schedule import plan_flows
 from emulator.traffic.send import Prober
 from emulator.workload.worker import WorkerError
-from tests.sandboxed import flavour, state_of
+from tests.sandboxed import flavour, scenario_of
 
 pytestmark = pytest.mark.kernel
 
@@ -43,8 +43,8 @@ def kill(live: Live, name: str) -> None:
 
 def error_of(name: str, topology: str, mode: str) -> WorkerError:
     """Returns what ends a run in which ``name`` dies as the test has arranged."""
-    state = state_of(topology, proxy_mode=mode)
-    run = _prepare(state, *plan_flows(state), Options(iptables=flavour()), Clock())
+    scenario = scenario_of(topology, proxy_mode=mode)
+    run = _prepare(scenario, *plan_flows(scenario), Options(iptables=flavour()), Clock())
     with pytest.raises(WorkerError) as raised:
         sandbox.run(lambda channel: _inside(channel, run, None, lambda report: report.summary))
     return raised.value

@@ -17,7 +17,7 @@ from emulator.run.run import Options, observe
 from emulator.schedule.schedule import plan_flows
 from emulator.verdicts.modes import compare_modes
 from tests.guest import with_guest
-from tests.sandboxed import ROOT, TOPOLOGIES, podwire, state_of
+from tests.sandboxed import ROOT, TOPOLOGIES, podwire, scenario_of
 
 read_xml = ElementTree.fromstring  # our own output, not a stranger's
 
@@ -227,7 +227,7 @@ def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch
     """
     import emulator.schedule.schedule
 
-    states = {mode: state_of(text=SHOP, proxy_mode=mode) for mode in ("iptables", "nftables")}
+    states = {mode: scenario_of(text=SHOP, proxy_mode=mode) for mode in ("iptables", "nftables")}
     plan_cluster = emulator.schedule.schedule.plan_cluster
 
     def without_rules(state: Any, *meetings: Any) -> Plan:
@@ -253,9 +253,9 @@ def test_a_run_compared_with_itself_differs_in_nothing() -> None:
     """Two runs of one mode meet endpoints in another order, session affinity leads elsewhere: chance is no
     difference.
     """
-    state = state_of(text=SHOP)
-    flows, promise = plan_flows(state, edges=True)
-    runs = {name: observe(state, flows, promise, Options()) for name in ("first", "second")}
+    scenario = scenario_of(text=SHOP)
+    flows, promise = plan_flows(scenario, edges=True)
+    runs = {name: observe(scenario, flows, promise, Options()) for name in ("first", "second")}
     comparison = compare_modes("shop", runs)
     assert {compared.status for compared in comparison.flows} == {"same"}
     assert comparison.ok
@@ -318,7 +318,7 @@ def test_what_an_open_connection_is_promised_explains_what_it_does_in_another_mo
     """A UDP client that never stops sending hears from the next endpoint, and in userspace mode from nobody,
     once its own is gone.
     """
-    states = {mode: state_of("udp-client", proxy_mode=mode) for mode in ("iptables", "userspace")}
+    states = {mode: scenario_of("udp-client", proxy_mode=mode) for mode in ("iptables", "userspace")}
     comparison = run_modes(states, Options())
     compared = {compared.flow.name: compared for compared in comparison.flows}
     gone = compared["udp-client, it is gone: a Pod"]

@@ -16,7 +16,7 @@ from emulator.errors import Exit
 from emulator.run import guest
 from emulator.run.run import Options
 from emulator.schedule.schedule import plan_flows
-from tests.sandboxed import ROOT, state_of
+from tests.sandboxed import ROOT, scenario_of
 
 pytestmark = pytest.mark.kernel
 
@@ -33,7 +33,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_report_and_the_evidence_come_back(stand_in: Path, tmp_path: Path) -> None:
-    state = state_of("hairpin")
+    state = scenario_of("hairpin")
     flows, promise = plan_flows(state)
     with guest.observing(state, flows, promise, Options(captures=tmp_path / "captures")) as wait:
         report = wait()
@@ -50,13 +50,13 @@ def test_the_report_and_the_evidence_come_back(stand_in: Path, tmp_path: Path) -
 
 
 def test_no_evidence_comes_back_unasked(stand_in: Path, tmp_path: Path) -> None:
-    state = state_of("hairpin")
+    state = scenario_of("hairpin")
     with guest.observing(state, *plan_flows(state), Options()) as wait:
         assert all(result.captures == () for result in wait().flows)
 
 
 def test_an_error_there_is_one_here(stand_in: Path) -> None:
-    state = state_of("hairpin", proxy_mode="ipvs")
+    state = scenario_of("hairpin", proxy_mode="ipvs")
     stand_in.write_text(
         "import os, sys; os.environ['PATH'] = '/nonexistent'; os.execvp(sys.argv[4], sys.argv[4:])"
     )
@@ -75,7 +75,7 @@ def test_an_error_there_is_one_here(stand_in: Path) -> None:
     ids=["dead", "killed", "cut off"],
 )
 def test_a_guest_without_a_result_is_an_error(stand_in: Path, ends: str, tmp_path: Path) -> None:
-    state = state_of("hairpin")
+    state = scenario_of("hairpin")
     stand_in.write_text(ends)
     observing = guest.observing(state, *plan_flows(state), Options(captures=tmp_path / "captures"))
     with observing as wait, pytest.raises(guest.GuestError, match="ended without a result") as caught:
@@ -85,7 +85,7 @@ def test_a_guest_without_a_result_is_an_error(stand_in: Path, ends: str, tmp_pat
 
 def test_whoever_does_not_wait_leaves_no_guest(stand_in: Path, tmp_path: Path) -> None:
     """A mode that fails here ends the one that runs there."""
-    state, started = state_of("hairpin"), tmp_path / "started"
+    state, started = scenario_of("hairpin"), tmp_path / "started"
     os.mkfifo(started)
     stand_in.write_text(
         f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(100)"
@@ -102,10 +102,10 @@ from pathlib import Path
 from emulator.run import guest
 from emulator.run.run import Options
 from emulator.schedule.schedule import plan_flows
-from tests.sandboxed import ROOT, state_of
+from tests.sandboxed import ROOT, scenario_of
 
 guest.UML = Path(sys.argv[1])
-state = state_of("hairpin")
+state = scenario_of("hairpin")
 with guest.observing(state, *plan_flows(state), Options()) as wait:
     wait()
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.cluster.state import ClusterState
+from emulator.cluster.scenario import Scenario
 from emulator.kernel import sandbox
 from emulator.kernel.apply import apply
 from emulator.kernel.netns import RUN_NETNS
@@ -23,7 +23,7 @@ from emulator.run.clock import Clock
 from emulator.run.run import Options, _inside, _prepare
 from emulator.schedule.planner import plan_cluster
 from emulator.schedule.schedule import plan_flows
-from tests.sandboxed import flavour, in_sandbox, podwire, state_of
+from tests.sandboxed import flavour, in_sandbox, podwire, scenario_of, state_of
 
 pytestmark = pytest.mark.kernel
 
@@ -84,7 +84,7 @@ def cluster(pods: int, workers: int) -> str:
     return "\n---\n".join(map(json.dumps, documents))
 
 
-def learnt(state: ClusterState, *, pairs: bool = False) -> tuple[Report, set[Neighbour]]:
+def learnt(scenario: Scenario, *, pairs: bool = False) -> tuple[Report, set[Neighbour]]:
     """Returns the report of a run, and the neighbours that its namespaces know by ARP when it is over."""
 
     def read(report: Report) -> tuple[Report, set[Neighbour]]:
@@ -98,20 +98,20 @@ def learnt(state: ClusterState, *, pairs: bool = False) -> tuple[Report, set[Nei
         return report, found
 
     run = _prepare(
-        state, *plan_flows(state, pairs=pairs), Options(all_pairs=pairs, iptables=flavour()), Clock()
+        scenario, *plan_flows(scenario, pairs=pairs), Options(all_pairs=pairs, iptables=flavour()), Clock()
     )
     return sandbox.run(lambda channel: _inside(channel, run, None, read))
 
 
 @pytest.mark.parametrize("mode", ["iptables", "userspace"])
 def test_a_run_learns_no_neighbour_by_arp(mode: str) -> None:
-    report, neighbours = learnt(state_of(text=cluster(30, 3), proxy_mode=mode))
+    report, neighbours = learnt(scenario_of(text=cluster(30, 3), proxy_mode=mode))
     assert report.ok, [say_verdict(result) for result in report.flows if result.verdict != "pass"]
     assert neighbours == set()
 
 
 def test_all_pairs_of_pods_learn_no_neighbour_by_arp() -> None:
-    report, neighbours = learnt(state_of(text=cluster(16, 2)), pairs=True)
+    report, neighbours = learnt(scenario_of(text=cluster(16, 2)), pairs=True)
     assert report.ok, [say_verdict(result) for result in report.flows if result.verdict != "pass"]
     assert neighbours == set()
 
@@ -119,10 +119,10 @@ def test_all_pairs_of_pods_learn_no_neighbour_by_arp() -> None:
 @pytest.mark.parametrize("topology", ["node-added-and-removed", "in-path-load-balancer", "l2-announcement"])
 def test_what_is_learnt_by_arp_are_addresses_of_no_node_or_pod(topology: str) -> None:
     """A load balancer's addresses, which a speaker answers for, and addresses that nobody has (any more)."""
-    state = state_of(topology)
-    report, neighbours = learnt(state)
+    scenario = scenario_of(topology)
+    report, neighbours = learnt(scenario)
     assert report.ok, [say_verdict(result) for result in report.flows if result.verdict != "pass"]
-    last = state.steps[-1].state if state.steps else state
+    last = scenario.moments[-1].state
     known = {*last.node_by_ip, *last.pod_by_ip, last.routerIP, *(client.address for client in last.clients)}
     assert [row for row in neighbours if row[2] in known] == []
 

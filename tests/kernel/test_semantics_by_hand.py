@@ -16,6 +16,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
+from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
@@ -45,7 +46,7 @@ from tests.kernel.sentences import (
     service,
     web,
 )
-from tests.sandboxed import flavour, in_sandbox, state_of
+from tests.sandboxed import flavour, in_sandbox, scenario_of, state_of
 
 pytestmark = pytest.mark.kernel
 
@@ -95,12 +96,12 @@ def test_1_of_two_services_that_claim_one_address_the_first_by_name_has_it(mode:
         for name, ip in (("a", "10.244.1.51"), ("b", "10.244.1.52"))
     )
     text = BASE + pods + contested("svc-b", "b") + contested("svc-a", "a") + f"\n---\n{json.dumps(check)}"
-    state = state_of(text=text, proxy_mode=mode)
+    scenario = scenario_of(text=text, proxy_mode=mode)
     assert any(
         "default/svc-a and default/svc-b both claim 192.0.2.10:80/TCP, 192.0.2.11:80/TCP" in notice
-        for notice in state.notices
+        for notice in scenario.state.notices
     )
-    run_cluster(state, Options(json=tmp_path / "report.json", iptables=flavour()))
+    run_cluster(scenario, Options(json=tmp_path / "report.json", iptables=flavour()))
     report = json.loads((tmp_path / "report.json").read_text())
     assert {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] != "pass"} == {}
     assert [set(flow["observed"]["backends"]) for flow in report["flows"] if not flow["control"]] == [
@@ -127,11 +128,11 @@ kind: FlowCheck
 metadata: {{name: ends}}
 spec: {{flows: [{{name: far, from: {{pod: far}}, to: {{service: web, port: 80}}, attempts: {attempts_for(4)}}}]}}
 """
-    state = state_of(
+    scenario = scenario_of(
         text=BASE + service("web", "ports: [{port: 80}]") + endpoints("web", WEB_1, *STALE) + check,
         proxy_mode=mode,
     )
-    run_cluster(state, Options(json=tmp_path / "report.json", iptables=flavour()))
+    run_cluster(scenario, Options(json=tmp_path / "report.json", iptables=flavour()))
     [flow] = [
         flow for flow in json.loads((tmp_path / "report.json").read_text())["flows"] if not flow["control"]
     ]
@@ -159,7 +160,8 @@ def test_10_a_kube_proxy_that_counts_wrong_is_found_out(tmp_path: Path) -> None:
         for li in state.listeners
     )
     run_cluster(
-        replace(state, listeners=tuple(wrong)), Options(json=tmp_path / "report.json", iptables=flavour())
+        Scenario(state=replace(state, listeners=tuple(wrong))),
+        Options(json=tmp_path / "report.json", iptables=flavour()),
     )
     report = json.loads((tmp_path / "report.json").read_text())
     reasons = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import ClusterState
 from emulator.journeys.correlate import Correlation, correlate
 from emulator.model.flows import Attempt
@@ -21,26 +22,26 @@ from emulator.plan.operations import DelConnections, LoadRules, Plan
 from emulator.run import examine
 from emulator.run.run import Options, run_cluster
 from emulator.schedule import planner, schedule
-from tests.sandboxed import state_of
+from tests.sandboxed import scenario_of
 
 pytestmark = pytest.mark.kernel
 
 MODES = ["iptables", "nftables"]
 
 
-def report_of(state: ClusterState, directory: Path) -> dict[str, Any]:
+def report_of(scenario: Scenario, directory: Path) -> dict[str, Any]:
     file = directory / "report.json"
-    code = run_cluster(state, Options(json=file))
+    code = run_cluster(scenario, Options(json=file))
     report: dict[str, Any] = json.loads(file.read_text())
     assert code == (0 if report["summary"]["ok"] else 1)
     return report
 
 
-def failures(state: ClusterState, directory: Path) -> dict[str, str]:
+def failures(scenario: Scenario, directory: Path) -> dict[str, str]:
     """Flow → reason, of those that failed."""
     return {
         flow["name"]: flow["reason"]
-        for flow in report_of(state, directory)["flows"]
+        for flow in report_of(scenario, directory)["flows"]
         if flow["verdict"] == "fail"
     }
 
@@ -58,7 +59,7 @@ def test_without_forgetting_a_udp_client_stays_with_the_endpoint_that_is_gone(
         return iter(())
 
     monkeypatch.setattr(planner, "stale_connections", nothing)
-    failed = failures(state_of("udp-client", proxy_mode=mode), tmp_path)
+    failed = failures(scenario_of("udp-client", proxy_mode=mode), tmp_path)
     assert {f"udp-client, it is gone: {who}" for who in ("a Pod", "outside")} <= failed.keys()
 
 
@@ -79,7 +80,7 @@ def test_at_each_step_the_objects_promise_what_modes_do_that_the_flowchecks_are_
     mode: str, topology: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(schedule, "apply_expect", lambda promised, *_, **__: promised)
-    assert failures(state_of(topology, proxy_mode=mode), tmp_path) == {}
+    assert failures(scenario_of(topology, proxy_mode=mode), tmp_path) == {}
 
 
 def test_a_udp_client_does_not_wait_for_verdicts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_udp_client_does_not_wait_for_verdicts(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(examine, "correlate", correlate_slowly)
     monkeypatch.setattr(schedule, "apply_expect", lambda promised, *_, **__: promised)
-    assert failures(state_of("udp-client", proxy_mode="userspace"), tmp_path) == {}
+    assert failures(scenario_of("udp-client", proxy_mode="userspace"), tmp_path) == {}
 
 
 def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp
         return replace(plan, operations=(*plan.operations, *more))
 
     with_changes(monkeypatch, forget)
-    failed = failures(state_of("endpoint-churn"), tmp_path)
+    failed = failures(scenario_of("endpoint-churn"), tmp_path)
     assert {
         f"endpoint-churn, the Service is deleted: {what}"
         for what in ("an open connection", "one from outside")
@@ -127,7 +128,7 @@ def test_a_kube_proxy_that_sleeps_is_found_out(
             plan, operations=tuple(op for op in plan.operations if not isinstance(op, LoadRules))
         ),
     )
-    failed = failures(state_of(topology, proxy_mode=mode), tmp_path)
+    failed = failures(scenario_of(topology, proxy_mode=mode), tmp_path)
     expected = {
         "endpoint-churn": {
             "endpoint-churn, two more endpoints join: new ones",
@@ -144,7 +145,7 @@ def test_a_kube_proxy_that_sleeps_is_found_out(
 
 def test_a_client_that_was_silent_for_longer_than_the_timeout_is_forgotten(tmp_path: Path) -> None:
     """That all eight draw the endpoint again that they had: once in 65,536 times."""
-    report = report_of(state_of("affinity-expiry"), tmp_path)
+    report = report_of(scenario_of("affinity-expiry"), tmp_path)
     anew = [
         flow
         for flow in report["flows"]
@@ -171,7 +172,7 @@ def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(
         schedule, "plan_change", lambda old, new, *meetings: change(forgetful(old), forgetful(new), *meetings)
     )
-    failed = failures(state_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
+    failed = failures(scenario_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
     assert any(name.startswith("affinity-expiry, three more endpoints: still that one") for name in failed)
 
 
@@ -214,7 +215,7 @@ def test_a_udp_client_of_an_address_that_is_no_service_s_any_more_is_led_nowhere
     mode: str, tmp_path: Path
 ) -> None:
     (target := tmp_path / "it.yaml").write_text(NO_LONGER_OUTSIDE)
-    report = report_of(state_of(str(target), proxy_mode=mode), tmp_path)
+    report = report_of(scenario_of(str(target), proxy_mode=mode), tmp_path)
     assert {flow["name"]: flow["reason"] for flow in report["flows"] if flow["verdict"] != "pass"} == {}
     later = [
         flow["name"]

@@ -23,7 +23,7 @@ from emulator.schedule.schedule import plan_flows
 from tests.conftest import UNSHARE
 from tests.guest import uml, with_guest
 from tests.kernel.unlucky_host import turn_round
-from tests.sandboxed import ROOT, flavour, in_sandbox, state_of
+from tests.sandboxed import ROOT, flavour, in_sandbox, scenario_of
 
 pytestmark = pytest.mark.kernel
 
@@ -75,7 +75,9 @@ def test_a_plan_for_a_shell_sets_the_same() -> None:
 @pytest.mark.usefixtures("unlucky")
 @pytest.mark.parametrize("topology", ["three-networks", "l2-announcement", "in-path-load-balancer"])
 def test_verdicts_are_those_of_any_other_host(topology: str) -> None:
-    run = _prepare(state_of(topology), *plan_flows(state_of(topology)), Options(iptables=flavour()), Clock())
+    run = _prepare(
+        scenario_of(topology), *plan_flows(scenario_of(topology)), Options(iptables=flavour()), Clock()
+    )
     report = sandbox.run(lambda channel: _inside(channel, run, None, lambda report: report))
     assert [
         (result.flow.name, say_verdict(result)) for result in report.flows if result.verdict != "pass"

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulator.cluster.scenario import Scenario
 from emulator.run.run import Options, run_cluster
 from tests.kernel.sentences import (
     DRAINING,
@@ -354,7 +354,7 @@ def test_packets_do_what_the_objects_promise(target: str, tmp_path: Path) -> Non
     """
     path = tmp_path / "report.json"
     run_cluster(
-        replace(state_of(target, proxy_mode="userspace"), flowChecks=(), steps=()),
+        Scenario(state=state_of(target, proxy_mode="userspace")),
         Options(json=path, captures=tmp_path),
     )
     report = json.loads(path.read_text())

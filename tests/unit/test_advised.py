@@ -12,8 +12,8 @@ from typing import get_args
 import pytest
 import yaml
 
-from emulator.cluster.state import ClusterState
-from emulator.controllers.settle import settle
+from emulator.cluster.scenario import Step
+from emulator.controllers.settle import play
 from emulator.errors import InputError
 from emulator.flows.checks import flows_from_checks
 from emulator.flows.derive import derive_flows
@@ -24,7 +24,7 @@ from emulator.model.expectations import Expectation
 from emulator.objects.config import FlowExpect, ProxyMode
 from emulator.oracle.expectations import Expectations
 from emulator.report.advice import expect_text
-from tests.sandboxed import ROOT, SHIPPED, TOPOLOGIES, state_of
+from tests.sandboxed import ROOT, SHIPPED, TOPOLOGIES, scenario_of
 from tests.unit.expectations import expectation_of
 
 CASES = ROOT / "tests" / "cases"
@@ -35,15 +35,15 @@ INPUTS = [
 MODES: tuple[ProxyMode, ...] = get_args(ProxyMode)
 
 
-def _states(target: str) -> Iterator[ClusterState]:
+def _moments(target: str) -> Iterator[Step]:
     """The cluster in each mode, and after each step; none where the input is wrong on purpose."""
     try:
         inventory = load([target], topologies=TOPOLOGIES)
-        states = [settle(inventory, proxy_mode=mode) for mode in MODES]
+        scenarios = [play(inventory, proxy_mode=mode) for mode in MODES]
     except InputError:
         return
-    for state in states:
-        yield from (state, *(step.state for step in state.steps))
+    for scenario in scenarios:
+        yield from scenario.moments
 
 
 @cache
@@ -52,7 +52,7 @@ def read_back(text: str) -> FlowExpect:
     flow = f"{{name: f, from: {{node: worker-1}}, to: {{ip: 192.0.2.1, port: 80}}, expect: {{modes: {{ipvs: {text}}}}}}}"
     check = f"apiVersion: podwire.dev/v1alpha1\nkind: FlowCheck\nmetadata: {{name: c}}\nspec: {{flows: [{flow}]}}\n"
     nodes = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{name: worker-1}]\n---\n"
-    [loaded] = state_of(text=nodes + check).flowChecks
+    [loaded] = scenario_of(text=nodes + check).flowChecks
     return loaded.object.flows[0].expect.under("ipvs")
 
 
@@ -72,12 +72,12 @@ def accepts(wanted: Expectation, promise: Expectation) -> bool:
 
 @pytest.mark.parametrize("target", INPUTS, ids=lambda target: Path(target).stem)
 def test_whoever_writes_what_is_advised_passes(target: str) -> None:
-    for state in _states(target):
-        expectations = Expectations(state)
+    for moment in _moments(target):
+        state, expectations = moment.state, Expectations(moment.state)
         for flow in (
             *derive_flows(state, expectations),
             *edge_flows(expectations),
-            *flows_from_checks(state, expectations)[0],
+            *flows_from_checks(moment.flowChecks, expectations)[0],
         ):
             promised = expectations.expect(flow)
             advised = read_back(expect_text(acceptable(promised)))

@@ -18,7 +18,7 @@ from benchmark.measuring import Setting
 from benchmark.tables import render
 from benchmark.throughput import PLACES
 from emulator.cluster.state import ClusterState
-from emulator.controllers.settle import settle
+from emulator.controllers.settle import play, settle
 from emulator.errors import PodwireError
 from emulator.model.frames import Frame
 from emulator.plan.operations import ResetDevices
@@ -365,7 +365,7 @@ def test_the_clusters_of_the_scale_measurement_are_as_large_as_they_say(tmp_path
     own = [service for service in state.services if service.name != "kubernetes"]
     assert (sum(not pod.spec.hostNetwork for pod in state.pods), len(state.nodes), len(own)) == (30, 4, 10)
     assert all(len(state.slices_of[service.key][0].endpoints) == 3 for service in own)
-    steps = settle(clusters.read(clusters.write(tmp_path / "s.yaml", clusters.scaled_in_steps(7)))).steps
+    steps = play(clusters.read(clusters.write(tmp_path / "s.yaml", clusters.scaled_in_steps(7)))).steps
     assert [sum(pod.name.startswith("web-") for pod in step.state.pods) for step in steps] == [
         1,
         8,

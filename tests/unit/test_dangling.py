@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import ClusterState
 from emulator.errors import InputError
 from emulator.objects.config import ProxyMode
@@ -180,8 +181,9 @@ def every_plan(state: ClusterState) -> None:
     cluster.
     """
     for options in ({"edges": True}, {"pairs": True}):
-        flows, promise = plan_flows(state, **options)
-        schedule = plan_schedule(state, flows, promise, pairs=options.get("pairs", False))
+        scenario = Scenario(state=state)
+        flows, promise = plan_flows(scenario, **options)
+        schedule = plan_schedule(scenario, flows, promise, pairs=options.get("pairs", False))
         assert schedule.expectations.keys() == {flow.name for flow in flows}
         assert not [flow.name for flow in flows if ":" in flow.to.ip]
     assert render_shell(schedule.moments[0].plan, title="any")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from emulator.controllers.settle import play
 from tests.unit.controllers.clusters import (
     cluster,
     flow_check,
+    inventory_of,
     pod,
     problem_of,
     service,
-    settled,
 )
 
 WORLD = (
@@ -69,7 +70,7 @@ def flow(*parts: str) -> str:
     ids=str,
 )
 def test_what_exists_may_be_named(parts: list[str]) -> None:
-    assert len(settled(*WORLD, flow(*parts)).flowChecks) == 1
+    assert len(play(inventory_of(*WORLD, flow(*parts))).flowChecks) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from emulator.cluster.state import ClusterState
 from emulator.errors import InputError
-from tests.sandboxed import state_of
+from tests.sandboxed import scenario_of, state_of
 
 CLUSTER = """
 apiVersion: podwire.dev/v1alpha1
@@ -65,8 +65,7 @@ def check(*steps: str, name: str = "t") -> str:
 
 def states(*steps: str) -> list[ClusterState]:
     """The cluster at first, and after each step."""
-    first = state_of(text=CLUSTER + check(*steps))
-    return [first, *(step.state for step in first.steps)]
+    return [moment.state for moment in scenario_of(text=CLUSTER + check(*steps)).moments]
 
 
 def pods(state: ClusterState, app: str) -> dict[str, tuple[str, str]]:
@@ -112,7 +111,7 @@ def test_what_a_step_does_not_touch_stays_as_it_is() -> None:
 
 
 def test_steps_have_names_of_their_own_and_wait() -> None:
-    first = state_of(
+    first = scenario_of(
         text=CLUSTER + check("{name: a moment, wait: 1.5}", "wait: 1") + check("wait: 2", name="u")
     )
     assert [(step.name, step.wait) for step in first.steps] == [
@@ -125,9 +124,9 @@ def test_steps_have_names_of_their_own_and_wait() -> None:
 
 def test_each_flowcheck_begins_with_the_cluster_as_it_was() -> None:
     gone = "delete: [{kind: Service, name: web}]"
-    first = state_of(text=CLUSTER + check(gone) + check(gone, name="u"))
+    first = scenario_of(text=CLUSTER + check(gone) + check(gone, name="u"))
     assert [("default/web" in step.state.service) for step in first.steps] == [False, True, False]
-    assert first.steps[1].state.pods == first.pods
+    assert first.steps[1].state is first.state
 
 
 # --- scale
@@ -281,7 +280,7 @@ ports: [{port: 9090}]
 
 @pytest.mark.parametrize(("manager", "kept"), [("endpointslice-controller.k8s.io", False), ("me", True)])
 def test_slices_are_made_anew_by_their_controller_when_their_pods_change(manager: str, kept: bool) -> None:
-    first = state_of(
+    first = scenario_of(
         text=CLUSTER
         + DUMPED_SLICE % manager
         + check("wait: 1", "scale: {kind: Deployment, name: web, replicas: 4}")
@@ -405,8 +404,8 @@ def test_a_pod_that_waits_runs_once_a_node_takes_it() -> None:
     picky = "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: p}}, spec: {nodeSelector: {gpu: x}, containers: [{name: c}]}}"
     service = "{apiVersion: v1, kind: Service, metadata: {name: p}, spec: {selector: {app: p}, ports: [{port: 80}]}}"
     node = "apply: [{apiVersion: v1, kind: Node, metadata: {name: big, labels: {gpu: x}}}]"
-    first = state_of(text=CLUSTER + picky + "\n---\n" + service + "\n---" + check(node))
-    assert [row.pod.key for row in first.waiting] == ["default/p"]
+    first = scenario_of(text=CLUSTER + picky + "\n---\n" + service + "\n---" + check(node))
+    assert [row.pod.key for row in first.state.waiting] == ["default/p"]
     (step,) = first.steps
     assert step.state.waiting == ()
     assert step.state.pod["default/p"].spec.nodeName == "big"

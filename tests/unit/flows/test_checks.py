@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import ClusterState, HealthCheck, Listener
 from emulator.errors import InputError
 from emulator.flows.checks import check_connections, flows_from_checks
@@ -46,13 +47,17 @@ ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
 POD, WEB = FlowFrom(pod="client"), FlowTo(service="web", port=80)
 
 
-def with_checks(state: ClusterState, *checks: FlowCheck) -> ClusterState:
-    return replace(
-        state,
+def with_checks(state: ClusterState, *checks: FlowCheck) -> Scenario:
+    return Scenario(
+        state=state,
         flowChecks=tuple(
             Loaded(check, {}, Origin("checks.yaml", 3, "items[1]", line=len)) for check in checks
         ),
     )
+
+
+def resolved(scenario: Scenario, step: str = "") -> tuple[Sequence[Flow], Mapping[str, FlowExpect]]:
+    return flows_from_checks(scenario.flowChecks, Expectations(scenario.state), step)
 
 
 def check(*flows: FlowSpec, name: str = "keeps") -> FlowCheck:
@@ -67,12 +72,12 @@ def read(
         make_state(*(services or (load_balancer_service(),)), slices=slices),
         check(FlowSpec(name="a flow", from_=who, to=to, **spec)),
     )
-    return [flow for flow in flows_from_checks(state)[0] if not flow.control]
+    return [flow for flow in resolved(state)[0] if not flow.control]
 
 
 def problems(*flows: FlowSpec, services: Sequence[Service] = (load_balancer_service(),)) -> list[str]:
     with pytest.raises(InputError) as caught:
-        flows_from_checks(with_checks(make_state(*services), check(*flows)))
+        resolved(with_checks(make_state(*services), check(*flows)))
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -256,7 +261,7 @@ def test_a_checked_flow_is_never_a_control() -> None:
     direct = FlowSpec(
         name="direct", from_=POD, to=FlowTo(pod="web-0", port=8080), expect=FlowExpect(outcome="rejected")
     )
-    flows, expects = flows_from_checks(
+    flows, expects = resolved(
         with_checks(make_state(make_service()), check(direct, FlowSpec(name="svc", from_=POD, to=WEB)))
     )
     by_name = {flow.name: flow for flow in flows}
@@ -268,7 +273,7 @@ def test_flows_keep_their_order_and_their_names_stay_apart() -> None:
     one = check(
         FlowSpec(name="b", from_=FlowFrom(node="worker-1"), to=WEB), FlowSpec(name="a", from_=POD, to=WEB)
     )
-    flows, expects = flows_from_checks(with_checks(make_state(make_service()), one, one))
+    flows, expects = resolved(with_checks(make_state(make_service()), one, one))
     assert [flow.name for flow in flows if not flow.control] == [
         "keeps: b",
         "keeps: a",
@@ -368,8 +373,8 @@ def applied(
         make_state(*(services or (make_service(),)), slices=slices),
         check(FlowSpec(name="x", from_=who, to=to, expect=wanted, **spec)),
     )
-    flows, expects = flows_from_checks(state)
-    expectations = Expectations(state)
+    flows, expects = resolved(state)
+    expectations = Expectations(state.state)
     return apply_expect(expectations.expect(flows[0]), expects["keeps: x"], flows[0], expectations)
 
 
@@ -401,7 +406,7 @@ def test_what_is_said_of_a_mode_is_in_place_of_all_the_rest(mode: Any, wanted: F
         make_state(make_service(), proxy={"mode": mode}),
         check(FlowSpec(name="x", from_=POD, to=WEB, expect=said)),
     )
-    assert flows_from_checks(state)[1] == {"keeps: x": wanted}
+    assert resolved(state)[1] == {"keeps: x": wanted}
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "dropped", "unreachable"])
@@ -509,7 +514,7 @@ def health_of(wanted: FlowExpect, node: str, mode: str) -> Health | None:
     flow = FlowSpec(
         name="x", from_=FlowFrom(external="client-1"), to=FlowTo(node=node, healthCheck="lb"), expect=wanted
     )
-    [flow_], expects = flows_from_checks(with_checks(state, check(flow)))
+    [flow_], expects = resolved(with_checks(state, check(flow)))
     expectations = Expectations(state)
     result = apply_expect(expectations.expect(flow_), expects["keeps: x"], flow_, expectations)
     assert (result.health is not None) is (result.outcome == "delivered")
@@ -603,7 +608,7 @@ def test_flows_of_a_step_are_named_after_it_and_so_are_their_controls() -> None:
         check(FlowSpec(name="a flow", from_=POD, to=WEB, connection="c")), step="drain", path="spec.steps[1]"
     )
     state = with_checks(make_state(load_balancer_service()), later)
-    flows, _ = flows_from_checks(state, step="keeps, drain")
+    flows, _ = resolved(state, step="keeps, drain")
     assert flows[0].name == "keeps, drain: a flow"
     assert all(flow.name.startswith("keeps, drain: pod default/client → ") for flow in flows[1:])
     assert {(flow.step, flow.check) for flow in flows} == {("keeps, drain", "keeps")}
@@ -620,7 +625,7 @@ def test_a_problem_of_a_step_has_its_path() -> None:
         InputError,
         match=r"items\[1\]\.spec\.steps\[1\]\.flows\[0\]\.from\.pod: there is no Pod default/nobody",
     ):
-        flows_from_checks(with_checks(make_state(load_balancer_service()), later))
+        resolved(with_checks(make_state(load_balancer_service()), later))
 
 
 def test_a_connection_has_one_client_and_one_destination() -> None:
@@ -628,7 +633,7 @@ def test_a_connection_has_one_client_and_one_destination() -> None:
         FlowSpec(name=name, from_=FlowFrom(pod=pod), to=WEB, connection="c")
         for name, pod in (("a", "client"), ("b", "client"), ("d", "other"))
     ]
-    flows, _ = flows_from_checks(with_checks(make_state(load_balancer_service()), check(*specs)))
+    flows, _ = resolved(with_checks(make_state(load_balancer_service()), check(*specs)))
     check_connections([flow for flow in flows if not flow.name.endswith("d")])
     with pytest.raises(
         InputError,
@@ -641,7 +646,7 @@ def test_what_is_expected_of_an_open_connection_is_seen_from_where_it_was() -> N
     state = with_checks(
         make_state(load_balancer_service()), check(FlowSpec(name="a flow", from_=POD, to=WEB))
     )
-    flow, promised = flows_from_checks(state)[0][0], Expectations(state)
+    flow, promised = resolved(state)[0][0], Expectations(state.state)
     goes_on = expectation_of(
         because=Reason(why=Why.NO_SERVICE),
         backends={ON_1: "node"},

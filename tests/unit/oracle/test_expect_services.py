@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from emulator.cluster.scenario import Scenario
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import EndpointPort, ServicePort
 from emulator.report.prose import say
@@ -205,6 +206,7 @@ def test_nothing_is_promised_of_an_endpoint_that_is_a_service_s_address(
     assert f"{ip}:{port} is itself an address of svc default/other" in say(
         promised(state, "client", WEB_IP, 80).unpromised
     )
-    services = {flow.to.service for pairs in (True, False) for flow in plan_flows(state, pairs=pairs)[0]}
+    scenario = Scenario(state=state)
+    services = {flow.to.service for pairs in (True, False) for flow in plan_flows(scenario, pairs=pairs)[0]}
     assert "default/other" in services
     assert "default/web" not in services

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from emulator.cluster.scenario import Scenario
 from emulator.errors import MissingCapabilityError, UsageError
 from emulator.run import diff, guest
 from emulator.run.diff import check_modes, merge_flows, settle_modes
@@ -18,7 +19,7 @@ from tests.unit.states import make_state, node_port_service
 
 def test_every_mode_is_sent_what_any_mode_needs() -> None:
     states = [make_state(node_port_service(), proxy={"mode": mode}) for mode in ("nftables", "iptables")]
-    planned = [plan_flows(state, edges=True)[0] for state in states]
+    planned = [plan_flows(Scenario(state=state), edges=True)[0] for state in states]
     merged = merge_flows(planned)
     by_name = {flow.name: flow for flow in merged}
     assert by_name.keys() == {flow.name for flows in planned for flow in flows}
@@ -36,7 +37,7 @@ def test_only_one_mode_translates_a_node_port_on_localhost() -> None:
     name = "node control-plane → localhost:30080 (svc default/web)"
     states = [make_state(node_port_service(), proxy={"mode": mode}) for mode in ("nftables", "iptables")]
     alone, both = (
-        {flow.name: flow for flow in merge_flows([plan_flows(s)[0] for s in given])}
+        {flow.name: flow for flow in merge_flows([plan_flows(Scenario(state=s))[0] for s in given])}
         for given in (states[:1], states)
     )
     assert (alone[name].attempts, alone[name].controls) == (1, ())
@@ -163,8 +164,10 @@ def settings(mode: str) -> str:
 def test_the_clusters_own_mode_is_compared_with_what_it_will_be(
     text: str, given: list[str], modes: list[str]
 ) -> None:
-    states = settle_modes(load_text(text), given, 0)
-    assert [(mode, state.proxy.mode) for mode, state in states.items()] == [(mode, mode) for mode in modes]
+    scenarios = settle_modes(load_text(text), given, 0)
+    assert [(mode, scenario.state.proxy.mode) for mode, scenario in scenarios.items()] == [
+        (mode, mode) for mode in modes
+    ]
 
 
 def test_a_cluster_that_has_the_new_mode_needs_another_one_to_compare_with() -> None:
@@ -183,9 +186,12 @@ def test_a_cluster_that_has_the_new_mode_needs_another_one_to_compare_with() -> 
     ids=["a dump without", "modes were named", "a dump with", "no dump"],
 )
 def test_a_dump_that_does_not_tell_its_mode_is_told_of(text: str, given: list[str], said: bool) -> None:
-    states = settle_modes(load_text(text), given, 0)
+    scenarios = settle_modes(load_text(text), given, 0)
     notices = [
-        notice for state in states.values() for notice in state.notices if "KubeProxyConfiguration" in notice
+        notice
+        for one in scenarios.values()
+        for notice in one.state.notices
+        if "KubeProxyConfiguration" in notice
     ]
     assert len(notices) == said
     assert not said or "iptables mode stands for the cluster's own" in notices[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import SWITCH, ClusterState, pod_netns
 from emulator.schedule.needs import ring_slots, slot_width
 from emulator.schedule.schedule import Schedule, plan_flows, plan_schedule
@@ -30,8 +31,9 @@ def cluster(pods: int, services: int, nodes: int = 3, extra: Sequence[str] = ())
 
 
 def schedule_of(state: ClusterState, *, pairs: bool = False) -> Schedule:
-    flows, promise = plan_flows(state, pairs=pairs)
-    return plan_schedule(state, flows, promise, pairs=pairs)
+    scenario = Scenario(state=state)
+    flows, promise = plan_flows(scenario, pairs=pairs)
+    return plan_schedule(scenario, flows, promise, pairs=pairs)
 
 
 def names_of(state: ClusterState) -> list[str]:

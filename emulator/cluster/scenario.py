@@ -1,0 +1,39 @@
+"""What a run goes through: the cluster at the beginning, the states that it changes to, and the FlowChecks whose
+flows are sent in each of them. Pure values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emulator.cluster.state import ClusterState
+from emulator.objects.config import FlowCheck
+from emulator.objects.kinds import Loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A state that the cluster changes to, the seconds that are then waited, and the FlowChecks whose flows are
+    sent then. ``name`` is unlike every other step's (FlowCheck, step); "" is the beginning.
+    """
+
+    name: str = ""
+    state: ClusterState
+    flowChecks: tuple[Loaded[FlowCheck], ...] = ()
+    wait: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """``state`` is the cluster at the beginning, ``flowChecks`` are those whose flows are sent then; ``steps``
+    follow one after the other.
+    """
+
+    state: ClusterState
+    flowChecks: tuple[Loaded[FlowCheck], ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def moments(self) -> tuple[Step, ...]:
+        """The beginning, and the steps."""
+        return (Step(state=self.state, flowChecks=self.flowChecks), *self.steps)
