@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark import document, first_packets, runs, scale, services, throughput
+from benchmark import document, first_packets, pod_change, runs, scale, services, throughput
 from benchmark.clusters import ROOT
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import Setting
@@ -29,6 +29,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
     "all-pairs": runs.measure_all_pairs,
     "services": services.measure_full_sync,
     "change": services.measure_change,
+    "pod-change": pod_change.measure_pod_change,
     "memory": services.measure_memory,
     "first-packets": first_packets.measure_first_packets,
     "throughput": throughput.measure_throughput,

@@ -59,7 +59,7 @@ class _Known:
 
 
 def check_flows(
-    checks: Iterable[Loaded[FlowCheck]],
+    checks: Sequence[Loaded[FlowCheck]],
     pods: Sequence[Pod],
     waiting: Sequence[WaitingPod],
     services: Sequence[Service],
@@ -70,6 +70,8 @@ def check_flows(
     findings: Findings,
 ) -> None:
     """Report every reference of every flow that leads nowhere."""
+    if not checks:
+        return
     known = _Known(pods, waiting, services, nodes, clients, listeners, commands)
     for loaded in checks:
         for index, flow in enumerate(loaded.object.flows):

@@ -89,16 +89,15 @@ def make_listeners(
     pods: Sequence[Pod],
     nodes: Sequence[Node],
     clients: Iterable[ExternalClient],
-    services: Iterable[Service],
     slices: Sequence[EndpointSlice],
     commands: Mapping[str, Sequence[str]],
     findings: Findings,
     before: Iterable[Listener] = (),
 ) -> tuple[Listener, ...]:
-    """Every listener: declared container ports in the Pods' order, then the ports that EndpointSlices lead to
-    though no container declares them (``containerPort`` is informational in Kubernetes), then an API server
-    on every control plane, then servers outside the cluster, then health checks. Of the listeners ``before``,
-    those whose Pod still runs go on, whether or not something still leads to them.
+    """Returns every listener but health checks: declared container ports in the Pods' order, then the ports
+    that EndpointSlices lead to though no container declares them (``containerPort`` is informational in
+    Kubernetes), then an API server on every control plane, then servers outside the cluster. Of the listeners
+    ``before``, those whose Pod still runs go on, whether or not something still leads to them.
     """
     placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
     table = _Table()
@@ -119,8 +118,29 @@ def make_listeners(
             _go_on(by_key[listener.pod], listener, table)
     for server in (client for client in clients if isinstance(client, ExternalServer)):
         table.add_server(server)
-    _health_checks(services, nodes, slices, table, findings)
-    _notice_host_ports(placed, findings)
+    return tuple(table.listeners)
+
+
+def add_health_checks(
+    listeners: tuple[Listener, ...],
+    services: Iterable[Service],
+    nodes: Sequence[Node],
+    slices: Iterable[EndpointSlice],
+    findings: Findings,
+) -> tuple[Listener, ...]:
+    """Returns ``listeners`` and kube-proxy's HTTP server at each healthCheckNodePort, on every node."""
+    checked = {
+        service.key: service.spec.healthCheckNodePort
+        for service in services
+        if service.spec.healthCheckNodePort and service.proxied
+    }
+    if not checked:
+        return listeners
+    table = _Table()
+    table.listeners += listeners
+    for listener in listeners:
+        table.served.setdefault((listener.netns, listener.port, listener.protocol), listener)
+    _health_checks(checked, nodes, slices, table, findings)
     return tuple(table.listeners)
 
 
@@ -131,21 +151,16 @@ def _go_on(pod: Pod, listener: Listener, table: _Table) -> None:
 
 
 def _health_checks(
-    services: Iterable[Service],
+    checked: Mapping[str, int],
     nodes: Sequence[Node],
     slices: Iterable[EndpointSlice],
     table: _Table,
     findings: Findings,
 ) -> None:
-    """kube-proxy's HTTP server at each healthCheckNodePort, on every node. It counts the addresses of ready
-    endpoints whose ``nodeName`` is the node's, each once (pkg/proxy/endpointschangetracker.go,
-    LocalReadyEndpoints).
+    """Add a listener on every node for each healthCheckNodePort; ``checked`` has it by Service. kube-proxy
+    counts the addresses of ready endpoints whose ``nodeName`` is the node's, each once
+    (pkg/proxy/endpointschangetracker.go, LocalReadyEndpoints).
     """
-    checked = {
-        service.key: service.spec.healthCheckNodePort
-        for service in services
-        if service.spec.healthCheckNodePort and service.proxied
-    }
     local: dict[tuple[str, str], set[str]] = {}
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
@@ -250,7 +265,8 @@ def say_host_port(pod: Pod, port: int, protocol: str) -> str:
     return f"Pod {pod.key} wants hostPort {port}/{protocol}, which podwire does not emulate yet"
 
 
-def _notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
+def notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
+    """Say which Pods want a hostPort, which nothing listens at."""
     wanted = host_ports(pods)
     if wanted:
         (_, port, protocol), pod = next(iter(wanted.items()))

@@ -176,20 +176,18 @@ def choose_speakers(
     agree without a word, addresses are spread, and only those of a node that goes move. A Service without a
     serving endpoint is announced by nobody.
     """
+    services = [service for service in services if _balanced(service)]
+    announced = {service.key for service in services}
     serving: dict[str, set[str]] = {}
-    for item in slices:
+    for item in slices if announced else ():
         key = f"{item.metadata.namespace}/{item.serviceName}"
-        for endpoint in item.endpoints:
+        for endpoint in item.endpoints if key in announced else ():
             if endpoint.ready or endpoint.serving:
                 serving.setdefault(key, set()).add(endpoint.nodeName or "")
     by_name = {node.name: node for node in nodes if may_balance(node)}
     speakers: dict[str, str] = {}
     for service in services:
-        vips = (
-            [i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP" and "." in i.ip]
-            if _balanced(service)
-            else []
-        )
+        vips = [i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP" and "." in i.ip]
         holders = serving.get(service.key, set())
         local = service.spec.externalTrafficPolicy == "Local"
         eligible = [name for name in by_name if holders and (name in holders or not local)]

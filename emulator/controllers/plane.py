@@ -23,12 +23,12 @@ from emulator.controllers.addresses import address_pods
 from emulator.controllers.checks import check_flows, dialled_ports
 from emulator.controllers.clients import check_clients, external_clients
 from emulator.controllers.clusterflags import ClusterFlags, cluster_flags
-from emulator.controllers.commands import real_commands
+from emulator.controllers.commands import RUN_ANNOTATION, real_commands
 from emulator.controllers.contested import notice_contested, notice_nested, notice_outside
 from emulator.controllers.controlplane import kubernetes_service, static_pods
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.ipvs import notice_ipvs
-from emulator.controllers.listeners import make_listeners
+from emulator.controllers.listeners import add_health_checks, make_listeners, notice_host_ports
 from emulator.controllers.loadbalancers import (
     address_balancer,
     choose_speakers,
@@ -100,6 +100,8 @@ _TELLERS = (
     "outside",
     "commands",
     "listeners",
+    "healthChecks",
+    "hostPorts",
     "checks",
     "proxy",
     "balancer",
@@ -145,7 +147,9 @@ class ControlPlane:
         self._told_of: dict[_ServiceKey, Findings] = {}  # of making slices
         self._given: tuple[tuple[EndpointSlice, ...], Findings] = ((), Findings())
         self._services: tuple[Draft[Service], ...] = ()
+        self._by_name: tuple[Service, ...] = ()
         self._placed: tuple[Key, ...] = ()
+        self._ranked: tuple[Any, ...] = ()  # what the order of Pods and Services was made of
         self._waiting = Waiting()
         self._flags: ClusterFlags
         self._networks: Networks
@@ -418,6 +422,8 @@ class ControlPlane:
         drafts = give_addresses(drafts, self._pools, self._networks.hosts, taken, findings)
         stored = [self._put(draft, "Service") for draft in drafts]
         self._services = tuple(_draft(one) for one in stored)
+        objects = (one.object for one in stored)
+        self._by_name = tuple(sorted(objects, key=lambda one: (one.namespace, one.name)))
 
     def _taken(self) -> frozenset[str]:
         """The addresses of the host network that machines have."""
@@ -533,14 +539,17 @@ class ControlPlane:
         networks, inventory = self._networks, self._inventory
         nodes = self._keep("nodes", self._nodes())
         pods = self._keep("pods", self._objects(self._placed))
-        by_name = sorted((d.object for d in self._services), key=lambda one: (one.namespace, one.name))
-        services = self._keep("services", by_name)
+        services = self._keep("services", self._by_name)
         slices = self._slices()
+        # what only the readiness of Pods and endpoints changes is the same for most questions
+        wired, led = self._alike("wired", pods, _wiring), self._alike("led", slices, _leads)
         self._derive("contested", notice_contested, services)
-        self._derive("nested", notice_nested, services, slices, nodes)
-        self._derive("outside", self._notice_outside, slices, nodes, pods)
+        self._derive("nested", notice_nested, services, led, nodes)
+        self._derive("outside", self._notice_outside, led, nodes, wired)
         commands = self._derive("commands", self._commands, pods)
-        listeners = self._derive("listeners", self._listeners, pods, nodes, services, slices, commands)
+        own = self._derive("listeners", self._listeners, wired, nodes, led, commands)
+        listeners = self._derive("healthChecks", add_health_checks, own, services, nodes, slices)
+        self._derive("hostPorts", notice_host_ports, wired)
         waiting = self._keep("waiting", self._waiting.pods)
         told = self._findings["checks"] = Findings()
         check_flows(checks, pods, waiting, services, nodes, self._clients, listeners, commands, told)
@@ -595,6 +604,10 @@ class ControlPlane:
         if self._networks.said:
             # what was chosen stands: addresses of later objects are not held against what the user said
             self._networks = replace(self._networks, said=frozenset())
+        made_of = (self._placed, state.waiting, len(self.store.list("Pod")), state.services)
+        if self._ranked == made_of:
+            return
+        self._ranked = made_of
         waiting = (Key("Pod", row.pod.namespace, row.pod.name) for row in state.waiting)
         keys = dict.fromkeys((*self._placed, *waiting, *(one.key for one in self.store.list("Pod"))))
         self._rank("Pod", [one for key in keys if (one := self.store.get(key))])
@@ -615,6 +628,19 @@ class ControlPlane:
             known = self._derived[name] = (inputs, made)
         value: T = known[1]
         return value
+
+    def _alike(self, name: str, now: tuple[T, ...], question: Callable[[T], Any]) -> tuple[T, ...]:
+        """Returns the last tuple under ``name`` if ``question`` has the same answer for each of its elements
+        and for that of ``now``, which is kept otherwise.
+        """
+        known = self._derived.get(name)
+        last: tuple[T, ...] = known[1] if known else ()
+        if known and len(last) == len(now):
+            pairs = zip(last, now, strict=True)
+            if all(old is new or question(old) == question(new) for old, new in pairs):
+                return last
+        self._derived[name] = ((), now)
+        return now
 
     def _objects(self, keys: Iterable[Key]) -> list[Any]:
         return [one.object for key in keys if (one := self.store.get(key))]
@@ -661,7 +687,9 @@ class ControlPlane:
         inside = (networks.pods, networks.services, networks.hosts, *cidrs)
         notice_outside(slices, inside, self._taken() | known, findings)
 
-    def _commands(self, _: Sequence[Pod], findings: Findings) -> Mapping[str, tuple[str, ...]]:
+    def _commands(self, pods: Sequence[Pod], findings: Findings) -> Mapping[str, tuple[str, ...]]:
+        if not any(RUN_ANNOTATION in pod.metadata.annotations for pod in pods):
+            return {}
         drafts = [_draft(one) for key in self._placed if (one := self.store.get(key))]
         return real_commands(drafts, findings, allowed=self._run)
 
@@ -669,13 +697,12 @@ class ControlPlane:
         self,
         pods: Sequence[Pod],
         nodes: Sequence[Node],
-        services: Sequence[Service],
         slices: Sequence[EndpointSlice],
         commands: Mapping[str, Sequence[str]],
         findings: Findings,
     ) -> tuple[Listener, ...]:
         before = self.last.listeners if self.last else ()
-        return make_listeners(pods, nodes, self._clients, services, slices, commands, findings, before)
+        return make_listeners(pods, nodes, self._clients, slices, commands, findings, before)
 
     def _balancer(self, services: Sequence[Service], _: Sequence[Node], findings: Findings) -> str:
         taken = {*self._taken(), *self._external}
@@ -704,6 +731,17 @@ def _shared(last: tuple[T, ...] | None, now: Iterable[T]) -> tuple[T, ...]:
     if last is None or len(last) != len(new):
         return new
     return last if all(map(is_, last, new)) or last == new else new
+
+
+def _wiring(pod: Pod) -> tuple[Any, ...]:
+    """Returns what of a Pod is the same whether or not it is ready."""
+    return pod.key, pod.spec, pod.status.podIPs
+
+
+def _leads(item: EndpointSlice) -> tuple[Any, ...]:
+    """Returns where a slice leads, whoever is ready there."""
+    ends = tuple((endpoint.addresses, endpoint.targetRef) for endpoint in item.endpoints)
+    return item.metadata, ends, item.ports
 
 
 def _by_name(slices: Sequence[EndpointSlice], _: Findings) -> tuple[EndpointSlice, ...]:

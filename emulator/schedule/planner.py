@@ -13,6 +13,7 @@ from typing import TypeAlias
 from emulator.cluster.state import ROUTER, ClusterState
 from emulator.hostnet.balancer import plan_balancer
 from emulator.hostnet.network import plan_hostnet
+from emulator.objects.kinds import Pod
 from emulator.plan.difference import difference
 from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import AddNeighbour, LoadRules, Operation, Plan, SetSysctl, Stage
@@ -24,6 +25,9 @@ from emulator.proxy.iptables import serves_localhost
 from emulator.proxy.ipvs import balancing, ipvs_rules, plan_ipvs
 from emulator.proxy.stale import stale_connections
 from emulator.proxy.userspace import stale_relays
+
+# What of a state the plans of the host network and the Pod network read, beside its Pods.
+_NETWORK = ("podNetwork", "podSubnet", "serviceSubnet", "hostSubnet", "routerIP", "nodes", "clients")
 
 Meetings: TypeAlias = Collection[tuple[str, str]]  # addresses of Pods that send to each other
 
@@ -41,11 +45,29 @@ def plan_change(old: ClusterState, new: ClusterState, were: Meetings = (), are: 
     costs what changed if the states share the Services and EndpointSlices that did not. Raises
     :class:`UsageError` where kube-proxy would have to be started anew.
     """
+    if set(were) == set(are) and _have_one_network(old, new):
+        return _plan_change(old, new, (), ())
     before, after = (
         chain(_plan_networks(state), plan_meetings(state, pairs))
         for state, pairs in ((old, were), (new, are))
     )
     return _plan_change(old, new, before, after)
+
+
+def _have_one_network(old: ClusterState, new: ClusterState) -> bool:
+    """Returns True where the plans of both states differ in rules at most: machines, addresses and links are
+    the same. A balancer's connections depend on more, so with one it is False.
+    """
+    if old.balancerIP or new.balancerIP or len(old.pods) != len(new.pods):
+        return False
+    if any(getattr(old, name) != getattr(new, name) for name in _NETWORK):
+        return False
+    pairs = zip(old.pods, new.pods, strict=True)
+    return all(was is now or _wiring(was) == _wiring(now) for was, now in pairs)
+
+
+def _wiring(pod: Pod) -> tuple[object, ...]:
+    return pod.key, pod.spec.nodeName, pod.spec.hostNetwork, pod.status.podIPs
 
 
 def _plan_networks(state: ClusterState) -> Iterator[Operation]:
@@ -85,7 +107,9 @@ def _plan_change(
 def _changed_loads(old: ClusterState, new: ClusterState) -> tuple[LoadRules, ...] | None:
     """What changes in each node's rules, if that can be told Service by Service."""
     changed = changed_rules(old, new)
-    if changed is None or any(
+    if changed is None:
+        return None
+    if not _have_one_network(old, new) and any(
         podnet_rules(old, node.name) != podnet_rules(new, node.name) for node in new.nodes
     ):
         return None

@@ -1,5 +1,5 @@
-"""A process of its own beside the rules, which is told of the cluster's state, then of every other state that
-it changes to.
+"""A process of its own beside the rules, which is told of the cluster's state, then of what differs in every
+other state that it changes to.
 
 What runs there (servers, proxies, speakers) is a function that is given an :class:`Inbox`. It holds what the
 state asks for, sockets mostly, and makes what it holds match each state that it is told. It ends with the
@@ -24,6 +24,7 @@ from emulator.errors import Exit, PodwireError
 from emulator.kernel import linux
 from emulator.kernel.limits import explain
 from emulator.model.notices import Notice
+from emulator.workload.differences import difference, patch
 
 _LENGTH = struct.Struct("=Q")
 _ENDING = 1.0  # seconds that a process whose channel is closed may still take to end
@@ -49,7 +50,7 @@ class Inbox:
     def __init__(self, channel: int, born_with: ClusterState) -> None:
         """``born_with``: the first state, which is here already."""
         self._channel = channel
-        self._first: ClusterState | None = born_with
+        self._state, self._told = born_with, False
 
     def fileno(self) -> int:
         return self._channel
@@ -58,11 +59,13 @@ class Inbox:
         """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. None is
         a question (:meth:`Worker.busy`). Raises EOFError when nobody is left to tell.
         """
-        state, self._first = self._first, None
-        if state is None:
-            state = _receive(self._channel)
-            assert state is None or isinstance(state, ClusterState)  # noqa: S101 - for the type: our own process wrote it
-        return state
+        if self._told:
+            changed = _receive(self._channel)
+            if changed is None:
+                return None
+            self._state = patch(self._state, changed)
+        self._told = True
+        return self._state
 
     def answer(self, refusals: Sequence[Notice] = (), error: str = "") -> None:
         """The state is in force, but for ``refusals``: what the kernel refused that it was expected to
@@ -98,6 +101,7 @@ class Worker:
         """
         self._name, self._work = name, work
         self._channel: int | None = None
+        self._state: ClusterState | None = None  # that it was told last
         self._pid = 0
         self._status: int | None = None  # of its end, as waitpid has it
         self._oom_kills = 0  # of the machine, when it was started
@@ -108,10 +112,11 @@ class Worker:
         WorkerError when it cannot, or has ended.
         """
         with self._alive():
-            if self._channel is None:
+            if self._channel is None or self._state is None:
                 self._channel = self._start(state)
             else:
-                _send(self._channel, state)
+                _send(self._channel, difference(self._state, state))
+            self._state = state
             refusals, error = self._hear()
         if error:
             raise WorkerError(f"{self._name}: {error}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli, clusters, floor, scale
+from benchmark import cli, clusters, floor, pod_change, scale
 from benchmark.cli import Measured, read_results, write_results
 from benchmark.document import BEGIN, END, compose_block, replace_figures
 from benchmark.figures import Figure, Skipped, percentile
@@ -18,6 +18,7 @@ from benchmark.measuring import Setting
 from benchmark.tables import render
 from benchmark.throughput import PLACES
 from emulator.cluster.state import ClusterState
+from emulator.controllers.plane import ControlPlane
 from emulator.controllers.settle import play, settle
 from emulator.errors import PodwireError
 from emulator.model.frames import Frame
@@ -375,3 +376,18 @@ def test_the_clusters_of_the_scale_measurement_are_as_large_as_they_say(tmp_path
         16,
         3,
     ]
+
+
+def test_the_pod_that_is_measured_changes_one_slice_and_the_rules_of_every_node(tmp_path: Path) -> None:
+    source = clusters.read(clusters.write(tmp_path / "c.yaml", clusters.many(30, 4, 10)))
+    plane = ControlPlane(source, proxy_mode="nftables")
+    plane.reconcile()
+    old = plane.snapshot()
+    pod_change.set_ready(plane, "p15", ready=False)
+    plane.reconcile()
+    new = plane.snapshot()
+    changed = [
+        b.serviceName for a, b in zip(old.endpointSlices, new.endpointSlices, strict=True) if a is not b
+    ]
+    assert changed == ["s5"]
+    assert {op.netns for op in plan_change(old, new).operations} == set(new.node)

@@ -1,0 +1,61 @@
+"""What a worker is told of a state when it knows the one before: the fields that differ, of long ones only the
+part between what both have at the beginning and at the end. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from operator import is_
+from typing import Any, NamedTuple
+
+from emulator.cluster.state import ClusterState
+
+# no server, speaker or proxy asks for these
+_NOT_TOLD = frozenset({"namespaces", "workloads", "endpoints", "uninterpreted", "notices"})
+_TOLD = tuple(field.name for field in fields(ClusterState) if field.name not in _NOT_TOLD)
+
+
+class Splice(NamedTuple):
+    """``middle`` takes the place of what an old tuple has between its first ``begin`` and its last ``end``
+    elements.
+    """
+
+    begin: int
+    end: int
+    middle: tuple[Any, ...]
+
+
+Difference = Mapping[str, Any]
+
+
+def difference(old: ClusterState, new: ClusterState) -> Difference:
+    """Returns what :func:`patch` makes ``new`` of ``old`` with. It costs what differs, if the states share what
+    does not.
+    """
+    changed = {}
+    for name in _TOLD:
+        was, now = getattr(old, name), getattr(new, name)
+        if was is not now:
+            changed[name] = _splice(was, now) if isinstance(now, tuple) else now
+    return changed
+
+
+def patch(old: ClusterState, changed: Difference) -> ClusterState:
+    """Returns the state that ``changed`` is the difference of."""
+    return replace(old, **{name: _patched(getattr(old, name), part) for name, part in changed.items()})
+
+
+def _splice(was: tuple[Any, ...], now: tuple[Any, ...]) -> Splice:
+    shared = min(len(was), len(now))
+    begin = next((i for i, same in enumerate(map(is_, was, now)) if not same), shared)
+    rest = shared - begin
+    backwards = map(is_, reversed(was), reversed(now))
+    end = min(next((i for i, same in enumerate(backwards) if not same), rest), rest)
+    return Splice(begin, end, now[begin : len(now) - end])
+
+
+def _patched(was: Any, part: Any) -> Any:
+    if not isinstance(part, Splice):
+        return part
+    return (*was[: part.begin], *part.middle, *was[len(was) - part.end :])
