@@ -30,6 +30,9 @@ _ETHERTYPE = Struct("!12xH")
 _TAGGED_ETHERTYPE = Struct("!16xH")
 # version and header length, total length, flags and fragment offset, ttl, protocol, src, dst
 _IPV4 = Struct("!BxHxxHBBxxII")
+# EtherType; all of _IPV4, in a header without options; ports, seq, ack, where the payload begins, flags
+_PLAIN_TCP = Struct("!12xHBxHxxHBBxxIIHHIIBB")
+_LEAST_TCP = 20 + 14  # bytes of an IP packet that holds as much of a TCP header
 _PORTS = Struct("!HH")
 _TCP = Struct("!HHIIxB")  # sport, dport, seq, ack, flags
 _QUOTED_TCP = Struct("!HHI")  # RFC 792 promises no more than 8 bytes of what an error quotes
@@ -37,8 +40,10 @@ _SCTP = Struct("!HHIxxxxB")  # sport, dport, verification tag, type of the first
 _INITIATE_TAG = Struct("!16xI")  # in an INIT chunk that is the first one
 
 _IP, _ARP, _VLAN = 0x0800, 0x0806, (0x8100, 0x88A8)
+_TCP_NUMBER, _NO_OPTIONS = 6, 0x45  # of IPv4's header: its protocol, its version and length
 _TCP_FIN_SYN_RST_ACK = 0x17
 _SYN, _SYN_ACK, _RST_ACK, _ACK = 0x02, 0x12, 0x14, 0x10
+_OPENING = frozenset({_SYN, _SYN_ACK, _RST_ACK})
 _ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})  # RFC 792: the messages that quote the packet that they are about
 _INIT, _INIT_ACK, _ABORT = 1, 2, 6
@@ -102,6 +107,57 @@ def decode_at(
     stray: bool,
 ) -> Frame:
     """The same of a frame whose bytes are those of ``data`` from ``begin`` to ``end``; nothing is copied."""
+    if end - begin >= _PLAIN_TCP.size:  # most frames are of this kind
+        (
+            ethertype,
+            version,
+            total,
+            fragment,
+            ttl,
+            kind,
+            source,
+            target,
+            sport,
+            dport,
+            seq,
+            ack,
+            words,
+            bits,
+        ) = _PLAIN_TCP.unpack_from(data, begin)
+        if (
+            kind == _TCP_NUMBER
+            and version == _NO_OPTIONS
+            and ethertype == _IP
+            and total >= _LEAST_TCP
+            and not fragment & 0x1FFF
+        ):
+            token, reply = 0, False
+            if bits & _TCP_FIN_SYN_RST_ACK in _OPENING:
+                token, reply = _tell_opening(bits, seq, ack)
+            if not token:
+                at, last = begin + 34 + (words >> 4) * 4, begin + 14 + total
+                if at < end and at < last:
+                    token, reply = _cookie(_TCP_TOKEN, data, at, last if last < end else end)
+            return tuple.__new__(
+                Frame,
+                (
+                    number,
+                    time,
+                    netns,
+                    interface,
+                    outgoing,
+                    "TCP",
+                    _address(source),
+                    sport,
+                    _address(target),
+                    dport,
+                    ttl,
+                    _FLAGS[bits],
+                    0 if stray else token,
+                    reply,
+                    length,
+                ),
+            )
     protocol, src, dst, sport, dport, ttl, flags, token, reply = "other", "", "", 0, 0, 0, "", 0, False
     start, ethertype = begin + 14, 0
     if end >= start:
@@ -180,12 +236,19 @@ def _tcp_header(data: Buffer, at: int, end: int) -> _Transport:
     if end < at + 14:
         return "TCP", *_ports(data, at, end), "", 0, False
     sport, dport, seq, ack, bits = _TCP.unpack_from(data, at)
+    return "TCP", sport, dport, _FLAGS[bits], *_tell_opening(bits, seq, ack)
+
+
+def _tell_opening(bits: int, seq: int, ack: int) -> tuple[int, bool]:
+    """Returns token and reply of a segment that opens, accepts or refuses a connection; (0, False) of any
+    other.
+    """
     kind = bits & _TCP_FIN_SYN_RST_ACK
     if kind == _SYN:
-        return "TCP", sport, dport, _FLAGS[bits], _TCP_TOKEN | seq, False
+        return _TCP_TOKEN | seq, False
     if kind == _SYN_ACK or (kind == _RST_ACK and seq == 0):
-        return "TCP", sport, dport, _FLAGS[bits], _TCP_TOKEN | (ack - 1 & _SEQUENCE), True
-    return "TCP", sport, dport, _FLAGS[bits], 0, False
+        return _TCP_TOKEN | (ack - 1 & _SEQUENCE), True
+    return 0, False
 
 
 def _udp(data: Buffer, at: int, end: int) -> _Transport:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from struct import Struct
 from typing import overload
@@ -29,22 +30,28 @@ MOST_OTHER_BYTES = 1 << 30
 _MANY_FRAMES = 2_000_000
 
 _HEADER = Struct("=qIIHB")  # time, tap, length on the wire, length captured, flags
+_OFFSET = Struct("=Q")
 _OUTGOING, _STRAY = 1, 2
 _ENDS = frozenset("FR")  # flags of a TCP segment that ends its connection
 
 
 class Capture(Sequence[Captured]):
-    """All frames of a run, those of each moment in order of time: a frame's number is its place."""
+    """All frames of a run, those of each moment in order of time: a frame's number is its place.
+
+    Memory holds no more than so many bytes of them, and the offsets of one moment.
+    """
 
     def __init__(self) -> None:
         self._spill = Spill()
         self._taps: list[tuple[str, str]] = []  # netns, interface
         self._tap_numbers: dict[tuple[str, str], int] = {}
-        self._offsets = array("Q")
+        self._index = Spill()  # the offset of every frame whose number is settled
+        self._settled = 0  # how many those are
+        self._offsets = array("Q")  # of the others
         self._longest = 0  # bytes of the longest frame
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return self._settled + len(self._offsets)
 
     @overload
     def __getitem__(self, number: int) -> Captured: ...
@@ -53,7 +60,7 @@ class Capture(Sequence[Captured]):
     def __getitem__(self, number: int | slice) -> Captured | list[Captured]:
         if isinstance(number, slice):
             return [self[index] for index in range(*number.indices(len(self)))]
-        row, at = self._spill.find(self._offsets[number], _HEADER.size + self._longest)
+        row, at = self._spill.find(self._find(number), _HEADER.size + self._longest)
         stamp, tap, length, captured, flags = _HEADER.unpack_from(row, at)
         at += _HEADER.size
         netns, interface = self._taps[tap]
@@ -61,6 +68,15 @@ class Capture(Sequence[Captured]):
         return tuple.__new__(
             Captured, (stamp, netns, interface, flags & _OUTGOING != 0, length, data, flags & _STRAY != 0)
         )
+
+    def _find(self, number: int) -> int:
+        """Returns the offset of frame ``number``; raises IndexError if there is none."""
+        number = range(len(self))[number]
+        if number >= self._settled:
+            return self._offsets[number - self._settled]
+        row, at = self._index.find(number * _OFFSET.size, _OFFSET.size)
+        offset: int = _OFFSET.unpack_from(row, at)[0]
+        return offset
 
     def __iter__(self) -> Iterator[Captured]:
         return map(self.__getitem__, range(len(self)))
@@ -98,23 +114,31 @@ class Capture(Sequence[Captured]):
             self._longest = captured
         return True
 
-    def reorder(self, first: int, order: Sequence[int]) -> None:
-        """Put the frames from number ``first`` on into ``order``: their numbers less ``first``."""
-        self._offsets[first:] = array("Q", map(self._offsets[first:].__getitem__, order))
+    def reorder(self, order: Sequence[int]) -> None:
+        """Put the frames whose numbers are not settled into ``order``: their places among these."""
+        self._offsets = array("Q", map(self._offsets.__getitem__, order))
+
+    def settle(self) -> None:
+        """Let the frames so far keep their numbers."""
+        with suppress(OSError), memoryview(self._offsets) as offsets:  # else they wait on
+            self._index.append(b"", offsets.cast("B"))
+            self._settled, self._offsets = len(self), array("Q")
 
     def close(self) -> None:
         self._spill.close()
+        self._index.close()
 
 
 class Recording:
     """All that the taps delivered.
 
-    ``capture`` is the whole of it; ``frames`` are those of the present moment, decoded, that say anything of
-    a flow: the others are neither TCP nor carry a token. ``count`` is how many came so far.
+    ``capture`` is the whole of it, if that is to be kept (``keep``); ``frames`` are those of the present
+    moment, decoded, that say anything of a flow: the others are neither TCP nor carry a token. ``count`` is
+    how many came so far.
     """
 
-    def __init__(self, taps: Taps) -> None:
-        self._taps = taps
+    def __init__(self, taps: Taps, *, keep: bool = True) -> None:
+        self._taps, self._keep = taps, keep
         self._drained, self._unseen = 0.0, 0
         self.capture = Capture()
         self.frames: list[Frame] = []
@@ -128,18 +152,18 @@ class Recording:
 
     def drain(self) -> int:
         """Take what has come; returns how many frames that were."""
-        before, number = self.count, len(self.capture)
+        before, number, keep = self.count, self._first + len(self._stamps), self._keep
         append, stamped, frames = self.capture.append, self._stamps.append, self.frames
         for stamp, netns, interface, outgoing, length, data, begin, end, stray in self._taps.read():
             self.count += 1
             frame = decode_at(number, stamp, netns, interface, outgoing, length, data, begin, end, stray)
             concerns_flows = frame[12] or frame[5] == "TCP"  # its token, its protocol
-            if not concerns_flows:
+            if keep and not concerns_flows:
                 self._others += end - begin
                 if self._others > MOST_OTHER_BYTES:
                     self.left_out += 1
                     continue
-            if not append(stamp, netns, interface, outgoing, length, data, begin, end, stray):
+            if keep and not append(stamp, netns, interface, outgoing, length, data, begin, end, stray):
                 self._refused += 1
                 continue
             stamped(stamp)
@@ -168,7 +192,8 @@ class Recording:
         self.drain()
         stamps, first = self._stamps, self._first
         order = sorted(range(len(stamps)), key=stamps.__getitem__)
-        self.capture.reorder(first, order)
+        if self._keep:
+            self.capture.reorder(order)
         places = array("Q", bytes(8 * len(order)))
         for place, index in enumerate(order, first):
             places[index] = place
@@ -178,7 +203,9 @@ class Recording:
 
     def begin_moment(self) -> None:
         """Forget the decoded frames of the moment that is judged."""
-        self.frames, self._stamps, self._first = [], array("q"), len(self.capture)
+        self._first += len(self._stamps)
+        self.frames, self._stamps = [], array("q")
+        self.capture.settle()
         self._lost_before = self.lost()
 
     def lost(self) -> int:

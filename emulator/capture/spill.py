@@ -8,7 +8,8 @@ import os
 import tempfile
 from typing import IO
 
-_IN_MEMORY = 64 << 20  # bytes; of a longer one so many wait to be written
+_IN_MEMORY = 16 << 20  # bytes; of a longer one so many wait to be written
+_BLOCK = 256 << 10  # bytes that are read at once: what is asked for next lies near, before or behind
 _DIRECTORIES = ("/var/tmp",)  # noqa: S108 - before the one that the environment or the system prefers, which may be in memory
 
 
@@ -20,6 +21,7 @@ class Spill:
         self._written = 0
         self._file: IO[bytes] | None = None
         self._refusal: OSError | None = None
+        self._block, self._block_begin = b"", 0  # what was read last, and where it begins
         self.size = 0
 
     def append(self, head: bytes, rest: memoryview) -> None:
@@ -36,8 +38,13 @@ class Spill:
         """
         if begin >= self._written:
             return self._tail, begin - self._written
-        assert self._file is not None  # noqa: S101 - for the type: something was written
-        return os.pread(self._file.fileno(), length, begin), 0
+        at = begin - self._block_begin
+        if at < 0 or at + length > len(self._block):
+            assert self._file is not None  # noqa: S101 - for the type: something was written
+            self._block_begin = max(0, begin - _BLOCK // 2)
+            at = begin - self._block_begin
+            self._block = os.pread(self._file.fileno(), max(_BLOCK, at + length), self._block_begin)
+        return self._block, at
 
     def close(self) -> None:
         if self._file is not None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from emulator.cluster.state import BALANCER
 from emulator.model.frames import Backend
 from emulator.objects.config import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """``netns/interface`` in or out, with the addresses that the packet had there. ``frame`` is the Frame's
     number.
     """

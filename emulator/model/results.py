@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -37,7 +37,7 @@ class FlowResult:
     verdict: Verdict
     finding: Finding | None = None  # why not "pass"
     captures: tuple[str, ...] = ()  # file names inside the captures directory
-    frames: tuple[int, ...] = ()  # the numbers of every frame of the flow
+    frames: Sequence[int] = ()  # the numbers of every frame of the flow, if its evidence is wanted
     # the verdict rests on silence: a packet that was lost without a trace would explain it
     silent: bool = False
 

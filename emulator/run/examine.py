@@ -4,16 +4,18 @@ something is not as promised.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from emulator.capture.decode import decode
 from emulator.journeys.correlate import Correlation, correlate
 from emulator.kernel.apply import Applied
 from emulator.kernel.inspect import collect_state, count_overflows, read_addresses
 from emulator.model.findings import Reached
 from emulator.model.flows import Attempt, Flow
-from emulator.model.frames import Backend
+from emulator.model.frames import Backend, Frame
+from emulator.model.journeys import Journey
 from emulator.model.notices import Notice
 from emulator.model.results import FlowResult, Requirement, Verdict
 from emulator.report.bundle import netns_on_path
@@ -39,15 +41,15 @@ class Findings:
     # of open connections (FlowCheck, name), the last result
     answered: dict[tuple[str, str], FlowResult] = field(default_factory=dict)
     limits: dict[Reached, None] = field(default_factory=dict)  # those that made a verdict "unknown"
-    # of open TCP connections, the numbers of their frames
-    kept: dict[tuple[str, str], Sequence[int]] = field(default_factory=dict)
+    # of open TCP connections, the frames that opened them
+    kept: dict[tuple[str, str], Sequence[Frame]] = field(default_factory=dict)
 
 
 def examine(
-    schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, dump: bool
+    schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, evidence: bool
 ) -> None:
-    """Send the flows of ``moment`` and judge them; if ``dump``, keep the state of the nodes that a flow
-    passed which is not as promised.
+    """Send the flows of ``moment`` and judge them; if ``evidence`` is wanted, keep which frames are a flow's,
+    and the state of the nodes that a flow passed which is not as promised.
     """
     attempts, full = _probe(schedule, moment, live, prober)
     live.note_ended_commands(moment.state)
@@ -56,13 +58,13 @@ def examine(
         live.recording.finish()
     with prober.chatter():  # who never stops sending does not wait for verdicts either
         live.check()
-        results = _find_verdicts(schedule, moment, live, attempts, findings, full)
+        results = _find_verdicts(schedule, moment, live, attempts, findings, full, evidence)
         findings.results += results
         requirements = check_requirements(
             moment.state, results, read_addresses(live.applied.namespaces, live.applied.namespaces)
         )
         findings.requirements.append(requirements)
-        if dump:
+        if evidence:
             _dump(results, live.applied, findings)
         live.recording.begin_moment()
 
@@ -118,20 +120,28 @@ def _find_verdicts(
     attempts: Sequence[Attempt],
     findings: Findings,
     full: frozenset[str],
+    evidence: bool,
 ) -> list[FlowResult]:
     with live.clock.phase("correlate"):
-        capture = live.recording.capture
-        earlier = [
-            decode(number, capture[number]) for numbers in findings.kept.values() for number in numbers
-        ]
-        correlation = correlate(attempts, [*earlier, *live.recording.frames])
-        _keep(moment.flows, attempts, correlation, findings.kept)
+        frames = [*chain.from_iterable(findings.kept.values()), *live.recording.frames]
+        correlation = correlate(attempts, frames)
+        _keep(moment.flows, attempts, correlation, frames, findings.kept)
     with live.clock.phase("judge"):
         doubted = _doubting(live, findings)
         sole_sctp = find_sole_sctp(moment.state)
         lost = live.recording.lost_now()
+        numbers = correlation.frames if evidence else {}
         return _judge(
-            schedule, moment.flows, attempts, correlation, lost, findings.answered, full, sole_sctp, doubted
+            schedule,
+            moment.flows,
+            attempts,
+            correlation.journeys,
+            numbers,
+            lost,
+            findings.answered,
+            full,
+            sole_sctp,
+            doubted,
         )
 
 
@@ -155,16 +165,18 @@ def _keep(
     flows: Sequence[Flow],
     attempts: Sequence[Attempt],
     correlation: Correlation,
-    kept: dict[tuple[str, str], Sequence[int]],
+    frames: Sequence[Frame],
+    kept: dict[tuple[str, str], Sequence[Frame]],
 ) -> None:
-    """Keep the frames of the TCP connections that stay open: what is sent over one later is told by how it
-    was opened.
+    """Keep the frames that opened the TCP connections that stay open: what is sent over one later is told by
+    them. What was said on it meanwhile is not kept, however long it is open.
     """
     open_ = {
         flow.name: (flow.check, flow.connection)
         for flow in flows
         if flow.connection and flow.protocol == "TCP"
     }
+    openings = {frame.number: frame for frame in frames if "S" in frame.flags} if open_ else {}
     for index, attempt in enumerate(attempts):
         connection = open_.get(attempt.flow)
         if connection is None:
@@ -172,7 +184,8 @@ def _keep(
         if attempt.error:
             kept.pop(connection, None)
         elif index in correlation.frames:
-            kept[connection] = correlation.frames[index]
+            numbers = correlation.frames[index]
+            kept[connection] = [openings[number] for number in numbers if number in openings]
 
 
 def _dump(results: Sequence[FlowResult], applied: Applied, findings: Findings) -> None:
@@ -192,15 +205,18 @@ def _judge(
     schedule: Schedule,
     flows: Sequence[Flow],
     attempts: Sequence[Attempt],
-    correlation: Correlation,
+    journeys: Mapping[int, Journey],
+    frames: Mapping[int, Sequence[int]],
     lost: int,
     answered: dict[tuple[str, str], FlowResult],
     full: frozenset[str],
     sole_sctp: Mapping[str, Backend],
     doubted: Callable[[FlowResult], FlowResult],
 ) -> list[FlowResult]:
-    """Controls first: the verdict on a Service's flow depends on theirs. In the order of ``flows``;
-    ``answered`` is kept up to date.
+    """Returns the results in the order of ``flows``; ``answered`` is kept up to date.
+
+    Controls come first: the verdict on a Service's flow depends on theirs. ``journeys`` and ``frames`` are by
+    the attempt's index.
     """
     own: dict[str, list[int]] = {flow.name: [] for flow in flows}
     for index, attempt in enumerate(attempts):
@@ -211,15 +227,15 @@ def _judge(
         indexes = own[flow.name]
         connection = (flow.check, flow.connection)
         before = answered.get(connection) if any(attempts[index].continued for index in indexes) else None
-        numbers = {number for index in indexes for number in correlation.frames.get(index, ())}
+        numbers = {number for index in indexes for number in frames.get(index, ())}
         result = judge(
             flow,
             schedule.promise(flow, before) if before else schedule.expectations[flow.name],
-            [correlation.journeys.get(index) for index in indexes],
+            [journeys.get(index) for index in indexes],
             [attempts[index] for index in indexes],
             lost,
             verdicts,
-            tuple(sorted(numbers)),
+            array("I", sorted(numbers)),  # the capture holds less than 2**32
             full,
             sole_sctp,
         )

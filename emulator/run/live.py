@@ -31,11 +31,18 @@ from emulator.workload.worker import Worker, any_busy
 
 class Live:
     """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``settings`` are
-    the machine's limits, by sysctl.
+    the machine's limits, by sysctl; ``keep``: whether the frames are wanted when all is judged.
     """
 
     def __init__(
-        self, applied: Applied, schedule: Schedule, logs: Path, clock: Clock, settings: Mapping[str, str]
+        self,
+        applied: Applied,
+        schedule: Schedule,
+        logs: Path,
+        clock: Clock,
+        settings: Mapping[str, str],
+        *,
+        keep: bool,
     ) -> None:
         self.applied, self.logs = applied, logs
         self._pairs, self.clock = schedule.pairs, clock
@@ -49,7 +56,7 @@ class Live:
             *map(Notice, applied.notices)
         ]  # and what the kernel refused, and commands that do not listen
         self.taps = Taps()
-        self.recording = Recording(self.taps)
+        self.recording = Recording(self.taps, keep=keep)
         self.watch = Watch(applied.namespaces, settings)
 
     def check(self) -> None:

@@ -155,9 +155,9 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
     schedule, state = run.schedule, run.schedule.state
     started = datetime.now(timezone.utc)
     use_limits()
-    # a process of seconds that holds millions of frames: looking for cycles among them costs more than they
-    # could free
+    # a moment holds up to millions of frames: looking for cycles among them costs more than they could free
     gc.disable()
+    gc.freeze()
     channel.announce(_announcement(state, started, run.options.keep))
     with run.clock.phase("build"):
         if state.proxy.mode == "nftables" and not shutil.which("nft"):
@@ -167,7 +167,8 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
     with closing(applied), TemporaryDirectory(dir="/run") as logs:
-        live = Live(applied, schedule, Path(logs), run.clock, run.settings)
+        evidence = run.directory is not None
+        live = Live(applied, schedule, Path(logs), run.clock, run.settings, keep=evidence)
         try:
             live.begin(state)
             findings = Findings()
@@ -188,12 +189,13 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
             ):
                 for moment in schedule.moments:
                     if moment is not schedule.moments[0]:
+                        _collect_garbage()
                         with prober.chatter():
                             live.change(moment)
                             prober.rest(moment.wait)
                         live.run_commands(moment.state)
                         channel.announce(_announcement(moment.state, started, run.options.keep))
-                    examine(schedule, moment, live, prober, findings, dump=run.directory is not None)
+                    examine(schedule, moment, live, prober, findings, evidence=evidence)
             report = make_report(schedule, live, findings, started)
             with run.clock.phase("evidence"):
                 report = _hand_over(run, delivery, report, live, findings)
@@ -202,6 +204,14 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
                 live.taps.close()
                 live.recording.close()
         return then(report)
+
+
+def _collect_garbage() -> None:
+    """Free the cycles that a moment has left. What stays is not looked at again: the time for it is that of
+    one moment, however many there were.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _hand_over(

@@ -53,7 +53,7 @@ def judge(
     attempts: Sequence[Attempt],
     lost_frames: int,
     control_verdicts: Mapping[str, Verdict],
-    frames: tuple[int, ...] = (),
+    frames: Sequence[int] = (),
     full: Collection[str] = (),
     sole_sctp: Mapping[str, Backend] = MappingProxyType({}),
 ) -> FlowResult:

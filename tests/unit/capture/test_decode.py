@@ -565,6 +565,26 @@ def quoted_sequence(case: str) -> int:
     return make_token("TCP", 0) if case == "error-on-syn-ack" else 0
 
 
+@given(
+    st.integers(0, 255),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([b"", REQUEST, REPLY, b"data", REQUEST + b"\n"]),
+    st.sampled_from([[], [("NOP", None)] * 4, [("Timestamp", (1, 2))]]),
+    st.integers(0, 12),
+    st.integers(14, 70),
+    st.binary(max_size=3),
+    st.integers(40, 140),
+)
+def test_a_plain_segment_reads_like_one_behind_a_vlan_tag(
+    flags: int, seq: int, payload: bytes, options: list[object], padding: int, at: int, noise: bytes, cut: int
+) -> None:
+    segment = THERE / TCP(sport=4000, dport=80, flags=flags, seq=seq, ack=9, options=options) / payload
+    data = bytes(Ether() / segment) + bytes(padding)
+    data = (data[:at] + noise + data[at + len(noise) :])[:cut]
+    tagged = data[:12] + bytes.fromhex("8100 0005") + data[12:]
+    assert decode(0, captured(data))._replace(length=0) == decode(0, captured(tagged))._replace(length=0)
+
+
 @given(st.binary(max_size=120))
 def test_any_bytes_make_a_frame(data: bytes) -> None:
     assert isinstance(decode(0, captured(data)), Frame)

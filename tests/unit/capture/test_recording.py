@@ -110,6 +110,45 @@ def test_a_long_recording_lies_on_the_disk_and_reads_the_same(
     assert recording.capture[999].data == NOISE
 
 
+def test_of_moments_that_are_judged_nothing_stays_in_memory(
+    rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill_module, "_IN_MEMORY", 64)
+    monkeypatch.setattr(spill_module, "_BLOCK", 1024)
+    rows: list[tuple[int, bytes]] = []
+    for moment in range(50):
+        now = [(10 * moment + number, (SYN, DATA, NOISE, FIN)[number % 4]) for number in range(10)]
+        rings.put(*now[5:])
+        rings.put(*now[:5])
+        recording.finish()
+        assert [frame.number for frame in recording.frames] == [
+            len(rows) + number for number in range(10) if now[number][1] != NOISE
+        ]
+        recording.begin_moment()
+        rows += now
+        assert len(recording.capture._offsets) == 0
+        assert len(recording.capture._index._tail) <= 64 + 10 * 8
+    assert len(recording.capture) == len(rows)
+    assert [(frame.time, frame.data) for frame in recording.capture] == rows
+    for number in (499, 0, 250, 249, 251, 3, -1):
+        assert (recording.capture[number].time, recording.capture[number].data) == rows[number]
+    with pytest.raises(IndexError):
+        _ = recording.capture[500]
+
+
+def test_a_recording_that_nobody_wants_keeps_no_frame(rings: Rings) -> None:
+    recording = Recording(rings, keep=False)
+    for first in (0, 10):
+        rings.put((first + 2, DATA), (first, SYN), (first + 1, NOISE), (first + 3, FIN))
+        recording.finish()
+        assert [(frame.number, frame.time) for frame in recording.frames] == [
+            (first // 10 * 4 + place, first + place) for place in (0, 2, 3)
+        ], "they are numbered as if it were kept"
+        recording.begin_moment()
+    assert (len(recording.capture), recording.capture._spill.size, recording.count) == (0, 0, 8)
+    recording.close()
+
+
 def test_a_disk_that_is_full_loses_frames_and_keeps_what_it_has(
     rings: Rings, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +162,11 @@ def test_a_disk_that_is_full_loses_frames_and_keeps_what_it_has(
     assert recording.lost() == 10 - len(recording.capture) > 0
     assert [frame.data for frame in recording.capture] == [NOISE] * len(recording.capture)
     assert len(recording.frames) == 0
+    monkeypatch.setattr(spill_module, "_IN_MEMORY", 0)
+    kept = len(recording.capture)
+    recording.begin_moment()
+    recording.begin_moment()
+    assert [frame.data for frame in recording.capture] == [NOISE] * kept
 
 
 def test_what_no_flow_sent_fills_its_own_share_alone(

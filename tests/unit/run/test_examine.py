@@ -1,0 +1,75 @@
+"""What a moment leaves for the next ones."""
+
+from __future__ import annotations
+
+from emulator.journeys.correlate import Correlation
+from emulator.model.flows import Attempt, Client, Destination, Flow
+from emulator.model.frames import Frame
+from emulator.run.examine import _keep
+
+CLIENT = Client(kind="pod", label="pod default/c", netns="default_c", ip="10.244.1.2", node="worker-1")
+TO = Destination(label="svc default/web:80", ip="10.96.1.0", port=80)
+
+
+def flow(step: str) -> Flow:
+    return Flow(
+        name=f"talk {step}",
+        kind="pod-to-service",
+        client=CLIENT,
+        to=TO,
+        protocol="TCP",
+        attempts=1,
+        check="talk",
+        connection="c",
+        step=step,
+    )
+
+
+def attempt(of: Flow, error: str = "") -> Attempt:
+    return Attempt(
+        flow=of.name,
+        protocol="TCP",
+        netns=CLIENT.netns,
+        src=(CLIENT.ip, 40000),
+        dst=(TO.ip, TO.port),
+        token=0,
+        crafted=False,
+        started=0,
+        finished=9,
+        error=error,
+    )
+
+
+def frame(number: int, flags: str) -> Frame:
+    return Frame(
+        number,
+        number,
+        CLIENT.netns,
+        "eth0",
+        True,
+        "TCP",
+        CLIENT.ip,
+        40000,
+        TO.ip,
+        80,
+        64,
+        flags,
+        1,
+        False,
+        66,
+    )
+
+
+def test_of_an_open_connection_only_its_opening_is_kept_however_long_it_is_open() -> None:
+    kept: dict[tuple[str, str], list[Frame]] = {}
+    opening = [frame(0, "S"), frame(1, "SA")]
+    frames = [*opening, frame(2, "A"), frame(3, "PA")]
+    for step in range(5):
+        said = flow(str(step))
+        _keep(
+            [said], [attempt(said)], Correlation({}, {0: tuple(f.number for f in frames)}, ()), frames, kept
+        )  # type: ignore[arg-type]
+        assert kept == {("talk", "c"): opening}
+        frames = [*kept["talk", "c"], frame(10 * step + 4, "PA"), frame(10 * step + 5, "A")]
+    _keep([said], [attempt(said, "ECONNRESET")], Correlation({}, {0: (0,)}, ()), frames, kept)  # type: ignore[arg-type]
+    assert kept == {}
