@@ -11,11 +11,13 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from emulator.errors import KernelError, ToolKilledError
 from emulator.kernel import netlink
 from emulator.kernel.conntrack import Address, Conntrack
 from emulator.kernel.ipvs import load_servers
+from emulator.kernel.limits import TOO_LONG, too_long
 from emulator.kernel.netns import Namespaces, finish, start
 from emulator.kernel.nf_tables import NfTables
 from emulator.kernel.nft import Nft, open_nft
@@ -344,7 +346,8 @@ class Applied:
             for op in small:
                 self._load_here(op)
             for process, op in running:
-                finish(process, op.netns, op.text, LOAD_SECONDS)
+                with _explained(op):
+                    finish(process, op.netns, op.text, LOAD_SECONDS)
             rules = later
 
     def _taken_away(self, op: LoadRules) -> bool:
@@ -387,6 +390,19 @@ class Applied:
 
     def _loader(self, op: LoadRules) -> list[str]:
         return ["nft", "-f", "-"] if op.tool == "nft" else [self.iptables, "--noflush"]
+
+
+@contextmanager
+def _explained(op: LoadRules) -> Iterator[None]:
+    """Say of a transaction of nft that is too large which limit it meets. (iptables has another flavour, which
+    meets none.)
+    """
+    try:
+        yield
+    except KernelError as error:
+        if op.tool != "nft" or TOO_LONG not in error.error:
+            raise
+        raise too_long(op.netns) from None
 
 
 def _device_defaults() -> Iterator[tuple[str, str]]:

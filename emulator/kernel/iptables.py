@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 from emulator.errors import KernelError, MissingCapabilityError, ToolKilledError, printable
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import Plan
 
+_OWN_NAME = re.compile(r"\A\S+ v[0-9.]+ \([a-z_]+\):")
 NFT, LEGACY = "iptables-nft-restore", "iptables-legacy-restore"
 
 
@@ -50,5 +52,6 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
 
 
 def _reason(error: KernelError) -> str:
-    """The tool's first line, which names the cause."""
-    return printable(next(filter(None, map(str.strip, error.error.splitlines())), "it says nothing"))
+    """Returns the tool's first line behind its own name and version: it names the cause."""
+    lines = _OWN_NAME.sub("", error.error.strip()).splitlines()
+    return printable(next(filter(None, map(str.strip, lines)), "it says nothing"))

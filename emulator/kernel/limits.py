@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ PER_NAMESPACE = 2  # descriptors: the namespace and its tap (while a plan is app
 _INHERITED = 1  # of them those that a server process has, which is forked before the taps are opened
 _LEAST_SOCKETS = 64  # that send at once
 _OTHERS = 64  # descriptors of Python, files, pipes and tools
+TOO_LONG = os.strerror(errno.EMSGSIZE)  # what tools say of a message that does not fit
 _THREADS = 80  # and processes, at once
 _CODE = Path(__file__).resolve().parents[1]
 
@@ -103,6 +105,20 @@ def _explain_os(error: OSError) -> PodwireError:
                 f"this machine does not permit what podwire needs: {_told(error)}: podwire doctor tells what is lacking"
             )
     return (error.errno is None and _explain_text(str(error))) or LimitError(_told(error))
+
+
+def too_long(netns: str) -> LimitError:
+    """Returns what to tell where the rules of ``netns`` do not fit into one message (socket(7), netlink(7)).
+
+    The limit is the send buffer of a netlink socket. A tool raises it, and only root may
+    (SO_SNDBUFFORCE).
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+        size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    return LimitError(
+        f"the rules of {netns} are too long for one message to the kernel: without root it may have {size} bytes "
+        f"(net.core.wmem_default): run as root, or raise it (sudo sysctl -w net.core.wmem_default={16 << 20})"
+    )
 
 
 def _told(error: OSError) -> str:

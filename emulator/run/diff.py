@@ -18,6 +18,7 @@ from emulator.controllers.settle import play
 from emulator.errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
 from emulator.kernel.generic_netlink import find_family
 from emulator.kernel.ipvs import FAMILY as IPVS
+from emulator.kernel.limits import LimitError
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.results import FlowResult, Report
@@ -88,7 +89,7 @@ def _observe(
     """Runs one mode; what this kernel refuses is said of that mode."""
     try:
         return observe(scenario, flows, promise, options)
-    except (MissingCapabilityError, KernelError) as error:
+    except (MissingCapabilityError, KernelError, LimitError) as error:
         raise ModeError(mode, str(error)) from error
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import pickle
 import resource
+from typing import Literal
 
 import pytest
 
 from emulator.errors import KernelError, PodwireError
 from emulator.kernel import limits, linux
+from emulator.kernel.apply import _explained
+from emulator.kernel.iptables import NFT, _reason
 from emulator.kernel.limits import (
     LimitError,
     check_limits,
@@ -17,6 +20,7 @@ from emulator.kernel.limits import (
     explain,
     sockets_at_once,
 )
+from emulator.plan.operations import LoadRules
 
 
 @pytest.fixture
@@ -143,3 +147,53 @@ def test_an_error_that_nobody_expected_says_where_it_was_met() -> None:
     with pytest.raises(OSError, match="setns") as met:
         linux.setns(-1)
     assert str(explain(met.value)).startswith("Bad file descriptor: setns (emulator/kernel/linux.py:")
+
+
+@pytest.mark.parametrize("tool", ["nft", "iptables-restore"])
+def test_rules_that_are_too_long_for_one_message_name_the_limit(
+    tool: Literal["nft", "iptables-restore"],
+) -> None:
+    refusal = KernelError("worker-1", [tool], "netlink: Error: Could not process rule: Message too long", "x")
+    with (
+        pytest.raises(PodwireError) as raised,
+        _explained(LoadRules(netns="worker-1", tool=tool, text="x", why="")),
+    ):
+        raise refusal
+    if tool == "nft":
+        assert isinstance(raised.value, LimitError)
+        assert "the rules of worker-1 are too long" in str(raised.value)
+        assert "net.core.wmem_default" in str(raised.value)
+    else:  # which falls back to another flavour
+        assert raised.value is refusal
+
+
+def test_another_refusal_of_nft_stays_what_it_is() -> None:
+    refusal = KernelError("worker-1", ["nft"], "syntax error", "x")
+    with (
+        pytest.raises(KernelError) as raised,
+        _explained(LoadRules(netns="worker-1", tool="nft", text="x", why="")),
+    ):
+        raise refusal
+    assert raised.value is refusal
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "Could not fetch rule set generation id: Invalid argument\nx\n",
+            "Could not fetch rule set generation id: Invalid argument",
+        ),
+        (
+            "iptables-nft-restore v1.8.9 (nf_tables):\nCould not fetch rule set generation id: Invalid argument\n",
+            "Could not fetch rule set generation id: Invalid argument",
+        ),
+        (
+            "iptables-nft-restore v1.8.9 (nf_tables): Couldn't load match `comment'",
+            "Couldn't load match `comment'",
+        ),
+        ("", "it says nothing"),
+    ],
+)
+def test_the_cause_of_a_refusal_is_not_the_name_of_the_tool(said: str, reason: str) -> None:
+    assert _reason(KernelError("", [NFT], said)) == reason
