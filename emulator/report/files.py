@@ -1,15 +1,21 @@
 """Writing evidence: the only effectful module of this room (os, and a random name for a temporary file).
 
 Invariants: a file appears under its name complete or not at all; nothing outside the directory is written or
-removed, whatever links lie in it; only files that ``index.json`` of an earlier run lists are removed. Every
-step goes through descriptors of directories that were opened without following links, since podwire often
-writes as root where an ordinary user may rename things meanwhile.
+removed, whatever links lie in it; only files that ``index.json`` of an earlier run lists are removed, and
+temporary files of a writer that was killed. Every step goes through descriptors of directories that were
+opened without following links, since podwire often writes as root where an ordinary user may rename things
+meanwhile.
+
+A file has no name while it is written (O_TMPFILE), so that a writer that is killed leaves none. Not every
+file system can do so (NFS, hostfs). There it has a name of its own, and its writer holds a lock on it
+(flock): the next one that writes into the directory removes those without a lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import io
 import json
 import os
@@ -30,6 +36,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 _NOBODY_AT_ALL = (1 << 32) - 1  # to chown(2) it means: leave as it is
+_TEMPORARY = re.compile(r"\.podwire-[0-9a-f]{16}\.tmp")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
@@ -83,8 +90,10 @@ def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Wri
 
 
 def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
+    _remove_abandoned(fd)
     before = _read_index(fd)
     written: dict[str, None] = {}
+    visited: set[tuple[str, ...]] = set()
     missing: list[str] = []
     causes: dict[str, None] = {}
     try:
@@ -94,6 +103,9 @@ def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -
             *parents, last = name.split("/")
             try:
                 with _descended(fd, parents, create=True) as parent:
+                    if parents and (*parents,) not in visited:
+                        visited.add((*parents,))
+                        _remove_abandoned(parent)
                     _replace(parent, last, content)
                 written[name] = None
             except OSError as error:
@@ -148,6 +160,7 @@ def write_file(path: Path, content: bytes) -> None:
             path.write_bytes(content)
             return
         with _descriptor(os.open(path.parent, _DIRECTORY)) as fd:
+            _remove_abandoned(fd)
             _replace(fd, path.name, content)
 
 
@@ -216,38 +229,95 @@ def _enter(parent: int, name: str, *, create: bool) -> int:
 
 
 def _prove_writable(fd: int) -> None:
-    name = _temporary_name()
-    os.close(
-        os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=fd)
-    )
+    unnamed = _open_unnamed(fd)
+    if unnamed is not None:
+        os.close(unnamed)
+        return
+    name, named = _open_named(fd)
     os.unlink(name, dir_fd=fd)
+    os.close(named)
 
 
 # --- files ------------------------------------------------------------------------------------------------
+
+
+def _replace(directory: int, name: str, content: Content) -> None:
+    """Writes ``name`` in ``directory``; a link of that name is replaced, not followed."""
+    unnamed = _open_unnamed(directory)
+    temporary, fd = _open_named(directory) if unnamed is None else ("", unnamed)
+    with os.fdopen(fd, "wb", buffering=0) as file:
+        try:
+            for piece in (content,) if isinstance(content, bytes) else content:
+                _write(file, piece)
+            if not temporary:
+                linked = _temporary_name()
+                os.link(f"/proc/self/fd/{fd}", linked, dst_dir_fd=directory)
+                temporary = linked
+            _give_to_user(fd)
+            os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            if temporary:
+                os.unlink(temporary, dir_fd=directory)
+            raise
+
+
+def _open_unnamed(directory: int) -> int | None:
+    """Returns a descriptor of a new file without a name; None where that cannot be had."""
+    try:
+        fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=directory)
+    except OSError:
+        return None  # opening one with a name says why, if that cannot be had either
+    _lock(fd)
+    return fd
+
+
+def _open_named(directory: int) -> tuple[str, int]:
+    """Returns the name and a descriptor of a new file that is ours."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        name = _temporary_name()
+        fd = os.open(name, flags, 0o644, dir_fd=directory)
+        _lock(fd)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=directory, follow_symlinks=False)):
+                return name, fd
+        os.close(fd)  # another writer took it for one that its writer left, before it was locked
 
 
 def _temporary_name() -> str:
     return f".podwire-{secrets.token_hex(8)}.tmp"
 
 
-def _replace(directory: int, name: str, content: Content) -> None:
-    """Writes ``name`` in ``directory``; a link of that name is replaced, not followed."""
-    temporary = _temporary_name()
-    fd = os.open(
-        temporary,
-        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o644,
-        dir_fd=directory,
-    )
+def _lock(fd: int) -> bool:
+    """Returns whether the file is locked by this descriptor from now on."""
     try:
-        with os.fdopen(fd, "wb", buffering=0) as file:
-            _give_to_user(fd)
-            for piece in (content,) if isinstance(content, bytes) else content:
-                _write(file, piece)
-        os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        os.unlink(temporary, dir_fd=directory)
-        raise
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another one has it, or the file system knows no locks
+        return False
+    return True
+
+
+def _remove_abandoned(directory: int) -> None:
+    """Removes the temporary files in ``directory`` of writers that were killed."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        for name in names:
+            with contextlib.suppress(OSError):
+                _remove_if_abandoned(directory, name)
+
+
+def _remove_if_abandoned(directory: int, name: str) -> None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with _descriptor(os.open(name, flags, dir_fd=directory)) as fd:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and status.st_uid in _our_users() and _lock(fd):
+            os.unlink(name, dir_fd=directory)
+
+
+def _our_users() -> tuple[int, ...]:
+    """Returns whose files those are that we write."""
+    caller = sudo_caller(os.environ) if os.geteuid() == 0 else None
+    return (os.geteuid(), caller[0]) if caller else (os.geteuid(),)
 
 
 def _write(file: io.FileIO, content: bytes) -> None:

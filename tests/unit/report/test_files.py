@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from emulator.report.files import (
     write_file,
 )
 from tests.conftest import UNSHARE
+from tests.sandboxed import ROOT
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it gives files to another user")
 
@@ -340,3 +342,80 @@ def test_a_named_file_that_cannot_be(tmp_path: Path, path: str) -> None:
     with pytest.raises(UsageError, match="cannot write"):
         write_file(tmp_path / path, b"")
     assert tree(tmp_path) == set()
+
+
+# --- writers that are killed ---------------------------------------------------------------------------------
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from emulator.report import files
+if sys.argv[2] == "named":
+    files._open_unnamed = lambda directory: None
+def content():
+    yield b"half"
+    os.kill(os.getpid(), signal.SIGKILL)
+files.write_evidence(Path(sys.argv[1]), [("a.pcapng", b"a"), ("failed/01-x/b.pcapng", content())])
+"""
+
+
+def write_and_be_killed(directory: Path, how: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, directory, how], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_writer_that_is_killed_leaves_whole_files_only(tmp_path: Path) -> None:
+    with os.fdopen(os.open(tmp_path, os.O_TMPFILE | os.O_WRONLY)):  # or this file system cannot show it
+        write_and_be_killed(tmp_path, "unnamed")
+    assert tree(tmp_path) == {"a.pcapng"}
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    write_and_be_killed(tmp_path, "named")
+    assert len(tree(tmp_path)) == 2
+    write_evidence(tmp_path, [("failed/01-x/c.pcapng", b"c")])
+    assert tree(tmp_path) == {"a.pcapng", "failed/01-x/c.pcapng", "index.json"}
+
+
+def test_a_report_s_directory_is_cleaned_too(tmp_path: Path) -> None:
+    (tmp_path / ".podwire-0123456789abcdef.tmp").write_bytes(b"half")
+    write_file(tmp_path / "report.json", b"{}")
+    assert tree(tmp_path) == {"report.json"}
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_file_that_is_being_written_is_not_taken_away(
+    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if named:
+        monkeypatch.setattr(files, "_open_unnamed", lambda directory: None)
+
+    def content() -> Iterator[bytes]:
+        yield b"one "
+        write_file(tmp_path / "other.json", b"{}")
+        assert len(tree(tmp_path)) == 1 + named
+        yield b"two"
+
+    write_evidence(tmp_path, [("a.pcapng", content())])
+    assert (tmp_path / "a.pcapng").read_bytes() == b"one two"
+    assert tree(tmp_path) == {"a.pcapng", "index.json", "other.json"}
+
+
+def test_another_file_is_not_taken_for_one_that_was_left(tmp_path: Path) -> None:
+    for name in (".podwire-x.tmp", ".podwire-0123456789abcdef.tmp.gz", "podwire-0123456789abcdef.tmp"):
+        (tmp_path / name).write_bytes(b"mine")
+    os.mkfifo(tmp_path / ".podwire-0123456789abcdef.tmp")
+    (tmp_path / ".podwire-fedcba9876543210.tmp").symlink_to(tmp_path / ".podwire-x.tmp")
+    before = tree(tmp_path)
+    write_file(tmp_path / "report.json", b"{}")
+    assert tree(tmp_path) == before | {"report.json"}
+
+
+@as_root
+def test_another_user_s_file_is_not_taken_for_one_that_was_left(tmp_path: Path) -> None:
+    other = tmp_path / ".podwire-0123456789abcdef.tmp"
+    other.write_bytes(b"theirs")
+    os.chown(other, 65534, 65534)
+    write_file(tmp_path / "report.json", b"{}")
+    assert other.exists()
