@@ -13,13 +13,13 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
 
 from emulator.kernel import linux
 from emulator.kernel.limits import is_address_space_limited
 from emulator.kernel.netns import Namespaces
+from emulator.kernel.threads import for_each
 from emulator.model.frames import Captured
 
 ETH_P_ALL = 0x0003
@@ -118,8 +118,7 @@ def _for_each(taps: Sequence[_Tap], function: Callable[[_Tap], None]) -> None:
         for tap in taps:
             function(tap)
         return
-    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        list(pool.map(function, taps))
+    for_each(taps, function, _THREADS)
 
 
 class Taps:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
+from emulator.kernel.threads import Thread
 from emulator.workload.answer import request_line
 
 _PAUSE = 0.01  # seconds between two datagrams of a client
@@ -31,7 +32,7 @@ class Chatter:
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
         self._sockets = sockets
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._talk, daemon=True)
+        self._thread = Thread(self._talk)
 
     def __enter__(self) -> Chatter:
         if self._sockets:
