@@ -242,6 +242,36 @@ def test_who_asks_for_an_address_by_its_own_port_shares_it() -> None:
     assert list(state.speakers) == ["172.18.255.222"]
 
 
+@pytest.mark.parametrize(
+    ("manifests", "given"),
+    [
+        pytest.param(
+            (balancer("z"), balancer("a")), {"z": "172.18.255.200", "a": "172.18.255.201"}, id="as they come"
+        ),
+        pytest.param(
+            (balancer("z"), balancer("a", "loadBalancerIP: 172.18.255.200,")),
+            {"a": "172.18.255.200", "z": "172.18.255.201"},
+            id="who asks before who does not",
+        ),
+        pytest.param(
+            (sharing("z", "port: 80"), sharing("b", "port: 80"), sharing("a", "port: 81")),
+            {"z": "172.18.255.200", "b": "172.18.255.201", "a": "172.18.255.200"},
+            id="one port of a shared address",
+        ),
+        pytest.param(
+            (pool("172.18.0.9/32"), sharing("z", "port: 80"), sharing("a", "port: 80")),
+            {"z": "172.18.0.9", "a": ""},
+            id="one port of the only address",
+        ),
+    ],
+)
+def test_addresses_are_given_in_the_order_of_the_input(
+    manifests: tuple[str, ...], given: dict[str, str]
+) -> None:
+    """docs/semantics 14: who comes first."""
+    assert addresses(settled(*manifests)) == given
+
+
 # --- MetalLB's pools --------------------------------------------------------------------------------------
 
 
