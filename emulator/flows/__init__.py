@@ -1,3 +1,3 @@
-"""Chooses the flows to send: derived from the objects, edges of the modes, FlowChecks; each with its
+"""Chooses the flows to send: derived from the objects, where modes differ, FlowChecks; each with its
 controls.
 """

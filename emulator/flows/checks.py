@@ -1,8 +1,8 @@
-"""FlowChecks: what a user wrote becomes flows. (What is expected of them overrides what the objects promise:
-:mod:`emulator.flows.wanted`.)
+"""Turns FlowChecks into flows. (:mod:`emulator.flows.wanted` puts their expectations in place of the objects'
+promise.)
 
 References were checked when the state was settled; what still cannot be resolved is an :class:`InputError`,
-all of it at once. Imports ``objects``, ``cluster.state``, ``errors`` and the pure modules of ``probe``. Pure.
+all of it at once. Pure.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from emulator.oracle.parties import (
 def flows_from_checks(
     checks: Iterable[Loaded[FlowCheck]], expectations: Expectations, step: str = ""
 ) -> tuple[tuple[Flow, ...], Mapping[str, FlowExpect]]:
-    """Returns the flows of ``checks`` with their controls, and by flow name what the user expects in this mode
-    (controls have no entry).
+    """Returns the flows of every FlowCheck with their controls, and by flow name what the user expects in
+    this mode (controls have no entry).
 
     A flow is named ``<check>: <flow>``, that of a step ``<check>, <step>: <flow>``; a selector gives one flow
     for each Pod that it matches, " (from …)" or " (to …)" added. ``step`` names the moment at which they are
@@ -129,7 +129,7 @@ class _Resolver:
                 self.expects[flow.name] = self._expected(spec.expect, flow)
 
     def _expected(self, expect: FlowExpect, flow: Flow) -> FlowExpect:
-        """What is expected in this mode, if all that it names is there."""
+        """Returns what is expected in this mode, if all that it names is there."""
         mode = self.state.proxy.mode
         wanted, where = expect.under(mode), f"expect.modes.{mode}" if mode in expect.modes else "expect"
         try:
@@ -245,8 +245,8 @@ class _Resolver:
         return health_check_destination(service, node.internalIPs[0], node.name)
 
     def _service_port(self, service: Service, spec: FlowSpec) -> ServicePort | int:
-        """The Service's port, or the number that was asked for where the Service has no such port: dialled
-        all the same.
+        """Returns the Service's port, or the number that was asked for where the Service has no such port: it
+        is dialled all the same.
         """
         wanted = spec.to.port
         ports = [p for p in service.spec.ports if p.protocol == spec.protocol]
@@ -267,7 +267,7 @@ class _Resolver:
         )
 
     def _to_address(self, ip: str, number: int, spec: FlowSpec) -> Destination:
-        """``ip:number``, named after the Service behind it if there is one."""
+        """Returns ``ip:number``, named after the Service behind it if there is one."""
         table, key = self.expectations.table, (number, spec.protocol)
         entry = table.addresses.get((ip, *key))
         if entry is not None:
@@ -290,7 +290,7 @@ class _Resolver:
 
 
 def _check_health(spec: FlowSpec, to: Destination) -> None:
-    """Only a health check answers with a status; it is asked once a connection."""
+    """Checks that only a health check is expected to answer with a status, once a connection."""
     if to.how == "healthCheck" and spec.connection:
         raise UnresolvableError("connection", f"{to.label} is asked over a connection of its own each time")
     for path, expect in spec.expect.each():

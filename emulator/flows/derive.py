@@ -1,14 +1,13 @@
-"""The flows to send when the user wrote none: every kind of communication, every Service port, chosen from
-the objects alone.
+"""Derives the flows to send when the user wrote none: every kind of communication, every Service port, chosen
+from the objects alone. Pure.
 
 A Service port is dialled at each of its addresses by each kind of client: a Pod beside an endpoint, one
 elsewhere, one that meets itself, a node with and one without an endpoint (node ports at localhost, too), and
-from outside, within the source ranges and not. Of each kind there is one representative; the same state
-always gives the same flows in the same order. What needs something that the cluster does not have (no Pod, no
-external client, a single node) is left out. A load-balancer address of the host network is announced by a
+from outside, within the source ranges and not. Each kind has one representative; the same state always gives
+the same flows in the same order. Flows that need something that the cluster does not have (no Pod, no
+external client, a single node) are left out. A load-balancer address of the host network is announced by a
 node, or the balancer's (``ipMode: Proxy``); any other one, an externalIP or a ClusterIP, is reached from
-outside because the router has a route for it to a node (``via``). Imports ``objects``, ``cluster.state`` and
-the pure modules of ``probe``. Pure.
+outside because the router has a route for it to a node (``via``).
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from itertools import chain, islice
 from typing import get_args
 
 from emulator.cluster.state import API_SERVER_PORT, ClusterState
-from emulator.flows.askers import Askers, served_ports
+from emulator.flows.client_choice import ClientChoice, served_ports
 from emulator.flows.flowbook import FlowBook, flow_name
 from emulator.model.flows import (
     Client,
     Destination,
     Flow,
-    Kind,
+    FlowKind,
     ServiceAddress,
 )
 from emulator.objects.config import ExternalServer, FlowProtocol
@@ -58,7 +57,7 @@ _HEALTH_CHECKS = 500  # asked of all nodes together
 
 
 def derive_flows(state: ClusterState, expectations: Expectations | None = None) -> tuple[Flow, ...]:
-    """The flows of ``state`` and their controls, by kind of communication, the controls last."""
+    """Returns the flows of ``state`` and their controls, by kind of communication, the controls last."""
     deriver = _Deriver(expectations or Expectations(state))
     deriver.containers()
     deriver.pods_to_pods()
@@ -71,19 +70,21 @@ def derive_flows(state: ClusterState, expectations: Expectations | None = None) 
         else:
             deriver.representatives(endpoints)
     deriver.health_checks()
-    order = get_args(Kind)
+    order = get_args(FlowKind)
     return within_budget(
         sorted(deriver.book.flows(), key=lambda flow: (flow.control, order.index(flow.kind)))
     )
 
 
 def count_represented(state: ClusterState) -> int:
-    """How many Service ports :func:`derive_flows` asks by representatives alone, since there are so many."""
+    """Returns how many Service ports :func:`derive_flows` dials by representatives alone, since there are so
+    many.
+    """
     return max(0, sum(len(service.spec.ports) for service in state.services if service.proxied) - MOST_PORTS)
 
 
 def within_budget(flows: Sequence[Flow]) -> tuple[Flow, ...]:
-    """The flows, those of many attempts cut to as many as let all together stay within the budget: each
+    """Returns the flows, those of many attempts cut so that all together stay within the budget: each
     Service's endpoints are then sampled (:attr:`Expectation.partial`), which a FlowCheck with ``attempts``
     does not do.
     """
@@ -94,8 +95,8 @@ def within_budget(flows: Sequence[Flow]) -> tuple[Flow, ...]:
 
 
 def all_pairs(state: ClusterState) -> tuple[Flow, ...]:
-    """Every Pod to every other Pod's TCP ports and to every Service's TCP ports by ClusterIP, one attempt
-    each, without controls.
+    """Returns the flows of every Pod to every other Pod's TCP ports and to every Service's TCP ports by
+    ClusterIP, one attempt each, without controls.
 
     Pods with hostNetwork are left out on both sides: they are their nodes.
     """
@@ -138,7 +139,7 @@ class _Deriver:
         self.expectations = expectations
         self.state = expectations.state
         self.book = FlowBook(expectations)
-        self.askers = Askers(self.state)
+        self.choice = ClientChoice(self.state)
 
     def add(
         self, client: Client, to: Destination, protocol: FlowProtocol, note: str = "", via: str = ""
@@ -148,13 +149,13 @@ class _Deriver:
     # --- without Services ---------------------------------------------------------------------------------
 
     def containers(self) -> None:
-        """Containers of one Pod over 127.0.0.1; Pods with several containers before others, one for each
-        owner. (Whether a real command listens at 127.0.0.1 as well is its own affair.)
+        """Adds containers of one Pod over 127.0.0.1; Pods with several containers before others, one for each
+        owner. (A real command need not listen at 127.0.0.1.)
         """
         commands = self.state.commands
         served = {
             key: [x for x in own if x.container not in commands.get(key, ())]
-            for key, own in self.askers.served.items()
+            for key, own in self.choice.served.items()
         }
         pods = [pod for pod in self.state.pods if served.get(pod.key) and not pod.spec.hostNetwork]
         by_owner: dict[str, Pod] = {}
@@ -167,43 +168,43 @@ class _Deriver:
                 self.add(pod_client(pod), to, listener.protocol, f"container {listener.container}")
 
     def pods_to_pods(self) -> None:
-        """One pair on a node and one across nodes for each protocol that is served; ICMP for every node and
-        round the nodes.
+        """Adds one pair on a node and one across nodes for each protocol that is served; ICMP for every node
+        and round the nodes.
         """
         for protocol in ("TCP", "UDP", "SCTP"):
             listeners = [
                 x
-                for x in chain.from_iterable(self.askers.served.values())
+                for x in chain.from_iterable(self.choice.served.values())
                 if x.protocol == protocol and x.ip in self.state.pod_by_ip
             ]
             for same, note in ((True, "same node"), (False, "other node")):
-                pair = next(self.askers.pairs(listeners, same), None)
+                pair = next(self.choice.pairs(listeners, same), None)
                 if pair:
                     client, listener = pair
                     to = pod_destination(self.state.pod[listener.pod], listener.port)
                     self.add(pod_client(client), to, listener.protocol, note)
-        for node, following in self.askers.ring():
-            mine, theirs = self.askers.pods_on.get(node.name, []), self.askers.pods_on.get(following.name, [])
+        for node, following in self.choice.ring():
+            mine, theirs = self.choice.pods_on.get(node.name, []), self.choice.pods_on.get(following.name, [])
             if len(mine) > 1:
                 self.add(pod_client(mine[0]), pod_destination(mine[-1], 0), "ICMP", "same node")
             if mine and theirs and node is not following:
                 self.add(pod_client(mine[0]), pod_destination(theirs[-1], 0), "ICMP", "other node")
 
     def nodes_and_pods(self) -> None:
-        """Each node to a Pod of its own and to the next node's; a Pod to its node, to another node and to the
-        API server.
+        """Adds each node to a Pod of its own and to the next node's; a Pod to its node, to another node and
+        to the API server.
         """
-        for node, following in self.askers.ring():
-            mine, theirs = self.askers.pods_on.get(node.name, []), self.askers.pods_on.get(following.name, [])
+        for node, following in self.choice.ring():
+            mine, theirs = self.choice.pods_on.get(node.name, []), self.choice.pods_on.get(following.name, [])
             if mine:
                 self._dial_pod(node_client(node), mine[-1], "same node")
             if theirs and node is not following:
                 self._dial_pod(node_client(node), theirs[-1], "other node")
-        for pod in self.askers.pods[:1]:
+        for pod in self.choice.pods[:1]:
             client = pod_client(pod)
             own = self.state.node[pod.spec.nodeName]
             self.add(client, self._to_node(own, 0), "ICMP", "own node")
-            for other in [n for n in self.askers.nodes if n is not own][:1]:
+            for other in [n for n in self.choice.nodes if n is not own][:1]:
                 self.add(client, self._to_node(other, 0), "ICMP", "other node")
             for listener in self.state.listeners:
                 if (
@@ -221,17 +222,17 @@ class _Deriver:
     def outside_and_pods(self) -> None:
         for outside in self.state.clients[:1]:
             client = external_client(outside)
-            for pod in self.askers.pods[-1:]:
+            for pod in self.choice.pods[-1:]:
                 self.add(client, pod_destination(pod, 0), "ICMP")
-            for pod in self.askers.pods[:1]:
+            for pod in self.choice.pods[:1]:
                 self.add(
                     pod_client(pod), address_destination(self.expectations.owners, outside.address, 0), "ICMP"
                 )
 
     def servers_outside(self) -> None:
-        """Each port of each server outside, asked by a Pod."""
+        """Adds each port of each server outside, dialled by a Pod."""
         for server in (client for client in self.state.clients if isinstance(client, ExternalServer)):
-            for pod in self.askers.pods[:1]:
+            for pod in self.choice.pods[:1]:
                 for port in server.ports:
                     to = address_destination(self.expectations.owners, server.address, port.port)
                     self.add(pod_client(pod), to, port.protocol)
@@ -239,34 +240,34 @@ class _Deriver:
     # --- Services -----------------------------------------------------------------------------------------
 
     def health_checks(self) -> None:
-        """Every node's healthCheckNodePort of every Service that has one, asked from outside as a load
+        """Adds every node's healthCheckNodePort of every Service that has one, dialled from outside as a load
         balancer does (without a client outside: by a node).
         """
         client = next(
-            (external_client(outside) for outside in self.state.clients), node_client(self.askers.nodes[0])
+            (external_client(outside) for outside in self.state.clients), node_client(self.choice.nodes[0])
         )
         checks = self.expectations.health_checks
         ways = (
             (service, node)
             for port, service in checks.services.items()
-            for node in self.askers.nodes
+            for node in self.choice.nodes
             if checks.at(node.name, port, "TCP") is service
         )
         for service, node in islice(ways, _HEALTH_CHECKS):
             self.add(client, health_check_destination(service, node.internalIPs[0], node.name), "TCP")
 
     def service(self, endpoints: PortEndpoints) -> None:
-        """Every address of one Service port, dialled by every kind of client; none where nothing is promised
-        of an endpoint.
+        """Adds every address of one Service port, dialled by every kind of client; none where nothing is
+        promised of an endpoint.
         """
         if self.expectations.is_nested(endpoints):
             return
         for to, entries in self._addresses(endpoints):
             protocol = endpoints.port.protocol
-            for pod, note in self.askers.pods_for(endpoints, to.how):
+            for pod, note in self.choice.pods_for(endpoints, to.how):
                 self.add(pod_client(pod), to, protocol, note)
             for node, note in (
-                self.askers.nodes_for(endpoints) if self._is_promised_to_nodes(endpoints, to) else ()
+                self.choice.nodes_for(endpoints) if self._is_promised_to_nodes(endpoints, to) else ()
             ):
                 self.add(node_client(node), to, protocol, note)
             self._from_outside(endpoints, [(to, via, note) for note, via in entries])
@@ -274,32 +275,32 @@ class _Deriver:
             self._node_port(endpoints)
 
     def representatives(self, endpoints: PortEndpoints) -> None:
-        """One Service port among very many: its first address from a Pod, and one way to it from outside that
-        real clients have.
+        """Adds one Service port among very many: its first address from a Pod, and one way to it from outside
+        that real clients have.
         """
         if self.expectations.is_nested(endpoints):
             return
         addresses = list(self._addresses(endpoints))
         for to, _ in addresses[:1]:
-            for pod, note in self.askers.pods_for(endpoints, to.how)[-1:]:
+            for pod, note in self.choice.pods_for(endpoints, to.how)[-1:]:
                 self.add(pod_client(pod), to, endpoints.port.protocol, note)
         external = [
             (to, via, note) for to, entries in addresses if to.how != "clusterIP" for note, via in entries
         ]
-        node, note = self.askers.nodes_for(endpoints)[-1]
+        node, note = self.choice.nodes_for(endpoints)[-1]
         if endpoints.port.nodePort:
             external.append((self._to_node_port(endpoints, node), "", f"svc {endpoints.service.key}, {note}"))
         for to, via, note in external[:1]:
-            for outside, _ in self.askers.outside_for(endpoints)[:1]:
+            for outside, _ in self.choice.outside_for(endpoints)[:1]:
                 self.add(external_client(outside), to, endpoints.port.protocol, note, via)
 
     def _node_port(self, endpoints: PortEndpoints) -> None:
-        """From Pods and nodes, each at its own node (nodes at localhost too); from outside at a node with and
-        at one without an endpoint.
+        """Adds Pods and nodes, each at its own node (nodes at localhost too), and clients outside at a node
+        with and at one without an endpoint.
         """
         name, protocol = f"svc {endpoints.service.key}", endpoints.port.protocol
-        ways = self.askers.nodes_for(endpoints)
-        for pod, note in self.askers.pods_for(endpoints, "nodePort"):
+        ways = self.choice.nodes_for(endpoints)
+        for pod, note in self.choice.pods_for(endpoints, "nodePort"):
             if note not in ("hairpin", "no endpoints"):
                 note = "with an endpoint" if pod.spec.nodeName in endpoints.nodes else "without an endpoint"
             to = self._to_node_port(endpoints, self.state.node[pod.spec.nodeName])
@@ -314,12 +315,12 @@ class _Deriver:
         )
 
     def _addresses(self, endpoints: PortEndpoints) -> Iterator[tuple[Destination, list[tuple[str, str]]]]:
-        """Every address of a Service port but its node port, if it is this Service that has it, each with the
-        entries from outside: how they are called, and the node through which the router has a route ("" where
-        none is needed).
+        """Yields every address of a Service port but its node port, if it is this Service that has it, each
+        with the entries from outside: their names, and the node through which the router has a route (""
+        where none is needed).
         """
         service, port = endpoints.service, endpoints.port
-        through = [(f"via {node.name}, {note}", node.name) for node, note in self.askers.nodes_for(endpoints)]
+        through = [(f"via {node.name}, {note}", node.name) for node, note in self.choice.nodes_for(endpoints)]
         candidates: list[tuple[ServiceAddress, str]] = [
             *(("clusterIP", ip) for ip in cluster_ips(service)),
             *(("externalIP", ip) for ip in external_ips(service)),
@@ -342,18 +343,18 @@ class _Deriver:
                 yield service_destination(service, port, "loadBalancer", ip), [("through the balancer", "")]
 
     def _is_promised_to_nodes(self, endpoints: PortEndpoints, to: Destination) -> bool:
-        """Not where there are no endpoints and the address would be a neighbour's: iptables mode leaves alone
-        what nodes send there (docs/semantics 7), and whether a neighbour that is not there means silence or
-        "host unreachable" is a matter of seconds.
+        """Returns whether nodes are promised something. False for on-link addresses without endpoints:
+        iptables mode does not reject the node's own packets to them (docs/semantics 7), and the result
+        (time-out or EHOSTUNREACH) depends on ARP timing.
         """
-        nobodys = to.ip not in self.expectations.owners and self.state.is_host(to.ip)
-        return bool(endpoints.usable) or not nobodys
+        on_link = to.ip not in self.expectations.owners and self.state.is_host(to.ip)
+        return bool(endpoints.usable) or not on_link
 
     def _from_outside(self, endpoints: PortEndpoints, ways: Sequence[tuple[Destination, str, str]]) -> None:
-        """From a client inside the source ranges by every way (destination, ``via``, note); from one outside
+        """Adds a client inside the source ranges by every way (destination, ``via``, note), and one outside
         them by the first.
         """
-        for index, (client, which) in enumerate(self.askers.outside_for(endpoints)):
+        for index, (client, which) in enumerate(self.choice.outside_for(endpoints)):
             for to, via, note in ways[:1] if index else ways:
                 self.add(
                     external_client(client),
@@ -367,7 +368,7 @@ class _Deriver:
 
     def _dial_pod(self, client: Client, pod: Pod, note: str) -> None:
         self.add(client, pod_destination(pod, 0), "ICMP", note)
-        for listener in self.askers.served.get(pod.key, [])[:1]:
+        for listener in self.choice.served.get(pod.key, [])[:1]:
             self.add(client, pod_destination(pod, listener.port), listener.protocol, note)
 
     def _to_node(self, node: Node, port: int) -> Destination:

@@ -1,7 +1,7 @@
-"""The flows of one run, each under a name of its own, every Service flow with its controls.
+"""Collects the flows of one run, each under a name of its own, every Service flow with its controls. Pure.
 
 A control is the same client straight to an endpoint's address: if it fails, the Pod is at fault and not the
-Service. Imports ``probe`` only (``model``, ``parties``, ``expect``). Pure.
+Service.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class FlowBook:
     """
 
     def __init__(self, expectations: Expectations, step: str = "") -> None:
-        """``step``: the moment at which the flows are sent; controls carry its name, for every step has its
-        own.
+        """Starts an empty book. ``step``: the moment at which the flows are sent; controls carry its name,
+        for every step has its own.
         """
         self.expectations, self._step = expectations, step
         self._flows: dict[str, Flow] = {}
@@ -76,7 +76,7 @@ class FlowBook:
         return flow
 
     def flows(self) -> tuple[Flow, ...]:
-        """Everything collected, as added; the controls last."""
+        """Returns everything collected, as added; the controls last."""
         return tuple(sorted(self._flows.values(), key=lambda flow: flow.control))
 
     def _controls(self, flow: Flow) -> tuple[str, ...]:
@@ -117,16 +117,16 @@ class FlowBook:
 
 
 def flow_name(client: Client, to: Destination, protocol: FlowProtocol, note: str = "") -> str:
-    """``pod default/client → svc default/web:80 (other node)``; protocols other than TCP are part of the
-    note.
+    """Returns ``pod default/client → svc default/web:80 (other node)``; protocols other than TCP are part of
+    the note.
     """
     notes = ", ".join(filter(None, ("" if protocol == "TCP" else protocol, note)))
     return f"{client.label} → {to.label}" + (f" ({notes})" if notes else "")
 
 
 def _sample(backends: Sequence[Backend], client_ip: str) -> Sequence[Backend]:
-    """The backends to control: all of a few; of many the client itself (a hairpin), then the first, the
-    middle and the last.
+    """Returns the backends to control: all of a few; of many the client itself (a hairpin), then the first,
+    the middle and the last.
     """
     if len(backends) <= MAX_CONTROLS:
         return backends

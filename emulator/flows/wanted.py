@@ -1,6 +1,5 @@
-"""What a user wants of a flow (``expect`` in a FlowCheck) in place of what the objects promise.
-
-Imports ``objects`` and the pure modules of ``probe``. Pure.
+"""Puts the expectation that a user wrote (``expect`` in a FlowCheck) in place of what the objects promise.
+Pure.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ def apply_expect(
     *,
     kept: bool = False,
 ) -> Expectation:
-    """``expectation`` of ``flow`` with what the user wrote in place of what the objects promise; what is not
-    said stays promised.
+    """Returns ``expectation`` of ``flow`` with the user's words in place of what the objects promise; what
+    they leave open stays promised.
 
     A source, backends or a health check's answer without an outcome want it delivered. Where delivery is
     wanted and none is promised, the backends are those that the Service port has. ``kept``: it goes over an
-    open connection, whose endpoint goes on seeing the address that it saw. What of ``wanted`` leads nowhere
-    :func:`flows_from_checks` has told before.
+    open connection, whose endpoint goes on seeing the address that it saw. A reference that leads nowhere is
+    an error of :func:`flows_from_checks` already.
     """
     if wanted == FlowExpect():
         return expectation
@@ -87,16 +86,20 @@ def apply_expect(
 
 
 def acceptable(promise: Expectation) -> FlowExpect:
-    """Return what a FlowCheck may expect so that a flow passes which keeps ``promise``: the outcome where
+    """Returns what a FlowCheck may expect so that a flow passes which keeps ``promise``: the outcome where
     there is one, else nothing, which means what the objects promise.
     """
-    if promise.outcomes != {promise.outcome} or (promise.astray and promise.straight) or promise.unpromised:
+    if (
+        promise.outcomes != {promise.outcome}
+        or (promise.asymmetric and promise.symmetric)
+        or promise.unpromised
+    ):
         return FlowExpect()
-    return FlowExpect(outcome=ASYMMETRIC if promise.astray else promise.outcome)
+    return FlowExpect(outcome=ASYMMETRIC if promise.asymmetric else promise.outcome)
 
 
 def _answered(expectation: Expectation, reply: ReplyFrom) -> Expectation:
-    """Return ``expectation`` of those who want every attempt delivered, and answered from the address dialled
+    """Returns ``expectation`` where every attempt is wanted delivered, and answered from the address dialled
     or by the endpoint itself.
     """
     ends = expectation.possibilities.delivering
@@ -106,12 +109,12 @@ def _answered(expectation: Expectation, reply: ReplyFrom) -> Expectation:
 
 
 def wants_health(wanted: FlowExpect) -> bool:
-    """Whether a health check's answer is wanted."""
+    """Returns whether a health check's answer is wanted."""
     return wanted.status is not None or wanted.localEndpoints is not None
 
 
 def container_port(pod: Pod, port: int | str, protocol: str) -> int | None:
-    """``port`` by number, or by the name that a container of ``pod`` gives it; None if none does."""
+    """Returns ``port`` by number, or by the name that a container of ``pod`` gives it; None if none does."""
     if isinstance(port, int):
         return port
     containers = (*pod.spec.initContainers, *pod.spec.containers)
@@ -143,8 +146,8 @@ def _with_source(expectation: Expectation, source: str, balancer: str) -> Expect
 
 
 def _health(promised: Health | None, wanted: FlowExpect) -> Health | None:
-    """The answer that is wanted of a health check. Status and count say much of each other; what neither says
-    stays promised, or open.
+    """Returns the answer that is wanted of a health check. Status and count imply much of each other; what
+    neither says stays promised, or open.
     """
     status, count = wanted.status, wanted.localEndpoints
     if not wants_health(wanted):
@@ -163,7 +166,7 @@ def _health(promised: Health | None, wanted: FlowExpect) -> Health | None:
 def _backends_named(
     text: str, promised: Expectation, flow: Flow, expectations: Expectations
 ) -> Sequence[Backend]:
-    """The backends that "default/web-0", "default/web-0:8080" or "10.244.1.7:8080" stands for.
+    """Returns the backends that "default/web-0", "default/web-0:8080" or "10.244.1.7:8080" stands for.
 
     Without a port: those that the flow may meet at that Pod, else the port that is dialled at it.
     """

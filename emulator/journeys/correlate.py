@@ -1,25 +1,24 @@
-"""Frames → journeys: which frames belong to an attempt, in which order it passed them, and what was rewritten
-between two of them.
+"""Turns frames into journeys: which frames belong to an attempt, in which order it passed them, and what was
+rewritten between two of them. Pure.
 
-A token (:func:`emulator.model.make_token`) survives NAT, so frames that carry the same one are one packet on
-its way. Only a TCP socket's initial sequence number must be looked for. Imports the standard library,
-``model`` and a name of ``cluster.state``. Invariant: nothing is guessed; an attempt whose frames cannot be
-told from another's has no journey.
+A token (:func:`emulator.model.frames.make_token`) survives NAT, so frames that carry the same one are one
+packet on its way. Only a TCP socket's initial sequence number must be looked for. Invariant: nothing is
+guessed; an attempt whose frames cannot be told from another's has no journey.
 
-Where a process of a node accepts and dials the endpoint, there are two connections and two packets; what
-passes is what is said. Such an attempt (:attr:`Attempt.relayed`) is followed by the cookie of its request,
-hop by hop on the one connection and on the other. Of TCP the frames alone say so: each has an initial
-sequence number of its own, which no translation changes. A UDP datagram looks translated; that it is not, the
-servers say, who find no translation in the nodes' connection tracking (``verdicts.judge`` asks them).
+Where a process of a node accepts and dials the endpoint, there are two connections and two packets with the
+same data. Such an attempt (:attr:`Attempt.relayed`) is followed by the cookie of its request, hop by hop on
+the one connection and on the other. Over TCP the frames alone show that: each connection has an initial
+sequence number of its own, which no translation changes. A UDP datagram looks translated; the servers show
+that it is not, as they find no translation in the nodes' connection tracking (``verdicts.judge`` compares).
 
-What a tap cannot see. It stands outside the netfilter hooks of its namespace: an incoming frame is seen
-before PREROUTING, an outgoing one after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself
-the client shows its packet already translated, and the reply not yet translated back; a node whose own
-process is the endpoint shows the packet before DNAT and the reply after un-DNAT. Hence:
+A tap stands outside the netfilter hooks of its namespace: an incoming frame is seen before PREROUTING, an
+outgoing one after POSTROUTING (AF_PACKET in net/core/dev.c). So a node that is itself the client shows its
+packet already translated, and the reply not yet translated back; a node whose own process is the endpoint
+shows the packet before DNAT and the reply after un-DNAT. Hence:
 
 - a first hop that differs from what was sent was rewritten by the client's own namespace;
-- a reply whose last hop comes from where the first hop there went is what connection tracking turns back: the
-  client hears the address it dialled (a bridge with br_netfilter has turned back the masquerading before its
+- a reply whose last hop comes from where the first hop there went is translated back by connection tracking:
+  the client hears the address it dialled (a bridge with br_netfilter has undone the masquerading before its
   own tap, but not DNAT);
 - an endpoint behind the last tap is known by the server's own account alone (``Answer.local``): what was
   dialled there, by the client or by a balancer in the path, is the last thing seen.
@@ -91,8 +90,8 @@ _Place = tuple[str, str, bool, int]  # netns, interface, outgoing, ttl
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """``journeys`` and ``frames`` by the attempt's index; ``frames`` are the numbers of every frame of its
-    token and connection (data and FIN too) in order of time.
+    """Holds ``journeys`` and ``frames`` by the attempt's index; ``frames`` are the numbers of every frame of
+    its token and connection (data and FIN too) in order of time.
 
     An attempt has no journey if nothing certain can be said of it: its frames may be another's
     (``collisions``: another attempt had the same token at the same time), or its socket heard something that
@@ -105,8 +104,8 @@ class Correlation:
 
 
 def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
-    """The journey of each attempt. ``frames`` may come in any order in which each namespace's own frames are
-    in theirs.
+    """Returns the journey of each attempt. ``frames`` may come in any order in which each namespace's own
+    frames are in theirs.
     """
     trace = Trace(frames)
     tokens, ambiguous = find_tokens(attempts, trace)
@@ -126,7 +125,9 @@ def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlati
 
 
 def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Journey | None:
-    """What ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each other."""
+    """Returns what ``frames`` (and the client's own error) say of ``attempt``; None if they contradict each
+    other.
+    """
     frames = _tell_echoes(token, frames) if attempt.servers else list(frames)
     there, answers = _order_hops(token, frames, attempt.relayed)
     arrival = _arrival(attempt, there)
@@ -176,25 +177,24 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
 
 
 def _tell_echoes(token: int, frames: Iterable[Frame]) -> list[Frame]:
-    """``frames``, of which those of ``token`` that go back where such a frame came from are replies: a real
-    command may echo the request.
+    """Returns ``frames``, with those of ``token`` marked as replies that go back where such a frame came
+    from: a real command may echo the request.
     """
     ways: set[tuple[str, str, int, str, int]] = set()
-    told = []
+    marked = []
     for frame in frames:
         echo = (frame.netns, frame.dst, frame.dport, frame.src, frame.sport) in ways
         if frame.token == token and not frame.reply and not echo:
             ways.add((frame.netns, frame.src, frame.sport, frame.dst, frame.dport))
-        told.append(frame._replace(reply=True) if frame.token == token and echo else frame)
-    return told
+        marked.append(frame._replace(reply=True) if frame.token == token and echo else frame)
+    return marked
 
 
 def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
-    """Where the request came in at a real command, which owes no answer to it.
+    """Returns the hop where the request came in at a real command, which owes no answer to it.
 
-    That is enough of what is said on a TCP connection, which was accepted before, and of a datagram in a
-    Pod's own network namespace; in a node's its rules come between, so that there somebody must have
-    answered.
+    That is enough for data on a TCP connection, which was accepted before, and for a datagram in a Pod's own
+    network namespace. In a node's namespace its rules come between, so there some server must have answered.
     """
     if attempt.crafted or not (attempt.protocol == "UDP" or attempt.relayed or attempt.continued):
         return None
@@ -220,7 +220,7 @@ class _Answer(NamedTuple):
 
     @property
     def ending(self) -> Ending:
-        """How an attempt ends that hears it."""
+        """Returns how an attempt ends that hears it."""
         if self.kind == "answered":
             return ANSWERED
         return Ending(kind=self.kind, code=self.code, by=self.hops[0].src)
@@ -230,11 +230,11 @@ _NO_ANSWER = _Answer((), "answered", "", "dropped")
 
 
 def _order_hops(token: int, frames: Iterable[Frame], relayed: bool) -> tuple[tuple[Hop, ...], list[_Answer]]:
-    """The packet's hops there, and those of each kind of answer, the first answer first.
+    """Returns the packet's hops there, and those of each kind of answer, the first answer first.
 
-    The same place again is a retransmission, of which the first is kept, unless the packet has grown older:
-    then it runs in a circle. What a proxy says on its own connection is a packet of its own (``relayed``),
-    which may pass the same place as young as the first one.
+    The same place again is a retransmission, of which the first is kept, unless the packet's TTL is lower:
+    then it loops. A proxy's request on its own connection is a packet of its own (``relayed``), which may
+    pass the same place with the same TTL.
     """
     there: dict[tuple[_Place, object], Frame] = {}
     answers: dict[tuple[str, str], dict[tuple[_Place, object], Frame]] = {}
@@ -273,8 +273,8 @@ def _read_answer(protocol: str, flags: str) -> tuple[EndingKind, str, Outcome] |
 def _find_backend(
     attempt: Attempt, dialled: str, there: Sequence[Hop], answer: _Answer
 ) -> tuple[Backend | None, str]:
-    """Who answered, and the address that it saw: as the packet came in where the answer was first seen, if it
-    was no router's.
+    """Returns the endpoint that answered, and the source address that it saw: as the packet came in where the
+    answer was first seen, if that was no router's.
     """
     if not answer.hops or answer.kind == "icmp":
         return None, ""
@@ -306,8 +306,8 @@ def _find_ending(
 
 
 def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
-    """The end of a connection on which nothing was answered: to the client that is a refusal, though it was
-    let in.
+    """Returns the end of a connection on which nothing was answered: to the client that is a refusal, though
+    it was let in.
     """
     hops: dict[_Place, Frame] = {}
     for frame in frames:
@@ -329,10 +329,11 @@ def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
 def _find_changes(
     client: str, sent: tuple[str, str], there: Sequence[Hop], back: Sequence[Hop], relayed: bool = False
 ) -> tuple[Change, ...]:
-    """What differs between neighbouring hops. An answer is compared from its first hop on, save that its
-    server's own node may have turned it back before that hop: then its source is what that node's DNAT had
-    replaced. Of what is ``relayed``, the answer passes the proxy the other way round. (A balancer in the path
-    translates in its kernel, both ways.)
+    """Returns the rewrites between neighbouring hops.
+
+    Replies are compared hop by hop from their first hop. If the server's node reversed DNAT before that hop,
+    its source already equals the dialled address. Relayed replies cross the proxy in the opposite direction.
+    (A balancer in the path translates in its kernel, both ways.)
     """
     changes: list[Change] = []
     # where, from and to: from and to on the other connection
@@ -380,8 +381,8 @@ def _find_changes(
 
 
 def _between(before: str, after: str) -> str:
-    """Where it happened: a link changes nothing, so two namespaces differ only if a tap between them missed
-    the packet.
+    """Returns where a rewrite happened: a link changes nothing, so two namespaces differ only if a tap
+    between them missed the packet.
     """
     return after if before == after else f"{before}…{after}"
 
@@ -389,13 +390,13 @@ def _between(before: str, after: str) -> str:
 def _reached(
     answer: _Answer, netns: str, addresses: tuple[str, str], senders: tuple[str, str] | None
 ) -> bool:
-    """Whether an answer's last hop brings it to the client, and not merely through the client's namespace.
-    ``senders``: whose word alone the client's socket takes; a proxy may send from an address of its own that
-    nobody turns back.
+    """Returns whether an answer's last hop brings it to the client, and not merely through the client's
+    namespace. ``senders``: the only addresses from which the client's socket takes a reply; a proxy may send
+    from an address of its own that is not translated back.
     """
     hop = answer.hops[-1]
-    stranger = senders is not None and answer.outcome == "delivered" and hop.src not in senders
-    return hop.netns == netns and hop.direction == "in" and hop.dst in addresses and not stranger
+    unexpected = senders is not None and answer.outcome == "delivered" and hop.src not in senders
+    return hop.netns == netns and hop.direction == "in" and hop.dst in addresses and not unexpected
 
 
 def _hop(frame: Frame) -> Hop:

@@ -1,9 +1,9 @@
-"""Whose frame is it: frames by token, and the token of every attempt.
+"""Finds the frames of each attempt: frames by token, and the token of every attempt. Pure.
 
 UDP, ICMP, SCTP and crafted packets carry a token that the attempt knows; so does the request of a TCP attempt
-that a proxy relays. Any other TCP socket's token is its initial sequence number, which only the wire tells,
-so its first SYN must be found. Imports the standard library and ``model``. Invariant: an attempt whose frames
-cannot be told from another's is named as such, never guessed.
+that a proxy relays. Any other TCP socket's token is its initial sequence number, which only the wire shows,
+so its first SYN must be found. Invariant: an attempt whose frames cannot be told from another's is named as
+such, never guessed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _Address = tuple[str, int]
 
 
 class Trace:
-    """Frames in order of time, by what they can be found with.
+    """Holds frames in order of time, with indexes.
 
-    ``members``: token → its frames, the connection's other segments among them. ``openings``: address and
-    port of whoever opened a connection → SYNs from there, and ICMP errors to there that quote a TCP segment.
+    ``members``: token → its frames, the connection's other segments among them. ``openings``: source address
+    and port of a connection → SYNs from there, and ICMP errors to there that quote a TCP segment.
     ``carriers``: token of a TCP request → those of the connections on which it was made; a proxy makes it on
     a second one.
     """
@@ -60,15 +60,15 @@ class Trace:
         self.carriers: dict[int, tuple[int, ...]] = {said: tuple(tokens) for said, tokens in carriers.items()}
 
     def frames_of(self, token: int) -> list[Frame]:
-        """The frames of ``token``; of a request, those of every connection that carried it."""
+        """Returns the frames of ``token``; of a request, those of every connection that carried it."""
         carriers = self.carriers.get(token)
         if carriers is None:
             return self.members.get(token, [])
         return sorted((frame for carrier in carriers for frame in self.members[carrier]), key=itemgetter(1))
 
     def shared(self, tokens: Iterable[int]) -> set[int]:
-        """Those of ``tokens`` that have a connection in common: one was opened with the one and carried the
-        other, or carried both.
+        """Returns those of ``tokens`` that have a connection in common: one was opened with the one and
+        carried the other, or carried both.
         """
         holders: defaultdict[int, set[int]] = defaultdict(set)
         for token in tokens:
@@ -77,7 +77,7 @@ class Trace:
         return {token for several in holders.values() if len(several) > 1 for token in several}
 
     def begins_in(self, token: int, netns: str) -> bool:
-        """Whether the first that was seen of ``token`` was seen in ``netns``."""
+        """Returns whether the first frame of ``token`` was seen in ``netns``."""
         return self.members[token][0].netns == netns
 
 
@@ -85,12 +85,12 @@ class Trace:
 
 
 def find_tokens(attempts: Sequence[Attempt], trace: Trace) -> tuple[dict[int, int], set[int]]:
-    """The token of each attempt whose packets were seen, and the attempts that may have one, but which cannot
-    be told.
+    """Returns the token of each attempt whose packets were seen, and the attempts that may have one that
+    cannot be told from others.
 
-    In order: a SYN with the addresses that the socket has; a SYN from the address that the server saw (its
-    own node masqueraded it); of those that no server answered, a SYN from the socket's address to another
-    (its own node's DNAT), or an ICMP error to it; what is left over in that time.
+    Candidates, in order: a SYN with the addresses that the socket has; a SYN from the address that the server
+    saw (its own node masqueraded it); of attempts that no server answered, a SYN from the socket's address to
+    another (its own node's DNAT), or an ICMP error to it; what is left over in that time.
     """
     tokens = {index: attempt.token for index, attempt in enumerate(attempts) if attempt.token}
     sockets = {
@@ -186,12 +186,14 @@ def _by_time(attempts: Mapping[int, Attempt], trace: Trace, claimed: set[int]) -
 
 
 def _between(rows: list[tuple[int, int]], started: int, finished: int) -> set[int]:
-    """The tokens of the (time, token) ``rows`` from ``started`` to ``finished``."""
+    """Returns the tokens of the (time, token) ``rows`` from ``started`` to ``finished``."""
     return {token for _, token in rows[bisect_left(rows, (started,)) : bisect_left(rows, (finished + 1,))]}
 
 
 def _settle(candidates: Mapping[int, set[int]]) -> dict[int, int]:
-    """Give each attempt its token where only one remains, as long as no other attempt has that one alone too."""
+    """Gives each attempt its token where only one remains, as long as no other attempt has that one alone
+    too.
+    """
     settled: dict[int, int] = {}
     rest = dict(candidates)
     while True:
@@ -212,11 +214,11 @@ def _within(frame: Frame, attempt: Attempt) -> bool:
 def divide_frames(
     attempts: Sequence[Attempt], tokens: Mapping[int, int], trace: Trace
 ) -> tuple[dict[int, list[Frame]], set[int]]:
-    """Each attempt's own frames, and the attempts that cannot be told apart.
+    """Returns each attempt's own frames, and the attempts that cannot be told apart.
 
     Two connections may choose the same initial sequence number (32 bits: one pair in 100,000 connections is
-    likely). If one ended before the other began, time divides their frames. How long a crafted packet is
-    under way nobody knows.
+    likely). If one ended before the other began, time divides their frames. The time that a crafted packet is
+    under way is not known.
     """
     claims: defaultdict[int, list[int]] = defaultdict(list)
     for index, token in tokens.items():
@@ -246,6 +248,6 @@ def divide_frames(
 
 
 def parse_endpoint(text: str) -> Backend:
-    """``address:port`` or an address alone (port 0)."""
+    """Returns ``address:port`` or an address alone (port 0) as a value."""
     ip, _, port = text.partition(":")
     return Backend(ip, int(port) if port.isdecimal() else 0)

@@ -1,4 +1,4 @@
-"""Expectations: every way in which an attempt of a flow may end. Pure."""
+"""Holds expectations: every way in which an attempt of a flow may end. Pure."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ OUTCOMES: tuple[Outcome, ...] = ("delivered", "dropped", "unreachable", "rejecte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Possibility:
-    """One way in which an attempt may end. An attempt that fits none of an expectation's possibilities breaks
-    it.
+    """Describes one way in which an attempt may end. An attempt that fits none of an expectation's
+    possibilities breaks it.
 
-    ``backend`` is the endpoint that the attempt is led to; None: whichever, or none. ``source`` says whose
-    address that endpoint sees; None: anybody's. ``reply`` says whom the client hears from: the address that
-    it dialled, or the endpoint itself, past the node that translated. Then there is no connection: the client
-    knows nothing of that address.
+    ``backend`` is the endpoint that the attempt is led to; None: any, or none. ``source`` is the rule for the
+    source address that the endpoint sees; None: any address. ``reply`` is the address that the client hears
+    from: the one that it dialled, or the endpoint's own, past the node that translated (an asymmetric reply,
+    which belongs to no connection of the client).
     """
 
     outcome: Outcome
     backend: Backend | None = None
     source: SourceRule | None = None
     reply: ReplyFrom = "dialled"
-    # dropped since nobody answers ARP: a client that waits some seconds more is told "host unreachable"
+    # dropped since ARP is not answered: a client that waits some seconds more is told "host unreachable"
     late: bool = False
     # a process of the node accepts the connection and dials the endpoint: two connections and two packets
     relayed: bool = False
@@ -47,23 +47,23 @@ class Possibility:
 
 
 class Possibilities(tuple[Possibility, ...]):
-    """All ways in which an attempt may end, with what follows from them. Flows that are promised the same
-    share one value.
+    """Holds all ways in which an attempt may end, with what follows from them. Flows that are promised the
+    same share one value.
     """
 
     @cached_property
     def outcomes(self) -> frozenset[Outcome]:
-        """All that an attempt may come to."""
+        """Returns all outcomes that an attempt may have."""
         return frozenset(p.outcome for p in self)
 
     @cached_property
     def delivering(self) -> tuple[Possibility, ...]:
-        """Those in which the endpoint answers and the client hears it."""
+        """Returns those in which the endpoint answers and the client hears it."""
         return tuple(p for p in self if p.outcome == "delivered")
 
     @cached_property
     def sources(self) -> Mapping[Backend, frozenset[SourceRule]]:
-        """Each endpoint that may answer → whose address it may see."""
+        """Returns the endpoints that may answer, with the source rules that may hold at each."""
         found: dict[Backend, set[SourceRule]] = {}
         for p in self.delivering:
             if p.backend is not None:
@@ -72,8 +72,8 @@ class Possibilities(tuple[Possibility, ...]):
 
     @cached_property
     def backends(self) -> Mapping[Backend, SourceRule]:
-        """Each endpoint that may answer → whose address it sees; "node" where it may be a node's or the
-        client's own.
+        """Returns the endpoints that may answer, with the source rule of each; "node" where it may be a
+        node's or the client's own.
         """
         return {
             b: next((rule for rule in SOURCE_RULES if rule in rules), "preserved")
@@ -82,26 +82,26 @@ class Possibilities(tuple[Possibility, ...]):
 
     @cached_property
     def each_backend(self) -> tuple[frozenset[Backend], ...]:
-        """A group for each endpoint that may answer (:attr:`Expectation.must_meet`)."""
+        """Returns a group for each endpoint that may answer (:attr:`Expectation.must_meet`)."""
         return tuple(frozenset({backend}) for backend in self.sources)
 
     @cached_property
     def endpoints(self) -> frozenset[Backend]:
-        """Each endpoint that an attempt may be led to, whatever comes of that."""
+        """Returns each endpoint that an attempt may be led to, whatever comes of that."""
         return frozenset(p.backend for p in self if p.backend is not None)
 
     @cached_property
-    def astray(self) -> frozenset[Backend]:
-        """The endpoints whose reply may come to the client from themselves, and not from the address that it
-        dialled.
+    def asymmetric(self) -> frozenset[Backend]:
+        """Returns the endpoints whose reply may come to the client from themselves, and not from the address
+        that it dialled.
         """
         return frozenset(
             p.backend for p in self.delivering if p.backend is not None and p.reply == "endpoint"
         )
 
     @cached_property
-    def straight(self) -> frozenset[Backend]:
-        """The endpoints whose reply may come from the address that the client dialled."""
+    def symmetric(self) -> frozenset[Backend]:
+        """Returns the endpoints whose reply may come from the address that the client dialled."""
         return frozenset(p.backend for p in self.delivering if p.backend is not None and p.reply == "dialled")
 
     def answering(self, health: Health | None) -> Possibilities:
@@ -120,14 +120,14 @@ class Possibilities(tuple[Possibility, ...]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What the objects promise for a flow: every attempt ends in one of ``possibilities``, and of each group
-    in ``must_meet`` at least one endpoint answers.
+    """Describes the promise that the objects make for a flow: every attempt ends in one of ``possibilities``,
+    and of each group in ``must_meet`` at least one endpoint answers.
 
     ``addresses`` maps each source rule to the addresses that satisfy it ("preserved" → the client's; "node" →
     those of the masquerading node; "balancer" → that of the load balancer in the path). ``because`` is the
-    reason, ``source`` what a report prints ("preserved", "node", an address, "preserved;
-    node on hairpin"). ``unpromised``: why
-    nothing is promised of the flow (None where something is); then its verdict is unknown.
+    reason. ``source`` is the name of the source in reports ("preserved", "node", an address, "preserved; node
+    on hairpin"). ``unpromised`` is the reason why nothing is promised (None where something is); then the
+    verdict is unknown.
     """
 
     possibilities: Possibilities
@@ -139,12 +139,12 @@ class Expectation:
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome that reports name: delivered where any attempt may be, else the slowest one."""
+        """Returns the outcome that reports name: delivered where any attempt may be, else the slowest one."""
         return next(outcome for outcome in OUTCOMES if outcome in self.outcomes)
 
     @property
     def outcomes(self) -> frozenset[Outcome]:
-        """All that an attempt may come to."""
+        """Returns all outcomes that an attempt may have."""
         return self.possibilities.outcomes
 
     @property
@@ -159,23 +159,23 @@ class Expectation:
 
     @property
     def backends(self) -> Mapping[Backend, SourceRule]:
-        """Each endpoint that may answer → whose address it sees."""
+        """Returns the endpoints that may answer, with the source rule of each."""
         return self.possibilities.backends
 
     @property
     def endpoints(self) -> frozenset[Backend]:
-        """Each endpoint that an attempt may be led to, whatever comes of that."""
+        """Returns each endpoint that an attempt may be led to, whatever comes of that."""
         return self.possibilities.endpoints
 
     @property
-    def astray(self) -> frozenset[Backend]:
-        """The endpoints from whose own address the client may hear."""
-        return self.possibilities.astray
+    def asymmetric(self) -> frozenset[Backend]:
+        """Returns the endpoints from whose own address the client may hear."""
+        return self.possibilities.asymmetric
 
     @property
-    def straight(self) -> frozenset[Backend]:
-        """The endpoints of which the client may hear from the address that it dialled."""
-        return self.possibilities.straight
+    def symmetric(self) -> frozenset[Backend]:
+        """Returns the endpoints whose reply may come from the address that the client dialled."""
+        return self.possibilities.symmetric
 
     @property
     def partial(self) -> bool:
@@ -185,8 +185,8 @@ class Expectation:
         return not set(self.possibilities.each_backend) <= set(self.must_meet)
 
     def rules_at(self, backend: Backend | None) -> frozenset[SourceRule]:
-        """Whose address ``backend`` may see (None, or an endpoint of which nothing is said: anybody's that
-        some endpoint may see).
+        """Returns the source rules that may hold at ``backend`` (None, or an endpoint of which nothing is
+        said: those of all endpoints).
         """
         sources = self.possibilities.sources
         if backend is not None and backend in sources:

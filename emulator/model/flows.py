@@ -1,4 +1,4 @@
-"""Flows: who sends what to whom, and each attempt to do so. Pure."""
+"""Holds flows: their clients and destinations, and each attempt. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from emulator.model.frames import Answer, Backend, Health
 from emulator.objects.config import FlowProtocol
 
 # The kinds of communication, in the order in which reports show them.
-Kind = Literal[
+FlowKind = Literal[
     "container-to-container",
     "pod-to-pod",
     "pod-to-service",
@@ -29,8 +29,8 @@ ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Who sends. ``label`` is what a person calls it: ``pod default/client``, ``node worker-1``, ``external
-    client-1``.
+    """Describes a sender. ``label`` is the name that a person knows: ``pod default/client``, ``node
+    worker-1``, ``external client-1``.
     """
 
     kind: Literal["pod", "node", "external"]
@@ -42,11 +42,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """What is dialled. ``label``: ``svc default/web:80``, ``pod default/web-0:8080``, ``node
+    """Describes the address dialled. ``label``: ``svc default/web:80``, ``pod default/web-0:8080``, ``node
     worker-1:30080``.
 
-    ``service`` is the one behind the address ("" when the address is nobody's Service), ``how`` by which of
-    its addresses it is reached.
+    ``service`` is the one behind the address ("" when the address is no Service's), ``how`` the kind of
+    address.
     """
 
     label: str
@@ -60,13 +60,13 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """One client talking to one destination, ``attempts`` times. ``called``: its name without the FlowCheck and
-    the step ("": it has no other name).
+    """Describes one client that talks to one destination, ``attempts`` times. ``called``: its name without
+    the FlowCheck and the step ("": it has no other name).
     """
 
     name: str
     called: str = ""
-    kind: Kind
+    kind: FlowKind
     client: Client
     to: Destination
     protocol: FlowProtocol
@@ -82,7 +82,7 @@ class Flow:
 
     @property
     def title(self) -> str:
-        """The name of the flow where FlowCheck and step stand beside it."""
+        """Returns the name of the flow where FlowCheck and step stand beside it."""
         return self.called or self.name
 
 

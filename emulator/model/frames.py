@@ -1,4 +1,4 @@
-"""Values on the wire and on a tap: tokens, what servers answer, raw and decoded frames. Pure."""
+"""Holds values on the wire and on a tap: tokens, what servers answer, raw and decoded frames. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 
 class Health(NamedTuple):
-    """What a healthCheckNodePort answers: the HTTP status, and of how many ready endpoints on that node
-    (None: it is not said).
+    """Holds the answer of a healthCheckNodePort: the HTTP status, and the count of ready endpoints on that
+    node (None: it is not said).
     """
 
     status: int
@@ -22,7 +22,7 @@ class Health(NamedTuple):
         return f"{self.status}, {self.localEndpoints} local endpoint{'' if self.localEndpoints == 1 else 's'}"
 
     def keeps(self, wanted: Health) -> bool:
-        """Whether it is as ``wanted``, which may leave the count open."""
+        """Returns whether it is as ``wanted``, which may leave the count open."""
         return self.status == wanted.status and wanted.localEndpoints in (None, self.localEndpoints)
 
 
@@ -53,22 +53,24 @@ HTTP_REPLY_MAGIC = b"HTTP/1.1 200 OK\r\nX-Podwire: " + REPLY_MAGIC  # the same, 
 
 
 def make_token(protocol: str, value: int) -> int:
-    """What identifies a packet across NAT: ``value`` is the TCP initial sequence number or SCTP initiate tag
-    (32 bits) or the cookie (64 bits) of UDP and ICMP; the protocol's number above it keeps the four apart. Of
-    TCP, the cookie of a request (64 bits) identifies what is said, across a proxy too, where there are two
+    """Returns what identifies a packet across NAT: ``value`` is the TCP initial sequence number or SCTP
+    initiate tag (32 bits) or the cookie (64 bits) of UDP and ICMP; the protocol's number above it keeps the
+    four apart.
+
+    Over TCP, the cookie of a request (64 bits) identifies its data, across a proxy too, where there are two
     connections with an initial sequence number each.
     """
     return PROTOCOL_NUMBER[protocol] << 64 | value
 
 
 def errno_name(code: int | None) -> str:
-    """``ECONNREFUSED`` and the like: how an :class:`Attempt` names what its socket met."""
+    """Returns ``ECONNREFUSED`` and the like, as an :class:`Attempt` names what its socket met."""
     return errno.errorcode.get(code or 0, str(code or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an echo server said of itself and of the client as it saw it."""
+    """Holds what an echo server said of itself and of the client as it saw it."""
 
     pod: str
     container: str
@@ -83,7 +85,7 @@ class Answer:
 class Captured(NamedTuple):
     """A raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the link header
     (Ethernet, on ``lo`` too) and may be cut; ``length`` is its length on the wire. ``stray``: a bridge
-    flooded it to somebody it was not addressed to, whose kernel drops it; it is evidence, but no hop of
+    flooded it to a machine that it was not addressed to, whose kernel drops it; it is evidence, but no hop of
     anything.
     """
 
@@ -97,7 +99,7 @@ class Captured(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What one tap saw, decoded as far as correlation needs. ``time`` is ns since the epoch.
+    """Holds what one tap saw, decoded as far as correlation needs. ``time`` is ns since the epoch.
 
     ``token`` identifies the packet across NAT: TCP initial sequence number, UDP/ICMP cookie, SCTP initiate
     tag (0: none of ours). ``reply`` says that it travels back to the client. For an ICMP error, ``token`` is

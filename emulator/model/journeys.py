@@ -1,4 +1,4 @@
-"""Journeys: the hops of one attempt there and back, and what was rewritten between them. Pure."""
+"""Holds journeys: the hops of one attempt there and back, the rewrites between them, and how it ended. Pure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Hop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a node did to a packet between two hops. ``frame`` is the first Frame that shows it.
+    """Describes a rewrite by a node between two hops. ``frame`` is the first Frame that shows it.
 
-    ``before`` and ``after`` are an address and port each; of what was relayed, ``A → B`` each: a process that
-    was reached by the one connection said the same on another, which it opened.
+    ``before`` and ``after`` are an address and port each; of a relayed request, ``A → B`` each: a process
+    that was reached by the one connection sent the same on another, which it opened.
     """
 
     what: Literal["DNAT", "SNAT", "un-DNAT", "un-SNAT", "relayed"]
@@ -48,13 +48,13 @@ class Change:
 
     @property
     def led_to(self) -> str:
-        """The address and port that it led to."""
+        """Returns the address and port that it led to."""
         return self.after.rpartition(" → ")[2]
 
 
 def find_dialled(dialled: str, there: Sequence[Hop]) -> str:
-    """The address and port that the node which serves is asked for: what the client ``dialled``, or what a
-    balancer in the path made of it.
+    """Returns the address and port that the serving node is asked for: the one that the client ``dialled``,
+    or the one that a balancer in the path made of it.
     """
     return next((hop.dst for hop in reversed(there) if hop.netns == BALANCER), dialled)
 

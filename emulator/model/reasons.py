@@ -128,12 +128,12 @@ class Reason:
 
     @property
     def section(self) -> int:
-        """The section of docs/semantics that the reason rests on (0: none)."""
+        """Returns the section of docs/semantics that the reason rests on (0: none)."""
         return self.why.section
 
     @property
     def sections(self) -> frozenset[int]:
-        """The sections of docs/semantics that the reason and those that follow rest on."""
+        """Returns the sections of docs/semantics that the reason and those that follow rest on."""
         return frozenset(reason.section for reason in self.each() if reason.section)
 
     def each(self) -> Iterator[Reason]:
@@ -148,7 +148,7 @@ class Reason:
 
     @property
     def kinds(self) -> tuple[object, ...]:
-        """All that is the same where other objects and addresses are treated alike."""
+        """Returns all that is the same where other objects and addresses are treated alike."""
         return (
             *(reason_kind for reason in self.each() for reason_kind in (reason.why, reason.no_route)),
             *(ref.field for reason in self.each() for ref in reason.objects if ref.field),

@@ -1,4 +1,4 @@
-"""Results: what was observed of a flow, its verdict, and the report of a run. Pure."""
+"""Holds results: what was observed of a flow, its verdict, and the report of a run. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Verdict = Literal["pass", "fail", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What all attempts of a flow together say. ``outcomes`` counts attempts by outcome."""
+    """Holds what all attempts of a flow together say. ``outcomes`` counts attempts by outcome."""
 
     outcomes: Mapping[str, int]
     backends: Mapping[Backend, int] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class FlowResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One sentence of the Kubernetes network model, and what the packets and interfaces say about it.
+    """Holds one sentence of the Kubernetes network model, and what the packets and interfaces say about it.
 
     ``reason`` is the first fact against it, ``ending`` how the attempt ended that shows that fact, ``more``
     the number of other facts against it.
@@ -127,8 +127,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every flow is as expected and no requirement is broken (one that no flow of this run bears
-        on is no failure).
+        """Returns whether every flow is as expected and no requirement is broken (one that no flow of this
+        run bears on is no failure).
         """
         return all(f.verdict == "pass" for f in self.flows) and all(
             r.verdict != "fail" for r in self.requirements

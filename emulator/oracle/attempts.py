@@ -1,4 +1,4 @@
-"""How many connections meet every endpoint that may be chosen. Pure; imports ``objects`` and ``model``."""
+"""Counts the connections that meet every endpoint that may be chosen. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def attempts_for(backends: int) -> int:
 
 @lru_cache(maxsize=4096)
 def attempts_to_meet_each(backends: int) -> int:
-    """The least number of connections that meets every one of ``backends`` endpoints, each chosen with equal
-    chance, but for a risk below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound).
+    """Returns the least number of connections that meets every one of ``backends`` endpoints, each chosen
+    with equal chance, but for a risk below 1e-6: the least k with n(1-1/n)^k < 1e-6 (union bound).
     """
     if backends <= 1:
         return 1
@@ -34,8 +34,8 @@ def attempts_to_meet_each(backends: int) -> int:
 
 
 def attempts_to_meet(service: Service, backends: int) -> int:
-    """The attempts that meet every one of ``backends``; 0 if no number does, since session affinity leads to
-    the same one.
+    """Returns the attempts that meet every one of ``backends``; 0 if no number does, since session affinity
+    leads to the same one.
     """
     return (
         0 if service.spec.sessionAffinity == "ClientIP" and backends > 1 else attempts_to_meet_each(backends)
@@ -43,15 +43,15 @@ def attempts_to_meet(service: Service, backends: int) -> int:
 
 
 def attempts_of(expectation: Expectation) -> int:
-    """Return how many connections meet every endpoint of ``expectation`` that may answer; 1 where none does."""
+    """Returns how many connections meet every endpoint of ``expectation`` that may answer; 1 where none does."""
     return attempts_for(len(expectation.endpoints)) if expectation.backends else 1
 
 
 def find_required(possibilities: Possibilities, attempts: int, needed: int) -> tuple[frozenset[Backend], ...]:
-    """Return the groups of endpoints of which one must be met each, by ``attempts`` connections.
+    """Returns the groups of endpoints of which at least one must be met, given ``attempts`` connections.
 
-    ``needed`` attempts meet every endpoint that answers; no number does where it is 0. Fewer attempts still
-    meet some endpoint that answers, if it is improbable enough that all are led to others.
+    ``needed`` attempts meet every endpoint that answers; 0: no number does. Fewer attempts still meet some
+    endpoint that answers, if it is improbable enough that all are led to others.
     """
     answering, every = len(possibilities.sources), len(possibilities.endpoints)
     if not needed or not answering or attempts >= needed:
@@ -61,8 +61,8 @@ def find_required(possibilities: Possibilities, attempts: int, needed: int) -> t
 
 
 def chances(promises: Sequence[Expectation]) -> int:
-    """Of how many equal chances the least likely endpoint has one, where a balancer takes one node as often
-    as another.
+    """Returns 1/p, rounded up, where p is the chance of the least likely endpoint when a balancer picks nodes
+    uniformly.
     """
     shares: dict[Backend, Fraction] = {}
     for promise in promises:

@@ -1,4 +1,4 @@
-"""What comes of dialling a load balancer in the path, which connects to nodes of its own choice
+"""Promises what comes of dialling a load balancer in the path, which connects to nodes of its own choice
 (docs/semantics 14). Pure.
 """
 
@@ -19,7 +19,7 @@ from emulator.oracle.source import seen_addresses
 
 
 def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -> Expectation:
-    """The promise for ``flow``, given those for each of its legs
+    """Returns the expectation of ``flow``, given those of its legs
     (:func:`emulator.oracle.destination.find_legs`).
     """
     service = facts.table.balanced[flow.to.ip, flow.to.port, flow.protocol].service
@@ -55,13 +55,13 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
 
 
 def _behind_balancer(end: Possibility) -> Possibility:
-    """Return what ``end``, of a leg whose client is the balancer, is to the balancer's own client."""
+    """Returns ``end``, which is a leg's, as the balancer's own client meets it."""
     return replace(end, source="balancer") if end.source == "preserved" else end
 
 
 def _seen_by_balancer(facts: Facts, flow: Flow) -> str:
-    """The client's address as the balancer sees it: what leaves the cluster's networks, its node has
-    masqueraded.
+    """Returns the client's address as the balancer sees it: packets that leave the cluster's networks are
+    masqueraded by their node.
     """
     client, state = flow.client, facts.state
     return (

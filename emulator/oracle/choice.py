@@ -1,5 +1,5 @@
-"""Which of a Service port's endpoint lists applies on the node that takes a flow up (docs/semantics 4, 13).
-Pure.
+"""Chooses the endpoint list of a Service port that applies on the node that takes a flow up (docs/semantics
+4, 13). Pure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from emulator.oracle.endpoints import PortEndpoints, external_ips, load_balancer
 from emulator.oracle.facts import Facts
 
 
-def choose(facts: Facts, met: Translation) -> tuple[Backend, ...]:
+def choose_endpoints(facts: Facts, met: Translation) -> tuple[Backend, ...]:
     """Returns the list that applies: every ready endpoint where policies are unknown. Some modes use the
     Cluster list of a Service with external addresses in place of an empty Local list (docs/semantics 13, 15).
     """
@@ -26,7 +26,7 @@ def choose(facts: Facts, met: Translation) -> tuple[Backend, ...]:
 
 
 def is_local(facts: Facts, met: Translation) -> bool:
-    """Whether a Local policy applies."""
+    """Returns whether a Local policy applies."""
     spec = met.endpoints.service.spec
     if met.how == "clusterIP":
         return spec.internalTrafficPolicy == "Local"

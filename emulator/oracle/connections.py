@@ -1,4 +1,4 @@
-"""What becomes of a connection that is open already when the cluster changes (docs/semantics 11, 13, 15).
+"""Promises what becomes of a connection that is open when the cluster changes (docs/semantics 11, 13, 15).
 Pure.
 """
 
@@ -11,11 +11,11 @@ from emulator.model.flows import Flow
 from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult
-from emulator.oracle.choice import choose
+from emulator.oracle.choice import choose_endpoints
 from emulator.oracle.destination import Translation
 from emulator.oracle.direct import (
-    answer,
     is_unanswered,
+    outcome_at,
     promise_direct,
     why_not,
 )
@@ -24,10 +24,11 @@ from emulator.oracle.promise import answers
 
 
 def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowResult) -> Expectation | None:
-    """The promise for a connection that stays as it was translated, whatever the rules say now: nobody asks
-    them again. None: it does not stay, and ``flow`` is promised what a new one is. (A TCP connection ends
-    with its endpoint. A UDP client is forgotten by the node when its endpoint no longer serves,
-    docs/semantics 11; there is no connection to end.)
+    """Returns the expectation of a connection that stays as it was translated, whatever the rules say now:
+    conntrack does not ask them again. None: it does not stay, and ``flow`` is promised the same as a new one.
+
+    A TCP connection ends with its endpoint. A UDP client is forgotten by the node when its endpoint no longer
+    serves (docs/semantics 11); there is no connection to end.
     """
     backend = next(iter(before.observed.backends), None)
     if backend is None:
@@ -44,7 +45,7 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
             possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)),
             because=Reason(why=Why.ENDS_WITH_SERVICE, mode=facts.mode, then=(ended.because,)),
         )
-    outcome = answer(facts, backend.ip, backend.port, flow.protocol)
+    outcome = outcome_at(facts, backend.ip, backend.port, flow.protocol)
     if outcome != "delivered":
         why = why_not(facts, backend.ip, backend.port, flow.protocol, outcome)
         because = Reason(why=Why.CONNECTION_BOUND, endpoints=(backend,), then=(why,))
@@ -73,14 +74,14 @@ def _keeps_udp_clients(facts: Facts, met: Translation, backend: Backend) -> bool
     """Returns whether a UDP client that was led to ``backend``, and never stops sending, still is."""
     stays = facts.semantics.udp_stays
     if stays == "until it is refused":
-        return answer(facts, backend.ip, backend.port, "UDP") != "rejected"
+        return outcome_at(facts, backend.ip, backend.port, "UDP") != "rejected"
     if stays == "while it is chosen":  # and who was silent may be forgotten (docs/semantics 13)
-        return backend in choose(facts, met) and not facts.state.proxy.ipvsTimeouts.udp
+        return backend in choose_endpoints(facts, met) and not facts.state.proxy.ipvsTimeouts.udp
     return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)
 
 
 def _to_an_open_connection(end: Possibility) -> Possibility:
-    """What a new one's ``end`` is to an open TCP connection: that there is no route is a passing error, and
-    it waits (RFC 1122 4.2.3.9).
+    """Returns the end of a new connection as an open TCP connection meets it: a missing route is a passing
+    error, and TCP retransmits (RFC 1122 4.2.3.9).
     """
     return replace(end, outcome="dropped") if end.outcome == "unreachable" else end

@@ -1,7 +1,7 @@
-"""Which destination it is that a flow dials: a Service port that a node's kube-proxy takes up there, a
-balancer in the path, or neither.
+"""Finds the destination that a flow dials: a Service port that a node's kube-proxy takes up there, a balancer
+in the path, or neither.
 
-docs/semantics 1, 9 and 14. Pure; imports ``objects`` and the pure modules of ``probe``.
+docs/semantics 1, 9 and 14. Pure.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from emulator.oracle.endpoints import PortEndpoints, load_balancer_ips
 from emulator.oracle.facts import Facts
 from emulator.oracle.parties import balancer_client, service_destination
 
-Origin = Literal["pod", "node", "outside"]
+TrafficOrigin = Literal["pod", "node", "outside"]
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """Where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from ``origin`` as
-    that node sees it. ``own``: at one of the node's own addresses.
+    """Describes where kube-proxy takes a flow up: on ``node``, for ``endpoints`` dialled by ``how``, from
+    ``origin`` as that node sees it. ``own``: at one of the node's own addresses.
     """
 
     node: str
     endpoints: PortEndpoints
     how: ServiceAddress
-    origin: Origin
+    origin: TrafficOrigin
     own: bool
 
 
 def find_legs(facts: Facts, flow: Flow) -> tuple[Flow, ...] | None:
-    """What the balancer in the path makes of ``flow``: a flow of its own to the node port of each node that
-    it uses. None where no balancer is dialled.
+    """Returns the flows that the balancer in the path makes of ``flow``: one to the node port of each node
+    that it uses. None where no balancer is dialled.
     """
     key = (flow.to.ip, flow.to.port, flow.protocol)
     endpoints = facts.table.balanced.get(key)
@@ -56,8 +56,8 @@ def find_legs(facts: Facts, flow: Flow) -> tuple[Flow, ...] | None:
 
 
 def find_translation(facts: Facts, flow: Flow) -> Translation | None:
-    """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of the
-    nodes); None where no Service is dialled, or no node is passed.
+    """Returns the node whose kube-proxy takes ``flow`` up, and for which Service port (with a balancer in the
+    path: one of the nodes). None where no Service is dialled, or no node is passed.
     """
     if legs := find_legs(facts, flow):
         return find_translation(facts, legs[0])
@@ -68,9 +68,9 @@ def find_translation(facts: Facts, flow: Flow) -> Translation | None:
     return _at_service_address(facts, flow) or _at_node_port(facts, flow, facts.node_at(flow.to.ip))
 
 
-def is_impostor(facts: Facts, flow: Flow) -> bool:
-    """Returns whether a client outside has an address that the first node on the way has for its own, since
-    it is a Service's (docs/semantics 13): a martian source.
+def is_martian_client(facts: Facts, flow: Flow) -> bool:
+    """Returns whether a client outside has a source address that the first node on the way owns as well,
+    since every node has all Service addresses in this mode: the node drops its packets as martian.
     """
     client = flow.client
     return (
@@ -109,14 +109,14 @@ def _at_node_port(facts: Facts, flow: Flow, node: str) -> Translation | None:
     return Translation(node, endpoints, "nodePort", _origin(facts, flow.client, node), own=True)
 
 
-def _origin(facts: Facts, client: Client, node: str) -> Origin:
+def _origin(facts: Facts, client: Client, node: str) -> TrafficOrigin:
     if client.kind == "node" and client.node == node:
         return "node"
     return "pod" if facts.detector.is_local(client, node) else "outside"
 
 
 def _is_node_port_address(facts: Facts, node: str, ip: str) -> bool:
-    """Whether node ports are served at ``ip``, an address of ``node`` (docs/semantics 9)."""
+    """Returns whether node ports are served at ``ip``, an address of ``node`` (docs/semantics 9)."""
     settings, primary = facts.state.proxy, facts.state.node[node].internalIPs[0]
     default = facts.semantics.node_port_addresses
     if default is None:

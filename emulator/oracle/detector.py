@@ -1,4 +1,4 @@
-"""kube-proxy's local-traffic detector, read from its documentation: which packets it takes for those of Pods
+"""Reads kube-proxy's local-traffic detector from its documentation: which packets it takes for those of Pods
 (docs/semantics 4, 5). Pure.
 """
 
@@ -11,7 +11,9 @@ from emulator.model.flows import Client
 
 
 class LocalDetector:
-    """The detector of every node. ``works`` is False where there is none, or nothing for it to go by."""
+    """Detects on every node alike. ``works`` is False where no detector is set, or where it has no prefix to
+    compare with.
+    """
 
     def __init__(self, state: ClusterState) -> None:
         self._mode = state.proxy.localMode
@@ -21,8 +23,8 @@ class LocalDetector:
         self.works = bool(self._mode) and not (self._mode == "ClusterCIDR" and not self._cluster)
 
     def is_local(self, client: Client, node: str) -> bool:
-        """By source address, or for the interface modes: whether the packet enters ``node`` from one of its
-        own Pods.
+        """Returns whether the packet is from a Pod: by its source address, or in the interface modes by
+        whether it enters ``node`` from one of its own Pods.
         """
         known = self._known.get((client.ip, node))
         if known is None:

@@ -1,8 +1,7 @@
-"""What comes of dialling an address where no Service is taken up: whoever has it answers, or routing says
-that nobody does.
+"""Promises what comes of dialling an address where no Service is taken up: its owner answers, or routing says
+that it has none.
 
-docs/semantics 8 and 9, and the Kubernetes network model. Pure; imports ``objects`` and the pure modules of
-``probe``.
+docs/semantics 8 and 9, and the Kubernetes network model. Pure.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from emulator.oracle.source import direct_source
 
 
 def promise_direct(facts: Facts, flow: Flow) -> Promise:
-    """What is promised where no Service is taken up."""
+    """Returns the promise where no Service is taken up."""
     if filtered := _filtered(facts, flow):
         return filtered
     client, to, protocol = flow.client, flow.to, flow.protocol
     if to.ip.startswith("127."):
         return _promise_loopback(facts, client, to.ip, to.port, protocol)
-    outcome = answer(facts, to.ip, to.port, protocol, through_node=_passes_node(facts, flow))
+    outcome = outcome_at(facts, to.ip, to.port, protocol, through_node=_passes_node(facts, flow))
     if outcome != "delivered":
         unanswered = outcome == "dropped" and is_unanswered(facts, to.ip)
         return ending(outcome, why_not(facts, to.ip, to.port, protocol, outcome), late=unanswered)
@@ -58,9 +57,11 @@ def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
     )
 
 
-def answer(facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_node: bool = True) -> Outcome:
-    """What comes of dialling ``ip`` itself, whoever does it; ``through_node``: by way of a node that runs
-    kube-proxy.
+def outcome_at(
+    facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_node: bool = True
+) -> Outcome:
+    """Returns the outcome of dialling ``ip`` itself, whichever client does; ``through_node``: by way of a
+    node that runs kube-proxy.
     """
     owner = facts.owners.get(ip)
     if owner is not None:
@@ -74,7 +75,7 @@ def answer(facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_
 
 
 def is_unanswered(facts: Facts, ip: str) -> bool:
-    """Whether ``ip`` is looked for by ARP, in vain: its network is there, and nobody has it."""
+    """Returns whether ARP requests for ``ip`` stay unanswered: its network is on-link, and no machine has it."""
     address = ip_address(ip)
     return ip not in facts.owners and (
         address in facts.state.hostSubnet or any(address in cidr for cidr in facts.pod_cidrs)
@@ -161,8 +162,8 @@ def _promise_loopback(facts: Facts, client: Client, ip: str, port: int, protocol
 
 
 def _filtered(facts: Facts, flow: Flow) -> Promise | None:
-    """What becomes of a node port at an address of a node where node ports are not served; None: nothing is
-    done about it.
+    """Returns the promise of a node port at an address of a node where node ports are not served; None:
+    nothing is done about it.
 
     kube-proxy v1.30.5's iptables mode filters by ``--dst-type LOCAL`` (pkg/proxy/iptables/proxier.go, "no
     local endpoints").

@@ -1,9 +1,8 @@
-"""Which Service port an address belongs to, and which endpoints each node may use for it (docs/semantics, 1
-to 3).
+"""Finds the Service port behind an address, and the endpoints that each node may use for it (docs/semantics,
+1 to 3).
 
 An independent reading of the published semantics for the expectations: it shares nothing with the proxy
-back-ends on purpose, so that a misreading on one side shows up as a difference. Imports ``objects``,
-``cluster.state``, ``model`` and ``oracle.parties``. Pure.
+back-ends on purpose, so that a misreading on one side shows up as a difference. Pure.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One endpoint of a Service port. ``node`` is "" when its slice names none: it is remote to every node."""
+    """Describes one endpoint of a Service port. ``node`` is "" when its slice names none: it is remote to
+    every node.
+    """
 
     backend: Backend
     node: str
@@ -35,7 +36,9 @@ class Candidate:
 
 
 class PortEndpoints:
-    """The endpoints of one port of one Service. Compared by identity: one per port and :class:`ServiceTable`."""
+    """Holds the endpoints of one port of one Service. Compared by identity: one per port and
+    :class:`ServiceTable`.
+    """
 
     def __init__(self, service: Service, port: ServicePort, slices: tuple[EndpointSlice, ...]) -> None:
         self.service = service
@@ -44,7 +47,7 @@ class PortEndpoints:
 
     @cached_property
     def entries(self) -> tuple[Candidate, ...]:
-        """Every endpoint, usable or not, as often as the slices have it, in their order."""
+        """Returns every endpoint, usable or not, as often as the slices have it, in their order."""
         found: list[Candidate] = []
         for item in self._slices:
             if item.addressType != "IPv4":
@@ -61,15 +64,15 @@ class PortEndpoints:
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Every endpoint, usable or not, each address and port once: its first entry."""
+        """Returns every endpoint, usable or not, each address and port once: its first entry."""
         found: dict[Backend, Candidate] = {}
         for candidate in self.entries:
             found.setdefault(candidate.backend, candidate)
         return tuple(found.values())
 
     def candidates_at(self, node: str) -> tuple[Candidate, ...]:
-        """The endpoints as ``node`` takes them: an address that several entries have is local if one of them
-        is (docs/semantics 2).
+        """Returns the endpoints as ``node`` takes them: an address that several entries have is local if one
+        of them is (docs/semantics 2).
         """
         if len(self.entries) == len(self.candidates):
             return self.candidates
@@ -78,13 +81,13 @@ class PortEndpoints:
 
     @cached_property
     def ips(self) -> frozenset[str]:
-        """The addresses of all candidates."""
+        """Returns the addresses of all candidates."""
         return frozenset(c.backend.ip for c in self.candidates)
 
     @cached_property
     def usable(self) -> tuple[Candidate, ...]:
-        """What the Cluster list is made of: all ready endpoints; if there are none, all that are serving and
-        terminating.
+        """Returns the endpoints that the Cluster list is made of: all ready ones; if there are none, all that
+        are serving and terminating.
         """
         return _ready_else_draining(self.candidates)
 
@@ -97,12 +100,12 @@ class PortEndpoints:
         )
 
     def cluster_list(self, node: str, labels: Mapping[str, str]) -> tuple[Backend, ...]:
-        """The Cluster list of ``node``, narrowed by hints; ``labels`` are the node's."""
+        """Returns the Cluster list of ``node``, narrowed by hints; ``labels`` are the node's."""
         return tuple(c.backend for c in self._hinted(node, labels.get(ZONE_LABEL, "")))
 
     def local_list(self, node: str) -> tuple[Backend, ...]:
-        """The Local list of ``node``: its ready endpoints; if there are none, its serving and terminating
-        ones. Hints never apply.
+        """Returns the Local list of ``node``: its ready endpoints; if there are none, its serving and
+        terminating ones. Hints never apply.
         """
         return tuple(
             c.backend
@@ -118,7 +121,7 @@ class PortEndpoints:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """The nodes that hold usable endpoints, each once, in the order of the endpoints."""
+        """Returns the nodes that hold usable endpoints, each once, in the order of the endpoints."""
         usable = {c.backend for c in self.usable}
         return tuple(
             dict.fromkeys(
@@ -192,7 +195,7 @@ def _treatment(service: Service) -> tuple[object, ...]:
 
 
 def cluster_ips(service: Service) -> tuple[str, ...]:
-    """The IPv4 ClusterIPs of a proxied Service, the primary one first."""
+    """Returns the IPv4 ClusterIPs of a proxied Service, the primary one first."""
     given = service.spec.clusterIPs or (service.spec.clusterIP,)
     return tuple(ip for ip in given if "." in ip)
 
@@ -205,8 +208,8 @@ def external_ips(service: Service) -> tuple[str, ...]:
 
 
 def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[str, ...]:
-    """The load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is ``Proxy``,
-    if it knows that field.
+    """Returns the load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is
+    ``Proxy``, if it knows that field.
     """
     return tuple(
         i.ip
@@ -216,8 +219,8 @@ def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[str, .
 
 
 def in_source_ranges(service: Service, ip: str) -> bool:
-    """Whether ``ip`` may come to the load-balancer addresses of ``service`` by its loadBalancerSourceRanges.
-    No ranges: everybody may.
+    """Returns whether ``ip`` may come to the load-balancer addresses of ``service`` by its
+    loadBalancerSourceRanges. Without ranges every address may.
     """
     ranges = [IPv4Network(text.strip()) for text in service.spec.loadBalancerSourceRanges if "." in text]
     return not ranges or any(IPv4Address(ip) in r for r in ranges)
@@ -230,7 +233,9 @@ def _captured(service: Service, ip_mode: bool) -> Iterator[tuple[ServiceAddress,
 
 
 def _candidate(endpoint: Endpoint, port: int) -> Candidate:
-    """Of an endpoint's addresses the first counts, as the EndpointSlice API says that they are fungible."""
+    """Returns the candidate of ``endpoint``: its first address counts, as the EndpointSlice API says that
+    they are fungible.
+    """
     hints = endpoint.hints
     return Candidate(
         backend=Backend(endpoint.addresses[0], port),

@@ -1,48 +1,33 @@
-"""What Kubernetes promises for a flow: outcome, the complete set of backends, and whose address each of them
-sees.
+"""Promises how a flow may end: outcome, the complete set of endpoints, and the source address that each of
+them sees.
 
-Read from the objects and the published semantics alone (docs/semantics, cited by section): never from rules,
-and never through the code that makes rules. Imports ``objects``, ``cluster.state`` and the pure modules of
-``probe``. Invariants: the same state and flow always give the same expectation; each endpoint that a flow may
-be led to has an end of its own in it (:class:`Possibility`).
+Read from the objects and the published semantics alone (docs/semantics, cited by section), never from rules,
+and never through the code that makes rules. Where a mode of kube-proxy was seen to deviate, the promise is
+what it does: each deviation is a row of ``oracle.modes``. Invariants: the same state and flow always give the
+same expectation; each endpoint that a flow may be led to has an end of its own in it (:class:`Possibility`).
+Pure.
 
-The way to a promise, each step a module: which destination it is (``destination``: a Service port taken up on
-a node, a balancer, or neither); which endpoint list applies (``choice``); whose address each endpoint sees
-(``source``) and which way it answers (``replies``); and what comes of it (``services`` where rules translate,
-``relay`` where a process does, ``direct`` where no Service is dialled, ``contention`` where any node may
-serve, ``balancer`` in front of all of them, ``connections`` that are open already). ``facts`` are what all of
-them look things up in;
-:class:`Expectations` leads the way.
+Each step to a promise is a module: ``destination`` finds the Service port that is taken up on a node, the
+balancer, or neither; ``choice`` the endpoint list that applies; ``source`` the source address that each
+endpoint sees; ``replies`` the way of its reply. ``services`` promises where rules translate, ``relay`` where
+a process does, ``direct`` where no Service is dialled, ``arp_flux`` where any node may serve, ``balancer`` in
+front of all of them, ``connections`` for those that are open already. ``facts`` are their indexes;
+:class:`Expectations` calls them in order.
 
 Where the semantics leave something open, it is settled so:
 
-- An endpoint that nobody serves is still an endpoint, which attempts are led to: what comes of that is one
-  possibility among those of the others. Those that answer must all be met, if the attempts are enough for
-  that.
+- An endpoint that no server serves is still an endpoint, which attempts are led to: what comes of that is one
+  possibility among those of the others. Those that answer must all be met, if the attempts are enough.
 - An endpoint on the translating node's own address (a hostNetwork Pod) is delivered locally and never passes
   POSTROUTING, where masquerading happens: it sees the client's own address even where section 5 says "a
   node's" (measured on kernel 6.18). The node's own packets do pass POSTROUTING on their way to ``lo``, and
   are masqueraded.
-- The iptables mode refuses or drops, at *every* local address of a node, what a node port without endpoints
-  (under Local: without local ones) is sent: its rules in ``filter`` say ``--dst-type LOCAL`` and know neither
-  nodePortAddresses nor localhostNodePorts (kube-proxy v1.30.5, pkg/proxy/iptables/proxier.go, "no local
-  endpoints"; found with random clusters).
-- Where the ipvs mode is known to do otherwise (docs/semantics 13), the promise is what it does, measured on
-  kernel 6.1: under externalTrafficPolicy Local everybody gets the node's own endpoints, or all of them where
-  it has none. Service addresses are local to every node: the node dials one from that very address, and takes
-  whoever outside has it for an impostor.
-- In ipvs mode without strictARP every node answers ARP for a Service's address of the host network, whether
-  or not anybody announces it, and whichever is heard serves: what any of them would do is possible then
-  (``contention``), a node's address is any node's, and the reply comes past that node or not.
-- What nobody answers ARP for is promised silence: a client that waits for three seconds is told "host
+- ARP requests that no machine answers mean silence: a client that waits for three seconds is told "host
   unreachable" (:attr:`Possibility.late`).
-- Who stops to announce an address tells nobody: clients outside that have asked before go on to that node
-  (:func:`remember`).
-- The userspace mode promises what kube-proxy v1.25 did (docs/semantics 15): a process accepts, and dials the
-  endpoints in their turn until one lets itself be dialled, so that of several TCP endpoints those that nobody
-  serves are passed over.
-- What is not masqueraded may be answered past the node that translated it (``replies``): then the client
-  hears from the endpoint itself (:attr:`Possibility.reply`), or the answer is lost on that way.
+- A node that stops announcing an address sends no gratuitous ARP: clients outside that have a neighbour entry
+  go on to that node (:func:`remember`).
+- A reply that is not masqueraded may go past the node that translated the request (``replies``): then the
+  client hears from the endpoint itself (:attr:`Possibility.reply`), or the reply is lost on that way.
 """
 
 from __future__ import annotations
@@ -58,6 +43,7 @@ from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult
 from emulator.objects.references import node_ref
+from emulator.oracle.arp_flux import promise_under_arp_flux
 from emulator.oracle.attempts import (
     MAX_ATTEMPTS,
     attempts_for,
@@ -68,19 +54,19 @@ from emulator.oracle.attempts import (
     find_required,
 )
 from emulator.oracle.balancer import expect_balanced
-from emulator.oracle.choice import choose
+from emulator.oracle.choice import choose_endpoints
 from emulator.oracle.connections import expect_kept
-from emulator.oracle.contention import promise_by_any
 from emulator.oracle.destination import (
     Translation,
     find_legs,
     find_translation,
-    is_impostor,
+    is_martian_client,
 )
 from emulator.oracle.direct import direct_likeness, promise_direct
 from emulator.oracle.endpoints import PortEndpoints, ServiceTable
 from emulator.oracle.facts import Facts
 from emulator.oracle.health import HealthChecks
+from emulator.oracle.martian import home_of_hairpin, is_martian
 from emulator.oracle.parties import Owner
 from emulator.oracle.promise import Promise, answers, ending
 from emulator.oracle.relay import promise_relayed
@@ -92,7 +78,6 @@ from emulator.oracle.source import (
     seen_addresses,
     translated_source,
 )
-from emulator.oracle.vain import home_of_hairpin, is_in_vain
 
 __all__ = [
     "MAX_ATTEMPTS",
@@ -114,7 +99,9 @@ class Expectations:
     """The promises of one cluster state. Builds its indexes once; :meth:`expect` then costs microseconds."""
 
     def __init__(self, state: ClusterState, asked: Mapping[str, str] = MappingProxyType({})) -> None:
-        """``asked``: what clients outside have learnt of announced addresses before (:func:`remember`)."""
+        """Builds the indexes of ``state``; ``asked`` is the ARP cache of clients outside before
+        (:func:`remember`).
+        """
         self._facts = Facts(state, asked)
         self._promises: dict[tuple[object, ...], Promise] = {}  # flows that are alike share one
         # what is equal is kept once
@@ -137,7 +124,7 @@ class Expectations:
         return self._facts.health_checks
 
     def expect(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
-        """What the objects promise for ``flow``. ``before``: it is sent over a connection on which that flow
+        """Returns the expectation of ``flow``. ``before``: it is sent over a connection on which that flow
         was answered.
         """
         met = self.translation(flow)
@@ -176,8 +163,8 @@ class Expectations:
         return expectation
 
     def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
-        """What would be promised if ``flow`` were delivered to exactly ``backends``: whose address each would
-        see.
+        """Returns the expectation of ``flow`` if it were delivered to exactly ``backends``: the source that
+        each would see.
         """
         if legs := find_legs(self._facts, flow):
             return expect_balanced(self._facts, flow, [self.expect_delivered(leg, backends) for leg in legs])
@@ -199,27 +186,27 @@ class Expectations:
         return self._expectation(flow, met, Promise(ends, because, source, needed))
 
     def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
-        """The endpoints that ``flow`` may end at; where it is promised none, those that its Service port has
-        at all.
+        """Returns the endpoints that ``flow`` may end at; where it is promised none, all that its Service
+        port has.
         """
         if legs := find_legs(self._facts, flow):
             return tuple(dict.fromkeys(backend for leg in legs for backend in self.may_meet(leg)))
         met = self.translation(flow)
         if met is None:
             return (Backend(flow.to.ip, flow.to.port),)
-        return choose(self._facts, met) or tuple(
+        return choose_endpoints(self._facts, met) or tuple(
             c.backend for c in met.endpoints.usable or met.endpoints.candidates
         )
 
     def attempts(self, flow: Flow) -> int:
-        """How many connections ``flow`` should make, so that it meets every endpoint that it may."""
+        """Returns how many connections ``flow`` should make to meet every endpoint that it may."""
         if legs := find_legs(self._facts, flow):
             return attempts_for(chances([self.expect(leg) for leg in legs]))
         return attempts_of(self.expect(flow))
 
     def translation(self, flow: Flow) -> Translation | None:
-        """Which node's kube-proxy takes ``flow`` for which Service port (with a balancer in the path: one of
-        the nodes); None where no Service is dialled, or no node is passed.
+        """Returns the node whose kube-proxy takes ``flow`` up, and for which Service port (with a balancer in
+        the path: one of the nodes). None where no Service is dialled, or no node is passed.
         """
         return find_translation(self._facts, flow)
 
@@ -231,24 +218,24 @@ class Expectations:
         """Returns whether a usable endpoint is itself an address of a Service: then nothing is promised."""
         return endpoints in self._facts.nested
 
-    def is_in_vain(self, flow: Flow, backend: Backend) -> bool:
-        """Whether ``flow`` gets no connection where it is led to ``backend``, whoever serves there
-        (docs/semantics 13).
+    def is_martian(self, flow: Flow, backend: Backend) -> bool:
+        """Returns whether ``flow`` gets no connection where it is led to ``backend``, since its packets are
+        martian there (docs/semantics 13).
         """
         met = self.translation(flow)
-        return met is not None and is_in_vain(self._facts, flow, met, backend)
+        return met is not None and is_martian(self._facts, flow, met, backend)
 
     def _promise(self, flow: Flow, met: Translation | None) -> Promise:
         facts = self._facts
-        if is_impostor(facts, flow):
+        if is_martian_client(facts, flow):
             at = Backend(flow.client.ip, 0)
             return ending("dropped", Reason(why=Why.MARTIAN_SOURCE, at=at, mode=facts.mode))
         if met is None:
             return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))
         if facts.semantics.relays:
             return promise_relayed(facts, flow, met)
-        if facts.is_contended(flow):
-            return promise_by_any(
+        if facts.has_arp_flux(flow):
+            return promise_under_arp_flux(
                 [self._translated(flow, replace(met, node=node.name)) for node in facts.state.nodes]
             )
         return self._translated(flow, met)
@@ -290,9 +277,8 @@ class Expectations:
 
 
 def remember(asked: Mapping[str, str], state: ClusterState, flows: Iterable[Flow]) -> Mapping[str, str]:
-    """Announced address → the node that clients outside take for its own, once they have sent ``flows`` to
-    the cluster of ``state``, and ``asked`` was so before: a node that takes an address over tells everybody
-    who has it, one that gives it up does not.
+    """Returns the ARP cache of clients outside (address → node) after sending ``flows``; ``asked`` is the
+    cache before. A new speaker sends gratuitous ARP, a departing one does not, so stale entries stay.
     """
     outside = {flow.to.ip for flow in flows if flow.client.kind == "external" and not flow.via}
     return {
@@ -302,5 +288,5 @@ def remember(asked: Mapping[str, str], state: ClusterState, flows: Iterable[Flow
 
 
 def expect(state: ClusterState, flow: Flow) -> Expectation:
-    """:meth:`Expectations.expect` for one flow. For many, keep the ``Expectations``."""
+    """Returns :meth:`Expectations.expect` of one flow. For many, keep the ``Expectations``."""
     return Expectations(state).expect(flow)

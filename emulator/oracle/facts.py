@@ -1,8 +1,7 @@
-"""What every promise rests on: whose each address is, who serves at it, and which node a client's packets
-meet first.
+"""Holds the facts that every promise rests on: the owner of each address, its servers, and the node that a
+client's packets meet first.
 
-Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Pure; built once for a cluster
-state.
+Pure; built once for a cluster state.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ Identity = tuple[str, frozenset[tuple[str, str]]]  # a Pod's namespace and label
 
 
 class Facts:
-    """One cluster state with its indexes. ``remembered``: announced address → the node that clients outside
-    still take for its own.
+    """Holds one cluster state with its indexes. ``remembered``: announced address → the node that still is in
+    the neighbour entries of clients outside.
     """
 
     def __init__(self, state: ClusterState, asked: Mapping[str, str]) -> None:
-        """``asked``: what clients outside have learnt of announced addresses before
+        """Builds the indexes; ``asked`` is the ARP cache of clients outside
         (:func:`emulator.oracle.expectations.remember`).
         """
         self.state = state
@@ -72,12 +71,12 @@ class Facts:
         return known
 
     def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:
-        """Whether somebody in ``netns`` listens there."""
+        """Returns whether a server in ``netns`` listens there."""
         return (netns, port, protocol) in self._served
 
     def service_at(self, backend: Backend, protocol: FlowProtocol) -> str:
-        """The Service that kube-proxy or a balancer leads ``backend`` on to, as it is an address of one
-        itself; "" if there is none.
+        """Returns the Service that kube-proxy or a balancer leads ``backend`` on to, as it is an address of
+        one itself; "" if there is none.
         """
         key = (backend.ip, backend.port, protocol)
         entry = self.table.addresses.get(key)
@@ -87,14 +86,16 @@ class Facts:
         return found.service.key if found is not None else ""
 
     def said_to_be_on(self, backend: Backend, protocol: FlowProtocol) -> frozenset[str]:
-        """The nodes that ``backend`` is on by the EndpointSlices, of whichever Service ("" for a slice that
+        """Returns the nodes that ``backend`` is on by the EndpointSlices of all Services ("" for a slice that
         names none).
         """
         return self._said.get((backend, protocol), frozenset())
 
     @cached_property
     def nested(self) -> frozenset[PortEndpoints]:
-        """The Service ports of which an endpoint that some node may use is itself an address of a Service."""
+        """Returns the Service ports of which an endpoint that some node may use is itself an address of a
+        Service.
+        """
         ports = (
             endpoints
             for endpoints in self.table.ports
@@ -112,34 +113,34 @@ class Facts:
         return {key: frozenset(nodes) for key, nodes in said.items()}
 
     def node_at(self, ip: str) -> str:
-        """The node that has ``ip`` for an address of its own; "" if none has."""
+        """Returns the node that has ``ip`` for an address of its own; "" if none has."""
         owner = self.owners.get(ip)
         return owner.node if owner is not None and owner.kind == "node" else ""
 
     def is_on(self, node: str, ip: str) -> bool:
-        """Whether whoever has ``ip`` is on ``node`` (or is that node), whatever an EndpointSlice says of
-        that.
+        """Returns whether the owner of ``ip`` is on ``node`` (or is that node), whatever an EndpointSlice
+        says of that.
         """
         owner = self.owners.get(ip)
         return owner is not None and owner.node == node
 
     def first_node(self, flow: Flow) -> str:
-        """The first node on the way of ``flow`` ("" if it passes none)."""
+        """Returns the first node on the way of ``flow`` ("" if it passes none)."""
         owner = self.owners.get(flow.to.ip)
         return flow.client.node or flow.via or self.announcer(flow.to.ip) or (owner.node if owner else "")
 
     def announcer(self, ip: str) -> str:
-        """The node that clients outside have ``ip`` from by ARP, now or before (of several any one); "" if
-        there is none.
+        """Returns the node that clients outside have in their neighbour entry for ``ip``, now or from before
+        (of several any one); "" if there is none.
         """
-        anybody = self.state.nodes[0].name if self._is_everybodys(ip) else ""
-        return self.state.speakers.get(ip, "") or self.remembered.get(ip, "") or anybody
+        any_node = self.state.nodes[0].name if self._is_answered_by_every_node(ip) else ""
+        return self.state.speakers.get(ip, "") or self.remembered.get(ip, "") or any_node
 
-    def is_contended(self, flow: Flow) -> bool:
-        """Whether any node may be the first one."""
-        return flow.client.kind == "external" and not flow.via and self._is_everybodys(flow.to.ip)
+    def has_arp_flux(self, flow: Flow) -> bool:
+        """Returns whether every node answers ARP for the address dialled, so that any may be the first one."""
+        return flow.client.kind == "external" and not flow.via and self._is_answered_by_every_node(flow.to.ip)
 
-    def _is_everybodys(self, ip: str) -> bool:
+    def _is_answered_by_every_node(self, ip: str) -> bool:
         """Returns whether every node answers ARP for ``ip``."""
         return (
             self.is_local_everywhere(ip)

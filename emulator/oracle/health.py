@@ -1,7 +1,6 @@
-"""What a healthCheckNodePort answers (docs/semantics 10), and which address and port is one.
+"""Finds healthCheckNodePorts and what they answer (docs/semantics 10).
 
-Counted from the EndpointSlices themselves, not taken from what the servers are told to say. Imports
-``objects``, ``cluster.state``, ``model`` and ``oracle.parties``. Pure.
+Counts the EndpointSlices themselves, not what the servers are told to say. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from emulator.oracle.parties import Owner
 
 
 class HealthChecks:
-    """The health checks of one cluster state. ``services``: by port, whose it is."""
+    """Holds the health checks of one cluster state. ``services``: port → the Service that has it."""
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
@@ -29,14 +28,14 @@ class HealthChecks:
         self._asked = {(node.name, port) for node in state.nodes for port in self.services} - taken
 
     def at(self, node: str, port: int, protocol: str) -> Service | None:
-        """The Service whose health check answers at ``port`` of ``node``; None where none does, or somebody
-        else had the port first.
+        """Returns the Service whose health check answers at ``port`` of ``node``; None where none does, or
+        another server had the port first.
         """
         return self.services[port] if protocol == "TCP" and (node, port) in self._asked else None
 
     def promise(self, client: Client, to: Destination, owner: Owner | None) -> tuple[Health, Reason] | None:
-        """What ``to``, whose address is ``owner``'s, answers ``client``, and why; None where that is no
-        health check.
+        """Returns what ``to``, whose address is ``owner``'s, answers ``client``, and the reason; None where
+        that is no health check.
         """
         node = client.node if owner is None else owner.node
         service = self.at(node, to.port, "TCP")
@@ -48,8 +47,8 @@ class HealthChecks:
         return health, Reason(why=Why.HEALTH_CHECK, objects=(checked, node_ref(node)), health=health)
 
     def _ready_on(self, node: str, service: Service) -> int:
-        """The addresses of ready endpoints on ``node``, each once, whichever of the Service's ports they are
-        for.
+        """Returns how many addresses of ready endpoints there are on ``node``, each once, whichever of the
+        Service's ports they are for.
         """
         return len(
             {

@@ -97,7 +97,7 @@ Deviates = Literal[
     "refuses at every local address",
     # a Pod's node drops replies to a connection whose beginning it has not seen
     "drops invalid replies",
-    # externalTrafficPolicy Local binds Pods and nodes too, and nobody is masqueraded under it
+    # externalTrafficPolicy Local binds Pods and nodes too, and nothing is masqueraded under it
     "Local for everyone",
     # a node without an endpoint uses all, if the Service has an external address
     "any endpoint for an empty Local list",

@@ -1,6 +1,6 @@
-"""Who talks and who is dialled: clients, destinations, and whose each address of the cluster is.
+"""Names clients and destinations, and finds the owner of each address of the cluster.
 
-Imports ``objects``, ``cluster.state`` and ``model``. Pure; names and labels are those that reports show.
+Pure; names and labels are those that reports show.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from emulator.cluster.state import (
     ClusterState,
     pod_netns,
 )
-from emulator.model.flows import Client, Destination, Kind, ServiceAddress
+from emulator.model.flows import Client, Destination, FlowKind, ServiceAddress
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, Service, ServicePort
 from emulator.objects.references import ObjectRef, node_ref
@@ -34,13 +34,13 @@ class Owner:
 
     @property
     def label(self) -> str:
-        """The name that reports show: ``pod default/web``, ``node worker-1``, ``router``."""
+        """Returns the name that reports show: ``pod default/web``, ``node worker-1``, ``router``."""
         return f"{self.kind} {self.ref.name}" if self.kind in ("pod", "node", "external") else self.ref.name
 
 
 def find_owners(state: ClusterState) -> Mapping[str, Owner]:
-    """Every address that is configured somewhere: Pods', nodes' (their bridges' too), external clients', the
-    router's and the balancer's.
+    """Returns the owner of every address that is configured somewhere: Pods', nodes' (their bridges' too),
+    external clients', the router's and the balancer's.
     """
     balancer = Owner("balancer", BALANCER, ObjectRef("Balancer", BALANCER))
     owners = {ip: balancer for service in state.services for ip in state.balancer_ips(service)}
@@ -58,7 +58,7 @@ def find_owners(state: ClusterState) -> Mapping[str, Owner]:
 
 
 def pod_client(pod: Pod) -> Client:
-    """A Pod as a client; with hostNetwork it is its node in everything but its name."""
+    """Returns a Pod as a client; with hostNetwork it is its node in everything but its name."""
     kind: Literal["pod", "node"] = "node" if pod.spec.hostNetwork else "pod"
     return Client(kind=kind, label=f"pod {pod.key}", netns=pod_netns(pod), ip=pod.ip, node=pod.spec.nodeName)
 
@@ -74,12 +74,12 @@ def external_client(client: ExternalClient) -> Client:
 
 
 def balancer_client(state: ClusterState) -> Client:
-    """The load balancer in the path, as nodes see it: their client, from outside the cluster."""
+    """Returns the load balancer in the path as nodes see it: their client, from outside the cluster."""
     return Client(kind="external", label=BALANCER, netns=BALANCER, ip=state.balancerIP)
 
 
 def address_destination(owners: Mapping[str, Owner], ip: str, port: int) -> Destination:
-    """``ip:port`` (``port`` 0: ICMP) named after whoever owns the address."""
+    """Returns ``ip:port`` (``port`` 0: ICMP) named after the owner of the address."""
     owner = owners.get(ip)
     how: Literal["pod", "node", "ip"] = (
         owner.kind if owner and (owner.kind == "pod" or owner.kind == "node") else "ip"
@@ -89,7 +89,7 @@ def address_destination(owners: Mapping[str, Owner], ip: str, port: int) -> Dest
 
 
 def pod_destination(pod: Pod, port: int) -> Destination:
-    """``pod``'s own address (a hostNetwork Pod's is its node's); ``port`` 0: ICMP."""
+    """Returns ``pod``'s own address (a hostNetwork Pod's is its node's); ``port`` 0: ICMP."""
     label = f"pod {pod.key}"
     return Destination(
         label=f"{label}:{port}" if port else label,
@@ -108,7 +108,7 @@ def loopback_destination(port: int) -> Destination:
 def service_destination(
     service: Service, port: ServicePort, how: ServiceAddress, ip: str, node: str = ""
 ) -> Destination:
-    """A Service's port behind one of its addresses; for a node port ``ip`` is an address of ``node``."""
+    """Returns a Service's port behind one of its addresses; for a node port ``ip`` is an address of ``node``."""
     number = port.port
     label = f"svc {service.key}:{number}"
     if how == "nodePort":
@@ -120,7 +120,7 @@ def service_destination(
 
 
 def health_check_destination(service: Service, ip: str, node: str) -> Destination:
-    """The healthCheckNodePort of ``service`` at ``ip``, an address of ``node``."""
+    """Returns the healthCheckNodePort of ``service`` at ``ip``, an address of ``node``."""
     port = service.spec.healthCheckNodePort or 0
     where = f"node {node}" if ip != "127.0.0.1" else "localhost"
     return Destination(
@@ -132,7 +132,7 @@ def health_check_destination(service: Service, ip: str, node: str) -> Destinatio
     )
 
 
-_KINDS: Mapping[tuple[str, str], Kind] = {
+_KINDS: Mapping[tuple[str, str], FlowKind] = {
     ("pod", "service"): "pod-to-service",
     ("node", "service"): "node-to-service",
     ("external", "service"): "external-to-service",
@@ -145,8 +145,8 @@ _KINDS: Mapping[tuple[str, str], Kind] = {
 }
 
 
-def communication_kind(owners: Mapping[str, Owner], client: Client, to: Destination) -> Kind:
-    """Which kind of communication a flow is, from who sends and what is dialled."""
+def communication_kind(owners: Mapping[str, Owner], client: Client, to: Destination) -> FlowKind:
+    """Returns the kind of communication that a flow is, by its client and its destination."""
     if to.how == "healthCheck":
         return "health-check"
     owner = owners.get(to.ip)

@@ -1,5 +1,5 @@
-"""What is promised, before it is known how often and by whom exactly it is asked: the value that each way to
-a promise ends in. Pure.
+"""Holds a promise before the number of attempts and the client's own addresses are known: the value that each
+way to a promise ends in. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from emulator.objects.config import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The part of an expectation that does not depend on the number of attempts or on the client's own
+    """Holds the part of an expectation that does not depend on the number of attempts or on the client's own
     addresses.
     """
 
@@ -27,7 +27,7 @@ class Promise:
 
 
 def ending(outcome: Outcome, because: Reason, *, late: bool = False, relayed: bool = False) -> Promise:
-    """Return the promise that every attempt ends in ``outcome``, which is not "delivered"."""
+    """Returns the promise that every attempt ends in ``outcome``, which is not "delivered"."""
     return Promise(just(outcome, late=late, relayed=relayed), because)
 
 
@@ -45,7 +45,7 @@ def answers(rules: Mapping[Backend, SourceRule], *, relayed: bool = False) -> Po
 
 
 def merged(promises: Iterable[Iterable[Possibility]]) -> Possibilities:
-    """Return the possibilities of all ``promises``, each once."""
+    """Returns the possibilities of all ``promises``, each once."""
     return Possibilities(
         dict.fromkeys(possibility for possibilities in promises for possibility in possibilities)
     )

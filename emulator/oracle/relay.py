@@ -1,4 +1,4 @@
-"""What comes of dialling a Service in userspace mode: a process of the node accepts, and dials an endpoint
+"""Promises what comes of dialling a Service where a process of the node accepts, and dials an endpoint
 (docs/semantics 15). Pure.
 """
 
@@ -13,9 +13,9 @@ from emulator.model.reasons import Reason, Why
 from emulator.objects.config import Outcome
 from emulator.objects.references import node_ref, service_ref
 from emulator.oracle.attempts import attempts_to_meet
-from emulator.oracle.choice import choose
+from emulator.oracle.choice import choose_endpoints
 from emulator.oracle.destination import Translation
-from emulator.oracle.direct import answer
+from emulator.oracle.direct import outcome_at
 from emulator.oracle.facts import Facts
 from emulator.oracle.promise import Promise, answers, ending
 from emulator.oracle.services import nested_endpoint
@@ -24,13 +24,15 @@ _TRIES = 4  # endpoints that the proxy dials for one TCP client, before it gives
 
 
 def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
-    """A proxy on the node accepts, whatever the policies say, and dials the ready endpoints in their turn."""
+    """Returns the promise of a proxy on the node, which accepts, whatever the policies say, and dials the
+    ready endpoints in their turn.
+    """
     service, tcp = met.endpoints.service, flow.protocol == "TCP"
-    chosen = choose(facts, met)
+    chosen = choose_endpoints(facts, met)
     if nested := next((b for b in chosen if facts.service_at(b, flow.protocol)), None):
         why = nested_endpoint(facts, nested, flow)
         return replace(ending("dropped", why, relayed=True), unpromised=why)
-    ends = {b: answer(facts, b.ip, b.port, flow.protocol) for b in chosen}
+    ends = {b: outcome_at(facts, b.ip, b.port, flow.protocol) for b in chosen}
     unserved = tuple(b for b, outcome in ends.items() if outcome != "delivered")
     if len(unserved) == len(ends):
         because = Reason(why=Why.PROXY_CLOSES, objects=(service_ref(service.key),), endpoints=unserved)
@@ -48,7 +50,7 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
         return ending("dropped", Reason(why=Why.PROXY_REPLY_UNTRANSLATED, at=at), relayed=True)
     reached = [b for b, outcome in ends.items() if outcome == "delivered"]
     possible = [*answers(dict.fromkeys(reached, "node"), relayed=True)]
-    if not tcp:  # nothing tells the proxy that nobody serves
+    if not tcp:  # the proxy does not learn that no server listens
         possible += [
             Possibility(outcome="dropped", backend=b, relayed=True)
             for b, outcome in ends.items()
@@ -66,9 +68,7 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
 
 
 def _dials_itself(facts: Facts, flow: Flow, node: str) -> bool:
-    """Whether ``node`` dials an address of its own that is not the one to which its rules send what is its
-    own.
-    """
+    """Returns whether ``node`` dials an address of its own that is not the one to which its rules redirect."""
     ip, client = flow.to.ip, flow.client
     local = ip.startswith("127.") or facts.node_at(ip) == node
     return (

@@ -1,6 +1,6 @@
-"""What comes of dialling a Service where a node's rules translate it: in iptables, nftables and ipvs mode.
+"""Promises what comes of dialling a Service where a node's rules translate it.
 
-docs/semantics 5 to 7 and 12; for ipvs 13. Pure; imports ``objects`` and the pure modules of ``probe``.
+docs/semantics 5 to 7 and 12; deviations of one mode: 13. Pure.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
 from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.attempts import attempts_to_meet
-from emulator.oracle.choice import choose, is_local_for_everyone
+from emulator.oracle.choice import choose_endpoints, is_local_for_everyone
 from emulator.oracle.destination import Translation
-from emulator.oracle.direct import answer, is_unanswered
+from emulator.oracle.direct import is_unanswered, outcome_at
 from emulator.oracle.endpoints import in_source_ranges, load_balancer_ips
 from emulator.oracle.facts import Facts
+from emulator.oracle.martian import (
+    home_of_hairpin,
+    is_martian,
+    is_martian_at_endpoint,
+    is_martian_hairpin,
+)
 from emulator.oracle.promise import Promise, ending
 from emulator.oracle.replies import Reply, explain_ways, find_ways
 from emulator.oracle.source import (
@@ -27,16 +33,10 @@ from emulator.oracle.source import (
     name_source,
     translated_source,
 )
-from emulator.oracle.vain import (
-    home_of_hairpin,
-    is_echo,
-    is_in_vain,
-    is_lost,
-)
 
 
 def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | None:
-    """What is promised to this very client, whatever the endpoints; None if nothing is."""
+    """Returns the promise that this very client has, whatever the endpoints; None if it has none."""
     service = met.endpoints.service
     if (
         met.how == "loadBalancer"
@@ -48,21 +48,21 @@ def promise_by_client(facts: Facts, flow: Flow, met: Translation) -> Promise | N
     if met.endpoints.usable_at(met.node) or not _is_left_alone(facts, flow, met):
         return None
     because = Reason(why=Why.NO_ENDPOINT_OWN_PACKETS, objects=(service_ref(service.key),), mode=facts.mode)
-    outcome = answer(facts, flow.to.ip, flow.to.port, flow.protocol)
+    outcome = outcome_at(facts, flow.to.ip, flow.to.port, flow.protocol)
     return ending(outcome, because, late=is_unanswered(facts, flow.to.ip))
 
 
 def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
-    """What the endpoints promise: each has an end of its own. The same for two clients that
-    :func:`service_likeness` finds alike.
+    """Returns the promise that the endpoints make: each has an end of its own. It is the same for two clients
+    that :func:`service_likeness` finds alike.
     """
     service = service_ref(met.endpoints.service.key)
     if not met.endpoints.usable_at(met.node):
         return ending("rejected", Reason(why=Why.NO_ENDPOINT, objects=(service,)))
-    chosen = choose(facts, met)
+    chosen = choose_endpoints(facts, met)
     if not chosen:
         return _without_own(facts, met)
-    if all(is_lost(facts, met, b) for b in chosen):
+    if all(is_martian_at_endpoint(facts, met, b) for b in chosen):
         because = Reason(
             why=Why.SENDS_FROM_SERVICE_ADDRESS,
             objects=(node_ref(met.node),),
@@ -70,7 +70,7 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
             how=met.how,
         )
         return ending("dropped", because)
-    if all(is_echo(facts, flow, met, b) for b in chosen):
+    if all(is_martian_hairpin(facts, flow, met, b) for b in chosen):
         return ending("dropped", Reason(why=Why.ONLY_ITSELF, objects=(node_ref(met.node),)))
     if nested := next((b for b in chosen if facts.service_at(b, flow.protocol)), None):
         why = nested_endpoint(facts, nested, flow)
@@ -78,9 +78,9 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     rules = {b: translated_source(facts, flow.client, met, b) for b in chosen}
     ways = find_ways(facts, flow, met.node, rules)
     if home := home_of_hairpin(facts, flow, met, chosen):
-        ways = {**ways, home: "astray"}
-    vain = [b for b in chosen if is_in_vain(facts, flow, met, b)]
-    silent = {*vain, *(b for b, way in ways.items() if way == "lost")}
+        ways = {**ways, home: "asymmetric"}
+    martian = [b for b in chosen if is_martian(facts, flow, met, b)]
+    silent = {*martian, *(b for b, way in ways.items() if way == "lost")}
     ends = Possibilities(
         end
         for b in chosen
@@ -93,7 +93,7 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     unserved = tuple(b for b in chosen if b not in ends.backends and b not in silent)
     exceptions = [
         *explain_ways(met.node, ways),
-        *([Reason(why=Why.NO_CONNECTION_WITH, endpoints=tuple(vain))] if vain else []),
+        *([Reason(why=Why.NO_CONNECTION_WITH, endpoints=tuple(martian))] if martian else []),
         *([Reason(why=Why.UNSERVED, endpoints=unserved)] if unserved else []),
     ]
     if "delivered" not in ends.outcomes:
@@ -112,10 +112,13 @@ def _ends(
     facts: Facts, flow: Flow, met: Translation, backend: Backend, rule: SourceRule, way: Reply
 ) -> Iterator[Possibility]:
     """Yields what may come of an attempt that is led to ``backend``."""
-    outcome = answer(facts, backend.ip, backend.port, flow.protocol)
+    outcome = outcome_at(facts, backend.ip, backend.port, flow.protocol)
     if outcome == "delivered":
         yield Possibility(
-            outcome=outcome, backend=backend, source=rule, reply="endpoint" if way == "astray" else "dialled"
+            outcome=outcome,
+            backend=backend,
+            source=rule,
+            reply="endpoint" if way == "asymmetric" else "dialled",
         )
         return
     refused_elsewhere = comes_from_what_it_dialled(facts, met) and not facts.is_on(met.node, backend.ip)
@@ -143,7 +146,7 @@ def _delivered(
     client = flow.client
     rules = ends.backends
     source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in rules))
-    if ends.astray and is_local_for_everyone(facts, met):
+    if ends.asymmetric and is_local_for_everyone(facts, met):
         because = Reason(
             why=Why.EMPTY_LOCAL_LIST_ANY, objects=_policy(met, "spec.externalTrafficPolicy"), mode=facts.mode
         )
@@ -153,12 +156,12 @@ def _delivered(
         *exceptions, None if needed else Reason(why=Why.AFFINITY)
     )
     by_turns = facts.state.proxy.scheduler in ("rr", "wrr")  # others go by load, by client…
-    uneven = facts.semantics.scheduler and (ends.astray or not by_turns)
+    uneven = facts.semantics.scheduler and (ends.asymmetric or not by_turns)
     return Promise(ends, because, source, needed=0 if uneven else needed)
 
 
 def _without_own(facts: Facts, met: Translation) -> Promise:
-    """Under a Local policy, where ``met`` has no endpoint of its own."""
+    """Returns the promise under a Local policy where ``met`` has no endpoint of its own."""
     if facts.deviates("rejects an empty Local list"):
         objects = _policy(met, "spec.internalTrafficPolicy")
         because = Reason(why=Why.EMPTY_LOCAL_LIST_REJECTED, objects=objects, mode=facts.mode)
@@ -172,11 +175,11 @@ def _policy(met: Translation, field: str) -> tuple[ObjectRef, ...]:
 
 
 def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
-    """Returns whether nothing refuses a node's own packets to an external address without endpoints.
+    """Returns whether kube-proxy leaves the flow alone where there are no endpoints.
 
-    iptables mode refuses them in INPUT and FORWARD only (docs/semantics 7). A node's own packets pass these
-    if they come to a node: one that has the address, or another one that announces it (as it does for an
-    endpoint that serves and is not ready).
+    Its iptables mode refuses packets to an external address in INPUT and FORWARD alone (docs/semantics 7). A
+    node's own packets pass these only if they come to a node: one that has the address, or another one that
+    announces it (as it does for an endpoint that serves and is not ready).
     """
     if (
         not facts.deviates("leaves a node's own packets alone")
@@ -188,8 +191,8 @@ def _is_left_alone(facts: Facts, flow: Flow, met: Translation) -> bool:
 
 
 def _asks_source_ranges(facts: Facts, met: Translation) -> bool:
-    """Returns whether source ranges come before the want of an endpoint; never for the node's own packets
-    (docs/semantics 13).
+    """Returns whether source ranges are checked first: without an endpoint only where a mode deviates, and
+    not for the node's own packets (docs/semantics 13).
     """
     return bool(met.endpoints.usable_at(met.node)) or (
         facts.deviates("source ranges without endpoints") and met.origin != "node"
@@ -197,7 +200,7 @@ def _asks_source_ranges(facts: Facts, met: Translation) -> bool:
 
 
 def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
-    """docs/semantics 6."""
+    """Returns whether the client is inside loadBalancerSourceRanges (docs/semantics 6)."""
     service = met.endpoints.service
     sources = [client.ip]
     if client.ip in load_balancer_ips(service):

@@ -1,7 +1,6 @@
 """Decides the source address that an endpoint sees, the client's own or a node's, and the reason.
 
-docs/semantics 5; for ipvs 13. Every case is a row of a table. Pure; imports ``objects`` and the pure modules
-of ``probe``.
+docs/semantics 5; for ipvs 13. Every case is a row of a table. Pure.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
 from emulator.objects.references import node_ref
 from emulator.oracle.choice import is_local_for_everyone
-from emulator.oracle.destination import Origin, Translation
+from emulator.oracle.destination import TrafficOrigin, Translation
 from emulator.oracle.facts import Facts
 
 # a ClusterIP, or an external address under that externalTrafficPolicy
 Dialled = Literal["ClusterIP", "Cluster", "Local"]
 
 # whether the source is masqueraded, and the reason
-_SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, Why]] = {
+_SOURCE: Mapping[tuple[Dialled, TrafficOrigin], tuple[bool, Why]] = {
     ("ClusterIP", "pod"): (False, Why.CLUSTER_IP_FROM_POD),
     ("ClusterIP", "node"): (True, Why.CLUSTER_IP_FROM_NODE),
     ("ClusterIP", "outside"): (True, Why.CLUSTER_IP_FROM_OUTSIDE),
@@ -33,8 +32,8 @@ _SOURCE: Mapping[tuple[Dialled, Origin], tuple[bool, Why]] = {
     ("Local", "node"): (True, Why.LOCAL_FROM_NODE),
     ("Local", "outside"): (False, Why.LOCAL_FROM_OUTSIDE),
 }
-# the same under externalTrafficPolicy Local where it is for everyone: nobody is masqueraded
-_LOCAL_FOR_EVERYONE: Mapping[Origin, Why] = {
+# the same under externalTrafficPolicy Local where it is for everyone: nothing is masqueraded
+_LOCAL_FOR_EVERYONE: Mapping[TrafficOrigin, Why] = {
     "pod": Why.LOCAL_FOR_EVERYONE_FROM_POD,
     "node": Why.LOCAL_FOR_EVERYONE_FROM_NODE,
     "outside": Why.LOCAL_FOR_EVERYONE_FROM_OUTSIDE,
@@ -56,7 +55,7 @@ def masqueraded(facts: Facts, met: Translation) -> tuple[bool, Why]:
 
 
 def translated_source(facts: Facts, client: Client, met: Translation, backend: Backend) -> SourceRule:
-    """Whose address ``backend`` sees of a flow that ``met`` takes up."""
+    """Returns the source rule of ``backend`` for a flow that ``met`` takes up."""
     if facts.semantics.relays:
         return "node"
     if backend.ip in facts.node_ips[met.node] and met.origin != "node":
@@ -72,15 +71,15 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: B
 
 
 def comes_from_what_it_dialled(facts: Facts, met: Translation) -> bool:
-    """Returns whether a node's own packets have the address that they go to as their source, and keep it: a
-    Service's, which is local to every node (docs/semantics 13).
+    """Returns whether a node's own packets have the dialled Service address, which is local to every node in
+    this mode, as their source, and keep it.
     """
     return met.origin == "node" and not met.own and is_local_for_everyone(facts, met)
 
 
 def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:
-    """Whose address is seen at ``ip`` by whom no Service leads there: what a Pod sends out of the cluster is
-    masqueraded.
+    """Returns the source rule at ``ip`` where no Service leads there: packets from a Pod out of the cluster
+    are masqueraded.
     """
     owner = facts.owners.get(ip)
     leaves = owner is not None and (
@@ -104,7 +103,9 @@ def explain_source(
 
 
 def name_source(rules: Iterable[SourceRule], *, hairpin: bool = False) -> str:
-    """What a report calls it; ``hairpin``: that the client itself is among the backends is why they differ."""
+    """Returns the name of ``rules`` in a report; ``hairpin``: they differ since the client itself is among
+    the backends.
+    """
     kinds = set(rules)
     if len(kinds) == 1:
         return kinds.pop()
@@ -112,10 +113,10 @@ def name_source(rules: Iterable[SourceRule], *, hairpin: bool = False) -> str:
 
 
 def seen_addresses(facts: Facts, flow: Flow, node: str) -> Mapping[SourceRule, frozenset[str]]:
-    """The addresses that satisfy each source rule; "node" is that of ``node``, which translates, "" if no
-    node does.
+    """Returns the addresses that satisfy each source rule; "node" is that of ``node``, which translates, ""
+    if no node does.
     """
-    if facts.is_contended(flow):
+    if facts.has_arp_flux(flow):
         masquerading = frozenset(ip for ips in facts.node_ips.values() for ip in ips)
     else:
         masquerading = facts.node_ips.get(node, frozenset())

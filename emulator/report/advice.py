@@ -1,11 +1,10 @@
-"""What to do about a known difference between kube-proxy's modes: a sentence or two for whoever runs the
-cluster.
+"""Advises on a known difference between kube-proxy's modes: a sentence or two for the cluster's operator.
+Pure.
 
-Imports the model and ``verdicts.modes``; pure. Of the rows that fit a flow the first counts. Facts:
-docs/semantics, by section, and https://kubernetes.io/docs/reference/networking/virtual-ips/ ("Migrating from
-iptables mode to nftables"), for the settings
-https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/, for the end of ipvs mode
-KEP-5495.
+The first row that fits a flow counts. Facts: docs/semantics, by section, and
+https://kubernetes.io/docs/reference/networking/virtual-ips/ ("Migrating from iptables mode to nftables"), for
+the settings https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/, for the end of ipvs
+mode KEP-5495.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def _on_localhost(compared: ComparedFlow) -> bool:
     return compared.flow.to.ip.startswith("127.")
 
 
-def _astray(compared: ComparedFlow) -> bool:
-    return any(promise.astray for promise in compared.promises.values())
+def _asymmetric(compared: ComparedFlow) -> bool:
+    return any(promise.asymmetric for promise in compared.promises.values())
 
 
 def _dropped(compared: ComparedFlow) -> bool:
@@ -64,7 +63,7 @@ _ROWS: Sequence[_Row] = (
     ),
     _Row(
         13,
-        _astray,
+        _asymmetric,
         "externalTrafficPolicy Local from outside: in every mode a client gets an answer only through a node that has an endpoint. Keep load "
         "balancers to such nodes: a LoadBalancer Service's healthCheckNodePort tells which have.",
     ),
@@ -116,8 +115,8 @@ def expect_text(expect: FlowExpect) -> str:
 
 
 def advise(flows: Iterable[ComparedFlow]) -> Iterator[str]:
-    """What to do about the known differences among ``flows``, each advice once, what clients do before what
-    they should not.
+    """Yields what to do about the known differences among ``flows``, each advice once, what clients do before
+    what they should not.
     """
     needed = {
         next((row for row in _ROWS if row.section in flow.sections and row.fits(flow)), None)

@@ -1,8 +1,7 @@
-"""The evidence bundle of a flow that is not as promised: what was expected, how the packet went, and the
-state of every node on its way.
+"""Plans the evidence bundle of a flow that is not as promised: what was expected, how the packet went, and
+the state of every node on its way.
 
-Imports the model and this room's texts; pure. Invariant: every name is ``failed/<flow>/<file>`` with
-[a-z0-9._-] only.
+Pure. Invariant: every name is ``failed/<flow>/<file>`` with [a-z0-9._-] only.
 """
 
 from __future__ import annotations

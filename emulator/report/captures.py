@@ -1,8 +1,7 @@
-"""Which pcapng files a run leaves, and what is written on their frames.
+"""Plans the pcapng files that a run leaves, and the comments on their frames.
 
-Imports the model and the pcapng writer; pure. Invariant: a file name here is [a-z0-9-] with one ".pcapng"
-behind it, begins with no dash, and is given once: whatever a manifest calls a flow, its evidence stays inside
-the captures directory.
+Pure. Invariant: a file name here is [a-z0-9-] with one ".pcapng" behind it, begins with no dash, and is given
+once: whatever a manifest calls a flow, its evidence stays inside the captures directory.
 """
 
 from __future__ import annotations

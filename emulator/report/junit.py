@@ -1,10 +1,10 @@
-"""A report, or a comparison of modes, as JUnit XML, which CI systems show.
+"""Writes a report, or a comparison of modes, as JUnit XML, which CI systems show. Pure.
 
-Imports the standard library and the model; pure. A report has a testsuite for each kind of communication and
-one of requirements, a comparison one for each Service and one of requirements; a flow is a testcase. A
-verdict of "fail" is a ``failure``; one of "unknown" is an ``error`` for a flow, since nothing was shown, but
-``skipped`` for a requirement, which no flow of the run bears on. So a document without failures and errors is
-an exit code of 0. Invariant: the output is well-formed XML 1.0, whatever the names in it.
+A report has a testsuite for each kind of communication and one of requirements, a comparison one for each
+Service and one of requirements; a flow is a testcase. A verdict of "fail" is a ``failure``; one of "unknown"
+is an ``error`` for a flow, since nothing was shown, but ``skipped`` for a requirement, which no flow of the
+run bears on. So a document without failures and errors is an exit code of 0. Invariant: the output is
+well-formed XML 1.0, whatever the names in it.
 """
 
 from __future__ import annotations

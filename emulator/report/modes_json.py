@@ -1,6 +1,5 @@
-"""A comparison of modes for programs: JSON and YAML (documented in ``docs/report.md``), and JUnit XML.
-
-Imports the model and this room; pure. The same promises of stability as the report's.
+"""Writes a comparison of modes for programs, as JSON and YAML (documented in ``docs/report.md``). Pure. It
+makes the same promises of stability as the report.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A comparison of modes as one Markdown table: whose address arrived, by what was dialled and from where
-(docs/services.md is made of it).
+"""Writes a comparison of modes as one Markdown table: the source address that arrived, by what was dialled
+and from where (docs/services.md is made of it). Pure.
 
-Imports the model and ``verdicts.modes``; pure. Every cell is what packets showed, in words that mean the same
-in every mode; a flow whose packets broke the promise of its mode says so in its cell.
+Every cell is what packets showed, in words that mean the same in every mode; a flow whose packets broke the
+promise of its mode says so in its cell.
 """
 
 from __future__ import annotations
@@ -68,8 +68,10 @@ def _delivered(compared: ComparedFlow, mode: str) -> str:
     if compared.results[mode].observed.health:
         return answers(compared.results[mode])
     sources = [_WORDS.get(source, source) for source in compared.sources(mode)]
-    astray = " (the answer comes from the endpoint itself)" if set(compared.reply(mode)) - {DIALLED} else ""
-    return (" or ".join(sources) or "delivered") + astray
+    asymmetric = (
+        " (the answer comes from the endpoint itself)" if set(compared.reply(mode)) - {DIALLED} else ""
+    )
+    return (" or ".join(sources) or "delivered") + asymmetric
 
 
 def _line(cells: Sequence[str]) -> str:

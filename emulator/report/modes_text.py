@@ -1,7 +1,7 @@
-"""A comparison of modes for a person who must decide.
+"""Writes a comparison of modes for a person who must decide. Pure.
 
-Imports the model and this room; pure. What comes first is what is asked first: which Services change, for
-whom and why, and what to do; then the packets that show it.
+The first questions are answered first: which Services change, for which clients and why, and what to do; then
+the packets that show it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from emulator.verdicts.modes import (
     DIALLED,
     ComparedFlow,
     Comparison,
-    ServiceChange,
+    ServiceDifference,
     Status,
 )
 
@@ -90,7 +90,7 @@ def _changes(comparison: Comparison, width: int) -> Iterator[str]:
     for compared in comparison.differing:
         if not compared.flow.control:
             of.setdefault(compared.flow.to.service, []).append(compared)
-    likewise: dict[frozenset[tuple[object, ...]], list[ServiceChange]] = {}
+    likewise: dict[frozenset[tuple[object, ...]], list[ServiceDifference]] = {}
     for change in comparison.services:
         if change.changed:
             likewise.setdefault(frozenset(map(_kind, of[change.service])), []).append(change)
@@ -114,12 +114,12 @@ def _kind(compared: ComparedFlow) -> tuple[object, ...]:
     return _what(compared), flow.client.kind, flow.to.how, flow.to.ip.startswith("127."), reasons
 
 
-def _likewise(changes: Sequence[ServiceChange]) -> Iterator[str]:
+def _likewise(changes: Sequence[ServiceDifference]) -> Iterator[str]:
     if changes:
         yield f"likewise: {', '.join(f'{_who(c)} ({c.changed} of {_flows(c.flows)})' for c in changes)}"
 
 
-def _headline(change: ServiceChange) -> str:
+def _headline(change: ServiceDifference) -> str:
     return printable(
         f"{_who(change)}: {change.changed} of {_flows(change.flows)} {'changes' if change.changed == 1 else 'change'}"
     )
@@ -172,7 +172,7 @@ def _reasons(compared: ComparedFlow) -> Iterator[str]:
         yield say_of_modes(reason, modes)
 
 
-def _unchanged(changes: Sequence[ServiceChange]) -> Iterator[str]:
+def _unchanged(changes: Sequence[ServiceDifference]) -> Iterator[str]:
     same = [c for c in changes if not c.changed]
     served = [f"{_who(c)} ({c.flows})" for c in same if c.proxied and c.flows]
     if served:
@@ -183,7 +183,7 @@ def _unchanged(changes: Sequence[ServiceChange]) -> Iterator[str]:
         yield f"kube-proxy has no part in: {', '.join(unproxied)}"
 
 
-def _who(change: ServiceChange) -> str:
+def _who(change: ServiceDifference) -> str:
     return change.service or "no Service's port"
 
 

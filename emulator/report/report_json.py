@@ -1,9 +1,8 @@
-"""A report as JSON or YAML for programs. ``docs/report.md`` documents every field, ``report.schema.json`` is
-its JSON Schema.
+"""Writes a report as JSON or YAML for programs. ``docs/report.md`` documents every field,
+``report.schema.json`` is its JSON Schema.
 
-Imports the model, and yaml only inside :func:`to_yaml`; pure. Invariants: the same report gives the same
-text; every number is an integer below 2**53, so that any JSON reader keeps it (stamps, which are larger, are
-strings).
+Pure; yaml is imported only inside :func:`to_yaml`. Invariants: the same report gives the same text; every
+number is an integer below 2**53, so that any JSON reader keeps it (stamps, which are larger, are strings).
 """
 
 from __future__ import annotations
@@ -141,7 +140,7 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
         "health": health_to_dict(expected.health) if expected.health else {},
         "because": say(expected.because),
         "connection": _connection(
-            "dialled" if expected.straight else "", "endpoint" if expected.astray else ""
+            "dialled" if expected.symmetric else "", "endpoint" if expected.asymmetric else ""
         ),
         "possibilities": [
             {

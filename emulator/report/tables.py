@@ -1,9 +1,8 @@
-"""A report as text for people: tables of the cluster, the flows and the requirements, and a block for every
-flow that is not as promised.
+"""Writes a report as text for people: tables of the cluster, the flows and the requirements, and a block for
+every flow that is not as promised.
 
-Imports ``evidence`` and the model; pure: what it returns depends on its arguments alone. Invariants: PASS,
-FAIL and UNKNOWN are words, never colours only; no text of a manifest reaches the terminal with a control
-character in it.
+Pure: what it returns depends on its arguments alone. Invariants: PASS, FAIL and UNKNOWN are words, never
+colours only; no text of a manifest reaches the terminal with a control character in it.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from emulator.oracle.expectations import Expectations, remember
 from emulator.proxy import MODES
 from emulator.run.guest import observing, why_no_guest
 from emulator.run.run import Options, observe
-from emulator.schedule.schedule import Promise, plan_flows
+from emulator.schedule.schedule import PromiseOf, plan_flows
 from emulator.verdicts.modes import Comparison, compare_modes
 
 DEFAULT: ProxyMode = "nftables"
@@ -55,7 +55,7 @@ def run_modes(scenarios: Mapping[str, Scenario], options: Options) -> Comparison
     every mode that this version or this machine does not have.
     """
     guests = check_modes(list(scenarios))
-    planned = {mode: plan_flows(scenario, edges=True) for mode, scenario in scenarios.items()}
+    planned = {mode: plan_flows(scenario, differences=True) for mode, scenario in scenarios.items()}
     flows = merge_flows([flows for flows, _ in planned.values()])
     named = {mode: _renamed(scenario, mode) for mode, scenario in scenarios.items()}
     with ExitStack() as running:
@@ -84,7 +84,7 @@ def _renamed(scenario: Scenario, mode: str) -> Scenario:
 
 
 def _observe(
-    mode: str, scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options
+    mode: str, scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options
 ) -> Report:
     """Runs one mode; what this kernel refuses is said of that mode."""
     try:

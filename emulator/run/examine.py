@@ -31,7 +31,7 @@ _BUNDLES = 20  # the first so many flows that are not as promised have a bundle 
 
 
 @dataclass(slots=True)
-class Findings:
+class RunResults:
     """What the moments so far have shown."""
 
     results: list[FlowResult] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Findings:
 
 
 def examine(
-    schedule: Schedule, moment: Moment, live: Live, prober: Prober, findings: Findings, *, evidence: bool
+    schedule: Schedule, moment: Moment, live: Live, prober: Prober, found: RunResults, *, evidence: bool
 ) -> None:
     """Send the flows of ``moment`` and judge them; if ``evidence`` is wanted, keep which frames are a flow's,
     and the state of the nodes that a flow passed which is not as promised.
@@ -58,14 +58,14 @@ def examine(
         live.recording.finish()
     with prober.chatter():  # who never stops sending does not wait for verdicts either
         live.check()
-        results = _find_verdicts(schedule, moment, live, attempts, findings, full, evidence)
-        findings.results += results
+        results = _find_verdicts(schedule, moment, live, attempts, found, full, evidence)
+        found.results += results
         requirements = check_requirements(
             moment.state, results, read_addresses(live.applied.namespaces, live.applied.namespaces)
         )
-        findings.requirements.append(requirements)
+        found.requirements.append(requirements)
         if evidence:
-            _dump(results, live.applied, findings)
+            _dump(results, live.applied, found)
         live.recording.begin_moment()
 
 
@@ -118,16 +118,16 @@ def _find_verdicts(
     moment: Moment,
     live: Live,
     attempts: Sequence[Attempt],
-    findings: Findings,
+    found: RunResults,
     full: frozenset[str],
     evidence: bool,
 ) -> list[FlowResult]:
     with live.clock.phase("correlate"):
-        frames = [*chain.from_iterable(findings.kept.values()), *live.recording.frames]
+        frames = [*chain.from_iterable(found.kept.values()), *live.recording.frames]
         correlation = correlate(attempts, frames)
-        _keep(moment.flows, attempts, correlation, frames, findings.kept)
+        _keep(moment.flows, attempts, correlation, frames, found.kept)
     with live.clock.phase("judge"):
-        doubted = _doubting(live, findings)
+        doubted = _doubting(live, found)
         sole_sctp = find_sole_sctp(moment.state)
         lost = live.recording.lost_now()
         numbers = correlation.frames if evidence else {}
@@ -138,14 +138,14 @@ def _find_verdicts(
             correlation.journeys,
             numbers,
             lost,
-            findings.answered,
+            found.answered,
             full,
             sole_sctp,
             doubted,
         )
 
 
-def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResult]:
+def _doubting(live: Live, found: RunResults) -> Callable[[FlowResult], FlowResult]:
     """Returns what a result becomes where a limit of the machine, or of a network namespace on the flow's
     way, was met meanwhile.
     """
@@ -155,7 +155,7 @@ def _doubting(live: Live, findings: Findings) -> Callable[[FlowResult], FlowResu
         if not result.silent:
             return result
         reached = (*machine, *(one for netns in netns_on_path(result) for one in live.watch.look_into(netns)))
-        findings.limits |= dict.fromkeys(reached)
+        found.limits |= dict.fromkeys(reached)
         return doubt(result, reached)
 
     return doubted
@@ -188,15 +188,13 @@ def _keep(
             kept[connection] = [openings[number] for number in numbers if number in openings]
 
 
-def _dump(results: Sequence[FlowResult], applied: Applied, findings: Findings) -> None:
+def _dump(results: Sequence[FlowResult], applied: Applied, found: RunResults) -> None:
     seen: dict[str, dict[str, str]] = {}
-    for result in [result for result in results if result.verdict != "pass"][
-        : _BUNDLES - len(findings.dumps)
-    ]:
+    for result in [result for result in results if result.verdict != "pass"][: _BUNDLES - len(found.dumps)]:
         for netns in netns_on_path(result):
             if netns in applied.namespaces and netns not in seen:
                 seen[netns] = collect_state(applied.namespaces, netns, applied.iptables)
-        findings.dumps[result.flow.name] = {
+        found.dumps[result.flow.name] = {
             netns: seen[netns] for netns in netns_on_path(result) if netns in seen
         }
 

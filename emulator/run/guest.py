@@ -29,9 +29,9 @@ from emulator.model.flows import Flow
 from emulator.model.results import FlowResult, Report
 from emulator.report import files
 from emulator.report.captures import note_missing, slug
-from emulator.run.reporting import write_evidence
+from emulator.run.reporting import save_evidence
 from emulator.run.run import Options, find_directory, observe
-from emulator.schedule.schedule import Promise, plan_flows
+from emulator.schedule.schedule import PromiseOf, plan_flows
 
 ROOT = Path(__file__).resolve().parents[2]
 UML = ROOT / "scripts" / "uml"
@@ -74,7 +74,7 @@ def why_no_guest() -> str:
 
 @contextmanager
 def observing(
-    scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options
+    scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options
 ) -> Iterator[Callable[[], Report]]:
     """``run.observe`` in a guest that starts at once and runs beside us; what is given waits for it, and
     returns or raises what it did.
@@ -135,7 +135,7 @@ def _collect(
             raise GuestError(mode, str(result), result.exit_code)
         report = cast(Report, result)
         if directory:
-            report = write_evidence(directory, iter(partial(_load, output), None), report)
+            report = save_evidence(directory, iter(partial(_load, output), None), report)
     except pickle.UnpicklingError as error:
         what = f"the guest ended without a result that can be read ({error}): was this checkout changed meanwhile?"
         raise GuestError(mode, what, Exit.MACHINE_LACKS) from None

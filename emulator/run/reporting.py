@@ -40,14 +40,14 @@ from emulator.report.describe import (
     pod_names,
 )
 from emulator.report.output import Attempts, say
-from emulator.run.examine import Findings
+from emulator.run.examine import RunResults
 from emulator.run.live import Live
 from emulator.schedule.schedule import Schedule
 from emulator.verdicts.limits import notices as limit_notices
 from emulator.verdicts.requirements import merge_requirements
 
 
-def make_report(schedule: Schedule, live: Live, findings: Findings, started: datetime) -> Report:
+def make_report(schedule: Schedule, live: Live, found: RunResults, started: datetime) -> Report:
     state = schedule.state
     return Report(
         topology=state.name,
@@ -62,13 +62,13 @@ def make_report(schedule: Schedule, live: Live, findings: Findings, started: dat
         },
         cluster=describe_nodes(state),
         services=describe_services(state),
-        flows=tuple(findings.results),
-        requirements=merge_requirements(findings.requirements),
-        notices=tuple(_notices(schedule, live, findings)),
+        flows=tuple(found.results),
+        requirements=merge_requirements(found.requirements),
+        notices=tuple(_notices(schedule, live, found)),
     )
 
 
-def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str]:
+def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]:
     """Yields what a reader must know to judge the report: each notice once, with the kernel's detail where
     there is one.
     """
@@ -84,7 +84,7 @@ def _notices(schedule: Schedule, live: Live, findings: Findings) -> Iterator[str
         represented = 0 if schedule.scenario.flowChecks else count_represented(schedule.state)
         if represented:
             yield f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one client outside only"
-    yield from limit_notices(findings.limits)
+    yield from limit_notices(found.limits)
     lost = live.recording.lost()
     if lost:
         yield f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one are UNKNOWN"
@@ -107,7 +107,7 @@ def is_sample(flow: Flow, expectation: Expectation) -> bool:
 
 
 def plan_evidence(
-    schedule: Schedule, live: Live, findings: Findings, report: Report
+    schedule: Schedule, live: Live, found: RunResults, report: Report
 ) -> tuple[Report, Iterator[tuple[str, files.Content]]]:
     """Returns ``report`` with the captures' names, and the files, each made when it is taken.
 
@@ -122,10 +122,10 @@ def plan_evidence(
         (f"logs/{path.name}", path.read_bytes())
         for path in (sorted(live.logs.iterdir()) if live.commands else [])
     )
-    return report, chain(captures, _bundles(schedule, live, findings, report), output)
+    return report, chain(captures, _bundles(schedule, live, found, report), output)
 
 
-def write_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]], report: Report) -> Report:
+def save_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]], report: Report) -> Report:
     """Write ``evidence`` into ``directory`` as far as possible; ``report`` with a notice of what is missing."""
     written = files.write_evidence(directory, evidence)
     if written.missing:
@@ -139,13 +139,13 @@ def tell_missing(missing: str) -> None:
 
 
 def _bundles(
-    schedule: Schedule, live: Live, findings: Findings, report: Report
+    schedule: Schedule, live: Live, found: RunResults, report: Report
 ) -> Iterator[tuple[str, files.Content]]:
     pods = name_pods(schedule)
     for result in report.flows:
-        if result.flow.name in findings.dumps:
+        if result.flow.name in found.dumps:
             lines = [str(decode(number, live.recording.capture[number])) for number in result.frames]
-            yield from plan_bundle(result, findings.dumps[result.flow.name], lines, pods)
+            yield from plan_bundle(result, found.dumps[result.flow.name], lines, pods)
 
 
 def name_pods(schedule: Schedule) -> Mapping[str, str]:

@@ -42,18 +42,18 @@ from emulator.proxy.userspace import relays
 from emulator.report import files
 from emulator.report.captures import note_missing, slug
 from emulator.run.clock import Clock
-from emulator.run.examine import Findings, examine
+from emulator.run.examine import RunResults, examine
 from emulator.run.live import Live
 from emulator.run.reporting import (
     Delivery,
     make_report,
     name_pods,
     plan_evidence,
+    save_evidence,
     tell_missing,
-    write_evidence,
 )
 from emulator.schedule.schedule import (
-    Promise,
+    PromiseOf,
     Schedule,
     plan_flows,
     plan_schedule,
@@ -93,7 +93,7 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
     )
 
 
-def observe(scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options) -> Report:
+def observe(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options) -> Report:
     """Run ``scenario`` with just these flows; returns the report, with nothing printed. Evidence is written
     as ``options`` ask for.
     """
@@ -117,7 +117,7 @@ def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, 
 
 
 def _prepare(
-    scenario: Scenario, flows: Sequence[Flow], promise: Promise, options: Options, clock: Clock
+    scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options, clock: Clock
 ) -> _Run:
     """Work out everything that can be known before a sandbox is made."""
     directory, missing = find_directory(scenario.state, options)
@@ -171,7 +171,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         live = Live(applied, schedule, Path(logs), run.clock, run.settings, keep=evidence)
         try:
             live.begin(state)
-            findings = Findings()
+            found = RunResults()
             window = sockets_at_once(*_size(schedule))
             with (
                 progress(len(schedule.flows)) as step,
@@ -195,10 +195,10 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
                             prober.rest(moment.wait)
                         live.run_commands(moment.state)
                         channel.announce(_announcement(moment.state, started, run.options.keep))
-                    examine(schedule, moment, live, prober, findings, evidence=evidence)
-            report = make_report(schedule, live, findings, started)
+                    examine(schedule, moment, live, prober, found, evidence=evidence)
+            report = make_report(schedule, live, found, started)
             with run.clock.phase("evidence"):
-                report = _hand_over(run, delivery, report, live, findings)
+                report = _hand_over(run, delivery, report, live, found)
         finally:
             with run.clock.phase("tear-down"):
                 live.taps.close()
@@ -214,19 +214,17 @@ def _collect_garbage() -> None:
     gc.freeze()
 
 
-def _hand_over(
-    run: _Run, delivery: Delivery | None, report: Report, live: Live, findings: Findings
-) -> Report:
+def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live, found: RunResults) -> Report:
     """Deliver ``report`` and write its evidence; returns the report with a notice of what is missing."""
     evidence: Iterable[tuple[str, files.Content]] = ()
     if run.missing:
         report = note_missing(report, run.missing)
     if run.directory:
-        report, evidence = plan_evidence(run.schedule, live, findings, report)
+        report, evidence = plan_evidence(run.schedule, live, found, report)
     if delivery:
         delivery.tell_verdicts(report)
     if run.directory:
-        report = write_evidence(run.directory, evidence, report)
+        report = save_evidence(run.directory, evidence, report)
     if delivery:
         delivery.tell_evidence(report)
     return report

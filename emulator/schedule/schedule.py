@@ -15,7 +15,7 @@ from emulator.cluster.scenario import Scenario, Step
 from emulator.cluster.state import ROUTER, ClusterState
 from emulator.flows.checks import check_connections, flows_from_checks
 from emulator.flows.derive import all_pairs, derive_flows
-from emulator.flows.edges import edge_flows
+from emulator.flows.mode_differences import derive_mode_differences
 from emulator.flows.wanted import apply_expect
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
@@ -25,7 +25,7 @@ from emulator.plan.operations import AddRoute, Plan
 from emulator.schedule.planner import plan_change, plan_cluster
 
 
-class Promise(Protocol):
+class PromiseOf(Protocol):
     """What is promised for a flow; ``before``: it is sent over a connection on which that flow was answered."""
 
     def __call__(self, flow: Flow, before: FlowResult | None = None) -> Expectation: ...
@@ -51,7 +51,7 @@ class Schedule:
     scenario: Scenario
     moments: tuple[Moment, ...]
     flows: tuple[Flow, ...]
-    promise: Promise
+    promise: PromiseOf
     expectations: Mapping[str, Expectation]  # of the flows, none of which goes over an open connection yet
     pairs: bool
 
@@ -62,11 +62,11 @@ class Schedule:
 
 
 def plan_flows(
-    scenario: Scenario, *, pairs: bool = False, edges: bool = False
-) -> tuple[tuple[Flow, ...], Promise]:
+    scenario: Scenario, *, pairs: bool = False, differences: bool = False
+) -> tuple[tuple[Flow, ...], PromiseOf]:
     """What to send, and what the objects (or the user's FlowChecks) promise for a flow.
 
-    ``pairs``: all Pods to all Pods and Services, without any steps; ``edges``: what is derived goes to the
+    ``pairs``: all Pods to all Pods and Services, without any steps; ``differences``: what is derived goes to the
     edges of the semantics too.
     """
     if pairs:
@@ -78,23 +78,25 @@ def plan_flows(
             flow for flow in all_pairs(scenario.state) if flow.to.service not in nested
         ), promised.expect
     flows: tuple[Flow, ...] = ()
-    promises: dict[str, Promise] = {}
+    promises: dict[str, PromiseOf] = {}
     asked: Mapping[str, str] = {}
     for moment in scenario.moments:
         name, then = moment.name, moment.state
-        more, promises[name] = _plan_moment(moment, Expectations(then, asked), edges and not name)
+        more, promises[name] = _plan_moment(moment, Expectations(then, asked), differences and not name)
         asked = remember(asked, then, more)
         flows = (*flows, *more)
     check_connections(flows)
     return flows, lambda flow, before=None: promises[flow.step](flow, before)
 
 
-def _plan_moment(moment: Step, promised: Expectations, edges: bool) -> tuple[tuple[Flow, ...], Promise]:
+def _plan_moment(
+    moment: Step, promised: Expectations, differences: bool
+) -> tuple[tuple[Flow, ...], PromiseOf]:
     """Returns the flows that are sent when the cluster is as ``promised`` knows it, after the step."""
     state = promised.state
     if not moment.flowChecks:
         flows = derive_flows(state, promised)
-        flows = (*flows, *(edge_flows(promised, flows) if edges else ()))
+        flows = (*flows, *(derive_mode_differences(promised, flows) if differences else ()))
         if promised.table.contested:
             flows = tuple(flow for flow in flows if not promised.expect(flow).unpromised)
         return flows, promised.expect
@@ -110,7 +112,7 @@ def _plan_moment(moment: Step, promised: Expectations, edges: bool) -> tuple[tup
 
 
 def plan_schedule(
-    scenario: Scenario, flows: Sequence[Flow], promise: Promise, *, pairs: bool = False
+    scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, *, pairs: bool = False
 ) -> Schedule:
     """Returns the run of ``scenario`` in which just these flows are sent."""
     expectations = {flow.name: promise(flow) for flow in flows}

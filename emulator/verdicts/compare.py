@@ -1,7 +1,6 @@
-"""Expected beside observed, in words: what every text about a flow is made of.
+"""Puts expected beside observed, aspect by aspect, and finds where the two sides differ. Pure.
 
-Imports the model, and from ``verdicts.judge`` what an attempt may come to; pure. It never changes a verdict:
-``verdicts.judge`` has given that, this room says where the two sides differ.
+It never changes a verdict: ``verdicts.judge`` has given that.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from emulator.model.expectations import OUTCOMES, Expectation
-from emulator.model.flows import Flow, Kind
+from emulator.model.flows import Flow, FlowKind
 from emulator.model.frames import Backend
 from emulator.model.journeys import Change, Journey
 from emulator.model.results import FlowResult
 from emulator.objects.config import ASYMMETRIC
 from emulator.verdicts.judge import ends_of
 
-KIND_TITLES: Mapping[Kind, str] = {
+KIND_TITLES: Mapping[FlowKind, str] = {
     "container-to-container": "Containers of one Pod",
     "pod-to-pod": "Pod to Pod",
     "pod-to-service": "Pod to Service",
@@ -33,7 +32,7 @@ KIND_TITLES: Mapping[Kind, str] = {
 
 
 class Row(NamedTuple):
-    """One aspect of a flow: what was promised, what the packets say, and whether the two agree."""
+    """Holds one aspect of a flow: the promise, what the packets say, and whether the two agree."""
 
     what: str
     expected: str
@@ -51,30 +50,30 @@ class Difference(NamedTuple):
 
 
 def dialled(flow: Flow) -> str:
-    """``address:port``, or the address alone for ICMP."""
+    """Returns ``address:port``, or the address alone for ICMP."""
     return str(Backend(flow.to.ip, flow.to.port))
 
 
 def backend_name(backend: Backend, pods: Mapping[str, str]) -> str:
-    """``namespace/pod:port`` where ``pods`` (address → namespace/name) knows the address, else ``ip:port``;
-    no port for ICMP.
+    """Returns ``namespace/pod:port`` where ``pods`` (address → namespace/name) knows the address, else
+    ``ip:port``; no port for ICMP.
     """
     return str(Backend(pods.get(backend.ip, backend.ip), backend.port))
 
 
 def address_of(endpoint: str) -> str:
-    """The address of ``address:port`` (``endpoint`` itself when it has no port)."""
+    """Returns the address of ``address:port`` (``endpoint`` itself when it has no port)."""
     return endpoint.rsplit(":", 1)[0] if endpoint.count(":") == 1 else endpoint
 
 
 def counted(counts: Iterable[tuple[str, int]]) -> str:
-    """``a ×3, b ×1``."""
+    """Returns ``a ×3, b ×1``."""
     return ", ".join(f"{name} ×{number}" for name, number in counts)
 
 
 def few(items: Iterable[str], limit: int) -> str:
-    """``items`` joined by commas, the first ``limit`` of them if there are more, with the number of the
-    others.
+    """Returns ``items`` joined by commas, the first ``limit`` of them if there are more, with the number of
+    the others.
     """
     every = list(items)
     return (
@@ -85,20 +84,22 @@ def few(items: Iterable[str], limit: int) -> str:
 
 
 def outcome_word(expected: Expectation) -> str:
-    """Returns what ``expected`` is called in a sentence: its outcome; asymmetric where clients hear from the
+    """Returns the name of ``expected`` in a sentence: its outcome; asymmetric where clients hear from the
     endpoint itself alone.
     """
-    return ASYMMETRIC if _all_astray(expected) else expected.outcome
+    return ASYMMETRIC if _all_asymmetric(expected) else expected.outcome
 
 
 def sources_sent(result: FlowResult) -> tuple[str, ...]:
-    """The addresses that the client sent from, as its packets say; the client's own where there was none."""
+    """Returns the addresses that the client sent from, as its packets say; the client's own where there was
+    none.
+    """
     return tuple(dict.fromkeys(address_of(j.sent[0]) for j in result.journeys)) or (result.flow.client.ip,)
 
 
 def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]:
-    """The expectation and the observation of ``result``, aspect by aspect; aspects that say nothing are left
-    out.
+    """Returns the expectation and the observation of ``result``, aspect by aspect; aspects that say nothing
+    are left out.
     """
     expected, observed = result.expected, result.observed
     rows = [
@@ -115,8 +116,8 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
         rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
     if observed.reply_from:
         same = all(_as_promised(result, reply) for reply in observed.reply_from)
-        answering = ([] if _all_astray(expected) else [dialled(result.flow)]) + (
-            ["the endpoint itself"] if expected.astray else []
+        answering = ([] if _all_asymmetric(expected) else [dialled(result.flow)]) + (
+            ["the endpoint itself"] if expected.asymmetric else []
         )
         meant = " or ".join(answering)
         rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
@@ -159,12 +160,12 @@ def _health_row(result: FlowResult) -> list[Row]:
 
 
 def answers(result: FlowResult) -> str:
-    """What a health check answered, each answer once; "" for other flows."""
+    """Returns the answers of a health check, each once; "" for other flows."""
     return "; ".join(map(str, result.observed.health))
 
 
 def unlike(result: FlowResult) -> bool:
-    """Whether a health check answered otherwise than expected."""
+    """Returns whether a health check answered otherwise than expected."""
     wanted = result.expected.health
     return wanted is not None and not all(health.keeps(wanted) for health in result.observed.health)
 
@@ -174,7 +175,7 @@ def _counted_names(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> 
 
 
 def named_counts(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> Mapping[str, int]:
-    """``backends`` by name; the addresses of one Pod count together."""
+    """Returns ``backends`` by name; the addresses of one Pod count together."""
     counts: dict[str, int] = {}
     for backend, number in backends.items():
         name = backend_name(backend, pods)
@@ -183,24 +184,26 @@ def named_counts(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> Ma
 
 
 def heard_from(flow: Flow, reply: str) -> bool:
-    """Whether ``reply`` is what the client dialled; an ICMP reply has no port."""
+    """Returns whether ``reply`` is the address dialled; an ICMP reply has no port."""
     return reply == dialled(flow) or (not flow.to.port and address_of(reply) == flow.to.ip)
 
 
 def _as_promised(result: FlowResult, reply: str) -> bool:
-    """Whether the client is meant to hear from ``reply``."""
+    """Returns whether the client is meant to hear from ``reply``."""
     expected = result.expected
-    if reply in map(str, expected.astray):
+    if reply in map(str, expected.asymmetric):
         return True
-    return heard_from(result.flow, reply) and not _all_astray(expected)
+    return heard_from(result.flow, reply) and not _all_asymmetric(expected)
 
 
-def _all_astray(expected: Expectation) -> bool:
-    return bool(expected.astray) and not expected.straight
+def _all_asymmetric(expected: Expectation) -> bool:
+    return bool(expected.asymmetric) and not expected.symmetric
 
 
 def telling_journey(result: FlowResult) -> Journey | None:
-    """The journey to show for ``result``: the first that differs from the expectation, else the first."""
+    """Returns the journey to show for ``result``: the first that differs from the expectation, else the
+    first.
+    """
     return next(
         (j for j in result.journeys if where_it_differs(result, j)),
         result.journeys[0] if result.journeys else None,
@@ -232,7 +235,7 @@ def _rewritten(journey: Journey, what: str) -> Difference:
 
 
 def _allowed_sources(result: FlowResult, backend: Backend | None = None) -> frozenset[str]:
-    """The addresses that the expectation accepts at ``backend`` (``None``: at any backend)."""
+    """Returns the addresses that the expectation accepts at ``backend`` (``None``: at any backend)."""
     expected = result.expected
     return frozenset().union(
         *(expected.addresses.get(rule, frozenset()) for rule in expected.rules_at(backend))

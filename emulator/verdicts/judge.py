@@ -1,9 +1,9 @@
-"""Journeys beside the expectation: one flow's observation and verdict.
+"""Judges journeys against the expectation: one flow's observation and verdict. Pure.
 
-``_RULES`` is the whole judgement, in order: the first rule that has something to say gives the verdict and
-its sentence; if none has, the flow passes. Imports the standard library and pure modules of ``probe``.
-Invariant: "fail" rests on frames that were seen; where frames or controls are missing the verdict is
-"unknown", never a guess.
+``_RULES`` is the whole judgement, in order: the first rule that finds something gives the verdict and its
+finding; if none does, the flow passes. Every attempt must be one of the possibilities, and every endpoint
+that must be met was met. Invariant: "fail" rests on frames that were seen; where frames or controls are
+missing the verdict is "unknown", never a guess.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ _ACCOUNTS: Mapping[str, Outcome] = {
 }
 
 
-def observe(journeys: Iterable[Journey], lost_frames: int) -> Observation:
-    """What ``journeys`` together say. Backends, sources and who was heard are those of the delivered ones."""
+def summarise(journeys: Iterable[Journey], lost_frames: int) -> Observation:
+    """Returns the observation of ``journeys`` together. Backends, sources and senders of replies are those of
+    the delivered ones.
+    """
     journeys = list(journeys)
     delivered = [journey for journey in journeys if journey.outcome == "delivered"]
     return Observation(
@@ -57,12 +59,12 @@ def judge(
     full: Collection[str] = (),
     sole_sctp: Mapping[str, Backend] = MappingProxyType({}),
 ) -> FlowResult:
-    """The verdict on ``flow``. ``journeys[i]`` is that of ``attempts[i]``; None: it has none.
+    """Returns the verdict on ``flow``. ``journeys[i]`` is that of ``attempts[i]``; None: it has none.
 
     ``lost_frames`` counts what the flow's taps lost, ``control_verdicts`` has the verdicts of other flows by
     name, ``full`` the network namespaces where an accept queue has overflowed, ``sole_sctp`` the endpoints
     that alone speak SCTP on their node (:func:`emulator.traffic.servers.find_sole_sctp`). A result's journeys
-    are one of each kind: endpoint, source, outcome, who was heard, crafted or by socket.
+    are one of each kind: endpoint, source, outcome, sender of the reply, crafted or by socket.
     """
     traced = [
         (
@@ -79,12 +81,12 @@ def judge(
     untraced = [attempt for journey, attempt in zip(journeys, attempts, strict=True) if journey is None]
     answers = dict.fromkeys(attempt.health for _, attempt in traced if attempt.health)
     met = {journey.backend for journey, _ in traced if journey.outcome == "delivered"}
-    told = [
+    counted = [
         journey
         for journey, _ in traced
         if not (journey.unserved and journey.outcome == "dropped" and journey.backend in met)
     ]
-    observed = replace(observe(told, lost_frames), health=tuple(answers))
+    observed = replace(summarise(counted, lost_frames), health=tuple(answers))
     case = _Case(flow, expectation, observed, traced, untraced, control_verdicts)
     verdict, finding = _decide(case)
     kinds: dict[tuple[object, ...], Journey] = {}
@@ -107,7 +109,7 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """All that a rule may look at. ``traced`` has at least one entry for every rule but the first."""
+    """Holds all that a rule may look at. ``traced`` has at least one entry for every rule but the first."""
 
     flow: Flow
     expected: Expectation
@@ -124,13 +126,13 @@ class _Case:
 def _unless_hidden(
     flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt, sole_sctp: Mapping[str, Backend]
 ) -> Journey:
-    """``journey`` without its endpoint, where the last tap saw the Service's own address (or the node port
-    that a balancer dialled) and the server did not tell: the packet was translated behind that tap, for a
+    """Returns ``journey`` without its endpoint, where the last tap saw the Service's own address (or the node
+    port that a balancer dialled) and the server did not say: the packet was translated behind that tap, for a
     process of that node.
     """
-    told = attempt.answer is not None and attempt.answer.local
+    known = attempt.answer is not None and attempt.answer.local
     dialled = parse_endpoint(find_dialled(journey.sent[1], journey.there))
-    if told or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
+    if known or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
         return journey
     netns = journey.there[-1].netns if journey.there else ""
     if flow.protocol == "SCTP" and sole_sctp.get(netns) in expectation.backends:
@@ -145,7 +147,9 @@ def _unless_hidden(
 
 
 def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) -> Journey:
-    """``journey`` marked, if it came to a real command that did not take it: the network has done its part."""
+    """Returns ``journey`` marked, if it came to a real command that did not take it: the network has done its
+    part.
+    """
     if journey.outcome not in ("dropped", "rejected") or not journey.there:
         return journey
     last, refused = journey.there[-1], journey.outcome == "rejected"
@@ -175,9 +179,9 @@ def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) 
 
 
 def _unless_late(expectation: Expectation, journey: Journey) -> Journey:
-    """``journey`` as silence, where a kernel says in the end that nobody answers its ARP requests: that takes
-    three seconds, longer than anybody here waits, but what is sent at the end of these hears it at once
-    (net/ipv4/arp.c, arp_error_report).
+    """Returns ``journey`` as silence, where a kernel says in the end that no neighbour answers its ARP
+    requests. That takes three seconds, longer than clients wait, but a packet sent at the end of these is
+    refused at once (net/ipv4/arp.c, arp_error_report).
     """
     if not expectation.possibilities.late or not journey.ending.no_neighbour:
         return journey
@@ -203,8 +207,8 @@ def _decide(case: _Case) -> tuple[Verdict, Finding | None]:
 
 
 def _rests_on_silence(case: _Case, verdict: Verdict) -> bool:
-    """Whether the verdict would be another one, or is no proof, if packets were lost without a trace: what
-    the other attempts came to breaks no promise, save that an endpoint was not met.
+    """Returns whether the verdict would be another one, or is no proof, if packets were lost without a trace:
+    what the other attempts came to breaks no promise, save that an endpoint was not met.
     """
     if verdict != "fail":
         return verdict == "pass" and any(_is_silence(journey) for journey, _ in case.traced)
@@ -219,7 +223,7 @@ def _rests_on_silence(case: _Case, verdict: Verdict) -> bool:
 
 
 def _is_silence(journey: Journey) -> bool:
-    """Returns whether nothing came back, and no server is known to be why: nobody answered, not even an ARP
+    """Returns whether nothing came back, and no server is known to be why: no machine answered, not even an ARP
     request.
     """
     return (journey.outcome == "dropped" and not journey.unserved) or journey.ending.no_neighbour
@@ -258,8 +262,8 @@ def _outcome_differs(case: _Case) -> Finding | None:
 
 
 def ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
-    """The outcomes that ``journey`` may have: those of the endpoint that it was led to, if frames show which,
-    else any.
+    """Returns the outcomes that ``journey`` may have: those of the endpoint that it was led to, if frames
+    show which, else any.
     """
     led_to = _led_to(journey)
     if len(expected.outcomes) == 1 or led_to not in expected.endpoints:
@@ -306,7 +310,7 @@ def _reply_from_elsewhere(case: _Case) -> Finding | None:
 
 
 def _fits_no_possibility(case: _Case) -> Finding | None:
-    """An attempt of which each aspect is possible, but not all of them together."""
+    """Finds an attempt of which each aspect is possible, but not all of them together."""
     for journey, _ in case.traced:
         if not journey.unserved and not any(
             _fits(end, case.expected, journey) for end in _ends(case, journey)
@@ -334,24 +338,24 @@ def _fits(end: Possibility, expected: Expectation, journey: Journey) -> bool:
 
 
 def _meant(case: _Case, journey: Journey) -> set[str]:
-    """The addresses that the client may hear from: the one that it dialled, or the endpoint's own."""
+    """Returns the addresses that the client may hear from: the one that it dialled, or the endpoint's own."""
     expected, backend = case.expected, journey.backend
-    itself = {str(backend)} if backend in expected.astray else set()
-    return itself if itself and backend not in expected.straight else itself | {journey.sent[1]}
+    itself = {str(backend)} if backend in expected.asymmetric else set()
+    return itself if itself and backend not in expected.symmetric else itself | {journey.sent[1]}
 
 
-def _is_astray(case: _Case, journey: Journey) -> bool:
-    """Returns whether the client heard from the endpoint itself, as it may, which its socket takes for a
-    stranger.
+def _is_asymmetric(case: _Case, journey: Journey) -> bool:
+    """Returns whether the client heard from the endpoint itself, as it may: an asymmetric reply, which its
+    socket does not take.
     """
     expected, backend = case.expected, journey.backend
-    return backend in expected.astray and (
-        backend not in expected.straight or journey.reply_from == str(backend)
+    return backend in expected.asymmetric and (
+        backend not in expected.symmetric or journey.reply_from == str(backend)
     )
 
 
 def _server_disagrees(case: _Case) -> Finding | None:
-    """The server's own account of the client, of its address and of its name."""
+    """Compares the server's own account of the client, of its address and of its name with the frames."""
     names: dict[Backend, str] = {}
     for journey, attempt in case.delivered:
         answer, backend = attempt.answer, journey.backend
@@ -371,15 +375,15 @@ def _server_disagrees(case: _Case) -> Finding | None:
 
 def _client_disagrees(case: _Case) -> Finding | None:
     for journey, attempt in case.delivered:
-        # a real command that accepted when nobody waited any more
+        # a real command that accepted after the client's time-out
         late = attempt.servers and attempt.error == "timeout"
-        if attempt.error and journey.reply_from and not late and not _is_astray(case, journey):
+        if attempt.error and journey.reply_from and not late and not _is_asymmetric(case, journey):
             return Finding(fault=Fault.CLIENT_ERROR, journey=journey, attempt=attempt)
     return None
 
 
 def _health_differs(case: _Case) -> Finding | None:
-    """The answer of a health check to clients; a crafted packet opens no connection."""
+    """Compares the answer of a health check; a crafted packet opens no connection, and hears none."""
     wanted = case.expected.health
     for journey, attempt in case.delivered:
         if wanted is None or attempt.crafted or (attempt.health and attempt.health.keeps(wanted)):
@@ -389,12 +393,12 @@ def _health_differs(case: _Case) -> Finding | None:
 
 
 def _server_refused(case: _Case) -> Finding | None:
-    """A real command that does not listen."""
+    """Finds a real command that does not listen."""
     return _count_unserved(case, [j for j, _ in case.traced if j.unserved and j.outcome == "rejected"])
 
 
 def _server_did_not_accept(case: _Case) -> Finding | None:
-    """A real command that takes no connections, or not so many, unless it has shown that it is reached."""
+    """Finds a real command that takes no connections, or not so many, unless it has shown that it is reached."""
     met = case.observed.backends
     return _count_unserved(
         case, [j for j, _ in case.traced if j.unserved and j.outcome == "dropped" and j.backend not in met]
@@ -422,8 +426,8 @@ def _unmet(case: _Case) -> Finding | None:
 
 
 def _perhaps_unmet(case: _Case) -> Finding | None:
-    """An endpoint that was not seen may be the one of an attempt without a journey, or of one that ended
-    behind the last tap.
+    """Finds an endpoint that was not seen, but may be that of an attempt without a journey, or of one that
+    ended behind the last tap.
 
     Over TCP and UDP the attempts by socket are enough to meet every endpoint. The crafted packet, which no
     server tells its name, is not needed for that.

@@ -1,11 +1,11 @@
-"""The limits that a run shares with everything else on the machine, or that its namespaces have, and what a
-verdict is worth where one was met.
+"""Knows the limits that a run shares with everything else on the machine, or that its namespaces have, and
+doubts verdicts where one was met.
 
-Pure; imports ``model`` alone. Each limit is a row of :data:`LIMITS`: which counters tell that a packet was
-dropped for it. ``kernel.counters`` reads them before and after. A packet that is dropped so leaves no trace:
-what looks like a rule's silence may be the limit's, and the verdict is "unknown". No row is needed for what
-is refused aloud (descriptors, processes, memory: an error ends the run), nor for ICMP errors, which are
-exempt from their limits in every namespace (``hostnet.network``).
+Pure. Each limit is a row of :data:`LIMITS`: which counters say that a packet was dropped for it.
+``kernel.counters`` reads them before and after. A packet that is dropped so leaves no trace: what looks like
+a rule's silence may be the limit's, and the verdict is "unknown". No row is needed for what is refused aloud
+(descriptors, processes, memory: an error ends the run), nor for ICMP errors, which are exempt from their
+limits in every namespace (``hostnet.network``).
 """
 
 from __future__ import annotations
@@ -83,12 +83,16 @@ def find_reached(
 
 
 def _growth(before: int, after: int) -> int:
-    """A counter that is smaller than before is another one's: of a network namespace that was made anew."""
+    """Returns how much a counter has grown. One that is smaller than before belongs to a network namespace
+    that was made since.
+    """
     return after - before if after >= before else after
 
 
 def doubt(result: FlowResult, reached: Sequence[Reached]) -> FlowResult:
-    """Returns ``result`` as it stands where packets of the flow may have met the limits ``reached``."""
+    """Returns ``result``, doubted where its verdict rests on silence and packets of the flow may have met the
+    limits ``reached``.
+    """
     if not reached or not result.silent:
         return result
     finding = result.finding or Finding(fault=Fault.SILENCE)
@@ -96,7 +100,7 @@ def doubt(result: FlowResult, reached: Sequence[Reached]) -> FlowResult:
 
 
 def notices(doubted: Iterable[Reached]) -> tuple[str, ...]:
-    """Returns what to tell of limits that made verdicts "unknown": one sentence a limit, and the remedy."""
+    """Returns the notices of limits that made verdicts "unknown": one sentence a limit, and the remedy."""
     rows: dict[str, list[Reached]] = {}
     for one in dict.fromkeys(doubted):
         rows.setdefault(one.limit.name, []).append(one)

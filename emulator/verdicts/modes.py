@@ -1,11 +1,10 @@
-"""The same flows under several modes of kube-proxy, beside each other: what differs, and whether the objects
-promise that it does.
+"""Compares the same flows under several modes of kube-proxy: what differs, and whether the objects promise
+that it does. Pure.
 
-Imports the model and ``verdicts.compare``; pure. A difference is *known* only if every packet kept its mode's
-promise and the promises themselves differ in what the packets differ in; it is never known by a flow's name,
-and what a FlowCheck says is no promise of a mode. Chance is no difference: backends are compared as sets,
-whose address they see backend by backend, and where the promise is a sample (:attr:`Expectation.partial`) an
-endpoint that was not met says nothing.
+A difference is *known* only if every packet kept its mode's promise and the promises themselves differ in
+what the packets differ in; it is never known by a flow's name, and what a FlowCheck says is no promise of a
+mode. Chance is no difference: backends are compared as sets, source addresses backend by backend, and where
+the promise is a sample (:attr:`Expectation.partial`) an endpoint that was not met says nothing.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ NOWHERE: Mapping[str, str] = {}
 _OF_ONE_MODE = frozenset({13, 15})  # the sections that say what one mode does otherwise
 
 
-class ServiceChange(NamedTuple):
-    """How much of one Service's traffic the modes treat differently. ``proxied``: kube-proxy has a part in it
-    at all.
+class ServiceDifference(NamedTuple):
+    """Holds how much of one Service's traffic the modes treat differently. ``proxied``: kube-proxy has a part
+    in it at all.
     """
 
     service: str  # namespace/name; "" stands for everything that is no Service's
@@ -60,8 +59,8 @@ class ServiceChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedFlow:
-    """One flow's results by mode, and in which aspects any two of them differ. ``promises``: what the objects
-    alone promise, by mode.
+    """Holds one flow's results by mode, and in which aspects any two of them differ. ``promises``: what the
+    objects alone promise, by mode.
     """
 
     results: Mapping[str, FlowResult]
@@ -75,8 +74,8 @@ class ComparedFlow:
 
     @property
     def telling(self) -> Mapping[str, Expectation]:
-        """The promises that explain a difference: not those that deliver as every mode could; unless there
-        are no others.
+        """Returns the promises that explain a difference: not those that deliver as every mode could; unless
+        there are no others.
         """
         return {
             mode: p
@@ -86,15 +85,15 @@ class ComparedFlow:
 
     @property
     def sections(self) -> tuple[int, ...]:
-        """Those of docs/semantics that a known difference rests on."""
+        """Returns the sections of docs/semantics that a known difference rests on."""
         if self.status not in ("known", "unwanted"):
             return ()
         return tuple(sorted({n for promise in self.telling.values() for n in promise.because.sections}))
 
     @property
     def change(self) -> str:
-        """What is noticed first, mode by mode: ``delivered → rejected``, ``source node → preserved``; "" if
-        nothing differs.
+        """Returns what is noticed first, mode by mode: ``delivered → rejected``, ``source node → preserved``;
+        "" if nothing differs.
         """
         if "outcome" in self.aspects or "reply" in self.aspects:
             return " → ".join(self.outcome(mode) for mode in self.results)
@@ -105,8 +104,8 @@ class ComparedFlow:
         return "other " + " and ".join(self.aspects) if self.aspects else ""
 
     def outcome(self, mode: str) -> str:
-        """What became of the flow in ``mode``; "asymmetric" where the client heard from another address than
-        it dialled, and so has no connection.
+        """Returns the outcome in ``mode``; "asymmetric" where the client heard from another address than it
+        dialled, and so has no connection.
         """
         heard, outcomes = set(self.reply(mode)), set(self.results[mode].observed.outcomes)
         if heard - {DIALLED}:
@@ -114,25 +113,27 @@ class ComparedFlow:
         return "/".join(sorted(outcomes)) or "nothing observed"
 
     def sources(self, mode: str) -> tuple[str, ...]:
-        """Whose address the backends saw in ``mode``: "preserved", "node", "balancer", or an address that is
-        none of these.
+        """Returns the source rules that hold for the addresses that the backends saw in ``mode``:
+        "preserved", "node", "balancer", or an address that is none of these.
         """
         labels = _sources(self.results[mode], _Addresses(self.promises.values()))
         return tuple(sorted(frozenset().union(*labels.values())))
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """The modes in which the flow is not as expected."""
+        """Returns the modes in which the flow is not as expected."""
         return tuple(mode for mode, result in self.results.items() if result.verdict == "fail")
 
     def reply(self, mode: str) -> tuple[str, ...]:
-        """Whom the client heard from in ``mode``: "dialled", or the address and port that it had not dialled."""
+        """Returns the senders of replies in ``mode``: "dialled", or the address and port that was not
+        dialled.
+        """
         return tuple(sorted(_replies(self.results[mode])))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The runs of the same flows by mode, in the order in which the modes were asked for."""
+    """Holds the runs of the same flows by mode, in the order in which the modes were asked for."""
 
     topology: str
     reports: Mapping[str, Report]
@@ -150,11 +151,11 @@ class Comparison:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Those of all runs, each once."""
+        """Returns the notices of all runs, each once."""
         return tuple(dict.fromkeys(notice for report in self.reports.values() for notice in report.notices))
 
     def accepted(self, compared: ComparedFlow, mode: str) -> FlowExpect:
-        """Return what a FlowCheck may expect in ``mode`` so that all flows pass that come from the same one
+        """Returns what a FlowCheck may expect in ``mode`` so that all flows pass that come from the same one
         of its entries.
         """
         alike = [compared] if not compared.flow.check else self._entries[_entry(compared.flow)]
@@ -170,15 +171,15 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether every run is as promised and every difference is known."""
+        """Returns whether every run is as promised and every difference is known."""
         return all(r.ok for r in self.reports.values()) and all(
             f.status in ("same", "known") for f in self.flows
         )
 
     @property
-    def services(self) -> tuple[ServiceChange, ...]:
-        """One a Service of the cluster, then one for all other flows, if there are any. Controls are nobody's
-        traffic.
+    def services(self) -> tuple[ServiceDifference, ...]:
+        """Returns a row for each Service of the cluster, then one for all other flows, if there are any.
+        Controls count for no Service.
         """
         by_service: dict[str, list[ComparedFlow]] = {}
         for compared in self.flows:
@@ -187,7 +188,7 @@ class Comparison:
         rows = next(iter(self.reports.values())).services
         named = [(row.name, row.proxied) for row in rows]
         return tuple(
-            ServiceChange(
+            ServiceDifference(
                 name,
                 proxied,
                 len(flows),
@@ -207,8 +208,8 @@ def compare_modes(
     promised: Mapping[str, Promised] = NOTHING,
     guests: Mapping[str, str] = NOWHERE,
 ) -> Comparison:
-    """``reports`` of the same flows by mode. ``promised``: by mode, what the objects alone promise for a
-    flow, where that is not what the report says since FlowChecks say more; ``guests`` as in
+    """Compares ``reports`` of the same flows by mode. ``promised``: by mode, what the objects alone promise
+    for a flow, where that is not what the report says since FlowChecks say more; ``guests`` as in
     :class:`Comparison`. Raises ValueError if their flows are not the same.
     """
     every = list(reports.values())
@@ -253,7 +254,7 @@ def _compare(results: Mapping[str, FlowResult], promises: Mapping[str, Expectati
 def _status(
     results: Mapping[str, FlowResult], promises: Mapping[str, Expectation], explained: bool
 ) -> Status:
-    """Of a flow that differs."""
+    """Returns the status of a flow that differs."""
     failed = [mode for mode, result in results.items() if result.verdict == "fail"]
     if not all(_kept(results[mode], promises[mode]) for mode in failed):
         return "unexplained"
@@ -265,7 +266,7 @@ def _status(
 
 
 def _kept(result: FlowResult, promise: Expectation) -> bool:
-    """Whether what failed keeps ``promise``: then it is a FlowCheck that says otherwise."""
+    """Returns whether a result that failed keeps ``promise``: then it is a FlowCheck that says otherwise."""
     if result.expected == promise:
         return False
     as_promised = replace(result, expected=promise)
@@ -280,16 +281,16 @@ def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
         "outcome": len(one.outcomes | other.outcomes) > 1,
         "backends": one.backends.keys() != other.backends.keys(),
         "source": any(one.rules_at(b) != other.rules_at(b) for b in common),
-        "reply": bool(one.astray & one.straight or other.astray & other.straight)
-        or (bool(one.astray or other.astray) and _answering(one) != _answering(other)),
+        "reply": bool(one.asymmetric & one.symmetric or other.asymmetric & other.symmetric)
+        or (bool(one.asymmetric or other.asymmetric) and _answering(one) != _answering(other)),
         "health": one.health != other.health,
     }
     return {aspect for aspect, differs in differing.items() if differs}
 
 
 def _answering(promise: Expectation) -> set[Backend | None]:
-    """Whom clients hear from: endpoints themselves, or (None) whom they dialled."""
-    return {*promise.astray, *([None] if promise.straight else [])}
+    """Returns the senders that clients hear from: endpoints themselves, or (None) the address dialled."""
+    return {*promise.asymmetric, *([None] if promise.symmetric else [])}
 
 
 def _observed_to_differ(
@@ -309,8 +310,8 @@ def _observed_to_differ(
 
 
 def _outcomes_differ(one: FlowResult, other: FlowResult, promise: Expectation, too: Expectation) -> bool:
-    """Where an attempt may end in several ways, which of them were met is chance; a difference is one that
-    the other mode has not.
+    """Returns whether the outcomes differ. Where an attempt may end in several ways, which of them were met
+    is chance; a difference is an outcome that the other mode has not.
     """
     met, also = one.observed.outcomes.keys(), other.observed.outcomes.keys()
     if len(promise.outcomes) > 1 or len(too.outcomes) > 1:
@@ -326,8 +327,8 @@ def _backends_differ(one: FlowResult, other: FlowResult, promise: Expectation, t
 
 
 class _Addresses:
-    """What to call an address that a backend saw, by the promises of all modes together: the same word in
-    each of them.
+    """Names an address that a backend saw, by the promises of all modes together: the same word in each of
+    them.
     """
 
     def __init__(self, promises: Iterable[Expectation]) -> None:
@@ -339,7 +340,7 @@ class _Addresses:
                 self._allowed[rule] |= ips
 
     def name(self, ip: str) -> str:
-        """The rule that ``ip`` satisfies (a node's own packets may satisfy two: then what some mode
+        """Returns the rule that ``ip`` satisfies (a node's own packets may satisfy two: then what some mode
         promises); ``ip`` itself if none.
         """
         rules = [rule for rule in SOURCE_RULES if ip in self._allowed[rule]]
@@ -347,7 +348,7 @@ class _Addresses:
 
 
 def _sources(result: FlowResult, addresses: _Addresses) -> Mapping[Backend, frozenset[str]]:
-    """Whose address each backend saw."""
+    """Returns the names of the source addresses that each backend saw."""
     seen: dict[Backend, frozenset[str]] = {}
     for journey in result.journeys:
         if journey.outcome == "delivered" and journey.backend and journey.source_seen:

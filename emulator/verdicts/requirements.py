@@ -1,8 +1,7 @@
-"""The Kubernetes network model's own sentences, each checked against packets or interfaces.
+"""Checks the Kubernetes network model's own sentences, each against packets or interfaces. Pure.
 
 The sentences are those of https://kubernetes.io/docs/concepts/services-networking/ ("The Kubernetes network
-model"). Invariant: a sentence that no fact was
-found for is "unknown", never "pass".
+model"). Invariant: a sentence that no fact was found for is "unknown", never "pass".
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState, pod_netns
-from emulator.model.flows import Kind
+from emulator.model.flows import FlowKind
 from emulator.model.journeys import Ending, Journey
 from emulator.model.results import FlowResult, Requirement, Verdict
 from emulator.oracle.modes import SEMANTICS
@@ -36,8 +35,8 @@ _WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")
 def check_requirements(
     state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]
 ) -> tuple[Requirement, ...]:
-    """Every sentence with its verdict. ``addresses``: network namespace → the addresses on its interfaces,
-    127.0.0.0/8 left out.
+    """Returns every sentence with its verdict. ``addresses``: network namespace → the addresses on its
+    interfaces, 127.0.0.0/8 left out.
     """
     mode, interface = state.proxy.mode, SEMANTICS[state.proxy.mode].service_interface
     return (
@@ -77,8 +76,8 @@ def check_requirements(
 
 
 def merge_requirements(moments: Sequence[Sequence[Requirement]]) -> tuple[Requirement, ...]:
-    """One row for each sentence, of what was found at several moments: a sentence that is broken once is
-    broken.
+    """Returns one row for each sentence, of what was found at several moments: a sentence that is broken once
+    is broken.
     """
     merged = []
     for rows in zip(*moments, strict=True):
@@ -108,9 +107,9 @@ def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requireme
 
 
 def _direct(
-    state: ClusterState, results: Sequence[FlowResult], kind: Kind
+    state: ClusterState, results: Sequence[FlowResult], kind: FlowKind
 ) -> Iterator[tuple[FlowResult, Journey]]:
-    """The journeys of ``kind`` to the address of a Pod other than the client itself."""
+    """Yields the journeys of ``kind`` to the address of a Pod other than the client itself."""
     for result in results:
         flow = result.flow
         doubtful = result.observed.lost_frames or (result.silent and result.verdict == "unknown")
@@ -124,9 +123,11 @@ def _direct(
                 yield result, journey
 
 
-def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> _Facts:
-    """A changed port is no translation of an address: conntrack gives a connection another source port where
-    it would be the same as one that goes on, after DNAT, between the same two ends (nf_nat_core.c:
+def _reached(state: ClusterState, results: Sequence[FlowResult], kind: FlowKind) -> _Facts:
+    """Yields whether each Pod was reached without NAT.
+
+    A changed port is no translation of an address: conntrack gives a connection another source port where it
+    would be the same as one that goes on, after DNAT, between the same two ends (nf_nat_core.c:
     get_unique_tuple).
     """
     for result, journey in _direct(state, results, kind):
@@ -137,7 +138,7 @@ def _reached(state: ClusterState, results: Sequence[FlowResult], kind: Kind) -> 
         if translated:
             yield _Fact(f"{result.flow.name}: {translated[0]}")
         elif journey.unserved:
-            continue  # it came to the Pod; that nobody took it there is no fault of the network's
+            continue  # it came to the Pod, whose server did not take it: no fault of the network
         elif promised and journey.outcome != "delivered":
             yield _Fact(f"{result.flow.name}: {journey.outcome}", journey.ending)
         elif journey.source_seen and journey.source_seen != _address(journey.sent[0]):
@@ -193,7 +194,7 @@ def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]
 
 
 def _holders(addresses: Mapping[str, frozenset[str]]) -> Mapping[str, list[str]]:
-    """The network namespaces that have each address on an interface."""
+    """Returns the network namespaces that have each address on an interface."""
     holders: dict[str, list[str]] = {}
     for netns, own in addresses.items():
         for ip in own:

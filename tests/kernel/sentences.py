@@ -143,7 +143,7 @@ class Row:
     attempts: int = 0
     mode: str = ""  # the only mode that it is true of
     health: tuple[int, int] = (0, 0)  # of a health check: the HTTP status, and how many local endpoints
-    astray: bool = False  # the client hears from the endpoint's own address
+    asymmetric: bool = False  # the client hears from the endpoint's own address
 
     def flow(self) -> dict[str, Any]:
         kind = "node" if self.client in NODES else "external" if self.client in OUTSIDE else "pod"
@@ -333,7 +333,7 @@ def check_row(section: Section, row: Row, mode: str) -> None:
         [dict(zip(("status", "localEndpoints"), row.health, strict=True))] if row.health[0] else []
     )
     assert all(row.evidence in journey["evidence"] for journey in flow["journeys"])
-    if row.astray:
+    if row.asymmetric:
         assert {journey["replyFrom"] for journey in flow["journeys"]} == row.endpoints()
     assert flow["verdict"] == "pass", flow["reason"]
 

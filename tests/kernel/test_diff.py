@@ -254,7 +254,7 @@ def test_a_run_compared_with_itself_differs_in_nothing() -> None:
     difference.
     """
     scenario = scenario_of(text=SHOP)
-    flows, promise = plan_flows(scenario, edges=True)
+    flows, promise = plan_flows(scenario, differences=True)
     runs = {name: observe(scenario, flows, promise, Options()) for name in ("first", "second")}
     comparison = compare_modes("shop", runs)
     assert {compared.status for compared in comparison.flows} == {"same"}

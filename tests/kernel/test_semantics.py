@@ -525,7 +525,7 @@ SECTIONS = (
                 "web-1",
                 "own",
                 via="worker-2",
-                astray=True,
+                asymmetric=True,
             ),
             Row(
                 "hairpin: masqueraded all the same",
@@ -602,7 +602,7 @@ SECTIONS = (
                 "{node: worker-2, nodePort: 30080}",
                 "web-1",
                 "own",
-                astray=True,
+                asymmetric=True,
             ),
             Row(
                 "to a Pod elsewhere",
@@ -611,7 +611,7 @@ SECTIONS = (
                 "web-1",
                 "own",
                 mode="nftables",
-                astray=True,
+                asymmetric=True,
             ),
             Row(
                 "to a Pod elsewhere, UDP",
@@ -620,7 +620,7 @@ SECTIONS = (
                 "web-1:5302",
                 "own",
                 protocol="UDP",
-                astray=True,
+                asymmetric=True,
             ),
             dropped(
                 "iptables: dropped before a Pod elsewhere",
@@ -643,7 +643,7 @@ SECTIONS = (
                 "{node: worker-2, nodePort: 30080}",
                 "web-1",
                 "own",
-                astray=True,
+                asymmetric=True,
             ),
         ),
     ),

@@ -41,8 +41,8 @@ def expectation_of(
     *,
     backends: Mapping[Backend, SourceRule] | None = None,
     others: Mapping[Backend | None, Outcome] | None = None,
-    astray: Collection[Backend] = (),
-    straight: Collection[Backend] | None = None,
+    asymmetric: Collection[Backend] = (),
+    symmetric: Collection[Backend] | None = None,
     partial: bool = False,
     late: bool = False,
     relayed: bool = False,
@@ -52,21 +52,21 @@ def expectation_of(
     """Return an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular),
     and ``others`` end otherwise.
 
-    ``astray`` are answered by the endpoint itself, ``straight`` (else all the others) from the address that
+    ``asymmetric`` are answered by the endpoint itself, ``symmetric`` (else all the others) from the address that
     was dialled; in neither or in both: as the case may be. Unless ``partial``, each of ``backends`` must be
     met.
     """
     backends = backends or {}
-    straight = [b for b in backends if b not in astray] if straight is None else straight
+    symmetric = [b for b in backends if b not in asymmetric] if symmetric is None else symmetric
     ends = [
         Possibility(outcome="delivered", backend=b, source=rule)
         for b, rule in backends.items()
-        if b in straight
+        if b in symmetric
     ]
     ends += [
         Possibility(outcome="delivered", backend=b, source=rule, reply="endpoint")
         for b, rule in backends.items()
-        if b in astray
+        if b in asymmetric
     ]
     if not ends:
         ends = [Possibility(outcome=outcome, late=late)]

@@ -17,7 +17,7 @@ from emulator.controllers.settle import play
 from emulator.errors import InputError
 from emulator.flows.checks import flows_from_checks
 from emulator.flows.derive import derive_flows
-from emulator.flows.edges import edge_flows
+from emulator.flows.mode_differences import derive_mode_differences
 from emulator.flows.wanted import acceptable, apply_expect
 from emulator.load.load import load
 from emulator.model.expectations import Expectation
@@ -76,7 +76,7 @@ def test_whoever_writes_what_is_advised_passes(target: str) -> None:
         state, expectations = moment.state, Expectations(moment.state)
         for flow in (
             *derive_flows(state, expectations),
-            *edge_flows(expectations),
+            *derive_mode_differences(expectations),
             *flows_from_checks(moment.flowChecks, expectations)[0],
         ):
             promised = expectations.expect(flow)

@@ -180,7 +180,7 @@ def every_plan(state: ClusterState) -> None:
     """What run, plan, all-pairs and diff work out before the first packet, and what reports say of the
     cluster.
     """
-    for options in ({"edges": True}, {"pairs": True}):
+    for options in ({"differences": True}, {"pairs": True}):
         scenario = Scenario(state=state)
         flows, promise = plan_flows(scenario, **options)
         schedule = plan_schedule(scenario, flows, promise, pairs=options.get("pairs", False))

@@ -12,7 +12,7 @@ from emulator.controllers.settle import settle
 from emulator.flows.derive import derive_flows
 from emulator.load.load import load
 from emulator.load.targets import describe_topologies
-from emulator.model.flows import Kind
+from emulator.model.flows import FlowKind
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGIES = ROOT / "topologies"
@@ -29,7 +29,7 @@ def _namespaces(state: ClusterState) -> int:
     return 2 + len(state.nodes) + len(state.clients) + own  # 2: the switch and the router
 
 
-def _kinds(state: ClusterState) -> Counter[Kind]:
+def _kinds(state: ClusterState) -> Counter[FlowKind]:
     return Counter(flow.kind for flow in derive_flows(state) if not flow.control)
 
 

@@ -14,7 +14,7 @@ from emulator.cluster.state import ClusterState
 from emulator.flows import derive
 from emulator.flows.derive import all_pairs, count_represented, derive_flows
 from emulator.flows.flowbook import MAX_CONTROLS, SAMPLED_CONTROLS
-from emulator.model.flows import Flow, Kind
+from emulator.model.flows import Flow, FlowKind
 from emulator.objects.config import ExternalClient, FlowProtocol
 from emulator.objects.kinds import (
     Container,
@@ -124,7 +124,7 @@ def test_a_typical_cluster() -> None:
 
 
 def test_every_kind_of_communication() -> None:
-    assert {flow.kind for flow in derive_flows(TYPICAL) if not flow.control} == set(get_args(Kind)) - {
+    assert {flow.kind for flow in derive_flows(TYPICAL) if not flow.control} == set(get_args(FlowKind)) - {
         "other",
         "health-check",
     }

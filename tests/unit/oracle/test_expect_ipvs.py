@@ -55,12 +55,14 @@ def test_external_policy_local_is_for_everyone(who: str) -> None:
     assert set(expect(state, make_flow(state, who, NODE_IP["worker-1"], NODE_PORT)).backends) == {ON_1}
 
 
-@pytest.mark.parametrize(("who", "astray"), [("client-1", {ON_2}), ("client", set()), ("worker-1", set())])
-def test_without_an_endpoint_on_the_node_any_answers(who: str, astray: set[Backend]) -> None:
+@pytest.mark.parametrize(
+    ("who", "asymmetric"), [("client-1", {ON_2}), ("client", set()), ("worker-1", set())]
+)
+def test_without_an_endpoint_on_the_node_any_answers(who: str, asymmetric: set[Backend]) -> None:
     only_there = make_slice(make_endpoint(WEB_1, "worker-2"))
     state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(only_there,), **IPVS)
     promise = expect(state, make_flow(state, who, NODE_IP["worker-1"], NODE_PORT))
-    assert (promise.outcome, set(promise.backends), promise.astray) == ("delivered", {ON_2}, astray)
+    assert (promise.outcome, set(promise.backends), promise.asymmetric) == ("delivered", {ON_2}, asymmetric)
 
 
 ON_A_NODE = make_pod("host-web", "worker-1", ports=[8080])
@@ -79,13 +81,13 @@ def test_whichever_node_answers_arp_serves_its_own_endpoints() -> None:
     state = announced(ENDPOINT_0, ENDPOINT_1, externalTrafficPolicy="Local")
     promise = expect(state, make_flow(state, "client-1", VIP, 80, attempts=50))
     assert (promise.outcome, set(promise.backends), promise.partial) == ("delivered", {ON_1, ON_2}, True)
-    assert (promise.astray, promise.straight) == ({ON_1, ON_2}, {ON_1, ON_2})
+    assert (promise.asymmetric, promise.symmetric) == ({ON_1, ON_2}, {ON_1, ON_2})
 
 
 def test_through_the_balanced_address_all_are_met_whoever_serves() -> None:
     state = announced(ENDPOINT_0, ENDPOINT_1)
     promise = expect(state, make_flow(state, "client-1", VIP, 80, attempts=50))
-    assert (set(promise.backends), promise.partial, promise.astray) == ({ON_1, ON_2}, False, set())
+    assert (set(promise.backends), promise.partial, promise.asymmetric) == ({ON_1, ON_2}, False, set())
 
 
 def test_a_node_s_own_endpoint_is_masqueraded_by_other_nodes_alone() -> None:
@@ -156,7 +158,7 @@ def test_without_a_detector_a_node_is_masqueraded_all_the_same(who: str, source:
 
 
 @pytest.mark.parametrize(("mode", "outcome"), [("ipvs", "dropped"), ("iptables", "delivered")])
-def test_a_client_with_a_services_address_is_an_impostor(mode: str, outcome: str) -> None:
+def test_a_client_with_a_services_address_is_martian(mode: str, outcome: str) -> None:
     client = make_client(make_state(), "client-1")
     state = make_state(make_service(externalIPs=(client.ip,)), proxy={"mode": mode})
     assert expect(state, make_flow(state, "client-1", WEB_1, 8080)).outcome == outcome
@@ -182,18 +184,21 @@ def test_a_pod_that_meets_itself_by_another_nodes_port_is_masqueraded_at_home() 
         **IPVS,
     )
     promise = expect(state, make_flow(state, "web-0", NODE_IP["worker-2"], NODE_PORT))
-    assert (promise.outcome, promise.backends, promise.astray) == ("delivered", {ON_1: "node"}, {ON_1})
+    assert (promise.outcome, promise.backends, promise.asymmetric) == ("delivered", {ON_1: "node"}, {ON_1})
     assert promise.addresses["node"] == {NODE_IP["worker-1"], BRIDGE_IP["worker-1"]}
 
 
 def test_of_endpoints_that_a_node_takes_for_want_of_its_own_one_may_be_there() -> None:
     """By no slice, so that it is not the node's own: its answer goes by the node, the other one's past it."""
     adrift, elsewhere = make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")
-    for endpoints, astray in (((adrift, elsewhere), {ON_2}), ((elsewhere,), {ON_2}), ((adrift,), set())):
+    for endpoints, asymmetric in (((adrift, elsewhere), {ON_2}), ((elsewhere,), {ON_2}), ((adrift,), set())):
         state = make_state(
             node_ports(externalTrafficPolicy="Local"), slices=(make_slice(*endpoints),), **IPVS
         )
-        assert expect(state, make_flow(state, "client-1", NODE_IP["worker-1"], NODE_PORT)).astray == astray
+        assert (
+            expect(state, make_flow(state, "client-1", NODE_IP["worker-1"], NODE_PORT)).asymmetric
+            == asymmetric
+        )
 
 
 def test_any_services_slice_says_where_a_pod_is_that_meets_itself() -> None:
@@ -262,12 +267,12 @@ def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(
     assert promised(make_state(make_service(), slices=slices, **IPVS), "web-0", WEB_IP, 80).outcome == outcome
 
 
-@pytest.mark.parametrize(("node", "astray"), [("worker-1", set()), ("worker-2", {ON_1})])
+@pytest.mark.parametrize(("node", "asymmetric"), [("worker-1", set()), ("worker-2", {ON_1})])
 def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(
-    node: str, astray: set[Backend]
+    node: str, asymmetric: set[Backend]
 ) -> None:
     state = make_state(node_ports(**LOCAL), slices=(ADRIFT,), **IPVS)
-    assert promised(state, "client-1", NODE_IP[node], NODE_PORT).astray == astray
+    assert promised(state, "client-1", NODE_IP[node], NODE_PORT).asymmetric == asymmetric
 
 
 @pytest.mark.parametrize(("policy", "promises"), [("Cluster", True), ("Local", False)])

@@ -130,7 +130,7 @@ def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(
 
 
 @pytest.mark.parametrize(
-    ("who", "proxy", "to", "astray"),
+    ("who", "proxy", "to", "asymmetric"),
     [
         pytest.param("other", {}, (NODE_IP["worker-1"], NODE_PORT), {ON_2}, id="a Pod, Local, another node"),
         pytest.param("client", {}, (NODE_IP["worker-1"], NODE_PORT), set(), id="a Pod, Local, its own node"),
@@ -145,12 +145,12 @@ def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(
     ],
 )
 def test_what_is_not_masqueraded_is_answered_past_a_node_that_has_neither_end(
-    who: str, proxy: dict[str, Any], to: tuple[str, int], astray: set[Backend]
+    who: str, proxy: dict[str, Any], to: tuple[str, int], asymmetric: set[Backend]
 ) -> None:
     state = make_state(SERVICES["Local"], proxy=proxy)
     promise = promised(state, who, *to, via="worker-1" if who == "client-1" and to[0] == WEB_IP else "")
-    assert (promise.outcome, promise.astray) == ("delivered", astray)
-    assert ("past worker-1" in say(promise.because)) is bool(astray)
+    assert (promise.outcome, promise.asymmetric) == ("delivered", asymmetric)
+    assert ("past worker-1" in say(promise.because)) is bool(asymmetric)
 
 
 @pytest.mark.parametrize(("mode", "outcome"), [("iptables", "dropped"), ("nftables", "delivered")])

@@ -17,14 +17,14 @@ OUTSIDE = Client(kind="external", label="external client-1", netns="client-1", i
     [
         (POD, "worker-1", "worker-2", "back", "back"),
         (POD, "worker-2", "worker-2", "back", "back"),
-        (POD, "worker-2", "worker-1", "astray", "astray"),
-        (POD, "worker-2", "worker-3", "lost", "astray"),
+        (POD, "worker-2", "worker-1", "asymmetric", "asymmetric"),
+        (POD, "worker-2", "worker-3", "lost", "asymmetric"),
         (NODE, "worker-1", "worker-2", "back", "back"),
         (NODE, "worker-2", "worker-1", "lost", "lost"),
-        (NODE, "worker-2", "worker-3", "astray", "astray"),
+        (NODE, "worker-2", "worker-3", "asymmetric", "asymmetric"),
         (OUTSIDE, "worker-1", "worker-1", "back", "back"),
-        (OUTSIDE, "worker-1", "worker-2", "astray", "astray"),
-        (OUTSIDE, "worker-1", "", "astray", "astray"),
+        (OUTSIDE, "worker-1", "worker-2", "asymmetric", "asymmetric"),
+        (OUTSIDE, "worker-1", "", "asymmetric", "asymmetric"),
     ],
 )
 def test_way_of_reply(
@@ -34,6 +34,6 @@ def test_way_of_reply(
     assert way_of_reply(client, "TCP", translator, endpoint, drops_invalid=False) == nftables
 
 
-@pytest.mark.parametrize(("protocol", "way"), [("TCP", "lost"), ("SCTP", "lost"), ("UDP", "astray")])
+@pytest.mark.parametrize(("protocol", "way"), [("TCP", "lost"), ("SCTP", "lost"), ("UDP", "asymmetric")])
 def test_no_datagram_is_invalid(protocol: str, way: Reply) -> None:
     assert way_of_reply(POD, protocol, "worker-2", "worker-3", drops_invalid=True) == way

@@ -40,14 +40,16 @@ def lost(outcome: str, because: Reason, ip: str = "172.18.0.3") -> tuple[FlowRes
     )
 
 
-def to_one(because: Reason, astray: bool = False) -> tuple[FlowResult, FlowResult]:
+def to_one(because: Reason, asymmetric: bool = False) -> tuple[FlowResult, FlowResult]:
     """A flow that one mode delivers to fewer endpoints."""
     backend = Backend(WEB_1, 8080)
     expected = expectation(
-        backends={backend: "preserved"}, because=because, astray=frozenset({backend} if astray else ())
+        backends={backend: "preserved"},
+        because=because,
+        asymmetric=frozenset({backend} if asymmetric else ()),
     )
     observed = replace(PASSED.observed, backends={backend: 1})
-    if astray:
+    if asymmetric:
         observed = replace(observed, reply_from=(f"{WEB_1}:8080",))
     return BOTH, replace(BOTH, expected=expected, observed=observed, journeys=(DELIVERED,))
 
@@ -95,9 +97,9 @@ def compared(results: tuple[FlowResult, FlowResult]) -> ComparedFlow:
             id="ipvs mode's own endpoints",
         ),
         pytest.param(
-            to_one(resting_on(13), astray=True),
+            to_one(resting_on(13), asymmetric=True),
             "externalTrafficPolicy Local from outside:",
-            id="astray",
+            id="asymmetric",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState
 from emulator.flows.derive import derive_flows
-from emulator.flows.edges import edge_flows
+from emulator.flows.mode_differences import derive_mode_differences
 from emulator.journeys.correlate import ICMP_ERRORS
 from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Attempt
@@ -84,7 +84,7 @@ def test_a_reason_names_the_objects_that_decide_it() -> None:
     state = _shop()
     expectations = Expectations(state)
     flows = derive_flows(state, expectations)
-    for flow in (*flows, *edge_flows(expectations, flows)):
+    for flow in (*flows, *derive_mode_differences(expectations, flows)):
         for reason in expectations.expect(flow).because.each():
             for ref in reason.objects:
                 known = {"Service": state.service, "Node": state.node, "Pod": state.pod}.get(ref.kind)

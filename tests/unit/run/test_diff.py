@@ -19,7 +19,7 @@ from tests.unit.states import make_state, node_port_service
 
 def test_every_mode_is_sent_what_any_mode_needs() -> None:
     states = [make_state(node_port_service(), proxy={"mode": mode}) for mode in ("nftables", "iptables")]
-    planned = [plan_flows(Scenario(state=state), edges=True)[0] for state in states]
+    planned = [plan_flows(Scenario(state=state), differences=True)[0] for state in states]
     merged = merge_flows(planned)
     by_name = {flow.name: flow for flow in merged}
     assert by_name.keys() == {flow.name for flows in planned for flow in flows}

@@ -27,7 +27,7 @@ from emulator.model.journeys import Change, Ending, Hop, Journey
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation, Verdict
 from emulator.report.prose_of_verdicts import say_verdict
-from emulator.verdicts.judge import judge, observe
+from emulator.verdicts.judge import judge, summarise
 from tests.unit.expectations import answering, expectation_of, relayed
 
 POD, VIP, WEB, WEB_1 = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080", "10.244.2.5:8080"
@@ -565,19 +565,19 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "heard-from-the-endpoint-or-from-the-address": (
         [(delivered(reply_from=WEB), attempt(error="timeout")), (delivered(WEB_1), attempt())],
-        {"expected": promise(astray=BACKENDS, straight=BACKENDS)},
+        {"expected": promise(asymmetric=BACKENDS, symmetric=BACKENDS)},
         "pass",
         "",
     ),
     "heard-from-neither": (
         plain(delivered(reply_from=WEB_1), delivered(WEB_1)),
-        {"expected": promise(astray=BACKENDS, straight=BACKENDS)},
+        {"expected": promise(asymmetric=BACKENDS, symmetric=BACKENDS)},
         "fail",
         f"the client dialled {VIP} and heard from {WEB_1}",
     ),
     "heard-and-not-taken": (
         [(delivered(), attempt(error="timeout")), *BOTH],
-        {"expected": promise(astray=BACKENDS, straight=BACKENDS)},
+        {"expected": promise(asymmetric=BACKENDS, symmetric=BACKENDS)},
         "fail",
         "the answer came in, and yet the client's socket met timeout",
     ),
@@ -684,7 +684,7 @@ def test_verdict(case: str) -> None:
 
 
 def test_an_observation_counts_attempts() -> None:
-    observation = observe([delivered(), delivered(WEB_1), delivered(source_seen=NODE), REFUSED], 2)
+    observation = summarise([delivered(), delivered(WEB_1), delivered(source_seen=NODE), REFUSED], 2)
     assert observation == Observation(
         outcomes={"delivered": 3, "rejected": 1},
         backends={Backend("10.244.2.4", 8080): 2, Backend("10.244.2.5", 8080): 1},
@@ -695,7 +695,7 @@ def test_an_observation_counts_attempts() -> None:
 
 
 def test_a_refusal_is_no_backend_and_no_source() -> None:
-    observation = observe([delivered(outcome="rejected")], 0)
+    observation = summarise([delivered(outcome="rejected")], 0)
     assert (observation.backends, observation.sources, observation.reply_from) == ({}, (), ())
 
 

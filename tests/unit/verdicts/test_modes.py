@@ -252,13 +252,15 @@ def test_a_flow_check_excuses_no_bug(result: FlowResult, promise: Expectation) -
     assert flow.status == "unexplained"
 
 
-ASTRAY = expectation(astray=frozenset({B0, B1}), because=Reason(why=Why.EMPTY_LOCAL_LIST_ANY, mode="ipvs"))
+ASYMMETRIC_WAY = expectation(
+    asymmetric=frozenset({B0, B1}), because=Reason(why=Why.EMPTY_LOCAL_LIST_ANY, mode="ipvs")
+)
 
 
 @pytest.mark.parametrize(
     ("other", "status", "change"),
     [
-        pytest.param(ASTRAY, "known", "delivered → asymmetric", id="promised"),
+        pytest.param(ASYMMETRIC_WAY, "known", "delivered → asymmetric", id="promised"),
         pytest.param(expectation(), "unexplained", "delivered → asymmetric", id="not promised"),
     ],
 )
@@ -422,7 +424,7 @@ def test_why_is_said_where_it_explains() -> None:
         "      iptables, nftables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n" in bug
     )
     of_one_mode = render_comparison(
-        compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASTRAY, reply_from=(str(B0),))),
+        compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASYMMETRIC_WAY, reply_from=(str(B0),))),
         width=200,
         pods=PODS,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.cluster.state import ClusterState
-from emulator.model.flows import Kind
+from emulator.model.flows import FlowKind
 from emulator.model.frames import Backend
 from emulator.model.journeys import Change, Ending, Hop, Journey
 from emulator.model.results import (
@@ -46,7 +46,7 @@ SNAT = Change("SNAT", "worker-1", f"{CLIENT}:4000", "172.18.0.3:4000", 1)
 
 
 def result(
-    who: str, ip: str, kind: Kind, expected: Any = "delivered", lost: int = 0, **fields: Any
+    who: str, ip: str, kind: FlowKind, expected: Any = "delivered", lost: int = 0, **fields: Any
 ) -> FlowResult:
     """A flow to ``ip``:8080 with one journey that is as it should be, but for ``fields``."""
     flow = make_flow(STATE, who, ip, 8080)
@@ -78,7 +78,7 @@ def check(
     return {r.name: r for r in check_requirements(state, results, addresses)}[name]
 
 
-REACH: dict[str, tuple[str, Kind]] = {
+REACH: dict[str, tuple[str, FlowKind]] = {
     "pods-reach-pods": ("client", "pod-to-pod"),
     "nodes-reach-pods": ("worker-1", "node-to-pod"),
 }
@@ -96,7 +96,7 @@ def test_another_port_is_no_other_address() -> None:
     assert check("pods-reach-pods", result("client", WEB_1, "pod-to-pod", changes=(moved,))).verdict == "pass"
 
 
-def _way(name: str) -> tuple[str, str, Kind]:
+def _way(name: str) -> tuple[str, str, FlowKind]:
     who, kind = REACH[name]
     return who, WEB_1, kind
 

@@ -1,8 +1,7 @@
-"""Who asks: of each kind of client that a Service or a Pod can have, one that stands for all of them, with
-the note that says which it is.
+"""Chooses clients: of each kind of client that a Service or a Pod can have, one that stands for all of them,
+with the note that says which it is.
 
-Imports ``objects``, ``cluster.state`` and the pure modules of ``probe``. Pure: the same state always gives
-the same ones.
+Pure: the same state always gives the same ones.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from emulator.oracle.endpoints import PortEndpoints, in_source_ranges
 _RING = 8  # nodes that are joined pairwise
 
 
-class Askers:
-    """``pods`` are those with a network of their own, the ones that serve nothing first, since that is what a
-    client looks like; ``pods_on``: the same by node. Of ``nodes`` control planes come last. ``served``:
-    :func:`served_ports`.
+class ClientChoice:
+    """Chooses among the clients of a cluster. ``pods`` are those with a network of their own, the ones that
+    serve nothing first, as a client usually does; ``pods_on``: the same by node. In ``nodes`` control planes
+    come last. ``served``: :func:`served_ports`.
     """
 
     def __init__(self, state: ClusterState) -> None:
@@ -34,7 +33,7 @@ class Askers:
         self.nodes: Sequence[Node] = sorted(state.nodes, key=_is_special)
 
     def ring(self) -> list[tuple[Node, Node]]:
-        """Nodes, those with Pods before others, each with the next that has Pods."""
+        """Returns nodes, those with Pods before others, each with the next that has Pods."""
         busy = [n for n in self.nodes if n.name in self.pods_on][:_RING]
         idle = [n for n in self.nodes if n.name not in self.pods_on][: _RING - len(busy)]
         if not busy:
@@ -45,15 +44,15 @@ class Askers:
         ]
 
     def pairs(self, listeners: Sequence[Listener], same_node: bool) -> Iterator[tuple[Pod, Listener]]:
-        """Who may ask whom: a Pod and a listener of another one, on the same node or not."""
+        """Yields pairs of a Pod and a listener of another one, on the same node or not."""
         for listener in listeners:
             for pod in self.pods:
                 if pod.key != listener.pod and (pod.spec.nodeName == listener.node) == same_node:
                     yield pod, listener
 
     def pods_for(self, endpoints: PortEndpoints, how: str) -> list[tuple[Pod, str]]:
-        """A Pod that meets itself, one beside an endpoint and one away from them, as far as there are; any
-        Pod when there are no endpoints.
+        """Returns a Pod that meets itself, one beside an endpoint and one away from them, as far as there
+        are; any Pod when there are no endpoints.
         """
         if not endpoints.usable:
             return [(pod, "no endpoints") for pod in self.pods[:1]]
@@ -71,8 +70,8 @@ class Askers:
         return [(pod, note) for pod, note in pods if pod]
 
     def nodes_for(self, endpoints: PortEndpoints) -> list[tuple[Node, str]]:
-        """A node with a usable endpoint of its own and one without, as far as there are; any node when there
-        are no endpoints.
+        """Returns a node with a usable endpoint of its own and one without, as far as there are; any node
+        when there are no endpoints.
         """
         if not endpoints.usable:
             return [(self.nodes[0], "no endpoints")]
@@ -82,8 +81,8 @@ class Askers:
         return with_one[:1] + without[:1]
 
     def outside_for(self, endpoints: PortEndpoints) -> list[tuple[ExternalClient, str]]:
-        """A client outside the cluster that the Service's source ranges let in, and one that they keep out,
-        as far as there are.
+        """Returns a client outside the cluster that the Service's source ranges let in, and one that they
+        keep out, as far as there are.
         """
         inside = [(c, "") for c in self._state.clients if in_source_ranges(endpoints.service, c.address)]
         others = [
@@ -94,8 +93,8 @@ class Askers:
         return inside[:1] + others[:1]
 
     def _service_clients(self, endpoints: PortEndpoints) -> tuple[Pod | None, Pod | None, Pod | None]:
-        """A Pod beside an endpoint, a Pod away from them, and an endpoint that can meet itself; None where
-        there is none.
+        """Returns a Pod beside an endpoint, a Pod away from them, and an endpoint that can meet itself; None
+        where there is none.
 
         Endpoints are the last choice for the first two.
         """
@@ -142,7 +141,9 @@ class Askers:
 
 
 def served_ports(state: ClusterState) -> Mapping[str, Sequence[Listener]]:
-    """What each Pod serves, by ``namespace/name``, real commands too; Pods that serve nothing have no entry."""
+    """Returns the ports that each Pod serves, by ``namespace/name``, real commands too; Pods that serve
+    nothing have no entry.
+    """
     served: dict[str, list[Listener]] = {}
     for listener in state.listeners:
         if not listener.refused:
@@ -164,7 +165,7 @@ def served_ports(state: ClusterState) -> Mapping[str, Sequence[Listener]]:
 
 
 def _is_special(node: Node) -> bool:
-    """A control plane or an etcd member: the last choice where any node will do."""
+    """Returns whether it is a control plane or an etcd member: the last choice where any node will do."""
     return any(
         f"node-role.kubernetes.io/{role}" in node.metadata.labels for role in ("control-plane", "etcd")
     )

@@ -1,5 +1,5 @@
-"""What comes of an address that every node answers ARP for: whichever is heard first serves (docs/semantics
-13, 14). Pure.
+"""Promises what comes of an address that every node answers ARP for (ARP flux): the node whose reply is heard
+first serves (docs/semantics 13, 14). Pure.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from emulator.oracle.promise import Promise, merged
 from emulator.oracle.source import name_source
 
 
-def promise_by_any(promises: Sequence[Promise]) -> Promise:
-    """Return as one promise all that ``promises`` say, one for each node that may be heard first."""
+def promise_under_arp_flux(promises: Sequence[Promise]) -> Promise:
+    """Returns one promise with all possibilities of ``promises``, one for each node that may be heard first."""
     delivered = [promise for promise in promises if "delivered" in promise.possibilities.outcomes]
     if not delivered:
         return replace(promises[0], possibilities=merged(p.possibilities for p in promises))
@@ -24,7 +24,7 @@ def promise_by_any(promises: Sequence[Promise]) -> Promise:
         if end.backend and end.source and rules.get(end.backend) != "node":
             rules[end.backend] = end.source
     alike = all(p.possibilities.endpoints == delivered[0].possibilities.endpoints for p in promises)
-    telling = next((promise for promise in delivered if not promise.possibilities.astray), delivered[0])
+    telling = next((promise for promise in delivered if not promise.possibilities.asymmetric), delivered[0])
     return replace(
         telling,
         possibilities=every,

@@ -1,9 +1,8 @@
-"""Flows to what kube-proxy's modes treat differently: the edges of the semantics (docs/semantics 8 and 9),
-chosen from the objects alone.
+"""Derives flows to destinations that kube-proxy's modes treat differently (docs/semantics 8 and 9), chosen
+from the objects alone. Pure.
 
-Real clients come here seldom, and notice first when the mode changes: node ports at a node's other addresses
-and at localhost, a port that a ClusterIP does not have, an address that no Service has. Imports
-``cluster.state`` and the pure modules of ``probe``. Pure.
+Clients seldom come here, and notice first when the mode changes: node ports at a node's other addresses and
+at localhost, a port that a ClusterIP does not have, an address that no Service has.
 """
 
 from __future__ import annotations
@@ -39,8 +38,10 @@ class _Edge(NamedTuple):
     note: str
 
 
-def edge_flows(expectations: Expectations, flows: Sequence[Flow] = ()) -> tuple[Flow, ...]:
-    """The flows with their controls, without what is among ``flows`` already; the controls last."""
+def derive_mode_differences(expectations: Expectations, flows: Sequence[Flow] = ()) -> tuple[Flow, ...]:
+    """Returns the flows with their controls, without those that are among ``flows`` already; the controls
+    last.
+    """
     state = expectations.state
     there = {_key(flow.client, flow.to, flow.protocol) for flow in flows}
     names = {flow.name for flow in flows}
@@ -54,12 +55,12 @@ def edge_flows(expectations: Expectations, flows: Sequence[Flow] = ()) -> tuple[
 
 
 def _key(client: Client, to: Destination, protocol: str) -> tuple[str, str, int, str]:
-    """What makes two flows the same; one node's localhost is as good as another's."""
+    """Returns what makes two flows the same; one node's localhost is as good as another's."""
     return "" if to.how == "nodePort" and to.ip == _LOCALHOST else client.netns, to.ip, to.port, protocol
 
 
 def _asker(state: ClusterState) -> Pod | None:
-    """A Pod, one that serves nothing if there is one."""
+    """Returns a Pod, one that serves nothing if there is one."""
     serving = {listener.pod for listener in state.listeners}
     return next(
         iter(sorted((p for p in state.pods if not p.spec.hostNetwork), key=lambda pod: pod.key in serving)),
@@ -68,8 +69,8 @@ def _asker(state: ClusterState) -> Pod | None:
 
 
 def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
-    """One node port of each Service: on localhost (TCP), at the node's bridge, and from outside at another
-    InternalIP, where there is one.
+    """Yields one node port of each Service: on localhost (TCP), at the node's bridge, and from outside at
+    another InternalIP, where there is one.
     """
     state, seen = expectations.state, set[str]()
     for endpoints in expectations.table.ports:
@@ -109,8 +110,8 @@ def _at(endpoints: PortEndpoints, node: Node, ip: str) -> Destination:
 
 
 def _service_cidr(expectations: Expectations, pod: Pod | None) -> Iterator[_Edge]:
-    """From ``pod``: a port that a live ClusterIP (of a Service that a user wrote, if there is one) does not
-    have; an address that nobody has.
+    """Yields flows from ``pod``: to a port that a live ClusterIP (of a Service that a user wrote, if there is
+    one) does not have, and to an address that no machine has.
     """
     if pod is None:
         return

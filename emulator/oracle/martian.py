@@ -1,7 +1,5 @@
-"""Who gets no connection with an endpoint in ipvs mode, whoever serves there, since packets come to a machine
-that has their source for its own.
-
-docs/semantics 13. Pure; imports ``objects`` and the pure modules of ``probe``.
+"""Finds connections that fail because the receiving node owns the packet's source address (martian source),
+where nodes have all Service addresses: in ipvs mode (docs/semantics 13). Pure.
 """
 
 from __future__ import annotations
@@ -15,14 +13,16 @@ from emulator.oracle.facts import Facts
 from emulator.oracle.source import comes_from_what_it_dialled, masqueraded
 
 
-def is_in_vain(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> bool:
-    """Whether ``flow`` gets no connection where ``met`` leads it to ``backend``."""
-    return is_lost(facts, met, backend) or is_echo(facts, flow, met, backend)
+def is_martian(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> bool:
+    """Returns whether ``flow`` gets no connection where ``met`` leads it to ``backend``, since its packets
+    are martian.
+    """
+    return is_martian_at_endpoint(facts, met, backend) or is_martian_hairpin(facts, flow, met, backend)
 
 
-def is_lost(facts: Facts, met: Translation, backend: Backend) -> bool:
-    """Whether what a node sends to ``backend`` comes from the address that it dialled, which the endpoint's
-    node has for its own, too. (What it dials at its own address comes from there, which no other node has.)
+def is_martian_at_endpoint(facts: Facts, met: Translation, backend: Backend) -> bool:
+    """Returns whether a node sends to ``backend`` from the address that it dialled, which the endpoint's node
+    owns, too. (Packets to a node's own address come from there, and no other node has it.)
     """
     return (
         comes_from_what_it_dialled(facts, met)
@@ -31,9 +31,9 @@ def is_lost(facts: Facts, met: Translation, backend: Backend) -> bool:
     )
 
 
-def is_echo(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> bool:
-    """Whether a client that meets itself is sent its own address. A Pod is, where nobody masquerades; a node
-    is, where another one leads it back.
+def is_martian_hairpin(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> bool:
+    """Returns whether a client that meets itself is sent its own address: a Pod where no node masquerades, a
+    node where another one leads it back.
     """
     client = flow.client
     if not facts.deviates("hairpins by EndpointSlice"):
@@ -46,8 +46,8 @@ def is_echo(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> boo
 def home_of_hairpin(
     facts: Facts, flow: Flow, met: Translation, backends: Iterable[Backend]
 ) -> Backend | None:
-    """The one of ``backends`` that is the client itself, masqueraded by its own node alone as it comes back
-    there: a Pod that dials itself by another node's port in ipvs mode. It hears from itself.
+    """Returns the backend that is the client Pod itself, if only the Pod's own node masquerades the hairpin
+    packet (the Pod dials another node's NodePort in ipvs mode). The reply comes from the Pod's own address.
     """
     itself = next((backend for backend in backends if backend.ip == flow.client.ip), None)
     if not facts.deviates("hairpins by EndpointSlice"):
@@ -58,9 +58,9 @@ def home_of_hairpin(
 
 
 def _hairpin_node(facts: Facts, flow: Flow, met: Translation, backend: Backend) -> str:
-    """The node that masquerades a Pod that meets itself at ``backend``, "" if none does: the one that
-    translates, else the Pod's own, by which the packet comes back. Both do it for what some EndpointSlice
-    says to be theirs.
+    """Returns the node that masquerades a Pod that meets itself at ``backend``, "" if none does: the one that
+    translates, else the Pod's own, by which the packet comes back. Both do it for endpoints that some
+    EndpointSlice says to be theirs.
     """
     said = facts.said_to_be_on(backend, flow.protocol)
     return next((node for node in (met.node, flow.client.node) if node in said), "")

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from emulator.flows import edges
+from emulator.flows import mode_differences
 from emulator.flows.derive import derive_flows
-from emulator.flows.edges import edge_flows
+from emulator.flows.mode_differences import derive_mode_differences
 from emulator.model.flows import Flow
 from emulator.objects.kinds import NodeAddress, ServicePort
 from emulator.oracle.expectations import Expectations
@@ -47,7 +47,7 @@ def own(flows: tuple[Flow, ...]) -> dict[str, Flow]:
 )
 def test_edges_and_what_a_mode_promises_there(mode: str, outcomes: list[str]) -> None:
     expectations = Expectations(make_state(node_port_service(), proxy={"mode": mode}))
-    flows = own(edge_flows(expectations))
+    flows = own(derive_mode_differences(expectations))
     assert list(flows) == [LOCALHOST, BRIDGE, POD, WRONG_PORT, UNOWNED]
     promised = [expectations.expect(flow) for flow in flows.values()]
     assert [promise.outcome for promise in promised] == outcomes
@@ -56,12 +56,12 @@ def test_edges_and_what_a_mode_promises_there(mode: str, outcomes: list[str]) ->
 
 
 def test_what_is_true_of_every_service_is_counted_against_none() -> None:
-    flows = own(edge_flows(Expectations(make_state(node_port_service()))))
+    flows = own(derive_mode_differences(Expectations(make_state(node_port_service()))))
     assert [flow.to.service for flow in flows.values()] == ["default/web"] * 3 + ["", ""]
 
 
 def test_what_is_translated_has_controls() -> None:
-    flows = edge_flows(Expectations(make_state(node_port_service())))
+    flows = derive_mode_differences(Expectations(make_state(node_port_service())))
     names = {flow.name for flow in flows}
     assert all(flow.controls and set(flow.controls) <= names for flow in flows if flow.to.how == "nodePort")
     assert not own(flows)[WRONG_PORT].controls
@@ -70,7 +70,7 @@ def test_what_is_translated_has_controls() -> None:
 def test_what_is_sent_already_is_not_sent_again() -> None:
     expectations = Expectations(make_state(node_port_service()))
     derived = derive_flows(expectations.state, expectations)
-    more = edge_flows(expectations, derived)
+    more = derive_mode_differences(expectations, derived)
     assert "node control-plane → localhost:30080 (svc default/web)" in {flow.name for flow in derived}
     assert list(own(more)) == [BRIDGE, POD, WRONG_PORT, UNOWNED]
     names = [flow.name for flow in (*derived, *more)]
@@ -86,12 +86,16 @@ def test_the_wrong_port_is_one_that_the_service_does_not_have() -> None:
         "kubernetes", "10.96.0.1", [ServicePort(port=443, name="http", targetPort=8080)]
     )
     slices = [make_slice(make_endpoint(WEB_0, "worker-1"), service=name) for name in ("kubernetes", "web")]
-    flows = own(edge_flows(Expectations(make_state(kubernetes, make_service(ports=ports), slices=slices))))
+    flows = own(
+        derive_mode_differences(
+            Expectations(make_state(kubernetes, make_service(ports=ports), slices=slices))
+        )
+    )
     assert [flow.to.label for flow in flows.values()] == ["svc default/web:82", "10.111.255.254:80"]
 
 
 def test_the_unowned_address_is_nobodys() -> None:
-    flows = own(edge_flows(Expectations(make_state(make_service(ip="10.111.255.254")))))
+    flows = own(derive_mode_differences(Expectations(make_state(make_service(ip="10.111.255.254")))))
     assert [flow.to.ip for flow in flows.values()] == ["10.111.255.254", "10.111.255.253"]
 
 
@@ -106,7 +110,7 @@ def test_another_address_of_a_node_is_dialled_from_outside() -> None:
         ),
     )
     state = replace(state, nodes=(state.nodes[0], worker, state.nodes[2]))
-    flow = own(edge_flows(Expectations(state)))[
+    flow = own(derive_mode_differences(Expectations(state)))[
         "external client-1 → node worker-1:30080 (svc default/web, at 172.18.9.9)"
     ]
     assert (flow.to.ip, flow.to.port) == ("172.18.9.9", NODE_PORT)
@@ -116,11 +120,13 @@ def test_a_slice_that_names_no_node_of_the_cluster_has_its_node_port_dialled_at_
     elsewhere, here = make_endpoint(WEB_0, "worker-1.example.org"), make_endpoint(WEB_1, "worker-2")
     for endpoints, node in (((elsewhere,), "control-plane"), ((elsewhere, here), "worker-2")):
         state = make_state(node_port_service(), slices=[make_slice(*endpoints)])
-        assert f"node {node} → localhost:30080 (svc default/web)" in own(edge_flows(Expectations(state)))
+        assert f"node {node} → localhost:30080 (svc default/web)" in own(
+            derive_mode_differences(Expectations(state))
+        )
 
 
 def test_one_node_port_of_each_of_so_many_services(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "MOST_SERVICES", 2)
+    monkeypatch.setattr(mode_differences, "MOST_SERVICES", 2)
     services, slices = [], []
     for number in range(4):
         ports = [
@@ -129,7 +135,7 @@ def test_one_node_port_of_each_of_so_many_services(monkeypatch: pytest.MonkeyPat
         ]
         services.append(make_service(f"s{number}", f"10.96.1.{number}", ports, type="NodePort"))
         slices.append(make_slice(make_endpoint(WEB_0, "worker-1"), service=f"s{number}"))
-    flows = own(edge_flows(Expectations(make_state(*services, slices=slices))))
+    flows = own(derive_mode_differences(Expectations(make_state(*services, slices=slices))))
     assert {flow.to.port for flow in flows.values() if flow.to.how == "nodePort"} == {30001, 30011}
 
 
@@ -141,20 +147,20 @@ def test_many_services_of_many_endpoints_stay_within_a_budget() -> None:
         port = ServicePort(port=80, name="http", targetPort=8080, nodePort=30000 + number)
         services.append(make_service(f"s{number}", f"10.96.1.{number}", [port], type="NodePort"))
         slices.append(make_slice(*rows, service=f"s{number}"))
-    flows = edge_flows(Expectations(make_state(*services, slices=slices, pods=pods)))
+    flows = derive_mode_differences(Expectations(make_state(*services, slices=slices, pods=pods)))
     assert len(own(flows)) == 60 * 3 + 2
     assert sum(flow.attempts for flow in flows) <= 8000
 
 
 def test_nothing_to_send_without_pods_and_services() -> None:
-    assert edge_flows(Expectations(make_state(pods=(), slices=()))) == ()
+    assert derive_mode_differences(Expectations(make_state(pods=(), slices=()))) == ()
 
 
 def test_no_edge_at_a_service_without_endpoints() -> None:
     none = [make_slice(make_endpoint(WEB_0, "worker-1", ready=False))]
-    assert list(own(edge_flows(Expectations(make_state(node_port_service(), slices=none, pods=PODS))))) == [
-        UNOWNED
-    ]
+    assert list(
+        own(derive_mode_differences(Expectations(make_state(node_port_service(), slices=none, pods=PODS))))
+    ) == [UNOWNED]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +182,7 @@ def test_no_edge_at_a_service_without_endpoints() -> None:
 )
 def test_why_a_node_port_is_not_served(proxy: dict[str, object], ip: str, words: str) -> None:
     expectations = Expectations(make_state(node_port_service(), proxy=proxy))
-    flow = own(edge_flows(Expectations(make_state(node_port_service()))))[LOCALHOST]
+    flow = own(derive_mode_differences(Expectations(make_state(node_port_service()))))[LOCALHOST]
     expected = expectations.expect(replace(flow, to=replace(flow.to, ip=ip)))
     assert (expected.outcome, say(expected.because)) == (
         "rejected",
