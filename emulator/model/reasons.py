@@ -41,6 +41,7 @@ class Why(Enum):
     LOCAL_FOR_EVERYONE_FROM_POD = "local-for-everyone-from-pod", 13
     LOCAL_FOR_EVERYONE_FROM_NODE = "local-for-everyone-from-node", 13
     LOCAL_FOR_EVERYONE_FROM_OUTSIDE = "local-for-everyone-from-outside", 13
+    LOCAL_FOR_EVERYONE_HAIRPIN = "local-for-everyone-hairpin", 13
     MASQUERADE_ALL = "masquerade-all", 5
     NO_LOCAL_DETECTOR = "no-local-detector", 5
     HAIRPIN = "hairpin", 5

@@ -95,7 +95,8 @@ def explain_source(
     hidden, why = masqueraded(facts, met)
     reason = Reason(why=why, how=met.how)
     if not hidden and any(b.ip == client.ip and rule == "node" for b, rule in rules.items()):
-        hairpin = Reason(why=Why.HAIRPIN)
+        local = is_local_for_everyone(facts, met)
+        hairpin = Reason(why=Why.LOCAL_FOR_EVERYONE_HAIRPIN if local else Why.HAIRPIN)
         reason = hairpin if all(b.ip == client.ip for b in rules) else reason.beside(hairpin)
     if hidden and "preserved" in rules.values():
         reason = reason.beside(Reason(why=Why.DELIVERED_LOCALLY, objects=(node_ref(met.node),)))

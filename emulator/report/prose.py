@@ -52,6 +52,8 @@ _TEXTS: Mapping[Why, str] = {
     Why.MASQUERADE_ALL: "ClusterIP under masqueradeAll: masqueraded to the node's address",
     Why.NO_LOCAL_DETECTOR: "ClusterIP without a local-traffic detector: the client's own address",
     Why.HAIRPIN: "hairpin, the backend is the client itself: masqueraded to the node's address",
+    Why.LOCAL_FOR_EVERYONE_HAIRPIN: "hairpin, the backend is the client itself: masqueraded to the node's "
+    "address",
     Why.DELIVERED_LOCALLY: "an endpoint on {node}'s own address is delivered locally, which nothing "
     "masquerades",
     Why.AFFINITY: "session affinity ClientIP: always the same one",

@@ -306,3 +306,12 @@ def test_an_address_of_two_entries_is_usable_where_the_node_takes_the_ready_one(
     draining = make_slice(make_endpoint(WEB_0, "worker-2", ready=False))
     state = make_state(make_service(), slices=(draining, make_slice(ENDPOINT_0)), **IPVS)
     assert expect(state, make_flow(state, who, WEB_IP, 80)).outcome == outcome
+
+
+@pytest.mark.parametrize(("policy", "section"), [("Local", 13), ("Cluster", 5)])
+def test_a_hairpin_rests_on_the_section_of_its_policy(policy: str, section: int) -> None:
+    """Under Local ipvs mode has rules of its own; advice goes by that section."""
+    state = make_state(node_ports(externalTrafficPolicy=policy), slices=[make_slice(ENDPOINT_0)], **IPVS)
+    promise = promised(state, "web-0", NODE_IP["worker-1"], NODE_PORT)
+    assert promise.backends == {ON_1: "node"}
+    assert promise.because.sections == {section}
