@@ -34,7 +34,7 @@ from benchmark import clusters
 from benchmark.figures import Figure, Skipped
 from benchmark.guest import IPTABLES, run_in_guest
 from benchmark.measuring import Setting, build, settle_down, usable_modes
-from emulator.capture.decode import decode_all
+from emulator.capture.decode import decode_frames
 from emulator.capture.ring import HANDSHAKES, Taps
 from emulator.cluster.state import ClusterState, pod_netns
 from emulator.controllers.settle import settle
@@ -185,7 +185,9 @@ def _dial_in_turn(
         applied.namespaces.leave()
         if taps.lost():
             raise PodwireError("the taps lost frames")
-        packets = pair_first_packets(decode_all(sorted(taps.drain(), key=lambda frame: frame.time)), client)
+        packets = pair_first_packets(
+            decode_frames(sorted(taps.drain(), key=lambda frame: frame.time)), client
+        )
     finally:
         taps.close()
     return {case: (_warm(case, turns, packets), _warm(case, turns, connects)) for case in targets}

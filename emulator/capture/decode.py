@@ -78,7 +78,7 @@ _CHUNKS = {
 }
 
 
-def decode(number: int, captured: Captured) -> Frame:
+def decode_frame(number: int, captured: Captured) -> Frame:
     """Frame ``number`` of the capture, decoded.
 
     Tokens are those of :func:`make_token`: a SYN's sequence number, a SYN-ACK's or refusing RST-ACK's
@@ -200,9 +200,9 @@ def decode_at(
     )  # a third of the time that Frame(...) takes
 
 
-def decode_all(captured: Sequence[Captured]) -> list[Frame]:
+def decode_frames(captured: Sequence[Captured]) -> list[Frame]:
     """Every frame of a capture, numbered from 0."""
-    return [decode(number, item) for number, item in enumerate(captured)]
+    return [decode_frame(number, item) for number, item in enumerate(captured)]
 
 
 # What a decoder of a transport header finds: protocol, sport, dport, flags, token, reply.

@@ -57,13 +57,12 @@ _TEXTS: Mapping[Why, str] = {
     Why.DELIVERED_LOCALLY: "an endpoint on {node}'s own address is delivered locally, which nothing "
     "masquerades",
     Why.AFFINITY: "session affinity ClientIP: always the same one",
-    Why.REPLY_PAST_NODE: "{endpoints}: the reply goes past {node}, and there is no connection",
-    Why.REPLY_LOST: "{endpoints}: past {node}, and is dropped on the way",
-    Why.NO_CONNECTION_WITH: "no connection comes about with {endpoints}",
-    Why.UNSERVED: "nobody serves {endpoints}",
+    Why.REPLY_PAST_NODE: "{endpoints}: the reply is asymmetric, past {node}, and there is no connection",
+    Why.REPLY_LOST: "{endpoints}: the reply is asymmetric, past {node}, and is dropped on the way",
+    Why.NO_CONNECTION_WITH: "martian source: no connection comes about with {endpoints}",
+    Why.UNSERVED: "no server listens at {endpoints}",
     Why.LEADS_TO_ENDPOINTS: "svc {service} leads to its endpoints",
-    Why.NESTED: "the endpoint {endpoints} is itself an address of svc {service}: what comes of that is not "
-    "promised",
+    Why.NESTED: "the endpoint {endpoints} is itself an address of svc {service}: nothing is promised of that",
     Why.NO_ENDPOINT: "svc {service} has no usable endpoint: rejected at once",
     Why.NO_ENDPOINT_OWN_PACKETS: "svc {service} has no usable endpoint, but {mode} mode refuses no node's "
     "own packets",
@@ -78,12 +77,14 @@ _TEXTS: Mapping[Why, str] = {
     Why.EMPTY_LOCAL_LIST_ANY: "externalTrafficPolicy Local, and {node} has no endpoint: {mode} mode takes any, "
     "which answers past it",
     Why.SENDS_FROM_SERVICE_ADDRESS: "{how} under externalTrafficPolicy Local from {node}, which has no "
-    "endpoint: it sends from that very address, which the node of {endpoints} has for its own",
+    "endpoint: it sends from the address that it dialled, a martian source for the node of {endpoints}, "
+    "which has it too",
     Why.ONLY_ITSELF: "the only endpoint is the client itself, and by its EndpointSlice not on {node}: "
     "not masqueraded",
     Why.SERVICE_ADDRESS_OTHER_PORT: "{ip} is a Service's, but not for {port}/{protocol}: it is local to the node, which "
     "rejects the rest",
-    Why.MARTIAN_SOURCE: "every node has {ip} for its own in {mode} mode, and drops what comes from there",
+    Why.MARTIAN_SOURCE: "martian source: every node has {ip} for its own in {mode} mode, and drops "
+    "packets from there",
     Why.ENDS_WITH_SERVICE: "in {mode} mode a connection ends with its Service",
     Why.SHARED_ADDRESS: "several Services claim this address with other fields, and the address is in the ipsets "
     "of each in {mode} mode",
@@ -93,34 +94,36 @@ _TEXTS: Mapping[Why, str] = {
     "a closed port",
     Why.PROXY_ACCEPTS: "a proxy on {node} accepts and dials any ready endpoint itself: the node's address, "
     "whatever the policies",
-    Why.PROXY_CLOSES: "{nobody}: the proxy accepts, then closes",
-    Why.PROXY_SILENT: "{nobody}: the proxy has nothing to answer",
-    Why.PROXY_REPLY_UNTRANSLATED: "the node sends from {ip} to itself, and the proxy's reply from there, too, "
-    "which nothing translates back",
+    Why.PROXY_CLOSES: "{unserved}: the proxy accepts, then closes",
+    Why.PROXY_SILENT: "{unserved}: the proxy has no endpoint that answers",
+    Why.PROXY_REPLY_UNTRANSLATED: "the node sends from {ip} to itself, and the proxy's reply from there "
+    "is not translated back",
     Why.LEAVES_CLUSTER: "what a Pod sends out of the cluster is masqueraded by its node",
     Why.POD_NETWORK: "a Pod's address is reached without NAT (Kubernetes network model)",
     Why.NO_SERVICE: "an address that no Service has: nothing translates it",
-    Why.LOOPBACK: "one network namespace: its loopback reaches whoever listens in it",
-    Why.CLOSED_PORT: "nobody serves {port}/{protocol} at {owner}: a closed port",
-    Why.CLOSED_PORT_ON_LOOPBACK: "nobody in {owner} serves {port}/{protocol}: a closed port",
+    Why.LOOPBACK: "one network namespace: its loopback reaches every listener in it",
+    Why.CLOSED_PORT: "no server listens on {port}/{protocol} at {owner}: a closed port",
+    Why.CLOSED_PORT_ON_LOOPBACK: "no server in {owner} listens on {port}/{protocol}: a closed port",
     Why.NODE_PORT_ELSEWHERE: "{settings} serves no node ports at {ip}: a closed port",
     Why.CLUSTER_IP_OTHER_PORT: "{ip} is a ClusterIP, but not for {port}/{protocol}{no_route}",
-    Why.CLUSTER_IP_PAST_NODES: "{ip} is a ClusterIP, and no node was asked{no_route}",
+    Why.CLUSTER_IP_PAST_NODES: "{ip} is a ClusterIP, and the packets pass no node{no_route}",
     Why.NO_SUCH_CLUSTER_IP: "no Service has {ip}{no_route}",
     Why.NOT_ANNOUNCED: "no node announces {ip}: svc {service} has no serving endpoint on a node that may",
-    Why.NO_NEIGHBOUR: "nobody has {ip}, though its network is there: neighbours are asked in vain for longer "
-    "than a client waits",
-    Why.NO_OWNER: "nobody has {ip}{no_route}",
+    Why.NO_NEIGHBOUR: "no machine has {ip}, though its network is on-link: ARP requests stay unanswered "
+    "for longer than a client waits",
+    Why.NO_OWNER: "no machine has {ip}{no_route}",
     Why.BALANCER_SOURCE_RANGES: "the client is outside loadBalancerSourceRanges of svc {service}, which the "
     "balancer keeps out",
     Why.BALANCER_NO_NODE: "the balancer knows no node that serves svc {service}: a closed port",
-    Why.BALANCER_HIDES_CLIENTS: "the balancer is the nodes' client, and its clients are hidden",
+    Why.BALANCER_HIDES_CLIENTS: "the balancer is the nodes' client, and the addresses of its own clients "
+    "are hidden",
     Why.THROUGH_BALANCER: "through the balancer, which connects to node ports: {then}",
-    Why.STALE_NEIGHBOUR: "nobody announces {ip} any more, and who has asked before still sends to {node}",
+    Why.STALE_NEIGHBOUR: "no node announces {ip} any more, and clients with a stale neighbour entry still "
+    "send to {node}",
     Why.CONTESTED: "several Services claim this address: where the first of them does not deliver, another "
     "one may: {then}",
-    Why.CONNECTION_KEPT: "an open connection goes on to {endpoints}, which still serves: no rule is asked "
-    "again",
+    Why.CONNECTION_KEPT: "an open connection goes on to {endpoints}, which still serves: connection "
+    "tracking keeps its translation",
     Why.CONNECTION_BOUND: "the connection goes to {endpoints} for as long as it lives: {then}",
     Why.HEALTH_CHECK: "healthCheckNodePort: {node} has {ready} of svc {service}: {status}",
     Why.FLOW_CHECK: "{owner} says so; the objects promise: {then}",
@@ -190,7 +193,7 @@ def _words(reason: Reason) -> dict[str, str]:
         "owner": _label(reason.objects[0]) if reason.objects else "",
         "settings": _settings(reason),
         "endpoints": endpoints,
-        "nobody": f"nobody serves {endpoints}" if endpoints else f"svc {key} has no ready endpoint",
+        "unserved": f"no server listens at {endpoints}" if endpoints else f"svc {key} has no ready endpoint",
         "mode": reason.mode or "",
         "how": _HOW[reason.how] if reason.how else "",
         "ip": reason.at.ip if reason.at else "",

@@ -72,7 +72,7 @@ def _say_refusing_server(ending: Ending) -> str:
 
 def _say_silent_proxy(ending: Ending) -> str:
     return (
-        f"a proxy let it in ({_place(ending.last)}), and no word of it came in at Pod {_pods(ending)}, "
+        f"a proxy accepted it ({_place(ending.last)}), and no request came in at Pod {_pods(ending)}, "
         "whose server may have refused it or closed at once"
     )
 
@@ -166,7 +166,7 @@ def _say_reply(finding: Finding) -> str:
 def _say_combination(finding: Finding) -> str:
     journey = _journey(finding)
     seen = f"{journey.backend or 'the endpoint'} saw {journey.source_seen or 'no address'}"
-    heard = f"the client heard from {journey.reply_from or 'nobody'}"
+    heard = f"the client heard from {journey.reply_from or 'no address'}"
     return (
         f"{journey.outcome}: {seen} and {heard}, which no possibility has together: {_seen_at(journey.there)}"
     )
@@ -297,7 +297,7 @@ def _journey(finding: Finding) -> Journey:
 
 def _how_it_ended(journey: Journey) -> str:
     if journey.outcome == "delivered":
-        return f"{journey.backend or 'somebody'} answered, {_seen_at(journey.there or journey.back)}"
+        return f"{journey.backend or 'an endpoint'} answered, {_seen_at(journey.there or journey.back)}"
     ending = say_ending(journey.ending)
     refused = journey.outcome != "dropped" and journey.back
     return f"{ending}, first seen at {_place(journey.back[0])}" if refused else ending

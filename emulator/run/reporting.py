@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from emulator import __version__
-from emulator.capture.decode import decode
+from emulator.capture.decode import decode_frame
 from emulator.capture.recording import MOST_OTHER_BYTES
 from emulator.errors import UsageError, printable
 from emulator.flows.derive import MOST_PORTS, count_represented
@@ -144,7 +144,7 @@ def _bundles(
     pods = name_pods(schedule)
     for result in report.flows:
         if result.flow.name in found.dumps:
-            lines = [str(decode(number, live.recording.capture[number])) for number in result.frames]
+            lines = [str(decode_frame(number, live.recording.capture[number])) for number in result.frames]
             yield from plan_bundle(result, found.dumps[result.flow.name], lines, pods)
 
 

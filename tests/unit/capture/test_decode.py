@@ -10,7 +10,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkCookieAck, SCTPChunkInit, SCTPChunkInitAck
 from scapy.packet import Packet, Raw
 
-from emulator.capture.decode import decode, decode_all
+from emulator.capture.decode import decode_frame, decode_frames
 from emulator.model.frames import (
     REPLY_MAGIC,
     REQUEST_MAGIC,
@@ -33,7 +33,7 @@ def captured(data: bytes) -> Captured:
 
 
 def read(packet: Packet) -> Frame:
-    return decode(3, captured(bytes(packet)))
+    return decode_frame(3, captured(bytes(packet)))
 
 
 def error(kind: int, code: int, protocol: int, quoted: bytes) -> Packet:
@@ -383,7 +383,7 @@ def test_reads_a_packet(case: str) -> None:
     expected = Frame(
         3, 7, "worker-1", "eth0", True, protocol, src, sport, dst, dport, 63, flags, token, reply, len(data)
     )
-    assert decode(3, captured(data)) == expected
+    assert decode_frame(3, captured(data)) == expected
 
 
 @pytest.mark.parametrize("case", TRANSPORTS)
@@ -426,7 +426,7 @@ def test_a_later_fragment_has_addresses_only(number: int, protocol: str) -> None
 
 def test_ethernet_padding_is_no_payload() -> None:
     data = bytes(Ether() / IP(src=CLIENT, dst=SERVER) / UDP(sport=1, dport=2)) + REQUEST
-    assert decode(0, captured(data)).token == 0
+    assert decode_frame(0, captured(data)).token == 0
 
 
 # The least number of bytes above Ethernet and IPv4 that give the ports, and those that give the token.
@@ -450,7 +450,7 @@ def test_reads_as_much_as_there_is(case: str) -> None:
     packet, protocol, src, sport, dst, dport, _, token, reply = TRANSPORTS[case]
     data = bytes(Ether() / packet)
     for length in range(len(data) - 34 + 1):
-        frame = decode(0, captured(data[: 34 + length]))
+        frame = decode_frame(0, captured(data[: 34 + length]))
         ports, enough = ENOUGH[case]
         assert (frame.src, frame.dst) == (src, dst)
         assert (frame.sport, frame.dport) == ((sport, dport) if length >= ports else (0, 0))
@@ -460,7 +460,7 @@ def test_reads_as_much_as_there_is(case: str) -> None:
 
 def test_less_than_an_ip_header_is_other() -> None:
     data = bytes(Ether() / TRANSPORTS["syn"][0])
-    assert [decode(0, captured(data[:length])).protocol for length in (13, 14, 33, 34)] == [
+    assert [decode_frame(0, captured(data[:length])).protocol for length in (13, 14, 33, 34)] == [
         "other",
         "other",
         "other",
@@ -525,7 +525,7 @@ def test_names_the_first_chunk(kind: int, name: str) -> None:
 
 
 def test_a_stray_frame_belongs_to_nobody() -> None:
-    frame = decode(0, captured(bytes(Ether() / TRANSPORTS["syn"][0]))._replace(stray=True))
+    frame = decode_frame(0, captured(bytes(Ether() / TRANSPORTS["syn"][0]))._replace(stray=True))
     assert (frame.src, frame.token) == (CLIENT, 0)
 
 
@@ -552,8 +552,8 @@ def test_the_rest_has_a_name_and_no_addresses(case: str) -> None:
 @pytest.mark.parametrize("case", TRANSPORTS)
 def test_no_truncation_invents_a_token(case: str) -> None:
     data = bytes(Ether() / TRANSPORTS[case][0])
-    whole = decode(0, captured(data)).token
-    assert {decode(0, captured(data[:cut])).token for cut in range(len(data))} <= {
+    whole = decode_frame(0, captured(data)).token
+    assert {decode_frame(0, captured(data[:cut])).token for cut in range(len(data))} <= {
         0,
         whole,
         quoted_sequence(case),
@@ -582,12 +582,14 @@ def test_a_plain_segment_reads_like_one_behind_a_vlan_tag(
     data = bytes(Ether() / segment) + bytes(padding)
     data = (data[:at] + noise + data[at + len(noise) :])[:cut]
     tagged = data[:12] + bytes.fromhex("8100 0005") + data[12:]
-    assert decode(0, captured(data))._replace(length=0) == decode(0, captured(tagged))._replace(length=0)
+    assert decode_frame(0, captured(data))._replace(length=0) == decode_frame(0, captured(tagged))._replace(
+        length=0
+    )
 
 
 @given(st.binary(max_size=120))
 def test_any_bytes_make_a_frame(data: bytes) -> None:
-    assert isinstance(decode(0, captured(data)), Frame)
+    assert isinstance(decode_frame(0, captured(data)), Frame)
 
 
 @given(
@@ -599,11 +601,11 @@ def test_any_bytes_make_a_frame(data: bytes) -> None:
 def test_any_damage_makes_a_frame(case: str, at: int, noise: bytes, cut: int) -> None:
     data = bytes(Ether() / TRANSPORTS[case][0])
     data = (data[:at] + noise + data[at + len(noise) :])[:cut]
-    assert isinstance(decode(0, captured(data)), Frame)
+    assert isinstance(decode_frame(0, captured(data)), Frame)
 
 
-def test_decode_all_numbers_from_zero() -> None:
-    frames = decode_all(
+def test_decode_frames_numbers_from_zero() -> None:
+    frames = decode_frames(
         [captured(b""), captured(bytes(Ether() / THERE / UDP(sport=4000, dport=53) / REQUEST))]
     )
     assert [(f.number, f.protocol) for f in frames] == [(0, "other"), (1, "UDP")]

@@ -181,7 +181,7 @@ def test_endpoints_that_nobody_serves(ips: list[str], outcome: str) -> None:
         make_state(make_service(), slices=[make_slice(*map(make_endpoint, ips))]), "client", WEB_IP, 80
     )
     assert result.outcome == outcome
-    assert f"nobody serves {ips[-1] if outcome == 'delivered' else ips[0]}" in say(result.because)
+    assert f"no server listens at {ips[-1] if outcome == 'delivered' else ips[0]}" in say(result.because)
     assert [b.ip for b in result.backends] == [ip for ip in ips if ip == WEB_0]
     assert {b.ip for b in result.endpoints} == set(ips)
 

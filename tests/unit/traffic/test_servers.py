@@ -312,7 +312,7 @@ def test_on_a_node_only_an_accept_queue_that_overflowed_accuses_the_server() -> 
 def test_of_a_proxy_the_frames_do_not_tell_what_its_server_did() -> None:
     result = verdict(_not_arrived(), relayed=True)
     assert result.verdict == "unknown"
-    assert "a proxy let it in" in say_verdict(result)
+    assert "a proxy accepted it" in say_verdict(result)
 
 
 def test_the_endpoint_on_the_host_network_is_the_only_one_in_its_namespace() -> None:

@@ -321,7 +321,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         plain(delivered(backend=None, source_seen="", there=())),
         {"expected": nothing_but("dropped")},
         "fail",
-        f"it was delivered, not dropped: somebody answered, at client/eth0 in {VIP} → {POD} ttl 62$",
+        f"it was delivered, not dropped: an endpoint answered, at client/eth0 in {VIP} → {POD} ttl 62$",
     ),
     "rejected": (
         plain(REFUSED, REFUSED),
