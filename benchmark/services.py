@@ -9,7 +9,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,6 +21,7 @@ from emulator.controllers.settle import settle
 from emulator.kernel import linux, sandbox
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import LoadRules, Operation
+from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule.planner import plan_change, plan_cluster, plan_rules
 
 CHANGE_TARGET = {"iptables": "≤ 100", "nftables": "≤ 20"}  # milliseconds, at TARGET_SIZE
@@ -56,12 +56,11 @@ def _full_sync(state: ClusterState, iptables: str, number: int) -> tuple[float, 
     its own. Which of the two comes first changes with the ``number`` of the round: the kernel has to make
     room for the first.
 
-    It is planned before there is a sandbox, as for a run, and anew: what was worked out is remembered of that
-    very state.
+    It is planned before there is a sandbox, as for a run.
     """
     loads = list[Operation]()
     gc.disable()  # as in a run
-    planning = timed(lambda: loads.extend(plan_rules(replace(state))))
+    planning = timed(lambda: loads.extend(plan_rules(state, ProxyPlanner().rules(state))))
     gc.enable()
     loading = sandbox.run(partial(_load_twice, loads, iptables))
     ours, tool = loading if number % 2 == 0 else reversed(loading)
@@ -122,18 +121,19 @@ def _change(
         "one Service removed": [(full, without)],
         "one Service added": [(without, full)],
     }
-    applied = apply(plan_cluster(full), Applied(setting.iptables))
+    proxy = ProxyPlanner()
+    applied = apply(plan_cluster(full, proxy=proxy), Applied(setting.iptables))
     taken: dict[str, list[float]] = {case: [] for case in ways}
     for _round in range(CHANGES_PER_ROUND * setting.rounds):
         for case, (old, new) in chain.from_iterable(
             [(case, way) for way in pairs] for case, pairs in ways.items()
         ):
-            taken[case].append(1000 * timed(partial(_apply_change, old, new, applied)))
+            taken[case].append(1000 * timed(partial(_apply_change, old, new, applied, proxy)))
     return {case: tuple(rounds) for case, rounds in taken.items()}
 
 
-def _apply_change(old: ClusterState, new: ClusterState, applied: Applied) -> None:
-    apply(plan_change(old, new), applied)
+def _apply_change(old: ClusterState, new: ClusterState, applied: Applied, proxy: ProxyPlanner) -> None:
+    apply(plan_change(old, new, proxy=proxy), applied)
 
 
 # --- memory

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
 from emulator.kernel.environment import prepare_path
 from emulator.kernel.limits import explain
 from emulator.kernel.signals import end_at_once, prepare_signals
+from emulator.objects.config import ProxyMode
 from emulator.report.output import Attempts, prepare_streams, say
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--proxy-mode",
         metavar="MODE",
-        choices=("iptables", "nftables", "ipvs", "userspace"),
+        choices=get_args(ProxyMode),
         help="kube-proxy's mode, whatever the input says",
     )
 

@@ -23,7 +23,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, ip_address
 from operator import attrgetter, is_
 
-from emulator.objects.config import ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
+from emulator.objects.config import DEFAULT_MODE, ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
 from emulator.objects.kinds import (
     Endpoints,
     EndpointSlice,
@@ -55,7 +55,7 @@ def pod_netns(pod: Pod) -> str:
 class ProxySettings:
     """What every node's kube-proxy is told. ``localMode`` "" means that there is no local-traffic detector."""
 
-    mode: ProxyMode = "iptables"
+    mode: ProxyMode = DEFAULT_MODE
     localMode: str = "ClusterCIDR"  # "", ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix
     clusterCIDR: str = ""
     nodePortAddresses: tuple[str, ...] = ()

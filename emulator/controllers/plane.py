@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from emulator.cluster.state import ClusterState, Listener, ProxySettings
 from emulator.controllers.addresses import address_pods
+from emulator.controllers.bound import notice_bound
 from emulator.controllers.checks import check_flows, dialled_ports
 from emulator.controllers.clients import check_clients, external_clients
 from emulator.controllers.clusterflags import ClusterFlags, cluster_flags
@@ -27,7 +28,6 @@ from emulator.controllers.commands import RUN_ANNOTATION, real_commands
 from emulator.controllers.contested import notice_contested, notice_nested, notice_outside
 from emulator.controllers.controlplane import kubernetes_service, static_pods
 from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.ipvs import notice_ipvs
 from emulator.controllers.listeners import add_health_checks, make_listeners, notice_host_ports
 from emulator.controllers.loadbalancers import (
     address_balancer,
@@ -62,7 +62,14 @@ from emulator.controllers.workloads import (
     surplus_pods,
 )
 from emulator.errors import InputError
-from emulator.objects.config import ExternalClient, FlowCheck, Inventory, ProxyMode
+from emulator.objects.config import (
+    BINDING_MODES,
+    WITHOUT_HEALTH_CHECKS,
+    ExternalClient,
+    FlowCheck,
+    Inventory,
+    ProxyMode,
+)
 from emulator.objects.kinds import (
     EndpointSlice,
     Loaded,
@@ -106,7 +113,7 @@ _TELLERS = (
     "proxy",
     "balancer",
     "targets",
-    "ipvs",
+    "bound",
 )
 
 
@@ -559,13 +566,13 @@ class ControlPlane:
                 inventory, networks, self._flags, self._proxy_mode, self._findings["proxy"]
             )
         proxy = self._proxy
-        if proxy.mode == "userspace":  # that mode never answered any
+        if proxy.mode in WITHOUT_HEALTH_CHECKS:
             listeners = self._derive("relaying", _without_health_checks, listeners)
         balancer = self._derive("balancer", self._balancer, services, nodes)
         balanced = self._derive("targets", choose_targets, services, nodes, listeners)
         speakers = self._derive("speakers", self._speakers, services, slices, nodes)
-        if proxy.mode == "ipvs":
-            self._derive("ipvs", notice_ipvs, services, nodes, speakers, proxy)
+        if proxy.mode in BINDING_MODES:
+            self._derive("bound", notice_bound, services, nodes, speakers, proxy)
         state = ClusterState(
             name=inventory.name,
             seed=self._seed,

@@ -19,6 +19,7 @@ from emulator.controllers.networks import Networks
 from emulator.errors import printable
 from emulator.load.faults import cut
 from emulator.objects.config import (
+    DEFAULT_MODE,
     Inventory,
     IPTablesConfig,
     IPVSConfig,
@@ -50,7 +51,7 @@ def proxy_settings(
         findings.notice(
             f"the KubeProxyConfiguration's mode {config.mode} is used, not networking.kubeProxyMode {shaped}"
         )
-    mode = override or (config.mode if config else "") or shaped or "iptables"
+    mode = override or (config.mode if config else "") or shaped or DEFAULT_MODE
     local_mode: str = (config.detectLocalMode if config else "") or "ClusterCIDR"
     cluster_cidr = config.clusterCIDR if config else None
     if cluster_cidr is None:
@@ -74,7 +75,7 @@ def proxy_settings(
         localMode="" if local_mode == "ClusterCIDR" and not cluster_cidr else local_mode,
         clusterCIDR=cluster_cidr,
         nodePortAddresses=config.nodePortAddresses,
-        masqueradeAll=(config.nftables if mode == "nftables" else config.iptables).masqueradeAll,
+        masqueradeAll=config.masquerades_all(mode),
         scheduler=config.ipvs.scheduler or "rr",
         ipvsTimeouts=IPVSTimeouts(*(int(parse_duration(text) or 0) for text in timeouts)),
         strictARP=config.ipvs.strictARP,
@@ -99,8 +100,8 @@ def _configuration(
     if given is None:
         return _of_flags(flags, findings) if by_flags else None
     wanted = flags.proxy.get("proxy-mode", "")
-    if by_flags and wanted and wanted != (given.mode or "iptables"):
-        what = f"{flags.proxyFrom} has --proxy-mode={wanted}, the KubeProxyConfiguration mode {given.mode or 'iptables'}"
+    if by_flags and wanted and wanted != (given.mode or DEFAULT_MODE):
+        what = f"{flags.proxyFrom} has --proxy-mode={wanted}, the KubeProxyConfiguration mode {given.mode or DEFAULT_MODE}"
         findings.notice(printable(f"{what}: the KubeProxyConfiguration is followed"))
     return given
 

@@ -26,6 +26,12 @@ from emulator.objects.kinds import (
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
 
 ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
+DEFAULT_MODE: ProxyMode = "iptables"
+COMING_MODE: ProxyMode = "nftables"  # Kubernetes 1.40 makes it the default
+# modes whose kube-proxy answers no healthCheckNodePort
+WITHOUT_HEALTH_CHECKS: frozenset[ProxyMode] = frozenset({"userspace"})
+# modes that give every node the addresses of Services
+BINDING_MODES: frozenset[ProxyMode] = frozenset({"ipvs"})
 # a module ip_vs_… of the kernel each
 IPVSScheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]
 Outcome = Literal["delivered", "rejected", "dropped", "unreachable"]
@@ -154,6 +160,10 @@ class KubeProxyConfiguration:
     iptables: IPTablesConfig = IPTablesConfig()
     nftables: NFTablesConfig = NFTablesConfig()
     ipvs: IPVSConfig = IPVSConfig()
+
+    def masquerades_all(self, mode: ProxyMode) -> bool:
+        """Returns ``masqueradeAll`` of the section that ``mode`` reads."""
+        return (self.nftables if mode == "nftables" else self.iptables).masqueradeAll
 
 
 # --- FlowCheck --------------------------------------------------------------------------------------------

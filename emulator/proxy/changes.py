@@ -15,7 +15,6 @@ from typing import NamedTuple, TypeVar
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, Service
 from emulator.proxy.endpoints import ServicePortFacts, ports_of
-from emulator.proxy.remembered import Remembered
 
 T = TypeVar("T")
 
@@ -28,7 +27,7 @@ class ServiceChange(NamedTuple):
     new: Sequence[ServicePortFacts]
 
 
-class _Index(NamedTuple):
+class Index(NamedTuple):
     """The Services of a state and the EndpointSlices of each, by namespace/name."""
 
     services: Mapping[str, Service]
@@ -37,23 +36,28 @@ class _Index(NamedTuple):
     def ports(self, key: str) -> Sequence[ServicePortFacts]:
         return ports_of(self.services[key], self.slices.get(key, ())) if key in self.services else ()
 
+    @classmethod
+    def of(cls, state: ClusterState) -> Index:
+        """Returns the index of ``state``, made anew."""
+        return cls(state.service, state.slices_of)
 
-_INDEXES = Remembered[_Index]()
+    def changes(self, old: ClusterState, new: ClusterState) -> tuple[Index, tuple[ServiceChange, ...]]:
+        """Returns the index of ``new``, and the Services for which kube-proxy must do something, sorted by
+        name. This is the index of ``old``.
+        """
+        services = _differing(old.services, new.services)
+        slices = _differing(old.endpointSlices, new.endpointSlices)
+        now = Index(_with_services(self.services, *services), _with_slices(self.slices, *slices, new))
+        keys = {service.key for side in services for service in side} | {
+            _service_of(item) for side in slices for item in side
+        }
+        ports = ((key, self.ports(key), now.ports(key)) for key in sorted(keys))
+        return now, tuple([ServiceChange(*change) for change in ports if change[1] != change[2]])
 
 
 def service_changes(old: ClusterState, new: ClusterState) -> tuple[ServiceChange, ...]:
-    """The Services for which kube-proxy must do something, sorted by name."""
-    was = _INDEXES.get(old) or _INDEXES.put(old, _Index(old.service, old.slices_of))
-    services = _differing(old.services, new.services)
-    slices = _differing(old.endpointSlices, new.endpointSlices)
-    now = _INDEXES.put(
-        new, _Index(_with_services(was.services, *services), _with_slices(was.slices, *slices, new))
-    )
-    keys = {service.key for side in services for service in side} | {
-        _service_of(item) for side in slices for item in side
-    }
-    ports = ((key, was.ports(key), now.ports(key)) for key in sorted(keys))
-    return tuple([ServiceChange(*change) for change in ports if change[1] != change[2]])
+    """Returns the Services for which kube-proxy must do something, sorted by name."""
+    return Index.of(old).changes(old, new)[1]
 
 
 def _with_services(

@@ -158,7 +158,7 @@ def _endpoints(
     return tuple([found[key] for key in sorted(found)]), tuple(doubles)
 
 
-def _protocol(value: Protocol) -> Protocol:
+def protocol_of(value: Protocol) -> Protocol:
     if value not in ("TCP", "UDP", "SCTP"):
         raise UnsafeTextError("protocol", value)
     return value
@@ -195,7 +195,7 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
             namespace=metadata.namespace,
             service=metadata.name,
             portName=port.name,
-            protocol=_protocol(port.protocol),
+            protocol=protocol_of(port.protocol),
             clusterIP=cluster_ips[0],
             port=number(port.port),
             nodePort=number(port.nodePort or 0),
@@ -213,70 +213,6 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
         for endpoints, doubles in (_endpoints(slices, port),)
     ]
     return ports if len(ports) == 1 else sorted(ports, key=attrgetter("portName", "protocol"))
-
-
-class PlainPort(NamedTuple):
-    """The port of a Service that has no other, nothing but a ClusterIP, and from every node the same
-    endpoints, all of them ready.
-
-    Most Services of a large cluster are so. ``endpoints``: their addresses in the order of ``ip:port``, at
-    least one.
-    """
-
-    name: str
-    protocol: Protocol
-    clusterIP: str
-    port: int
-    targetPort: int
-    endpoints: Sequence[str]
-
-
-def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort | None:
-    """What :func:`ports_of` and :func:`choose` say of a plain Service, at a third of their cost; None if it
-    is not obviously plain.
-
-    Raises as :func:`ports_of`.
-    """
-    spec = service.spec
-    if (
-        spec.type != "ClusterIP"
-        or spec.externalIPs
-        or spec.loadBalancerSourceRanges
-        or spec.sessionAffinity != "None"
-        or spec.internalTrafficPolicy != "Cluster"
-        or service.status.loadBalancer.ingress
-        or not (len(spec.clusterIPs) == len(spec.ports) == len(slices) == 1 == len(slices[0].ports))
-    ):
-        return None
-    (ip,), (port,), (item,) = spec.clusterIPs, spec.ports, slices
-    (target,) = item.ports
-    if (
-        service.headless
-        or not ip
-        or ":" in ip
-        or port.nodePort
-        or item.addressType != "IPv4"
-        or not item.endpoints
-    ):
-        return None
-    if target.port is None or (target.name or "") != port.name or target.protocol != port.protocol:
-        return None
-    # by "ip:", which sorts them as "ip:port" does: 10.0.0.10:80 comes before 10.0.0.1:80
-    found: dict[str, str] = {}
-    for endpoint in item.endpoints:
-        if not endpoint.addresses or endpoint.hints or not endpoint.ready:
-            return None
-        server = address(endpoint.addresses[0])
-        found[server + ":"] = server
-    name = port_name(service.metadata.namespace, service.metadata.name, port.name)
-    return PlainPort(
-        name,
-        _protocol(port.protocol),
-        address(ip),
-        number(port.port),
-        number(target.port),
-        [found[key] for key in sorted(found)],
-    )
 
 
 def services_with_slices(state: ClusterState) -> Iterator[tuple[Service, Sequence[EndpointSlice]]]:

@@ -10,27 +10,23 @@ depend on the objects, the proxy's settings and the node alone.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
 from emulator.objects.kinds import Node
-from emulator.plan.rules import RuleSet, RuleTool, comment, compose_change
-from emulator.proxy.changes import ServiceChange
+from emulator.plan.operations import Operation, SetSysctl
+from emulator.plan.rules import RuleSet, comment
 from emulator.proxy.endpoints import (
     EndpointChoice,
     EndpointFacts,
-    PlainPort,
     ServicePortFacts,
     choose,
-    plain_port,
-    ports_of,
-    services_with_slices,
+    service_ports,
 )
 from emulator.proxy.local import (
     EVERYTHING,
@@ -54,9 +50,9 @@ def _jump(chain: str, why: str = "", match: str = "") -> str:
     return " ".join(part for part in (match, comment(why) if why else "", f"-j {chain}") if part)
 
 
-def _frame() -> Iterator[Rule]:
-    """The rules that every node has, whatever the Services are. kube-proxy puts each jump in front of the one
-    before it.
+def frame(settings: ProxySettings) -> Iterator[Rule]:
+    """Yields the rules that every node has, whatever the Services are. kube-proxy puts each jump in front of
+    the one before it.
     """
     firewall = _jump("KUBE-PROXY-FIREWALL", "kubernetes load balancer firewall", _NEW)
     portals = _jump("KUBE-SERVICES", "kubernetes service portals", _NEW)
@@ -89,10 +85,11 @@ def _frame() -> Iterator[Rule]:
         "KUBE-POSTROUTING",
         f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully",
     )
+    yield from _localnet_guard(settings)
 
 
 # Chains that are there even when nothing is in them.
-_CHAINS = {
+CHAINS = {
     "mangle": ("KUBE-PROXY-CANARY",),
     "filter": (
         *("KUBE-EXTERNAL-SERVICES", "KUBE-FIREWALL", "KUBE-FORWARD", "KUBE-NODEPORTS"),
@@ -112,7 +109,7 @@ def _local(detector: Detector) -> str:
     return f"-i {detector.interface or detector.prefix + '+'}"
 
 
-def _stranger(detector: Detector, destination: str) -> str:
+def stranger(detector: Detector, destination: str) -> str:
     """The match for everything else that goes to ``destination``."""
     return f"! {_local(detector)} {destination}" if detector.source else f"{destination} ! {_local(detector)}"
 
@@ -139,7 +136,7 @@ def serves_localhost(settings: ProxySettings) -> bool:
     )
 
 
-def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
+def node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
     """The last rules of KUBE-SERVICES: which addresses of the node carry node ports."""
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
     localhost = serves_localhost(state.proxy)
@@ -156,7 +153,7 @@ def _node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
 # --- one Service port ---------------------------------------------------------------------------------------
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
     """Chain names must stay under 29 characters: the first 16 of the hash's base32, as kube-proxy takes them,
     which is ten bytes of it.
     """
@@ -164,14 +161,14 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _probability(n: int) -> str:
+def probability(n: int) -> str:
     """One in ``n``, as the kernel keeps it (xt_statistic: 31 bits of fraction) of what kube-proxy writes (ten
     digits).
     """
     return f"{round(float(f'{1 / n:.10f}') * 2**31) / 2**31:.11f}"
 
 
-class _Context(NamedTuple):
+class Context(NamedTuple):
     """What the rules of a Service port depend on besides its facts and the choice of endpoints."""
 
     detector: Detector | None
@@ -192,7 +189,7 @@ class _Backend(NamedTuple):
 
 
 def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) -> _Backend:
-    chain = f"KUBE-SEP-{_hash(port.name + port.protocol.lower() + endpoint.address)}"
+    chain = f"KUBE-SEP-{hash_of(port.name + port.protocol.lower() + endpoint.address)}"
     if not comments:
         return _Backend(endpoint, chain, "", "")
     return _Backend(
@@ -207,7 +204,7 @@ def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backen
             recent = f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} --mask 255.255.255.255 --rsource"
             yield "nat", chain, f"{backend.jump_note}{recent} -j {backend.chain}"
     for left, backend in zip(range(len(backends), 0, -1), backends, strict=True):
-        chance = f"-m statistic --mode random --probability {_probability(left)} " if left > 1 else ""
+        chance = f"-m statistic --mode random --probability {probability(left)} " if left > 1 else ""
         yield "nat", chain, f"{backend.jump_note}{chance}-j {backend.chain}"
 
 
@@ -244,7 +241,7 @@ class _Entry(NamedTuple):
 
 
 def _entry(port: ServicePortFacts, choice: EndpointChoice) -> _Entry:
-    key = _hash(port.name + port.protocol.lower())
+    key = hash_of(port.name + port.protocol.lower())
     svc, svl = f"KUBE-SVC-{key}", f"KUBE-SVL-{key}"
     anywhere, here = svc if choice.hasAny else "", svl if choice.local else ""
     return _Entry(
@@ -324,7 +321,7 @@ def _external_refusals(port: ServicePortFacts, refusal: str, verdict: str) -> It
         )
 
 
-def _masquerading(entry: _Entry, context: _Context) -> Iterator[Rule]:
+def _masquerading(entry: _Entry, context: Context) -> Iterator[Rule]:
     """Who is masqueraded that dials the ClusterIP."""
     port = entry.port
     rule = _to(port, port.clusterIP, comment(f"{port.name} cluster IP"), "-j KUBE-MARK-MASQ")
@@ -332,7 +329,7 @@ def _masquerading(entry: _Entry, context: _Context) -> Iterator[Rule]:
         yield "nat", entry.internal, rule
     elif context.detector:
         destination = f"-d {port.clusterIP}/32"
-        yield "nat", entry.internal, _stranger(context.detector, destination) + rule[len(destination) :]
+        yield "nat", entry.internal, stranger(context.detector, destination) + rule[len(destination) :]
 
 
 def _external_chain(entry: _Entry, detector: Detector | None) -> Iterator[Rule]:
@@ -365,7 +362,7 @@ def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
     yield "nat", chain, comment(f"other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL")
 
 
-def _port_rules(port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> Iterator[Rule]:
+def port_rules(port: ServicePortFacts, choice: EndpointChoice, context: Context) -> Iterator[Rule]:
     """Everything that one Service port puts into the tables of one node."""
     entry = _entry(port, choice)
     yield from _entry_rules(entry)
@@ -382,42 +379,6 @@ def _port_rules(port: ServicePortFacts, choice: EndpointChoice, context: _Contex
         yield from _endpoint_chain(port, backend)
 
 
-_NO_CHOICE = EndpointChoice((), (), hasAny=True)  # of a plain port: it has all of its endpoints everywhere
-
-
-def _plain_rules(port: PlainPort, context: _Context) -> Iterator[Rule]:
-    """What :func:`_port_rules` yields for the same port, said at once."""
-    name, kind, ip, number, target_port, endpoints = port
-    protocol = kind.lower()
-    key = name + protocol
-    chain = f"KUBE-SVC-{_hash(key)}"
-    host, match = (
-        f"-d {ip}/32",
-        f"-p {protocol} {comment(f'{name} cluster IP')} -m {protocol} --dport {number}",
-    )
-    yield "nat", "KUBE-SERVICES", f"{host} {match} -j {chain}"
-    if context.masqueradeAll:
-        yield "nat", chain, f"{host} {match} -j KUBE-MARK-MASQ"
-    elif context.detector:
-        yield "nat", chain, f"{_stranger(context.detector, host)} {match} -j KUBE-MARK-MASQ"
-    note = comment(name) + " " if context.comments else ""
-    leads = list[Rule]()
-    for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
-        address = f"{endpoint}:{target_port}"
-        to = f"KUBE-SEP-{_hash(key + address)}"
-        jump = comment(f"{name} -> {address}") + " " if context.comments else ""
-        yield (
-            "nat",
-            chain,
-            f"{jump}-m statistic --mode random --probability {_probability(left)} -j {to}"
-            if left > 1
-            else f"{jump}-j {to}",
-        )
-        leads.append(("nat", to, f"-s {endpoint}/32 {note}-j KUBE-MARK-MASQ"))
-        leads.append(("nat", to, f"-p {protocol} {note}-m {protocol} -j DNAT --to-destination {address}"))
-    yield from leads
-
-
 # --- one node -----------------------------------------------------------------------------------------------
 
 
@@ -431,51 +392,34 @@ def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
         yield "filter", "KUBE-FIREWALL", f"! -s {LOOPBACK} -d {LOOPBACK} {note} {state} -j DROP"
 
 
-class _Node(NamedTuple):
-    """A node, and what Service ports' rules depend on there: without source ranges, and with them."""
+class Place(NamedTuple):
+    """A node, and what the rules of Service ports depend on there: without source ranges, and with them."""
 
     node: Node
-    context: _Context
-    ranged: _Context
+    context: Context
+    ranged: Context
 
     def rules_of(self, ports: Sequence[ServicePortFacts]) -> list[Rule]:
-        return [rule for port in ports for rule in self.port_rules(port, choose(port, self.node))]
+        """Returns the rules of ``ports``, each with the endpoints that this node may use."""
+        return [
+            rule
+            for port in ports
+            for rule in port_rules(port, choose(port, self.node), self.context_of(port))
+        ]
 
-    def port_rules(self, port: ServicePortFacts, choice: EndpointChoice) -> Iterator[Rule]:
-        return _port_rules(port, choice, self.ranged if port.sourceRanges else self.context)
-
-
-def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tuple[RuleSet, str]:
-    """``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and the
-    text that makes its tables so.
-
-    A Service's line of a chain that others have lines in is put in front: that costs the least, and their
-    order means nothing.
-    """
-    was, now = _by_chain(gone), _by_chain(fresh)
-    tables = dict(rules.tables)
-    before: dict[str, dict[str, tuple[str, ...]]] = {}
-    after: dict[str, dict[str, tuple[str, ...]]] = {}
-    for table in dict.fromkeys((*was, *now)):
-        known, old, new = tables[table], was.get(table, {}), now.get(table, {})
-        changed = [chain for chain in dict.fromkeys((*old, *new)) if old.get(chain) != new.get(chain)]
-        before[table] = {chain: known[chain] for chain in changed if chain in known}
-        shared = {
-            chain: _in_front(known[chain], old.get(chain, []), new.get(chain, []))
-            for chain in changed
-            if chain in _CHAINS[table]
-        }
-        after[table] = shared | {
-            chain: tuple(new[chain]) for chain in changed if chain in new and chain not in shared
-        }
-        chains = {**known, **after[table]}
-        for chain in before[table].keys() - after[table].keys():
-            del chains[chain]
-        tables[table] = chains
-    return RuleSet(tables), compose_change(RuleSet(before), RuleSet(after))
+    def context_of(self, port: ServicePortFacts) -> Context:
+        """Returns what the rules of ``port`` depend on."""
+        return self.ranged if port.sourceRanges else self.context
 
 
-def _by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[str]]]:
+def place_of(state: ClusterState, node: Node, comments: bool) -> Place:
+    """Returns what rules depend on at ``node``; ``comments``: per-endpoint rules have them."""
+    context = Context(_detector(state, node.name), state.proxy.masqueradeAll, comments, "")
+    # only source ranges tell one node's address from another's
+    return Place(node, context, context._replace(primary=primary_ip(node)))
+
+
+def by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[str]]]:
     """Table → chain → rules."""
     tables: dict[str, dict[str, list[str]]] = {}
     for table, chain, rule in rules:
@@ -483,102 +427,30 @@ def _by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[str]]]:
     return tables
 
 
-def _in_front(rules: Sequence[str], gone: Sequence[str], fresh: Sequence[str]) -> tuple[str, ...]:
-    """``rules`` without ``gone``, behind ``fresh``; what is in both stays where it is."""
-    kept = list(rules)
-    for rule in gone:
-        if rule not in fresh:
-            kept.remove(rule)
-    return (*[rule for rule in fresh if rule not in gone], *kept)
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The rules of all nodes, of one state of the cluster: a value."""
-
-    _nodes: Mapping[str, _Node]
-    _rules: Mapping[str, RuleSet]
-    _endpoints: int  # of all Service ports together
-
-    tool: ClassVar[RuleTool] = "iptables-restore"
-
-    def on(self, node: str) -> RuleSet:
-        return self._rules[node]
-
-    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """The rules after ``changes``, and for each node the text that changes its kernel's; None where all
-        of them must be written anew.
-        """
-        endpoints = self._endpoints + sum(
-            _endpoints(change.new) - _endpoints(change.old) for change in changes
-        )
-        if (endpoints > LARGE_CLUSTER) != (self._endpoints > LARGE_CLUSTER):
-            return None
-        rules, texts = dict(self._rules), dict[str, str]()
-        for name, node in self._nodes.items():
-            gone = (rule for change in changes for rule in node.rules_of(change.old))
-            fresh = (rule for change in changes for rule in node.rules_of(change.new))
-            rules[name], texts[name] = _changed(rules[name], gone, fresh)
-        return Rules(self._nodes, rules, endpoints), texts
-
-
-def _endpoints(ports: Iterable[PlainPort | ServicePortFacts]) -> int:
-    return sum([len(port.endpoints) for port in ports])
-
-
-def _node(state: ClusterState, node: Node, comments: bool) -> _Node:
-    context = _Context(_detector(state, node.name), state.proxy.masqueradeAll, comments, "")
-    # only source ranges tell one node's address from another's
-    return _Node(node, context, context._replace(primary=primary_ip(node)))
-
-
-def rules(state: ClusterState) -> Rules:
-    """Every node's rules. What the nodes have in common is worked out once.
+def node_rules(state: ClusterState, name: str) -> RuleSet:
+    """Returns the rules of one node, one Service port after the other.
 
     Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a
     detector that covers everything.
     """
-    ports = list[PlainPort | ServicePortFacts]()
-    for service, slices in services_with_slices(state):
-        plain = plain_port(service, slices)
-        ports += [plain] if plain else ports_of(service, slices)
-    endpoints = _endpoints(ports)
-    nodes = {node.name: _node(state, node, endpoints <= LARGE_CLUSTER) for node in state.nodes}
-    frame = tuple(_frame())
-
-    @cache
-    def port_rules(index: int, choice: EndpointChoice, context: _Context) -> tuple[Rule, ...]:
-        port = ports[index]
-        return tuple(
-            _plain_rules(port, context) if isinstance(port, PlainPort) else _port_rules(port, choice, context)
-        )
-
-    def render(node: _Node) -> RuleSet:
-        tables: dict[str, dict[str, list[str]]] = {
-            t: {chain: [] for chain in chains} for t, chains in _CHAINS.items()
-        }
-
-        def add(rules: Iterable[Rule]) -> None:
-            for table, chain, rule in rules:
-                tables[table].setdefault(chain, []).append(rule)
-
-        add(frame)
-        add(_localnet_guard(state.proxy))
-        for index, port in enumerate(ports):
-            if isinstance(port, PlainPort):
-                add(port_rules(index, _NO_CHOICE, node.context))
-            else:
-                add(
-                    port_rules(
-                        index, choose(port, node.node), node.ranged if port.sourceRanges else node.context
-                    )
-                )
-        add(_node_port_tail(state, node.node.name))
-        return RuleSet(
-            {
-                table: {chain: tuple(rules) for chain, rules in chains.items()}
-                for table, chains in tables.items()
+    ports = service_ports(state)
+    place = place_of(state, state.node[name], comments=sum(len(p.endpoints) for p in ports) <= LARGE_CLUSTER)
+    rules = [*frame(state.proxy), *place.rules_of(ports), *node_port_tail(state, name)]
+    tables = by_chain(rules)
+    return RuleSet(
+        {
+            table: {
+                chain: tuple(tables.get(table, {}).get(chain, ()))
+                for chain in dict.fromkeys((*chains, *tables.get(table, {})))
             }
-        )
+            for table, chains in CHAINS.items()
+        }
+    )
 
-    return Rules(nodes, {name: render(node) for name, node in nodes.items()}, endpoints)
+
+def plan_localhost(nodes: Iterable[str], settings: ProxySettings) -> Iterator[Operation]:
+    """Yields the sysctl that node ports on 127.0.0.1 need on each of ``nodes``."""
+    if serves_localhost(settings):
+        why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"
+        for node in nodes:
+            yield SetSysctl(netns=node, key="net.ipv4.conf.all.route_localnet", value="1", why=why)

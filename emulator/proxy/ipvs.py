@@ -16,14 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import Protocol
 from emulator.plan.ipvs import AddressSet, RealServer, SetKind, VirtualServer, ipset_text
 from emulator.plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
-from emulator.plan.rules import RuleSet
+from emulator.plan.rules import RuleSet, RuleTool
+from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
 from emulator.proxy.local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
 
@@ -394,18 +396,33 @@ def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
     return of_node
 
 
-def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
-    """A function that gives any node's rules of iptables, which need the node's sets (:func:`plan_ipvs`)."""
-    return ipvs_rules(balancing(state))
+class Rules:
+    """All nodes' part, of one state of the cluster; a change is compared as a whole."""
+
+    tool: ClassVar[RuleTool] = "iptables-restore"
+
+    def __init__(self, state: ClusterState) -> None:
+        self._state = state
+        self._of_node = cache(balancing(state))
+
+    def on(self, node: str) -> RuleSet:
+        """Returns the rules of ``node``, which look into its sets."""
+        return self._of_node(node).rules
+
+    def operations(self) -> Iterator[Operation]:
+        """Yields what every node needs beside its rules."""
+        return _plan_nodes(self._state, self._of_node)
+
+    def changed(self, _: Sequence[ServiceChange]) -> None:
+        """Returns None: every node's part must be compared as a whole."""
 
 
-def ipvs_rules(of_node: Callable[[str], NodeBalancing]) -> Callable[[str], RuleSet]:
-    """The same, of what :func:`balancing` gives."""
-    return lambda node: of_node(node).rules
+def rules(state: ClusterState) -> Rules:
+    """Returns every node's part. Raises ``UnsafeTextError`` for a value that is not what its type says."""
+    return Rules(state)
 
 
-def plan_ipvs(state: ClusterState, of_node: Callable[[str], NodeBalancing]) -> Iterator[Operation]:
-    """Everything but the rules, on every node; ``of_node`` is :func:`balancing` of ``state``."""
+def _plan_nodes(state: ClusterState, of_node: Callable[[str], NodeBalancing]) -> Iterator[Operation]:
     for node in state.nodes:
         name, part = node.name, of_node(node.name)
         for key, why in _SYSCTLS.items():

@@ -18,35 +18,22 @@ objects, the proxy's settings and the node alone; to load it twice is to load it
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import Node
-from emulator.plan.rules import RuleSet, RuleTool, compose_nft, identifier, quoted
-from emulator.proxy.changes import ServiceChange
-from emulator.proxy.claimed import (
-    BY_ADDRESS,
-    BY_NODE_PORT,
-    ContestedError,
-    Parts,
-    Table,
-    change_table,
-    make_table,
-)
+from emulator.plan.rules import RuleSet, compose_nft, identifier, quoted
 from emulator.proxy.endpoints import (
     EndpointChoice,
     EndpointFacts,
-    PlainPort,
     ServicePortFacts,
     choose,
-    plain_port,
-    ports_of,
-    services_with_slices,
+    service_ports,
 )
 from emulator.proxy.local import (
     EVERYTHING,
@@ -57,14 +44,15 @@ from emulator.proxy.local import (
     node_port_prefixes,
     primary_ip,
 )
+from emulator.proxy.nfttable import BY_ADDRESS, BY_NODE_PORT, Parts, make_table
 
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
 COMMENT_LENGTH = 128  # what nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
 _NEW = "ct state new jump"
 
 
-def _frame(service_cidr: IPv4Network) -> dict[str, Sequence[str]]:
-    """The chains that every node has, whatever the Services are.
+def frame(service_cidr: IPv4Network) -> dict[str, Sequence[str]]:
+    """Returns the chains that every node has, whatever the Services are.
 
     Source ranges are about the address that was dialled, so they are checked before it is translated. What
     follows the translation meets those packets only that nothing translated.
@@ -138,8 +126,10 @@ def _match(detector: Detector, operator: str) -> str:
     return f'iifname {operator}"{name}"'
 
 
-def _node_port_ips(state: ClusterState, node: str) -> Iterator[IPv4Address]:
-    """The primary address unless ``nodePortAddresses`` says otherwise; never a loopback one."""
+def node_port_ips(state: ClusterState, node: str) -> Iterator[IPv4Address]:
+    """Yields the addresses that serve node ports: the primary one unless ``nodePortAddresses`` says otherwise,
+    never a loopback one.
+    """
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses or ("primary",), primary_ip(state.node[node]))
     for ip in local_addresses(state, node):
         if ip not in LOOPBACK and any(ip in prefix for prefix in prefixes):
@@ -149,7 +139,7 @@ def _node_port_ips(state: ClusterState, node: str) -> Iterator[IPv4Address]:
 # --- one Service --------------------------------------------------------------------------------------------
 
 
-class _Context(NamedTuple):
+class Context(NamedTuple):
     """What a Service's part depends on besides its facts and the choice of endpoints."""
 
     local: str  # matches what comes from this node's Pods; "" if nobody knows
@@ -158,8 +148,8 @@ class _Context(NamedTuple):
 
 
 @cache
-def _pick(count: int, endpoints: str, key: str) -> str:
-    """The statement that translates to one of ``count`` endpoints of the map ``endpoints``, each with the
+def pick(count: int, endpoints: str, key: str) -> str:
+    """Returns the statement that translates to one of ``count`` endpoints of the map ``endpoints``, each with the
     same chance.
     """
     return f"meta l4proto {{ tcp, udp, sctp }} dnat ip to {key} . numgen random mod {count} map @{endpoints}"
@@ -198,17 +188,17 @@ def _listed(parts: Parts, where: str, key: str, endpoints: Sequence[EndpointFact
     for index, endpoint in enumerate(endpoints):
         entry = f"{key} . {index}"
         claim((entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
-    return _pick(len(endpoints), where, BY_NODE_PORT if where.startswith("nodeport-") else BY_ADDRESS)
+    return pick(len(endpoints), where, BY_NODE_PORT if where.startswith("nodeport-") else BY_ADDRESS)
 
 
 @cache
-def _cluster_ip_names(count: int) -> tuple[str, str]:
-    """The chain for ClusterIPs of ``count`` endpoints each, and its map."""
+def cluster_ip_names(count: int) -> tuple[str, str]:
+    """Returns the chain for ClusterIPs of ``count`` endpoints each, and its map."""
     return f"cluster-ip-{count}", f"cluster-ip-{count}-endpoints"
 
 
 def _cluster_ip(
-    parts: Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: _Context
+    parts: Parts, port: ServicePortFacts, choice: EndpointChoice, key: str, note: str, context: Context
 ) -> None:
     kind, endpoints = ("local", choice.local) if port.internalLocal else ("service", choice.cluster)
     if not endpoints:
@@ -217,7 +207,7 @@ def _cluster_ip(
         chain = f"cluster-ip-{_identity(_port_id(port))}"
         go = _remembered(parts, port, kind, endpoints)
     else:
-        chain, where = _cluster_ip_names(len(endpoints))
+        chain, where = cluster_ip_names(len(endpoints))
         go = _listed(parts, where, key, endpoints)
     parts.chains.append((chain, (*context.masquerade, go)))
     parts.elements["service-ips"].append((key, f"{key}{note} : goto {chain}"))
@@ -230,7 +220,7 @@ def _external(
     key: str,
     note: str,
     node_port: bool,
-    context: _Context,
+    context: Context,
 ) -> None:
     """``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local, Pods and the node itself
     may go to any endpoint.
@@ -264,9 +254,7 @@ def _external(
     parts.elements[vmap].append((key, f"{key}{note} : goto {chain}"))
 
 
-def _firewall(
-    parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: _Context
-) -> None:
+def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: Context) -> None:
     """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the
     node is in a range (the node's traffic to a local load-balancer address has that address as its source).
     """
@@ -281,7 +269,7 @@ def _firewall(
     parts.elements["firewall-ips"] += [(key, f"{key}{note} : goto {chain}") for key in keys]
 
 
-def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, context: _Context) -> None:
+def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, context: Context) -> None:
     """Everything that one Service port puts into the table of one node."""
     protocol, ip, usable = port.protocol.lower(), port.clusterIP, choice.hasAny
     tail = f" . {protocol} . {port.port}"
@@ -314,110 +302,48 @@ def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, cont
             parts.elements["no-endpoint-nodeports"].append((node_port, node_port + refusal))
 
 
-def _add_plain(parts: Parts, port: PlainPort, context: _Context) -> None:
-    """What :func:`_add_port` would put into the table for the same port, said at once."""
-    name, protocol, ip, number, target_port, endpoints = port
-    chain, where = _cluster_ip_names(len(endpoints))
-    key, target = f"{ip} . {protocol.lower()} . {number}", f" . {target_port}"
-    elements = parts.elements
-    elements["cluster-ips"].append((ip, ip))
-    elements["service-ips"].append((key, f"{key} comment {quoted(name[:COMMENT_LENGTH])} : goto {chain}"))
-    claim, claim_hairpin = elements[where].append, elements["hairpin-connections"].append
-    for index, endpoint in enumerate(endpoints):
-        entry, hairpin = f"{key} . {index}", f"{endpoint} . {endpoint}"
-        claim((entry, f"{entry} : {endpoint}{target}"))
-        claim_hairpin((hairpin, hairpin))
-    parts.chains.append((chain, (*context.masquerade, _pick(len(endpoints), where, BY_ADDRESS))))
-
-
 # --- one node -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
-    """A node, and what Services' parts depend on there: without source ranges, and with them."""
+class Place:
+    """A node, and what the parts of Services depend on there: without source ranges, and with them."""
 
     node: Node
-    context: _Context
-    ranged: _Context
+    context: Context
+    ranged: Context
 
     def add(self, parts: Parts, ports: Sequence[ServicePortFacts], choices: Sequence[EndpointChoice]) -> None:
         """Put ``ports`` into ``parts`` of this node's table."""
         for port, choice in zip(ports, choices, strict=True):
             _add_port(parts, port, choice, self.ranged if port.sourceRanges else self.context)
 
-    def writes_as(self, other: _Node, ports: Sequence[ServicePortFacts]) -> bool:
-        """Whether the parts of ``ports`` are the same on both for the same choices."""
+    def writes_as(self, other: Place, ports: Sequence[ServicePortFacts]) -> bool:
+        """Returns whether the parts of ``ports`` are the same on both for the same choices."""
         return self.context == other.context and (
             self.ranged == other.ranged or not any(port.sourceRanges for port in ports)
         )
 
     def choices(self, ports: Sequence[ServicePortFacts]) -> list[EndpointChoice]:
+        """Returns the endpoints that this node may use for each of ``ports``."""
         return [choose(port, self.node) for port in ports]
 
 
-def _node(state: ClusterState, node: Node) -> _Node:
+def place_of(state: ClusterState, node: Node) -> Place:
+    """Returns what the parts of Services depend on at ``node``."""
     detector = detector_of(state, node.name)
     masquerade = (
         (MARK,) if state.proxy.masqueradeAll else (f"{_stranger(detector)} {MARK}",) if detector else ()
     )
-    context = _Context(_local(detector) if detector else "", masquerade, "")
-    return _Node(node, context, context._replace(primary=primary_ip(node)))
+    context = Context(_local(detector) if detector else "", masquerade, "")
+    return Place(node, context, context._replace(primary=primary_ip(node)))
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The tables of all nodes, of one state of the cluster: a value."""
-
-    _nodes: Mapping[str, _Node]
-    _tables: Mapping[str, Table]
-
-    tool: ClassVar[RuleTool] = "nft"
-
-    def on(self, node: str) -> RuleSet:
-        table = self._tables[node].table
-        return RuleSet({}, compose_nft(table), table)
-
-    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """The rules after ``changes``, and for each node the text that changes its kernel's; None where that
-        cannot be told piece by piece.
-        """
-        tables, texts = dict(self._tables), dict[str, str]()
-        try:
-            for name, node in self._nodes.items():
-                gone, fresh = Parts(), Parts()
-                for change in changes:
-                    node.add(gone, change.old, node.choices(change.old))
-                    node.add(fresh, change.new, node.choices(change.new))
-                tables[name], texts[name] = change_table(tables[name], gone, fresh)
-        except ContestedError:
-            return None
-        return Rules(self._nodes, tables), texts
-
-
-def rules(state: ClusterState) -> Rules:
-    """Every node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says."""
-    frame = _frame(state.serviceSubnet)
-    nodes = {node.name: _node(state, node) for node in state.nodes}
-    rows = [(node, Parts()) for node in nodes.values()]
-    for service, slices in services_with_slices(state):
-        plain = plain_port(service, slices)
-        ports = () if plain else ports_of(service, slices)
-        before: tuple[_Node, list[EndpointChoice], Parts] | None = None
-        for node, parts in rows:
-            choices = node.choices(ports) if ports else []
-            if before is None or before[1] != choices or not node.writes_as(before[0], ports):
-                before = node, choices, parts if len(rows) == 1 else Parts()
-                if plain:
-                    _add_plain(before[2], plain, node.context)
-                else:
-                    node.add(before[2], ports, choices)
-            if before[2] is not parts:
-                parts.extend(before[2])  # nodes that may use the same endpoints share the text
-    return Rules(
-        nodes,
-        {
-            node.node.name: make_table(parts, frame, _node_port_ips(state, node.node.name))
-            for node, parts in rows
-        },
-    )
+def node_rules(state: ClusterState, name: str) -> RuleSet:
+    """Returns the table of one node, one Service port after the other. Raises ``UnsafeTextError`` for a value
+    that is not what its type says.
+    """
+    place, parts, ports = place_of(state, state.node[name]), Parts(), service_ports(state)
+    place.add(parts, ports, place.choices(ports))
+    table = make_table(parts, frame(state.serviceSubnet), node_port_ips(state, name))
+    return RuleSet({}, compose_nft(table), table)

@@ -10,22 +10,22 @@ keeps its clients. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from emulator.cluster.state import ClusterState
 from emulator.plan.operations import DelConnections
-from emulator.proxy.changes import service_changes
+from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import local_addresses
 
 _Serving = dict[str, frozenset[str]]  # what is dialled (ip:port) → endpoints that serve there (ip:port)
 
 
-def stale_connections(old: ClusterState, new: ClusterState) -> Iterator[DelConnections]:
-    """What every node that was there before must forget, once its rules are those of ``new``."""
-    if not any(
-        port.protocol == "UDP" for change in service_changes(old, new) for port in (*change.old, *change.new)
-    ):
+def stale_connections(
+    old: ClusterState, new: ClusterState, changes: Sequence[ServiceChange]
+) -> Iterator[DelConnections]:
+    """Yields what every node that was there before must forget, once its rules are those of ``new``."""
+    if not any(port.protocol == "UDP" for change in changes for port in (*change.old, *change.new)):
         return
     before, after = _udp_ports(old), _udp_ports(new)
     for node in new.nodes:

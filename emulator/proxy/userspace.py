@@ -10,14 +10,15 @@ and in every state that has the Service port, as long as no other wants the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 from emulator.cluster.state import ClusterState
 from emulator.errors import UsageError
 from emulator.plan.naming import short_hash
-from emulator.plan.operations import DelConnections
-from emulator.plan.rules import RuleSet, address, comment
+from emulator.plan.operations import DelConnections, Operation
+from emulator.plan.rules import RuleSet, RuleTool, address, comment
+from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import local_addresses, primary_ip
 
@@ -198,24 +199,28 @@ def _port_rules(
         yield "filter", "KUBE-NODEPORT-NON-LOCAL", to(proxy_port, "-m state --state NEW -j ACCEPT")
 
 
-def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
-    """A function that gives any node's rules. Raises ``UnsafeTextError`` for a value that is not what its
-    type says, and :class:`UsageError`.
-    """
-    proxy_ports = _proxy_ports(state)
-    ports = tuple((facts, _ingress(state, facts)) for facts in _proxied(state))
+class Rules:
+    """The rules of all nodes, of one state of the cluster; a change is compared as a whole."""
 
-    def render(node: str) -> RuleSet:
+    tool: ClassVar[RuleTool] = "iptables-restore"
+
+    def __init__(self, state: ClusterState) -> None:
+        self._state = state
+        self._proxy_ports = _proxy_ports(state)
+        self._ports = tuple((facts, _ingress(state, facts)) for facts in _proxied(state))
+
+    def on(self, node: str) -> RuleSet:
+        """Returns the rules of ``node``."""
         tables: dict[str, dict[str, list[str]]] = {
             table: {chain: [] for chain in chains} for table, chains in _CHAINS.items()
         }
-        host = primary_ip(state.node[node])
+        host = primary_ip(self._state.node[node])
         rules = [
             *_frame(),
             *(
                 r
-                for facts, ingress in ports
-                for r in _port_rules(facts, ingress, proxy_ports[facts.name], host)
+                for facts, ingress in self._ports
+                for r in _port_rules(facts, ingress, self._proxy_ports[facts.name], host)
             ),
         ]
         for table, chain, rule in rules:
@@ -227,15 +232,29 @@ def renderer(state: ClusterState) -> Callable[[str], RuleSet]:
             }
         )
 
-    return render
+    def operations(self) -> Iterator[Operation]:
+        """Yields nothing: the proxies are processes (:func:`relays`)."""
+        return iter(())
+
+    def changed(self, _: Sequence[ServiceChange]) -> None:
+        """Returns None: every node's rules must be compared as a whole."""
+
+
+def rules(state: ClusterState) -> Rules:
+    """Returns every node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says, and
+    :class:`UsageError` for more Service ports than proxy ports.
+    """
+    return Rules(state)
 
 
 # --- changes ------------------------------------------------------------------------------------------------
 
 
-def stale_relays(old: ClusterState, new: ClusterState) -> Iterator[DelConnections]:
-    """What every node must forget of UDP: what was dialled at an address that leads to that proxy no more,
-    where it would go on to a port at which nobody listens, or to a proxy that is for other addresses.
+def stale_relays(
+    old: ClusterState, new: ClusterState, _: Sequence[ServiceChange] = ()
+) -> Iterator[DelConnections]:
+    """Yields what every node must forget of UDP: what was dialled at an address that leads to that proxy no
+    more, where it would go on to a port at which nobody listens, or to a proxy that is for other addresses.
     (kube-proxy cleared what was dialled at the ClusterIP of a Service port that was gone,
     conntrack.ClearEntriesForIP, and left clients of other addresses stuck.) Clients of an endpoint that is
     gone are the proxy's, which forgets them itself.

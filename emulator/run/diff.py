@@ -7,7 +7,6 @@ packet it is known that every mode can be had.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,26 +15,20 @@ from typing import cast
 from emulator.cluster.scenario import Scenario
 from emulator.controllers.settle import play
 from emulator.errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
-from emulator.kernel.generic_netlink import find_family
-from emulator.kernel.ipvs import FAMILY as IPVS
 from emulator.kernel.limits import LimitError
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.results import FlowResult, Report
-from emulator.objects.config import Inventory, ProxyMode
+from emulator.objects.config import COMING_MODE, Inventory, ProxyMode
 from emulator.oracle.expectations import Expectations, remember
 from emulator.proxy import MODES
 from emulator.run.guest import observing, why_no_guest
+from emulator.run.machine import find_guests, lacking_tools
 from emulator.run.run import Options, observe
 from emulator.schedule.schedule import PromiseOf, plan_flows
 from emulator.verdicts.modes import Comparison, compare_modes
 
-DEFAULT: ProxyMode = "nftables"
 _HOW_TO_TELL = "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system -o yaml)"
-_TOOLS: Mapping[str, tuple[str, str]] = {
-    "nftables": ("nft", "apt-get install nftables"),
-    "ipvs": ("ipset", "apt-get install ipset"),
-}
 
 
 class ModeError(PodwireError):
@@ -124,14 +117,14 @@ def settle_modes(
     """
     own = play(inventory, seed=seed, run=run)
     state = own.state
-    if not modes and state.proxy.mode == DEFAULT:
+    if not modes and state.proxy.mode == COMING_MODE:
         raise UsageError(
-            f"{state.name} is in {DEFAULT} mode already: name what to compare it with, as in --modes iptables,{DEFAULT}"
+            f"{state.name} is in {COMING_MODE} mode already: name what to compare it with, as in --modes iptables,{COMING_MODE}"
         )
     if not modes and inventory.nodes and not inventory.proxy:
         notice = f"{state.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"
         own = replace(own, state=replace(state, notices=(*state.notices, notice)))
-    chosen = cast("Sequence[ProxyMode]", modes) or (state.proxy.mode, DEFAULT)
+    chosen = cast("Sequence[ProxyMode]", modes) or (state.proxy.mode, COMING_MODE)
     return {
         mode: own if mode == state.proxy.mode else play(inventory, seed=seed, proxy_mode=mode, run=run)
         for mode in dict.fromkeys(chosen)
@@ -151,20 +144,14 @@ def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
         )
     if len(set(modes)) < 2:
         raise UsageError(f"a comparison takes two modes or more; supported: {', '.join(MODES)}")
-    guests = {mode: "ip_vs" for mode in modes if mode == "ipvs" and find_family(IPVS) is None}
-    lacking = [*_lacking_tools(modes), *_lacking_kernels(guests)]
+    known = cast("Sequence[ProxyMode]", modes)
+    guests = find_guests(known)
+    lacking = [*lacking_tools(known), *_lacking_kernels(guests)]
     if lacking:
         raise MissingCapabilityError(
             ", ".join(name for name, _ in lacking), "; ".join(remedy for _, remedy in lacking)
         )
     return guests
-
-
-def _lacking_tools(modes: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for mode in modes:
-        tool, remedy = _TOOLS.get(mode, ("", ""))
-        if tool and not shutil.which(tool):
-            yield f"the tool {tool} (for mode {mode})", remedy
 
 
 def _lacking_kernels(guests: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from emulator.errors import PodwireError
 from emulator.kernel import sandbox
 from emulator.kernel.generic_netlink import find_family
+from emulator.proxy.backends import BACKENDS
 from emulator.run.guest import KERNEL, why_no_guest
 
 
@@ -95,14 +96,6 @@ _MODULES: Mapping[str, str] = {
 # what Debian's user-mode Linux has and other kernels may lack
 _IN_GUEST = ("vxlan", "ipip", "geneve", "dummy", "netem", "ip_vs")
 
-# What each mode of kube-proxy uses beyond what every run does: names of findings.
-_MODES: Mapping[str, Sequence[str]] = {
-    "iptables": ("iptables-restore", "iptables"),
-    "nftables": ("nft", "nf_tables"),
-    "userspace": ("iptables-restore", "iptables"),
-    "ipvs": ("iptables-restore", "iptables", "ipset", "ip_vs"),
-}
-
 
 def examine() -> list[Finding]:
     """Everything that podwire can use, tried."""
@@ -160,13 +153,16 @@ def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
 
 
 def modes(findings: Sequence[Finding]) -> Mapping[str, str]:
-    """Returns what each mode of kube-proxy lacks on this machine, with the remedy; "" where it runs."""
+    """Returns what each mode of kube-proxy lacks on this machine, with the remedy; "" where it runs. Those that
+    need least come first.
+    """
     every_run = [
         f for f in findings if f.required and not f.ok and f.name not in ("iptables", "iptables-restore")
     ]
+    needed = {mode: {*(t.name for t in backend.tools), *backend.kernel} for mode, backend in BACKENDS.items()}
     lacking = {
         mode: [*every_run, *(f for f in findings if f.name in names and not f.ok)]
-        for mode, names in _MODES.items()
+        for mode, names in sorted(needed.items(), key=lambda row: len(row[1]))
     }
     return {
         mode: f"needs {several[0].name}: {several[0].remedy}" if several else ""

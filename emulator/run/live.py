@@ -11,6 +11,7 @@ from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.model.notices import Notice
 from emulator.plan.operations import AddNetns, DelNetns
+from emulator.proxy.backends import backend_of
 from emulator.run.clock import Clock
 from emulator.run.watch import Watch
 from emulator.schedule.needs import ring_slots, slot_width
@@ -133,7 +134,7 @@ class Live:
                 {name: self._slots[name] for name in names},
                 width=self._width,
                 # there requests are followed
-                program=HANDSHAKES if self._pairs and state.proxy.mode != "userspace" else None,
+                program=HANDSHAKES if self._pairs and not backend_of(state).relays else None,
             )
 
 
@@ -147,7 +148,7 @@ def _namespaces(schedule: Schedule) -> set[str]:
 def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
     """What runs beside the rules, in the order in which it is told of a state."""
     workers = [servers(applied.namespaces), speakers(applied.namespaces)]
-    if state.proxy.mode == "userspace":
+    if backend_of(state).relays:
         from emulator.workload.proxying import proxies  # and asyncio, which takes its time to import
 
         workers.append(proxies(applied.namespaces))

@@ -8,7 +8,6 @@ others together, in order: ``schedule`` (what is done when), ``live`` (the clust
 from __future__ import annotations
 
 import gc
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,22 +27,22 @@ from emulator.cluster.state import (
     ClusterState,
     pod_netns,
 )
-from emulator.errors import Exit, MissingCapabilityError, UsageError
+from emulator.errors import Exit, UsageError
 from emulator.kernel import sandbox
 from emulator.kernel.counters import read_settings
 from emulator.kernel.iptables import apply_with_iptables
-from emulator.kernel.ipvs import require_ipvs
 from emulator.kernel.limits import check_limits, sockets_at_once, use_limits
 from emulator.model.flows import Flow
 from emulator.model.results import Report
 from emulator.plan.operations import Plan
 from emulator.plan.shell import shell_commands
-from emulator.proxy.userspace import relays
+from emulator.proxy.backends import backend_of
 from emulator.report import files
 from emulator.report.captures import note_missing, slug
 from emulator.run.clock import Clock
 from emulator.run.examine import RunResults, examine
 from emulator.run.live import Live
+from emulator.run.machine import require
 from emulator.run.reporting import (
     Delivery,
     make_report,
@@ -153,6 +152,7 @@ class _Run:
 def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then: Callable[[Report], T]) -> T:
     """Build, probe at every moment, deliver and write; then ``then``, while everything is still up."""
     schedule, state = run.schedule, run.schedule.state
+    backend = backend_of(state)
     started = datetime.now(timezone.utc)
     use_limits()
     # a moment holds up to millions of frames: looking for cycles among them costs more than they could free
@@ -160,10 +160,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
     gc.freeze()
     channel.announce(_announcement(state, started, run.options.keep))
     with run.clock.phase("build"):
-        if state.proxy.mode == "nftables" and not shutil.which("nft"):
-            raise MissingCapabilityError("the tool nft", "apt-get install nftables")
-        if state.proxy.mode == "ipvs":
-            require_ipvs()
+        require(backend)
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
     with closing(applied), TemporaryDirectory(dir="/run") as logs:
@@ -181,7 +178,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
                         live.recording,
                         state.seed,
                         step,
-                        fresh_ports=state.proxy.mode == "ipvs",
+                        fresh_ports=backend.fresh_ports,
                         busy=live.busy,
                         window=window,
                     )
@@ -254,7 +251,7 @@ def _size(schedule: Schedule) -> tuple[int, int]:
         for state in states
     )
     proxies = (
-        len(relays(state)) * len(state.nodes) + _RELAYING if state.proxy.mode == "userspace" else 0
+        len(relays(state)) * len(state.nodes) + _RELAYING if (relays := backend_of(state).relays) else 0
         for state in states
     )
     return max(namespaces), max(*(len(state.listeners) for state in states), *proxies)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from functools import cache
 from itertools import chain
 from typing import TypeAlias
 
@@ -16,15 +15,13 @@ from emulator.hostnet.network import plan_hostnet
 from emulator.objects.kinds import Pod
 from emulator.plan.difference import difference
 from emulator.plan.naming import mac_of_ip
-from emulator.plan.operations import AddNeighbour, LoadRules, Operation, Plan, SetSysctl, Stage
+from emulator.plan.operations import AddNeighbour, LoadRules, Operation, Plan, Stage
 from emulator.plan.operations.links import AddLink
 from emulator.plan.rules import compose, merge
 from emulator.podnet import plan_meetings, plan_podnet, podnet_rules
-from emulator.proxy import changed_rules, rules_renderer
-from emulator.proxy.iptables import serves_localhost
-from emulator.proxy.ipvs import balancing, ipvs_rules, plan_ipvs
-from emulator.proxy.stale import stale_connections
-from emulator.proxy.userspace import stale_relays
+from emulator.proxy.backend import Rules
+from emulator.proxy.backends import backend_of
+from emulator.proxy.planner import ProxyChange, ProxyPlanner
 
 # What of a state the plans of the host network and the Pod network read, beside its Pods.
 _NETWORK = ("podNetwork", "podSubnet", "serviceSubnet", "hostSubnet", "routerIP", "nodes", "clients")
@@ -32,26 +29,38 @@ _NETWORK = ("podNetwork", "podSubnet", "serviceSubnet", "hostSubnet", "routerIP"
 Meetings: TypeAlias = Collection[tuple[str, str]]  # addresses of Pods that send to each other
 
 
-def plan_cluster(state: ClusterState, meetings: Meetings = ()) -> Plan:
-    """Everything that the kernel must hold for ``state``, in the order in which it must be done."""
-    return _in_order(state, (*_plan_networks(state), *plan_meetings(state, meetings), *plan_rules(state)))
+def plan_cluster(state: ClusterState, meetings: Meetings = (), proxy: ProxyPlanner | None = None) -> Plan:
+    """Returns everything that the kernel must hold for ``state``, in the order in which it must be done.
+
+    ``proxy``: plans kube-proxy's part of the states that follow, too.
+    """
+    rules = (proxy or ProxyPlanner()).rules(state)
+    return _in_order(
+        state, (*_plan_networks(state), *plan_meetings(state, meetings), *plan_rules(state, rules))
+    )
 
 
-def plan_change(old: ClusterState, new: ClusterState, were: Meetings = (), are: Meetings = ()) -> Plan:
-    """What makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the
+def plan_change(
+    old: ClusterState,
+    new: ClusterState,
+    were: Meetings = (),
+    are: Meetings = (),
+    proxy: ProxyPlanner | None = None,
+) -> Plan:
+    """Returns what makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the
     connections that became wrong.
 
     ``were`` and ``are``: the meetings that the plan of ``old`` has, and those that the new one is to have. It
-    costs what changed if the states share the Services and EndpointSlices that did not. Raises
-    :class:`UsageError` where kube-proxy would have to be started anew.
+    costs what changed if ``proxy`` planned ``old``, and the states share the Services and EndpointSlices that
+    did not change. Raises :class:`UsageError` where kube-proxy would have to be started anew.
     """
     if set(were) == set(are) and _have_one_network(old, new):
-        return _plan_change(old, new, (), ())
+        return _plan_change(old, new, (), (), proxy or ProxyPlanner())
     before, after = (
         chain(_plan_networks(state), plan_meetings(state, pairs))
         for state, pairs in ((old, were), (new, are))
     )
-    return _plan_change(old, new, before, after)
+    return _plan_change(old, new, before, after, proxy or ProxyPlanner())
 
 
 def _have_one_network(old: ClusterState, new: ClusterState) -> bool:
@@ -91,34 +100,37 @@ def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
 
 
 def _plan_change(
-    old: ClusterState, new: ClusterState, before: Iterable[Operation], after: Iterable[Operation]
+    old: ClusterState,
+    new: ClusterState,
+    before: Iterable[Operation],
+    after: Iterable[Operation],
+    proxy: ProxyPlanner,
 ) -> Plan:
-    """``before`` and ``after`` are all operations of ``old`` and ``new`` but the rules and what belongs to
-    them.
+    """Returns the change; ``before`` and ``after`` are all operations of ``old`` and ``new`` but the rules and
+    what belongs to them.
     """
-    loads = _changed_loads(old, new)
+    rules = proxy.change(old, new)
+    loads = _changed_loads(old, new, rules)
     if loads is None:
-        before, after = chain(before, plan_rules(old)), chain(after, plan_rules(new))
+        before = chain(before, plan_rules(old, rules.before))
+        after = chain(after, plan_rules(new, rules.after))
     change = difference(_in_order(old, before), _in_order(new, after))
-    stale = stale_relays if new.proxy.mode == "userspace" else stale_connections
-    return replace(change, operations=(*change.operations, *(loads or ()), *stale(old, new)))
+    return replace(change, operations=(*change.operations, *(loads or ()), *rules.stale))
 
 
-def _changed_loads(old: ClusterState, new: ClusterState) -> tuple[LoadRules, ...] | None:
-    """What changes in each node's rules, if that can be told Service by Service."""
-    changed = changed_rules(old, new)
-    if changed is None:
+def _changed_loads(old: ClusterState, new: ClusterState, rules: ProxyChange) -> tuple[LoadRules, ...] | None:
+    """Returns what changes in each node's rules, if that can be told Service by Service."""
+    if rules.texts is None:
         return None
     if not _have_one_network(old, new) and any(
         podnet_rules(old, node.name) != podnet_rules(new, node.name) for node in new.nodes
     ):
         return None
-    tool, texts = changed
     why = "{}: kube-proxy's rules, in one load: what changed"
     return tuple(
         [
-            LoadRules(netns=node, tool=tool, text=text, why=why.format(node))
-            for node, text in texts.items()
+            LoadRules(netns=node, tool=rules.after.tool, text=text, why=why.format(node))
+            for node, text in rules.texts.items()
             if text
         ]
     )
@@ -133,7 +145,7 @@ def plan_script(state: ClusterState) -> Plan:
 def plan_script_change(old: ClusterState, new: ClusterState) -> Plan:
     """:func:`plan_change` for a script."""
     before, after = (chain(_plan_networks(state), plan_speakers(state)) for state in (old, new))
-    return _plan_change(old, new, before, after)
+    return _plan_change(old, new, before, after, ProxyPlanner())
 
 
 def plan_speakers(state: ClusterState) -> Iterator[Operation]:
@@ -147,17 +159,11 @@ def plan_speakers(state: ClusterState) -> Iterator[Operation]:
         )
 
 
-def plan_rules(state: ClusterState) -> Iterator[Operation]:
-    """Each node's rules, in one atomic load per tool; and the sysctl that node ports on localhost need."""
-    balanced = cache(balancing(state)) if state.proxy.mode == "ipvs" else None
-    if balanced:  # the rules are but a part of it
-        yield from plan_ipvs(state, balanced)
-    proxy_rules = ipvs_rules(balanced) if balanced else rules_renderer(state)
+def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
+    """Yields each node's rules, in one atomic load per tool, and what else ``proxy`` needs there."""
+    yield from proxy.operations()
     for node in state.nodes:
-        if state.proxy.mode == "iptables" and serves_localhost(state.proxy):
-            why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"
-            yield SetSysctl(netns=node.name, key="net.ipv4.conf.all.route_localnet", value="1", why=why)
-        rules = proxy_rules(node.name)
+        rules = proxy.on(node.name)
         owners = "the Pod network's rules"
         if rules.nft:
             yield LoadRules(
@@ -170,7 +176,7 @@ def plan_rules(state: ClusterState) -> Iterator[Operation]:
         else:
             owners = "kube-proxy's and " + owners
         why = f"{node.name}: {owners}, in one load"
-        if state.proxy.mode == "userspace":
+        if backend_of(state).relays:
             why += "; they lead to ports where a process has to listen, which podwire starts and no script can be"
         both = merge(rules, podnet_rules(state, node.name))
         yield LoadRules(netns=node.name, tool="iptables-restore", text=compose(both), why=why, rules=both)

@@ -22,6 +22,7 @@ from emulator.model.flows import Flow
 from emulator.model.results import FlowResult
 from emulator.oracle.expectations import Expectations, remember
 from emulator.plan.operations import AddRoute, Plan
+from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule.planner import plan_change, plan_cluster
 
 
@@ -128,8 +129,8 @@ def _moments(
     for flow in flows:
         at.setdefault(flow.step, []).append(flow)
     meetings = _meetings(at[""], expectations)
-    state, steps = scenario.state, scenario.steps
-    moments = [Moment("", state, plan_cluster(state, meetings), tuple(at[""]))]
+    state, steps, proxy = scenario.state, scenario.steps, ProxyPlanner()
+    moments = [Moment("", state, plan_cluster(state, meetings, proxy), tuple(at[""]))]
     last = max((index for index, step in enumerate(steps, 1) if step.name in at), default=0)
     for step in steps[:last]:
         now = tuple(at.get(step.name, ()))
@@ -138,7 +139,7 @@ def _moments(
             Moment(
                 step.name,
                 step.state,
-                plan_change(moments[-1].state, step.state, were, meetings),
+                plan_change(moments[-1].state, step.state, were, meetings, proxy),
                 now,
                 step.wait,
             )

@@ -21,7 +21,8 @@ from emulator.cluster.state import ClusterState
 from emulator.errors import EXHAUSTED
 from emulator.kernel.netns import Namespaces
 from emulator.model.notices import Notice
-from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Endpoint, Relay, RoundRobin, relays
+from emulator.proxy.backends import backend_of
+from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Endpoint, Relay, RoundRobin
 from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
@@ -285,9 +286,8 @@ class _Proxies:
 
 
 def _wanted(state: ClusterState) -> Mapping[_Place, Relay]:
-    if state.proxy.mode != "userspace":
-        return {}
-    every = relays(state)
+    relays = backend_of(state).relays
+    every = relays(state) if relays else ()
     return {
         (node.name, relay.name, relay.protocol, relay.port): relay for node in state.nodes for relay in every
     }
@@ -315,7 +315,7 @@ async def _run(inbox: Inbox, namespaces: Namespaces) -> None:
 
 
 def proxies(namespaces: Namespaces) -> Worker:
-    """The process that relays what the state that it is told wants relayed: nothing but in userspace mode."""
+    """The process that relays what the state that it is told wants relayed: nothing where the mode has no relays."""
 
     def work(inbox: Inbox) -> None:
         gc.enable()  # the run has switched it off for its own few seconds; this may stay up

@@ -24,6 +24,7 @@ from emulator.kernel.netns import Namespaces, check_output
 from emulator.oracle.expectations import attempts_for
 from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import Plan
+from emulator.proxy.planner import ProxyPlanner
 from emulator.run.run import Options, run_cluster
 from emulator.schedule.planner import plan_cluster, plan_rules
 from emulator.workload.serve import servers
@@ -255,7 +256,7 @@ def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], 
     first = picked(applied.namespaces)
     gone = first["office"]
     rest = sticky(mode, *(row for pod, row in rows.items() if pod != gone))
-    apply(Plan(name="update", operations=tuple(plan_rules(rest))), applied)
+    apply(Plan(name="update", operations=tuple(plan_rules(rest, ProxyPlanner().rules(rest)))), applied)
     then = picked(applied.namespaces)
     assert picked(applied.namespaces) == then
     return first, then, gone

@@ -19,6 +19,7 @@ from emulator.journeys.correlate import Correlation, correlate
 from emulator.model.flows import Attempt
 from emulator.model.frames import Frame
 from emulator.plan.operations import DelConnections, LoadRules, Plan
+from emulator.proxy.backends import BACKENDS
 from emulator.run import examine
 from emulator.run.run import Options, run_cluster
 from emulator.schedule import planner, schedule
@@ -58,7 +59,7 @@ def test_without_forgetting_a_udp_client_stays_with_the_endpoint_that_is_gone(
     def nothing(*_: object) -> Iterator[DelConnections]:
         return iter(())
 
-    monkeypatch.setattr(planner, "stale_connections", nothing)
+    monkeypatch.setitem(BACKENDS, mode, replace(BACKENDS[mode], stale=nothing))
     failed = failures(scenario_of("udp-client", proxy_mode=mode), tmp_path)
     assert {f"udp-client, it is gone: {who}" for who in ("a Pod", "outside")} <= failed.keys()
 
@@ -168,9 +169,9 @@ def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tm
             services=tuple(replace(s, spec=replace(s.spec, sessionAffinity="None")) for s in state.services),
         )
 
-    monkeypatch.setattr(schedule, "plan_cluster", lambda state, meetings: cluster(forgetful(state), meetings))
+    monkeypatch.setattr(schedule, "plan_cluster", lambda state, *rest: cluster(forgetful(state), *rest))
     monkeypatch.setattr(
-        schedule, "plan_change", lambda old, new, *meetings: change(forgetful(old), forgetful(new), *meetings)
+        schedule, "plan_change", lambda old, new, *rest: change(forgetful(old), forgetful(new), *rest)
     )
     failed = failures(scenario_of("affinity-expiry", proxy_mode="nftables"), tmp_path)
     assert any(name.startswith("affinity-expiry, three more endpoints: still that one") for name in failed)

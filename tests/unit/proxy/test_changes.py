@@ -16,8 +16,11 @@ from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, Service, ServicePort
 from emulator.plan.operations import LoadRules
 from emulator.plan.rules import RuleSet, compose
-from emulator.proxy import iptables, nftables
+from emulator.proxy import iptables as slow_iptables
+from emulator.proxy import nftables as slow_nftables
 from emulator.proxy.changes import service_changes
+from emulator.proxy.incremental import iptables, nftables
+from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule.planner import plan_change
 from tests.objects import node, service, slice_of, state
 from tests.unit.plan.test_difference import Tables, load_rules
@@ -80,6 +83,8 @@ def test_nftables_changed_are_nftables_written_anew(states: Sequence[ClusterStat
         known = nftables.rules(new)
         if changed:  # else two Services claim one address: then everything is written anew
             assert changed[0] == known
+            for name in new.node:
+                assert changed[0].on(name).table == slow_nftables.node_rules(new, name).table
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -93,18 +98,34 @@ def test_iptables_changed_are_iptables_written_anew(states: Sequence[ClusterStat
         changed = known.changed(service_changes(old, new))
         assert changed
         known, texts = changed
-        fresh = iptables.rules(new)
         for name, tables in kernel.items():
             load_rules(tables, texts[name])
             anew: Tables = {}
-            load_rules(anew, compose(fresh.on(name)))
+            load_rules(anew, compose(slow_iptables.node_rules(new, name)))
             assert in_order(tables) == in_order(anew)
             assert in_order(loaded(known.on(name))) == in_order(anew)
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs", "userspace"])
+@given(data=st.data())
+def test_a_planner_that_follows_plans_what_one_that_begins_does(mode: str, data: st.DataObject) -> None:
+    states = data.draw(histories(mode))
+    follows = ProxyPlanner()
+    follows.rules(states[0])
+    for old, new in pairwise(states):
+        followed, begun = follows.change(old, new), ProxyPlanner().change(old, new)
+        assert (followed.texts is None) == (begun.texts is None)
+        assert list(followed.stale) == list(begun.stale)
+        for name in new.node:
+            assert in_order(loaded(followed.after.on(name))) == in_order(loaded(begun.after.on(name)))
+            assert followed.after.on(name).table == begun.after.on(name).table
+
+
 def loaded(rules: RuleSet) -> Tables:
     tables: Tables = {}
-    load_rules(tables, compose(rules))
+    if rules.tables:
+        load_rules(tables, compose(rules))
     return tables
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import ServicePort
+from emulator.proxy.changes import service_changes
 from emulator.proxy.stale import stale_connections
 from tests.objects import node, service, slice_of, state
 
@@ -37,7 +38,7 @@ def nobody(*nodes: str) -> ClusterState:
 
 
 def stale(old: ClusterState, new: ClusterState) -> set[tuple[str, str]]:
-    return {(op.dialled, op.server) for op in stale_connections(old, new)}
+    return {(op.dialled, op.server) for op in stale_connections(old, new, service_changes(old, new))}
 
 
 @pytest.mark.parametrize(
@@ -119,4 +120,4 @@ def test_an_address_that_another_service_serves_as_well_is_not_new() -> None:
 
 def test_every_node_that_stays_forgets() -> None:
     old, new = cluster(A, nodes=("n1", "n2", "n3")), cluster(B, nodes=("n2", "n3", "n4"))
-    assert {op.netns for op in stale_connections(old, new)} == {"n2", "n3"}
+    assert {op.netns for op in stale_connections(old, new, service_changes(old, new))} == {"n2", "n3"}

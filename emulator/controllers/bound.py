@@ -1,4 +1,7 @@
-"""What a cluster in ipvs mode does to itself: its user is told. May import ``objects`` and this room."""
+"""Tells of addresses that nodes fight about, in a mode that gives every node the addresses of Services.
+
+May import ``objects`` and this room.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from emulator.controllers.findings import Findings
 from emulator.objects.kinds import Node, Service
 
 
-def notice_ipvs(
+def notice_bound(
     services: Iterable[Service],
     nodes: Sequence[Node],
     speakers: Mapping[str, str],
     proxy: ProxySettings,
     findings: Findings,
 ) -> None:
-    """Addresses that nodes fight about (docs/semantics 13, 14)."""
+    """Note each Service address that several nodes have, or answer ARP for (docs/semantics 13, 14)."""
     if speakers and not proxy.strictARP:
         findings.notice(
-            "every node, not the speaker alone, answers ARP for load-balancer addresses: ipvs mode needs ipvs.strictARP: true"
+            f"every node, not the speaker alone, answers ARP for load-balancer addresses: {proxy.mode} mode needs ipvs.strictARP: true"
         )
     if len(nodes) < 2:
         return
@@ -29,7 +32,7 @@ def notice_ipvs(
             if ip in owners:
                 whose = f"svc {service.key} has {ip}, the address of {owners[ip]}"
                 findings.notice(
-                    f"{whose}: in ipvs mode every other node takes it for its own, and the network between them breaks"
+                    f"{whose}: in {proxy.mode} mode every other node takes it for its own, and the network between them breaks"
                 )
 
 

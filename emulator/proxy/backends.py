@@ -1,0 +1,48 @@
+"""The table of kube-proxy's modes: the only place where rules are found by the name of a mode. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emulator.cluster.state import ClusterState
+from emulator.objects.config import ProxyMode
+from emulator.proxy import ipvs, userspace
+from emulator.proxy.backend import Backend, Tool
+from emulator.proxy.incremental import iptables, nftables
+from emulator.proxy.stale import stale_connections
+
+_RESTORE = Tool("iptables-restore", "iptables", every_run=True)
+
+BACKENDS: Mapping[ProxyMode, Backend] = {
+    "iptables": Backend(
+        tools=(_RESTORE,),
+        kernel=("iptables",),
+        rules=iptables.rules,
+        stale=stale_connections,
+    ),
+    "nftables": Backend(
+        tools=(Tool("nft", "nftables"),),
+        kernel=("nf_tables",),
+        rules=nftables.rules,
+        stale=stale_connections,
+    ),
+    "ipvs": Backend(
+        tools=(_RESTORE, Tool("ipset", "ipset")),
+        kernel=("iptables", "ip_vs"),
+        rules=ipvs.rules,
+        stale=stale_connections,
+        fresh_ports=True,
+    ),
+    "userspace": Backend(
+        tools=(_RESTORE,),
+        kernel=("iptables",),
+        rules=userspace.rules,
+        stale=userspace.stale_relays,
+        relays=userspace.relays,
+    ),
+}
+
+
+def backend_of(state: ClusterState) -> Backend:
+    """Returns the mode that ``state`` names."""
+    return BACKENDS[state.proxy.mode]

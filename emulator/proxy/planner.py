@@ -1,0 +1,65 @@
+"""Plans kube-proxy's part of a cluster that changes, state after state. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from emulator.cluster.state import ClusterState
+from emulator.plan.operations import DelConnections
+from emulator.proxy.backend import Rules
+from emulator.proxy.backends import backend_of
+from emulator.proxy.changes import Index
+
+
+class ProxyChange(NamedTuple):
+    """What turns the kernels of one state into those of another.
+
+    ``texts``: for each node the input of the rules' tool; None where ``before`` and ``after`` are to be
+    compared as a whole. ``stale``: the connections that every node must forget once its rules are the new
+    ones.
+    """
+
+    before: Rules
+    after: Rules
+    texts: Mapping[str, str] | None
+    stale: Iterator[DelConnections]
+
+
+class ProxyPlanner:
+    """Owns what it worked out of the last state that it was asked about, so that a change costs what changed.
+
+    States may come in any order; those that follow each other, and share the objects that stay, cost least.
+    """
+
+    def __init__(self) -> None:
+        self._state: ClusterState | None = None
+        self._rules: Rules | None = None
+        self._index: Index | None = None
+
+    def rules(self, state: ClusterState) -> Rules:
+        """Returns the rules of every node of ``state``."""
+        self._turn_to(state)
+        if self._rules is None:
+            self._rules = backend_of(state).rules(state)
+        return self._rules
+
+    def change(self, old: ClusterState, new: ClusterState) -> ProxyChange:
+        """Returns what turns ``old`` into ``new``, which is the last state from then on."""
+        before = self.rules(old)
+        index, changes = (self._index or Index.of(old)).changes(old, new)
+        changed = before.changed(changes) if _only_services_differ(old, new) else None
+        self._turn_to(new)
+        self._index = index
+        after, texts = changed or (self.rules(new), None)
+        self._rules = after
+        return ProxyChange(before, after, texts, backend_of(new).stale(old, new, changes))
+
+    def _turn_to(self, state: ClusterState) -> None:
+        """Forget all that is known of another state."""
+        if state is not self._state:
+            self._state, self._rules, self._index = state, None, None
+
+
+def _only_services_differ(old: ClusterState, new: ClusterState) -> bool:
+    return old.proxy == new.proxy and old.nodes == new.nodes and old.serviceSubnet == new.serviceSubnet

@@ -1,0 +1,51 @@
+"""What a mode of kube-proxy needs of this machine, and whether that is there. Tells from the mode's record."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from emulator.errors import MissingCapabilityError
+from emulator.kernel.generic_netlink import find_family
+from emulator.kernel.ipvs import FAMILY as IPVS
+from emulator.kernel.ipvs import require_ipvs
+from emulator.objects.config import ProxyMode
+from emulator.proxy.backend import Backend, Tool
+from emulator.proxy.backends import BACKENDS
+
+# kernel features that are not there by themselves: what tells if one is, and what loads it
+_FOUND: Mapping[str, Callable[[], bool]] = {"ip_vs": lambda: find_family(IPVS) is not None}
+_LOAD: Mapping[str, Callable[[], None]] = {"ip_vs": require_ipvs}
+
+
+def require(backend: Backend) -> None:
+    """Load what ``backend`` needs of the kernel. Raises MissingCapabilityError for what is not there."""
+    for feature in backend.kernel:
+        if feature in _LOAD:
+            _LOAD[feature]()
+    for tool in _own_tools(backend):
+        if not shutil.which(tool.name):
+            raise MissingCapabilityError(f"the tool {tool.name}", tool.remedy)
+
+
+def find_guests(modes: Sequence[ProxyMode]) -> Mapping[str, str]:
+    """Returns those of ``modes`` that need another kernel, each with the feature that this one lacks."""
+    return {
+        mode: feature
+        for mode in modes
+        for feature in BACKENDS[mode].kernel
+        if feature in _FOUND and not _FOUND[feature]()
+    }
+
+
+def lacking_tools(modes: Sequence[ProxyMode]) -> Iterator[tuple[str, str]]:
+    """Yields each tool that is not there, for which of ``modes``, and the remedy."""
+    for mode in modes:
+        for tool in _own_tools(BACKENDS[mode]):
+            if not shutil.which(tool.name):
+                yield f"the tool {tool.name} (for mode {mode})", tool.remedy
+
+
+def _own_tools(backend: Backend) -> Iterator[Tool]:
+    """Yields the tools that not every run needs."""
+    return (tool for tool in backend.tools if not tool.every_run)
