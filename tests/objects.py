@@ -29,6 +29,7 @@ from emulator.objects.kinds import (
     ServiceSpec,
     ServiceStatus,
 )
+from emulator.podnet.kubenet import KUBENET
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ def state(
         serviceSubnet=IPv4Network("10.96.0.0/12"),
         hostSubnet=IPv4Network("172.18.0.0/16"),
         routerIP="172.18.0.1",
-        podNetwork="kubenet",
+        podNetwork=KUBENET.facts,
         proxy=ProxySettings(**{"clusterCIDR": "10.244.0.0/16", **proxy}),
         nodes=tuple(nodes),
         pods=(),

@@ -23,6 +23,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, ip_address
 from operator import attrgetter, is_
 
+from emulator.cluster.podnetwork import PodNetworkFacts
 from emulator.objects.config import DEFAULT_MODE, ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
 from emulator.objects.kinds import (
     Endpoints,
@@ -120,7 +121,7 @@ class ClusterState:
     serviceSubnet: IPv4Network
     hostSubnet: IPv4Network
     routerIP: str
-    podNetwork: str
+    podNetwork: PodNetworkFacts
     # the Pods of a dump have addresses of other prefixes: the bridges' are not the cluster's
     madeUpBridges: bool = False
     proxy: ProxySettings
@@ -269,6 +270,7 @@ class ClusterState:
         spec = self.node[node].spec
         return spec.podCIDRs[0] if spec.podCIDRs else spec.podCIDR
 
-    def bridge_ip(self, node: str) -> str:
-        """The address of ``node``'s Pod bridge: the first of its podCIDR (host-local's gateway)."""
-        return str(ip_address(int(ip_address(self.podCIDR(node).split("/")[0])) + 1))
+    def gateway(self, node: str) -> str:
+        """Returns the address of ``node`` in the Pod network: its Pods' gateway."""
+        first = int(ip_address(self.podCIDR(node).split("/")[0]))
+        return str(ip_address(first + self.podNetwork.gatewayOffset))

@@ -14,12 +14,15 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain, pairwise
 
+from emulator.cluster.podnetwork import PodNetworkFacts
 from emulator.controllers.clusterflags import ClusterFlags
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.pools import Pools
 from emulator.controllers.shape import address_path, pod_cidr_path
 from emulator.objects.config import Inventory, Networking
 from emulator.objects.kinds import Node, NodeAddress, Origin, Pod, Service
+from emulator.podnet import NETWORKS
+from emulator.podnet.kubenet import KUBENET
 
 DEFAULT_POD_SUBNET = IPv4Network("10.244.0.0/16")
 DEFAULT_SERVICE_SUBNET = IPv4Network("10.96.0.0/12")
@@ -173,15 +176,23 @@ def notice_networks(
         findings.notice(f"{what} (the router is in {networks.hosts})")
 
 
+def pod_network(inventory: Inventory) -> PodNetworkFacts:
+    """Returns the facts of the Pod network that ``inventory`` asks for; kubenet's in place of one that there is
+    not, which is a problem (:func:`choose_networks`).
+    """
+    asked = inventory.cluster.object.networking.podNetwork if inventory.cluster else ""
+    return NETWORKS.get(asked, KUBENET).facts
+
+
 def _said(inventory: Inventory, findings: Findings) -> _Said:
     networking = inventory.cluster.object.networking if inventory.cluster else Networking()
     origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
-    if networking.podNetwork != "kubenet":
+    if networking.podNetwork not in NETWORKS:
         findings.problem(
             origin,
             "networking.podNetwork",
             f"podNetwork {networking.podNetwork} is not supported yet",
-            "use kubenet",
+            f"use {' or '.join(NETWORKS)}",
         )
 
     def parse(name: str) -> IPv4Network | None:

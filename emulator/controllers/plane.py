@@ -35,7 +35,13 @@ from emulator.controllers.loadbalancers import (
     choose_targets,
     give_addresses,
 )
-from emulator.controllers.networks import Networks, address_nodes, choose_networks, notice_networks
+from emulator.controllers.networks import (
+    Networks,
+    address_nodes,
+    choose_networks,
+    notice_networks,
+    pod_network,
+)
 from emulator.controllers.placement import place
 from emulator.controllers.pools import Pools, choose_pools
 from emulator.controllers.room import is_too_large, room_for_pods
@@ -580,7 +586,7 @@ class ControlPlane:
             serviceSubnet=networks.services,
             hostSubnet=networks.hosts,
             routerIP=str(networks.router),
-            podNetwork="kubenet",
+            podNetwork=pod_network(inventory),
             madeUpBridges=networks.madeUp,
             proxy=proxy,
             nodes=nodes,

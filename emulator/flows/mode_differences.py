@@ -90,7 +90,7 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
         if protocol == "TCP":
             yield _Edge(node_client(node), _at(endpoints, node, _LOCALHOST), protocol, f"svc {service.key}")
         if not state.madeUpBridges:
-            bridge = _at(endpoints, node, state.bridge_ip(node.name))
+            bridge = _at(endpoints, node, state.gateway(node.name))
             yield _Edge(node_client(node), bridge, protocol, f"svc {service.key}, at its bridge's address")
             pods = [pod for pod in state.pods_on[node.name] if not pod.spec.hostNetwork]
             for pod in sorted(pods, key=lambda pod: pod.ip in endpoints.ips)[:1]:

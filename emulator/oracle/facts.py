@@ -43,7 +43,7 @@ class Facts:
         self.owners: Mapping[str, Owner] = find_owners(state)
         self.health_checks = HealthChecks(state)
         self.detector = LocalDetector(state)
-        self.node_ips = {n.name: frozenset((*n.internalIPs, state.bridge_ip(n.name))) for n in state.nodes}
+        self.node_ips = {n.name: frozenset((*n.internalIPs, state.gateway(n.name))) for n in state.nodes}
         self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
         self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
         self._identities: dict[str, Identity] = {}

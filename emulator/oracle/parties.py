@@ -51,7 +51,7 @@ def find_owners(state: ClusterState) -> Mapping[str, Owner]:
     }
     for node in state.nodes:
         owner = Owner("node", node.name, node_ref(node.name), node.name)
-        owners |= dict.fromkeys((state.bridge_ip(node.name), *node.internalIPs), owner)
+        owners |= dict.fromkeys((state.gateway(node.name), *node.internalIPs), owner)
     for ip, pod in state.pod_by_ip.items():
         owners[ip] = Owner("pod", pod_netns(pod), ObjectRef("Pod", pod.key), pod.spec.nodeName)
     return owners

@@ -1,43 +1,48 @@
-"""Pod networks: one pure planner each. :func:`plan_podnet` picks the one that the cluster asks for."""
+"""Pod networks: a module each, and the table of them. Nobody else knows how Pods are connected.
+
+Pure: imports the cluster state, ``hostnet`` and the plan's values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from emulator.cluster.state import ClusterState
 from emulator.errors import UsageError
 from emulator.plan.operations import Operation
 from emulator.plan.rules import RuleSet
-from emulator.podnet import kubenet
+from emulator.podnet.kubenet import KUBENET
+from emulator.podnet.network import PodNetwork
 
-_PLANNERS: Mapping[
-    str, tuple[Callable[[ClusterState], Iterator[Operation]], Callable[[ClusterState, str], RuleSet]]
-] = {
-    "kubenet": (kubenet.plan_pods, kubenet.masquerade_rules),
-}
+NETWORKS: Mapping[str, PodNetwork] = {network.facts.name: network for network in (KUBENET,)}
 
 
 def plan_podnet(state: ClusterState) -> Iterator[Operation]:
-    """The operations that connect every Pod."""
-    return _planner(state)[0](state)
+    """Yields the operations that connect every Pod."""
+    network = _network(state)
+    for node in state.nodes:
+        yield from network.plan_node(state, node)
+        for pod in state.pods_on[node.name]:
+            if not pod.spec.hostNetwork:
+                yield from network.attach(state, pod)
+    yield from network.connect(state)
 
 
 def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> Iterator[Operation]:
-    """Plan what Pods that send to each other need on top; ``meetings`` are pairs of addresses."""
-    return kubenet.plan_meetings(state, meetings)
+    """Yields what Pods that send to each other need on top; ``meetings`` are pairs of addresses."""
+    return _network(state).plan_meetings(state, meetings)
 
 
 def podnet_rules(state: ClusterState, node: str) -> RuleSet:
-    """The rules that the Pod network needs on ``node``, beside kube-proxy's."""
-    return _planner(state)[1](state, node)
+    """Returns the rules that the Pod network needs on ``node``, beside kube-proxy's."""
+    return _network(state).rules(state, node)
 
 
-def _planner(
-    state: ClusterState,
-) -> tuple[Callable[[ClusterState], Iterator[Operation]], Callable[[ClusterState, str], RuleSet]]:
+def _network(state: ClusterState) -> PodNetwork:
+    name = state.podNetwork.name
     try:
-        return _PLANNERS[state.podNetwork]
+        return NETWORKS[name]
     except KeyError:
         raise UsageError(
-            f"podNetwork {state.podNetwork!r} is not supported; supported: {', '.join(sorted(_PLANNERS))}"
+            f"podNetwork {name!r} is not supported; supported: {', '.join(sorted(NETWORKS))}"
         ) from None

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
+from emulator.cluster.podnetwork import PodNetworkFacts
 from emulator.cluster.state import ROUTER, ClusterState, pod_netns
 from emulator.hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
-from emulator.objects.kinds import Pod
+from emulator.objects.kinds import Node, Pod
 from emulator.plan.naming import mac_of_ip, short_hash
 from emulator.plan.operations import (
     AddAddress,
@@ -28,6 +29,7 @@ from emulator.plan.operations import (
     SetSysctl,
 )
 from emulator.plan.rules import RuleSet, comment
+from emulator.podnet.network import PodNetwork
 
 BRIDGE = "cbr0"
 
@@ -37,50 +39,23 @@ def veth_name(pod: Pod) -> str:
     return f"veth{short_hash(pod.key)}"
 
 
-def plan_pods(state: ClusterState) -> Iterator[Operation]:
-    """Bridges, Pods with their links and addresses, and the routes between nodes."""
-    outside: list[tuple[str, str, str]] = []  # (Pod address outside its node's podCIDR, node, Pod)
-    for node in state.nodes:
-        cidr = IPv4Network(state.podCIDR(node.name))
-        gateway = state.bridge_ip(node.name)
-        why = f"{node.name}'s Pod bridge"
-        yield AddBridge(netns=node.name, name=BRIDGE, mac=mac_of_ip(gateway), why=why)
-        yield SetNeighbourDefaults(netns=node.name, dev=BRIDGE, why=OWN_WAY_TO_ASK)
-        yield AddAddress(
-            netns=node.name,
-            dev=BRIDGE,
-            address=f"{gateway}/{cidr.prefixlen}",
-            why=f"{why} is its Pods' gateway",
-        )
-        for pod in state.pods_on[node.name]:
-            if pod.spec.hostNetwork:
-                continue
-            yield from _plan_pod(pod, node.name, gateway, cidr)
-            outside += [
-                (a.ip, node.name, pod.key) for a in pod.status.podIPs if IPv4Address(a.ip) not in cidr
-            ]
-    routers = [*(n.name for n in state.nodes), ROUTER]
-    for node in state.nodes:
-        via, dst, why = (
-            node.internalIPs[0],
-            state.podCIDR(node.name),
-            f"{node.name}'s Pods are behind {node.name}",
-        )
-        for netns in routers:
-            if netns != node.name:
-                yield AddRoute(netns=netns, dst=dst, dev="eth0", via=via, why=why)
-    yield from _plan_neighbours(state)
-    for ip, home, key in outside:
-        why = f"Pod {key} has an address outside the podCIDR of {home}"
-        yield AddRoute(netns=home, dst=f"{ip}/32", dev=BRIDGE, why=why)
-        for netns in routers:
-            if netns != home:
-                yield AddRoute(
-                    netns=netns, dst=f"{ip}/32", dev="eth0", via=state.node[home].internalIPs[0], why=why
-                )
+def plan_node(state: ClusterState, node: Node) -> Iterator[Operation]:
+    """Yields the bridge of ``node``, which is its Pods' gateway."""
+    gateway = state.gateway(node.name)
+    why = f"{node.name}'s Pod bridge"
+    yield AddBridge(netns=node.name, name=BRIDGE, mac=mac_of_ip(gateway), why=why)
+    yield SetNeighbourDefaults(netns=node.name, dev=BRIDGE, why=OWN_WAY_TO_ASK)
+    yield AddAddress(
+        netns=node.name,
+        dev=BRIDGE,
+        address=f"{gateway}/{_cidr(state, node.name).prefixlen}",
+        why=f"{why} is its Pods' gateway",
+    )
 
 
-def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[Operation]:
+def attach(state: ClusterState, pod: Pod) -> Iterator[Operation]:
+    """Yields the network namespace of ``pod``, its link to the bridge, its addresses and its route."""
+    node, cidr = pod.spec.nodeName, _cidr(state, pod.spec.nodeName)
     netns, ips = pod_netns(pod), [a.ip for a in pod.status.podIPs]
     why = f"Pod {pod.key} on {node}"
     yield from plan_base(netns, why)
@@ -114,16 +89,51 @@ def _plan_pod(pod: Pod, node: str, gateway: str, cidr: IPv4Network) -> Iterator[
         netns=netns,
         dst="default",
         dev="eth0",
-        via=gateway,
+        via=state.gateway(node),
         onlink=not first_inside,
         why=f"{why}: everything else goes through the bridge",
     )
 
 
+def connect(state: ClusterState) -> Iterator[Operation]:
+    """Yields the routes between nodes, and to Pods with addresses outside their node's podCIDR."""
+    routers = [*(n.name for n in state.nodes), ROUTER]
+    for node in state.nodes:
+        via, dst, why = (
+            node.internalIPs[0],
+            state.podCIDR(node.name),
+            f"{node.name}'s Pods are behind {node.name}",
+        )
+        for netns in routers:
+            if netns != node.name:
+                yield AddRoute(netns=netns, dst=dst, dev="eth0", via=via, why=why)
+    yield from _plan_neighbours(state)
+    for node in state.nodes:
+        for ip, key in _outside(state, node.name):
+            why = f"Pod {key} has an address outside the podCIDR of {node.name}"
+            yield AddRoute(netns=node.name, dst=f"{ip}/32", dev=BRIDGE, why=why)
+            for netns in routers:
+                if netns != node.name:
+                    yield AddRoute(netns=netns, dst=f"{ip}/32", dev="eth0", via=node.internalIPs[0], why=why)
+
+
+def _cidr(state: ClusterState, node: str) -> IPv4Network:
+    return IPv4Network(state.podCIDR(node))
+
+
+def _outside(state: ClusterState, node: str) -> Iterator[tuple[str, str]]:
+    """Yields the Pod addresses on ``node`` that its podCIDR has not, each with its Pod."""
+    cidr = _cidr(state, node)
+    for pod in state.pods_on[node]:
+        for a in () if pod.spec.hostNetwork else pod.status.podIPs:
+            if IPv4Address(a.ip) not in cidr:
+                yield a.ip, pod.key
+
+
 def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
     """Plan the neighbour entries between each Pod and its node's bridge."""
     for node in state.nodes:
-        gateway = state.bridge_ip(node.name)
+        gateway = state.gateway(node.name)
         mac = mac_of_ip(gateway)
         for pod in state.pods_on[node.name]:
             if not pod.spec.hostNetwork:
@@ -173,7 +183,9 @@ def _host_end_mac(ip: str) -> str:
 
 
 def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
-    """nat rules of ``node``: what leaves the cluster gets the node's address, what stays in it does not."""
+    """Returns the nat rules of ``node``: what leaves the cluster gets the node's address, what stays in it does
+    not.
+    """
     chain = "IP-MASQ-AGENT"
     inside = [
         (state.podSubnet, "Pods"),
@@ -187,13 +199,17 @@ def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
         for net, what in inside
     ]
     rules.append(f"{comment('ip-masq-agent: outbound traffic')} -j MASQUERADE")
-    cidr = IPv4Network(state.podCIDR(node))
-    pinned = [
-        f"{a.ip}/32"
-        for pod in state.pods_on[node]
-        for a in pod.status.podIPs
-        if not pod.spec.hostNetwork and IPv4Address(a.ip) not in cidr
-    ]
+    pinned = [f"{ip}/32" for ip, _ in _outside(state, node)]
     match = f"{comment('ip-masq-agent: Pods of this node')} -m addrtype ! --dst-type LOCAL"
-    jumps = [f"-s {source} {match} -j {chain}" for source in (str(cidr), *pinned)]
+    jumps = [f"-s {source} {match} -j {chain}" for source in (str(_cidr(state, node)), *pinned)]
     return RuleSet({"nat": {"POSTROUTING": tuple(jumps), chain: tuple(rules)}})
+
+
+KUBENET = PodNetwork(
+    facts=PodNetworkFacts(name="kubenet", gatewayOffset=1, interface=BRIDGE, interfacePrefix="cbr"),
+    plan_node=plan_node,
+    attach=attach,
+    connect=connect,
+    plan_meetings=plan_meetings,
+    rules=masquerade_rules,
+)

@@ -14,9 +14,6 @@ from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import Node
 from emulator.plan.rules import address, network
 
-BRIDGE = "cbr0"  # what is local to detectLocalMode BridgeInterface
-# what is local to InterfaceNamePrefix: IP sees a Pod's packet come in by the bridge, not by its port
-INTERFACE_PREFIX = "cbr"
 LOOPBACK = IPv4Network("127.0.0.0/8")
 EVERYTHING = IPv4Network("0.0.0.0/0")
 
@@ -37,9 +34,9 @@ def detector_of(state: ClusterState, node: str) -> Detector | None:
     """
     mode = state.proxy.localMode
     if mode == "BridgeInterface":
-        return Detector(interface=BRIDGE)
+        return Detector(interface=state.podNetwork.interface)
     if mode == "InterfaceNamePrefix":
-        return Detector(prefix=INTERFACE_PREFIX)
+        return Detector(prefix=state.podNetwork.interfacePrefix)
     prefixes = {"ClusterCIDR": state.proxy.clusterCIDR, "NodeCIDR": state.podCIDR(node)}.get(mode, "")
     source = next((network(p) for p in prefixes.split(",") if p and ":" not in p), "")
     return Detector(source=source) if source else None
@@ -60,8 +57,8 @@ def node_port_prefixes(words: tuple[str, ...], primary: str) -> tuple[IPv4Networ
 
 
 def local_addresses(state: ClusterState, node: str) -> tuple[IPv4Address, ...]:
-    """The addresses of ``node`` that others can dial: its own, and its Pod bridge's."""
+    """Returns the addresses of ``node`` that others can dial: its own, and the one in the Pod network."""
     addresses = [ip for ip in state.node[node].internalIPs if ":" not in ip]
     if state.podCIDR(node) and ":" not in state.podCIDR(node):
-        addresses.append(state.bridge_ip(node))
+        addresses.append(state.gateway(node))
     return tuple(sorted({IPv4Address(address(a)) for a in addresses}))

@@ -92,10 +92,11 @@ def name_addresses(state: ClusterState) -> Mapping[str, str]:
     def spell(name: str, namespace: str) -> str:
         return name if len(seen[name]) == 1 else f"{namespace}/{name}"
 
+    interface = state.podNetwork.interface
     names = {ip: spell(name, namespace) for ip, name, namespace in pods}
     names |= {ip: f"svc/{spell(name, namespace)}" for ip, name, namespace in services}
     names |= {ip: node.name for node in state.nodes for ip in node.internalIPs}
-    names |= {state.bridge_ip(node.name): f"{node.name}.cbr0" for node in state.nodes}
+    names |= {state.gateway(node.name): f"{node.name}.{interface}" for node in state.nodes}
     names |= {client.address: client.name for client in state.clients}
     names |= {ip: BALANCER for service in state.services for ip in state.balancer_ips(service)}
     names |= {state.balancerIP: BALANCER} if state.balancerIP else {}

@@ -35,7 +35,8 @@ _SPARE_SLOTS = 512  # of each at most
 _MOST = 8192  # slots of a ring: it is emptied while flows are sent
 _MOST_BROADCASTS = 1 << 16  # slots of the switch's, which sees a broadcast once for each of its ports
 
-_SLOT_HEADERS = 80 + 66  # bytes of a slot before the payload: the ring's own, then Ethernet's, IP's and TCP's
+_RING_HEADERS = 80 + 14  # bytes of a slot before the packet: the ring's own, then Ethernet's
+_SLOT_HEADERS = _RING_HEADERS + 52  # before the payload: IP's and TCP's, too
 _ANSWER = 176  # bytes of an echo server's answer without its names (workload/answer.py)
 _HEALTH_ANSWER = 400  # bytes of a health check's
 
@@ -70,7 +71,9 @@ def slot_width(schedule: Schedule) -> int:
         return 256
     states = [moment.state for moment in schedule.moments]
     if any(state.commands for state in states):
-        return 2048  # what real commands say is as long as a link lets it be
+        # what real commands say is as long as a link lets it be
+        longest = _RING_HEADERS + max(state.podNetwork.mtu for state in states)
+        return 1 << (longest - 1).bit_length()
     listeners = [listener for state in states for listener in state.listeners]
     names = max((len(x.pod) + len(x.container) + len(x.node) for x in listeners), default=0)
     longest = (

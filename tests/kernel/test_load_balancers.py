@@ -180,7 +180,7 @@ def test_one_node_answers_and_serves(mode: str) -> None:
     speaker = cluster.state.speakers[CLUSTER]
     met = {cluster.ask(CLUSTER) for _ in range(16)}
     assert {pod for pod, _ in met} == {"web-1", "web-2"}
-    assert {seen for _, seen in met} <= {IPS[speaker], cluster.state.bridge_ip(speaker)}
+    assert {seen for _, seen in met} <= {IPS[speaker], cluster.state.gateway(speaker)}
     assert answers(cluster.arp(), CLUSTER) == [speaker]
 
 

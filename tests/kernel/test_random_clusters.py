@@ -170,7 +170,7 @@ def _pairs(
             if client.kind != "external" or (to.ip, to.port, port.protocol) in promised.table.addresses:
                 yield client, to
         for node in promised.state.nodes if port.nodePort else ():
-            for ip in (*node.internalIPs, promised.state.bridge_ip(node.name)):
+            for ip in (*node.internalIPs, promised.state.gateway(node.name)):
                 yield client, service_destination(service, port, "nodePort", ip, node.name)
         if port.nodePort and client.kind == "node":
             yield client, service_destination(service, port, "nodePort", "127.0.0.1", client.node)

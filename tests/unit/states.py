@@ -54,6 +54,7 @@ from emulator.oracle.parties import (
     node_client,
     pod_client,
 )
+from emulator.podnet.kubenet import KUBENET
 
 NODES = ("control-plane", "worker-1", "worker-2")
 NODE_IP = {"control-plane": "172.18.0.2", "worker-1": "172.18.0.3", "worker-2": "172.18.0.4"}
@@ -199,7 +200,7 @@ def make_state(
         serviceSubnet=IPv4Network("10.96.0.0/12"),
         hostSubnet=IPv4Network("172.18.0.0/16"),
         routerIP="172.18.0.1",
-        podNetwork="kubenet",
+        podNetwork=KUBENET.facts,
         proxy=proxy,
         nodes=tuple(make_node(name, index) for index, name in enumerate(NODES)),
         pods=tuple(pods),

@@ -1,0 +1,29 @@
+"""The interface of a Pod network. Pure: imports the cluster state and the plan's values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from emulator.cluster.podnetwork import PodNetworkFacts
+from emulator.cluster.state import ClusterState
+from emulator.objects.kinds import Node, Pod
+from emulator.plan.operations import Operation
+from emulator.plan.rules import RuleSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodNetwork:
+    """A Pod network. ``facts`` are all that others know of it.
+
+    ``plan_node`` plans a node's own part, ``attach`` a Pod with its link and addresses, ``connect`` the ways
+    between the nodes, ``plan_meetings`` what Pods that send to each other (pairs of addresses) need on top.
+    ``rules`` are those of one node, beside kube-proxy's.
+    """
+
+    facts: PodNetworkFacts
+    plan_node: Callable[[ClusterState, Node], Iterator[Operation]]
+    attach: Callable[[ClusterState, Pod], Iterator[Operation]]
+    connect: Callable[[ClusterState], Iterator[Operation]]
+    plan_meetings: Callable[[ClusterState, Iterable[tuple[str, str]]], Iterator[Operation]]
+    rules: Callable[[ClusterState, str], RuleSet]
