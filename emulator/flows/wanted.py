@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address
 
+from emulator.controllers.references import container_port, read_backend
 from emulator.model.expectations import (
     Expectation,
     Possibilities,
@@ -18,7 +18,6 @@ from emulator.model.flows import Flow
 from emulator.model.frames import Backend, Health
 from emulator.model.reasons import Reason, Why
 from emulator.objects.config import ASYMMETRIC, FlowExpect
-from emulator.objects.kinds import Pod
 from emulator.objects.references import ObjectRef
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.promise import answers, just
@@ -113,17 +112,6 @@ def wants_health(wanted: FlowExpect) -> bool:
     return wanted.status is not None or wanted.localEndpoints is not None
 
 
-def container_port(pod: Pod, port: int | str, protocol: str) -> int | None:
-    """Returns ``port`` by number, or by the name that a container of ``pod`` gives it; None if none does."""
-    if isinstance(port, int):
-        return port
-    containers = (*pod.spec.initContainers, *pod.spec.containers)
-    return next(
-        (p.containerPort for c in containers for p in c.ports if p.name == port and p.protocol == protocol),
-        None,
-    )
-
-
 def _kept(expectation: Expectation, backends: Sequence[Backend]) -> Expectation:
     rule: SourceRule = next(iter(expectation.backends.values()), "preserved")
     return replace(
@@ -170,23 +158,14 @@ def _backends_named(
 
     Without a port: those that the flow may meet at that Pod, else the port that is dialled at it.
     """
-    name, _, port = text.partition(":")
-    if "/" in name:
-        pod = expectations.state.pod.get(name)
-        if pod is None:
-            raise UnresolvableError("backends", f"there is no Pod {name}")
-        ips = {a.ip for a in pod.status.podIPs}
-        ip = pod.ip
-    else:
-        pod, ip = None, name
-        try:
-            ips = {str(ip_address(name))}
-        except ValueError:
-            raise UnresolvableError("backends", f"{text!r} is neither namespace/pod nor an address") from None
-    if port.isdecimal():
-        return [Backend(ip, int(port))]
-    if port:
-        raise UnresolvableError("backends", f"{port!r} is not a port number")
+    named = read_backend(text)
+    if named is None:
+        raise UnresolvableError("backends", f"{text!r} is no backend")
+    pod = expectations.state.pod.get(named.pod)
+    ip = pod.ip if pod else named.ip
+    if named.port:
+        return [Backend(ip, named.port)]
+    ips = {a.ip for a in pod.status.podIPs} if pod else {ip}
     met = expectations.translation(flow)
     known = [
         *promised.backends,

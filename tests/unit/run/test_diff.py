@@ -11,6 +11,7 @@ import pytest
 from emulator.cluster.scenario import Scenario
 from emulator.errors import MissingCapabilityError, UsageError
 from emulator.run import diff, guest
+from emulator.run import machine as machine_needs
 from emulator.run.diff import check_modes, merge_flows, settle_modes
 from emulator.schedule.schedule import plan_flows
 from tests.unit.load.reading import load_text
@@ -60,8 +61,8 @@ def test_one_mode_is_no_comparison() -> None:
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A machine that has every tool, a kernel without IPVS, and user-mode Linux; a test takes away from it."""
     has: dict[str, Any] = {"tools": {"nft", "ipset"}, "family": None, "obstacle": ""}
-    monkeypatch.setattr(diff.shutil, "which", lambda tool: tool if tool in has["tools"] else None)
-    monkeypatch.setattr(diff, "find_family", lambda _: has["family"])
+    monkeypatch.setattr(machine_needs.shutil, "which", lambda tool: tool if tool in has["tools"] else None)
+    monkeypatch.setattr(machine_needs, "find_family", lambda _: has["family"])
     monkeypatch.setattr(diff, "why_no_guest", lambda: has["obstacle"])
     return has
 

@@ -12,6 +12,7 @@ from emulator.controllers.plane import ControlPlane
 from emulator.objects.kinds import Node, ObjectMeta, Pod, PodCondition, PodIP
 from emulator.plan.operations import AddBridge, AddVeth, LoadRules
 from emulator.podnet import podnet_rules
+from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule import planner
 from emulator.schedule.planner import plan_cluster
 from emulator.store.objects import Key
@@ -89,4 +90,4 @@ def test_a_change_of_readiness_plans_rules_alone() -> None:
         (LoadRules, node.name) for node in new.nodes
     }
     before, after = (chain(planner._plan_networks(state)) for state in (old, new))
-    assert planner._plan_change(old, new, before, after) == change
+    assert planner._plan_change(old, new, before, after, ProxyPlanner()) == change
