@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from emulator.load.faults import Fault
 from emulator.load.rules.checks import LABEL, PATH_SEGMENT, Checks
 from emulator.load.schema import Kind, decode, decode_uninterpreted, is_cluster_scoped, touches
-from emulator.load.validate import validate
+from emulator.load.validate import validate, validate_unread
 
 
 class Admission(NamedTuple):
@@ -52,4 +52,6 @@ def admit_uninterpreted(manifest: Mapping[str, Any]) -> Admission:
     else:
         meta = replace(meta, namespace=meta.namespace or "default")
         checks.name(("metadata", "namespace"), meta.namespace, LABEL)
-    return Admission(replace(decoded, metadata=meta), faults + checks.faults, checks.notices)
+    return Admission(
+        replace(decoded, metadata=meta), [*faults, *checks.faults, *validate_unread(manifest)], checks.notices
+    )

@@ -57,6 +57,7 @@ from emulator.load.targets import (
     find_files,
     name_of,
 )
+from emulator.load.validate import validate_unread
 from emulator.load.yamltext import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -473,6 +474,7 @@ class _Gathering:
         """Keep an object whose kind has no meaning here, if it has an identity."""
         implied = {"apiVersion": api_version, "kind": kind}
         value = {**value, **{key: said for key, said in implied.items() if value.get(key) is None}}
+        self._problems += [place.problem(fault) for fault in validate_unread(value)]
         admission = admit_uninterpreted(value)
         if not admission.faults:
             self._objects.setdefault(Uninterpreted, []).append(Loaded(admission.object, value, place.origin))

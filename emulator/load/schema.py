@@ -74,17 +74,17 @@ class _FlowCheckManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind that podwire reads. ``groups`` are its API groups ("" is the core); ``apiVersion`` is what a
-    hint recommends.
+    """A kind that podwire reads. ``apiVersion`` is what a hint recommends, ``versions`` are all that it has
+    had.
 
-    ``exact``: the apiVersion must be this very one, and be there. ``namespaced`` is false for what a
-    namespace means nothing to.
+    ``exact``: the kind is not Kubernetes' own, and nothing is known of other kinds of its group.
+    ``namespaced`` is false for what a namespace means nothing to.
     """
 
     name: str
     apiVersion: str
     type: Any  # the class that it is read into
-    groups: frozenset[str]
+    versions: frozenset[str]
     namespaced: bool = True
     exact: bool = False
 
@@ -96,7 +96,7 @@ def _kubernetes(
         name=name,
         apiVersion=api_version,
         type=type_,
-        groups=frozenset({_group(api_version), *also}),
+        versions=frozenset({api_version, *also}),
         namespaced=namespaced,
     )
 
@@ -105,10 +105,16 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def _ours(name: str, api_version: str, type_: type[Any], *, namespaced: bool = False) -> Kind:
-    group = frozenset({_group(api_version)})
+def _ours(
+    name: str, api_version: str, type_: type[Any], *, namespaced: bool = False, also: tuple[str, ...] = ()
+) -> Kind:
     return Kind(
-        name=name, apiVersion=api_version, type=type_, groups=group, namespaced=namespaced, exact=True
+        name=name,
+        apiVersion=api_version,
+        type=type_,
+        versions=frozenset({api_version, *also}),
+        namespaced=namespaced,
+        exact=True,
     )
 
 
@@ -116,14 +122,21 @@ _KINDS = (
     _kubernetes("Node", "v1", Node, namespaced=False),
     _kubernetes("Namespace", "v1", Namespace, namespaced=False),
     _kubernetes("Pod", "v1", Pod),
-    _kubernetes("Deployment", "apps/v1", Workload, also=("extensions",)),
-    _kubernetes("ReplicaSet", "apps/v1", Workload, also=("extensions",)),
+    _kubernetes(
+        "Deployment", "apps/v1", Workload, also=("apps/v1beta2", "apps/v1beta1", "extensions/v1beta1")
+    ),
+    _kubernetes("ReplicaSet", "apps/v1", Workload, also=("apps/v1beta2", "extensions/v1beta1")),
     _kubernetes("ReplicationController", "v1", Workload),
-    _kubernetes("StatefulSet", "apps/v1", Workload),
-    _kubernetes("DaemonSet", "apps/v1", Workload, also=("extensions",)),
+    _kubernetes("StatefulSet", "apps/v1", Workload, also=("apps/v1beta2", "apps/v1beta1")),
+    _kubernetes("DaemonSet", "apps/v1", Workload, also=("apps/v1beta2", "extensions/v1beta1")),
     _kubernetes("Job", "batch/v1", Workload),
     _kubernetes("Service", "v1", Service),
-    _kubernetes("EndpointSlice", "discovery.k8s.io/v1", EndpointSlice),
+    _kubernetes(
+        "EndpointSlice",
+        "discovery.k8s.io/v1",
+        EndpointSlice,
+        also=("discovery.k8s.io/v1beta1", "discovery.k8s.io/v1alpha1"),
+    ),
     _kubernetes("Endpoints", "v1", Endpoints),
     _kubernetes("ConfigMap", "v1", dict),
     _ours("Cluster", OURS, ClusterConfig),
@@ -133,7 +146,9 @@ _KINDS = (
     _ours("KubeProxyConfiguration", PROXY_CONFIG, KubeProxyConfiguration),
     _ours("FlowCheck", OURS, _FlowCheckManifest, namespaced=True),
 )
-_STANDARD_GROUPS = frozenset(group for kind in _KINDS if not kind.exact for group in kind.groups)
+_STANDARD_GROUPS = frozenset(
+    _group(version) for kind in _KINDS if not kind.exact for version in kind.versions
+)
 
 # Kinds of Kubernetes' own without a meaning here whose objects have no namespace (kubectl api-resources
 # --namespaced=false). Of other groups' kinds the manifest's own namespace tells.
@@ -199,9 +214,7 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
     group = _group(version)
     candidates = [k for k in _KINDS if k.name == name]
     for candidate in candidates:
-        if version == candidate.apiVersion or (
-            not candidate.exact and (not version or group in candidate.groups)
-        ):
+        if version in candidate.versions:
             return candidate
     if not version and candidates:
         return Fault(
@@ -209,7 +222,8 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
             f"is required for kind {name}",
             f"write {' or '.join(k.apiVersion for k in candidates)}",
         )
-    if candidates and (group in _STANDARD_GROUPS or any(group in k.groups for k in candidates)):
+    groups = {_group(known) for candidate in candidates for known in candidate.versions}
+    if candidates and (group in _STANDARD_GROUPS or group in groups):
         return Fault(
             ("apiVersion",),
             f"{shown(version)} has no kind {name}",
@@ -237,7 +251,8 @@ def is_cluster_scoped(name: str, api_version: str) -> bool:
 def full_name(name: str, api_version: str) -> str:
     """Returns the kind as podwire names it: with its API group where that is not Kubernetes' own."""
     group = _group(api_version)
-    known = not group or group in _STANDARD_GROUPS or any(k.name == name for k in _KINDS if group in k.groups)
+    groups = {_group(version) for kind in _KINDS if kind.name == name for version in kind.versions}
+    known = not group or group in _STANDARD_GROUPS | groups
     return name if known else f"{name}.{group}"
 
 

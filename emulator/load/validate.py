@@ -12,7 +12,7 @@ a command line: no quote, blank, control character or leading "-" does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from emulator.load.faults import Fault
@@ -20,7 +20,13 @@ from emulator.load.rules.checks import Checks
 from emulator.load.rules.cluster import check_cluster, check_proxy
 from emulator.load.rules.flow_checks import check_flow_check
 from emulator.load.rules.metallb import check_l2_advertisement, check_pool
-from emulator.load.rules.pods import check_namespace, check_node, check_pod, check_workload
+from emulator.load.rules.pods import (
+    check_cron_job,
+    check_namespace,
+    check_node,
+    check_pod,
+    check_workload,
+)
 from emulator.load.rules.services import check_endpoint_slice, check_endpoints, check_service
 from emulator.objects.config import ClusterConfig, FlowCheck, KubeProxyConfiguration
 from emulator.objects.kinds import Endpoints, EndpointSlice, Namespace, Node, Pod, Service, Workload
@@ -35,6 +41,13 @@ def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple
     """
     checks = Checks(written)
     return _RULES[type(value)](value, namespaced, checks), checks.faults, checks.notices
+
+
+def validate_unread(written: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yields what an API server refuses of a manifest whose kind podwire does not read."""
+    version = written.get("apiVersion")
+    if written.get("kind") == "CronJob" and isinstance(version, str) and version.startswith("batch/"):
+        yield from check_cron_job(written)
 
 
 _RULES: Mapping[type[Any], Callable[[Any, bool, Checks], Any]] = {

@@ -186,6 +186,7 @@ class Toleration:
     operator: Literal["Exists", "Equal"] = "Equal"
     value: str = ""
     effect: str = ""
+    tolerationSeconds: int | None = None
 
 
 # --- where a Pod may run ----------------------------------------------------------------------------------
@@ -347,7 +348,7 @@ class PodTemplateSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
     """``replicas`` is meaningless for a DaemonSet and a Job; ``serviceName`` is a StatefulSet's governing
-    Service. The last four are a Job's.
+    Service. The last five are a Job's.
     """
 
     template: PodTemplateSpec
@@ -357,6 +358,7 @@ class WorkloadSpec:
     parallelism: int = 1
     completions: int | None = None
     completionMode: Literal["NonIndexed", "Indexed"] = "NonIndexed"
+    manualSelector: bool = False
     suspend: bool = False
 
 
@@ -425,6 +427,7 @@ class ServiceSpec:
     clusterIP: str = ""  # "None": headless
     clusterIPs: tuple[str, ...] = ()
     ipFamilies: tuple[str, ...] = ()
+    ipFamilyPolicy: str = ""
     ports: tuple[ServicePort, ...] = ()
     externalIPs: tuple[str, ...] = ()
     externalName: str = ""

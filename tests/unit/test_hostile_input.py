@@ -78,7 +78,7 @@ spec:
   hostNetwork: false
   hostname: web
   subdomain: sub
-  tolerations: [{key: k, operator: Equal, value: v, effect: NoSchedule}]
+  tolerations: [{key: k, operator: Equal, value: v, effect: NoExecute, tolerationSeconds: 300}]
   affinity:
     nodeAffinity:
       requiredDuringSchedulingIgnoredDuringExecution:
@@ -99,7 +99,7 @@ spec:
         matchLabelKeys: [app]
         mismatchLabelKeys: [note]
   topologySpreadConstraints:
-  - {maxSkew: 5, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: web}}, minDomains: 1,
+  - {maxSkew: 5, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: web}}, minDomains: 1,
      nodeAffinityPolicy: Honor, nodeTaintsPolicy: Ignore, matchLabelKeys: [app]}
   initContainers: [{name: side, restartPolicy: Always, ports: [{containerPort: 9000}]}]
   containers:
@@ -138,6 +138,7 @@ spec:
   parallelism: 2
   completions: 1
   completionMode: Indexed
+  manualSelector: false
   suspend: false
   template: {spec: {restartPolicy: Never, containers: [{name: once}]}}
 ---
@@ -150,6 +151,7 @@ spec:
   clusterIP: 10.96.0.10
   clusterIPs: [10.96.0.10]
   ipFamilies: [IPv4]
+  ipFamilyPolicy: SingleStack
   ports: [{name: http, port: 80, targetPort: http, protocol: TCP, nodePort: 30080, appProtocol: http}]
   externalIPs: [192.0.2.10]
   sessionAffinity: ClientIP

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from emulator.load.faults import FieldPath, did_you_mean, shown
+from emulator.load.faults import Fault, FieldPath, did_you_mean, shown
 from emulator.load.rules.checks import (
     LABEL,
     MAX_INT32,
@@ -27,7 +29,12 @@ from emulator.objects.kinds import (
 )
 from emulator.objects.selectors import matches
 
+MAX_CRON_JOB_NAME = 52
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+# of the selector that the API server gives a Job (pkg/registry/batch/job/strategy.go, generateSelector)
+GENERATED_JOB_LABELS = frozenset(
+    prefix + label for prefix in ("", "batch.kubernetes.io/") for label in ("controller-uid", "job-name")
+)
 # old APIs in which a workload's selector is its template's labels
 SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")
 
@@ -42,6 +49,8 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
         podCIDR=checks.optional_prefix(("spec", "podCIDR"), node.spec.podCIDR),
         podCIDRs=checks.prefixes(("spec", "podCIDRs"), node.spec.podCIDRs),
     )
+    families = [(("spec", "podCIDRs", i), _family(cidr)) for i, cidr in enumerate(spec.podCIDRs)]
+    checks.unique(families, "address family")
     if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
         checks.fault(("spec", "podCIDRs", 0), f"must be the same as podCIDR, {shown(spec.podCIDR)}")
     checks.taints(("spec", "taints"), spec.taints)
@@ -61,6 +70,10 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
         spec=spec,
         status=replace(node.status, addresses=addresses),
     )
+
+
+def _family(cidr: str) -> str:
+    return "IPv6" if ":" in cidr else "IPv4"
 
 
 def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
@@ -138,7 +151,10 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
             checks.fault((*path, "tolerations", i, "operator"), "must be Exists when no key is given")
         if toleration.operator == "Exists" and toleration.value:
             checks.fault((*path, "tolerations", i, "value"), "must be empty when the operator is Exists")
-        if toleration.effect and toleration.effect not in TAINT_EFFECTS:
+        if toleration.tolerationSeconds is not None and toleration.effect != "NoExecute":
+            what = "must be NoExecute when tolerationSeconds is set"
+            checks.fault((*path, "tolerations", i, "effect"), what, "or leave tolerationSeconds out")
+        elif toleration.effect and toleration.effect not in TAINT_EFFECTS:
             what = f"must be one of {', '.join(TAINT_EFFECTS)}, is {shown(toleration.effect)}"
             checks.fault(
                 (*path, "tolerations", i, "effect"), what, did_you_mean(toleration.effect, TAINT_EFFECTS)
@@ -171,9 +187,17 @@ def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
             checks.fault((*at, "maxSkew"), f"must be greater than zero, is {shown(constraint.maxSkew)}")
         if constraint.minDomains is not None and constraint.minDomains < 1:
             checks.fault((*at, "minDomains"), f"must be greater than zero, is {shown(constraint.minDomains)}")
+        elif constraint.minDomains is not None and constraint.whenUnsatisfiable == "ScheduleAnyway":
+            what = "may be set with whenUnsatisfiable DoNotSchedule only"
+            checks.fault((*at, "minDomains"), what, "leave it out")
         checks.key((*at, "topologyKey"), constraint.topologyKey)
         if constraint.labelSelector:
             checks.label_selector((*at, "labelSelector"), constraint.labelSelector)
+    pairs = (
+        ((*path, "topologySpreadConstraints", i), f"{c.topologyKey}, {c.whenUnsatisfiable}")
+        for i, c in enumerate(spec.topologySpreadConstraints)
+    )
+    checks.unique(pairs, "topologyKey and whenUnsatisfiable")
     if spec.affinity is None:
         return
     required, preferred = (
@@ -256,6 +280,31 @@ def _container_port(path: FieldPath, port: ContainerPort, checks: Checks) -> Con
     )
 
 
+def _job_selector(job: Workload, checks: Checks) -> None:
+    """Check the selector of a Job that leaves it to the API server (batch validation:
+    ValidateGeneratedSelector). A dump has what was generated.
+    """
+    selector = job.spec.selector
+    if selector is None:
+        return
+    checks.label_selector(("spec", "selector"), selector)
+    keys = {*selector.matchLabels, *(each.key for each in selector.matchExpressions)}
+    if foreign := sorted(keys - GENERATED_JOB_LABELS):
+        what = f"is the API server's to make for a Job: it asks for the label {shown(foreign[0])}"
+        checks.fault(("spec", "selector"), what, "leave it out, or set spec.manualSelector: true")
+
+
+def check_cron_job(written: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yields what an API server refuses of a CronJob, which makes no Pod here (batch validation:
+    ValidateCronJobCreate).
+    """
+    metadata = written.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if isinstance(name, str) and len(name) > MAX_CRON_JOB_NAME:
+        what = f"must be at most {MAX_CRON_JOB_NAME} characters for a CronJob, has {len(name)}"
+        yield Fault(("metadata", "name"), what, "its Jobs' names are 11 characters longer")
+
+
 def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Workload:
     spec = workload.spec
     if not 0 <= spec.replicas <= MAX_INT32:
@@ -268,13 +317,15 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
     for field in ("parallelism", "completions"):
         if (getattr(spec, field) or 0) < 0:
             checks.fault(("spec", field), f"must be 0 or more, is {shown(getattr(spec, field))}")
+    if spec.completionMode == "Indexed" and spec.completions is None:
+        checks.fault(("spec", "completions"), "is required with completionMode Indexed", "3, say")
     defaulted = (
         checks.written.get("apiVersion") in SELECTOR_DEFAULTS or workload.kind == "ReplicationController"
     )
     if spec.selector is None and defaulted and labels:
         spec = replace(spec, selector=LabelSelector(matchLabels=labels))
-    if workload.kind == "Job":
-        pass  # the API server makes its selector
+    if workload.kind == "Job" and not spec.manualSelector:
+        _job_selector(workload, checks)
     elif spec.selector is None:
         checks.fault(("spec", "selector"), "is required", "matchLabels with the labels of the template")
     else:

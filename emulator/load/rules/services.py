@@ -34,6 +34,7 @@ MAX_SLICE_ENDPOINTS = 1000
 MAX_HINTS = 8
 KUBELET_PORT = 10_250
 IP_FAMILIES = ("IPv4", "IPv6")
+IP_FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 # the first is in v1.30, the others came with v1.34
 TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 
@@ -150,8 +151,12 @@ def _ingress(service: Service, checks: Checks) -> tuple[LoadBalancerIngress, ...
         checks.fault(
             path, "may be set for a Service of type LoadBalancer only", "leave it out, or change spec.type"
         )
+    written = checks.value("status", "loadBalancer", "ingress")
     for i, entry in enumerate(entries):
         checks.optional_name((*path, i, "hostname"), entry.hostname, SUBDOMAIN)
+        own = written[i] if isinstance(written, list) else None
+        if not entry.ip and isinstance(own, Mapping) and own.get("ipMode") is not None:
+            checks.fault((*path, i, "ipMode"), "may not be set without ip", "leave it out")
     return tuple(
         replace(entry, ip=checks.optional_address((*path, i, "ip"), entry.ip))
         for i, entry in enumerate(entries)
@@ -179,6 +184,14 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
             checks.fault(
                 ("spec", "ipFamilies", i), f"must be the family of clusterIPs[{i}], {shown(every[i])}"
             )
+    if spec.ipFamilyPolicy not in ("", *IP_FAMILY_POLICIES):
+        what = f"must be one of {', '.join(IP_FAMILY_POLICIES)}, is {shown(spec.ipFamilyPolicy)}"
+        checks.fault(("spec", "ipFamilyPolicy"), what, did_you_mean(spec.ipFamilyPolicy, IP_FAMILY_POLICIES))
+    if spec.ipFamilyPolicy == "SingleStack":
+        for name, values in (("clusterIPs", every), ("ipFamilies", spec.ipFamilies)):
+            if len(values) > 1:
+                what = f"must be RequireDualStack or PreferDualStack where there are several {name}"
+                checks.fault(("spec", "ipFamilyPolicy"), what, f"or leave one of {name}")
     checks.unique(
         [(("spec", "ipFamilies", i), family) for i, family in enumerate(spec.ipFamilies)], "address family"
     )

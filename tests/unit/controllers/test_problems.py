@@ -114,7 +114,7 @@ def test_nothing_is_said_of_a_range_that_could_not_be_read() -> None:
         pytest.param([pod("p", status="podIP: 127.0.0.1")], 3, id="Pod address"),
         pytest.param(
             [
-                '{kind: Pod, metadata: {name: p, annotations: {\n"cni.projectcalico.org/ipAddrs": x}}, spec: {containers: [{name: c}]}}'
+                '{apiVersion: v1, kind: Pod, metadata: {name: p, annotations: {\n"cni.projectcalico.org/ipAddrs": x}}, spec: {containers: [{name: c}]}}'
             ],
             4,
             id="an annotation that control reads",

@@ -151,7 +151,7 @@ def test_a_replicaset_takes_the_unready_first_then_the_crowded_then_the_newest()
     assert [pods(first, "web")[name][0] for name in web] == ["worker-1", "worker-2", "worker-1"]
     _, crowded = states("scale: {kind: Deployment, name: web, replicas: 2}")
     assert list(pods(crowded, "web")) == web[:2]
-    sick = f"apply: [{{kind: Pod, metadata: {{name: {web[1]}, labels: {{app: web, pod-template-hash: {web[1].split('-')[1]}}}}}, "
+    sick = f"apply: [{{apiVersion: v1, kind: Pod, metadata: {{name: {web[1]}, labels: {{app: web, pod-template-hash: {web[1].split('-')[1]}}}}}, "
     sick += "spec: {containers: [{name: web}]}, status: {conditions: [{type: Ready, status: 'False'}]}}]"
     _, _, unready = states(sick, "scale: {kind: Deployment, name: web, replicas: 2}")
     assert list(pods(unready, "web")) == [web[0], web[2]]
@@ -207,7 +207,7 @@ def test_a_deleted_namespace_takes_everything_in_it_along() -> None:
 
 
 def test_an_applied_service_keeps_what_was_given_out() -> None:
-    new = "apply: [{kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: db}, ports: [{port: 81}]}}]"
+    new = "apply: [{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: db}, ports: [{port: 81}]}}]"
     first, after = states(new)
     old, now = first.service["default/web"].spec, after.service["default/web"].spec
     assert (now.clusterIP, now.ports[0].nodePort, now.ports[0].port) == (
@@ -219,7 +219,7 @@ def test_an_applied_service_keeps_what_was_given_out() -> None:
 
 
 def test_an_applied_node_joins_and_daemonsets_run_on_it() -> None:
-    first, after = states("apply: [{kind: Node, metadata: {name: worker-3}}]")
+    first, after = states("apply: [{apiVersion: v1, kind: Node, metadata: {name: worker-3}}]")
     assert after.nodes[:-1] == first.nodes
     assert after.nodes[-1].internalIPs
     assert pods(after, "agent").items() > pods(first, "agent").items()
@@ -227,7 +227,7 @@ def test_an_applied_node_joins_and_daemonsets_run_on_it() -> None:
 
 
 def test_an_applied_deployment_of_another_template_replaces_its_pods() -> None:
-    new = "apply: [{kind: Deployment, metadata: {name: web}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: "
+    new = "apply: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: "
     new += "{metadata: {labels: {app: web, v: two}}, spec: {containers: [{name: web}]}}}}]"
     first, after = states(new)
     assert len(pods(after, "web")) == 2
@@ -305,7 +305,7 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         "delete: [{kind: Pod, name: db-1}, {kind: Pod, name: db-9}]",
         "{scale: {kind: StatefulSet, name: db, replicas: 1}, flows: [{name: a, from: {pod: db-0}, to: {pod: db-1, port: 1}, "
         "expect: {outcome: rejected}}]}",
-        "apply: [{kind: Service, metadata: {name: other}, spec: {clusterIP: 10.96.0.1, ports: [{port: 1}]}}]",
+        "apply: [{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {clusterIP: 10.96.0.1, ports: [{port: 1}]}}]",
     )
     assert found == [
         "document 6: spec.steps[0].scale.name: there is no Deployment default/wep at this step (hint: did you mean web?)",
@@ -359,11 +359,11 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ),
         ("delete: [{kind: Service}]", "spec.steps[0].delete[0].name: is required"),
         ("terminate: {pod: 'a b'}", "spec.steps[0].terminate.pod: "),
-        ("apply: [{kind: Pod}]", "spec.steps[0].apply[0].metadata: is required"),
+        ("apply: [{apiVersion: v1, kind: Pod}]", "spec.steps[0].apply[0].metadata: is required"),
         ("apply: [3]", "spec.steps[0].apply[0]: must be a mapping"),
         ("apply: 3", "spec.steps[0].apply: must be a list, is 3"),
         (
-            "apply: [{kind: Pod, metadata: {generateName: a-}, spec: {containers: [{name: c}]}}]",
+            "apply: [{apiVersion: v1, kind: Pod, metadata: {generateName: a-}, spec: {containers: [{name: c}]}}]",
             "spec.steps[0].apply[0].metadata.name: is required",
         ),
         (
@@ -375,15 +375,15 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
             "worker-2 is the last node",
         ),
         (
-            "apply: [{kind: Pod, metadata: {name: db-0}, spec: {nodeName: control-plane, containers: [{name: c}]}}]",
+            "apply: [{apiVersion: v1, kind: Pod, metadata: {name: db-0}, spec: {nodeName: control-plane, containers: [{name: c}]}}]",
             "Pod default/db-0 runs on worker-2 with 10.244.2.3 and cannot change that",
         ),
         (
-            "apply: [{kind: Node, metadata: {name: worker-1}, spec: {podCIDR: 10.244.9.0/24}}]",
+            "apply: [{apiVersion: v1, kind: Node, metadata: {name: worker-1}, spec: {podCIDR: 10.244.9.0/24}}]",
             "node worker-1 has 172.18.0.3 and 10.244.1.0/24 and",
         ),
         (
-            "apply: [{kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, address: 172.18.0.1}]}}]",
+            "apply: [{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, address: 172.18.0.1}]}}]",
             "172.18.0.1 is the router's address already",
         ),
     ],

@@ -148,9 +148,9 @@ def test_the_rest(tmp_path: Path) -> None:
         """\
         cluster.namespace("team", labels={"a": "b"})
         cluster.flow_check("c", [{"name": "f", "from": {"pod": "p"}, "to": {"service": "s", "port": 80}}])
-        cluster.flow_check("d", steps=[{"wait": 1}, {"apply": [{"kind": "Node", "metadata": {"name": "n"}}]}])
-        cluster.manifest({"kind": "Endpoints", "metadata": {"name": "e"}, "subsets": ()})
-        cluster.manifest("kind: Node\\nmetadata: {name: a}\\n---\\nkind: Node\\nmetadata: {name: b}\\n")
+        cluster.flow_check("d", steps=[{"wait": 1}, {"apply": [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}]}])
+        cluster.manifest({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "e"}, "subsets": ()})
+        cluster.manifest("apiVersion: v1\\nkind: Node\\nmetadata: {name: a}\\n---\\napiVersion: v1\\nkind: Node\\nmetadata: {name: b}\\n")
         """,
     )
     assert dict(inventory.namespaces[0].object.metadata.labels) == {"a": "b"}
@@ -160,7 +160,12 @@ def test_the_rest(tmp_path: Path) -> None:
         [],
         ["n"],
     ]
-    assert inventory.endpoints[0].raw == {"kind": "Endpoints", "metadata": {"name": "e"}, "subsets": []}
+    assert inventory.endpoints[0].raw == {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "e"},
+        "subsets": [],
+    }
     assert [n.object.name for n in inventory.nodes] == ["a", "b"]
 
 

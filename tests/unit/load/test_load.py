@@ -20,7 +20,7 @@ from emulator.objects.config import Inventory
 from tests.unit.load.reading import NOWHERE, load_text, problems_of
 
 ROOT = Path(__file__).parents[3]
-POD = "kind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c}]}\n"
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c}]}\n"
 
 
 def problems(targets: list[str], topologies: Path = NOWHERE) -> tuple[Problem, ...]:
@@ -40,7 +40,9 @@ def topologies(tmp_path: Path) -> Path:
     (directory / "shop" / "more").mkdir(parents=True)
     (directory / "shop" / "README.md").write_text("# Does the shop sell?\n\nMore.\n")
     (directory / "shop" / "b.yaml").write_text(POD % "b")
-    (directory / "shop" / "a.json").write_text(json.dumps({"kind": "Namespace", "metadata": {"name": "a"}}))
+    (directory / "shop" / "a.json").write_text(
+        json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}})
+    )
     (directory / "shop" / "more" / "c.yml").write_text(POD % "c")
     (directory / "shop" / "notes.txt").write_text("not read")
     (directory / "shop" / ".hidden.yaml").write_text("not: read")
@@ -111,7 +113,9 @@ def test_unknown_target(topologies: Path, target: str) -> None:
 
 def test_every_problem_of_every_file(topologies: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(
-        "a: [\n---\n" + POD % "Bad" + "---\nkind: Service\nmetadata: {name: 1}\nspec: {ports: x}\n"
+        "a: [\n---\n"
+        + POD % "Bad"
+        + "---\napiVersion: v1\nkind: Service\nmetadata: {name: 1}\nspec: {ports: x}\n"
     )
     (tmp_path / "latin1.yaml").write_bytes(b"a: \xe9")
     (tmp_path / "notes.txt").write_text("x")
@@ -121,9 +125,9 @@ def test_every_problem_of_every_file(topologies: Path, tmp_path: Path) -> None:
     assert [(Path(p.file).name, p.document, p.line, p.path) for p in found] == [
         ("nope", 0, 0, ""),
         ("bad.yaml", 1, 1, ""),
-        ("bad.yaml", 2, 4, "metadata.name"),
-        ("bad.yaml", 3, 8, "metadata.name"),
-        ("bad.yaml", 3, 9, "spec.ports"),
+        ("bad.yaml", 2, 5, "metadata.name"),
+        ("bad.yaml", 3, 10, "metadata.name"),
+        ("bad.yaml", 3, 11, "spec.ports"),
         ("latin1.yaml", 0, 0, ""),
         ("notes.txt", 0, 0, ""),
         ("nothing", 0, 0, ""),
@@ -202,7 +206,7 @@ def test_directory_by_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_list_expands_with_its_path() -> None:
-    items = "- kind: Pod\n  metadata: {name: a}\n  spec: {containers: [{name: c}]}\n- kind: Secret\n  apiVersion: v1\n"
+    items = "- kind: Pod\n  apiVersion: v1\n  metadata: {name: a}\n  spec: {containers: [{name: c}]}\n- kind: Secret\n  apiVersion: v1\n"
     inventory = load_text("apiVersion: v1\nkind: List\nitems:\n" + items)
     (pod,) = inventory.pods
     assert (pod.origin.document, pod.origin.prefix) == (1, "items[0]")
@@ -286,9 +290,10 @@ def test_other_kinds_are_counted_in_one_line() -> None:
 
 def test_manifest_is_kept_as_it_came() -> None:
     (pod,) = load_text(
-        "kind: Pod\nmetadata: {name: a, labels: null}\nspec: {containers: [{name: c, image: x}], volumes: []}\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: null}\nspec: {containers: [{name: c, image: x}], volumes: []}\n"
     ).pods
     assert pod.raw == {
+        "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "a", "labels": None},
         "spec": {"containers": [{"name": "c", "image": "x"}], "volumes": []},
@@ -483,7 +488,7 @@ def test_duplicate_objects_name_both_places(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("# a\n" + POD % "web")
     (tmp_path / "b.yaml").write_text(POD % "other" + "---\n" + POD % "web")
     (problem,) = problems([str(tmp_path)])
-    assert (Path(problem.file).name, problem.document, problem.line) == ("b.yaml", 2, 5)
+    assert (Path(problem.file).name, problem.document, problem.line) == ("b.yaml", 2, 6)
     assert problem.what == f"Pod default/web is there already, in {tmp_path / 'a.yaml'}:2: document 1"
 
 
@@ -498,7 +503,8 @@ def test_duplicate_objects_name_both_places(tmp_path: Path) -> None:
             "---\n".join([(POD % "x").replace("name: x", "generateName: x-")] * 2), id="generateName"
         ),
         pytest.param(
-            POD % "a" + "---\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1}]}\n",
+            POD % "a"
+            + "---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1}]}\n",
             id="another kind",
         ),
     ],
@@ -539,6 +545,7 @@ def test_golden_objects() -> None:
 def test_no_message_carries_control_characters() -> None:
     text = json.dumps(
         {
+            "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "\x1b[2J\n", "labels": {"\x1b]0;x\x07": "\r"}},
             "spec": {"\u2028": 1, "containers": "\x9b"},

@@ -11,23 +11,23 @@ LONG = "a" * 64
 
 
 def pod(spec: str = "", meta: str = "name: p", containers: str = "[{name: c}]", rest: str = "") -> str:
-    return f"{{kind: Pod, metadata: {{{meta}}}, spec: {{containers: {containers}{', ' + spec if spec else ''}}}{', ' + rest if rest else ''}}}"
+    return f"{{apiVersion: v1, kind: Pod, metadata: {{{meta}}}, spec: {{containers: {containers}{', ' + spec if spec else ''}}}{', ' + rest if rest else ''}}}"
 
 
 def service(spec: str = "ports: [{port: 80}]", meta: str = "name: s", rest: str = "") -> str:
-    return f"{{kind: Service, metadata: {{{meta}}}, spec: {{{spec}}}{', ' + rest if rest else ''}}}"
+    return f"{{apiVersion: v1, kind: Service, metadata: {{{meta}}}, spec: {{{spec}}}{', ' + rest if rest else ''}}}"
 
 
 def deployment(
-    spec: str, template: str = "metadata: {labels: {app: a}}, spec: {containers: [{name: c}]}"
+    spec: str,
+    template: str = "metadata: {labels: {app: a}}, spec: {containers: [{name: c}]}",
+    version: str = "apps/v1",
 ) -> str:
-    return f"{{kind: Deployment, metadata: {{name: d}}, spec: {{{spec}{', ' if spec else ''}template: {{{template}}}}}}}"
+    return f"{{apiVersion: {version}, kind: Deployment, metadata: {{name: d}}, spec: {{{spec}{', ' if spec else ''}template: {{{template}}}}}}}"
 
 
 def endpoint_slice(rest: str, address_type: str = "addressType: IPv4") -> str:
-    return (
-        f"{{kind: EndpointSlice, metadata: {{name: e}}, {address_type}{', ' if address_type else ''}{rest}}}"
-    )
+    return f"{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: e}}, {address_type}{', ' if address_type else ''}{rest}}}"
 
 
 def cluster(rest: str) -> str:
@@ -96,14 +96,18 @@ NAMES = [
     ),
     pytest.param(service(meta="name: a.b"), "metadata.name", "RFC 1035 label", "", id="Service with a dot"),
     pytest.param(
-        "{kind: Namespace, metadata: {name: a.b}}",
+        "{apiVersion: v1, kind: Namespace, metadata: {name: a.b}}",
         "metadata.name",
         "RFC 1123 label",
         "",
         id="Namespace with a dot",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: 'n 1'}}", "metadata.name", "RFC 1123 subdomain", "n-1, say", id="Node"
+        "{apiVersion: v1, kind: Node, metadata: {name: 'n 1'}}",
+        "metadata.name",
+        "RFC 1123 subdomain",
+        "n-1, say",
+        id="Node",
     ),
     pytest.param(
         service(meta="generateName: s-"), "metadata.name", "is required", "", id="generateName of a Service"
@@ -245,35 +249,35 @@ PODS = [
         id="address with a zone",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, spec: {podCIDR: 10.244.1.0}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.244.1.0}}",
         "spec.podCIDR",
         "CIDR",
         "10.244.0.0/16",
         id="podCIDR: no length",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, spec: {podCIDRs: [10.0.0.0/33]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDRs: [10.0.0.0/33]}}",
         "spec.podCIDRs[0]",
         "CIDR",
         "",
         id="podCIDR: length 33",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, spec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.2.0.0/24]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.2.0.0/24]}}",
         "spec.podCIDRs[0]",
         "the same as podCIDR",
         "",
         id="podCIDR and podCIDRs differ",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, address: n1}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, address: n1}]}}",
         "status.addresses[0].address",
         "an IP address",
         "",
         id="node address",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: n}, spec: {taints: [{key: 'a b', effect: NoSchedule}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {taints: [{key: 'a b', effect: NoSchedule}]}}",
         "spec.taints[0].key",
         "key",
         "",
@@ -343,7 +347,7 @@ HOST_PORTS = [
         id="effect of a toleration",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: a}, spec: {taints: [{key: k, effect: NoExecute}, {key: k, effect: NoExecute, value: v}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: a}, spec: {taints: [{key: k, effect: NoExecute}, {key: k, effect: NoExecute, value: v}]}}",
         "spec.taints[1]",
         "is the key and effect of an earlier entry",
         "",
@@ -399,14 +403,14 @@ HOST_PORTS = [
         id="ports are no list",
     ),
     pytest.param(
-        "{kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: a, port: 1}, {port: 2}]}]}",
+        "{apiVersion: v1, kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: a, port: 1}, {port: 2}]}]}",
         "subsets[0].ports[1].name",
         "is required",
         "",
         id="one of two ports of Endpoints unnamed",
     ),
     pytest.param(
-        "{kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, address: '***HIDDEN***'}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, address: '***HIDDEN***'}]}}",
         "status.addresses[0].address",
         "must be an IP address",
         "a support bundle hides addresses",
@@ -718,7 +722,7 @@ SERVICES = [
         id="nine hints",
     ),
     pytest.param(
-        "{kind: Endpoints, metadata: {name: e}, subsets: [{ports: [{port: 80}]}]}",
+        "{apiVersion: v1, kind: Endpoints, metadata: {name: e}, subsets: [{ports: [{port: 80}]}]}",
         "subsets[0]",
         "must have addresses",
         "",
@@ -761,7 +765,7 @@ SERVICES = [
     ),
     pytest.param(endpoint_slice("ports: [{port: 0}]"), "ports[0].port", "is 0", "", id="slice port 0"),
     pytest.param(
-        "{kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 1.2.3}]}]}",
+        "{apiVersion: v1, kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 1.2.3}]}]}",
         "subsets[0].addresses[0].ip",
         "an IP address",
         "",
@@ -1238,15 +1242,15 @@ SHAPES = [
         "",
         id="list of labels",
     ),
-    pytest.param("{kind: Pod, metadata: {name: p}}", "spec", "is required", "", id="no spec"),
+    pytest.param("{apiVersion: v1, kind: Pod, metadata: {name: p}}", "spec", "is required", "", id="no spec"),
     pytest.param(
-        "{kind: Pod, metadata: p, spec: {}}",
+        "{apiVersion: v1, kind: Pod, metadata: p, spec: {}}",
         "metadata",
         "must be a mapping, is 'p'",
         "",
         id="metadata is a word",
     ),
-    pytest.param("{kind: Pod, spec: {}}", "metadata", "is required", "", id="no metadata"),
+    pytest.param("{apiVersion: v1, kind: Pod, spec: {}}", "metadata", "is required", "", id="no metadata"),
     pytest.param(
         pod(meta=f"name: {{a: {'x' * 200}}}"),
         "metadata.name",
@@ -1313,7 +1317,7 @@ KINDS = [
     pytest.param("just text", "", "is 'just text'", "", id="text"),
     pytest.param("{kind: List, items: 3}", "items", "must be a list, is 3", "", id="items is a number"),
     pytest.param(
-        "{kind: PodList, items: [{metadata: {name: A}, spec: {}}]}",
+        "{apiVersion: v1, kind: PodList, items: [{metadata: {name: A}, spec: {}}]}",
         "items[0].metadata.name",
         "RFC 1123",
         "",
@@ -1399,9 +1403,156 @@ METALLB = [
 ]
 
 
+def _job(spec: str, meta: str = "name: j") -> str:
+    template = "template: {metadata: {labels: {a: b}}, spec: {restartPolicy: Never, containers: [{name: c}]}}"
+    return f"{{apiVersion: batch/v1, kind: Job, metadata: {{{meta}}}, spec: {{{spec}, {template}}}}}"
+
+
+def _spread(*constraints: str) -> str:
+    return pod(f"topologySpreadConstraints: [{', '.join(f'{{{each}}}' for each in constraints)}]")
+
+
+_ZONE = "maxSkew: 1, topologyKey: zone, whenUnsatisfiable: "
+REFUSED_BY_THE_API_SERVER = [
+    pytest.param(
+        "{apiVersion: apps/v9, kind: Deployment}",
+        "apiVersion",
+        "'apps/v9' has no kind Deployment",
+        "write apps/v1",
+        id="a version that there never was",
+    ),
+    pytest.param(
+        "{apiVersion: v9, kind: Service}",
+        "apiVersion",
+        "'v9' has no kind Service",
+        "write v1",
+        id="a version of the core",
+    ),
+    pytest.param(
+        "{apiVersion: extensions/v1beta1, kind: StatefulSet}",
+        "apiVersion",
+        "has no kind StatefulSet",
+        "write apps/v1",
+        id="an old version without the kind",
+    ),
+    pytest.param(
+        "{kind: Deployment}", "apiVersion", "is required", "write apps/v1", id="no apiVersion of a Deployment"
+    ),
+    pytest.param(
+        _spread(f"{_ZONE}DoNotSchedule", f"{_ZONE}DoNotSchedule"),
+        "spec.topologySpreadConstraints[1]",
+        "topologyKey and whenUnsatisfiable of an earlier entry",
+        "",
+        id="spread constraint twice",
+    ),
+    pytest.param(
+        _spread(f"{_ZONE}ScheduleAnyway, minDomains: 2"),
+        "spec.topologySpreadConstraints[0].minDomains",
+        "DoNotSchedule only",
+        "leave it out",
+        id="minDomains with ScheduleAnyway",
+    ),
+    pytest.param(
+        pod("tolerations: [{key: k, operator: Exists, tolerationSeconds: 3}]"),
+        "spec.tolerations[0].effect",
+        "must be NoExecute when tolerationSeconds",
+        "",
+        id="tolerationSeconds without effect",
+    ),
+    pytest.param(
+        pod("tolerations: [{key: k, operator: Exists, effect: NoSchedule, tolerationSeconds: 3}]"),
+        "spec.tolerations[0].effect",
+        "must be NoExecute when tolerationSeconds",
+        "",
+        id="tolerationSeconds with NoSchedule",
+    ),
+    pytest.param(
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDRs: [10.1.0.0/24, 10.2.0.0/24]}}",
+        "spec.podCIDRs[1]",
+        "address family",
+        "",
+        id="two IPv4 podCIDRs",
+    ),
+    pytest.param(
+        service("ipFamilyPolicy: SingleStack, ipFamilies: [IPv4, IPv6], ports: [{port: 80}]"),
+        "spec.ipFamilyPolicy",
+        "several ipFamilies",
+        "",
+        id="SingleStack of two families",
+    ),
+    pytest.param(
+        service(
+            "ipFamilyPolicy: SingleStack, clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 'fd00::9'], ports: [{port: 80}]"
+        ),
+        "spec.ipFamilyPolicy",
+        "several clusterIPs",
+        "",
+        id="SingleStack of two ClusterIPs",
+    ),
+    pytest.param(
+        service("ipFamilyPolicy: Dual, ports: [{port: 80}]"),
+        "spec.ipFamilyPolicy",
+        "must be one of SingleStack",
+        "",
+        id="ipFamilyPolicy",
+    ),
+    pytest.param(
+        service(
+            "type: LoadBalancer, ports: [{port: 80}]",
+            rest="status: {loadBalancer: {ingress: [{hostname: a.example, ipMode: VIP}]}}",
+        ),
+        "status.loadBalancer.ingress[0].ipMode",
+        "without ip",
+        "leave it out",
+        id="ipMode of a hostname",
+    ),
+    pytest.param(
+        _job("selector: {matchLabels: {a: b}}"),
+        "spec.selector",
+        "is the API server's to make",
+        "manualSelector: true",
+        id="a Job's own selector",
+    ),
+    pytest.param(
+        _job("manualSelector: true"), "spec.selector", "is required", "", id="manualSelector without selector"
+    ),
+    pytest.param(
+        _job("manualSelector: true, selector: {matchLabels: {a: c}}"),
+        "spec.selector",
+        "does not select the Pods of its own template",
+        "",
+        id="manualSelector of other labels",
+    ),
+    pytest.param(
+        _job("completionMode: Indexed"),
+        "spec.completions",
+        "is required with completionMode Indexed",
+        "",
+        id="Indexed without completions",
+    ),
+    pytest.param(
+        f"{{apiVersion: batch/v1, kind: CronJob, metadata: {{name: {'a' * 53}}}}}",
+        "metadata.name",
+        "at most 52 characters for a CronJob, has 53",
+        "",
+        id="a CronJob's name",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("manifest", "path", "what", "hint"),
-    NAMES + PODS + HOST_PORTS + WORKLOADS + SERVICES + CONFIG + FLOWS + SHAPES + KINDS + METALLB,
+    NAMES
+    + PODS
+    + HOST_PORTS
+    + WORKLOADS
+    + SERVICES
+    + CONFIG
+    + FLOWS
+    + SHAPES
+    + KINDS
+    + METALLB
+    + REFUSED_BY_THE_API_SERVER,
 )
 def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
     found = [p for p in problems_of("# first line\n" + manifest) if p.path == path and what in p.what]
@@ -1497,7 +1648,7 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             id="the API server fills no hostPort into a template",
         ),
         pytest.param(
-            "{kind: Node, metadata: {name: a}, status: {addresses: [{type: ExternalIP, address: ''}]}}",
+            "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: ExternalIP, address: ''}]}}",
             id="an empty ExternalIP",
         ),
         pytest.param(
@@ -1536,7 +1687,7 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             id="old group, whose selector is the labels",
         ),
         pytest.param(
-            "{kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: N 1}]}}",
+            "{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: N 1}]}}",
             id="Hostname address",
         ),
         pytest.param(
@@ -1561,6 +1712,40 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             flow("expect: {status: 503, localEndpoints: 0}", to="{node: n, healthCheck: lb}"),
             id="a health check without endpoints",
         ),
+        pytest.param(
+            _job("selector: {matchLabels: {batch.kubernetes.io/controller-uid: u}}, manualSelector: false"),
+            id="a Job's selector as the API server made it",
+        ),
+        pytest.param(
+            _job("selector: {matchLabels: {a: b}}, manualSelector: true"), id="a Job's own selector"
+        ),
+        pytest.param(_job("completionMode: Indexed, completions: 2"), id="an indexed Job"),
+        pytest.param(_spread(f"{_ZONE}DoNotSchedule", f"{_ZONE}ScheduleAnyway"), id="spread two ways"),
+        pytest.param(
+            pod("tolerations: [{operator: Exists, effect: NoExecute, tolerationSeconds: 300}]"),
+            id="tolerated for a while",
+        ),
+        pytest.param(
+            "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDRs: [10.1.0.0/24, 'fd00::/64']}}",
+            id="podCIDRs of two families",
+        ),
+        pytest.param(
+            service("ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv4, IPv6], ports: [{port: 80}]"),
+            id="two families",
+        ),
+        pytest.param(
+            "{apiVersion: discovery.k8s.io/v1alpha1, kind: EndpointSlice, metadata: {name: e}, addressType: IPv4, "
+            "endpoints: []}",
+            id="an EndpointSlice of Kubernetes 1.16",
+        ),
+        *(
+            pytest.param(deployment("", version=version), id=f"Deployment of {version}")
+            for version in ("extensions/v1beta1", "apps/v1beta1")
+        ),
+        pytest.param(
+            f"{{apiVersion: batch/v1beta1, kind: CronJob, metadata: {{name: {'a' * 52}}}}}",
+            id="a CronJob's longest name",
+        ),
     ],
 )
 def test_accepted(manifest: str) -> None:
@@ -1576,7 +1761,7 @@ def test_accepted(manifest: str) -> None:
             id="leading zeros",
         ),
         pytest.param(
-            "{kind: Node, metadata: {name: a}, spec: {podCIDR: 010.244.01.0/24}}",
+            "{apiVersion: v1, kind: Node, metadata: {name: a}, spec: {podCIDR: 010.244.01.0/24}}",
             "spec.podCIDR: '010.244.01.0/24' is read as 10.244.1.0/24",
             id="leading zeros of a prefix",
         ),
@@ -1601,7 +1786,7 @@ def test_accepted(manifest: str) -> None:
             id="kind cluster of two families",
         ),
         pytest.param(
-            "{kind: Pod, metadata: {name: p, labels: {a: 1}, labels: {a: b}}, spec: {containers: [{name: c}]}}",
+            "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {a: 1}, labels: {a: b}}, spec: {containers: [{name: c}]}}",
             "stdin:1: document 1: the key 'labels' is there twice: the last one counts, as with kubectl",
             id="key twice",
         ),
@@ -1675,7 +1860,7 @@ def test_an_old_slice_has_its_nodes_in_its_topology() -> None:
 
 def test_canonical_forms() -> None:
     found = load_text(
-        "{kind: Node, metadata: {name: n, namespace: x}, spec: {podCIDR: 10.244.1.7/24}}\n---\n"
+        "{apiVersion: v1, kind: Node, metadata: {name: n, namespace: x}, spec: {podCIDR: 10.244.1.7/24}}\n---\n"
         + service(
             "type: LoadBalancer, ports: [{port: 80, targetPort: 0}], clusterIP: 'FD00::0:1', loadBalancerSourceRanges: [' 10.1.2.3/8 ']"
         )

@@ -401,7 +401,12 @@ def test_reading_ends_after_so_many_objects(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_object_that_no_api_server_takes() -> None:
     (told,) = problems_of(
         json.dumps(
-            {"kind": "Pod", "metadata": {"name": "p", "annotations": {"a": "x" * 3_200_000}}, "spec": {}}
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "p", "annotations": {"a": "x" * 3_200_000}},
+                "spec": {},
+            }
         )
     )
     assert told.what == "is larger than 3 MiB: no API server takes such an object"
@@ -409,7 +414,9 @@ def test_an_object_that_no_api_server_takes() -> None:
 
 def test_an_object_with_very_many_mistakes() -> None:
     told = problems_of(
-        json.dumps({"kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{}] * 5000}})
+        json.dumps(
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{}] * 5000}}
+        )
     )
     assert told[0].what == "holds 5000 mistakes: look at the types of its fields"
     assert [problem.path for problem in told[1:]] == [f"spec.ports[{i}].port" for i in range(10)]
