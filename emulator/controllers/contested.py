@@ -72,6 +72,33 @@ def notice_nested(
                 break
 
 
+def notice_on_link(
+    services: Iterable[Service],
+    nodes: Sequence[Node],
+    hosts: IPv4Network,
+    known: Collection[str],
+    findings: Findings,
+) -> None:
+    """Say which external addresses lie in a network that machines are connected to, and belong to nobody
+    there: whoever is in it looks for them by ARP, or takes them for the network's own, and asks no node.
+    ``known`` are the addresses that somebody has.
+    """
+    cidrs = [(IPv4Network(cidr), node.name) for node in nodes for cidr in node.spec.podCIDRs]
+    bridges = {str(cidr.network_address + 1) for cidr, _ in cidrs}
+    taken = {*known, *bridges}
+    for service in services:
+        spec = service.spec
+        ips = (*spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))
+        for ip in (ip for ip in dict.fromkeys(ips) if service.proxied and "." in ip and ip not in taken):
+            address = IPv4Address(ip)
+            where = next((f"podCIDR {cidr} of node {name}" for cidr, name in cidrs if address in cidr), "")
+            if address in (hosts.network_address, hosts.broadcast_address):
+                where = f"hostSubnet {hosts}, of which it is the first or last address"
+            if where:
+                what = f"Service {service.key} has the external address {ip} in {where}"
+                findings.notice(f"{what}: nothing is promised of it, so no flow to it is derived")
+
+
 def notice_outside(
     slices: Iterable[EndpointSlice],
     inside: Collection[IPv4Network],

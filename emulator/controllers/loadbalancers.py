@@ -106,8 +106,8 @@ def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings
     """The address that a Service asks for; "" if it cannot have it."""
     service = draft.object
     path, wish = _asked(service)
-    if why := _refusal(service, wish, pools) or claims.refusal(wish, service):
-        if claims.holders(wish) and not service.metadata.uid:
+    if why := (unfit := _refusal(service, wish, pools)) or claims.refusal(wish, service):
+        if not unfit and claims.holders(wish) and not service.metadata.uid:
             findings.problem(draft.origin, draft.base + path, f"{wish} is what {why}", SHARING_HINT)
         else:
             findings.notice(

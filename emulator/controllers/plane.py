@@ -25,7 +25,12 @@ from emulator.controllers.checks import check_flows, dialled_ports
 from emulator.controllers.clients import check_clients, external_clients
 from emulator.controllers.clusterflags import ClusterFlags, cluster_flags
 from emulator.controllers.commands import RUN_ANNOTATION, real_commands
-from emulator.controllers.contested import notice_contested, notice_nested, notice_outside
+from emulator.controllers.contested import (
+    notice_contested,
+    notice_nested,
+    notice_on_link,
+    notice_outside,
+)
 from emulator.controllers.controlplane import kubernetes_service, static_pods
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.listeners import add_health_checks, make_listeners, notice_host_ports
@@ -111,6 +116,7 @@ _TELLERS = (
     "slices",
     "nested",
     "outside",
+    "on link",
     "commands",
     "listeners",
     "healthChecks",
@@ -559,6 +565,7 @@ class ControlPlane:
         self._derive("contested", notice_contested, services)
         self._derive("nested", notice_nested, services, led, nodes)
         self._derive("outside", self._notice_outside, led, nodes, wired)
+        self._derive("on link", self._notice_on_link, services, nodes, wired)
         commands = self._derive("commands", self._commands, pods)
         own = self._derive("listeners", self._listeners, wired, nodes, led, commands)
         listeners = self._derive("healthChecks", add_health_checks, own, services, nodes, slices)
@@ -695,10 +702,22 @@ class ControlPlane:
     ) -> None:
         networks = self._networks
         cidrs = (IPv4Network(cidr) for node in nodes for cidr in node.spec.podCIDRs if ":" not in cidr)
-        known = {address.ip for pod in pods for address in pod.status.podIPs}
-        known |= {client.address for client in self._clients}
         inside = (networks.pods, networks.services, networks.hosts, *cidrs)
-        notice_outside(slices, inside, self._taken() | known, findings)
+        notice_outside(slices, inside, self._had(pods), findings)
+
+    def _notice_on_link(
+        self,
+        services: Sequence[Service],
+        nodes: Sequence[Node],
+        pods: Sequence[Pod],
+        findings: Findings,
+    ) -> None:
+        notice_on_link(services, nodes, self._networks.hosts, self._had(pods), findings)
+
+    def _had(self, pods: Sequence[Pod]) -> frozenset[str]:
+        """Returns the addresses that somebody has."""
+        had = {address.ip for pod in pods for address in pod.status.podIPs}
+        return self._taken() | had | {client.address for client in self._clients}
 
     def _commands(self, pods: Sequence[Pod], findings: Findings) -> Mapping[str, tuple[str, ...]]:
         if not any(RUN_ANNOTATION in pod.metadata.annotations for pod in pods):

@@ -94,7 +94,31 @@ def complete_nodes(
 ) -> list[Draft[Node]]:
     """Returns the nodes with what their kubelets say of them."""
     hosts = {p.object.spec.nodeName: p.object.status.hostIP for p in reversed(pods) if p.object.status.hostIP}
-    return [_given(draft, hosts.get(draft.object.name, ""), findings) for draft in nodes]
+    given = [_given(draft, hosts.get(draft.object.name, ""), findings) for draft in nodes]
+    return _without_clones(given, findings)
+
+
+def _without_clones(drafts: Iterable[Draft[Node]], findings: Findings) -> list[Draft[Node]]:
+    """Returns the nodes; one from an API server (it has a uid) without the InternalIPs that an earlier node
+    has, as machines that were cloned, or sit in different clouds, may have the same.
+    """
+    holders: dict[str, str] = {}
+    result = []
+    for draft in drafts:
+        node = draft.object
+        twice = {ip for ip in node.internalIPs if node.metadata.uid and ip in holders}
+        for ip in node.internalIPs:
+            holders.setdefault(ip, node.name)
+        if twice:
+            kept = tuple(a for a in node.status.addresses if a.type != "InternalIP" or a.address not in twice)
+            node = replace(node, status=replace(node.status, addresses=kept))
+            first = next(ip for ip in draft.object.internalIPs if ip in twice)
+            then = f"keeps {node.internalIPs[0]}" if node.internalIPs else "gets another one here"
+            findings.notice(
+                f"nodes {holders[first]} and {node.name} both have the InternalIP {first}: {node.name} {then}"
+            )
+        result.append(replace(draft, object=node))
+    return result
 
 
 def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:

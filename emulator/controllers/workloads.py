@@ -44,11 +44,17 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
     """Returns the Pods that run or may be placed, in the order given; those that wait in the cluster of a
     dump go to ``waiting``, and Pods that ended are left out.
     """
+    drafts = list(drafts)
+    holders = _address_holders(draft.object for draft in drafts)
     running, ended = [], 0
     for draft in drafts:
-        if draft.object.status.phase in ENDED_PHASES:
+        pod = draft.object
+        holder = "" if pod.spec.hostNetwork else holders.get(pod.ip, pod.key)
+        if pod.status.phase in ENDED_PHASES:
             ended += 1
-        elif reason := _without_network(draft.object):
+        elif pod.metadata.deletionTimestamp and holder not in ("", pod.key):
+            waiting.add(draft, f"it is being deleted, and Pod {holder} has its address {pod.ip}")
+        elif reason := _without_network(pod):
             waiting.add(draft, reason)
         else:
             running.append(draft)
@@ -57,6 +63,15 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
             f"left out: {ended} Pod{'s' if ended > 1 else ''} that ended ({' or '.join(ENDED_PHASES)})"
         )
     return running
+
+
+def _address_holders(pods: Iterable[Pod]) -> dict[str, str]:
+    """Returns address → the Pod that has it by now. A network plugin gives the address of a Pod that is being
+    deleted to another one as soon as its sandbox is gone, while the API server still has both.
+    """
+    live = [p for p in pods if p.ip and not p.spec.hostNetwork and p.status.phase not in ENDED_PHASES]
+    live.sort(key=lambda pod: pod.metadata.deletionTimestamp is not None)
+    return {pod.ip: pod.key for pod in reversed(live)}
 
 
 def _without_network(pod: Pod) -> str:
@@ -68,6 +83,9 @@ def _without_network(pod: Pod) -> str:
     if pod.spec.schedulingGates:
         return "Scheduling is blocked due to non-empty scheduling gates"
     status = pod.status
+    addresses = [entry.ip for entry in status.podIPs] or ([status.podIP] if status.podIP else [])
+    if addresses and not pod.spec.hostNetwork and all(":" in address for address in addresses):
+        return f"it has IPv6 addresses alone ({addresses[0]}), and podwire builds IPv4 networks only so far"
     if pod.ip or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
         return ""
     unscheduled = next(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 METALLB_OBJECTS = "metallb.io/v1beta1"
+ADDRESS_POOLS = ("metallb.io/v1alpha1", "metallb.io/v1beta1")
 
 
 def texts_of(value: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
@@ -41,6 +42,27 @@ def metallb_key(value: Mapping[str, Any]) -> str:
     if not (namespace.startswith("metallb") or "metallb" in name):
         return ""
     return next((key for key, text in texts.items() if "address-pools" in text), "")
+
+
+def address_pool_objects(pool: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the objects of today that say what a MetalLB AddressPool says (metallb v0.13,
+    ``internal/config``: poolsFor and l2AdvertisementsFor take it beside them).
+    """
+    spec, meta = pool.get("spec"), pool.get("metadata")
+    if not isinstance(spec, dict) or not isinstance(meta, dict):
+        yield {**pool, "apiVersion": METALLB_OBJECTS, "kind": "IPAddressPool"}
+        return
+    own = {key: value for key, value in spec.items() if key not in ("protocol", "bgpAdvertisements")}
+    yield {**pool, "apiVersion": METALLB_OBJECTS, "kind": "IPAddressPool", "spec": own}
+    if spec.get("protocol") == "layer2":
+        name = meta.get("name")
+        named = {"name": f"{name}.address-pool", "namespace": meta.get("namespace")}
+        yield {
+            "apiVersion": METALLB_OBJECTS,
+            "kind": "L2Advertisement",
+            "metadata": {key: value for key, value in named.items() if value is not None},
+            "spec": {"ipAddressPools": [name]},
+        }
 
 
 def metallb_objects(configuration: Mapping[str, Any], namespace: str) -> Iterator[tuple[int, dict[str, Any]]]:

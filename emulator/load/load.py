@@ -22,6 +22,8 @@ from emulator.errors import InputError, Problem, fold, printable
 from emulator.load.admit import admit, admit_uninterpreted
 from emulator.load.builder import TopologyError, Written, build_topology
 from emulator.load.configmaps import (
+    ADDRESS_POOLS,
+    address_pool_objects,
     kube_proxy_key,
     metallb_key,
     metallb_objects,
@@ -412,6 +414,10 @@ class _Gathering:
         if isinstance(found, Fault):
             self.problem(place.problem(found))
         elif isinstance(found, LeftOut):
+            if found.name == "AddressPool.metallb.io" and value.get("apiVersion") in ADDRESS_POOLS:
+                for one in address_pool_objects(value):
+                    self._document(one, place)
+                return
             self._left_out[cut(found.name)] += 1
             self._uninterpreted(value, place, kind, api_version)
         elif found.name == "ConfigMap":

@@ -97,6 +97,7 @@ class Why(Enum):
     THROUGH_BALANCER = "through-balancer", 0
     STALE_NEIGHBOUR = "stale-neighbour", 14
     CONTESTED = "contested", 0
+    ON_LINK = "on-link", 0
     # open connections
     CONNECTION_KEPT = "connection-kept", 11
     CONNECTION_BOUND = "connection-bound", 0

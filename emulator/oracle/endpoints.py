@@ -182,6 +182,11 @@ class ServiceTable:
             if port.nodePort:
                 self.node_ports.setdefault((port.nodePort, port.protocol), endpoints)
 
+    @cached_property
+    def ips(self) -> frozenset[str]:
+        """The addresses of Services that kube-proxy or a balancer captures."""
+        return frozenset(ip for ip, _, _ in (*self.addresses, *self.balanced))
+
 
 def _treatment(service: Service) -> tuple[object, ...]:
     """Returns the fields of ``service`` that decide how packets to an external address of it are treated,

@@ -127,6 +127,13 @@ class Expectations:
         """Returns the expectation of ``flow``. ``before``: it is sent over a connection on which that flow
         was answered.
         """
+        expectation = self._expect(flow, before)
+        if not self._facts.is_on_link(flow.to.ip):
+            return expectation
+        at = Backend(flow.to.ip, flow.to.port)
+        return replace(expectation, unpromised=Reason(why=Why.ON_LINK, at=at, then=(expectation.because,)))
+
+    def _expect(self, flow: Flow, before: FlowResult | None) -> Expectation:
         met = self.translation(flow)
         if before is not None and (kept := expect_kept(self._facts, flow, met, before)):
             return kept
@@ -209,6 +216,11 @@ class Expectations:
         the path: one of the nodes). None where no Service is dialled, or no node is passed.
         """
         return find_translation(self._facts, flow)
+
+    @property
+    def has_unpromised(self) -> bool:
+        """Returns whether nothing is promised of some address of a Service."""
+        return bool(self.table.contested) or any(map(self._facts.is_on_link, self.table.ips))
 
     def is_contested(self, flow: Flow) -> bool:
         """Returns whether several Services claim the address and port that ``flow`` dials."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import Client, Flow
@@ -116,6 +116,16 @@ class Facts:
         """Returns the node that has ``ip`` for an address of its own; "" if none has."""
         owner = self.owners.get(ip)
         return owner.node if owner is not None and owner.kind == "node" else ""
+
+    def is_on_link(self, ip: str) -> bool:
+        """Returns whether ``ip`` is a Service's address, and some machine takes it for a neighbour's or for a
+        network's own: one of a podCIDR, or the first or last of the host network, that nobody else has.
+        """
+        if ip in self.owners or ip not in self.table.ips:
+            return False
+        address, hosts = IPv4Address(ip), self.state.hostSubnet
+        ends = (hosts.network_address, hosts.broadcast_address)
+        return address in ends or any(address in cidr for cidr in self.pod_cidrs)
 
     def is_on(self, node: str, ip: str) -> bool:
         """Returns whether the owner of ``ip`` is on ``node`` (or is that node), whatever an EndpointSlice

@@ -122,6 +122,8 @@ _TEXTS: Mapping[Why, str] = {
     "send to {node}",
     Why.CONTESTED: "several Services claim this address: where the first of them does not deliver, another "
     "one may: {then}",
+    Why.ON_LINK: "{ip}, an address of a Service, lies in a network that machines are connected to: they send to "
+    "it without asking a node: {then}",
     Why.CONNECTION_KEPT: "an open connection goes on to {endpoints}, which still serves: connection "
     "tracking keeps its translation",
     Why.CONNECTION_BOUND: "the connection goes to {endpoints} for as long as it lives: {then}",

@@ -98,7 +98,7 @@ def _plan_moment(
     if not moment.flowChecks:
         flows = derive_flows(state, promised)
         flows = (*flows, *(derive_mode_differences(promised, flows) if differences else ()))
-        if promised.table.contested:
+        if promised.has_unpromised:
             flows = tuple(flow for flow in flows if not promised.expect(flow).unpromised)
         return flows, promised.expect
     flows, said = flows_from_checks(moment.flowChecks, promised, moment.name)

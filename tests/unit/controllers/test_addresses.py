@@ -44,9 +44,31 @@ def test_pinned_addresses_may_lie_outside_the_podcidr(pinned: str) -> None:
 
 
 def test_ipv6_addresses_are_left_out_with_a_notice() -> None:
-    state = settled(ONE, pod("p", status="podIPs: [{ip: 'fd00::5'}]"))
-    assert state.pod["default/p"].ip == "10.244.1.2"
+    state = settled(
+        ONE, pod("p", spec=HERE, status="podIPs: [{ip: 'fd00::5'}, {ip: 10.244.1.9}], podIP: 'fd00::5'")
+    )
+    assert state.pod["default/p"].ip == "10.244.1.9"
     assert any("IPv6" in notice for notice in state.notices)
+
+
+@pytest.mark.parametrize("status", ["podIPs: [{ip: 'fd00::5'}]", "podIP: 'fd00::5'"])
+def test_a_pod_of_ipv6_addresses_alone_gets_none_of_ipv4(status: str) -> None:
+    state = settled(ONE, pod("p", spec=HERE, status=status), pod("other"))
+    assert [p.key for p in state.pods if not p.spec.hostNetwork] == ["default/other"]
+    assert any("Pod default/p runs nowhere: it has IPv6 addresses alone" in n for n in state.notices)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_address_is_the_running_pods_not_that_of_one_that_is_deleted(order: int) -> None:
+    old = pod("old", meta="deletionTimestamp: '2024-01-01T00:00:00Z'", status="podIP: 10.244.1.9")
+    state = settled(ONE, *[old, pod("new", status="podIP: 10.244.1.9")][::order])
+    assert {p.key: p.ip for p in state.pods if not p.spec.hostNetwork} == {"default/new": "10.244.1.9"}
+    assert any("Pod default/new has its address 10.244.1.9" in notice for notice in state.notices)
+
+
+def test_a_pod_that_is_deleted_keeps_the_address_that_it_alone_has() -> None:
+    old = pod("old", meta="deletionTimestamp: '2024-01-01T00:00:00Z'", status="podIP: 10.244.1.9")
+    assert settled(ONE, old).pod["default/old"].ip == "10.244.1.9"
 
 
 def test_host_network_pods_of_a_dump_have_their_nodes_address() -> None:
