@@ -20,6 +20,7 @@ from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.names import generate_name
 from emulator.controllers.placement import serving_containers
 from emulator.controllers.services import KUBERNETES
+from emulator.controllers.topologyhints import ZONE_LABEL, add_hints
 from emulator.load.faults import did_you_mean
 from emulator.objects.kinds import (
     LEFT_TO_OTHERS,
@@ -49,7 +50,6 @@ SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
 TOPOLOGY_MODE = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
 HEADLESS_LABEL = "service.kubernetes.io/headless"
-ZONE_LABEL = "topology.kubernetes.io/zone"
 MAX_ENDPOINTS = 100  # kube-controller-manager --max-endpoints-per-slice
 
 
@@ -120,12 +120,14 @@ def service_slices(
             return ()
         selected = sources.select(service.namespace, service.spec.selector)
         matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, sources.zones)]
+        made = list(_from_pods(draft, matching, sources.zones, seed, names, findings))
         if key_of_mode := topology_mode(service):
-            why = "the controller shares endpoints by the zones' CPUs, which are not known here"
-            findings.notice(
-                f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}"
-            )
-        return list(_from_pods(draft, matching, sources.zones, seed, names, findings))
+            made, why = add_hints(made, sources.nodes)
+            if why:
+                findings.notice(
+                    f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}"
+                )
+        return made
     if endpoints and MIRROR not in by and _is_mirrored(endpoints, findings):
         return list(_mirrored(service, endpoints, seed, names))
     return ()
