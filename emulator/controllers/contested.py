@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.controllers.findings import Findings
+from emulator.controllers.services import KUBERNETES
 from emulator.objects.kinds import EndpointSlice, Node, Service
 
 
@@ -106,16 +107,23 @@ def notice_outside(
     findings: Findings,
 ) -> None:
     """Say of endpoints outside the cluster, where no machine is declared, how one is. ``inside`` are the
-    cluster's networks, ``known`` the addresses that somebody has.
+    cluster's networks, ``known`` the addresses that somebody has. API servers that are no nodes may lie in
+    the nodes' own network, as on EKS.
     """
     told: dict[str, list[str]] = {}
     for item in slices:
+        key = f"{item.metadata.namespace}/{item.serviceName}"
         for ip in (endpoint.addresses[0] for endpoint in item.endpoints if endpoint.addresses):
-            if ip not in known and not any(IPv4Address(ip) in network for network in inside):
-                told.setdefault(f"{item.metadata.namespace}/{item.serviceName}", []).append(ip)
+            is_inside = any(IPv4Address(ip) in network for network in inside)
+            if ip not in known and (not is_inside or key == KUBERNETES):
+                told.setdefault(key, []).append(ip)
     for key, ips in told.items():
         more = f" (and {len(ips) - 1} more)" if len(ips) > 1 else ""
         what = f"Service {key} has the endpoint {ips[0]}{more} outside the cluster, where nobody serves"
+        if key == KUBERNETES:
+            managed = "no node has it, as in a cluster whose control plane is managed (EKS, GKE, AKS)"
+            findings.notice(f"Service {key} has the endpoint {ips[0]}{more}: {managed}: nobody serves there")
+            continue
         findings.notice(
             f"{what}: declare the machine under externalServers of the Cluster, with name, address and ports"
         )

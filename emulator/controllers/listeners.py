@@ -271,5 +271,5 @@ def notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
     if wanted:
         (_, port, protocol), pod = next(iter(wanted.items()))
         others = len({pod.key for pod in wanted.values()}) - 1
-        more = f" ({others} more Pod{'s' if others > 1 else ''} have some, too)" if others else ""
+        more = f" ({others} more {'Pods have' if others > 1 else 'Pod has'} some, too)" if others else ""
         findings.notice(f"{say_host_port(pod, port, protocol)}: nothing listens there{more}")
