@@ -95,7 +95,12 @@ def _measure_steps(setting: Setting) -> Iterator[Figure]:
         target=TARGET_EXPONENT,
     )
     ratio = runs[-1].memory / runs[0].memory
-    yield Figure(name=f"growth from {counts[0]} to {counts[-1]} steps: memory", unit="times", rounds=(ratio,))
+    yield Figure(
+        name=f"growth from {counts[0]} to {counts[-1]} steps: memory",
+        unit="times",
+        rounds=(ratio,),
+        target="≤ 1.2",
+    )
     target = "≤ 30" if counts[-1] == 200 else ""
     yield Figure(
         name=f"{counts[-1]} steps: to the verdict", unit="s", rounds=(runs[-1].seconds,), target=target

@@ -11,13 +11,19 @@ import os
 import resource
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from emulator.errors import Exit, PodwireError
 
-PER_NAMESPACE = 2  # descriptors: the namespace and its tap (while a plan is applied, its netlink socket)
+PER_NAMESPACE = (
+    2  # descriptors: the namespace and its tap (while the first plan is applied, its netlink socket)
+)
 _INHERITED = 1  # of them those that a server process has, which is forked before the taps are opened
+_PER_NODE = 2  # beside these: libnftables' socket, and the one that takes rules of iptables-nft away
+_CONNTRACK = 1  # of each node, in the process of the servers
+_PER_TOOL = 4  # while rules are loaded: the pipes of a process, and one for its errors before it runs
 _LEAST_SOCKETS = 64  # that send at once
 _OTHERS = 64  # descriptors of Python, files, pipes and tools
 TOO_LONG = os.strerror(errno.EMSGSIZE)  # what tools say of a message that does not fit
@@ -31,24 +37,52 @@ class LimitError(PodwireError):
     exit_code = Exit.MACHINE_LACKS
 
 
-def descriptors_needed(namespaces: int, listeners: int) -> int:
-    """Returns how many descriptors the process needs that has the most: ours, or that of the servers."""
-    ours = PER_NAMESPACE * namespaces + 2 * _LEAST_SOCKETS  # crafted packets leave through as many again
-    servers = _INHERITED * namespaces + listeners + _LEAST_SOCKETS
-    return max(ours, servers) + _OTHERS
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What of a cluster takes descriptors: the most of each that there is at once.
+
+    ``changed`` are the namespaces that one step changes; ``listeners`` the sockets on which the servers
+    listen, ``proxies`` those of userspace mode's proxies and what these relay, ``connections`` those that
+    flows keep open.
+    """
+
+    namespaces: int
+    nodes: int = 0
+    changed: int = 0
+    listeners: int = 0
+    proxies: int = 0
+    connections: int = 0
 
 
-def sockets_at_once(namespaces: int, listeners: int) -> int:
+def descriptors_needed(size: Size) -> int:
+    """Returns how many descriptors the process needs that has the most: ours, that of the servers, or that
+    of the proxies.
+    """
+    tools = _PER_TOOL * ((os.cpu_count() or 1) + 1)
+    ours = (
+        PER_NAMESPACE * size.namespaces
+        + _PER_NODE * size.nodes
+        + max(size.changed, tools)
+        + size.connections
+        + 2 * _LEAST_SOCKETS  # crafted packets leave through as many again
+    )
+    inherited = _INHERITED * size.namespaces + _PER_NODE * size.nodes
+    servers = inherited + _CONNTRACK * size.nodes + size.listeners + size.connections + _LEAST_SOCKETS
+    proxies = inherited + size.proxies
+    return max(ours, servers, proxies) + _OTHERS
+
+
+def sockets_at_once(size: Size) -> int:
     """Returns how many sockets may send at once under the hard limit of descriptors."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return sys.maxsize
-    return _LEAST_SOCKETS + max(0, hard - descriptors_needed(namespaces, listeners))
+    return _LEAST_SOCKETS + max(0, hard - descriptors_needed(size))
 
 
-def check_limits(namespaces: int, listeners: int) -> None:
-    """Raises LimitError where a cluster of so many network namespaces, with so many servers, does not fit."""
-    need = descriptors_needed(namespaces, listeners)
+def check_limits(size: Size) -> None:
+    """Raises LimitError where a cluster of that size does not fit."""
+    need, namespaces = descriptors_needed(size), size.namespaces
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and need > hard:
         raise LimitError(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -31,7 +32,7 @@ from emulator.errors import Exit, UsageError
 from emulator.kernel import sandbox
 from emulator.kernel.counters import read_settings
 from emulator.kernel.iptables import apply_with_iptables
-from emulator.kernel.limits import check_limits, sockets_at_once, use_limits
+from emulator.kernel.limits import Size, check_limits, sockets_at_once, use_limits
 from emulator.model.flows import Flow
 from emulator.model.results import Report
 from emulator.plan.operations import Plan
@@ -121,8 +122,7 @@ def _prepare(
     """Work out everything that can be known before a sandbox is made."""
     directory, missing = find_directory(scenario.state, options)
     schedule = plan_schedule(scenario, flows, promise, pairs=options.all_pairs)
-    namespaces, listeners = _size(schedule)
-    check_limits(namespaces, listeners)
+    check_limits(_size(schedule))
     if options.verbose > 1:
         for moment in schedule.moments:
             _print_plan(moment.plan)
@@ -169,7 +169,7 @@ def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then
         try:
             live.begin(state)
             found = RunResults()
-            window = sockets_at_once(*_size(schedule))
+            window = sockets_at_once(_size(schedule))
             with (
                 progress(len(schedule.flows)) as step,
                 closing(
@@ -243,8 +243,8 @@ def _timed(run: _Run, report: Report) -> Report:
     return report
 
 
-def _size(schedule: Schedule) -> tuple[int, int]:
-    """Returns the most network namespaces that there are at once, and the most listeners of one process."""
+def _size(schedule: Schedule) -> Size:
+    """Returns what of the run takes descriptors."""
     states = [moment.state for moment in schedule.moments]
     namespaces = (
         sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods)
@@ -254,7 +254,15 @@ def _size(schedule: Schedule) -> tuple[int, int]:
         len(relays(state)) * len(state.nodes) + _RELAYING if (relays := backend_of(state).relays) else 0
         for state in states
     )
-    return max(namespaces), max(*(len(state.listeners) for state in states), *proxies)
+    changed = (len({operation.netns for operation in moment.plan.operations}) for moment in schedule.moments)
+    return Size(
+        namespaces=max(namespaces),
+        nodes=max(len(state.nodes) for state in states),
+        changed=max(islice(changed, 1, None), default=0),
+        listeners=max(len(state.listeners) for state in states),
+        proxies=max(proxies),
+        connections=len({(flow.check, flow.connection) for flow in schedule.flows if flow.connection}),
+    )
 
 
 def _machines(state: ClusterState) -> Iterator[str]:

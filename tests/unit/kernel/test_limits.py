@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 import resource
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -15,12 +16,15 @@ from emulator.kernel.apply import _explained
 from emulator.kernel.iptables import NFT, _reason
 from emulator.kernel.limits import (
     LimitError,
+    Size,
     check_limits,
     descriptors_needed,
     explain,
     sockets_at_once,
 )
 from emulator.plan.operations import LoadRules
+
+SMALL, LARGE = Size(namespaces=10, listeners=10), Size(namespaces=600, listeners=600)
 
 
 @pytest.fixture
@@ -32,13 +36,25 @@ def hard(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def test_the_need_grows_with_namespaces_and_servers() -> None:
-    assert descriptors_needed(10, 12) < descriptors_needed(11, 12) <= descriptors_needed(11, 4000)
+    few = Size(namespaces=10, listeners=12)
+    more = replace(few, namespaces=11)
+    assert (
+        descriptors_needed(few)
+        < descriptors_needed(more)
+        <= descriptors_needed(replace(more, listeners=4000))
+    )
+
+
+@pytest.mark.parametrize("what", ["nodes", "changed", "listeners", "proxies", "connections"])
+def test_whatever_opens_descriptors_is_counted(what: str) -> None:
+    least = Size(namespaces=10)
+    assert descriptors_needed(replace(least, **{what: 5000})) >= descriptors_needed(least) + 4000
 
 
 def test_a_cluster_that_does_not_fit_is_refused_with_limit_and_need(hard: dict[str, int]) -> None:
-    need = descriptors_needed(600, 600)
+    need = descriptors_needed(LARGE)
     with pytest.raises(LimitError) as refused:
-        check_limits(600, 600)
+        check_limits(LARGE)
     for words in (
         f"600 network namespaces needs {need} open files",
         "the hard limit is 1024 (RLIMIT_NOFILE)",
@@ -46,28 +62,28 @@ def test_a_cluster_that_does_not_fit_is_refused_with_limit_and_need(hard: dict[s
     ):
         assert words in str(refused.value)
     hard["limit"] = need
-    check_limits(600, 600)
+    check_limits(LARGE)
     hard["limit"] = resource.RLIM_INFINITY
-    check_limits(600, 10**6)
+    check_limits(replace(LARGE, listeners=10**6))
 
 
 def test_what_is_left_of_the_descriptors_is_for_sockets(hard: dict[str, int]) -> None:
-    hard["limit"] = descriptors_needed(10, 10)
-    least = sockets_at_once(10, 10)
+    hard["limit"] = descriptors_needed(SMALL)
+    least = sockets_at_once(SMALL)
     hard["limit"] += 100
-    assert sockets_at_once(10, 10) == least + 100 > 100
+    assert sockets_at_once(SMALL) == least + 100 > 100
 
 
 def test_too_few_namespaces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         limits, "_read_number", lambda path: 50 if path.endswith("max_net_namespaces") else None
     )
-    check_limits(49, 1)
+    check_limits(Size(namespaces=49))
     with pytest.raises(
         LimitError,
         match=r"needs 51 network namespaces; user\.max_net_namespaces is 50: .*sysctl -w user\.max_net_namespaces=102",
     ):
-        check_limits(50, 1)
+        check_limits(Size(namespaces=50))
 
 
 EXPLAINED = {
