@@ -1,4 +1,4 @@
-"""What one Pod's change costs: from the write to the store, by the controllers and the plan, to a kernel that
+"""Measures what one Pod's change costs: from the write to the store, by the controllers and the plan, to a kernel that
 holds it on every node.
 """
 

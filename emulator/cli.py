@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             prepare_streams()
             prepare_path()
             # a process of seconds that holds all objects of a cluster to its end: loading and planning large
-            # ones takes a fifth less
+            # ones takes a fifth less, and the default topology 8 % less of the processor (1.75 s, not 1.89)
             gc.disable()
         args = _parse(words)
         code: int = args.function(args)

@@ -1,4 +1,4 @@
-"""What a run goes through: the cluster at the beginning, the states that it changes to, and the FlowChecks whose
+"""Holds what a run goes through: the cluster at the beginning, the states that it changes to, and the FlowChecks whose
 flows are sent in each of them. Pure values.
 """
 
@@ -35,5 +35,5 @@ class Scenario:
 
     @property
     def moments(self) -> tuple[Step, ...]:
-        """The beginning, and the steps."""
+        """Returns the beginning, then the steps."""
         return (Step(state=self.state, flowChecks=self.flowChecks), *self.steps)

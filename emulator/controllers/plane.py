@@ -189,7 +189,7 @@ class ControlPlane:
         return twin
 
     def _write(self, inventory: Inventory) -> None:
-        """The first writes: everything that the user gave."""
+        """Write everything that the user gave: the first writes."""
         given: Iterable[Iterable[Loaded[Any]]] = (
             inventory.namespaces,
             inventory.nodes,
@@ -243,7 +243,7 @@ class ControlPlane:
 
     @property
     def findings(self) -> Findings:
-        """Everything that there is to tell of the cluster as it is."""
+        """Returns what there is to tell of the cluster as it is."""
         found = (self._findings.get(name) for name in _TELLERS)
         return Findings.join((Findings(self._inventory.notices), *filter(None, found)))
 
@@ -255,7 +255,7 @@ class ControlPlane:
     # --- reading and writing ------------------------------------------------------------------------------
 
     def _list(self, kind: str) -> Sequence[Stored]:
-        """The objects of ``kind``: those that the last snapshot had in its order, then new ones."""
+        """Returns the objects of ``kind``: those of the last snapshot in its order, then new ones."""
         rank = self._order.get(kind)
         stored = self.store.list(kind)
         if rank is None or not stored:
@@ -267,7 +267,7 @@ class ControlPlane:
         return [_draft(one) for one in self._list(kind)]
 
     def _pods(self) -> list[Draft[Any]]:
-        """Every Pod, new static Pods first."""
+        """Returns every Pod, new static Pods first."""
         rows = self._list("Pod")
         if self._static:
             rows = sorted(rows, key=lambda one: one.created not in self._static)
@@ -281,7 +281,7 @@ class ControlPlane:
             yield Loaded(one.object, one.manifest, one.origin)
 
     def workloads(self) -> list[Stored]:
-        """Every workload, in the order of creation."""
+        """Returns every workload, in the order of creation."""
         rows = (one for kind in WORKLOADS for one in self.store.list(kind))
         return sorted(rows, key=lambda one: one.created)
 
@@ -370,8 +370,8 @@ class ControlPlane:
                         self.store.finalize(one.key)
 
     def _follow(self, events: Sequence[Event], findings: Findings) -> None:
-        """Each controller whose Pods or replica count changed creates the missing Pods and deletes the
-        surplus.
+        """Create the missing Pods, and delete the surplus, of each workload whose Pods or replica count
+        changed.
         """
         touched = {e.stored.key for e in events if e.type != "DELETED" and e.stored.key.kind in WORKLOADS}
         left = [pod for e in events if e.stored.key.kind == "Pod" for pod in self._left(e)]
@@ -445,7 +445,7 @@ class ControlPlane:
         self._by_name = tuple(sorted(objects, key=lambda one: (one.namespace, one.name)))
 
     def _taken(self) -> frozenset[str]:
-        """The addresses of the host network that machines have."""
+        """Returns the addresses of the host network that machines have."""
         router = str(self._networks.router)
         return frozenset((router, *(ip for node in self._nodes() for ip in node.internalIPs)))
 
@@ -679,7 +679,7 @@ class ControlPlane:
                     yield one.object
 
     def _slices(self) -> tuple[EndpointSlice, ...]:
-        """The slices that anybody could use: those that users wrote, then each Service's, in the Services'
+        """Returns the slices that a Service could use: those that users wrote, then each Service's, in the Services'
         order.
         """
         made = (
@@ -796,7 +796,9 @@ def _selecting(pods: Sequence[Pod], *, everything: bool) -> Callable[[str, Mappi
     if everything:
         return PodIndex(pods).select
     return lambda namespace, selector: [
-        pod for pod in pods if pod.namespace == namespace and matches_labels(selector, pod.metadata.labels)
+        pod
+        for pod in pods
+        if pod.metadata.namespace == namespace and selector.items() <= pod.metadata.labels.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""What of an object survives when another manifest takes its place.
+"""Merges a manifest with the object whose place it takes: what was given out to the object survives.
 
 Sources: the strategies of pkg/registry/core (PrepareForUpdate), and for Services
 pkg/registry/core/service/storage/alloc.go (patchAllocatedValues): what was given out to an object stays its

@@ -55,7 +55,7 @@ class Stored(NamedTuple):
 
     @property
     def uid(self) -> str:
-        """The uid that the manifest brings along, or one that only this object has."""
+        """Returns the uid that the manifest brings along, or one that only this object has."""
         given: str = self.object.metadata.uid
         if given:
             return given

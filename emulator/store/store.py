@@ -65,7 +65,7 @@ class Store:
 
     @property
     def resourceVersion(self) -> int:
-        """The version of the last write: what a list is of, and where a watch begins."""
+        """Returns the version of the last write: what a list is of, and where a watch begins."""
         return self._version
 
     def get(self, key: Key) -> Stored | None:

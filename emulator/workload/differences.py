@@ -1,4 +1,4 @@
-"""What a worker is told of a state when it knows the one before: the fields that differ, of long ones only the
+"""Tells a worker of a state when it knows the one before: the fields that differ, and of long ones only the
 part between what both have at the beginning and at the end. Pure.
 """
 
