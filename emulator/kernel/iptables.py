@@ -40,8 +40,8 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
     except KernelError as error:
         if flavour or applied.iptables != NFT or NFT not in error.command or not shutil.which(LEGACY):
             raise
-        applied.empty_tables()  # of the nodes whose load went well: two flavours at once would both translate
-        applied.iptables = LEGACY
+        applied.rules.empty_tables()  # of the nodes whose load went well: two flavours at once would both translate
+        applied.rules.iptables = LEGACY
         applied.notices.append(f"{NFT} is refused here ({_reason(error)}): the rules are loaded by {LEGACY}")
         try:
             return apply(plan, applied)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from emulator.journeys.correlate import Correlation, correlate
-from emulator.kernel.apply import Applied
+from emulator.kernel.apply import Applied, do
 from emulator.kernel.inspect import collect_state, count_overflows, read_addresses
 from emulator.model.findings import Reached
 from emulator.model.flows import Attempt, Flow
@@ -81,8 +81,7 @@ def _probe(
     before = count_overflows(live.applied.namespaces, netns)
     with live.clock.phase("probe"):
         for routes, flows in rounds(moment.state, moment.flows):
-            for route in routes:
-                live.applied.add_route(route)
+            do(routes, live.applied)
             attempts += prober.probe(
                 flows,
                 crafted=not schedule.pairs,
@@ -91,8 +90,7 @@ def _probe(
                 hidden=hidden,
                 servers=servers,
             )
-            for route in routes:
-                live.applied.delete_route(route)
+            do([gone for route in routes for gone in route.undo()], live.applied)
     after = count_overflows(live.applied.namespaces, netns)
     return attempts, frozenset(name for name in netns if after[name] > before[name])
 

@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState
 from emulator.errors import KernelError
-from emulator.kernel.apply import SMALL_TEXT, Applied, apply
+from emulator.kernel.apply import Applied, apply
 from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import RUN_NETNS, finish, start
+from emulator.kernel.rules import SMALL_TEXT
 from emulator.plan.operations import AddNetns, DelConnections, DelLink, DelNetns, LoadRules, Plan
 from emulator.plan.rules import NftSet, NftTable, compose_nft, compose_nft_change
 from emulator.plan.shell import render_shell
@@ -615,7 +616,7 @@ def test_connections_of_others_are_not_forgotten() -> None:
 @in_sandbox
 def test_a_refused_deletion_shows_the_command_to_paste() -> None:
     applied = apply(Plan(name="a", operations=(AddNetns(netns="a", why="w"),)))
-    applied.links["a"]["ghost"] = 99
+    applied.links.new("a", "ghost")
     with pytest.raises(KernelError, match=r"(?s)No such device.*ip -n a link delete dev ghost"):
         apply(Plan(name="b", operations=(DelLink(netns="a", name="ghost", why="w"),)), applied)
 

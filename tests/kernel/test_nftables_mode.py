@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from emulator.kernel.apply import apply
+from emulator.kernel.apply import apply, do
 from emulator.kernel.netns import check_output
 from emulator.objects.kinds import ServicePort
 from emulator.plan.shell import render_shell
@@ -122,8 +122,7 @@ def test_a_second_plan_replaces_the_first() -> None:
     rules = next(
         op for op in plan_cluster(after).operations if getattr(op, "tool", "") == "nft" and op.netns == node
     )
-    applied.push(rules)
-    applied.flush_rules()
+    do([rules], applied)
     listed = check_output(applied.namespaces, node, ["nft", "list", "table", "ip", "kube-proxy"])
     assert all(service.spec.clusterIP in listed for service in after.services)
     assert "echo" not in listed

@@ -33,7 +33,7 @@ from emulator.cluster.state import ROUTER, SWITCH, ClusterState
 from emulator.controllers.services import KUBERNETES
 from emulator.journeys.correlate import correlate
 from emulator.kernel import sandbox
-from emulator.kernel.apply import Applied, apply
+from emulator.kernel.apply import Applied, apply, do
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.ipvs import require_ipvs
 from emulator.model.expectations import Expectation
@@ -237,8 +237,8 @@ def _dial(
         relayed = {flow.name for flow in flows if promised.expect(flow).relayed}
         attempts = prober.probe(_packets(promised, (flow for flow in flows if not flow.via)), relayed=relayed)
         ways = {flow.to.ip: flow.via for flow in flows if flow.via}
-        for ip, node in ways.items():
-            applied.add_route(
+        do(
+            [
                 AddRoute(
                     netns=ROUTER,
                     dst=f"{ip}/32",
@@ -246,7 +246,10 @@ def _dial(
                     via=state.node[node].internalIPs[0],
                     why="announced",
                 )
-            )
+                for ip, node in ways.items()
+            ],
+            applied,
+        )
         if ways:
             attempts += prober.probe(
                 _packets(promised, (flow for flow in flows if flow.via)), relayed=relayed

@@ -12,7 +12,6 @@ import pytest
 
 from emulator.errors import KernelError, PodwireError
 from emulator.kernel import limits, linux
-from emulator.kernel.apply import _explained
 from emulator.kernel.iptables import NFT, _reason
 from emulator.kernel.limits import (
     LimitError,
@@ -22,6 +21,7 @@ from emulator.kernel.limits import (
     explain,
     sockets_at_once,
 )
+from emulator.kernel.rules import _explained
 from emulator.plan.operations import LoadRules
 
 SMALL, LARGE = Size(namespaces=10, listeners=10), Size(namespaces=600, listeners=600)

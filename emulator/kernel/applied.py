@@ -1,0 +1,47 @@
+"""What the kernel holds of a cluster after its plans were applied."""
+
+from __future__ import annotations
+
+from emulator.kernel.links import Links
+from emulator.kernel.netns import Namespaces
+from emulator.kernel.rules import RuleLoader
+from emulator.kernel.sysctls import DeviceDefaults
+
+
+class Applied:
+    """The namespaces, their links, and what loads rules into them. ``notices``: what was done in another way
+    than usual.
+    """
+
+    def __init__(self, iptables: str = "iptables-restore") -> None:
+        """``iptables``: the restore command of the flavour in use (iptables-nft-restore or
+        iptables-legacy-restore).
+        """
+        self.namespaces = Namespaces()
+        self.links = Links(self.namespaces)
+        self.rules = RuleLoader(self.namespaces, iptables)
+        self.defaults = DeviceDefaults()
+        self.notices: list[str] = []
+
+    @property
+    def iptables(self) -> str:
+        """Returns the restore command in use."""
+        return self.rules.iptables
+
+    @property
+    def ports(self) -> dict[str, set[int]]:
+        """Returns the interface indexes of bridge ports, by namespace."""
+        return self.links.ports
+
+    def interfaces(self, netns: str) -> dict[int, str]:
+        """Returns interface index → name of every link in ``netns`` that a plan made, and ``lo``."""
+        return self.links.names(netns)
+
+    def wait_until_up(self, seconds: float = 5) -> None:
+        """Wait until every link carries packets; KernelError names one that does not within ``seconds``."""
+        self.links.wait_until_up(seconds)
+
+    def close(self) -> None:
+        """Let go of the sockets and libraries; the namespaces stay, as long as the sandbox does."""
+        self.links.close_sockets()
+        self.rules.close()

@@ -1,0 +1,118 @@
+"""The links of every namespace by interface indexes of podwire's own choosing, and the netlink messages that
+wait for the kernel.
+
+Indexes are counted per namespace, so nothing needs to be looked up. Messages wait in a queue per namespace and
+keep their order in it; what must see them done in another namespace sends them first (:meth:`Links.flush`).
+"""
+
+from __future__ import annotations
+
+import time
+
+from emulator.errors import KernelError
+from emulator.kernel.netlink import NetlinkSocket, dump_idle_links
+from emulator.kernel.netns import Namespaces
+from emulator.plan.operations.operation import Operation
+from emulator.plan.shell import shell_commands
+
+
+class Links:
+    """While a plan is applied it has a netlink socket in each namespace that needs one."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        self.ports: dict[str, set[int]] = {}  # bridge ports by namespace
+        self._indexes: dict[str, dict[str, int]] = {}  # namespace → link → interface index
+        self._next: dict[str, int] = {}
+        self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
+        self._sockets: dict[str, NetlinkSocket] = {}
+        self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
+
+    # --- which there are ---
+
+    def add_namespace(self, netns: str) -> None:
+        """Know ``netns``, which has just been made and entered, with its ``lo``."""
+        self._sockets[netns] = NetlinkSocket()
+        self._indexes[netns] = {"lo": 1}
+        self._next[netns] = 2
+
+    def forget_namespace(self, netns: str) -> None:
+        """``netns`` is no more, nor are its links and their other ends."""
+        for name in list(self._indexes[netns]):
+            self.forget((netns, name))
+        if held := self._sockets.pop(netns, None):
+            held.close()
+        del self._next[netns], self._indexes[netns]
+
+    def new(self, netns: str, name: str) -> int:
+        """Returns the index of a link that is to be made, or was made before."""
+        links = self._indexes[netns]
+        if name not in links:
+            links[name] = self._next[netns]
+            self._next[netns] += 1
+        return links[name]
+
+    def index(self, netns: str, name: str) -> int:
+        """Returns the index of a link that a plan has made. Raises KeyError."""
+        return self._indexes[netns][name]
+
+    def pair(self, end: tuple[str, str], other: tuple[str, str]) -> None:
+        """Know that both ends (namespace, name) go together."""
+        self._peers |= {end: other, other: end}
+
+    def forget(self, link: tuple[str, str]) -> None:
+        """``link`` (namespace, name) and its other end are no more; their indexes are not given again."""
+        ends = [link]
+        if link in self._peers:
+            ends.append(self._peers[link])
+        for end in ends:
+            self._peers.pop(end, None)
+            self.ports.get(end[0], set()).discard(self._indexes[end[0]].pop(end[1]))
+
+    def names(self, netns: str) -> dict[int, str]:
+        """Returns interface index → name of every link in ``netns`` that a plan made, and ``lo``."""
+        return {index: name for name, index in self._indexes[netns].items()}
+
+    # --- what waits ---
+
+    def queue(self, op: Operation, message: bytes, netns: str = "") -> None:
+        """Have ``message`` wait for the next :meth:`flush`; it is sent in ``netns``, or else where ``op``
+        happens.
+        """
+        self._queues.setdefault(netns or op.netns, []).append((message, op))
+
+    def flush(self) -> None:
+        """Send what waits. KernelError names the first operation that the kernel refused, as a command to
+        paste.
+        """
+        queues, self._queues = self._queues, {}
+        for netns, rows in queues.items():
+            for index, error in self._socket(netns).send([message for message, _ in rows]):
+                raise KernelError("", shell_commands(rows[index][1]), error)
+
+    def _socket(self, netns: str) -> NetlinkSocket:
+        if netns not in self._sockets:
+            self._sockets[netns] = self._namespaces.call_in(netns, NetlinkSocket)
+        return self._sockets[netns]
+
+    def close_sockets(self) -> None:
+        """Close the netlink sockets: what is applied later opens those that it needs. A cluster of thousands
+        of Pods needs its descriptors for other things.
+        """
+        sockets, self._sockets = self._sockets, {}
+        for held in sockets.values():
+            held.close()
+
+    def wait_until_up(self, seconds: float) -> None:
+        """Wait until every link carries packets; KernelError names one that does not within ``seconds``."""
+        deadline = time.monotonic() + seconds
+        for netns in self._namespaces:
+            while idle := self._namespaces.call_in(netns, dump_idle_links):
+                if time.monotonic() > deadline:
+                    name = self.names(netns).get(idle[0], str(idle[0]))
+                    raise KernelError(
+                        "",
+                        f"ip -n {netns} -d link show dev {name}",
+                        f"{name} in {netns} has no carrier after {seconds:.0f} s",
+                    )
+                time.sleep(0.002)

@@ -1,0 +1,47 @@
+"""Addresses of links (linux/if_addr.h)."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv4Interface
+
+from emulator.kernel.applied import Applied
+from emulator.kernel.netlink import IFA_LOCAL, NLM_F_CREATE, NLM_F_REPLACE, RTM_NEWADDR, attribute, message
+from emulator.kernel.operations.registry import handles
+from emulator.plan.operations.addresses import AddAddress, DelAddress
+
+RTM_DELADDR = 21
+IFA_ADDRESS = 1
+RT_SCOPE_UNIVERSE = 0
+
+
+@handles(AddAddress)
+def add(ops: Sequence[AddAddress], kernel: Applied) -> None:
+    for op in ops:
+        kernel.links.queue(op, new_address(kernel.links.index(op.netns, op.dev), op.address))
+
+
+@handles(DelAddress)
+def delete(ops: Sequence[DelAddress], kernel: Applied) -> None:
+    for op in ops:
+        kernel.links.queue(op, delete_address(kernel.links.index(op.netns, op.dev), op.address))
+
+
+def new_address(index: int, address: str) -> bytes:
+    """Adds ``a.b.c.d/len`` to the link ``index``."""
+    return message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, _address(index, address))
+
+
+def delete_address(index: int, address: str) -> bytes:
+    """Takes ``a.b.c.d/len`` from the link ``index``."""
+    return message(RTM_DELADDR, 0, _address(index, address))
+
+
+def _address(index: int, address: str) -> bytes:
+    interface = IPv4Interface(address)
+    prefix = interface.network.prefixlen
+    local = interface.ip.packed
+    header = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index)
+    return header + attribute(IFA_LOCAL, local) + attribute(IFA_ADDRESS, local)

@@ -1,0 +1,70 @@
+"""Routes of the main table (linux/rtnetlink.h)."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+
+from emulator.kernel.applied import Applied
+from emulator.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, message
+from emulator.kernel.operations.registry import handles
+from emulator.plan.operations.routes import AddRoute, DelRoute
+
+RTM_NEWROUTE, RTM_DELROUTE = 24, 25
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
+RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+
+
+@handles(AddRoute)
+def add(ops: Sequence[AddRoute], kernel: Applied) -> None:
+    for op in ops:
+        index = kernel.links.index(op.netns, op.dev)
+        kernel.links.queue(op, new_route(index, op.dst, op.via, op.onlink, op.src))
+
+
+@handles(DelRoute)
+def delete(ops: Sequence[DelRoute], kernel: Applied) -> None:
+    for op in ops:
+        index = kernel.links.index(op.netns, op.dev)
+        kernel.links.queue(op, delete_route(index, op.dst, op.via))
+
+
+def new_route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
+    """Adds or replaces the route to ``dst`` ("default" or a prefix) through the link ``index``; ``via`` "" is
+    on-link.
+    """
+    return message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _route(index, dst, via, onlink, src))
+
+
+def delete_route(index: int, dst: str, via: str) -> bytes:
+    """Takes the route away that :func:`new_route` made with these values."""
+    return message(RTM_DELROUTE, 0, _route(index, dst, via, False, ""))
+
+
+def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
+    network = IPv4Network("0.0.0.0/0" if dst == "default" else dst)
+    scope = RT_SCOPE_UNIVERSE if via else RT_SCOPE_LINK
+    flags = RTNH_F_ONLINK if onlink else 0
+    payload = struct.pack(
+        "=BBBBBBBBI",
+        socket.AF_INET,
+        network.prefixlen,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        RTPROT_STATIC,
+        scope,
+        RTN_UNICAST,
+        flags,
+    )
+    if network.prefixlen:
+        payload += attribute(RTA_DST, network.network_address.packed)
+    payload += attribute(RTA_OIF, U32.pack(index))
+    if via:
+        payload += attribute(RTA_GATEWAY, socket.inet_aton(via))
+    if src:
+        payload += attribute(RTA_PREFSRC, socket.inet_aton(src))
+    return payload

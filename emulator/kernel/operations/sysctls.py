@@ -1,0 +1,36 @@
+"""The settings of a namespace."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from emulator.errors import KernelError
+from emulator.kernel.applied import Applied
+from emulator.kernel.operations.registry import handles
+from emulator.kernel.sysctls import write_sysctl
+from emulator.plan.operations.sysctls import ResetDevices, SetSysctl
+from emulator.plan.shell import shell_commands
+
+
+@handles(SetSysctl)
+def set_sysctls(ops: Sequence[SetSysctl], kernel: Applied) -> None:
+    for op in ops:
+        kernel.namespaces.enter(op.netns)
+        try:
+            write_sysctl("/proc/sys/" + op.key.replace(".", "/"), op.value)
+        except OSError as error:
+            if not (op.optional and error.errno == errno.ENOENT):
+                what = f"{op.key}: {error.strerror}"
+                raise KernelError(op.netns, shell_commands(op), what) from None
+
+
+@handles(ResetDevices)
+def reset(ops: Sequence[ResetDevices], kernel: Applied) -> None:
+    for op in ops:
+        kernel.namespaces.enter(op.netns)
+        for path, value in kernel.defaults.unlike():
+            try:
+                write_sysctl(path, value)
+            except OSError as error:
+                raise KernelError("", shell_commands(op), f"{path}: {error.strerror}") from None

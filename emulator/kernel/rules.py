@@ -1,0 +1,125 @@
+"""Load rules: which loader is used for which text, and how many run at once.
+
+Large texts are loaded by processes (``iptables-restore``, ``nft``), one for each processor at a time; small
+ones of nft by the library in this process; what iptables-nft only takes away, by handle. Loaders of one
+namespace come one after the other: a transaction of nf_tables fails when another one gets in between.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from emulator.errors import KernelError, ToolKilledError
+from emulator.kernel.limits import TOO_LONG, too_long
+from emulator.kernel.netns import Namespaces, finish, start
+from emulator.kernel.nf_tables import NfTables
+from emulator.kernel.nft import Nft, open_nft
+from emulator.plan.operations.rules import LOADERS, LoadRules
+from emulator.plan.rules import removals
+
+# characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
+# once
+SMALL_TEXT = 65536
+LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Services
+
+
+class RuleLoader:
+    """Loads rules into the namespaces of one cluster. ``iptables`` is the restore command in use."""
+
+    def __init__(self, namespaces: Namespaces, iptables: str) -> None:
+        self._namespaces = namespaces
+        self.iptables = iptables
+        self._nft: dict[str, Nft | None] = {}
+        self._nf_tables: dict[str, NfTables] = {}
+
+    def load(self, ops: Sequence[LoadRules]) -> None:
+        """Load the rule texts of ``ops``. Raises KernelError at the first refusal."""
+        width = (os.cpu_count() or 1) + 1
+        while ops:
+            now: dict[str, LoadRules] = {}
+            later: list[LoadRules] = []
+            for op in ops:
+                if op.netns in now or len(now) == width:
+                    later.append(op)
+                else:
+                    now[op.netns] = op
+            self._load_at_once(list(now.values()))
+            ops = later
+
+    def _load_at_once(self, ops: Sequence[LoadRules]) -> None:
+        """Load ``ops``, each of another namespace."""
+        small = [
+            op for op in ops if op.tool == "nft" and len(op.text) <= SMALL_TEXT and self._nft_in(op.netns)
+        ]
+        large = [op for op in ops if op not in small and not self._taken_away(op)]
+        running = [(start(self._namespaces, op.netns, self._command(op)), op) for op in large]
+        for op in small:
+            self._load_here(op)
+        for process, op in running:
+            with _explained(op):
+                finish(process, op.netns, op.text, LOAD_SECONDS)
+
+    def _command(self, op: LoadRules) -> list[str]:
+        command = LOADERS[op.tool]
+        return [self.iptables, *command[1:]] if op.tool == "iptables-restore" else [*command]
+
+    def _taken_away(self, op: LoadRules) -> bool:
+        """Returns whether ``op`` only takes iptables-nft's rules away, and that is done."""
+        taken = (
+            removals(op.text)
+            if self.iptables == "iptables-nft-restore" and op.tool == "iptables-restore"
+            else None
+        )
+        if not taken:
+            return False
+        if op.netns not in self._nf_tables:
+            self._nf_tables[op.netns] = self._namespaces.call_in(op.netns, NfTables)
+        return self._nf_tables[op.netns].take_away(taken)
+
+    def _nft_in(self, netns: str) -> Nft | None:
+        if netns not in self._nft:
+            self._nft[netns] = self._namespaces.call_in(netns, open_nft)
+        return self._nft[netns]
+
+    def _load_here(self, op: LoadRules) -> None:
+        nft = self._nft_in(op.netns)
+        refusal = nft.load(op.text) if nft else ""
+        if refusal:
+            raise KernelError(op.netns, self._command(op), refusal, op.text)
+
+    def empty_tables(self) -> None:
+        """Take all iptables rules away, by the flavour in use, wherever it works."""
+        empty = "".join(f"*{table}\nCOMMIT\n" for table in ("mangle", "filter", "nat"))
+        for netns in self._namespaces:
+            try:
+                finish(start(self._namespaces, netns, [self.iptables]), netns, empty)
+            except ToolKilledError:
+                raise
+            except KernelError:
+                continue  # it could not have loaded any here either
+
+    def forget_namespace(self, netns: str) -> None:
+        """Let go of what is held of ``netns``, which is about to go."""
+        for held in (self._nft.pop(netns, None), self._nf_tables.pop(netns, None)):
+            if held:
+                held.close()
+
+    def close(self) -> None:
+        """Let go of sockets and libraries."""
+        for netns in {*self._nft, *self._nf_tables}:
+            self.forget_namespace(netns)
+
+
+@contextmanager
+def _explained(op: LoadRules) -> Iterator[None]:
+    """Say of a transaction of nft that is too large which limit it meets. (iptables has another flavour, which
+    meets none.)
+    """
+    try:
+        yield
+    except KernelError as error:
+        if op.tool != "nft" or TOO_LONG not in error.error:
+            raise
+        raise too_long(op.netns) from None
