@@ -26,8 +26,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar, cast
 
 from emulator.errors import Exit, MissingCapabilityError, PodwireError
 from emulator.kernel import linux
@@ -45,7 +46,6 @@ ADDRESS_PREFIX = "podwire/"
 _GRACE = 10  # seconds in which who was asked to end, or has ended, must be gone
 _WAITED_FOR = frozenset({signal.SIGINT, signal.SIGCHLD})
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # to build networks, and to send and see packets
-_HEADER = struct.Struct("!cI")  # kind of message, length of the pickle that follows
 
 
 class SandboxDiedError(PodwireError):
@@ -55,24 +55,22 @@ class SandboxDiedError(PodwireError):
 
 
 class Channel:
-    """The worker's way to the supervisor."""
+    """The worker's way to the supervisor: a pipe that carries pairs, the kind of message and a value."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def announce(self, info: dict[str, Any]) -> None:
         """Tell ``podwire ps`` and ``exec`` of other terminals what runs here (JSON-safe)."""
-        self._send(b"A", info)
+        self.send("announcement", info)
 
     def close(self) -> None:
         """Say nothing more from this process."""
-        os.close(self._fd)
+        self._connection.close()
 
-    def _send(self, kind: bytes, value: object) -> None:
-        data = pickle.dumps(value)
-        view = memoryview(_HEADER.pack(kind, len(data)) + data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+    def send(self, kind: Literal["announcement", "result", "error"], value: object) -> None:
+        """Send the supervisor one message."""
+        self._connection.send((kind, value))
 
 
 def run(function: Callable[[Channel], T]) -> T:
@@ -84,17 +82,17 @@ def run(function: Callable[[Channel], T]) -> T:
     sys.stdout.flush()
     sys.stderr.flush()
     listener = _listen()  # in the host's network namespace: other terminals must find it
-    reader, writer = os.pipe()
+    reader, writer = Pipe(duplex=False)
     supervisor = os.getpid()
     # none is lost between the fork and the handlers
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         keeper = os.fork()
         if keeper == 0:
-            os.close(reader)
+            reader.close()
             listener.close()
             _keeper(function, writer, supervisor)
-        os.close(writer)
+        writer.close()
         return cast(T, _supervise(keeper, reader, listener, previous))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
@@ -110,18 +108,17 @@ def _listen() -> socket.socket:
     return listener
 
 
-def _supervise(keeper: int, reader: int, listener: socket.socket, mask: Collection[int]) -> Any:
+def _supervise(keeper: int, reader: Connection, listener: socket.socket, mask: Collection[int]) -> Any:
     """Wait for the result; meanwhile pass signals on and answer ``podwire ps``.
 
     ``mask``: which signals stay blocked.
     """
     info: dict[str, Any] = {}
-    buffer = bytearray()
     asked = _Asked(keeper)
     status = 0
-    with waking(heeded(), mask) as wake, listener, os.fdopen(reader, "rb", buffering=0):
+    with waking(heeded(), mask) as wake, listener, reader:
         poll = select.poll()
-        for fd in (reader, wake, listener.fileno()):
+        for fd in (reader.fileno(), wake, listener.fileno()):
             poll.register(fd, select.POLLIN)
         try:
             while True:
@@ -130,22 +127,20 @@ def _supervise(keeper: int, reader: int, listener: socket.socket, mask: Collecti
                     asked.to_end(os.read(wake, 64))
                 if listener.fileno() in ready:
                     _answer(listener, info)
-                if reader in ready:
-                    chunk = os.read(reader, 1 << 16)
-                    buffer += chunk
-                    while (message := _take(buffer)) is not None:
-                        kind, value = message
-                        if kind == b"R":
-                            return value
-                        if kind == b"E":
-                            raise (
-                                Interrupted(asked.number)
-                                if isinstance(value, KeyboardInterrupt) and asked.number
-                                else value
-                            )
-                        info.update(value)
-                    if not chunk:
+                if reader.fileno() in ready:
+                    message = _receive(reader)
+                    if message is None:
                         break
+                    kind, value = message
+                    if kind == "result":
+                        return value
+                    if kind == "error":
+                        raise (
+                            Interrupted(asked.number)
+                            if isinstance(value, KeyboardInterrupt) and asked.number
+                            else value
+                        )
+                    info.update(value)
         finally:
             status = _reap(keeper)
     raise Interrupted(asked.number) if asked.number else SandboxDiedError(_how_it_died(status))
@@ -226,16 +221,16 @@ def _how_it_died(status: int) -> str:
     return text + f"one of its processes was ended by {name}; run again"
 
 
-def _take(buffer: bytearray) -> tuple[bytes, Any] | None:
-    if len(buffer) < _HEADER.size:
+def _receive(reader: Connection) -> tuple[str, Any] | None:
+    """Returns the next message; None where nobody is left to send one."""
+    try:
+        return cast(tuple[str, Any], reader.recv())
+    except EOFError:
         return None
-    kind, length = _HEADER.unpack_from(buffer)
-    end = _HEADER.size + length
-    if len(buffer) < end:
-        return None
-    value = pickle.loads(bytes(buffer[_HEADER.size : end]))  # noqa: S301 - our own worker wrote it, through a pipe that only it has
-    del buffer[:end]
-    return kind, value
+    except OSError as error:
+        if error.errno is None:  # the end of the pipe amid a message
+            return None
+        raise
 
 
 def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
@@ -256,13 +251,13 @@ def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
 # --- keeper, init, worker ---------------------------------------------------------------------------------
 
 
-def _keeper(function: Callable[[Channel], object], writer: int, supervisor: int) -> NoReturn:
+def _keeper(function: Callable[[Channel], object], writer: Connection, supervisor: int) -> NoReturn:
     status = 1
     channel = Channel(writer)
     try:
         status = _enter(function, channel, supervisor)
     except BaseException as error:
-        channel._send(b"E", _picklable(error))
+        channel.send("error", _picklable(error))
     finally:
         os._exit(status)
 
@@ -382,7 +377,7 @@ def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -
         channel.close()
         os._exit(_wait_for(worker))
     except BaseException as error:
-        channel._send(b"E", _picklable(error))
+        channel.send("error", _picklable(error))
         os._exit(1)
 
 
@@ -441,10 +436,10 @@ def _worker(function: Callable[[Channel], object], channel: Channel) -> NoReturn
         result = function(channel)
         sys.stdout.flush()
         sys.stderr.flush()
-        channel._send(b"R", result)
+        channel.send("result", result)
     except BaseException as error:
         sys.stdout.flush()
-        channel._send(b"E", _picklable(error))
+        channel.send("error", _picklable(error))
     os._exit(0)
 
 

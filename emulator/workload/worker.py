@@ -9,14 +9,12 @@ process that started it, however that one ends.
 from __future__ import annotations
 
 import os
-import pickle
 import signal
-import socket
-import struct
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, NoReturn
 
 from emulator.cluster.state import ClusterState
@@ -26,7 +24,6 @@ from emulator.kernel.limits import explain
 from emulator.model.notices import Notice
 from emulator.workload.differences import difference, patch
 
-_LENGTH = struct.Struct("=Q")
 _ENDING = 1.0  # seconds that a process whose channel is closed may still take to end
 
 
@@ -47,13 +44,13 @@ class Inbox:
     calls :meth:`take`.
     """
 
-    def __init__(self, channel: int, born_with: ClusterState) -> None:
+    def __init__(self, channel: Connection, born_with: ClusterState) -> None:
         """``born_with``: the first state, which is here already."""
         self._channel = channel
         self._state, self._told = born_with, False
 
     def fileno(self) -> int:
-        return self._channel
+        return self._channel.fileno()
 
     def receive(self) -> ClusterState | None:
         """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. None is
@@ -71,7 +68,11 @@ class Inbox:
         """The state is in force, but for ``refusals``: what the kernel refused that it was expected to
         refuse, a sentence each. ``error``: it is not, and why.
         """
-        _send(self._channel, (tuple(refusals), error))
+        self._channel.send((tuple(refusals), error))
+
+    def say_last(self, why: str) -> None:
+        """Tell why this process is about to end."""
+        self._channel.send(_LastWords(why))
 
     def take(
         self, update: Callable[[ClusterState], Sequence[Notice]], busy: Callable[[], bool] = lambda: False
@@ -81,7 +82,7 @@ class Inbox:
         """
         state = self.receive()
         if state is None:
-            _send(self._channel, busy())
+            self._channel.send(busy())
             return
         try:
             self.answer(update(state))
@@ -100,7 +101,7 @@ class Worker:
         existed then: ``Namespaces.refresh`` shows it the others.
         """
         self._name, self._work = name, work
-        self._channel: int | None = None
+        self._channel: Connection | None = None
         self._state: ClusterState | None = None  # that it was told last
         self._pid = 0
         self._status: int | None = None  # of its end, as waitpid has it
@@ -115,7 +116,7 @@ class Worker:
             if self._channel is None or self._state is None:
                 self._channel = self._start(state)
             else:
-                _send(self._channel, difference(self._state, state))
+                self._channel.send(difference(self._state, state))
             self._state = state
             refusals, error = self._hear()
         if error:
@@ -129,7 +130,7 @@ class Worker:
         if self._channel is None:
             return False
         with self._alive():
-            _send(self._channel, None)
+            self._channel.send(None)
             return bool(self._hear())
 
     def check(self) -> None:
@@ -181,15 +182,15 @@ class Worker:
             return f"{killed}, it seems by the kernel, which ran out of memory (dmesg tells)"
         return f"{killed}, by hand or by something that watches over memory"
 
-    def _start(self, state: ClusterState) -> int:
-        ours, theirs = (end.detach() for end in socket.socketpair())
+    def _start(self, state: ClusterState) -> Connection:
+        ours, theirs = Pipe()
         parent = os.getpid()
         self._oom_kills = _count_oom_kills()
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(ours)
+            ours.close()
             self._run(Inbox(theirs, state), parent)
-        os.close(theirs)
+        theirs.close()
         return ours
 
     def _run(self, inbox: Inbox, parent: int) -> NoReturn:
@@ -203,7 +204,7 @@ class Worker:
         except BaseException as error:
             if explained := explain(error):
                 with suppress(OSError, MemoryError):
-                    _send(inbox.fileno(), _LastWords(explained))
+                    inbox.say_last(str(explained))
             else:
                 traceback.print_exc()
         finally:
@@ -226,24 +227,11 @@ def any_busy(workers: Collection[Worker]) -> bool:
     return any(worker.busy() for _ in range(2) for worker in workers)
 
 
-def _send(channel: int, value: Any) -> None:
-    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    rest = memoryview(_LENGTH.pack(len(data)) + data)
-    while rest:
-        rest = rest[os.write(channel, rest) :]
-
-
-def _receive(channel: int) -> Any:
-    (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
-    return pickle.loads(_exactly(channel, length))  # noqa: S301 - from the other half of our own socket pair
-
-
-def _exactly(channel: int, length: int) -> bytearray:
-    data = bytearray(length)
-    rest = memoryview(data)
-    while rest:
-        got = os.readv(channel, [rest])
-        if not got:
-            raise EOFError
-        rest = rest[got:]
-    return data
+def _receive(channel: Connection) -> Any:
+    """Returns what comes next. Raises EOFError also where the other end went amid a message."""
+    try:
+        return channel.recv()
+    except OSError as error:
+        if error.errno is None:
+            raise EOFError from None
+        raise
