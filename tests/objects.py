@@ -8,13 +8,13 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from emulator.cluster.state import ClusterState, ProxySettings
+from emulator.net import Prefix
 from emulator.objects.kinds import (
     EndpointSlice,
     LoadBalancerIngress,
@@ -60,9 +60,9 @@ def state(
     return ClusterState(
         name="test",
         seed=0,
-        podSubnet=IPv4Network("10.244.0.0/16"),
-        serviceSubnet=IPv4Network("10.96.0.0/12"),
-        hostSubnet=IPv4Network("172.18.0.0/16"),
+        podSubnet=Prefix("10.244.0.0/16"),
+        serviceSubnet=Prefix("10.96.0.0/12"),
+        hostSubnet=Prefix("172.18.0.0/16"),
         routerIP="172.18.0.1",
         podNetwork=KUBENET.facts,
         proxy=ProxySettings(**{"clusterCIDR": "10.244.0.0/16", **proxy}),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from struct import Struct
 from typing import TypeAlias
 
@@ -23,15 +22,16 @@ from emulator.model.frames import (
     Frame,
     make_token,
 )
+from emulator.net import Address
 
 Buffer: TypeAlias = bytes | memoryview
 
 _ETHERTYPE = Struct("!12xH")
 _TAGGED_ETHERTYPE = Struct("!16xH")
 # version and header length, total length, flags and fragment offset, ttl, protocol, src, dst
-_IPV4 = Struct("!BxHxxHBBxxII")
+_IPV4 = Struct("!BxHxxHBBxx4s4s")
 # EtherType; all of _IPV4, in a header without options; ports, seq, ack, where the payload begins, flags
-_PLAIN_TCP = Struct("!12xHBxHxxHBBxxIIHHIIBB")
+_PLAIN_TCP = Struct("!12xHBxHxxHBBxx4s4sHHIIBB")
 _LEAST_TCP = 20 + 14  # bytes of an IP packet that holds as much of a TCP header
 _PORTS = Struct("!HH")
 _TCP = Struct("!HHIIxB")  # sport, dport, seq, ack, flags
@@ -52,6 +52,7 @@ _TCP_TOKEN, _UDP_TOKEN, _ICMP_TOKEN, _SCTP_TOKEN = (
     make_token(name, 0) for name in ("TCP", "UDP", "ICMP", "SCTP")
 )
 _SEQUENCE = 0xFFFFFFFF
+_NONE = Address("0.0.0.0")  # noqa: S104 - no socket is bound to it
 
 _REQUESTS, _REPLIES = (
     b"|".join(map(re.escape, words))
@@ -147,9 +148,9 @@ def decode_at(
                     interface,
                     outgoing,
                     "TCP",
-                    _address(source),
+                    Address.of_packed(source),
                     sport,
-                    _address(target),
+                    Address.of_packed(target),
                     dport,
                     ttl,
                     _FLAGS[bits],
@@ -158,7 +159,7 @@ def decode_at(
                     length,
                 ),
             )
-    protocol, src, dst, sport, dport, ttl, flags, token, reply = "other", "", "", 0, 0, 0, "", 0, False
+    protocol, src, dst, sport, dport, ttl, flags, token, reply = "other", _NONE, _NONE, 0, 0, 0, "", 0, False
     start, ethertype = begin + 14, 0
     if end >= start:
         (ethertype,) = _ETHERTYPE.unpack_from(data, begin)
@@ -168,7 +169,7 @@ def decode_at(
         version, total, fragment, hops, kind, source, target = _IPV4.unpack_from(data, start)
         decoder = _TRANSPORTS.get(kind)
         if decoder is not None and 0x45 <= version <= 0x4F:
-            ttl, src, dst = hops, _address(source), _address(target)
+            ttl, src, dst = hops, Address.of_packed(source), Address.of_packed(target)
             last = start + total if 0 < total < end - start else end  # short Ethernet frames are padded
             if fragment & 0x1FFF:
                 protocol = _NAMES[kind]
@@ -207,11 +208,6 @@ def decode_frames(captured: Sequence[Captured]) -> list[Frame]:
 
 # What a decoder of a transport header finds: protocol, sport, dport, flags, token, reply.
 _Transport = tuple[str, int, int, str, int, bool]
-
-
-@lru_cache(maxsize=1 << 16)
-def _address(value: int) -> str:
-    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
 
 
 def _ports(data: Buffer, at: int, end: int) -> tuple[int, int]:

@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Network, ip_address
 from operator import attrgetter, is_
 
 from emulator.cluster.podnetwork import PodNetworkFacts
+from emulator.net import Address, Prefix, TransportProtocol
 from emulator.objects.config import DEFAULT_MODE, ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
 from emulator.objects.kinds import (
     Endpoints,
@@ -31,7 +31,6 @@ from emulator.objects.kinds import (
     Namespace,
     Node,
     Pod,
-    Protocol,
     Service,
     Uninterpreted,
     Workload,
@@ -87,7 +86,7 @@ class Listener:
     container: str
     ip: str
     port: int
-    protocol: Protocol
+    protocol: TransportProtocol
     refused: str = ""  # why it cannot bind ("port 80/TCP is taken by container a"); "" if it can
     healthCheck: HealthCheck | None = None
 
@@ -117,9 +116,9 @@ class WaitingPod:
 class ClusterState:
     name: str
     seed: int
-    podSubnet: IPv4Network
-    serviceSubnet: IPv4Network
-    hostSubnet: IPv4Network
+    podSubnet: Prefix
+    serviceSubnet: Prefix
+    hostSubnet: Prefix
     routerIP: str
     podNetwork: PodNetworkFacts
     # the Pods of a dump have addresses of other prefixes: the bridges' are not the cluster's
@@ -140,7 +139,7 @@ class ClusterState:
     # Service key → nodes whose node ports the balancer connects to
     balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Pod key, port and protocol of what FlowChecks mean to reach by the Pod's name
-    dialled: tuple[tuple[str, int, Protocol], ...] = ()
+    dialled: tuple[tuple[str, int, TransportProtocol], ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
     endpoints: tuple[Endpoints, ...] = ()
@@ -169,14 +168,14 @@ class ClusterState:
         return {s.key: s for s in self.services}
 
     @cached_property
-    def commanded_ports(self) -> Mapping[tuple[str, int, Protocol], tuple[str, str]]:
+    def commanded_ports(self) -> Mapping[tuple[str, int, TransportProtocol], tuple[str, str]]:
         """Network namespace, port and protocol → Pod key and container of the real command that is meant to
         serve there: those that it declares, and of a Pod's first one those that EndpointSlices lead to or
         FlowChecks want to reach, and nobody declares.
         """
         if not self.commands:
             return {}
-        ports: dict[tuple[str, int, Protocol], tuple[str, str]] = {}
+        ports: dict[tuple[str, int, TransportProtocol], tuple[str, str]] = {}
         for key, names in self.commands.items():
             pod = self.pod[key]
             for container in (*pod.spec.initContainers, *pod.spec.containers):
@@ -197,7 +196,7 @@ class ClusterState:
                 ports.setdefault(place, (key, self.commands[key][0]))
         return ports
 
-    def _ports_of_slices(self) -> Iterator[tuple[str, int, Protocol]]:
+    def _ports_of_slices(self) -> Iterator[tuple[str, int, TransportProtocol]]:
         """Pod key, port and protocol of every endpoint with a real command."""
         for item in self.endpointSlices:
             for ip in (ip for endpoint in item.endpoints for ip in endpoint.addresses):
@@ -220,19 +219,19 @@ class ClusterState:
         return {ip: n for n in self.nodes for ip in n.internalIPs}
 
     @cached_property
-    def other_pod_networks(self) -> tuple[IPv4Network, ...]:
+    def other_pod_networks(self) -> tuple[Prefix, ...]:
         """podCIDRs and Pod addresses outside ``podSubnet``, as dumps of clusters have them that were
         extended; sorted as text.
         """
-        cidrs = {self.podCIDR(node.name) for node in self.nodes} | {f"{ip}/32" for ip in self.pod_by_ip}
-        networks = {cidr: IPv4Network(cidr) for cidr in sorted(cidrs)}
-        return tuple(network for network in networks.values() if not network.subnet_of(self.podSubnet))
+        prefixes = {Prefix(self.podCIDR(node.name)) for node in self.nodes}
+        prefixes |= {Address(ip).host for ip in self.pod_by_ip}
+        return tuple(prefix for prefix in sorted(prefixes, key=str) if not prefix.is_within(self.podSubnet))
 
     @cached_property
-    def other_node_networks(self) -> tuple[IPv4Network, ...]:
+    def other_node_networks(self) -> tuple[Prefix, ...]:
         """The nodes' addresses outside ``hostSubnet``."""
-        addresses = [IPv4Network(ip) for node in self.nodes for ip in node.internalIPs]
-        return tuple(network for network in addresses if not network.subnet_of(self.hostSubnet))
+        addresses = [Address(ip) for node in self.nodes for ip in node.internalIPs]
+        return tuple(address.host for address in addresses if address not in self.hostSubnet)
 
     @cached_property
     def pods_on(self) -> Mapping[str, tuple[Pod, ...]]:
@@ -263,7 +262,7 @@ class ClusterState:
 
     def is_host(self, ip: str) -> bool:
         """Whether ``ip`` is an address of the host network."""
-        return ip_address(ip) in self.hostSubnet
+        return ip in self.hostSubnet
 
     def podCIDR(self, node: str) -> str:
         """The (first) podCIDR of ``node``."""
@@ -272,5 +271,4 @@ class ClusterState:
 
     def gateway(self, node: str) -> str:
         """Returns the address of ``node`` in the Pod network: its Pods' gateway."""
-        first = int(ip_address(self.podCIDR(node).split("/")[0]))
-        return str(ip_address(first + self.podNetwork.gatewayOffset))
+        return Prefix(self.podCIDR(node)).nth(self.podNetwork.gatewayOffset)

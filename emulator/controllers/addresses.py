@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.networks import Networks, special_use
+from emulator.net import Address, Prefix
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, PodIP, PodStatus
 
@@ -35,7 +35,7 @@ def address_pods(
     """
     node_of = {node.name: node for node in nodes}
     holders = _reserved(nodes, networks, clients)
-    pinned: dict[int, list[IPv4Address]] = {}
+    pinned: dict[int, list[Address]] = {}
     for index, draft in enumerate(drafts):
         if not draft.object.spec.hostNetwork:
             pinned[index] = [
@@ -71,23 +71,23 @@ def address_pods(
 
 def _reserved(
     nodes: Sequence[Node], networks: Networks, clients: Sequence[ExternalClient]
-) -> dict[IPv4Address, str]:
+) -> dict[Address, str]:
     """Who holds an address that no Pod may have."""
-    holders: dict[IPv4Address, str] = {}
+    holders: dict[Address, str] = {}
     for node in nodes:
         for ip in node.internalIPs:
-            holders[IPv4Address(ip)] = f"node {node.name}"
+            holders[Address(ip)] = f"node {node.name}"
         for cidr in node.spec.podCIDRs:
-            network = IPv4Network(cidr)
-            holders[network.network_address + 1] = f"the Pod bridge of node {node.name}"
-            holders[network.broadcast_address] = f"podCIDR {cidr} as its broadcast address"
+            network = Prefix(cidr)
+            holders[network.nth(1)] = f"the Pod bridge of node {node.name}"
+            holders[network.last] = f"podCIDR {cidr} as its broadcast address"
     for client in clients:
-        holders[IPv4Address(client.address)] = f"external client {client.name}"
+        holders[Address(client.address)] = f"external client {client.name}"
     holders[networks.router] = "the router"
     return holders
 
 
-def _pinned(draft: Draft[Pod], findings: Findings) -> Iterator[tuple[IPv4Address, str]]:
+def _pinned(draft: Draft[Pod], findings: Findings) -> Iterator[tuple[Address, str]]:
     """The addresses that the Pod brings along, each with where it stands. ``status`` is a fact, the
     annotation only a wish.
     """
@@ -122,11 +122,11 @@ def _calico(draft: Draft[Pod], path: str, findings: Findings) -> list[str]:
 
 
 def _take(
-    address: IPv4Address,
+    address: Address,
     path: str,
     draft: Draft[Pod],
-    holders: dict[IPv4Address, str],
-    services: IPv4Network,
+    holders: dict[Address, str],
+    services: Prefix,
     findings: Findings,
 ) -> bool:
     """Whether the Pod may have ``address``; if so, it holds it from now on."""
@@ -135,7 +135,7 @@ def _take(
             f"{address} of Pod {draft.object.key} belongs to {holders[address]} already",
             "give the Pod an address of its own",
         )
-    elif special := special_use(IPv4Network(address)):
+    elif special := special_use(address.host):
         what, hint = (
             f"{address} of Pod {draft.object.key} is a {special} address",
             "give the Pod an address of its own",
@@ -152,16 +152,16 @@ def _take(
     return False
 
 
-def _free(node: Node, holders: dict[IPv4Address, str], used: Collection[str]) -> Iterator[str]:
+def _free(node: Node, holders: dict[Address, str], used: Collection[str]) -> Iterator[str]:
     """The node's free addresses in host-local's order: from the second of its podCIDR up (the first is the
     bridge's), the ``used`` ones last.
     """
     for cidr in node.spec.podCIDRs[:1]:
-        network = IPv4Network(cidr)
-        numbers = range(int(network.network_address) + 2, int(network.broadcast_address))
+        network = Prefix(cidr)
+        numbers = range(network.first.number + 2, network.last.number)
         for again in (False, True):
             for number in numbers if used or not again else ():
-                address = IPv4Address(number)
+                address = Address.of_number(network.family, number)
                 if address not in holders and (str(address) in used) == again:
                     yield str(address)
 

@@ -25,8 +25,9 @@ from emulator.controllers.references import (
     list_ports,
     reasons,
 )
+from emulator.net import TransportProtocol, is_loopback
 from emulator.objects.config import ASYMMETRIC, ExternalClient, FlowCheck, FlowSpec
-from emulator.objects.kinds import Loaded, Node, Origin, Pod, Protocol, Service
+from emulator.objects.kinds import Loaded, Node, Origin, Pod, Service
 
 
 class _Served:
@@ -95,7 +96,7 @@ def check_flows(
             references.check_backends()
 
 
-def dialled_ports(checks: Iterable[Loaded[FlowCheck]]) -> Iterator[tuple[str, int, Protocol]]:
+def dialled_ports(checks: Iterable[Loaded[FlowCheck]]) -> Iterator[tuple[str, int, TransportProtocol]]:
     """Yields Pod key, port and protocol of what a FlowCheck means to reach by the Pod's name."""
     for flow in (flow for loaded in checks for flow in loaded.object.flows):
         wanted = all(expect.outcome in (None, "delivered") for _, expect in flow.expect.each())
@@ -178,7 +179,7 @@ class _Ports:
     def _address(self, target: ToAddress) -> None:
         """Check a node's address, or localhost on one, where the port may be a Pod's hostPort."""
         ip, port, protocol, served = target.ip, target.port, self._flow.protocol, self._served
-        node = self._flow.from_.node if ip.startswith("127.") else served.node_at.get(ip, "")
+        node = self._flow.from_.node if is_loopback(ip) else served.node_at.get(ip, "")
         if not node or (port, protocol) in served.node_ports or served.serves(node, port, protocol):
             return
         self._host_port(node, port, "to.port")

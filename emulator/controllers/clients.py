@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cluster.state import BALANCER, ROUTER, SWITCH
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.networks import Networks
+from emulator.net import IPV4, Address, Prefix, addresses_of, prefixes_of
 from emulator.objects.config import ExternalClient, ExternalServer, Inventory
 from emulator.objects.kinds import Node, Origin
 
 DEFAULT_CLIENT = ExternalClient(name="client-1", address="203.0.113.10")  # TEST-NET-3
 # RFC 5737
-_DOCUMENTATION = tuple(IPv4Network(text) for text in ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"))
-_TENTH = tuple(network[10] for network in _DOCUMENTATION)
-_EVERYWHERE = IPv4Network("0.0.0.0/0")
+_DOCUMENTATION = tuple(Prefix(text) for text in ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"))
+_TENTH = tuple(network.nth(10) for network in _DOCUMENTATION)
+_EVERYWHERE = Prefix("0.0.0.0/0")
 # RFC 6890; 224/4, 240/4
-_NO_HOSTS = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
+_NO_HOSTS = tuple(Prefix(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
 
 
 def external_clients(
@@ -64,7 +64,7 @@ def check_clients(
     )
     for index, client in enumerate(clients):
         path = f"{_place(index, asking)}.address"
-        address = IPv4Address(client.address)
+        address = Address(client.address)
         inside = next((f"{name} {prefix}" for name, prefix in prefixes if address in prefix), "")
         if inside:
             what = f"{address} of {_kind(client)} {client.name} lies in {inside}"
@@ -91,13 +91,13 @@ def _default_clients(
         networks.pods,
         networks.services,
         networks.hosts,
-        *(IPv4Network(c) for n in nodes for c in n.spec.podCIDRs if ":" not in c),
+        *prefixes_of(IPV4, (cidr for node in nodes for cidr in node.spec.podCIDRs)),
     ]
     single = {
-        *(IPv4Address(ip) for ip in taken if ":" not in ip),
-        *(IPv4Address(ip) for node in nodes for ip in node.internalIPs),
+        *addresses_of(IPV4, taken),
+        *(Address(ip) for node in nodes for ip in node.internalIPs),
     }
-    first = next(_addresses(_without(_DOCUMENTATION, cluster), single), IPv4Address(DEFAULT_CLIENT.address))
+    first = next(_addresses(_without(_DOCUMENTATION, cluster), single), Address(DEFAULT_CLIENT.address))
     clients = [replace(DEFAULT_CLIENT, address=str(first))]
     if inventory.flowChecks:  # which name their clients
         return tuple(clients)
@@ -105,7 +105,7 @@ def _default_clients(
     free = (name for name in names if all(name != node.name for node in nodes))
     for ranges in dict.fromkeys(_source_ranges(inventory)):
         for wanted in (ranges, _without([_EVERYWHERE], ranges)):
-            if any(IPv4Address(client.address) in network for client in clients for network in wanted):
+            if any(client.address in network for client in clients for network in wanted):
                 continue
             address = next(_addresses(_without(wanted, (*cluster, *_NO_HOSTS)), single), None)
             if address is not None:
@@ -113,36 +113,36 @@ def _default_clients(
     return tuple(clients)
 
 
-def _source_ranges(inventory: Inventory) -> Iterator[tuple[IPv4Network, ...]]:
+def _source_ranges(inventory: Inventory) -> Iterator[tuple[Prefix, ...]]:
     """Of each Service that has any, its IPv4 loadBalancerSourceRanges."""
     for loaded in inventory.services:
         spec = loaded.object.spec
-        ranges = tuple(IPv4Network(text.strip()) for text in spec.loadBalancerSourceRanges if ":" not in text)
+        ranges = prefixes_of(IPV4, spec.loadBalancerSourceRanges)
         if spec.type == "LoadBalancer" and ranges:
             yield ranges
 
 
-def _addresses(networks: Sequence[IPv4Network], single: Collection[IPv4Address]) -> Iterator[IPv4Address]:
+def _addresses(networks: Sequence[Prefix], single: Collection[Address]) -> Iterator[Address]:
     """The addresses of ``networks`` but for ``single``, those that are for documentation first."""
     yield from (ip for ip in _TENTH if ip not in single and any(ip in network for network in networks))
     inside = [
         network
         for network in networks
-        if any(network.subnet_of(documentation) for documentation in _DOCUMENTATION)
+        if any(network.is_within(documentation) for documentation in _DOCUMENTATION)
     ]
     for network in (*inside, *networks):
         yield from (ip for ip in network.hosts() if ip not in single)
 
 
-def _without(networks: Sequence[IPv4Network], taken: Sequence[IPv4Network]) -> list[IPv4Network]:
+def _without(networks: Sequence[Prefix], taken: Sequence[Prefix]) -> list[Prefix]:
     """What is left of ``networks`` when nothing of ``taken`` is: prefixes, in order."""
     left = list(networks)
     for hole in taken:
-        rest: list[IPv4Network] = []
+        rest: list[Prefix] = []
         for network in left:
-            if hole.subnet_of(network):
-                rest += network.address_exclude(hole)
-            elif not network.subnet_of(hole):
+            if hole.is_within(network):
+                rest += network.without(hole)
+            elif not network.is_within(hole):
                 rest.append(network)
         left = rest
     return sorted(left)

@@ -13,8 +13,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 
+from emulator.net import IPV4, Prefix, prefixes_of
 from emulator.objects.config import Inventory
 from emulator.objects.kinds import Container, Node
 
@@ -31,8 +31,8 @@ class ClusterFlags:
     several kube-proxies have otherwise.
     """
 
-    services: IPv4Network | None = None
-    pods: IPv4Network | None = None
+    services: Prefix | None = None
+    pods: Prefix | None = None
     proxy: Mapping[str, str] = field(default_factory=dict)
     proxyFrom: str = ""
     conflicts: tuple[str, ...] = ()
@@ -136,11 +136,6 @@ def _from_nodes(nodes: Iterable[Node]) -> Iterator[tuple[str, dict[str, str]]]:
             yield f"Node {node.name}", flags
 
 
-def _prefix(text: str) -> IPv4Network | None:
+def _prefix(text: str) -> Prefix | None:
     """The IPv4 half of a flag's value (None if there is none)."""
-    for part in text.split(","):
-        try:
-            return IPv4Network(part.strip(), strict=False)
-        except ValueError:
-            continue
-    return None
+    return next(iter(prefixes_of(IPV4, text.split(","))), None)

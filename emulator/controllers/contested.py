@@ -7,10 +7,10 @@ May import ``objects`` and this room. Each is said in a notice.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.controllers.findings import Findings
 from emulator.controllers.services import KUBERNETES
+from emulator.net import IPV4, Endpoint, Prefix, addresses_of
 from emulator.objects.kinds import EndpointSlice, Node, Service
 
 
@@ -25,7 +25,7 @@ def notice_contested(services: Iterable[Service], findings: Findings) -> None:
             first = holders.setdefault(key, service)
             if first is not service:
                 ip, port, protocol = key
-                lost.setdefault((first.key, service.key), []).append(f"{ip}:{port}/{protocol}")
+                lost.setdefault((first.key, service.key), []).append(f"{Endpoint.of(ip, port)}/{protocol}")
     for (has, lacks), claimed in lost.items():
         what = f"Services {has} and {lacks} both claim {', '.join(claimed)}: {has} has it here, being the first by name"
         findings.notice(f"{what}; nothing is promised of what it does not deliver, which the other may")
@@ -37,7 +37,7 @@ def _claims(service: Service) -> Iterator[tuple[str, int, str]]:
         return
     spec = service.spec
     ips = (*spec.clusterIPs, *spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))
-    for ip in dict.fromkeys(ip for ip in ips if "." in ip):
+    for ip in dict.fromkeys(addresses_of(IPV4, ips)):
         yield from ((ip, port.port, port.protocol) for port in spec.ports)
 
 
@@ -66,7 +66,7 @@ def notice_nested(
                 node_ports.get((port, protocol)) if ip in node_ips else None
             )
             if other is not None:
-                what = f"Service {key} has the endpoint {ip}:{port}, which is an address of Service {other}"
+                what = f"Service {key} has the endpoint {Endpoint.of(ip, port)}, which is an address of Service {other}"
                 findings.notice(
                     f"{what}: nothing is promised of what is translated twice, so no flow to {key} is derived"
                 )
@@ -76,7 +76,7 @@ def notice_nested(
 def notice_on_link(
     services: Iterable[Service],
     nodes: Sequence[Node],
-    hosts: IPv4Network,
+    hosts: Prefix,
     known: Collection[str],
     findings: Findings,
 ) -> None:
@@ -84,16 +84,16 @@ def notice_on_link(
     there: whoever is in it looks for them by ARP, or takes them for the network's own, and asks no node.
     ``known`` are the addresses that somebody has.
     """
-    cidrs = [(IPv4Network(cidr), node.name) for node in nodes for cidr in node.spec.podCIDRs]
-    bridges = {str(cidr.network_address + 1) for cidr, _ in cidrs}
+    cidrs = [(Prefix(cidr), node.name) for node in nodes for cidr in node.spec.podCIDRs]
+    bridges = {cidr.nth(1) for cidr, _ in cidrs}
     taken = {*known, *bridges}
     for service in services:
         spec = service.spec
         ips = (*spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))
-        for ip in (ip for ip in dict.fromkeys(ips) if service.proxied and "." in ip and ip not in taken):
-            address = IPv4Address(ip)
-            where = next((f"podCIDR {cidr} of node {name}" for cidr, name in cidrs if address in cidr), "")
-            if address in (hosts.network_address, hosts.broadcast_address):
+        addresses = addresses_of(IPV4, dict.fromkeys(ips)) if service.proxied else ()
+        for ip in (ip for ip in addresses if ip not in taken):
+            where = next((f"podCIDR {cidr} of node {name}" for cidr, name in cidrs if ip in cidr), "")
+            if ip in (hosts.first, hosts.last):
                 where = f"hostSubnet {hosts}, of which it is the first or last address"
             if where:
                 what = f"Service {service.key} has the external address {ip} in {where}"
@@ -102,7 +102,7 @@ def notice_on_link(
 
 def notice_outside(
     slices: Iterable[EndpointSlice],
-    inside: Collection[IPv4Network],
+    inside: Collection[Prefix],
     known: Collection[str],
     findings: Findings,
 ) -> None:
@@ -114,7 +114,7 @@ def notice_outside(
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
         for ip in (endpoint.addresses[0] for endpoint in item.endpoints if endpoint.addresses):
-            is_inside = any(IPv4Address(ip) in network for network in inside)
+            is_inside = any(ip in network for network in inside)
             if ip not in known and (not is_inside or key == KUBERNETES):
                 told.setdefault(key, []).append(ip)
     for key, ips in told.items():

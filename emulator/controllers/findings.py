@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
 from typing import Generic, TypeVar
 
 from emulator.errors import Problem
+from emulator.net import IPV4, Address
 from emulator.objects.kinds import Origin
 
 T = TypeVar("T")
@@ -71,16 +71,16 @@ class Findings:
     def notice(self, text: str) -> None:
         self._notices[text] = None
 
-    def ipv4(self, text: str, origin: Origin, path: str) -> IPv4Address | None:
+    def ipv4(self, text: str, origin: Origin, path: str) -> Address | None:
         """``text`` as an IPv4 address; None for an IPv6 address (noticed) and for what is no address (a
         problem).
         """
         try:
-            address = ip_address(text)
+            address = Address(text)
         except ValueError:
             self.problem(origin, path, f"{text!r} is not an IP address")
             return None
-        if isinstance(address, IPv4Address):
+        if address.family is IPV4:
             return address
         self._ipv6 = True
         return None

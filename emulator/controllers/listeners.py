@@ -19,8 +19,12 @@ from emulator.controllers.controlplane import api_server_pod
 from emulator.controllers.findings import Findings
 from emulator.controllers.placement import serving_containers
 from emulator.controllers.shape import is_control_plane
+from emulator.net import (
+    IPV4,
+    TransportProtocol,
+)
 from emulator.objects.config import ExternalClient, ExternalServer
-from emulator.objects.kinds import EndpointSlice, Node, Pod, Protocol, Service
+from emulator.objects.kinds import EndpointSlice, Node, Pod, Service
 
 
 class _Table:
@@ -28,9 +32,9 @@ class _Table:
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self.served: dict[tuple[str, int, Protocol], Listener] = {}
+        self.served: dict[tuple[str, int, TransportProtocol], Listener] = {}
 
-    def add(self, pod: Pod, container: str, port: int, protocol: Protocol) -> Listener:
+    def add(self, pod: Pod, container: str, port: int, protocol: TransportProtocol) -> Listener:
         return self._add(
             Listener(
                 pod=pod.key,
@@ -165,7 +169,7 @@ def _health_checks(
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
         for endpoint in (
-            item.endpoints if key in checked and item.ports and item.addressType == "IPv4" else ()
+            item.endpoints if key in checked and item.ports and item.addressType == IPV4.word else ()
         ):
             if endpoint.ready and endpoint.addresses:
                 local.setdefault((key, endpoint.nodeName or ""), set()).add(endpoint.addresses[0])
@@ -179,7 +183,7 @@ def _health_checks(
                 findings.notice(listener.refusal)
 
 
-def _serves(table: _Table, pod: Pod, port: int, protocol: Protocol) -> bool:
+def _serves(table: _Table, pod: Pod, port: int, protocol: TransportProtocol) -> bool:
     return (pod_netns(pod), port, protocol) in table.served
 
 
@@ -244,11 +248,11 @@ def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
             yield address, key
 
 
-def host_ports(pods: Iterable[Pod]) -> Mapping[tuple[str, int, Protocol], Pod]:
+def host_ports(pods: Iterable[Pod]) -> Mapping[tuple[str, int, TransportProtocol], Pod]:
     """Return who wants each hostPort, by node, port and protocol: Pods with a network of their own, whose
     node would lead it to them.
     """
-    wanted: dict[tuple[str, int, Protocol], Pod] = {}
+    wanted: dict[tuple[str, int, TransportProtocol], Pod] = {}
     for pod in pods:
         for port in (
             port

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cluster.state import Listener
 from emulator.controllers.findings import Draft, Findings
@@ -23,6 +22,7 @@ from emulator.controllers.pools import Pools
 from emulator.controllers.shape import EXCLUDED_LABEL
 from emulator.controllers.sharing import Claims, annotation
 from emulator.load.faults import path_text
+from emulator.net import IPV4, IPV6, Address, Prefix, addresses_of, family_of
 from emulator.objects.kinds import (
     EndpointSlice,
     LoadBalancerIngress,
@@ -45,7 +45,7 @@ SHARING_HINT = (
 def give_addresses(
     drafts: Sequence[Draft[Service]],
     pools: Pools,
-    hosts: IPv4Network,
+    hosts: Prefix,
     taken: Collection[str],
     findings: Findings,
 ) -> list[Draft[Service]]:
@@ -57,7 +57,7 @@ def give_addresses(
     server (it has a uid) and has no address is one that nobody gave an address to, and stays so unless the
     user said which pools there are.
     """
-    claims = Claims({*taken, str(hosts.network_address), str(hosts.broadcast_address)})
+    claims = Claims({*taken, str(hosts.first), str(hosts.last)})
     for draft in drafts:
         for entry in draft.object.status.loadBalancer.ingress:
             claims.add(entry.ip, draft.object)
@@ -99,7 +99,7 @@ def _asked(service: Service) -> tuple[str, str]:
         ("spec.loadBalancerIP", service.spec.loadBalancerIP),
     )
     wishes = ((path, address.strip()) for path, text in places for address in text.split(","))
-    return next(((path, wish) for path, wish in wishes if wish and ":" not in wish), ("", ""))
+    return next(((path, wish) for path, wish in wishes if wish and family_of(wish) is not IPV6), ("", ""))
 
 
 def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings: Findings) -> str:
@@ -120,7 +120,7 @@ def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings
 def _refusal(service: Service, wish: str, pools: Pools) -> str:
     """Why no pool has ``wish`` for ``service``."""
     try:
-        address = IPv4Address(wish)
+        address = Address(wish)
     except ValueError:
         return "is no address"
     pool = pools.of(str(address))
@@ -165,7 +165,7 @@ def choose_speakers(
     slices: Iterable[EndpointSlice],
     nodes: Sequence[Node],
     pools: Pools,
-    hosts: IPv4Network,
+    hosts: Prefix,
     taken: Collection[str],
 ) -> dict[str, str]:
     """Address → the node that answers ARP for it: every VIP in ``hosts`` that nobody has, by MetalLB's choice
@@ -187,7 +187,8 @@ def choose_speakers(
     by_name = {node.name: node for node in nodes if may_balance(node)}
     speakers: dict[str, str] = {}
     for service in services:
-        vips = [i.ip for i in service.status.loadBalancer.ingress if i.ipMode == "VIP" and "." in i.ip]
+        ingress = service.status.loadBalancer.ingress
+        vips = addresses_of(IPV4, (i.ip for i in ingress if i.ipMode == "VIP"))
         holders = serving.get(service.key, set())
         local = service.spec.externalTrafficPolicy == "Local"
         eligible = [name for name in by_name if holders and (name in holders or not local)]
@@ -196,7 +197,7 @@ def choose_speakers(
             announcing = [
                 name for name in eligible if pool is None or pool.may_be_announced_by(by_name[name])
             ]
-            if announcing and IPv4Address(ip) in hosts and ip not in taken:
+            if announcing and ip in hosts and ip not in taken:
                 speakers.setdefault(
                     ip, min(announcing, key=lambda name: sha256(f"{name}#{vips[0]}".encode()).digest())
                 )
@@ -221,7 +222,7 @@ def _balanced(service: Service) -> bool:
 def address_balancer(
     services: Iterable[Service],
     pools: Pools,
-    hosts: IPv4Network,
+    hosts: Prefix,
     taken: Collection[str],
     origin: Origin,
     findings: Findings,
@@ -234,7 +235,9 @@ def address_balancer(
         return ""
     used = {*taken, *(i.ip for s in services for i in s.status.loadBalancer.ingress)}
     descending = (
-        IPv4Address(number) for numbers in reversed(pools.outside(hosts)) for number in reversed(numbers)
+        Address.of_number(hosts.family, number)
+        for numbers in reversed(pools.outside(hosts))
+        for number in reversed(numbers)
     )
     ip = next((ip for ip in descending if str(ip) not in used), None)
     if ip is None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
 from itertools import chain, pairwise
 
 from emulator.cluster.podnetwork import PodNetworkFacts
@@ -19,36 +18,43 @@ from emulator.controllers.clusterflags import ClusterFlags
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.pools import Pools
 from emulator.controllers.shape import address_path, pod_cidr_path
+from emulator.net import (
+    IPV4,
+    Address,
+    Prefix,
+    family_of,
+    smallest_prefix,
+)
 from emulator.objects.config import Inventory, Networking
 from emulator.objects.kinds import Node, NodeAddress, Origin, Pod, Service
 from emulator.podnet import NETWORKS
 from emulator.podnet.kubenet import KUBENET
 
-DEFAULT_POD_SUBNET = IPv4Network("10.244.0.0/16")
-DEFAULT_SERVICE_SUBNET = IPv4Network("10.96.0.0/12")
-DEFAULT_HOST_SUBNET = IPv4Network("172.18.0.0/16")
+DEFAULT_POD_SUBNET = Prefix("10.244.0.0/16")
+DEFAULT_SERVICE_SUBNET = Prefix("10.96.0.0/12")
+DEFAULT_HOST_SUBNET = Prefix("172.18.0.0/16")
 POD_CIDR_LENGTH = 24  # kube-controller-manager --node-cidr-mask-size
 SHORTEST_INFERRED = 8
 
 # Where the default meets addresses of the input, and nothing says where to go instead.
 _OTHER_HOSTS = tuple(
-    IPv4Network(text) for text in ("172.19.0.0/16", "192.168.240.0/20", "198.18.0.0/16", "100.127.0.0/16")
+    Prefix(text) for text in ("172.19.0.0/16", "192.168.240.0/20", "198.18.0.0/16", "100.127.0.0/16")
 )
 _OTHER_SERVICES = tuple(
-    IPv4Network(text) for text in ("10.43.0.0/16", "172.20.0.0/16", "192.168.192.0/20", "198.19.0.0/17")
+    Prefix(text) for text in ("10.43.0.0/16", "172.20.0.0/16", "192.168.192.0/20", "198.19.0.0/17")
 )
 _OTHER_PODS = tuple(
-    IPv4Network(text) for text in ("10.42.0.0/16", "100.96.0.0/11", "172.24.0.0/14", "198.19.128.0/17")
+    Prefix(text) for text in ("10.42.0.0/16", "100.96.0.0/11", "172.24.0.0/14", "198.19.128.0/17")
 )
 
 # No interface has such an address (RFC 6890). 240.0.0.0/4 is not here: clouds give it to Pods, and Linux
 # routes it.
 _NO_HOSTS = {
-    IPv4Network("0.0.0.0/8"): "this network",
-    IPv4Network("127.0.0.0/8"): "loopback",
-    IPv4Network("224.0.0.0/4"): "multicast",
+    Prefix("0.0.0.0/8"): "this network",
+    Prefix("127.0.0.0/8"): "loopback",
+    Prefix("224.0.0.0/4"): "multicast",
 }
-_BROADCAST = IPv4Network("255.255.255.255")
+_BROADCAST = Prefix("255.255.255.255/32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +67,14 @@ class Networks:
     of (None: nothing says so).
     """
 
-    pods: IPv4Network
-    services: IPv4Network
-    hosts: IPv4Network
-    router: IPv4Address
+    pods: Prefix
+    services: Prefix
+    hosts: Prefix
+    router: Address
     madeUp: bool = False
     ignoredCIDRs: bool = False
     said: frozenset[str] = frozenset()
-    podRange: IPv4Network | None = None
+    podRange: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +83,20 @@ class _Said:
 
     networking: Networking
     origin: Origin
-    pods: IPv4Network | None
-    services: IPv4Network | None
-    hosts: IPv4Network | None
+    pods: Prefix | None
+    services: Prefix | None
+    hosts: Prefix | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """The addresses and prefixes of the input, by whose they are. ``pods`` are those of a dump."""
 
-    nodes: tuple[IPv4Network, ...]  # primary InternalIPs
-    others: tuple[IPv4Network, ...]  # further InternalIPs
-    podCIDRs: tuple[IPv4Network, ...]
-    pods: tuple[IPv4Network, ...]
-    services: tuple[IPv4Network, ...]
+    nodes: tuple[Prefix, ...]  # primary InternalIPs
+    others: tuple[Prefix, ...]  # further InternalIPs
+    podCIDRs: tuple[Prefix, ...]
+    pods: tuple[Prefix, ...]
+    services: tuple[Prefix, ...]
 
 
 def choose_networks(
@@ -106,7 +112,7 @@ def choose_networks(
     known = _Known(
         nodes=tuple(_single(n.object.internalIPs[0] for n in nodes if n.object.internalIPs)),
         others=tuple(_single(ip for n in nodes for ip in n.object.internalIPs[1:])),
-        podCIDRs=tuple(IPv4Network(c) for n in nodes for c in n.object.spec.podCIDRs),
+        podCIDRs=tuple(Prefix(c) for n in nodes for c in n.object.spec.podCIDRs),
         pods=tuple(_single(ip for _, ip in dumped_addresses(pods))),
         services=tuple(_single(_cluster_ips(services))),
     )
@@ -121,14 +127,14 @@ def choose_networks(
     apart = not said.pods and (ignored or (made_up and not known.podCIDRs))
     pod_subnet = _made_up_pods(known, len(nodes), others) if apart or pod_range is None else pod_range
     _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
-    taken = {IPv4Address(ip) for node in nodes for ip in node.object.internalIPs} | {
+    taken = {Address(ip) for node in nodes for ip in node.object.internalIPs} | {
         ip for _, ip in dumped_addresses(pods)
     }
     return Networks(
         pods=pod_subnet,
         services=service_subnet,
         hosts=hosts,
-        router=next((ip for ip in _usable(hosts) if ip not in taken), hosts.network_address),
+        router=next((ip for ip in _usable(hosts) if ip not in taken), hosts.first),
         madeUp=made_up,
         ignoredCIDRs=ignored,
         said=frozenset(
@@ -166,9 +172,7 @@ def notice_networks(
             f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its own; {bridges}"
         )
     apart = [
-        node.name
-        for node in nodes
-        if node.internalIPs and IPv4Address(node.internalIPs[0]) not in networks.hosts
+        node.name for node in nodes if node.internalIPs and Address(node.internalIPs[0]) not in networks.hosts
     ]
     if apart:
         named = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
@@ -195,9 +199,9 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
             f"use {' or '.join(NETWORKS)}",
         )
 
-    def parse(name: str) -> IPv4Network | None:
+    def parse(name: str) -> Prefix | None:
         text: str = getattr(networking, name)
-        network = IPv4Network(text) if text else None
+        network = Prefix(text) if text else None
         if network is None:
             return None
         if special := special_use(network):
@@ -208,7 +212,7 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
                 "use a private prefix (RFC 1918)",
             )
             return None
-        if network.prefixlen > 30:
+        if network.length > 30:
             findings.problem(
                 origin,
                 f"networking.{name}",
@@ -227,8 +231,8 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
     )
 
 
-def special_use(network: IPv4Network) -> str:
-    """What ``network`` (an address is a /32) holds that no host can have: "loopback", "multicast"… ("" if
+def special_use(network: Prefix) -> str:
+    """What ``network`` (an address is a prefix of its own) holds that no host can have: "loopback", "multicast"… ("" if
     nothing).
     """
     if network == _BROADCAST:
@@ -239,55 +243,50 @@ def special_use(network: IPv4Network) -> str:
 # --- what was not said ------------------------------------------------------------------------------------
 
 
-def cover(networks: Collection[IPv4Network], enough: Callable[[IPv4Network], bool]) -> IPv4Network | None:
+def cover(networks: Collection[Prefix], enough: Callable[[Prefix], bool]) -> Prefix | None:
     """The smallest prefix around all of ``networks`` (at least one) that is ``enough``; None if that is
     shorter than a /8.
     """
-    low = min(int(n.network_address) for n in networks)
-    high = max(int(n.broadcast_address) for n in networks)
-    length = 32 - (low ^ high).bit_length()
-    while length >= SHORTEST_INFERRED:
-        network = IPv4Network((low >> (32 - length) << (32 - length), length))
-        if enough(network):
-            return network
-        length -= 1
-    return None
+    around = smallest_prefix(networks)
+    lengths = range(around.length, SHORTEST_INFERRED - 1, -1)
+    candidates = (Prefix.of(around.first, length) for length in lengths)
+    return next(filter(enough, candidates), None)
 
 
-def _single(addresses: Iterable[str | IPv4Address]) -> list[IPv4Network]:
-    return [IPv4Network(address) for address in addresses]
+def _single(addresses: Iterable[str]) -> list[Prefix]:
+    return [Address(address).host for address in addresses]
 
 
-def _is_host(address: IPv4Address, network: IPv4Network) -> bool:
+def _is_host(address: Address, network: Prefix) -> bool:
     """Whether ``address`` may be an interface's in ``network``: inside, and neither its first nor its last."""
-    return network.network_address < address < network.broadcast_address
+    return network.has_host(address)
 
 
-def _usable(network: IPv4Network) -> Iterator[IPv4Address]:
-    return map(IPv4Address, range(int(network.network_address) + 1, int(network.broadcast_address)))
+def _usable(network: Prefix) -> Iterator[Address]:
+    return (Address.of_number(network.family, number) for number in network.numbers())
 
 
-def _meets(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
+def _meets(network: Prefix, others: Iterable[Prefix]) -> bool:
     return any(network.overlaps(other) for other in others)
 
 
-def _first_free(candidates: Sequence[IPv4Network], others: Collection[IPv4Network]) -> IPv4Network:
+def _first_free(candidates: Sequence[Prefix], others: Collection[Prefix]) -> Prefix:
     """The first of ``candidates`` that meets none of ``others``; the very first if all do."""
     return next((candidate for candidate in candidates if not _meets(candidate, others)), candidates[0])
 
 
-def _infer_hosts(known: _Known, count: int, vpc: bool) -> IPv4Network:
+def _infer_hosts(known: _Known, count: int, vpc: bool) -> Prefix:
     """The network of ``count`` nodes. ``vpc``: it may hold the Pods' addresses as well."""
-    primaries = [network.network_address for network in known.nodes]
+    primaries = [network.first for network in known.nodes]
     others = (*known.podCIDRs, *known.services, *(() if vpc else known.pods))
     if all(_is_host(ip, DEFAULT_HOST_SUBNET) for ip in primaries) and not _meets(DEFAULT_HOST_SUBNET, others):
         return DEFAULT_HOST_SUBNET
     needed = count + 1  # and the router
 
-    def enough(network: IPv4Network) -> bool:
+    def enough(network: Prefix) -> bool:
         return (
             all(_is_host(ip, network) for ip in primaries)
-            and network.num_addresses - 2 >= needed
+            and network.size - 2 >= needed
             and not _meets(network, others)
         )
 
@@ -296,14 +295,14 @@ def _infer_hosts(known: _Known, count: int, vpc: bool) -> IPv4Network:
     return found or _first_free((DEFAULT_HOST_SUBNET, *_OTHER_HOSTS), everything)
 
 
-def _cluster_ips(services: Iterable[Service]) -> Iterator[IPv4Address]:
+def _cluster_ips(services: Iterable[Service]) -> Iterator[Address]:
     for service in services:
         for text in (service.spec.clusterIPs or (service.spec.clusterIP,)) if service.addressed else ():
             if (address := _parse(text)) is not None:
                 yield address
 
 
-def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[IPv4Network]) -> IPv4Network:
+def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[Prefix]) -> Prefix:
     """The range of the ClusterIPs. Where no prefix holds them all and nothing else, the longest one around
     that of default/kubernetes, or of the first Service.
     """
@@ -317,24 +316,24 @@ def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[
         return _first_free((DEFAULT_SERVICE_SUBNET, *_OTHER_SERVICES), others)
     count = 1 + sum(1 for service in services if service.addressed)  # default/kubernetes
 
-    def enough(network: IPv4Network) -> bool:
-        first = given.get(network.network_address + 1, "default/kubernetes")
-        room = network.num_addresses - 2 >= count and first == "default/kubernetes"
+    def enough(network: Prefix) -> bool:
+        first = given.get(network.first.offset(1), "default/kubernetes")
+        room = network.size - 2 >= count and first == "default/kubernetes"
         return room and all(_is_host(ip, network) for ip in given) and not _meets(network, others)
 
     if found := cover(known.services, enough):
         return found
     centre = next((ip for ip, key in given.items() if key == "default/kubernetes"), next(iter(given)))
-    around = (IPv4Network((centre, length), strict=False) for length in range(12, 31))
+    around = (Prefix.of(centre, length) for length in range(12, 31))
     return next((n for n in around if _is_host(centre, n) and not _meets(n, others)), DEFAULT_SERVICE_SUBNET)
 
 
-def _parse(text: str) -> IPv4Address | None:
+def _parse(text: str) -> Address | None:
     """An address that may be missing or of IPv6: None then."""
-    return None if not text or ":" in text else IPv4Address(text)
+    return Address(text) if family_of(text) is IPV4 else None
 
 
-def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, IPv4Address]]:
+def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, Address]]:
     """(node, address) of every Pod, if this is a dump: that is, if each Pod (with a network of its own)
     carries its address.
 
@@ -352,16 +351,14 @@ def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, IPv4Address]
     return rows
 
 
-def _pods_elsewhere(
-    nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, IPv4Address]]
-) -> tuple[bool, bool]:
+def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, Address]]) -> tuple[bool, bool]:
     """Returns whether the Pods' addresses are of other prefixes than their nodes' podCIDRs, and whether the
     podCIDRs are in the way.
 
     So it is where a cloud gives Pods addresses of the nodes' network (VPC CNI), and where an IPAM of its own
     gives out blocks whatever the podCIDRs are, and lends addresses of them to other nodes (Calico).
     """
-    cidrs = {n.object.name: [IPv4Network(c) for c in n.object.spec.podCIDRs] for n in nodes}
+    cidrs = {n.object.name: [Prefix(c) for c in n.object.spec.podCIDRs] for n in nodes}
     owners = {cidr: name for name, own in cidrs.items() for cidr in own}
     if not dumped:
         return False, False
@@ -375,32 +372,32 @@ def _pods_elsewhere(
             or _meets(found, of_nodes)
             or (host_network is not None and _meets(host_network, pods))
         )
-        shares = {IPv4Network((ip, POD_CIDR_LENGTH), strict=False): ip for _, ip in dumped}
+        shares = {Prefix.of(ip, POD_CIDR_LENGTH): ip for _, ip in dumped}
         return together or any(
             _ends(ip, share) or _meets(share, of_nodes) for share, ip in shares.items()
         ), False
-    longest = sorted({cidr.prefixlen for cidr in owners})
+    longest = sorted({cidr.length for cidr in owners})
     at_home = in_the_way = False
     for node, ip in dumped:
         for length in longest:
-            cidr = IPv4Network((ip, length), strict=False)
+            cidr = Prefix.of(ip, length)
             if cidr in owners:
                 in_the_way |= owners[cidr] != node or _ends(ip, cidr)
                 at_home = True
     return in_the_way or not at_home, in_the_way
 
 
-def _ends(ip: IPv4Address, network: IPv4Network) -> bool:
+def _ends(ip: Address, network: Prefix) -> bool:
     """Returns whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses
     and its last.
     """
-    return ip in (network.network_address, network.network_address + 1, network.broadcast_address)
+    return ip in (network.first, network.first.offset(1), network.last)
 
 
-def _made_up_pods(known: _Known, count: int, others: Sequence[IPv4Network]) -> IPv4Network:
+def _made_up_pods(known: _Known, count: int, others: Sequence[Prefix]) -> Prefix:
     """A prefix for the bridges of ``count`` nodes, apart from everything."""
     roomy = [
-        n for n in (DEFAULT_POD_SUBNET, *_OTHER_PODS) if n.num_addresses >> (32 - POD_CIDR_LENGTH) >= count
+        n for n in (DEFAULT_POD_SUBNET, *_OTHER_PODS) if n.size >> (n.family.bits - POD_CIDR_LENGTH) >= count
     ]
     return _first_free(
         roomy or [DEFAULT_POD_SUBNET], (*others, *known.podCIDRs, *known.pods, *known.services)
@@ -408,8 +405,8 @@ def _made_up_pods(known: _Known, count: int, others: Sequence[IPv4Network]) -> I
 
 
 def _infer_pods(
-    nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known: _Known, others: Sequence[IPv4Network]
-) -> IPv4Network:
+    nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known: _Known, others: Sequence[Prefix]
+) -> Prefix:
     """From the podCIDRs and, in a dump, the Pods' addresses; where no prefix holds those and nothing else,
     from the podCIDRs alone. (Pods outside have routes of their own anyway.) The Services' range may be a part
     of it that no podCIDR meets, as on GKE of old.
@@ -417,11 +414,11 @@ def _infer_pods(
     dumped = dumped_addresses(pods)
     missing = sum(1 for n in nodes if not n.object.spec.podCIDRs)
 
-    def enough(network: IPv4Network) -> bool:
+    def enough(network: Prefix) -> bool:
         return missing == 0 or len(_shares(nodes, dumped, network)) == missing
 
     inside = (*known.podCIDRs, *known.pods)
-    if all(n.subnet_of(DEFAULT_POD_SUBNET) for n in inside) and not _meets(
+    if all(n.is_within(DEFAULT_POD_SUBNET) for n in inside) and not _meets(
         DEFAULT_POD_SUBNET, (*others, *known.services)
     ):
         return DEFAULT_POD_SUBNET
@@ -443,9 +440,7 @@ def _infer_pods(
 # --- checks -----------------------------------------------------------------------------------------------
 
 
-def _check_overlaps(
-    said: _Said, pods: IPv4Network, services: IPv4Network, hosts: IPv4Network, findings: Findings
-) -> None:
+def _check_overlaps(said: _Said, pods: Prefix, services: Prefix, hosts: Prefix, findings: Findings) -> None:
     for one, a, other, b in (
         ("podSubnet", pods, "serviceSubnet", services),
         ("podSubnet", pods, "hostSubnet", hosts),
@@ -466,7 +461,7 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
     owners: dict[str, str] = {}
     for draft in nodes:
         for index, ip in enumerate(draft.object.internalIPs):
-            path, address = address_path(draft, index), IPv4Address(ip)
+            path, address = address_path(draft, index), Address(ip)
             if ip in owners:
                 findings.problem(
                     draft.origin,
@@ -475,7 +470,7 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
                     "node addresses are unique",
                 )
             owners.setdefault(ip, draft.object.name)
-            if special := special_use(IPv4Network(ip)):
+            if special := special_use(address.host):
                 findings.problem(
                     draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own"
                 )
@@ -522,10 +517,11 @@ def address_nodes(
     taken = {
         networks.router,
         *map(_parse, avoid),
-        *(IPv4Address(ip) for n in nodes for ip in n.object.internalIPs),
+        *(Address(ip) for n in nodes for ip in n.object.internalIPs),
     }
     taken |= {ip for _, ip in dumped_addresses(pods)}
-    unpooled = map(IPv4Address, chain.from_iterable(pools.outside(networks.hosts)))
+    numbers = chain.from_iterable(pools.outside(networks.hosts))
+    unpooled = (Address.of_number(networks.hosts.family, number) for number in numbers)
     free_hosts = (ip for ip in chain(unpooled, pools.inside(networks.hosts)) if ip not in taken)
     shares = _shares(nodes, [] if networks.madeUp else dumped_addresses(pods), networks.pods)
     result = []
@@ -559,11 +555,9 @@ def address_nodes(
 
 
 def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings) -> None:
-    rows = sorted(
-        (IPv4Network(cidr), index) for index, n in enumerate(nodes) for cidr in n.object.spec.podCIDRs
-    )
+    rows = sorted((Prefix(cidr), index) for index, n in enumerate(nodes) for cidr in n.object.spec.podCIDRs)
     for network, index in rows:
-        if "podSubnet" in networks.said and not network.subnet_of(networks.pods):
+        if "podSubnet" in networks.said and not network.is_within(networks.pods):
             findings.problem(
                 nodes[index].origin,
                 pod_cidr_path(nodes[index]),
@@ -582,30 +576,28 @@ def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings:
 
 
 def _shares(
-    nodes: Sequence[Draft[Node]], dumped: Iterable[tuple[str, IPv4Address]], subnet: IPv4Network
-) -> dict[str, IPv4Network]:
+    nodes: Sequence[Draft[Node]], dumped: Iterable[tuple[str, Address]], subnet: Prefix
+) -> dict[str, Prefix]:
     """A /24 of ``subnet`` for each node that has no podCIDR; a node is missing where there is no room.
 
     In a dump without podCIDRs a node gets the /24 in which its Pods already are, if they alone are there; and
     nobody else's.
     """
     wanting = [n.object.name for n in nodes if not n.object.spec.podCIDRs]
-    if not wanting or subnet.prefixlen > POD_CIDR_LENGTH:
+    if not wanting or subnet.length > POD_CIDR_LENGTH:
         return {}
-    given = [IPv4Network(c) for n in nodes for c in n.object.spec.podCIDRs]
-    where: dict[IPv4Network, set[str]] = {}
+    given = [Prefix(c) for n in nodes for c in n.object.spec.podCIDRs]
+    where: dict[Prefix, set[str]] = {}
     for node, address in dumped:
-        where.setdefault(IPv4Network((address, POD_CIDR_LENGTH), strict=False), set()).add(node)
-    shares: dict[str, IPv4Network] = {}
+        where.setdefault(Prefix.of(address, POD_CIDR_LENGTH), set()).add(node)
+    shares: dict[str, Prefix] = {}
     for share, its_nodes in sorted(where.items()):
         name = next(iter(its_nodes))
-        free = share.subnet_of(subnet) and not any(share.overlaps(g) for g in given)
+        free = share.is_within(subnet) and not any(share.overlaps(g) for g in given)
         if len(its_nodes) == 1 and name in wanting and name not in shares and free:
             shares[name] = share
     candidates = (
-        s
-        for s in subnet.subnets(new_prefix=POD_CIDR_LENGTH)
-        if s not in where and not any(s.overlaps(g) for g in given)
+        s for s in subnet.subnets(POD_CIDR_LENGTH) if s not in where and not any(s.overlaps(g) for g in given)
     )
     for name in wanting:
         if name not in shares:

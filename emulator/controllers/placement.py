@@ -17,7 +17,8 @@ from emulator.controllers.affinity import Neighbourhood, node_preference, wants_
 from emulator.controllers.findings import Draft
 from emulator.controllers.waiting import Waiting
 from emulator.load.faults import did_you_mean
-from emulator.objects.kinds import Container, Node, Pod, PodSpec, Protocol, Taint, Toleration
+from emulator.net import TransportProtocol
+from emulator.objects.kinds import Container, Node, Pod, PodSpec, Taint, Toleration
 
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
@@ -89,7 +90,7 @@ def obstacle(node: Node, spec: PodSpec) -> str:
     return "" if wants_node(spec, node) else SELECTOR
 
 
-def host_ports(spec: PodSpec) -> set[tuple[int, Protocol, str]]:
+def host_ports(spec: PodSpec) -> set[tuple[int, TransportProtocol, str]]:
     """The ports that a Pod takes of its node, with the node's address ("" for all): hostPorts, and with
     hostNetwork every port.
     """
@@ -125,7 +126,7 @@ class _Occupancy:
         self.pods: Counter[str] = Counter()
         self.of_owner: Counter[tuple[str, str]] = Counter()
         # holders by the address that they have it at
-        self.ports: dict[tuple[str, int, Protocol], dict[str, str]] = {}
+        self.ports: dict[tuple[str, int, TransportProtocol], dict[str, str]] = {}
 
     def add(self, pod: Pod, node: str) -> None:
         self.pods[node] += 1

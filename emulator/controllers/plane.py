@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from ipaddress import IPv4Network
 from operator import is_
 from typing import Any, NamedTuple, TypeVar
 
@@ -73,6 +72,7 @@ from emulator.controllers.workloads import (
     surplus_pods,
 )
 from emulator.errors import InputError
+from emulator.net import IPV4, prefixes_of
 from emulator.objects.config import (
     BINDING_MODES,
     WITHOUT_HEALTH_CHECKS,
@@ -701,7 +701,7 @@ class ControlPlane:
         findings: Findings,
     ) -> None:
         networks = self._networks
-        cidrs = (IPv4Network(cidr) for node in nodes for cidr in node.spec.podCIDRs if ":" not in cidr)
+        cidrs = prefixes_of(IPV4, (cidr for node in nodes for cidr in node.spec.podCIDRs))
         inside = (networks.pods, networks.services, networks.hosts, *cidrs)
         notice_outside(slices, inside, self._had(pods), findings)
 

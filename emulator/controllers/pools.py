@@ -7,13 +7,17 @@ where there are any, else the one that the Cluster says, else a default one. Sou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_address
 from itertools import chain
 from typing import Literal
 
 from emulator.controllers.findings import Findings
+from emulator.net import (
+    IPV4,
+    Address,
+    Prefix,
+)
 from emulator.objects.config import Inventory
 from emulator.objects.kinds import LabelSelector, Loaded, Node, Service
 from emulator.objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
@@ -22,7 +26,7 @@ from emulator.objects.selectors import matches
 # 172.18.255.200-172.18.255.250 of kind's network, as its users have it with MetalLB
 DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every Namespace has it
-Range = tuple[IPv4Address, IPv4Address]
+Range = tuple[Address, Address]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +45,14 @@ class Pool:
 
     def __contains__(self, ip: object) -> bool:
         return (
-            isinstance(ip, IPv4Address)
+            isinstance(ip, Address)
             and any(first <= ip <= last for first, last in self.ranges)
             and not self._avoids(ip)
         )
 
-    def __iter__(self) -> Iterator[IPv4Address]:
+    def __iter__(self) -> Iterator[Address]:
         every = chain.from_iterable(
-            map(IPv4Address, range(int(first), int(last) + 1)) for first, last in self.ranges
+            _addresses(first, range(first.number, last.number + 1)) for first, last in self.ranges
         )
         return (ip for ip in every if not self._avoids(ip))
 
@@ -76,8 +80,8 @@ class Pool:
     def may_be_announced_by(self, node: Node) -> bool:
         return any(matches(selector, node.metadata.labels) for selector in self.announcers)
 
-    def _avoids(self, ip: IPv4Address) -> bool:
-        return self.avoidBuggyIPs and int(ip) & 0xFF in (0, 255)
+    def _avoids(self, ip: Address) -> bool:
+        return self.avoidBuggyIPs and ip.number & 0xFF in (0, 255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +98,25 @@ class Pools:
     def __str__(self) -> str:
         return " or ".join(f"the pool {pool}" for pool in self.pools)
 
-    def outside(self, network: IPv4Network) -> tuple[range, ...]:
+    def outside(self, network: Prefix) -> tuple[range, ...]:
         """Returns the numbers of ``network``'s addresses that lie in no pool, in order, but for its first and
         last. A pool may be as large as the network: none is walked through.
         """
-        free, end = [], int(network.broadcast_address)
-        begin = int(network.network_address) + 1
+        free, end = [], network.last.number
+        begin = network.first.number + 1
         for first, last in sorted(
-            (int(first), int(last)) for pool in self.pools for first, last in pool.ranges
+            (first.number, last.number) for pool in self.pools for first, last in pool.ranges
         ):
             free.append(range(begin, min(first, end)))
             begin = max(begin, last + 1)
         return tuple(numbers for numbers in (*free, range(begin, end)) if numbers)
 
-    def inside(self, network: IPv4Network) -> Iterator[IPv4Address]:
+    def inside(self, network: Prefix) -> Iterator[Address]:
         """Yields the other addresses of ``network``, lazily."""
-        usable = range(int(network.network_address) + 1, int(network.broadcast_address))
+        usable = range(network.first.number + 1, network.last.number)
         for first, last in sorted(one for pool in self.pools for one in pool.ranges):
-            yield from map(IPv4Address, range(max(int(first), usable.start), min(int(last) + 1, usable.stop)))
+            numbers = range(max(first.number, usable.start), min(last.number + 1, usable.stop))
+            yield from _addresses(first, numbers)
 
     @property
     def have_names(self) -> bool:
@@ -119,7 +124,7 @@ class Pools:
         return any(pool.name for pool in self.pools)
 
     def of(self, ip: str) -> Pool | None:
-        return next((pool for pool in self.pools if ip_address(ip) in pool), None)
+        return next((pool for pool in self.pools if Address(ip) in pool), None)
 
     def named(self, name: str) -> Pool | None:
         return next((pool for pool in self.pools if pool.name == name), None)
@@ -136,7 +141,7 @@ class Pools:
 def choose_pools(
     inventory: Inventory,
     namespaces: Mapping[str, Mapping[str, str]],
-    hosts: IPv4Network,
+    hosts: Prefix,
     findings: Findings,
 ) -> Pools:
     """Returns MetalLB's pools, those that the Cluster asks for, or the default one. A mistake is a problem.
@@ -153,7 +158,7 @@ def choose_pools(
         return Pools((Pool((_default_range(hosts),)),), said.mode if said else "L2", said is not None)
     ranges = []
     for index, text in enumerate(said.addresses):
-        first, last = (IPv4Address(end) for end in text.split("-"))
+        first, last = _ends(text)
         if first in hosts and last in hosts:
             ranges.append((first, last))
             continue
@@ -163,11 +168,22 @@ def choose_pools(
     return Pools((Pool(tuple(ranges)),), said.mode, True)
 
 
-def _default_range(hosts: IPv4Network) -> Range:
+def _addresses(like: Address, numbers: Iterable[int]) -> Iterator[Address]:
+    """Yields the addresses of ``numbers``, of the family of ``like``."""
+    return (Address.of_number(like.family, number) for number in numbers)
+
+
+def _ends(text: str) -> Range:
+    """Reads ``first-last``, which loading has written so."""
+    first, last = map(Address, text.split("-"))
+    return first, last
+
+
+def _default_range(hosts: Prefix) -> Range:
     """Near the end of ``hosts``, where nodes come last; a quarter of a small network."""
-    small = hosts.num_addresses < 256
-    last = hosts.broadcast_address - (2 if small else DEFAULT_BELOW_BROADCAST)
-    return last - (min(DEFAULT_SIZE, hosts.num_addresses // 4) - 1), last
+    small = hosts.size < 256
+    last = hosts.last.offset(-(2 if small else DEFAULT_BELOW_BROADCAST))
+    return last.offset(1 - min(DEFAULT_SIZE, hosts.size // 4)), last
 
 
 # --- MetalLB's objects ------------------------------------------------------------------------------------
@@ -201,10 +217,10 @@ def _free_ranges(
     loaded: Loaded[IPAddressPool], taken: list[tuple[Range, str]], findings: Findings
 ) -> Iterator[Range]:
     for index, text in enumerate(loaded.object.spec.addresses):
-        if ":" in text:
+        first, last = _ends(text)
+        if first.family is not IPV4:
             findings.ipv6_left_out()
             continue
-        first, last = (IPv4Address(end) for end in text.split("-"))
         other = next((name for (low, high), name in taken if first <= high and low <= last), None)
         if other is None:
             yield first, last

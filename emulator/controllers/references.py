@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Literal, TypeAlias, TypeVar
 
 from emulator.cluster.state import ClusterState, WaitingPod
 from emulator.load.faults import did_you_mean
+from emulator.net import AddressError, Endpoint
 from emulator.objects.config import ExternalClient, FlowSpec
 from emulator.objects.kinds import ContainerPort, Node, Pod, Service, ServicePort
 from emulator.objects.selectors import matches_labels
@@ -278,17 +278,17 @@ def read_backend(text: str) -> BackendName | None:
     """Returns what ``namespace/pod``, ``namespace/pod:port``, ``ip:port`` or ``ip`` means; None if ``text`` is
     none of these.
     """
-    head, colon, port = text.partition(":")
+    if "/" not in text:
+        try:
+            return BackendName("", *Endpoint.parse(text))
+        except AddressError:
+            return None
+    pod, colon, port = text.partition(":")
     number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
     if colon and not 0 < number < 65536:
         return None
-    namespace, slash, name = head.partition("/")
-    if slash:
-        return BackendName(head, "", number) if namespace and name else None
-    try:
-        return BackendName("", str(ip_address(head)), number)
-    except ValueError:
-        return None
+    namespace, _, name = pod.partition("/")
+    return BackendName(pod, "", number) if namespace and name else None
 
 
 def container_port(pod: Pod, port: int | str, protocol: str) -> int | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
 from emulator.controllers.findings import Draft, Findings
+from emulator.net import (
+    Prefix,
+)
 from emulator.objects.kinds import Node, Pod
 
 MOST_NODES = 1_000  # every node has a route to every other one
@@ -32,10 +34,8 @@ class Room:
 
 def room_for_pods(nodes: Collection[Node], running: int) -> Room:
     """Returns the room for Pods beside ``running`` ones."""
-    networks = [IPv4Network(node.spec.podCIDRs[0]) for node in nodes if node.spec.podCIDRs]
-    return Room(
-        MOST_PODS - running, sum(max(0, network.num_addresses - _NOT_FOR_PODS) for network in networks)
-    )
+    networks = [Prefix(node.spec.podCIDRs[0]) for node in nodes if node.spec.podCIDRs]
+    return Room(MOST_PODS - running, sum(max(0, network.size - _NOT_FOR_PODS) for network in networks))
 
 
 def is_too_large(pods: Sequence[Draft[Pod]], nodes: Sequence[Draft[Node]], findings: Findings) -> bool:

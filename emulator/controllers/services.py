@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.names import draw
 from emulator.controllers.networks import Networks
+from emulator.net import IPV4, IPV6, Address, Prefix, family_of
 from emulator.objects.kinds import Service, ServicePort
 
 NODE_PORTS = range(30000, 32768)
@@ -27,7 +27,9 @@ def complete_services(
 ) -> list[Draft[Service]]:
     """Every Service with what was left open, in the order given. Services of IPv6 alone are left out."""
     ipv4 = [draft for draft in services if not _ipv6_only(draft.object)]
-    if len(ipv4) < len(services) or any(":" in ip for draft in ipv4 for ip in _addresses(draft.object)):
+    if len(ipv4) < len(services) or any(
+        family_of(ip) is IPV6 for draft in ipv4 for ip in _addresses(draft.object)
+    ):
         findings.ipv6_left_out()
     addressed = _cluster_ips(ipv4, networks, findings)
     return _node_ports([replace(d, object=_defaults(d.object)) for d in addressed], seed, findings)
@@ -43,8 +45,8 @@ def _addresses(service: Service) -> Iterator[str]:
 def _ipv6_only(service: Service) -> bool:
     families = service.spec.ipFamilies
     addresses = service.spec.clusterIPs or (service.spec.clusterIP,)
-    return (bool(families) and "IPv4" not in families) or (
-        not service.headless and all(":" in a for a in addresses)
+    return (bool(families) and IPV4.word not in families) or (
+        not service.headless and all(family_of(a) is IPV6 for a in addresses)
     )
 
 
@@ -58,7 +60,7 @@ def _defaults(service: Service) -> Service:
                 port if port.targetPort is not None else replace(port, targetPort=port.port)
                 for port in spec.ports
             ),
-            ipFamilies=("IPv4",) if spec.type != "ExternalName" else spec.ipFamilies,
+            ipFamilies=(IPV4.word,) if spec.type != "ExternalName" else spec.ipFamilies,
         ),
     )
 
@@ -66,16 +68,16 @@ def _defaults(service: Service) -> Service:
 # --- ClusterIPs -------------------------------------------------------------------------------------------
 
 
-def static_band(subnet: IPv4Network) -> int:
+def static_band(subnet: Prefix) -> int:
     """How many addresses at the lower end of ``subnet`` are left to hand-written ClusterIPs."""
-    return min(max(16, subnet.num_addresses // 16), 256)
+    return min(max(16, subnet.size // 16), 256)
 
 
 def _cluster_ips(
     drafts: Sequence[Draft[Service]], networks: Networks, findings: Findings
 ) -> list[Draft[Service]]:
     subnet = networks.services
-    first = str(subnet.network_address + 1)
+    first = subnet.first.offset(1)
     holders: dict[str, str] = {}
     given: dict[int, tuple[str, ...]] = {}
     if not any(d.object.key == KUBERNETES and _given_ips(d.object) for d in drafts):
@@ -130,7 +132,7 @@ def _valid_ips(
         if address is None:
             continue
         ip = str(address)
-        inside = subnet.network_address < address < subnet.broadcast_address
+        inside = subnet.has_host(address)
         if not inside and (address in subnet or "serviceSubnet" in networks.said):
             hint = "take an address of it, or set networking.serviceSubnet to the cluster's prefix"
             findings.problem(draft.origin, path, f"{ip} is not in the range of serviceSubnet {subnet}", hint)
@@ -142,12 +144,12 @@ def _valid_ips(
             yield ip
 
 
-def _free(subnet: IPv4Network, holders: dict[str, str]) -> Iterator[str]:
+def _free(subnet: Prefix, holders: dict[str, str]) -> Iterator[str]:
     """Free ClusterIPs: above the static band first, then within it."""
-    low, high = int(subnet.network_address) + 1, int(subnet.broadcast_address)
-    start = min(int(subnet.network_address) + static_band(subnet), high)
+    low, high = subnet.first.number + 1, subnet.last.number
+    start = min(subnet.first.number + static_band(subnet), high)
     for number in chain(range(start, high), range(low, start)):
-        ip = str(IPv4Address(number))
+        ip = Address.of_number(subnet.family, number)
         if ip not in holders:
             yield ip
 

@@ -9,7 +9,6 @@ void) and ``server_linux.go`` (getLocalDetectors: without a clusterCIDR there is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_network
 from typing import Any, get_args
 
 from emulator.cluster.state import ProxySettings
@@ -18,6 +17,11 @@ from emulator.controllers.findings import Findings
 from emulator.controllers.networks import Networks
 from emulator.errors import printable
 from emulator.load.faults import cut
+from emulator.net import (
+    IPV4,
+    Prefix,
+    prefixes_of,
+)
 from emulator.objects.config import (
     DEFAULT_MODE,
     Inventory,
@@ -158,14 +162,14 @@ class _Flags:
         found = []
         for text in filter(None, (part.strip() for part in self._flags.get(name, "").split(","))):
             try:
-                found.append(text if text == "primary" else str(ip_network(text, strict=False)))
+                found.append(text if text == "primary" else str(Prefix(text)))
             except ValueError:
                 self._odd(name)
         return tuple(found)
 
     def prefix(self, name: str) -> str:
         """The IPv4 half ("" if there is none, which is what kube-proxy's IPv4 half then has)."""
-        return next((text for text in self.prefixes(name) if ":" not in text), "")
+        return next(iter(prefixes_of(IPV4, self.prefixes(name))), "")
 
     def duration(self, name: str) -> str:
         text = self._flags.get(name, "")

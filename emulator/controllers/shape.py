@@ -11,9 +11,9 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network, ip_network
 
 from emulator.controllers.findings import Draft, Findings
+from emulator.net import IPV4, Prefix
 from emulator.objects.config import Inventory, NodeShape
 from emulator.objects.kinds import (
     Node,
@@ -210,12 +210,12 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
     )
 
 
-def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> IPv4Network | None:
-    network = ip_network(text)
-    if not isinstance(network, IPv4Network):
+def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> Prefix | None:
+    network = Prefix(text)
+    if network.family is not IPV4:
         findings.ipv6_left_out()
         return None
-    if network.prefixlen > 30:
+    if network.length > 30:
         findings.problem(
             draft.origin,
             pod_cidr_path(draft),

@@ -9,9 +9,9 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from ipaddress import IPv4Address
 
 from emulator.controllers.pools import Pool, Range
+from emulator.net import Address
 from emulator.objects.kinds import Service
 
 PREFIXES = ("metallb.io", "metallb.universe.tf")  # of MetalLB's annotations; the second is that of old
@@ -25,7 +25,7 @@ class Claims:
         self._holders: dict[str, list[Service]] = {}
         self._shared: dict[str, dict[str, None]] = {}  # sharing key → addresses
         # by the ranges of a pool: the first address that may be free, and those after it
-        self._free: dict[tuple[Range, ...], tuple[Iterator[IPv4Address], IPv4Address | None]] = {}
+        self._free: dict[tuple[Range, ...], tuple[Iterator[Address], Address | None]] = {}
 
     def add(self, ip: str, service: Service) -> None:
         self._holders.setdefault(ip, []).append(service)
@@ -44,14 +44,12 @@ class Claims:
     def first(self, pool: Pool, service: Service) -> str:
         """The first address of ``pool`` that ``service`` may have; "" if there is none."""
         shared = (
-            IPv4Address(ip)
-            for ip in self._shared.get(sharing_key(service), ())
-            if not self.refusal(ip, service)
+            Address(ip) for ip in self._shared.get(sharing_key(service), ()) if not self.refusal(ip, service)
         )
         found = [ip for ip in (*shared, self._first_free(pool)) if ip is not None and ip in pool]
         return str(min(found)) if found else ""
 
-    def _first_free(self, pool: Pool) -> IPv4Address | None:
+    def _first_free(self, pool: Pool) -> Address | None:
         left, first = self._free.get(pool.ranges) or (iter(pool), None)
         while first is None or str(first) in self._reserved or str(first) in self._holders:
             first = next(left, None)

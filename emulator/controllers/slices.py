@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
 
 from emulator.controllers.controlplane import kubernetes_slice
 from emulator.controllers.findings import Draft, Findings
@@ -22,6 +21,7 @@ from emulator.controllers.placement import serving_containers
 from emulator.controllers.services import KUBERNETES
 from emulator.controllers.topologyhints import ZONE_LABEL, add_hints
 from emulator.load.faults import did_you_mean
+from emulator.net import IPV4, IPV6, family_of
 from emulator.objects.kinds import (
     LEFT_TO_OTHERS,
     Endpoint,
@@ -167,7 +167,7 @@ def given_slices(
     the Services with ClusterIPs.
     """
     for item in slices:
-        if item.addressType == "IPv6":
+        if item.addressType == IPV6.word:
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":
             findings.notice(
@@ -324,11 +324,7 @@ def _mirrored(service: Service, endpoints: Endpoints, seed: int, names: set[str]
         rows = [(address, True) for address in subset.addresses] + [
             (address, False) for address in subset.notReadyAddresses
         ]
-        mirrored = [
-            _mirror(address, ready)
-            for address, ready in rows
-            if isinstance(ip_address(address.ip), IPv4Address)
-        ]
+        mirrored = [_mirror(address, ready) for address, ready in rows if family_of(address.ip) is IPV4]
         yield from _chunks(service, labels, mirrored, subset.ports, seed, names)
 
 

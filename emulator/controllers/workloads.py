@@ -15,6 +15,7 @@ from emulator.controllers.names import generate_name, template_hash
 from emulator.controllers.placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
 from emulator.controllers.room import Room
 from emulator.controllers.waiting import Waiting
+from emulator.net import IPV6, family_of
 from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
 
 ENDED_PHASES = ("Succeeded", "Failed")
@@ -84,7 +85,7 @@ def _without_network(pod: Pod) -> str:
         return "Scheduling is blocked due to non-empty scheduling gates"
     status = pod.status
     addresses = [entry.ip for entry in status.podIPs] or ([status.podIP] if status.podIP else [])
-    if addresses and not pod.spec.hostNetwork and all(":" in address for address in addresses):
+    if addresses and not pod.spec.hostNetwork and all(family_of(address) is IPV6 for address in addresses):
         return f"it has IPv6 addresses alone ({addresses[0]}), and podwire builds IPv4 networks only so far"
     if pod.ip or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
         return ""

@@ -28,7 +28,7 @@ from emulator.flows.wanted import (
     wants_health,
 )
 from emulator.model.flows import Client, Destination, Flow
-from emulator.model.frames import Backend
+from emulator.net import Endpoint, is_loopback
 from emulator.objects.config import FlowCheck, FlowExpect, FlowSpec
 from emulator.objects.kinds import Loaded, Node, Origin, Pod, ServicePort
 from emulator.oracle.endpoints import cluster_ips, load_balancer_ips
@@ -83,7 +83,7 @@ def check_connections(flows: Sequence[Flow]) -> None:
 
 
 def _ends(flow: Flow) -> str:
-    return f"{flow.client.label} to {flow.protocol} {Backend(flow.to.ip, flow.to.port)}" + (
+    return f"{flow.client.label} to {flow.protocol} {Endpoint.of(flow.to.ip, flow.to.port)}" + (
         f" via {flow.via}" if flow.via else ""
     )
 
@@ -202,7 +202,7 @@ class _Resolver:
         if balanced := table.balanced.get((ip, *key)):
             return service_destination(balanced.service, balanced.port, "loadBalancer", ip)
         owner = self.expectations.owners.get(ip)
-        loopback = ip.startswith("127.")
+        loopback = is_loopback(ip)
         node = spec.from_.node if loopback else owner.node if owner and owner.kind == "node" else ""
         if node and key in table.node_ports:
             endpoints = table.node_ports[key]

@@ -127,7 +127,7 @@ class ClientChoice:
 
     def _endpoint_pods(self, endpoints: PortEndpoints) -> Iterator[Pod]:
         for candidate in endpoints.usable:
-            pod = self._state.pod_by_ip.get(candidate.backend.ip)
+            pod = self._state.pod_by_ip.get(candidate.backend.address)
             if pod is not None:
                 yield pod
 
@@ -137,7 +137,7 @@ class ClientChoice:
             usable = endpoints.local_list(node.name)
         else:
             usable = endpoints.cluster_list(node.name, node.metadata.labels)
-        return any(backend.ip == pod.ip for backend in usable)
+        return any(backend.address == pod.ip for backend in usable)
 
 
 def served_ports(state: ClusterState) -> Mapping[str, Sequence[Listener]]:

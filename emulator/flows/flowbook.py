@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emulator.model.flows import Client, Destination, Flow
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import address_destination, communication_kind
@@ -80,14 +80,14 @@ class FlowBook:
         return tuple(sorted(self._flows.values(), key=lambda flow: flow.control))
 
     def _controls(self, flow: Flow) -> tuple[str, ...]:
-        reachable = [b for b in self.expectations.may_meet(flow) if b.ip in self.expectations.owners]
+        reachable = [b for b in self.expectations.may_meet(flow) if b.address in self.expectations.owners]
         return tuple(self._control(flow, backend) for backend in _sample(reachable, flow.client.ip))
 
-    def _control(self, flow: Flow, backend: Backend) -> str:
-        key = (flow.client.netns, backend.ip, backend.port, flow.protocol)
+    def _control(self, flow: Flow, backend: Endpoint) -> str:
+        key = (flow.client.netns, backend.address, backend.port, flow.protocol)
         if key not in self._direct:
             owners = self.expectations.owners
-            to = address_destination(owners, backend.ip, backend.port)
+            to = address_destination(owners, backend.address, backend.port)
             name, called = self._unique(
                 f"{self._step}: " if self._step else "", flow_name(flow.client, to, flow.protocol, "control")
             )
@@ -124,12 +124,12 @@ def flow_name(client: Client, to: Destination, protocol: FlowProtocol, note: str
     return f"{client.label} → {to.label}" + (f" ({notes})" if notes else "")
 
 
-def _sample(backends: Sequence[Backend], client_ip: str) -> Sequence[Backend]:
+def _sample(backends: Sequence[Endpoint], client_ip: str) -> Sequence[Endpoint]:
     """Returns the backends to control: all of a few; of many the client itself (a hairpin), then the first,
     the middle and the last.
     """
     if len(backends) <= MAX_CONTROLS:
         return backends
-    itself = [b for b in backends if b.ip == client_ip]
+    itself = [b for b in backends if b.address == client_ip]
     spread = [backends[0], backends[len(backends) // 2], backends[-1]]
     return list(dict.fromkeys(itself + spread))[:SAMPLED_CONTROLS]

@@ -14,6 +14,7 @@ from emulator.cluster.state import ClusterState
 from emulator.flows.derive import within_budget
 from emulator.flows.flowbook import FlowBook, flow_name
 from emulator.model.flows import Client, Destination, Flow
+from emulator.net import IPV4, addresses_of
 from emulator.objects.config import FlowProtocol
 from emulator.objects.kinds import Node, Pod
 from emulator.oracle.endpoints import PortEndpoints, cluster_ips
@@ -96,7 +97,7 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
             for pod in sorted(pods, key=lambda pod: pod.ip in endpoints.ips)[:1]:
                 yield _Edge(pod_client(pod), bridge, protocol, f"svc {service.key}, at its bridge's address")
         for outside in state.clients[:1]:
-            for ip in [ip for ip in node.internalIPs[1:] if "." in ip][:1]:
+            for ip in addresses_of(IPV4, node.internalIPs[1:])[:1]:
                 yield _Edge(
                     external_client(outside),
                     _at(endpoints, node, ip),
@@ -127,7 +128,7 @@ def _service_cidr(expectations: Expectations, pod: Pod | None) -> Iterator[_Edge
         yield _Edge(pod_client(pod), to, "TCP", "a port that it does not have")
     taken = {ip for ip, _, _ in table.addresses} | table.cluster_ips | expectations.owners.keys()
     cidr = expectations.state.serviceSubnet
-    free = next((str(cidr[-n]) for n in range(2, cidr.num_addresses) if str(cidr[-n]) not in taken), None)
+    free = next((cidr.nth(-n) for n in range(2, cidr.size) if cidr.nth(-n) not in taken), None)
     if free:
         yield _Edge(
             pod_client(pod),

@@ -15,8 +15,9 @@ from emulator.model.expectations import (
     SourceRule,
 )
 from emulator.model.flows import Flow
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint
 from emulator.objects.config import ASYMMETRIC, FlowExpect
 from emulator.objects.references import ObjectRef
 from emulator.oracle.expectations import Expectations
@@ -112,7 +113,7 @@ def wants_health(wanted: FlowExpect) -> bool:
     return wanted.status is not None or wanted.localEndpoints is not None
 
 
-def _kept(expectation: Expectation, backends: Sequence[Backend]) -> Expectation:
+def _kept(expectation: Expectation, backends: Sequence[Endpoint]) -> Expectation:
     rule: SourceRule = next(iter(expectation.backends.values()), "preserved")
     return replace(
         expectation, possibilities=answers(dict.fromkeys(backends, rule), relayed=expectation.relayed)
@@ -153,7 +154,7 @@ def _health(promised: Health | None, wanted: FlowExpect) -> Health | None:
 
 def _backends_named(
     text: str, promised: Expectation, flow: Flow, expectations: Expectations
-) -> Sequence[Backend]:
+) -> Sequence[Endpoint]:
     """Returns the backends that "default/web-0", "default/web-0:8080" or "10.244.1.7:8080" stands for.
 
     Without a port: those that the flow may meet at that Pod, else the port that is dialled at it.
@@ -164,7 +165,7 @@ def _backends_named(
     pod = expectations.state.pod.get(named.pod)
     ip = pod.ip if pod else named.ip
     if named.port:
-        return [Backend(ip, named.port)]
+        return [Endpoint.of(ip, named.port)]
     ips = {a.ip for a in pod.status.podIPs} if pod else {ip}
     met = expectations.translation(flow)
     known = [
@@ -172,13 +173,13 @@ def _backends_named(
         *expectations.may_meet(flow),
         *(c.backend for c in (met.endpoints.candidates if met else ())),
     ]
-    found = [b for b in dict.fromkeys(known) if b.ip in ips]
+    found = [b for b in dict.fromkeys(known) if b.address in ips]
     if found or flow.protocol == "ICMP":
-        return found or [Backend(ip, 0)]
+        return found or [Endpoint.of(ip, 0)]
     if met is None:
-        return [Backend(ip, flow.to.port)]
+        return [Endpoint.of(ip, flow.to.port)]
     target = met.endpoints.port.targetPort
     number = container_port(pod, target, flow.protocol) if pod is not None and target is not None else None
     if number is None:
         raise UnresolvableError("backends", f"{text} is no endpoint of {flow.to.label}: which port is meant?")
-    return [Backend(ip, number)]
+    return [Endpoint.of(ip, number)]

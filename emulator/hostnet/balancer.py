@@ -20,8 +20,16 @@ from emulator.hostnet.network import (
     plan_base,
     uplink,
 )
+from emulator.net import (
+    IPV4,
+    Endpoint,
+    InterfaceAddress,
+    family_of,
+    host_prefix,
+    mac_of_ip,
+    short_hash,
+)
 from emulator.objects.kinds import Service, ServicePort
-from emulator.plan.naming import mac_of_ip, short_hash
 from emulator.plan.operations import (
     AddAddress,
     AddNeighbour,
@@ -49,7 +57,9 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
     yield uplink(BALANCER, own, "the balancer's port on the switch")
     yield SetNeighbourDefaults(netns=BALANCER, dev="eth0", why=OWN_WAY_TO_ASK)
     why = "the balancer's own address, which nodes see"
-    yield AddAddress(netns=BALANCER, dev="eth0", address=f"{own}/{state.hostSubnet.prefixlen}", why=why)
+    yield AddAddress(
+        netns=BALANCER, dev="eth0", address=InterfaceAddress.of(own, state.hostSubnet.length), why=why
+    )
     yield AddRoute(
         netns=BALANCER,
         dst="default",
@@ -66,7 +76,7 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
             yield AddAddress(
                 netns=BALANCER,
                 dev="eth0",
-                address=f"{ip}/32",
+                address=InterfaceAddress.of(ip),
                 why=f"the balancer's address for Service {service.key}",
             )
             if state.is_host(ip):
@@ -76,7 +86,7 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
                     )
             else:
                 why = f"{ip}, which is not of the host network, is the balancer's"
-                yield AddRoute(netns=ROUTER, dst=f"{ip}/32", dev="eth0", via=own, why=why)
+                yield AddRoute(netns=ROUTER, dst=host_prefix(ip), dev="eth0", via=own, why=why)
     rules = balancer_rules(state)
     why = "the balancer: who may come, which node is next, and back through here"
     yield LoadRules(netns=BALANCER, tool="iptables-restore", text=compose(rules), why=why, rules=rules)
@@ -109,12 +119,12 @@ def balancer_rules(state: ClusterState) -> RuleSet:
 def _match(service: Service, port: ServicePort, ip: str) -> str:
     protocol = port.protocol.lower()
     note = comment(f"{service.key}:{port.name}" if port.name else service.key)
-    return f"-d {address(ip)}/32 -p {protocol} {note} -m {protocol} --dport {number(port.port)}"
+    return f"-d {host_prefix(ip)} -p {protocol} {note} -m {protocol} --dport {number(port.port)}"
 
 
 def _ranges(service: Service) -> Iterator[str]:
     for text in service.spec.loadBalancerSourceRanges:
-        if ":" not in text:
+        if family_of(text.strip()) is IPV4:
             yield f"-s {network(text)} -j RETURN"
     yield "-j DROP"
 
@@ -125,5 +135,5 @@ def _targets(state: ClusterState, service: Service, port: ServicePort) -> Iterat
     protocol = port.protocol.lower()
     for left, node in zip(range(len(nodes), 0, -1), nodes, strict=True):
         turn = f"-m statistic --mode nth --every {left} --packet 0 " if left > 1 else ""
-        target = f"{address(state.node[node].internalIPs[0])}:{number(port.nodePort or 0)}"
+        target = Endpoint.of(state.node[node].internalIPs[0], number(port.nodePort or 0))
         yield f"-p {protocol} {comment('node ' + node)} {turn}-m {protocol} -j DNAT --to-destination {target}"

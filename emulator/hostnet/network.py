@@ -10,7 +10,6 @@ nothing here knows of Pods or Services, save that the router has routes to Pods 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from emulator.cluster.state import (
     BALANCER,
@@ -18,8 +17,14 @@ from emulator.cluster.state import (
     SWITCH,
     ClusterState,
 )
+from emulator.net import (
+    InterfaceAddress,
+    host_prefix,
+    interface_name,
+    mac_of_ip,
+    mac_of_name,
+)
 from emulator.objects.kinds import Node
-from emulator.plan.naming import interface_name, mac_of_ip, mac_of_name
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -83,7 +88,7 @@ def _refusing_the_rest() -> Iterator[Operation]:
 
 def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     """Namespaces, links, addresses and routes of the host network, nodes included."""
-    length = state.hostSubnet.prefixlen
+    length = state.hostSubnet.length
     yield from plan_base(SWITCH, "the host network's switch: a plain Ethernet bridge")
     yield SetSysctl(
         netns=SWITCH,
@@ -106,7 +111,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     yield AddAddress(
         netns=ROUTER,
         dev="eth0",
-        address=f"{state.routerIP}/{length}",
+        address=InterfaceAddress.of(state.routerIP, length),
         why="the router's address on the host network",
     )
     why = "routers believe what they have heard by ARP for hours: it must not depend on when they are asked whom they lead to"
@@ -126,16 +131,16 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         yield uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
         yield SetNeighbourDefaults(netns=node.name, dev="eth0", why=OWN_WAY_TO_ASK)
         for ip in node.internalIPs:
-            inside = IPv4Address(ip) in state.hostSubnet
+            inside = ip in state.hostSubnet
             yield AddAddress(
                 netns=node.name,
                 dev="eth0",
-                address=f"{ip}/{length if inside else 32}",
+                address=InterfaceAddress.of(ip, length if inside else None),
                 why=f"{node.name}'s InternalIP",
             )
             if not inside:
                 yield from _routes_to(state, node, ip)
-        if IPv4Address(node.internalIPs[0]) not in state.hostSubnet:
+        if node.internalIPs[0] not in state.hostSubnet:
             why = f"{node.name}'s address is of another network: the router and other nodes are on its link all the same"
             yield AddRoute(netns=node.name, dst=str(state.hostSubnet), dev="eth0", why=why)
         yield AddRoute(
@@ -160,7 +165,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             why=f"the link between the router and {why}",
         )
         yield AddAddress(
-            netns=client.name, dev="eth0", address=f"{client.address}/32", why=f"{why}'s address"
+            netns=client.name, dev="eth0", address=InterfaceAddress.of(client.address), why=f"{why}'s address"
         )
         yield AddRoute(
             netns=client.name,
@@ -171,7 +176,11 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             why="all of the world is behind the router",
         )
         yield AddRoute(
-            netns=ROUTER, dst=f"{client.address}/32", dev=port, src=state.routerIP, why=f"the way to {why}"
+            netns=ROUTER,
+            dst=host_prefix(client.address),
+            dev=port,
+            src=state.routerIP,
+            why=f"the way to {why}",
         )
     yield from _plan_neighbours(state)
 
@@ -226,7 +235,9 @@ def _routes_to(state: ClusterState, node: Node, ip: str) -> Iterator[Operation]:
     )
     for other in others:
         why = f"{node.name} has an InternalIP of another subnet"
-        yield AddRoute(netns=other, dst=f"{ip}/32", dev="eth0", via="" if ip == primary else primary, why=why)
+        yield AddRoute(
+            netns=other, dst=host_prefix(ip), dev="eth0", via="" if ip == primary else primary, why=why
+        )
 
 
 def uplink(netns: str, ip: str, why: str) -> AddVeth:

@@ -36,19 +36,20 @@ from emulator.journeys.tokens import (
     Trace,
     divide_frames,
     find_tokens,
-    parse_endpoint,
 )
 from emulator.model.flows import Attempt
-from emulator.model.frames import Backend, Frame
+from emulator.model.frames import Frame
 from emulator.model.journeys import (
     ANSWERED,
     Change,
+    Connection,
     Ending,
     EndingKind,
     Hop,
     Journey,
     find_dialled,
 )
+from emulator.net import Address, Endpoint
 from emulator.objects.config import Outcome
 
 # What an ICMP error (type/code: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1) makes of an attempt. The
@@ -133,11 +134,11 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
     arrival = _arrival(attempt, there)
     if (attempt.relayed or attempt.continued) and not answers and not arrival:
         answers = _closings(attempt, frames)
-    sent = (_endpoint(*attempt.src), _endpoint(*attempt.dst))
-    left_as = there[0].src if there else sent[0]
-    ours = (sent[1], there[0].dst) if attempt.relayed and there else None
+    sent = Connection(attempt.src, attempt.dst)
+    left_as = there[0].src if there else sent.src
+    ours = (sent.dst, there[0].dst) if attempt.relayed and there else None
     heard = next(
-        (answer for answer in answers if _reached(answer, attempt.netns, (sent[0], left_as), ours)), None
+        (answer for answer in answers if _reached(answer, attempt.netns, (sent.src, left_as), ours)), None
     )
     answer = heard or (answers[0] if answers else _NO_ANSWER)
     outcome = (
@@ -145,20 +146,20 @@ def _make_journey(attempt: Attempt, token: int, frames: Iterable[Frame]) -> Jour
         if heard
         else (_SENDING_ERRORS if attempt.crafted else _SOCKET_ERRORS).get(attempt.error)
     )
-    backend, source_seen = _find_backend(attempt, sent[1], there, answer)
+    backend, source_seen = _find_backend(attempt, sent.dst, there, answer)
     arrival = None if heard else arrival
     if arrival:
         outcome, backend, source_seen = (
             "delivered",
-            parse_endpoint(arrival.dst),
-            parse_endpoint(arrival.src).ip,
+            arrival.dst,
+            arrival.src.address,
         )
     if outcome is None:
         return None
-    reply_from = ""
+    reply_from = None
     if heard and heard.outcome == "delivered":
         last = heard.hops[-1]
-        reply_from = sent[1] if there and last.src == there[0].dst else last.src
+        reply_from = sent.dst if there and last.src == there[0].dst else last.src
     return Journey(
         token=token,
         crafted=attempt.crafted,
@@ -199,9 +200,7 @@ def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
     if attempt.crafted or not (attempt.protocol == "UDP" or attempt.relayed or attempt.continued):
         return None
     places = {
-        (s.netns, str(s.backend))
-        for s in attempt.servers
-        if s.own or attempt.protocol == "TCP" or attempt.heard
+        (s.netns, s.backend) for s in attempt.servers if s.own or attempt.protocol == "TCP" or attempt.heard
     }
     return next(
         (hop for hop in reversed(there) if hop.direction == "in" and (hop.netns, hop.dst) in places), None
@@ -271,22 +270,22 @@ def _read_answer(protocol: str, flags: str) -> tuple[EndingKind, str, Outcome] |
 
 
 def _find_backend(
-    attempt: Attempt, dialled: str, there: Sequence[Hop], answer: _Answer
-) -> tuple[Backend | None, str]:
+    attempt: Attempt, dialled: Endpoint, there: Sequence[Hop], answer: _Answer
+) -> tuple[Endpoint | None, Address | None]:
     """Returns the endpoint that answered, and the source address that it saw: as the packet came in where the
     answer was first seen, if that was no router's.
     """
     if not answer.hops or answer.kind == "icmp":
-        return None, ""
+        return None, None
     arrival = next(
         (hop for hop in reversed(there) if hop.direction == "in" and hop.netns == answer.hops[0].netns), None
     )
     if arrival is None:
-        return None, ""
+        return None, None
     behind_tap = (
-        attempt.answer.local if attempt.answer and arrival.dst == find_dialled(dialled, there) else ""
+        attempt.answer.local if attempt.answer and arrival.dst == find_dialled(dialled, there) else None
     )
-    return parse_endpoint(behind_tap or arrival.dst), parse_endpoint(arrival.src).ip
+    return behind_tap or arrival.dst, arrival.src.address
 
 
 def _find_ending(
@@ -327,7 +326,7 @@ def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
 
 
 def _find_changes(
-    client: str, sent: tuple[str, str], there: Sequence[Hop], back: Sequence[Hop], relayed: bool = False
+    client: str, sent: Connection, there: Sequence[Hop], back: Sequence[Hop], relayed: bool = False
 ) -> tuple[Change, ...]:
     """Returns the rewrites between neighbouring hops.
 
@@ -337,7 +336,7 @@ def _find_changes(
     """
     changes: list[Change] = []
     # where, from and to: from and to on the other connection
-    turned: dict[tuple[str, str, str], tuple[str, str]] = {}
+    turned: dict[tuple[str, Endpoint, Endpoint], Connection] = {}
     where, (src, dst) = client, sent
     for hop in there:
         if relayed and hop.netns != BALANCER and hop.src != src and hop.dst != dst:
@@ -345,12 +344,12 @@ def _find_changes(
                 Change(
                     "relayed",
                     _between(where, hop.netns),
-                    f"{src} → {dst}",
-                    f"{hop.src} → {hop.dst}",
+                    Connection(src, dst),
+                    Connection(hop.src, hop.dst),
                     hop.frame,
                 )
             )
-            turned[hop.netns, hop.dst, hop.src] = dst, src
+            turned[hop.netns, hop.dst, hop.src] = Connection(dst, src)
             where, src, dst = hop.netns, hop.src, hop.dst
             continue
         if hop.dst != dst:
@@ -371,7 +370,7 @@ def _find_changes(
     where, src, dst = first.netns, first.src, first.dst
     for hop in back:
         if hop.src != src and hop.dst != dst:
-            src, dst = turned.get((hop.netns, src, dst), (src, dst))
+            src, dst = turned.get((hop.netns, src, dst), Connection(src, dst))
         if hop.src != src:
             changes.append(Change("un-DNAT", _between(where, hop.netns), src, hop.src, hop.frame))
         if hop.dst != dst:
@@ -388,7 +387,10 @@ def _between(before: str, after: str) -> str:
 
 
 def _reached(
-    answer: _Answer, netns: str, addresses: tuple[str, str], senders: tuple[str, str] | None
+    answer: _Answer,
+    netns: str,
+    addresses: tuple[Endpoint, Endpoint],
+    senders: tuple[Endpoint, Endpoint] | None,
 ) -> bool:
     """Returns whether an answer's last hop brings it to the client, and not merely through the client's
     namespace. ``senders``: the only addresses from which the client's socket takes a reply; a proxy may send
@@ -401,7 +403,7 @@ def _reached(
 
 def _hop(frame: Frame) -> Hop:
     number, time, netns, interface, outgoing, protocol, src, sport, dst, dport, ttl, _, _, _, _ = frame
-    sender = src if protocol == "ICMP error" else _endpoint(src, sport)
+    sender = _endpoint(src, 0 if protocol == "ICMP error" else sport)
     direction = "out" if outgoing else "in"
     return tuple.__new__(
         Hop, (time, netns, interface, direction, sender, _endpoint(dst, dport), ttl, number)
@@ -409,5 +411,5 @@ def _hop(frame: Frame) -> Hop:
 
 
 @lru_cache(maxsize=1 << 12)  # the hops of an attempt have few addresses
-def _endpoint(ip: str, port: int) -> str:
-    return f"{ip}:{port}" if port else ip
+def _endpoint(address: Address, port: int) -> Endpoint:
+    return Endpoint(address, port)

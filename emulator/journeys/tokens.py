@@ -15,10 +15,10 @@ from itertools import pairwise
 from operator import itemgetter
 
 from emulator.model.flows import Attempt
-from emulator.model.frames import PROTOCOL_NUMBER, Backend, Frame
+from emulator.model.frames import Frame
+from emulator.net import PROTOCOL_NUMBER, Address
 
 _TCP = PROTOCOL_NUMBER["TCP"]
-_Address = tuple[str, int]
 
 
 class Trace:
@@ -34,7 +34,7 @@ class Trace:
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         members: defaultdict[int, list[Frame]] = defaultdict(list)
-        openings: defaultdict[_Address, list[Frame]] = defaultdict(list)
+        openings: defaultdict[tuple[Address, int], list[Frame]] = defaultdict(list)
         connections: dict[tuple[str, str, int, str, int], int] = {}
         carriers: defaultdict[int, dict[int, None]] = defaultdict(dict)
         # by time; stable, for a tap stamps a packet alike on a bridge and its port
@@ -153,10 +153,10 @@ def _by_answer(attempts: Mapping[int, Attempt], trace: Trace, claimed: set[int])
     return {
         index: {
             frame.token
-            for frame in trace.openings.get(parse_endpoint(answer.client), ())
+            for frame in trace.openings.get(answer.client, ())
             if _within(frame, attempt)
             and frame.token not in claimed
-            and answer.local in ("", str(Backend(frame.dst, frame.dport)))
+            and answer.local in (None, (frame.dst, frame.dport))
             and trace.begins_in(frame.token, attempt.netns)
         }
         for index, attempt in attempts.items()
@@ -245,9 +245,3 @@ def divide_frames(
         for frame in frames:
             own[claimants[max(0, bisect_right(starts, frame.time) - 1)]].append(frame)
     return own, collisions
-
-
-def parse_endpoint(text: str) -> Backend:
-    """Returns ``address:port`` or an address alone (port 0) as a value."""
-    ip, _, port = text.partition(":")
-    return Backend(ip, int(port) if port.isdecimal() else 0)

@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from emulator.kernel.netlink import (
     NLM_F_ACK,
@@ -22,22 +22,26 @@ from emulator.kernel.netlink import (
     attribute,
     attributes,
 )
+from emulator.net import (
+    IPV4,
+    IPV6,
+    Address,
+    Endpoint,
+    Family,
+)
 
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 1, 1, 2
 NLA_F_NESTED = 0x8000
 CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID = 1, 2, 12
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
-CTA_IP_V4_SRC, CTA_IP_V4_DST = 1, 2
+CTA_IP: Mapping[Family, tuple[int, int]] = {IPV4: (1, 2), IPV6: (3, 4)}  # source, destination
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 
-Address = tuple[str, int]
 
-
-def _tuple(kind: int, protocol: int, src: Address, dst: Address) -> bytes:
-    ip = attribute(CTA_IP_V4_SRC, socket.inet_aton(src[0])) + attribute(
-        CTA_IP_V4_DST, socket.inet_aton(dst[0])
-    )
+def _tuple(kind: int, protocol: int, src: Endpoint, dst: Endpoint) -> bytes:
+    source, destination = CTA_IP[src.address.family]
+    ip = attribute(source, src.address.packed) + attribute(destination, dst.address.packed)
     proto = (
         attribute(CTA_PROTO_NUM, bytes([protocol]))
         + attribute(CTA_PROTO_SRC_PORT, struct.pack("!H", src[1]))
@@ -60,11 +64,11 @@ class Conntrack:
         self._socket.settimeout(1)
         self._sequence = 0
 
-    def original(self, protocol: int, src: Address, dst: Address) -> tuple[Address, Address] | None:
+    def original(self, protocol: int, src: Endpoint, dst: Endpoint) -> tuple[Endpoint, Endpoint] | None:
         """(source, destination) as the client sent them, of the connection whose replies go from ``src`` to
         ``dst``; None if unknown.
         """
-        self._send(IPCTNL_MSG_CT_GET, 0, _tuple(CTA_TUPLE_REPLY, protocol, src, dst))
+        self._send(IPCTNL_MSG_CT_GET, 0, _tuple(CTA_TUPLE_REPLY, protocol, src, dst), src.address.family)
         while True:
             data = self._socket.recv(8192)
             length, answer, _, sequence, _ = struct.unpack_from("=IHHII", data)
@@ -75,13 +79,13 @@ class Conntrack:
         _, src, dst = _read_tuple(attributes(data[20:length])[CTA_TUPLE_ORIG])
         return src, dst
 
-    def forget(self, wrong: Collection[tuple[int, Address, Address]]) -> None:
+    def forget(self, wrong: Collection[tuple[int, Endpoint, Endpoint]]) -> None:
         """Delete every connection that is one of ``wrong``: protocol, what was dialled, who answers. Raises
         OSError.
 
         One that has ended by itself in the meantime is no error.
         """
-        for row in self._dump():
+        for row in self._dump({server.address.family for _, _, server in wrong}):
             protocol, _, dialled = _read_tuple(row[CTA_TUPLE_ORIG])
             _, server, _ = _read_tuple(row[CTA_TUPLE_REPLY])
             # by its id too: not the connection that may have come after it
@@ -91,6 +95,7 @@ class Conntrack:
                     NLM_F_ACK,
                     attribute(CTA_TUPLE_ORIG | NLA_F_NESTED, row[CTA_TUPLE_ORIG])
                     + attribute(CTA_ID, row[CTA_ID]),
+                    server.address.family,
                 )
                 code = self._acknowledgement()
                 if code not in (0, errno.ENOENT):
@@ -99,18 +104,21 @@ class Conntrack:
     def close(self) -> None:
         self._socket.close()
 
-    def _send(self, message: int, flags: int, payload: bytes) -> None:
+    def _send(self, message: int, flags: int, payload: bytes, family: Family) -> None:
         self._sequence += 1
-        payload = struct.pack("!BBH", socket.AF_INET, 0, 0) + payload
+        payload = struct.pack("!BBH", family.number, 0, 0) + payload
         kind = NFNL_SUBSYS_CTNETLINK << 8 | message
         self._socket.send(
             struct.pack("=IHHII", 16 + len(payload), kind, NLM_F_REQUEST | flags, self._sequence, 0) + payload
         )
 
-    def _dump(self) -> list[dict[int, bytes]]:
-        """The attributes of every IPv4 connection."""
+    def _dump(self, families: Collection[Family]) -> list[dict[int, bytes]]:
+        """Returns the attributes of every connection of ``families``."""
+        return [row for family in families for row in self._dump_family(family)]
+
+    def _dump_family(self, family: Family) -> list[dict[int, bytes]]:
         rows: list[dict[int, bytes]] = []
-        self._send(IPCTNL_MSG_CT_GET, NLM_F_DUMP, b"")
+        self._send(IPCTNL_MSG_CT_GET, NLM_F_DUMP, b"", family)
         while True:
             data = self._socket.recv(1 << 16)
             offset = 0
@@ -134,7 +142,7 @@ class Conntrack:
                 return -int(struct.unpack_from("=i", data, 16)[0])
 
 
-def _read_tuple(data: bytes) -> tuple[int, Address, Address]:
+def _read_tuple(data: bytes) -> tuple[int, Endpoint, Endpoint]:
     """(protocol, source, destination); ports are 0 where the protocol has none."""
     row = attributes(data)
     ip, proto = attributes(row[CTA_TUPLE_IP]), attributes(row[CTA_TUPLE_PROTO])
@@ -142,8 +150,9 @@ def _read_tuple(data: bytes) -> tuple[int, Address, Address]:
         struct.unpack("!H", proto[k])[0] if k in proto else 0
         for k in (CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT)
     ]
+    source, destination = next(kinds for kinds in CTA_IP.values() if kinds[0] in ip)
     return (
         proto[CTA_PROTO_NUM][0],
-        (socket.inet_ntoa(ip[CTA_IP_V4_SRC]), ports[0]),
-        (socket.inet_ntoa(ip[CTA_IP_V4_DST]), ports[1]),
+        Endpoint(Address.of_packed(ip[source]), ports[0]),
+        Endpoint(Address.of_packed(ip[destination]), ports[1]),
     )

@@ -17,6 +17,7 @@ from emulator.errors import KernelError
 from emulator.kernel.ipvs import is_loaded, read_servers
 from emulator.kernel.netlink import dump_addresses
 from emulator.kernel.netns import Namespaces, check_output
+from emulator.net import is_loopback
 from emulator.plan.ipvs import ipvsadm_text
 
 
@@ -26,7 +27,7 @@ def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, fr
         name: frozenset(
             ip
             for index, ip in namespaces.call_in(name, dump_addresses)
-            if not (index == 1 and ip.startswith("127."))
+            if not (index == 1 and is_loopback(ip))
         )
         for name in names
     }

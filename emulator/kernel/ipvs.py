@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import struct
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,14 @@ from pathlib import Path
 from emulator.errors import MissingCapabilityError
 from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
 from emulator.kernel.netlink import NLM_F_REQUEST, NetlinkSocket, attribute, attributes, dump
-from emulator.model.frames import PROTOCOL_NUMBER
+from emulator.net import (
+    IPV4,
+    IPV6,
+    PROTOCOL_NUMBER,
+    Address,
+    TransportProtocol,
+)
 from emulator.objects.config import IPVSTimeouts
-from emulator.objects.kinds import Protocol
 from emulator.plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words, timeout_words
 from emulator.plan.operations import LoadIpvs
 
@@ -48,7 +52,7 @@ DEST_ADDR, DEST_PORT, DEST_FWD_METHOD, DEST_WEIGHT, DEST_U_THRESH, DEST_L_THRESH
 )
 SVC_F_PERSISTENT, SVC_F_SCHED2, CONN_F_MASQ = 1, 0x10, 0
 NLA_F_NESTED = 0x8000
-_PROTOCOL: Mapping[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP"}
+_PROTOCOL: Mapping[int, TransportProtocol] = {6: "TCP", 17: "UDP", 132: "SCTP"}
 
 _HEADER = struct.Struct("=IHHIIBBH")  # struct nlmsghdr, struct genlmsghdr
 _GENERIC = struct.Struct("=BBH")  # struct genlmsghdr
@@ -116,7 +120,7 @@ def _read_server(family: int, row: Mapping[int, bytes]) -> VirtualServer:
     number = int.from_bytes(row[SVC_PROTOCOL], sys.byteorder)
     server = VirtualServer(
         protocol=_PROTOCOL[number],
-        ip=socket.inet_ntoa(row[SVC_ADDR][:4]),
+        ip=_read_ip(row[SVC_AF], row[SVC_ADDR]),
         port=int.from_bytes(row[SVC_PORT], "big"),
         scheduler=row[SVC_SCHED_NAME].rstrip(b"\0").decode(),
         persistence=_U32.unpack(row[SVC_TIMEOUT])[0]
@@ -129,7 +133,7 @@ def _read_server(family: int, row: Mapping[int, bytes]) -> VirtualServer:
 
 def _read_real(row: Mapping[int, bytes]) -> RealServer:
     return RealServer(
-        socket.inet_ntoa(row[DEST_ADDR][:4]),
+        _read_ip(row[DEST_ADDR_FAMILY], row[DEST_ADDR]),
         int.from_bytes(row[DEST_PORT], "big"),
         _U32.unpack(row[DEST_WEIGHT])[0],
     )
@@ -151,14 +155,24 @@ def message(family: int, command: int, payload: bytes = b"") -> bytes:
 
 
 def _ip(text: str) -> bytes:
-    """union nf_inet_addr"""
-    return socket.inet_aton(text) + bytes(12)
+    """Returns union nf_inet_addr."""
+    return Address(text).packed.ljust(IPV6.octets, b"\0")
+
+
+def _family(text: str) -> bytes:
+    return _U16.pack(Address(text).family.number)
+
+
+def _read_ip(number: bytes, packed: bytes) -> Address:
+    """Returns what :func:`_ip` and :func:`_family` have packed."""
+    family = IPV6 if _U16.unpack(number)[0] == IPV6.number else IPV4
+    return Address.of_packed(packed[: family.octets])
 
 
 def _service(server: VirtualServer) -> bytes:
     """What tells a virtual server from others."""
     return (
-        attribute(SVC_AF, _U16.pack(socket.AF_INET))
+        attribute(SVC_AF, _family(server.ip))
         + attribute(SVC_PROTOCOL, _U16.pack(PROTOCOL_NUMBER[server.protocol]))
         + attribute(SVC_ADDR, _ip(server.ip))
         + attribute(SVC_PORT, struct.pack("!H", server.port))
@@ -186,7 +200,7 @@ def _timeouts(timeouts: IPVSTimeouts) -> bytes:
 
 def _destination(real: RealServer) -> bytes:
     return (
-        attribute(DEST_ADDR_FAMILY, _U16.pack(socket.AF_INET))
+        attribute(DEST_ADDR_FAMILY, _family(real.ip))
         + attribute(DEST_ADDR, _ip(real.ip))
         + attribute(DEST_PORT, struct.pack("!H", real.port))
         + attribute(DEST_FWD_METHOD, _U32.pack(CONN_F_MASQ))

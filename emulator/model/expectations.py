@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.reasons import Reason
+from emulator.net import Endpoint
 from emulator.objects.config import Outcome
 
 SourceRule = Literal["preserved", "node", "balancer"]
@@ -36,7 +37,7 @@ class Possibility:
     """
 
     outcome: Outcome
-    backend: Backend | None = None
+    backend: Endpoint | None = None
     source: SourceRule | None = None
     reply: ReplyFrom = "dialled"
     # dropped since ARP is not answered: a client that waits some seconds more is told "host unreachable"
@@ -62,16 +63,16 @@ class Possibilities(tuple[Possibility, ...]):
         return tuple(p for p in self if p.outcome == "delivered")
 
     @cached_property
-    def sources(self) -> Mapping[Backend, frozenset[SourceRule]]:
+    def sources(self) -> Mapping[Endpoint, frozenset[SourceRule]]:
         """Returns the endpoints that may answer, with the source rules that may hold at each."""
-        found: dict[Backend, set[SourceRule]] = {}
+        found: dict[Endpoint, set[SourceRule]] = {}
         for p in self.delivering:
             if p.backend is not None:
                 found.setdefault(p.backend, set()).update([p.source] if p.source else [])
         return {backend: frozenset(rules) for backend, rules in found.items()}
 
     @cached_property
-    def backends(self) -> Mapping[Backend, SourceRule]:
+    def backends(self) -> Mapping[Endpoint, SourceRule]:
         """Returns the endpoints that may answer, with the source rule of each; "node" where it may be a
         node's or the client's own.
         """
@@ -81,17 +82,17 @@ class Possibilities(tuple[Possibility, ...]):
         }
 
     @cached_property
-    def each_backend(self) -> tuple[frozenset[Backend], ...]:
+    def each_backend(self) -> tuple[frozenset[Endpoint], ...]:
         """Returns a group for each endpoint that may answer (:attr:`Expectation.must_meet`)."""
         return tuple(frozenset({backend}) for backend in self.sources)
 
     @cached_property
-    def endpoints(self) -> frozenset[Backend]:
+    def endpoints(self) -> frozenset[Endpoint]:
         """Returns each endpoint that an attempt may be led to, whatever comes of that."""
         return frozenset(p.backend for p in self if p.backend is not None)
 
     @cached_property
-    def asymmetric(self) -> frozenset[Backend]:
+    def asymmetric(self) -> frozenset[Endpoint]:
         """Returns the endpoints whose reply may come to the client from themselves, and not from the address
         that it dialled.
         """
@@ -100,7 +101,7 @@ class Possibilities(tuple[Possibility, ...]):
         )
 
     @cached_property
-    def symmetric(self) -> frozenset[Backend]:
+    def symmetric(self) -> frozenset[Endpoint]:
         """Returns the endpoints whose reply may come from the address that the client dialled."""
         return frozenset(p.backend for p in self.delivering if p.backend is not None and p.reply == "dialled")
 
@@ -132,7 +133,7 @@ class Expectation:
 
     possibilities: Possibilities
     because: Reason
-    must_meet: tuple[frozenset[Backend], ...] = ()
+    must_meet: tuple[frozenset[Endpoint], ...] = ()
     addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
     source: str = ""
     unpromised: Reason | None = None
@@ -158,22 +159,22 @@ class Expectation:
         return next((end.health for end in self.possibilities if end.health), None)
 
     @property
-    def backends(self) -> Mapping[Backend, SourceRule]:
+    def backends(self) -> Mapping[Endpoint, SourceRule]:
         """Returns the endpoints that may answer, with the source rule of each."""
         return self.possibilities.backends
 
     @property
-    def endpoints(self) -> frozenset[Backend]:
+    def endpoints(self) -> frozenset[Endpoint]:
         """Returns each endpoint that an attempt may be led to, whatever comes of that."""
         return self.possibilities.endpoints
 
     @property
-    def asymmetric(self) -> frozenset[Backend]:
+    def asymmetric(self) -> frozenset[Endpoint]:
         """Returns the endpoints from whose own address the client may hear."""
         return self.possibilities.asymmetric
 
     @property
-    def symmetric(self) -> frozenset[Backend]:
+    def symmetric(self) -> frozenset[Endpoint]:
         """Returns the endpoints whose reply may come from the address that the client dialled."""
         return self.possibilities.symmetric
 
@@ -184,7 +185,7 @@ class Expectation:
         """
         return not set(self.possibilities.each_backend) <= set(self.must_meet)
 
-    def rules_at(self, backend: Backend | None) -> frozenset[SourceRule]:
+    def rules_at(self, backend: Endpoint | None) -> frozenset[SourceRule]:
         """Returns the source rules that may hold at ``backend`` (None, or an endpoint of which nothing is
         said: those of all endpoints).
         """

@@ -7,9 +7,9 @@ from enum import Enum
 from typing import Literal
 
 from emulator.model.flows import Attempt
-from emulator.model.frames import Backend
 from emulator.model.journeys import Journey
 from emulator.model.reasons import Reason
+from emulator.net import Endpoint
 from emulator.objects.config import Outcome
 
 
@@ -91,6 +91,6 @@ class Finding:
     rules: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
-    unmet: tuple[frozenset[Backend], ...] = ()
+    unmet: tuple[frozenset[Endpoint], ...] = ()
     lost_frames: int = 0
     limits: tuple[Reached, ...] = ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from emulator.model.frames import Answer, Backend, Health
+from emulator.model.frames import Answer, Health
+from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol
 
 # The kinds of communication, in the order in which reports show them.
@@ -93,7 +94,7 @@ class RealServer(NamedTuple):
 
     pod: str
     netns: str
-    backend: Backend
+    backend: Endpoint
     own: bool
 
 
@@ -113,8 +114,8 @@ class Attempt:
     flow: str
     protocol: FlowProtocol
     netns: str
-    src: tuple[str, int]
-    dst: tuple[str, int]
+    src: Endpoint
+    dst: Endpoint
     token: int
     crafted: bool
     started: int

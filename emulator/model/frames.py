@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from emulator.net import PROTOCOL_NUMBER, Address, Endpoint
 
 
 class Health(NamedTuple):
@@ -24,19 +25,6 @@ class Health(NamedTuple):
     def keeps(self, wanted: Health) -> bool:
         """Returns whether it is as ``wanted``, which may leave the count open."""
         return self.status == wanted.status and wanted.localEndpoints in (None, self.localEndpoints)
-
-
-class Backend(NamedTuple):
-    """Where a connection ended: the endpoint's address and port (port 0 for ICMP)."""
-
-    ip: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.ip}:{self.port}" if self.port else self.ip
-
-
-PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
 
 
 # then 16 hex digits: the cookie of a UDP datagram, an ICMP echo or a TCP request, at the start of its payload
@@ -75,11 +63,10 @@ class Answer:
     pod: str
     container: str
     node: str
-    client: str  # address:port
-    dialled: str  # address:port, from the connection tracking of the nodes ("" if it could not tell)
-    # address:port of the server's own socket: the endpoint that was met, even where no tap sees the rewritten
-    # packet
-    local: str = ""
+    client: Endpoint
+    dialled: Endpoint | None  # from the connection tracking of the nodes (None: it could not tell)
+    # the server's own socket: the endpoint that was met, even where no tap sees the rewritten packet
+    local: Endpoint | None = None
 
 
 class Captured(NamedTuple):
@@ -103,7 +90,7 @@ class Frame(NamedTuple):
 
     ``token`` identifies the packet across NAT: TCP initial sequence number, UDP/ICMP cookie, SCTP initiate
     tag (0: none of ours). ``reply`` says that it travels back to the client. For an ICMP error, ``token`` is
-    that of the packet it quotes.
+    that of the packet it quotes. What is no IP packet has the unspecified address twice.
     """
 
     number: int  # index in the capture, from 0
@@ -112,9 +99,9 @@ class Frame(NamedTuple):
     interface: str
     outgoing: bool
     protocol: str  # TCP UDP ICMP SCTP, "ICMP error", ARP, other
-    src: str
+    src: Address
     sport: int
-    dst: str
+    dst: Address
     dport: int
     ttl: int
     flags: str  # TCP: "S", "SA", "R"…; ICMP error: "type/code"; SCTP: chunk name

@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from emulator.cluster.state import BALANCER
-from emulator.model.frames import Backend
+from emulator.net import Address, Endpoint
 from emulator.objects.config import Outcome
+
+
+class Connection(NamedTuple):
+    """The two ends of a packet: where it comes from, and where it goes."""
+
+    src: Endpoint
+    dst: Endpoint
+
+    def __str__(self) -> str:
+        return f"{self.src} → {self.dst}"
 
 
 class Hop(NamedTuple):
@@ -20,8 +30,8 @@ class Hop(NamedTuple):
     netns: str
     interface: str
     direction: Literal["in", "out"]
-    src: str  # address:port
-    dst: str
+    src: Endpoint
+    dst: Endpoint
     ttl: int
     frame: int
 
@@ -39,21 +49,30 @@ class Change:
 
     what: Literal["DNAT", "SNAT", "un-DNAT", "un-SNAT", "relayed"]
     where: str  # network namespace
-    before: str
-    after: str
+    before: Endpoint | Connection
+    after: Endpoint | Connection
     frame: int
 
     def __str__(self) -> str:
         return f"{self.what} at {self.where}: {self.before} {'becomes' if self.what == 'relayed' else '→'} {self.after}"
 
     @property
-    def led_to(self) -> str:
-        """Returns the address and port that it led to."""
-        return self.after.rpartition(" → ")[2]
+    def led_to(self) -> Endpoint:
+        """Returns the endpoint that it led to."""
+        return self.after.dst if isinstance(self.after, Connection) else self.after
+
+    @property
+    def readdressed(self) -> bool:
+        """Returns whether an address changed, and not a port alone."""
+        return _addresses(self.before) != _addresses(self.after)
 
 
-def find_dialled(dialled: str, there: Sequence[Hop]) -> str:
-    """Returns the address and port that the serving node is asked for: the one that the client ``dialled``,
+def _addresses(ends: Endpoint | Connection) -> tuple[Address, ...]:
+    return (ends.src.address, ends.dst.address) if isinstance(ends, Connection) else (ends.address,)
+
+
+def find_dialled(dialled: Endpoint, there: Sequence[Hop]) -> Endpoint:
+    """Returns the endpoint that the serving node is asked for: the one that the client ``dialled``,
     or the one that a balancer in the path made of it.
     """
     return next((hop.dst for hop in reversed(there) if hop.netns == BALANCER), dialled)
@@ -84,13 +103,13 @@ class Ending:
     """
 
     kind: EndingKind
-    by: str = ""
+    by: Endpoint | None = None
     code: str = ""
     place: str = ""
     last: Hop | None = None
     after: Ending | None = None
     pods: tuple[str, ...] = ()
-    endpoint: Backend | None = None
+    endpoint: Endpoint | None = None
     full: bool = False
 
     @property
@@ -110,14 +129,14 @@ class Journey:
 
     token: int
     crafted: bool
-    sent: tuple[str, str]  # src, dst as the client sent it (address:port)
+    sent: Connection  # as the client sent it
     there: tuple[Hop, ...]
     back: tuple[Hop, ...]
     changes: tuple[Change, ...]
     outcome: Outcome
-    backend: Backend | None = None
-    source_seen: str = ""  # the client address (without port) as the backend saw it
-    reply_from: str = ""  # address:port that the client heard from
+    backend: Endpoint | None = None
+    source_seen: Address | None = None  # the client's address as the backend saw it
+    reply_from: Endpoint | None = None  # the endpoint that the client heard from
     ending: Ending = ANSWERED
     # namespace/name of the Pods that it may have come to, whose real command did not take it
     unserved: tuple[str, ...] = ()

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from emulator.model.flows import ServiceAddress
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
+from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol, Outcome, ProxyMode
 from emulator.objects.references import ObjectRef
 
@@ -118,9 +119,9 @@ class Reason:
 
     why: Why
     objects: tuple[ObjectRef, ...] = ()
-    at: Backend | None = None
+    at: Endpoint | None = None
     protocol: FlowProtocol | None = None
-    endpoints: tuple[Backend, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
     how: ServiceAddress | None = None
     mode: ProxyMode | None = None
     outcome: Outcome | None = None

@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple
 from emulator.model.expectations import Expectation
 from emulator.model.findings import Finding
 from emulator.model.flows import Flow
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.journeys import Ending, Journey
+from emulator.net import Address, Endpoint
 
 Verdict = Literal["pass", "fail", "unknown"]
 
@@ -20,9 +21,9 @@ class Observation:
     """Holds what all attempts of a flow together say. ``outcomes`` counts attempts by outcome."""
 
     outcomes: Mapping[str, int]
-    backends: Mapping[Backend, int] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()
-    reply_from: tuple[str, ...] = ()
+    backends: Mapping[Endpoint, int] = field(default_factory=dict)
+    sources: tuple[Address, ...] = ()
+    reply_from: tuple[Endpoint, ...] = ()
     health: tuple[Health, ...] = ()  # what health checks were answered, each answer once
     lost_frames: int = 0
 

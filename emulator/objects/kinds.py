@@ -2,7 +2,7 @@
 
 Field meanings and defaults are those of the Kubernetes API reference (core/v1, apps/v1, discovery.k8s.io/v1).
 Only the fields that have a meaning here are typed; the manifest as it came is kept beside the typed view
-(:class:`Loaded`), because a live API gives it back unchanged. Imports nothing of ours.
+(:class:`Loaded`), because a live API gives it back unchanged.
 
 An address is a ``str`` in canonical form (``ipaddress`` prints it); a prefix is a ``str`` as well. The same
 types serve before and after control: control only fills in what is empty (``nodeName``, ``podIPs``,
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
-Protocol = Literal["TCP", "UDP", "SCTP"]
+from emulator.net import IPV4, TransportProtocol, addresses_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ class Namespace:
 class ContainerPort:
     containerPort: int
     name: str = ""
-    protocol: Protocol = "TCP"
+    protocol: TransportProtocol = "TCP"
     hostPort: int | None = None
     hostIP: str = ""
 
@@ -404,7 +404,7 @@ LEFT_TO_OTHERS = frozenset({"service.kubernetes.io/service-proxy-name", "service
 class ServicePort:
     port: int
     name: str = ""
-    protocol: Protocol = "TCP"
+    protocol: TransportProtocol = "TCP"
     targetPort: int | str | None = None  # unset means ``port``
     nodePort: int | None = None
     appProtocol: str = ""
@@ -488,7 +488,7 @@ class Service(_Namespaced):
         """
         balanced = self.proxied and self.spec.type == "LoadBalancer"
         return (
-            tuple(i.ip for i in self.status.loadBalancer.ingress if i.ipMode == "Proxy" and "." in i.ip)
+            addresses_of(IPV4, (i.ip for i in self.status.loadBalancer.ingress if i.ipMode == "Proxy"))
             if balanced
             else ()
         )
@@ -547,7 +547,7 @@ class Endpoint:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointPort:
     name: str | None = None
-    protocol: Protocol = "TCP"
+    protocol: TransportProtocol = "TCP"
     port: int | None = None
 
 

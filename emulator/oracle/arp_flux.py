@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emulator.model.expectations import SourceRule
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.oracle.promise import Promise, merged
 from emulator.oracle.source import name_source
 
@@ -19,7 +19,7 @@ def promise_under_arp_flux(promises: Sequence[Promise]) -> Promise:
     if not delivered:
         return replace(promises[0], possibilities=merged(p.possibilities for p in promises))
     every = merged(p.possibilities for p in promises)
-    rules: dict[Backend, SourceRule] = {}
+    rules: dict[Endpoint, SourceRule] = {}
     for end in every:
         if end.backend and end.source and rules.get(end.backend) != "node":
             rules[end.backend] = end.source

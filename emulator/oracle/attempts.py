@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from emulator.model.expectations import Expectation, Possibilities
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.objects.kinds import Service
 
 MAX_ATTEMPTS = 400
@@ -47,7 +47,9 @@ def attempts_of(expectation: Expectation) -> int:
     return attempts_for(len(expectation.endpoints)) if expectation.backends else 1
 
 
-def find_required(possibilities: Possibilities, attempts: int, needed: int) -> tuple[frozenset[Backend], ...]:
+def find_required(
+    possibilities: Possibilities, attempts: int, needed: int
+) -> tuple[frozenset[Endpoint], ...]:
     """Returns the groups of endpoints of which at least one must be met, given ``attempts`` connections.
 
     ``needed`` attempts meet every endpoint that answers; 0: no number does. Fewer attempts still meet some
@@ -64,7 +66,7 @@ def chances(promises: Sequence[Expectation]) -> int:
     """Returns 1/p, rounded up, where p is the chance of the least likely endpoint when a balancer picks nodes
     uniformly.
     """
-    shares: dict[Backend, Fraction] = {}
+    shares: dict[Endpoint, Fraction] = {}
     for promise in promises:
         for backend in promise.endpoints:
             shares[backend] = shares.get(backend, Fraction()) + Fraction(

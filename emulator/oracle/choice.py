@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.oracle.destination import Translation
 from emulator.oracle.endpoints import PortEndpoints, external_ips, load_balancer_ips
 from emulator.oracle.facts import Facts
 
 
-def choose_endpoints(facts: Facts, met: Translation) -> tuple[Backend, ...]:
+def choose_endpoints(facts: Facts, met: Translation) -> tuple[Endpoint, ...]:
     """Returns the list that applies: every ready endpoint where policies are unknown. Some modes use the
     Cluster list of a Service with external addresses in place of an empty Local list (docs/semantics 13, 15).
     """

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from emulator.model.expectations import Expectation, Possibilities, Possibility
 from emulator.model.flows import Flow
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult
+from emulator.net import Endpoint
 from emulator.oracle.choice import choose_endpoints
 from emulator.oracle.destination import Translation
 from emulator.oracle.direct import (
@@ -38,18 +38,18 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     if (
         facts.deviates("ends connections with the Service")
         and met is None
-        and backend != Backend(flow.to.ip, flow.to.port)
+        and backend != Endpoint.of(flow.to.ip, flow.to.port)
     ):
         ended = promise_direct(facts, flow)
         return Expectation(
             possibilities=Possibilities(map(_to_an_open_connection, ended.possibilities)),
             because=Reason(why=Why.ENDS_WITH_SERVICE, mode=facts.mode, then=(ended.because,)),
         )
-    outcome = outcome_at(facts, backend.ip, backend.port, flow.protocol)
+    outcome = outcome_at(facts, backend.address, backend.port, flow.protocol)
     if outcome != "delivered":
-        why = why_not(facts, backend.ip, backend.port, flow.protocol, outcome)
+        why = why_not(facts, backend.address, backend.port, flow.protocol, outcome)
         because = Reason(why=Why.CONNECTION_BOUND, endpoints=(backend,), then=(why,))
-        end = Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
+        end = Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.address))
         return Expectation(
             possibilities=Possibilities([_to_an_open_connection(end) if flow.protocol == "TCP" else end]),
             because=because,
@@ -70,11 +70,11 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     )
 
 
-def _keeps_udp_clients(facts: Facts, met: Translation, backend: Backend) -> bool:
+def _keeps_udp_clients(facts: Facts, met: Translation, backend: Endpoint) -> bool:
     """Returns whether a UDP client that was led to ``backend``, and never stops sending, still is."""
     stays = facts.semantics.udp_stays
     if stays == "until it is refused":
-        return outcome_at(facts, backend.ip, backend.port, "UDP") != "rejected"
+        return outcome_at(facts, backend.address, backend.port, "UDP") != "rejected"
     if stays == "while it is chosen":  # and who was silent may be forgotten (docs/semantics 13)
         return backend in choose_endpoints(facts, met) and not facts.state.proxy.ipvsTimeouts.udp
     return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)

@@ -7,10 +7,10 @@ docs/semantics 1, 9 and 14. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, ip_address
 from typing import Literal
 
 from emulator.model.flows import Client, Flow, ServiceAddress
+from emulator.net import IPV4, Address, is_loopback, prefixes_of
 from emulator.oracle.endpoints import PortEndpoints, load_balancer_ips
 from emulator.oracle.facts import Facts
 from emulator.oracle.parties import balancer_client, service_destination
@@ -63,7 +63,7 @@ def find_translation(facts: Facts, flow: Flow) -> Translation | None:
         return find_translation(facts, legs[0])
     if flow.protocol == "SCTP" and not facts.semantics.sctp:
         return None
-    if flow.to.ip.startswith("127."):
+    if is_loopback(flow.to.ip):
         return _at_node_port(facts, flow, flow.client.node) if flow.client.kind == "node" else None
     return _at_service_address(facts, flow) or _at_node_port(facts, flow, facts.node_at(flow.to.ip))
 
@@ -121,10 +121,8 @@ def _is_node_port_address(facts: Facts, node: str, ip: str) -> bool:
     default = facts.semantics.node_port_addresses
     if default is None:
         return True
-    if ip.startswith("127.") and (facts.semantics.localhost == "never" or not settings.localhostNodePorts):
+    if is_loopback(ip) and (facts.semantics.localhost == "never" or not settings.localhostNodePorts):
         return False
     words = settings.nodePortAddresses or default
-    prefixes = [
-        IPv4Network(primary if word == "primary" else word.strip()) for word in words if ":" not in word
-    ]
-    return not prefixes or any(ip_address(ip) in prefix for prefix in prefixes)
+    prefixes = prefixes_of(IPV4, (Address(primary).host if word == "primary" else word for word in words))
+    return not prefixes or any(ip in prefix for prefix in prefixes)

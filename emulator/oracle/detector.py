@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, ip_address
-
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import Client
+from emulator.net import IPV4, Prefix, prefixes_of
 
 
 class LocalDetector:
@@ -17,8 +16,8 @@ class LocalDetector:
 
     def __init__(self, state: ClusterState) -> None:
         self._mode = state.proxy.localMode
-        self._cluster = tuple(IPv4Network(c.strip()) for c in state.proxy.clusterCIDR.split(",") if "." in c)
-        self._node = {n.name: IPv4Network(state.podCIDR(n.name)) for n in state.nodes}
+        self._cluster = prefixes_of(IPV4, state.proxy.clusterCIDR.split(","))
+        self._node = {n.name: Prefix(state.podCIDR(n.name)) for n in state.nodes}
         self._known: dict[tuple[str, str], bool] = {}
         self.works = bool(self._mode) and not (self._mode == "ClusterCIDR" and not self._cluster)
 
@@ -33,7 +32,7 @@ class LocalDetector:
 
     def _detects(self, client: Client, node: str) -> bool:
         if self._mode == "ClusterCIDR":
-            return any(ip_address(client.ip) in cidr for cidr in self._cluster)
+            return any(client.ip in cidr for cidr in self._cluster)
         if self._mode == "NodeCIDR":
-            return ip_address(client.ip) in self._node[node]
+            return client.ip in self._node[node]
         return client.kind == "pod" and client.node == node

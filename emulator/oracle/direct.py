@@ -7,11 +7,10 @@ docs/semantics 8 and 9, and the Kubernetes network model. Pure.
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 
 from emulator.model.flows import Client, Flow
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint, is_loopback
 from emulator.objects.config import FlowProtocol, Outcome
 from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.facts import Facts
@@ -24,7 +23,7 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
     if filtered := _filtered(facts, flow):
         return filtered
     client, to, protocol = flow.client, flow.to, flow.protocol
-    if to.ip.startswith("127."):
+    if is_loopback(to.ip):
         return _promise_loopback(facts, client, to.ip, to.port, protocol)
     outcome = outcome_at(facts, to.ip, to.port, protocol, through_node=_passes_node(facts, flow))
     if outcome != "delivered":
@@ -37,7 +36,7 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
         because = Reason(why=Why.POD_NETWORK)
     else:
         because = Reason(why=Why.NO_SERVICE)
-    return Promise(answers({Backend(to.ip, to.port): rule}), because, rule)
+    return Promise(answers({Endpoint.of(to.ip, to.port): rule}), because, rule)
 
 
 def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
@@ -45,7 +44,7 @@ def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
     the client by.
     """
     client, to = flow.client, flow.to
-    itself = client.label if to.ip.startswith("127.") else ""
+    itself = client.label if is_loopback(to.ip) else ""
     return (
         to.ip,
         to.port,
@@ -66,19 +65,17 @@ def outcome_at(
     owner = facts.owners.get(ip)
     if owner is not None:
         return "delivered" if protocol == "ICMP" or facts.serves(owner.netns, port, protocol) else "rejected"
-    address = ip_address(ip)
     if through_node and facts.is_local_everywhere(ip):
         return "rejected"
-    if through_node and facts.semantics.guards_service_subnet and address in facts.state.serviceSubnet:
+    if through_node and facts.semantics.guards_service_subnet and ip in facts.state.serviceSubnet:
         return "rejected" if ip in facts.table.cluster_ips else "dropped"
     return "dropped" if is_unanswered(facts, ip) else "unreachable"
 
 
 def is_unanswered(facts: Facts, ip: str) -> bool:
     """Returns whether ARP requests for ``ip`` stay unanswered: its network is on-link, and no machine has it."""
-    address = ip_address(ip)
     return ip not in facts.owners and (
-        address in facts.state.hostSubnet or any(address in cidr for cidr in facts.pod_cidrs)
+        ip in facts.state.hostSubnet or any(ip in cidr for cidr in facts.pod_cidrs)
     )
 
 
@@ -91,10 +88,10 @@ def why_not(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: O
         return _why_no_owner(facts, ip, port, protocol, outcome)
     if owner.kind == "node" and (port, protocol) in facts.table.node_ports:
         return _why_no_node_port(facts, ip)
-    return _closed(Why.CLOSED_PORT, owner.ref, Backend(ip, port), protocol)
+    return _closed(Why.CLOSED_PORT, owner.ref, Endpoint.of(ip, port), protocol)
 
 
-def _closed(why: Why, owner: ObjectRef, at: Backend, protocol: FlowProtocol) -> Reason:
+def _closed(why: Why, owner: ObjectRef, at: Endpoint, protocol: FlowProtocol) -> Reason:
     return Reason(why=why, objects=(owner,), at=at, protocol=protocol)
 
 
@@ -105,12 +102,12 @@ def _passes_node(facts: Facts, flow: Flow) -> bool:
 def _why_no_owner(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outcome: Outcome) -> Reason:
     """Returns the reason for an address that is configured nowhere (or as a Service's on every node)."""
     reason = Reason(
-        why=Why.NO_OWNER, at=Backend(ip, port), protocol=protocol, no_route=outcome == "unreachable"
+        why=Why.NO_OWNER, at=Endpoint.of(ip, port), protocol=protocol, no_route=outcome == "unreachable"
     )
     if outcome == "rejected" and facts.is_local_everywhere(ip):
         return replace(reason, why=Why.SERVICE_ADDRESS_OTHER_PORT)
     entry = facts.table.addresses.get((ip, port, protocol))
-    if ip_address(ip) in facts.state.serviceSubnet:
+    if ip in facts.state.serviceSubnet:
         if ip not in facts.table.cluster_ips:
             return replace(reason, why=Why.NO_SUCH_CLUSTER_IP)
         return replace(reason, why=Why.CLUSTER_IP_OTHER_PORT if entry is None else Why.CLUSTER_IP_PAST_NODES)
@@ -123,7 +120,7 @@ def _unknown_to_mode(facts: Facts, ip: str, port: int, protocol: FlowProtocol) -
     """Returns the reason why what is a Service's in other modes only is none here; None if nothing is."""
     semantics = facts.semantics
     owner, entry = facts.owners.get(ip), facts.table.addresses.get((ip, port, protocol))
-    reason = Reason(why=Why.NO_SCTP, at=Backend(ip, port), protocol=protocol, mode=facts.mode)
+    reason = Reason(why=Why.NO_SCTP, at=Endpoint.of(ip, port), protocol=protocol, mode=facts.mode)
     if protocol == "SCTP" and not semantics.sctp and (entry or (port, protocol) in facts.table.node_ports):
         return reason
     from_outside_alone = facts.deviates("externalIP for clients outside")
@@ -140,13 +137,13 @@ def _unknown_to_mode(facts: Facts, ip: str, port: int, protocol: FlowProtocol) -
 
 def _why_no_node_port(facts: Facts, ip: str) -> Reason:
     fields: tuple[str, ...] = ("nodePortAddresses",) if facts.state.proxy.nodePortAddresses else ()
-    if ip.startswith("127."):
+    if is_loopback(ip):
         settable = facts.semantics.localhost == "as set"
         fields = ("iptables.localhostNodePorts", "nodePortAddresses") if settable else ()
     return Reason(
         why=Why.NODE_PORT_ELSEWHERE,
         objects=tuple(ObjectRef("KubeProxyConfiguration", "", field) for field in fields),
-        at=Backend(ip, 0),
+        at=Endpoint.of(ip, 0),
         mode=None if fields else facts.mode,
     )
 
@@ -154,11 +151,11 @@ def _why_no_node_port(facts: Facts, ip: str) -> Reason:
 def _promise_loopback(facts: Facts, client: Client, ip: str, port: int, protocol: FlowProtocol) -> Promise:
     if not port or facts.serves(client.netns, port, protocol):
         because = Reason(why=Why.LOOPBACK)
-        return Promise(answers({Backend(ip, port): "preserved"}), because, "preserved")
+        return Promise(answers({Endpoint.of(ip, port): "preserved"}), because, "preserved")
     if client.kind == "node" and (port, protocol) in facts.table.node_ports:
         return ending("rejected", _why_no_node_port(facts, ip))
     owner = facts.owners[client.ip].ref
-    return ending("rejected", _closed(Why.CLOSED_PORT_ON_LOOPBACK, owner, Backend(ip, port), protocol))
+    return ending("rejected", _closed(Why.CLOSED_PORT_ON_LOOPBACK, owner, Endpoint.of(ip, port), protocol))
 
 
 def _filtered(facts: Facts, flow: Flow) -> Promise | None:
@@ -170,7 +167,7 @@ def _filtered(facts: Facts, flow: Flow) -> Promise | None:
     """
     if not facts.deviates("refuses at every local address"):
         return None
-    at_own_loopback = flow.client.kind == "node" and flow.to.ip.startswith("127.")
+    at_own_loopback = flow.client.kind == "node" and is_loopback(flow.to.ip)
     node = flow.client.node if at_own_loopback else facts.node_at(flow.to.ip)
     port = facts.table.node_ports.get((flow.to.port, flow.protocol))
     if not node or port is None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import ServiceAddress
-from emulator.model.frames import Backend
-from emulator.objects.kinds import Endpoint, EndpointSlice, Service, ServicePort
+from emulator.net import IPV4, Endpoint, addresses_of, prefixes_of
+from emulator.objects import kinds
+from emulator.objects.kinds import EndpointSlice, Service, ServicePort
 from emulator.oracle.modes import SEMANTICS
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -27,7 +27,7 @@ class Candidate:
     every node.
     """
 
-    backend: Backend
+    backend: Endpoint
     node: str
     ready: bool
     draining: bool  # terminating and still serving
@@ -50,7 +50,7 @@ class PortEndpoints:
         """Returns every endpoint, usable or not, as often as the slices have it, in their order."""
         found: list[Candidate] = []
         for item in self._slices:
-            if item.addressType != "IPv4":
+            if item.addressType != IPV4.word:
                 continue
             for port in item.ports:
                 if (
@@ -65,7 +65,7 @@ class PortEndpoints:
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """Returns every endpoint, usable or not, each address and port once: its first entry."""
-        found: dict[Backend, Candidate] = {}
+        found: dict[Endpoint, Candidate] = {}
         for candidate in self.entries:
             found.setdefault(candidate.backend, candidate)
         return tuple(found.values())
@@ -82,7 +82,7 @@ class PortEndpoints:
     @cached_property
     def ips(self) -> frozenset[str]:
         """Returns the addresses of all candidates."""
-        return frozenset(c.backend.ip for c in self.candidates)
+        return frozenset(c.backend.address for c in self.candidates)
 
     @cached_property
     def usable(self) -> tuple[Candidate, ...]:
@@ -99,11 +99,11 @@ class PortEndpoints:
             else _ready_else_draining(self.candidates_at(node))
         )
 
-    def cluster_list(self, node: str, labels: Mapping[str, str]) -> tuple[Backend, ...]:
+    def cluster_list(self, node: str, labels: Mapping[str, str]) -> tuple[Endpoint, ...]:
         """Returns the Cluster list of ``node``, narrowed by hints; ``labels`` are the node's."""
         return tuple(c.backend for c in self._hinted(node, labels.get(ZONE_LABEL, "")))
 
-    def local_list(self, node: str) -> tuple[Backend, ...]:
+    def local_list(self, node: str) -> tuple[Endpoint, ...]:
         """Returns the Local list of ``node``: its ready endpoints; if there are none, its serving and
         terminating ones. Hints never apply.
         """
@@ -113,7 +113,7 @@ class PortEndpoints:
         )
 
     @cached_property
-    def ready(self) -> tuple[Backend, ...]:
+    def ready(self) -> tuple[Endpoint, ...]:
         """Returns the addresses that some entry has as ready, wherever they are: all that a mode without
         policies asks for (docs/semantics 15).
         """
@@ -202,33 +202,30 @@ def _treatment(service: Service) -> tuple[object, ...]:
 def cluster_ips(service: Service) -> tuple[str, ...]:
     """Returns the IPv4 ClusterIPs of a proxied Service, the primary one first."""
     given = service.spec.clusterIPs or (service.spec.clusterIP,)
-    return tuple(ip for ip in given if "." in ip)
+    return addresses_of(IPV4, given)
 
 
 def external_ips(service: Service) -> tuple[str, ...]:
     """Returns the IPv4 externalIPs: kube-proxy's proxier of one family leaves the other family's out
     (MapIPsByIPFamily).
     """
-    return tuple(ip for ip in service.spec.externalIPs if "." in ip)
+    return addresses_of(IPV4, service.spec.externalIPs)
 
 
 def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[str, ...]:
     """Returns the load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is
     ``Proxy``, if it knows that field.
     """
-    return tuple(
-        i.ip
-        for i in service.status.loadBalancer.ingress
-        if "." in i.ip and not (ip_mode and i.ipMode == "Proxy")
-    )
+    ingress = service.status.loadBalancer.ingress
+    return addresses_of(IPV4, (i.ip for i in ingress if not (ip_mode and i.ipMode == "Proxy")))
 
 
 def in_source_ranges(service: Service, ip: str) -> bool:
     """Returns whether ``ip`` may come to the load-balancer addresses of ``service`` by its
     loadBalancerSourceRanges. Without ranges every address may.
     """
-    ranges = [IPv4Network(text.strip()) for text in service.spec.loadBalancerSourceRanges if "." in text]
-    return not ranges or any(IPv4Address(ip) in r for r in ranges)
+    ranges = prefixes_of(IPV4, service.spec.loadBalancerSourceRanges)
+    return not ranges or any(ip in prefix for prefix in ranges)
 
 
 def _captured(service: Service, ip_mode: bool) -> Iterator[tuple[ServiceAddress, str]]:
@@ -237,13 +234,13 @@ def _captured(service: Service, ip_mode: bool) -> Iterator[tuple[ServiceAddress,
     yield from (("loadBalancer", ip) for ip in load_balancer_ips(service, ip_mode=ip_mode))
 
 
-def _candidate(endpoint: Endpoint, port: int) -> Candidate:
+def _candidate(endpoint: kinds.Endpoint, port: int) -> Candidate:
     """Returns the candidate of ``endpoint``: its first address counts, as the EndpointSlice API says that
     they are fungible.
     """
     hints = endpoint.hints
     return Candidate(
-        backend=Backend(endpoint.addresses[0], port),
+        backend=Endpoint.of(endpoint.addresses[0], port),
         node=endpoint.nodeName or "",
         ready=endpoint.ready,
         draining=endpoint.serving and endpoint.terminating,

@@ -39,9 +39,9 @@ from types import MappingProxyType
 from emulator.cluster.state import ClusterState
 from emulator.model.expectations import Expectation, SourceRule
 from emulator.model.flows import Flow
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult
+from emulator.net import Endpoint
 from emulator.objects.references import node_ref
 from emulator.oracle.arp_flux import promise_under_arp_flux
 from emulator.oracle.attempts import (
@@ -130,7 +130,7 @@ class Expectations:
         expectation = self._expect(flow, before)
         if not self._facts.is_on_link(flow.to.ip):
             return expectation
-        at = Backend(flow.to.ip, flow.to.port)
+        at = Endpoint.of(flow.to.ip, flow.to.port)
         return replace(expectation, unpromised=Reason(why=Why.ON_LINK, at=at, then=(expectation.because,)))
 
     def _expect(self, flow: Flow, before: FlowResult | None) -> Expectation:
@@ -148,7 +148,7 @@ class Expectations:
             stale = Reason(
                 why=Why.STALE_NEIGHBOUR,
                 objects=(node_ref(node),),
-                at=Backend(flow.to.ip, flow.to.port),
+                at=Endpoint.of(flow.to.ip, flow.to.port),
                 then=(promise.because,),
             )
             promise = replace(promise, because=stale)
@@ -169,7 +169,7 @@ class Expectations:
             expectation = replace(expectation, possibilities=ends, because=because)
         return expectation
 
-    def expect_delivered(self, flow: Flow, backends: Sequence[Backend]) -> Expectation:
+    def expect_delivered(self, flow: Flow, backends: Sequence[Endpoint]) -> Expectation:
         """Returns the expectation of ``flow`` if it were delivered to exactly ``backends``: the source that
         each would see.
         """
@@ -177,7 +177,7 @@ class Expectations:
             return expect_balanced(self._facts, flow, [self.expect_delivered(leg, backends) for leg in legs])
         met = self.translation(flow)
         if met is None:
-            rules = {b: direct_source(self._facts, flow.client, b.ip) for b in backends}
+            rules = {b: direct_source(self._facts, flow.client, b.address) for b in backends}
             promise = Promise(
                 answers(rules),
                 Reason(why=Why.NO_SERVICE),
@@ -192,7 +192,7 @@ class Expectations:
         source = name_source(rules.values())
         return self._expectation(flow, met, Promise(ends, because, source, needed))
 
-    def may_meet(self, flow: Flow) -> tuple[Backend, ...]:
+    def may_meet(self, flow: Flow) -> tuple[Endpoint, ...]:
         """Returns the endpoints that ``flow`` may end at; where it is promised none, all that its Service
         port has.
         """
@@ -200,7 +200,7 @@ class Expectations:
             return tuple(dict.fromkeys(backend for leg in legs for backend in self.may_meet(leg)))
         met = self.translation(flow)
         if met is None:
-            return (Backend(flow.to.ip, flow.to.port),)
+            return (Endpoint.of(flow.to.ip, flow.to.port),)
         return choose_endpoints(self._facts, met) or tuple(
             c.backend for c in met.endpoints.usable or met.endpoints.candidates
         )
@@ -230,7 +230,7 @@ class Expectations:
         """Returns whether a usable endpoint is itself an address of a Service: then nothing is promised."""
         return endpoints in self._facts.nested
 
-    def is_martian(self, flow: Flow, backend: Backend) -> bool:
+    def is_martian(self, flow: Flow, backend: Endpoint) -> bool:
         """Returns whether ``flow`` gets no connection where it is led to ``backend``, since its packets are
         martian there (docs/semantics 13).
         """
@@ -240,7 +240,7 @@ class Expectations:
     def _promise(self, flow: Flow, met: Translation | None) -> Promise:
         facts = self._facts
         if is_martian_client(facts, flow):
-            at = Backend(flow.client.ip, 0)
+            at = Endpoint.of(flow.client.ip, 0)
             return ending("dropped", Reason(why=Why.MARTIAN_SOURCE, at=at, mode=facts.mode))
         if met is None:
             return self._shared(direct_likeness(facts, flow), lambda: promise_direct(facts, flow))

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import Client, Flow
-from emulator.model.frames import Backend
+from emulator.net import Address, Endpoint, Prefix
 from emulator.objects.config import FlowProtocol
 from emulator.oracle.detector import LocalDetector
 from emulator.oracle.endpoints import PortEndpoints, ServiceTable
@@ -44,7 +43,7 @@ class Facts:
         self.health_checks = HealthChecks(state)
         self.detector = LocalDetector(state)
         self.node_ips = {n.name: frozenset((*n.internalIPs, state.gateway(n.name))) for n in state.nodes}
-        self.pod_cidrs = tuple(IPv4Network(state.podCIDR(n.name)) for n in state.nodes)
+        self.pod_cidrs = tuple(Prefix(state.podCIDR(n.name)) for n in state.nodes)
         self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
         self._identities: dict[str, Identity] = {}
         self._served = {
@@ -74,18 +73,18 @@ class Facts:
         """Returns whether a server in ``netns`` listens there."""
         return (netns, port, protocol) in self._served
 
-    def service_at(self, backend: Backend, protocol: FlowProtocol) -> str:
+    def service_at(self, backend: Endpoint, protocol: FlowProtocol) -> str:
         """Returns the Service that kube-proxy or a balancer leads ``backend`` on to, as it is an address of
         one itself; "" if there is none.
         """
-        key = (backend.ip, backend.port, protocol)
+        key = (backend.address, backend.port, protocol)
         entry = self.table.addresses.get(key)
         found = entry[0] if entry else self.table.balanced.get(key)
-        if found is None and self.node_at(backend.ip):
+        if found is None and self.node_at(backend.address):
             found = self.table.node_ports.get((backend.port, protocol))
         return found.service.key if found is not None else ""
 
-    def said_to_be_on(self, backend: Backend, protocol: FlowProtocol) -> frozenset[str]:
+    def said_to_be_on(self, backend: Endpoint, protocol: FlowProtocol) -> frozenset[str]:
         """Returns the nodes that ``backend`` is on by the EndpointSlices of all Services ("" for a slice that
         names none).
         """
@@ -105,8 +104,8 @@ class Facts:
         return frozenset(ports)
 
     @cached_property
-    def _said(self) -> Mapping[tuple[Backend, str], frozenset[str]]:
-        said: dict[tuple[Backend, str], set[str]] = {}
+    def _said(self) -> Mapping[tuple[Endpoint, str], frozenset[str]]:
+        said: dict[tuple[Endpoint, str], set[str]] = {}
         for port in self.table.ports:
             for candidate in port.entries:
                 said.setdefault((candidate.backend, port.port.protocol), set()).add(candidate.node)
@@ -123,8 +122,8 @@ class Facts:
         """
         if ip in self.owners or ip not in self.table.ips:
             return False
-        address, hosts = IPv4Address(ip), self.state.hostSubnet
-        ends = (hosts.network_address, hosts.broadcast_address)
+        address, hosts = Address(ip), self.state.hostSubnet
+        ends = (hosts.first, hosts.last)
         return address in ends or any(address in cidr for cidr in self.pod_cidrs)
 
     def is_on(self, node: str, ip: str) -> bool:

@@ -11,6 +11,7 @@ from emulator.cluster.state import ClusterState
 from emulator.model.flows import Client, Destination
 from emulator.model.frames import Health
 from emulator.model.reasons import Reason, Why
+from emulator.net import IPV4
 from emulator.objects.kinds import Service
 from emulator.objects.references import node_ref, service_ref
 from emulator.oracle.parties import Owner
@@ -54,7 +55,7 @@ class HealthChecks:
             {
                 endpoint.addresses[0]
                 for item in self._state.slices_of.get(service.key, ())
-                if item.addressType == "IPv4" and any(port.port for port in item.ports)
+                if item.addressType == IPV4.word and any(port.port for port in item.ports)
                 for endpoint in item.endpoints
                 if endpoint.ready and endpoint.nodeName == node
             }

@@ -16,6 +16,7 @@ from emulator.cluster.state import (
     pod_netns,
 )
 from emulator.model.flows import Client, Destination, FlowKind, ServiceAddress
+from emulator.net import Endpoint
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, Service, ServicePort
 from emulator.objects.references import ObjectRef, node_ref
@@ -115,7 +116,7 @@ def service_destination(
         number = port.nodePort or 0
         label = f"node {node}:{number}" if ip != "127.0.0.1" else f"localhost:{number}"
     elif how != "clusterIP":
-        label = f"{how} of svc {service.key} ({ip}:{number})"
+        label = f"{how} of svc {service.key} ({Endpoint.of(ip, number)})"
     return Destination(label=label, ip=ip, port=number, service=service.key, how=how)
 
 

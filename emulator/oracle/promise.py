@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from emulator.model.expectations import Possibilities, Possibility, SourceRule
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason
+from emulator.net import Endpoint
 from emulator.objects.config import Outcome
 
 
@@ -36,7 +36,7 @@ def just(outcome: Outcome, *, late: bool = False, relayed: bool = False) -> Poss
     return Possibilities((Possibility(outcome=outcome, late=late, relayed=relayed),))
 
 
-def answers(rules: Mapping[Backend, SourceRule], *, relayed: bool = False) -> Possibilities:
+def answers(rules: Mapping[Endpoint, SourceRule], *, relayed: bool = False) -> Possibilities:
     """Returns a possibility for each endpoint of ``rules``, which answers and sees what its rule says."""
     return Possibilities(
         Possibility(outcome="delivered", backend=backend, source=rule, relayed=relayed)

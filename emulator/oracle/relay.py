@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from emulator.model.expectations import Possibilities, Possibility
 from emulator.model.flows import Flow
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint, is_loopback
 from emulator.objects.config import Outcome
 from emulator.objects.references import node_ref, service_ref
 from emulator.oracle.attempts import attempts_to_meet
@@ -32,7 +32,7 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
     if nested := next((b for b in chosen if facts.service_at(b, flow.protocol)), None):
         why = nested_endpoint(facts, nested, flow)
         return replace(ending("dropped", why, relayed=True), unpromised=why)
-    ends = {b: outcome_at(facts, b.ip, b.port, flow.protocol) for b in chosen}
+    ends = {b: outcome_at(facts, b.address, b.port, flow.protocol) for b in chosen}
     unserved = tuple(b for b, outcome in ends.items() if outcome != "delivered")
     if len(unserved) == len(ends):
         because = Reason(why=Why.PROXY_CLOSES, objects=(service_ref(service.key),), endpoints=unserved)
@@ -46,7 +46,7 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
             replace(because, why=Why.PROXY_SILENT),
         )
     if not tcp and _dials_itself(facts, flow, met.node):
-        at = Backend(flow.to.ip, flow.to.port)
+        at = Endpoint.of(flow.to.ip, flow.to.port)
         return ending("dropped", Reason(why=Why.PROXY_REPLY_UNTRANSLATED, at=at), relayed=True)
     reached = [b for b, outcome in ends.items() if outcome == "delivered"]
     possible = [*answers(dict.fromkeys(reached, "node"), relayed=True)]
@@ -70,7 +70,7 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
 def _dials_itself(facts: Facts, flow: Flow, node: str) -> bool:
     """Returns whether ``node`` dials an address of its own that is not the one to which its rules redirect."""
     ip, client = flow.to.ip, flow.client
-    local = ip.startswith("127.") or facts.node_at(ip) == node
+    local = is_loopback(ip) or facts.node_at(ip) == node
     return (
         local
         and client.kind == "node"

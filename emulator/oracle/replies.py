@@ -20,8 +20,8 @@ from typing import Literal
 
 from emulator.model.expectations import SourceRule
 from emulator.model.flows import Client, Flow
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol
 from emulator.objects.references import node_ref
 from emulator.oracle.facts import Facts
@@ -30,12 +30,12 @@ Reply = Literal["back", "asymmetric", "lost"]
 
 
 def find_ways(
-    facts: Facts, flow: Flow, translator: str, rules: Mapping[Backend, SourceRule]
-) -> Mapping[Backend, Reply]:
+    facts: Facts, flow: Flow, translator: str, rules: Mapping[Endpoint, SourceRule]
+) -> Mapping[Endpoint, Reply]:
     """Returns the way of the reply of each backend of ``rules``, to which ``translator`` sends ``flow`` as
     they say.
     """
-    owners = {backend: facts.owners.get(backend.ip) for backend in rules}
+    owners = {backend: facts.owners.get(backend.address) for backend in rules}
     drops = facts.deviates("drops invalid replies")
     return {
         backend: way_of_reply(flow.client, flow.protocol, translator, owner.node, drops)
@@ -45,7 +45,7 @@ def find_ways(
     }
 
 
-def explain_ways(translator: str, ways: Mapping[Backend, Reply]) -> Iterator[Reason]:
+def explain_ways(translator: str, ways: Mapping[Endpoint, Reply]) -> Iterator[Reason]:
     """Yields a reason for each kind of reply that does not come back through ``translator``."""
     kinds: Mapping[Reply, Why] = {"asymmetric": Why.REPLY_PAST_NODE, "lost": Why.REPLY_LOST}
     for kind, why in kinds.items():

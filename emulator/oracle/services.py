@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from emulator.model.expectations import Possibilities, Possibility, SourceRule
 from emulator.model.flows import Client, Flow
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint
 from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.attempts import attempts_to_meet
 from emulator.oracle.choice import choose_endpoints, is_local_for_everyone
@@ -102,17 +102,17 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     return _delivered(facts, flow, met, ends, exceptions)
 
 
-def nested_endpoint(facts: Facts, endpoint: Backend, flow: Flow) -> Reason:
+def nested_endpoint(facts: Facts, endpoint: Endpoint, flow: Flow) -> Reason:
     """Returns the reason why nothing is promised where ``endpoint`` is itself an address of a Service."""
     service = service_ref(facts.service_at(endpoint, flow.protocol))
     return Reason(why=Why.NESTED, objects=(service,), endpoints=(endpoint,))
 
 
 def _ends(
-    facts: Facts, flow: Flow, met: Translation, backend: Backend, rule: SourceRule, way: Reply
+    facts: Facts, flow: Flow, met: Translation, backend: Endpoint, rule: SourceRule, way: Reply
 ) -> Iterator[Possibility]:
     """Yields what may come of an attempt that is led to ``backend``."""
-    outcome = outcome_at(facts, backend.ip, backend.port, flow.protocol)
+    outcome = outcome_at(facts, backend.address, backend.port, flow.protocol)
     if outcome == "delivered":
         yield Possibility(
             outcome=outcome,
@@ -121,12 +121,12 @@ def _ends(
             reply="endpoint" if way == "asymmetric" else "dialled",
         )
         return
-    refused_elsewhere = comes_from_what_it_dialled(facts, met) and not facts.is_on(met.node, backend.ip)
+    refused_elsewhere = comes_from_what_it_dialled(facts, met) and not facts.is_on(met.node, backend.address)
     # the refusal is sent to the dialled address, and nothing leads it back, unless the node announces that
     if refused_elsewhere:
         yield Possibility(outcome="dropped", backend=backend)
     if not refused_elsewhere or met.how == "loadBalancer":
-        yield Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.ip))
+        yield Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.address))
 
 
 def service_likeness(facts: Facts, flow: Flow, met: Translation) -> tuple[object, ...]:
@@ -145,7 +145,7 @@ def _delivered(
     """Returns the promise of ``ends``, some of which deliver; ``exceptions`` explain others."""
     client = flow.client
     rules = ends.backends
-    source = name_source(rules.values(), hairpin=any(b.ip == client.ip for b in rules))
+    source = name_source(rules.values(), hairpin=any(b.address == client.ip for b in rules))
     if ends.asymmetric and is_local_for_everyone(facts, met):
         because = Reason(
             why=Why.EMPTY_LOCAL_LIST_ANY, objects=_policy(met, "spec.externalTrafficPolicy"), mode=facts.mode

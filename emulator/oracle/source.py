@@ -10,8 +10,8 @@ from typing import Literal
 
 from emulator.model.expectations import SourceRule
 from emulator.model.flows import Client, Flow
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint, is_loopback
 from emulator.objects.references import node_ref
 from emulator.oracle.choice import is_local_for_everyone
 from emulator.oracle.destination import TrafficOrigin, Translation
@@ -54,19 +54,19 @@ def masqueraded(facts: Facts, met: Translation) -> tuple[bool, Why]:
     return _SOURCE["ClusterIP", met.origin]
 
 
-def translated_source(facts: Facts, client: Client, met: Translation, backend: Backend) -> SourceRule:
+def translated_source(facts: Facts, client: Client, met: Translation, backend: Endpoint) -> SourceRule:
     """Returns the source rule of ``backend`` for a flow that ``met`` takes up."""
     if facts.semantics.relays:
         return "node"
-    if backend.ip in facts.node_ips[met.node] and met.origin != "node":
+    if backend.address in facts.node_ips[met.node] and met.origin != "node":
         return "preserved"  # delivered locally: POSTROUTING, where masquerading happens, is not passed
     if (
         client.kind == "pod"
         and client.node == met.node
-        and direct_source(facts, client, backend.ip) == "node"
+        and direct_source(facts, client, backend.address) == "node"
     ):
         return "node"  # what leaves the cluster: masqueraded whatever the Service says
-    hairpin = backend.ip == client.ip and not comes_from_what_it_dialled(facts, met)
+    hairpin = backend.address == client.ip and not comes_from_what_it_dialled(facts, met)
     return "node" if hairpin or masqueraded(facts, met)[0] else "preserved"
 
 
@@ -89,15 +89,15 @@ def direct_source(facts: Facts, client: Client, ip: str) -> SourceRule:
 
 
 def explain_source(
-    facts: Facts, client: Client, met: Translation, rules: Mapping[Backend, SourceRule]
+    facts: Facts, client: Client, met: Translation, rules: Mapping[Endpoint, SourceRule]
 ) -> Reason:
     """Returns the reason for ``rules``."""
     hidden, why = masqueraded(facts, met)
     reason = Reason(why=why, how=met.how)
-    if not hidden and any(b.ip == client.ip and rule == "node" for b, rule in rules.items()):
+    if not hidden and any(b.address == client.ip and rule == "node" for b, rule in rules.items()):
         local = is_local_for_everyone(facts, met)
         hairpin = Reason(why=Why.LOCAL_FOR_EVERYONE_HAIRPIN if local else Why.HAIRPIN)
-        reason = hairpin if all(b.ip == client.ip for b in rules) else reason.beside(hairpin)
+        reason = hairpin if all(b.address == client.ip for b in rules) else reason.beside(hairpin)
     if hidden and "preserved" in rules.values():
         reason = reason.beside(Reason(why=Why.DELIVERED_LOCALLY, objects=(node_ref(met.node),)))
     return reason
@@ -126,7 +126,7 @@ def seen_addresses(facts: Facts, flow: Flow, node: str) -> Mapping[SourceRule, f
 
 def _own_addresses(facts: Facts, flow: Flow) -> frozenset[str]:
     client, ip = flow.client, flow.to.ip
-    if ip.startswith("127."):
+    if is_loopback(ip):
         return frozenset({"127.0.0.1"})
     if client.kind == "node":
         # it dials such an address from that very address

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from emulator.net import Endpoint, TransportProtocol
 from emulator.objects.config import IPVSTimeouts
-from emulator.objects.kinds import Protocol
 from emulator.plan.rules import address, number
 
 Verb = Literal["add server", "edit server", "delete server", "add real", "edit real", "delete real"]
@@ -41,7 +41,7 @@ class VirtualServer:
     for none.
     """
 
-    protocol: Protocol
+    protocol: TransportProtocol
     ip: str
     port: int
     scheduler: str
@@ -49,7 +49,7 @@ class VirtualServer:
     servers: tuple[RealServer, ...] = ()
 
     @property
-    def key(self) -> tuple[Protocol, str, int]:
+    def key(self) -> tuple[TransportProtocol, str, int]:
         """What tells it from others."""
         return self.protocol, self.ip, self.port
 
@@ -121,9 +121,9 @@ _OPTION: Mapping[Verb, str] = {
 def ipvsadm_words(edit: Edit) -> str:
     """The options of ``ipvsadm`` that do it."""
     server, real = edit.server, edit.real
-    words = f"{_OPTION[edit.verb]} {_SERVICE[server.protocol]} {address(server.ip)}:{number(server.port)}"
+    words = f"{_OPTION[edit.verb]} {_SERVICE[server.protocol]} {Endpoint(address(server.ip), number(server.port))}"
     if real is not None:
-        words += f" -r {address(real.ip)}:{number(real.port)}"
+        words += f" -r {Endpoint(address(real.ip), number(real.port))}"
         return words if edit.verb == "delete real" else f"{words} -m -w {number(real.weight)}"
     if edit.verb == "delete server":
         return words

@@ -11,13 +11,18 @@ keeps its source address.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cluster.podnetwork import PodNetworkFacts
 from emulator.cluster.state import ROUTER, ClusterState, pod_netns
 from emulator.hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
+from emulator.net import (
+    InterfaceAddress,
+    Prefix,
+    host_prefix,
+    mac_of_ip,
+    short_hash,
+)
 from emulator.objects.kinds import Node, Pod
-from emulator.plan.naming import mac_of_ip, short_hash
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -48,7 +53,7 @@ def plan_node(state: ClusterState, node: Node) -> Iterator[Operation]:
     yield AddAddress(
         netns=node.name,
         dev=BRIDGE,
-        address=f"{gateway}/{_cidr(state, node.name).prefixlen}",
+        address=InterfaceAddress.of(gateway, _cidr(state, node.name).length),
         why=f"{why} is its Pods' gateway",
     )
 
@@ -77,14 +82,14 @@ def attach(state: ClusterState, pod: Pod) -> Iterator[Operation]:
         why=f"{why}: its eth0, and a hairpin bridge port at the node (a Pod may reach itself through its Service)",
     )
     for ip in ips:
-        inside = IPv4Address(ip) in cidr
+        inside = ip in cidr
         yield AddAddress(
             netns=netns,
             dev="eth0",
-            address=f"{ip}/{cidr.prefixlen if inside else 32}",
+            address=InterfaceAddress.of(ip, cidr.length if inside else None),
             why=f"{why}: its address",
         )
-    first_inside = IPv4Address(ips[0]) in cidr
+    first_inside = ips[0] in cidr
     yield AddRoute(
         netns=netns,
         dst="default",
@@ -111,14 +116,16 @@ def connect(state: ClusterState) -> Iterator[Operation]:
     for node in state.nodes:
         for ip, key in _outside(state, node.name):
             why = f"Pod {key} has an address outside the podCIDR of {node.name}"
-            yield AddRoute(netns=node.name, dst=f"{ip}/32", dev=BRIDGE, why=why)
+            yield AddRoute(netns=node.name, dst=host_prefix(ip), dev=BRIDGE, why=why)
             for netns in routers:
                 if netns != node.name:
-                    yield AddRoute(netns=netns, dst=f"{ip}/32", dev="eth0", via=node.internalIPs[0], why=why)
+                    yield AddRoute(
+                        netns=netns, dst=host_prefix(ip), dev="eth0", via=node.internalIPs[0], why=why
+                    )
 
 
-def _cidr(state: ClusterState, node: str) -> IPv4Network:
-    return IPv4Network(state.podCIDR(node))
+def _cidr(state: ClusterState, node: str) -> Prefix:
+    return Prefix(state.podCIDR(node))
 
 
 def _outside(state: ClusterState, node: str) -> Iterator[tuple[str, str]]:
@@ -126,7 +133,7 @@ def _outside(state: ClusterState, node: str) -> Iterator[tuple[str, str]]:
     cidr = _cidr(state, node)
     for pod in state.pods_on[node]:
         for a in () if pod.spec.hostNetwork else pod.status.podIPs:
-            if IPv4Address(a.ip) not in cidr:
+            if a.ip not in cidr:
                 yield a.ip, pod.key
 
 
@@ -174,7 +181,7 @@ def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> I
 
 def _is_bridged(state: ClusterState, pod: Pod, ip: str) -> bool:
     """Returns whether the other Pods of its node reach ``ip`` without the gateway."""
-    return IPv4Address(ip) in IPv4Network(state.podCIDR(pod.spec.nodeName))
+    return ip in Prefix(state.podCIDR(pod.spec.nodeName))
 
 
 def _host_end_mac(ip: str) -> str:
@@ -199,7 +206,7 @@ def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
         for net, what in inside
     ]
     rules.append(f"{comment('ip-masq-agent: outbound traffic')} -j MASQUERADE")
-    pinned = [f"{ip}/32" for ip, _ in _outside(state, node)]
+    pinned = [host_prefix(ip) for ip, _ in _outside(state, node)]
     match = f"{comment('ip-masq-agent: Pods of this node')} -m addrtype ! --dst-type LOCAL"
     jumps = [f"-s {source} {match} -j {chain}" for source in (str(_cidr(state, node)), *pinned)]
     return RuleSet({"nat": {"POSTROUTING": tuple(jumps), chain: tuple(rules)}})

@@ -17,7 +17,14 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState
-from emulator.objects.kinds import EndpointHints, EndpointSlice, Node, Protocol, Service, ServicePort
+from emulator.net import (
+    IPV4,
+    IPV6,
+    Endpoint,
+    TransportProtocol,
+    family_of,
+)
+from emulator.objects.kinds import EndpointHints, EndpointSlice, Node, Service, ServicePort
 from emulator.plan.rules import UnsafeTextError, address, network, number
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -55,7 +62,7 @@ class ServicePortFacts(NamedTuple):
     namespace: str
     service: str
     portName: str
-    protocol: Protocol
+    protocol: TransportProtocol
     clusterIP: str
     port: int
     nodePort: int
@@ -117,7 +124,7 @@ def _by_address(endpoint: EndpointFacts) -> str:
 
 
 def _ipv4(addresses: Sequence[str]) -> tuple[str, ...]:
-    return tuple([address(a) for a in addresses if a and ":" not in a]) if addresses else ()
+    return tuple([address(a) for a in addresses if a and family_of(a) is not IPV6]) if addresses else ()
 
 
 def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
@@ -134,19 +141,19 @@ def _endpoints(
     doubles: list[EndpointFacts] = []
     name, protocol = port.name, port.protocol
     for item in slices:
-        if item.addressType != "IPv4":
+        if item.addressType != IPV4.word:
             continue
         for slice_port in item.ports:
             port_number = slice_port.port
             if port_number is None or (slice_port.name or "") != name or slice_port.protocol != protocol:
                 continue
-            tail = f":{number(port_number)}"
+            number(port_number)
             for endpoint in item.endpoints:
                 if not endpoint.addresses:
                     continue
                 # the others are defined to be equivalent; kube-proxy takes the first
                 ip = address(endpoint.addresses[0])
-                key = ip + tail
+                key = str(Endpoint(ip, port_number))
                 ready, hints = endpoint.ready, endpoint.hints
                 draining = not ready and endpoint.serving and endpoint.terminating
                 zones, nodes = _hints(hints) if hints else (_NONE, _NONE)
@@ -158,7 +165,7 @@ def _endpoints(
     return tuple([found[key] for key in sorted(found)]), tuple(doubles)
 
 
-def protocol_of(value: Protocol) -> Protocol:
+def protocol_of(value: TransportProtocol) -> TransportProtocol:
     if value not in ("TCP", "UDP", "SCTP"):
         raise UnsafeTextError("protocol", value)
     return value
@@ -177,7 +184,7 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
     external_ips = _ipv4(spec.externalIPs)
     ingress, ranges = service.status.loadBalancer.ingress, spec.loadBalancerSourceRanges
     vips = _ipv4([i.ip for i in ingress if i.ipMode == "VIP"]) if ingress else ()
-    source_ranges = tuple([network(r) for r in ranges if ":" not in r]) if ranges else ()
+    source_ranges = tuple([network(r) for r in ranges if family_of(r.strip()) is not IPV6]) if ranges else ()
     affinity = (
         number(spec.sessionAffinityConfig.clientIP.timeoutSeconds)
         if spec.sessionAffinity == "ClientIP"

@@ -13,11 +13,11 @@ from base64 import b32encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
+from emulator.net import Prefix, host_prefix
 from emulator.objects.kinds import Node
 from emulator.plan.operations import Operation, SetSysctl
 from emulator.plan.rules import RuleSet, comment
@@ -30,6 +30,7 @@ from emulator.proxy.endpoints import (
 )
 from emulator.proxy.local import (
     EVERYTHING,
+    LOCALHOST,
     LOOPBACK,
     Detector,
     detector_of,
@@ -145,9 +146,9 @@ def node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
         loopback = "" if localhost else f"! -d {LOOPBACK} "
         yield "nat", "KUBE-SERVICES", f"{loopback}{note} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
         return
-    for ip in (*([IPv4Address("127.0.0.1")] if localhost else []), *local_addresses(state, node)):
+    for ip in (*([LOCALHOST] if localhost else []), *local_addresses(state, node)):
         if any(ip in prefix for prefix in prefixes):
-            yield "nat", "KUBE-SERVICES", f"-d {ip}/32 {note} -j KUBE-NODEPORTS"
+            yield "nat", "KUBE-SERVICES", f"-d {host_prefix(ip)} {note} -j KUBE-NODEPORTS"
 
 
 # --- one Service port ---------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]
     """
     endpoint, chain, note, _ = backend
     protocol = port.protocol.lower()
-    yield "nat", chain, f"-s {endpoint.ip}/32 {note}-j KUBE-MARK-MASQ"
+    yield "nat", chain, f"-s {host_prefix(endpoint.ip)} {note}-j KUBE-MARK-MASQ"
     recent = (
         f"-m recent --set --name {chain} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
     )
@@ -259,7 +260,7 @@ def _entry(port: ServicePortFacts, choice: EndpointChoice) -> _Entry:
 
 def _to(port: ServicePortFacts, ip: str, note: str, target: str) -> str:
     protocol = port.protocol.lower()
-    return f"-d {ip}/32 -p {protocol} {note} -m {protocol} --dport {port.port} {target}"
+    return f"-d {host_prefix(ip)} -p {protocol} {note} -m {protocol} --dport {port.port} {target}"
 
 
 def _entry_rules(entry: _Entry) -> Iterator[Rule]:
@@ -328,7 +329,7 @@ def _masquerading(entry: _Entry, context: Context) -> Iterator[Rule]:
     if context.masqueradeAll:
         yield "nat", entry.internal, rule
     elif context.detector:
-        destination = f"-d {port.clusterIP}/32"
+        destination = f"-d {host_prefix(port.clusterIP)}"
         yield "nat", entry.internal, stranger(context.detector, destination) + rule[len(destination) :]
 
 
@@ -356,9 +357,9 @@ def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
     for allowed in port.sourceRanges:
         source = "" if allowed == str(EVERYTHING) else f"-s {allowed} "
         yield "nat", chain, f"{source}{note} -j {target}"
-    if primary and any(IPv4Address(primary) in IPv4Network(r) for r in port.sourceRanges):
+    if primary and any(primary in Prefix(text) for text in port.sourceRanges):
         for vip in port.loadBalancerVIPs:
-            yield "nat", chain, f"-s {vip}/32 {note} -j {target}"
+            yield "nat", chain, f"-s {host_prefix(vip)} {note} -j {target}"
     yield "nat", chain, comment(f"other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL")
 
 

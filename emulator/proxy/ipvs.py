@@ -17,11 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar, NamedTuple
 
 from emulator.cluster.state import ClusterState
-from emulator.objects.kinds import Protocol
+from emulator.net import InterfaceAddress, Prefix, TransportProtocol, host_prefix
 from emulator.plan.ipvs import AddressSet, RealServer, SetKind, VirtualServer, ipset_text
 from emulator.plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
 from emulator.plan.rules import RuleSet, RuleTool
@@ -60,7 +59,7 @@ _CHAINS = {
     ),
     "nat": ("KUBE-LOAD-BALANCER", "KUBE-MARK-MASQ", "KUBE-NODE-PORT", "KUBE-POSTROUTING", "KUBE-SERVICES"),
 }
-_PROTOCOL_NUMBER: Mapping[Protocol, int] = {"TCP": 6, "UDP": 17, "SCTP": 132}
+_PROTOCOL_NUMBER: Mapping[TransportProtocol, int] = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 
 class _Jump(NamedTuple):
@@ -158,9 +157,9 @@ class _Node:
         self.scheduler = state.proxy.scheduler
         self.node_port_ips = tuple(_node_port_ips(state, name))
         self.sets: dict[str, dict[str, None]] = {set_name: {} for set_name in _SETS}
-        self.servers: dict[tuple[Protocol, str, int], VirtualServer] = {}
+        self.servers: dict[tuple[TransportProtocol, str, int], VirtualServer] = {}
         # load-balancer addresses that the node itself may not dial
-        self.refused: list[tuple[Protocol, str, int]] = []
+        self.refused: list[tuple[TransportProtocol, str, int]] = []
 
     def add(self, name: str, entry: str) -> None:
         self.sets[name][entry] = None
@@ -219,7 +218,7 @@ class _Node:
             for source in port.sourceRanges:
                 for half in _halves(source):
                     self.add("KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{key},{half}")
-            if self.primary and any(IPv4Address(self.primary) in IPv4Network(r) for r in port.sourceRanges):
+            if self.primary and any(self.primary in Prefix(text) for text in port.sourceRanges):
                 self.add("KUBE-LOAD-BALANCER-SOURCE-IP", f"{key},{ip}")
             else:
                 self.refused.append((port.protocol, ip, port.port))
@@ -283,7 +282,7 @@ def _filter_rules(node: _Node) -> Iterator[tuple[str, str]]:
     yield "KUBE-IPVS-FILTER", f"-m conntrack --ctstate NEW {refuse}"
     for protocol, ip, port in node.refused:
         server = f"-m ipvs --vproto {_PROTOCOL_NUMBER[protocol]} --vaddr {ip} --vport {port}"
-        yield "KUBE-IPVS-OUT-FILTER", f"-s {ip}/32 {server} -j DROP"
+        yield "KUBE-IPVS-OUT-FILTER", f"-s {host_prefix(ip)} {server} -j DROP"
 
 
 def _nat_rules(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
@@ -443,7 +442,7 @@ def _plan_nodes(state: ClusterState, of_node: Callable[[str], NodeBalancing]) ->
             yield AddAddress(
                 netns=name,
                 dev=DUMMY,
-                address=f"{ip}/32",
+                address=InterfaceAddress.of(ip),
                 why=f"{name}: Services' addresses are local in ipvs mode",
             )
         why = f"{name}: the sets that kube-proxy's rules look into"

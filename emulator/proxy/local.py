@@ -7,15 +7,21 @@ rules. Invariant: every address and prefix that is returned is a canonical IPv4 
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState
+from emulator.net import (
+    IPV4,
+    Address,
+    Prefix,
+    addresses_of,
+    prefixes_of,
+)
 from emulator.objects.kinds import Node
-from emulator.plan.rules import address, network
 
-LOOPBACK = IPv4Network("127.0.0.0/8")
-EVERYTHING = IPv4Network("0.0.0.0/0")
+LOOPBACK = Prefix(IPV4.loopback)
+LOCALHOST = Address("127.0.0.1")
+EVERYTHING = Prefix(IPV4.everything)
 
 
 class Detector(NamedTuple):
@@ -38,27 +44,25 @@ def detector_of(state: ClusterState, node: str) -> Detector | None:
     if mode == "InterfaceNamePrefix":
         return Detector(prefix=state.podNetwork.interfacePrefix)
     prefixes = {"ClusterCIDR": state.proxy.clusterCIDR, "NodeCIDR": state.podCIDR(node)}.get(mode, "")
-    source = next((network(p) for p in prefixes.split(",") if p and ":" not in p), "")
+    source = next(iter(prefixes_of(IPV4, prefixes.split(","))), "")
     return Detector(source=source) if source else None
 
 
 def primary_ip(node: Node) -> str:
     """The address by which ``node`` is known ("" if it has none of this family)."""
-    return next((address(ip) for ip in node.internalIPs if ":" not in ip), "")
+    return next(iter(addresses_of(IPV4, node.internalIPs)), "")
 
 
-def node_port_prefixes(words: tuple[str, ...], primary: str) -> tuple[IPv4Network, ...]:
+def node_port_prefixes(words: tuple[str, ...], primary: str) -> tuple[Prefix, ...]:
     """``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address; everything when
     there are none or one of them is everything.
     """
-    of_family = (primary if w == "primary" else w for w in words if ":" not in w)
-    prefixes = tuple(IPv4Network(network(word)) for word in of_family)
+    prefixes = prefixes_of(IPV4, (Address(primary).host if word == "primary" else word for word in words))
     return (EVERYTHING,) if not prefixes or EVERYTHING in prefixes else prefixes
 
 
-def local_addresses(state: ClusterState, node: str) -> tuple[IPv4Address, ...]:
+def local_addresses(state: ClusterState, node: str) -> tuple[Address, ...]:
     """Returns the addresses of ``node`` that others can dial: its own, and the one in the Pod network."""
-    addresses = [ip for ip in state.node[node].internalIPs if ":" not in ip]
-    if state.podCIDR(node) and ":" not in state.podCIDR(node):
-        addresses.append(state.gateway(node))
-    return tuple(sorted({IPv4Address(address(a)) for a in addresses}))
+    gateway = (state.gateway(node),) if state.podCIDR(node) else ()
+    addresses = addresses_of(IPV4, (*state.node[node].internalIPs, *gateway))
+    return tuple(sorted(set(addresses)))

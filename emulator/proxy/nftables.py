@@ -22,10 +22,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState
+from emulator.net import Address, Prefix, collapse_prefixes, host_prefix
 from emulator.objects.kinds import Node
 from emulator.plan.rules import RuleSet, compose_nft, identifier, quoted
 from emulator.proxy.endpoints import (
@@ -51,7 +51,7 @@ COMMENT_LENGTH = 128  # what nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
 _NEW = "ct state new jump"
 
 
-def frame(service_cidr: IPv4Network) -> dict[str, Sequence[str]]:
+def frame(service_cidr: Prefix) -> dict[str, Sequence[str]]:
     """Returns the chains that every node has, whatever the Services are.
 
     Source ranges are about the address that was dialled, so they are checked before it is translated. What
@@ -126,7 +126,7 @@ def _match(detector: Detector, operator: str) -> str:
     return f'iifname {operator}"{name}"'
 
 
-def node_port_ips(state: ClusterState, node: str) -> Iterator[IPv4Address]:
+def node_port_ips(state: ClusterState, node: str) -> Iterator[Address]:
     """Yields the addresses that serve node ports: the primary one unless ``nodePortAddresses`` says otherwise,
     never a loopback one.
     """
@@ -258,10 +258,10 @@ def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: s
     """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the
     node is in a range (the node's traffic to a local load-balancer address has that address as its source).
     """
-    ranges = [IPv4Network(r) for r in port.sourceRanges]
-    if context.primary and any(IPv4Address(context.primary) in r for r in ranges):
-        ranges += [IPv4Network(vip) for vip in port.loadBalancerVIPs]
-    allowed = tuple(collapse_addresses(ranges))
+    ranges = [Prefix(text) for text in port.sourceRanges]
+    if context.primary and any(context.primary in prefix for prefix in ranges):
+        ranges += [host_prefix(vip) for vip in port.loadBalancerVIPs]
+    allowed = tuple(collapse_prefixes(ranges))
     if EVERYTHING in allowed:
         return
     chain = f"firewall-{_identity(_port_id(port))}"

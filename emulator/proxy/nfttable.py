@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address
 from typing import Literal, TypeAlias, TypeVar
 
+from emulator.net import (
+    Address,
+)
 from emulator.plan.rules import NftSet, NftTable, quoted
 
 T = TypeVar("T")
@@ -91,7 +93,7 @@ def declare_affinity(seconds: int) -> NftSet:
 
 
 def make_table(
-    parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]
+    parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[Address]
 ) -> NftTable:
     """Returns the table of the frame and of what all Services claim, one claim after the other."""
     sets = {name: declare(name, {}) for name in SETS}

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emulator.cluster.state import ClusterState
+from emulator.net import Endpoint
 from emulator.plan.operations import DelConnections
 from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
-from emulator.proxy.local import local_addresses
+from emulator.proxy.local import LOCALHOST, local_addresses
 
-_Serving = dict[str, frozenset[str]]  # what is dialled (ip:port) → endpoints that serve there (ip:port)
+_Serving = dict[Endpoint, frozenset[Endpoint]]  # what is dialled → endpoints that serve there
 
 
 def stale_connections(
@@ -34,9 +35,9 @@ def stale_connections(
 
 
 def _stale(node: str, before: _Serving, after: _Serving) -> Iterator[DelConnections]:
-    for dialled in sorted(before | after):
+    for dialled in sorted(before | after, key=str):
         was, serves = before.get(dialled, frozenset()), after.get(dialled, frozenset())
-        for endpoint in sorted(was - serves):
+        for endpoint in sorted(was - serves, key=str):
             why = f"{endpoint} no longer serves {dialled}: a UDP client that never stops sending would be sent there for ever"
             yield DelConnections(netns=node, protocol="UDP", dialled=dialled, server=endpoint, why=why)
         if serves and not was:
@@ -52,12 +53,13 @@ def _serving(state: ClusterState, node: str, ports: tuple[ServicePortFacts, ...]
     """Every address that leads to a Service on ``node``. Where two Services claim one address, both serve
     there.
     """
-    serving: dict[str, frozenset[str]] = {}
-    own = ("127.0.0.1", *map(str, local_addresses(state, node)))
+    serving: dict[Endpoint, frozenset[Endpoint]] = {}
+    own = (LOCALHOST, *local_addresses(state, node))
     for port in ports:
-        endpoints = frozenset(e.address for e in port.endpoints if e.ready or e.draining)
-        dialled = [f"{ip}:{port.port}" for ip in (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs)]
-        dialled += [f"{ip}:{port.nodePort}" for ip in own if port.nodePort]
+        endpoints = frozenset(Endpoint.of(e.ip, e.port) for e in port.endpoints if e.ready or e.draining)
+        ips = (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs)
+        dialled = [Endpoint.of(ip, port.port) for ip in ips]
+        dialled += [Endpoint(ip, port.nodePort) for ip in own if port.nodePort]
         for address in dialled:
             serving[address] = serving.get(address, frozenset()) | endpoints
     return serving

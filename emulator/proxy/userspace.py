@@ -15,20 +15,24 @@ from typing import ClassVar, NamedTuple
 
 from emulator.cluster.state import ClusterState
 from emulator.errors import UsageError
-from emulator.plan.naming import short_hash
+from emulator.net import (
+    IPV4,
+    Endpoint,
+    addresses_of,
+    host_prefix,
+    short_hash,
+)
 from emulator.plan.operations import DelConnections, Operation
 from emulator.plan.rules import RuleSet, RuleTool, address, comment
 from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
-from emulator.proxy.local import local_addresses, primary_ip
+from emulator.proxy.local import LOCALHOST, local_addresses, primary_ip
 
 # kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the ports that
 # flows are sent from and node ports.
 FIRST_PORT, PORTS = 4000, 16000
 DIAL_TIMEOUTS = (0.25, 0.5, 1.0, 2.0)  # seconds: of one endpoint after the other (EndpointDialTimeouts)
 UDP_IDLE = 0.25  # seconds until a silent UDP client is forgotten (--udp-timeout)
-
-Endpoint = tuple[str, int]
 
 
 class Relay(NamedTuple):
@@ -58,7 +62,7 @@ def _ready(facts: ServicePortFacts) -> tuple[Endpoint, ...]:
     """Returns the addresses that some entry has as ready: the userspace mode read Endpoints, where an address
     stands once, as ready.
     """
-    ready = {e.address: (e.ip, e.port) for e in (*facts.endpoints, *facts.doubles) if e.ready}
+    ready = {e.address: Endpoint.of(e.ip, e.port) for e in (*facts.endpoints, *facts.doubles) if e.ready}
     return tuple(ready[address] for address in sorted(ready))
 
 
@@ -160,7 +164,7 @@ def _frame() -> Iterator[Rule]:
 def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
     """The load balancer's addresses, whatever their ``ipMode``, which came later."""
     service = state.service[f"{facts.namespace}/{facts.service}"]
-    return tuple(address(ingress.ip) for ingress in service.status.loadBalancer.ingress if "." in ingress.ip)
+    return addresses_of(IPV4, (ingress.ip for ingress in service.status.loadBalancer.ingress))
 
 
 def _port_rules(
@@ -172,11 +176,11 @@ def _port_rules(
     """
     protocol = facts.protocol.lower()
     redirect = f"-j REDIRECT --to-ports {proxy_port}"
-    dnat = f"-j DNAT --to-destination {host}:{proxy_port}"
+    dnat = f"-j DNAT --to-destination {Endpoint.of(host, proxy_port)}"
 
     def to(port: int, target: str, ip: str = "", match: str = "") -> str:
         parts = (
-            f"-d {ip}/32" if ip else "",
+            f"-d {host_prefix(ip)}" if ip else "",
             f"-p {protocol}",
             comment(facts.name),
             f"-m {protocol} --dport {port}",
@@ -262,16 +266,16 @@ def stale_relays(
     before, after = list(_udp_ways(old)), set(_udp_ways(new))
     gone = [way for way in before if way not in after]
     for node in (node.name for node in new.nodes if node.name in old.node) if gone else ():
-        own = [str(ip) for ip in local_addresses(old, node)]
+        own = local_addresses(old, node)
         for name, ip, port, proxy_port in gone:
-            for dialled in (ip,) if ip else ("127.0.0.1", *own):
+            for dialled in (Endpoint.of(one, port) for one in ((ip,) if ip else (LOCALHOST, *own))):
                 for server in own:
                     yield DelConnections(
                         netns=node,
                         protocol="UDP",
-                        dialled=f"{dialled}:{port}",
-                        server=f"{server}:{proxy_port}",
-                        why=f"{name} is no longer at {dialled}:{port}: a UDP client that never stops sending would be led to its proxy for ever",
+                        dialled=dialled,
+                        server=Endpoint.of(server, proxy_port),
+                        why=f"{name} is no longer at {dialled}: a UDP client that never stops sending would be led to its proxy for ever",
                     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from emulator.net import is_loopback
 from emulator.objects.config import FlowExpect
 from emulator.verdicts.modes import ComparedFlow
 
@@ -27,7 +28,7 @@ def _any(_: ComparedFlow) -> bool:
 
 
 def _on_localhost(compared: ComparedFlow) -> bool:
-    return compared.flow.to.ip.startswith("127.")
+    return is_loopback(compared.flow.to.ip)
 
 
 def _asymmetric(compared: ComparedFlow) -> bool:

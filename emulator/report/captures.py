@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from emulator.model.frames import Captured
 from emulator.model.results import FlowResult, Report
+from emulator.net import Address
 from emulator.report.pcapng import encode_pcapng, stream_pcapng
 from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.compare import (
-    address_of,
     answers,
     dialled,
     sources_sent,
@@ -84,7 +84,7 @@ def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str])
     if len(data) < 42 or data[12:20] != _ARP:
         return ""
     operation, sender, address, target = data[21], data[22:28].hex(":"), data[28:32], data[38:42]
-    node, ip = macs.get(sender, ""), ".".join(map(str, address))
+    node, ip = macs.get(sender, ""), Address.of_packed(address)
     if not node or names.get(ip) == node or (operation == _ARP_REQUEST and address != target):
         return ""
     return f"{node} announces {ip}" + (" (gratuitous ARP)" if address == target else "")
@@ -161,5 +161,5 @@ def _names_met(result: FlowResult, names: Mapping[str, str]) -> Mapping[str, str
     met = {result.flow.client.ip, result.flow.to.ip}
     for journey in result.journeys:
         for hop in journey.there + journey.back:
-            met |= {address_of(hop.src), address_of(hop.dst)}
+            met |= {hop.src.address, hop.dst.address}
     return {ip: name for ip, name in names.items() if ip in met}

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from emulator.cluster.state import BALANCER, ClusterState
 from emulator.model.results import NodeRow, PodRow, PortRow, ServiceRow
+from emulator.net import mac_of_ip
 from emulator.objects.config import ExternalClient, ExternalServer
 from emulator.objects.kinds import Node, Service
-from emulator.plan.naming import mac_of_ip
 
 ROLE_LABEL = "node-role.kubernetes.io/"
 

@@ -69,7 +69,7 @@ def _flow_to_dict(comparison: Comparison, compared: ComparedFlow, pods: Mapping[
         "to": flow.to.label,
         "protocol": flow.protocol,
         "via": flow.via,
-        "dialled": dialled(flow),
+        "dialled": str(dialled(flow)),
         "control": flow.control,
         "check": flow.check,
         "status": compared.status,

@@ -15,6 +15,7 @@ from itertools import zip_longest
 from emulator.errors import printable
 from emulator.model.reasons import Reason
 from emulator.model.results import FlowResult
+from emulator.net import is_loopback
 from emulator.report.advice import advise, expect_text
 from emulator.report.layout import table
 from emulator.report.prose import say, say_of_modes
@@ -111,7 +112,7 @@ def _kind(compared: ComparedFlow) -> tuple[object, ...]:
     """What is the same for Services that change alike: all but names, addresses and ports."""
     flow = compared.flow
     reasons = tuple((modes, reason.kinds) for reason, modes in _explaining(compared).items())
-    return _what(compared), flow.client.kind, flow.to.how, flow.to.ip.startswith("127."), reasons
+    return _what(compared), flow.client.kind, flow.to.how, is_loopback(flow.to.ip), reasons
 
 
 def _likewise(changes: Sequence[ServiceDifference]) -> Iterator[str]:
@@ -153,7 +154,7 @@ def _wanted(compared: ComparedFlow) -> str:
 def _where(compared: ComparedFlow) -> str:
     flow = compared.flow
     through = f" through {flow.via}" if flow.via and flow.to.how != "nodePort" else ""
-    address = "" if flow.to.how == "nodePort" and flow.to.ip.startswith("127.") else dialled(flow)
+    address = "" if flow.to.how == "nodePort" and is_loopback(flow.to.ip) else str(dialled(flow))
     return f"{_short(flow.to.label)}{through}" + ("" if address in flow.to.label else f" ({address})")
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, ip_address
 from itertools import count
 from struct import Struct
 
 from emulator import __version__
 from emulator.errors import printable
 from emulator.model.frames import Captured
+from emulator.net import IPV4, Address
 
 _SECTION_HEADER, _INTERFACE_DESCRIPTION, _NAME_RESOLUTION, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 4, 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
@@ -141,11 +141,11 @@ def _interface(name: str) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _name_record(ip: str, name: str) -> bytes:
-    address = ip_address(ip)
+    address = Address(ip)
     if not name:
         return b""
     return _option(
-        _NRB_IPV4 if isinstance(address, IPv4Address) else _NRB_IPV6,
+        _NRB_IPV4 if address.family is IPV4 else _NRB_IPV6,
         address.packed + _cut(name, _LONGEST_NAME) + b"\0",
     )
 

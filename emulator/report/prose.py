@@ -198,7 +198,7 @@ def _words(reason: Reason) -> dict[str, str]:
         "unserved": f"no server listens at {endpoints}" if endpoints else f"svc {key} has no ready endpoint",
         "mode": reason.mode or "",
         "how": _HOW[reason.how] if reason.how else "",
-        "ip": reason.at.ip if reason.at else "",
+        "ip": reason.at.address if reason.at else "",
         "port": str(reason.at.port) if reason.at else "",
         "protocol": reason.protocol or "",
         "no_route": ": the router has no route for it" if reason.no_route else "",

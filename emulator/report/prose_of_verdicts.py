@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from emulator.model.findings import Fault, Finding
-from emulator.model.frames import Backend
 from emulator.model.journeys import Ending, EndingKind, Hop, Journey
 from emulator.model.results import FlowResult, Requirement
+from emulator.net import Endpoint
 from emulator.report.prose import say
 from emulator.verdicts.compare import Difference, answers
 
@@ -159,7 +159,7 @@ def _say_source(finding: Finding) -> str:
 
 def _say_reply(finding: Finding) -> str:
     journey = _journey(finding)
-    heard = f"the client dialled {journey.sent[1]} and heard from {journey.reply_from}"
+    heard = f"the client dialled {journey.sent.dst} and heard from {journey.reply_from}"
     return f"{heard}: {_seen_at(journey.back)}"
 
 
@@ -177,7 +177,7 @@ def _say_server(finding: Finding) -> str:
     journey, answer = _journey(finding), finding.attempt.answer if finding.attempt else None
     if answer is None:
         return ""
-    saw = answer.client.rpartition(":")[0]
+    saw = answer.client.address
     texts = {
         Fault.SERVER_SAW: f"{answer.pod} says that it saw {saw}, the frames say {journey.source_seen}",
         Fault.SERVER_REACHED: f"{answer.pod} says that it was reached at {answer.local}, the frames say "
@@ -213,7 +213,7 @@ def _say_untraced(finding: Finding) -> str:
     if attempt is None:
         return ""
     met = f"met {attempt.error}" if attempt.error else "was answered"
-    ends = f"{Backend(*attempt.src)} → {Backend(*attempt.dst)}"
+    ends = f"{Endpoint.of(*attempt.src)} → {Endpoint.of(*attempt.dst)}"
     return f"a client {met}, and the frames of that attempt ({ends}) cannot be told from others"
 
 

@@ -27,7 +27,6 @@ from emulator.model.results import (
 from emulator.report.prose import say
 from emulator.report.prose_of_verdicts import say_ending, say_requirement, say_verdict
 from emulator.verdicts.compare import (
-    address_of,
     backend_name,
     dialled,
     heard_from,
@@ -110,7 +109,7 @@ def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
         "to": flow.to.label,
         "protocol": flow.protocol,
         "via": flow.via,
-        "dialled": dialled(flow),
+        "dialled": str(dialled(flow)),
         "sourceSent": list(sources_sent(result)),
         "control": flow.control,
         "check": flow.check,
@@ -139,9 +138,7 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
         "backends": sorted({backend_name(backend, pods) for backend in expected.backends}),
         "health": health_to_dict(expected.health) if expected.health else {},
         "because": say(expected.because),
-        "connection": _connection(
-            "dialled" if expected.symmetric else "", "endpoint" if expected.asymmetric else ""
-        ),
+        "connection": _connection(bool(expected.symmetric), bool(expected.asymmetric)),
         "possibilities": [
             {
                 "outcome": end.outcome,
@@ -161,7 +158,7 @@ def health_to_dict(health: Health) -> dict[str, int]:
     )
 
 
-def _connection(dialled: str, endpoint: str) -> str:
+def _connection(dialled: bool, endpoint: bool) -> str:
     """Returns whether clients that are answered get a connection: not if the endpoint answers, past the node
     that translated.
     """
@@ -172,15 +169,15 @@ def _observation(flow: Flow, observed: Observation, pods: Mapping[str, str]) -> 
     outcomes = sorted(observed.outcomes)
     return {
         "outcome": outcomes[0] if len(outcomes) == 1 else "mixed" if outcomes else "none",
-        "sources": list(observed.sources),
+        "sources": list(map(str, observed.sources)),
         "backends": dict(sorted(named_counts(observed.backends, pods).items())),
-        "replyFrom": ", ".join(observed.reply_from),
+        "replyFrom": ", ".join(map(str, observed.reply_from)),
         "health": [health_to_dict(health) for health in observed.health],
         "outcomes": {outcome: observed.outcomes[outcome] for outcome in outcomes},
         "lostFrames": observed.lost_frames,
         "connection": _connection(
-            next((reply for reply in observed.reply_from if heard_from(flow, reply)), ""),
-            next((reply for reply in observed.reply_from if not heard_from(flow, reply)), ""),
+            any(heard_from(flow, reply) for reply in observed.reply_from),
+            not all(heard_from(flow, reply) for reply in observed.reply_from),
         ),
     }
 
@@ -190,9 +187,9 @@ def _journey(journey: Journey, pods: Mapping[str, str]) -> dict[str, Any]:
         "crafted": journey.crafted,
         "outcome": journey.outcome,
         "backend": backend_name(journey.backend, pods) if journey.backend else "",
-        "sourceSent": address_of(journey.sent[0]),
-        "sourceSeen": journey.source_seen,
-        "replyFrom": journey.reply_from,
+        "sourceSent": journey.sent.src.address,
+        "sourceSeen": journey.source_seen or "",
+        "replyFrom": str(journey.reply_from or ""),
         "evidence": say_ending(journey.ending),
         "hops": [_hop(hop) for hop in journey.there],
         "replyHops": [_hop(hop) for hop in journey.back],
@@ -206,8 +203,8 @@ def _hop(hop: Hop) -> dict[str, Any]:
         "namespace": hop.netns,
         "interface": hop.interface,
         "direction": hop.direction,
-        "src": hop.src,
-        "dst": hop.dst,
+        "src": str(hop.src),
+        "dst": str(hop.dst),
         "ttl": hop.ttl,
         "frame": hop.frame,
     }
@@ -217,8 +214,8 @@ def _change(change: Change) -> dict[str, Any]:
     return {
         "what": change.what,
         "where": change.where,
-        "before": change.before,
-        "after": change.after,
+        "before": str(change.before),
+        "after": str(change.after),
         "frame": change.frame,
     }
 

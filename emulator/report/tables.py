@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from emulator.errors import printable
-from emulator.model.frames import Backend
 from emulator.model.journeys import Journey
 from emulator.model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
+from emulator.net import Endpoint
 from emulator.report.layout import (
     BOLD,
     VERDICT_COLOURS,
@@ -122,9 +122,7 @@ def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]
     where = f" to {backend_name(journey.backend, pods)}" if journey.backend else ""
     ending = say_ending(journey.ending)
     evidence = f" ({ending})" if ending else ""
-    title = (
-        f"{result.flow.name}: {by}, {journey.sent[0]} → {journey.sent[1]}, {journey.outcome}{where}{evidence}"
-    )
+    title = f"{result.flow.name}: {by}, {journey.sent}, {journey.outcome}{where}{evidence}"
     hops = [*(f"    {hop}" for hop in journey.there), *(f"  ← {hop}" for hop in journey.back)]
     return "\n".join(map(printable, [title, *hops]))
 
@@ -193,7 +191,13 @@ def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str
     name = name if wide else re.sub(r"(?<![\w-])default/", "", name)
     said = [f"answered {answers(result)}"] if result.observed.health else []
     lines = "\n".join(map(printable, [*_not_delivered(result), *said, *changes])) or "none"
-    return printable(name), flow.protocol, printable(dialled(flow) + _via(result)), printable(source), lines
+    return (
+        printable(name),
+        flow.protocol,
+        printable(f"{dialled(flow)}{_via(result)}"),
+        printable(source),
+        lines,
+    )
 
 
 def _via(result: FlowResult) -> str:
@@ -244,11 +248,11 @@ def _backends(counts: Mapping[str, int]) -> str:
     return f"{len(counts)} backends ({', '.join(often) if len(often) <= 4 else f'×{min(counts.values())} to ×{max(counts.values())}'})"
 
 
-def _named(endpoint: str, backends: Mapping[Backend, int], pods: Mapping[str, str]) -> tuple[str, int]:
-    """The name of ``endpoint`` (address:port) and how many attempts it answered."""
-    return next(
-        ((backend_name(b, pods), count) for b, count in backends.items() if str(b) == endpoint), (endpoint, 0)
-    )
+def _named(endpoint: Endpoint, backends: Mapping[Endpoint, int], pods: Mapping[str, str]) -> tuple[str, int]:
+    """Returns the name of ``endpoint`` and how many attempts it answered."""
+    if endpoint in backends:
+        return backend_name(endpoint, pods), backends[endpoint]
+    return str(endpoint), 0
 
 
 def _every_change(result: FlowResult) -> list[str]:

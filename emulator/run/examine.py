@@ -14,10 +14,11 @@ from emulator.kernel.apply import Applied, do
 from emulator.kernel.inspect import collect_state, count_overflows, read_addresses
 from emulator.model.findings import Reached
 from emulator.model.flows import Attempt, Flow
-from emulator.model.frames import Backend, Frame
+from emulator.model.frames import Frame
 from emulator.model.journeys import Journey
 from emulator.model.notices import Notice
 from emulator.model.results import FlowResult, Requirement, Verdict
+from emulator.net import Endpoint
 from emulator.report.bundle import netns_on_path
 from emulator.run.live import Live
 from emulator.schedule.schedule import Moment, Schedule, rounds
@@ -206,7 +207,7 @@ def _judge(
     lost: int,
     answered: dict[tuple[str, str], FlowResult],
     full: frozenset[str],
-    sole_sctp: Mapping[str, Backend],
+    sole_sctp: Mapping[str, Endpoint],
     doubted: Callable[[FlowResult], FlowResult],
 ) -> list[FlowResult]:
     """Returns the results in the order of ``flows``; ``answered`` is kept up to date.

@@ -101,7 +101,7 @@ def _passing(schedule: Schedule, moment: Moment) -> dict[str, float]:
         sticky = service is not None and service.spec.sessionAffinity == "ClientIP"
         share = frames if sticky or not expectation.backends else frames / len(expectation.backends)
         for backend in expectation.backends:
-            for netns in places.of(backend.ip):
+            for netns in places.of(backend.address):
                 chances[netns] = chances.get(netns, 0) + share
         for netns in dict.fromkeys([*ends, *places.of(flow.to.ip)]):
             sure[netns] += frames

@@ -12,9 +12,9 @@ from typing import TypeAlias
 from emulator.cluster.state import ROUTER, ClusterState
 from emulator.hostnet.balancer import plan_balancer
 from emulator.hostnet.network import plan_hostnet
+from emulator.net import mac_of_ip
 from emulator.objects.kinds import Pod
 from emulator.plan.difference import difference
-from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import AddNeighbour, LoadRules, Operation, Plan, Stage
 from emulator.plan.operations.links import AddLink
 from emulator.plan.rules import compose, merge

@@ -20,6 +20,7 @@ from emulator.flows.wanted import apply_expect
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.results import FlowResult
+from emulator.net import host_prefix
 from emulator.oracle.expectations import Expectations, remember
 from emulator.plan.operations import AddRoute, Plan
 from emulator.proxy.planner import ProxyPlanner
@@ -156,7 +157,7 @@ def _meetings(flows: Sequence[Flow], expectations: Mapping[str, Expectation]) ->
         if flow.client.kind == "pod":
             meetings[flow.client.ip, flow.to.ip] = None
             meetings |= {
-                (flow.client.ip, end.ip): None
+                (flow.client.ip, end.address): None
                 for end, sees in expectations[flow.name].backends.items()
                 if sees == "preserved"
             }
@@ -182,7 +183,7 @@ def rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[Ad
         routes = [
             AddRoute(
                 netns=ROUTER,
-                dst=f"{ip}/32",
+                dst=host_prefix(ip),
                 dev="eth0",
                 via=state.node[node].internalIPs[0],
                 why=f"{ip} is reached through {node}",

@@ -29,6 +29,7 @@ from emulator.model.frames import (
     errno_name,
     make_token,
 )
+from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol
 from emulator.traffic.chatter import Chatter, forget_answers
 from emulator.traffic.send_crafted import CraftedSender
@@ -51,6 +52,7 @@ _DATAGRAMS = 200
 _RESETS = (errno.ECONNRESET, errno.EPIPE)  # what only a connection that was accepted can meet
 _MOST_HEARD = 1 << 16  # bytes of a real command's answer that are looked at
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
+_NOWHERE = Endpoint.of("0.0.0.0", 0)  # noqa: S104 - until the socket has an address
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
 # where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
 _FIRST_FRESH, _LAST_FRESH = 32768, 60999
@@ -85,7 +87,7 @@ class _Job:
         self.flow, self.talk, self.relayed, self.servers = flow, talk, relayed, servers
         self.cookie = 0
         self.started = 0
-        self.src: tuple[str, int] = ("", 0)
+        self.src = _NOWHERE
         self.buffer = b""
         self.answer: Answer | None = None
         self.health: Health | None = None
@@ -333,7 +335,7 @@ class Prober:
             self._bind(sock, self._fresh_ports)
         job.started = time.time_ns()
         code = sock.connect_ex((flow.to.ip, flow.to.port))
-        job.src = sock.getsockname()
+        job.src = Endpoint.of(*sock.getsockname())
         self._keep(job, sock)
         if code not in (0, errno.EINPROGRESS):
             self._end(job, _outcome(code))
@@ -346,7 +348,8 @@ class Prober:
 
     def _go_on(self, job: _Job, sock: socket.socket) -> None:
         """Send the request of ``job`` over a connection that is open."""
-        job.sock, job.src, job.continued, job.connected = sock, sock.getsockname(), True, True
+        job.sock, job.src = sock, Endpoint.of(*sock.getsockname())
+        job.continued = job.connected = True
         if job.flow.protocol == "UDP":
             forget_answers(sock)
         job.started = time.time_ns()
@@ -471,7 +474,7 @@ class Prober:
                 protocol=flow.protocol,
                 netns=flow.client.netns,
                 src=job.src,
-                dst=(flow.to.ip, flow.to.port),
+                dst=Endpoint.of(flow.to.ip, flow.to.port),
                 token=make_token(flow.protocol, job.cookie)
                 if job.cookie and (job.relayed or job.continued or flow.protocol == "UDP")
                 else 0,

@@ -15,6 +15,7 @@ from emulator.capture.recording import Recording
 from emulator.kernel.netns import Namespaces
 from emulator.model.flows import Attempt, Flow
 from emulator.model.frames import errno_name, make_token
+from emulator.net import Endpoint, is_loopback
 from emulator.objects.config import FlowProtocol
 from emulator.traffic.crafted import Crafted, craft
 from emulator.traffic.silence import Silence
@@ -90,7 +91,7 @@ class CraftedSender:
         one of them: it is asked.
         """
         if flow.client.kind != "node":
-            return flow.to.ip if flow.to.ip.startswith("127.") else flow.client.ip
+            return flow.to.ip if is_loopback(flow.to.ip) else flow.client.ip
 
         def ask() -> str:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -117,8 +118,8 @@ def _send(sock: socket.socket, flow: Flow, packet: Crafted, data: bytes) -> Atte
         flow=flow.name,
         protocol=flow.protocol,
         netns=flow.client.netns,
-        src=(src, 0 if echo else sport),
-        dst=(dst, 0 if echo else dport),
+        src=Endpoint.of(src, 0 if echo else sport),
+        dst=Endpoint.of(dst, 0 if echo else dport),
         token=make_token(flow.protocol, packet.value),
         crafted=True,
         started=started,

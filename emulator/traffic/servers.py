@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from emulator.cluster.state import ClusterState
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow, RealServer
-from emulator.model.frames import Backend
+from emulator.net import Endpoint, is_loopback
 from emulator.oracle.parties import find_owners
 
 J = TypeVar("J")
@@ -45,8 +45,8 @@ def find_servers(
         if flow.protocol not in ("TCP", "UDP"):
             continue
         for backend in expectation.backends:
-            owner = owners.get(backend.ip)
-            netns = flow.client.netns if backend.ip.startswith("127.") else owner.netns if owner else ""
+            owner = owners.get(backend.address)
+            netns = flow.client.netns if is_loopback(backend.address) else owner.netns if owner else ""
             command = state.commanded_ports.get((netns, backend.port, flow.protocol))
             if command:
                 servers.add(RealServer(command[0], netns, backend, own=netns not in state.node))
@@ -66,19 +66,19 @@ def find_hidden(state: ClusterState, flows: Iterable[tuple[Flow, Expectation]]) 
     return frozenset(
         flow.name
         for flow, expectation in flows
-        if flow.to.service and not at_nodes.isdisjoint(b.ip for b in expectation.endpoints)
+        if flow.to.service and not at_nodes.isdisjoint(b.address for b in expectation.endpoints)
     )
 
 
-def find_sole_sctp(state: ClusterState) -> Mapping[str, Backend]:
+def find_sole_sctp(state: ClusterState) -> Mapping[str, Endpoint]:
     """Returns, by node, the endpoint whose server is the only one there that speaks SCTP.
 
     SCTP servers do not say who they are. Where a node has only one, an answer from that node is its answer.
     """
-    served: dict[str, set[Backend]] = {}
+    served: dict[str, set[Endpoint]] = {}
     for listener in state.listeners:
         if listener.protocol == "SCTP" and not listener.refused and listener.netns in state.node:
-            served.setdefault(listener.netns, set()).add(Backend(listener.ip, listener.port))
+            served.setdefault(listener.netns, set()).add(Endpoint.of(listener.ip, listener.port))
     return {node: next(iter(backends)) for node, backends in served.items() if len(backends) == 1}
 
 

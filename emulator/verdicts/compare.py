@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 from emulator.model.expectations import OUTCOMES, Expectation
 from emulator.model.flows import Flow, FlowKind
-from emulator.model.frames import Backend
 from emulator.model.journeys import Change, Journey
 from emulator.model.results import FlowResult
+from emulator.net import Endpoint
 from emulator.objects.config import ASYMMETRIC
 from emulator.verdicts.judge import ends_of
 
@@ -49,21 +49,19 @@ class Difference(NamedTuple):
     change: Change | None = None
 
 
-def dialled(flow: Flow) -> str:
-    """Returns ``address:port``, or the address alone for ICMP."""
-    return str(Backend(flow.to.ip, flow.to.port))
+def dialled(flow: Flow) -> Endpoint:
+    """Returns the endpoint that the client of ``flow`` dials."""
+    return Endpoint.of(flow.to.ip, flow.to.port)
 
 
-def backend_name(backend: Backend, pods: Mapping[str, str]) -> str:
+def backend_name(backend: Endpoint, pods: Mapping[str, str]) -> str:
     """Returns ``namespace/pod:port`` where ``pods`` (address → namespace/name) knows the address, else
     ``ip:port``; no port for ICMP.
     """
-    return str(Backend(pods.get(backend.ip, backend.ip), backend.port))
-
-
-def address_of(endpoint: str) -> str:
-    """Returns the address of ``address:port`` (``endpoint`` itself when it has no port)."""
-    return endpoint.rsplit(":", 1)[0] if endpoint.count(":") == 1 else endpoint
+    pod = pods.get(backend.address)
+    if pod is None:
+        return str(backend)
+    return f"{pod}:{backend.port}" if backend.port else pod
 
 
 def counted(counts: Iterable[tuple[str, int]]) -> str:
@@ -94,7 +92,7 @@ def sources_sent(result: FlowResult) -> tuple[str, ...]:
     """Returns the addresses that the client sent from, as its packets say; the client's own where there was
     none.
     """
-    return tuple(dict.fromkeys(address_of(j.sent[0]) for j in result.journeys)) or (result.flow.client.ip,)
+    return tuple(dict.fromkeys(j.sent.src.address for j in result.journeys)) or (result.flow.client.ip,)
 
 
 def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]:
@@ -116,11 +114,11 @@ def side_by_side(result: FlowResult, pods: Mapping[str, str]) -> tuple[Row, ...]
         rows.append(Row("backends", "none", _counted_names(observed.backends, pods), False))
     if observed.reply_from:
         same = all(_as_promised(result, reply) for reply in observed.reply_from)
-        answering = ([] if _all_asymmetric(expected) else [dialled(result.flow)]) + (
+        answering = ([] if _all_asymmetric(expected) else [str(dialled(result.flow))]) + (
             ["the endpoint itself"] if expected.asymmetric else []
         )
         meant = " or ".join(answering)
-        rows.append(Row("reply from", meant, ", ".join(observed.reply_from), same))
+        rows.append(Row("reply from", meant, ", ".join(map(str, observed.reply_from)), same))
     if observed.lost_frames:
         rows.append(Row("lost frames", "0", str(observed.lost_frames), False))
     return tuple(rows)
@@ -170,11 +168,11 @@ def unlike(result: FlowResult) -> bool:
     return wanted is not None and not all(health.keeps(wanted) for health in result.observed.health)
 
 
-def _counted_names(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> str:
+def _counted_names(backends: Mapping[Endpoint, int], pods: Mapping[str, str]) -> str:
     return counted(sorted(named_counts(backends, pods).items())) or "none"
 
 
-def named_counts(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> Mapping[str, int]:
+def named_counts(backends: Mapping[Endpoint, int], pods: Mapping[str, str]) -> Mapping[str, int]:
     """Returns ``backends`` by name; the addresses of one Pod count together."""
     counts: dict[str, int] = {}
     for backend, number in backends.items():
@@ -183,15 +181,15 @@ def named_counts(backends: Mapping[Backend, int], pods: Mapping[str, str]) -> Ma
     return counts
 
 
-def heard_from(flow: Flow, reply: str) -> bool:
+def heard_from(flow: Flow, reply: Endpoint) -> bool:
     """Returns whether ``reply`` is the address dialled; an ICMP reply has no port."""
-    return reply == dialled(flow) or (not flow.to.port and address_of(reply) == flow.to.ip)
+    return reply == dialled(flow) or (not flow.to.port and reply.address == flow.to.ip)
 
 
-def _as_promised(result: FlowResult, reply: str) -> bool:
+def _as_promised(result: FlowResult, reply: Endpoint) -> bool:
     """Returns whether the client is meant to hear from ``reply``."""
     expected = result.expected
-    if reply in map(str, expected.asymmetric):
+    if reply in expected.asymmetric:
         return True
     return heard_from(result.flow, reply) and not _all_asymmetric(expected)
 
@@ -234,7 +232,7 @@ def _rewritten(journey: Journey, what: str) -> Difference:
     return Difference("rewritten", change) if change else Difference("ended")
 
 
-def _allowed_sources(result: FlowResult, backend: Backend | None = None) -> frozenset[str]:
+def _allowed_sources(result: FlowResult, backend: Endpoint | None = None) -> frozenset[str]:
     """Returns the addresses that the expectation accepts at ``backend`` (``None``: at any backend)."""
     expected = result.expected
     return frozenset().union(

@@ -13,13 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from emulator.journeys.tokens import parse_endpoint
 from emulator.model.expectations import OUTCOMES, Expectation, Possibility
 from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Attempt, Flow
-from emulator.model.frames import Backend
 from emulator.model.journeys import Ending, Journey, find_dialled
 from emulator.model.results import FlowResult, Observation, Verdict
+from emulator.net import Endpoint
 from emulator.objects.config import Outcome
 
 # What the error that a client met says of an attempt that no frame can be found for.
@@ -57,7 +56,7 @@ def judge(
     control_verdicts: Mapping[str, Verdict],
     frames: Sequence[int] = (),
     full: Collection[str] = (),
-    sole_sctp: Mapping[str, Backend] = MappingProxyType({}),
+    sole_sctp: Mapping[str, Endpoint] = MappingProxyType({}),
 ) -> FlowResult:
     """Returns the verdict on ``flow``. ``journeys[i]`` is that of ``attempts[i]``; None: it has none.
 
@@ -124,14 +123,18 @@ class _Case:
 
 
 def _unless_hidden(
-    flow: Flow, expectation: Expectation, journey: Journey, attempt: Attempt, sole_sctp: Mapping[str, Backend]
+    flow: Flow,
+    expectation: Expectation,
+    journey: Journey,
+    attempt: Attempt,
+    sole_sctp: Mapping[str, Endpoint],
 ) -> Journey:
     """Returns ``journey`` without its endpoint, where the last tap saw the Service's own address (or the node
     port that a balancer dialled) and the server did not say: the packet was translated behind that tap, for a
     process of that node.
     """
     known = attempt.answer is not None and attempt.answer.local
-    dialled = parse_endpoint(find_dialled(journey.sent[1], journey.there))
+    dialled = find_dialled(journey.sent.dst, journey.there)
     if known or not flow.to.service or journey.backend != dialled or dialled in expectation.backends:
         return journey
     netns = journey.there[-1].netns if journey.there else ""
@@ -139,7 +142,7 @@ def _unless_hidden(
         return replace(journey, backend=sole_sctp[netns])
     endpoints = {server.backend for server in attempt.servers if server.netns == netns}
     if len(endpoints) == 1 and not any(
-        b not in endpoints and b.ip == next(iter(endpoints)).ip for b in expectation.backends
+        b not in endpoints and b.address == next(iter(endpoints)).address for b in expectation.backends
     ):
         # a node's own process: no other endpoint is in that namespace
         return replace(journey, backend=next(iter(endpoints)))
@@ -159,11 +162,7 @@ def _unless_unserved(journey: Journey, attempt: Attempt, full: Collection[str]) 
         ending = Ending(kind="proxy silent", pods=pods, last=last)
         return replace(journey, unserved=pods, outcome="dropped", ending=ending)
     server = next(
-        (
-            s
-            for s in attempt.servers
-            if (s.netns, str(s.backend), "in") == (last.netns, last.dst, last.direction)
-        ),
+        (s for s in attempt.servers if (s.netns, s.backend, "in") == (last.netns, last.dst, last.direction)),
         None,
     )
     if server is None or (refused and (not journey.back or journey.back[0].netns != server.netns)):
@@ -271,11 +270,9 @@ def ends_of(expected: Expectation, journey: Journey) -> frozenset[Outcome]:
     return frozenset(end.outcome for end in expected.possibilities if end.backend in (led_to, None))
 
 
-def _led_to(journey: Journey) -> Backend | None:
+def _led_to(journey: Journey) -> Endpoint | None:
     """Returns the endpoint that ``journey`` was led to; None where no frame shows it."""
-    translated = (
-        parse_endpoint(c.led_to) for c in reversed(journey.changes) if c.what in ("DNAT", "relayed")
-    )
+    translated = (c.led_to for c in reversed(journey.changes) if c.what in ("DNAT", "relayed"))
     return journey.backend or next(translated, None)
 
 
@@ -304,7 +301,7 @@ def _source_differs(case: _Case) -> Finding | None:
 
 def _reply_from_elsewhere(case: _Case) -> Finding | None:
     for journey, _ in case.delivered:
-        if journey.reply_from not in {"", *_meant(case, journey)}:  # "": a real command owes no answer
+        if journey.reply_from not in {None, *_meant(case, journey)}:  # None: a real command owes no answer
             return Finding(fault=Fault.REPLY, journey=journey)
     return None
 
@@ -333,15 +330,15 @@ def _fits(end: Possibility, expected: Expectation, journey: Journey) -> bool:
     if end.outcome != "delivered":
         return True
     allowed = expected.addresses.get(end.source, frozenset()) if end.source else frozenset[str]()
-    meant = journey.sent[1] if end.reply == "dialled" else str(end.backend)
-    return (not allowed or journey.source_seen in {"", *allowed}) and journey.reply_from in ("", meant)
+    meant = journey.sent.dst if end.reply == "dialled" else end.backend
+    return (not allowed or journey.source_seen in {None, *allowed}) and journey.reply_from in (None, meant)
 
 
-def _meant(case: _Case, journey: Journey) -> set[str]:
+def _meant(case: _Case, journey: Journey) -> set[Endpoint | None]:
     """Returns the addresses that the client may hear from: the one that it dialled, or the endpoint's own."""
     expected, backend = case.expected, journey.backend
-    itself = {str(backend)} if backend in expected.asymmetric else set()
-    return itself if itself and backend not in expected.symmetric else itself | {journey.sent[1]}
+    itself: set[Endpoint | None] = {backend} if backend in expected.asymmetric else set()
+    return itself if itself and backend not in expected.symmetric else itself | {journey.sent.dst}
 
 
 def _is_asymmetric(case: _Case, journey: Journey) -> bool:
@@ -350,21 +347,21 @@ def _is_asymmetric(case: _Case, journey: Journey) -> bool:
     """
     expected, backend = case.expected, journey.backend
     return backend in expected.asymmetric and (
-        backend not in expected.symmetric or journey.reply_from == str(backend)
+        backend not in expected.symmetric or journey.reply_from == backend
     )
 
 
 def _server_disagrees(case: _Case) -> Finding | None:
     """Compares the server's own account of the client, of its address and of its name with the frames."""
-    names: dict[Backend, str] = {}
+    names: dict[Endpoint, str] = {}
     for journey, attempt in case.delivered:
         answer, backend = attempt.answer, journey.backend
         if answer is None or backend is None:
             continue
         found = Finding(fault=Fault.SERVER_SAW, journey=journey, attempt=attempt)
-        if journey.source_seen and parse_endpoint(answer.client).ip != journey.source_seen:
+        if journey.source_seen and answer.client.address != journey.source_seen:
             return found
-        if answer.local and answer.local != str(backend):
+        if answer.local and answer.local != backend:
             return replace(found, fault=Fault.SERVER_REACHED)
         if case.expected.relayed and answer.dialled != answer.local:
             return replace(found, fault=Fault.NOT_RELAYED)

@@ -19,8 +19,8 @@ from typing import Literal, NamedTuple
 from emulator.flows.wanted import acceptable
 from emulator.model.expectations import SOURCE_RULES, Expectation, SourceRule
 from emulator.model.flows import Flow
-from emulator.model.frames import Backend
 from emulator.model.results import FlowResult, Report
+from emulator.net import Endpoint
 from emulator.objects.config import ASYMMETRIC, FlowExpect
 from emulator.verdicts.compare import (
     answers,
@@ -288,7 +288,7 @@ def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:
     return {aspect for aspect, differs in differing.items() if differs}
 
 
-def _answering(promise: Expectation) -> set[Backend | None]:
+def _answering(promise: Expectation) -> set[Endpoint | None]:
     """Returns the senders that clients hear from: endpoints themselves, or (None) the address dialled."""
     return {*promise.asymmetric, *([None] if promise.symmetric else [])}
 
@@ -347,9 +347,9 @@ class _Addresses:
         return next((rule for rule in rules if rule in self._promised), rules[0] if rules else ip)
 
 
-def _sources(result: FlowResult, addresses: _Addresses) -> Mapping[Backend, frozenset[str]]:
+def _sources(result: FlowResult, addresses: _Addresses) -> Mapping[Endpoint, frozenset[str]]:
     """Returns the names of the source addresses that each backend saw."""
-    seen: dict[Backend, frozenset[str]] = {}
+    seen: dict[Endpoint, frozenset[str]] = {}
     for journey in result.journeys:
         if journey.outcome == "delivered" and journey.backend and journey.source_seen:
             seen[journey.backend] = seen.get(journey.backend, frozenset()) | {
@@ -360,5 +360,5 @@ def _sources(result: FlowResult, addresses: _Addresses) -> Mapping[Backend, froz
 
 def _replies(result: FlowResult) -> frozenset[str]:
     return frozenset(
-        DIALLED if heard_from(result.flow, reply) else reply for reply in result.observed.reply_from
+        DIALLED if heard_from(result.flow, reply) else str(reply) for reply in result.observed.reply_from
     )

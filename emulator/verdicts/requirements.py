@@ -14,6 +14,7 @@ from emulator.cluster.state import ClusterState, pod_netns
 from emulator.model.flows import FlowKind
 from emulator.model.journeys import Ending, Journey
 from emulator.model.results import FlowResult, Requirement, Verdict
+from emulator.net import IPV4, addresses_of, family_of
 from emulator.oracle.modes import SEMANTICS
 
 
@@ -132,18 +133,16 @@ def _reached(state: ClusterState, results: Sequence[FlowResult], kind: FlowKind)
     """
     for result, journey in _direct(state, results, kind):
         promised = result.expected.outcome == "delivered"
-        translated = [
-            change for change in journey.changes if _address(change.before) != _address(change.after)
-        ]
+        translated = [change for change in journey.changes if change.readdressed]
         if translated:
             yield _Fact(f"{result.flow.name}: {translated[0]}")
         elif journey.unserved:
             continue  # it came to the Pod, whose server did not take it: no fault of the network
         elif promised and journey.outcome != "delivered":
             yield _Fact(f"{result.flow.name}: {journey.outcome}", journey.ending)
-        elif journey.source_seen and journey.source_seen != _address(journey.sent[0]):
+        elif journey.source_seen and journey.source_seen != journey.sent.src.address:
             yield _Fact(
-                f"{result.flow.name}: {journey.source_seen} was seen, {_address(journey.sent[0])} was sent"
+                f"{result.flow.name}: {journey.source_seen} was seen, {journey.sent.src.address} was sent"
             )
         elif promised or journey.backend:
             yield _BORNE_OUT
@@ -166,7 +165,7 @@ def _seen_as(
 def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
     holders = _holders(addresses)
     for ip, pod in state.pod_by_ip.items():
-        if ":" in ip:
+        if family_of(ip) is not IPV4:
             continue  # only IPv4 is built
         elsewhere = [netns for netns in holders.get(ip, ()) if netns != pod_netns(pod)]
         if ip not in addresses.get(pod_netns(pod), ()):
@@ -185,7 +184,7 @@ def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]
     holders = _holders({netns: own for netns, own in addresses.items() if netns not in allowed})
     for service in state.services:
         if service.proxied:
-            for ip in (ip for ip in service.spec.clusterIPs if ":" not in ip):
+            for ip in addresses_of(IPV4, service.spec.clusterIPs):
                 yield _Fact(
                     f"{ip} of svc {service.key} is on an interface of {holders[ip][0]}"
                     if ip in holders
@@ -200,10 +199,6 @@ def _holders(addresses: Mapping[str, frozenset[str]]) -> Mapping[str, list[str]]
         for ip in own:
             holders.setdefault(ip, []).append(netns)
     return holders
-
-
-def _address(endpoint: str) -> str:
-    return endpoint.partition(":")[0]
 
 
 def _list(addresses: frozenset[str]) -> str:

@@ -19,15 +19,16 @@ from emulator.model.frames import (
     REPLY_MAGIC,
     REQUEST_MAGIC,
     Answer,
-    Backend,
     Health,
 )
+from emulator.net import Endpoint
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 COOKIE_DIGITS = 16
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
 _CONTENT_LENGTH = re.compile(rb"^content-length: *([0-9]{1,9})\r?$", re.IGNORECASE | re.MULTILINE)
-_FIELDS = ("pod", "container", "node", "client", "dialled", "local")
+_NAMES = ("pod", "container", "node")
+_ENDPOINTS = ("client", "dialled", "local")  # "" where one is not known
 
 
 def is_http(data: bytes) -> bool:
@@ -43,7 +44,7 @@ def http_request(cookie: int, ip: str, port: int, *, keep: bool) -> bytes:
     """What podwire's clients ask a real command; ``keep``: on a connection that is asked again."""
     line = b"%s%016x HTTP/1.%d" % (HTTP_REQUEST_MAGIC, cookie, keep)
     lines = (
-        f"Host: {Backend(ip, port)}",
+        f"Host: {Endpoint.of(ip, port)}",
         "User-Agent: podwire",
         "Accept: */*",
         f"Connection: {'keep-alive' if keep else 'close'}",
@@ -93,7 +94,7 @@ def health_request(ip: str, port: int) -> bytes:
     """What a load balancer asks a healthCheckNodePort."""
     lines = (
         "GET /healthz HTTP/1.1",
-        f"Host: {Backend(ip, port)}",
+        f"Host: {Endpoint.of(ip, port)}",
         "User-Agent: podwire",
         "Accept: */*",
         "Connection: close",
@@ -142,7 +143,9 @@ def _http(
 
 
 def _body(answer: Answer) -> bytes:
-    return json.dumps({name: getattr(answer, name) for name in _FIELDS}).encode()
+    row = {name: getattr(answer, name) for name in _NAMES}
+    row |= {name: str(getattr(answer, name) or "") for name in _ENDPOINTS}
+    return json.dumps(row).encode()
 
 
 def read_reply(data: bytes) -> Answer | None:
@@ -157,6 +160,15 @@ def read_reply(data: bytes) -> Answer | None:
         return None
     try:
         row = json.loads(text)
-        return Answer(**{name: str(row[name]) for name in _FIELDS})
+        pod, container, node = (str(row[name]) for name in _NAMES)
+        client, dialled, local = (str(row[name]) for name in _ENDPOINTS)
+        return Answer(
+            pod=pod,
+            container=container,
+            node=node,
+            client=Endpoint.parse(client),
+            dialled=Endpoint.parse(dialled) if dialled else None,
+            local=Endpoint.parse(local) if local else None,
+        )
     except (ValueError, KeyError, TypeError):
         return None

@@ -21,8 +21,9 @@ from emulator.cluster.state import ClusterState
 from emulator.errors import EXHAUSTED
 from emulator.kernel.netns import Namespaces
 from emulator.model.notices import Notice
+from emulator.net import Endpoint
 from emulator.proxy.backends import backend_of
-from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Endpoint, Relay, RoundRobin
+from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Relay, RoundRobin
 from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096

@@ -17,11 +17,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from emulator.cluster.state import ClusterState, Listener
-from emulator.kernel.conntrack import Address, Conntrack
+from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.netns import Namespaces
-from emulator.model.frames import PROTOCOL_NUMBER, Answer
+from emulator.model.frames import Answer
 from emulator.model.notices import Notice
-from emulator.objects.kinds import Protocol
+from emulator.net import PROTOCOL_NUMBER, Endpoint, TransportProtocol
 from emulator.workload import sctp
 from emulator.workload.answer import is_http, reply_health, reply_http, reply_line
 from emulator.workload.worker import Inbox, Worker
@@ -47,7 +47,7 @@ class _Port:
 
 
 # Where a port is, and whose: what makes one that was served before the same one.
-_Place = tuple[str, str, str, Protocol, int]  # network namespace, Pod, container, protocol, port
+_Place = tuple[str, str, str, TransportProtocol, int]  # network namespace, Pod, container, protocol, port
 
 
 def _place(listener: Listener) -> _Place:
@@ -203,7 +203,7 @@ class _Server:
             sock.setblocking(False)
             self._register(port, sock, partial(self._receive, sock, peer, bytearray(), port))
 
-    def _receive(self, sock: socket.socket, peer: Address, buffer: bytearray, port: _Port) -> None:
+    def _receive(self, sock: socket.socket, peer: tuple[str, int], buffer: bytearray, port: _Port) -> None:
         listener = port.listener
         try:
             data = sock.recv(4096)
@@ -245,18 +245,18 @@ class _Server:
             except OSError:
                 continue  # the client is gone, or refused the reply with an ICMP error
 
-    def _answer(self, listener: Listener, peer: Address, local: Address) -> Answer:
-        dialled = self._dialled(listener, peer, local)
+    def _answer(self, listener: Listener, peer: tuple[str, int], local: tuple[str, int]) -> Answer:
+        client, own = Endpoint.of(*peer), Endpoint.of(*local)
         return Answer(
             pod=listener.pod,
             container=listener.container,
             node=listener.node,
-            client=_spell(peer),
-            dialled=_spell(dialled),
-            local=_spell(local),
+            client=client,
+            dialled=self._dialled(listener, client, own),
+            local=own,
         )
 
-    def _dialled(self, listener: Listener, peer: Address, local: Address) -> Address:
+    def _dialled(self, listener: Listener, peer: Endpoint, local: Endpoint) -> Endpoint:
         """What the client had dialled: the node that rewrote the destination remembers it. Without a rewrite
         it is the Pod's own address.
 
@@ -273,10 +273,6 @@ class _Server:
             if found and node == home:
                 break
         return dialled
-
-
-def _spell(address: Address) -> str:
-    return f"{address[0]}:{address[1]}"
 
 
 def _asked_address(control: list[tuple[int, int, bytes]]) -> str:

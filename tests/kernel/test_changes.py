@@ -27,6 +27,7 @@ from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import RUN_NETNS, finish, start
 from emulator.kernel.rules import SMALL_TEXT
+from emulator.net import Endpoint
 from emulator.plan.operations import AddNetns, DelConnections, DelLink, DelNetns, LoadRules, Plan
 from emulator.plan.rules import NftSet, NftTable, compose_nft, compose_nft_change
 from emulator.plan.shell import render_shell
@@ -586,16 +587,22 @@ def test_connections_of_others_are_not_forgotten() -> None:
         sock.send(request_line(1))
     assert socks[0].recv(4096)
     one = DelConnections(
-        netns="worker-1", protocol="UDP", dialled=f"{WEB}:80", server="10.244.1.11:8080", why="w"
+        netns="worker-1",
+        protocol="UDP",
+        dialled=Endpoint.of(WEB, 80),
+        server=Endpoint.of("10.244.1.11", 8080),
+        why="w",
     )
-    other = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:82", server=f"{WEB}:82", why="w")
+    other = DelConnections(
+        netns="worker-1", protocol="UDP", dialled=Endpoint.of(WEB, 82), server=Endpoint.of(WEB, 82), why="w"
+    )
     table = namespaces.call_in("worker-1", Conntrack)
     ends = [sock.getsockname() for sock in socks]
 
     def known() -> tuple[bool, bool]:
         return (
-            table.original(17, ("10.244.1.11", 8080), ends[0]) is not None,
-            table.original(17, (WEB, 81), ends[1]) is not None,
+            table.original(17, Endpoint.of("10.244.1.11", 8080), Endpoint.of(*ends[0])) is not None,
+            table.original(17, Endpoint.of(WEB, 81), Endpoint.of(*ends[1])) is not None,
         )
 
     assert known() == (True, True)
@@ -603,7 +610,9 @@ def test_connections_of_others_are_not_forgotten() -> None:
     assert known() == (True, True)
     apply(Plan(name="one", operations=(one, other)), cluster._applied)
     assert known() == (False, True)
-    last = DelConnections(netns="worker-1", protocol="UDP", dialled=f"{WEB}:81", server=f"{WEB}:81", why="w")
+    last = DelConnections(
+        netns="worker-1", protocol="UDP", dialled=Endpoint.of(WEB, 81), server=Endpoint.of(WEB, 81), why="w"
+    )
     subprocess.run(
         ["bash", "-s"],
         input=render_shell(Plan(name="x", operations=(last,)), title="as a person would"),

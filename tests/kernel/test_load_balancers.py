@@ -18,7 +18,7 @@ from emulator.hostnet.balancer import balancer_rules
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import check_output
-from emulator.plan.naming import mac_of_ip
+from emulator.net import mac_of_ip
 from emulator.plan.rules import compose
 from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
@@ -127,7 +127,7 @@ class Running:
             except ConnectionRefusedError:
                 return "", "refused"
         assert answer
-        return answer.pod.removeprefix("default/"), answer.client.partition(":")[0]
+        return answer.pod.removeprefix("default/"), answer.client.address
 
     def balancer_tables(self) -> str:
         """What the balancer's kernel holds."""

@@ -186,7 +186,7 @@ def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> b
 
 def _on_a_node(promised: Expectations, expected: Expectation) -> bool:
     """Whether an endpoint may be on a node's own address, where no tap sees to what a packet was translated."""
-    return any(backend.ip in promised.state.node_by_ip for backend in expected.backends)
+    return any(backend.address in promised.state.node_by_ip for backend in expected.backends)
 
 
 # --- the packets ------------------------------------------------------------------------------------------
@@ -303,11 +303,7 @@ def _difference(promised: Expectations, result: FlowResult) -> str:
     ) in promised.table.balanced  # by several nodes, each of which has an affinity of its own
     if not reason and met and met.endpoints.service.spec.sessionAffinity == "ClientIP" and not balanced:
         # by the address that was sent from: a node's socket and its crafted packets may have two
-        kept = {
-            (journey.sent[0].partition(":")[0], journey.backend)
-            for journey in result.journeys
-            if journey.backend
-        }
+        kept = {(journey.sent.src.address, journey.backend) for journey in result.journeys if journey.backend}
         if len(kept) > len({address for address, _ in kept}):
             reason = "session affinity ClientIP, and yet one client met several endpoints"
     return (

@@ -21,8 +21,8 @@ from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import Namespaces, check_output
+from emulator.net import mac_of_ip
 from emulator.oracle.expectations import attempts_for
-from emulator.plan.naming import mac_of_ip
 from emulator.plan.operations import Plan
 from emulator.proxy.planner import ProxyPlanner
 from emulator.run.run import Options, run_cluster

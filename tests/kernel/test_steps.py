@@ -18,6 +18,7 @@ from emulator.cluster.state import ClusterState
 from emulator.journeys.correlate import Correlation, correlate
 from emulator.model.flows import Attempt
 from emulator.model.frames import Frame
+from emulator.net import Endpoint
 from emulator.plan.operations import DelConnections, LoadRules, Plan
 from emulator.proxy.backends import BACKENDS
 from emulator.run import examine
@@ -102,10 +103,10 @@ def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp
     """Nodes that forget TCP connections with every change, as a restart of their kernel would make them."""
 
     def forget(plan: Plan) -> Plan:
-        servers = [f"{ip}:8080" for ip in ("10.244.1.3", "10.244.2.2")]
+        servers = [Endpoint.of(ip, 8080) for ip in ("10.244.1.3", "10.244.2.2")]
         more = [
             DelConnections(netns="worker-1", protocol="TCP", dialled=dialled, server=server, why="a fault")
-            for dialled in ("10.96.0.50:80", "172.18.0.3:30080")
+            for dialled in (Endpoint.of("10.96.0.50", 80), Endpoint.of("172.18.0.3", 30080))
             for server in servers
         ]
         return replace(plan, operations=(*plan.operations, *more))

@@ -12,7 +12,7 @@ import pytest
 from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
-from emulator.model.frames import PROTOCOL_NUMBER
+from emulator.net import PROTOCOL_NUMBER
 from emulator.plan.operations import AddNetns, Plan
 from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload import serve

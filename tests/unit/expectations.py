@@ -12,8 +12,9 @@ from emulator.model.expectations import (
     Possibility,
     SourceRule,
 )
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint
 from emulator.objects.config import Outcome
 
 FROM_POD = Reason(why=Why.CLUSTER_IP_FROM_POD)
@@ -39,10 +40,10 @@ def expectation_of(
     outcome: Outcome = "delivered",
     because: Reason = FROM_POD,
     *,
-    backends: Mapping[Backend, SourceRule] | None = None,
-    others: Mapping[Backend | None, Outcome] | None = None,
-    asymmetric: Collection[Backend] = (),
-    symmetric: Collection[Backend] | None = None,
+    backends: Mapping[Endpoint, SourceRule] | None = None,
+    others: Mapping[Endpoint | None, Outcome] | None = None,
+    asymmetric: Collection[Endpoint] = (),
+    symmetric: Collection[Endpoint] | None = None,
     partial: bool = False,
     late: bool = False,
     relayed: bool = False,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
 from typing import Any
 
 from emulator.cluster.state import (
@@ -19,6 +18,7 @@ from emulator.cluster.state import (
 )
 from emulator.flows.flowbook import FlowBook
 from emulator.model.flows import Client, Flow
+from emulator.net import Prefix, TransportProtocol
 from emulator.objects.config import ExternalClient, FlowProtocol
 from emulator.objects.kinds import (
     Container,
@@ -40,7 +40,6 @@ from emulator.objects.kinds import (
     PodIP,
     PodSpec,
     PodStatus,
-    Protocol,
     Service,
     ServicePort,
     ServiceSpec,
@@ -80,14 +79,14 @@ def make_pod(
     name: str,
     node: str,
     ip: str = "",
-    ports: Sequence[int | tuple[int, Protocol]] = (),
+    ports: Sequence[int | tuple[int, TransportProtocol]] = (),
     *,
     labels: Mapping[str, str] | None = None,
 ) -> Pod:
     """A Pod of namespace default with one container "main"; ports are named "p<number>". No ``ip``:
     hostNetwork.
     """
-    pairs: list[tuple[int, Protocol]] = [(p, "TCP") if isinstance(p, int) else p for p in ports]
+    pairs: list[tuple[int, TransportProtocol]] = [(p, "TCP") if isinstance(p, int) else p for p in ports]
     declared = tuple(
         ContainerPort(containerPort=number, name=f"p{number}", protocol=protocol)
         for number, protocol in pairs
@@ -196,9 +195,9 @@ def make_state(
     state = ClusterState(
         name="test",
         seed=0,
-        podSubnet=IPv4Network("10.244.0.0/16"),
-        serviceSubnet=IPv4Network("10.96.0.0/12"),
-        hostSubnet=IPv4Network("172.18.0.0/16"),
+        podSubnet=Prefix("10.244.0.0/16"),
+        serviceSubnet=Prefix("10.96.0.0/12"),
+        hostSubnet=Prefix("172.18.0.0/16"),
         routerIP="172.18.0.1",
         podNetwork=KUBENET.facts,
         proxy=proxy,

@@ -17,6 +17,7 @@ EMULATOR = Path(__file__).parents[2] / "emulator"
 # the rules' table, the promises' table, and the configuration that names modes
 TABLES = {"proxy/backends.py", "oracle/modes.py", "objects/config.py"}
 OTHER_MEANINGS = {
+    ("net/family.py", "iptables"): "the tool of an address family",
     ("kernel/inspect.py", "nftables"): "the rules of that tool, in an evidence bundle",
     ("kernel/inspect.py", "ipvs"): "the kernel's virtual servers, likewise",
     ("load/rules/cluster.py", "ipvs"): "the field of a KubeProxyConfiguration",

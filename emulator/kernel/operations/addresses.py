@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Sequence
-from ipaddress import IPv4Interface
 
 from emulator.kernel.applied import Applied
 from emulator.kernel.netlink import IFA_LOCAL, NLM_F_CREATE, NLM_F_REPLACE, RTM_NEWADDR, attribute, message
 from emulator.kernel.operations.registry import handles
+from emulator.net import InterfaceAddress
 from emulator.plan.operations.addresses import AddAddress, DelAddress
 
 RTM_DELADDR = 21
@@ -40,8 +39,7 @@ def delete_address(index: int, address: str) -> bytes:
 
 
 def _address(index: int, address: str) -> bytes:
-    interface = IPv4Interface(address)
-    prefix = interface.network.prefixlen
-    local = interface.ip.packed
-    header = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, RT_SCOPE_UNIVERSE, index)
+    given = InterfaceAddress(address)
+    local = given.address.packed
+    header = struct.pack("=BBBBI", given.address.family.number, given.length, 0, RT_SCOPE_UNIVERSE, index)
     return header + attribute(IFA_LOCAL, local) + attribute(IFA_ADDRESS, local)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from emulator.errors import KernelError
 from emulator.kernel.applied import Applied
-from emulator.kernel.conntrack import Address, Conntrack
+from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.operations.registry import handles
-from emulator.model.frames import PROTOCOL_NUMBER
+from emulator.net import PROTOCOL_NUMBER
 from emulator.plan.operations.conntrack import DelConnections
 from emulator.plan.shell import shell_commands
 
@@ -22,16 +22,8 @@ def forget(ops: Sequence[DelConnections], kernel: Applied) -> None:
     for netns, rows in stale.items():
         conntrack = kernel.namespaces.call_in(netns, Conntrack)
         try:
-            conntrack.forget(
-                {(PROTOCOL_NUMBER[op.protocol], _address(op.dialled), _address(op.server)) for op in rows}
-            )
+            conntrack.forget({(PROTOCOL_NUMBER[op.protocol], op.dialled, op.server) for op in rows})
         except OSError as error:
             raise KernelError("", shell_commands(rows[0]), error.strerror or "") from None
         finally:
             conntrack.close()
-
-
-def _address(text: str) -> Address:
-    """Returns the address and port of ``ip:port``."""
-    ip, port = text.rsplit(":", 1)
-    return ip, int(port)

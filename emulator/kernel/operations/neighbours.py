@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from emulator.kernel.applied import Applied
 from emulator.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, mac_bytes, message
 from emulator.kernel.operations.registry import handles
+from emulator.net import Address
 from emulator.plan.operations.neighbours import AddNeighbour, DelNeighbour, SetNeighbourDefaults
 from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
 
@@ -77,7 +78,7 @@ def delete_neighbour(index: int, address: str) -> bytes:
 
 
 def _neighbour(index: int, address: str, state: int) -> bytes:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return struct.pack("=BBHiHBB", family, 0, 0, index, state, 0, 0) + attribute(
-        NDA_DST, socket.inet_pton(family, address)
+    neighbour = Address(address)
+    return struct.pack("=BBHiHBB", neighbour.family.number, 0, 0, index, state, 0, 0) + attribute(
+        NDA_DST, neighbour.packed
     )

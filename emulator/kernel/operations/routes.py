@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Sequence
-from ipaddress import IPv4Network
 
 from emulator.kernel.applied import Applied
 from emulator.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, message
 from emulator.kernel.operations.registry import handles
+from emulator.net import IPV4, Address, Prefix, family_of
 from emulator.plan.operations.routes import AddRoute, DelRoute
 
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
@@ -45,13 +44,14 @@ def delete_route(index: int, dst: str, via: str) -> bytes:
 
 
 def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
-    network = IPv4Network("0.0.0.0/0" if dst == "default" else dst)
+    family = (family_of(via) or family_of(src) or IPV4) if dst == "default" else Prefix(dst).family
+    network = Prefix(family.everything if dst == "default" else dst)
     scope = RT_SCOPE_UNIVERSE if via else RT_SCOPE_LINK
     flags = RTNH_F_ONLINK if onlink else 0
     payload = struct.pack(
         "=BBBBBBBBI",
-        socket.AF_INET,
-        network.prefixlen,
+        family.number,
+        network.length,
         0,
         0,
         RT_TABLE_MAIN,
@@ -60,11 +60,11 @@ def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
         RTN_UNICAST,
         flags,
     )
-    if network.prefixlen:
-        payload += attribute(RTA_DST, network.network_address.packed)
+    if network.length:
+        payload += attribute(RTA_DST, network.first.packed)
     payload += attribute(RTA_OIF, U32.pack(index))
     if via:
-        payload += attribute(RTA_GATEWAY, socket.inet_aton(via))
+        payload += attribute(RTA_GATEWAY, Address(via).packed)
     if src:
-        payload += attribute(RTA_PREFSRC, socket.inet_aton(src))
+        payload += attribute(RTA_PREFSRC, Address(src).packed)
     return payload

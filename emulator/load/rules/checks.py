@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from emulator.load.faults import Fault, FieldPath, shown
+from emulator.net import (
+    IPV6,
+    AddressError,
+    Family,
+    forgiven,
+    parse_sloppy,
+    parse_sloppy_prefix,
+)
 from emulator.objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
 
 MAX_PORT = 65_535
-_LEADING_ZERO = re.compile(r"(?<![0-9a-fA-F:])0+(?=[0-9]+(?:[./]|\Z))")  # of the parts of an IPv4 address
 _HIDDEN = "a support bundle hides addresses: take the objects from the cluster itself (kubectl get … -o yaml)"
 MAX_INT32 = 2**31 - 1
 
@@ -114,7 +120,7 @@ class Checks:
 
     def address(self, path: FieldPath, value: str) -> str:
         try:
-            address = str(parse_address(value))
+            address = str(parse_sloppy(value))
         except ValueError:
             self.fault(
                 path,
@@ -126,12 +132,13 @@ class Checks:
         return address
 
     def _note_spelling(self, path: FieldPath, value: str, meant: str) -> None:
-        if _LEADING_ZERO.search(value) and ":" not in value:
+        kind = forgiven(value)
+        if kind == "leading zeros":
             self.notice(
                 path,
                 f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes before 1.36 takes them",
             )
-        elif ":" in value and ":" not in meant:
+        elif kind == "IPv4-mapped":
             self.notice(
                 path,
                 f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes before 1.36 takes",
@@ -145,7 +152,7 @@ class Checks:
 
     def prefix(self, path: FieldPath, value: str) -> str:
         try:
-            prefix = str(parse_network(value))
+            prefix = str(parse_sloppy_prefix(value))
         except ValueError:
             self.fault(
                 path,
@@ -166,7 +173,7 @@ class Checks:
         if not value:
             return value
         parts = [part.strip() for part in value.split(",")]
-        ipv4 = [part for part in parts if ":" not in part]
+        ipv4 = [part for part in parts if _sloppy_family(part) is not IPV6]
         if not ipv4:
             self.fault(
                 path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix"
@@ -226,10 +233,10 @@ class Checks:
 
     def routable(self, path: FieldPath, value: str) -> None:
         try:
-            address = parse_address(value)
-        except ValueError:
+            address = parse_sloppy(value)
+        except AddressError:
             return  # said already
-        if address.is_unspecified or address.is_loopback or address.is_link_local or address.is_multicast:
+        if not address.routable:
             self.fault(
                 path, f"{shown(value)} must not be an unspecified, loopback, link-local or multicast address"
             )
@@ -244,26 +251,12 @@ def fits(value: str, rule: Rule) -> bool:
     return len(value) <= rule.longest and bool(rule.pattern.match(value))
 
 
-def parse_address(value: str) -> Any:
-    """Returns the address as k8s.io/utils/net ParseIPSloppy takes it: ``010.1.2.3`` is 10.1.2.3,
-    ``::ffff:10.1.2.3`` too.
-
-    Raises ValueError, also for an address of one link only (``fe80::1%eth0``).
-    """
-    address = ip_address(_LEADING_ZERO.sub("", value))
-    if isinstance(address, IPv6Address):
-        if address.scope_id:
-            raise ValueError(value)
-        return address.ipv4_mapped or address
-    return address
-
-
-def parse_network(value: str) -> IPv4Network | IPv6Network:
-    """The prefix, whatever its host bits are. Raises ValueError, also where the length is left out."""
-    address, slash, length = value.strip().partition("/")
-    if not slash or not re.fullmatch(r"[0-9]{1,3}", length):
-        raise ValueError(value)
-    return ip_network(f"{parse_address(address)}/{length}", strict=False)
+def _sloppy_family(text: str) -> Family | None:
+    """Returns the family of a prefix; None for what is none."""
+    try:
+        return parse_sloppy_prefix(text).family
+    except AddressError:
+        return None
 
 
 def address_range(path: FieldPath, text: str, checks: Checks) -> str:
@@ -271,9 +264,9 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
     first, dash, last = (part.strip() for part in text.partition("-"))
     try:
         ends = (
-            (parse_address(first), parse_address(last))
+            (parse_sloppy(first), parse_sloppy(last))
             if dash
-            else (parse_network(first)[0], parse_network(first)[-1])
+            else (parse_sloppy_prefix(first).first, parse_sloppy_prefix(first).last)
         )
     except ValueError:
         checks.fault(
@@ -282,9 +275,9 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
             "172.18.255.200-172.18.255.250, say",
         )
         return text
-    if ends[0].version != ends[1].version:
+    if ends[0].family is not ends[1].family:
         checks.fault(path, f"{shown(text)} begins and ends in two address families")
-    elif int(ends[0]) > int(ends[1]):
+    elif ends[0] > ends[1]:
         checks.fault(path, f"{shown(text)} ends before it begins", f"{ends[1]}-{ends[0]}")
     return f"{ends[0]}-{ends[1]}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
 from itertools import combinations
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from emulator.load.rules.checks import (
     Checks,
     address_range,
 )
+from emulator.net import IPV6, Prefix, family_of
 from emulator.objects.config import (
     ClusterConfig,
     ExternalClient,
@@ -89,7 +89,7 @@ def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]
         replace(m, address=checks.address((field, i, "address"), m.address)) for i, m in enumerate(machines)
     )
     for i, machine in enumerate(addressed):
-        if ":" in machine.address:
+        if family_of(machine.address) is IPV6:
             checks.fault(
                 (field, i, "address"), f"{shown(machine.address)}: podwire builds IPv4 networks only so far"
             )
@@ -109,20 +109,18 @@ def _served(path: FieldPath, server: ExternalServer, checks: Checks) -> None:
 
 
 def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalancerPool:
-    for i, text in enumerate(pool.addresses):
-        if ":" in text:
-            checks.fault((*path, "addresses", i), f"{shown(text)}: podwire builds IPv4 networks only so far")
-    return replace(
-        pool,
-        addresses=tuple(
-            address_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)
-        ),
+    ranges = tuple(
+        address_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)
     )
+    for i, (text, ends) in enumerate(zip(pool.addresses, ranges, strict=True)):
+        if family_of(ends.partition("-")[0]) is IPV6:
+            checks.fault((*path, "addresses", i), f"{shown(text)}: podwire builds IPv4 networks only so far")
+    return replace(pool, addresses=ranges)
 
 
 def _overlap(one: str, other: str) -> bool:
     try:
-        return IPv4Network(one).overlaps(IPv4Network(other))
+        return Prefix(one).overlaps(Prefix(other))
     except ValueError:
         return False  # not given, or said already
 

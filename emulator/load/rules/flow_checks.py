@@ -13,8 +13,8 @@ from emulator.load.rules.checks import (
     SUBDOMAIN,
     Checks,
     check_metadata,
-    parse_address,
 )
+from emulator.net import parse_sloppy
 from emulator.objects.config import (
     ASYMMETRIC,
     FlowCheck,
@@ -177,7 +177,7 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
     source = expect.source
     if source not in (None, "preserved", "node", "balancer"):
         try:
-            source = str(parse_address(str(source)))
+            source = str(parse_sloppy(str(source)))
         except ValueError:
             checks.fault(
                 (*path, "source"), f"must be preserved, node, balancer or an IP address, is {shown(source)}"

@@ -15,6 +15,7 @@ from emulator.load.rules.checks import (
     Checks,
     check_metadata,
 )
+from emulator.net import IPV4, family_of
 from emulator.objects.kinds import (
     Container,
     ContainerPort,
@@ -73,7 +74,7 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
 
 
 def _family(cidr: str) -> str:
-    return "IPv6" if ":" in cidr else "IPv4"
+    return (family_of(cidr) or IPV4).word
 
 
 def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:

@@ -13,8 +13,8 @@ from emulator.load.rules.checks import (
     Checks,
     check_metadata,
     fits,
-    parse_address,
 )
+from emulator.net import FAMILIES, IPV4, family_of, parse_sloppy
 from emulator.objects.kinds import (
     Endpoint,
     EndpointAddress,
@@ -33,7 +33,7 @@ MAX_SLICE_ADDRESSES = 100
 MAX_SLICE_ENDPOINTS = 1000
 MAX_HINTS = 8
 KUBELET_PORT = 10_250
-IP_FAMILIES = ("IPv4", "IPv6")
+IP_FAMILIES = tuple(FAMILIES)
 IP_FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 # the first is in v1.30, the others came with v1.34
 TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
@@ -98,7 +98,7 @@ def _load_balancer_ip(value: str, checks: Checks) -> str:
     """Returns the address; "" for what is none: the API server does not look at this field."""
     path = ("spec", "loadBalancerIP")
     try:
-        return str(parse_address(value)) if value else ""
+        return str(parse_sloppy(value)) if value else ""
     except ValueError:
         checks.notice(
             path, f"{shown(value)} is no IP address: no balancer can give it, and the Service gets a free one"
@@ -173,7 +173,7 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
         checks.fault(("spec", "clusterIPs", 0), f"must be the same as clusterIP, {shown(first)}")
     if every and not first:
         checks.fault(("spec", "clusterIPs"), "must be empty while clusterIP is", "write clusterIP alone")
-    families = [(("spec", "clusterIPs", i), "IPv6" if ":" in ip else "IPv4") for i, ip in enumerate(every)]
+    families = [(("spec", "clusterIPs", i), (family_of(ip) or IPV4).word) for i, ip in enumerate(every)]
     checks.unique(families, "address family")
     for i, family in enumerate(spec.ipFamilies):
         if family not in IP_FAMILIES:
@@ -276,7 +276,7 @@ def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Ch
         return endpoint
     addresses = checks.addresses(at, endpoint.addresses)
     for i, address in enumerate(addresses):
-        if (":" in address) != (address_type == "IPv6"):
+        if (family_of(address) or IPV4).word != address_type:
             checks.fault((*at, i), f"{shown(address)} is not of addressType {address_type}")
         else:
             checks.routable((*at, i), address)

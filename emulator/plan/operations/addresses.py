@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from emulator.net import InterfaceAddress
 from emulator.plan.operations import words
 from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
 
@@ -42,9 +43,10 @@ class AddAddress(Addition):
 
     @property
     def provides(self) -> tuple[Thing, ...]:
-        address, _, length = self.address.partition("/")
+        given = InterfaceAddress(self.address)
+        address, length = given.address, given.length
         things = source(self.netns, address), addresses_of(self.netns, self.dev)
-        return things if length == "32" else (*things, self._subnets)
+        return things if length == address.family.bits else (*things, self._subnets)
 
     @property
     def _subnets(self) -> Thing:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from emulator.net import Address
 from emulator.plan.rules import NftSet, NftTable, change_nft, compose_nft
 from emulator.proxy.nfttable import SETS, TABLE, Claim, Parts, declare, declare_affinity
 
@@ -41,9 +41,7 @@ def _first(claims: Sequence[Claim[T]], again: dict[str, int]) -> dict[str, T]:
     return held
 
 
-def count_claims(
-    parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[IPv4Address]
-) -> Table:
+def count_claims(parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[Address]) -> Table:
     """Returns the table that the frame and all Services make, with how often each key is claimed."""
     again: defaultdict[str, dict[str, int]] = defaultdict(dict)
     sets = {name: declare(name, {}) for name in SETS}

@@ -14,6 +14,7 @@ from functools import cache
 from typing import ClassVar
 
 from emulator.cluster.state import ClusterState, ProxySettings
+from emulator.net import Endpoint, host_prefix
 from emulator.plan.operations import Operation
 from emulator.plan.rules import RuleSet, RuleTool, comment, compose_change
 from emulator.proxy.changes import ServiceChange
@@ -46,7 +47,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Rule]:
     key = name + protocol
     chain = f"KUBE-SVC-{hash_of(key)}"
     host, match = (
-        f"-d {ip}/32",
+        f"-d {host_prefix(ip)}",
         f"-p {protocol} {comment(f'{name} cluster IP')} -m {protocol} --dport {number}",
     )
     yield "nat", "KUBE-SERVICES", f"{host} {match} -j {chain}"
@@ -57,7 +58,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Rule]:
     note = comment(name) + " " if context.comments else ""
     leads = list[Rule]()
     for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
-        address = f"{endpoint}:{target_port}"
+        address = str(Endpoint.of(endpoint, target_port))
         to = f"KUBE-SEP-{hash_of(key + address)}"
         jump = comment(f"{name} -> {address}") + " " if context.comments else ""
         yield (
@@ -67,7 +68,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Rule]:
             if left > 1
             else f"{jump}-j {to}",
         )
-        leads.append(("nat", to, f"-s {endpoint}/32 {note}-j KUBE-MARK-MASQ"))
+        leads.append(("nat", to, f"-s {host_prefix(endpoint)} {note}-j KUBE-MARK-MASQ"))
         leads.append(("nat", to, f"-p {protocol} {note}-m {protocol} -j DNAT --to-destination {address}"))
     yield from leads
 

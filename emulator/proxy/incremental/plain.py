@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emulator.objects.kinds import EndpointSlice, Protocol, Service
+from emulator.net import (
+    IPV4,
+    IPV6,
+    Address,
+    Endpoint,
+    TransportProtocol,
+    family_of,
+)
+from emulator.objects.kinds import EndpointSlice, Service
 from emulator.plan.rules import address, number
 from emulator.proxy.endpoints import port_name, protocol_of
 
@@ -22,11 +30,11 @@ class PlainPort(NamedTuple):
     """
 
     name: str
-    protocol: Protocol
+    protocol: TransportProtocol
     clusterIP: str
     port: int
     targetPort: int
-    endpoints: Sequence[str]
+    endpoints: Sequence[Address]
 
 
 def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort | None:
@@ -51,27 +59,28 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
     if (
         service.headless
         or not ip
-        or ":" in ip
+        or family_of(ip) is IPV6
         or port.nodePort
-        or item.addressType != "IPv4"
+        or item.addressType != IPV4.word
         or not item.endpoints
     ):
         return None
     if target.port is None or (target.name or "") != port.name or target.protocol != port.protocol:
         return None
-    # by "ip:", which sorts them as "ip:port" does: 10.0.0.10:80 comes before 10.0.0.1:80
-    found: dict[str, str] = {}
+    # by the text of the endpoint, as kube-proxy sorts them: 10.0.0.10:80 comes before 10.0.0.1:80
+    found: dict[str, Address] = {}
+    target_port = number(target.port)
     for endpoint in item.endpoints:
         if not endpoint.addresses or endpoint.hints or not endpoint.ready:
             return None
         server = address(endpoint.addresses[0])
-        found[server + ":"] = server
+        found[str(Endpoint(server, target_port))] = server
     name = port_name(service.metadata.namespace, service.metadata.name, port.name)
     return PlainPort(
         name,
         protocol_of(port.protocol),
         address(ip),
         number(port.port),
-        number(target.port),
+        target_port,
         [found[key] for key in sorted(found)],
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.controllers.networks import cover
+from emulator.net import IPV4, Address, Prefix
 from tests.unit.controllers.clusters import (
     cluster,
     node,
@@ -293,9 +292,7 @@ def test_podcidrs_that_the_pods_addresses_contradict_are_not_the_bridges(others:
         *others,
     )
     assert state.madeUpBridges
-    assert all(
-        not IPv4Network(state.podCIDR(n.name)).subnet_of(IPv4Network("10.244.0.0/23")) for n in state.nodes
-    )
+    assert all(not Prefix(state.podCIDR(n.name)).is_within(Prefix("10.244.0.0/23")) for n in state.nodes)
     assert state.proxy.clusterCIDR == "10.244.0.0/16"
     assert all(
         p.ip == {"default/p": others[0].split("podIP: ")[1].split("}")[0], "default/q": "10.244.1.7"}[p.key]
@@ -417,9 +414,10 @@ def test_an_overlap_names_the_setting_to_change() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0x0A000000, 0x0AFFFFFF), min_size=1, max_size=8))
 def test_cover_is_the_smallest_prefix(numbers: list[int]) -> None:
-    networks = [IPv4Network((number, 32)) for number in numbers]
+    networks = [Address.of_number(IPV4, number).host for number in numbers]
     found = cover(networks, lambda _: True)
     assert found is not None
-    assert all(n.subnet_of(found) for n in networks)
-    if found.prefixlen < 32:
-        assert not any(all(n.subnet_of(half) for n in networks) for half in found.subnets())
+    assert all(n.is_within(found) for n in networks)
+    if found.length < IPV4.bits:
+        halves = found.subnets(found.length + 1)
+        assert not any(all(n.is_within(half) for n in networks) for half in halves)

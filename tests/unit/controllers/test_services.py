@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
-
 import pytest
 
 from emulator.controllers.services import NODE_PORTS, static_band
+from emulator.net import Prefix
 from emulator.objects.kinds import Service
 from tests.unit.controllers.clusters import (
     cluster,
@@ -42,7 +41,7 @@ def test_cluster_ips_start_above_the_static_band_in_order_of_appearance() -> Non
     ("prefix", "size"), [("10.0.0.0/28", 16), ("10.0.0.0/24", 16), ("10.0.0.0/20", 256), ("10.0.0.0/12", 256)]
 )
 def test_static_band(prefix: str, size: int) -> None:
-    assert static_band(IPv4Network(prefix)) == size
+    assert static_band(Prefix(prefix)) == size
 
 
 def test_the_static_band_is_used_when_the_rest_is_full() -> None:

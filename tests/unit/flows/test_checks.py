@@ -15,8 +15,9 @@ from emulator.flows.checks import check_connections, flows_from_checks
 from emulator.flows.wanted import apply_expect
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint
 from emulator.objects.config import FlowCheck, FlowExpect, FlowFrom, FlowSpec, FlowTo
 from emulator.objects.kinds import EndpointPort, Loaded, ObjectMeta, Origin, Service, ServicePort
 from emulator.oracle.expectations import Expectations, attempts_for
@@ -43,7 +44,7 @@ from tests.unit.states import (
     node_port_service,
 )
 
-ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
+ON_1, ON_2 = Endpoint.of(WEB_0, 8080), Endpoint.of(WEB_1, 8080)
 POD, WEB = FlowFrom(pod="client"), FlowTo(service="web", port=80)
 
 
@@ -419,7 +420,7 @@ def test_delivery_where_none_is_promised() -> None:
     result = applied(FlowExpect(outcome="delivered"), slices=slices)
     assert (result.outcome, result.backends, result.partial) == ("delivered", {ON_1: "preserved"}, True)
     direct = applied(FlowExpect(outcome="delivered"), POD, FlowTo(pod="web-0", port=99))
-    assert direct.backends == {Backend(WEB_0, 99): "preserved"}
+    assert direct.backends == {Endpoint.of(WEB_0, 99): "preserved"}
 
 
 @pytest.mark.parametrize(
@@ -529,21 +530,21 @@ def test_source_of_an_external_client_straight_to_a_pod() -> None:
     [
         (["default/web-0"], [ON_1]),
         (["default/web-0:8080"], [ON_1]),
-        (["default/web-0:9090"], [Backend(WEB_0, 9090)]),
+        (["default/web-0:9090"], [Endpoint.of(WEB_0, 9090)]),
         ([f"{WEB_1}:8080"], [ON_2]),
         (["default/web-0", f"{WEB_0}:8080", "default/web-1"], [ON_1, ON_2]),
-        (["default/other"], [Backend(OTHER, 8080)]),  # no endpoint: the Service's targetPort
+        (["default/other"], [Endpoint.of(OTHER, 8080)]),  # no endpoint: the Service's targetPort
     ],
 )
-def test_backends(backends: list[str], met: list[Backend]) -> None:
+def test_backends(backends: list[str], met: list[Endpoint]) -> None:
     assert applied(FlowExpect(backends=tuple(backends))).backends == dict.fromkeys(met, "preserved")
 
 
 @pytest.mark.parametrize(
     ("to", "protocol", "backend"),
-    [(FlowTo(pod="web-0", port=8080), "TCP", ON_1), (FlowTo(pod="web-0"), "ICMP", Backend(WEB_0, 0))],
+    [(FlowTo(pod="web-0", port=8080), "TCP", ON_1), (FlowTo(pod="web-0"), "ICMP", Endpoint.of(WEB_0, 0))],
 )
-def test_backends_of_a_direct_flow(to: FlowTo, protocol: Any, backend: Backend) -> None:
+def test_backends_of_a_direct_flow(to: FlowTo, protocol: Any, backend: Endpoint) -> None:
     assert applied(FlowExpect(backends=("default/web-0",)), POD, to, protocol=protocol).backends == {
         backend: "preserved"
     }

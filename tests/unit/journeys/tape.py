@@ -8,16 +8,16 @@ from emulator.journeys.correlate import correlate
 from emulator.model.flows import Attempt
 from emulator.model.frames import Answer, Frame, make_token
 from emulator.model.journeys import Journey
+from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol
 
-POD, VIP, WEB = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080"
-N1, N2, N1_MASQUERADED = "172.18.0.3:4000", "172.18.0.4:30080", "172.18.0.3:61000"
+POD, VIP, WEB = map(Endpoint.parse, ("10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080"))
+N1, N2, N1_MASQUERADED = map(Endpoint.parse, ("172.18.0.3:4000", "172.18.0.4:30080", "172.18.0.3:61000"))
 TOKEN = make_token("TCP", 9)
 
 
-def parse(endpoint: str) -> tuple[str, int]:
-    ip, _, port = endpoint.partition(":")
-    return ip, int(port or 0)
+def parse(endpoint: Endpoint | str) -> Endpoint:
+    return Endpoint.parse(endpoint) if isinstance(endpoint, str) else endpoint
 
 
 class Tape:
@@ -30,8 +30,8 @@ class Tape:
     def see(
         self,
         place: str,
-        src: str,
-        dst: str,
+        src: Endpoint | str,
+        dst: Endpoint | str,
         flags: str = "S",
         token: int = TOKEN,
         *,
@@ -65,25 +65,35 @@ class Tape:
         )
 
     def there(
-        self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "S"
+        self,
+        *hops: tuple[str, Endpoint | str, Endpoint | str],
+        token: int = TOKEN,
+        protocol: str = "TCP",
+        flags: str = "S",
     ) -> None:
         for place, src, dst in hops:
             self.see(place, src, dst, flags, token, protocol=protocol)
 
     def back(
-        self, *hops: tuple[str, str, str], token: int = TOKEN, protocol: str = "TCP", flags: str = "SA"
+        self,
+        *hops: tuple[str, Endpoint | str, Endpoint | str],
+        token: int = TOKEN,
+        protocol: str = "TCP",
+        flags: str = "SA",
     ) -> None:
         for place, src, dst in hops:
             self.see(place, src, dst, flags, token, protocol=protocol, reply=True)
 
-    def error(self, *hops: tuple[str, str, str], code: str = "3/3", token: int = TOKEN) -> None:
+    def error(
+        self, *hops: tuple[str, Endpoint | str, Endpoint | str], code: str = "3/3", token: int = TOKEN
+    ) -> None:
         for place, src, dst in hops:
             self.see(place, src, dst, code, token, protocol="ICMP error", reply=True)
 
 
 def attempt(
-    src: str = POD,
-    dst: str = VIP,
+    src: Endpoint | str = POD,
+    dst: Endpoint | str = VIP,
     *,
     netns: str = "pod",
     token: int = TOKEN,
@@ -109,13 +119,18 @@ def attempt(
     )
 
 
-def by_socket(src: str = POD, dst: str = VIP, **fields: Any) -> Attempt:
+def by_socket(src: Endpoint | str = POD, dst: Endpoint | str = VIP, **fields: Any) -> Attempt:
     return attempt(src, dst, token=0, crafted=False, **fields)
 
 
-def answer(client: str, local: str = "") -> Answer:
+def answer(client: Endpoint | str, local: Endpoint | str | None = None) -> Answer:
     return Answer(
-        pod="default/web-0", container="web", node="worker-2", client=client, dialled=VIP, local=local
+        pod="default/web-0",
+        container="web",
+        node="worker-2",
+        client=parse(client),
+        dialled=VIP,
+        local=parse(local) if local else None,
     )
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from emulator.journeys.correlate import correlate
 from emulator.model.flows import Attempt
-from emulator.model.frames import Backend, make_token
+from emulator.model.frames import make_token
 from emulator.model.journeys import Journey
+from emulator.net import Endpoint
 from emulator.report.prose_of_verdicts import say_ending
 from tests.unit.journeys.tape import (
     BACK,
@@ -33,8 +34,8 @@ from tests.unit.journeys.tape import (
     pod_to_service,
 )
 
-CBR0_MASQUERADED = "10.244.1.1:61000"
-OUTSIDE, BALANCER = "203.0.113.10:4000", "172.18.255.254:61000"
+CBR0_MASQUERADED = Endpoint.parse("10.244.1.1:61000")
+OUTSIDE, BALANCER = Endpoint.parse("203.0.113.10:4000"), Endpoint.parse("172.18.255.254:61000")
 
 
 def changes(journey: Journey) -> list[str]:
@@ -51,7 +52,7 @@ def test_a_pod_dials_a_service_on_another_node() -> None:
     assert [change.frame for change in journey.changes] == [2, 13]
     assert (journey.outcome, journey.backend, journey.source_seen) == (
         "delivered",
-        Backend("10.244.2.4", 8080),
+        Endpoint.of("10.244.2.4", 8080),
         "10.244.1.2",
     )
     assert (journey.reply_from, say_ending(journey.ending), journey.sent, journey.crafted) == (
@@ -89,7 +90,7 @@ def test_masquerading_is_named_both_ways() -> None:
 # --- a process accepts and dials --------------------------------------------------------------------------
 
 SAID = make_token("TCP", 0x0123456789ABCDEF)
-ACCEPTED, DIALLED_FROM = "10.244.1.1:10042", "172.18.0.3:33000"
+ACCEPTED, DIALLED_FROM = Endpoint.parse("10.244.1.1:10042"), Endpoint.parse("172.18.0.3:33000")
 FIRST_LEG = (("pod/eth0 out", POD, VIP), ("worker-1/veth1 in", POD, VIP), ("worker-1/cbr0 in", POD, ACCEPTED))
 SECOND_LEG = (("worker-1/eth0 out", DIALLED_FROM, WEB), ("web-0/eth0 in", DIALLED_FROM, WEB))
 SECOND_LEG_BACK = (("web-0/eth0 out", WEB, DIALLED_FROM), ("worker-1/eth0 in", WEB, DIALLED_FROM))
@@ -138,7 +139,7 @@ def test_a_request_is_followed_across_a_proxy() -> None:
     ]
     assert (journey.outcome, journey.backend, journey.source_seen) == (
         "delivered",
-        Backend("10.244.2.4", 8080),
+        Endpoint.of("10.244.2.4", 8080),
         "172.18.0.3",
     )
     assert journey.reply_from == VIP
@@ -149,7 +150,7 @@ def test_the_connection_that_a_proxy_dialled_is_nobody_elses() -> None:
     """A node's own attempt whose frames are missing is not given the proxy's second connection, which began
     at that node too.
     """
-    other = by_socket("172.18.0.3:5555", "10.96.0.99:80", netns="worker-1")
+    other = by_socket(Endpoint.parse("172.18.0.3:5555"), Endpoint.parse("10.96.0.99:80"), netns="worker-1")
     correlation = correlate([relayed(), other], relayed_tcp().frames)
     assert sorted(correlation.journeys) == [0]
     assert 1 not in correlation.frames
@@ -194,7 +195,7 @@ def test_a_datagram_is_followed_across_a_proxy() -> None:
 
 def test_what_a_proxy_sends_from_another_port_is_not_heard() -> None:
     what = replace(by_socket(protocol="UDP", error="timeout"), token=make_token("UDP", 5), relayed=True)
-    journey = only(relayed_udp((("pod/eth0 in", "10.96.0.10:9999", POD),)), what)
+    journey = only(relayed_udp((("pod/eth0 in", Endpoint.parse("10.96.0.10:9999"), POD),)), what)
     assert (journey.outcome, say_ending(journey.ending)) == (
         "dropped",
         "silence: the reply was last seen at pod/eth0 in",
@@ -203,7 +204,12 @@ def test_what_a_proxy_sends_from_another_port_is_not_heard() -> None:
 
 def test_both_connections_may_pass_the_same_place() -> None:
     """A node dials its own Service, whose endpoint is a process of that node: all of it is on ``lo``."""
-    node, proxy, dials, server = "172.18.0.3:5000", "172.18.0.3:10042", "172.18.0.3:33000", "172.18.0.3:6443"
+    node, proxy, dials, server = (
+        Endpoint.parse("172.18.0.3:5000"),
+        Endpoint.parse("172.18.0.3:10042"),
+        Endpoint.parse("172.18.0.3:33000"),
+        Endpoint.parse("172.18.0.3:6443"),
+    )
     token = make_token("UDP", 5)
     tape = Tape()
     for src, dst in ((node, proxy), (dials, server)):
@@ -221,12 +227,16 @@ def test_both_connections_may_pass_the_same_place() -> None:
         f"DNAT at worker-1: {VIP} → {proxy}",
         f"relayed at worker-1: {node} → {proxy} becomes {dials} → {server}",
     ]
-    assert (journey.outcome, str(journey.backend), journey.reply_from) == ("delivered", server, VIP)
+    assert (journey.outcome, journey.backend, journey.reply_from) == ("delivered", server, VIP)
 
 
 def test_the_same_addresses_at_another_port_are_a_change() -> None:
     tape = Tape()
-    tape.there(("pod/eth0 out", POD, VIP), ("n/veth in", POD, VIP), ("n/eth0 out", "10.244.1.2:5000", VIP))
+    tape.there(
+        ("pod/eth0 out", POD, VIP),
+        ("n/veth in", POD, VIP),
+        ("n/eth0 out", Endpoint.parse("10.244.1.2:5000"), VIP),
+    )
     assert changes(only(tape, attempt())) == [f"SNAT at n: {POD} → 10.244.1.2:5000"]
 
 
@@ -237,14 +247,14 @@ def test_a_change_that_a_missing_tap_hides_is_between_two() -> None:
 
 
 def test_loopback() -> None:
-    client, server = "127.0.0.1:4000", "127.0.0.1:8080"
+    client, server = Endpoint.parse("127.0.0.1:4000"), Endpoint.parse("127.0.0.1:8080")
     tape = Tape()
     tape.there(("pod/lo out", client, server), ("pod/lo in", client, server))
     tape.back(("pod/lo out", server, client), ("pod/lo in", server, client))
     journey = only(tape, attempt(client, server))
     assert (journey.outcome, journey.backend, journey.source_seen, journey.changes) == (
         "delivered",
-        Backend("127.0.0.1", 8080),
+        Endpoint.of("127.0.0.1", 8080),
         "127.0.0.1",
         (),
     )
@@ -268,10 +278,10 @@ def test_icmp_has_no_ports() -> None:
         flags="",
     )
     journey = only(tape, attempt("10.244.1.2", "10.244.2.4", token=token, protocol="ICMP"))
-    assert (journey.outcome, str(journey.backend), journey.reply_from) == (
+    assert (journey.outcome, journey.backend, journey.reply_from) == (
         "delivered",
-        "10.244.2.4",
-        "10.244.2.4",
+        Endpoint.of("10.244.2.4", 0),
+        Endpoint.of("10.244.2.4", 0),
     )
 
 
@@ -334,9 +344,9 @@ def test_an_endpoint_behind_the_last_tap_is_known_by_its_own_account() -> None:
     tape = Tape()
     tape.there(("client/eth0 out", POD, N2), ("worker-2/eth0 in", POD, N2))
     tape.back(("worker-2/eth0 out", N2, POD), ("client/eth0 in", N2, POD))
-    told = by_socket(dst=N2, netns="client", answer=answer(POD, "172.18.0.4:6443"))
-    assert only(tape, told).backend == Backend("172.18.0.4", 6443)
-    assert only(tape, attempt(dst=N2, netns="client")).backend == Backend(*parse(N2))
+    told = by_socket(dst=N2, netns="client", answer=answer(POD, Endpoint.parse("172.18.0.4:6443")))
+    assert only(tape, told).backend == Endpoint.of("172.18.0.4", 6443)
+    assert only(tape, attempt(dst=N2, netns="client")).backend == Endpoint.of(*parse(N2))
 
 
 def balanced(*, relayed: bool = False) -> Tape:
@@ -361,10 +371,10 @@ def balanced(*, relayed: bool = False) -> Tape:
 
 
 def test_behind_a_balancer_in_the_path_the_last_tap_shows_the_node_port() -> None:
-    told = attempt(OUTSIDE, netns="client", answer=answer(BALANCER, "172.18.0.4:6443"))
+    told = attempt(OUTSIDE, netns="client", answer=answer(BALANCER, Endpoint.parse("172.18.0.4:6443")))
     journey = only(balanced(), told)
-    assert journey.backend == Backend("172.18.0.4", 6443)
-    assert (journey.source_seen, journey.reply_from) == (BALANCER.partition(":")[0], VIP)
+    assert journey.backend == Endpoint.of("172.18.0.4", 6443)
+    assert (journey.source_seen, journey.reply_from) == (BALANCER.address, VIP)
 
 
 def test_a_balancer_in_the_path_relays_nothing_it_translates() -> None:
@@ -379,7 +389,7 @@ def test_a_balancer_in_the_path_relays_nothing_it_translates() -> None:
 
 
 def test_a_server_s_node_turns_the_reply_back_before_its_first_hop() -> None:
-    api, kubernetes = "172.18.0.2:6443", "10.96.0.1:443"
+    api, kubernetes = Endpoint.parse("172.18.0.2:6443"), Endpoint.parse("10.96.0.1:443")
     tape = Tape()
     tape.there(("pod/eth0 out", POD, kubernetes), ("cp/veth1 in", POD, kubernetes), ("cp/cbr0 in", POD, api))
     tape.back(
@@ -387,7 +397,7 @@ def test_a_server_s_node_turns_the_reply_back_before_its_first_hop() -> None:
     )
     journey = only(tape, attempt(dst=kubernetes))
     assert changes(journey) == [f"DNAT at cp: {kubernetes} → {api}", f"un-DNAT at cp: {api} → {kubernetes}"]
-    assert (str(journey.backend), journey.reply_from) == (api, kubernetes)
+    assert (journey.backend, journey.reply_from) == (api, kubernetes)
 
 
 def test_a_reply_that_nobody_turned_back_comes_from_the_endpoint() -> None:
@@ -402,25 +412,25 @@ def test_a_reply_that_passes_the_client_s_node_has_not_arrived() -> None:
     """The client is the node that the endpoint runs on; the reply has still to go to worker-2, which
     masqueraded.
     """
-    masqueraded = "172.18.0.4:61000"
+    masqueraded = Endpoint.parse("172.18.0.4:61000")
     tape = Tape()
     tape.there(
         ("worker-1/eth0 out", N1, N2),
         ("worker-2/eth0 in", N1, N2),
-        ("worker-2/eth0 out", masqueraded, "10.244.1.7:8080"),
-        ("worker-1/eth0 in", masqueraded, "10.244.1.7:8080"),
-        ("web-1/eth0 in", masqueraded, "10.244.1.7:8080"),
+        ("worker-2/eth0 out", masqueraded, Endpoint.parse("10.244.1.7:8080")),
+        ("worker-1/eth0 in", masqueraded, Endpoint.parse("10.244.1.7:8080")),
+        ("web-1/eth0 in", masqueraded, Endpoint.parse("10.244.1.7:8080")),
     )
     tape.back(
-        ("web-1/eth0 out", "10.244.1.7:8080", masqueraded),
-        ("worker-1/cbr0 in", "10.244.1.7:8080", masqueraded),
+        ("web-1/eth0 out", Endpoint.parse("10.244.1.7:8080"), masqueraded),
+        ("worker-1/cbr0 in", Endpoint.parse("10.244.1.7:8080"), masqueraded),
     )
     journey = only(tape, attempt(N1, N2, netns="worker-1"))
     assert (journey.outcome, say_ending(journey.ending)) == (
         "dropped",
         "silence: the reply was last seen at worker-1/cbr0 in",
     )
-    assert journey.backend == Backend("10.244.1.7", 8080)
+    assert journey.backend == Endpoint.of("10.244.1.7", 8080)
 
 
 def test_the_client_kernel_s_error_about_a_reply_is_no_hop() -> None:
@@ -429,7 +439,7 @@ def test_the_client_kernel_s_error_about_a_reply_is_no_hop() -> None:
     tape = Tape()
     tape.there(("pod/eth0 out", POD, WEB), ("web-0/eth0 in", POD, WEB), token=token, protocol="UDP", flags="")
     tape.back(("web-0/eth0 out", WEB, POD), ("pod/eth0 in", WEB, POD), token=token, protocol="UDP", flags="")
-    tape.see("pod/eth0 out", "10.244.1.2:8080", WEB, "3/3", token, protocol="ICMP error")
+    tape.see("pod/eth0 out", Endpoint.parse("10.244.1.2:8080"), WEB, "3/3", token, protocol="ICMP error")
     correlation = correlate([attempt(dst=WEB, token=token, protocol="UDP")], tape.frames)
     assert (len(correlation.journeys[0].there), correlation.journeys[0].outcome) == (2, "delivered")
     assert correlation.frames[0] == (0, 1, 2, 3, 4)
@@ -452,19 +462,19 @@ def test_what_a_bridge_floods_elsewhere_hides_no_endpoint() -> None:
     tape.there(*THERE, ("worker-2/veth8 out", POD, WEB))
     tape.back(*BACK)
     journey = only(tape, attempt())
-    assert (journey.backend, journey.source_seen) == (Backend("10.244.2.4", 8080), "10.244.1.2")
+    assert (journey.backend, journey.source_seen) == (Endpoint.of("10.244.2.4", 8080), "10.244.1.2")
 
 
 def test_an_endpoint_that_the_packet_was_not_seen_to_reach_is_not_known() -> None:
     tape = Tape()
     tape.there(*THERE[:7])
     tape.back(*BACK)
-    assert (only(tape, attempt()).backend, only(tape, attempt()).source_seen) == (None, "")
+    assert (only(tape, attempt()).backend, only(tape, attempt()).source_seen) == (None, None)
 
 
 def test_frames_outrank_the_server_s_account_of_its_address() -> None:
-    journey = only(pod_to_service(), by_socket(answer=answer(POD, "10.244.2.9:8080")))
-    assert journey.backend == Backend("10.244.2.4", 8080)
+    journey = only(pod_to_service(), by_socket(answer=answer(POD, Endpoint.parse("10.244.2.9:8080"))))
+    assert journey.backend == Endpoint.of("10.244.2.4", 8080)
 
 
 def test_an_answer_to_a_packet_that_no_tap_saw() -> None:
@@ -515,8 +525,8 @@ def test_what_the_client_hears_is_the_outcome(case: str) -> None:
     tape.back(("web-0/eth0 out", WEB, POD), ("pod/eth0 in", WEB, POD), protocol=protocol, flags=flags)
     journey = only(tape, attempt(dst=WEB))
     assert (journey.outcome, say_ending(journey.ending)) == (outcome, evidence)
-    assert journey.reply_from == (WEB if outcome == "delivered" else "")
-    assert journey.backend == (None if protocol == "ICMP error" else Backend("10.244.2.4", 8080))
+    assert journey.reply_from == (WEB if outcome == "delivered" else None)
+    assert journey.backend == (None if protocol == "ICMP error" else Endpoint.of("10.244.2.4", 8080))
 
 
 @pytest.mark.parametrize("code", ["5/1", "3/4", "4/0"])
@@ -552,7 +562,7 @@ def test_a_refusal_is_named_by_who_sent_it() -> None:
 
 
 def test_what_leaves_on_loopback_has_not_arrived() -> None:
-    client, server = "127.0.0.1:4000", "127.0.0.1:8080"
+    client, server = Endpoint.parse("127.0.0.1:4000"), Endpoint.parse("127.0.0.1:8080")
     tape = Tape()
     tape.there(("pod/lo out", client, server), ("pod/lo in", client, server))
     tape.back(("pod/lo out", server, client))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from emulator.journeys.correlate import Correlation, correlate
 from emulator.model.flows import Attempt
-from emulator.model.frames import Backend, Frame, make_token
+from emulator.model.frames import Frame, make_token
+from emulator.net import Endpoint
 from emulator.report.prose_of_verdicts import say_ending
 from tests.unit.journeys.tape import (
     BACK,
@@ -392,7 +393,7 @@ def test_a_later_request_has_frames_of_its_own() -> None:
     journey = only(tape, continued())
     assert (journey.outcome, journey.backend, journey.source_seen) == (
         "delivered",
-        Backend("10.244.2.4", 8080),
+        Endpoint.of("10.244.2.4", 8080),
         "10.244.1.2",
     )
     assert [hop.frame for hop in journey.there + journey.back] == list(range(32, 48))

@@ -8,7 +8,7 @@ from typing import Any
 
 from emulator.cluster.state import ClusterState
 from emulator.model.expectations import Expectation
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.oracle.expectations import expect
 from tests.unit.states import (
     BRIDGE_IP,
@@ -24,7 +24,7 @@ from tests.unit.states import (
     make_pod,
 )
 
-ON_1, ON_2 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
+ON_1, ON_2 = Endpoint.of(WEB_0, 8080), Endpoint.of(WEB_1, 8080)
 WORKER_1 = frozenset({NODE_IP["worker-1"], BRIDGE_IP["worker-1"]})
 WORKER_2 = frozenset({NODE_IP["worker-2"], BRIDGE_IP["worker-2"]})
 HOSTED = (make_pod("host", "worker-1", ports=[8080]),)

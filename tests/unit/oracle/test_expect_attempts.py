@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.oracle.expectations import MAX_ATTEMPTS, attempts_for, attempts_to_meet_each
 from tests.unit.oracle.promises import ON_1, promised
 from tests.unit.states import (
@@ -63,7 +63,7 @@ def test_no_endpoint_of_so_many_has_to_be_met_that_400_attempts_may_miss_it(coun
     ("stale", "attempts", "required"), [(1, 21, {ON_1}), (1, 20, {ON_1}), (1, 19, ()), (60, 400, ())]
 )
 def test_the_endpoint_that_answers_is_met_if_enough_attempts_are_made(
-    stale: int, attempts: int, required: Collection[Backend]
+    stale: int, attempts: int, required: Collection[Endpoint]
 ) -> None:
     """Each attempt is led to one that nobody serves by chance: 2 ** -20 is below the risk that is taken, 2 **
     -19 is not.

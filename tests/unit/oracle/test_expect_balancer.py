@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.cluster.state import ClusterState
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol
 from emulator.objects.kinds import EndpointSlice, LoadBalancerIngress
 from emulator.oracle.expectations import Expectations, attempts_for
@@ -59,14 +59,14 @@ def test_behind_a_balancer_nobody_sees_the_client(
 ) -> None:
     expected = promised(balanced(externalTrafficPolicy=policy), who, VIP, 80)
     assert (expected.outcome, expected.source) == ("delivered", rule)
-    assert expected.backends == {Backend(WEB_0, 8080): rule, Backend(WEB_1, 8080): rule}
+    assert expected.backends == {Endpoint.of(WEB_0, 8080): rule, Endpoint.of(WEB_1, 8080): rule}
     assert expected.addresses[rule] == addresses
     assert "balancer" in say(expected.because)
 
 
 def test_a_balancer_meets_only_what_its_nodes_do() -> None:
     expected = promised(balanced(("worker-2",), externalTrafficPolicy="Local"), "client-1", VIP, 80)
-    assert expected.backends == {Backend(WEB_1, 8080): "balancer"}
+    assert expected.backends == {Endpoint.of(WEB_1, 8080): "balancer"}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_an_endpoint_on_a_node_may_see_the_balancer_or_another_node() -> None:
     )
     state = replace(state, listeners=listeners_of(state.pods))
     expected = promised(state, "client-1", VIP, 80)
-    assert expected.rules_at(Backend(NODE_IP["worker-1"], 8080)) == {"node", "balancer"}
+    assert expected.rules_at(Endpoint.of(NODE_IP["worker-1"], 8080)) == {"node", "balancer"}
     assert (expected.addresses["node"], expected.addresses["balancer"]) == (NODE_ADDRESSES, {BALANCER_IP})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.objects.kinds import EndpointPort, ServicePort
 from tests.unit.oracle.promises import (
     LOCAL,
@@ -72,7 +72,7 @@ from tests.unit.states import (
         ),
     ],
 )
-def test_cluster_list(endpoints: list[Any], met: list[Backend]) -> None:
+def test_cluster_list(endpoints: list[Any], met: list[Endpoint]) -> None:
     nodes = (make_node("control-plane", 0), make_node("worker-1", 1, "a"), make_node("worker-2", 2, "b"))
     result = promised(
         make_state(make_service(), slices=[make_slice(*endpoints)], nodes=nodes), "client", WEB_IP, 80
@@ -102,7 +102,7 @@ def test_cluster_list(endpoints: list[Any], met: list[Backend]) -> None:
         pytest.param([], "rejected", [], id="none anywhere"),
     ],
 )
-def test_local_list(endpoints: list[Any], outcome: str, met: list[Backend]) -> None:
+def test_local_list(endpoints: list[Any], outcome: str, met: list[Endpoint]) -> None:
     nodes = (make_node("control-plane", 0), make_node("worker-1", 1, "a"), make_node("worker-2", 2, "b"))
     slices = [make_slice(*endpoints)]
     internal = promised(
@@ -156,7 +156,7 @@ def test_local_list(endpoints: list[Any], outcome: str, met: list[Backend]) -> N
     ],
 )
 def test_topology_hints(
-    zone: str, hints: list[tuple[str, str]], distribution: str, met: list[Backend]
+    zone: str, hints: list[tuple[str, str]], distribution: str, met: list[Endpoint]
 ) -> None:
     nodes = (make_node("control-plane", 0), make_node("worker-1", 1, zone), make_node("worker-2", 2))
     endpoints = [
@@ -204,7 +204,7 @@ def test_slice_ports_are_matched_by_name_and_protocol() -> None:
         pods=pods,
     )
     assert list(promised(state, "client", WEB_IP, 53, protocol="UDP").backends) == [
-        Backend("10.244.2.9", 1053)
+        Endpoint.of("10.244.2.9", 1053)
     ]
-    assert list(promised(state, "client", WEB_IP, 53).backends) == [Backend("10.244.2.9", 2053)]
-    assert list(promised(state, "client", WEB_IP, 54).backends) == [Backend("10.244.2.9", 8080)]
+    assert list(promised(state, "client", WEB_IP, 53).backends) == [Endpoint.of("10.244.2.9", 2053)]
+    assert list(promised(state, "client", WEB_IP, 54).backends) == [Endpoint.of("10.244.2.9", 8080)]

@@ -10,8 +10,8 @@ import pytest
 
 from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.model.expectations import Expectation
-from emulator.model.frames import Backend
 from emulator.model.results import FlowResult, Observation
+from emulator.net import Endpoint
 from emulator.objects.config import IPVSTimeouts
 from emulator.objects.kinds import EndpointPort, Service, ServicePort
 from emulator.oracle.expectations import Expectations, expect
@@ -117,13 +117,13 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
         pytest.param(udp_state(ENDPOINT_0, services=False), "unreachable", [], id="the Service is deleted"),
     ],
 )
-def test_a_udp_client_that_never_stops(state: ClusterState, outcome: str, met: list[Backend]) -> None:
+def test_a_udp_client_that_never_stops(state: ClusterState, outcome: str, met: list[Endpoint]) -> None:
     found = kept(state, answered("UDP"))
     assert (found.outcome, list(found.backends)) == (outcome, met)
 
 
 @pytest.mark.parametrize(("seconds", "met"), [(0, {ON_1}), (1, {ON_1, ON_2})])
-def test_in_ipvs_mode_a_time_out_may_have_forgotten_a_udp_client(seconds: int, met: set[Backend]) -> None:
+def test_in_ipvs_mode_a_time_out_may_have_forgotten_a_udp_client(seconds: int, met: set[Endpoint]) -> None:
     proxy = ProxySettings(mode="ipvs", clusterCIDR="10.244.0.0/16", ipvsTimeouts=IPVSTimeouts(udp=seconds))
     assert set(kept(replace(udp_state(ENDPOINT_0, ENDPOINT_1), proxy=proxy), answered("UDP")).backends) == met
 
@@ -177,7 +177,7 @@ def test_in_ipvs_mode_a_connection_ends_with_its_service(who: str, ip: str, port
     ],
 )
 def test_a_udp_client_that_never_stops_in_other_modes(
-    mode: Any, endpoints: list[Any], outcome: str, met: list[Backend]
+    mode: Any, endpoints: list[Any], outcome: str, met: list[Endpoint]
 ) -> None:
     state = udp_state(*endpoints)
     found = kept(replace(state, proxy=replace(state.proxy, mode=mode)), answered("UDP"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.objects.kinds import EndpointPort, ServicePort
 from tests.unit.oracle.promises import (
     LOCAL,
@@ -250,7 +250,7 @@ def test_direct(who: str, ip: str, port: int, protocol: Any, outcome: str, seen:
     if seen is None:
         assert not result.backends
     else:
-        assert sources(result) == {str(Backend(ip, port)): seen}
+        assert sources(result) == {str(Endpoint.of(ip, port)): seen}
 
 
 def test_sctp_is_answered_where_it_is_declared() -> None:
@@ -260,7 +260,7 @@ def test_sctp_is_answered_where_it_is_declared() -> None:
     state = make_state(service, slices=slices, pods=pods)
     assert promised(state, "client", "10.244.2.9", 3868, protocol="SCTP").outcome == "delivered"
     assert list(promised(state, "client", WEB_IP, 3868, protocol="SCTP").backends) == [
-        Backend("10.244.2.9", 3868)
+        Endpoint.of("10.244.2.9", 3868)
     ]
     assert promised(state, "client", WEB_IP, 3868).outcome == "unreachable"
 

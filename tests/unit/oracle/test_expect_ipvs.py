@@ -9,9 +9,10 @@ from typing import Any, get_args
 import pytest
 
 from emulator.cluster.state import ClusterState
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
+from emulator.objects import kinds
 from emulator.objects.config import IPVSScheduler
-from emulator.objects.kinds import Endpoint, EndpointPort, EndpointSlice
+from emulator.objects.kinds import EndpointPort, EndpointSlice
 from emulator.oracle.expectations import expect
 from emulator.report.prose import say
 from emulator.verdicts.requirements import check_requirements
@@ -58,7 +59,7 @@ def test_external_policy_local_is_for_everyone(who: str) -> None:
 @pytest.mark.parametrize(
     ("who", "asymmetric"), [("client-1", {ON_2}), ("client", set()), ("worker-1", set())]
 )
-def test_without_an_endpoint_on_the_node_any_answers(who: str, asymmetric: set[Backend]) -> None:
+def test_without_an_endpoint_on_the_node_any_answers(who: str, asymmetric: set[Endpoint]) -> None:
     only_there = make_slice(make_endpoint(WEB_1, "worker-2"))
     state = make_state(node_ports(externalTrafficPolicy="Local"), slices=(only_there,), **IPVS)
     promise = expect(state, make_flow(state, who, NODE_IP["worker-1"], NODE_PORT))
@@ -66,10 +67,10 @@ def test_without_an_endpoint_on_the_node_any_answers(who: str, asymmetric: set[B
 
 
 ON_A_NODE = make_pod("host-web", "worker-1", ports=[8080])
-ITSELF = Backend(NODE_IP["worker-1"], 8080)
+ITSELF = Endpoint.of(NODE_IP["worker-1"], 8080)
 
 
-def announced(*endpoints: Endpoint, **spec: Any) -> ClusterState:
+def announced(*endpoints: kinds.Endpoint, **spec: Any) -> ClusterState:
     """A load-balancer address, whose speaker is worker-1; ``ON_A_NODE`` serves too."""
     slices, pods = (make_slice(*endpoints),), (*PODS, ON_A_NODE)
     return make_state(
@@ -91,7 +92,7 @@ def test_through_the_balanced_address_all_are_met_whoever_serves() -> None:
 
 
 def test_a_node_s_own_endpoint_is_masqueraded_by_other_nodes_alone() -> None:
-    state = announced(make_endpoint(ITSELF.ip, "worker-1"))
+    state = announced(make_endpoint(ITSELF.address, "worker-1"))
     promise = expect(state, make_flow(state, "client-1", VIP, 80))
     assert promise.backends == {ITSELF: "node"}
     assert promise.rules_at(ITSELF) == {"node", "preserved"}
@@ -105,7 +106,7 @@ def test_with_strict_arp_the_speaker_alone_serves() -> None:
 
 
 def test_a_node_that_meets_itself_by_a_service_s_address_comes_from_that() -> None:
-    state = announced(make_endpoint(ITSELF.ip, "worker-1"), externalTrafficPolicy="Local")
+    state = announced(make_endpoint(ITSELF.address, "worker-1"), externalTrafficPolicy="Local")
     promise = expect(state, make_flow(state, "worker-1", VIP, 80))
     assert (promise.source, promise.addresses["preserved"]) == ("preserved", {VIP})
 
@@ -269,7 +270,7 @@ def test_in_ipvs_mode_a_pod_meets_itself_only_if_its_slice_says_where_it_is(
 
 @pytest.mark.parametrize(("node", "asymmetric"), [("worker-1", set()), ("worker-2", {ON_1})])
 def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(
-    node: str, asymmetric: set[Backend]
+    node: str, asymmetric: set[Endpoint]
 ) -> None:
     state = make_state(node_ports(**LOCAL), slices=(ADRIFT,), **IPVS)
     assert promised(state, "client-1", NODE_IP[node], NODE_PORT).asymmetric == asymmetric

@@ -182,8 +182,8 @@ def test_endpoints_that_nobody_serves(ips: list[str], outcome: str) -> None:
     )
     assert result.outcome == outcome
     assert f"no server listens at {ips[-1] if outcome == 'delivered' else ips[0]}" in say(result.because)
-    assert [b.ip for b in result.backends] == [ip for ip in ips if ip == WEB_0]
-    assert {b.ip for b in result.endpoints} == set(ips)
+    assert [b.address for b in result.backends] == [ip for ip in ips if ip == WEB_0]
+    assert {b.address for b in result.endpoints} == set(ips)
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs", "userspace"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.objects.kinds import EndpointPort, ServicePort
 from emulator.oracle.expectations import Expectations
 from emulator.report.prose import say
@@ -108,7 +108,7 @@ def test_masquerade_all_changes_only_cluster_ips(how: str, policy: str, who: str
 )
 @pytest.mark.parametrize("proxy", [{"localMode": ""}, {"clusterCIDR": ""}], ids=["no mode", "no clusterCIDR"])
 def test_without_a_local_traffic_detector(
-    proxy: dict[str, Any], how: str, policy: str, who: str, rule: str, met: Sequence[Backend]
+    proxy: dict[str, Any], how: str, policy: str, who: str, rule: str, met: Sequence[Endpoint]
 ) -> None:
     state = make_state(SERVICES[policy], proxy=proxy)
     assert promised(state, who, *DIALLED[how]).backends == dict.fromkeys(met, rule)
@@ -123,7 +123,7 @@ def test_without_a_local_traffic_detector(
     ],
 )
 def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(
-    mode: str, rule: str, met: Sequence[Backend]
+    mode: str, rule: str, met: Sequence[Endpoint]
 ) -> None:
     state = make_state(SERVICES["Local"], proxy={"localMode": mode})
     assert promised(state, "other", NODE_IP["worker-1"], NODE_PORT).backends == dict.fromkeys(met, rule)
@@ -145,7 +145,7 @@ def test_a_pod_of_another_node_is_local_by_cluster_cidr_only(
     ],
 )
 def test_what_is_not_masqueraded_is_answered_past_a_node_that_has_neither_end(
-    who: str, proxy: dict[str, Any], to: tuple[str, int], asymmetric: set[Backend]
+    who: str, proxy: dict[str, Any], to: tuple[str, int], asymmetric: set[Endpoint]
 ) -> None:
     state = make_state(SERVICES["Local"], proxy=proxy)
     promise = promised(state, who, *to, via="worker-1" if who == "client-1" and to[0] == WEB_IP else "")
@@ -248,7 +248,7 @@ def test_hairpin_without_a_detector_is_masqueraded_too() -> None:
 
 # --- hostNetwork -------------------------------------------------------------------------------------------
 
-API = Backend("172.18.0.2", 6443)
+API = Endpoint.of("172.18.0.2", 6443)
 KUBERNETES = make_service(
     "kubernetes",
     "10.96.0.1",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.model.frames import Backend
+from emulator.net import Endpoint
 from emulator.objects.kinds import EndpointPort, LoadBalancerIngress, ServicePort
 from emulator.oracle.expectations import Expectations, expect
 from emulator.report.prose import say
@@ -30,7 +30,7 @@ from tests.unit.states import (
     node_port_service,
 )
 
-NOBODY = Backend("10.244.1.99", 8080)
+NOBODY = Endpoint.of("10.244.1.99", 8080)
 USERSPACE: dict[str, Any] = {"proxy": {"mode": "userspace"}}
 LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "internalTrafficPolicy": "Local"}
 
@@ -97,7 +97,7 @@ def test_without_a_ready_endpoint(protocol: Any, outcome: str, conditions: dict[
 
 
 def test_endpoints_that_nobody_serves_are_passed_over() -> None:
-    rows = make_slice(make_endpoint(NOBODY.ip, "worker-1"), make_endpoint(WEB_1, "worker-2"))
+    rows = make_slice(make_endpoint(NOBODY.address, "worker-1"), make_endpoint(WEB_1, "worker-2"))
     state = make_state(make_service(), slices=(rows,), **USERSPACE)
     promise = expect(state, make_flow(state, "client", WEB_IP, 80))
     assert (promise.outcome, set(promise.backends)) == ("delivered", {ON_2})

@@ -14,7 +14,7 @@ from emulator.cluster.state import (
     pod_netns,
 )
 from emulator.errors import UsageError
-from emulator.plan.naming import IFNAMSIZ, interface_name, mac_of_ip, mac_of_name
+from emulator.net import IFNAMSIZ, interface_name, mac_of_ip, mac_of_name
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from emulator.cluster.state import ClusterState
+from emulator.net import Endpoint
 from emulator.objects.kinds import ServicePort
 from emulator.proxy.changes import service_changes
 from emulator.proxy.stale import stale_connections
@@ -18,7 +19,7 @@ TCP = ServicePort(name="dns-tcp", port=53, targetPort=53)
 A, B = {"ip": "10.244.1.5"}, {"ip": "10.244.1.6"}
 DRAINING = {"conditions": {"ready": False, "serving": True, "terminating": True}}
 GONE = {"conditions": {"ready": False, "serving": False, "terminating": True}}
-CLUSTER_IP = "10.96.0.10:53"
+CLUSTER_IP = Endpoint.of("10.96.0.10", 53)
 
 
 def endpoint(where: Mapping[str, Any], conditions: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,22 +47,22 @@ def stale(old: ClusterState, new: ClusterState) -> set[tuple[str, str]]:
     [
         (cluster(A), cluster(A), set()),
         (cluster(A), cluster(A, B), set()),
-        (cluster(A, B), cluster(B), {(CLUSTER_IP, "10.244.1.5:5353")}),
-        (cluster(A), cluster(B), {(CLUSTER_IP, "10.244.1.5:5353")}),
-        (cluster(A), cluster(), {(CLUSTER_IP, "10.244.1.5:5353")}),
-        (cluster(A), nobody(), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(A, B), cluster(B), {(CLUSTER_IP, Endpoint.of("10.244.1.5", 5353))}),
+        (cluster(A), cluster(B), {(CLUSTER_IP, Endpoint.of("10.244.1.5", 5353))}),
+        (cluster(A), cluster(), {(CLUSTER_IP, Endpoint.of("10.244.1.5", 5353))}),
+        (cluster(A), nobody(), {(CLUSTER_IP, Endpoint.of("10.244.1.5", 5353))}),
         (cluster(), cluster(A), {(CLUSTER_IP, CLUSTER_IP)}),
         (nobody(), cluster(A), {(CLUSTER_IP, CLUSTER_IP)}),
         (nobody(), cluster(), set()),
         (cluster(A), cluster(endpoint(A, DRAINING)), set()),
-        (cluster(endpoint(A, DRAINING)), cluster(B), {(CLUSTER_IP, "10.244.1.5:5353")}),
-        (cluster(A), cluster(endpoint(A, GONE)), {(CLUSTER_IP, "10.244.1.5:5353")}),
+        (cluster(endpoint(A, DRAINING)), cluster(B), {(CLUSTER_IP, Endpoint.of("10.244.1.5", 5353))}),
+        (cluster(A), cluster(endpoint(A, GONE)), {(CLUSTER_IP, Endpoint.of("10.244.1.5", 5353))}),
         (cluster(endpoint(A, GONE)), cluster(endpoint(A, GONE), B), {(CLUSTER_IP, CLUSTER_IP)}),
         (cluster(A, port=TCP), cluster(B, port=TCP), set()),
         (
             cluster(A),
             cluster(A, clusterIP="10.96.0.11"),
-            {(CLUSTER_IP, "10.244.1.5:5353"), ("10.96.0.11:53",) * 2},
+            {(CLUSTER_IP, Endpoint.of("10.244.1.5", 5353)), (Endpoint.of("10.96.0.11", 53),) * 2},
         ),
     ],
     ids=[
@@ -98,8 +99,12 @@ def test_every_address_of_the_service_counts() -> None:
         "vips": ("192.0.2.2",),
     }
     dialled = {address for address, _ in stale(cluster(A, **spec), cluster(B, **spec))}
-    by_port = {"172.18.0.3:30053", "10.244.1.1:30053", "127.0.0.1:30053"}
-    assert dialled == {CLUSTER_IP, "192.0.2.1:53", "192.0.2.2:53", *by_port}
+    by_port = {
+        Endpoint.of("172.18.0.3", 30053),
+        Endpoint.of("10.244.1.1", 30053),
+        Endpoint.of("127.0.0.1", 30053),
+    }
+    assert dialled == {CLUSTER_IP, Endpoint.of("192.0.2.1", 53), Endpoint.of("192.0.2.2", 53), *by_port}
 
 
 def test_an_address_that_another_service_serves_as_well_is_not_new() -> None:
@@ -114,8 +119,11 @@ def test_an_address_that_another_service_serves_as_well_is_not_new() -> None:
     nodes = [node("worker-1")]
     old = state(nodes=nodes, services=[first], slices=slices)
     new = state(nodes=nodes, services=[first, second], slices=slices)
-    assert stale(old, new) == {("10.96.0.2:53", "10.96.0.2:53")}
-    assert stale(new, old) == {("10.96.0.2:53", "10.244.1.6:53"), ("192.0.2.1:53", "10.244.1.6:53")}
+    assert stale(old, new) == {(Endpoint.of("10.96.0.2", 53), Endpoint.of("10.96.0.2", 53))}
+    assert stale(new, old) == {
+        (Endpoint.of("10.96.0.2", 53), Endpoint.of("10.244.1.6", 53)),
+        (Endpoint.of("192.0.2.1", 53), Endpoint.of("10.244.1.6", 53)),
+    }
 
 
 def test_every_node_that_stays_forgets() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState, Listener
 from emulator.errors import UsageError
+from emulator.net import Endpoint
 from emulator.objects.kinds import LoadBalancerIngress, Service, ServicePort
 from emulator.proxy import rules_for, userspace
 from emulator.proxy.userspace import FIRST_PORT, PORTS, Relay, RoundRobin, relays, stale_relays
@@ -239,7 +240,10 @@ def test_what_was_dialled_at_a_udp_service_that_is_gone_is_forgotten() -> None:
     old = cluster(service("dns", ports=[UDP]), service("web", clusterIP="10.96.0.11"))
     (port,) = (relay.port for relay in relays(old) if relay.protocol == "UDP")
     gone = {(op.netns, op.dialled, op.server) for op in stale_relays(old, cluster())}
-    assert gone == {("worker-1", "10.96.0.10:53", f"{ip}:{port}") for ip in ("172.18.0.3", "10.244.1.1")}
+    assert gone == {
+        ("worker-1", Endpoint.of("10.96.0.10", 53), Endpoint.of(ip, port))
+        for ip in ("172.18.0.3", "10.244.1.1")
+    }
 
 
 def test_what_was_dialled_at_an_address_that_a_udp_service_has_no_more_is_forgotten() -> None:
@@ -249,11 +253,11 @@ def test_what_was_dialled_at_an_address_that_a_udp_service_has_no_more_is_forgot
     gone = {(op.dialled, op.server) for op in stale_relays(old, cluster(service("dns", ports=[UDP])))}
     own = ("172.18.0.3", "10.244.1.1")
     assert {dialled for dialled, _ in gone} == {
-        "192.0.2.1:53",
-        "127.0.0.1:30053",
-        *(f"{ip}:30053" for ip in own),
+        Endpoint.of("192.0.2.1", 53),
+        Endpoint.of("127.0.0.1", 30053),
+        *(Endpoint.of(ip, 30053) for ip in own),
     }
-    assert {server for _, server in gone} == {f"{ip}:{port}" for ip in own}
+    assert {server for _, server in gone} == {Endpoint.of(ip, port) for ip in own}
 
 
 def test_what_the_proxy_knows_itself_needs_no_forgetting() -> None:

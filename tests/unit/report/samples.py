@@ -11,8 +11,8 @@ from typing import Any
 from emulator.model.expectations import Expectation
 from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Client, Destination, Flow
-from emulator.model.frames import Backend, Captured
-from emulator.model.journeys import Change, Ending, Hop, Journey
+from emulator.model.frames import Captured
+from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
 from emulator.model.results import (
     FlowResult,
     NodeRow,
@@ -23,6 +23,7 @@ from emulator.model.results import (
     Requirement,
     ServiceRow,
 )
+from emulator.net import Endpoint
 from tests.unit.expectations import expectation_of
 
 # 2026-01-01T00:00:00.000000001Z in ns: a microsecond writer would lose the 1
@@ -77,11 +78,13 @@ FRAMES = [
     captured(4_000_000_000, "default_client", "eth0", True, tcp_frame(CLIENT, 40001, "10.96.0.20", 80)),
 ]
 
-DNAT = Change("DNAT", "worker-1", f"{SERVICE}:80", f"{WEB_1}:8080", 2)
-UN_DNAT = Change("un-DNAT", "worker-1", f"{WEB_1}:8080", f"{SERVICE}:80", 5)
+AT_CLIENT, AT_SERVICE = Endpoint.of(CLIENT, 40000), Endpoint.of(SERVICE, 80)
+AT_WEB_1 = Endpoint.of(WEB_1, 8080)
+DNAT = Change("DNAT", "worker-1", AT_SERVICE, AT_WEB_1, 2)
+UN_DNAT = Change("un-DNAT", "worker-1", AT_WEB_1, AT_SERVICE, 5)
 
 
-def hop(number: int, src: str, dst: str, ttl: int) -> Hop:
+def hop(number: int, src: Endpoint, dst: Endpoint, ttl: int) -> Hop:
     frame = FRAMES[number]
     return Hop(
         frame.time, frame.netns, frame.interface, "out" if frame.outgoing else "in", src, dst, ttl, number
@@ -91,25 +94,28 @@ def hop(number: int, src: str, dst: str, ttl: int) -> Hop:
 DELIVERED = Journey(
     token=6 << 64 | 1,
     crafted=False,
-    sent=(f"{CLIENT}:40000", f"{SERVICE}:80"),
+    sent=Connection(AT_CLIENT, AT_SERVICE),
     there=(
-        hop(0, f"{CLIENT}:40000", f"{SERVICE}:80", 64),
-        hop(1, f"{CLIENT}:40000", f"{SERVICE}:80", 64),
-        hop(2, f"{CLIENT}:40000", f"{WEB_1}:8080", 63),
-        hop(3, f"{CLIENT}:40000", f"{WEB_1}:8080", 62),
+        hop(0, AT_CLIENT, AT_SERVICE, 64),
+        hop(1, AT_CLIENT, AT_SERVICE, 64),
+        hop(2, AT_CLIENT, AT_WEB_1, 63),
+        hop(3, AT_CLIENT, AT_WEB_1, 62),
     ),
-    back=(hop(4, f"{WEB_1}:8080", f"{CLIENT}:40000", 64), hop(5, f"{SERVICE}:80", f"{CLIENT}:40000", 62)),
+    back=(
+        hop(4, AT_WEB_1, AT_CLIENT, 64),
+        hop(5, AT_SERVICE, AT_CLIENT, 62),
+    ),
     changes=(DNAT, UN_DNAT),
     outcome="delivered",
-    backend=Backend(WEB_1, 8080),
+    backend=Endpoint.of(WEB_1, 8080),
     source_seen=CLIENT,
-    reply_from=f"{SERVICE}:80",
+    reply_from=AT_SERVICE,
 )
 DROPPED = Journey(
     token=6 << 64 | 2,
     crafted=False,
-    sent=(f"{CLIENT}:40001", "10.96.0.20:80"),
-    there=(hop(6, f"{CLIENT}:40001", "10.96.0.20:80", 64),),
+    sent=Connection(Endpoint.parse(f"{CLIENT}:40001"), Endpoint.parse("10.96.0.20:80")),
+    there=(hop(6, Endpoint.parse(f"{CLIENT}:40001"), Endpoint.parse("10.96.0.20:80"), 64),),
     back=(),
     changes=(),
     outcome="dropped",
@@ -138,7 +144,7 @@ def flow(name: str, ip: str = SERVICE, **fields: Any) -> Flow:
 def expectation(**fields: Any) -> Expectation:
     return expectation_of(
         **{
-            "backends": {Backend(WEB_0, 8080): "preserved", Backend(WEB_1, 8080): "preserved"},
+            "backends": {Endpoint.of(WEB_0, 8080): "preserved", Endpoint.of(WEB_1, 8080): "preserved"},
             "addresses": {"preserved": frozenset({CLIENT}), "node": frozenset({WORKER_1, "10.244.1.1"})},
             "source": "preserved",
             **fields,
@@ -151,17 +157,17 @@ PASSED = FlowResult(
     expected=expectation(),
     observed=Observation(
         outcomes={"delivered": 17},
-        backends={Backend(WEB_1, 8080): 8, Backend(WEB_0, 8080): 9},
+        backends={Endpoint.of(WEB_1, 8080): 8, Endpoint.of(WEB_0, 8080): 9},
         sources=(CLIENT,),
-        reply_from=(f"{SERVICE}:80",),
+        reply_from=(AT_SERVICE,),
     ),
     journeys=(
         DELIVERED,
         replace(
             DELIVERED,
             crafted=True,
-            backend=Backend(WEB_0, 8080),
-            changes=(replace(DNAT, after=f"{WEB_0}:8080"),),
+            backend=Endpoint.of(WEB_0, 8080),
+            changes=(replace(DNAT, after=Endpoint.parse(f"{WEB_0}:8080")),),
         ),
     ),
     verdict="pass",

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from emulator.model.frames import Backend
 from emulator.model.reasons import Reason
 from emulator.model.results import FlowResult, Observation
+from emulator.net import Endpoint
 from emulator.report.advice import advise
 from emulator.verdicts.modes import ComparedFlow, compare_modes
 from tests.unit.expectations import expectation_of, resting_on
@@ -25,7 +25,8 @@ from tests.unit.report.samples import (
 )
 
 BOTH = replace(
-    PASSED, observed=replace(PASSED.observed, backends={Backend(WEB_0, 8080): 1, Backend(WEB_1, 8080): 1})
+    PASSED,
+    observed=replace(PASSED.observed, backends={Endpoint.of(WEB_0, 8080): 1, Endpoint.of(WEB_1, 8080): 1}),
 )
 
 
@@ -42,7 +43,7 @@ def lost(outcome: str, because: Reason, ip: str = "172.18.0.3") -> tuple[FlowRes
 
 def to_one(because: Reason, asymmetric: bool = False) -> tuple[FlowResult, FlowResult]:
     """A flow that one mode delivers to fewer endpoints."""
-    backend = Backend(WEB_1, 8080)
+    backend = Endpoint.of(WEB_1, 8080)
     expected = expectation(
         backends={backend: "preserved"},
         because=because,

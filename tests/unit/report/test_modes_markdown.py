@@ -8,6 +8,7 @@ import pytest
 
 from emulator.model.frames import Health
 from emulator.model.results import FlowResult
+from emulator.net import Endpoint
 from emulator.report.modes_markdown import render_markdown
 from emulator.verdicts.modes import Comparison, compare_modes
 from tests.unit.report.samples import CLIENT, REPORT, WORKER_1
@@ -64,7 +65,7 @@ def test_where_all_fare_alike_they_are_everybody() -> None:
             id="an address that nobody promised",
         ),
         pytest.param(
-            delivered({B0: CLIENT}, reply_from=("10.244.1.2:8080",)),
+            delivered({B0: CLIENT}, reply_from=(Endpoint.parse("10.244.1.2:8080"),)),
             "the client's own (the answer comes from the endpoint itself)",
             id="heard from another",
         ),

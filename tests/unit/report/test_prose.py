@@ -17,9 +17,10 @@ from emulator.flows.mode_differences import derive_mode_differences
 from emulator.journeys.correlate import ICMP_ERRORS
 from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Attempt
-from emulator.model.frames import Answer, Backend, Health
+from emulator.model.frames import Answer, Health
 from emulator.model.journeys import ANSWERED, Ending, EndingKind
 from emulator.model.reasons import Reason, Why
+from emulator.net import Endpoint
 from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.expectations import Expectations
 from emulator.report.prose import _TEXTS, _words, say
@@ -30,9 +31,9 @@ from tests.unit.report.samples import DELIVERED, DROPPED
 FULL = Reason(
     why=Why.UNSERVED,
     objects=(service_ref("shop/web", "spec.internalTrafficPolicy"), node_ref("worker-1")),
-    at=Backend("10.96.0.1", 80),
+    at=Endpoint.of("10.96.0.1", 80),
     protocol="TCP",
-    endpoints=(Backend("10.244.1.2", 8080),),
+    endpoints=(Endpoint.of("10.244.1.2", 8080),),
     how="clusterIP",
     mode="ipvs",
     outcome="dropped",
@@ -73,7 +74,7 @@ def test_names_addresses_and_ports_are_no_kind(reason: Reason) -> None:
         return Reason(
             why=reason.why,
             objects=tuple(ObjectRef(ref.kind, "other/name", ref.field) for ref in reason.objects),
-            at=Backend("192.0.2.1", 1),
+            at=Endpoint.of("192.0.2.1", 1),
             then=tuple(map(renamed, reason.then)),
         )
 
@@ -105,9 +106,18 @@ def test_nothing_below_the_report_reads_sentences() -> None:
 
 def test_every_ending_and_every_finding_has_a_sentence() -> None:
     for kind in get_args(EndingKind):
-        ending = Ending(kind=kind, code="3/3", by="10.0.0.1", pods=("shop/web",), after=ANSWERED)
+        ending = Ending(
+            kind=kind, code="3/3", by=Endpoint.parse("10.0.0.1"), pods=("shop/web",), after=ANSWERED
+        )
         assert bool(say_ending(ending)) == (kind != "answered")
-    answer = Answer(pod="a", container="b", node="c", client="1.2.3.4:5", dialled="", local="6.7.8.9:1")
+    answer = Answer(
+        pod="a",
+        container="b",
+        node="c",
+        client=Endpoint.of("1.2.3.4", 5),
+        dialled=None,
+        local=Endpoint.of("6.7.8.9", 1),
+    )
     met = Attempt(
         flow="f",
         protocol="TCP",

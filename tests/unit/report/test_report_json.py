@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.results import NodeRow, Observation, PodRow, Report, ServiceRow
+from emulator.net import Endpoint
 from emulator.report.report_json import (
     SCHEMA,
     to_dict,
@@ -198,7 +199,9 @@ def test_the_tables_become_objects() -> None:
 
 
 def test_the_addresses_of_one_pod_count_together() -> None:
-    observed = replace(PASSED.observed, backends={Backend(WEB_0, 80): 1, Backend("10.244.1.99", 80): 2})
+    observed = replace(
+        PASSED.observed, backends={Endpoint.of(WEB_0, 80): 1, Endpoint.of("10.244.1.99", 80): 2}
+    )
     exported = to_dict(
         replace(REPORT, flows=(replace(PASSED, observed=observed),)), {**PODS, "10.244.1.99": "default/web-0"}
     )

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.model.findings import Fault, Finding
-from emulator.model.frames import Backend, Health
-from emulator.model.journeys import Change, Ending, Journey
+from emulator.model.frames import Health
+from emulator.model.journeys import Change, Connection, Ending, Journey
+from emulator.net import Endpoint
 from emulator.report.tables import render_difference, render_text
 from tests.unit.report.samples import (
     CLIENT,
@@ -29,9 +30,13 @@ from tests.unit.report.samples import (
     service_row,
 )
 
-SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
+SNAT = Change("SNAT", "worker-1", Endpoint.parse(f"{CLIENT}:40000"), Endpoint.parse(f"{WORKER_1}:1234"), 2)
 RELAYED = Change(
-    "relayed", "worker-1", f"{CLIENT}:40000 → 10.244.1.1:10042", f"172.18.0.3:33000 → {WEB_1}:8080", 2
+    "relayed",
+    "worker-1",
+    Connection(Endpoint.of(CLIENT, 40000), Endpoint.of("10.244.1.1", 10042)),
+    Connection(Endpoint.of("172.18.0.3", 33000), Endpoint.of(WEB_1, 8080)),
+    2,
 )
 
 
@@ -80,14 +85,14 @@ def test_rows_of_a_kind_stand_under_its_heading() -> None:
             id="masqueraded too",
         ),
         pytest.param(
-            (replace(DELIVERED, changes=(replace(DNAT, after="10.244.1.1:10042"), RELAYED)),),
+            (replace(DELIVERED, changes=(replace(DNAT, after=Endpoint.parse("10.244.1.1:10042")), RELAYED)),),
             "DNAT, relayed at worker-1 → web-1:8080  ",
             id="translated to a proxy, and relayed by it",
         ),
         pytest.param((replace(DELIVERED, changes=(SNAT,)),), "SNAT at worker-1  ", id="masqueraded alone"),
         pytest.param((replace(DELIVERED, changes=()),), "10.244.1.2  none  ", id="nothing"),
         pytest.param(
-            (replace(DELIVERED, changes=(replace(DNAT, after="10.0.0.9:80"),)),),
+            (replace(DELIVERED, changes=(replace(DNAT, after=Endpoint.parse("10.0.0.9:80")),)),),
             "DNAT at worker-1 → 10.0.0.9:80  ",
             id="an unnamed backend",
         ),
@@ -98,8 +103,8 @@ def test_what_was_rewritten_and_where(journeys: tuple[Journey, ...], line: str) 
 
 
 def test_many_backends_show_the_range_of_their_counts() -> None:
-    backends = {Backend(f"10.244.1.{n}", 80): n for n in range(10, 16)}
-    journeys = tuple(replace(DELIVERED, changes=(replace(DNAT, after=str(backend)),)) for backend in backends)
+    backends = {Endpoint.of(f"10.244.1.{n}", 80): n for n in range(10, 16)}
+    journeys = tuple(replace(DELIVERED, changes=(replace(DNAT, after=backend),)) for backend in backends)
     many = replace(PASSED, journeys=journeys, observed=replace(PASSED.observed, backends=backends))
     assert "DNAT at worker-1 → 6 backends (×10 to ×15)" in text(flows=(many,), width=400)
 
@@ -110,7 +115,9 @@ def test_the_source_that_was_seen() -> None:
 
 
 def test_an_outcome_that_was_promised_stands_among_the_changes() -> None:
-    refused = replace(FAILED.journeys[0], outcome="rejected", ending=Ending(kind="rst", by="10.244.1.3:80"))
+    refused = replace(
+        FAILED.journeys[0], outcome="rejected", ending=Ending(kind="rst", by=Endpoint.parse("10.244.1.3:80"))
+    )
     result = replace(
         FAILED,
         verdict="pass",

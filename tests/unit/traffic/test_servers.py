@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from emulator.model.flows import Attempt, RealServer
-from emulator.model.frames import Backend, make_token
+from emulator.model.frames import make_token
 from emulator.model.journeys import Ending, Hop, Journey
 from emulator.model.results import FlowResult
+from emulator.net import Endpoint
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import service_destination
 from emulator.report.prose_of_verdicts import say_ending, say_verdict
@@ -60,7 +61,7 @@ def found(ip: str, port: int) -> list[RealServer]:
 
 
 def test_the_commands_behind_a_service_and_behind_a_pod_s_address() -> None:
-    first = RealServer("default/web-0", "default_web-0", Backend("10.244.1.3", 8080), own=True)
+    first = RealServer("default/web-0", "default_web-0", Endpoint.of("10.244.1.3", 8080), own=True)
     assert found(WEB_IP, 80) == [first]
     assert found("10.244.1.3", 8080) == [first]
     assert found(WEB_1, 8080) == []
@@ -100,7 +101,7 @@ def test_of_a_flow_whose_endpoint_may_be_hidden_every_attempt_asks() -> None:
 
 
 def test_the_only_sctp_server_of_a_node_and_of_two_none() -> None:
-    assert find_sole_sctp(make_state(pods=HOST_PODS)) == {"worker-1": Backend("172.18.0.3", 9100)}
+    assert find_sole_sctp(make_state(pods=HOST_PODS)) == {"worker-1": Endpoint.of("172.18.0.3", 9100)}
     assert (
         find_sole_sctp(make_state(pods=(*HOST_PODS, make_pod("more", "worker-1", ports=[(9200, "SCTP")]))))
         == {}
@@ -113,7 +114,7 @@ def test_the_only_sctp_server_of_a_node_and_of_two_none() -> None:
 # --- when -------------------------------------------------------------------------------------------------
 
 A, B = (
-    RealServer(f"default/{name}", f"default_{name}", Backend(f"10.244.1.{n}", 80), own=True)
+    RealServer(f"default/{name}", f"default_{name}", Endpoint.of(f"10.244.1.{n}", 80), own=True)
     for n, name in enumerate("ab", 3)
 )
 
@@ -179,7 +180,7 @@ def test_of_servers_that_do_not_accept_a_client_may_ask_several_at_once() -> Non
 
 # --- what the frames say ----------------------------------------------------------------------------------
 
-SERVER = RealServer("default/web-0", "web-0", Backend("10.244.2.4", 8080), own=True)
+SERVER = RealServer("default/web-0", "web-0", Endpoint.of("10.244.2.4", 8080), own=True)
 COOKIE = {"TCP": make_token("TCP", 1 << 40 | 9), "UDP": make_token("UDP", 9)}
 THERE = (
     ("pod/eth0 out", POD, VIP),
@@ -209,7 +210,7 @@ def test_a_datagram_that_comes_in_at_a_command_is_delivered_whatever_it_says() -
         SERVER.backend,
         "10.244.1.2",
     )
-    assert (journey.reply_from, say_ending(journey.ending)) == ("", "came in at web-0/eth0 in")
+    assert (journey.reply_from, say_ending(journey.ending)) == (None, "came in at web-0/eth0 in")
 
 
 def test_a_datagram_that_does_not_come_in_is_dropped() -> None:
@@ -241,13 +242,13 @@ def test_an_echo_of_the_request_is_an_answer(protocol: Any) -> None:
 
 # --- the verdict ------------------------------------------------------------------------------------------
 
-WEB_0 = RealServer("default/web-0", "web-0", Backend("10.244.2.4", 8080), own=True)
+WEB_0 = RealServer("default/web-0", "web-0", Endpoint.of("10.244.2.4", 8080), own=True)
 ARRIVED = case.ended("dropped", Ending(kind="silence", last=case.delivered().there[-1]))
 SENT_BACK = (
     Hop(3, "web-0", "eth0", "out", case.WEB, case.POD, 64, 2),
     Hop(4, "client", "eth0", "in", case.VIP, case.POD, 62, 3),
 )
-RESET = case.ended("rejected", Ending(kind="rst", by="10.244.2.4:8080"), SENT_BACK)
+RESET = case.ended("rejected", Ending(kind="rst", by=Endpoint.parse("10.244.2.4:8080")), SENT_BACK)
 
 
 def verdict(
@@ -294,7 +295,9 @@ def test_what_never_came_in_is_the_network_s_affair() -> None:
     assert verdict(_not_arrived()).verdict == "fail"
     lost_reply = replace(ARRIVED, back=SENT_BACK[:1], ending=Ending(kind="reply lost", last=SENT_BACK[0]))
     assert verdict(lost_reply).verdict == "fail"
-    by_a_node = replace(RESET, back=(Hop(3, "worker-1", "cbr0", "out", case.NODE, case.POD, 64, 2),))
+    by_a_node = replace(
+        RESET, back=(Hop(3, "worker-1", "cbr0", "out", Endpoint.of(case.NODE, 0), case.POD, 64, 2),)
+    )
     assert verdict(by_a_node).verdict == "fail"
     assert "the server" not in say_verdict(verdict(by_a_node))
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.journeys import ANSWERED, Change, Journey
 from emulator.model.results import FlowResult, Observation
+from emulator.net import Endpoint
 from emulator.report.prose_of_verdicts import say_difference
 from emulator.verdicts.compare import (
     Row,
-    address_of,
     backend_name,
     few,
     side_by_side,
@@ -34,7 +34,7 @@ from tests.unit.report.samples import (
     flow,
 )
 
-SNAT = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{WORKER_1}:1234", 2)
+SNAT = Change("SNAT", "worker-1", Endpoint.parse(f"{CLIENT}:40000"), Endpoint.parse(f"{WORKER_1}:1234"), 2)
 
 
 def observed(result: FlowResult, **fields: object) -> FlowResult:
@@ -50,20 +50,24 @@ def observed(result: FlowResult, **fields: object) -> FlowResult:
             observed(PASSED, sources=(WORKER_1,)), {"source"}, id="masqueraded instead of preserved"
         ),
         pytest.param(
-            observed(PASSED, backends={Backend(WEB_0, 8080): 1}), {"backends"}, id="a backend never met"
+            observed(PASSED, backends={Endpoint.of(WEB_0, 8080): 1}), {"backends"}, id="a backend never met"
         ),
         pytest.param(
-            observed(PASSED, backends={Backend(WEB_0, 8080): 1, Backend(WEB_1, 81): 1}),
+            observed(PASSED, backends={Endpoint.of(WEB_0, 8080): 1, Endpoint.of(WEB_1, 81): 1}),
             {"backends"},
             id="another backend met",
         ),
         pytest.param(
-            replace(observed(PASSED, backends={Backend(WEB_0, 8080): 1}), expected=expectation(partial=True)),
+            replace(
+                observed(PASSED, backends={Endpoint.of(WEB_0, 8080): 1}), expected=expectation(partial=True)
+            ),
             set(),
             id="many backends",
         ),
         pytest.param(
-            observed(PASSED, reply_from=(f"{WEB_0}:8080",)), {"reply from"}, id="answered by a stranger"
+            observed(PASSED, reply_from=(Endpoint.parse(f"{WEB_0}:8080"),)),
+            {"reply from"},
+            id="answered by a stranger",
         ),
         pytest.param(observed(PASSED, lost_frames=3), {"lost frames"}, id="lost frames"),
         pytest.param(
@@ -130,8 +134,8 @@ def test_both_sides_in_words() -> None:
 
 def test_an_icmp_reply_has_no_port() -> None:
     ping = flow("ping", protocol="ICMP", to=replace(PASSED.flow.to, ip=WEB_0, port=0))
-    result = observed(replace(PASSED, flow=ping), reply_from=(f"{WEB_0}:0", WEB_0))
-    assert Row("reply from", WEB_0, f"{WEB_0}:0, {WEB_0}", True) in side_by_side(result, PODS)
+    result = observed(replace(PASSED, flow=ping), reply_from=(Endpoint.of(WEB_0, 0), Endpoint.of(WEB_0, 7)))
+    assert Row("reply from", WEB_0, f"{WEB_0}, {WEB_0}:7", True) in side_by_side(result, PODS)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +156,12 @@ def test_an_icmp_reply_has_no_port() -> None:
             id="the rewrite of the source",
         ),
         pytest.param(
-            replace(DELIVERED, backend=Backend(WEB_1, 81)),
+            replace(DELIVERED, backend=Endpoint.of(WEB_1, 81)),
             str(DELIVERED.changes[0]),
             id="the rewrite of the destination",
         ),
         pytest.param(
-            replace(DELIVERED, reply_from=f"{WEB_1}:8080"),
+            replace(DELIVERED, reply_from=Endpoint.parse(f"{WEB_1}:8080")),
             f"the reply came as default_client/eth0 in {SERVICE}:80 → {CLIENT}:40000 ttl 62",
             id="the reply",
         ),
@@ -169,11 +173,11 @@ def test_where_a_journey_differs(journey: Journey, where: str) -> None:
 
 
 def test_the_source_is_judged_by_the_rule_of_the_backend_that_was_met() -> None:
-    hairpin = expectation(backends={Backend(WEB_0, 8080): "node", Backend(WEB_1, 8080): "preserved"})
+    hairpin = expectation(backends={Endpoint.of(WEB_0, 8080): "node", Endpoint.of(WEB_1, 8080): "preserved"})
     result = replace(PASSED, expected=hairpin)
     assert where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1))
     assert (
-        where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1, backend=Backend(WEB_0, 8080)))
+        where_it_differs(result, replace(DELIVERED, source_seen=WORKER_1, backend=Endpoint.of(WEB_0, 8080)))
         is None
     )
 
@@ -185,16 +189,9 @@ def test_the_telling_journey_is_the_first_that_differs() -> None:
 
 
 def test_names_of_backends() -> None:
-    assert backend_name(Backend(WEB_0, 8080), PODS) == "default/web-0:8080"
-    assert backend_name(Backend(WEB_0, 0), PODS) == "default/web-0"
-    assert backend_name(Backend(WORKER_1, 6443), PODS) == f"{WORKER_1}:6443"
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "address"), [("10.0.0.1:80", "10.0.0.1"), ("10.0.0.1", "10.0.0.1"), ("fd00::1", "fd00::1")]
-)
-def test_the_address_of_an_endpoint(endpoint: str, address: str) -> None:
-    assert address_of(endpoint) == address
+    assert backend_name(Endpoint.of(WEB_0, 8080), PODS) == "default/web-0:8080"
+    assert backend_name(Endpoint.of(WEB_0, 0), PODS) == "default/web-0"
+    assert backend_name(Endpoint.of(WORKER_1, 6443), PODS) == f"{WORKER_1}:6443"
 
 
 def test_few() -> None:

@@ -22,15 +22,18 @@ from emulator.model.flows import (
     Destination,
     Flow,
 )
-from emulator.model.frames import Answer, Backend, Health
-from emulator.model.journeys import Change, Ending, Hop, Journey
+from emulator.model.frames import Answer, Health
+from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation, Verdict
+from emulator.net import Endpoint
 from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.judge import judge, summarise
 from tests.unit.expectations import answering, expectation_of, relayed
 
-POD, VIP, WEB, WEB_1 = "10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080", "10.244.2.5:8080"
+POD, VIP, WEB, WEB_1 = map(
+    Endpoint.parse, ("10.244.1.2:4000", "10.96.0.10:80", "10.244.2.4:8080", "10.244.2.5:8080")
+)
 NODE = "172.18.0.3"
 
 FLOW = Flow(
@@ -45,7 +48,7 @@ FLOW = Flow(
     controls=("the control",),
 )
 ADDRESSES: Any = {"preserved": frozenset({"10.244.1.2"}), "node": frozenset({NODE, "10.244.1.1"})}
-BACKENDS: Any = {Backend("10.244.2.4", 8080): "preserved", Backend("10.244.2.5", 8080): "preserved"}
+BACKENDS: Any = {Endpoint.of("10.244.2.4", 8080): "preserved", Endpoint.of("10.244.2.5", 8080): "preserved"}
 
 
 def promise(**changes: Any) -> Expectation:
@@ -60,23 +63,18 @@ def nothing_but(outcome: Any, **changes: Any) -> Expectation:
     return expectation_of(outcome, **changes)
 
 
-def backend(endpoint: str) -> Backend:
-    ip, port = endpoint.split(":")
-    return Backend(ip, int(port))
-
-
-def delivered(to: str = WEB, **fields: Any) -> Journey:
+def delivered(to: Endpoint = WEB, **fields: Any) -> Journey:
     there = (Hop(1, "client", "eth0", "out", POD, VIP, 64, 0), Hop(2, "web-0", "eth0", "in", POD, to, 62, 1))
     back = (Hop(3, "web-0", "eth0", "out", to, POD, 64, 2), Hop(4, "client", "eth0", "in", VIP, POD, 62, 3))
     journey = Journey(
         token=1,
         crafted=False,
-        sent=(POD, VIP),
+        sent=Connection(POD, VIP),
         there=there,
         back=back,
         changes=(Change("DNAT", "worker-1", VIP, to, 1),),
         outcome="delivered",
-        backend=backend(to),
+        backend=to,
         source_seen="10.244.1.2",
         reply_from=VIP,
     )
@@ -93,8 +91,8 @@ def ended(
         back=back,
         changes=changes,
         backend=None,
-        source_seen="",
-        reply_from="",
+        source_seen=None,
+        reply_from=None,
     )
 
 
@@ -102,11 +100,13 @@ IN_W1 = Hop(2, "worker-1", "eth0", "in", POD, VIP, 63, 1)
 DROPPED = ended("dropped", Ending(kind="silence", last=IN_W1))
 REFUSED = ended(
     "rejected",
-    Ending(kind="icmp", code="3/3", by="172.18.0.3"),
-    (Hop(3, "worker-1", "cbr0", "out", NODE, POD, 64, 2),),
+    Ending(kind="icmp", code="3/3", by=Endpoint.parse("172.18.0.3")),
+    (Hop(3, "worker-1", "cbr0", "out", Endpoint.of(NODE, 0), POD, 64, 2),),
 )
 NO_ROUTE = ended("unreachable", Ending(kind="no route", code="ENETUNREACH"))
-NO_NEIGHBOUR = ended("unreachable", Ending(kind="icmp", code="3/1", by="172.18.0.3"), REFUSED.back)
+NO_NEIGHBOUR = ended(
+    "unreachable", Ending(kind="icmp", code="3/1", by=Endpoint.parse("172.18.0.3")), REFUSED.back
+)
 
 
 def attempt(**fields: Any) -> Attempt:
@@ -114,8 +114,8 @@ def attempt(**fields: Any) -> Attempt:
         flow=FLOW.name,
         protocol="TCP",
         netns="client",
-        src=("10.244.1.2", 4000),
-        dst=("10.96.0.10", 80),
+        src=POD,
+        dst=VIP,
         token=0,
         crafted=False,
         started=0,
@@ -124,7 +124,7 @@ def attempt(**fields: Any) -> Attempt:
     return replace(plain, **fields)
 
 
-def told(client: str = POD, local: str = WEB, pod: str = "default/web-0") -> Attempt:
+def told(client: Endpoint = POD, local: Endpoint | None = WEB, pod: str = "default/web-0") -> Attempt:
     return attempt(
         answer=Answer(pod=pod, container="web", node="worker-2", client=client, dialled=VIP, local=local)
     )
@@ -147,17 +147,17 @@ def plain(*journeys: Journey | None) -> list[tuple[Journey | None, Attempt]]:
 
 BOTH = plain(delivered(), delivered(WEB_1))
 HIDDEN = delivered(VIP, changes=())
-NODE_PORT = "172.18.0.4:30080"
+NODE_PORT = Endpoint.parse("172.18.0.4:30080")
 BALANCED = delivered(
     NODE_PORT,
     there=(
         Hop(1, "client", "eth0", "out", POD, VIP, 64, 0),
         Hop(2, "balancer", "eth0", "in", POD, VIP, 63, 1),
-        Hop(3, "balancer", "eth0", "out", "172.18.255.254:4000", NODE_PORT, 62, 2),
-        Hop(4, "worker-2", "eth0", "in", "172.18.255.254:4000", NODE_PORT, 62, 3),
+        Hop(3, "balancer", "eth0", "out", Endpoint.parse("172.18.255.254:4000"), NODE_PORT, 62, 2),
+        Hop(4, "worker-2", "eth0", "in", Endpoint.parse("172.18.255.254:4000"), NODE_PORT, 62, 3),
     ),
 )
-ONE_BACKEND: Any = {Backend("10.244.2.4", 8080): "preserved"}
+ONE_BACKEND: Any = {Endpoint.of("10.244.2.4", 8080): "preserved"}
 ONE = promise(backends=ONE_BACKEND)
 RELAYED = [
     (
@@ -171,18 +171,18 @@ RELAYED = [
     )
 ]
 
-STALE = Backend("10.244.2.6", 8080)
-MIXED = promise(backends=ONE_BACKEND, others={backend(WEB_1): "dropped"})
+STALE = Endpoint.of("10.244.2.6", 8080)
+MIXED = promise(backends=ONE_BACKEND, others={WEB_1: "dropped"})
 HEALTHY = promise(backends={}, health=Health(200, 1))
 # a node that masquerades, or one past which the reply goes
 ONE_OF_TWO_WAYS = replace(
     ONE,
     possibilities=Possibilities(
         [
-            Possibility(outcome="delivered", backend=Backend("10.244.2.4", 8080), source="node"),
+            Possibility(outcome="delivered", backend=Endpoint.of("10.244.2.4", 8080), source="node"),
             Possibility(
                 outcome="delivered",
-                backend=Backend("10.244.2.4", 8080),
+                backend=Endpoint.of("10.244.2.4", 8080),
                 source="preserved",
                 reply="endpoint",
             ),
@@ -318,7 +318,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "it was dropped, not delivered: silence: the reply was last seen at worker-1/eth0 in$",
     ),
     "delivered-by-somebody": (
-        plain(delivered(backend=None, source_seen="", there=())),
+        plain(delivered(backend=None, source_seen=None, there=())),
         {"expected": nothing_but("dropped")},
         "fail",
         f"it was delivered, not dropped: an endpoint answered, at client/eth0 in {VIP} → {POD} ttl 62$",
@@ -477,12 +477,12 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "an-endpoint-at-the-dialled-address": (
         plain(HIDDEN),
-        {"expected": promise(backends={backend(VIP): "preserved"})},
+        {"expected": promise(backends={VIP: "preserved"})},
         "pass",
         "",
     ),
     "behind-the-last-tap-and-not-told": (
-        [(HIDDEN, told(local=""))],
+        [(HIDDEN, told(local=None))],
         {"expected": ONE},
         "unknown",
         "one attempt ended behind the last tap",
@@ -494,7 +494,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "one attempt ended behind the last tap, at worker-2/eth0 in",
     ),
     "another-node-port-than-a-balancer-dialled": (
-        plain(replace(BALANCED, there=BALANCED.there[:2], backend=backend("172.18.0.4:30081"))),
+        plain(replace(BALANCED, there=BALANCED.there[:2], backend=Endpoint.parse("172.18.0.4:30081"))),
         {"expected": ONE},
         "fail",
         "172.18.0.4:30081 answered, which is none of its endpoints",
@@ -505,12 +505,14 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "pass",
         "",
     ),
-    "nobody-knows-where": ([(delivered(backend=None, source_seen=""), told()), *BOTH], {}, "pass", ""),
+    "nobody-knows-where": ([(delivered(backend=None, source_seen=None), told()), *BOTH], {}, "pass", ""),
     # source
     "masqueraded": (
         [
             *plain(
-                delivered(source_seen=NODE, changes=(Change("SNAT", "worker-1", POD, f"{NODE}:61000", 1),))
+                delivered(
+                    source_seen=NODE, changes=(Change("SNAT", "worker-1", POD, Endpoint.of(NODE, 61000), 1),)
+                )
             ),
             *BOTH,
         ],
@@ -523,7 +525,15 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
             *plain(
                 delivered(
                     source_seen=NODE,
-                    changes=(Change("relayed", "worker-1", f"{POD} → {VIP}", f"{NODE}:33000 → {WEB}", 1),),
+                    changes=(
+                        Change(
+                            "relayed",
+                            "worker-1",
+                            Connection(POD, VIP),
+                            Connection(Endpoint.of(NODE, 33000), WEB),
+                            1,
+                        ),
+                    ),
                 )
             ),
             *BOTH,
@@ -540,7 +550,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
     ),
     "masqueraded-for-one-endpoint-only": (
         plain(delivered(source_seen=NODE), delivered(WEB_1, source_seen=NODE)),
-        {"expected": promise(backends={**BACKENDS, Backend("10.244.2.4", 8080): "node"})},
+        {"expected": promise(backends={**BACKENDS, Endpoint.of("10.244.2.4", 8080): "node"})},
         "fail",
         f"{WEB_1} saw {NODE}, not preserved",
     ),
@@ -582,7 +592,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "the answer came in, and yet the client's socket met timeout",
     ),
     "server-saw-another-client": (
-        [(delivered(), told(f"{NODE}:4000")), *BOTH],
+        [(delivered(), told(Endpoint.of(NODE, 4000))), *BOTH],
         {},
         "fail",
         f"default/web-0 says that it saw {NODE}, the frames say 10.244.1.2",
@@ -605,7 +615,7 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         "pass",
         "",
     ),
-    "server-does-not-tell-its-address": ([(delivered(), told(local="")), *BOTH], {}, "pass", ""),
+    "server-does-not-tell-its-address": ([(delivered(), told(local=None)), *BOTH], {}, "pass", ""),
     "socket-did-not-get-it": (
         [(delivered(), attempt(error="EOF")), *BOTH],
         {},
@@ -687,7 +697,7 @@ def test_an_observation_counts_attempts() -> None:
     observation = summarise([delivered(), delivered(WEB_1), delivered(source_seen=NODE), REFUSED], 2)
     assert observation == Observation(
         outcomes={"delivered": 3, "rejected": 1},
-        backends={Backend("10.244.2.4", 8080): 2, Backend("10.244.2.5", 8080): 1},
+        backends={Endpoint.of("10.244.2.4", 8080): 2, Endpoint.of("10.244.2.5", 8080): 1},
         sources=("10.244.1.2", NODE),
         reply_from=(VIP,),
         lost_frames=2,
@@ -717,7 +727,7 @@ def test_a_hidden_endpoint_is_not_reported_as_the_service_s_address() -> None:
     assert (result.journeys[0].backend, result.observed.backends) == (None, {})
 
 
-def sctp_verdict(expected: Expectation, **sole_sctp: Backend) -> FlowResult:
+def sctp_verdict(expected: Expectation, **sole_sctp: Endpoint) -> FlowResult:
     """The verdict on an INIT that was answered where only the Service's address was seen."""
     flow = replace(FLOW, protocol="SCTP")
     crafted = attempt(protocol="SCTP", crafted=True)
@@ -733,14 +743,14 @@ def sctp_verdict(expected: Expectation, **sole_sctp: Backend) -> FlowResult:
 
 
 def test_the_only_sctp_server_of_a_node_is_who_answered_there() -> None:
-    result = sctp_verdict(ONE, web_0=backend(WEB))
-    assert (result.verdict, result.observed.backends) == ("pass", {backend(WEB): 1})
+    result = sctp_verdict(ONE, web_0=WEB)
+    assert (result.verdict, result.observed.backends) == ("pass", {WEB: 1})
 
 
 def test_an_sctp_server_of_another_node_or_of_no_endpoint_is_not_who_answered() -> None:
     assert sctp_verdict(ONE).verdict == "unknown"
-    assert sctp_verdict(ONE, web_1=backend(WEB)).verdict == "unknown"
-    assert sctp_verdict(ONE, web_0=backend(WEB_1)).verdict == "unknown"
+    assert sctp_verdict(ONE, web_1=WEB).verdict == "unknown"
+    assert sctp_verdict(ONE, web_0=WEB_1).verdict == "unknown"
 
 
 def test_journeys_and_attempts_go_in_pairs() -> None:
@@ -784,7 +794,7 @@ def test_a_verdict_rests_on_silence_where_lost_packets_would_explain_it(
     assert (result.verdict, result.silent) == (verdict, silent)
 
 
-ENDPOINTS = [Backend("10.244.2.4", 8080), Backend("10.244.2.5", 8080)]
+ENDPOINTS = [Endpoint.of("10.244.2.4", 8080), Endpoint.of("10.244.2.5", 8080)]
 possibilities = st.builds(
     Possibility,
     outcome=st.sampled_from(OUTCOMES),
@@ -796,7 +806,7 @@ possibilities = st.builds(
 
 @given(st.lists(possibilities, min_size=1, max_size=4), st.sampled_from(ENDPOINTS), st.data())
 def test_an_attempt_passes_if_and_only_if_it_is_one_of_the_possibilities(
-    ends: list[Possibility], met: Backend, data: st.DataObject
+    ends: list[Possibility], met: Endpoint, data: st.DataObject
 ) -> None:
     """Every attempt is led to an endpoint that may be met; nothing has to be met."""
     expected = replace(PROMISE, possibilities=Possibilities(ends), must_meet=())
@@ -805,10 +815,10 @@ def test_an_attempt_passes_if_and_only_if_it_is_one_of_the_possibilities(
     reply = data.draw(st.sampled_from(["dialled", "endpoint"]))
     outcome = data.draw(st.sampled_from(OUTCOMES))
     journey = delivered(
-        str(met),
+        met,
         outcome=outcome,
         source_seen=next(iter(ADDRESSES[source])),
-        reply_from=VIP if reply == "dialled" else str(met),
+        reply_from=VIP if reply == "dialled" else met,
         ending=Ending(kind="silence", last=IN_W1),
     )
     as_promised = any(

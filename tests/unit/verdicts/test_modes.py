@@ -15,10 +15,11 @@ import pytest
 
 from emulator.model.expectations import Expectation
 from emulator.model.findings import Fault, Finding
-from emulator.model.frames import Backend, Health
+from emulator.model.frames import Health
 from emulator.model.journeys import Ending
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation
+from emulator.net import Endpoint
 from emulator.objects.config import FlowExpect
 from emulator.report.modes_json import SCHEMA, comparison_to_dict
 from emulator.report.modes_text import MOST_BLOCKS, MOST_FLOWS, render_comparison
@@ -41,27 +42,29 @@ from tests.unit.report.samples import (
     service_row,
 )
 
-B0, B1 = Backend(WEB_0, 8080), Backend(WEB_1, 8080)
+B0, B1 = Endpoint.of(WEB_0, 8080), Endpoint.of(WEB_1, 8080)
 BOTH = {B0: "preserved", B1: "preserved"}
 DIFFERS = Finding(fault=Fault.OUTCOME, journey=DROPPED, expected="delivered")
-NO_NODE_PORT = Reason(why=Why.NODE_PORT_ELSEWHERE, at=Backend(WORKER_1, 0), mode="nftables")
+NO_NODE_PORT = Reason(why=Why.NODE_PORT_ELSEWHERE, at=Endpoint.of(WORKER_1, 0), mode="nftables")
 REFUSED = expectation_of("rejected", NO_NODE_PORT)
 
 
-def delivered(seen: Mapping[Backend, str], expected: Expectation | None = None, **fields: Any) -> FlowResult:
+def delivered(seen: Mapping[Endpoint, str], expected: Expectation | None = None, **fields: Any) -> FlowResult:
     """A result that met each backend of ``seen``, which saw the address that ``seen`` says."""
     journeys = tuple(replace(DELIVERED, backend=backend, source_seen=ip) for backend, ip in seen.items())
     observed = Observation(
         outcomes={"delivered": len(seen)},
         backends=dict.fromkeys(seen, 1),
         sources=tuple(dict.fromkeys(seen.values())),
-        reply_from=fields.pop("reply_from", (f"{SERVICE}:80",)),
+        reply_from=fields.pop("reply_from", (Endpoint.parse(f"{SERVICE}:80"),)),
     )
     return replace(PASSED, expected=expected or expectation(), observed=observed, journeys=journeys, **fields)
 
 
 def refused(outcome: str = "rejected", expected: Expectation = REFUSED, **fields: Any) -> FlowResult:
-    journey: Any = replace(DROPPED, outcome=outcome, ending=Ending(kind="rst", by="10.244.1.1:30080"))
+    journey: Any = replace(
+        DROPPED, outcome=outcome, ending=Ending(kind="rst", by=Endpoint.parse("10.244.1.1:30080"))
+    )
     return replace(
         PASSED,
         **{
@@ -171,7 +174,7 @@ def test_a_promised_difference_is_known(
             id="an address that is nobody's",
         ),
         pytest.param(
-            delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE, reply_from=("10.244.1.3:8080",)),
+            delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE, reply_from=(Endpoint.parse("10.244.1.3:8080"),)),
             id="a known source, and a reply from elsewhere",
         ),
     ],
@@ -221,7 +224,7 @@ def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
         others={B1: "dropped"},
         addresses=WANTED.addresses,
     )
-    lost: Any = replace(DELIVERED, outcome="dropped", backend=B1, reply_from="")
+    lost: Any = replace(DELIVERED, outcome="dropped", backend=B1, reply_from=None)
     met = delivered({B0: CLIENT}, WANTED, verdict="fail", finding=DIFFERS, flow=GATE)
     result = replace(
         met,
@@ -265,7 +268,7 @@ ASYMMETRIC_WAY = expectation(
     ],
 )
 def test_who_answers_is_promised_too(other: Expectation, status: str, change: str) -> None:
-    [flow] = compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, other, reply_from=(str(B0), str(B1)))).flows
+    [flow] = compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, other, reply_from=(B0, B1))).flows
     assert (flow.status, flow.aspects, flow.change) == (status, ("reply",), change)
 
 
@@ -476,7 +479,7 @@ def test_of_many_services_some_are_named_only() -> None:
 
 
 def test_services_that_change_alike_are_told_together() -> None:
-    reasons = [replace(NO_NODE_PORT, at=Backend(f"10.244.{n}.1", 0)) for n in range(3)]
+    reasons = [replace(NO_NODE_PORT, at=Endpoint.of(f"10.244.{n}.1", 0)) for n in range(3)]
     text = render_comparison(
         many_services([*reasons, resting_on(9).beside(resting_on(7))]), width=200, pods=PODS
     )

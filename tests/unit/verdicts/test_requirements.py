@@ -10,14 +10,14 @@ import pytest
 
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import FlowKind
-from emulator.model.frames import Backend
-from emulator.model.journeys import Change, Ending, Hop, Journey
+from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
 from emulator.model.results import (
     FlowResult,
     Observation,
     Requirement,
     Verdict,
 )
+from emulator.net import Endpoint
 from emulator.report.prose_of_verdicts import say_requirement
 from emulator.verdicts.requirements import check_requirements, merge_requirements
 from tests.unit.expectations import expectation_of
@@ -42,7 +42,7 @@ ADDRESSES = {
     "worker-1": frozenset({"172.18.0.3", "10.244.1.1"}),
     "worker-2": frozenset({"172.18.0.4", "10.244.2.1"}),
 }
-SNAT = Change("SNAT", "worker-1", f"{CLIENT}:4000", "172.18.0.3:4000", 1)
+SNAT = Change("SNAT", "worker-1", Endpoint.parse(f"{CLIENT}:4000"), Endpoint.parse("172.18.0.3:4000"), 1)
 
 
 def result(
@@ -51,16 +51,25 @@ def result(
     """A flow to ``ip``:8080 with one journey that is as it should be, but for ``fields``."""
     flow = make_flow(STATE, who, ip, 8080)
     assert flow.kind == kind
-    hop = Hop(1, "default_web-1", "eth0", "in", f"{flow.client.ip}:4000", f"{ip}:8080", 62, 0)
+    hop = Hop(
+        1,
+        "default_web-1",
+        "eth0",
+        "in",
+        Endpoint.parse(f"{flow.client.ip}:4000"),
+        Endpoint.parse(f"{ip}:8080"),
+        62,
+        0,
+    )
     plain: dict[str, Any] = {
         "token": 1,
         "crafted": False,
-        "sent": (f"{flow.client.ip}:4000", f"{ip}:8080"),
+        "sent": Connection(Endpoint.parse(f"{flow.client.ip}:4000"), Endpoint.parse(f"{ip}:8080")),
         "there": (hop,),
         "back": (),
         "changes": (),
         "outcome": "delivered",
-        "backend": Backend(ip, 8080),
+        "backend": Endpoint.of(ip, 8080),
         "source_seen": flow.client.ip,
     }
     return FlowResult(
@@ -92,7 +101,9 @@ def test_reached_without_nat(name: str) -> None:
 
 def test_another_port_is_no_other_address() -> None:
     """Conntrack's own doing: two connections that DNAT would make one."""
-    moved = Change("SNAT", "worker-1", f"{CLIENT}:40000", f"{CLIENT}:25572", 0)
+    moved = Change(
+        "SNAT", "worker-1", Endpoint.parse(f"{CLIENT}:40000"), Endpoint.parse(f"{CLIENT}:25572"), 0
+    )
     assert check("pods-reach-pods", result("client", WEB_1, "pod-to-pod", changes=(moved,))).verdict == "pass"
 
 
@@ -137,7 +148,7 @@ SILENT = {
             expected="rejected",
             outcome="rejected",
             backend=None,
-            source_seen="",
+            source_seen=None,
         )
     ],
     "frames-lost": [result("client", WEB_1, "pod-to-pod", lost=1, changes=(SNAT,))],

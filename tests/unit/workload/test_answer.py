@@ -12,6 +12,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkInit, SCTPChunkInit
 
 from emulator.cluster.state import HealthCheck
 from emulator.model.frames import Answer, Health
+from emulator.net import Endpoint
 from emulator.workload import sctp
 from emulator.workload.answer import (
     health_request,
@@ -27,12 +28,23 @@ from emulator.workload.answer import (
 from emulator.workload.commands import expand
 
 TEXT = st.text(min_size=0, max_size=40)
-
-
-@given(
-    st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT),
-    st.integers(0, 2**64 - 1),
+ENDPOINTS = st.builds(
+    Endpoint.of,
+    st.ip_addresses().filter(lambda ip: getattr(ip, "ipv4_mapped", None) is None).map(str),
+    st.integers(0, 65535),
 )
+ANSWERS = st.builds(
+    Answer,
+    pod=TEXT,
+    container=TEXT,
+    node=TEXT,
+    client=ENDPOINTS,
+    dialled=st.none() | ENDPOINTS,
+    local=st.none() | ENDPOINTS,
+)
+
+
+@given(ANSWERS, st.integers(0, 2**64 - 1))
 def test_a_reply_line_carries_the_cookie_and_reads_back(answer: Answer, cookie: int) -> None:
     line = reply_line(request_line(cookie), answer)
     assert line.count(b"\n") == 1
@@ -40,10 +52,7 @@ def test_a_reply_line_carries_the_cookie_and_reads_back(answer: Answer, cookie: 
     assert read_reply(line) == answer
 
 
-@given(
-    st.builds(Answer, pod=TEXT, container=TEXT, node=TEXT, client=TEXT, dialled=TEXT, local=TEXT),
-    st.integers(0, 2**64 - 1),
-)
+@given(ANSWERS, st.integers(0, 2**64 - 1))
 def test_a_reply_to_a_real_request_carries_the_cookie_too_and_reads_back(answer: Answer, cookie: int) -> None:
     request = http_request(cookie, "10.96.0.1", 80, keep=False)
     assert request.startswith(b"GET /?podwire=%016x HTTP/1.0\r\nHost: 10.96.0.1:80\r\n" % cookie)
@@ -64,9 +73,9 @@ def test_http_reply_is_json_of_its_stated_length() -> None:
         pod="default/web-0",
         container="c",
         node="worker-1",
-        client="10.0.0.1:5",
-        dialled="10.96.0.10:80",
-        local="10.244.1.2:8080",
+        client=Endpoint.parse("10.0.0.1:5"),
+        dialled=Endpoint.parse("10.96.0.10:80"),
+        local=Endpoint.parse("10.244.1.2:8080"),
     )
     head, body = reply_http(b"GET / HTTP/1.1\r\n\r\n", answer).split(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head

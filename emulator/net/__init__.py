@@ -1,0 +1,65 @@
+"""Values of the network: address families, addresses, prefixes, endpoints, MAC addresses and protocol numbers.
+
+Pure, and the lowest room. Invariant: no other room takes the text of an address, of a prefix or of an endpoint
+apart, puts one together, or tells the family of an address by its punctuation (a test greps for that).
+"""
+
+from emulator.net.address import (
+    Address,
+    AddressError,
+    InterfaceAddress,
+    Prefix,
+    addresses_of,
+    collapse_prefixes,
+    family_of,
+    forgiven,
+    host_prefix,
+    is_loopback,
+    parse_sloppy,
+    parse_sloppy_prefix,
+    prefixes_of,
+    smallest_prefix,
+)
+from emulator.net.endpoint import Endpoint
+from emulator.net.family import FAMILIES, IPV4, IPV6, Family
+from emulator.net.link import (
+    IFNAMSIZ,
+    InterfaceName,
+    MacAddress,
+    interface_name,
+    mac_of_ip,
+    mac_of_name,
+    short_hash,
+)
+from emulator.net.protocols import PROTOCOL_NUMBER, TransportProtocol
+
+__all__ = [
+    "FAMILIES",
+    "IFNAMSIZ",
+    "IPV4",
+    "IPV6",
+    "PROTOCOL_NUMBER",
+    "Address",
+    "AddressError",
+    "Endpoint",
+    "Family",
+    "InterfaceAddress",
+    "InterfaceName",
+    "MacAddress",
+    "Prefix",
+    "TransportProtocol",
+    "addresses_of",
+    "collapse_prefixes",
+    "family_of",
+    "forgiven",
+    "host_prefix",
+    "interface_name",
+    "is_loopback",
+    "mac_of_ip",
+    "mac_of_name",
+    "parse_sloppy",
+    "parse_sloppy_prefix",
+    "prefixes_of",
+    "short_hash",
+    "smallest_prefix",
+]

@@ -1,0 +1,10 @@
+"""Transport protocols, and the numbers that the IP header gives them (IANA, Assigned Internet Protocol Numbers)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+TransportProtocol = Literal["TCP", "UDP", "SCTP"]
+
+PROTOCOL_NUMBER: Mapping[str, int] = {"ICMP": 1, "TCP": 6, "UDP": 17, "SCTP": 132}
