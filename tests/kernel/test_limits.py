@@ -82,20 +82,29 @@ AS_NOBODY = (
 )
 
 
-@pytest.mark.parametrize("count", [2, 4, 5, 8])
-def test_few_processes(count: int) -> None:
-    """The limit is for all processes of a user, and not for root."""
-    done = podwire(
-        *RUN,
-        prefix=["sh", "-c", 'shift; exec prlimit --nproc="$0" "$@"', str(count), "", *AS_NOBODY],
-        timeout=60,
-    )
+def run_with_processes(count: int) -> subprocess.CompletedProcess[str]:
+    """Run with a limit of ``count`` processes. It is for all processes of a user, and not for root."""
+    words = ["sh", "-c", 'shift; exec prlimit --nproc="$0" "$@"', str(count), "", *AS_NOBODY]
+    done = podwire(*RUN, prefix=words, timeout=60)
     assert "Traceback" not in done.stderr
+    return done
+
+
+NO_MORE = re.compile(r"no more (processes|threads) can be started|Resource temporarily unavailable")
+
+
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_too_few_processes(count: int) -> None:
+    done = run_with_processes(count)
     assert done.returncode == 3 or not AS_NOBODY, done.stderr
-    assert (
-        re.search(r"no more (processes|threads) can be started|Resource temporarily unavailable", done.stderr)
-        or not AS_NOBODY
-    )
+    assert NO_MORE.search(done.stderr) or not AS_NOBODY
+
+
+@pytest.mark.parametrize("count", [8, 12])
+def test_processes_that_may_be_enough(count: int) -> None:
+    """A processor fewer or more, and a thread fewer or more is started."""
+    done = run_with_processes(count)
+    assert done.returncode == 0 or (done.returncode == 3 and NO_MORE.search(done.stderr)), done.stderr
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has no capabilities to lose")
