@@ -4,14 +4,18 @@ link there.
 TPACKET_V2 (Documentation/networking/packet_mmap.rst): the kernel writes each frame with its nanosecond stamp,
 interface index and direction into a slot; reading one costs no system call, and unlike a socket's receive
 buffer the ring's size needs no privilege. A ring that was full is known: :meth:`Taps.lost`.
+
+One epoll tells which rings hold frames: a look at all costs by these, not by the namespaces of the cluster.
+It is level-triggered: a ring is ready as long as the newest frame that the kernel wrote into it is unread
+(packet_poll in net/packet/af_packet.c), so that one that was read in part stays ready.
 """
 
 from __future__ import annotations
 
 import ctypes
+import select
 import socket
 import struct
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -37,7 +41,6 @@ _REQUEST = struct.Struct("=IIII")
 _THREADS = 64
 # bytes of a ring that are contiguous in memory: a page at least
 _LEAST_BLOCK, _MOST_BLOCK = 4 << 10, 64 << 10
-_USER_BYTE = 0 if sys.byteorder == "little" else 3  # the byte of a slot's status that holds TP_STATUS_USER
 
 # A frame in a ring: time (ns), netns, interface, outgoing, length on the wire, the memory in which it lies
 # from one offset to another until the next one is asked for, and whether it is a stray (:class:`Captured`).
@@ -67,7 +70,7 @@ HANDSHAKES: BpfProgram = (
 
 
 class _Tap:
-    __slots__ = ("block", "interfaces", "look", "map", "name", "next", "ports", "slots", "socket", "width")
+    __slots__ = ("block", "interfaces", "map", "name", "next", "ports", "slots", "socket", "width")
 
     def __init__(self, name: str, slots: int, width: int, program: BpfProgram | None) -> None:
         """Opens the socket in the calling thread's namespace; :meth:`set_up` makes it a tap."""
@@ -78,7 +81,7 @@ class _Tap:
         self.block = min(max(_LEAST_BLOCK, width, slots * width // 8), _MOST_BLOCK)
         self.block = 1 << self.block.bit_length() - 1  # a power of two, as the kernel wants it
         per_block = self.block // width
-        self.slots, self.next, self.look = max(1, -(-slots // per_block)) * per_block, 0, _USER_BYTE
+        self.slots, self.next = max(1, -(-slots // per_block)) * per_block, 0
         self.socket = socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL)
         )
@@ -126,6 +129,8 @@ class Taps:
 
     def __init__(self) -> None:
         self._taps: list[_Tap] = []
+        self._epoll: select.epoll | None = None
+        self._by_descriptor: dict[int, _Tap] = {}  # those that are registered there
         self._lost = 0
 
     def open(
@@ -155,6 +160,11 @@ class Taps:
             tap.interfaces |= interfaces.get(tap.name, {})
             tap.ports |= set(ports.get(tap.name, ()))
         _for_each(new, _Tap.set_up)
+        if self._epoll is None:
+            self._epoll = select.epoll()
+        for tap in new:
+            self._epoll.register(tap.socket, select.EPOLLIN)  # ready at once if frames have come already
+            self._by_descriptor[tap.socket.fileno()] = tap
 
     def drain(self) -> list[Captured]:
         """Returns every frame that has come since the last call."""
@@ -166,7 +176,7 @@ class Taps:
     def read(self) -> Iterator[InRing]:
         """Yields every frame that has come since the last call, without a copy. Must be read to its end."""
         unpack = _SLOT.unpack_from
-        for tap in [tap for tap in self._taps if tap.map[tap.look] & TP_STATUS_USER]:  # type: ignore[index]
+        for tap in self._find_ready():
             ring, width, slots, name, interfaces, ports = (
                 tap.map,
                 tap.width,
@@ -200,7 +210,14 @@ class Taps:
                 index += 1
                 if index == slots:
                     index = 0
-            tap.next, tap.look = index, index * width + _USER_BYTE
+            tap.next = index
+
+    def _find_ready(self) -> list[_Tap]:
+        """Returns the taps whose rings hold frames, in the order of their descriptors."""
+        if self._epoll is None or not self._by_descriptor:
+            return []
+        events = self._epoll.poll(0, len(self._by_descriptor))  # no more than maxevents would be told
+        return [self._by_descriptor[descriptor] for descriptor, _ in sorted(events)]
 
     def lost(self) -> int:
         """Frames that found their ring full, so far."""
@@ -214,9 +231,18 @@ class Taps:
         """Stop listening in the namespaces ``names``, which are deleted; what has not been read yet is lost."""
         gone = [tap for tap in self._taps if tap.name in names]
         self._taps = [tap for tap in self._taps if tap.name not in names]
+        for tap in gone:
+            # a process that was forked since may hold the socket: closing it would not take it out
+            descriptor = tap.socket.fileno()
+            if self._epoll is not None and descriptor in self._by_descriptor:
+                del self._by_descriptor[descriptor]
+                self._epoll.unregister(descriptor)
         _for_each(gone, _Tap.close)
 
     def close(self) -> None:
         """Close all rings, in parallel: the kernel waits out an RCU grace period for each."""
+        if self._epoll is not None:
+            self._epoll.close()
+        self._epoll, self._by_descriptor = None, {}
         _for_each(self._taps, _Tap.close)
         self._taps = []

@@ -11,6 +11,7 @@ import pytest
 from emulator.capture import ring
 from emulator.capture.ring import Taps
 from emulator.kernel.apply import apply
+from emulator.kernel.netns import Namespaces
 from emulator.plan.operations import AddNetns, Plan
 from tests.sandboxed import in_sandbox
 
@@ -38,8 +39,8 @@ def test_who_is_interrupted_while_they_are_opened_can_close_them(monkeypatch: py
 
 
 @in_sandbox
-def test_a_tap_holds_one_descriptor() -> None:
-    """A cluster of 5,000 Pods has two of each: its namespace and its tap."""
+def test_a_tap_holds_one_descriptor_and_all_together_one_more() -> None:
+    """A cluster of 5,000 Pods has two of each: its namespace and its tap. All taps share an epoll."""
     namespaces = apply(
         Plan(name="t", operations=tuple(AddNetns(netns=f"n{number}", why="t") for number in range(20)))
     ).namespaces
@@ -51,7 +52,7 @@ def test_a_tap_holds_one_descriptor() -> None:
         "socket:"
     )
     taps.close()
-    assert held == 20
+    assert held == 20 + 1
     assert mapped >= 20
     assert len(os.listdir("/proc/self/fd")) == before
     assert "socket:" not in Path("/proc/self/maps").read_text()
@@ -90,4 +91,59 @@ def test_who_never_stops_sending_holds_nobody_who_reads() -> None:
         client.sendto(b"more", ("127.0.0.1", 9))
         assert seen < 100
     assert seen == 8
+    assert taps.drain(), "a ring that was read in part stays ready"
+    assert taps.drain() == []
     taps.close()
+
+
+def _say(namespaces: Namespaces, name: str, word: bytes) -> None:
+    """Send ``word`` from the namespace ``name`` to its own address, where nobody listens."""
+    with namespaces.call_in(name, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+        client.sendto(word, ("127.0.0.1", 9))
+
+
+@in_sandbox
+def test_every_ring_that_holds_frames_is_read_however_many_they_are() -> None:
+    """epoll_wait(2) tells no more than it is asked for, and a namespace may come after others have spoken."""
+    names = [f"n{number:02}" for number in range(40)]
+    namespaces = apply(
+        Plan(name="t", operations=tuple(AddNetns(netns=name, why="t") for name in names))
+    ).namespaces
+    taps = Taps()
+    assert taps.drain() == []
+    taps.open(namespaces, {}, {}, dict.fromkeys(names[:20], 64), width=512)
+    _say(namespaces, "n03", b"early")
+    taps.open(namespaces, {}, {}, dict.fromkeys(names[20:], 64), width=512)
+    for name in names[::-1]:
+        _say(namespaces, name, name.encode())
+    said = [(frame.netns, frame.data) for frame in taps.drain() if frame.outgoing]
+    for name in names:
+        words = [data[42:] for netns, data in said if netns == name and data[23] == socket.IPPROTO_UDP]
+        assert words == ([b"early", b"n03"] if name == "n03" else [name.encode()])
+    assert taps.drain() == []
+    assert taps.lost() == 0
+    taps.close()
+
+
+@in_sandbox
+def test_taps_that_are_closed_are_not_read_though_a_forked_process_holds_their_sockets() -> None:
+    namespaces = apply(
+        Plan(name="t", operations=tuple(AddNetns(netns=name, why="t") for name in "ab"))
+    ).namespaces
+    taps = Taps()
+    taps.open(namespaces, {}, {}, dict.fromkeys("ab", 64), width=512)
+    held = [os.dup(tap.socket.fileno()) for tap in taps._taps]  # as fork(2) does
+    _say(namespaces, "a", b"unread")
+    taps.close_in("a")
+    _say(namespaces, "a", b"nobody listens")
+    _say(namespaces, "b", b"heard")
+    assert {frame.netns for frame in taps.drain()} == {"b"}
+    taps.close_in("b")
+    _say(namespaces, "b", b"nobody listens")
+    assert taps.drain() == []
+    taps.open(namespaces, {}, {}, {"a": 64}, width=512)
+    _say(namespaces, "a", b"again")
+    assert {frame.netns for frame in taps.drain()} == {"a"}
+    taps.close()
+    for descriptor in held:
+        os.close(descriptor)
