@@ -5,7 +5,7 @@ from __future__ import annotations
 from emulator.kernel.links import Links
 from emulator.kernel.netns import Namespaces
 from emulator.kernel.rules import RuleLoader
-from emulator.kernel.sysctls import DeviceDefaults
+from emulator.kernel.sysctls import DeviceDefaults, Sysctls
 
 
 class Applied:
@@ -21,6 +21,7 @@ class Applied:
         self.links = Links(self.namespaces)
         self.rules = RuleLoader(self.namespaces, iptables)
         self.defaults = DeviceDefaults()
+        self.sysctls = Sysctls()
         self.notices: list[str] = []
 
     @property
@@ -44,4 +45,5 @@ class Applied:
     def close(self) -> None:
         """Let go of the sockets and libraries; the namespaces stay, as long as the sandbox does."""
         self.links.close_sockets()
+        self.sysctls.close()
         self.rules.close()

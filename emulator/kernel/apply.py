@@ -25,6 +25,7 @@ def apply(plan: Plan, applied: Applied | None = None) -> Applied:
     try:
         do(plan.operations, applied)
         applied.links.close_sockets()
+        applied.sysctls.close()
     finally:
         applied.namespaces.leave()
     return applied

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from emulator.errors import KernelError
 from emulator.kernel.applied import Applied
 from emulator.kernel.operations.registry import handles
-from emulator.kernel.sysctls import write_sysctl
 from emulator.plan.operations.sysctls import ResetDevices, SetSysctl
 from emulator.plan.shell import shell_commands
 
@@ -18,7 +17,7 @@ def set_sysctls(ops: Sequence[SetSysctl], kernel: Applied) -> None:
     for op in ops:
         kernel.namespaces.enter(op.netns)
         try:
-            write_sysctl("/proc/sys/" + op.key.replace(".", "/"), op.value)
+            kernel.sysctls.write("/proc/sys/" + op.key.replace(".", "/"), op.value)
         except OSError as error:
             if not (op.optional and error.errno == errno.ENOENT):
                 what = f"{op.key}: {error.strerror}"
@@ -31,6 +30,6 @@ def reset(ops: Sequence[ResetDevices], kernel: Applied) -> None:
         kernel.namespaces.enter(op.netns)
         for path, value in kernel.defaults.unlike():
             try:
-                write_sysctl(path, value)
+                kernel.sysctls.write(path, value)
             except OSError as error:
                 raise KernelError("", shell_commands(op), f"{path}: {error.strerror}") from None
