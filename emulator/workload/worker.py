@@ -24,6 +24,9 @@ from emulator.kernel.limits import explain
 from emulator.model.notices import Notice
 from emulator.workload.differences import difference, patch
 
+# The channels of this process' workers. A Connection that nobody refers to is closed, and its worker would end
+# before the process that started it.
+_STARTED: list[Connection] = []
 _ENDING = 1.0  # seconds that a process whose channel is closed may still take to end
 
 
@@ -191,6 +194,7 @@ class Worker:
             ours.close()
             self._run(Inbox(theirs, state), parent)
         theirs.close()
+        _STARTED.append(ours)
         return ours
 
     def _run(self, inbox: Inbox, parent: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 from contextlib import suppress
@@ -209,3 +210,12 @@ def test_what_is_sent_by_hand_at_once_waits_for_the_server() -> None:
         return found
 
     assert waiting() == packets
+
+
+@in_sandbox
+def test_a_worker_lives_as_long_as_the_process_that_started_it() -> None:
+    """It does not end with the object that stands for it."""
+    running = Cluster(cluster(WEB_1))
+    del running.servers
+    gc.collect()
+    assert running.ask(WEB_1[1]) == "default/web-1"
