@@ -114,7 +114,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
             _run,
         ),
         "plan": (
-            "print a bash script that builds the same network with ip, bridge, sysctl and iptables-restore",
+            "print a bash script that builds the same network with ip, bridge, sysctl, iptables-restore and nft",
             _add_plan,
             _plan,
         ),

@@ -68,7 +68,8 @@ def why_no_guest() -> str:
     """What is missing for a guest to run here, with the remedy; "" if nothing is."""
     if not UML.is_file():
         return f"{UML} is not there: run podwire from its checkout"
-    done = subprocess.run([sys.executable, "-I", UML, "--check"], capture_output=True, text=True, check=False)
+    check = [sys.executable, "-I", str(UML), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False, start_new_session=True)
     return (done.stdout or done.stderr).strip() if done.returncode else ""
 
 
@@ -112,7 +113,12 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
     ]
     environment = {**os.environ, "PATH": complete_path(os.environ.get("PATH"))}
     process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for podwire, which ends the guest
     )
     assert process.stdin  # noqa: S101 - both were asked for
     assert process.stdout  # noqa: S101

@@ -9,8 +9,10 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -98,6 +100,39 @@ def test_less_than_any_state_has_is_refused_as_ever(own_ptrace: Path) -> None:
 @with_avx
 def test_the_size_that_the_kernel_takes_is_known_before_a_guest_starts(uml: ModuleType) -> None:
     assert uml.state_size() == set_state(0)["size"]
+
+
+DIES = """
+import os, runpy, signal, sys, time
+uml = runpy.run_path(sys.argv[1], run_name="uml")
+kill, parent = os.kill, os.getpid()
+
+def stop_late(pid, how):
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    kill(pid, how)
+
+def die(child, how):
+    print(child, flush=True)
+    kill(parent, signal.SIGKILL)
+
+os.kill, os.waitpid = stop_late, die
+uml["state_size"]()
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="nothing is measured there")
+def test_measuring_leaves_no_stopped_process_behind_one_that_is_killed() -> None:
+    command = [sys.executable, "-B", "-c", DIES, str(UML)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        child = int(process.stdout.readline())  # about to stop, when its parent is killed
+    assert process.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
 
 
 def test_where_the_size_fits_nothing_is_preloaded(uml: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
