@@ -49,15 +49,17 @@ def apply_expect(
     """
     if wanted == FlowExpect():
         return expectation
-    said = Reason(
-        why=Why.FLOW_CHECK, objects=(ObjectRef("FlowCheck", flow.check),), then=(expectation.because,)
-    )
     arrived = expectation.outcome == "delivered"
     outcome = wanted.outcome or "delivered"
+    said = Reason(
+        why=Why.FLOW_CHECK,
+        objects=(ObjectRef("FlowCheck", flow.check),),
+        outcome=outcome,
+        then=(expectation.because,),
+    )
     if outcome not in ("delivered", ASYMMETRIC):
-        because = replace(said, why=Why.FLOW_CHECK_OUTCOME, outcome=outcome)
         end = just(outcome, late=expectation.possibilities.late, relayed=expectation.relayed)
-        return Expectation(possibilities=end, because=because)
+        return Expectation(possibilities=end, because=said)
     if wanted.backends is not None:
         backends = tuple(
             dict.fromkeys(

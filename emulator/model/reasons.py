@@ -13,7 +13,7 @@ from enum import Enum
 from emulator.model.flows import ServiceAddress
 from emulator.model.frames import Health
 from emulator.net import Endpoint
-from emulator.objects.config import FlowProtocol, Outcome, ProxyMode
+from emulator.objects.config import FlowProtocol, ProxyMode, WantedOutcome
 from emulator.objects.references import ObjectRef
 
 
@@ -105,7 +105,6 @@ class Why(Enum):
     # others
     HEALTH_CHECK = "health-check", 10
     FLOW_CHECK = "flow-check", 0
-    FLOW_CHECK_OUTCOME = "flow-check-outcome", 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +123,7 @@ class Reason:
     endpoints: tuple[Endpoint, ...] = ()
     how: ServiceAddress | None = None
     mode: ProxyMode | None = None
-    outcome: Outcome | None = None
+    outcome: WantedOutcome | None = None
     health: Health | None = None
     no_route: bool = False
     then: tuple[Reason, ...] = ()

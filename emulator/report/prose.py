@@ -128,8 +128,7 @@ _TEXTS: Mapping[Why, str] = {
     "tracking keeps its translation",
     Why.CONNECTION_BOUND: "the connection goes to {endpoints} for as long as it lives: {then}",
     Why.HEALTH_CHECK: "healthCheckNodePort: {node} has {ready} of svc {service}: {status}",
-    Why.FLOW_CHECK: "{owner} says so; the objects promise: {then}",
-    Why.FLOW_CHECK_OUTCOME: "{owner} wants it {outcome}; the objects promise: {then}",
+    Why.FLOW_CHECK: "{owner} wants it {outcome}; the objects promise: {then}",
 }
 # reasons that others follow as their cause, after a colon
 _CAUSED = frozenset({Why.ENDS_WITH_SERVICE, Why.SHARED_ADDRESS})

@@ -387,7 +387,9 @@ def test_what_is_not_said_stays_promised() -> None:
         plain.addresses,
         plain.partial,
     )
-    assert say(said.because) == f"FlowCheck keeps says so; the objects promise: {say(plain.because)}"
+    assert (
+        say(said.because) == f"FlowCheck keeps wants it delivered; the objects promise: {say(plain.because)}"
+    )
 
 
 @pytest.mark.parametrize(
