@@ -77,9 +77,8 @@ def test_little_address_space(size: int) -> None:
     assert is_right_or_a_sentence(done, "not enough memory") or size < 800
 
 
-AS_NOBODY = (
-    ["setpriv", "--reuid", "65532", "--regid", "65532", "--clear-groups", "--"] if os.geteuid() == 0 else []
-)
+USER = str(60_000 + os.getpid() % 5_000)  # whose processes no other worker of these tests starts
+AS_NOBODY = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--"] if os.geteuid() == 0 else []
 
 
 def run_with_processes(count: int) -> subprocess.CompletedProcess[str]:
