@@ -36,6 +36,7 @@ _TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, sign
 _RELAYED = (signal.SIGTERM, signal.SIGHUP)
 _BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which it ignores when it starts
 _KILLED = 128 + signal.SIGKILL
+_GO = b"\0"  # tells the subreaper that its first parent has been reaped; no signal has this number
 
 
 def execute(init: int, netns: str, command: Sequence[str]) -> int:
@@ -61,6 +62,8 @@ def execute(init: int, netns: str, command: Sequence[str]) -> int:
             _leave_to_init(ours, theirs, command, ignored)
         theirs.close()
         os.waitpid(child, 0)
+        with suppress(OSError):  # the cluster has ended meanwhile: _await says so
+            ours.send(_GO)
         return _await(ours, mask)
 
 
@@ -148,12 +151,16 @@ def _leave_to_init(
 def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
     """Start ``command`` and tell ``caller`` its exit code.
 
-    End it with all its descendants when the caller says so or is gone.
+    The command starts when the caller has reaped the process that started this one. A caller that is
+    killed earlier would leave a zombie of the sandbox.
+    Ends the command with all its descendants when the caller says so or is gone.
     """
     try:
         for number in (*_TERMINAL, *_RELAYED):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if caller.recv(1) != _GO:
+            os._exit(0)
         linux.collect_orphans()
         with waking({signal.SIGCHLD}) as wake:
             me = os.getpid()

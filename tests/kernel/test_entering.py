@@ -296,13 +296,26 @@ def test_exec_enters_what_stays_up() -> None:
 
 # --- where PID 1 reaps nothing ------------------------------------------------------------------------------
 
+# podwire on a busy machine: it is long in coming to wait for the process that it forked
+SLOW_TO_WAIT = f"""
+import os, sys, time
+sys.path.insert(0, {str(ROOT)!r})
+wait = os.waitpid
+def waitpid(*words):
+    time.sleep(0.5)
+    return wait(*words)
+os.waitpid = waitpid
+from emulator.cli import main
+sys.exit(main())
+"""
+
 CARELESS = f"""
 import os, signal, subprocess, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 keep = subprocess.Popen({KEEP!r}, stderr=subprocess.PIPE, text=True)
 assert "stays up" in keep.stderr.readline()
 def podwire(*words):
-    return subprocess.Popen([{PODWIRE[0]!r}, {PODWIRE[1]!r}, *words], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", {SLOW_TO_WAIT!r}, *words], stdout=subprocess.PIPE, text=True)
 for _ in range(3):
     inside = podwire("exec", "worker-1", "--", "sh", "-c", "sleep 600 & echo up; wait")
     assert inside.stdout.readline() == "up\\n"
