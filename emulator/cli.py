@@ -464,16 +464,18 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    import shutil
+
     from emulator.run.doctor import examine, render
 
     findings = examine()
-    say(f"{render(findings, every=args.verbose)}\n")
+    width = shutil.get_terminal_size((132, 24)).columns
+    say(f"{render(findings, every=args.verbose, width=width)}\n")
     return Exit.OK if all(f.ok or not f.required for f in findings) else Exit.MACHINE_LACKS
 
 
 def _ps(_: argparse.Namespace) -> int:
-    from tabulate import tabulate
-
+    from emulator.report.layout import lay_out
     from emulator.run.clusters import find_running
 
     running = find_running()
@@ -483,17 +485,18 @@ def _ps(_: argparse.Namespace) -> int:
     headers = ["PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"]
     rows = [
         [
-            r.pid,
-            r.topology or "?",
-            *("?" if n is None else n for n in (r.nodes, r.pods, r.services)),
-            r.started or "?",
+            str(r.pid),
+            *(
+                "?" if value in ("", None) else str(value)
+                for value in (r.topology, r.nodes, r.pods, r.services, r.started)
+            ),
         ]
         for r in running
     ]
     if any(r.note for r in running):
         headers.append("NOTE")
         rows = [[*row, r.note] for row, r in zip(rows, running, strict=True)]
-    say(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True) + "\n")
+    say(lay_out(headers, rows) + "\n")
     return Exit.OK
 
 

@@ -1,4 +1,8 @@
-"""Generic netlink: whether the kernel has a family, and under which number (linux/genetlink.h)."""
+"""Finds generic netlink families: whether the kernel has one, and under which number (linux/genetlink.h).
+
+This encoding is ours: pyroute2's ``GenericNetlinkSocket.discovery`` takes 1.15 ms of CPU a call, this 18 µs,
+and every sandbox asks.
+"""
 
 from __future__ import annotations
 

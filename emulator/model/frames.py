@@ -31,13 +31,14 @@ class Health(NamedTuple):
 REQUEST_MAGIC = b"podwire?"
 
 
-HTTP_REQUEST_MAGIC = b"GET /?podwire="  # the same in what a real command is asked
-
-
 REPLY_MAGIC = b"podwire!"  # the same in what an echo server sends back
 
 
-HTTP_REPLY_MAGIC = b"HTTP/1.1 200 OK\r\nX-Podwire: " + REPLY_MAGIC  # the same, to who asked by HTTP
+# The same where HTTP is spoken: the target of a request, and a reply's first header. The decoder of frames
+# looks for the first bytes of both; a parser of HTTP would see segments, not messages.
+HTTP_TARGET, REPLY_HEADER = "/?podwire=", "X-Podwire"
+HTTP_REQUEST_MAGIC = b"GET " + HTTP_TARGET.encode()
+HTTP_REPLY_MAGIC = b"HTTP/1.1 200 OK\r\n" + REPLY_HEADER.encode() + b": " + REPLY_MAGIC
 
 
 def make_token(protocol: str, value: int) -> int:

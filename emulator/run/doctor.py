@@ -68,6 +68,8 @@ table ip podwire-test {
 }
 """
 
+# what podwire imports (requirements.in), by the names of the modules
+PACKAGES = ("google_crc32c", "h11", "pydantic", "pyroute2", "scapy", "tabulate", "tqdm", "wcwidth", "yaml")
 _LINKS: Sequence[tuple[str, str, bool]] = (
     ("veth", "ip link add pw0 type veth peer name pw1", True),
     ("bridge", "ip link add pw0 type bridge", True),
@@ -181,9 +183,8 @@ def _python() -> Finding:
 
 
 def _packages() -> list[Finding]:
-    needed = ("yaml", "pydantic", "scapy", "pyroute2", "tabulate", "tqdm")
     remedy = "scripts/with-env installs it (requirements.txt)"
-    rows = [(name, importlib.util.find_spec(name) is not None) for name in needed]
+    rows = [(name, importlib.util.find_spec(name) is not None) for name in PACKAGES]
     return [
         Finding(group="package", name=name, ok=ok, required=True, remedy="" if ok else remedy)
         for name, ok in rows
@@ -314,20 +315,16 @@ def _packet_socket() -> Finding:
     )
 
 
-def render(findings: Sequence[Finding], *, every: bool = False) -> str:
-    """Returns which modes run here, and what every run lacks; with ``every``, all that was tried as well."""
-    from tabulate import tabulate
+def render(findings: Sequence[Finding], *, every: bool = False, width: int | None = None) -> str:
+    """Returns which modes run here, and what every run lacks; with ``every``, all that was tried as well, in
+    a table of at most ``width`` columns.
+    """
+    from emulator.report.layout import table
 
     lines = [f"{mode:9}  {obstacle or 'ok'}" for mode, obstacle in modes(findings).items()]
     if every:
         rows = [(f.group, f.name, f.word, f.detail, f.remedy) for f in findings]
-        widths = [None, None, None, 60, 60]
-        lines += [
-            "",
-            tabulate(
-                rows, headers=("", "what", "", "detail", "remedy"), tablefmt="simple", maxcolwidths=widths
-            ),
-        ]
+        lines += ["", table(("", "WHAT", "", "DETAIL", "REMEDY"), rows, width)]
     missing = [f for f in findings if not f.ok and f.required]
     lines += ["", *(f"{f.name}: {f.detail or 'is missing'}: {f.remedy}" for f in missing if not every)]
     known = "".join(f"{f.name} {f.detail}; " for f in findings if f.name in ("Python", "namespaces"))

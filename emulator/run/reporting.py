@@ -39,6 +39,7 @@ from emulator.report.describe import (
     name_macs,
     pod_names,
 )
+from emulator.report.layout import wants_color
 from emulator.report.output import Attempts, say
 from emulator.run.examine import RunResults
 from emulator.run.live import Live
@@ -216,8 +217,7 @@ class Delivery:
             files.write_file(self._xml, junit.to_junit(report, self._pods))
 
     def _table(self, report: Report) -> str:
-        tty = sys.stdout.isatty()
-        color = tty and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        color = wants_color(os.environ, sys.stdout.isatty())
         width = shutil.get_terminal_size((132, 24)).columns
         return tables.render_text(
             report, wide=self._output == "wide", color=color, width=width, pods=self._pods

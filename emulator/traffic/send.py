@@ -41,7 +41,15 @@ from emulator.traffic.servers import (
     Turns,
 )
 from emulator.traffic.silence import SILENCE, PatientClock, Silence
-from emulator.workload.answer import health_request, http_request, read_health, read_reply, request_line
+from emulator.workload import http
+from emulator.workload.answer import (
+    health_request,
+    http_request,
+    read_health,
+    read_http_reply,
+    read_reply,
+    request_line,
+)
 
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 # of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose
@@ -50,7 +58,6 @@ _RELAYED = 200
 # UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each
 _DATAGRAMS = 200
 _RESETS = (errno.ECONNRESET, errno.EPIPE)  # what only a connection that was accepted can meet
-_MOST_HEARD = 1 << 16  # bytes of a real command's answer that are looked at
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _NOWHERE = Endpoint.of("0.0.0.0", 0)  # noqa: S104 - until the socket has an address
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
@@ -74,6 +81,7 @@ class _Job:
             "flow",
             "health",
             "heard",
+            "http",
             "relayed",
             "seen",
             "servers",
@@ -89,6 +97,7 @@ class _Job:
         self.started = 0
         self.src = _NOWHERE
         self.buffer = b""
+        self.http: http.Client | None = None  # that asks, where HTTP is spoken
         self.answer: Answer | None = None
         self.health: Health | None = None
         self.sock: socket.socket | None = None
@@ -117,23 +126,36 @@ class _Job:
             return QUIET
         return max(answer, RELAY) if self.cookie and (self.relayed or self.continued) else answer
 
-    @property
-    def request(self) -> bytes:
-        to = self.flow.to
+    def ask(self) -> bytes:
+        """Returns the request that carries the cookie."""
+        server = Endpoint.of(self.flow.to.ip, self.flow.to.port)
         if self.servers and self.flow.protocol == "TCP":
-            return http_request(self.cookie, to.ip, to.port, keep=bool(self.flow.connection))
-        return health_request(to.ip, to.port) if to.how == "healthCheck" else request_line(self.cookie)
+            self.http = http_request(self.cookie, server, keep=bool(self.flow.connection))
+        elif self.flow.to.how == "healthCheck":
+            self.http = health_request(server)
+        return self.http.request if self.http else request_line(self.cookie)
 
     def hear(self, data: bytes) -> bool:
-        """Take what came over TCP, or one datagram; whether the answer is whole now."""
-        self.buffer += data
-        if self.flow.to.how == "healthCheck":
-            self.health = read_health(self.buffer)
+        """Take what came over TCP (b"": its end), or one datagram; whether the answer is whole now."""
+        if self.http:
+            response = self.http.hear(data)
+            self.health = read_health(response) if response else None
             return self.health is not None
+        self.buffer += data
         if not self.buffer.endswith(b"\n"):
             return False
         self.answer = read_reply(self.buffer)
         return True
+
+    def hear_server(self, data: bytes) -> None:
+        """Take what a real command said, whatever it is. One of podwire's own servers that stands behind the
+        same Service says who it is.
+        """
+        self.heard = True
+        if not self.http:
+            self.answer = read_reply(data)
+        elif response := self.http.hear(data):
+            self.answer = read_http_reply(response)
 
 
 def socket_jobs(
@@ -364,7 +386,7 @@ class Prober:
     def _ask(self, job: _Job, sock: socket.socket) -> None:
         job.cookie = self._new_value("UDP")
         try:
-            sock.send(job.request)
+            sock.send(job.ask())
         except OSError as error:
             self._end(job, _outcome(error.errno))
 
@@ -404,28 +426,23 @@ class Prober:
                 self._epoll.modify(sock.fileno(), select.EPOLLIN)
                 self._ask(job, sock)
             elif job.servers:
-                self._hear_server(job, sock.recv(4096))
+                data = sock.recv(4096)
+                job.hear_server(data)
+                if not tcp or not data:  # a real command may go on speaking until it closes
+                    self._end(job, "" if data else "EOF")
             else:
                 data = sock.recv(4096)
                 if not tcp and b"%016x" % job.cookie not in data:
                     return  # the answer to something that was sent before
-                if not data and tcp:
-                    self._end(job, "EOF")
-                elif job.hear(data):
+                if job.hear(data):
                     self._end(job, "")
+                elif not data and tcp:
+                    self._end(job, "EOF")
         except BlockingIOError:
             return
         except OSError as error:
             if not self._is_late(job):
                 self._end(job, _outcome(error.errno))
-
-    def _hear_server(self, job: _Job, data: bytes) -> None:
-        """Take what a real command said, whatever it is, or that it closed."""
-        job.heard = True
-        job.buffer = (job.buffer + data)[:_MOST_HEARD]
-        job.answer = read_reply(job.buffer)  # of one of our own servers that stands behind the same Service
-        if job.flow.protocol == "UDP" or not data:
-            self._end(job, "" if data else "EOF")
 
     def _is_late(self, job: _Job) -> bool:
         """Whether an error that a socket tells is about something that was sent over it before: no tap at the

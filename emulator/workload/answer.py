@@ -1,80 +1,81 @@
-"""What an echo server says: the words on the wire, made and read. Pure.
+"""Makes and reads what echo servers and their clients say: words on the wire. Pure.
 
 A client that speaks HTTP gets an HTTP reply with a JSON body; any other gets one line that begins with
 :data:`REPLY_MAGIC` and the cookie of the request (16 hex digits, zeros if it carried none), then the same
-JSON.
+JSON. HTTP itself is read and written by :mod:`emulator.workload.http`.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable
+from http import HTTPStatus
 
 from emulator.cluster.state import HealthCheck
-from emulator.model.frames import (
-    HTTP_REPLY_MAGIC,
-    HTTP_REQUEST_MAGIC,
-    REPLY_MAGIC,
-    REQUEST_MAGIC,
-    Answer,
-    Health,
-)
+from emulator.model.frames import HTTP_TARGET, REPLY_HEADER, REPLY_MAGIC, REQUEST_MAGIC, Answer, Health
 from emulator.net import Endpoint
+from emulator.workload import http
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
+_MOST_LINE = 16 << 10  # bytes of a line
 COOKIE_DIGITS = 16
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
-_CONTENT_LENGTH = re.compile(rb"^content-length: *([0-9]{1,9})\r?$", re.IGNORECASE | re.MULTILINE)
+_NO_COOKIE = b"0" * COOKIE_DIGITS
 _NAMES = ("pod", "container", "node")
 _ENDPOINTS = ("client", "dialled", "local")  # "" where one is not known
 
 
+# --- the server's side ------------------------------------------------------------------------------------
+
+
+class Dialogue:
+    """Holds what was said over one TCP connection to an echo server. ``over``: the server closes it now."""
+
+    def __init__(self) -> None:
+        self._line = b""
+        self._http: http.Server | None = None
+        self.over = False
+
+    def hear(self, data: bytes, answer: Callable[[], Answer], check: HealthCheck | None) -> bytes:
+        """Take what came. Returns what to send back. ``answer`` says who answers; ``check`` is of a
+        healthCheckNodePort.
+        """
+        if self._http is None:
+            self._line, data = b"", self._line + data
+            if not is_http(data):
+                return self._hear_line(data, answer)
+            self._http = http.Server()
+        said = self._http.hear(
+            data, lambda target: health_reply(check) if check else http_reply(target, answer())
+        )
+        self.over = self._http.over
+        return said
+
+    def _hear_line(self, data: bytes, answer: Callable[[], Answer]) -> bytes:
+        if b"\n" in data:
+            return reply_line(data, answer())
+        self._line = data
+        self.over = len(data) > _MOST_LINE
+        return b""
+
+
 def is_http(data: bytes) -> bool:
+    """Returns whether a client speaks HTTP: by its first word, as one port serves lines too."""
     return data.startswith(_METHODS)
 
 
-def request_line(cookie: int) -> bytes:
-    """What podwire's own clients send."""
-    return b"%s%016x\n" % (REQUEST_MAGIC, cookie)
-
-
-def http_request(cookie: int, ip: str, port: int, *, keep: bool) -> bytes:
-    """What podwire's clients ask a real command; ``keep``: on a connection that is asked again."""
-    line = b"%s%016x HTTP/1.%d" % (HTTP_REQUEST_MAGIC, cookie, keep)
-    lines = (
-        f"Host: {Endpoint.of(ip, port)}",
-        "User-Agent: podwire",
-        "Accept: */*",
-        f"Connection: {'keep-alive' if keep else 'close'}",
-        "",
-        "",
-    )
-    return b"\r\n".join((line, *(text.encode() for text in lines)))
-
-
-def cookie_of(data: bytes) -> bytes:
-    """The 16 hex digits of the request's cookie; zeros when it is not one of ours."""
-    magic = next((magic for magic in (REQUEST_MAGIC, HTTP_REQUEST_MAGIC) if data.startswith(magic)), None)
-    return data[len(magic) : len(magic) + COOKIE_DIGITS] if magic else b"0" * COOKIE_DIGITS
-
-
 def reply_line(request: bytes, answer: Answer) -> bytes:
-    return b"%s%s %s\n" % (REPLY_MAGIC, cookie_of(request), _body(answer))
+    return b"%s%s %s\n" % (REPLY_MAGIC, _cookie_of(request, REQUEST_MAGIC), _body(answer))
 
 
-def reply_http(request: bytes, answer: Answer) -> bytes:
-    ours = (
-        {"X-Podwire": (REPLY_MAGIC + cookie_of(request)).decode()}
-        if request.startswith(HTTP_REQUEST_MAGIC)
-        else {}
-    )
-    return _http(request, "200 OK", _body(answer), before=ours)
+def http_reply(target: str, answer: Answer) -> http.Reply:
+    """Returns the reply to a request for ``target``; to one of ours it begins with the request's cookie."""
+    ours = target.startswith(HTTP_TARGET)
+    cookie = REPLY_MAGIC + _cookie_of(target.encode(), HTTP_TARGET.encode())
+    return http.Reply(HTTPStatus.OK, _body(answer), first={REPLY_HEADER: cookie.decode()} if ours else {})
 
 
-def reply_health(request: bytes, check: HealthCheck) -> bytes:
-    """As kube-proxy answers at a healthCheckNodePort, whatever the path
+def health_reply(check: HealthCheck) -> http.Reply:
+    """Returns what kube-proxy answers at a healthCheckNodePort, whatever the path
     (pkg/proxy/healthcheck/service_health.go, v1.28 and later).
     """
     namespace, _, name = check.service.partition("/")
@@ -85,61 +86,13 @@ def reply_health(request: bytes, check: HealthCheck) -> bytes:
         "serviceProxyHealthy": True,
     }
     headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(count)}
-    return _http(
-        request, "200 OK" if count else "503 Service Unavailable", json.dumps(body).encode(), headers
-    )
+    status = HTTPStatus.OK if count else HTTPStatus.SERVICE_UNAVAILABLE
+    return http.Reply(status, json.dumps(body).encode(), headers)
 
 
-def health_request(ip: str, port: int) -> bytes:
-    """What a load balancer asks a healthCheckNodePort."""
-    lines = (
-        "GET /healthz HTTP/1.1",
-        f"Host: {Endpoint.of(ip, port)}",
-        "User-Agent: podwire",
-        "Accept: */*",
-        "Connection: close",
-        "",
-        "",
-    )
-    return "\r\n".join(lines).encode()
-
-
-def read_health(data: bytes) -> Health | None:
-    """The answer to a :func:`health_request`; None while it is not whole, or if it is no HTTP. Whoever is no
-    kube-proxy says no count.
-    """
-    head, end, body = data.partition(b"\r\n\r\n")
-    status = _STATUS_LINE.match(head)
-    length = _CONTENT_LENGTH.search(head)
-    if not (end and status) or len(body) < int(length[1] if length else 0):
-        return None
-    try:
-        count = json.loads(body)["localEndpoints"]
-    except (ValueError, KeyError, TypeError):
-        count = None
-    return Health(int(status[1]), count if type(count) is int else None)
-
-
-def _http(
-    request: bytes,
-    status: str,
-    body: bytes,
-    headers: Mapping[str, str] = MappingProxyType({}),
-    before: Mapping[str, str] = MappingProxyType({}),
-) -> bytes:
-    """The response; its first headers are those of ``before``."""
-    lines = {
-        **before,
-        "Server": "podwire",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body) + 1),
-        "Connection": "close",
-        **headers,
-    }
-    head = "\r\n".join(
-        (f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in lines.items()), "", "")
-    ).encode()
-    return head if request.startswith(b"HEAD ") else head + body + b"\n"
+def _cookie_of(request: bytes, magic: bytes) -> bytes:
+    """Returns the 16 hex digits of the request's cookie; zeros when it is not one of ours."""
+    return request[len(magic) : len(magic) + COOKIE_DIGITS] if request.startswith(magic) else _NO_COOKIE
 
 
 def _body(answer: Answer) -> bytes:
@@ -148,18 +101,38 @@ def _body(answer: Answer) -> bytes:
     return json.dumps(row).encode()
 
 
+# --- the client's side ------------------------------------------------------------------------------------
+
+
+def request_line(cookie: int) -> bytes:
+    """Returns what podwire's own clients send."""
+    return b"%s%016x\n" % (REQUEST_MAGIC, cookie)
+
+
+def http_request(cookie: int, server: Endpoint, *, keep: bool) -> http.Client:
+    """Returns what podwire's clients ask a real command; ``keep``: on a connection that is asked again."""
+    return http.Client(server, f"{HTTP_TARGET}{cookie:016x}", keep=keep)
+
+
+def health_request(server: Endpoint) -> http.Client:
+    """Returns what a load balancer asks a healthCheckNodePort."""
+    return http.Client(server, "/healthz")
+
+
 def read_reply(data: bytes) -> Answer | None:
-    """The answer in a reply line, or in a response to an :func:`http_request`; None when it is not one of
-    ours.
-    """
-    if data.startswith(REPLY_MAGIC):
-        text = data[len(REPLY_MAGIC) + COOKIE_DIGITS :]
-    elif data.startswith(HTTP_REPLY_MAGIC):
-        text = data.partition(b"\r\n\r\n")[2]
-    else:
-        return None
+    """Returns the answer in a reply line; None when it is not one of ours."""
+    return _read_body(data[len(REPLY_MAGIC) + COOKIE_DIGITS :]) if data.startswith(REPLY_MAGIC) else None
+
+
+def read_http_reply(response: http.Response) -> Answer | None:
+    """Returns the answer in the response to an :func:`http_request`; None when it is not one of ours."""
+    ours = response.headers.get(REPLY_HEADER.lower(), "").startswith(REPLY_MAGIC.decode())
+    return _read_body(response.body) if ours else None
+
+
+def _read_body(body: bytes) -> Answer | None:
     try:
-        row = json.loads(text)
+        row = json.loads(body)
         pod, container, node = (str(row[name]) for name in _NAMES)
         client, dialled, local = (str(row[name]) for name in _ENDPOINTS)
         return Answer(
@@ -172,3 +145,12 @@ def read_reply(data: bytes) -> Answer | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def read_health(response: http.Response) -> Health:
+    """Returns the answer to a :func:`health_request`. One that is no kube-proxy says no count."""
+    try:
+        count = json.loads(response.body)["localEndpoints"]
+    except (ValueError, KeyError, TypeError):
+        count = None
+    return Health(response.status, count if type(count) is int else None)

@@ -1,5 +1,6 @@
-"""Just enough SCTP to be a peer that answers: INIT → INIT-ACK, or ABORT on a port that nobody serves (RFC
-9260). Pure.
+"""Answers as an SCTP peer does: INIT → INIT-ACK, or ABORT on a port that nobody serves (RFC 9260). Pure.
+
+The checksum is CRC32c (RFC 9260 appendix A), by google-crc32c.
 """
 
 from __future__ import annotations
@@ -7,19 +8,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Container
 
+from google_crc32c import value as crc32c
+
 INIT, INIT_ACK, ABORT = 1, 2, 6
 _COMMON = struct.Struct("!HHII")
 _STATE_COOKIE = 7
-
-
-def crc32c(data: bytes) -> int:
-    """CRC32c (Castagnoli), as SCTP's checksum (RFC 9260 appendix A)."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
 
 
 def packet(sport: int, dport: int, tag: int, chunk: bytes) -> bytes:

@@ -23,11 +23,10 @@ from emulator.model.frames import Answer
 from emulator.model.notices import Notice
 from emulator.net import PROTOCOL_NUMBER, Endpoint, TransportProtocol
 from emulator.workload import sctp
-from emulator.workload.answer import is_http, reply_health, reply_http, reply_line
+from emulator.workload.answer import Dialogue, reply_line
 from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
-_MAX_REQUEST = 16 << 10
 # bytes that wait at most: of all that is sent by hand at once, each packet takes 768 or more
 _SCTP_BUFFER = 4 << 20
 IP_PKTINFO = 8
@@ -201,35 +200,23 @@ class _Server:
             except (BlockingIOError, ConnectionError):
                 return
             sock.setblocking(False)
-            self._register(port, sock, partial(self._receive, sock, peer, bytearray(), port))
+            self._register(port, sock, partial(self._receive, sock, peer, Dialogue(), port))
 
-    def _receive(self, sock: socket.socket, peer: tuple[str, int], buffer: bytearray, port: _Port) -> None:
+    def _receive(self, sock: socket.socket, peer: tuple[str, int], dialogue: Dialogue, port: _Port) -> None:
         listener = port.listener
         try:
             data = sock.recv(4096)
             if data:
-                buffer += data
-                request = bytes(buffer)
-                if is_http(request):
-                    if b"\r\n\r\n" in request:
-                        check = listener.healthCheck
-                        answer = (
-                            reply_health(request, check)
-                            if check
-                            else reply_http(request, self._answer(listener, peer, sock.getsockname()))
-                        )
-                        sock.send(answer)
-                        data = b""
-                elif b"\n" in request:
-                    sock.send(reply_line(request, self._answer(listener, peer, sock.getsockname())))
-                    buffer.clear()
-                if len(buffer) > _MAX_REQUEST:
-                    data = b""
+                reply = dialogue.hear(
+                    data, lambda: self._answer(listener, peer, sock.getsockname()), listener.healthCheck
+                )
+                if reply:
+                    sock.send(reply)
         except BlockingIOError:
             return
         except OSError:
             data = b""  # reset by the client
-        if not data:
+        if not data or dialogue.over:
             self._drop(port, sock)
 
     def _datagrams(self, sock: socket.socket, port: _Port) -> None:

@@ -467,7 +467,7 @@ def test_a_container_s_real_command_runs_in_its_pod(tmp_path: Path) -> None:
     )
     log = (tmp_path / "stdin" / "logs" / "default_web_http.log").read_text()
     assert log.splitlines()[0] == "web 10.244.1.2 8000"
-    assert re.search(r'"GET /\?podwire=[0-9a-f]{16} HTTP/1.0" 200', log), (
+    assert re.search(r'"GET /\?podwire=[0-9a-f]{16} HTTP/1.1" 200', log), (
         "the real server was asked as a server is"
     )
 

@@ -129,7 +129,7 @@ def test_a_health_check_counts_as_the_state_says() -> None:
 
     def status() -> bytes:
         with running.connect("172.18.0.3", 32123) as sock:
-            sock.send(b"GET / HTTP/1.1\r\n\r\n")
+            sock.send(b"GET / HTTP/1.1\r\nHost: node\r\n\r\n")
             return sock.recv(4096).split()[1]
 
     assert status() == b"200"

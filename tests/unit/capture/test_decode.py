@@ -20,7 +20,7 @@ from emulator.model.frames import (
     make_token,
 )
 from emulator.net import Endpoint
-from emulator.workload.answer import http_request, reply_http
+from emulator.workload.answer import Dialogue, http_request
 
 COOKIE = 0x0123456789ABCDEF
 REQUEST = REQUEST_MAGIC + b"0123456789abcdef"
@@ -63,6 +63,7 @@ ANSWER = Answer(
     client=Endpoint.parse("10.0.0.1:5"),
     dialled=Endpoint.parse("10.0.0.2:80"),
 )
+ASKED = http_request(COOKIE, Endpoint.of(SERVER, 2), keep=False).request
 
 # id: packet, protocol, src, sport, dst, dport, flags, token, reply
 TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = {
@@ -185,13 +186,11 @@ TRANSPORTS: dict[str, tuple[Packet, str, str, int, str, int, str, int, bool]] = 
         False,
     ),
     "http-request-to-a-real-command": (
-        THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / http_request(COOKIE, SERVER, 2, keep=False),
+        THERE / TCP(sport=1, dport=2, flags="PA", seq=10) / ASKED,
         *("TCP", CLIENT, 1, SERVER, 2, "PA", make_token("TCP", COOKIE), False),
     ),
     "http-reply-of-an-echo-server": (
-        BACK
-        / TCP(sport=2, dport=1, flags="PA", seq=10)
-        / reply_http(http_request(COOKIE, SERVER, 2, keep=True), ANSWER),
+        BACK / TCP(sport=2, dport=1, flags="PA", seq=10) / Dialogue().hear(ASKED, lambda: ANSWER, None),
         *("TCP", SERVER, 2, CLIENT, 1, "PA", make_token("TCP", COOKIE), True),
     ),
     "udp-request": (
