@@ -30,6 +30,7 @@ from emulator.net import (
     short_hash,
 )
 from emulator.objects.kinds import Service, ServicePort
+from emulator.plan.checked import address, comment, network, number
 from emulator.plan.operations import (
     AddAddress,
     AddNeighbour,
@@ -39,7 +40,7 @@ from emulator.plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet, address, comment, compose, network, number
+from emulator.plan.rules import RuleSet, compose
 
 
 def plan_balancer(state: ClusterState) -> Iterator[Operation]:

@@ -8,11 +8,9 @@ rule, which takes half of that, and one batch deletes by handle, without a proce
 
 from __future__ import annotations
 
-import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
 
 from emulator.kernel.netlink import (
     NLM_F_ACK,
@@ -23,7 +21,9 @@ from emulator.kernel.netlink import (
     attribute,
     attributes,
 )
-from emulator.plan.rules import Removal
+from emulator.net import Address
+from emulator.plan.rulechange import TableChange
+from emulator.plan.rules import Marks
 
 NETLINK_NETFILTER = 12
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES = 0x10, 0x11, 10
@@ -35,12 +35,6 @@ NFTA_VERDICT_CHAIN = 2
 _HEADER = struct.Struct("=IHHII")
 _NFGENMSG = 4  # bytes of struct nfgenmsg, before the attributes
 _DUMP_SIZE = 1 << 15  # what the kernel fills at most for one read of a dump
-
-Marks: TypeAlias = tuple[bytes, ...]
-
-_COMMENT = re.compile(r'--comment "([^"]*)"')
-_HOST = re.compile(r"-[sd] ([0-9.]+)/32")
-_JUMP = re.compile(r"-[jg] (\S+)$")
 
 
 class NfTables:
@@ -54,14 +48,14 @@ class NfTables:
         )
         self._socket.bind((0, 0))
 
-    def take_away(self, removals: Sequence[Removal]) -> bool:
-        """Do ``removals`` in one transaction.
+    def take_away(self, tables: Sequence[TableChange]) -> bool:
+        """Do what ``tables`` take away in one transaction.
 
         False, and nothing is done, where a rule is not told from its neighbours by its bytes, or the kernel
         refuses: iptables itself can then do it, or say what is wrong.
         """
         try:
-            messages = [message for removal in removals for message in self._deletions(removal)]
+            messages = [message for table in tables for message in self._deletions(table)]
             return self._commit(messages)
         except (OSError, LookupError):
             return False
@@ -69,25 +63,23 @@ class NfTables:
     def close(self) -> None:
         self._socket.close()
 
-    def _deletions(self, removal: Removal) -> Iterator[bytes]:
+    def _deletions(self, change: TableChange) -> Iterator[bytes]:
         """Raises OSError, and LookupError for a rule that is not found for certain."""
-        table = attribute(NFTA_RULE_TABLE, _text(removal.table))
-        for chain, rules in removal.rules.items():
-            place = table + attribute(NFTA_RULE_CHAIN, _text(chain))
-            for handle in self._find(place, [marks_of(rule) for rule in rules]):
+        name = _text(change.table)
+        table = attribute(NFTA_RULE_TABLE, name)
+        for edit in change.edits:
+            place = table + attribute(NFTA_RULE_CHAIN, _text(edit.chain))
+            for handle in self._find(place, [_bytes_of(deletion.marks) for deletion in edit.deleted]):
                 yield _message(NFT_MSG_DELRULE, place + attribute(NFTA_RULE_HANDLE, handle))
-        for chain in removal.emptied:
+        filled = [chain for chain, has_rules in change.vanished if has_rules]
+        for chain in (*change.emptied, *filled):
             yield _message(NFT_MSG_DELRULE, table + attribute(NFTA_RULE_CHAIN, _text(chain)))
-        for chain in removal.chains:
-            yield _message(
-                NFT_MSG_DELCHAIN,
-                attribute(NFTA_CHAIN_TABLE, _text(removal.table)) + attribute(NFTA_CHAIN_NAME, _text(chain)),
-            )
+        for chain, _ in change.vanished:
+            named = attribute(NFTA_CHAIN_TABLE, name) + attribute(NFTA_CHAIN_NAME, _text(chain))
+            yield _message(NFT_MSG_DELCHAIN, named)
 
-    def _find(self, place: bytes, wanted: Sequence[Marks]) -> Iterator[bytes]:
-        """The handle of each rule of ``wanted``. A rule has its own marks: where only one has them all, that
-        is it.
-        """
+    def _find(self, place: bytes, wanted: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
+        """Yields the handle of each rule of ``wanted``: the only one in the chain that has all of these bytes."""
         found: list[list[bytes]] = [[] for _ in wanted]
         for data in self._dump(place):
             for marks, handles in zip(wanted, found, strict=True):
@@ -132,13 +124,15 @@ class NfTables:
                 return
 
 
-def marks_of(rule: str) -> Marks:
-    """What must be among the bytes of ``rule`` as the kernel dumps it: its comment, its hosts and the chain
-    that it leads to. (One that leads to no chain, but to DROP, say, has no such mark, nor has any other: none
-    is found.)
+def _bytes_of(marks: Marks | None) -> Sequence[bytes]:
+    """Returns what must be among the bytes of a rule as the kernel dumps it. (A verdict such as DROP is no
+    chain: no rule has such bytes, and none is found.) Raises LookupError where the marks are not known.
     """
-    chains = [attribute(NFTA_VERDICT_CHAIN, _text(name)) for name in _JUMP.findall(rule)]
-    return (*map(_text, _COMMENT.findall(rule)), *map(socket.inet_aton, _HOST.findall(rule)), *chains)
+    if marks is None:
+        raise LookupError
+    found = [_text(marks.comment)] if marks.comment else []
+    found += [Address(host).packed for host in marks.hosts]
+    return [*found, attribute(NFTA_VERDICT_CHAIN, _text(marks.chain))] if marks.chain else found
 
 
 def _rules(data: bytes) -> Iterator[bytes]:

@@ -10,19 +10,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from subprocess import Popen
+from typing import TypeAlias
 
 from emulator.errors import KernelError, ToolKilledError
 from emulator.kernel.limits import TOO_LONG, too_long
 from emulator.kernel.netns import Namespaces, finish, start
 from emulator.kernel.nf_tables import NfTables
 from emulator.kernel.nft import Nft, open_nft
-from emulator.plan.operations.rules import LOADERS, LoadRules
-from emulator.plan.rules import removals
+from emulator.plan.operations.rules import LOADERS, ChangeRules, LoadRules
+from emulator.plan.rulechange import RuleChange
 
 # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
 # once
 SMALL_TEXT = 65536
 LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Services
+
+Load: TypeAlias = LoadRules | ChangeRules
 
 
 class RuleLoader:
@@ -34,12 +38,12 @@ class RuleLoader:
         self._nft: dict[str, Nft | None] = {}
         self._nf_tables: dict[str, NfTables] = {}
 
-    def load(self, ops: Sequence[LoadRules]) -> None:
-        """Load the rule texts of ``ops``. Raises KernelError at the first refusal."""
+    def load(self, ops: Sequence[Load]) -> None:
+        """Load the rules of ``ops``. Raises KernelError at the first refusal."""
         width = (os.cpu_count() or 1) + 1
         while ops:
-            now: dict[str, LoadRules] = {}
-            later: list[LoadRules] = []
+            now: dict[str, Load] = {}
+            later: list[Load] = []
             for op in ops:
                 if op.netns in now or len(now) == width:
                     later.append(op)
@@ -48,46 +52,50 @@ class RuleLoader:
             self._load_at_once(list(now.values()))
             ops = later
 
-    def _load_at_once(self, ops: Sequence[LoadRules]) -> None:
-        """Load ``ops``, each of another namespace."""
-        small = [
-            op for op in ops if op.tool == "nft" and len(op.text) <= SMALL_TEXT and self._nft_in(op.netns)
-        ]
-        large = [op for op in ops if op not in small and not self._taken_away(op)]
-        running = [(start(self._namespaces, op.netns, self._command(op)), op) for op in large]
-        for op in small:
-            self._load_here(op)
-        for process, op in running:
+    def _load_at_once(self, ops: Sequence[Load]) -> None:
+        """Load ``ops``, each of another namespace. Each is rendered once."""
+        small, running = list[tuple[Load, str]](), list[tuple[Popen[str], Load, str]]()
+        for op in ops:
+            if self._taken_away(op):
+                continue
+            text = op.text
+            if op.tool == "nft" and len(text) <= SMALL_TEXT and self._nft_in(op.netns):
+                small.append((op, text))
+            else:
+                running.append((start(self._namespaces, op.netns, self._command(op)), op, text))
+        for op, text in small:
+            self._load_here(op, text)
+        for process, op, text in running:
             with _explained(op):
-                finish(process, op.netns, op.text, LOAD_SECONDS)
+                finish(process, op.netns, text, LOAD_SECONDS)
 
-    def _command(self, op: LoadRules) -> list[str]:
+    def _command(self, op: Load) -> list[str]:
         command = LOADERS[op.tool]
         return [self.iptables, *command[1:]] if op.tool == "iptables-restore" else [*command]
 
-    def _taken_away(self, op: LoadRules) -> bool:
+    def _taken_away(self, op: Load) -> bool:
         """Returns whether ``op`` only takes iptables-nft's rules away, and that is done."""
-        taken = (
-            removals(op.text)
-            if self.iptables == "iptables-nft-restore" and op.tool == "iptables-restore"
-            else None
-        )
-        if not taken:
+        change = op.change if isinstance(op, ChangeRules) else None
+        if (
+            not isinstance(change, RuleChange)
+            or not change.only_removes
+            or self.iptables != "iptables-nft-restore"
+        ):
             return False
         if op.netns not in self._nf_tables:
             self._nf_tables[op.netns] = self._namespaces.call_in(op.netns, NfTables)
-        return self._nf_tables[op.netns].take_away(taken)
+        return self._nf_tables[op.netns].take_away(change.tables)
 
     def _nft_in(self, netns: str) -> Nft | None:
         if netns not in self._nft:
             self._nft[netns] = self._namespaces.call_in(netns, open_nft)
         return self._nft[netns]
 
-    def _load_here(self, op: LoadRules) -> None:
+    def _load_here(self, op: Load, text: str) -> None:
         nft = self._nft_in(op.netns)
-        refusal = nft.load(op.text) if nft else ""
+        refusal = nft.load(text) if nft else ""
         if refusal:
-            raise KernelError(op.netns, self._command(op), refusal, op.text)
+            raise KernelError(op.netns, self._command(op), refusal, text)
 
     def empty_tables(self) -> None:
         """Take all iptables rules away, by the flavour in use, wherever it works."""
@@ -113,7 +121,7 @@ class RuleLoader:
 
 
 @contextmanager
-def _explained(op: LoadRules) -> Iterator[None]:
+def _explained(op: Load) -> Iterator[None]:
     """Say of a transaction of nft that is too large which limit it meets. (iptables has another flavour, which
     meets none.)
     """

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from emulator.net import Endpoint, TransportProtocol
 from emulator.objects.config import IPVSTimeouts
-from emulator.plan.rules import address, number
+from emulator.plan.checked import address, number
 
 Verb = Literal["add server", "edit server", "delete server", "add real", "edit real", "delete real"]
 SetKind = Literal["hash:ip", "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "bitmap:port"]

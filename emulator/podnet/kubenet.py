@@ -23,6 +23,7 @@ from emulator.net import (
     short_hash,
 )
 from emulator.objects.kinds import Node, Pod
+from emulator.plan.checked import comment
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -33,7 +34,7 @@ from emulator.plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet, comment
+from emulator.plan.rules import RuleSet
 from emulator.podnet.network import PodNetwork
 
 BRIDGE = "cbr0"

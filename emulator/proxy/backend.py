@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from emulator.cluster.state import ClusterState
 from emulator.plan.operations import DelConnections, Operation
+from emulator.plan.operations.rules import Change
 from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy.changes import ServiceChange
 from emulator.proxy.userspace import Relay
@@ -29,10 +30,9 @@ class Rules(Protocol):
     def operations(self) -> Iterator[Operation]:
         """Yields what every node needs beside its rules."""
 
-    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """Returns the rules after ``changes``, and for each node the text for ``tool`` that changes its
-        kernel's ("" where nothing does), at the cost of what changed. None if everything must be written
-        anew. Nodes and settings stay as they are.
+    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, Change]] | None:
+        """Returns the rules after ``changes``, and for each node what changes its kernel's, at the cost of what
+        changed. None if everything must be written anew. Nodes and settings stay as they are.
         """
 
 

@@ -25,7 +25,7 @@ from emulator.net import (
     family_of,
 )
 from emulator.objects.kinds import EndpointHints, EndpointSlice, Node, Service, ServicePort
-from emulator.plan.rules import UnsafeTextError, address, network, number
+from emulator.plan.checked import UnsafeTextError, address, network, number
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _NONE: frozenset[str] = frozenset()

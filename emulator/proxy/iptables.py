@@ -20,7 +20,7 @@ from emulator.errors import UsageError
 from emulator.net import Prefix, host_prefix
 from emulator.objects.kinds import Node
 from emulator.plan.operations import Operation, SetSysctl
-from emulator.plan.rules import RuleSet, comment
+from emulator.plan.rules import Match, Rule, RuleSet
 from emulator.proxy.endpoints import (
     EndpointChoice,
     EndpointFacts,
@@ -42,50 +42,43 @@ from emulator.proxy.local import (
 MARK = "0x4000/0x4000"  # masqueradeBit 14
 LARGE_CLUSTER = 1000  # with more endpoints than this kube-proxy leaves the comments of per-endpoint rules out
 
-Rule = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
-
-_NEW = "-m conntrack --ctstate NEW"
-
-
-def _jump(chain: str, why: str = "", match: str = "") -> str:
-    return " ".join(part for part in (match, comment(why) if why else "", f"-j {chain}") if part)
+_NEW = Match("-m conntrack --ctstate NEW")
+_ANY = Match()
 
 
 def frame(settings: ProxySettings) -> Iterator[Rule]:
     """Yields the rules that every node has, whatever the Services are. kube-proxy puts each jump in front of
     the one before it.
     """
-    firewall = _jump("KUBE-PROXY-FIREWALL", "kubernetes load balancer firewall", _NEW)
-    portals = _jump("KUBE-SERVICES", "kubernetes service portals", _NEW)
-    external = _jump("KUBE-EXTERNAL-SERVICES", "kubernetes externally-visible service portals", _NEW)
-    health_checks = _jump("KUBE-NODEPORTS", "kubernetes health check service ports")
-    forwarding = _jump("KUBE-FORWARD", "kubernetes forwarding rules")
-    established = comment("kubernetes forwarding conntrack rule")
+    firewall = _NEW, "KUBE-PROXY-FIREWALL", "kubernetes load balancer firewall"
+    portals = _NEW, "KUBE-SERVICES", "kubernetes service portals"
+    external = _NEW, "KUBE-EXTERNAL-SERVICES", "kubernetes externally-visible service portals"
+    health_checks = _ANY, "KUBE-NODEPORTS", "kubernetes health check service ports"
+    forwarding = _ANY, "KUBE-FORWARD", "kubernetes forwarding rules"
+    established = Match(after="-m conntrack --ctstate RELATED,ESTABLISHED")
+    guard = _ANY, "KUBE-FIREWALL", ""
     jumps = {
-        "INPUT": (_jump("KUBE-FIREWALL"), firewall, health_checks, external),
+        "INPUT": (guard, firewall, health_checks, external),
         "FORWARD": (firewall, forwarding, portals, external),
-        "OUTPUT": (_jump("KUBE-FIREWALL"), firewall, portals),
+        "OUTPUT": (guard, firewall, portals),
         "KUBE-FORWARD": (
-            "-m conntrack --ctstate INVALID -j DROP",
-            f"{comment('kubernetes forwarding rules')} -m mark --mark {MARK} -j ACCEPT",
-            f"{established} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            (Match("-m conntrack --ctstate INVALID"), "DROP", ""),
+            (Match(after=f"-m mark --mark {MARK}"), "ACCEPT", "kubernetes forwarding rules"),
+            (established, "ACCEPT", "kubernetes forwarding conntrack rule"),
         ),
     }
     for chain, rules in jumps.items():
-        for rule in rules:
-            yield "filter", chain, rule
+        for match, target, why in rules:
+            yield Rule("filter", chain, match, target, why)
     for chain in ("PREROUTING", "OUTPUT"):
-        yield "nat", chain, _jump("KUBE-SERVICES", "kubernetes service portals")
-    yield "nat", "POSTROUTING", _jump("KUBE-POSTROUTING", "kubernetes postrouting rules")
-    yield "nat", "KUBE-MARK-MASQ", f"-j MARK --set-xmark {MARK}"
-    yield "nat", "KUBE-POSTROUTING", f"-m mark ! --mark {MARK} -j RETURN"
+        yield Rule("nat", chain, _ANY, "KUBE-SERVICES", "kubernetes service portals")
+    yield Rule("nat", "POSTROUTING", _ANY, "KUBE-POSTROUTING", "kubernetes postrouting rules")
+    yield Rule("nat", "KUBE-MARK-MASQ", _ANY, "MARK", options=f"--set-xmark {MARK}")
+    yield Rule("nat", "KUBE-POSTROUTING", Match(f"-m mark ! --mark {MARK}"), "RETURN")
     # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded twice.
-    yield "nat", "KUBE-POSTROUTING", "-j MARK --set-xmark 0x4000/0x0"
-    yield (
-        "nat",
-        "KUBE-POSTROUTING",
-        f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully",
-    )
+    yield Rule("nat", "KUBE-POSTROUTING", _ANY, "MARK", options="--set-xmark 0x4000/0x0")
+    snat = "kubernetes service traffic requiring SNAT"
+    yield Rule("nat", "KUBE-POSTROUTING", _ANY, "MASQUERADE", snat, "--random-fully")
     yield from _localnet_guard(settings)
 
 
@@ -141,14 +134,15 @@ def node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
     """The last rules of KUBE-SERVICES: which addresses of the node carry node ports."""
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
     localhost = serves_localhost(state.proxy)
-    note = comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
+    note = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
     if EVERYTHING in prefixes:
-        loopback = "" if localhost else f"! -d {LOOPBACK} "
-        yield "nat", "KUBE-SERVICES", f"{loopback}{note} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
+        match = Match("" if localhost else f"! -d {LOOPBACK}", "-m addrtype --dst-type LOCAL")
+        yield Rule("nat", "KUBE-SERVICES", match, "KUBE-NODEPORTS", note)
         return
     for ip in (*([LOCALHOST] if localhost else []), *local_addresses(state, node)):
         if any(ip in prefix for prefix in prefixes):
-            yield "nat", "KUBE-SERVICES", f"-d {host_prefix(ip)} {note} -j KUBE-NODEPORTS"
+            match = Match(f"-d {host_prefix(ip)}", hosts=(ip,))
+            yield Rule("nat", "KUBE-SERVICES", match, "KUBE-NODEPORTS", note)
 
 
 # --- one Service port ---------------------------------------------------------------------------------------
@@ -179,9 +173,7 @@ class Context(NamedTuple):
 
 
 class _Backend(NamedTuple):
-    """An endpoint with the chain that leads to it. ``note`` and ``jump_note`` are comments with a blank after
-    them, or "".
-    """
+    """An endpoint with the chain that leads to it. ``note`` and ``jump_note`` are comments, or ""."""
 
     endpoint: EndpointFacts
     chain: str
@@ -193,20 +185,20 @@ def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) ->
     chain = f"KUBE-SEP-{hash_of(port.name + port.protocol.lower() + endpoint.address)}"
     if not comments:
         return _Backend(endpoint, chain, "", "")
-    return _Backend(
-        endpoint, chain, comment(port.name) + " ", comment(f"{port.name} -> {endpoint.address}") + " "
-    )
+    return _Backend(endpoint, chain, port.name, f"{port.name} -> {endpoint.address}")
 
 
 def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backend]) -> Iterator[Rule]:
     """``chain`` picks one of ``backends``: the one that the client had before, or any with the same chance."""
     if port.affinitySeconds:
         for backend in backends:
-            recent = f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} --mask 255.255.255.255 --rsource"
-            yield "nat", chain, f"{backend.jump_note}{recent} -j {backend.chain}"
+            recent = Match(
+                after=f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} --mask 255.255.255.255 --rsource"
+            )
+            yield Rule("nat", chain, recent, backend.chain, backend.jump_note)
     for left, backend in zip(range(len(backends), 0, -1), backends, strict=True):
-        chance = f"-m statistic --mode random --probability {probability(left)} " if left > 1 else ""
-        yield "nat", chain, f"{backend.jump_note}{chance}-j {backend.chain}"
+        chance = f"-m statistic --mode random --probability {probability(left)}" if left > 1 else ""
+        yield Rule("nat", chain, Match(after=chance), backend.chain, backend.jump_note)
 
 
 def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]:
@@ -215,15 +207,13 @@ def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]
     """
     endpoint, chain, note, _ = backend
     protocol = port.protocol.lower()
-    yield "nat", chain, f"-s {host_prefix(endpoint.ip)} {note}-j KUBE-MARK-MASQ"
+    itself = Match(f"-s {host_prefix(endpoint.ip)}", hosts=(endpoint.ip,))
+    yield Rule("nat", chain, itself, "KUBE-MARK-MASQ", note)
     recent = (
         f"-m recent --set --name {chain} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
     )
-    yield (
-        "nat",
-        chain,
-        f"-p {protocol} {note}{recent}-m {protocol} -j DNAT --to-destination {endpoint.address}",
-    )
+    match = Match(f"-p {protocol}", f"{recent}-m {protocol}")
+    yield Rule("nat", chain, match, "DNAT", note, f"--to-destination {endpoint.address}")
 
 
 class _Entry(NamedTuple):
@@ -258,9 +248,16 @@ def _entry(port: ServicePortFacts, choice: EndpointChoice) -> _Entry:
     )
 
 
-def _to(port: ServicePortFacts, ip: str, note: str, target: str) -> str:
+def _to(port: ServicePortFacts, ip: str) -> Match:
+    """Returns the match for what is dialled at ``ip``."""
+    return _dialled(port, port.port, f"-d {host_prefix(ip)} ", (ip,))
+
+
+def _dialled(
+    port: ServicePortFacts, number: int, destination: str = "", hosts: tuple[str, ...] = (), more: str = ""
+) -> Match:
     protocol = port.protocol.lower()
-    return f"-d {host_prefix(ip)} -p {protocol} {note} -m {protocol} --dport {port.port} {target}"
+    return Match(f"{destination}-p {protocol}", f"{more}-m {protocol} --dport {number}", hosts)
 
 
 def _entry_rules(entry: _Entry) -> Iterator[Rule]:
@@ -268,84 +265,85 @@ def _entry_rules(entry: _Entry) -> Iterator[Rule]:
     policy has no endpoint.
     """
     port, name = entry.port, entry.port.name
-    verdict = "-j DROP" if entry.usable else "-j REJECT --reject-with icmp-port-unreachable"
-    refusal = comment(f"{name} has no {'local ' if entry.usable else ''}endpoints")
+    refusal = _Refusal.of(entry)
     if entry.internal:
-        yield (
-            "nat",
-            "KUBE-SERVICES",
-            _to(port, port.clusterIP, comment(f"{name} cluster IP"), f"-j {entry.internal}"),
-        )
+        match = _to(port, port.clusterIP)
+        yield Rule("nat", "KUBE-SERVICES", match, entry.internal, f"{name} cluster IP")
     else:
-        yield "filter", "KUBE-SERVICES", _to(port, port.clusterIP, refusal, verdict)
+        yield Rule("filter", "KUBE-SERVICES", _to(port, port.clusterIP), *refusal)
     if entry.usable and port.external:
         yield from _external_entries(entry)
     if not entry.external and port.external:
-        yield from _external_refusals(port, refusal, verdict)
+        yield from _external_refusals(port, refusal)
     if port.healthCheckNodePort:
-        note = comment(f"{name} health check node port")
-        yield "filter", "KUBE-NODEPORTS", f"-p tcp {note} -m tcp --dport {port.healthCheckNodePort} -j ACCEPT"
+        match = Match("-p tcp", f"-m tcp --dport {port.healthCheckNodePort}")
+        yield Rule("filter", "KUBE-NODEPORTS", match, "ACCEPT", f"{name} health check node port")
+
+
+class _Refusal(NamedTuple):
+    """The end of a rule that lets nobody in."""
+
+    target: str
+    comment: str
+    options: str
+
+    @classmethod
+    def of(cls, entry: _Entry) -> _Refusal:
+        name = entry.port.name
+        if entry.usable:
+            return cls("DROP", f"{name} has no local endpoints", "")
+        return cls("REJECT", f"{name} has no endpoints", "--reject-with icmp-port-unreachable")
 
 
 def _external_entries(entry: _Entry) -> Iterator[Rule]:
     port, name = entry.port, entry.port.name
     for ip in port.externalIPs:
-        yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} external IP"), f"-j {entry.ext}")
+        yield Rule("nat", "KUBE-SERVICES", _to(port, ip), entry.ext, f"{name} external IP")
     for ip in port.loadBalancerVIPs:
         target = entry.fw if entry.firewalled else entry.ext
-        yield "nat", "KUBE-SERVICES", _to(port, ip, comment(f"{name} loadbalancer IP"), f"-j {target}")
+        yield Rule("nat", "KUBE-SERVICES", _to(port, ip), target, f"{name} loadbalancer IP")
         if entry.firewalled:
-            yield (
-                "filter",
-                "KUBE-PROXY-FIREWALL",
-                _to(port, ip, comment(f"{name} traffic not accepted by {entry.fw}"), "-j DROP"),
-            )
+            why = f"{name} traffic not accepted by {entry.fw}"
+            yield Rule("filter", "KUBE-PROXY-FIREWALL", _to(port, ip), "DROP", why)
     if port.nodePort:
-        protocol = port.protocol.lower()
-        yield (
-            "nat",
-            "KUBE-NODEPORTS",
-            f"-p {protocol} {comment(name)} -m {protocol} --dport {port.nodePort} -j {entry.ext}",
-        )
+        yield Rule("nat", "KUBE-NODEPORTS", _dialled(port, port.nodePort), entry.ext, name)
 
 
-def _external_refusals(port: ServicePortFacts, refusal: str, verdict: str) -> Iterator[Rule]:
+def _external_refusals(port: ServicePortFacts, refusal: _Refusal) -> Iterator[Rule]:
     for ip in (*port.externalIPs, *port.loadBalancerVIPs):
-        yield "filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip, refusal, verdict)
+        yield Rule("filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip), *refusal)
     if port.nodePort:
-        protocol = port.protocol.lower()
-        tail = f"-m {protocol} --dport {port.nodePort} {verdict}"
-        yield (
-            "filter",
-            "KUBE-EXTERNAL-SERVICES",
-            f"-p {protocol} {refusal} -m addrtype --dst-type LOCAL {tail}",
-        )
+        match = _dialled(port, port.nodePort, more="-m addrtype --dst-type LOCAL ")
+        yield Rule("filter", "KUBE-EXTERNAL-SERVICES", match, *refusal)
 
 
 def _masquerading(entry: _Entry, context: Context) -> Iterator[Rule]:
     """Who is masqueraded that dials the ClusterIP."""
-    port = entry.port
-    rule = _to(port, port.clusterIP, comment(f"{port.name} cluster IP"), "-j KUBE-MARK-MASQ")
+    port, note = entry.port, f"{entry.port.name} cluster IP"
+    destination = f"-d {host_prefix(port.clusterIP)}"
     if context.masqueradeAll:
-        yield "nat", entry.internal, rule
+        source = destination
     elif context.detector:
-        destination = f"-d {host_prefix(port.clusterIP)}"
-        yield "nat", entry.internal, stranger(context.detector, destination) + rule[len(destination) :]
+        source = stranger(context.detector, destination)
+    else:
+        return
+    match = _dialled(port, port.port, f"{source} ", (port.clusterIP,))
+    yield Rule("nat", entry.internal, match, "KUBE-MARK-MASQ", note)
 
 
 def _external_chain(entry: _Entry, detector: Detector | None) -> Iterator[Rule]:
     """What traffic to an external address goes through."""
     chain, goal = entry.ext, f"{entry.port.name} external destinations"
     if not entry.port.externalLocal:
-        yield "nat", chain, f"{comment(f'masquerade traffic for {goal}')} -j KUBE-MARK-MASQ"
+        yield Rule("nat", chain, _ANY, "KUBE-MARK-MASQ", f"masquerade traffic for {goal}")
     else:
         if detector:
-            yield "nat", chain, f"{_local(detector)} {comment(f'pod traffic for {goal}')} -j {entry.svc}"
-        from_node = "-m addrtype --src-type LOCAL"
-        yield "nat", chain, f"{comment(f'masquerade LOCAL traffic for {goal}')} {from_node} -j KUBE-MARK-MASQ"
-        yield "nat", chain, f"{comment(f'route LOCAL traffic for {goal}')} {from_node} -j {entry.svc}"
+            yield Rule("nat", chain, Match(_local(detector)), entry.svc, f"pod traffic for {goal}")
+        from_node = Match(after="-m addrtype --src-type LOCAL")
+        yield Rule("nat", chain, from_node, "KUBE-MARK-MASQ", f"masquerade LOCAL traffic for {goal}")
+        yield Rule("nat", chain, from_node, entry.svc, f"route LOCAL traffic for {goal}")
     if entry.external:
-        yield "nat", chain, f"-j {entry.external}"
+        yield Rule("nat", chain, _ANY, entry.external)
 
 
 def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
@@ -353,14 +351,15 @@ def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
     node is in a range (the node's traffic to a local load-balancer address has that address as its source).
     """
     port, chain, target = entry.port, entry.fw, entry.ext
-    note = comment(f"{port.name} loadbalancer IP")
+    note = f"{port.name} loadbalancer IP"
     for allowed in port.sourceRanges:
-        source = "" if allowed == str(EVERYTHING) else f"-s {allowed} "
-        yield "nat", chain, f"{source}{note} -j {target}"
+        source = "" if allowed == str(EVERYTHING) else f"-s {allowed}"
+        yield Rule("nat", chain, Match(source), target, note)
     if primary and any(primary in Prefix(text) for text in port.sourceRanges):
         for vip in port.loadBalancerVIPs:
-            yield "nat", chain, f"-s {host_prefix(vip)} {note} -j {target}"
-    yield "nat", chain, comment(f"other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL")
+            yield Rule("nat", chain, Match(f"-s {host_prefix(vip)}", hosts=(vip,)), target, note)
+    note = f"other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"
+    yield Rule("nat", chain, _ANY, "", note)
 
 
 def port_rules(port: ServicePortFacts, choice: EndpointChoice, context: Context) -> Iterator[Rule]:
@@ -388,9 +387,9 @@ def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
     (CVE-2020-8558).
     """
     if serves_localhost(settings):
-        note = comment("block incoming localnet connections")
         state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
-        yield "filter", "KUBE-FIREWALL", f"! -s {LOOPBACK} -d {LOOPBACK} {note} {state} -j DROP"
+        match = Match(f"! -s {LOOPBACK} -d {LOOPBACK}", state)
+        yield Rule("filter", "KUBE-FIREWALL", match, "DROP", "block incoming localnet connections")
 
 
 class Place(NamedTuple):
@@ -420,11 +419,11 @@ def place_of(state: ClusterState, node: Node, comments: bool) -> Place:
     return Place(node, context, context._replace(primary=primary_ip(node)))
 
 
-def by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[str]]]:
+def by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[Rule]]]:
     """Table → chain → rules."""
-    tables: dict[str, dict[str, list[str]]] = {}
-    for table, chain, rule in rules:
-        tables.setdefault(table, {}).setdefault(chain, []).append(rule)
+    tables: dict[str, dict[str, list[Rule]]] = {}
+    for rule in rules:
+        tables.setdefault(rule.table, {}).setdefault(rule.chain, []).append(rule)
     return tables
 
 
@@ -441,7 +440,7 @@ def node_rules(state: ClusterState, name: str) -> RuleSet:
     return RuleSet(
         {
             table: {
-                chain: tuple(tables.get(table, {}).get(chain, ()))
+                chain: tuple([rule.text for rule in tables.get(table, {}).get(chain, ())])
                 for chain in dict.fromkeys((*chains, *tables.get(table, {})))
             }
             for table, chains in CHAINS.items()

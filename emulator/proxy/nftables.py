@@ -27,7 +27,9 @@ from typing import NamedTuple
 from emulator.cluster.state import ClusterState
 from emulator.net import Address, Prefix, collapse_prefixes, host_prefix
 from emulator.objects.kinds import Node
-from emulator.plan.rules import RuleSet, compose_nft, identifier, quoted
+from emulator.plan.checked import identifier, quoted
+from emulator.plan.nft import NftChain
+from emulator.plan.rules import RuleSet
 from emulator.proxy.endpoints import (
     EndpointChoice,
     EndpointFacts,
@@ -51,60 +53,59 @@ COMMENT_LENGTH = 128  # what nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
 _NEW = "ct state new jump"
 
 
-def frame(service_cidr: Prefix) -> dict[str, Sequence[str]]:
+def frame(service_cidr: Prefix) -> dict[str, NftChain]:
     """Returns the chains that every node has, whatever the Services are.
 
     Source ranges are about the address that was dialled, so they are checked before it is translated. What
     follows the translation meets those packets only that nothing translated.
     """
+    checks = f"{_NEW} service-endpoints-check", f"{_NEW} cluster-ips-check"
     return {
-        "filter-prerouting-pre-dnat": (
-            "type filter hook prerouting priority dstnat - 10; policy accept;",
-            f"{_NEW} firewall-check",
+        "filter-prerouting-pre-dnat": _base(
+            "filter hook prerouting priority dstnat - 10", f"{_NEW} firewall-check"
         ),
-        "filter-output-pre-dnat": (
-            "type filter hook output priority -110; policy accept;",
-            f"{_NEW} firewall-check",
-        ),
-        "filter-input": (
-            "type filter hook input priority filter; policy accept;",
+        "filter-output-pre-dnat": _base("filter hook output priority -110", f"{_NEW} firewall-check"),
+        "filter-input": _base(
+            "filter hook input priority filter",
             f"{_NEW} nodeport-endpoints-check",
             f"{_NEW} service-endpoints-check",
         ),
-        "filter-forward": (
-            "type filter hook forward priority filter; policy accept;",
-            f"{_NEW} service-endpoints-check",
-            f"{_NEW} cluster-ips-check",
+        "filter-forward": _base("filter hook forward priority filter", *checks),
+        "filter-output": _base("filter hook output priority filter", *checks),
+        "nat-prerouting": _base("nat hook prerouting priority dstnat", "jump services"),
+        "nat-output": _base("nat hook output priority -100", "jump services"),
+        "nat-postrouting": _base("nat hook postrouting priority srcnat", "jump masquerading"),
+        "nodeport-endpoints-check": _chain(
+            f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @no-endpoint-nodeports"
         ),
-        "filter-output": (
-            "type filter hook output priority filter; policy accept;",
-            f"{_NEW} service-endpoints-check",
-            f"{_NEW} cluster-ips-check",
-        ),
-        "nat-prerouting": ("type nat hook prerouting priority dstnat; policy accept;", "jump services"),
-        "nat-output": ("type nat hook output priority -100; policy accept;", "jump services"),
-        "nat-postrouting": ("type nat hook postrouting priority srcnat; policy accept;", "jump masquerading"),
-        "nodeport-endpoints-check": (f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @no-endpoint-nodeports",),
-        "service-endpoints-check": (f"{BY_ADDRESS} vmap @no-endpoint-services",),
-        "firewall-check": (f"{BY_ADDRESS} vmap @firewall-ips",),
-        "cluster-ips-check": (
+        "service-endpoints-check": _chain(f"{BY_ADDRESS} vmap @no-endpoint-services"),
+        "firewall-check": _chain(f"{BY_ADDRESS} vmap @firewall-ips"),
+        "cluster-ips-check": _chain(
             'ip daddr @cluster-ips reject comment "a port that this Service does not have"',
             f'ip daddr {service_cidr} drop comment "no Service has this address"',
         ),
-        "reject-chain": ("reject",),
-        "services": (
+        "reject-chain": _chain("reject"),
+        "services": _chain(
             f"{BY_ADDRESS} vmap @service-ips",
             f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @service-nodeports",
         ),
         # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded
         # twice.
-        "masquerading": (
+        "masquerading": _chain(
             f"ct status dnat ip saddr . ip daddr @hairpin-connections {MARK}",
             "meta mark & 0x4000 == 0 return",
             "meta mark set meta mark ^ 0x4000",
             "masquerade fully-random",
         ),
     }
+
+
+def _chain(*rules: str) -> NftChain:
+    return NftChain(rules)
+
+
+def _base(hook: str, *rules: str) -> NftChain:
+    return NftChain(rules, f"type {hook}; policy accept;")
 
 
 # --- who is local -------------------------------------------------------------------------------------------
@@ -147,12 +148,27 @@ class Context(NamedTuple):
     primary: str  # the node's address where source ranges ask for it, else ""
 
 
+class _Way(NamedTuple):
+    """The statement that leads to an endpoint, and the map that it looks into, if any."""
+
+    statement: str
+    map: str = ""
+
+
 @cache
-def pick(count: int, endpoints: str, key: str) -> str:
-    """Returns the statement that translates to one of ``count`` endpoints of the map ``endpoints``, each with the
-    same chance.
-    """
-    return f"meta l4proto {{ tcp, udp, sctp }} dnat ip to {key} . numgen random mod {count} map @{endpoints}"
+def _pick(count: int, endpoints: str, key: str) -> _Way:
+    """Returns the way to one of ``count`` endpoints of the map ``endpoints``, each with the same chance."""
+    return _Way(
+        f"meta l4proto {{ tcp, udp, sctp }} dnat ip to {key} . numgen random mod {count} map @{endpoints}",
+        endpoints,
+    )
+
+
+@cache
+def picking(before: tuple[str, ...], count: int, endpoints: str) -> NftChain:
+    """Returns the chain of ClusterIPs that does ``before``, and then picks one of ``count`` endpoints."""
+    statement, looked_up = _pick(count, endpoints, BY_ADDRESS)
+    return NftChain((*before, statement), maps=(looked_up,))
 
 
 def _identity(text: str) -> str:
@@ -164,31 +180,26 @@ def _port_id(port: ServicePortFacts) -> str:
     return f"{port.namespace}/{port.service}/{port.protocol.lower()}/{port.portName}"
 
 
-def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> str:
-    """The statement that leads to that one of ``endpoints`` which remembers the client, or to any with the
-    same chance.
-    """
+def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> _Way:
+    """The way to that one of ``endpoints`` which remembers the client, or to any with the same chance."""
     name = f"{kind}-{_identity(_port_id(port))}"
     ids = [_identity(f"{_port_id(port)}__{e.ip}/{e.port}") for e in endpoints]
     choices = ", ".join(f"{i} : goto endpoint-{one}" for i, one in enumerate(ids))
     recall = (f"ip saddr @affinity-{one} goto endpoint-{one}" for one in ids)
-    parts.chains.append((name, (*recall, f"numgen random mod {len(ids)} vmap {{ {choices} }}")))
+    parts.chains.append((name, _chain(*recall, f"numgen random mod {len(ids)} vmap {{ {choices} }}")))
     for one, endpoint in zip(ids, endpoints, strict=True):
         parts.affinity[f"affinity-{one}"] = port.affinitySeconds
         dnat = f"meta l4proto {port.protocol.lower()} dnat to {endpoint.address}"
-        parts.chains.append((f"endpoint-{one}", (f"update @affinity-{one} {{ ip saddr }}", dnat)))
-    return f"goto {name}"
+        parts.chains.append((f"endpoint-{one}", _chain(f"update @affinity-{one} {{ ip saddr }}", dnat)))
+    return _Way(f"goto {name}")
 
 
-def _listed(parts: Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> str:
-    """The statement that leads to any of ``endpoints``, which are in the map ``where`` under ``key`` and an
-    index.
-    """
+def _list(parts: Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> None:
+    """Put ``endpoints`` into the map ``where`` under ``key`` and an index."""
     claim = parts.elements[where].append
     for index, endpoint in enumerate(endpoints):
         entry = f"{key} . {index}"
         claim((entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
-    return pick(len(endpoints), where, BY_NODE_PORT if where.startswith("nodeport-") else BY_ADDRESS)
 
 
 @cache
@@ -205,11 +216,12 @@ def _cluster_ip(
         return
     if port.affinitySeconds:
         chain = f"cluster-ip-{_identity(_port_id(port))}"
-        go = _remembered(parts, port, kind, endpoints)
+        way = _remembered(parts, port, kind, endpoints)
+        parts.chains.append((chain, _chain(*context.masquerade, way.statement)))
     else:
         chain, where = cluster_ip_names(len(endpoints))
-        go = _listed(parts, where, key, endpoints)
-    parts.chains.append((chain, (*context.masquerade, go)))
+        _list(parts, where, key, endpoints)
+        parts.chains.append((chain, picking(context.masquerade, len(endpoints), where)))
     parts.elements["service-ips"].append((key, f"{key}{note} : goto {chain}"))
 
 
@@ -228,7 +240,7 @@ def _external(
     if not choice.cluster:
         return
     chain, vmap = ("nodeport", "service-nodeports") if node_port else ("external", "service-ips")
-    here = ""
+    here: _Way | None = None
     if port.affinitySeconds:
         chain += (
             f"-local-{_identity(_port_id(port))}" if port.externalLocal else f"-{_identity(_port_id(port))}"
@@ -242,15 +254,22 @@ def _external(
             if port.externalLocal
             else f"-{len(choice.cluster)}"
         )
-        anywhere = _listed(parts, f"{chain}-endpoints", key, choice.cluster)
+        spelled = BY_NODE_PORT if node_port else BY_ADDRESS
+        where, where_here = f"{chain}-endpoints", f"{chain}-local-endpoints"
+        _list(parts, where, key, choice.cluster)
+        anywhere = _pick(len(choice.cluster), where, spelled)
         if choice.local and port.externalLocal:
-            here = _listed(parts, f"{chain}-local-endpoints", key, choice.local)
+            _list(parts, where_here, key, choice.local)
+            here = _pick(len(choice.local), where_here, spelled)
     if port.externalLocal:
-        short_cut = (f"{context.local} {anywhere}",) if context.local else ()
-        rules = (*short_cut, f"fib saddr type local {MARK} {anywhere}", *((here,) if here else ()))
+        short_cut = (f"{context.local} {anywhere.statement}",) if context.local else ()
+        rules = (*short_cut, f"fib saddr type local {MARK} {anywhere.statement}")
     else:
-        rules = (f"{MARK} {anywhere}",)
-    parts.chains.append((chain, rules))
+        rules = (f"{MARK} {anywhere.statement}",)
+    if here:
+        rules += (here.statement,)
+    maps = tuple([way.map for way in (anywhere, here) if way and way.map])
+    parts.chains.append((chain, NftChain(rules, maps=maps)))
     parts.elements[vmap].append((key, f"{key}{note} : goto {chain}"))
 
 
@@ -265,7 +284,7 @@ def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: s
     if EVERYTHING in allowed:
         return
     chain = f"firewall-{_identity(_port_id(port))}"
-    parts.chains.append((chain, (f"ip saddr != {{ {', '.join(map(str, allowed))} }} drop",)))
+    parts.chains.append((chain, _chain(f"ip saddr != {{ {', '.join(map(str, allowed))} }} drop")))
     parts.elements["firewall-ips"] += [(key, f"{key}{note} : goto {chain}") for key in keys]
 
 
@@ -346,4 +365,4 @@ def node_rules(state: ClusterState, name: str) -> RuleSet:
     place, parts, ports = place_of(state, state.node[name]), Parts(), service_ports(state)
     place.add(parts, ports, place.choices(ports))
     table = make_table(parts, frame(state.serviceSubnet), node_port_ips(state, name))
-    return RuleSet({}, compose_nft(table), table)
+    return RuleSet({}, table)

@@ -6,13 +6,14 @@ Pure: imports ``plan.rules``. Invariant: where two Services claim one key or cha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias, TypeVar
 
 from emulator.net import (
     Address,
 )
-from emulator.plan.rules import NftSet, NftTable, quoted
+from emulator.plan.checked import quoted
+from emulator.plan.nft import NftChain, NftSet, NftTable
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class Parts:
     def __init__(self) -> None:
         # of each set or map; an element as nft writes it
         self.elements: defaultdict[str, list[Claim[str]]] = defaultdict(list)
-        self.chains: list[Claim[Sequence[str]]] = []
+        self.chains: list[Claim[NftChain]] = []
         self.affinity: dict[str, int] = {}  # sets that remember clients → seconds
 
     def extend(self, others: Parts) -> None:
@@ -92,9 +93,7 @@ def declare_affinity(seconds: int) -> NftSet:
     )
 
 
-def make_table(
-    parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[Address]
-) -> NftTable:
+def make_table(parts: Parts, frame: Mapping[str, NftChain], node_port_ips: Iterable[Address]) -> NftTable:
     """Returns the table of the frame and of what all Services claim, one claim after the other."""
     sets = {name: declare(name, {}) for name in SETS}
     sets["nodeport-ips"] = declare("nodeport-ips", {str(ip): str(ip) for ip in node_port_ips})

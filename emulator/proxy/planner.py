@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState
 from emulator.plan.operations import DelConnections
+from emulator.plan.operations.rules import Change
 from emulator.proxy.backend import Rules
 from emulator.proxy.backends import backend_of
 from emulator.proxy.changes import Index
@@ -15,14 +16,14 @@ from emulator.proxy.changes import Index
 class ProxyChange(NamedTuple):
     """What turns the kernels of one state into those of another.
 
-    ``texts``: for each node the input of the rules' tool; None where ``before`` and ``after`` are to be
-    compared as a whole. ``stale``: the connections that every node must forget once its rules are the new
+    ``changes``: for each node what changes its rules; None where ``before`` and ``after`` are to be compared
+    as a whole. ``stale``: the connections that every node must forget once its rules are the new
     ones.
     """
 
     before: Rules
     after: Rules
-    texts: Mapping[str, str] | None
+    changes: Mapping[str, Change] | None
     stale: Iterator[DelConnections]
 
 
@@ -51,9 +52,9 @@ class ProxyPlanner:
         changed = before.changed(changes) if _only_services_differ(old, new) else None
         self._turn_to(new)
         self._index = index
-        after, texts = changed or (self.rules(new), None)
+        after, by_node = changed or (self.rules(new), None)
         self._rules = after
-        return ProxyChange(before, after, texts, backend_of(new).stale(old, new, changes))
+        return ProxyChange(before, after, by_node, backend_of(new).stale(old, new, changes))
 
     def _turn_to(self, state: ClusterState) -> None:
         """Forget all that is known of another state."""

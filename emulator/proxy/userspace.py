@@ -22,8 +22,9 @@ from emulator.net import (
     host_prefix,
     short_hash,
 )
+from emulator.plan.checked import address, comment
 from emulator.plan.operations import DelConnections, Operation
-from emulator.plan.rules import RuleSet, RuleTool, address, comment
+from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import LOCALHOST, local_addresses, primary_ip

@@ -15,7 +15,7 @@ from emulator.hostnet.network import plan_hostnet
 from emulator.net import mac_of_ip
 from emulator.objects.kinds import Pod
 from emulator.plan.difference import difference
-from emulator.plan.operations import AddNeighbour, LoadRules, Operation, Plan, Stage
+from emulator.plan.operations import AddNeighbour, ChangeRules, LoadRules, Operation, Plan, Stage
 from emulator.plan.operations.links import AddLink
 from emulator.plan.rules import compose, merge
 from emulator.podnet import plan_meetings, plan_podnet, podnet_rules
@@ -118,9 +118,11 @@ def _plan_change(
     return replace(change, operations=(*change.operations, *(loads or ()), *rules.stale))
 
 
-def _changed_loads(old: ClusterState, new: ClusterState, rules: ProxyChange) -> tuple[LoadRules, ...] | None:
+def _changed_loads(
+    old: ClusterState, new: ClusterState, rules: ProxyChange
+) -> tuple[ChangeRules, ...] | None:
     """Returns what changes in each node's rules, if that can be told Service by Service."""
-    if rules.texts is None:
+    if rules.changes is None:
         return None
     if not _have_one_network(old, new) and any(
         podnet_rules(old, node.name) != podnet_rules(new, node.name) for node in new.nodes
@@ -129,9 +131,9 @@ def _changed_loads(old: ClusterState, new: ClusterState, rules: ProxyChange) -> 
     why = "{}: kube-proxy's rules, in one load: what changed"
     return tuple(
         [
-            LoadRules(netns=node, tool=rules.after.tool, text=text, why=why.format(node))
-            for node, text in rules.texts.items()
-            if text
+            ChangeRules(netns=node, tool=rules.after.tool, change=change, why=why.format(node))
+            for node, change in rules.changes.items()
+            if change
         ]
     )
 
@@ -165,11 +167,11 @@ def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
     for node in state.nodes:
         rules = proxy.on(node.name)
         owners = "the Pod network's rules"
-        if rules.nft:
+        if rules.table:
             yield LoadRules(
                 netns=node.name,
                 tool="nft",
-                text=rules.nft,
+                text=rules.table.text,
                 why=f"{node.name}: kube-proxy's rules, in one load",
                 rules=rules,
             )

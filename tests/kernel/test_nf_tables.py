@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from emulator.errors import KernelError
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.netns import check_output, finish, start
 from emulator.kernel.nf_tables import NfTables
-from emulator.plan.operations import AddNetns, LoadRules, Plan
-from emulator.plan.rules import removals
+from emulator.plan.operations import AddNetns, ChangeRules, LoadRules, Plan
+from emulator.plan.rulechange import ChainEdit, Deletion, RuleChange, TableChange
+from emulator.plan.rules import Match, Rule
 from tests.sandboxed import in_sandbox
 
 pytestmark = pytest.mark.kernel
@@ -39,21 +42,41 @@ COMMIT
 -A TWO -j RETURN
 COMMIT
 """
-FIRST = (
-    '-D PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j ONE'
-)
-FOURTH = (
-    '-D PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 81 -j TWO'
-)
-OF_FILTER = '*filter\n-D INPUT -p tcp -m comment --comment "default/web cluster IP" -j OTHERS\n-F OTHERS\n-X OTHERS\nCOMMIT\n'
 
 
-def nat(*lines: str) -> str:
-    return "".join(f"{line}\n" for line in ("*nat", *lines, "COMMIT"))
+def web(number: int, to: str, *, table: str = "nat", chain: str = "PORTALS") -> Rule:
+    match = Match("-d 10.96.0.1/32 -p tcp", f"-m tcp --dport {number}", ("10.96.0.1",))
+    return Rule(table, chain, match, to, "default/web cluster IP")
+
+
+def taking(*rules: Rule, vanished: Sequence[str] = ()) -> TableChange:
+    """What takes ``rules`` of one table away, and chains that have rules."""
+    chains: dict[str, list[Deletion]] = {}
+    for rule in rules:
+        chains.setdefault(rule.chain, []).append(Deletion(rule.text, rule.marks))
+    edits = tuple(ChainEdit(chain, tuple(deleted)) for chain, deleted in chains.items())
+    table = rules[0].table if rules else "nat"
+    return TableChange(table=table, edits=edits, vanished=tuple((chain, True) for chain in vanished))
+
+
+def change(*tables: TableChange) -> RuleChange:
+    return RuleChange(tables)
+
+
+FIRST, FOURTH = web(80, "ONE"), web(81, "TWO")
+UNMARKED = Rule("nat", "PORTALS", Match("-p tcp", "-m tcp --dport 82"), "TWO")
+VERDICT = Rule("filter", "FORWARD", Match("-d 10.96.0.3/32", hosts=("10.96.0.3",)), "DROP", "for nobody")
+OF_FILTER = taking(
+    Rule("filter", "INPUT", Match("-p tcp"), "OTHERS", "default/web cluster IP"), vanished=["OTHERS"]
+)
 
 
 def load(text: str) -> LoadRules:
     return LoadRules(netns="a", tool="iptables-restore", text=text, why="x")
+
+
+def changing(change: RuleChange) -> ChangeRules:
+    return ChangeRules(netns="a", tool="iptables-restore", change=change, why="x")
 
 
 def loaded() -> Applied:
@@ -68,22 +91,28 @@ def saved(applied: Applied) -> list[str]:
     ]
 
 
-def by_handle(applied: Applied, text: str) -> bool:
-    taken = removals(text)
-    assert taken is not None
-    return applied.namespaces.call_in("a", NfTables).take_away(taken)
+def by_handle(applied: Applied, change: RuleChange) -> bool:
+    assert change.only_removes
+    return applied.namespaces.call_in("a", NfTables).take_away(change.tables)
 
 
 @pytest.mark.parametrize(
-    "text",
-    [nat(FIRST), nat(FIRST, FOURTH), OF_FILTER, OF_FILTER + nat(FOURTH)],
+    "change",
+    [
+        change(taking(FIRST)),
+        change(taking(FIRST, FOURTH)),
+        change(OF_FILTER),
+        change(OF_FILTER, taking(FOURTH)),
+    ],
     ids=["one rule", "two rules", "a rule and a chain", "of two tables"],
 )
-def test_what_goes_is_what_iptables_would_take_away(text: str) -> None:
+def test_what_goes_is_what_iptables_would_take_away(change: RuleChange) -> None:
+    text = change.text
+
     @in_sandbox
     def ours() -> list[str]:
         applied = loaded()
-        assert by_handle(applied, text)
+        assert by_handle(applied, change)
         return saved(applied)
 
     @in_sandbox
@@ -99,50 +128,57 @@ def test_what_goes_is_what_iptables_would_take_away(text: str) -> None:
     )
 
 
+def appending(rules: Sequence[Rule]) -> str:
+    return "*nat\n" + "".join(f"-A PORTALS {rule.text}\n" for rule in rules) + "COMMIT\n"
+
+
 def gone(before: list[str], after: list[str]) -> set[str]:
     return {line.replace("-A", "-D", 1) for line in before if line not in after}
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("change", "left"),
     [
-        (nat("-D PORTALS -p tcp -m tcp --dport 82 -j TWO"), -1),
-        (nat("-D PORTALS -p tcp -m tcp --dport 82 -j TWO", FIRST), -2),
-        ('*filter\n-D FORWARD -d 10.96.0.3/32 -m comment --comment "for nobody" -j DROP\nCOMMIT\n', -1),
+        (change(taking(UNMARKED)), -1),
+        (change(taking(UNMARKED, FIRST)), -2),
+        (change(taking(VERDICT)), -1),
+        (change(TableChange(table="nat", edits=(ChainEdit("PORTALS", (Deletion(FIRST.text),)),))), -1),
     ],
-    ids=["alone", "with one that is told apart", "a verdict, not a chain"],
+    ids=["alone", "with one that is told apart", "a verdict, not a chain", "known by its text alone"],
 )
-def test_a_rule_that_looks_like_another_is_left_to_iptables(text: str, left: int) -> None:
+def test_a_rule_that_looks_like_another_is_left_to_iptables(change: RuleChange, left: int) -> None:
     @in_sandbox
     def check() -> None:
         applied = loaded()
         before = saved(applied)
-        assert not by_handle(applied, text)
+        assert not by_handle(applied, change)
         assert saved(applied) == before
-        apply(Plan(name="change", operations=(load(text),)), applied)
+        apply(Plan(name="change", operations=(changing(change),)), applied)
         assert len(saved(applied)) == len(before) + left
-        assert {line for line in text.splitlines() if line.startswith("-D")} == gone(before, saved(applied))
+        assert {line for line in change.text.splitlines() if line.startswith("-D")} == gone(
+            before, saved(applied)
+        )
 
     check()
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("change", "message"),
     [
-        (nat("-D PORTALS -d 10.96.0.9/32 -j ONE"), "line 2"),
-        (nat(FIRST, "-F ONE", "-X ONE"), "ONE"),
-        (nat("-D NOWHERE -j ONE"), "line 2"),
+        (change(taking(Rule("nat", "PORTALS", Match("-d 10.96.0.9/32"), "ONE"))), "line 2"),
+        (change(taking(FIRST, vanished=["ONE"])), "ONE"),
+        (change(taking(Rule("nat", "NOWHERE", Match(), "ONE"))), "line 2"),
     ],
     ids=["no such rule", "a chain that is still led to", "no such chain"],
 )
-def test_what_cannot_be_taken_away_is_refused_by_iptables_and_stays(text: str, message: str) -> None:
+def test_what_cannot_be_taken_away_is_refused_by_iptables_and_stays(change: RuleChange, message: str) -> None:
     @in_sandbox
     def check() -> None:
         applied = loaded()
         before = saved(applied)
-        assert not by_handle(applied, text)
+        assert not by_handle(applied, change)
         with pytest.raises(KernelError, match=rf"(?s){message}.*{NFT} --noflush <<'EOF'"):
-            apply(Plan(name="change", operations=(load(text),)), applied)
+            apply(Plan(name="change", operations=(changing(change),)), applied)
         assert saved(applied) == before
 
     check()
@@ -151,24 +187,27 @@ def test_what_cannot_be_taken_away_is_refused_by_iptables_and_stays(text: str, m
 @in_sandbox
 def test_among_many_rules_and_again_after_a_refusal() -> None:
     """A dump of several reads, and one socket for all of it."""
-    line = (
-        '-d 10.96.{}.{}/32 -p tcp -m comment --comment "default/svc-{} cluster IP" -m tcp --dport 80 -j ONE'
-    )
-    many = [line.format(i // 250, i % 250, i) for i in range(1000)]
+
+    def rule(number: int) -> Rule:
+        ip = f"10.96.{number // 250}.{number % 250}"
+        match = Match(f"-d {ip}/32 -p tcp", "-m tcp --dport 80", (ip,))
+        return Rule("nat", "PORTALS", match, "ONE", f"default/svc-{number} cluster IP")
+
+    many = [rule(number) for number in range(1000)]
     applied = apply(Plan(name="rules", operations=(AddNetns(netns="a", why="x"), load(RULES))), Applied(NFT))
     # an ordinary user's socket takes no 1000 at once (net.core.wmem_default)
     for first in range(0, len(many), 250):
         apply(
             Plan(
                 name="more",
-                operations=(load(nat(*(f"-A PORTALS {rule}" for rule in many[first : first + 250]))),),
+                operations=(load(appending(many[first : first + 250])),),
             ),
             applied,
         )
     nf_tables = applied.namespaces.call_in("a", NfTables)
     for index in (0, 500, 999):
         # PREROUTING leads to it
-        assert not nf_tables.take_away(removals(nat("-F PORTALS", "-X PORTALS")) or ())
-        assert nf_tables.take_away(removals(nat(f"-D PORTALS {many[index]}")) or ())
-    left = [f"-A PORTALS {rule}" for i, rule in enumerate(many) if i not in (0, 500, 999)]
+        assert not nf_tables.take_away([taking(vanished=["PORTALS"])])
+        assert nf_tables.take_away([taking(many[index])])
+    left = [f"-A PORTALS {rule.text}" for i, rule in enumerate(many) if i not in (0, 500, 999)]
     assert [rule for rule in saved(applied) if "svc-" in rule] == left

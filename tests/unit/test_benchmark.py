@@ -264,7 +264,7 @@ def test_a_changed_service_is_the_only_difference(tmp_path: Path) -> None:
     assert {s.name for s in state.services} - {s.name for s in without.services} == {"svc-2"}
     assert len(state.endpointSlices) - len(without.endpointSlices) == 1
     for change in (plan_change(state, without), plan_change(state, moved), plan_change(without, state)):
-        assert {type(op).__name__ for op in change.operations} == {"LoadRules"}
+        assert {type(op).__name__ for op in change.operations} == {"ChangeRules"}
 
 
 # --- first packets

@@ -271,7 +271,7 @@ def check(operation: Operation) -> None:
             assert _NFT_LINE.fullmatch(_COMMENT.sub("", line)), line
         assert operation.rules
         assert operation.rules.table
-        rows = [row for rules in operation.rules.table.chains.values() for row in rules]
+        rows = [row for chain in operation.rules.table.chains.values() for row in (chain.hook, *chain.rules)]
         rows += [element for s in operation.rules.table.sets.values() for element in s.elements.values()]
         assert not any("\n" in row for row in rows)
     elif isinstance(operation, LoadIpset):

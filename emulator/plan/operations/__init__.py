@@ -19,7 +19,7 @@ from emulator.plan.operations.neighbours import AddNeighbour, DelNeighbour, SetN
 from emulator.plan.operations.operation import Addition, Deletion, Operation, Stage
 from emulator.plan.operations.plan import Plan
 from emulator.plan.operations.routes import AddRoute, DelRoute
-from emulator.plan.operations.rules import LoadRules
+from emulator.plan.operations.rules import ChangeRules, LoadRules
 from emulator.plan.operations.sysctls import ResetDevices, SetSysctl
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "AddRoute",
     "AddVeth",
     "Addition",
+    "ChangeRules",
     "DelAddress",
     "DelConnections",
     "DelLink",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
+from emulator.plan.nft import NftChange, NftRemoval, NftTable, compare_tables
 from emulator.plan.operations import words
 from emulator.plan.operations.operation import Addition, Identity, Operation, Stage
-from emulator.plan.rules import RuleSet, RuleTool, compose_change, compose_nft_change
+from emulator.plan.rulechange import RuleChange, compare
+from emulator.plan.rules import RuleSet, RuleTool
 
 LOADERS = {"iptables-restore": ("iptables-restore", "--noflush"), "nft": ("nft", "-f", "-")}
 
-_NFT_TABLE = re.compile(r"^table (\w+ [\w-]+) \{", re.MULTILINE)
+# A table of nftables that must be loaded anew is a change, too.
+Change: TypeAlias = RuleChange | NftChange | NftTable | NftRemoval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +43,39 @@ class LoadRules(Addition):
     def change_from(self, was: Addition) -> Iterator[Operation]:
         if not isinstance(was, LoadRules) or was.text == self.text:
             return
-        text = self.text
-        if self.tool == "iptables-restore" and was.rules and self.rules:
-            text = compose_change(was.rules, self.rules)
-        elif self.tool == "nft" and was.rules and was.rules.table and self.rules and self.rules.table:
-            text = compose_nft_change(was.rules.table, self.rules.table)
-        if text:
-            yield replace(self, text=text, why=f"{self.why}: what changed")
+        why = f"{self.why}: what changed"
+        old, new = was.rules, self.rules
+        change: RuleChange | NftChange | None = None
+        if self.tool == "iptables-restore" and old and new:
+            change = compare(old, new)
+        elif self.tool == "nft" and old and old.table and new and new.table:
+            change = compare_tables(old.table, new.table)
+        if change is None:
+            yield replace(self, why=why)
+        elif change:
+            yield ChangeRules(netns=self.netns, why=why, tool=self.tool, change=change)
 
     def undo(self) -> Iterator[Operation]:
-        if self.tool == "nft":
-            text = "".join(f"delete table {table}\n" for table in _NFT_TABLE.findall(self.text))
-        elif self.rules:
-            text = compose_change(self.rules, RuleSet({}))
-        else:
+        if not self.rules:
             raise ValueError(f"nobody knows what these rules are: {self}")
-        yield replace(self, text=text, rules=None, why=self.no_longer)
+        table = self.rules.table
+        change = NftRemoval(table.name) if table else compare(self.rules, RuleSet({}))
+        yield ChangeRules(netns=self.netns, why=self.no_longer, tool=self.tool, change=change)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRules(Operation):
+    """Changes rules that were loaded, in one transaction. It may be part of a change only."""
+
+    stage = Stage.RULES
+
+    tool: RuleTool
+    change: Change
+
+    @property
+    def text(self) -> str:
+        """Returns what ``tool`` reads on its standard input, made anew each time."""
+        return self.change.text
+
+    def commands(self) -> Iterator[str]:
+        yield from words.feed(self.netns, LOADERS[self.tool], self.text)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from emulator.net import Address
-from emulator.plan.rules import NftSet, NftTable, change_nft, compose_nft
+from emulator.plan.nft import NftChain, NftChange, NftSet, NftTable, compare_tables
 from emulator.proxy.nfttable import SETS, TABLE, Claim, Parts, declare, declare_affinity
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def _first(claims: Sequence[Claim[T]], again: dict[str, int]) -> dict[str, T]:
     return held
 
 
-def count_claims(parts: Parts, frame: Mapping[str, Sequence[str]], node_port_ips: Iterable[Address]) -> Table:
+def count_claims(parts: Parts, frame: Mapping[str, NftChain], node_port_ips: Iterable[Address]) -> Table:
     """Returns the table that the frame and all Services make, with how often each key is claimed."""
     again: defaultdict[str, dict[str, int]] = defaultdict(dict)
     sets = {name: declare(name, {}) for name in SETS}
@@ -109,9 +109,9 @@ def _moved(
     return moved
 
 
-def change_table(held: Table, gone: Parts, fresh: Parts) -> tuple[Table, str]:
-    """``held`` without ``gone`` and with ``fresh``, and the text that makes the kernel's so. Raises
-    :class:`ContestedError`.
+def change_table(held: Table, gone: Parts, fresh: Parts) -> tuple[Table, NftChange | NftTable]:
+    """Returns ``held`` without ``gone`` and with ``fresh``, and what makes the kernel's so: a change, or the
+    table where it must be loaded anew. Raises :class:`ContestedError`.
     """
     table, again = held.table, dict(held.again)
     chains = _moved(table.chains, again.get(_CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
@@ -134,8 +134,8 @@ def change_table(held: Table, gone: Parts, fresh: Parts) -> tuple[Table, str]:
     after |= (remembering := {name: declare_affinity(seconds) for name, seconds in fresh.affinity.items()})
     sets = {name: s for name, s in sets.items() if name not in gone.affinity} | remembering
     now_there = replace(table, sets=sets, chains=chains.applied(table.chains))
-    text = change_nft(
+    change = compare_tables(
         replace(table, sets=before, chains=chains.before), replace(table, sets=after, chains=chains.after)
     )
     again = {where: counts for where, counts in again.items() if counts}
-    return Table(now_there, again), compose_nft(now_there) if text is None else text
+    return Table(now_there, again), now_there if change is None else change

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.net import Endpoint, host_prefix
+from emulator.plan.checked import comment
 from emulator.plan.operations import Operation
-from emulator.plan.rules import RuleSet, RuleTool, comment, compose_change
+from emulator.plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, compare_chains
+from emulator.plan.rules import BUILTIN, Rule, RuleSet, RuleTool
 from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import EndpointChoice, ServicePortFacts, choose, ports_of, services_with_slices
 from emulator.proxy.incremental.plain import PlainPort, plain_port
@@ -25,7 +27,6 @@ from emulator.proxy.iptables import (
     LARGE_CLUSTER,
     Context,
     Place,
-    Rule,
     by_chain,
     frame,
     hash_of,
@@ -37,10 +38,12 @@ from emulator.proxy.iptables import (
     stranger,
 )
 
+Line: TypeAlias = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
+
 _NO_CHOICE = EndpointChoice((), (), hasAny=True)  # of a plain port: it has all of its endpoints everywhere
 
 
-def _plain_rules(port: PlainPort, context: Context) -> Iterator[Rule]:
+def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
     """Yields what :func:`port_rules` does for the same port, written at once."""
     name, kind, ip, number, target_port, endpoints = port
     protocol = kind.lower()
@@ -56,7 +59,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Rule]:
     elif context.detector:
         yield "nat", chain, f"{stranger(context.detector, host)} {match} -j KUBE-MARK-MASQ"
     note = comment(name) + " " if context.comments else ""
-    leads = list[Rule]()
+    leads = list[Line]()
     for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
         address = str(Endpoint.of(endpoint, target_port))
         to = f"KUBE-SEP-{hash_of(key + address)}"
@@ -73,43 +76,63 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Rule]:
     yield from leads
 
 
-def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tuple[RuleSet, str]:
-    """Returns ``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and the
-    text that makes its tables so.
+def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tuple[RuleSet, RuleChange]:
+    """Returns ``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and
+    what makes its tables so.
 
     A Service's line of a chain that others have lines in is put in front: that costs the least, and their
     order means nothing.
     """
     was, now = by_chain(gone), by_chain(fresh)
     tables = dict(rules.tables)
-    before: dict[str, dict[str, tuple[str, ...]]] = {}
-    after: dict[str, dict[str, tuple[str, ...]]] = {}
-    for table in dict.fromkeys((*was, *now)):
-        known, old, new = tables[table], was.get(table, {}), now.get(table, {})
-        changed = [chain for chain in dict.fromkeys((*old, *new)) if old.get(chain) != new.get(chain)]
-        before[table] = {chain: known[chain] for chain in changed if chain in known}
-        shared = {
-            chain: _in_front(known[chain], old.get(chain, []), new.get(chain, []))
-            for chain in changed
-            if chain in CHAINS[table]
-        }
-        after[table] = shared | {
-            chain: tuple(new[chain]) for chain in changed if chain in new and chain not in shared
-        }
-        chains = {**known, **after[table]}
-        for chain in before[table].keys() - after[table].keys():
+    changes = []
+    for table in BUILTIN:
+        old, new = was.get(table, {}), now.get(table, {})
+        if not old and not new:
+            continue
+        chains = dict(tables[table])
+        edits = []
+        for shared in CHAINS[table]:
+            if edit := _in_front(shared, old.pop(shared, []), new.pop(shared, [])):
+                edits.append(edit)
+                chains[shared] = _edited(chains[shared], edit)
+        before, after = _texts(old), _texts(new)
+        change = compare_chains(table, before, after, edits)
+        for chain in before.keys() - after.keys():
             del chains[chain]
+        chains.update(after)
         tables[table] = chains
-    return RuleSet(tables), compose_change(RuleSet(before), RuleSet(after))
+        if change:
+            changes.append(change)
+    return RuleSet(tables), RuleChange(tuple(changes))
 
 
-def _in_front(rules: Sequence[str], gone: Sequence[str], fresh: Sequence[str]) -> tuple[str, ...]:
-    """Returns ``rules`` without ``gone``, behind ``fresh``; what is in both stays where it is."""
+def _texts(chains: Mapping[str, Sequence[Rule]]) -> dict[str, tuple[str, ...]]:
+    return {chain: tuple([rule.text for rule in rules]) for chain, rules in chains.items()}
+
+
+def _in_front(chain: str, gone: Sequence[Rule], fresh: Sequence[Rule]) -> ChainEdit | None:
+    """Returns the edit of a chain that others have rules in, too; None if nothing changes."""
+    deleted, inserted = list(gone), list[Rule]()
+    for rule in fresh:
+        if rule in deleted:
+            deleted.remove(rule)
+        else:
+            inserted.append(rule)
+    if not deleted and not inserted:
+        return None
+    return ChainEdit(
+        chain,
+        tuple([Deletion(rule.text, rule.marks) for rule in deleted]),
+        tuple([Insertion(0, rule.text) for rule in inserted]),
+    )
+
+
+def _edited(rules: Sequence[str], edit: ChainEdit) -> tuple[str, ...]:
     kept = list(rules)
-    for rule in gone:
-        if rule not in fresh:
-            kept.remove(rule)
-    return (*[rule for rule in fresh if rule not in gone], *kept)
+    for deletion in edit.deleted:
+        kept.remove(deletion.rule)
+    return (*[insertion.rule for insertion in edit.inserted], *kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +154,29 @@ class Rules:
         """Yields what every node needs beside its rules."""
         return plan_localhost(self._nodes, self._settings)
 
-    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """Returns the rules after ``changes``, and for each node the text that changes its kernel's; None where
-        all of them must be written anew.
+    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, RuleChange]] | None:
+        """Returns the rules after ``changes``, and for each node what changes its kernel's; None where all of
+        them must be written anew.
         """
         endpoints = self._endpoints + sum(
             _endpoints(change.new) - _endpoints(change.old) for change in changes
         )
         if (endpoints > LARGE_CLUSTER) != (self._endpoints > LARGE_CLUSTER):
             return None
-        rules, texts = dict(self._rules), dict[str, str]()
+        rules, made = dict(self._rules), dict[str, RuleChange]()
         for name, node in self._nodes.items():
             gone = (rule for change in changes for rule in node.rules_of(change.old))
             fresh = (rule for change in changes for rule in node.rules_of(change.new))
-            rules[name], texts[name] = _changed(rules[name], gone, fresh)
-        return Rules(self._settings, self._nodes, rules, endpoints), texts
+            rules[name], made[name] = _changed(rules[name], gone, fresh)
+        return Rules(self._settings, self._nodes, rules, endpoints), made
 
 
 def _endpoints(ports: Iterable[PlainPort | ServicePortFacts]) -> int:
     return sum([len(port.endpoints) for port in ports])
+
+
+def _lines(rules: Iterable[Rule]) -> Sequence[Line]:
+    return [(rule.table, rule.chain, rule.text) for rule in rules]
 
 
 def rules(state: ClusterState) -> Rules:
@@ -164,21 +191,21 @@ def rules(state: ClusterState) -> Rules:
         ports += [plain] if plain else ports_of(service, slices)
     endpoints = _endpoints(ports)
     nodes = {node.name: place_of(state, node, endpoints <= LARGE_CLUSTER) for node in state.nodes}
-    common = tuple(frame(state.proxy))
+    common = _lines(frame(state.proxy))
 
     @cache
-    def shared_rules(index: int, choice: EndpointChoice, context: Context) -> tuple[Rule, ...]:
+    def shared_rules(index: int, choice: EndpointChoice, context: Context) -> Sequence[Line]:
         port = ports[index]
-        return tuple(
-            _plain_rules(port, context) if isinstance(port, PlainPort) else port_rules(port, choice, context)
-        )
+        if isinstance(port, PlainPort):
+            return tuple(_plain_rules(port, context))
+        return _lines(port_rules(port, choice, context))
 
     def render(node: Place) -> RuleSet:
         tables: dict[str, dict[str, list[str]]] = {
             t: {chain: [] for chain in chains} for t, chains in CHAINS.items()
         }
 
-        def add(rules: Iterable[Rule]) -> None:
+        def add(rules: Iterable[Line]) -> None:
             for table, chain, rule in rules:
                 tables[table].setdefault(chain, []).append(rule)
 
@@ -188,7 +215,7 @@ def rules(state: ClusterState) -> Rules:
                 add(shared_rules(index, _NO_CHOICE, node.context))
             else:
                 add(shared_rules(index, choose(port, node.node), node.context_of(port)))
-        add(node_port_tail(state, node.node.name))
+        add(_lines(node_port_tail(state, node.node.name)))
         return RuleSet(
             {
                 table: {chain: tuple(rules) for chain, rules in chains.items()}

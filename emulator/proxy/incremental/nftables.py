@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from emulator.cluster.state import ClusterState
+from emulator.plan.checked import quoted
+from emulator.plan.nft import NftChange, NftTable
 from emulator.plan.operations import Operation
-from emulator.plan.rules import RuleSet, RuleTool, compose_nft, quoted
+from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import EndpointChoice, ports_of, services_with_slices
 from emulator.proxy.incremental.claimed import ContestedError, Table, change_table, count_claims
@@ -26,10 +28,10 @@ from emulator.proxy.nftables import (
     cluster_ip_names,
     frame,
     node_port_ips,
-    pick,
+    picking,
     place_of,
 )
-from emulator.proxy.nfttable import BY_ADDRESS, Parts
+from emulator.proxy.nfttable import Parts
 
 
 def _add_plain(parts: Parts, port: PlainPort, context: Context) -> None:
@@ -45,7 +47,7 @@ def _add_plain(parts: Parts, port: PlainPort, context: Context) -> None:
         entry, hairpin = f"{key} . {index}", f"{endpoint} . {endpoint}"
         claim((entry, f"{entry} : {endpoint}{target}"))
         claim_hairpin((hairpin, hairpin))
-    parts.chains.append((chain, (*context.masquerade, pick(len(endpoints), where, BY_ADDRESS))))
+    parts.chains.append((chain, picking(context.masquerade, len(endpoints), where)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +62,29 @@ class Rules:
     def on(self, node: str) -> RuleSet:
         """Returns the table of ``node``, and no other rules."""
         table = self._tables[node].table
-        return RuleSet({}, compose_nft(table), table)
+        return RuleSet({}, table)
 
     def operations(self) -> Iterator[Operation]:
         """Yields nothing: rules are all that a node needs."""
         return iter(())
 
-    def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, str]] | None:
-        """Returns the rules after ``changes``, and for each node the text that changes its kernel's; None where
-        that cannot be told piece by piece.
+    def changed(
+        self, changes: Sequence[ServiceChange]
+    ) -> tuple[Rules, Mapping[str, NftChange | NftTable]] | None:
+        """Returns the rules after ``changes``, and for each node what changes its kernel's; None where that
+        cannot be told piece by piece.
         """
-        tables, texts = dict(self._tables), dict[str, str]()
+        tables, made = dict(self._tables), dict[str, NftChange | NftTable]()
         try:
             for name, node in self._nodes.items():
                 gone, fresh = Parts(), Parts()
                 for change in changes:
                     node.add(gone, change.old, node.choices(change.old))
                     node.add(fresh, change.new, node.choices(change.new))
-                tables[name], texts[name] = change_table(tables[name], gone, fresh)
+                tables[name], made[name] = change_table(tables[name], gone, fresh)
         except ContestedError:
             return None
-        return Rules(self._nodes, tables), texts
+        return Rules(self._nodes, tables), made
 
 
 def rules(state: ClusterState) -> Rules:

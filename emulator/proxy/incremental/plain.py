@@ -17,7 +17,7 @@ from emulator.net import (
     family_of,
 )
 from emulator.objects.kinds import EndpointSlice, Service
-from emulator.plan.rules import address, number
+from emulator.plan.checked import address, number
 from emulator.proxy.endpoints import port_name, protocol_of
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from emulator.errors import UsageError
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.difference import difference
+from emulator.plan.nft import NftTable
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -26,6 +27,7 @@ from emulator.plan.operations import (
     AddNetns,
     AddRoute,
     AddVeth,
+    ChangeRules,
     DelAddress,
     DelLink,
     DelNeighbour,
@@ -38,7 +40,8 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
-from emulator.plan.rules import BUILTIN, RuleSet, compose, compose_change
+from emulator.plan.rulechange import compare
+from emulator.plan.rules import BUILTIN, RuleSet, compose
 from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import SHIPPED, state_of
 from tests.small_plan import PLAN
@@ -131,7 +134,7 @@ class Kernel:
             case AddNeighbour():
                 assert (op.netns, op.dev) in self.links
                 self.neighbours[op.netns, op.dev, op.address] = op
-            case LoadRules():
+            case LoadRules() | ChangeRules():
                 load_rules(self.tables.setdefault(op.netns, {}), op.text)
             case DelNeighbour():
                 del self.neighbours[op.netns, op.dev, op.address]
@@ -214,7 +217,7 @@ def rulesets(draw: st.DrawFn) -> RuleSet:
 def test_a_change_of_rules_gives_the_new_rules(old: RuleSet, new: RuleSet) -> None:
     changed: Tables = {}
     load_rules(changed, compose(old))
-    load_rules(changed, compose_change(old, new))
+    load_rules(changed, compare(old, new).text)
     fresh: Tables = {}
     load_rules(fresh, compose(new))
     assert changed == fresh
@@ -222,7 +225,8 @@ def test_a_change_of_rules_gives_the_new_rules(old: RuleSet, new: RuleSet) -> No
 
 @given(rulesets())
 def test_rules_that_stay_need_no_load(rules: RuleSet) -> None:
-    assert compose_change(rules, rules) == ""
+    assert not compare(rules, rules)
+    assert compare(rules, rules).text == ""
 
 
 def test_one_line_of_many_is_edited() -> None:
@@ -240,7 +244,7 @@ def test_one_line_of_many_is_edited() -> None:
     new = RuleSet(
         {"nat": {chain: rules for chain, rules in new.tables["nat"].items() if chain != "KUBE-SVC-50"}}
     )
-    assert compose_change(old, new).splitlines() == [
+    assert compare(old, new).text.splitlines() == [
         "*nat",
         ":KUBE-SVC-NEW - [0:0]",
         "-D KUBE-SERVICES -d 10.96.0.50/32 -j KUBE-SVC-50",
@@ -397,17 +401,13 @@ def test_the_difference_of_changes_is_a_mistake() -> None:
         difference(deleting, PLAN)
 
 
-def test_tables_of_nfts_own_are_deleted_by_name() -> None:
-    load = LoadRules(
-        netns="a",
-        tool="nft",
-        text="add table ip kube-proxy\ntable ip kube-proxy {\n}\ntable ip6 kube-proxy {\n}\n",
-        why="w",
-    )
+def test_a_table_of_nfts_own_is_deleted_by_name() -> None:
+    table = NftTable("ip kube-proxy", "a table", {}, {})
+    load = LoadRules(netns="a", tool="nft", text=table.text, why="w", rules=RuleSet({}, table))
     base = (AddNetns(netns="a", why="w"),)
     change = difference(Plan(name="x", operations=(*base, load)), Plan(name="x", operations=base))
-    assert [op.text for op in change.operations if isinstance(op, LoadRules)] == [
-        "delete table ip kube-proxy\ndelete table ip6 kube-proxy\n"
+    assert [op.text for op in change.operations if isinstance(op, ChangeRules)] == [
+        "delete table ip kube-proxy\n"
     ]
 
 

@@ -35,11 +35,11 @@ def test_an_operation_has_all_its_parts(kind: type[Operation]) -> None:
     assert {"netns", "why"} <= {field.name for field in fields(kind)}
     assert isinstance(kind.stage, Stage)
     assert kind in HANDLERS, "kernel.operations has no handler"
-    # what makes something comes after what takes something away; only connections are forgotten last
+    # what makes something comes after what takes something away; rules change, and connections are forgotten, last
     if issubclass(kind, Addition):
         assert kind.stage >= Stage.NAMESPACES
     else:
-        assert kind.stage < Stage.NAMESPACES or kind.stage == Stage.CONNECTIONS
+        assert kind.stage < Stage.NAMESPACES or kind.stage in (Stage.RULES, Stage.CONNECTIONS)
 
 
 def test_no_handler_is_for_what_is_no_operation() -> None:

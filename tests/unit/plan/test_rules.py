@@ -8,22 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.plan.rules import (
-    NftSet,
-    NftTable,
-    Removal,
-    RuleSet,
-    UnsafeTextError,
-    address,
-    comment,
-    compose,
-    compose_nft,
-    compose_nft_change,
-    merge,
-    network,
-    number,
-    removals,
-)
+from emulator.plan.checked import UnsafeTextError, address, comment, network, number
+from emulator.plan.rules import RuleSet, compose, merge
 from tests.iptables_save import parse
 
 PROXY = RuleSet({"nat": {"POSTROUTING": ("-j KUBE-POSTROUTING",), "KUBE-POSTROUTING": ("-j RETURN",)}})
@@ -55,21 +41,6 @@ def test_chains_stay_in_their_order() -> None:
     lines = compose(RuleSet({"filter": {"SVC": ("-j SEP",), "SEP": ("-j ACCEPT",)}})).splitlines()
     assert [line for line in lines if line.startswith(":S")] == [":SVC - [0:0]", ":SEP - [0:0]"]
     assert [line for line in lines if line.startswith("-A")] == ["-A SVC -j SEP", "-A SEP -j ACCEPT"]
-
-
-def test_what_a_text_only_takes_away() -> None:
-    text = "*filter\n-D PORTALS -d 192.0.2.1/32 -j ONE\n-D PORTALS -j TWO\nCOMMIT\n*nat\n-F ONE\n-F TWO\n-X ONE\nCOMMIT\n"
-    assert removals(text) == (
-        Removal("filter", {"PORTALS": ["-d 192.0.2.1/32 -j ONE", "-j TWO"]}, [], []),
-        Removal("nat", {}, ["ONE", "TWO"], ["ONE"]),
-    )
-
-
-@pytest.mark.parametrize(
-    "line", [":ONE - [0:0]", "-A ONE -j TWO", "-I ONE 2 -j TWO", "-R ONE 1 -j TWO", "-P INPUT DROP", "-N ONE"]
-)
-def test_a_text_that_does_more_takes_nothing_away(line: str) -> None:
-    assert removals(f"*nat\n-F TWO\n{line}\nCOMMIT\n") is None
 
 
 def test_tables_follow_the_kernels_order_whoever_names_them_first() -> None:
@@ -169,47 +140,3 @@ def test_what_is_no_prefix_is_refused(text: str) -> None:
 def test_what_is_no_number_is_refused(value: int) -> None:
     with pytest.raises(UnsafeTextError):
         number(value)
-
-
-def nft_table(elements: dict[str, str], chains: dict[str, tuple[str, ...]], timeout: str = "1s") -> NftTable:
-    sets = {
-        "m": NftSet("map", ("type ipv4_addr : verdict",), elements),
-        "s": NftSet("set", ("type ipv4_addr", f"timeout {timeout}"), {}),
-    }
-    return NftTable(
-        "ip t",
-        "a table",
-        sets,
-        {"begin": ("type filter hook input priority 0;", "ip daddr vmap @m"), **chains},
-    )
-
-
-NFT = nft_table({"10.0.0.1": "10.0.0.1 : goto a", "10.0.0.2": "10.0.0.2 : drop"}, {"a": ("accept",)})
-
-
-def test_a_change_of_a_table_is_element_by_element() -> None:
-    new = nft_table(
-        {"10.0.0.2": "10.0.0.2 : goto b", "10.0.0.3": "10.0.0.3 : drop"}, {"b": ("counter", "drop")}
-    )
-    assert compose_nft_change(NFT, new).splitlines() == [
-        "add chain ip t b",
-        "delete element ip t m { 10.0.0.1, 10.0.0.2 }",
-        "flush chain ip t a",
-        "add rule ip t b counter",
-        "add rule ip t b drop",
-        "add element ip t m { 10.0.0.2 : goto b, 10.0.0.3 : drop }",
-        "delete chain ip t a",
-    ]
-
-
-@pytest.mark.parametrize(
-    "new",
-    [
-        nft_table({}, {}, timeout="2s"),
-        nft_table({}, {"begin": ("type filter hook input priority 1;",)}),
-        nft_table({}, {"a": ("dnat ip to th dport map @m",)}),
-    ],
-    ids=["a set declared otherwise", "a chain hooked in otherwise", "a rule that nft cannot add"],
-)
-def test_what_cannot_be_changed_is_loaded_whole(new: NftTable) -> None:
-    assert compose_nft_change(NFT, new) == compose_nft(new)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from emulator.objects.config import IPVSTimeouts
+from emulator.plan.checked import UnsafeTextError
 from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer, ipset_text
 from emulator.plan.operations import (
     AddAddress,
@@ -22,7 +23,6 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
-from emulator.plan.rules import UnsafeTextError
 from emulator.plan.shell import render_shell
 from tests.small_plan import PLAN
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, Service, ServicePort
-from emulator.plan.operations import LoadRules
+from emulator.plan.operations import ChangeRules
+from emulator.plan.rulechange import RuleChange
 from emulator.plan.rules import RuleSet, compose
 from emulator.proxy import iptables as slow_iptables
 from emulator.proxy import nftables as slow_nftables
@@ -97,9 +98,9 @@ def test_iptables_changed_are_iptables_written_anew(states: Sequence[ClusterStat
     for old, new in pairwise(states):
         changed = known.changed(service_changes(old, new))
         assert changed
-        known, texts = changed
+        known, changes = changed
         for name, tables in kernel.items():
-            load_rules(tables, texts[name])
+            load_rules(tables, changes[name].text)
             anew: Tables = {}
             load_rules(anew, compose(slow_iptables.node_rules(new, name)))
             assert in_order(tables) == in_order(anew)
@@ -115,7 +116,7 @@ def test_a_planner_that_follows_plans_what_one_that_begins_does(mode: str, data:
     follows.rules(states[0])
     for old, new in pairwise(states):
         followed, begun = follows.change(old, new), ProxyPlanner().change(old, new)
-        assert (followed.texts is None) == (begun.texts is None)
+        assert (followed.changes is None) == (begun.changes is None)
         assert list(followed.stale) == list(begun.stale)
         for name in new.node:
             assert in_order(loaded(followed.after.on(name))) == in_order(loaded(begun.after.on(name)))
@@ -168,7 +169,7 @@ def with_slice(old: ClusterState, index: int, *ips: str) -> ClusterState:
 def test_the_text_of_a_change_is_as_long_as_the_change(mode: str, ips: Sequence[str]) -> None:
     old = many(mode)
     loads = [
-        op for op in plan_change(old, with_slice(old, 250, *ips)).operations if isinstance(op, LoadRules)
+        op for op in plan_change(old, with_slice(old, 250, *ips)).operations if isinstance(op, ChangeRules)
     ]
     assert {op.netns for op in loads} == {"worker-1", "worker-2"}
     assert all("s250" in op.text or "10.96.1.1" in op.text for op in loads)
@@ -193,9 +194,26 @@ def test_a_change_is_named_with_the_service_as_it_was_and_is() -> None:
     assert [c.key for c in service_changes(without, with_slice(old, 4))] == ["default/s002", "default/s004"]
 
 
+@pytest.mark.parametrize("index", [0, 7, 19])
+def test_a_service_that_goes_is_taken_away_by_the_marks_of_its_rules(index: int) -> None:
+    old = many("iptables", 20)
+    services, slices = list(old.services), list(old.endpointSlices)
+    del services[index], slices[index]
+    change = plan_change(old, replace(old, services=tuple(services), endpointSlices=tuple(slices)))
+    changes = [op.change for op in change.operations if isinstance(op, ChangeRules)]
+    assert len(changes) == len(NODES)
+    for made in changes:
+        assert isinstance(made, RuleChange)
+        assert made.only_removes
+        deleted = [deletion for table in made.tables for edit in table.edits for deletion in edit.deleted]
+        assert [deletion.marks and deletion.marks.comment for deletion in deleted] == [
+            f"default/s{index:03}:http cluster IP"
+        ]
+
+
 def test_a_change_past_the_large_cluster_writes_comments_anew() -> None:
     old = many("iptables", iptables.LARGE_CLUSTER)
     more = with_slice(old, 7, "10.244.1.2", "10.244.1.3")
     assert iptables.rules(old).changed(service_changes(old, more)) is None
-    (load, _) = [op for op in plan_change(old, more).operations if isinstance(op, LoadRules)]
+    (load, _) = [op for op in plan_change(old, more).operations if isinstance(op, ChangeRules)]
     assert load.text.count("KUBE-SEP-") > iptables.LARGE_CLUSTER

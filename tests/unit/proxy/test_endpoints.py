@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.objects.kinds import LoadBalancerIngress, Service, ServicePort
-from emulator.plan.rules import UnsafeTextError
+from emulator.plan.checked import UnsafeTextError
 from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
 from tests.objects import node, service, slice_of, state
 

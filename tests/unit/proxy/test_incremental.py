@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, ObjectMeta, Service, ServicePort, ServiceSpec
-from emulator.plan.rules import UnsafeTextError, compose
+from emulator.plan.checked import UnsafeTextError
+from emulator.plan.rules import compose
 from emulator.proxy import iptables as slow_iptables
 from emulator.proxy import nftables as slow_nftables
 from emulator.proxy.incremental import iptables, nftables

@@ -11,7 +11,8 @@ import pytest
 from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
 from emulator.objects.kinds import ObjectMeta, Service, ServicePort
-from emulator.plan.rules import RuleSet, UnsafeTextError, compose
+from emulator.plan.checked import UnsafeTextError
+from emulator.plan.rules import RuleSet, compose
 from emulator.proxy import rules_for
 from emulator.proxy.iptables import serves_localhost
 from tests.objects import node, service, slice_of, state

@@ -11,7 +11,7 @@ import pytest
 
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import ObjectMeta, Service, ServicePort
-from emulator.plan.rules import UnsafeTextError
+from emulator.plan.checked import UnsafeTextError
 from emulator.proxy import rules_for
 from tests.nft_ruleset import Table, parse, promise
 from tests.objects import node, service, slice_of, state

@@ -10,7 +10,7 @@ import pytest
 from emulator.cluster.state import ClusterState
 from emulator.controllers.plane import ControlPlane
 from emulator.objects.kinds import Node, ObjectMeta, Pod, PodCondition, PodIP
-from emulator.plan.operations import AddBridge, AddVeth, LoadRules
+from emulator.plan.operations import AddBridge, AddVeth, ChangeRules
 from emulator.podnet import podnet_rules
 from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule import planner
@@ -87,7 +87,7 @@ def test_a_change_of_readiness_plans_rules_alone() -> None:
     new = plane.snapshot()
     change = planner.plan_change(old, new)
     assert {(type(op), op.netns) for op in change.operations} == {
-        (LoadRules, node.name) for node in new.nodes
+        (ChangeRules, node.name) for node in new.nodes
     }
     before, after = (chain(planner._plan_networks(state)) for state in (old, new))
     assert planner._plan_change(old, new, before, after, ProxyPlanner()) == change

@@ -1,0 +1,82 @@
+"""Checked words of rules and commands.
+
+Invariant: text that came from outside enters a rule through :func:`quoted`, :func:`comment`,
+:func:`identifier`, :func:`address`, :func:`network` or :func:`number`, so no object's field can become rule
+syntax.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from emulator.errors import PodwireError
+from emulator.net import IPV4, Address, AddressError, Family, Prefix
+
+_COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
+# NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_./-]{1,240}")
+
+
+class UnsafeTextError(PodwireError):
+    """A value that must not become part of a rule or a command: it could be read as syntax. Loading normally
+    refuses it first.
+    """
+
+    def __init__(self, what: str, value: object) -> None:
+        super().__init__(f"not a safe {what}: {value!r}")
+
+
+def quoted(text: str) -> str:
+    """``"text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
+    if not _COMMENT.fullmatch(text):
+        raise UnsafeTextError("rule comment", text)
+    return f'"{text}"'
+
+
+@lru_cache(maxsize=1024)  # a Service port has the same on many rules
+def comment(text: str) -> str:
+    """``-m comment --comment "text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
+    return f"-m comment --comment {quoted(text)}"
+
+
+def identifier(text: str) -> str:
+    """``text`` as (the end of) a name of a set or chain, which nft takes without quotes. Raises
+    :class:`UnsafeTextError`.
+    """
+    if not _IDENTIFIER.fullmatch(text):
+        raise UnsafeTextError("name", text)
+    return text
+
+
+def address(text: str, family: Family = IPV4) -> Address:
+    """Returns ``text`` as an address of ``family``. Raises :class:`UnsafeTextError`."""
+    try:
+        found = Address(text)
+    except AddressError:
+        raise UnsafeTextError(f"{family} address", text) from None
+    if found.family is not family:
+        raise UnsafeTextError(f"{family} address", text)
+    return found
+
+
+def network(text: str, family: Family = IPV4) -> Prefix:
+    """Returns ``text`` as a prefix of ``family``: blanks around it and host bits are dropped. Raises
+    :class:`UnsafeTextError`.
+    """
+    try:
+        prefix = Prefix(text.strip())
+    except AddressError:
+        raise UnsafeTextError(f"{family} prefix", text) from None
+    if prefix.family is not family:
+        raise UnsafeTextError(f"{family} prefix", text)
+    return prefix
+
+
+def number(value: int) -> int:
+    """``value`` if it really is an integer that iptables would take: what a typed field promises, but does
+    not enforce.
+    """
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise UnsafeTextError("number", value)
+    return value

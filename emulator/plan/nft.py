@@ -1,0 +1,174 @@
+"""Tables of nftables as values, and changes of them.
+
+A change names only what differs. It is rendered where it is loaded or shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from emulator.plan.checked import quoted
+
+
+@dataclass(frozen=True, slots=True)
+class NftSet:
+    """A set or map of nftables. ``elements``: key → the element as nft writes it (key, comment, value)."""
+
+    kind: Literal["set", "map"]
+    declaration: tuple[str, ...]
+    elements: Mapping[str, str]
+
+
+class NftChain(NamedTuple):
+    """A chain of nftables. ``hook`` says where a base chain is hooked in. ``maps`` are those that its rules take
+    data from, beside verdicts.
+    """
+
+    rules: tuple[str, ...]
+    hook: str = ""
+    maps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NftTable:
+    """A table of nftables that has one owner. ``name`` with its family."""
+
+    name: str
+    comment: str
+    sets: Mapping[str, NftSet]
+    chains: Mapping[str, NftChain]
+
+    @property
+    def text(self) -> str:
+        """Returns the text for one ``nft -f -`` that makes the table hold exactly this: as it was it is
+        forgotten, in one transaction.
+        """
+        return "".join(
+            (
+                f"add table {self.name}\ndelete table {self.name}\n",
+                f"table {self.name} {{\n\tcomment {quoted(self.comment)}\n",
+                *(
+                    _block(f"{s.kind} {name}", (*s.declaration, *_elements(s)))
+                    for name, s in self.sets.items()
+                ),
+                *(
+                    _block(f"chain {name}", (chain.hook, *chain.rules) if chain.hook else chain.rules)
+                    for name, chain in self.chains.items()
+                ),
+                "}\n",
+            )
+        )
+
+
+def _elements(nft_set: NftSet) -> Iterable[str]:
+    if nft_set.elements:
+        yield "elements = {\n\t\t\t" + ",\n\t\t\t".join(nft_set.elements.values()) + " }"
+
+
+def _block(head: str, lines: Iterable[str]) -> str:
+    return "".join((f"\t{head} {{\n", *(f"\t\t{line}\n" for line in lines), "\t}\n"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NftChange:
+    """What happens to the table ``name``, element by element.
+
+    ``sets`` and ``chains`` come, ``gone_sets`` and ``gone_chains`` go. ``removed`` and ``added``: set → keys,
+    or elements as nft writes them. ``flushed`` chains lose their rules, ``filled`` get some.
+    """
+
+    name: str
+    sets: Mapping[str, NftSet]
+    chains: Sequence[str]
+    removed: Mapping[str, Sequence[str]]
+    flushed: Sequence[str]
+    filled: Mapping[str, NftChain]
+    added: Mapping[str, Sequence[str]]
+    gone_chains: Sequence[str]
+    gone_sets: Mapping[str, NftSet]
+
+    def __bool__(self) -> bool:
+        parts = (self.sets, self.chains, self.removed, self.flushed, self.filled, self.added)
+        return any(parts) or bool(self.gone_chains or self.gone_sets)
+
+    @property
+    def text(self) -> str:
+        """Returns the text for one ``nft -f -``."""
+        return "".join(f"{line}\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        """Yields the lines: what is referred to is there before, and goes after."""
+        name = self.name
+        for where, s in self.sets.items():
+            yield f"add {s.kind} {name} {where} {{ {'; '.join(s.declaration)}; }}"
+        for chain in self.chains:
+            yield f"add chain {name} {chain}"
+        for where, keys in self.removed.items():
+            yield f"delete element {name} {where} {{ {', '.join(keys)} }}"
+        for chain in self.flushed:
+            yield f"flush chain {name} {chain}"
+        for chain, filling in self.filled.items():
+            for rule in filling.rules:
+                yield f"add rule {name} {chain} {rule}"
+        for where, elements in self.added.items():
+            yield f"add element {name} {where} {{ {', '.join(elements)} }}"
+        for chain in self.gone_chains:
+            yield f"delete chain {name} {chain}"
+        for where, s in self.gone_sets.items():
+            yield f"delete {s.kind} {name} {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class NftRemoval:
+    """The table ``name`` goes."""
+
+    name: str
+
+    @property
+    def text(self) -> str:
+        """Returns the text for one ``nft -f -``."""
+        return f"delete table {self.name}\n"
+
+
+def compare_tables(old: NftTable, new: NftTable) -> NftChange | None:
+    """Returns what turns ``old`` into ``new``, element by element; None where the table must be loaded anew.
+
+    What the sets of endpoints that stay have remembered of their clients, stays. ``old`` and ``new`` may
+    leave out what they have in common. The table must be loaded anew where a set is declared or a chain
+    hooked in in another way, and for a new rule with a map that is there already: nft 1.0.6 takes none whose
+    key has "th dport" and is not declared in the same load ("conflicting protocols specified: tcp vs. th").
+    """
+    if _frame(old, new) != _frame(new, old) or old.name != new.name:
+        return None
+    filled = {name: chain for name, chain in new.chains.items() if old.chains.get(name) != chain}
+    if any(where in old.sets for chain in filled.values() for where in chain.maps):
+        return None
+    removed, added = dict[str, Sequence[str]](), dict[str, Sequence[str]]()
+    for name, s in new.sets.items():
+        before = old.sets[name].elements if name in old.sets else {}
+        if gone := [key for key, element in before.items() if s.elements.get(key) != element]:
+            removed[name] = gone
+        if fresh := [element for key, element in s.elements.items() if before.get(key) != element]:
+            added[name] = fresh
+    vanished = [name for name in old.chains if name not in new.chains]
+    return NftChange(
+        name=new.name,
+        sets={name: s for name, s in new.sets.items() if name not in old.sets},
+        chains=[name for name in new.chains if name not in old.chains],
+        removed=removed,
+        flushed=[*(name for name in filled if name in old.chains and old.chains[name].rules), *vanished],
+        filled={name: chain for name, chain in filled.items() if chain.rules},
+        added=added,
+        gone_chains=vanished,
+        gone_sets={name: s for name, s in old.sets.items() if name not in new.sets},
+    )
+
+
+def _frame(table: NftTable, other: NftTable) -> tuple[object, ...]:
+    """Returns what of ``table`` cannot be changed piece by piece: base chains, and the declarations of sets that
+    ``other`` has, too.
+    """
+    hooked = {name: chain for name, chain in table.chains.items() if chain.hook}
+    return hooked, {name: (s.kind, s.declaration) for name, s in table.sets.items() if name in other.sets}
