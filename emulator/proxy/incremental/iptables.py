@@ -3,18 +3,20 @@
 Makes the same rules as :func:`emulator.proxy.iptables.node_rules`: a plain Service's are written at once, and
 what the nodes have in common is worked out once. A change of some Services is told from their rules alone.
 Invariant: after a change each chain holds the rules that the new Services would make anew; the order of a
-chain that Services share may differ, where it means nothing.
+chain that Services share may differ, where it means nothing: a Service that comes to an address and port of
+another one has everything written anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, TypeAlias
 
 from emulator.cluster.state import ClusterState, ProxySettings
-from emulator.net import Endpoint, host_prefix
+from emulator.net import Endpoint, TransportProtocol, host_prefix
 from emulator.plan.checked import comment
 from emulator.plan.operations import Operation
 from emulator.plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, compare_chains
@@ -39,6 +41,8 @@ from emulator.proxy.iptables import (
 )
 
 Line: TypeAlias = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
+
+_Claim: TypeAlias = tuple[str, int, TransportProtocol]  # address ("" for node ports), port, protocol
 
 _NO_CHOICE = EndpointChoice((), (), hasAny=True)  # of a plain port: it has all of its endpoints everywhere
 
@@ -143,6 +147,7 @@ class Rules:
     _nodes: Mapping[str, Place]
     _rules: Mapping[str, RuleSet]
     _endpoints: int  # of all Service ports together
+    _claims: Mapping[_Claim, int]  # by how many Service ports
 
     tool: ClassVar[RuleTool] = "iptables-restore"
 
@@ -163,12 +168,41 @@ class Rules:
         )
         if (endpoints > LARGE_CLUSTER) != (self._endpoints > LARGE_CLUSTER):
             return None
+        claims = _moved(self._claims, changes)
+        if claims is None:
+            return None
         rules, made = dict(self._rules), dict[str, RuleChange]()
         for name, node in self._nodes.items():
             gone = (rule for change in changes for rule in node.rules_of(change.old))
             fresh = (rule for change in changes for rule in node.rules_of(change.new))
             rules[name], made[name] = _changed(rules[name], gone, fresh)
-        return Rules(self._settings, self._nodes, rules, endpoints), made
+        return Rules(self._settings, self._nodes, rules, endpoints, claims), made
+
+
+def _claims(port: PlainPort | ServicePortFacts) -> Collection[_Claim]:
+    """Returns what leads to ``port``."""
+    number, protocol = port.port, port.protocol
+    if isinstance(port, PlainPort):
+        return ((port.clusterIP, number, protocol),)
+    ips = (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs)
+    node_port = {("", port.nodePort, protocol)} if port.nodePort else set[_Claim]()
+    return {(ip, number, protocol) for ip in ips} | node_port
+
+
+def _moved(claims: Mapping[_Claim, int], changes: Sequence[ServiceChange]) -> Mapping[_Claim, int] | None:
+    """Returns ``claims`` after ``changes``; None where one that comes is another Service's already: which of
+    them has it, the order of the rules decides.
+    """
+    now = dict(claims)
+    for claim in (claim for change in changes for port in change.old for claim in _claims(port)):
+        now[claim] -= 1
+        if not now[claim]:
+            del now[claim]
+    for claim in (claim for change in changes for port in change.new for claim in _claims(port)):
+        if claim in now:
+            return None
+        now[claim] = 1
+    return now
 
 
 def _endpoints(ports: Iterable[PlainPort | ServicePortFacts]) -> int:
@@ -223,4 +257,6 @@ def rules(state: ClusterState) -> Rules:
             }
         )
 
-    return Rules(state.proxy, nodes, {name: render(node) for name, node in nodes.items()}, endpoints)
+    rendered = {name: render(node) for name, node in nodes.items()}
+    claims = Counter([claim for port in ports for claim in _claims(port)])
+    return Rules(state.proxy, nodes, rendered, endpoints, claims)

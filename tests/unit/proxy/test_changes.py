@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from emulator.cluster.state import ClusterState
 from emulator.objects.kinds import EndpointSlice, Service, ServicePort
 from emulator.plan.operations import ChangeRules
-from emulator.plan.rulechange import RuleChange
+from emulator.plan.rulechange import RuleChange, compare
 from emulator.plan.rules import RuleSet, compose
 from emulator.proxy import iptables as slow_iptables
 from emulator.proxy import nftables as slow_nftables
@@ -97,10 +97,12 @@ def test_iptables_changed_are_iptables_written_anew(states: Sequence[ClusterStat
         load_rules(tables, compose(known.on(name)))
     for old, new in pairwise(states):
         changed = known.changed(service_changes(old, new))
-        assert changed
-        known, changes = changed
+        before = known
+        known, changes = changed or (iptables.rules(new), None)
         for name, tables in kernel.items():
-            load_rules(tables, changes[name].text)
+            # a Service that claims another one's address has everything compared
+            change = changes[name] if changes else compare(before.on(name), known.on(name))
+            load_rules(tables, change.text)
             anew: Tables = {}
             load_rules(anew, compose(slow_iptables.node_rules(new, name)))
             assert in_order(tables) == in_order(anew)
@@ -209,6 +211,27 @@ def test_a_service_that_goes_is_taken_away_by_the_marks_of_its_rules(index: int)
         assert [deletion.marks and deletion.marks.comment for deletion in deleted] == [
             f"default/s{index:03}:http cluster IP"
         ]
+
+
+def test_only_a_claim_of_another_ones_address_has_iptables_written_anew() -> None:
+    first = service("a", externalIPs=("192.0.2.1",))
+    other = service("b", clusterIP="10.96.0.11", externalIPs=("192.0.2.1",))
+    alone = service("b", clusterIP="10.96.0.11", externalIPs=("192.0.2.2",))
+    states = {
+        name: state(
+            nodes=NODES, services=services, slices=[slice_of(s, {"ip": "10.244.1.2"}) for s in services]
+        )
+        for name, services in {"one": [first], "both": [first, other], "apart": [first, alone]}.items()
+    }
+    for old, new, anew in (
+        ("one", "both", True),
+        ("apart", "both", True),
+        ("both", "apart", False),
+        ("both", "one", False),
+        ("one", "apart", False),
+    ):
+        changes = service_changes(states[old], states[new])
+        assert (iptables.rules(states[old]).changed(changes) is None) == anew, (old, new)
 
 
 def test_a_change_past_the_large_cluster_writes_comments_anew() -> None:
