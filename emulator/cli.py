@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 
 from emulator import __version__
 from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
-from emulator.kernel.environment import prepare_path
+from emulator.kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
 from emulator.kernel.limits import explain
 from emulator.kernel.signals import end_at_once, prepare_signals
 from emulator.objects.config import ProxyMode
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from emulator.objects.config import Inventory
     from emulator.verdicts.modes import Comparison
 
-ROOT = Path(__file__).resolve().parent.parent
-TOPOLOGIES = ROOT / "topologies"
-DEFAULT_TOPOLOGY = "three-networks"
 
 _EPILOG = f"""\
 Targets: the name of a topology (podwire list), a .py or .yaml file, a directory of manifests, or - for standard input;
@@ -77,12 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{start}podwire: interrupted; everything is cleaned up", file=sys.stderr)
         return 128 + getattr(interrupt, "number", signal.SIGINT)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "emulator":
+        if (error.name or "").split(".")[0] == __name__.split(".")[0]:
             raise
-        print(
-            f"podwire: the Python package {error.name} is missing: run through scripts/with-env, or pip install -r {ROOT / 'requirements.txt'}",
-            file=sys.stderr,
-        )
+        print(f"podwire: the Python package {error.name} is missing: {REINSTALL}", file=sys.stderr)
         return Exit.MACHINE_LACKS
     except Exception as error:
         explained = explain(error)
@@ -455,7 +449,7 @@ def _list(_: argparse.Namespace) -> int:
     rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
     if not rows:
         raise UsageError(
-            f"there are no topologies in {TOPOLOGIES}: run podwire from its checkout (scripts/with-env podwire list)"
+            f"there are no topologies in {TOPOLOGIES}: the installation is not whole; install podwire again"
         )
     width = max(len(name) for name, _ in rows)
     for name, question in rows:

@@ -8,7 +8,7 @@ dials the same Service keeps its own.
 Also an example to copy: a topology in Python is a module with ``build``.
 """
 
-from emulator.load.builder import Cluster
+from podwire import Cluster
 
 
 def build(cluster: Cluster) -> None:

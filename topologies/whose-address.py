@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emulator.load.builder import Cluster
+from podwire import Cluster
 
 NEAR, FAR = "worker-1", "worker-2"  # the node with the endpoint, and one without
 INSIDE = {

@@ -1,10 +1,26 @@
-"""The PATH on which tools are found. Debian keeps ip, iptables and nft in directories that the PATH of an
-ordinary user lacks; a process started by env -i, a unit or cron may have no PATH at all.
+"""Says where podwire finds tools and its own files.
+
+Debian keeps ip, iptables and nft in directories that the PATH of an ordinary user lacks. A process started by
+env -i, a unit or cron may have no PATH at all.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = (_PACKAGE.parent / "share").is_dir()  # by pip; else this is a checkout
+# holds topologies/, docs/ and scripts/uml
+SHARE = _PACKAGE.parent / "share" if INSTALLED else _PACKAGE.parent
+TOPOLOGIES = SHARE / "topologies"
+DEFAULT_TOPOLOGY = "three-networks"
+# how a user gets the Python packages that podwire imports
+REINSTALL = (
+    "pip install --force-reinstall podwire"
+    if INSTALLED
+    else f"run through {SHARE / 'scripts' / 'with-env'}, or pip install -r {SHARE / 'requirements.txt'}"
+)
 
 _SYSTEM = ("/usr/sbin", "/sbin")
 

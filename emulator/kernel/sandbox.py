@@ -257,7 +257,7 @@ def _keeper(function: Callable[[Channel], object], writer: Connection, superviso
     try:
         status = _enter(function, channel, supervisor)
     except BaseException as error:
-        channel.send("error", _picklable(error))
+        channel.send("error", picklable(error))
     finally:
         os._exit(status)
 
@@ -377,7 +377,7 @@ def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -
         channel.close()
         os._exit(_wait_for(worker))
     except BaseException as error:
-        channel.send("error", _picklable(error))
+        channel.send("error", picklable(error))
         os._exit(1)
 
 
@@ -439,11 +439,11 @@ def _worker(function: Callable[[Channel], object], channel: Channel) -> NoReturn
         channel.send("result", result)
     except BaseException as error:
         sys.stdout.flush()
-        channel.send("error", _picklable(error))
+        channel.send("error", picklable(error))
     os._exit(0)
 
 
-def _picklable(error: BaseException) -> BaseException:
+def picklable(error: BaseException) -> BaseException:
     """Returns ``error`` as it can cross to the supervisor: explained, or with its traceback as text."""
     if isinstance(error, KeyboardInterrupt):
         return KeyboardInterrupt()

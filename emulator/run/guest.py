@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 
 from emulator.cluster.scenario import Scenario
 from emulator.errors import Exit, PodwireError
-from emulator.kernel.environment import complete_path
+from emulator.kernel.environment import SHARE, complete_path
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.results import FlowResult, Report
@@ -33,8 +33,7 @@ from emulator.run.reporting import save_evidence
 from emulator.run.run import Options, find_directory, observe
 from emulator.schedule.schedule import PromiseOf, plan_flows
 
-ROOT = Path(__file__).resolve().parents[2]
-UML = ROOT / "scripts" / "uml"
+UML = SHARE / "scripts" / "uml"
 KERNEL = "user-mode Linux"
 MEMORY = "2G"  # of the host's only what the guest touches; the rings of a node take 16 MiB
 
@@ -67,7 +66,7 @@ class _Job:
 def why_no_guest() -> str:
     """What is missing for a guest to run here, with the remedy; "" if nothing is."""
     if not UML.is_file():
-        return f"{UML} is not there: run podwire from its checkout"
+        return f"{UML} is not there: the installation is not whole; install podwire again"
     check = [sys.executable, "-I", str(UML), "--check"]
     done = subprocess.run(check, capture_output=True, text=True, check=False, start_new_session=True)
     return (done.stdout or done.stderr).strip() if done.returncode else ""
@@ -116,7 +115,7 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
         words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=ROOT,
+        cwd=SHARE,
         env=environment,
         start_new_session=True,  # Ctrl-C is for podwire, which ends the guest
     )

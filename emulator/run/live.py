@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from emulator.capture.recording import Recording
@@ -45,10 +46,8 @@ class Live:
         *,
         keep: bool,
     ) -> None:
-        self.applied, self.logs = applied, logs
-        self._pairs, self.clock = schedule.pairs, clock
-        self._width = slot_width(schedule)
-        self._slots = ring_slots(schedule, _namespaces(schedule), self._width)
+        self.applied, self.logs, self.clock = applied, logs, clock
+        self._settings, self._keep = settings, keep
         self._workers: list[Worker] = []
         self.commands: dict[ContainerRef, Command] = {}
         # the commands of which it was noted that they have ended, with their exit code
@@ -56,9 +55,16 @@ class Live:
         self.said = [
             *map(Notice, applied.notices)
         ]  # and what the kernel refused, and commands that do not listen
+        self._schedule = schedule
+        self._prepare_to_listen()
+
+    def _prepare_to_listen(self) -> None:
+        schedule = self._schedule
+        self._width = slot_width(schedule)
+        self._slots = ring_slots(schedule, _namespaces(schedule) | set(self.applied.namespaces), self._width)
         self.taps = Taps()
-        self.recording = Recording(self.taps, keep=keep)
-        self.watch = Watch(applied.namespaces, settings)
+        self.recording = Recording(self.taps, keep=self._keep)
+        self.watch = Watch(self.applied.namespaces, self._settings)
 
     def check(self) -> None:
         """Raises WorkerDiedError if a server, speaker or proxy has ended: what was not answered since then
@@ -68,11 +74,26 @@ class Live:
             worker.check()
 
     def begin(self, state: ClusterState) -> None:
-        """Start what runs beside the rules that are loaded, and capture from now on."""
+        """Start what runs beside the rules that are loaded."""
         self._workers = _workers(state, self.applied)
         self._tell(state)
         self.run_commands(state)
-        self._tap(state, self.applied.namespaces)
+
+    @contextmanager
+    def listening(self, schedule: Schedule | None = None) -> Iterator[None]:
+        """Capture in every namespace as long as the context lasts. ``schedule``: what is sent meanwhile,
+        where it is not the one that this cluster was made for.
+        """
+        if schedule:
+            self._schedule = schedule
+            self._prepare_to_listen()
+        try:
+            self._tap(self._schedule.state, self.applied.namespaces)
+            yield
+        finally:
+            with self.clock.phase("tear-down"):
+                self.taps.close()
+                self.recording.close()
 
     def change(self, moment: Moment) -> None:
         """Become what ``moment`` says. What leaves loses its links first; what comes is served before the
@@ -134,7 +155,7 @@ class Live:
                 {name: self._slots[name] for name in names},
                 width=self._width,
                 # there requests are followed
-                program=HANDSHAKES if self._pairs and not backend_of(state).relays else None,
+                program=HANDSHAKES if self._schedule.pairs and not backend_of(state).relays else None,
             )
 
 

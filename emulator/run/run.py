@@ -1,6 +1,6 @@
 """One run from cluster state to evidence: plan, build, examine every moment, report.
 
-Everything that touches the kernel happens inside the sandbox, in :func:`_inside`. This module only wires the
+Everything that touches the kernel happens inside the sandbox, in :func:`run_inside`. This module only wires the
 others together, in order: ``schedule`` (what is done when), ``live`` (the cluster that runs), ``examine``
 (probe, correlate, judge), ``reporting``; ``cli`` decides what a user asked for.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,10 +87,10 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
     clock = Clock()
     with clock.phase("plan"):
         flows, promise = plan_flows(scenario, pairs=options.all_pairs)
-        run = _prepare(scenario, flows, promise, options, clock)
+        run = prepare(scenario, flows, promise, options, clock)
     delivery = Delivery(name_pods(run.schedule), options.output, options.json, options.junit, run.directory)
     return sandbox.run(
-        lambda channel: _inside(channel, run, delivery, lambda report: _conclude(run, delivery, report))
+        lambda channel: run_inside(channel, run, delivery, lambda report: _conclude(run, delivery, report))
     )
 
 
@@ -97,8 +98,8 @@ def observe(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, optio
     """Run ``scenario`` with just these flows; returns the report, with nothing printed. Evidence is written
     as ``options`` ask for.
     """
-    run = _prepare(scenario, flows, promise, options, Clock())
-    return sandbox.run(lambda channel: _inside(channel, run, None, lambda report: _timed(run, report)))
+    run = prepare(scenario, flows, promise, options, Clock())
+    return sandbox.run(lambda channel: run_inside(channel, run, None, lambda report: _timed(run, report)))
 
 
 def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, str]:
@@ -116,9 +117,9 @@ def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, 
     return directory, ""
 
 
-def _prepare(
+def prepare(
     scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options, clock: Clock
-) -> _Run:
+) -> Run:
     """Work out everything that can be known before a sandbox is made."""
     directory, missing = find_directory(scenario.state, options)
     schedule = plan_schedule(scenario, flows, promise, pairs=options.all_pairs)
@@ -126,7 +127,7 @@ def _prepare(
     if options.verbose > 1:
         for moment in schedule.moments:
             _print_plan(moment.plan)
-    return _Run(schedule, options, directory, missing, clock, read_settings())
+    return Run(schedule, options, directory, missing, clock, read_settings())
 
 
 def _print_plan(plan: Plan) -> None:
@@ -135,7 +136,7 @@ def _print_plan(plan: Plan) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """``directory``: where evidence goes, if anywhere; ``missing``: why not ("" if it was not meant to)."""
 
     schedule: Schedule
@@ -145,62 +146,84 @@ class _Run:
     clock: Clock
     settings: Mapping[str, str]  # the machine's limits, as they are shown outside the sandbox, by sysctl
 
+    @property
+    def evidence(self) -> bool:
+        """Returns whether frames are wanted when all is judged."""
+        return self.directory is not None
+
 
 # --- inside the sandbox -----------------------------------------------------------------------------------
 
 
-def _inside(channel: sandbox.Channel, run: _Run, delivery: Delivery | None, then: Callable[[Report], T]) -> T:
+def run_inside(
+    channel: sandbox.Channel, run: Run, delivery: Delivery | None, then: Callable[[Report], T]
+) -> T:
     """Build, probe at every moment, deliver and write; then ``then``, while everything is still up."""
-    schedule, state = run.schedule, run.schedule.state
-    backend = backend_of(state)
     started = datetime.now(timezone.utc)
+    with bring_up(channel, run, started) as live:
+        with live.listening():
+            announce = partial(_announcement, started=started, stays=run.options.keep)
+            found = send_flows(
+                run.schedule, live, lambda state: channel.announce(announce(state)), run.evidence
+            )
+            report = make_report(run.schedule, live, found, started)
+            with run.clock.phase("evidence"):
+                report = hand_over(run, delivery, report, live, found)
+        return then(report)
+
+
+@contextmanager
+def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[Live]:
+    """Yields the cluster as it is at the first moment of ``run``, with what runs beside the rules. Nothing is
+    captured yet. Only for the inside of a sandbox: it is never taken down piece by piece.
+    """
+    schedule = run.schedule
     use_limits()
     # a moment holds up to millions of frames: looking for cycles among them costs more than they could free
     gc.disable()
     gc.freeze()
-    channel.announce(_announcement(state, started, run.options.keep))
+    channel.announce(_announcement(schedule.state, started, run.options.keep))
     with run.clock.phase("build"):
-        require(backend)
+        require(backend_of(schedule.state))
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
     with closing(applied), TemporaryDirectory(dir="/run") as logs:
-        evidence = run.directory is not None
-        live = Live(applied, schedule, Path(logs), run.clock, run.settings, keep=evidence)
-        try:
-            live.begin(state)
-            found = RunResults()
-            window = sockets_at_once(_size(schedule))
-            with (
-                progress(len(schedule.flows)) as step,
-                closing(
-                    Prober(
-                        applied.namespaces,
-                        live.recording,
-                        state.seed,
-                        step,
-                        fresh_ports=backend.fresh_ports,
-                        busy=live.busy,
-                        window=window,
-                    )
-                ) as prober,
-            ):
-                for moment in schedule.moments:
-                    if moment is not schedule.moments[0]:
-                        _collect_garbage()
-                        with prober.chatter():
-                            live.change(moment)
-                            prober.rest(moment.wait)
-                        live.run_commands(moment.state)
-                        channel.announce(_announcement(moment.state, started, run.options.keep))
-                    examine(schedule, moment, live, prober, found, evidence=evidence)
-            report = make_report(schedule, live, found, started)
-            with run.clock.phase("evidence"):
-                report = _hand_over(run, delivery, report, live, found)
-        finally:
-            with run.clock.phase("tear-down"):
-                live.taps.close()
-                live.recording.close()
-        return then(report)
+        live = Live(applied, schedule, Path(logs), run.clock, run.settings, keep=run.evidence)
+        live.begin(schedule.state)
+        yield live
+
+
+def send_flows(
+    schedule: Schedule, live: Live, announce: Callable[[ClusterState], None], evidence: bool
+) -> RunResults:
+    """Send the flows of every moment of ``schedule`` through the cluster, which is as its first moment says,
+    and judge them. ``announce`` is told every later state; ``evidence``: which frames are a flow's is kept.
+    """
+    found = RunResults()
+    with (
+        progress(len(schedule.flows)) as step,
+        closing(
+            Prober(
+                live.applied.namespaces,
+                live.recording,
+                schedule.state.seed,
+                step,
+                fresh_ports=backend_of(schedule.state).fresh_ports,
+                busy=live.busy,
+                window=sockets_at_once(_size(schedule)),
+            )
+        ) as prober,
+    ):
+        for moment in schedule.moments:
+            if moment is not schedule.moments[0]:
+                _collect_garbage()
+                with prober.chatter():
+                    live.change(moment)
+                    prober.rest(moment.wait)
+                live.run_commands(moment.state)
+                announce(moment.state)
+            examine(schedule, moment, live, prober, found, evidence=evidence)
+    return found
 
 
 def _collect_garbage() -> None:
@@ -211,7 +234,7 @@ def _collect_garbage() -> None:
     gc.freeze()
 
 
-def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live, found: RunResults) -> Report:
+def hand_over(run: Run, delivery: Delivery | None, report: Report, live: Live, found: RunResults) -> Report:
     """Deliver ``report`` and write its evidence; returns the report with a notice of what is missing."""
     evidence: Iterable[tuple[str, files.Content]] = ()
     if run.missing:
@@ -227,7 +250,7 @@ def _hand_over(run: _Run, delivery: Delivery | None, report: Report, live: Live,
     return report
 
 
-def _conclude(run: _Run, delivery: Delivery, report: Report) -> Exit:
+def _conclude(run: Run, delivery: Delivery, report: Report) -> Exit:
     _timed(run, report)
     if run.options.keep:
         _stay_up(run.schedule.moments[-1].state)
@@ -236,7 +259,7 @@ def _conclude(run: _Run, delivery: Delivery, report: Report) -> Exit:
     return Exit.OK if report.ok else Exit.FLOW_FAILED
 
 
-def _timed(run: _Run, report: Report) -> Report:
+def _timed(run: Run, report: Report) -> Report:
     """``report``, having said where the time went if that was asked for."""
     if run.options.verbose:
         print(f"podwire: {run.clock}", file=sys.stderr)

@@ -122,6 +122,18 @@ def plan_schedule(
     return Schedule(scenario, moments, tuple(flows), promise, expectations, pairs)
 
 
+def plan_more(before: Schedule, scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf) -> Schedule:
+    """Returns what is sent through the cluster that ``before`` has left: ``flows`` at one moment, which
+    changes what ``scenario`` begins with alone (that is no more than the neighbour entries that they need).
+    """
+    expectations = {flow.name: promise(flow) for flow in flows}
+    last = before.moments[-1]
+    were, are = _meetings(last.flows, before.expectations), _meetings(flows, expectations)
+    plan = plan_change(last.state, scenario.state, were, are, ProxyPlanner())
+    moment = Moment("", scenario.state, plan, tuple(flows))
+    return Schedule(scenario, (moment,), tuple(flows), promise, expectations, pairs=False)
+
+
 def _moments(
     scenario: Scenario, flows: Sequence[Flow], expectations: Mapping[str, Expectation]
 ) -> tuple[Moment, ...]:

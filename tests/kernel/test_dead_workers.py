@@ -17,7 +17,7 @@ from emulator.kernel import sandbox
 from emulator.run.clock import Clock
 from emulator.run.examine import examine
 from emulator.run.live import Live
-from emulator.run.run import Options, _inside, _prepare
+from emulator.run.run import Options, prepare, run_inside
 from emulator.schedule.schedule import plan_flows
 from emulator.traffic.send import Prober
 from emulator.workload.worker import WorkerError
@@ -44,9 +44,9 @@ def kill(live: Live, name: str) -> None:
 def error_of(name: str, topology: str, mode: str) -> WorkerError:
     """Returns what ends a run in which ``name`` dies as the test has arranged."""
     scenario = scenario_of(topology, proxy_mode=mode)
-    run = _prepare(scenario, *plan_flows(scenario), Options(iptables=flavour()), Clock())
+    run = prepare(scenario, *plan_flows(scenario), Options(iptables=flavour()), Clock())
     with pytest.raises(WorkerError) as raised:
-        sandbox.run(lambda channel: _inside(channel, run, None, lambda report: report.summary))
+        sandbox.run(lambda channel: run_inside(channel, run, None, lambda report: report.summary))
     return raised.value
 
 

@@ -20,7 +20,7 @@ from emulator.model.results import Report
 from emulator.plan.operations import AddVeth
 from emulator.report.prose_of_verdicts import say_verdict
 from emulator.run.clock import Clock
-from emulator.run.run import Options, _inside, _prepare
+from emulator.run.run import Options, prepare, run_inside
 from emulator.schedule.planner import plan_cluster
 from emulator.schedule.schedule import plan_flows
 from tests.sandboxed import flavour, in_sandbox, podwire, scenario_of, state_of
@@ -97,10 +97,10 @@ def learnt(scenario: Scenario, *, pairs: bool = False) -> tuple[Report, set[Neig
             found |= {(path.name, row["dev"], row["dst"]) for row in rows if "PERMANENT" not in row["state"]}
         return report, found
 
-    run = _prepare(
+    run = prepare(
         scenario, *plan_flows(scenario, pairs=pairs), Options(all_pairs=pairs, iptables=flavour()), Clock()
     )
-    return sandbox.run(lambda channel: _inside(channel, run, None, read))
+    return sandbox.run(lambda channel: run_inside(channel, run, None, read))
 
 
 @pytest.mark.parametrize("mode", ["iptables", "userspace"])

@@ -18,7 +18,7 @@ from emulator.plan.shell import render_shell
 from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
 from emulator.report.prose_of_verdicts import say_verdict
 from emulator.run.clock import Clock
-from emulator.run.run import Options, _inside, _prepare
+from emulator.run.run import Options, prepare, run_inside
 from emulator.schedule.schedule import plan_flows
 from tests.conftest import UNSHARE
 from tests.guest import uml, with_guest
@@ -75,10 +75,10 @@ def test_a_plan_for_a_shell_sets_the_same() -> None:
 @pytest.mark.usefixtures("unlucky")
 @pytest.mark.parametrize("topology", ["three-networks", "l2-announcement", "in-path-load-balancer"])
 def test_verdicts_are_those_of_any_other_host(topology: str) -> None:
-    run = _prepare(
+    run = prepare(
         scenario_of(topology), *plan_flows(scenario_of(topology)), Options(iptables=flavour()), Clock()
     )
-    report = sandbox.run(lambda channel: _inside(channel, run, None, lambda report: report))
+    report = sandbox.run(lambda channel: run_inside(channel, run, None, lambda report: report))
     assert [
         (result.flow.name, say_verdict(result)) for result in report.flows if result.verdict != "pass"
     ] == []

@@ -1,0 +1,336 @@
+"""Lets a program have a cluster: it is brought up, entered, asked and taken down by method calls.
+
+Two processes. The caller keeps a :class:`RunningCluster`; a child process runs the sandbox and does what it is
+told (:func:`serve`). They talk through a socket pair that nobody else can open, in pickles, since the same code
+is at both ends. The child ends when the caller closes its end, or ends itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from io import StringIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+from emulator.cluster.scenario import Scenario
+from emulator.controllers.settle import every_problem, play
+from emulator.errors import InputError, Problem, UsageError
+from emulator.kernel import sandbox
+from emulator.kernel.environment import DEFAULT_TOPOLOGY, TOPOLOGIES, prepare_path
+from emulator.kernel.signals import end_at_once, prepare_signals
+from emulator.load.load import ReadingError, load
+from emulator.model.results import FlowResult, Report
+from emulator.objects.config import Inventory, ProxyMode
+from emulator.report.describe import pod_names
+from emulator.report.tables import render_text
+from emulator.run.clock import Clock
+from emulator.run.clusters import choose
+from emulator.run.kustomize import build
+from emulator.run.live import Live
+from emulator.run.reporting import make_report
+from emulator.run.run import Options, Run, bring_up, hand_over, prepare, send_flows
+from emulator.schedule.schedule import plan_flows, plan_more
+
+_PACKAGE = __name__.removesuffix(".run.session")
+_ROOT = Path(__file__).resolve().parents[__name__.count(".")]  # where that package is found
+_WIDTH = 100  # columns of what an error shows
+
+
+class CheckFailedError(AssertionError):
+    """Some flow of a check was not as expected. ``report`` has all of them."""
+
+    def __init__(self, report: Report, pods: Mapping[str, str]) -> None:
+        self.report = report
+        super().__init__("\n" + render_text(report, wide=False, color=False, width=_WIDTH, pods=pods))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What the caller of :func:`cluster` asked for."""
+
+    targets: tuple[str, ...]
+    seed: int
+    proxy_mode: ProxyMode | None
+    run: bool
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """FlowChecks to send: targets, and manifests as JSON. Without any: the flows of the cluster's own targets."""
+
+    targets: tuple[str, ...] = ()
+    manifests: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    report: Report
+    pods: Mapping[str, str]
+
+
+class RunningCluster:
+    """A cluster that is up. Made by :func:`cluster`; it is gone when that context ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
+        self._process, self._connection = process, connection
+        self._report: Report | None = None
+
+    @property
+    def pid(self) -> int:
+        """Returns the process id by which ``podwire exec --cluster`` finds this cluster."""
+        return self._process.pid
+
+    @property
+    def report(self) -> Report:
+        """Returns the report of the cluster's own flows: those of the FlowChecks among its targets, or those
+        that its objects call for. They are sent when this is read first.
+        """
+        if self._report is None:
+            self._report = self._ask(_Check()).report
+        return self._report
+
+    @property
+    def flows(self) -> tuple[FlowResult, ...]:
+        """Returns each flow of :attr:`report`, with its verdict, what was expected and what was seen."""
+        return self.report.flows
+
+    def exec(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        input: str | None = None,
+        timeout: float | None = None,
+        check: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``command`` in the Pod (name or namespace/name), node or external client ``name``.
+
+        Returns its exit code and what it wrote. ``input`` is written to its standard input, ``timeout`` is in
+        seconds, ``check`` as in subprocess.run, which also says what is raised. Raises UsageError where there
+        is no such name.
+        """
+        choose(name, str(self.pid))
+        return subprocess.run(
+            [*_in_python("cli", "main"), "exec", "--cluster", str(self.pid), name, "--", *command],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=check,
+        )
+
+    def check(self, *checks: str | Path | Mapping[str, Any]) -> Report:
+        """Send the flows of FlowChecks through the cluster as it is; returns the report if all are as expected.
+
+        ``checks`` are files, directories, or manifests as mappings. Raises CheckFailedError with the report if
+        some flow is not as expected, InputError for what cannot be read, and for FlowChecks with steps.
+        """
+        targets = tuple(str(check) for check in checks if not isinstance(check, Mapping))
+        manifests = [check for check in checks if isinstance(check, Mapping)]
+        if not checks:
+            raise UsageError("check() needs a FlowCheck: a file, a directory or a manifest")
+        found = self._ask(_Check(targets, "\n".join(map(_document, manifests))))
+        if not found.report.ok:
+            raise CheckFailedError(found.report, found.pods)
+        return found.report
+
+    def _ask(self, check: _Check) -> _Checked:
+        with suppress(BrokenPipeError):
+            self._connection.send(check)
+        return cast(_Checked, _hear(self._connection))
+
+
+@contextmanager
+def cluster(
+    *targets: str | Path,
+    seed: int = 0,
+    proxy_mode: ProxyMode | None = None,
+    run: bool = False,
+    captures: str | Path | None = None,
+    iptables: str = "",
+) -> Iterator[RunningCluster]:
+    """Bring up the cluster that ``targets`` describe; it is taken down when the context ends.
+
+    ``targets``, ``seed``, ``proxy_mode``, ``run`` (whether the commands of annotated containers run) and
+    ``iptables`` are those of the command line; ``captures`` is the directory of the evidence (None: none is
+    written). Raises PodwireError: InputError with every problem of the input, MissingCapabilityError where
+    this machine lacks something.
+    """
+    job = _Job(
+        targets=tuple(map(str, targets)) or (DEFAULT_TOPOLOGY,),
+        seed=seed,
+        proxy_mode=proxy_mode,
+        run=run,
+        options=Options(captures=None if captures is None else Path(captures), keep=True, iptables=iptables),
+    )
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [*_in_python("run.session", "serve"), str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C is for the caller, who ends it
+        )
+    with process, Connection(ours.detach()) as connection:
+        with suppress(BrokenPipeError):
+            connection.send(job)
+        _hear(connection)
+        yield RunningCluster(process, connection)
+
+
+def _in_python(module: str, function: str) -> list[str]:
+    """Returns the command that calls ``function`` in a Python of its own. Its modules are those of this one,
+    whatever the current directory holds.
+    """
+    code = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from {_PACKAGE}.{module} import {function}; sys.exit({function}())"
+    return [sys.executable, "-I", "-c", code, str(_ROOT)]
+
+
+def _document(manifest: Mapping[str, Any]) -> str:
+    try:
+        return "---\n" + json.dumps(manifest)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"check(): a manifest cannot be written as JSON: {error}") from None
+
+
+def _hear(connection: Connection) -> object:
+    """Returns what the child answers; raises what it raised."""
+    try:
+        answer = connection.recv()
+    except (EOFError, ConnectionResetError):
+        raise sandbox.SandboxDiedError("the cluster has ended: standard error may say why") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+# --- the child ---------------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """Run a cluster for the process at the other end of the socket pair whose descriptor is the last argument."""
+    prepare_signals()
+    prepare_path()
+    os.set_inheritable(descriptor := int(sys.argv[-1]), False)
+    connection = Connection(descriptor)
+    try:
+        job = cast(_Job, connection.recv())
+        inventory = _read(job.targets)
+        scenario = play(inventory, seed=job.seed, proxy_mode=job.proxy_mode, run=job.run)
+        run = prepare(scenario, *plan_flows(scenario), job.options, Clock())
+        sandbox.run(lambda channel: _attend(channel, _Session(job, inventory, run), connection))
+    except (EOFError, KeyboardInterrupt):
+        pass
+    except BaseException as error:
+        with suppress(OSError):
+            connection.send(sandbox.picklable(error))
+    end_at_once()
+
+
+def _read(targets: Sequence[str], manifests: str = "") -> Inventory:
+    """Returns what ``targets`` hold; "-" are the ``manifests`` that check() was given, a line each."""
+    try:
+        return load(targets, topologies=TOPOLOGIES, stdin=StringIO(manifests), build=build)
+    except ReadingError as error:
+        problems = (
+            replace(problem, file="check()", line=0) if problem.file == "stdin" else problem
+            for problem in every_problem(error)
+        )
+        raise InputError(tuple(problems)) from None
+
+
+def _attend(channel: sandbox.Channel, session: _Session, connection: Connection) -> None:
+    """Bring the cluster up, say so, and do what is asked until the caller closes its end."""
+    with bring_up(channel, session.run, datetime.now(timezone.utc)) as live:
+        connection.send(None)
+        while True:
+            try:
+                check = cast(_Check, connection.recv())
+            except (EOFError, ConnectionResetError):
+                return
+            connection.send(_tried(lambda check=check: session.answer(check, live)))  # type: ignore[misc]
+
+
+def _tried(function: Callable[[], object]) -> object:
+    """Returns what ``function`` returns or raises."""
+    try:
+        return function()
+    except Exception as error:
+        return sandbox.picklable(error)
+
+
+class _Session:
+    """What a cluster is asked, and what it is when it is asked."""
+
+    def __init__(self, job: _Job, inventory: Inventory, run: Run) -> None:
+        self.run, self._job, self._inventory = run, job, inventory
+        self._last = run.schedule  # whose flows were sent last; at first none were
+        self._checks = 0
+        self._changed = ""  # the FlowCheck whose steps have changed the cluster
+
+    def answer(self, check: _Check, live: Live) -> _Checked:
+        """Send what ``check`` says, through the cluster that is ``live``."""
+        if check == _Check():
+            return self._send(self.run, live)
+        if self._changed:
+            raise UsageError(
+                f"the steps of FlowCheck {self._changed} have changed the cluster: check() before them"
+            )
+        self._checks += 1
+        scenario = self._scenario(check)
+        schedule = plan_more(self._last, scenario, *plan_flows(scenario))
+        directory = self.run.directory
+        run = replace(
+            self.run,
+            schedule=schedule,
+            directory=directory and directory.with_name(f"{directory.name}-check-{self._checks}"),
+        )
+        return self._send(run, live)
+
+    def _scenario(self, check: _Check) -> Scenario:
+        """Returns the cluster with the FlowChecks of ``check`` in place of its own."""
+        given = _read([*check.targets, *(["-"] if check.manifests else [])], check.manifests)
+        problems = [
+            Problem(
+                loaded.origin.file,
+                "has steps, which change the cluster",
+                "give it to cluster(), as a target",
+                loaded.origin.document,
+                "spec.steps",
+            )
+            for loaded in given.flowChecks
+            if loaded.object.steps
+        ]
+        if given != replace(Inventory(name=given.name), flowChecks=given.flowChecks, notices=given.notices):
+            problems.append(
+                Problem(given.name, "holds more than FlowChecks", "give it to cluster(), as a target")
+            )
+        if problems:
+            raise InputError(problems)
+        job = self._job
+        inventory = replace(self._inventory, flowChecks=given.flowChecks)
+        return play(inventory, seed=job.seed, proxy_mode=job.proxy_mode, run=job.run)
+
+    def _send(self, run: Run, live: Live) -> _Checked:
+        started, schedule = datetime.now(timezone.utc), run.schedule
+        with live.listening(schedule):
+            if schedule is not self.run.schedule:
+                live.change(schedule.moments[0])
+            found = send_flows(schedule, live, lambda _: None, run.evidence)
+            report = hand_over(run, None, make_report(schedule, live, found, started), live, found)
+        self._last = schedule
+        if len(schedule.moments) > 1:
+            self._changed = next(flow.check for flow in schedule.flows if flow.step)
+        return _Checked(report, pod_names(schedule.moments[-1].state))
