@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from configparser import ConfigParser
+import sys
 from pathlib import Path
 
 from emulator.run.doctor import PACKAGES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 LINES = [
@@ -25,9 +30,8 @@ def test_each_is_pinned_with_hashes() -> None:
 
 
 def test_the_documents_and_the_package_name_the_same() -> None:
-    package = ConfigParser()
-    package.read(ROOT / "setup.cfg")
-    assert {line.split()[0] for line in package["options"]["install_requires"].split("\n") if line} == NAMES
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {line.partition(">=")[0] for line in package["dependencies"]} == NAMES
     table = (ROOT / "docs" / "contributing.md").read_text().partition("| package | reason |")[2]
     assert set(re.findall(r"^\| ([\w-]+) \|", table, re.M)) >= NAMES
 

@@ -123,7 +123,7 @@ def test_nobody_looks_for_a_guest_that_is_not_needed(
 
 def test_why_there_can_be_no_guest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(guest, "UML", tmp_path / "uml")
-    assert "from its checkout" in guest.why_no_guest()
+    assert "the installation is not whole" in guest.why_no_guest()
     guest.UML.write_text("import sys; print('not installed: run: this'); sys.exit('uml: the same')")
     assert guest.why_no_guest() == "not installed: run: this"
     guest.UML.write_text("import sys; assert sys.argv[1:] == ['--check']")
