@@ -4,11 +4,9 @@ run_topology.py [TARGET…]``.
 """
 
 if __name__ == "__main__":
-    import _signal  # type: ignore[import-not-found]  # built in; the module signal takes long to import
+    from emulator import starting
 
-    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        # Ctrl-C ends the imports without a traceback; main() takes over
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    starting.prepare()
 
     import sys
 

@@ -1,13 +1,11 @@
 """``python -m emulator``: the same as the console script ``podwire``."""
 
-import _signal  # type: ignore[import-not-found]  # built in; the module signal takes long to import
+from emulator import starting
 
-if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-    # Ctrl-C ends the imports without a traceback; main() takes over
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+starting.prepare()
 
-import sys
+import sys  # noqa: E402 - a signal may come already
 
-from emulator.cli import main
+from emulator.cli import main  # noqa: E402
 
 sys.exit(main())

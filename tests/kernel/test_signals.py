@@ -132,7 +132,7 @@ def test_the_exit_code_names_the_signal_that_ended_it(number: signal.Signals, de
         time.sleep(delay)
         run.send_signal(number)
         _, err = run.communicate(timeout=40)
-    # -n: in the first moments, which Python spends on itself and on imports
+    # -n: in the first moments, which Python spends on itself
     assert run.returncode in (128 + number, -number), err
     if run.returncode > 0:
         assert err == "podwire: interrupted; everything is cleaned up\n"
@@ -141,14 +141,38 @@ def test_the_exit_code_names_the_signal_that_ended_it(number: signal.Signals, de
 @pytest.mark.parametrize(
     "words", [[str(ROOT / "run_topology.py")], ["-m", "emulator"]], ids=["script", "module"]
 )
-def test_ctrl_c_during_imports_has_no_traceback(words: list[str], tmp_path: Path) -> None:
-    """One of the first modules that are imported interrupts us."""
-    (tmp_path / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+)
+def test_a_signal_during_imports_is_told_as_any_other(
+    words: list[str], number: signal.Signals, tmp_path: Path
+) -> None:
+    """One of the first modules that are imported sends it."""
+    (tmp_path / "argparse.py").write_text(f"import os\nos.kill(os.getpid(), {number})\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(
         [sys.executable, *words, "list"], env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert (done.returncode, done.stderr) == (
+        128 + number,
+        "podwire: interrupted; everything is cleaned up\n",
+    )
+
+
+def test_a_signal_that_is_ignored_stays_ignored_during_imports(tmp_path: Path) -> None:
+    """As nohup(1) leaves SIGHUP."""
+    (tmp_path / "argparse.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\nraise SystemExit(7)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(
+        [*inheriting("ignored", signal.SIGHUP), *PODWIRE, "list"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_a_worker_that_does_not_heed_a_polite_signal_is_killed_in_time() -> None:
