@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 
@@ -42,7 +43,9 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
             raise
         applied.rules.empty_tables()  # of the nodes whose load went well: two flavours at once would both translate
         applied.rules.iptables = LEGACY
-        applied.notices.append(f"{NFT} is refused here ({_reason(error)}): the rules are loaded by {LEGACY}")
+        applied.notices.append(
+            f"{NFT} is refused by kernel {platform.release()} ({_reason(error)}): the rules are loaded by {LEGACY}"
+        )
         try:
             return apply(plan, applied)
         except ToolKilledError:
