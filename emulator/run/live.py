@@ -33,7 +33,8 @@ from emulator.workload.worker import Worker, any_busy
 
 class Live:
     """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``settings`` are
-    the machine's limits, by sysctl; ``keep``: whether the frames are wanted when all is judged.
+    the machine's limits, by sysctl; ``keep``: whether evidence is wanted when all is judged: the frames, and
+    what commands print.
     """
 
     def __init__(
@@ -124,12 +125,13 @@ class Live:
         with self.clock.phase("servers"):
             end_commands(state, self.applied.namespaces, self.commands)
             started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
-            self._note(wait_until_listening(state, self.applied.namespaces, started))
+            self._note(wait_until_listening(state, self.applied.namespaces, started, kept=self._keep))
             self.commands |= started
 
     def note_ended_commands(self, state: ClusterState) -> None:
         """Note the real commands that have ended, though they were to go on, each end once."""
-        self._note(one for one in find_ended(state, self.commands) if (one.ref, one.code) not in self._ended)
+        ended = find_ended(state, self.commands, kept=self._keep)
+        self._note(one for one in ended if (one.ref, one.code) not in self._ended)
 
     def _note(self, notices: Iterable[CommandNotice]) -> None:
         for ref, code, notice in notices:

@@ -30,6 +30,8 @@ from emulator.model.notices import Notice
 from emulator.objects.kinds import Container, EnvVar, Pod
 
 _SEEN = "commands see this machine's programs as an ordinary user does; home directories, /run, /var and /tmp are hidden from them"
+_TAIL = 4096  # bytes at the end of what a command has printed
+_MOST_SAID = 120  # characters of its last line
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
@@ -70,11 +72,12 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 @dataclass(frozen=True, slots=True)
 class Command:
     """A real command that was started: ``what`` and where, so that one of another Pod by the same name is
-    told from it.
+    told from it. ``log`` has its output.
     """
 
     process: subprocess.Popen[bytes]
     what: tuple[object, ...]
+    log: Path
 
 
 class ContainerRef(NamedTuple):
@@ -110,8 +113,11 @@ def start_commands(
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             ref = ContainerRef(key, container.name)
             if container.name in containers and ref not in running:
+                log = logs / f"{pod.namespace}_{pod.name}_{container.name}.log"
                 started[ref] = Command(
-                    _start(state, namespaces, pod, container, logs), _what(state, namespaces, pod, container)
+                    _start(state, namespaces, pod, container, log),
+                    _what(state, namespaces, pod, container),
+                    log,
                 )
     return started
 
@@ -146,10 +152,12 @@ def _what(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Cont
 
 
 def wait_until_listening(
-    state: ClusterState, namespaces: Namespaces, running: Commands, seconds: float = 10
+    state: ClusterState, namespaces: Namespaces, running: Commands, *, kept: bool, seconds: float = 10
 ) -> list[CommandNotice]:
     """Wait until each of the commands listens on the TCP and UDP ports that it is meant to serve; returns
     a notice about each that does not within ``seconds``, or only where no other Pod reaches it.
+
+    ``kept``: whether their output will be found in ``logs/``.
     """
     deadline = time.monotonic() + seconds
     wanted: dict[ContainerRef, set[_Port]] = {ref: set() for ref in running}
@@ -162,7 +170,7 @@ def wait_until_listening(
         netns = pod_netns(state.pod[ref.pod])
         while missing := wanted[ref] - (reached := namespaces.call_in(netns, _listening)).keys():
             if process.poll() is not None or time.monotonic() > deadline:
-                what = f"{ref} does not listen on {_list(missing)}{_how_it_ended(process)}"
+                what = f"{ref} does not listen on {_list(missing)}{_how_it_ended(command, kept)}"
                 notices.append(CommandNotice(ref, process.poll(), Notice(what)))
                 break
             time.sleep(0.01)
@@ -175,25 +183,35 @@ def wait_until_listening(
     return notices
 
 
-def find_ended(state: ClusterState, running: Commands) -> list[CommandNotice]:
+def find_ended(state: ClusterState, running: Commands, *, kept: bool) -> list[CommandNotice]:
     """Returns a notice about each command that has ended and was meant to serve a port, or has ended with an
-    error.
+    error. ``kept``: whether their output will be found in ``logs/``.
     """
     servers = {ContainerRef(key, container) for key, container in state.commanded_ports.values()}
     ended = {ref: command.process.poll() for ref, command in running.items()}
     return [
-        CommandNotice(ref, code, Notice(f"{ref}{_how_it_ended(running[ref].process)}"))
+        CommandNotice(ref, code, Notice(f"{ref}{_how_it_ended(running[ref], kept)}"))
         for ref, code in ended.items()
         if code or (code == 0 and ref in servers)
     ]
 
 
-def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
-    code = process.poll()
+def _how_it_ended(command: Command, kept: bool) -> str:
+    code = command.process.poll()
     if code is None:
         return ""
     how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
-    return f": its command ended {how} (see logs/)"
+    said = _last_line(command.log)
+    return f": its command ended {how}{f': {said}' if said else ''}{' (see logs/)' if kept else ''}"
+
+
+def _last_line(log: Path) -> str:
+    """Returns the last line of ``log`` that is not blank, printable and not too long."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        lines = file.read().decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return printable(last if len(last) <= _MOST_SAID else f"{last[:_MOST_SAID]}…")
 
 
 def _list(ports: Iterable[_Port]) -> str:
@@ -232,7 +250,7 @@ _FIRST_BYTE = 3 if sys.byteorder == "little" else 0
 
 
 def _start(
-    state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container, logs: Path
+    state: ClusterState, namespaces: Namespaces, pod: Pod, container: Container, output: Path
 ) -> subprocess.Popen[bytes]:
     env = environment(state, pod, container)
     argv = [expand(word, env) for word in (*container.command, *container.args)]
@@ -246,11 +264,7 @@ def _start(
             os.write(writer, pickle.dumps(error))
             raise
 
-    log = os.open(
-        logs / f"{pod.namespace}_{pod.name}_{container.name}.log",
-        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
-        0o644,
-    )
+    log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         with own_pid_namespace():
             return namespaces.call_in(

@@ -198,6 +198,24 @@ def test_a_command_that_cannot_be_started_is_named(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_last_line_of_a_command_that_has_ended_is_told(tmp_path: Path, kept: bool) -> None:
+    """Where no evidence is kept, nobody is sent to look for it."""
+    script = "echo first; printf 'no \\033[31mconfiguration\\n\\n'; exit 7"
+    done = podwire(
+        "-",
+        "--run",
+        "--captures",
+        str(tmp_path) if kept else "none",
+        "-o",
+        "json",
+        stdin=pod(["/bin/sh", "-c", script]),
+    )
+    (notice,) = (text for text in json.loads(done.stdout)["notices"] if "does not listen" in text)
+    said = r"its command ended with exit code 7: no \x1b[31mconfiguration"
+    assert notice.endswith(f"{said} (see logs/)" if kept else said)
+
+
 def test_commands_of_a_diff_run_only_with_the_flag(tmp_path: Path) -> None:
     for words, run in (([], False), (["--run"], True)):
         directory = tmp_path / str(run)
