@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -32,19 +33,24 @@ if TYPE_CHECKING:
 
 
 _EPILOG = f"""\
-Targets: the name of a topology (podwire list), a .py or .yaml file, a directory of manifests, or - for standard input;
-several are one cluster. None means {DEFAULT_TOPOLOGY}.
+Targets: the name of a topology (podwire list), a .py or .yaml file, a directory
+of manifests, or - for standard input; several are one cluster. None means
+{DEFAULT_TOPOLOGY}.
 
-Exit codes: 0 all as expected; 1 some flow is not; 2 bad input or usage; 3 this machine lacks something (named);
-130, 143 or 129 interrupted by Ctrl-C, SIGTERM or SIGHUP.
+Exit codes: 0 all as expected; 1 some flow is not; 2 bad input or usage;
+3 this machine lacks something (named); 130, 143 or 129 interrupted by Ctrl-C,
+SIGTERM or SIGHUP.
 
 Examples:
-  podwire                                    the default topology
-  podwire source-address -o wide             whose address arrives under externalTrafficPolicy
+  podwire                                 the default topology
+  podwire source-address -o wide          whose address arrives under
+                                          externalTrafficPolicy
   kubectl get nodes,pods,svc,endpointslices -A -o yaml | podwire -
-  podwire diff deploy/                       what changes for which Service in another mode of kube-proxy
-  podwire plan hairpin > hairpin.sh          the same network as a bash script
-  podwire three-networks --keep              stay up; then, elsewhere: podwire exec client-a -- curl 10.96.1.0
+  podwire diff deploy/                    what changes for which Service in
+                                          another mode of kube-proxy
+  podwire plan hairpin > hairpin.sh       the same network as a bash script
+  podwire three-networks --keep           stay up; then, elsewhere:
+                                          podwire exec client-a -- ip route
 
 Options of a run: podwire run --help
 """
@@ -139,7 +145,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
         command = sub.add_parser(
             name,
             help=text,
-            description=text[0].upper() + text[1:] + ".",
+            description=textwrap.fill(
+                text[0].upper() + text[1:] + ".", 78
+            ),  # the epilog is not to be wrapped
             epilog=_EPILOG if name == "run" else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -304,8 +312,12 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command and its arguments"
     )
+    _add_choice(parser)
+
+
+def _add_choice(parser: argparse.ArgumentParser, default: str = "") -> None:
     parser.add_argument(
-        "--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running"
+        "--cluster", default=default, metavar="NAME|PID", help="which cluster, when several are running"
     )
 
 
@@ -313,9 +325,7 @@ def _add_shell(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", metavar="NAME", help="a Pod (name or namespace/name), node or external client"
     )
-    parser.add_argument(
-        "--cluster", default="", metavar="NAME|PID", help="which cluster, when several are running"
-    )
+    _add_choice(parser)
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -494,8 +504,24 @@ def _ps(_: argparse.Namespace) -> int:
     return Exit.OK
 
 
+def _cut(words: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the options that stand before "--", and the command behind it. Without it, all is the command."""
+    if not words or not words[0].startswith("-"):
+        return [], words
+    cut = words.index("--") if "--" in words else len(words)
+    return words[:cut], words[cut + 1 :]
+
+
+def _exec_options() -> _Parser:
+    parser = _Parser(prog="podwire exec", usage=argparse.SUPPRESS, add_help=False)
+    _add_choice(parser, default=argparse.SUPPRESS)
+    return parser
+
+
 def _exec(args: argparse.Namespace) -> int:
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    options, command = _cut(args.command)
+    if options:  # behind NAME, where kubectl takes them too
+        args = _exec_options().parse_args(options, args)
     if not command:
         raise UsageError("exec needs a command: podwire exec NAME -- COMMAND …")
     return _enter(args, command)

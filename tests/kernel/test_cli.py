@@ -151,6 +151,13 @@ def test_outputs(output: str) -> None:
         assert "PASS" in done.stdout
 
 
+@pytest.mark.parametrize("words", [[], ["run"], ["plan"], ["diff"], ["exec"], ["shell"], ["doctor"], ["ps"]])
+def test_help_fits_into_eighty_columns(words: list[str]) -> None:
+    done = podwire(*words, "--help", prefix=["env", "COLUMNS=80"])
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("flavour", ["nft", "legacy"])
 def test_both_iptables_flavours(flavour: str) -> None:
     done = podwire("source-address", "--captures", "none", "--iptables", flavour, "-o", "json")

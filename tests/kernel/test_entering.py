@@ -150,6 +150,35 @@ def test_a_command_that_is_not_there_is_named_without_escapes(cluster: int, name
     assert done.stderr.rstrip("\n").isprintable()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--cluster", "{}", "worker-1", "--", "echo", "--cluster", "-x"],
+        ["worker-1", "--cluster", "{}", "--", "echo", "--cluster", "-x"],
+        ["worker-1", "--cluster={}", "--", "echo", "--cluster", "-x"],
+        ["--cluster", "{}", "worker-1", "echo", "--cluster", "-x"],
+    ],
+)
+def test_options_stand_before_the_command_on_either_side_of_the_name(cluster: int, words: list[str]) -> None:
+    """kubectl exec takes them on both, too."""
+    line = [*PODWIRE, "exec", *(word.format(cluster) for word in words)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "--cluster -x\n", "")
+
+
+@pytest.mark.parametrize("words", [["-it", "--", "sh"], ["--cluster", "1"], ["--nosuch", "sh"]])
+def test_what_is_no_option_of_exec_is_refused(cluster: int, words: list[str]) -> None:
+    done = subprocess.run(
+        [*PODWIRE, "exec", "worker-1", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("podwire: ")
+
+
 def test_a_command_is_found_without_a_path(cluster: int) -> None:
     words = ["env", "-i", *exec_words(cluster, "ip", "-br", "link")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
