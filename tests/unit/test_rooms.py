@@ -24,7 +24,8 @@ MODULES = sorted(
 # The rooms that act: on the kernel, on processes, on the terminal. Every other room decides, and must be in
 # the contract.
 ACTING = tuple(
-    f"emulator.{room}" for room in ("__main__", "cli", "kernel", "capture", "workload", "traffic", "run")
+    f"emulator.{room}"
+    for room in ("__main__", "starting", "cli", "kernel", "capture", "workload", "traffic", "run")
 )
 
 
