@@ -1,6 +1,7 @@
-"""Admission: a manifest → its typed object with the defaults filled in, and everything that is wrong with it.
+"""Admits manifests: turns one into its typed object, with defaults filled in, or into all of its faults.
 
-Loading admits each document by these functions, and the store each write: one set of rules for both. Pure.
+Loading calls these functions for each document, and the store for each write: one set of rules for both.
+Pure.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from emulator.load.validate import validate, validate_unread
 
 
 class Admission(NamedTuple):
-    """``object`` is None where the manifest could not be read. ``notices``: what is odd and read all the same.
-    ``ignored``: fields of a cluster's or proxy's configuration that have no meaning here.
+    """Holds what became of a manifest. ``object`` is None if it could not be read. ``notices`` are oddities
+    that do not stop it from being read. ``ignored`` names fields of a cluster's or proxy's configuration that
+    have no meaning here.
     """
 
     object: Any

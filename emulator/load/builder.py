@@ -1,9 +1,9 @@
-"""Topologies written in Python: a builder that reads like Mininet's and writes manifests. May import
-``objects`` and the standard library.
+"""Builds topologies that are written in Python. The builder reads like Mininet's and writes manifests. May
+import ``objects`` and the standard library.
 
-A topology is a module whose docstring's first line is its question and that has ``def build(cluster: Cluster)
--> None``. Each call adds one manifest, as plain data, which then goes the way of every other manifest: the
-same schema, the same rules, the same problems, each with the line of the call that wrote it.
+A topology is a module with ``def build(cluster: Cluster) -> None``; the first line of its docstring is its
+question. Each call adds one manifest as plain data. It then passes the same schema and rules as every other
+manifest, and a problem names the line of the call that wrote it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Ports: TypeAlias = Sequence[int | str] | Mapping[str, int | str]
 
 
 class TopologyError(Exception):
-    """A topology module that cannot be built: at ``line`` (0: not known), with a hint."""
+    """Reports a topology module that cannot be built, at ``line`` (0: not known), with a hint."""
 
     def __init__(self, what: str, *, line: int = 0, hint: str = "") -> None:
         self.what, self.line, self.hint = what, line, hint
@@ -37,8 +37,8 @@ class TopologyError(Exception):
 
 @dataclass(slots=True)
 class Written:
-    """What one call wrote: a manifest, or YAML text. ``label`` names it in problems; ``lines`` says which
-    call wrote which field.
+    """Holds the manifest, or YAML text, that one call wrote. ``label`` names it in problems. ``lines`` maps
+    each field to the line of the call that wrote it.
     """
 
     label: str
@@ -47,7 +47,9 @@ class Written:
 
 
 class Cluster:
-    """What a topology's ``build`` is given. Everything that is not said has Kubernetes' or podwire's default."""
+    """Collects the manifests that a topology's ``build`` writes. An argument that is left out has Kubernetes'
+    or podwire's default.
+    """
 
     def __init__(self) -> None:
         self.written: list[Written] = []
@@ -65,7 +67,9 @@ class Cluster:
         pod_network: str | None = None,
         proxy_mode: str | None = None,
     ) -> None:
-        """The three networks' prefixes (CIDR), how Pods are connected (``kubenet``), and kube-proxy's mode."""
+        """Sets the prefixes (CIDR) of the three networks, how Pods are connected (``kubenet``), and
+        kube-proxy's mode.
+        """
         said = {
             "podSubnet": pod_subnet,
             "serviceSubnet": service_subnet,
@@ -86,8 +90,8 @@ class Cluster:
         pod_cidr: str = "",
         addresses: Sequence[str] = (),
     ) -> None:
-        """A node; without a name it gets one from its role. ``addresses`` are its InternalIPs, the primary
-        one first.
+        """Adds a node; without a name it gets one from its role. ``addresses`` are its InternalIPs, the
+        primary one first.
         """
         said = {
             "name": name,
@@ -100,18 +104,20 @@ class Cluster:
         self._entry_of_shape("nodes", _said(said))
 
     def external_client(self, name: str, address: str) -> None:
-        """A client outside the cluster, behind the upstream router."""
+        """Adds a client outside the cluster, behind the upstream router."""
         self._entry_of_shape("externalClients", {"name": name, "address": address})
 
     def external_server(self, name: str, address: str, *, ports: Mapping[int, str] | Sequence[int]) -> None:
-        """A machine outside the cluster that serves ``ports``: numbers of TCP, or number → protocol."""
+        """Adds a machine outside the cluster that serves ``ports``: numbers of TCP ports, or number →
+        protocol.
+        """
         pairs = ports.items() if isinstance(ports, Mapping) else ((port, "TCP") for port in ports)
         rows = [{"port": port, "protocol": protocol} for port, protocol in pairs]
         self._entry_of_shape("externalServers", {"name": name, "address": address, "ports": rows})
 
     def load_balancer(self, *, addresses: Sequence[str] = (), mode: str = "L2") -> None:
-        """The pool that LoadBalancer Services get their addresses from (prefixes, or ``first-last``),
-        announced by nodes (``L2``) or held by a balancer in the path (``Proxy``).
+        """Sets the pool of load-balancer addresses (prefixes, or ``first-last``), which nodes announce
+        (``L2``) or a balancer in the path holds (``Proxy``).
         """
         self._of_shape(("loadBalancer",))
         self._shape["loadBalancer"] = _said({"addresses": addresses, "mode": mode})
@@ -134,8 +140,8 @@ class Cluster:
         node_selector: Mapping[str, str] | None = None,
         host_network: bool = False,
     ) -> None:
-        """A Pod of one container that serves ``ports``, or of several (``containers``: name → ports),
-        labelled ``app: name``.
+        """Adds a Pod of one container that serves ``ports``, or of several (``containers``: name → ports),
+        with the label ``app: name``.
         """
         spec = _pod_spec(
             name, ports, containers, node=node, node_selector=node_selector, host_network=host_network
@@ -160,7 +166,9 @@ class Cluster:
         node_selector: Mapping[str, str] | None = None,
         host_network: bool = False,
     ) -> None:
-        """``replicas`` like Pods; ``labels`` (``app: name``) and ``annotations`` are those of its Pods."""
+        """Adds a Deployment of ``replicas`` Pods. ``labels`` (``app: name``) and ``annotations`` are those of
+        its Pods.
+        """
         spec = _pod_spec(name, ports, containers, node_selector=node_selector, host_network=host_network)
         self._workload("Deployment", name, namespace, spec, labels, annotations, {"replicas": replicas})
 
@@ -178,8 +186,8 @@ class Cluster:
         node_selector: Mapping[str, str] | None = None,
         host_network: bool = False,
     ) -> None:
-        """Pods ``name-0``, ``name-1``…; ``service_name`` (``name``) is the headless Service that governs
-        them.
+        """Adds a StatefulSet with the Pods ``name-0``, ``name-1``…; ``service_name`` (``name``) is the
+        headless Service that governs them.
         """
         spec = _pod_spec(name, ports, containers, node_selector=node_selector, host_network=host_network)
         more = {"replicas": replicas, "serviceName": service_name or name}
@@ -197,7 +205,7 @@ class Cluster:
         node_selector: Mapping[str, str] | None = None,
         host_network: bool = False,
     ) -> None:
-        """One Pod on every node that lets it in."""
+        """Adds a DaemonSet: one Pod on every node whose taints it tolerates."""
         spec = _pod_spec(name, ports, containers, node_selector=node_selector, host_network=host_network)
         self._workload("DaemonSet", name, namespace, spec, labels, annotations, {})
 
@@ -223,8 +231,8 @@ class Cluster:
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
-        """A Service for the Pods that carry ``selector`` (``app: name``; ``{}``: none, its EndpointSlices are
-        given).
+        """Adds a Service for the Pods that carry ``selector`` (default ``app: name``; ``{}``: no selector,
+        its EndpointSlices are given).
 
         One port by ``port``, ``target_port``, ``node_port`` and ``protocol``; several as entries of ``ports``
         in Kubernetes' own form.
@@ -259,11 +267,11 @@ class Cluster:
         steps: Sequence[Mapping[str, Any]] = (),
         namespace: str = "default",
     ) -> None:
-        """A FlowCheck; ``flows`` and ``steps`` in its manifest's own form."""
+        """Adds a FlowCheck; ``flows`` and ``steps`` have the form that its manifest has."""
         self._write(OURS, "FlowCheck", name, {"namespace": namespace}, spec={"flows": flows, "steps": steps})
 
     def manifest(self, manifest: Mapping[str, Any] | str) -> None:
-        """Whatever has no method here: a manifest as data, or YAML text of one or several."""
+        """Adds a manifest of any kind: as data, or as YAML text of one or several."""
         self.written.append(Written("manifest", manifest, {(): _caller_line()}))
 
     # --- how it is kept
@@ -300,7 +308,7 @@ class Cluster:
 
 
 def _said(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Only the fields that were given a value."""
+    """Returns only the fields that were given a value."""
     return {
         key: value
         for key, value in fields.items()
@@ -345,7 +353,7 @@ def _container_port(port: int | str) -> dict[str, Any]:
 
 
 def _caller_line() -> int:
-    """The line of the topology that called the builder."""
+    """Returns the line of the topology that called the builder."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_globals is globals():
         frame = frame.f_back
@@ -356,8 +364,8 @@ def _caller_line() -> int:
 
 
 def build_topology(path: Path) -> list[Written]:
-    """Run the topology module at ``path`` and return what it wrote. Raises TopologyError; whatever the module
-    raises becomes one.
+    """Runs the topology module at ``path`` and returns what it wrote. Raises TopologyError, also for every
+    exception of the module.
     """
     name = f"podwire_topology_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -369,7 +377,7 @@ def build_topology(path: Path) -> list[Written]:
     # no __pycache__ beside the user's file
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        with redirect_stdout(sys.stderr):  # what it prints is no part of a report
+        with redirect_stdout(sys.stderr):  # prints of the module are no part of a report
             spec.loader.exec_module(module)
             build = getattr(module, "build", None)
             if not callable(build):
@@ -396,9 +404,9 @@ def build_topology(path: Path) -> list[Written]:
 
 
 def question_of(path: Path) -> str:
-    """The question that the topology at ``path`` asks: the first line of a module's docstring or of a
-    directory's README, the comment at the beginning of a YAML file up to its question mark. "" where there is
-    none.
+    """Returns the question that the topology at ``path`` asks, "" if there is none: the first line of a
+    module's docstring or of a directory's README, or the first comment of a YAML file up to its question
+    mark.
     """
     if path.is_dir():
         readme = path / "README.md"

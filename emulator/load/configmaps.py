@@ -16,7 +16,7 @@ ADDRESS_POOLS = ("metallb.io/v1alpha1", "metallb.io/v1beta1")
 
 
 def texts_of(value: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
-    """Returns namespace, name and the texts of a ConfigMap ("" and nothing where it is no such thing)."""
+    """Returns namespace, name and texts of a ConfigMap ("" and no texts for other objects)."""
     meta, data = value.get("metadata"), value.get("data")
     names = [meta.get(key) if isinstance(meta, dict) else None for key in ("namespace", "name")]
     namespace, name = (text if isinstance(text, str) else "" for text in names)
@@ -45,8 +45,8 @@ def metallb_key(value: Mapping[str, Any]) -> str:
 
 
 def address_pool_objects(pool: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the objects of today that say what a MetalLB AddressPool says (metallb v0.13,
-    ``internal/config``: poolsFor and l2AdvertisementsFor take it beside them).
+    """Yields today's objects for a MetalLB AddressPool (metallb v0.13, ``internal/config``: poolsFor and
+    l2AdvertisementsFor read it beside them).
     """
     spec, meta = pool.get("spec"), pool.get("metadata")
     if not isinstance(spec, dict) or not isinstance(meta, dict):
@@ -66,9 +66,7 @@ def address_pool_objects(pool: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def metallb_objects(configuration: Mapping[str, Any], namespace: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the objects of today that say what MetalLB's old configuration says, each with the number of its
-    pool.
-    """
+    """Yields today's objects for MetalLB's ConfigMap, each with the number of its pool."""
     pools = configuration.get("address-pools")
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
         if not isinstance(pool, dict):

@@ -1,7 +1,6 @@
-"""What is wrong with a field, before it is known in which file that field stands. Pure; imports nothing of
-ours.
+"""Describes faults of a field before its file is known. Pure; imports nothing of ours.
 
-The rooms' readers say :class:`Fault`; ``load`` adds file, document and line and makes a ``Problem`` of it.
+Readers make a :class:`Fault`; ``load`` adds file, document and line and makes a ``Problem`` of it.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ _STEP = re.compile(r'\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]*)"\]|\.?(?P<plain>
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is 'eighty'``) and
-    what to do about it.
+    """Holds one mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is
+    'eighty'``) and a hint what to do about it.
     """
 
     path: FieldPath
@@ -31,7 +30,9 @@ class Fault:
 
 
 def path_text(path: FieldPath) -> str:
-    """``path`` as a user writes it: ``spec.ports[0].port``, ``metadata.labels["app.kubernetes.io/name"]``."""
+    """Returns ``path`` as a user writes it: ``spec.ports[0].port``,
+    ``metadata.labels["app.kubernetes.io/name"]``.
+    """
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -44,8 +45,8 @@ def path_text(path: FieldPath) -> str:
 
 
 def path_of(text: str) -> FieldPath:
-    """The path that :func:`path_text` wrote as ``text``; where a key was too long to repeat, the path of what
-    holds it.
+    """Returns the path that :func:`path_text` wrote as ``text``. If a key was too long to repeat, this is the
+    path of the mapping around it.
     """
     path: list[str | int] = []
     at = 0
@@ -56,12 +57,12 @@ def path_of(text: str) -> FieldPath:
 
 
 def cut(text: str) -> str:
-    """``text``, or its beginning where it is too long to repeat."""
+    """Returns ``text``, cut if it is too long to repeat."""
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
 def shown(value: Any) -> str:
-    """``value`` as a message repeats it: YAML's words for scalars, only the sort of a collection."""
+    """Returns ``value`` as a message repeats it: scalars in YAML's words, of a collection only its type."""
     if isinstance(value, str):
         return f"'{cut(value)}'"
     if isinstance(value, bool):
@@ -76,7 +77,7 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint that names what ``word`` may have meant ("" if nothing comes near)."""
+    """Returns a hint that names what ``word`` may have meant ("" if nothing comes near)."""
     names = {name.lower(): name for name in sorted(known)}
     close = get_close_matches(cut(word).lower(), names, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(names[name] for name in close)}?" if close else ""

@@ -26,7 +26,7 @@ PROXY_KIND = "KubeProxyConfiguration"
 _DEFAULT_NAME = "kind"
 _CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
 
-# The fields that have a meaning here; the others are about the containers that kind makes.
+# Fields that have a meaning here; the others are about the containers that kind makes.
 _OF_CLUSTER = frozenset({"apiVersion", "kind", "name", "metadata", "nodes", "networking", PATCHES})
 _OF_NODE = frozenset({"role", "labels", PATCHES})
 _OF_NETWORKING = frozenset({"podSubnet", "serviceSubnet", "kubeProxyMode", "ipFamily"})
@@ -87,7 +87,7 @@ def _nodes(
         own = [*_read_patches(node.pop(PATCHES, None), ("nodes", index, PATCHES), result)]
         role = node["role"] = node.get("role") or "control-plane"
         if not isinstance(role, str) or role not in counts:
-            yield node  # decoding says what is wrong with it
+            yield node  # decoding reports its fault
             continue
         counts[role] += 1
         number = counts[role]
@@ -149,14 +149,15 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _taints(text: str, path: FieldPath, result: Translation) -> Iterator[dict[str, str]]:
-    """Returns the taints of the kubelet's flag: ``key=value:effect`` or ``key:effect``, with commas between."""
+    """Returns the taints in the kubelet's flag: ``key=value:effect`` or ``key:effect``, separated by commas.
+    """
     for part in filter(None, (part.strip() for part in text.split(","))):
         pair, colon, effect = part.rpartition(":")
         key, _, item = pair.partition("=")
         if colon and key:
             yield {"key": key, "value": item, "effect": effect}
         else:
-            what = f"register-with-taints {shown(part)} is no taint"
+            what = f"register-with-taints {shown(part)} is not a taint"
             result.faults.append(Fault((*path, PATCHES), what, "write key=value:NoSchedule"))
 
 

@@ -1,4 +1,4 @@
-"""Knows what belongs to a kustomization and to a Helm chart. May import ``objects``; the only effect is
+"""Recognises the files of a kustomization and of a Helm chart. May import ``objects``; the only effect is
 reading files.
 """
 
@@ -17,7 +17,7 @@ CHART = "Chart.yaml"
 
 
 class KustomizationError(Exception):
-    """A kustomization that cannot be built, with a hint."""
+    """Reports a kustomization that cannot be built, with a hint."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         self.what, self.hint = what, hint
@@ -25,7 +25,7 @@ class KustomizationError(Exception):
 
 
 def is_kustomization(directory: Path) -> bool:
-    return any(os.path.isfile(directory / name) for name in NAMES)  # False where it may not be looked into
+    return any(os.path.isfile(directory / name) for name in NAMES)  # False without permission to look into it
 
 
 def why_no_kustomization(directory: Path) -> tuple[str, str]:
@@ -40,19 +40,19 @@ def why_no_kustomization(directory: Path) -> tuple[str, str]:
 
 
 def pipe(directory: Path) -> str:
-    """Returns the command that builds the kustomization in ``directory`` and gives it to podwire."""
+    """Returns the command that builds the kustomization in ``directory`` and pipes it to podwire."""
     return f"kubectl kustomize {shlex.quote(str(directory))} | podwire -"
 
 
 def render(directory: Path) -> str:
-    """Returns the command that renders the chart in ``directory`` and gives it to podwire."""
+    """Returns the command that renders the chart in ``directory`` and pipes it to podwire."""
     name = directory.resolve().name or "release"
     return f"helm template {shlex.quote(name)} {shlex.quote(str(directory))} | podwire -"
 
 
 def parts_of(directory: Path) -> frozenset[Path]:
     """Returns the files that the kustomization in ``directory`` names and that are no manifests of their own:
-    patches, and what its generators and transformers read.
+    patches, and the inputs of its generators and transformers.
     """
     found: set[Path] = set()
     for name in NAMES:

@@ -1,8 +1,8 @@
-"""Targets → Inventory: reads what the user named, and says everything that is wrong with it at once. May
-import ``objects``, ``errors``.
+"""Loads targets into an Inventory, and reports everything that is wrong with them at once. May import
+``objects``, ``errors``.
 
 The only effect is reading files (and running the user's own Python topologies). Invariant: an Inventory holds
-valid objects only, each identity once; everything else that was given is in its notices, or the whole is an
+valid objects only, each identity once. Its notices list everything that was left out, or loading ends in an
 InputError.
 """
 
@@ -82,8 +82,8 @@ from emulator.objects.kinds import (
 )
 from emulator.objects.metallb import IPAddressPool, L2Advertisement
 
-MAX_OBJECTS = 200_000  # of everything that is given, the items of lists included
-MAX_PROBLEMS = 1_000  # after so many, reading ends
+MAX_OBJECTS = 200_000  # in everything that is given, the items of lists included
+MAX_PROBLEMS = 1_000  # reading ends after so many
 _KIND = re.compile(r"""^[{\s]*["']?kind["']?\s*:""", re.MULTILINE)
 
 
@@ -117,10 +117,10 @@ def load(
 
 
 class ReadingError(InputError):
-    """Input with problems, and what could be read of it all the same: control may find more that is wrong.
+    """Reports input with problems, and carries what could be read: later checks may find more that is wrong.
 
     ``sound`` holds the objects without a problem. ``services`` are all Services whose fields and addresses
-    could be read, in the order of the input; none where the cluster's shape could not.
+    could be read, in the order of the input; empty if the cluster's shape could not be read.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class ReadingError(InputError):
 
 
 class _Source(Protocol):
-    """What knows the line of each of its fields."""
+    """Knows the line of each field of one document."""
 
     @property
     def lines(self) -> Mapping[FieldPath, int]: ...
@@ -139,8 +139,8 @@ class _Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a manifest stands: ``base`` is its path inside the document, ``label`` what a Python topology
-    calls it.
+    """Names the place of a manifest: ``base`` is its path inside the document, ``label`` the name that a
+    Python topology gives it.
     """
 
     file: str
@@ -162,7 +162,7 @@ class _Place:
         )
 
     def line(self, path: FieldPath = ()) -> int:
-        """The line of the field at ``path``, or of what it is missing from."""
+        """Returns the line of the field at ``path``, or of the mapping that lacks it."""
         at = (*self.base, *path)
         while at and at not in self.source.lines:
             at = at[:-1]
@@ -176,11 +176,11 @@ class _Place:
 
 
 class _Gathering:
-    """What has been read so far."""
+    """Collects objects, problems and notices while targets are read."""
 
     def __init__(self, *, whole: bool = True) -> None:
-        """``whole`` false: what one step of a FlowCheck applies, which has neither a shape nor a
-        configuration.
+        """Starts empty. ``whole`` false: for what one step of a FlowCheck applies, which has neither a shape
+        nor a configuration.
         """
         self._whole = whole
         self._problems: list[Problem] = []
@@ -194,10 +194,10 @@ class _Gathering:
         self._services: list[Loaded[Service]] = []
         self._shape_known = True
         self._read = 0  # objects, those of lists included
-        self._twice: list[Problem] = []  # objects of one target that are there again in another of its files
+        self._twice: list[Problem] = []  # objects of one target that another of its files repeats
         self._skipped: list[str] = []  # files of one target that are no manifests
-        self._skips: list[str] = []  # notices of what directories hold besides
-        self._elsewhere = ""  # a hint: where objects of one target may be, if it holds none
+        self._skips: list[str] = []  # notices about the rest of a directory
+        self._elsewhere = ""  # hint at where objects of one target may be, if it holds none
         self._old_pools: list[tuple[dict[str, Any], str, _Place]] = []
 
     def problem(self, problem: Problem) -> None:
@@ -205,7 +205,7 @@ class _Gathering:
 
     @contextmanager
     def target(self, name: str) -> Iterator[None]:
-        """Read one target inside, which has to hold something."""
+        """Reads one target inside the ``with`` block, which must yield at least one object."""
         before = (self._documents, len(self._problems))
         self._elsewhere = ""
         yield
@@ -222,7 +222,7 @@ class _Gathering:
         self._skipped = []
 
     def found(self, found: Found, build: Callable[[Path], str] | None) -> None:
-        """Read what a target on the command line names."""
+        """Reads the files of a target on the command line."""
         if found.problem:
             self.problem(found.problem)
         if found.kustomization:
@@ -233,7 +233,7 @@ class _Gathering:
             self.file(path, anything=found.directory)
 
     def kustomization(self, directory: Path, build: Callable[[Path], str] | None) -> None:
-        """Read what the kustomization in ``directory`` makes."""
+        """Reads the manifests that the kustomization in ``directory`` builds."""
         try:
             if not is_kustomization(directory):
                 raise KustomizationError(*why_no_kustomization(directory))
@@ -246,7 +246,7 @@ class _Gathering:
             self.text(text, f"{directory} (built)")
 
     def inventory(self, name: str) -> Inventory:
-        """Everything that was read. Raises ReadingError if there was any problem."""
+        """Returns everything that was read. Raises ReadingError if there was any problem."""
         self._read_old_pools()
         if self._problems:
             raise ReadingError(self._problems, self._sound(name), self._services if self._shape_known else ())
@@ -290,7 +290,7 @@ class _Gathering:
         return tuple(self._objects.get(type_, ()))
 
     def file(self, path: Path, *, anything: bool = False) -> None:
-        """Read one file. ``anything``: it lies in a directory that was named, and may be no manifest."""
+        """Reads one file. ``anything``: it comes from a directory, and need not be a manifest."""
         if path.suffix == ".py":
             self._python(path)
             return
@@ -350,11 +350,11 @@ class _Gathering:
 
     @property
     def _full(self) -> bool:
-        """Returns whether nothing more is read."""
+        """Returns whether reading has reached its limit of objects or problems."""
         return self._read > MAX_OBJECTS or len(self._problems) >= MAX_PROBLEMS
 
     def _remark(self, sort: str, problem: Problem, count: int = 1) -> None:
-        """Keep the first notice of each sort, and how many there are."""
+        """Keeps the first notice of each sort, and counts the others."""
         first, before = self._remarks.get(sort, (problem, 0))
         self._remarks[sort] = (first, before + count)
 
@@ -387,8 +387,8 @@ class _Gathering:
             self._document(document.value, place)
 
     def _document(self, value: Any, place: _Place, kind: str = "", api_version: str = "") -> None:
-        """One document, or one item of a List, whose own kind and apiVersion default to those that the List
-        implies.
+        """Reads one document, or one item of a List. The List's kind implies the item's kind and apiVersion,
+        if those are missing.
         """
         self._read += 1
         if self._full:
@@ -440,7 +440,7 @@ class _Gathering:
             self._document(item, place.inside("items", i), name.removesuffix("List"), implied)
 
     def _kind_cluster(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
-        """kind's own Cluster, and what its patches say of kube-proxy."""
+        """Reads kind's own Cluster, and the kube-proxy configuration of its patches."""
         translation = translate(value)
         self._problems += [place.problem(fault) for fault in translation.faults]
         if translation.ignored:
@@ -450,13 +450,13 @@ class _Gathering:
             self._document(translation.proxy, place.inside(*translation.proxy_path), api_version=PROXY_CONFIG)
 
     def _config_map(self, value: Mapping[str, Any], place: _Place) -> None:
-        """kube-proxy's ConfigMap carries its configuration, MetalLB's of old its pools; every other one is
-        left out.
+        """Reads kube-proxy's configuration or MetalLB's old pools from their ConfigMap; leaves every other
+        ConfigMap out.
         """
         if key := kube_proxy_key(value):
             for document, inside in self._inside(value, key, place):
                 if isinstance(document, dict) and document.get("kind") == "KubeProxyConfiguration":
-                    document.setdefault("clusterCIDR", "")  # a kube-proxy that runs has no other default
+                    document.setdefault("clusterCIDR", "")  # a running kube-proxy has no other default
                     if self._of(KubeProxyConfiguration):
                         self._remark(
                             "several",
@@ -477,7 +477,7 @@ class _Gathering:
     def _uninterpreted(
         self, value: Mapping[str, Any], place: _Place, kind: str = "", api_version: str = ""
     ) -> None:
-        """Keep an object whose kind has no meaning here, if it has an identity."""
+        """Keeps an object whose kind has no meaning here, if it has an identity."""
         implied = {"apiVersion": api_version, "kind": kind}
         value = {**value, **{key: said for key, said in implied.items() if value.get(key) is None}}
         self._problems += [place.problem(fault) for fault in validate_unread(value)]
@@ -486,7 +486,7 @@ class _Gathering:
             self._objects.setdefault(Uninterpreted, []).append(Loaded(admission.object, value, place.origin))
 
     def _inside(self, value: Mapping[str, Any], key: str, place: _Place) -> Iterator[tuple[Any, _Place]]:
-        """The documents of the text that a ConfigMap has under ``key``."""
+        """Yields the documents of the text that a ConfigMap has under ``key``."""
         inside = place.inside("data", key)
         documents, faults = read_documents(value["data"][key])
         for fault in faults:
@@ -494,7 +494,7 @@ class _Gathering:
         yield from ((document.value, inside) for document in documents)
 
     def _read_old_pools(self) -> None:
-        """MetalLB's ConfigMaps, which it reads only where there are no IPAddressPools."""
+        """Reads MetalLB's ConfigMaps, as MetalLB does: only if there are no IPAddressPools."""
         waiting, self._old_pools = self._old_pools, []
         if waiting and self._of(IPAddressPool):
             self._left_out["ConfigMap"] += len(waiting)
@@ -535,8 +535,8 @@ class _Gathering:
         self._objects.setdefault(type(decoded), []).append(Loaded(decoded, value, place.origin))
 
     def _note_slips(self, kind: Kind, value: Mapping[str, Any], place: _Place) -> None:
-        """Note what kubectl warns of as an unknown field; not in what an API server wrote, or of another
-        release's API.
+        """Notes the fields that kubectl warns of as unknown; not in objects that an API server wrote, nor in
+        those of another release's API.
         """
         if kind.exact or value.get("apiVersion", kind.apiVersion) != kind.apiVersion or _is_stored(value):
             return
@@ -548,7 +548,7 @@ class _Gathering:
                 )
 
     def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
-        """The objects that the ``manifests`` of a FlowCheck's step, which stand at ``place``, are."""
+        """Returns the objects of the ``manifests`` of a FlowCheck's step, which stand at ``place``."""
         inner = _Gathering(whole=False)
         for i, manifest in enumerate(manifests):
             inner._document(manifest, place.inside(i))
@@ -558,13 +558,13 @@ class _Gathering:
         return tuple(loaded for objects in inner._objects.values() for loaded in objects)
 
     def _once(self, kind: Kind, value: Any, place: _Place) -> None:
-        """No object of this identity may have been read before."""
+        """Reports an object whose identity was read before."""
         if isinstance(value, (ClusterConfig, KubeProxyConfiguration)):
             identity, what = (kind.name, "", ""), f"there is one {kind.name} already"
         else:
             meta = value.metadata
             if not meta.name:
-                return  # generateName: control gives it a name of its own
+                return  # generateName: a controller gives it a name
             full = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
             identity, what = (kind.name, meta.namespace, meta.name), f"{kind.name} {full} is there already"
         first = self._first.setdefault(identity, place)
@@ -596,7 +596,7 @@ def _none_of(files: Sequence[str]) -> str:
 
 
 def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
-    """Returns one problem for the objects that several files of ``target`` have."""
+    """Returns one problem for all objects that several files of ``target`` repeat."""
     if len(twice) == 1:
         return twice[0]
     files = len({problem.file for problem in twice})
@@ -620,7 +620,7 @@ def _is_manifest(text: str, documents: Sequence[Document]) -> bool:
     ]
     if kinds:
         return not all("$patch" in value for value in kinds)
-    return not documents and bool(_KIND.search(text))  # it cannot be read, and says a kind
+    return not documents and bool(_KIND.search(text))  # unreadable, but it names a kind
 
 
 def _listed(files: Sequence[str]) -> str:
@@ -633,8 +633,8 @@ def _count(number: int, what: str) -> str:
 
 
 def _applies(check: Mapping[str, Any], place: _Place) -> Iterator[tuple[Sequence[Any], _Place]]:
-    """What each step of a FlowCheck applies, and where that stands; nothing where it is no list (decoding
-    says so).
+    """Yields the list that each step of a FlowCheck applies, and its place; an empty list where it is none
+    (decoding reports that).
     """
     spec = check.get("spec")
     steps = spec.get("steps") if isinstance(spec, dict) else None
@@ -644,8 +644,8 @@ def _applies(check: Mapping[str, Any], place: _Place) -> Iterator[tuple[Sequence
 
 
 def _plain(value: Any, path: FieldPath = ()) -> Any:
-    """A topology's value as JSON has it: tuples become lists. Raises _UnfitError for what no manifest can
-    hold.
+    """Returns a topology's value in JSON's types: tuples become lists. Raises _UnfitError for values that no
+    manifest can hold.
     """
     if len(path) > MAX_DEPTH:
         raise _UnfitError(Fault(path[:1], f"is nested more than {MAX_DEPTH} levels deep"))
@@ -661,7 +661,7 @@ def _plain(value: Any, path: FieldPath = ()) -> Any:
 
 
 class _UnfitError(Exception):
-    """A Python value that is no manifest's."""
+    """Reports a Python value that no manifest can hold."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault

@@ -1,12 +1,12 @@
-"""A document → which kind it is, and its typed object or everything that is wrong with its shape. Imports
-pydantic; no effects.
+"""Decodes a document: finds its kind, and its typed object or every fault of its shape. Imports pydantic; no
+effects.
 
-The types are the dataclasses of ``kinds`` and ``config``; pydantic reads them, so that every error of a
-document comes at once, and its messages are rewritten here into the words of a manifest's author. Scalars are
-read as strictly as the API server reads them (``port: "80"`` is an error, and so is a label whose value is a
-number); ``null`` means that a field is not set. Fields that podwire does not know are ignored in Kubernetes'
-kinds, whose manifests have hundreds (``load.fields`` tells which of them Kubernetes does not know either),
-and are errors in podwire's own, where they can be nothing else.
+The types are the dataclasses of ``kinds`` and ``config``. pydantic reads them, so that all errors of a
+document come at once; its messages are rewritten here in the words of a manifest's author. Scalars are read
+as strictly as the API server reads them (``port: "80"`` is an error, and so is a label whose value is a
+number). ``null`` means that a field is not set. Unknown fields are ignored in Kubernetes' kinds, whose
+manifests have hundreds (``load.fields`` finds those that Kubernetes does not know either). They are errors in
+podwire's own kinds, where they must be mistakes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _FlowCheckSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FlowCheckManifest:
-    """A FlowCheck as it is written: its flows and steps stand under ``spec``."""
+    """Holds a FlowCheck as it is written: its flows and steps stand under ``spec``."""
 
     metadata: ObjectMeta
     spec: _FlowCheckSpec
@@ -74,16 +74,16 @@ class _FlowCheckManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind that podwire reads. ``apiVersion`` is what a hint recommends, ``versions`` are all that it has
-    had.
+    """Describes a kind that podwire reads. ``apiVersion`` is the one that a hint recommends, ``versions`` are
+    all that it has had.
 
-    ``exact``: the kind is not Kubernetes' own, and nothing is known of other kinds of its group.
-    ``namespaced`` is false for what a namespace means nothing to.
+    ``exact``: the kind is not Kubernetes' own, and other kinds of its group are unknown. ``namespaced``:
+    false if its objects have no namespace.
     """
 
     name: str
     apiVersion: str
-    type: Any  # the class that it is read into
+    type: Any  # the class of its typed object
     versions: frozenset[str]
     namespaced: bool = True
     exact: bool = False
@@ -150,8 +150,8 @@ _STANDARD_GROUPS = frozenset(
     _group(version) for kind in _KINDS if not kind.exact for version in kind.versions
 )
 
-# Kinds of Kubernetes' own without a meaning here whose objects have no namespace (kubectl api-resources
-# --namespaced=false). Of other groups' kinds the manifest's own namespace tells.
+# Kubernetes' own kinds without a meaning here whose objects have no namespace (kubectl api-resources
+# --namespaced=false). For kinds of other groups the manifest's own namespace decides.
 _CLUSTER_SCOPED = frozenset(
     {
         "APIService",
@@ -185,22 +185,20 @@ _CLUSTER_SCOPED = frozenset(
     }
 )
 
-# bytes of an object as JSON: what a request to the API server may have (MaxRequestBodyBytes)
+# bytes of an object as JSON: the limit of a request to the API server (MaxRequestBodyBytes)
 MAX_OBJECT = 3 * 1024 * 1024
-MAX_FAULTS = 1_000  # of one object
+MAX_FAULTS = 1_000  # in one object
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A kind that podwire does not read, as the notice calls it."""
+    """Holds a kind that podwire does not read, under the name that the notice uses."""
 
     name: str
 
 
 def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = "") -> Kind | LeftOut | Fault:
-    """Which kind ``document`` is. ``kind`` and ``api_version`` are what its List says where it says nothing
-    itself.
-    """
+    """Returns the kind of ``document``. ``kind`` and ``api_version`` are defaults that its List implies."""
     name, version = document.get("kind"), document.get("apiVersion")
     name = kind if name is None else name
     version = api_version if version is None else version
@@ -241,15 +239,14 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
 
 
 def is_cluster_scoped(name: str, api_version: str) -> bool:
-    """Returns whether objects of a kind without a meaning here have no namespace: False where it is not
-    known.
+    """Returns whether objects of a kind without a meaning here have no namespace; False if that is unknown.
     """
     group = _group(api_version)
     return name in _CLUSTER_SCOPED and (group in _STANDARD_GROUPS or group.endswith(".k8s.io"))
 
 
 def full_name(name: str, api_version: str) -> str:
-    """Returns the kind as podwire names it: with its API group where that is not Kubernetes' own."""
+    """Returns the kind as podwire names it: with its API group unless that is Kubernetes' own."""
     group = _group(api_version)
     groups = {_group(version) for kind in _KINDS if kind.name == name for version in kind.versions}
     known = not group or group in _STANDARD_GROUPS | groups
@@ -262,7 +259,7 @@ def api_version_of(name: str) -> str:
 
 
 def _slip_of(name: str) -> str:
-    """The kind that ``name`` is a misspelling of ("" if it is a kind of its own, for all that we know)."""
+    """Returns the kind that ``name`` probably misspells ("" if there is none)."""
     names = {kind.name.lower(): kind.name for kind in _KINDS if not kind.exact}
     close = get_close_matches(cut(name).lower(), names, n=1, cutoff=0.85)
     return names[close[0]] if close else ""
@@ -272,9 +269,9 @@ def _slip_of(name: str) -> str:
 
 
 def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], tuple[str, ...]]:
-    """``document`` as (object, faults, ignored): a value of ``kind``'s type; with faults None, or the value
-    that it would have without the faulty fields, so that its other mistakes can be told as well. ``ignored``
-    names the fields of a cluster's or proxy's configuration that have no meaning here.
+    """Returns ``document`` as (object, faults, ignored). The object is a value of ``kind``'s type. With
+    faults it is None, or the value without the faulty fields, so that its other mistakes can be reported too.
+    ``ignored`` names the fields of a cluster's or proxy's configuration that have no meaning here.
     """
     value: dict[str, Any] = _as_decoded(_convert(kind, document), kind.type)
     ignored: tuple[str, ...] = ()
@@ -287,7 +284,7 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
         value["kind"] = kind.name
         if kind.name == "ReplicationController":
             value = _with_label_selector(value)
-    # nobody misspells what the API server wrote there
+    # the API server wrote these fields: they hold no misspellings
     if kind.apiVersion == OURS and isinstance(value.get("metadata"), dict):
         value["metadata"] = {
             key: item for key, item in value["metadata"].items() if key in _field_types(ObjectMeta)
@@ -340,14 +337,14 @@ def _beginning(value: Any, longest: int = 10) -> Any:
 
 
 def touches(path: FieldPath, faulty: FieldPath) -> bool:
-    """Whether a rule about ``path`` may have been misled by a field whose own value could not be read: the
-    same field, one around or inside it, or another entry of the outermost list that it stands in.
+    """Returns whether a rule about ``path`` may have been misled by an unreadable value of ``faulty``: the
+    same field, one around or inside it, or another entry of the outermost list that contains it.
     """
     first = next((i for i, step in enumerate(faulty) if isinstance(step, int)), len(faulty))
     return all(a == b for a, b in zip(path, faulty[:first], strict=False))
 
 
-# Fields that rules about other fields ask for: without them nothing certain can be said of the rest.
+# Fields that rules about other fields read: without them no rule about the rest is certain.
 _ASKED_FOR: Mapping[type[Any], frozenset[str]] = {
     Service: frozenset({"type", "clusterIP", "clusterIPs", "externalIPs", "externalTrafficPolicy"}),
     EndpointSlice: frozenset({"addressType"}),
@@ -355,7 +352,7 @@ _ASKED_FOR: Mapping[type[Any], frozenset[str]] = {
 
 
 def _without(faults: Iterable[Fault], value: dict[str, Any], type_: Any) -> Any:
-    """The object that ``value`` is without its faulty fields; None where that says nothing."""
+    """Returns the object without the faulty fields of ``value``; None if nothing can be checked in it."""
     kept = json.loads(json.dumps(value))
     for fault in faults:
         path = fault.path
@@ -383,8 +380,8 @@ def _remove(value: Any, path: FieldPath) -> None:
 
 
 def _with_label_selector(value: dict[str, Any]) -> dict[str, Any]:
-    """A ReplicationController whose selector, a mapping of labels, has the form that other controllers'
-    selectors have.
+    """Returns a ReplicationController whose selector (a mapping of labels) has the form of other controllers'
+    selectors.
     """
     spec = value.get("spec")
     if not isinstance(spec, dict) or not isinstance(spec.get("selector"), dict):
@@ -409,9 +406,9 @@ _EMPTY_IS_DEFAULT: Mapping[type[Any], frozenset[str]] = {
 
 
 def _as_decoded(value: Any, hint: Any) -> Any:
-    """Returns ``value`` as Go's JSON decoder takes it for a field of type ``hint``: null is a field that is
-    not set, in a list or a map the empty value; a number that is whole is an integer (``80.0``); "" is the
-    default where that is what it means.
+    """Returns ``value`` as Go's JSON decoder reads it for a field of type ``hint``. null: the field is not
+    set; inside a list or a map it is the empty value. A whole number is an integer (``80.0``). "" is the
+    default in the fields where it means that.
     """
     if isinstance(value, dict):
         type_ = _branch(hint, dict)
@@ -452,7 +449,7 @@ def _branch(hint: Any, sort: type[Any]) -> Any:
 
 
 def _empty(hint: Any) -> Any:
-    """Returns what null is in a list or a map of ``hint``: Go's zero value."""
+    """Returns the value of null inside a list or a map of ``hint``: Go's zero value."""
     return (
         {}
         if _branch(hint, dict)
@@ -494,7 +491,7 @@ def _with_topology(endpoint: Any) -> Any:
 
 
 def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> tuple[str, ...]:
-    """The fields of ``value`` that ``type_`` has not, with their way from the top."""
+    """Returns the fields of ``value`` that ``type_`` has not, as paths from the top."""
     known, names = _field_types(type_), []
     for key, item in value.items():
         if key in ("apiVersion", "kind") and not prefix:
@@ -508,13 +505,13 @@ def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> t
 
 @cache
 def _field_types(type_: Any) -> Mapping[str, Any]:
-    """The fields of a dataclass under the names that manifests use, with their types."""
+    """Returns the fields of a dataclass under the names that manifests use, with their types."""
     hints = get_type_hints(type_)
     return {f.name.rstrip("_"): hints[f.name] for f in fields(type_)}
 
 
 def _dataclass_in(hint: Any) -> Any:
-    """The dataclass that ``hint`` is, or is a list or an optional of (None if there is none)."""
+    """Returns the dataclass in ``hint``, which may be a list or an optional of it (None if there is none)."""
     if is_dataclass(hint):
         return hint
     return next((found for arg in get_args(hint) if (found := _dataclass_in(arg))), None)
@@ -539,7 +536,8 @@ _HINTS: Mapping[tuple[str, str], str] = {
 
 
 def _faults(errors: Iterable[ErrorDetails], value: Any, type_: Any) -> list[Fault]:
-    """One fault for each field; the branches of a union (``integer or string``) become one sentence."""
+    """Returns one fault for each field; the branches of a union (``integer or string``) become one sentence.
+    """
     by_path: dict[FieldPath, list[ErrorDetails]] = {}
     for error in errors:
         by_path.setdefault(_way(error, value), []).append(error)
@@ -547,7 +545,9 @@ def _faults(errors: Iterable[ErrorDetails], value: Any, type_: Any) -> list[Faul
 
 
 def _way(error: ErrorDetails, value: Any) -> FieldPath:
-    """pydantic's location without the names of union branches: only steps that the document has, or lacks."""
+    """Returns pydantic's location without the names of union branches: only steps that the document has, or
+    lacks.
+    """
     way: list[str | int] = []
     for step in error["loc"]:
         inside = (
@@ -597,8 +597,8 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
 
 
 def _fields_at(path: FieldPath, type_: Any) -> list[str]:
-    """The fields that the mapping at ``path`` may have."""
+    """Returns the fields that the mapping at ``path`` may have."""
     for step in path:
-        if step in _field_types(type_):  # else it is a place in a list, or a key of a mapping
+        if step in _field_types(type_):  # otherwise it is an index of a list, or a key of a mapping
             type_ = _dataclass_in(_field_types(type_)[str(step)])
     return list(_field_types(type_))

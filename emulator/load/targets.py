@@ -1,8 +1,8 @@
-"""Finds the files that a target on the command line names, and what it is called. May import ``objects``,
+"""Finds the files that a target on the command line names, and names the result. May import ``objects``,
 ``errors``.
 
-Directories are read as kubectl reads them: their own files alone, and those below only where it is asked for.
-The only effect is looking for files.
+Directories are read as kubectl reads them: only their own files, and those below if asked for (``-R``). The
+only effect is looking for files.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from emulator.load.kustomization import (
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
-MAX_FILES = 10_000  # of one directory
+MAX_FILES = 10_000  # in one directory
 
 _NAME_LENGTH = 100
-_NOT_MANIFESTS = frozenset({"node_modules", "vendor", "charts"})  # directories of what others wrote
+_NOT_MANIFESTS = frozenset({"node_modules", "vendor", "charts"})  # directories of other people's files
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a target names: files, or why there are none. ``directory``: the files are those of a directory,
-    whose other files may be anything. ``kustomization``: the directory is one, and is built. ``notices`` say
-    what of the directory is not read. ``hint``: where objects may be, if the files hold none.
+    """Holds the files that a target names, or why there are none. ``directory``: the files come from a
+    directory, whose other files need not be manifests. ``kustomization``: the directory is one, and is built.
+    ``notices`` name the parts of the directory that are not read. ``hint`` names where objects may be, if the
+    files hold none.
     """
 
     files: Sequence[Path] = ()
@@ -132,7 +133,7 @@ class _LeftOut:
     closed: list[Path] = field(default_factory=list)
 
     def notices(self) -> tuple[str, ...]:
-        """Returns a line for each sort of them."""
+        """Returns one line for each sort."""
         lines = []
         if self.closed:
             lines.append(f"{_several(self.closed, 'directory', 'directories')} left out: permission denied")
@@ -148,7 +149,7 @@ class _LeftOut:
         return tuple(lines)
 
     def hints(self) -> tuple[str, ...]:
-        """Returns how to read a chart and a kustomization of them."""
+        """Returns how to read its charts and kustomizations."""
         lines = []
         if self.charts:
             charts = _several(self.charts, "Helm chart")
@@ -159,8 +160,8 @@ class _LeftOut:
 
 
 def _below(top: Path, left_out: _LeftOut) -> Iterator[Path]:
-    """Yields the manifests in and under ``top`` in order, without what is hidden, a chart's, or a part of a
-    kustomization. ``left_out`` gets the charts and kustomizations on the way.
+    """Yields the manifests in and under ``top`` in order, without hidden files, charts and parts of a
+    kustomization. Adds the charts and kustomizations on the way to ``left_out``.
     """
     parts: set[Path] = set()
     closed = left_out.closed
@@ -198,7 +199,7 @@ def _is_readable(directory: Path) -> bool:
 
 
 def _own_manifests(directory: Path) -> Iterator[Path]:
-    """Yields the manifests that lie in ``directory`` itself, in order, without what is hidden."""
+    """Yields the manifests in ``directory`` itself, in order, without hidden files."""
     for path in sorted(directory.iterdir()) if _is_readable(directory) else ():
         if (
             path.name.endswith(MANIFEST_SUFFIXES)
@@ -210,7 +211,7 @@ def _own_manifests(directory: Path) -> Iterator[Path]:
 
 
 def name_of(targets: Sequence[str]) -> str:
-    """Returns a name for what ``targets`` hold together that is safe as a file name."""
+    """Returns a name for all ``targets`` together that is safe as a file name."""
     names = "+".join(dict.fromkeys(_slug(target) for target in targets))
     return names[:_NAME_LENGTH].strip("+-.") or "cluster"
 

@@ -1,13 +1,13 @@
-"""The rules over one object, Kubernetes' own where it has any: names, labels, ports, addresses. Pure; imports
-``objects`` only.
+"""Validates one object by Kubernetes' own rules where it has any: names, labels, ports, addresses. Pure;
+imports ``objects`` only.
 
-What comes back has its addresses and prefixes in canonical form, its namespace filled in, and 0 or "" of an
-optional port unset. What needs a look at other objects (a node port given twice, a Pod that a FlowCheck
-names) is control's to find.
+The result has its addresses and prefixes in canonical form, its namespace filled in, and 0 or "" of an
+optional port unset. Rules that need other objects (a node port given twice, a Pod that a FlowCheck names) are
+checked by the controllers.
 
 The rules are those of kubernetes/kubernetes v1.30: ``apimachinery/pkg/util/validation`` and
 ``pkg/apis/{core,apps,discovery}/validation``. Every name that passes is safe as a file name, in a rule and on
-a command line: no quote, blank, control character or leading "-" does.
+a command line: it has no quote, blank, control character or leading "-".
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ T = TypeVar("T")
 
 
 def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple[T, list[Fault], list[Fault]]:
-    """Returns ``value``, which the manifest ``written`` was read into, in canonical form, everything that is
-    wrong with it alone, and what is odd about it and read all the same.
+    """Returns ``value``, which was decoded from the manifest ``written``, in canonical form, its faults, and
+    its oddities that do not stop it from being read.
     """
     checks = Checks(written)
     return _RULES[type(value)](value, namespaced, checks), checks.faults, checks.notices

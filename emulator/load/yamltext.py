@@ -3,8 +3,8 @@
 The values are JSON's: mappings with string keys, lists, strings, numbers, booleans, null. A plain scalar
 means what it means to kubectl, that is to go-yaml v2 (go.yaml.in/yaml/v2 resolve.go) under sigs.k8s.io/yaml:
 ``yes``, ``no``, ``on`` and ``off`` are booleans, ``_`` among digits counts for nothing, ``010`` is octal;
-timestamps and ``80:80`` stay strings. Of a key that is written twice the last value counts, and a remark says
-so. Tags that are no type of YAML's are ignored, as kubectl ignores them. A plain ``y`` or ``n`` is a
+timestamps and ``80:80`` stay strings. The last value of a key that is written twice counts, with a remark.
+Tags that are no type of YAML's are ignored, as kubectl ignores them. A plain ``y`` or ``n`` is a
 :class:`Letter`: a boolean where one is wanted, as to kubectl; where kubectl would refuse it, it stays a
 string, and a remark says so.
 
@@ -37,9 +37,9 @@ from emulator.load.faults import FieldPath, cut, shown
 
 MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 200
 MAX_ALIASED = 100_000  # values that the aliases of one document may stand for
-MAX_BYTES = 128 * 1024 * 1024  # of one file or of standard input
-MAX_DOCUMENTS = 100_000  # of one file or of standard input, empty ones included
-# keys and values of one file or of standard input; a Pod of a live cluster has some 250
+MAX_BYTES = 128 * 1024 * 1024  # in one file or standard input
+MAX_DOCUMENTS = 100_000  # in one file or standard input, empty ones included
+# keys and values in one file or standard input; a Pod of a live cluster has some 250
 MAX_VALUES = 3_000_000
 
 MAX_LINES = 1_000_000  # keys and values whose lines a problem may name
@@ -55,7 +55,7 @@ _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])_(?=[0-9])")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0[0-7]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[bB][01]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?\Z")
-_INT_RANGE = range(-(2**63), 2**64)  # what is outside is a float where it is decimal, else a string
+_INT_RANGE = range(-(2**63), 2**64)  # other numbers are floats if decimal, else strings
 _LONGEST_NUMBER = 400  # characters; a longer integer is larger than any float
 
 TOO_MUCH = "give podwire less at once: leave out kinds and namespaces that do not matter"
@@ -66,7 +66,7 @@ _TWICE, _LETTER = "twice", "letter"  # sorts of remarks
 
 @dataclass(frozen=True, slots=True)
 class TextFault:
-    """A mistake in the text itself, at ``line`` of the file (from 1)."""
+    """Holds a mistake in the text itself, at ``line`` of the file (from 1)."""
 
     line: int
     what: str
@@ -76,8 +76,8 @@ class TextFault:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Where text is read otherwise than its author may think, at ``line``; ``sort`` and how many there are
-    like it.
+    """Holds a notice that text at ``line`` is read otherwise than its author may think; its ``sort``, and how
+    many there are like it.
     """
 
     sort: str
@@ -87,7 +87,7 @@ class Remark:
 
 
 class Letter(str):
-    """A plain ``y`` or ``n``."""
+    """Holds a plain ``y`` or ``n``."""
 
     __slots__ = ()
 
@@ -98,7 +98,9 @@ class Letter(str):
 
 @dataclass(frozen=True)
 class Document:
-    """One document that is not empty: ``number`` counts from 1, ``first_line`` is its first line in the file."""
+    """Holds one document that is not empty: ``number`` counts from 1, ``first_line`` is its first line in the
+    file.
+    """
 
     number: int
     first_line: int
@@ -108,9 +110,9 @@ class Document:
 
     @cached_property
     def lines(self) -> Mapping[FieldPath, int]:
-        """The line of each field (reading the text again: only a problem asks for it)."""
+        """Returns the line of each field. Parses the text again: only a problem needs it."""
         lines: dict[FieldPath, int] = {}
-        # JSON that YAML cannot read, very long text: what is around it has to do
+        # JSON that YAML cannot read, or very long text: the line of the mapping around it is used
         with suppress(_BrokenError, yaml.YAMLError):
             _Builder(self.first_line, lines, room=MAX_LINES).build(self.text)
         lines.setdefault((), self.first_line)
@@ -128,7 +130,7 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
     except UnicodeEncodeError as error:
         return [], [TextFault(text.count("\n", 0, error.start) + 1, "is not UTF-8 text")]
     if text.count("\n") > 2 * MAX_VALUES or (_JSON_START.match(text) and text.count(",") > MAX_VALUES):
-        # without a reader that would count
+        # parse without counting lines
         return [], [TextFault(1, f"holds more than {MAX_VALUES} keys and values", TOO_MUCH)]
     if "\ufeff" in text:
         text = _BYTE_ORDER_MARK.sub("", text)
@@ -170,9 +172,7 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
 
 
 def _remarks_on_json(first_line: int, text: str, key: str) -> tuple[Remark, ...]:
-    """Returns what the YAML reader, which knows the lines of keys, says of JSON in which ``key`` is there
-    twice.
-    """
+    """Returns the YAML reader's remarks (it knows the lines of keys) on JSON with a repeated ``key``."""
     builder = _Builder(first_line, room=MAX_ALIASED)
     with suppress(_BrokenError, yaml.YAMLError):
         builder.build(text)
@@ -184,8 +184,8 @@ def _twice(key: str) -> str:
 
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """Yields the pieces of ``text`` that are one document each, with the number of their first line; at most
-    so many that the limit of documents is passed.
+    """Yields the pieces of ``text`` that are one document each, with the number of their first line; one more
+    than the limit of documents at most.
     """
     markers = islice((m.start() for m in _MARKER.finditer(text)), MAX_DOCUMENTS + 1)
     starts = [0, *markers, len(text)]
@@ -195,11 +195,11 @@ def _chunks(text: str) -> Iterator[tuple[int, str]]:
         body = chunk
         if _MARKER.match(chunk):
             first, newline, rest = chunk.partition("\n")
-            # the end of a document: what follows on this line is a comment at most
+            # the end of a document: only a comment may follow on this line
             if chunk.startswith("..."):
                 body = newline + rest
             elif not _CONTENT.search(first[3:]) and not _CONTENT.search(rest):
-                yield line, ""  # an empty document: comments and directives at most
+                yield line, ""  # an empty document: at most comments and directives
                 body = ""
         if body and _CONTENT.search(body):
             yield line, body
@@ -211,8 +211,8 @@ class _NotJSON:
 
 
 def _json_values(first_line: int, text: str) -> Iterator[tuple[int, str, Any, str]]:
-    """Yields (line, text, value, a key that is there twice) of each JSON value in ``text``; from the first
-    thing on that is not plain JSON, the rest as it is.
+    """Yields (line, text, value, a repeated key) for each JSON value in ``text``; from the first part that is
+    not plain JSON, the rest unparsed.
 
     JSON needs no YAML reader (30 times slower), and several values may stand one after the other, as ``jq``
     prints them.
@@ -281,7 +281,7 @@ def _depth_within(value: Any, limit: int) -> bool:
 
 
 class _BrokenError(Exception):
-    """The document cannot be read any further."""
+    """Stops the reading of a document."""
 
     def __init__(self, line: int, what: str, hint: str = "") -> None:
         self.line, self.what, self.hint = line, what, hint
@@ -290,16 +290,16 @@ class _BrokenError(Exception):
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or list whose end has not come yet."""
+    """Holds an open mapping or list."""
 
     value: dict[str, Any] | list[Any]
     path: FieldPath
     anchor: str | None
     before: int  # values counted before it
     height: int = 1
-    key: str | None = None  # of a mapping: the key that waits for its value
+    key: str | None = None  # in a mapping: the key that waits for its value
     merge: bool = False  # that key is "<<"
-    merged: set[str] = field(default_factory=set)  # keys that came by "<<" and not otherwise
+    merged: set[str] = field(default_factory=set)  # keys that came by "<<" only
 
     @property
     def wants_key(self) -> bool:
@@ -314,8 +314,8 @@ class _Anchored:
 
 
 class _Builder:
-    """Makes one document's value out of the parser's events, without recursion. ``lines`` is filled if it is
-    given; ``room`` is how many keys and values there may be.
+    """Makes one document's value out of the parser's events, without recursion. Fills ``lines`` if it is
+    given. ``room`` is the limit of keys and values.
     """
 
     def __init__(
@@ -452,7 +452,7 @@ class _Builder:
         self._put(meant.value, meant.height, event)
 
     def _put(self, value: Any, height: int, event: yaml.Event) -> None:
-        """Give ``value`` to the innermost open collection."""
+        """Gives ``value`` to the innermost open collection."""
         if not self._stack:
             self.root = value
             if self._lines is not None:
@@ -471,7 +471,7 @@ class _Builder:
                 raise _BrokenError(
                     self._line(event), "<< merges a mapping or a list of mappings, and nothing else"
                 )
-            # of several the first counts most; all of them count more than what stands before "<<"
+            # the first of several mappings counts most; all of them count more than keys before "<<"
             for part in reversed(parts):
                 for key, item in part.items():
                     top.value[key] = item
@@ -485,7 +485,8 @@ class _Builder:
 
 
 def _scalar_value(event: yaml.ScalarEvent, line: int) -> Any:
-    """Returns what a scalar means. A tag that is no type of YAML's means nothing (go-yaml v2 ``resolve``)."""
+    """Returns the value of a scalar. A tag that is no type of YAML's means nothing (go-yaml v2 ``resolve``).
+    """
     text: str = event.value
     name = (event.tag or "").removeprefix(_TAG)
     if (event.implicit[0] and name != "!") or name in ("int", "float", "bool", "null"):
@@ -566,7 +567,7 @@ def _integer(text: str) -> int:
 
 
 def _explain(error: yaml.YAMLError, text: str, first_line: int, document: int) -> TextFault:
-    """PyYAML's error in our words, with a hint for the mistakes that everybody makes."""
+    """Returns PyYAML's error in our words, with a hint for common mistakes."""
     if not isinstance(error, yaml.MarkedYAMLError):  # a character that YAML forbids
         reason = str(getattr(error, "reason", "") or error).splitlines()[0]
         return TextFault(

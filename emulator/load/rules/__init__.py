@@ -1,3 +1,3 @@
-"""Kubernetes' rules over single objects, kind by kind. ``load.validate`` says what they are and gives each
-object to its own.
+"""Checks single objects by Kubernetes' rules, kind by kind. ``load.validate`` documents the rules and calls
+them.
 """

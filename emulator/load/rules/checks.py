@@ -1,4 +1,4 @@
-"""What rules of every kind share: names, ports, addresses, labels and metadata; faults are collected."""
+"""Checks what every kind shares: names, ports, addresses, labels and metadata. Faults are collected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_INT32 = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a name must look like."""
+    """Describes the form of a name."""
 
     pattern: re.Pattern[str]
     longest: int
@@ -58,7 +58,7 @@ PORT_NAME = Rule(
     15,
     f"a port name (RFC 6335): a-z, 0-9 and single '-', a letter among them, {_ENDS}, at most 15 characters",
 )
-# what the API server asks of a name that has no rule of its own (ValidatePathSegmentName): RBAC's have colons
+# the API server's rule for names without a rule of their own (ValidatePathSegmentName): RBAC's have colons
 PATH_SEGMENT = Rule(
     re.compile(r"(?!\.\.?\Z)[^/%\s\x00-\x1f\x7f]+\Z"),
     253,
@@ -68,8 +68,8 @@ _NAMES: Mapping[type[Any], Rule] = {Service: LABEL_1035, Namespace: LABEL}
 
 
 class Checks:
-    """Collects faults, and notices of what is read although it is odd; what gives a value back gives it in
-    canonical form. ``written`` is the manifest as it came.
+    """Collects faults, and notices about odd values that are read all the same. Methods with a value return
+    it in canonical form. ``written`` is the manifest as it came.
     """
 
     def __init__(self, written: Mapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ class Checks:
         self.written = written
 
     def said(self, *path: str) -> bool:
-        """Whether the manifest itself has this field: what a default filled in contradicts nothing."""
+        """Returns whether the manifest itself has this field: a default contradicts nothing."""
         return self.value(*path) is not None
 
     def value(self, *path: str) -> Any:
@@ -167,7 +167,7 @@ class Checks:
         return self.prefix(path, value) if value else value
 
     def ipv4_prefix(self, path: FieldPath, value: str) -> str:
-        """Returns the IPv4 prefix of ``value``, which may have two families
+        """Returns the IPv4 prefix in ``value``, which may have two families
         (``10.244.0.0/16,fd00:10:244::/56``).
         """
         if not value:
@@ -184,7 +184,7 @@ class Checks:
             return value
         if len(parts) > 1:
             self.notice(
-                path, f"of {shown(value)} the IPv4 half is taken: podwire builds IPv4 networks only so far"
+                path, f"{shown(value)}: the IPv4 half is taken: podwire builds IPv4 networks only so far"
             )
         return self.prefix(path, ipv4[0])
 
@@ -192,7 +192,7 @@ class Checks:
         return tuple(self.prefix((*path, i), value) for i, value in enumerate(values))
 
     def key(self, path: FieldPath, key: str) -> None:
-        """A label's, annotation's or taint's key: ``[prefix/]name``."""
+        """Checks the key of a label, annotation or taint: ``[prefix/]name``."""
         prefix, slash, name = key.rpartition("/")
         if (slash and not fits(prefix, SUBDOMAIN)) or not fits(name, QUALIFIED):
             self.fault(
@@ -222,7 +222,7 @@ class Checks:
                 self.label_value((*at, "values", j), value)
 
     def unique(self, values: Iterable[tuple[FieldPath, Hashable]], what: str) -> None:
-        """No two of ``values`` are equal; ``what`` says in words what they are."""
+        """Checks that no two of ``values`` are equal; ``what`` is the noun for them in the message."""
         first: dict[Hashable, FieldPath] = {}
         for path, value in values:
             if value in first:
@@ -235,7 +235,7 @@ class Checks:
         try:
             address = parse_sloppy(value)
         except AddressError:
-            return  # said already
+            return  # reported already
         if not address.routable:
             self.fault(
                 path, f"{shown(value)} must not be an unspecified, loopback, link-local or multicast address"
@@ -252,7 +252,7 @@ def fits(value: str, rule: Rule) -> bool:
 
 
 def _sloppy_family(text: str) -> Family | None:
-    """Returns the family of a prefix; None for what is none."""
+    """Returns the family of a prefix; None if it is no prefix."""
     try:
         return parse_sloppy_prefix(text).family
     except AddressError:
@@ -260,7 +260,9 @@ def _sloppy_family(text: str) -> Family | None:
 
 
 def address_range(path: FieldPath, text: str, checks: Checks) -> str:
-    """A prefix, or ``first-last``, as MetalLB's IPAddressPool has them; in canonical form ``first-last``."""
+    """Returns a prefix or ``first-last``, as MetalLB's IPAddressPool has them, in canonical form
+    ``first-last``.
+    """
     first, dash, last = (part.strip() for part in text.partition("-"))
     try:
         ends = (
@@ -283,7 +285,8 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
 
 
 def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:
-    """Of an object of any kind; with its namespace filled in, or "" where its kind has none."""
+    """Returns the metadata of an object of any kind, with its namespace filled in ("" if its kind has none).
+    """
     meta: ObjectMeta = value.metadata
     rule = _NAMES.get(type(value), SUBDOMAIN)
     if meta.generateName and not meta.name and isinstance(value, Pod):

@@ -1,4 +1,4 @@
-"""The cluster's shape (kind's, and what podwire adds to it) and its proxy's configuration."""
+"""Checks the cluster's shape (kind's fields, and those that podwire adds) and its proxy's configuration."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from emulator.objects.durations import parse_duration
 
 MAX_IPVS_SECONDS = (
     MAX_INT32 // 1000
-    # net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout: INT_MAX of the kernel's ticks, of which 1000 are a
-    # second at most
+    # net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout: INT_MAX of the kernel's ticks, at most 1000 of them a
+    # second
 )
 
 
@@ -44,7 +44,7 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
     if networking.ipFamily == "dual":
         checks.notice(
             ("networking", "ipFamily"),
-            "of dual the IPv4 half is taken: podwire builds IPv4 networks only so far",
+            "dual: the IPv4 half is taken: podwire builds IPv4 networks only so far",
         )
     names = ("podSubnet", "serviceSubnet", "hostSubnet")
     subnets = {name: checks.ipv4_prefix(("networking", name), getattr(networking, name)) for name in names}
@@ -82,7 +82,7 @@ M = TypeVar("M", bound=ExternalClient)
 
 
 def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]:
-    """Names and addresses of machines outside the cluster."""
+    """Checks names and addresses of machines outside the cluster."""
     for i, machine in enumerate(machines):
         checks.name((field, i, "name"), machine.name, LABEL)
     addressed = tuple(
@@ -122,7 +122,7 @@ def _overlap(one: str, other: str) -> bool:
     try:
         return Prefix(one).overlaps(Prefix(other))
     except ValueError:
-        return False  # not given, or said already
+        return False  # not given, or reported already
 
 
 def _node_shape(path: FieldPath, node: NodeShape, checks: Checks) -> NodeShape:

@@ -1,4 +1,4 @@
-"""FlowChecks: their flows, what is expected of them, and steps."""
+"""Checks FlowChecks: their flows, expectations and steps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> Flow
 
 
 def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowStep:
-    """``name``: what it is called if it has no name."""
+    """Checks one step; ``name`` is its default name."""
     if step == FlowStep(name=step.name):
         checks.fault(path, "does nothing", "it may delete, apply, scale, terminate, wait, and have flows")
     if step.name:
@@ -204,7 +204,8 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
 
 
 def _expected_health(path: FieldPath, expect: FlowExpect, checks: Checks) -> None:
-    """What kube-proxy may answer: 200 with a count, 503 without (docs/semantics 10)."""
+    """Checks the expected answer of a healthCheckNodePort: 200 with a count, 503 without (docs/semantics 10).
+    """
     status, count = expect.status, expect.localEndpoints
     if status not in (None, 200, 503):
         checks.fault(

@@ -1,4 +1,4 @@
-"""MetalLB's objects (its v0.14, internal/config: what its webhooks refuse)."""
+"""Checks MetalLB's objects by what its webhooks refuse (v0.14, internal/config)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Namespaces, Nodes, Pods, and the workloads that make Pods."""
+"""Checks Namespaces, Nodes, Pods, and the workloads that make Pods."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from emulator.objects.selectors import matches
 
 MAX_CRON_JOB_NAME = 52
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-# of the selector that the API server gives a Job (pkg/registry/batch/job/strategy.go, generateSelector)
+# in the selector that the API server gives a Job (pkg/registry/batch/job/strategy.go, generateSelector)
 GENERATED_JOB_LABELS = frozenset(
     prefix + label for prefix in ("", "batch.kubernetes.io/") for label in ("controller-uid", "job-name")
 )
@@ -97,7 +97,7 @@ def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
 
 
 def _restart_policy(workload: Workload, checks: Checks) -> None:
-    """Check the template's restartPolicy (apps and batch validation: ValidatePodTemplateSpecForReplicaSet,
+    """Checks the template's restartPolicy (apps and batch validation: ValidatePodTemplateSpecForReplicaSet,
     ValidateJobSpec).
     """
     path = ("spec", "template", "spec", "restartPolicy")
@@ -118,7 +118,7 @@ def _restart_policy(workload: Workload, checks: Checks) -> None:
 
 
 def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bool) -> None:
-    """Check the host ports of a Pod, or of a template (validation.go: validateHostNetwork,
+    """Checks the host ports of a Pod, or of a template (validation.go: validateHostNetwork,
     checkHostPortConflicts).
 
     ``defaulted``: with hostNetwork an unset hostPort is the containerPort, as the API server fills it into a
@@ -179,7 +179,7 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
 
 
 def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
-    """Affinities and spread constraints (pkg/apis/core/validation, validateAffinity and
+    """Checks affinities and spread constraints (pkg/apis/core/validation, validateAffinity and
     validateTopologySpreadConstraints).
     """
     for i, constraint in enumerate(spec.topologySpreadConstraints):
@@ -282,8 +282,8 @@ def _container_port(path: FieldPath, port: ContainerPort, checks: Checks) -> Con
 
 
 def _job_selector(job: Workload, checks: Checks) -> None:
-    """Check the selector of a Job that leaves it to the API server (batch validation:
-    ValidateGeneratedSelector). A dump has what was generated.
+    """Checks the selector of a Job that leaves it to the API server (batch validation:
+    ValidateGeneratedSelector). A dump has the generated selector.
     """
     selector = job.spec.selector
     if selector is None:
@@ -296,9 +296,7 @@ def _job_selector(job: Workload, checks: Checks) -> None:
 
 
 def check_cron_job(written: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yields what an API server refuses of a CronJob, which makes no Pod here (batch validation:
-    ValidateCronJobCreate).
-    """
+    """Yields the faults of a CronJob, which makes no Pod here (batch validation: ValidateCronJobCreate)."""
     metadata = written.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if isinstance(name, str) and len(name) > MAX_CRON_JOB_NAME:

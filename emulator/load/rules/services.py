@@ -1,4 +1,4 @@
-"""Services and their endpoints: EndpointSlices, and the older Endpoints."""
+"""Checks Services and their endpoints: EndpointSlices, and the older Endpoints."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
         )
     _belongs_to_type(spec, checks)
     seconds = spec.sessionAffinityConfig.clientIP.timeoutSeconds
-    # under None the API server drops it
+    # the API server drops it under None
     if spec.sessionAffinity == "ClientIP" and not 1 <= seconds <= MAX_AFFINITY_SECONDS:
         path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
         checks.fault(path, f"must be between 1 and {MAX_AFFINITY_SECONDS}, is {shown(seconds)}")
@@ -95,7 +95,7 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
 
 
 def _load_balancer_ip(value: str, checks: Checks) -> str:
-    """Returns the address; "" for what is none: the API server does not look at this field."""
+    """Returns the address; "" if it is none: the API server does not validate this field."""
     path = ("spec", "loadBalancerIP")
     try:
         return str(parse_sloppy(value)) if value else ""
@@ -107,8 +107,8 @@ def _load_balancer_ip(value: str, checks: Checks) -> str:
 
 
 def _belongs_to_type(spec: ServiceSpec, checks: Checks) -> None:
-    """Fields that only some types of Service may have (ValidateService; apiservice.ExternallyAccessible,
-    NeedsHealthCheck).
+    """Checks the fields that only some types of Service may have (ValidateService;
+    apiservice.ExternallyAccessible, NeedsHealthCheck).
     """
     if spec.type != "LoadBalancer":
         for name in ("loadBalancerSourceRanges", "loadBalancerClass", "allocateLoadBalancerNodePorts"):

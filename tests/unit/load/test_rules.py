@@ -1777,12 +1777,12 @@ def test_accepted(manifest: str) -> None:
         ),
         pytest.param(
             "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, clusterCIDR: 'fd00::/48, 10.244.0.0/16'}",
-            "clusterCIDR: of 'fd00::/48, 10.244.0.0/16' the IPv4 half is taken",
+            "clusterCIDR: 'fd00::/48, 10.244.0.0/16': the IPv4 half is taken",
             id="clusterCIDR of two families",
         ),
         pytest.param(
             "{apiVersion: kind.x-k8s.io/v1alpha4, kind: Cluster, networking: {ipFamily: dual}}",
-            "networking.ipFamily: of dual the IPv4 half is taken",
+            "networking.ipFamily: dual: the IPv4 half is taken",
             id="kind cluster of two families",
         ),
         pytest.param(
