@@ -161,7 +161,9 @@ class MissingCapabilityError(PodwireError):
 
 
 class KernelError(PodwireError):
-    """The kernel or a tool refused. Shows namespace, command, input and error, ready to paste into a shell."""
+    """The kernel or a tool refused. Shows namespace, command, input and error, ready to paste into a
+    shell.
+    """
 
     exit_code = Exit.MACHINE_LACKS
 

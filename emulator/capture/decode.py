@@ -1,9 +1,10 @@
-"""Raw frames → :class:`Frame`: the few header fields that correlation needs, and the token that survives NAT.
+"""Decodes raw frames into :class:`Frame`: the few header fields that correlation needs, and the token that
+survives NAT.
 
 Reads Ethernet (RFC 894, one 802.1Q tag at most), IPv4 (RFC 791), TCP (RFC 9293), UDP (RFC 768), ICMP (RFC
 792) and SCTP (RFC 9260). Imports the standard library and ``model`` only: every captured frame passes here,
-so no packet library does. Invariant: never raises, whatever the bytes. What is cut off or not understood
-stays at its empty value.
+so no packet library is used. Invariant: never raises, whatever the bytes. Fields that are cut off or not
+understood stay at their empty value.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ _ETHERTYPE = Struct("!12xH")
 _TAGGED_ETHERTYPE = Struct("!16xH")
 # version and header length, total length, flags and fragment offset, ttl, protocol, src, dst
 _IPV4 = Struct("!BxHxxHBBxx4s4s")
-# EtherType; all of _IPV4, in a header without options; ports, seq, ack, where the payload begins, flags
+# EtherType; all of _IPV4, in a header without options; ports, seq, ack, start of the payload, flags
 _PLAIN_TCP = Struct("!12xHBxHxxHBBxx4s4sHHIIBB")
-_LEAST_TCP = 20 + 14  # bytes of an IP packet that holds as much of a TCP header
+_LEAST_TCP = 20 + 14  # bytes of an IP packet that holds these fields of a TCP header
 _PORTS = Struct("!HH")
 _TCP = Struct("!HHIIxB")  # sport, dport, seq, ack, flags
 _QUOTED_TCP = Struct("!HHI")  # RFC 792 promises no more than 8 bytes of what an error quotes
@@ -40,7 +41,7 @@ _SCTP = Struct("!HHIxxxxB")  # sport, dport, verification tag, type of the first
 _INITIATE_TAG = Struct("!16xI")  # in an INIT chunk that is the first one
 
 _IP, _ARP, _VLAN = 0x0800, 0x0806, (0x8100, 0x88A8)
-_TCP_NUMBER, _NO_OPTIONS = 6, 0x45  # of IPv4's header: its protocol, its version and length
+_TCP_NUMBER, _NO_OPTIONS = 6, 0x45  # in IPv4's header: its protocol, its version and length
 _TCP_FIN_SYN_RST_ACK = 0x17
 _SYN, _SYN_ACK, _RST_ACK, _ACK = 0x02, 0x12, 0x14, 0x10
 _OPENING = frozenset({_SYN, _SYN_ACK, _RST_ACK})
@@ -80,15 +81,15 @@ _CHUNKS = {
 
 
 def decode_frame(number: int, captured: Captured) -> Frame:
-    """Frame ``number`` of the capture, decoded.
+    """Returns frame ``number`` of the capture, decoded.
 
     Tokens are those of :func:`make_token`: a SYN's sequence number, a SYN-ACK's or refusing RST-ACK's
     acknowledgement less one, the cookie of a UDP or ICMP echo payload or of a TCP segment that begins with
     one, an INIT's initiate tag, the verification tag of an INIT-ACK or ABORT. Every other TCP segment has
-    token 0: correlation knows its connection. So has a stray frame, which is on nobody's way.
+    token 0: correlation knows its connection. A stray frame, which no flow sent, has token 0 too.
 
-    An ICMP error has the outer addresses and the token of the packet that it quotes; its ports are the quoted
-    ones turned round, so that ``dst:dport`` is who sent the quoted packet. It is a reply if the quoted packet
+    An ICMP error has the outer addresses and the token of the packet that it quotes. Its ports are the quoted
+    ones swapped, so that ``dst:dport`` is the sender of the quoted packet. It is a reply if the quoted packet
     was not one.
     """
     time, netns, interface, outgoing, length, data, stray = captured
@@ -107,7 +108,9 @@ def decode_at(
     end: int,
     stray: bool,
 ) -> Frame:
-    """The same of a frame whose bytes are those of ``data`` from ``begin`` to ``end``; nothing is copied."""
+    """Returns the same for a frame whose bytes are those of ``data`` from ``begin`` to ``end``; nothing is
+    copied.
+    """
     if end - begin >= _PLAIN_TCP.size:  # most frames are of this kind
         (
             ethertype,
@@ -202,11 +205,11 @@ def decode_at(
 
 
 def decode_frames(captured: Sequence[Captured]) -> list[Frame]:
-    """Every frame of a capture, numbered from 0."""
+    """Returns every frame of a capture, numbered from 0."""
     return [decode_frame(number, item) for number, item in enumerate(captured)]
 
 
-# What a decoder of a transport header finds: protocol, sport, dport, flags, token, reply.
+# The result of a transport header's decoder: protocol, sport, dport, flags, token, reply.
 _Transport = tuple[str, int, int, str, int, bool]
 
 
@@ -215,7 +218,7 @@ def _ports(data: Buffer, at: int, end: int) -> tuple[int, int]:
 
 
 def _cookie(base: int, data: Buffer, at: int, end: int) -> tuple[int, bool]:
-    """Token and reply of a payload that begins with a cookie of ours; (0, False) if it does not."""
+    """Returns token and reply of a payload that begins with a cookie of ours; (0, False) if it does not."""
     match = _COOKIE.match(data, at, end)
     return (base | int(match[2], 16), match[1] is None) if match else (0, False)
 
@@ -236,7 +239,7 @@ def _tcp_header(data: Buffer, at: int, end: int) -> _Transport:
 
 
 def _tell_opening(bits: int, seq: int, ack: int) -> tuple[int, bool]:
-    """Returns token and reply of a segment that opens, accepts or refuses a connection; (0, False) of any
+    """Returns token and reply of a segment that opens, accepts or refuses a connection; (0, False) for any
     other.
     """
     kind = bits & _TCP_FIN_SYN_RST_ACK
@@ -278,7 +281,9 @@ def _icmp(data: Buffer, at: int, end: int) -> _Transport:
 
 
 def _quoted(data: Buffer, at: int, end: int) -> tuple[int, int, int, bool]:
-    """sport, dport, token and reply of the packet that an ICMP error quotes, as far as it quotes it."""
+    """Returns sport, dport, token and reply of the packet that an ICMP error quotes, as far as it
+    quotes it.
+    """
     if end < at + 20 or not 0x45 <= data[at] <= 0x4F:
         return 0, 0, 0, False
     _, _, fragment, _, kind, _, _ = _IPV4.unpack_from(data, at)
@@ -290,9 +295,9 @@ def _quoted(data: Buffer, at: int, end: int) -> tuple[int, int, int, bool]:
         sport, dport, seq = _QUOTED_TCP.unpack_from(data, at)
         return sport, dport, _TCP_TOKEN | seq, False
     if decoder is _tcp:
-        decoder = _tcp_header  # an error about something that was said is about its connection
+        decoder = _tcp_header  # an error about data belongs to its connection
     if decoder is _icmp and end > at and data[at] in _ICMP_ERRORS:
-        # nobody answers an error with an error (RFC 1122 3.2.2): do not follow one into the next
+        # no machine answers an error with an error (RFC 1122 3.2.2): do not follow one into the next
         return 0, 0, 0, False
     _, sport, dport, _, token, reply = decoder(data, at, end)
     return sport, dport, token, reply

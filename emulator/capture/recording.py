@@ -1,8 +1,8 @@
-"""What the taps deliver while flows are sent. Imports the kernel room's taps; looks at the clock only to know
-when to empty them.
+"""Records the frames that the taps deliver while flows are sent. Imports the kernel room's taps; reads the
+clock only to know when to empty them.
 
-The bytes of every frame go into a :class:`Capture`; what correlation may need of a frame is kept decoded
-until its moment is judged.
+The bytes of every frame go into a :class:`Capture`. Fields that correlation may need stay decoded until the
+moment is judged.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from emulator.model.frames import Captured, Frame
 LOOK_EVERY = 0.004  # seconds between two looks at the taps
 _LOOK_AFTER = 32  # packets sent between two looks at the taps
 
-MOST_BYTES = 4 << 30  # of the whole capture; what comes later is lost
-# of it, those of frames that belong to no flow: what real commands send to one another, ARP
+MOST_BYTES = 4 << 30  # of the whole capture; later frames are lost
+# of it, those of frames that belong to no flow: traffic between real commands, ARP
 MOST_OTHER_BYTES = 1 << 30
-# decoded ones of a moment; of more, those that only carry on a connection are in the capture alone
+# decoded frames of a moment; beyond that, frames within a connection are in the capture alone
 _MANY_FRAMES = 2_000_000
 
 _HEADER = Struct("=qIIHB")  # time, tap, length on the wire, length captured, flags
@@ -36,7 +36,7 @@ _ENDS = frozenset("FR")  # flags of a TCP segment that ends its connection
 
 
 class Capture(Sequence[Captured]):
-    """All frames of a run, those of each moment in order of time: a frame's number is its place.
+    """Holds all frames of a run, those of each moment in order of time: a frame's number is its place.
 
     Memory holds no more than so many bytes of them, and the offsets of one moment.
     """
@@ -45,9 +45,9 @@ class Capture(Sequence[Captured]):
         self._spill = Spill()
         self._taps: list[tuple[str, str]] = []  # netns, interface
         self._tap_numbers: dict[tuple[str, str], int] = {}
-        self._index = Spill()  # the offset of every frame whose number is settled
+        self._index = Spill()  # the offset of every frame whose number is final
         self._settled = 0  # how many those are
-        self._offsets = array("Q")  # of the others
+        self._offsets = array("Q")  # offsets of the others
         self._longest = 0  # bytes of the longest frame
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class Capture(Sequence[Captured]):
         end: int,
         stray: bool,
     ) -> bool:
-        """Add a frame (:class:`Captured`) whose bytes are those of ``data`` from ``begin`` to ``end``;
+        """Adds a frame (:class:`Captured`) whose bytes are those of ``data`` from ``begin`` to ``end``;
         returns whether there was room.
         """
         place = (netns, interface)
@@ -115,12 +115,12 @@ class Capture(Sequence[Captured]):
         return True
 
     def reorder(self, order: Sequence[int]) -> None:
-        """Put the frames whose numbers are not settled into ``order``: their places among these."""
+        """Puts the frames whose numbers are not final into ``order``: their places among these."""
         self._offsets = array("Q", map(self._offsets.__getitem__, order))
 
     def settle(self) -> None:
-        """Let the frames so far keep their numbers."""
-        with suppress(OSError), memoryview(self._offsets) as offsets:  # else they wait on
+        """Makes the numbers of the frames so far final."""
+        with suppress(OSError), memoryview(self._offsets) as offsets:  # on failure they stay in memory
             self._index.append(b"", offsets.cast("B"))
             self._settled, self._offsets = len(self), array("Q")
 
@@ -130,11 +130,11 @@ class Capture(Sequence[Captured]):
 
 
 class Recording:
-    """All that the taps delivered.
+    """Records all frames that the taps deliver.
 
-    ``capture`` is the whole of it, if that is to be kept (``keep``); ``frames`` are those of the present
-    moment, decoded, that say anything of a flow: the others are neither TCP nor carry a token. ``count`` is
-    how many came so far.
+    ``capture`` holds them all, if they are to be kept (``keep``). ``frames`` are those of the present moment,
+    decoded, that concern a flow: the others are neither TCP nor carry a token. ``count`` is how many frames
+    came so far.
     """
 
     def __init__(self, taps: Taps, *, keep: bool = True) -> None:
@@ -145,13 +145,13 @@ class Recording:
         self.count = 0
         self.left_out = 0  # frames of no flow for which there was no room
         self._first = 0  # the number of the present moment's first frame
-        self._stamps = array("q")  # of the present moment's frames, as they came
+        self._stamps = array("q")  # times of the present moment's frames, in order of arrival
         self._others = 0  # bytes of frames that belong to no flow
         self._refused = 0  # frames for which there was no room
         self._lost_before = 0
 
     def drain(self) -> int:
-        """Take what has come; returns how many frames that were."""
+        """Takes the frames that have come; returns how many."""
         before, number, keep = self.count, self._first + len(self._stamps), self._keep
         append, stamped, frames = self.capture.append, self._stamps.append, self.frames
         for stamp, netns, interface, outgoing, length, data, begin, end, stray in self._taps.read():
@@ -175,8 +175,8 @@ class Recording:
         return self.count - before
 
     def look(self) -> bool:
-        """Take what has come before the rings can be full: with every so many calls (one a packet that is
-        sent), or after so much time. Whether something had come.
+        """Takes the frames that have come, before the rings can be full: at every so many calls (one for each
+        packet sent), or after so much time. Returns whether any had come.
         """
         self._unseen += 1
         now = time.monotonic()
@@ -186,7 +186,7 @@ class Recording:
         return bool(self.drain())
 
     def finish(self) -> None:
-        """Put the moment's frames in order of time: a frame's number is then its place in the capture that
+        """Puts the moment's frames in order of time: a frame's number is then its place in the capture that
         Wireshark shows.
         """
         self.drain()
@@ -202,7 +202,7 @@ class Recording:
         self._stamps = array("q", map(stamps.__getitem__, order))
 
     def begin_moment(self) -> None:
-        """Forget the decoded frames of the moment that is judged."""
+        """Drops the decoded frames of the moment that was judged."""
         self._first += len(self._stamps)
         self.frames, self._stamps = [], array("q")
         self.capture.settle()

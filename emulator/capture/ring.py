@@ -1,13 +1,13 @@
-"""Taps: one AF_PACKET socket with a memory-mapped ring per network namespace, unbound, so that it sees every
-link there.
+"""Taps network namespaces: one AF_PACKET socket with a memory-mapped ring in each, unbound, so that it sees
+every link there.
 
 TPACKET_V2 (Documentation/networking/packet_mmap.rst): the kernel writes each frame with its nanosecond stamp,
-interface index and direction into a slot; reading one costs no system call, and unlike a socket's receive
-buffer the ring's size needs no privilege. A ring that was full is known: :meth:`Taps.lost`.
+interface index and direction into a slot. Reading one costs no system call, and unlike a socket's receive
+buffer the ring's size needs no privilege. Frames lost to a full ring are counted: :meth:`Taps.lost`.
 
-One epoll tells which rings hold frames: a look at all costs by these, not by the namespaces of the cluster.
-It is level-triggered: a ring is ready as long as the newest frame that the kernel wrote into it is unread
-(packet_poll in net/packet/af_packet.c), so that one that was read in part stays ready.
+One epoll reports which rings hold frames: the cost of a read depends on these, not on the namespaces of the
+cluster. It is level-triggered: a ring is ready as long as the newest frame that the kernel wrote into it is
+unread (packet_poll in net/packet/af_packet.c), so that one that was read in part stays ready.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ InRing: TypeAlias = tuple[int, str, str, bool, int, memoryview, int, int, bool]
 
 BpfProgram = Sequence[tuple[int, int, int, int]]  # classic BPF: code, jt, jf, k
 
-# Frames that open, accept or refuse a connection, and ICMP: what verdicts on TCP flows rest on. 65535: the
+# Frames that open, accept or refuse a connection, and ICMP: the evidence for verdicts on TCP flows. 65535:
+# the
 # whole frame. (not IPv4: none; ICMP: all; TCP, first fragment: SYN set, or RST with sequence number 0, which
 # is how a closed port refuses)
 HANDSHAKES: BpfProgram = (
@@ -89,7 +90,9 @@ class _Tap:
             _attach(self.socket, program)
 
     def set_up(self) -> None:
-        """May run in any thread: takes an RCU grace period (some 10 ms, kernel 6.18)."""
+        """Makes the socket a tap. May run in any thread: it takes an RCU grace period (some 10 ms, kernel
+        6.18).
+        """
         size = self.slots * self.width
         self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
         request = _REQUEST.pack(self.block, size // self.block, self.width, self.slots)
@@ -98,7 +101,7 @@ class _Tap:
 
     def close(self) -> None:
         mapping, self.map = self.map, None
-        if mapping is not None:  # else whoever opened it was interrupted before it was set up
+        if mapping is not None:  # unmapped only if opening was interrupted before it was set up
             linux.unmap(mapping)
         self.socket.close()
 
@@ -112,10 +115,10 @@ def _attach(sock: socket.socket, program: BpfProgram) -> None:
 
 
 def _for_each(taps: Sequence[_Tap], function: Callable[[_Tap], None]) -> None:
-    """Call ``function`` for each of ``taps``, many at once, since each waits.
+    """Calls ``function`` for each of ``taps``, many at once, since each waits.
 
-    One after the other where address space is limited: a thread that has no memory for its first frame ends
-    without telling, and threading.Thread.start waits for it for ever (CPython 3.11).
+    One after the other if address space is limited: a thread without memory for its first frame ends without
+    a notice, and threading.Thread.start waits for it for ever (CPython 3.11).
     """
     if is_address_space_limited():
         for tap in taps:
@@ -125,7 +128,7 @@ def _for_each(taps: Sequence[_Tap], function: Callable[[_Tap], None]) -> None:
 
 
 class Taps:
-    """All taps of a run. Frames come out of :meth:`drain` in each namespace's order."""
+    """Holds all taps of a run. Frames come out of :meth:`drain` in each namespace's order."""
 
     def __init__(self) -> None:
         self._taps: list[_Tap] = []
@@ -143,10 +146,10 @@ class Taps:
         width: int = 2048,
         program: BpfProgram | None = None,
     ) -> None:
-        """Listen in every namespace of ``slots``: name → how many frames its ring holds between two drains.
-        ``interfaces`` names their interface indexes, ``ports`` are those that are bridge ports: what they
-        take in is for others. Both are heeded for namespaces that are listened in already, too, whose links
-        may be others by now; an index is never given twice.
+        """Opens a tap in every namespace of ``slots``: name → how many frames its ring holds between two
+        drains. ``interfaces`` names their interface indexes, ``ports`` are those of bridge ports, whose
+        incoming frames are for others. Both are updated for namespaces that have a tap already, since their
+        links may have changed; an index is never reused.
 
         ``width`` is the size of a slot in bytes, a power of two; some 80 of them are headers, longer frames
         are cut. ``program`` (classic BPF) leaves frames out in the kernel.
@@ -187,7 +190,7 @@ class Taps:
             )
             index = tap.next
             assert ring is not None  # noqa: S101 - for the type: it is set up
-            for _ in range(slots):  # whoever sends faster than this reads would hold it for ever
+            for _ in range(slots):  # a sender that is faster than this would keep it here for ever
                 offset = index * width
                 status, length, captured, mac, _, sec, nsec, _, _, _, _, ifindex, _, kind, _ = unpack(
                     ring, offset
@@ -216,23 +219,23 @@ class Taps:
         """Returns the taps whose rings hold frames, in the order of their descriptors."""
         if self._epoll is None or not self._by_descriptor:
             return []
-        events = self._epoll.poll(0, len(self._by_descriptor))  # no more than maxevents would be told
+        events = self._epoll.poll(0, len(self._by_descriptor))  # epoll reports maxevents at most
         return [self._by_descriptor[descriptor] for descriptor, _ in sorted(events)]
 
     def lost(self) -> int:
-        """Frames that found their ring full, so far."""
+        """Returns how many frames found their ring full, so far."""
         for tap in self._taps:
-            # reading resets it
+            # reading resets the counter
             _, drops = struct.unpack("=II", tap.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
             self._lost += drops
         return self._lost
 
     def close_in(self, names: Collection[str]) -> None:
-        """Stop listening in the namespaces ``names``, which are deleted; what has not been read yet is lost."""
+        """Closes the taps in the namespaces ``names``, which are deleted; unread frames are lost."""
         gone = [tap for tap in self._taps if tap.name in names]
         self._taps = [tap for tap in self._taps if tap.name not in names]
         for tap in gone:
-            # a process that was forked since may hold the socket: closing it would not take it out
+            # a forked process may hold the socket: closing it would not remove it from the epoll
             descriptor = tap.socket.fileno()
             if self._epoll is not None and descriptor in self._by_descriptor:
                 del self._by_descriptor[descriptor]
@@ -240,7 +243,7 @@ class Taps:
         _for_each(gone, _Tap.close)
 
     def close(self) -> None:
-        """Close all rings, in parallel: the kernel waits out an RCU grace period for each."""
+        """Closes all rings, in parallel: the kernel waits for an RCU grace period for each."""
         if self._epoll is not None:
             self._epoll.close()
         self._epoll, self._by_descriptor = None, {}

@@ -1,5 +1,5 @@
-"""Bytes that are appended and read again: in memory while they are few, then in a temporary file that has no
-name and goes with its process.
+"""Stores bytes that are appended and read again: in memory while they are few, then in a temporary file
+without a name that goes with its process.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ import os
 import tempfile
 from typing import IO
 
-_IN_MEMORY = 16 << 20  # bytes; of a longer one so many wait to be written
-_BLOCK = 256 << 10  # bytes that are read at once: what is asked for next lies near, before or behind
+_IN_MEMORY = 16 << 20  # bytes; a file has at most so many that wait to be written
+_BLOCK = 256 << 10  # bytes that are read at once: the next read is likely near, before or behind
 _DIRECTORIES = ("/var/tmp",)  # noqa: S108 - before the one that the environment or the system prefers, which may be in memory
 
 
 class Spill:
-    """``size``: how many bytes were appended."""
+    """Stores bytes; ``size`` is how many were appended."""
 
     def __init__(self) -> None:
         self._tail = bytearray()
         self._written = 0
         self._file: IO[bytes] | None = None
         self._refusal: OSError | None = None
-        self._block, self._block_begin = b"", 0  # what was read last, and where it begins
+        self._block, self._block_begin = b"", 0  # the last block read, and its offset
         self.size = 0
 
     def append(self, head: bytes, rest: memoryview) -> None:
-        """Add both, or neither: raises OSError when they cannot be written, and then always."""
+        """Appends both, or neither: raises OSError when they cannot be written, and then always."""
         if len(self._tail) >= _IN_MEMORY:
             self._write()
         self._tail += head
@@ -33,8 +33,8 @@ class Spill:
         self.size += len(head) + len(rest)
 
     def find(self, begin: int, length: int) -> tuple[bytes | bytearray, int]:
-        """Returns where the bytes from ``begin`` on are, and from which place on: ``length`` of them at
-        least, if there are so many.
+        """Returns the buffer with the bytes from ``begin`` on, and their place in it: at least ``length`` of
+        them, if there are so many.
         """
         if begin >= self._written:
             return self._tail, begin - self._written
@@ -68,8 +68,8 @@ class Spill:
 
 
 def _open_file() -> IO[bytes]:
-    """Returns a file without a name, where TMPDIR says or else on a disk; raises OSError when there is no
-    place for one.
+    """Returns a file without a name, in TMPDIR or else on a disk; raises OSError if neither has a place for
+    one.
     """
     places = [os.environ["TMPDIR"]] if os.environ.get("TMPDIR") else [*_DIRECTORIES, None]
     for place in places[:-1]:

@@ -1,4 +1,6 @@
-"""What every room may know of the Pod network, as values. A room that wants more asks ``podnet``. Pure."""
+"""Holds the facts of the Pod network that every room may know, as values. A room that needs more calls
+``podnet``. Pure.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodNetworkFacts:
-    """The facts of a Pod network that rules, promises and reports depend on.
+    """Holds the facts of a Pod network that rules, promises and reports depend on.
 
     ``gatewayOffset``: the place of the node's own address in its podCIDR, the Pods' gateway. ``interface`` is
-    the node's interface by which its Pods' packets come in, ``interfacePrefix`` what the names of all such
-    interfaces begin with. ``mtu`` is that of the Pods' interfaces: 1,500 bytes, the kernel's default for
-    Ethernet (net/ethernet/eth.c: ether_setup). ``encapsulation`` of packets between nodes; "" is none.
+    the node's interface by which its Pods' packets come in, ``interfacePrefix`` the common prefix of the
+    names of all such interfaces. ``mtu`` is that of the Pods' interfaces: 1,500 bytes, the kernel's default
+    for Ethernet (net/ethernet/eth.c: ether_setup). ``encapsulation`` of packets between nodes; "" is none.
     """
 
     name: str

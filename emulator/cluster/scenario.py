@@ -1,5 +1,5 @@
-"""Holds what a run goes through: the cluster at the beginning, the states that it changes to, and the FlowChecks whose
-flows are sent in each of them. Pure values.
+"""Holds a run's scenario: the cluster at the beginning, the states that it changes to, and the FlowChecks
+whose flows are sent in each of them. Pure values.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from emulator.objects.kinds import Loaded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A state that the cluster changes to, the seconds that are then waited, and the FlowChecks whose flows are
-    sent then. ``name`` is unlike every other step's (FlowCheck, step); "" is the beginning.
+    """Describes a step: a state that the cluster changes to, the seconds to wait then, and the FlowChecks
+    whose flows are sent after that. ``name`` is unique (FlowCheck, step); "" is the beginning.
     """
 
     name: str = ""
@@ -25,8 +25,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """``state`` is the cluster at the beginning, ``flowChecks`` are those whose flows are sent then; ``steps``
-    follow one after the other.
+    """Describes a run: ``state`` is the cluster at the beginning, ``flowChecks`` are those whose flows are
+    sent then; ``steps`` follow one after the other.
     """
 
     state: ClusterState

@@ -1,6 +1,6 @@
-"""The cluster's state after control: every object complete, every address given. Pure values.
+"""Holds the cluster's state after the controllers: every object complete, every address given. Pure values.
 
-Invariants (control guarantees them, everything after relies on them):
+Invariants (the controllers guarantee them, all later rooms rely on them):
 
 - every Node has an InternalIP, and a podCIDR; an InternalIP outside ``hostSubnet`` has routes of its own;
 - every Pod of ``pods`` has ``spec.nodeName`` of an existing Node and at least one ``status.podIPs`` entry (a
@@ -8,10 +8,10 @@ Invariants (control guarantees them, everything after relies on them):
 - every Service that is proxied has ``clusterIPs``; every port of a NodePort or LoadBalancer Service has a
   ``nodePort`` (unless ``allocateLoadBalancerNodePorts`` is false) and a protocol; ``targetPort`` is set;
 - every EndpointSlice belongs to a Service by label, and carries resolved port numbers;
-- Services and EndpointSlices are in the order of namespace and name, whatever order they were written in: of
-  two Services that claim one address and port the first has it, for rules, balancer and expectations alike;
-- an address of ``speakers`` lies in ``hostSubnet`` and is nobody's; ``balancerIP`` is there if a Service's
-  ``ipMode`` is Proxy;
+- Services and EndpointSlices are in the order of namespace and name, whatever order they were written in: if
+  two Services claim one address and port the first gets it, for rules, balancer and expectations alike;
+- an address of ``speakers`` lies in ``hostSubnet`` and belongs to no machine; ``balancerIP`` is set if a
+  Service's ``ipMode`` is Proxy;
 - names are RFC 1123; no two network namespaces share a name (:func:`pod_netns`).
 """
 
@@ -44,16 +44,18 @@ _BY_NAME = attrgetter("metadata.namespace", "metadata.name")
 
 
 def pod_netns(pod: Pod) -> str:
-    """The network namespace that ``pod`` lives in: its own, or its node's with hostNetwork.
+    """Returns the network namespace of ``pod``: its own, or its node's with hostNetwork.
 
-    "_" occurs in no Kubernetes name, so a Pod's namespace never meets a node's.
+    "_" occurs in no Kubernetes name, so a Pod's namespace never has the name of a node's.
     """
     return pod.spec.nodeName if pod.spec.hostNetwork else f"{pod.namespace}_{pod.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
-    """What every node's kube-proxy is told. ``localMode`` "" means that there is no local-traffic detector."""
+    """Holds the settings of every node's kube-proxy. ``localMode`` "" means that there is no local-traffic
+    detector.
+    """
 
     mode: ProxyMode = DEFAULT_MODE
     localMode: str = "ClusterCIDR"  # "", ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix
@@ -68,7 +70,9 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """What kube-proxy answers at a Service's healthCheckNodePort on one node. ``service`` is namespace/name."""
+    """Holds kube-proxy's answer at a Service's healthCheckNodePort on one node. ``service`` is
+    namespace/name.
+    """
 
     service: str
     localEndpoints: int  # ready ones on this node
@@ -76,7 +80,7 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """One port that a container means to serve, or kube-proxy for a health check. ``ip`` is the Pod's
+    """Describes one port that a container is to serve, or kube-proxy for a health check. ``ip`` is the Pod's
     (hostNetwork: the node's).
     """
 
@@ -92,7 +96,7 @@ class Listener:
 
     @property
     def refusal(self) -> str:
-        """The sentence that a person is told when it is refused."""
+        """Returns the sentence that reports why it cannot bind."""
         who = (
             f"container {self.container} of Pod {self.pod}"
             if self.pod
@@ -103,7 +107,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class WaitingPod:
-    """A Pod that runs nowhere. ``lost``: its node is gone, and it has an address that may still be an
+    """Describes a Pod that runs nowhere. ``lost``: its node is gone, and its address may still be an
     endpoint.
     """
 
@@ -138,12 +142,12 @@ class ClusterState:
     balancerIP: str = ""  # the balancer's own address on the host network
     # Service key → nodes whose node ports the balancer connects to
     balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # Pod key, port and protocol of what FlowChecks mean to reach by the Pod's name
+    # Pod key, port and protocol that FlowChecks dial by the Pod's name
     dialled: tuple[tuple[str, int, TransportProtocol], ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
     endpoints: tuple[Endpoints, ...] = ()
-    uninterpreted: tuple[Uninterpreted, ...] = ()  # of kinds without a meaning here
+    uninterpreted: tuple[Uninterpreted, ...] = ()  # objects of kinds without a meaning here
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -159,19 +163,19 @@ class ClusterState:
 
     @cached_property
     def pod(self) -> Mapping[str, Pod]:
-        """By ``namespace/name``."""
+        """Returns the Pods by ``namespace/name``."""
         return {p.key: p for p in self.pods}
 
     @cached_property
     def service(self) -> Mapping[str, Service]:
-        """By ``namespace/name``."""
+        """Returns the Services by ``namespace/name``."""
         return {s.key: s for s in self.services}
 
     @cached_property
     def commanded_ports(self) -> Mapping[tuple[str, int, TransportProtocol], tuple[str, str]]:
-        """Network namespace, port and protocol → Pod key and container of the real command that is meant to
-        serve there: those that it declares, and of a Pod's first one those that EndpointSlices lead to or
-        FlowChecks want to reach, and nobody declares.
+        """Returns, by network namespace, port and protocol, the Pod key and the container whose real command
+        should serve there. These are the ports that the containers declare. The first container of a Pod also
+        gets the ports that no container declares, but EndpointSlices lead to or FlowChecks dial.
         """
         if not self.commands:
             return {}
@@ -197,7 +201,7 @@ class ClusterState:
         return ports
 
     def _ports_of_slices(self) -> Iterator[tuple[str, int, TransportProtocol]]:
-        """Pod key, port and protocol of every endpoint with a real command."""
+        """Yields Pod key, port and protocol of every endpoint with a real command."""
         for item in self.endpointSlices:
             for ip in (ip for endpoint in item.endpoints for ip in endpoint.addresses):
                 pod = self.pod_by_ip.get(ip)
@@ -211,7 +215,7 @@ class ClusterState:
 
     @cached_property
     def pod_by_ip(self) -> Mapping[str, Pod]:
-        """Pods with a network of their own, by each of their addresses."""
+        """Returns the Pods with a network of their own, by each of their addresses."""
         return {a.ip: p for p in self.pods if not p.spec.hostNetwork for a in p.status.podIPs}
 
     @cached_property
@@ -220,8 +224,8 @@ class ClusterState:
 
     @cached_property
     def other_pod_networks(self) -> tuple[Prefix, ...]:
-        """podCIDRs and Pod addresses outside ``podSubnet``, as dumps of clusters have them that were
-        extended; sorted as text.
+        """Returns podCIDRs and Pod addresses outside ``podSubnet``, which dumps of extended clusters have;
+        sorted as text.
         """
         prefixes = {Prefix(self.podCIDR(node.name)) for node in self.nodes}
         prefixes |= {Address(ip).host for ip in self.pod_by_ip}
@@ -229,13 +233,13 @@ class ClusterState:
 
     @cached_property
     def other_node_networks(self) -> tuple[Prefix, ...]:
-        """The nodes' addresses outside ``hostSubnet``."""
+        """Returns the nodes' addresses outside ``hostSubnet``."""
         addresses = [Address(ip) for node in self.nodes for ip in node.internalIPs]
         return tuple(address.host for address in addresses if address not in self.hostSubnet)
 
     @cached_property
     def pods_on(self) -> Mapping[str, tuple[Pod, ...]]:
-        """The Pods of each node, in the order of ``pods``."""
+        """Returns the Pods of each node, in the order of ``pods``."""
         rows: dict[str, list[Pod]] = {n.name: [] for n in self.nodes}
         for pod in self.pods:
             rows[pod.spec.nodeName].append(pod)
@@ -243,14 +247,16 @@ class ClusterState:
 
     @cached_property
     def slices_of(self) -> Mapping[str, tuple[EndpointSlice, ...]]:
-        """The EndpointSlices of each Service, by ``namespace/name``."""
+        """Returns the EndpointSlices of each Service, by ``namespace/name``."""
         rows: dict[str, list[EndpointSlice]] = {}
         for item in self.endpointSlices:
             rows.setdefault(f"{item.metadata.namespace}/{item.serviceName}", []).append(item)
         return {key: tuple(slices) for key, slices in rows.items()}
 
     def balancer_ips(self, service: Service) -> tuple[str, ...]:
-        """The addresses of ``service`` that the balancer has: those of ipMode Proxy that are nobody else's."""
+        """Returns the addresses of ``service`` that the balancer has: those of ipMode Proxy that no other
+        machine has.
+        """
         ips = service.proxyIPs if self.balancerIP else ()
         return tuple(
             ip
@@ -261,11 +267,11 @@ class ClusterState:
         )
 
     def is_host(self, ip: str) -> bool:
-        """Whether ``ip`` is an address of the host network."""
+        """Returns whether ``ip`` is an address of the host network."""
         return ip in self.hostSubnet
 
     def podCIDR(self, node: str) -> str:
-        """The (first) podCIDR of ``node``."""
+        """Returns the (first) podCIDR of ``node``."""
         spec = self.node[node].spec
         return spec.podCIDRs[0] if spec.podCIDRs else spec.podCIDR
 

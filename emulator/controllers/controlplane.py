@@ -33,7 +33,9 @@ ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
 
 
 def static_pods(nodes: Sequence[Draft[Node]], pods: Iterable[Draft[Pod]]) -> list[Draft[Pod]]:
-    """An API server on each control plane and an etcd on each etcd node, save where the input has that Pod."""
+    """An API server on each control plane and an etcd on each etcd node, save where the input has that
+    Pod.
+    """
     present = {draft.object.key for draft in pods}
     made = []
     for draft in nodes:

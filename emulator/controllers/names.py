@@ -24,7 +24,9 @@ def draw(seed: int, *identity: object) -> int:
 
 
 def safe_encode(text: str) -> str:
-    """``text`` over the safe alphabet, a character for a character, as Kubernetes spells a template's hash."""
+    """``text`` over the safe alphabet, a character for a character, as Kubernetes spells a template's
+    hash.
+    """
     return "".join(SAFE_ALPHABET[ord(c) % len(SAFE_ALPHABET)] for c in text)
 
 

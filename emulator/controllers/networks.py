@@ -258,7 +258,9 @@ def _single(addresses: Iterable[str]) -> list[Prefix]:
 
 
 def _is_host(address: Address, network: Prefix) -> bool:
-    """Whether ``address`` may be an interface's in ``network``: inside, and neither its first nor its last."""
+    """Whether ``address`` may be an interface's in ``network``: inside, and neither its first nor its
+    last.
+    """
     return network.has_host(address)
 
 

@@ -58,7 +58,9 @@ def serving_containers(spec: PodSpec) -> Iterator[Container]:
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """An empty key with Exists tolerates everything; an empty effect means every effect (core/v1 Toleration)."""
+    """An empty key with Exists tolerates everything; an empty effect means every effect (core/v1
+    Toleration).
+    """
     if toleration.effect and toleration.effect != taint.effect:
         return False
     if toleration.key and toleration.key != taint.key:

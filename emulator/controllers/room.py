@@ -26,7 +26,9 @@ class Room:
     addresses: int
 
     def refusal(self, pods: int, addresses: int) -> str:
-        """Returns why ``pods`` Pods more, which take so many ``addresses``, cannot be made; "" if they can."""
+        """Returns why ``pods`` Pods more, which take so many ``addresses``, cannot be made; "" if they
+        can.
+        """
         if addresses > self.addresses:
             return f"the podCIDRs of all nodes together have {self.addresses:,} addresses for Pods"
         return f"podwire makes no more than {MOST_PODS:,} Pods" if pods > self.pods else ""

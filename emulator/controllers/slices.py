@@ -143,7 +143,9 @@ def managers_of(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], set[st
 
 
 def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
-    """Returns whether the mirroring controller makes slices of ``endpoints``; kube-proxy reads no Endpoints."""
+    """Returns whether the mirroring controller makes slices of ``endpoints``; kube-proxy reads no
+    Endpoints.
+    """
     meta = endpoints.metadata
     why = ""
     if meta.labels.get(SKIP_MIRROR_LABEL) == "true":

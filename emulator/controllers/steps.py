@@ -55,7 +55,9 @@ class _Writer:
         self._findings.problem(self._origin, f"{self._path}.{path}", what, hint)
 
     def _find(self, key: Key, path: str) -> Stored | None:
-        """Returns the object that the step names at ``path``; None, with a problem, if it is not there now."""
+        """Returns the object that the step names at ``path``; None, with a problem, if it is not there
+        now.
+        """
         found = self._store.get(key)
         if found is None:
             known = [one.key.name for one in self._store.list(key.kind, key.namespace)]

@@ -46,8 +46,8 @@ class FlowBook:
         connection: str = "",
         prefix: str = "",
     ) -> Flow:
-        """Adds the flow ``prefix`` + ``name`` and the controls that it needs. ``attempts`` None: enough to meet every endpoint
-        (:func:`attempts_for`). :attr:`Flow.called` leaves out ``prefix``.
+        """Adds the flow ``prefix`` + ``name`` and the controls that it needs. ``attempts`` None: enough to
+        meet every endpoint (:func:`attempts_for`). :attr:`Flow.called` leaves out ``prefix``.
         """
         kind = communication_kind(self.expectations.owners, client, to)
         full, called = self._unique(prefix, name)

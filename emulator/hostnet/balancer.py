@@ -1,11 +1,11 @@
-"""The load balancer in the path: a machine of its own on the host network, which connects clients to node
+"""Plans the load balancer in the path: a machine of its own on the host network that connects clients to node
 ports. Pure.
 
-It has the load-balancer addresses whose ``ipMode`` is Proxy, and translates both ways: a connection to one of
-them goes to a node's node port, from the balancer's own address (a full-NAT balancer of layer 4, as clouds
-have them where nodes must not see the address). So it is in the path of replies, too, and nobody behind it
-sees the client. Nodes take turns, as round robin has it. Of a connection that it leads nowhere it knows
-nothing: the address is its own, and the port closed. Rules are text of ``plan.rules`` for iptables-restore.
+It has the load-balancer addresses whose ``ipMode`` is Proxy. It is a full-NAT balancer of layer 4: it
+translates a connection to a node's node port (DNAT), with the balancer's own address as source (SNAT). So
+replies pass it too, and endpoints do not see the client's address. Nodes are chosen in turn (round robin). A
+connection that no rule translates ends at the balancer's own closed port. Rules are text of ``plan.rules``
+for iptables-restore.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ from emulator.plan.rules import RuleSet, compose
 
 
 def plan_balancer(state: ClusterState) -> Iterator[Operation]:
-    """The balancer, if a Service needs one."""
+    """Plans the balancer, if a Service needs one."""
     own = state.balancerIP
     if not own:
         return
     yield from plan_base(
         BALANCER, "the load balancer in the path: it has the addresses whose ipMode is Proxy"
     )
-    yield from forwarding(BALANCER, "a balancer forwards to nodes what it has translated")
+    yield from forwarding(BALANCER, "the balancer forwards translated packets to nodes")
     for scope in ("all", "default"):
-        why = "what is translated must come back this way, though a shorter one leads to the node"
+        why = "replies must come back through the balancer: no redirect to the node's shorter path"
         yield SetSysctl(netns=BALANCER, key=f"net.ipv4.conf.{scope}.send_redirects", value="0", why=why)
     yield uplink(BALANCER, own, "the balancer's port on the switch")
     yield SetNeighbourDefaults(netns=BALANCER, dev="eth0", why=OWN_WAY_TO_ASK)
@@ -86,16 +86,19 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
                         netns=netns, dev="eth0", address=ip, mac=mac_of_ip(own), why=WHY_NEIGHBOURS
                     )
             else:
-                why = f"{ip}, which is not of the host network, is the balancer's"
+                why = f"{ip}, outside the host network, is the balancer's"
                 yield AddRoute(netns=ROUTER, dst=host_prefix(ip), dev="eth0", via=own, why=why)
     rules = balancer_rules(state)
-    why = "the balancer: who may come, which node is next, and back through here"
+    why = "the balancer: source ranges, the next node, and replies back through it"
     yield LoadRules(netns=BALANCER, tool="iptables-restore", text=compose(rules), why=why, rules=rules)
 
 
 def balancer_rules(state: ClusterState) -> RuleSet:
-    """Of two Services that claim one address and port, the first one has it."""
-    back = f"-m conntrack --ctstate DNAT {comment('back through the balancer')} -j SNAT --to-source {address(state.balancerIP)}"
+    """Returns the balancer's rules. If two Services claim one address and port, the first one gets it."""
+    back = (
+        f"-m conntrack --ctstate DNAT {comment('back through the balancer')} -j SNAT --to-source "
+        f"{address(state.balancerIP)}"
+    )
     nat: dict[str, tuple[str, ...]] = {"PREROUTING": (), "POSTROUTING": (back,)}
     mangle: dict[str, tuple[str, ...]] = {"PREROUTING": ()}
     claimed: set[tuple[str, int, str]] = set()
@@ -131,7 +134,7 @@ def _ranges(service: Service) -> Iterator[str]:
 
 
 def _targets(state: ClusterState, service: Service, port: ServicePort) -> Iterator[str]:
-    """One rule a node: of those that are left, each gets its turn."""
+    """Yields one rule for each node, which takes every n-th connection that the rules before it left."""
     nodes = state.balanced[service.key] if port.nodePort else ()
     protocol = port.protocol.lower()
     for left, node in zip(range(len(nodes), 0, -1), nodes, strict=True):

@@ -1,10 +1,10 @@
-"""The host network: a switch, every node's eth0 on it, a router, and external clients behind the router.
-Pure.
+"""Plans the host network: a switch, every node's eth0 on it, a router, and external clients behind the
+router. Pure.
 
-External links are unnumbered (RFC 5309 in spirit): a client's own /32 on its eth0, the router's host-network
-address as its gateway, so clients may have any addresses without a subnet being made up for them. Invariant:
-nothing here knows of Pods or Services, save that the router has routes to Pods as a cloud's route table does
-(``pod_routes``).
+External links are unnumbered (RFC 5309 in spirit): a client has its own /32 on its eth0, and the router's
+host-network address as its gateway. So clients may have any addresses, and no subnet is made up for them.
+Invariant: nothing here depends on Pods or Services, except that the router has routes to Pods, as a cloud's
+route table does (``pod_routes``).
 """
 
 from __future__ import annotations
@@ -41,53 +41,62 @@ from emulator.plan.operations import (
 from emulator.plan.rules import RuleSet, compose
 
 ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS; Linux has 30 seconds
-WHY_NEIGHBOURS = "a permanent neighbour entry: those that are learnt share 1,024 places with all other network namespaces of the machine (gc_thresh3)"
-OWN_WAY_TO_ASK = "a new device copies from the host how it asks for neighbours (net.ipv4.neigh.default): the kernel's own way"
-_OWN_DEFAULTS = "a new namespace copies these from the host (devconf_inherit_init_net): the kernel's own defaults, on every machine"
+WHY_NEIGHBOURS = (
+    "a permanent neighbour entry: learnt ones share 1,024 places with every other network namespace of "
+    "the machine (gc_thresh3)"
+)
+OWN_WAY_TO_ASK = (
+    "a new device copies the host's neighbour parameters (net.ipv4.neigh.default): set the kernel's defaults"
+)
+_OWN_DEFAULTS = (
+    "a new namespace copies these from the host (devconf_inherit_init_net): set the kernel's defaults"
+)
 _UNLIMITED = (
-    "a refusal must not be mistaken for silence: of the types in this mask Linux sends one ICMP error a second and destination, "
-    "and 1,000 a second in all (on older kernels of the whole machine)"
+    "no rate limit on ICMP errors, or a refusal would look dropped: for the types in this mask Linux sends "
+    "a destination one a second, and 1,000 a second in all (older kernels: in the whole machine)"
 )
 _NO_IPV6 = "IPv4 only: without it every link would flood router and neighbour discovery"
 
 
 def plan_base(netns: str, why: str) -> Iterator[Operation]:
-    """A network namespace without IPv6, and without the host's settings. It tells every ICMP error."""
+    """Plans a network namespace without IPv6 and without the host's settings. Its ICMP errors have no rate
+    limit.
+    """
     yield AddNetns(netns=netns, why=why)
     yield ResetDevices(netns=netns, why=_OWN_DEFAULTS)
     # "all" sets "default" too (net/ipv6/addrconf.c); a kernel that was started with ipv6.disable=1 has no
     # such key
     yield SetSysctl(netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6, optional=True)
     yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratemask", value="0", why=_UNLIMITED)
-    # the one entry of "lo", whatever is sent over it (net/ipv4/arp.c: __ipv4_neigh_lookup_noref)
+    # the one neighbour entry of "lo", for every address (net/ipv4/arp.c: __ipv4_neigh_lookup_noref)
     yield AddNeighbour(netns=netns, dev="lo", address="0.0.0.0", mac="00:00:00:00:00:00", why=WHY_NEIGHBOURS)  # noqa: S104
 
 
 def forwarding(netns: str, why: str) -> Iterator[Operation]:
-    """``netns`` forwards packets, wherever they come from: a namespace of :func:`plan_base` has no rp_filter,
-    as a Pod's packet may come in where the way back does not lead.
+    """Plans forwarding in ``netns``. A namespace of :func:`plan_base` has no rp_filter, so asymmetric paths
+    are forwarded too: a Pod's packet may come in where the way back does not lead.
     """
     yield SetSysctl(netns=netns, key="net.ipv4.ip_forward", value="1", why=why)
 
 
 def _refusing_the_rest() -> Iterator[Operation]:
-    """The router answers every packet that it has no route for. Of itself a kernel tells one sender five
-    times in a row, then once a second (net/ipv4/route.c: ip_error; error_burst and error_cost are the
-    machine's, not a namespace's), and a sixth flow would look dropped.
+    """Plans an ICMP error for every packet that the router has no route for. By default a kernel sends one
+    sender five of them in a row, then one a second (net/ipv4/route.c: ip_error; error_burst and error_cost
+    are the machine's, not a namespace's), and a sixth flow would look dropped.
     """
-    why = "no route: the packet goes to a rule that refuses it, however many there are"
+    why = "no route: a rule refuses every packet, without the kernel's rate limit"
     yield AddRoute(netns=ROUTER, dst="default", dev="lo", why=why)
     rules = RuleSet({"filter": {"FORWARD": ("-o lo -j REJECT --reject-with icmp-net-unreachable",)}})
     yield LoadRules(
         netns=ROUTER,
         tool="iptables-restore",
         text=compose(rules),
-        why="what a router without a route says: network unreachable",
+        why="a router without a route answers network unreachable",
     )
 
 
 def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
-    """Namespaces, links, addresses and routes of the host network, nodes included."""
+    """Plans namespaces, links, addresses and routes of the host network, nodes included."""
     length = state.hostSubnet.length
     yield from plan_base(SWITCH, "the host network's switch: a plain Ethernet bridge")
     yield SetSysctl(
@@ -114,7 +123,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         address=InterfaceAddress.of(state.routerIP, length),
         why="the router's address on the host network",
     )
-    why = "routers believe what they have heard by ARP for hours: it must not depend on when they are asked whom they lead to"
+    why = "routers keep ARP entries for hours: a stale entry must not depend on the time of a flow"
     yield SetNeighbourDefaults(netns=ROUTER, dev="eth0", reachable=ROUTER_BELIEVES, why=why)
     yield from _refusing_the_rest()
 
@@ -126,7 +135,8 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             netns=node.name,
             key="net.bridge.bridge-nf-call-iptables",
             value="1",
-            why="replies between Pods of one node cross the bridge only: without it they would not be un-NATed (kubelet and kube-proxy require it)",
+            why="replies between Pods of one node cross the bridge only: without it they would not be "
+            "un-NATed (kubelet and kube-proxy require it)",
         )
         yield uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
         yield SetNeighbourDefaults(netns=node.name, dev="eth0", why=OWN_WAY_TO_ASK)
@@ -141,14 +151,17 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             if not inside:
                 yield from _routes_to(state, node, ip)
         if node.internalIPs[0] not in state.hostSubnet:
-            why = f"{node.name}'s address is of another network: the router and other nodes are on its link all the same"
+            why = (
+                f"{node.name}'s address is of another network: the router and other nodes are on its "
+                "link all the same"
+            )
             yield AddRoute(netns=node.name, dst=str(state.hostSubnet), dev="eth0", why=why)
         yield AddRoute(
             netns=node.name,
             dst="default",
             dev="eth0",
             via=state.routerIP,
-            why="what is not in the cluster is reached through the router",
+            why="addresses outside the cluster are reached through the router",
         )
 
     for client in state.clients:
@@ -173,7 +186,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             dev="eth0",
             via=state.routerIP,
             onlink=True,
-            why="all of the world is behind the router",
+            why="every other address is behind the router",
         )
         yield AddRoute(
             netns=ROUTER,
@@ -186,11 +199,10 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
 
 
 def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
-    """Plan the neighbour entries of the host network: every two of nodes, router and balancer, and each
-    client with the router.
+    """Plans the neighbour entries of the host network: between any two of nodes, router and balancer, and
+    between each client and the router.
 
-    The load-balancer addresses that speakers announce are not among them: those are asked for by ARP, as in a
-    cluster.
+    Load-balancer addresses that speakers announce have none: they are resolved by ARP, as in a cluster.
     """
     machines = [
         (node.name, ip, mac_of_ip(node.internalIPs[0])) for node in state.nodes for ip in node.internalIPs
@@ -224,8 +236,8 @@ def _mac_towards(client: str) -> str:
 
 
 def _routes_to(state: ClusterState, node: Node, ip: str) -> Iterator[Operation]:
-    """Everybody's way to an InternalIP that ``hostSubnet`` does not hold: on the link if it is the node's
-    primary one.
+    """Plans the routes to an InternalIP outside ``hostSubnet``: on-link if it is the node's primary one,
+    otherwise by way of that.
     """
     primary = node.internalIPs[0]
     others = (
@@ -241,7 +253,7 @@ def _routes_to(state: ClusterState, node: Node, ip: str) -> Iterator[Operation]:
 
 
 def uplink(netns: str, ip: str, why: str) -> AddVeth:
-    """The eth0 of ``netns``, on the switch; ``ip`` is its first address."""
+    """Returns the eth0 of ``netns``, on the switch; ``ip`` is its first address."""
     return AddVeth(
         netns=SWITCH,
         name=interface_name("sw", netns),

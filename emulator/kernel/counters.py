@@ -33,7 +33,9 @@ SETTINGS = (
 
 
 def read_machine() -> dict[str, int]:
-    """Returns the counters that all network namespaces share; it does not matter in which one they are read."""
+    """Returns the counters that all network namespaces share; it does not matter in which one they are
+    read.
+    """
     counters = {f"{name} table_fulls": fulls for name, fulls, _ in _neighbour_tables()}
     rows = Path("/proc/thread-self/net/softnet_stat").read_text().splitlines()
     return counters | {"softnet dropped": sum(int(row.split()[1], 16) for row in rows)}

@@ -15,7 +15,9 @@ NFT, LEGACY = "iptables-nft-restore", "iptables-legacy-restore"
 
 
 def find_iptables(flavour: str) -> str:
-    """The restore command to use. Raises MissingCapabilityError when the one asked for, or any, is not there."""
+    """The restore command to use. Raises MissingCapabilityError when the one asked for, or any, is not
+    there.
+    """
     names = [f"iptables-{flavour}-restore"] if flavour else [NFT, LEGACY, "iptables-restore"]
     for name in names:
         if shutil.which(name):

@@ -171,7 +171,9 @@ def join_new_session_keyring() -> None:
 
 
 def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:
-    """``socket.setsockopt`` that lets other threads run: some packet(7) options wait out an RCU grace period."""
+    """``socket.setsockopt`` that lets other threads run: some packet(7) options wait out an RCU grace
+    period.
+    """
     _check(_libc.setsockopt(fd, level, option, value, len(value)), f"setsockopt({level}, {option})")
 
 

@@ -149,7 +149,8 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _taints(text: str, path: FieldPath, result: Translation) -> Iterator[dict[str, str]]:
-    """Returns the taints in the kubelet's flag: ``key=value:effect`` or ``key:effect``, separated by commas.
+    """Returns the taints in the kubelet's flag: ``key=value:effect`` or ``key:effect``, separated by
+    commas.
     """
     for part in filter(None, (part.strip() for part in text.split(","))):
         pair, colon, effect = part.rpartition(":")

@@ -601,7 +601,10 @@ def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
         return twice[0]
     files = len({problem.file for problem in twice})
     first = twice[0]
-    what = f"{len(twice)} objects of {_count(files, 'file')} are there already, the first at {first.file}:{first.line}: {first.what}"
+    what = (
+        f"{len(twice)} objects of {_count(files, 'file')} are there already, the first at "
+        f"{first.file}:{first.line}: {first.what}"
+    )
     return Problem(
         target,
         what,

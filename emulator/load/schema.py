@@ -239,7 +239,8 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
 
 
 def is_cluster_scoped(name: str, api_version: str) -> bool:
-    """Returns whether objects of a kind without a meaning here have no namespace; False if that is unknown.
+    """Returns whether objects of a kind without a meaning here have no namespace; False if that is
+    unknown.
     """
     group = _group(api_version)
     return name in _CLUSTER_SCOPED and (group in _STANDARD_GROUPS or group.endswith(".k8s.io"))
@@ -536,7 +537,8 @@ _HINTS: Mapping[tuple[str, str], str] = {
 
 
 def _faults(errors: Iterable[ErrorDetails], value: Any, type_: Any) -> list[Fault]:
-    """Returns one fault for each field; the branches of a union (``integer or string``) become one sentence.
+    """Returns one fault for each field; the branches of a union (``integer or string``) become one
+    sentence.
     """
     by_path: dict[FieldPath, list[ErrorDetails]] = {}
     for error in errors:

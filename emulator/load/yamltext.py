@@ -120,7 +120,9 @@ class Document:
 
 
 def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
-    """Returns the documents of ``text`` (YAML, JSON, or several of either) and what could not be read of it."""
+    """Returns the documents of ``text`` (YAML, JSON, or several of either) and what could not be read
+    of it.
+    """
     documents: list[Document] = []
     faults: list[TextFault] = []
     if len(text) > MAX_BYTES:
@@ -435,7 +437,8 @@ class _Builder:
             inside = any(frame.anchor == name for frame in self._stack)
             raise _BrokenError(
                 line,
-                f"the alias *{cut(name)} {'stands inside the value that it means' if inside else 'has no anchor'}",
+                f"the alias *{cut(name)} "
+                f"{'stands inside the value that it means' if inside else 'has no anchor'}",
             )
         meant = self._anchors[name]
         if self._stack and self._stack[-1].wants_key:
@@ -485,7 +488,8 @@ class _Builder:
 
 
 def _scalar_value(event: yaml.ScalarEvent, line: int) -> Any:
-    """Returns the value of a scalar. A tag that is no type of YAML's means nothing (go-yaml v2 ``resolve``).
+    """Returns the value of a scalar. A tag that is no type of YAML's means nothing (go-yaml v2
+    ``resolve``).
     """
     text: str = event.value
     name = (event.tag or "").removeprefix(_TAG)

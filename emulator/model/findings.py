@@ -75,9 +75,9 @@ class Finding:
     """One fault, with the ``journey`` or ``attempt`` that shows it: true of ``count`` attempts out of
     ``total``.
 
-    ``because`` is why nothing is promised, ``expected`` the outcome that was promised, ``allowed`` the source rules or addresses, ``seen`` what
-    was seen instead, ``unmet`` the groups of endpoints of which none answered. ``lost_frames`` and ``limits``
-    say that frames or packets were lost, which may explain it.
+    ``because`` is why nothing is promised, ``expected`` the outcome that was promised, ``allowed`` the source
+    rules or addresses, ``seen`` what was seen instead, ``unmet`` the groups of endpoints of which none
+    answered. ``lost_frames`` and ``limits`` say that frames or packets were lost, which may explain it.
     """
 
     fault: Fault

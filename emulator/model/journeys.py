@@ -1,4 +1,6 @@
-"""Holds journeys: the hops of one attempt there and back, the rewrites between them, and how it ended. Pure."""
+"""Holds journeys: the hops of one attempt there and back, the rewrites between them, and how it ended.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,10 @@ class Change:
     frame: int
 
     def __str__(self) -> str:
-        return f"{self.what} at {self.where}: {self.before} {'becomes' if self.what == 'relayed' else '→'} {self.after}"
+        return (
+            f"{self.what} at {self.where}: {self.before} {'becomes' if self.what == 'relayed' else '→'} "
+            f"{self.after}"
+        )
 
     @property
     def led_to(self) -> Endpoint:

@@ -91,8 +91,9 @@ class PortRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
-    """A Service. ``address`` is its ClusterIPs, "None" of a headless one, the external name of an ExternalName
-    Service. ``external`` are its externalIPs and load-balancer addresses; ``pending``: it waits for one.
+    """A Service. ``address`` is its ClusterIPs, "None" of a headless one, the external name of an
+    ExternalName Service. ``external`` are its externalIPs and load-balancer addresses; ``pending``: it waits
+    for one.
     """
 
     name: str  # namespace/name

@@ -1,8 +1,8 @@
 """Addresses, prefixes and the addresses of interfaces: texts in canonical form that know what they are.
 
-Each is a ``str``, so that it is equal to the canonical text that a manifest or a tool has, and hashes as fast.
-``<`` compares numbers: IPv4 before IPv6, then from low to high. Parsing builds on the standard library's
-ipaddress; a plain IPv4 address takes a shorter way, since a large cluster has ten thousand.
+Each is a ``str``, so that it is equal to the canonical text that a manifest or a tool has, and hashes as
+fast. ``<`` compares numbers: IPv4 before IPv6, then from low to high. Parsing builds on the standard
+library's ipaddress; a plain IPv4 address takes a shorter way, since a large cluster has ten thousand.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class InterfaceAddress(_Text):
 class Prefix(_Text):
     """A prefix in canonical form: ``10.244.0.0/16``, ``fd00::/64``.
 
-    ``Prefix(text)`` drops host bits, as Kubernetes does, and raises :class:`AddressError` where the text has no
-    length.
+    ``Prefix(text)`` drops host bits, as Kubernetes does, and raises :class:`AddressError` where the text has
+    no length.
     """
 
     __slots__ = ("first", "length")
@@ -183,15 +183,17 @@ class Prefix(_Text):
         return self.first.offset(self.size - 1)
 
     def nth(self, number: int) -> Address:
-        """Returns the address ``number`` places after the first; from behind if negative. Raises IndexError."""
+        """Returns the address ``number`` places after the first; from behind if negative. Raises
+        IndexError.
+        """
         number = number + self.size if number < 0 else number
         if not 0 <= number < self.size:
             raise IndexError(number)
         return self.first.offset(number)
 
     def numbers(self) -> range:
-        """Returns the numbers of the addresses that hosts of a subnet may have: all but the first and, of IPv4,
-        the last.
+        """Returns the numbers of the addresses that hosts of a subnet may have: all but the first and, of
+        IPv4, the last.
         """
         return range(self.first.number + 1, self.first.number + self.size - (self.family is IPV4))
 
@@ -206,7 +208,9 @@ class Prefix(_Text):
         return address.family is self.family and address.number in self.numbers()
 
     def subnets(self, length: int) -> Iterator[Prefix]:
-        """Yields the prefixes of ``length`` bits inside. Raises :class:`AddressError` if it is longer itself."""
+        """Yields the prefixes of ``length`` bits inside. Raises :class:`AddressError` if it is longer
+        itself.
+        """
         if length < self.length:
             raise AddressError(f"longer than {self}", f"/{length}")
         step = 1 << self.family.bits - length

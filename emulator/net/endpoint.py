@@ -20,7 +20,9 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Reads ``10.0.0.1:80``, ``[fd00::1]:80``, or an address alone (port 0). Raises :class:`AddressError`."""
+        """Reads ``10.0.0.1:80``, ``[fd00::1]:80``, or an address alone (port 0). Raises
+        :class:`AddressError`.
+        """
         if text.startswith("["):
             address, bracket, tail = text[1:].partition("]")
             if not bracket or not tail or ":" not in address:

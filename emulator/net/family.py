@@ -9,7 +9,9 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Family:
-    """An address family. ``word`` is Kubernetes' (``ipFamilies`` of a Service, ``addressType`` of a slice)."""
+    """An address family. ``word`` is Kubernetes' (``ipFamilies`` of a Service, ``addressType`` of a
+    slice).
+    """
 
     word: Literal["IPv4", "IPv6"]
     version: Literal[4, 6]

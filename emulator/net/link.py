@@ -49,8 +49,8 @@ def short_hash(text: str, digits: int = 8) -> str:
 
 
 def interface_name(prefix: str, text: str) -> InterfaceName:
-    """Returns ``text`` itself where it fits an interface name, else ``prefix`` and 8 hex digits that stand for
-    it.
+    """Returns ``text`` itself where it fits an interface name, else ``prefix`` and 8 hex digits that stand
+    for it.
     """
     return InterfaceName(text if len(text) <= IFNAMSIZ else f"{prefix}{short_hash(text)}")
 

@@ -1,4 +1,6 @@
-"""Transport protocols, and the numbers that the IP header gives them (IANA, Assigned Internet Protocol Numbers)."""
+"""Transport protocols, and the numbers that the IP header gives them (IANA, Assigned Internet Protocol
+Numbers).
+"""
 
 from __future__ import annotations
 

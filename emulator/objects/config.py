@@ -171,7 +171,9 @@ class KubeProxyConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowFrom:
-    """Exactly one of ``pod``, ``podSelector``, ``node``, ``external``. ``namespace`` goes with the first two."""
+    """Exactly one of ``pod``, ``podSelector``, ``node``, ``external``. ``namespace`` goes with the
+    first two.
+    """
 
     pod: str = ""
     podSelector: Mapping[str, str] = field(default_factory=dict)

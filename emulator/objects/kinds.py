@@ -28,7 +28,9 @@ class OwnerReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectMeta:
-    """``namespace`` is "" for cluster-scoped objects; loading sets "default" for namespaced ones without it."""
+    """``namespace`` is "" for cluster-scoped objects; loading sets "default" for namespaced ones
+    without it.
+    """
 
     name: str = ""
     generateName: str = ""
@@ -232,7 +234,9 @@ class NodeAffinity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodAffinityTerm:
-    """The Pods of some namespaces that a selector matches, and the label whose value makes Nodes one place."""
+    """The Pods of some namespaces that a selector matches, and the label whose value makes Nodes one
+    place.
+    """
 
     topologyKey: str
     labelSelector: LabelSelector | None = None
@@ -478,7 +482,9 @@ class Service(_Namespaced):
 
     @property
     def proxied(self) -> bool:
-        """Returns whether kube-proxy looks at it: it has ClusterIPs, and no label leaves it to another proxy."""
+        """Returns whether kube-proxy looks at it: it has ClusterIPs, and no label leaves it to another
+        proxy.
+        """
         return self.addressed and not LEFT_TO_OTHERS & self.metadata.labels.keys()
 
     @property

@@ -14,7 +14,9 @@ from emulator.oracle.source import name_source
 
 
 def promise_under_arp_flux(promises: Sequence[Promise]) -> Promise:
-    """Returns one promise with all possibilities of ``promises``, one for each node that may be heard first."""
+    """Returns one promise with all possibilities of ``promises``, one for each node that may be heard
+    first.
+    """
     delivered = [promise for promise in promises if "delivered" in promise.possibilities.outcomes]
     if not delivered:
         return replace(promises[0], possibilities=merged(p.possibilities for p in promises))

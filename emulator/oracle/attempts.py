@@ -43,7 +43,9 @@ def attempts_to_meet(service: Service, backends: int) -> int:
 
 
 def attempts_of(expectation: Expectation) -> int:
-    """Returns how many connections meet every endpoint of ``expectation`` that may answer; 1 where none does."""
+    """Returns how many connections meet every endpoint of ``expectation`` that may answer; 1 where
+    none does.
+    """
     return attempts_for(len(expectation.endpoints)) if expectation.backends else 1
 
 

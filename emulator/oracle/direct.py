@@ -40,8 +40,8 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
 
 
 def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
-    """Returns all that :func:`promise_direct` depends on, beside the cluster, and all that a policy may select
-    the client by.
+    """Returns all that :func:`promise_direct` depends on, beside the cluster, and all that a policy may
+    select the client by.
     """
     client, to = flow.client, flow.to
     itself = client.label if is_loopback(to.ip) else ""
@@ -73,7 +73,9 @@ def outcome_at(
 
 
 def is_unanswered(facts: Facts, ip: str) -> bool:
-    """Returns whether ARP requests for ``ip`` stay unanswered: its network is on-link, and no machine has it."""
+    """Returns whether ARP requests for ``ip`` stay unanswered: its network is on-link, and no machine
+    has it.
+    """
     return ip not in facts.owners and (
         ip in facts.state.hostSubnet or any(ip in cidr for cidr in facts.pod_cidrs)
     )

@@ -146,7 +146,9 @@ class Facts:
         return self.state.speakers.get(ip, "") or self.remembered.get(ip, "") or any_node
 
     def has_arp_flux(self, flow: Flow) -> bool:
-        """Returns whether every node answers ARP for the address dialled, so that any may be the first one."""
+        """Returns whether every node answers ARP for the address dialled, so that any may be the first
+        one.
+        """
         return flow.client.kind == "external" and not flow.via and self._is_answered_by_every_node(flow.to.ip)
 
     def _is_answered_by_every_node(self, ip: str) -> bool:

@@ -17,7 +17,9 @@ UdpStays = Literal["while it serves", "while it is chosen", "until it is refused
 
 
 class Semantics(NamedTuple):
-    """The published semantics of a mode: what Kubernetes' documents and kube-proxy's source say it is to do."""
+    """The published semantics of a mode: what Kubernetes' documents and kube-proxy's source say it is
+    to do.
+    """
 
     relays: bool  # 15: a process of the node accepts, and dials an endpoint itself
     policies: bool  # 4, 15: traffic policies and hints narrow the endpoints

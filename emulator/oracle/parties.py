@@ -109,7 +109,9 @@ def loopback_destination(port: int) -> Destination:
 def service_destination(
     service: Service, port: ServicePort, how: ServiceAddress, ip: str, node: str = ""
 ) -> Destination:
-    """Returns a Service's port behind one of its addresses; for a node port ``ip`` is an address of ``node``."""
+    """Returns a Service's port behind one of its addresses; for a node port ``ip`` is an address of
+    ``node``.
+    """
     number = port.port
     label = f"svc {service.key}:{number}"
     if how == "nodePort":

@@ -68,7 +68,9 @@ def promise_relayed(facts: Facts, flow: Flow, met: Translation) -> Promise:
 
 
 def _dials_itself(facts: Facts, flow: Flow, node: str) -> bool:
-    """Returns whether ``node`` dials an address of its own that is not the one to which its rules redirect."""
+    """Returns whether ``node`` dials an address of its own that is not the one to which its rules
+    redirect.
+    """
     ip, client = flow.to.ip, flow.client
     local = is_loopback(ip) or facts.node_at(ip) == node
     return (

@@ -1,3 +1,3 @@
-"""Operations as values: what each kernel must hold, and why. Pure; ``kernel`` applies them, ``shell`` prints
-them.
+"""Describes operations as values: the state that each kernel must hold, and why. Pure; ``kernel`` applies
+them, ``shell`` prints them.
 """

@@ -1,10 +1,10 @@
-"""What must be done to a kernel that holds one plan so that it holds another one. Pure.
+"""Computes the operations that turn a kernel that holds one plan into one that holds another. Pure.
 
-A plan of a whole cluster says what there is; each of its operations makes one thing, told by its identity.
-What is in both plans costs nothing. First goes what is no longer wanted, in the order of the stages:
-neighbours, routes and addresses, then links, then namespaces; then comes what is new, in the order of the new
-plan, rules last. What the kernel takes away together with something else (a link's addresses and routes, the
-routes whose source address goes) is not deleted again, and is added again where it is still wanted. Each
+A plan of a whole cluster states what there is. Each of its operations makes one thing, which its identity
+distinguishes from all others. Things in both plans cost nothing. Deletions come first, in the order of the
+stages: neighbours, routes and addresses, then links, then namespaces. Additions follow in the order of the
+new plan, rules last. Things that the kernel deletes together with others (a link's addresses and routes, the
+routes whose source address goes) are not deleted again; they are added again if they are still wanted. Each
 operation declares what it rests on and what is lost with it (:mod:`emulator.plan.operations.operation`).
 """
 
@@ -17,12 +17,13 @@ from emulator.plan.operations.operation import Identity, Thing
 
 
 def difference(old: Plan, new: Plan) -> Plan:
-    """The operations that turn a kernel that holds ``old`` into one that holds ``new``, in an order that can
-    be applied.
+    """Returns the operations that turn a kernel that holds ``old`` into one that holds ``new``, in an order
+    that can be applied.
 
-    Both are plans of whole clusters: ``ValueError`` for one that deletes. Raises :class:`UsageError` for what
-    cannot be undone: a sysctl that ``new`` no longer sets, since its value before is not known, and IPVS and
-    its sets. (Only another configuration of kube-proxy does that, which needs a restart in a cluster, too.)
+    Both are plans of whole clusters: ``ValueError`` for one that deletes. Raises :class:`UsageError` for
+    changes that cannot be undone: a sysctl that ``new`` no longer sets, since its value before is not known,
+    and IPVS and its sets. (Only another configuration of kube-proxy does that, which needs a restart in a
+    cluster, too.)
     """
     before, after = _things(old), _things(new)
     lost = _Lost(before, after)
@@ -39,13 +40,13 @@ def difference(old: Plan, new: Plan) -> Plan:
 
 
 def _things(plan: Plan) -> dict[Identity, Addition]:
-    """Returns what the plan makes, by identity; of two operations that make the same thing the later one
+    """Returns the things of the plan, by identity. If two operations make the same thing, the later one
     counts.
     """
     things: dict[Identity, Addition] = {}
     for op in plan.operations:
         if not isinstance(op, Addition):
-            raise ValueError(f"the plan of a change does not say what there is: {op}")
+            raise ValueError(f"the plan of a change deletes, so it cannot be compared: {op}")
         identity = op.identity
         things.pop(identity, None)
         things[identity] = op
@@ -53,7 +54,7 @@ def _things(plan: Plan) -> dict[Identity, Addition]:
 
 
 class _Lost:
-    """What a kernel that holds ``before`` must lose on its way to ``after``."""
+    """Finds the things that a kernel loses on its way from ``before`` to ``after``."""
 
     def __init__(self, before: Mapping[Identity, Addition], after: Mapping[Identity, Addition]) -> None:
         self._netns = {
@@ -62,7 +63,7 @@ class _Lost:
         self._things: set[Thing] = set()
         self._going: list[Addition] = []  # no longer wanted, or to be made again in another way
         self._remade: set[Identity] = set()
-        for identity, op in before.items():  # a plan has what something rests on before it
+        for identity, op in before.items():  # in a plan, the things that one rests on come before it
             now = after.get(identity)
             if now is None:
                 self._going.append(op)
@@ -77,14 +78,12 @@ class _Lost:
         return not self._things.isdisjoint(things)
 
     def concerns(self, op: Addition) -> bool:
-        """Returns whether the kernel loses, or may lose, the thing that ``op`` makes although both plans have
-        it.
-        """
+        """Returns whether the kernel loses, or may lose, the thing of ``op`` although both plans have it."""
         return op.identity in self._remade or self._lack(op.supports)
 
     def undone(self) -> Iterator[tuple[Stage, Operation]]:
-        """Yields what takes away what goes and is not taken along by the kernel, with the stage in which it
-        came; of a namespace that goes only the links that lead out of it.
+        """Yields the deletions that the kernel does not make by itself, each with the stage in which its
+        thing was added. For a namespace that goes these are only the links that lead out of it.
         """
         for op in self._going:
             taken_along = op.namespaces and self._netns.issuperset(op.namespaces)

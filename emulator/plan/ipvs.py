@@ -1,13 +1,13 @@
-"""What kube-proxy's ipvs mode keeps outside the tables of iptables: virtual servers and sets of addresses,
-and what loads or changes them.
+"""Describes the state that kube-proxy's ipvs mode keeps outside the tables of iptables (virtual servers and
+ipsets), and the texts that load or change it.
 
 Texts are those that ``ipvsadm -R`` and ``ipset restore`` read, as ``ipvsadm -Sn`` and ``ipset save`` print
 them. Imports ``plan.rules`` for reading addresses. Invariant: a text holds checked addresses, prefixes and
-numbers, and words of our own, alone.
+numbers, and words of our own, and nothing else.
 
-An endpoint that goes keeps its TCP connections, by weight 0: it gets no new ones. So does kube-proxy
-(pkg/proxy/ipvs/graceful_termination.go), which takes it away when the last of them has ended; no packet tells
-the difference. Of UDP and SCTP it is taken away at once.
+An endpoint that goes keeps its TCP connections, with weight 0: it gets no new ones. kube-proxy does the same
+(pkg/proxy/ipvs/graceful_termination.go), and deletes the real server when its last connection has ended; no
+packet shows the difference. UDP and SCTP endpoints are deleted at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HASH = "family inet hashsize 1024 maxelem 65536 bucketsize 12"
 
 
 class RealServer(NamedTuple):
-    """An endpoint: reached by masquerading (the kernel's word for address translation)."""
+    """Describes an endpoint, reached by masquerading (IPVS's name for address translation)."""
 
     ip: str
     port: int
@@ -37,8 +37,8 @@ class RealServer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualServer:
-    """What the kernel's IPVS balances. ``persistence``: seconds for which a client keeps its real server, 0
-    for none.
+    """Describes a virtual server of the kernel's IPVS. ``persistence``: seconds for which a client keeps its
+    real server, 0 for none.
     """
 
     protocol: TransportProtocol
@@ -50,12 +50,12 @@ class VirtualServer:
 
     @property
     def key(self) -> tuple[TransportProtocol, str, int]:
-        """What tells it from others."""
+        """Returns the key that distinguishes it from others."""
         return self.protocol, self.ip, self.port
 
 
 class Edit(NamedTuple):
-    """One command to the kernel's IPVS: what is done to ``server``, or to ``real`` behind it."""
+    """Describes one command to the kernel's IPVS, about ``server`` or about ``real`` behind it."""
 
     verb: Verb
     server: VirtualServer
@@ -64,7 +64,7 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressSet:
-    """An ipset. ``entries`` are spelled as ``ipset save`` prints them."""
+    """Describes an ipset. ``entries`` are spelled as ``ipset save`` prints them."""
 
     name: str
     kind: SetKind
@@ -72,11 +72,10 @@ class AddressSet:
 
 
 def edits(was: Iterable[VirtualServer], servers: Iterable[VirtualServer]) -> Iterator[Edit]:
-    """What turns a kernel that has ``was`` into one that has ``servers``, in an order that can be applied.
-    Costs what differs.
+    """Yields the commands that turn a kernel that has ``was`` into one that has ``servers``, in an order that
+    can be applied. They are as many as the differences.
 
-    A real server that comes may be there already, with weight 0: it is added, which then does nothing, and
-    edited.
+    A new real server may exist already, with weight 0: so it is added, which has no effect then, and edited.
     """
     before, after = {server.key: server for server in was}, {server.key: server for server in servers}
     for key, server in before.items():
@@ -108,7 +107,7 @@ def _changes(old: VirtualServer, new: VirtualServer) -> Iterator[Edit]:
 
 
 def ipvsadm_text(servers: Iterable[VirtualServer]) -> str:
-    """The text for ``ipvsadm -R``."""
+    """Returns the text for ``ipvsadm -R``."""
     return "".join(f"{ipvsadm_words(edit)}\n" for edit in edits((), servers))
 
 
@@ -119,32 +118,35 @@ _OPTION: Mapping[Verb, str] = {
 
 
 def ipvsadm_words(edit: Edit) -> str:
-    """The options of ``ipvsadm`` that do it."""
+    """Returns the options of ``ipvsadm`` for one command."""
     server, real = edit.server, edit.real
-    words = f"{_OPTION[edit.verb]} {_SERVICE[server.protocol]} {Endpoint(address(server.ip), number(server.port))}"
+    words = (
+        f"{_OPTION[edit.verb]} {_SERVICE[server.protocol]} "
+        f"{Endpoint(address(server.ip), number(server.port))}"
+    )
     if real is not None:
         words += f" -r {Endpoint(address(real.ip), number(real.port))}"
         return words if edit.verb == "delete real" else f"{words} -m -w {number(real.weight)}"
     if edit.verb == "delete server":
         return words
     words += f" -s {server.scheduler}" + (f" -p {number(server.persistence)}" if server.persistence else "")
-    # kube-proxy has it look at the client's port, too
+    # kube-proxy makes it hash the client's port, too
     return f"{words} -b mh-port" if server.scheduler == "mh" else words
 
 
 def timeout_words(timeouts: IPVSTimeouts) -> str:
-    """The options of ``ipvsadm`` that set them; 0 leaves one as it is."""
+    """Returns the options of ``ipvsadm`` that set the time-outs; 0 leaves one as it is."""
     return "--set " + " ".join(str(number(seconds)) for seconds in timeouts)
 
 
 def create_line(item: AddressSet) -> str:
-    """The line that makes an empty set."""
+    """Returns the line that makes an empty set."""
     return f"create {item.name} {item.kind} {'range 0-65535' if item.kind == 'bitmap:port' else _HASH}"
 
 
 def ipset_text(sets: Iterable[AddressSet]) -> str:
-    """The text for ``ipset -exist restore`` that makes the sets hold exactly their entries, whatever they
-    held.
+    """Returns the text for ``ipset -exist restore`` that makes the sets hold exactly their entries, whatever
+    they held.
     """
     lines: list[str] = []
     for item in sets:
@@ -157,8 +159,8 @@ def ipset_text(sets: Iterable[AddressSet]) -> str:
 
 
 def ipset_change(old: Iterable[AddressSet], new: Iterable[AddressSet]) -> str:
-    """The text for ``ipset -exist restore`` that turns sets that hold ``old`` into ``new``, entry by entry;
-    "" when they are equal. Sets may come, but not go: rules may look into them.
+    """Returns the text for ``ipset -exist restore`` that turns sets that hold ``old`` into ``new``, entry by
+    entry; "" when they are equal. Sets may be added, but not deleted: rules may refer to them.
     """
     before = {item.name: item for item in old}
     lines: list[str] = []

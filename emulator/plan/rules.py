@@ -77,8 +77,8 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """``tables``: table → chain → that chain's rules in order. A chain without rules is declared all the
-    same.
+    """Holds the rules of one owner or node. ``tables``: table → chain → that chain's rules in order. A chain
+    without rules is declared all the same.
 
     ``table`` is a table of nftables of the owner's own, which no other owner touches.
     """
@@ -93,7 +93,7 @@ class RuleSet:
 
 
 def merge(*rulesets: RuleSet) -> RuleSet:
-    """One rule set out of several owners' ones.
+    """Returns one rule set out of those of several owners.
 
     The rules of a built-in chain follow each other in the order of ``rulesets``; any other chain has one
     owner, and a second one raises ``ValueError``.
@@ -110,18 +110,19 @@ def merge(*rulesets: RuleSet) -> RuleSet:
 
 
 def compose(*rulesets: RuleSet) -> str:
-    """The text for one ``iptables-restore --noflush`` that makes the tables hold exactly these rules in these
-    chains.
+    """Returns the text for one ``iptables-restore --noflush`` that makes the tables hold exactly these rules
+    in these chains.
 
-    Loading it twice is loading it once: with ``--noflush`` a declared chain is emptied unless it is built in
-    (iptables 1.8.9, legacy and nf_tables alike), so each built-in chain gets a ``-F`` of its own.
+    Loading it twice has the same effect as loading it once: with ``--noflush`` a declared chain is emptied
+    unless it is built in (iptables 1.8.9, legacy and nf_tables alike), so each built-in chain gets a ``-F``
+    of its own.
 
-    Two things are for the sake of speed (measured with iptables 1.8.9 and 10,000 Services). ``-Z``, of
-    counters that are zero anyway, is the one harmless command that names no chain: behind it
-    iptables-nft-restore asks for all chains once, instead of looking each line's chain up in a sorted list;
-    it loads in 2 s, not 20 (80 with chains unsorted). And chains come in the order of ``rulesets``, a
-    Service's one after the other, as packets pass them: so they lie in memory, and for each later change the
-    kernel follows every jump, in 45 ms instead of 80.
+    Two things are for speed (measured with iptables 1.8.9 and 10,000 Services). ``-Z`` of counters that are
+    zero anyway is the one harmless command that names no chain: after it iptables-nft-restore asks for all
+    chains once, instead of looking each line's chain up in a sorted list; it loads in 2 s instead of 20 (80
+    with chains unsorted). And chains come in the order of ``rulesets``, a Service's one after the other, as
+    packets pass them. They lie in memory in that order, and for each later change the kernel follows every
+    jump, in 45 ms instead of 80.
     """
     lines: list[str] = []
     tables = merge(*rulesets).tables

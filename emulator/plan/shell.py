@@ -1,5 +1,5 @@
-"""A plan as a bash script that builds the same network with ``ip``, ``sysctl`` and ``iptables-restore`` (or
-``nft``) alone; in ipvs mode with ``ipset`` and ``ipvsadm``, too.
+"""Renders a plan as a bash script that builds the same network with ``ip``, ``sysctl`` and
+``iptables-restore`` (or ``nft``) alone; in ipvs mode with ``ipset`` and ``ipvsadm``, too.
 
 Pure. Invariant: every value is checked and quoted (:mod:`emulator.plan.operations.words`), so that no name in
 a manifest can become a command or an option; each step is preceded by its reason.
@@ -18,8 +18,9 @@ _HEADER = """\
 # {title}
 # Written by podwire: builds the network with {tools} alone.
 #
-# It makes network namespaces and nothing outside them. To keep their names off this machine too, run it in a sandbox
-# of its own, as root, and look around in the shell that follows (ip netns list; ip netns exec NAME ...):
+# It makes network namespaces and nothing outside them. To keep their names off this
+# machine too, run it as root in a sandbox of its own, and look around in the shell
+# that follows (ip netns list; ip netns exec NAME ...):
 #
 #   unshare --net --mount sh -c 'mount -t tmpfs tmpfs /run && bash script.sh && exec bash'
 set -euo pipefail
@@ -27,8 +28,8 @@ set -euo pipefail
 
 
 def render_shell(plan: Plan, *, title: str, changes: Iterable[tuple[str, Plan]] = ()) -> str:
-    """Returns the script. ``title`` is its first comment. Operations that follow each other for the same
-    reason share one comment. Each of ``changes``, (title, plan), comes after what it changes.
+    """Returns the script. ``title`` is its first comment. Consecutive operations with the same reason share
+    one comment. Each of ``changes``, (title, plan), comes after the plan that it changes.
 
     Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the
     here-document's delimiter as a line.
@@ -55,5 +56,5 @@ def _operations(plan: Plan) -> Iterator[str]:
 
 
 def shell_commands(operation: Operation) -> str:
-    """Returns the lines of one operation: what a person would type for it."""
+    """Returns the lines of shell of one operation, as a person would type them."""
     return "\n".join(operation.commands())

@@ -1,21 +1,21 @@
-"""What a new network namespace copies from the host, with the values that are the same on every machine.
-Pure.
+"""Lists the settings that a new network namespace copies from the host, with values that are the same on
+every machine. Pure.
 
 A new namespace has the kernel's own defaults, but for ``net.ipv4.conf``: that is copied from the machine's
 first namespace (devconf_inherit_init_net, Documentation/admin-guide/sysctl/net.rst). And every new device
 copies ``net.ipv4.neigh.default``, which only that first namespace has (net/core/neighbour.c:
-neigh_parms_alloc). It was found by changing every number below ``net`` of a 6.1 kernel and looking into a
-namespace made after that. Left out is what decides about no packet here: IGMP's settings, ``log_martians``,
-``medium_id``, ``tag``, ``bootp_relay``, ``accept_source_route`` (nobody sends such packets) and
+neigh_parms_alloc). The list was found by changing every number below ``net`` of a 6.1 kernel and looking into
+a namespace made after that. Settings that affect no packet here are left out: IGMP's, ``log_martians``,
+``medium_id``, ``tag``, ``bootp_relay``, ``accept_source_route`` (no packet here has a source route) and
 ``disable_policy``/``disable_xfrm`` (there is no policy).
 """
 
 from __future__ import annotations
 
-# what was there before the first link; other links copy "default" when they are made
+# links that exist from the beginning; other links copy "default" when they are made
 SCOPES = ("all", "default", "lo")
 
-# The kernel's own defaults (net/ipv4/devinet.c), by value. Whether a namespace forwards comes first: it
+# The kernel's own defaults (net/ipv4/devinet.c), by value. The forwarding setting comes first: it
 # changes accept_redirects.
 DEVICE_DEFAULTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (

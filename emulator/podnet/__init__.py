@@ -1,4 +1,5 @@
-"""Pod networks: a module each, and the table of them. Nobody else knows how Pods are connected.
+"""Connects Pods: a module for each Pod network, and the table of them. No other room depends on how Pods are
+connected.
 
 Pure: imports the cluster state, ``hostnet`` and the plan's values.
 """
@@ -29,7 +30,9 @@ def plan_podnet(state: ClusterState) -> Iterator[Operation]:
 
 
 def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> Iterator[Operation]:
-    """Yields what Pods that send to each other need on top; ``meetings`` are pairs of addresses."""
+    """Yields the operations that Pods need in addition if they send to each other; ``meetings`` are pairs of
+    addresses.
+    """
     return _network(state).plan_meetings(state, meetings)
 
 

@@ -1,11 +1,11 @@
-"""kubenet: a bridge ``cbr0`` per node, host-local addresses, routes to the other nodes' podCIDRs over the
-host network. Pure.
+"""Plans kubenet: a bridge ``cbr0`` per node, host-local addresses, routes to the other nodes' podCIDRs over
+the host network. Pure.
 
-What kubelet's kubenet did (Kubernetes ≤ 1.23; its page was
-kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins): the bridge has the first
-address of the node's podCIDR, each Pod a veth pair whose host end is a bridge port in hairpin mode.
-Masquerading of what leaves the cluster is ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or node
-keeps its source address.
+This is what kubelet's kubenet did (Kubernetes ≤ 1.23; its page was
+kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins). The bridge has the first
+address of the node's podCIDR. Each Pod has a veth pair whose host end is a bridge port in hairpin mode.
+Traffic that leaves the cluster is masqueraded in ip-masq-agent's chain. Invariant: a Pod's packet to a Pod or
+node keeps its source address.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BRIDGE = "cbr0"
 
 
 def veth_name(pod: Pod) -> str:
-    """The node's end of the Pod's link."""
+    """Returns the name of the node's end of the Pod's link."""
     return f"veth{short_hash(pod.key)}"
 
 
@@ -80,7 +80,8 @@ def attach(state: ClusterState, pod: Pod) -> Iterator[Operation]:
         peer_netns=netns,
         peer="eth0",
         peer_mac=mac_of_ip(ips[0]),
-        why=f"{why}: its eth0, and a hairpin bridge port at the node (a Pod may reach itself through its Service)",
+        why=f"{why}: its eth0, and a hairpin bridge port at the node (a Pod may reach itself through "
+        "its Service)",
     )
     for ip in ips:
         inside = ip in cidr
@@ -130,7 +131,7 @@ def _cidr(state: ClusterState, node: str) -> Prefix:
 
 
 def _outside(state: ClusterState, node: str) -> Iterator[tuple[str, str]]:
-    """Yields the Pod addresses on ``node`` that its podCIDR has not, each with its Pod."""
+    """Yields the Pod addresses on ``node`` that lie outside its podCIDR, each with its Pod."""
     cidr = _cidr(state, node)
     for pod in state.pods_on[node]:
         for a in () if pod.spec.hostNetwork else pod.status.podIPs:
@@ -139,7 +140,7 @@ def _outside(state: ClusterState, node: str) -> Iterator[tuple[str, str]]:
 
 
 def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
-    """Plan the neighbour entries between each Pod and its node's bridge."""
+    """Plans the neighbour entries between each Pod and its node's bridge."""
     for node in state.nodes:
         gateway = state.gateway(node.name)
         mac = mac_of_ip(gateway)
@@ -155,10 +156,10 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
 
 
 def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> Iterator[Operation]:
-    """Plan the neighbour entries, both ways, of Pods of one node that send to each other over its bridge.
+    """Plans the neighbour entries, both ways, of Pods of one node that send to each other over its bridge.
 
-    ``meetings`` are pairs of addresses. All others are routed and need nothing. All Pods of a node with each
-    other would be as many entries as the square of their number.
+    ``meetings`` are pairs of addresses. All other pairs are routed and need no entry. Entries for every pair
+    of a node's Pods would grow with the square of their number.
     """
     meetings = list(meetings)
     bridged = {
@@ -186,13 +187,15 @@ def _is_bridged(state: ClusterState, pod: Pod, ip: str) -> bool:
 
 
 def _host_end_mac(ip: str) -> str:
-    """The node's end of a Pod's link: as the Pod's MAC, in another locally administered block."""
+    """Returns the MAC of the node's end of a Pod's link: the Pod's MAC in another locally administered
+    block.
+    """
     return "0e:58" + mac_of_ip(ip)[5:]
 
 
 def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
-    """Returns the nat rules of ``node``: what leaves the cluster gets the node's address, what stays in it does
-    not.
+    """Returns the nat rules of ``node``: packets that leave the cluster get the node's address, others keep
+    their source.
     """
     chain = "IP-MASQ-AGENT"
     inside = [

@@ -1,4 +1,4 @@
-"""The interface of a Pod network. Pure: imports the cluster state and the plan's values."""
+"""Defines the interface of a Pod network. Pure: imports the cluster state and the plan's values."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from emulator.plan.rules import RuleSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodNetwork:
-    """A Pod network. ``facts`` are all that others know of it.
+    """Describes a Pod network. ``facts`` are all that other rooms know of it.
 
     ``plan_node`` plans a node's own part, ``attach`` a Pod with its link and addresses, ``connect`` the ways
-    between the nodes, ``plan_meetings`` what Pods that send to each other (pairs of addresses) need on top.
-    ``rules`` are those of one node, beside kube-proxy's.
+    between the nodes, ``plan_meetings`` the additional operations for Pods that send to each other (pairs of
+    addresses). ``rules`` are those of one node, beside kube-proxy's.
     """
 
     facts: PodNetworkFacts

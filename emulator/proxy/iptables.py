@@ -189,7 +189,9 @@ def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) ->
 
 
 def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backend]) -> Iterator[Rule]:
-    """``chain`` picks one of ``backends``: the one that the client had before, or any with the same chance."""
+    """``chain`` picks one of ``backends``: the one that the client had before, or any with the same
+    chance.
+    """
     if port.affinitySeconds:
         for backend in backends:
             recent = Match(

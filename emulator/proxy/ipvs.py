@@ -244,7 +244,9 @@ def _halves(prefix: str) -> tuple[str, ...]:
 
 
 def _node_port_ips(state: ClusterState, node: str) -> Iterator[str]:
-    """Node ports are served at every local address that ``nodePortAddresses`` names, never at a loopback one."""
+    """Node ports are served at every local address that ``nodePortAddresses`` names, never at a
+    loopback one.
+    """
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
     for ip in local_addresses(state, node):
         if ip not in LOOPBACK and any(ip in prefix for prefix in prefixes):

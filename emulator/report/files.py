@@ -166,7 +166,9 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _reported(path: Path, hint: str = "name another place") -> Iterator[None]:
-    """Turns what the operating system says about ``path`` into a :class:`UsageError` that ends with ``hint``."""
+    """Turns what the operating system says about ``path`` into a :class:`UsageError` that ends with
+    ``hint``.
+    """
     try:
         yield
     except OSError as error:

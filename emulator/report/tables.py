@@ -205,7 +205,9 @@ def _via(result: FlowResult) -> str:
 
 
 def _not_delivered(result: FlowResult) -> list[str]:
-    """``rejected ×2: ICMP port unreachable from 172.18.0.3`` for each way in which attempts did not arrive."""
+    """``rejected ×2: ICMP port unreachable from 172.18.0.3`` for each way in which attempts did not
+    arrive.
+    """
     evidence: dict[str, str] = {}
     for journey in result.journeys:
         evidence.setdefault(journey.outcome, say_ending(journey.ending))
@@ -273,7 +275,9 @@ def _counts(report: Report, shown: int) -> str:
 
 
 def _set_aside(controls: int) -> str:
-    """Where the controls that passed went: what they prove is in the verdicts of the flows that they control."""
+    """Where the controls that passed went: what they prove is in the verdicts of the flows that they
+    control.
+    """
     return (
         f"{controls} controls passed too (the same clients straight to the Pods); -o wide lists them"
         if controls

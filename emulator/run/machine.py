@@ -1,4 +1,6 @@
-"""What a mode of kube-proxy needs of this machine, and whether that is there. Tells from the mode's record."""
+"""What a mode of kube-proxy needs of this machine, and whether that is there. Tells from the mode's
+record.
+"""
 
 from __future__ import annotations
 

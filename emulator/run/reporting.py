@@ -127,7 +127,9 @@ def plan_evidence(
 
 
 def save_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]], report: Report) -> Report:
-    """Write ``evidence`` into ``directory`` as far as possible; ``report`` with a notice of what is missing."""
+    """Write ``evidence`` into ``directory`` as far as possible; ``report`` with a notice of what is
+    missing.
+    """
     written = files.write_evidence(directory, evidence)
     if written.missing:
         tell_missing(written.missing)

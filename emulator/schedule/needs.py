@@ -1,5 +1,5 @@
-"""What a run needs of the machine, from its schedule alone: how many frames pass each namespace, and how many
-descriptors a process holds.
+"""Computes what a run needs of the machine, from its schedule alone: how many frames pass each namespace, and
+how many descriptors a process holds.
 
 Pure: known before anything is made.
 """
@@ -20,30 +20,30 @@ from emulator.cluster.state import (
 from emulator.model.flows import Flow
 from emulator.schedule.schedule import Moment, Schedule
 
-_PACKETS = 8  # of one connection: SYN, SYN-ACK, ACK, request, ACK, answer, ACK, RST
-_HANDSHAKE = 3  # of them those that are captured where handshakes alone are
-_AT_NODE = 4  # times that a packet is seen at a node: on two links, and on the bridge's own device both ways
+_PACKETS = 8  # frames of one connection: SYN, SYN-ACK, ACK, request, ACK, answer, ACK, RST
+_HANDSHAKE = 3  # those of them that are captured if only handshakes are
+_AT_NODE = 4  # captures of a packet at a node: on two links, and on the bridge's own device both ways
 _AT_MIDDLE = 2  # at the switch, the router, the balancer: it comes and it goes
-_CHATTER = 256  # datagrams that an open UDP connection may send between two looks, while the cluster changes
-# how far more than its share of the attempts may meet one endpoint: standard deviations of a fair choice
+_CHATTER = 256  # datagrams of an open UDP connection between two reads of the rings
+# spread of the attempts at one endpoint above its share: standard deviations of a fair choice
 _DEVIATIONS = 6
 
-_RING_BYTES = 512 << 20  # of all rings together
+_RING_BYTES = 512 << 20  # all rings together
 _LEAST = 32  # slots of a ring
-_SPARE_BYTES = 256 << 20  # what few namespaces have beyond their need: shared among them
-_SPARE_SLOTS = 512  # of each at most
+_SPARE_BYTES = 256 << 20  # shared among the rings of few namespaces, beyond their need
+_SPARE_SLOTS = 512  # at most in each
 _MOST = 8192  # slots of a ring: it is emptied while flows are sent
-_MOST_BROADCASTS = 1 << 16  # slots of the switch's, which sees a broadcast once for each of its ports
+_MOST_BROADCASTS = 1 << 16  # slots of the switch's ring: it captures a broadcast once a port
 
 _RING_HEADERS = 80 + 14  # bytes of a slot before the packet: the ring's own, then Ethernet's
-_SLOT_HEADERS = _RING_HEADERS + 52  # before the payload: IP's and TCP's, too
+_SLOT_HEADERS = _RING_HEADERS + 52  # before the payload: with IP's and TCP's headers
 _ANSWER = 176  # bytes of an echo server's answer without its names (workload/answer.py)
-_HEALTH_ANSWER = 400  # bytes of a health check's
+_HEALTH_ANSWER = 400  # bytes of the answer to a health check
 
 
 def ring_slots(schedule: Schedule, names: Collection[str], width: int) -> dict[str, int]:
-    """Returns how many slots of ``width`` bytes the ring of each namespace of ``names`` needs: as many as
-    frames may come between two looks at it. All rings together take no more than 512 MiB.
+    """Returns how many slots of ``width`` bytes the ring of each namespace in ``names`` needs: enough for the
+    frames that may come between two reads of it. All rings together take no more than 512 MiB.
     """
     # a proxy's own connections
     double: int = 2 if any(expectation.relayed for expectation in schedule.expectations.values()) else 1
@@ -64,14 +64,14 @@ def ring_slots(schedule: Schedule, names: Collection[str], width: int) -> dict[s
 
 
 def slot_width(schedule: Schedule) -> int:
-    """Returns the bytes of a slot, a power of two: a whole frame fits, but where handshakes alone are
+    """Returns the bytes of a slot, a power of two: a whole frame fits, unless only handshakes are
     captured.
     """
     if schedule.pairs:
         return 256
     states = [moment.state for moment in schedule.moments]
     if any(state.commands for state in states):
-        # what real commands say is as long as a link lets it be
+        # answers of real commands are as long as a link's MTU allows
         longest = _RING_HEADERS + max(state.podNetwork.mtu for state in states)
         return 1 << (longest - 1).bit_length()
     listeners = [listener for state in states for listener in state.listeners]
@@ -83,8 +83,8 @@ def slot_width(schedule: Schedule) -> int:
 
 
 def _passing(schedule: Schedule, moment: Moment) -> dict[str, float]:
-    """How many frames the flows of ``moment`` leave in each namespace, if every one of them takes its longest
-    way.
+    """Returns how many frames the flows of ``moment`` leave in each namespace, if every one of them takes its
+    longest way.
     """
     state, places = moment.state, _Places(moment.state)
     sure: Counter[str] = Counter()
@@ -113,7 +113,7 @@ def _passing(schedule: Schedule, moment: Moment) -> dict[str, float]:
 
 
 def _frames_of(flow: Flow, pairs: bool) -> int:
-    """The packets of a flow's attempts, each of which is a frame on every link that it passes."""
+    """Returns the packets of a flow's attempts, each of which is a frame on every link that it passes."""
     if pairs:
         return _HANDSHAKE * flow.attempts
     chatter = _CHATTER if flow.connection and flow.protocol == "UDP" else 0
@@ -121,7 +121,9 @@ def _frames_of(flow: Flow, pairs: bool) -> int:
 
 
 def _broadcasts(schedule: Schedule) -> dict[str, int]:
-    """What the speakers' announcements, a request and a reply each, leave in each namespace."""
+    """Returns how many frames the speakers' announcements (a request and a reply each) leave in each
+    namespace.
+    """
     most: Counter[str] = Counter()
     for state in (moment.state for moment in schedule.moments if moment.state.speakers):
         said = 2 * len(state.speakers)
@@ -135,7 +137,7 @@ def _broadcasts(schedule: Schedule) -> dict[str, int]:
 
 
 class _Places:
-    """Where the addresses of a state are."""
+    """Finds the namespaces of addresses in one state."""
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
@@ -143,8 +145,8 @@ class _Places:
         self._middle = {SWITCH, ROUTER, BALANCER}
 
     def of(self, ip: str) -> Iterable[str]:
-        """The namespaces that a packet to ``ip`` ends in: a Pod's and its node's, a node's, a client's; none
-        for a Service's address.
+        """Returns the namespaces that a packet to ``ip`` ends in: a Pod's and its node's, a node's, a
+        client's; none for a Service's address.
         """
         if pod := self._state.pod_by_ip.get(ip):
             return pod_netns(pod), pod.spec.nodeName

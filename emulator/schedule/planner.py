@@ -1,4 +1,4 @@
-"""From cluster state to one plan: host network, Pod network, rules. Pure: a plan is a value that can be
+"""Plans a cluster state as a whole: host network, Pod network, rules. Pure: a plan is a value that can be
 printed, compared and applied.
 """
 
@@ -23,14 +23,14 @@ from emulator.proxy.backend import Rules
 from emulator.proxy.backends import backend_of
 from emulator.proxy.planner import ProxyChange, ProxyPlanner
 
-# What of a state the plans of the host network and the Pod network read, beside its Pods.
+# Fields of a state, beside its Pods, that the plans of the host network and the Pod network read.
 _NETWORK = ("podNetwork", "podSubnet", "serviceSubnet", "hostSubnet", "routerIP", "nodes", "clients")
 
 Meetings: TypeAlias = Collection[tuple[str, str]]  # addresses of Pods that send to each other
 
 
 def plan_cluster(state: ClusterState, meetings: Meetings = (), proxy: ProxyPlanner | None = None) -> Plan:
-    """Returns everything that the kernel must hold for ``state``, in the order in which it must be done.
+    """Returns all operations that the kernels need for ``state``, in the order in which they must be applied.
 
     ``proxy``: plans kube-proxy's part of the states that follow, too.
     """
@@ -47,12 +47,12 @@ def plan_change(
     are: Meetings = (),
     proxy: ProxyPlanner | None = None,
 ) -> Plan:
-    """Returns what makes a kernel that holds ``old`` hold ``new``: the difference of their plans, and then the
-    connections that became wrong.
+    """Returns the operations that turn a kernel that holds ``old`` into one that holds ``new``: the
+    difference of their plans, and then the deletion of stale conntrack entries.
 
-    ``were`` and ``are``: the meetings that the plan of ``old`` has, and those that the new one is to have. It
-    costs what changed if ``proxy`` planned ``old``, and the states share the Services and EndpointSlices that
-    did not change. Raises :class:`UsageError` where kube-proxy would have to be started anew.
+    ``were`` and ``are``: the meetings in the plan of ``old``, and those in the plan of ``new``. It costs what
+    changed if ``proxy`` planned ``old``, and the states share the Services and EndpointSlices that did not
+    change. Raises :class:`UsageError` if kube-proxy would have to be restarted.
     """
     if set(were) == set(are) and _have_one_network(old, new):
         return _plan_change(old, new, (), (), proxy or ProxyPlanner())
@@ -64,8 +64,8 @@ def plan_change(
 
 
 def _have_one_network(old: ClusterState, new: ClusterState) -> bool:
-    """Returns True where the plans of both states differ in rules at most: machines, addresses and links are
-    the same. A balancer's connections depend on more, so with one it is False.
+    """Returns True if the plans of both states differ at most in rules: machines, addresses and links are the
+    same. A balancer's connections depend on more, so with one it is False.
     """
     if old.balancerIP or new.balancerIP or len(old.pods) != len(new.pods):
         return False
@@ -89,7 +89,8 @@ def _in_order(state: ClusterState, operations: Iterable[Operation]) -> Plan:
     """Returns the plan with its operations by stage, within a stage as planned.
 
     A node has its eth0 before its bridge, as machines have. MASQUERADE takes the address of the first
-    interface for what leaves by lo (net/ipv4/devinet.c: inet_select_addr), and that is to be the node's own.
+    interface for packets that leave by lo (net/ipv4/devinet.c: inet_select_addr), and that is to be the
+    node's own.
     """
 
     def order(op: Operation) -> tuple[Stage, bool, Stage]:
@@ -106,8 +107,8 @@ def _plan_change(
     after: Iterable[Operation],
     proxy: ProxyPlanner,
 ) -> Plan:
-    """Returns the change; ``before`` and ``after`` are all operations of ``old`` and ``new`` but the rules and
-    what belongs to them.
+    """Returns the change; ``before`` and ``after`` are all operations of ``old`` and ``new`` but the rules
+    and the operations that belong to them.
     """
     rules = proxy.change(old, new)
     loads = _changed_loads(old, new, rules)
@@ -128,7 +129,7 @@ def _changed_loads(
         podnet_rules(old, node.name) != podnet_rules(new, node.name) for node in new.nodes
     ):
         return None
-    why = "{}: kube-proxy's rules, in one load: what changed"
+    why = "{}: changes of kube-proxy's rules, in one load"
     return tuple(
         [
             ChangeRules(netns=node, tool=rules.after.tool, change=change, why=why.format(node))
@@ -139,30 +140,35 @@ def _changed_loads(
 
 
 def plan_script(state: ClusterState) -> Plan:
-    """The plan of ``state`` for a script, which can start no process that goes on running."""
+    """Returns the plan of ``state`` for a script, which can start no process that goes on running."""
     plan = plan_cluster(state)
     return replace(plan, operations=(*plan.operations, *plan_speakers(state)))
 
 
 def plan_script_change(old: ClusterState, new: ClusterState) -> Plan:
-    """:func:`plan_change` for a script."""
+    """Returns :func:`plan_change` for a script."""
     before, after = (chain(_plan_networks(state), plan_speakers(state)) for state in (old, new))
     return _plan_change(old, new, before, after, ProxyPlanner())
 
 
 def plan_speakers(state: ClusterState) -> Iterator[Operation]:
-    """What stands in for the speakers where none can run, as in a script: the router is told what it would be
-    answered.
+    """Yields static neighbour entries on the router in place of the ARP speakers, which a script
+    cannot run.
     """
     for ip, node in state.speakers.items():
-        why = f"{node} announces {ip}: a speaker there answers ARP for it, which no tool of a shell does; the router is told the answer instead"
+        why = (
+            f"{node} announces {ip}: a speaker there answers ARP; a script has none, so the router gets "
+            "a static entry"
+        )
         yield AddNeighbour(
             netns=ROUTER, dev="eth0", address=ip, mac=mac_of_ip(state.node[node].internalIPs[0]), why=why
         )
 
 
 def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
-    """Yields each node's rules, in one atomic load per tool, and what else ``proxy`` needs there."""
+    """Yields each node's rules, in one atomic load per tool, and the other operations that ``proxy`` needs
+    there.
+    """
     yield from proxy.operations()
     for node in state.nodes:
         rules = proxy.on(node.name)
@@ -179,6 +185,6 @@ def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
             owners = "kube-proxy's and " + owners
         why = f"{node.name}: {owners}, in one load"
         if backend_of(state).relays:
-            why += "; they lead to ports where a process has to listen, which podwire starts and no script can be"
+            why += "; their targets are ports of a proxy process, which podwire starts and a script cannot"
         both = merge(rules, podnet_rules(state, node.name))
         yield LoadRules(netns=node.name, tool="iptables-restore", text=compose(both), why=why, rules=both)

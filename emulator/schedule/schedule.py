@@ -1,8 +1,7 @@
-"""What a run does and when: what its flows are, what is promised for each, and what changes the cluster
-between them.
+"""Schedules a run: its flows, the promise for each, and the changes of the cluster between them.
 
-Pure: everything that is known before the first packet. Here the planner's operations and the probe's flows
-meet; neither knows of the other.
+Pure: everything here is known before the first packet. Here the planner's operations and the flows meet;
+neither depends on the other.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from emulator.schedule.planner import plan_change, plan_cluster
 
 
 class PromiseOf(Protocol):
-    """What is promised for a flow; ``before``: it is sent over a connection on which that flow was answered."""
+    """Returns the promise for a flow; ``before``: the flow whose answered connection it uses."""
 
     def __call__(self, flow: Flow, before: FlowResult | None = None) -> Expectation: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in time: ``plan`` makes the cluster what ``state`` is, then ``wait`` seconds pass, then the
-    flows are sent.
+    """Describes a point in time: ``plan`` turns the cluster into ``state``, then ``wait`` seconds pass, then
+    the flows are sent.
     """
 
     step: str
@@ -48,28 +47,31 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """``flows`` are those of all moments; ``pairs``: all Pods to all Pods and Services, handshakes alone."""
+    """Describes a run. ``flows`` are those of all moments; ``pairs``: all Pods to all Pods and Services, and
+    only handshakes.
+    """
 
     scenario: Scenario
     moments: tuple[Moment, ...]
     flows: tuple[Flow, ...]
     promise: PromiseOf
-    expectations: Mapping[str, Expectation]  # of the flows, none of which goes over an open connection yet
+    expectations: Mapping[str, Expectation]  # of each flow, as if none used an open connection
     pairs: bool
 
     @property
     def state(self) -> ClusterState:
-        """The cluster at the beginning."""
+        """Returns the cluster at the beginning."""
         return self.scenario.state
 
 
 def plan_flows(
     scenario: Scenario, *, pairs: bool = False, differences: bool = False
 ) -> tuple[tuple[Flow, ...], PromiseOf]:
-    """What to send, and what the objects (or the user's FlowChecks) promise for a flow.
+    """Returns the flows to send, and the function that promises their outcome (from the objects, or from the
+    user's FlowChecks).
 
-    ``pairs``: all Pods to all Pods and Services, without any steps; ``differences``: what is derived goes to the
-    edges of the semantics too.
+    ``pairs``: all Pods to all Pods and Services, without any steps; ``differences``: with derived flows to
+    the places where the modes differ.
     """
     if pairs:
         promised = Expectations(scenario.state)
@@ -94,7 +96,7 @@ def plan_flows(
 def _plan_moment(
     moment: Step, promised: Expectations, differences: bool
 ) -> tuple[tuple[Flow, ...], PromiseOf]:
-    """Returns the flows that are sent when the cluster is as ``promised`` knows it, after the step."""
+    """Returns the flows that are sent after the step, when the cluster is as ``promised`` knows it."""
     state = promised.state
     if not moment.flowChecks:
         flows = derive_flows(state, promised)
@@ -137,7 +139,7 @@ def plan_more(before: Schedule, scenario: Scenario, flows: Sequence[Flow], promi
 def _moments(
     scenario: Scenario, flows: Sequence[Flow], expectations: Mapping[str, Expectation]
 ) -> tuple[Moment, ...]:
-    """The beginning, and the steps that ``flows`` are sent after, or that lead to one of those."""
+    """Returns the beginning, and each step after which ``flows`` are sent, or that leads to one of those."""
     at: dict[str, list[Flow]] = {"": []}
     for flow in flows:
         at.setdefault(flow.step, []).append(flow)
@@ -161,8 +163,8 @@ def _moments(
 
 
 def _meetings(flows: Sequence[Flow], expectations: Mapping[str, Expectation]) -> dict[tuple[str, str], None]:
-    """Returns the addresses of Pods that send to each other: the client of each flow with what it dials, and
-    with the endpoints that see it.
+    """Returns the addresses of Pods that send to each other: the client of each flow with the address that it
+    dials, and with the endpoints that see it.
     """
     meetings: dict[tuple[str, str], None] = {}
     for flow in flows:
@@ -177,8 +179,9 @@ def _meetings(flows: Sequence[Flow], expectations: Mapping[str, Expectation]) ->
 
 
 def rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[AddRoute], list[Flow]]]:
-    """Flows that may be sent together. An external client's packet to an address that is no node's enters
-    through ``via`` because the router has a route, and has one such route an address at a time.
+    """Yields groups of flows that may be sent together. An external client's packet to an address that no
+    node has enters through ``via`` because the router has a route there, and it has one such route per
+    address at a time.
     """
     together: list[tuple[dict[str, str], list[Flow]]] = [({}, [])]
     for flow in flows:

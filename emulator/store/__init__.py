@@ -1,1 +1,3 @@
-"""The API server's half of a control plane: every object of the cluster, versioned, and the verbs on them. Pure."""
+"""The API server's half of a control plane: every object of the cluster, versioned, and the verbs on them.
+Pure.
+"""

@@ -35,11 +35,11 @@ def key_of(one: Any) -> Key:
 
 
 class Stored(NamedTuple):
-    """``object`` is the typed view now, with what controllers have given out; ``written`` is the typed view of
-    ``manifest`` alone. An object that a controller made has no manifest of its own.
+    """``object`` is the typed view now, with what controllers have given out; ``written`` is the typed view
+    of ``manifest`` alone. An object that a controller made has no manifest of its own.
 
-    ``created`` is the resourceVersion of its creation, which no two objects share. ``origin`` and ``base`` say
-    where the user wrote it, or the object that it was made for (:class:`Origin`).
+    ``created`` is the resourceVersion of its creation, which no two objects share. ``origin`` and ``base``
+    say where the user wrote it, or the object that it was made for (:class:`Origin`).
     """
 
     key: Key

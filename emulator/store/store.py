@@ -76,7 +76,9 @@ class Store:
         return tuple(kind for kind, objects in self._kinds.items() if objects)
 
     def list(self, kind: str, namespace: str = "") -> tuple[Stored, ...]:
-        """Returns the objects of ``kind`` in the order of their creation; ``namespace`` "": of all namespaces."""
+        """Returns the objects of ``kind`` in the order of their creation; ``namespace`` "": of all
+        namespaces.
+        """
         if kind not in self._lists:
             self._lists[kind] = tuple(self._kinds.get(kind, {}).values())
         rows = self._lists[kind]

@@ -1,9 +1,9 @@
-"""UDP clients that never stop sending: while verdicts are found and the cluster changes, every kept socket
-goes on from its own port.
+"""Keeps UDP clients sending: while verdicts are found and the cluster changes, every kept socket goes on from
+its own port.
 
-So a node's memory of such a client never ends by itself, which is what makes a stale one matter
-(docs/semantics 11). What they send carries the cookie 0, so that nobody takes it for an attempt; what comes
-back is thrown away. One thread, which only sends and receives.
+So a node's conntrack entry of such a client never expires by itself, which is what makes a stale one matter
+(docs/semantics 11). The datagrams carry the cookie 0, so that they count as no attempt; answers are dropped.
+One thread, which only sends and receives.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from emulator.kernel.threads import Thread
 from emulator.workload.answer import request_line
 
 _PAUSE = 0.01  # seconds between two datagrams of a client
-# datagrams of each that come after the change: ipvs mode loses the first, and forgets the client with its
+# datagrams of each that come after the change: ipvs mode drops the first, and deletes the client's entry with
+# its
 # next timer tick
 _AFTERWARDS = 3
 
 
 class Chatter:
-    """``with Chatter(sockets):`` all of the connected, non-blocking UDP ``sockets`` send, and nobody else may
-    use them.
+    """Sends from all of the connected, non-blocking UDP ``sockets`` inside ``with Chatter(sockets):``. No
+    other code may use them meanwhile.
     """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
@@ -56,16 +57,16 @@ class Chatter:
     def _send(self) -> None:
         for sock in self._sockets:
             forget_answers(sock)
-            with suppress(OSError):  # nobody is there at the moment
+            with suppress(OSError):  # no server is there at the moment
                 sock.send(request_line(0))
 
 
 def forget_answers(sock: socket.socket) -> None:
-    """Throw away what has come in on a non-blocking UDP socket, errors too."""
+    """Drops the datagrams and errors that have come in on a non-blocking UDP socket."""
     while True:
         try:
             sock.recv(4096)
         except BlockingIOError:
             return
         except OSError:
-            continue  # an ICMP error about something sent before: reading takes it off
+            continue  # an ICMP error about an earlier datagram: reading clears it

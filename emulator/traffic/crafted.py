@@ -1,7 +1,7 @@
-"""Packets built by Scapy that carry a token of our own choosing. The only module that imports Scapy.
+"""Builds packets with Scapy that carry a token of our own choosing. The only module that imports Scapy.
 
-Scapy's routing tables and interfaces belong to the namespace it was imported in, so nothing is left for it to
-look up: addresses, ports and protocol are given, and the bytes leave through our own raw sockets.
+Scapy's routing tables and interfaces belong to the namespace in which it was imported, so it must look
+nothing up: addresses, ports and protocol are given, and the bytes leave through our own raw sockets.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from emulator.objects.config import FlowProtocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crafted:
-    """What to build: an IPv4 packet of ``protocol`` from ``src`` to ``dst`` (address, port) that carries
-    ``value`` as its token's value.
+    """Describes a packet to build: an IPv4 packet of ``protocol`` from ``src`` to ``dst`` (address, port)
+    that carries ``value`` as its token's value.
     """
 
     protocol: FlowProtocol
@@ -26,7 +26,7 @@ class Crafted:
 
 
 def craft(packets: Sequence[Crafted]) -> list[bytes]:
-    """The bytes of each packet, IP header first, checksums filled in."""
+    """Returns the bytes of each packet, IP header first, checksums filled in."""
     from scapy.layers.inet import ICMP, IP, TCP, UDP
     from scapy.layers.sctp import SCTP, SCTPChunkInit
 

@@ -1,4 +1,4 @@
-"""Send every attempt of every flow: by real sockets in the clients' namespaces, and as crafted packets
+"""Sends every attempt of every flow: by real sockets in the clients' namespaces, and as crafted packets
 (:mod:`emulator.traffic.send_crafted`).
 
 One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited
@@ -61,14 +61,14 @@ _RESETS = (errno.ECONNRESET, errno.EPIPE)  # what only a connection that was acc
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _NOWHERE = Endpoint.of("0.0.0.0", 0)  # noqa: S104 - until the socket has an address
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
-# where the kernel takes those of sockets from (net.ipv4.ip_local_port_range)
+# the kernel's source ports for sockets (net.ipv4.ip_local_port_range)
 _FIRST_FRESH, _LAST_FRESH = 32768, 60999
 
 Progress = Callable[[int], None]
 
 
 class _Job:
-    """One attempt by socket on its way."""
+    """Holds one attempt by socket that is under way."""
 
     __slots__ = (
         *(
@@ -102,20 +102,22 @@ class _Job:
         self.health: Health | None = None
         self.sock: socket.socket | None = None
         self.continued = False
-        self.seen = 0  # how many frames there were when it began
+        self.seen = 0  # how many frames were captured when it began
         self.connected, self.heard = False, False
-        # by the patient clock: when it began, and when something happened last
+        # by the patient clock: when it began, and when it last made progress
         self.began, self.since = 0.0, 0.0
 
     @property
     def client(self) -> str:
-        """Whose connections only their time may tell apart: a node's, which leave it translated."""
+        """Returns the client whose connections only their times tell apart: a node's, which leave it
+        translated.
+        """
         return (
             self.flow.client.netns if self.flow.client.kind == "node" and self.flow.protocol == "TCP" else ""
         )
 
     def patience(self, answer: float) -> float:
-        """Returns how many seconds it waits from what happened last; ``answer``: for the first word of its
+        """Returns how many seconds it waits after its last progress; ``answer``: for the first bytes of its
         servers.
         """
         if self.flow.protocol == "UDP":
@@ -166,11 +168,11 @@ def socket_jobs(
     hidden: Collection[str] = (),
     servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
 ) -> list[_Job]:
-    """The attempts of ``flows`` by socket. With ``talk`` the first of a flow asks the server who it is, and
-    so do all of a node's own, whose packets are rewritten before any tap sees them, and all health checks;
-    the others connect and leave. Those of ``relayed`` flows all ask: whoever only connects has met the proxy
-    and no server. So do those of ``hidden`` flows, whose endpoint no tap may see, and those that may meet
-    real commands, ``servers``.
+    """Returns the attempts of ``flows`` by socket. With ``talk`` the first attempt of a flow sends a request
+    to which the server answers with its identity, and the others connect and leave. These flows send a
+    request in every attempt: a node's own, whose packets are rewritten before any tap sees them; health
+    checks; ``relayed`` flows, which otherwise meet the proxy and no server; ``hidden`` flows, whose endpoint
+    no tap may see; and flows that may meet real commands, ``servers``.
     """
     always = {*relayed, *hidden, *servers}
     return [
@@ -191,8 +193,8 @@ def _always_asks(flow: Flow) -> bool:
 
 
 def _outcome(code: int | None) -> str:
-    """What a client's socket met, by its name. Raises OSError for what no network can do to it: a limit of
-    ours was met.
+    """Returns the name of the error that a client's socket met. Raises OSError for an error that no network
+    causes: a limit of our own.
     """
     if code in EXHAUSTED:
         raise OSError(code, os.strerror(code))
@@ -200,7 +202,7 @@ def _outcome(code: int | None) -> str:
 
 
 class Prober:
-    """Sends from inside the namespaces; everything it saw is in ``recording``."""
+    """Sends from inside the namespaces; every captured frame is in ``recording``."""
 
     def __init__(
         self,
@@ -214,9 +216,12 @@ class Prober:
         busy: Callable[[], bool] = lambda: False,
         window: int = _WINDOW,
     ) -> None:
-        """``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13).
-        ``silence``: seconds after which what is still silent counts as silent, unless somebody is ``busy``
-        with an answer (:class:`Silence`). ``window``: how many sockets may be open at once.
+        """Prepares to send.
+
+        ``fresh_ports``: no socket takes the port of an earlier one, as IPVS needs it (docs/semantics 13).
+        ``silence``: seconds without an event after which an attempt counts as silent, unless ``busy`` returns
+        True: a server is at work on an answer (:class:`Silence`). ``window``: how many sockets may be open at
+        once.
         """
         self._window = min(window, _WINDOW)
         self._fresh_ports = cycle(range(_FIRST_FRESH, _LAST_FRESH + 1)) if fresh_ports else None
@@ -227,9 +232,9 @@ class Prober:
         self._epoll = select.epoll()
         self._open: dict[int, _Job] = {}
         self._done: list[Attempt] = []
-        # those that are open, by FlowCheck and name
+        # open connections, by FlowCheck and name
         self._connections: dict[tuple[str, str], socket.socket] = {}
-        self._datagrams = 0  # UDP requests that wait for an answer
+        self._datagrams = 0  # UDP requests without an answer so far
         self._silence = Silence(silence, busy=busy)
         self._clock = PatientClock()
         self._turns: Turns[_Job] = Turns()
@@ -245,12 +250,13 @@ class Prober:
         hidden: Collection[str] = (),
         servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
     ) -> list[Attempt]:
-        """Send all attempts of ``flows``; returns when each was answered or silent for long enough.
-        ``relayed``: the names of those that a proxy is meant to accept. Of these no crafted packets are sent:
-        a SYN would end at it, and what it makes of a datagram is its own. ``hidden``: the names of those
-        whose endpoint no tap may see (:func:`emulator.traffic.servers.find_hidden`). ``servers``: by name,
-        those that may meet real commands. These are asked last and one by one, by sockets alone: half a
-        connection would take the place of a whole one.
+        """Sends all attempts of ``flows``; returns them when each was answered or silent for long enough.
+
+        ``relayed``: the names of flows that a proxy accepts. They send no crafted packets: a SYN would end at
+        the proxy, and it opens its own socket for a datagram. ``hidden``: the names of flows whose endpoint
+        no tap may see (:func:`emulator.traffic.servers.find_hidden`). ``servers``: by name, the real commands
+        that a flow may meet. Such flows are sent last and one by one, by sockets alone: half a connection
+        would take the place of a whole one.
         """
         self._done = []
         plain = [flow for flow in flows if flow.name not in relayed and flow.name not in servers]
@@ -265,19 +271,17 @@ class Prober:
         return [*sent, *self._done]
 
     def close(self) -> None:
-        """End the connections that flows have kept open."""
+        """Closes the connections that flows have kept open."""
         for sock in self._connections.values():
             sock.close()
         self._epoll.close()
 
     def chatter(self) -> Chatter:
-        """While the context that it gives lasts, open UDP connections send on and on; nothing may be probed
-        meanwhile.
-        """
+        """Returns a context in which open UDP connections go on sending; no flow may be sent meanwhile."""
         return Chatter([sock for sock in self._connections.values() if sock.type & socket.SOCK_DGRAM])
 
     def rest(self, seconds: float) -> None:
-        """Send nothing for so long, and empty the taps meanwhile."""
+        """Sends nothing for so many seconds, and empties the taps meanwhile."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _REST))
@@ -310,10 +314,10 @@ class Prober:
                 for job in list(self._open.values()):
                     self._end(job, "timeout")
                 if more:
-                    self._silence.end()  # what is begun now has a silence of its own
+                    self._silence.end()  # attempts that begin now have a silence of their own
 
     def _take_turns(self, jobs: Iterable[_Job]) -> None:
-        """Ask real commands, each by one client at a time (:class:`Turns`)."""
+        """Sends to real commands, to each from one client at a time (:class:`Turns`)."""
         for waiting in jobs:
             self._turns.add(
                 waiting, waiting.servers if waiting.flow.protocol == "TCP" else frozenset(), waiting.client
@@ -334,8 +338,8 @@ class Prober:
                 self._end(late, "timeout")
 
     def _look(self) -> None:
-        """Look at the taps. While proxies have to let many in and dial for them before the first hears an
-        answer, their packets are events too.
+        """Reads the taps. While proxies accept many connections and dial for them before the first client
+        gets an answer, their packets are events too.
         """
         if self.recording.look() and self._relaying:
             self._silence.end()
@@ -369,7 +373,7 @@ class Prober:
         self._ask(job, sock)
 
     def _go_on(self, job: _Job, sock: socket.socket) -> None:
-        """Send the request of ``job`` over a connection that is open."""
+        """Sends the request of ``job`` over a connection that is open."""
         job.sock, job.src = sock, Endpoint.of(*sock.getsockname())
         job.continued = job.connected = True
         if job.flow.protocol == "UDP":
@@ -392,7 +396,7 @@ class Prober:
 
     @staticmethod
     def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
-        """To the next port that nobody has."""
+        """Binds to the next free port."""
         for port in islice(ports, _LAST_FRESH - _FIRST_FRESH):
             try:
                 return sock.bind(("", port))
@@ -445,9 +449,7 @@ class Prober:
                 self._end(job, _outcome(error.errno))
 
     def _is_late(self, job: _Job) -> bool:
-        """Whether an error that a socket tells is about something that was sent over it before: no tap at the
-        client saw it.
-        """
+        """Returns whether a socket's error is about an earlier packet on it: no tap at the client saw it."""
         if not job.continued or job.flow.protocol != "UDP":
             return False
         self.recording.drain()
@@ -458,8 +460,8 @@ class Prober:
         )
 
     def _leave_turn(self, job: _Job, error: str) -> str:
-        """Let the next one ask the servers of ``job``, which ended with ``error``; returns what of it is the
-        network's affair.
+        """Ends the turn of ``job``, which ended with ``error``, at its servers; returns the part of the error
+        that the network caused.
         """
         tcp = job.flow.protocol == "TCP"
         heard = job.heard or error not in ("", "timeout")
@@ -482,7 +484,7 @@ class Prober:
         if flow.connection and (flow.protocol == "UDP" or not (broken or error)):
             self._connections[flow.check, flow.connection] = sock
             self._epoll.unregister(sock.fileno())
-        else:  # a request that a TCP connection did not answer is its last one
+        else:  # a TCP connection with an unanswered request is not used again
             self._connections.pop((flow.check, flow.connection), None)
             sock.close()
         self._done.append(

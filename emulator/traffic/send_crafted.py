@@ -1,5 +1,5 @@
-"""Send packets that carry a token of our own choosing, through raw sockets in the clients' namespaces, and
-await what answers them.
+"""Sends packets that carry a token of our own choosing, through raw sockets in the clients' namespaces, and
+awaits their replies.
 
 One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here. Imports the kernel room.
 """
@@ -22,22 +22,22 @@ from emulator.traffic.silence import Silence
 
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports: below node ports and ephemeral ports
 _SOCKETS = 64  # open at once: thousands of Pods may send
-_PAUSE = 0.005  # seconds between two looks for replies
+_PAUSE = 0.005  # seconds between two reads of the taps
 
 
 class CraftedSender:
-    """``new_value`` gives each packet the value of its token."""
+    """Sends crafted packets. ``new_value`` gives each packet the value of its token."""
 
     def __init__(
         self, namespaces: Namespaces, recording: Recording, new_value: Callable[[FlowProtocol], int]
     ) -> None:
         self._namespaces, self._recording, self._new_value = namespaces, recording, new_value
         self._port = _FIRST_PORT
-        self._since = 0  # how many frames there were before anything was sent
+        self._since = 0  # how many frames were captured before the first packet was sent
 
     def send(self, flows: Sequence[Flow]) -> list[Attempt]:
-        """Send the packets of ``flows``, but of those over a connection: from another source port it would be
-        another one.
+        """Sends the packets of ``flows``, except flows over a connection: from another source port it would
+        be another one.
         """
         self._since = len(self._recording.frames)
         flows = [flow for flow in flows if not flow.connection]
@@ -60,7 +60,9 @@ class CraftedSender:
         return attempts
 
     def await_replies(self, sent: Sequence[Attempt], silence: Silence) -> None:
-        """Until each packet that left had its reply at the client, or nothing moves any more."""
+        """Waits until each packet that left had its reply at the client, or nothing has happened for long
+        enough.
+        """
         waiting = {(a.token, a.netns) for a in sent if not a.error}
         seen, before = self._since, self._recording.count
         while True:
@@ -87,8 +89,8 @@ class CraftedSender:
         return self._port
 
     def _source(self, flow: Flow) -> str:
-        """The address that the client's kernel would send from. A node has several, and what it dials may be
-        one of them: it is asked.
+        """Returns the address that the client's kernel would send from. A node has several addresses, and may
+        dial one of them: its kernel is asked.
         """
         if flow.client.kind != "node":
             return flow.to.ip if is_loopback(flow.to.ip) else flow.client.ip
@@ -96,7 +98,7 @@ class CraftedSender:
         def ask() -> str:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 if sock.connect_ex((flow.to.ip, 9)):
-                    return flow.client.ip  # no route: nor will the packet find one
+                    return flow.client.ip  # no route: the packet finds none either
                 return str(sock.getsockname()[0])
 
         return self._namespaces.call_in(flow.client.netns, ask)

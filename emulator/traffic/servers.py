@@ -1,9 +1,9 @@
-"""Find the flows whose servers must say who they are, and the real commands that a flow may meet; say when
-each of these may be asked and for how long an answer is waited for.
+"""Finds the flows whose servers must give their identity, and the real commands that a flow may meet; decides
+when each of these gets its next client and for how long an answer is waited for.
 
 A real command is no echo server of ours: it may take one connection at a time, answer late or never, close at
-once or speak first. So it is asked politely (:class:`Turns`), and a handshake with it is all that is owed.
-Imports ``cluster.state``, ``model`` and ``oracle.parties``; pure, since who asks brings the time along.
+once or send first. So clients take turns (:class:`Turns`), and only a handshake is expected of it. Imports
+``cluster.state``, ``model`` and ``oracle.parties``; pure, since the caller passes the time.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ J = TypeVar("J")
 
 # seconds for a handshake: a SYN, or the answer to it, that was dropped is sent again after 1 and after 3
 CONNECT = 3.5
-ANSWER = 3.5  # seconds for the first word of an answer, of a server that has answered so far
-DATAGRAM = 0.5  # seconds for an answer, or for an ICMP error that stands for one
-RELAY = 0.5  # seconds for a proxy to pass on what is said to a server that does not answer
-QUIET = 0.1  # seconds after an answer's last word
-BUDGET = 10.0  # seconds in which a server is waited for, all its answers together
-HURRY = 0.3  # seconds for the first word of an answer, once the budget is spent
+ANSWER = 3.5  # seconds for the first bytes of an answer, from a server that has answered so far
+DATAGRAM = 0.5  # seconds for an answer, or for an ICMP error in its place
+RELAY = 0.5  # seconds for a proxy to pass on a request to a server that does not answer
+QUIET = 0.1  # seconds after an answer's last bytes
+BUDGET = 10.0  # seconds for which a server is waited for, all its answers together
+HURRY = 0.3  # seconds for the first bytes of an answer, once the budget is spent
 
 
 def find_servers(
     state: ClusterState, flows: Iterable[tuple[Flow, Expectation]]
 ) -> Mapping[str, frozenset[RealServer]]:
-    """Returns, by the name of each flow that may meet one, the real commands behind its endpoints. (SCTP is
-    answered by hand, ICMP by kernels.)
+    """Returns, by the name of each flow that may meet one, the real commands behind its endpoints. (The SCTP
+    handshake is answered by podwire, ICMP by kernels.)
     """
     if not state.commands:
         return {}
@@ -59,7 +59,7 @@ def find_hidden(state: ClusterState, flows: Iterable[tuple[Flow, Expectation]]) 
     """Returns the names of the flows to a Service that may be led to a node's own address.
 
     The node that translates such a packet may be the one that has the address. Then no tap sees the packet
-    translated, and only the server can tell that it is the endpoint.
+    translated, and only the server can prove that it is the endpoint.
     """
     owners = find_owners(state)
     at_nodes = {ip for ip, owner in owners.items() if owner.kind == "node"}
@@ -73,7 +73,7 @@ def find_hidden(state: ClusterState, flows: Iterable[tuple[Flow, Expectation]]) 
 def find_sole_sctp(state: ClusterState) -> Mapping[str, Endpoint]:
     """Returns, by node, the endpoint whose server is the only one there that speaks SCTP.
 
-    SCTP servers do not say who they are. Where a node has only one, an answer from that node is its answer.
+    SCTP servers do not give their identity. If a node has only one, an answer from that node is its answer.
     """
     served: dict[str, set[Endpoint]] = {}
     for listener in state.listeners:
@@ -83,8 +83,8 @@ def find_sole_sctp(state: ClusterState) -> Mapping[str, Endpoint]:
 
 
 class _Server:
-    """What is known of one server. ``silent``: its answers are not waited for any more; ``full``: nor that
-    its other clients leave.
+    """Holds the state of one server. ``silent``: its answers are not waited for any more; ``full``: it is not
+    waited for until its other clients leave.
     """
 
     __slots__ = ("full", "silent", "spent")
@@ -94,11 +94,11 @@ class _Server:
 
 
 class Turns(Generic[J]):
-    """Who may ask now: of those who may meet the same server one at a time, and one at a time of a client's
-    that only time tells apart.
+    """Gives clients their turns: one at a time at the same server, and one at a time for a client whose
+    connections only time tells apart.
 
-    A server that was not heard in time counts as silent from then on, and one that did not even accept as
-    full: then all others ask at once, as there is nothing to wait for.
+    A server that did not answer in time counts as silent from then on, and one that did not even accept as
+    full. Then all others send at once, as there is nothing to wait for.
     """
 
     def __init__(self) -> None:
@@ -107,14 +107,14 @@ class Turns(Generic[J]):
         self._busy: Counter[RealServer | str] = Counter()
 
     def add(self, job: J, servers: frozenset[RealServer], client: str = "") -> None:
-        """Queue ``job``, which may meet any of ``servers``; ``client``: who is to ask one thing at a time
-        ("": nobody).
+        """Queues ``job``, which may meet any of ``servers``; ``client``: the client that is to send one
+        request at a time ("": no limit).
         """
         self._lanes.setdefault((servers, client), deque()).append(job)
 
     def next(self) -> J | None:
-        """Returns a job that may begin now; until :meth:`leave` it takes its servers' turn. Those that may
-        meet few servers come first: what they find out helps the others.
+        """Returns a job that may begin now; until :meth:`leave` it takes its servers' turn. Jobs with few
+        servers come first: their results help the others.
         """
         for lane in sorted(self._lanes, key=lambda lane: len(lane[0])):
             servers, client = lane
@@ -133,8 +133,8 @@ class Turns(Generic[J]):
         return bool(self._lanes)
 
     def patience(self, servers: Iterable[RealServer]) -> float:
-        """Returns how many seconds the first word of an answer is waited for: none, if one of ``servers`` is
-        known not to answer.
+        """Returns how many seconds to wait for the first bytes of an answer: 0 if one of ``servers`` is known
+        not to answer.
         """
         known = [self._of(server) for server in servers]
         if any(server.silent for server in known):
@@ -144,8 +144,8 @@ class Turns(Generic[J]):
     def leave(
         self, servers: Collection[RealServer], client: str, seconds: float, *, connected: bool, heard: bool
     ) -> None:
-        """End a job's turn after so many ``seconds``, in which it was ``connected``, and ``heard`` the server
-        say something, close or refuse.
+        """Ends a job's turn after so many ``seconds``, in which it was ``connected``, and ``heard`` the
+        server send, close or refuse.
         """
         for server in servers:
             known = self._of(server)

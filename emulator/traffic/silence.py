@@ -1,5 +1,5 @@
-"""When silence is silence. Imports the clock alone; a slow machine stretches it by itself, and so does
-whoever still has to answer.
+"""Decides when an attempt counts as silent. Imports only the clock; a slow machine makes the wait longer, and
+so does a server that still has to answer.
 """
 
 from __future__ import annotations
@@ -7,15 +7,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SILENCE = 0.5  # seconds without any event before what is still silent counts as silent
+SILENCE = 0.5  # seconds without any event after which a silent attempt counts as silent
 _GLANCE = 0.02  # seconds of silence at most that one look can prove
 
 
 class Silence:
-    """How long nothing has happened anywhere, as far as somebody looked. A machine, or a guest, that stood
-    still between two looks let nobody act: then silence proves nothing, so that no look counts for more than
-    :data:`_GLANCE`. And before it counts, those who answer are asked: one that was not let near a processor
-    has not been silent.
+    """Measures how long nothing has happened. If this process was not scheduled between two looks, the
+    elapsed time proves nothing: one look counts for at most :data:`_GLANCE`. Before silence counts, every
+    server is asked whether it still has work: one that was not scheduled has not been silent.
     """
 
     def __init__(
@@ -24,18 +23,20 @@ class Silence:
         clock: Callable[[], float] = time.monotonic,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``enough``: seconds. ``busy`` is whether somebody is still at work on an answer; when it returns,
-        everybody has seen what had come to him.
+        """Starts the wait.
+
+        ``enough``: seconds. ``busy`` returns whether a server is still at work on an answer; when it returns,
+        every server has seen the requests that had come to it.
         """
         self._enough, self._clock, self._busy = enough, clock, busy
         self.end()
 
     def end(self) -> None:
-        """Something happened."""
+        """Starts anew: something happened."""
         self._seconds, self._looked, self._asked = 0.0, self._clock(), False
 
     def lasted(self) -> bool:
-        """Whether it has lasted long enough by now: to be asked again and again."""
+        """Returns whether the silence is long enough; called again and again."""
         now = self._clock()
         self._seconds += min(now - self._looked, _GLANCE)
         self._looked = now
@@ -44,12 +45,12 @@ class Silence:
         if self._busy():
             self.end()
         else:
-            self._asked = True  # what was answered only now is heard before the next look
+            self._asked = True  # an answer that was sent just now is read before the next look
         return False
 
 
 class PatientClock:
-    """Seconds in which somebody looked, as :class:`Silence` counts them."""
+    """Counts the seconds in which this process ran, as :class:`Silence` counts them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

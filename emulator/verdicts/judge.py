@@ -222,8 +222,8 @@ def _rests_on_silence(case: _Case, verdict: Verdict) -> bool:
 
 
 def _is_silence(journey: Journey) -> bool:
-    """Returns whether nothing came back, and no server is known to be why: no machine answered, not even an ARP
-    request.
+    """Returns whether nothing came back, and no server is known to be why: no machine answered, not even an
+    ARP request.
     """
     return (journey.outcome == "dropped" and not journey.unserved) or journey.ending.no_neighbour
 
@@ -317,7 +317,9 @@ def _fits_no_possibility(case: _Case) -> Finding | None:
 
 
 def _ends(case: _Case, journey: Journey) -> Iterable[Possibility]:
-    """Yields the possibilities of the endpoint that ``journey`` was led to, if frames show which; else all."""
+    """Yields the possibilities of the endpoint that ``journey`` was led to, if frames show which; else
+    all.
+    """
     led_to = _led_to(journey)
     known = led_to in case.expected.endpoints
     return (end for end in case.expected.possibilities if not known or end.backend in (led_to, None))
@@ -395,7 +397,9 @@ def _server_refused(case: _Case) -> Finding | None:
 
 
 def _server_did_not_accept(case: _Case) -> Finding | None:
-    """Finds a real command that takes no connections, or not so many, unless it has shown that it is reached."""
+    """Finds a real command that takes no connections, or not so many, unless it has shown that it is
+    reached.
+    """
     met = case.observed.backends
     return _count_unserved(
         case, [j for j, _ in case.traced if j.unserved and j.outcome == "dropped" and j.backend not in met]

@@ -25,14 +25,16 @@ LIMITS: tuple[Limit, ...] = (
         place="machine",
         counters=("arp_cache table_fulls",),
         setting="net.ipv4.neigh.default.gc_thresh3",
-        remedy="end what else fills it (ip neighbour), or raise it: sysctl -w net.ipv4.neigh.default.gc_thresh3=8192",
+        remedy="end what else fills it (ip neighbour), or raise it: sysctl -w "
+        "net.ipv4.neigh.default.gc_thresh3=8192",
     ),
     Limit(
         name="a processor's queue of received packets was full",
         place="machine",
         counters=("softnet dropped",),
         setting="net.core.netdev_max_backlog",
-        remedy="run again when the machine is less busy, or raise it: sysctl -w net.core.netdev_max_backlog=10000",
+        remedy="run again when the machine is less busy, or raise it: sysctl -w "
+        "net.core.netdev_max_backlog=10000",
     ),
     Limit(
         name="connection tracking dropped a packet",

@@ -19,8 +19,8 @@ from emulator.oracle.modes import SEMANTICS
 
 
 class _Fact(NamedTuple):
-    """A fact that was looked at: why it breaks the sentence ("" if it bears it out), and how the attempt ended
-    that shows it.
+    """A fact that was looked at: why it breaks the sentence ("" if it bears it out), and how the attempt
+    ended that shows it.
     """
 
     against: str

@@ -17,7 +17,9 @@ _ETHERNET_IPV4 = (1, 0x0800, 6, 4)
 
 
 def answer(frame: bytes, mac: bytes, announced: Container[str]) -> bytes | None:
-    """The reply to ``frame`` by who has ``mac``, if it asks for one of ``announced``; None for anything else."""
+    """The reply to ``frame`` by who has ``mac``, if it asks for one of ``announced``; None for
+    anything else.
+    """
     if len(frame) < _FRAME.size:
         return None
     to, _, ethertype, *kinds, operation, asker, asker_ip, _, wanted = _FRAME.unpack_from(frame)

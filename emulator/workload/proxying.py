@@ -316,7 +316,9 @@ async def _run(inbox: Inbox, namespaces: Namespaces) -> None:
 
 
 def proxies(namespaces: Namespaces) -> Worker:
-    """The process that relays what the state that it is told wants relayed: nothing where the mode has no relays."""
+    """The process that relays what the state that it is told wants relayed: nothing where the mode has no
+    relays.
+    """
 
     def work(inbox: Inbox) -> None:
         gc.enable()  # the run has switched it off for its own few seconds; this may stay up

@@ -136,12 +136,14 @@ class Checks:
         if kind == "leading zeros":
             self.notice(
                 path,
-                f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes before 1.36 takes them",
+                f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes "
+                "before 1.36 takes them",
             )
         elif kind == "IPv4-mapped":
             self.notice(
                 path,
-                f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes before 1.36 takes",
+                f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes "
+                "before 1.36 takes",
             )
 
     def optional_address(self, path: FieldPath, value: str) -> str:
@@ -197,7 +199,8 @@ class Checks:
         if (slash and not fits(prefix, SUBDOMAIN)) or not fits(name, QUALIFIED):
             self.fault(
                 path,
-                f"the key {shown(key)} must be {QUALIFIED.what}, with a DNS name and '/' before it if need be",
+                f"the key {shown(key)} must be {QUALIFIED.what}, with a DNS name and '/' before it "
+                "if need be",
             )
 
     def labels(self, path: FieldPath, labels: Mapping[str, str]) -> None:
@@ -285,7 +288,8 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
 
 
 def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:
-    """Returns the metadata of an object of any kind, with its namespace filled in ("" if its kind has none).
+    """Returns the metadata of an object of any kind, with its namespace filled in ("" if its kind has
+    none).
     """
     meta: ObjectMeta = value.metadata
     rule = _NAMES.get(type(value), SUBDOMAIN)

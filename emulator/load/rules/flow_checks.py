@@ -204,7 +204,8 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
 
 
 def _expected_health(path: FieldPath, expect: FlowExpect, checks: Checks) -> None:
-    """Checks the expected answer of a healthCheckNodePort: 200 with a count, 503 without (docs/semantics 10).
+    """Checks the expected answer of a healthCheckNodePort: 200 with a count, 503 without
+    (docs/semantics 10).
     """
     status, count = expect.status, expect.localEndpoints
     if status not in (None, 200, 503):

@@ -129,7 +129,10 @@ def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bo
         for j, port in enumerate(container.ports):
             at = (*path, "containers", i, "ports", j, "hostPort")
             if spec.hostNetwork and port.hostPort and port.hostPort != port.containerPort:
-                what = f"must be the containerPort, {port.containerPort}, when hostNetwork is true, is {port.hostPort}"
+                what = (
+                    f"must be the containerPort, {port.containerPort}, when hostNetwork is true, is "
+                    f"{port.hostPort}"
+                )
                 checks.fault(at, what, "leave it out")
             elif number := port.hostPort or (port.containerPort if spec.hostNetwork and defaulted else None):
                 taken.append(

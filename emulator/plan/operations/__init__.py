@@ -1,11 +1,10 @@
-"""The operations that a plan is made of. Each is a frozen value, says ``why``, and can be printed, compared
-and applied.
+"""Defines the operations that a plan is made of. Each is a frozen value with a reason (``why``), and can be
+printed, compared and applied.
 
-A new kind of operation is a module here, and one in ``kernel.operations`` that tells the kernel of it; nothing
-else changes (:mod:`emulator.plan.operations.operation` has what it declares). MACs are
-``aa:bb:cc:dd:ee:ff``; addresses and routes are CIDR strings. Invariant: a plan of a whole cluster only adds,
-and may be applied twice; the plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied
-once.
+A new kind of operation is a module here, and a handler in ``kernel.operations``; nothing else changes
+(:mod:`emulator.plan.operations.operation` lists its declarations). MACs are ``aa:bb:cc:dd:ee:ff``; addresses
+and routes are CIDR strings. Invariant: a plan of a whole cluster only adds, and may be applied twice; the
+plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Addresses of links."""
+"""Adds and deletes addresses of links."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from emulator.plan.operations.operation import Addition, Deletion, Identity, Sta
 
 
 def source(netns: str, address: str) -> Thing:
-    """An address (without length) of ``netns`` that routes may name as their source."""
+    """Names an address (without length) of ``netns`` that routes may have as their source."""
     return "source", netns, address
 
 
 def addresses_of(netns: str, dev: str) -> Thing:
-    """All addresses of ``dev``: with the last one it loses its routes (net/ipv4/fib_frontend.c)."""
+    """Names all addresses of ``dev``: with the last one it loses its routes (net/ipv4/fib_frontend.c)."""
     return "addresses", netns, dev
 
 
@@ -50,7 +50,9 @@ class AddAddress(Addition):
 
     @property
     def _subnets(self) -> Thing:
-        """A primary address takes the secondary ones of its subnet along (net/ipv4/devinet.c)."""
+        """Names the subnets of an interface: a primary address takes its subnet's secondary ones along
+        (net/ipv4/devinet.c).
+        """
         return "subnets", self.netns, self.dev
 
     def commands(self) -> Iterator[str]:
@@ -62,7 +64,7 @@ class AddAddress(Addition):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelAddress(Deletion):
-    """Takes away what :class:`AddAddress` added."""
+    """Deletes what :class:`AddAddress` added."""
 
     stage = Stage.DELETE_ADDRESSES
 

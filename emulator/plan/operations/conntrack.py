@@ -1,4 +1,4 @@
-"""Connections that are tracked."""
+"""Deletes conntrack entries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from emulator.plan.operations.operation import Deletion, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelConnections(Deletion):
-    """Forgets connections to ``dialled`` that ``server`` answers (the same one where nothing was translated).
+    """Deletes the conntrack entries of connections to ``dialled`` that ``server`` answers (equal if nothing
+    was translated).
 
-    The next packet is a new connection's, and meets the rules as they are now. There may be no such
-    connection.
+    The next packet begins a new connection, and passes the present rules. There may be no such entry.
     """
 
     stage = Stage.CONNECTIONS

@@ -1,4 +1,4 @@
-"""The kernel's IPVS, and the sets of addresses that ipvs mode's rules look into."""
+"""Loads the kernel's IPVS, and the ipsets that the rules of ipvs mode refer to."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ IPSET = ("ipset", "-exist", "restore")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpset(Addition):
-    """Loads sets of addresses: ``ipset -exist restore`` reads ``text``. ``sets``: what they hold after it,
-    from which a later change is worked out.
+    """Loads ipsets: ``ipset -exist restore`` reads ``text``. ``sets`` are the sets after it, from which a
+    later change is computed.
     """
 
     stage = Stage.SETS
@@ -46,18 +46,18 @@ class LoadIpset(Addition):
             yield replace(self, text=ipset_change(was.sets, self.sets), why=f"{self.why}: what changed")
 
     def undo(self) -> Iterator[Deletion]:
-        raise UsageError(f"nobody takes IPVS and its sets away from {self.netns}: start anew")
+        raise UsageError(f"IPVS and its sets in {self.netns} cannot be removed: start a new run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpvs(Addition):
-    """Has the kernel's IPVS balance ``servers``: exactly these if ``was`` is None; else they take the place
-    of ``was``, and others are left alone. ``timeouts`` are set where they are not 0.
+    """Makes the kernel's IPVS balance ``servers``: exactly these if ``was`` is None; otherwise they replace
+    ``was``, and others are left alone. ``timeouts`` are set where they are not 0.
     """
 
     stage = Stage.SERVERS
     tools = ("ipvsadm",)
-    # The module makes the sysctls of IPVS; a user namespace cannot load it.
+    # the module creates the sysctls of IPVS; a user namespace cannot load it
     preamble = (
         "# ipvs mode: the one thing that concerns this machine, its kernel's IPVS\n"
         "[[ -e /proc/net/ip_vs ]] || modprobe ip_vs\n"
@@ -80,7 +80,7 @@ class LoadIpvs(Addition):
             return
         for edit in edits(self.was, self.servers):
             command = words.run_in(self.netns, f"ipvsadm {ipvsadm_words(edit)}")
-            # it may be there, with weight 0
+            # it may exist, with weight 0
             yield f"{command} 2>/dev/null || true" if edit.verb == "add real" else command
 
     def change_from(self, was: Addition) -> Iterator[Operation]:
@@ -95,4 +95,4 @@ class LoadIpvs(Addition):
             yield replace(self, servers=fresh, was=gone, timeouts=timeouts, why=f"{self.why}: what changed")
 
     def undo(self) -> Iterator[Deletion]:
-        raise UsageError(f"nobody takes IPVS and its sets away from {self.netns}: start anew")
+        raise UsageError(f"IPVS and its sets in {self.netns} cannot be removed: start a new run")

@@ -1,4 +1,4 @@
-"""Links: bridges, dummies, veth pairs."""
+"""Makes and deletes links: bridges, dummies, veth pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emulator.plan.operations.operation import Addition, Deletion, Identity, Sta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddLink(Addition):
-    """The base of what makes the link ``name``. One that changes is deleted and made again."""
+    """Makes the link ``name``: the base of such operations. A link that changes is deleted and made again."""
 
     in_place = False
 
@@ -45,7 +45,7 @@ class AddBridge(AddLink):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddDummy(AddLink):
-    """Makes a dummy interface that is down: it carries nothing, and its addresses are local ones."""
+    """Makes a dummy interface that is down: it carries no packets, and its addresses are local ones."""
 
     stage = Stage.DEVICES
 
@@ -57,10 +57,10 @@ class AddDummy(AddLink):
 class AddVeth(AddLink):
     """Makes a veth pair, both ends up: ``name`` in ``netns`` and ``peer`` in ``peer_netns``.
 
-    ``bridge`` / ``peer_bridge``: the bridge that end is a port of ("" if none). It knows the MAC of the other
-    end: a machine with permanent neighbour entries sends no ARP request that the bridge could learn from, and
-    a frame for an unknown MAC goes to every port. ``hairpin``: that port may send a frame back out where it
-    came in.
+    ``bridge`` / ``peer_bridge``: the bridge of which that end is a port ("" if none). The bridge gets a
+    static entry for the MAC of the other end: a machine with permanent neighbour entries sends no ARP request
+    that the bridge could learn from, and a frame for an unknown MAC is flooded to every port. ``hairpin``:
+    that port may send a frame back out where it came in.
     """
 
     stage = Stage.PAIRS
@@ -110,7 +110,9 @@ class AddVeth(AddLink):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelLink(Deletion):
-    """Takes a link away, with its addresses, routes and neighbours; of a veth pair the other end too."""
+    """Deletes a link, with its addresses, routes and neighbours; with one end of a veth pair goes the
+    other.
+    """
 
     stage = Stage.DELETE_LINKS
 

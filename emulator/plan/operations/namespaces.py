@@ -1,4 +1,4 @@
-"""Network namespaces."""
+"""Makes and deletes network namespaces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.plan.operations.operation import Addition, Deletion, Identity, Sta
 
 
 def namespace(netns: str) -> Thing:
-    """The namespace ``netns``."""
+    """Names the namespace ``netns``."""
     return "netns", netns
 
 
@@ -42,8 +42,8 @@ class AddNetns(Addition):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelNetns(Deletion):
-    """Takes the namespace's name away, and podwire's hold on it. The kernel takes the rest when the last
-    socket in it is closed.
+    """Deletes the namespace's name, and podwire's reference to it. The kernel deletes the namespace when the
+    last socket in it is closed.
     """
 
     stage = Stage.DELETE_NAMESPACES

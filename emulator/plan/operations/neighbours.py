@@ -1,4 +1,4 @@
-"""Neighbour entries, and how a link asks for neighbours."""
+"""Adds and deletes neighbour entries, and sets how a link resolves neighbours."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AddNeighbour(Addition):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelNeighbour(Deletion):
-    """Takes away what :class:`AddNeighbour` added."""
+    """Deletes what :class:`AddNeighbour` added."""
 
     stage = Stage.DELETE_NEIGHBOURS
 
@@ -57,9 +57,9 @@ class DelNeighbour(Deletion):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetNeighbourDefaults(Addition):
-    """Gives ``dev`` the kernel's own way to ask for neighbours
-    (:data:`emulator.plan.sysctls.NEIGHBOUR_DEFAULTS`), whatever new devices copy from the host.
-    ``reachable``: base_reachable_time in milliseconds, the mean lifetime of a REACHABLE neighbour entry.
+    """Gives ``dev`` the kernel's own neighbour parameters (:data:`emulator.plan.sysctls.NEIGHBOUR_DEFAULTS`)
+    in place of those that new devices copy from the host. ``reachable``: base_reachable_time in milliseconds,
+    the mean lifetime of a REACHABLE neighbour entry.
     """
 
     stage = Stage.NEIGHBOURS
@@ -86,5 +86,5 @@ class SetNeighbourDefaults(Addition):
     def undo(self) -> Iterator[Deletion]:
         raise UsageError(
             f"how long {self.dev} in {self.netns} believes its neighbours was set, "
-            "and the time before is not known: start anew"
+            "and the time before is not known: start a new run"
         )

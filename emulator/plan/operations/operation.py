@@ -1,8 +1,10 @@
-"""The base of every operation: what a kind of operation declares, and the plan that holds operations.
+"""Defines the base of every operation: the declarations of a kind of operation, and the plan that holds
+operations.
 
-A kind of operation is one module of this package. It declares, beside its fields, its stage, the shell
-commands that a person would type for it, and, if it makes something, what tells that thing from others, what
-it rests on, what goes with it, and how it is undone. ``kernel.operations`` has one handler for each kind.
+A kind of operation is one module of this package. Beside its fields it declares its stage and the shell
+commands that a person would type for it. If it makes a thing, it also declares the identity of that thing,
+what it rests on, what goes with it, and how it is undone. ``kernel.operations`` has one handler for each
+kind.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from enum import IntEnum, auto
 from typing import ClassVar, TypeAlias
 
 Identity: TypeAlias = tuple[str, ...]
-# Something of a kernel that operations rest on, and lose: ("device", netns, name), for example.
+# A thing of a kernel that operations rest on, and lose: ("device", netns, name), for example.
 Thing: TypeAlias = tuple[str, ...]
 
 
 class Stage(IntEnum):
-    """The order in which the operations of a plan are done: what goes, goes before what comes."""
+    """Orders the operations of a plan: deletions come before additions."""
 
     DELETE_NEIGHBOURS = auto()
     DELETE_ROUTES = auto()
@@ -35,49 +37,49 @@ class Stage(IntEnum):
     SETS = auto()
     SERVERS = auto()
     RULES = auto()  # name the sets that they look into
-    CONNECTIONS = auto()  # are forgotten once the new rules hold
+    CONNECTIONS = auto()  # deleted once the new rules are loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation(ABC):
-    """``netns`` is the network namespace that the operation happens in, a safe file name; ``why`` is its
-    reason, a sentence.
+    """Describes one operation. ``netns`` is the network namespace in which it happens, a safe file name;
+    ``why`` is its reason, a sentence.
     """
 
     stage: ClassVar[Stage]
-    tools: ClassVar[tuple[str, ...]] = ()  # that its commands need, beyond those of every script
-    preamble: ClassVar[str] = ""  # lines of shell that a script with such an operation begins with
+    tools: ClassVar[tuple[str, ...]] = ()  # tools of its commands, beyond those of every script
+    preamble: ClassVar[str] = ""  # lines of shell at the beginning of a script with such an operation
 
     netns: str
     why: str
 
     @abstractmethod
     def commands(self) -> Iterator[str]:
-        """Yields the lines of shell that do it. Raises ``UnsafeTextError`` for a value that could be read as
-        an option or as syntax.
+        """Yields its lines of shell. Raises ``UnsafeTextError`` for a value that could be read as an option
+        or as syntax.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion(Operation):
-    """Takes something away. It may be part of a change only."""
+    """Deletes a thing. It may be part of a change only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addition(Operation):
     """Makes one thing, and may be applied twice."""
 
-    # A changed one is written over the old one; else the old one is undone first.
+    # A changed one is written over the old one; without this the old one is undone first.
     in_place: ClassVar[bool] = True
 
     @property
     @abstractmethod
     def identity(self) -> Identity:
-        """Returns what tells the thing from others: of two operations that have the same the later counts."""
+        """Returns the identity of its thing: the later of two operations with the same identity counts."""
 
     @property
     def carriers(self) -> tuple[Thing, ...]:
-        """Returns the things of which each takes this one along when it goes."""
+        """Returns the things each of which takes this one along when it goes."""
         return ()
 
     @property
@@ -92,7 +94,7 @@ class Addition(Operation):
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """Returns the namespaces in which it lies: when they all go, the kernel takes it along."""
+        """Returns the namespaces that hold it: when they all go, the kernel deletes it with them."""
         return (self.netns,)
 
     def is_like(self, other: Addition) -> bool:
@@ -100,20 +102,22 @@ class Addition(Operation):
         return self == other or replace(self, why="") == replace(other, why="")
 
     def change_from(self, was: Addition) -> Iterator[Operation]:
-        """Yields what makes a kernel that holds ``was``, of the same identity, hold this instead."""
+        """Yields the operations that make a kernel that holds ``was``, of the same identity, hold this
+        instead.
+        """
         if not self.is_like(was):
             yield self
 
     @abstractmethod
     def undo(self) -> Iterator[Operation]:
-        """Yields what takes the thing away. Raises :class:`UsageError` where that cannot be done."""
+        """Yields the operations that delete the thing. Raises :class:`UsageError` if that cannot be done."""
 
     @property
     def no_longer(self) -> str:
-        """Returns the reason of what takes the thing away."""
+        """Returns the reason of its deletion."""
         return f"no longer: {self.why}"
 
 
 def device(netns: str, name: str) -> Thing:
-    """A link, by its name in ``netns``."""
+    """Names a link ``name`` in ``netns``."""
     return "device", netns, name

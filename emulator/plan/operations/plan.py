@@ -1,4 +1,4 @@
-"""A plan: operations in the order in which they must be applied."""
+"""Defines a plan: operations in the order in which they must be applied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.plan.operations.operation import Operation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Operations in the order in which they must be applied."""
+    """Holds operations in the order in which they must be applied."""
 
     name: str
     operations: tuple[Operation, ...]

@@ -1,4 +1,4 @@
-"""Routes of the main table."""
+"""Adds and deletes routes of the main table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class AddRoute(Addition):
 
     @property
     def supports(self) -> tuple[Thing, ...]:
-        """A device's routes may go with an address of it: to add them again does no harm."""
+        """Returns the device, its addresses and the source: its routes may go with an address, and adding
+        them again does no harm.
+        """
         return device(self.netns, self.dev), addresses_of(self.netns, self.dev), source(self.netns, self.src)
 
     def commands(self) -> Iterator[str]:
@@ -54,7 +56,7 @@ class AddRoute(Addition):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelRoute(Deletion):
-    """Takes away what :class:`AddRoute` added with these values."""
+    """Deletes what :class:`AddRoute` added with these values."""
 
     stage = Stage.DELETE_ROUTES
 

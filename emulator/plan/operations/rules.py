@@ -1,4 +1,4 @@
-"""Rules of netfilter."""
+"""Loads rules of netfilter."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Change: TypeAlias = RuleChange | NftChange | NftTable | NftRemoval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRules(Addition):
-    """Loads rule text at once: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush,
-    nft -f -).
+    """Loads rule text at once: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft
+    -f -).
 
-    ``rules``: what the tables hold after it, from which a later change is worked out; without it a change
-    loads everything again.
+    ``rules`` are the tables after it, from which a later change is computed; without them a change loads
+    everything again.
     """
 
     stage = Stage.RULES

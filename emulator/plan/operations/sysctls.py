@@ -1,4 +1,4 @@
-"""The settings of a namespace."""
+"""Sets sysctls of a namespace."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class SetSysctl(Addition):
     def undo(self) -> Iterator[Deletion]:
         raise UsageError(
             f"{self.key} in {self.netns} was set to {self.value}, "
-            "and its value before is not known: start anew"
+            "and its value before is not known: start a new run"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetDevices(Addition):
-    """Gives a new namespace the kernel's own ``net.ipv4.conf``, whatever the host has:
+    """Sets ``net.ipv4.conf`` of a new namespace to the kernel's own defaults, whatever the host has:
     :mod:`emulator.plan.sysctls`.
     """
 

@@ -1,4 +1,4 @@
-"""Checked and quoted words of shell commands. Invariant: no value can become an option, a second word or a
+"""Checks and quotes words of shell commands. Invariant: no value can become an option, a second word or a
 command.
 """
 
@@ -12,7 +12,7 @@ from emulator.plan.checked import UnsafeTextError
 
 DELIMITER = "PODWIRE_EOF"
 
-# network namespaces and devices: never an option, never a way into a directory
+# network namespaces and devices: never an option, never a path into a directory
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")  # addresses, prefixes, MACs, sysctl keys
 
