@@ -1,1 +1,1 @@
-"""What a cluster would fill in: Pods of a Deployment, placement, addresses, EndpointSlices. Pure."""
+"""Fills in what a cluster would: Pods of a Deployment, placement, addresses, EndpointSlices. Pure."""

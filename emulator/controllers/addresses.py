@@ -1,7 +1,7 @@
-"""Pod addresses: pinned ones as given, the others in host-local's order.
+"""Gives Pods their addresses: pinned ones as written, the others in host-local's order.
 
-May import ``objects`` and this room. Invariant: an address is one Pod's, and no node's, bridge's, router's,
-client's or Service's; a hostNetwork Pod has its node's.
+May import ``objects`` and this room. Invariant: an address belongs to one Pod, and to no node, bridge,
+router, client or Service; a hostNetwork Pod has its node's.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def address_pods(
     findings: Findings,
     used: Collection[str] = (),
 ) -> list[Draft[Pod]]:
-    """Every placed Pod with ``podIP(s)``, ``hostIP`` and a phase, in the order given.
+    """Returns every placed Pod with ``podIP(s)``, ``hostIP`` and a phase, in the order given.
 
     ``used`` are addresses that Pods had before: host-local goes on from the last one that it gave out, so
-    they come last. A Pod without a node, or on a node that is full, stays without an address (a problem says
-    so).
+    they come last. A Pod without a node, or on a node that is full, stays without an address (reported as a
+    problem).
     """
     node_of = {node.name: node for node in nodes}
     holders = _reserved(nodes, networks, clients)
@@ -62,7 +62,8 @@ def address_pods(
                 findings.problem(
                     draft.origin,
                     f"{draft.base}spec",
-                    f"no address for Pod {draft.object.key}: podCIDR {node.spec.podCIDRs[0]} of node {node.name} is full",
+                    f"no address for Pod {draft.object.key}: podCIDR {node.spec.podCIDRs[0]} of "
+                    f"node {node.name} is full",
                     "add nodes, or give the node a shorter podCIDR",
                 )
         result.append(replace(draft, object=_addressed(draft.object, node, addresses)))
@@ -72,7 +73,7 @@ def address_pods(
 def _reserved(
     nodes: Sequence[Node], networks: Networks, clients: Sequence[ExternalClient]
 ) -> dict[Address, str]:
-    """Who holds an address that no Pod may have."""
+    """Returns the holder of each address that no Pod may have."""
     holders: dict[Address, str] = {}
     for node in nodes:
         for ip in node.internalIPs:
@@ -88,8 +89,8 @@ def _reserved(
 
 
 def _pinned(draft: Draft[Pod], findings: Findings) -> Iterator[tuple[Address, str]]:
-    """The addresses that the Pod brings along, each with where it stands. ``status`` is a fact, the
-    annotation only a wish.
+    """Yields the addresses that the Pod's manifest pins, each with its place. ``status`` is a fact, the
+    annotation only a request.
     """
     status = draft.object.status
     if status.podIPs:
@@ -129,7 +130,7 @@ def _take(
     services: Prefix,
     findings: Findings,
 ) -> bool:
-    """Whether the Pod may have ``address``; if so, it holds it from now on."""
+    """Returns whether the Pod may have ``address``; if so, the Pod holds it from now on."""
     if address in holders:
         what, hint = (
             f"{address} of Pod {draft.object.key} belongs to {holders[address]} already",
@@ -153,8 +154,8 @@ def _take(
 
 
 def _free(node: Node, holders: dict[Address, str], used: Collection[str]) -> Iterator[str]:
-    """The node's free addresses in host-local's order: from the second of its podCIDR up (the first is the
-    bridge's), the ``used`` ones last.
+    """Yields the node's free addresses in host-local's order: from the second of its podCIDR up (the first is
+    the bridge's), the ``used`` ones last.
     """
     for cidr in node.spec.podCIDRs[:1]:
         network = Prefix(cidr)
@@ -167,7 +168,7 @@ def _free(node: Node, holders: dict[Address, str], used: Collection[str]) -> Ite
 
 
 def _next(addresses: Iterator[str]) -> Iterator[str]:
-    """At most one more of ``addresses``."""
+    """Yields at most one more of ``addresses``."""
     for address in addresses:
         yield address
         return

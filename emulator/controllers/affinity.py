@@ -28,7 +28,7 @@ from emulator.objects.kinds import (
 )
 from emulator.objects.selectors import matches, matches_labels
 
-NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every Namespace has it
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # the label of every Namespace
 NO_AFFINITY = "didn't match pod affinity rules"
 ANTI_AFFINITY = "didn't match pod anti-affinity rules"
 OTHERS_ANTI_AFFINITY = "didn't satisfy existing pods anti-affinity rules"
@@ -82,8 +82,8 @@ def node_preference(spec: PodSpec, node: Node) -> int:
 
 
 class _Term(NamedTuple):
-    """Some Pods: those that every part matches. A part: namespaces (None: all) and a selector (None: no Pod
-    at all).
+    """Describes a set of Pods: those that every part matches. A part: namespaces (None: all) and a selector
+    (None: no Pod at all).
     """
 
     key: str  # equal terms have equal ones
@@ -99,7 +99,7 @@ class _Term(NamedTuple):
 
 
 class _Counted:
-    """How many Pods that a term matches are on each Node."""
+    """Counts the Pods on each Node that a term matches."""
 
     def __init__(self, term: _Term) -> None:
         self.term = term
@@ -107,24 +107,24 @@ class _Counted:
 
 
 class Neighbourhood:
-    """The Pods that are placed, as the terms of those that are not see them."""
+    """Counts the placed Pods as the terms of Pods still to be placed need them."""
 
     def __init__(self, nodes: Sequence[Node], namespaces: Mapping[str, Mapping[str, str]]) -> None:
-        """``namespaces`` are the labels of the Namespaces, by name."""
+        """Starts empty. ``namespaces`` are the labels of the Namespaces, by name."""
         self._nodes = {node.name: node for node in nodes}
         self._namespaces = namespaces
-        # by each label of theirs; None: all
+        # Pods by each of their labels; None: all
         self._placed: dict[tuple[str, str] | None, list[tuple[Pod, str]]] = {}
         self._counted: dict[str, _Counted] = {}
         # by one label that a term demands; None: it demands none
         self._by_label: dict[tuple[str, str] | None, list[_Counted]] = {}
-        # anti-affinity of those that are placed: the term, its topologyKey, and the Nodes of the Pods that
+        # anti-affinity of placed Pods: the term, its topologyKey, and the Nodes of the Pods that
         # have it
         self._kept_away: dict[tuple[str, str], tuple[_Term, Counter[str]]] = {}
         self._away_by_label: dict[tuple[str, str] | None, list[tuple[str, str]]] = {}
 
     def add(self, pod: Pod, node: str) -> None:
-        """``pod`` is placed on ``node``."""
+        """Counts ``pod`` as placed on ``node``."""
         for label in (None, *pod.metadata.labels.items()):
             self._placed.setdefault(label, []).append((pod, node))
             for counted in self._by_label.get(label, ()):
@@ -143,7 +143,8 @@ class Neighbourhood:
     ) -> dict[str, str]:
         """Returns why ``pod`` may not run on a node, for each node where these rules forbid it.
 
-        ``eligible``: the nodes that its node affinity wants; ``tolerated``: those whose taints it tolerates.
+        ``eligible``: the nodes that its node affinity matches; ``tolerated``: those whose taints it
+        tolerates.
         """
         why: dict[str, str] = {}
         for check in (
@@ -241,7 +242,7 @@ class Neighbourhood:
     # --- counting -----------------------------------------------------------------------------------------
 
     def _per_node(self, on: Mapping[str, int], topology_key: str) -> Iterator[tuple[str, int]]:
-        """Yields for each Node that has the label how many there are in the same place."""
+        """Yields for each Node with the label how many there are in the same topology domain."""
         domains = self._domains(on, topology_key)
         for name, node in self._nodes.items() if domains else ():
             place = node.metadata.labels.get(topology_key)
@@ -273,7 +274,7 @@ class Neighbourhood:
         )
 
     def _resolve(self, term: PodAffinityTerm, pod: Pod) -> _Term:
-        """Returns what ``term``, which ``pod`` has, means."""
+        """Returns ``term`` of ``pod`` as a set of Pods."""
         selector = _with_keys(term.labelSelector, pod, term.matchLabelKeys, term.mismatchLabelKeys)
         if term.namespaceSelector is None:
             return _term(frozenset(term.namespaces) or frozenset({pod.namespace}), selector)
@@ -305,7 +306,7 @@ def _all_of(terms: Sequence[_Term]) -> _Term:
 
 
 def _demanded(term: _Term) -> tuple[str, str] | None:
-    """Returns a label that every Pod has which ``term`` matches; None if none is demanded."""
+    """Returns a label of every Pod that ``term`` matches; None if it demands none."""
     selectors = (selector for _, selector in term.parts if selector is not None)
     return next((label for selector in selectors for label in _demands(selector)), None)
 

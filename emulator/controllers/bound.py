@@ -1,4 +1,4 @@
-"""Tells of addresses that nodes fight about, in a mode that gives every node the addresses of Services.
+"""Reports Service addresses that several nodes have, in a mode that gives them to every node.
 
 May import ``objects`` and this room.
 """
@@ -19,10 +19,11 @@ def notice_bound(
     proxy: ProxySettings,
     findings: Findings,
 ) -> None:
-    """Note each Service address that several nodes have, or answer ARP for (docs/semantics 13, 14)."""
+    """Notes each Service address that several nodes have, or answer ARP for (docs/semantics 13, 14)."""
     if speakers and not proxy.strictARP:
         findings.notice(
-            f"every node, not the speaker alone, answers ARP for load-balancer addresses: {proxy.mode} mode needs ipvs.strictARP: true"
+            "every node, not the speaker alone, answers ARP for load-balancer addresses: "
+            f"{proxy.mode} mode needs ipvs.strictARP: true"
         )
     if len(nodes) < 2:
         return
@@ -32,12 +33,13 @@ def notice_bound(
             if ip in owners:
                 whose = f"svc {service.key} has {ip}, the address of {owners[ip]}"
                 findings.notice(
-                    f"{whose}: in {proxy.mode} mode every other node takes it for its own, and the network between them breaks"
+                    f"{whose}: in {proxy.mode} mode every other node takes it for its own, and the "
+                    "network between them breaks"
                 )
 
 
 def _bound(service: Service) -> Iterator[str]:
-    """The addresses that kube-proxy gives every node that does not have them."""
+    """Yields the addresses that kube-proxy gives every node that does not have them."""
     if service.proxied:
         yield from service.spec.externalIPs
         yield from (entry.ip for entry in service.status.loadBalancer.ingress if entry.ipMode != "Proxy")

@@ -1,8 +1,8 @@
-"""Whether FlowChecks speak of things that exist.
+"""Checks that the names and ports in FlowChecks exist.
 
-May import ``objects`` and this room. It looks at names (``references``) and ports: what a flow ought to meet is
-the expectations' affair. A port that does not exist may be dialled by a check which expects that nothing is
-delivered.
+May import ``objects`` and this room. It looks at names (``references``) and ports only; the outcome of a flow
+is the expectations' concern. A check that expects that nothing is delivered may dial a port that does not
+exist.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from emulator.objects.kinds import Loaded, Node, Origin, Pod, Service
 
 
 class _Served:
-    """Which ports somebody serves."""
+    """Knows which ports are served."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class _Served:
         }
         self.host_ports: Mapping[tuple[str, int, str], Pod] = dict(host_ports(pods).items())
         self.node_at = {ip: node.name for node in nodes for ip in node.internalIPs}
-        # A real command listens where it likes.
+        # a real command listens on any ports
         self.unpredictable = {pod_netns(pod) for pod in pods if pod.key in commands}
 
     def serves(self, netns: str, port: int, protocol: str) -> bool:
-        """Returns whether somebody in ``netns`` listens there, or may."""
+        """Returns whether a container in ``netns`` listens there, or may."""
         return netns in self.unpredictable or (netns, port, protocol) in self.listening
 
 
@@ -74,7 +74,7 @@ def check_flows(
     commands: Mapping[str, Sequence[str]],
     findings: Findings,
 ) -> None:
-    """Report every reference of every flow that leads nowhere."""
+    """Reports every reference of every flow that does not resolve."""
     if not checks:
         return
     names = Names(
@@ -97,7 +97,7 @@ def check_flows(
 
 
 def dialled_ports(checks: Iterable[Loaded[FlowCheck]]) -> Iterator[tuple[str, int, TransportProtocol]]:
-    """Yields Pod key, port and protocol of what a FlowCheck means to reach by the Pod's name."""
+    """Yields Pod key, port and protocol that a FlowCheck dials by the Pod's name."""
     for flow in (flow for loaded in checks for flow in loaded.object.flows):
         wanted = all(expect.outcome in (None, "delivered") for _, expect in flow.expect.each())
         if flow.to.pod and wanted and isinstance(flow.to.port, int) and flow.protocol != "ICMP":
@@ -109,17 +109,17 @@ def _report(findings: Findings, origin: Origin, flow: str, path: str, what: str,
 
 
 class _Ports:
-    """Looks whether what a flow dials is served, unless the flow expects that nothing is delivered."""
+    """Checks that the port that a flow dials is served, unless the flow expects that nothing is delivered."""
 
     def __init__(self, flow: FlowSpec, served: _Served, report: Report) -> None:
         self._flow, self._served, self._report = flow, served, report
-        self._may_miss = bool(flow.connection)  # which may be older than what is there
+        self._may_miss = bool(flow.connection)  # it may be older than the objects now
         self._may_miss |= any(
             expect.outcome not in (None, "delivered", ASYMMETRIC) for _, expect in flow.expect.each()
         )
 
     def check(self, target: Target) -> None:
-        """Report that nobody serves ``target``, if nobody does."""
+        """Reports ``target`` if no container serves it."""
         if self._may_miss or self._flow.protocol == "ICMP":
             return
         if isinstance(target, ToService):
@@ -164,7 +164,7 @@ class _Ports:
         self._report("to.nodePort", f"no Service has the node port {port}/{protocol}", hint)
 
     def _host_port(self, node: str, port: int, path: str) -> bool:
-        """Report, if it is so, that ``port`` is some Pod's hostPort on ``node``. Returns whether it is."""
+        """Reports ``port`` if it is some Pod's hostPort on ``node``. Returns whether it is."""
         pod = self._served.host_ports.get((node, port, self._flow.protocol))
         if pod is not None:
             what = say_host_port(pod, port, self._flow.protocol)
@@ -177,7 +177,7 @@ class _Ports:
             self._report("to.port", what, "declare it: externalServers of the Cluster, with ports")
 
     def _address(self, target: ToAddress) -> None:
-        """Check a node's address, or localhost on one, where the port may be a Pod's hostPort."""
+        """Checks a node's address, or localhost on one, where the port may be a Pod's hostPort."""
         ip, port, protocol, served = target.ip, target.port, self._flow.protocol, self._served
         node = self._flow.from_.node if is_loopback(ip) else served.node_at.get(ip, "")
         if not node or (port, protocol) in served.node_ports or served.serves(node, port, protocol):

@@ -1,7 +1,7 @@
-"""External clients, and the names that network namespaces will have.
+"""Makes external clients, and checks the names of network namespaces.
 
-Where the user declared none there is one, and as many more as it takes that each Service's
-loadBalancerSourceRanges let one in and keep one out. May import ``objects`` and this room. Invariant: client
+If the user declared none there is one, and as many more as are needed so that each Service's
+loadBalancerSourceRanges admit one and refuse one. May import ``objects`` and this room. Invariant: client
 addresses lie outside the cluster's prefixes; node and client names, "switch", "router" and "balancer" are
 distinct.
 """
@@ -34,8 +34,9 @@ def external_clients(
     taken: Collection[str],
     findings: Findings,
 ) -> tuple[ExternalClient, ...]:
-    """The machines outside the cluster, servers last: the clients declared, else :func:`_default_clients`,
-    which have none of the addresses ``taken``. A problem says what is wrong with an address or a name.
+    """Returns the machines outside the cluster, servers last: the declared clients, else
+    :func:`_default_clients`, which have none of the addresses ``taken``. A wrong address or name is a
+    problem.
     """
     origin = inventory.cluster.origin if inventory.cluster else Origin(inventory.name)
     declared = inventory.cluster.object.externalClients if inventory.cluster else ()
@@ -54,7 +55,7 @@ def check_clients(
     origin: Origin,
     findings: Findings,
 ) -> None:
-    """Report addresses and names that ``clients``, servers last, cannot have beside ``nodes``."""
+    """Reports addresses and names that ``clients``, servers last, cannot have beside ``nodes``."""
     asking = [client for client in clients if not isinstance(client, ExternalServer)]
     holders = {ip: f"node {node.object.name}" for node in nodes for ip in node.object.internalIPs}
     prefixes = (
@@ -84,8 +85,8 @@ def check_clients(
 def _default_clients(
     inventory: Inventory, nodes: Sequence[Node], networks: Networks, taken: Collection[str]
 ) -> tuple[ExternalClient, ...]:
-    """One; where flows are derived also one inside and one outside each Service's loadBalancerSourceRanges,
-    unless nobody outside the cluster can be.
+    """Returns one client. If flows are derived, also one inside and one outside each Service's
+    loadBalancerSourceRanges, unless those leave no address outside the cluster.
     """
     cluster = [
         networks.pods,
@@ -99,7 +100,7 @@ def _default_clients(
     }
     first = next(_addresses(_without(_DOCUMENTATION, cluster), single), Address(DEFAULT_CLIENT.address))
     clients = [replace(DEFAULT_CLIENT, address=str(first))]
-    if inventory.flowChecks:  # which name their clients
+    if inventory.flowChecks:  # FlowChecks name their clients
         return tuple(clients)
     names = (f"client-{number}" for number in range(2, len(nodes) + 2 * len(inventory.services) + 3))
     free = (name for name in names if all(name != node.name for node in nodes))
@@ -114,7 +115,7 @@ def _default_clients(
 
 
 def _source_ranges(inventory: Inventory) -> Iterator[tuple[Prefix, ...]]:
-    """Of each Service that has any, its IPv4 loadBalancerSourceRanges."""
+    """Yields the IPv4 loadBalancerSourceRanges of each Service that has any."""
     for loaded in inventory.services:
         spec = loaded.object.spec
         ranges = prefixes_of(IPV4, spec.loadBalancerSourceRanges)
@@ -123,7 +124,7 @@ def _source_ranges(inventory: Inventory) -> Iterator[tuple[Prefix, ...]]:
 
 
 def _addresses(networks: Sequence[Prefix], single: Collection[Address]) -> Iterator[Address]:
-    """The addresses of ``networks`` but for ``single``, those that are for documentation first."""
+    """Yields the addresses of ``networks`` but for ``single``, those for documentation first."""
     yield from (ip for ip in _TENTH if ip not in single and any(ip in network for network in networks))
     inside = [
         network
@@ -135,7 +136,7 @@ def _addresses(networks: Sequence[Prefix], single: Collection[Address]) -> Itera
 
 
 def _without(networks: Sequence[Prefix], taken: Sequence[Prefix]) -> list[Prefix]:
-    """What is left of ``networks`` when nothing of ``taken`` is: prefixes, in order."""
+    """Returns the prefixes that are left of ``networks`` without ``taken``, in order."""
     left = list(networks)
     for hole in taken:
         rest: list[Prefix] = []
@@ -153,7 +154,7 @@ def _kind(machine: ExternalClient) -> str:
 
 
 def _place(index: int, asking: Sequence[ExternalClient]) -> str:
-    """Where the machine of that ``index`` stands in the Cluster: servers come after those that only ask."""
+    """Returns the path in the Cluster of the machine number ``index``: servers come after clients."""
     return f"externalClients[{index}]" if index < len(asking) else f"externalServers[{index - len(asking)}]"
 
 

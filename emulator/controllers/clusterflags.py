@@ -1,8 +1,7 @@
-"""Reads what the command lines of a cluster's own components say: ranges of addresses, and kube-proxy's
-settings.
+"""Reads the command lines of a cluster's own components: ranges of addresses, and kube-proxy's settings.
 
-May import ``objects`` and this room; pure. Where they stand: static Pods and DaemonSets of kubeadm, EKS, AKS,
-GKE, kops and RKE2 (``command`` and ``args``, also as one line for a shell), and the annotation
+May import ``objects`` and this room; pure. They stand in static Pods and DaemonSets of kubeadm, EKS, AKS,
+GKE, kops and RKE2 (``command`` and ``args``, also as one line for a shell), and in the annotation
 ``k3s.io/node-args`` or ``rke2.io/node-args`` of a Node, with k3s' own defaults (``pkg/cli/cmds/server.go``:
 10.42.0.0/16 and 10.43.0.0/16).
 """
@@ -19,7 +18,7 @@ from emulator.objects.config import Inventory
 from emulator.objects.kinds import Container, Node
 
 _FLAG = re.compile(r"--?([a-z][a-z0-9-]*)(?:=(.*))?\Z", re.DOTALL)
-_SHELL = re.compile(r"[<>|&;]")  # what begins a redirection or another command
+_SHELL = re.compile(r"[<>|&;]")  # the beginning of a redirection or another command
 _NODE_ARGS = ("k3s.io/node-args", "rke2.io/node-args")
 _K3S_DEFAULTS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 _KUBE_PROXY = "kube-proxy"
@@ -27,8 +26,8 @@ _KUBE_PROXY = "kube-proxy"
 
 @dataclass(frozen=True, slots=True)
 class ClusterFlags:
-    """``proxy``: kube-proxy's flags, and ``proxyFrom`` who has them ("" if nobody). ``conflicts``: flags that
-    several kube-proxies have otherwise.
+    """Holds the flags of a cluster. ``proxy``: kube-proxy's flags, and ``proxyFrom`` the Pod or node that has
+    them ("" if none). ``conflicts``: flags in which several kube-proxies differ.
     """
 
     services: Prefix | None = None
@@ -39,7 +38,7 @@ class ClusterFlags:
 
 
 def cluster_flags(inventory: Inventory) -> ClusterFlags:
-    """Returns what the components in ``inventory`` were started with."""
+    """Returns the flags of the components in ``inventory``."""
     components: dict[str, dict[str, str]] = {}
     proxies: list[tuple[str, dict[str, str]]] = []
     embedded: list[tuple[str, dict[str, str]]] = []  # in k3s' own process
@@ -137,5 +136,5 @@ def _from_nodes(nodes: Iterable[Node]) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _prefix(text: str) -> Prefix | None:
-    """The IPv4 half of a flag's value (None if there is none)."""
+    """Returns the IPv4 half of a flag's value (None if there is none)."""
     return next(iter(prefixes_of(IPV4, text.split(","))), None)

@@ -1,6 +1,6 @@
-"""Choose the containers whose real command runs, as the annotation ``podwire.dev/run`` asks.
+"""Chooses the containers whose real command runs, as the annotation ``podwire.dev/run`` asks.
 
-They run only where the user allows it: a manifest may be a stranger's. May import ``objects``, ``errors`` and
+They run only if the user allows it: a manifest may come from anywhere. May import ``objects``, ``errors`` and
 this room. Invariant: unless commands are ``allowed``, the annotation changes nothing but the notices.
 """
 
@@ -17,14 +17,14 @@ from emulator.objects.kinds import Container, Pod
 
 RUN_ANNOTATION = "podwire.dev/run"
 _MOST_SHOWN = 10  # commands that are shown one by one
-_MOST_LETTERS = 160  # of a command that is shown
+_MOST_LETTERS = 160  # in a command that is shown
 
 
 def real_commands(
     drafts: Iterable[Draft[Pod]], findings: Findings, *, allowed: bool
 ) -> dict[str, tuple[str, ...]]:
-    """Pod key → its containers that run their real ``command``, as the annotation asks ("*" or names with
-    commas); none unless ``allowed``. A notice says of each command that it runs, or that it would.
+    """Returns, by Pod key, the containers that run their real ``command``, as the annotation asks ("*" or
+    names with commas); none unless ``allowed``. A notice names each command that runs, or that would.
     """
     result = {}
     shown: dict[tuple[str, str], list[str]] = {}

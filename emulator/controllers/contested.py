@@ -1,7 +1,7 @@
-"""Addresses and ports that several Services claim; endpoints that are such addresses themselves, or outside
-the cluster.
+"""Reports addresses and ports that several Services claim, and endpoints that are such addresses themselves,
+or outside the cluster.
 
-May import ``objects`` and this room. Each is said in a notice.
+May import ``objects`` and this room. Each is one notice.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from emulator.objects.kinds import EndpointSlice, Node, Service
 
 
 def notice_contested(services: Iterable[Service], findings: Findings) -> None:
-    """Say of each address and port that several of ``services`` claim which of them has it: the first, in the
-    order given (docs/semantics 1).
+    """Reports each address and port that several of ``services`` claim, and which of them gets it: the first,
+    in the order given (docs/semantics 1).
     """
     holders: dict[tuple[str, int, str], Service] = {}
     lost: dict[tuple[str, str], list[str]] = {}
@@ -27,12 +27,15 @@ def notice_contested(services: Iterable[Service], findings: Findings) -> None:
                 ip, port, protocol = key
                 lost.setdefault((first.key, service.key), []).append(f"{Endpoint.of(ip, port)}/{protocol}")
     for (has, lacks), claimed in lost.items():
-        what = f"Services {has} and {lacks} both claim {', '.join(claimed)}: {has} has it here, being the first by name"
-        findings.notice(f"{what}; nothing is promised of what it does not deliver, which the other may")
+        what = (
+            f"Services {has} and {lacks} both claim {', '.join(claimed)}: {has} has it here, being the "
+            "first by name"
+        )
+        findings.notice(f"{what}; no outcome is promised where it delivers nothing, since the other may")
 
 
 def _claims(service: Service) -> Iterator[tuple[str, int, str]]:
-    """The IPv4 addresses and ports that kube-proxy or a balancer takes up for ``service``, each once."""
+    """Yields the IPv4 addresses and ports that kube-proxy or a balancer serves for ``service``, each once."""
     if not service.proxied:
         return
     spec = service.spec
@@ -44,8 +47,8 @@ def _claims(service: Service) -> Iterator[tuple[str, int, str]]:
 def notice_nested(
     services: Sequence[Service], slices: Iterable[EndpointSlice], nodes: Iterable[Node], findings: Findings
 ) -> None:
-    """Say which Services lead to an address of a Service: of those nothing is promised, and no flow is
-    derived.
+    """Reports the Services whose endpoint is an address of a Service: nothing is promised of them, and no
+    flow is derived.
     """
     claimed = {key: service.key for service in reversed(services) for key in _claims(service)}
     node_ports = {
@@ -66,9 +69,12 @@ def notice_nested(
                 node_ports.get((port, protocol)) if ip in node_ips else None
             )
             if other is not None:
-                what = f"Service {key} has the endpoint {Endpoint.of(ip, port)}, which is an address of Service {other}"
+                what = (
+                    f"Service {key} has the endpoint {Endpoint.of(ip, port)}, which is an address of "
+                    f"Service {other}"
+                )
                 findings.notice(
-                    f"{what}: nothing is promised of what is translated twice, so no flow to {key} is derived"
+                    f"{what}: nothing is promised of packets translated twice, so no flow to {key} is derived"
                 )
                 break
 
@@ -80,9 +86,9 @@ def notice_on_link(
     known: Collection[str],
     findings: Findings,
 ) -> None:
-    """Say which external addresses lie in a network that machines are connected to, and belong to nobody
-    there: whoever is in it looks for them by ARP, or takes them for the network's own, and asks no node.
-    ``known`` are the addresses that somebody has.
+    """Reports external addresses that lie in an on-link network and belong to no machine there. A machine in
+    that network sends ARP requests for them, or takes them for the network's own, and no node is reached.
+    ``known`` are the addresses that machines have.
     """
     cidrs = [(Prefix(cidr), node.name) for node in nodes for cidr in node.spec.podCIDRs]
     bridges = {cidr.nth(1) for cidr, _ in cidrs}
@@ -106,9 +112,9 @@ def notice_outside(
     known: Collection[str],
     findings: Findings,
 ) -> None:
-    """Say of endpoints outside the cluster, where no machine is declared, how one is. ``inside`` are the
-    cluster's networks, ``known`` the addresses that somebody has. API servers that are no nodes may lie in
-    the nodes' own network, as on EKS.
+    """Reports endpoints outside the cluster where no machine is declared, and how to declare one. ``inside``
+    are the cluster's networks, ``known`` the addresses that machines have. API servers that are no nodes may
+    lie in the nodes' own network, as on EKS.
     """
     told: dict[str, list[str]] = {}
     for item in slices:
@@ -119,10 +125,14 @@ def notice_outside(
                 told.setdefault(key, []).append(ip)
     for key, ips in told.items():
         more = f" (and {len(ips) - 1} more)" if len(ips) > 1 else ""
-        what = f"Service {key} has the endpoint {ips[0]}{more} outside the cluster, where nobody serves"
+        what = (
+            f"Service {key} has the endpoint {ips[0]}{more} outside the cluster, where no server is declared"
+        )
         if key == KUBERNETES:
             managed = "no node has it, as in a cluster whose control plane is managed (EKS, GKE, AKS)"
-            findings.notice(f"Service {key} has the endpoint {ips[0]}{more}: {managed}: nobody serves there")
+            findings.notice(
+                f"Service {key} has the endpoint {ips[0]}{more}: {managed}: no server is declared there"
+            )
             continue
         findings.notice(
             f"{what}: declare the machine under externalServers of the Cluster, with name, address and ports"

@@ -1,7 +1,7 @@
-"""What a control plane brings along: static Pods, and the Service ``kubernetes`` that leads to the API
+"""Makes the parts of a control plane: static Pods, and the Service ``kubernetes`` whose endpoints are the API
 servers.
 
-May import ``objects`` and this room. As in a cluster that kubeadm made: the API server's endpoints carry no
+May import ``objects`` and this room. As in a cluster that kubeadm made, the API server's endpoints carry no
 ``nodeName``, so they are remote to every node.
 """
 
@@ -33,7 +33,7 @@ ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
 
 
 def static_pods(nodes: Sequence[Draft[Node]], pods: Iterable[Draft[Pod]]) -> list[Draft[Pod]]:
-    """An API server on each control plane and an etcd on each etcd node, save where the input has that
+    """Returns an API server on each control plane and an etcd on each etcd node, unless the input has that
     Pod.
     """
     present = {draft.object.key for draft in pods}
@@ -56,7 +56,7 @@ def static_pods(nodes: Sequence[Draft[Node]], pods: Iterable[Draft[Pod]]) -> lis
 
 
 def api_server_pod(node: str) -> str:
-    """``namespace/name`` of the API server's Pod on ``node``."""
+    """Returns ``namespace/name`` of the API server's Pod on ``node``."""
     return f"kube-system/kube-apiserver-{node}"
 
 
@@ -72,8 +72,8 @@ def _static_pod(component: str, node: str, ports: tuple[ContainerPort, ...]) -> 
 
 
 def kubernetes_service(services: Iterable[Draft[Service]], origin: Origin) -> list[Draft[Service]]:
-    """The Service default/kubernetes, unless the input has it. It has no selector: the API server itself
-    keeps its endpoints.
+    """Returns the Service default/kubernetes, unless the input has it. It has no selector: the API server
+    itself maintains its endpoints.
     """
     if any(draft.object.key == "default/kubernetes" for draft in services):
         return []
@@ -91,7 +91,7 @@ def kubernetes_service(services: Iterable[Draft[Service]], origin: Origin) -> li
 
 
 def kubernetes_slice(nodes: Iterable[Node], findings: Findings) -> EndpointSlice:
-    """The EndpointSlice default/kubernetes: every control-plane node's address, port 6443."""
+    """Returns the EndpointSlice default/kubernetes: every control-plane node's address, port 6443."""
     planes = [node for node in nodes if is_control_plane(node) and node.internalIPs]
     if not planes:
         findings.notice("no node is a control plane: Service default/kubernetes has no endpoint")

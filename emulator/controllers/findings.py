@@ -1,4 +1,4 @@
-"""What settling has to tell the user: problems and notices, each pointing at what the user wrote.
+"""Collects problems and notices while a cluster is settled; each names the place in the user's input.
 
 May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of
 one template show it; problems come in the order of the documents and their lines, notices in the order in
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Draft(Generic[T]):
-    """An object on its way into the cluster state, and where a problem with it lies.
+    """Holds an object on its way into the cluster state, and the place of a problem with it.
 
     ``base`` is the path from the written document to the object ("spec.template." for a Pod of a Deployment,
     "nodes[1]." for a node of a Cluster).
@@ -32,7 +32,7 @@ class Draft(Generic[T]):
 
 
 class Findings:
-    """Collects while control goes on, so that the user sees every mistake at once."""
+    """Collects problems and notices while controllers go on, so that the user sees every mistake at once."""
 
     def __init__(self, notices: Iterable[str] = ()) -> None:
         self._problems: dict[Problem, None] = {}
@@ -50,7 +50,7 @@ class Findings:
         return whole
 
     def __bool__(self) -> bool:
-        """Returns whether there is anything to tell."""
+        """Returns whether there is any problem or notice."""
         return bool(self._problems or self._notices or self._ipv6)
 
     @property
@@ -72,8 +72,8 @@ class Findings:
         self._notices[text] = None
 
     def ipv4(self, text: str, origin: Origin, path: str) -> Address | None:
-        """``text`` as an IPv4 address; None for an IPv6 address (noticed) and for what is no address (a
-        problem).
+        """Returns ``text`` as an IPv4 address; None for an IPv6 address (a notice) and for text that is no
+        address (a problem).
         """
         try:
             address = Address(text)
@@ -86,5 +86,5 @@ class Findings:
         return None
 
     def ipv6_left_out(self) -> None:
-        """Say once that something of IPv6 was left out."""
+        """Reports once that IPv6 was left out."""
         self._ipv6 = True

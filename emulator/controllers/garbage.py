@@ -1,5 +1,5 @@
-"""Deletes an object together with what does not outlive it, as the garbage collector and the controllers of
-namespaces, nodes and Pods do. Finalizers are taken to have acted: nothing here waits for another machine.
+"""Deletes an object together with its dependents, as the garbage collector and the controllers of namespaces,
+nodes and Pods do. Finalizers count as done: nothing here waits for another machine.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from emulator.store.store import Store
 
 
 def delete(store: Store, key: Key) -> bool:
-    """Delete the object and its dependents at once. Returns whether there was anything to delete: a Namespace
-    may have objects in it without being one itself.
+    """Deletes the object and its dependents at once. Returns whether there was anything to delete: a
+    Namespace may have objects in it without being one itself.
     """
     stored = store.get(key)
     dependents = list(_dependents(store, key, stored))
@@ -42,7 +42,7 @@ def _dependents(store: Store, key: Key, stored: Stored | None) -> Iterator[Store
     elif isinstance(stored.object, Service):
         for one in store.list("EndpointSlice", key.namespace):
             item: EndpointSlice = one.object
-            # a slice that somebody wrote and that nobody owns is left behind
+            # a user's slice without an owner is left behind
             managed = item.metadata.labels.get(MANAGED_BY_LABEL, "").endswith(".k8s.io")
             if item.serviceName == key.name and (managed or one.is_owned_by(stored)):
                 yield one

@@ -1,4 +1,4 @@
-"""What listens where: the ports that Pods serve, and kube-proxy's health checks.
+"""Makes listeners: the ports that Pods serve, and kube-proxy's health checks.
 
 May import ``objects`` and this room. Invariant: at most one listener that is not refused per network
 namespace, port and protocol.
@@ -28,7 +28,7 @@ from emulator.objects.kinds import EndpointSlice, Node, Pod, Service
 
 
 class _Table:
-    """The listeners so far; who comes second to a port is refused."""
+    """Collects listeners; the second listener of a port is refused."""
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
@@ -98,10 +98,10 @@ def make_listeners(
     findings: Findings,
     before: Iterable[Listener] = (),
 ) -> tuple[Listener, ...]:
-    """Returns every listener but health checks: declared container ports in the Pods' order, then the ports
-    that EndpointSlices lead to though no container declares them (``containerPort`` is informational in
-    Kubernetes), then an API server on every control plane, then servers outside the cluster. Of the listeners
-    ``before``, those whose Pod still runs go on, whether or not something still leads to them.
+    """Returns every listener but health checks. First the declared container ports in the Pods' order, then
+    the ports that EndpointSlices lead to though no container declares them (``containerPort`` is
+    informational in Kubernetes), then an API server on every control plane, then servers outside the cluster.
+    Listeners in ``before`` go on as long as their Pod runs, even if no slice leads to them any more.
     """
     placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
     table = _Table()
@@ -161,7 +161,7 @@ def _health_checks(
     table: _Table,
     findings: Findings,
 ) -> None:
-    """Add a listener on every node for each healthCheckNodePort; ``checked`` has it by Service. kube-proxy
+    """Adds a listener on every node for each healthCheckNodePort; ``checked`` has it by Service. kube-proxy
     counts the addresses of ready endpoints whose ``nodeName`` is the node's, each once
     (pkg/proxy/endpointschangetracker.go, LocalReadyEndpoints).
     """
@@ -176,7 +176,7 @@ def _health_checks(
     for key, port in checked.items():
         for node in nodes:
             if not node.internalIPs:
-                continue  # it found no room, and a problem says so
+                continue  # no port was free, which is a problem
             check = HealthCheck(service=key, localEndpoints=len(local.get((key, node.name), ())))
             listener = table.add_health_check(node, port, check)
             if listener.refused:
@@ -205,8 +205,9 @@ def _undeclared(
     table: _Table,
     findings: Findings,
 ) -> None:
-    """A real image would usually listen where its Service leads, declared or not; so the Pod's first
-    container does. Not where a container runs its real command: that may be the one which listens.
+    """Adds a listener in the Pod's first container for each port that a slice leads to: a real image would
+    usually listen there, declared or not. A Pod with a real command gets none: that command may be the one
+    which listens.
     """
     by_ip = {address.ip: pod for pod in pods if not pod.spec.hostNetwork for address in pod.status.podIPs}
     by_key = {pod.key: pod for pod in pods}
@@ -236,7 +237,7 @@ def _undeclared(
 
 
 def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
-    """(address, Pod key that the endpoint names or "") of every endpoint."""
+    """Yields (address, Pod key that the endpoint names or "") of every endpoint."""
     for endpoint in item.endpoints:
         reference = endpoint.targetRef
         key = (
@@ -249,8 +250,8 @@ def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
 
 
 def host_ports(pods: Iterable[Pod]) -> Mapping[tuple[str, int, TransportProtocol], Pod]:
-    """Return who wants each hostPort, by node, port and protocol: Pods with a network of their own, whose
-    node would lead it to them.
+    """Returns the Pod that asks for each hostPort, by node, port and protocol: Pods with a network of their
+    own, to which their node would lead it.
     """
     wanted: dict[tuple[str, int, TransportProtocol], Pod] = {}
     for pod in pods:
@@ -265,12 +266,12 @@ def host_ports(pods: Iterable[Pod]) -> Mapping[tuple[str, int, TransportProtocol
 
 
 def say_host_port(pod: Pod, port: int, protocol: str) -> str:
-    """Return what a person is told who asks for a hostPort."""
+    """Returns the message about a flow that dials a hostPort."""
     return f"Pod {pod.key} wants hostPort {port}/{protocol}, which podwire does not emulate yet"
 
 
 def notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
-    """Say which Pods want a hostPort, which nothing listens at."""
+    """Reports the Pods that ask for a hostPort, which podwire does not serve."""
     wanted = host_ports(pods)
     if wanted:
         (_, port, protocol), pod = next(iter(wanted.items()))

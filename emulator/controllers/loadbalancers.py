@@ -1,13 +1,13 @@
-"""Load balancers without add-ons: who gives a LoadBalancer Service its address, which node announces it, and
-whom a balancer in the path asks.
+"""Plans load balancers without add-ons: gives LoadBalancer Services their addresses, and chooses the node
+that announces each, and the nodes to which a balancer in the path connects.
 
-May import ``objects`` and this room. Two kinds of address (``ipMode``): a VIP belongs to the cluster's nodes,
-and if it lies in the host network one of them, the *speaker*, answers ARP for it; an address whose ipMode is
-Proxy belongs to the *balancer*, a machine of its own on the host network, which connects to node ports.
-Sources: MetalLB v0.14 (``controller/service.go``: which address; ``speaker/layer2_controller.go``: the choice
-of the speaker), Kubernetes' cloud-provider (``controllers/service``: the nodes that a cloud's balancer gets)
-and KEP-1860 (ipMode). Invariant: an address is given to one Service, or to several that share it, and is no
-node's, client's or router's.
+May import ``objects`` and this room. There are two kinds of address (``ipMode``). A VIP belongs to the
+cluster's nodes; if it lies in the host network one of them, the *speaker*, answers ARP for it. An address
+whose ipMode is Proxy belongs to the *balancer*, a machine of its own on the host network, which connects to
+node ports. Sources: MetalLB v0.14 (``controller/service.go``: the address; ``speaker/layer2_controller.go``:
+the choice of the speaker), Kubernetes' cloud-provider (``controllers/service``: the nodes that a cloud's
+balancer gets) and KEP-1860 (ipMode). Invariant: an address is given to one Service, or to several that share
+it, and belongs to no node, client or router.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from emulator.objects.kinds import (
     ServiceStatus,
 )
 
-# of MetalLB; spec.loadBalancerIP is deprecated
+# MetalLB's; spec.loadBalancerIP is deprecated
 IPS_ANNOTATION, POOL_ANNOTATION = "loadBalancerIPs", "address-pool"
 SHARING_HINT = (
     "ask for another one, or let both share it: the same metallb.io/allow-shared-ip, and ports of their own"
@@ -49,13 +49,12 @@ def give_addresses(
     taken: Collection[str],
     findings: Findings,
 ) -> list[Draft[Service]]:
-    """Every LoadBalancer Service with an address in its status: the one it has, the one it asks for, else the
-    first one of a pool that it may have.
+    """Returns every LoadBalancer Service with an address in its status: the one it has, the one it asks for,
+    else the first one of a pool that it may have.
 
-    As in a cluster, one that cannot be had leaves the Service without; a notice says why. It is a problem
-    that two Services of the user's ask for one address and do not share it. A Service that comes from an API
-    server (it has a uid) and has no address is one that nobody gave an address to, and stays so unless the
-    user said which pools there are.
+    As in a cluster, a Service whose address cannot be had stays without, with a notice. Two Services of the
+    user's that ask for one address and do not share it are a problem. A Service from an API server (it has a
+    uid) without an address got none there, and stays so unless the user configured the pools.
     """
     claims = Claims({*taken, str(hosts.first), str(hosts.last)})
     for draft in drafts:
@@ -86,13 +85,14 @@ def _wants_address(service: Service, pools: Pools, findings: Findings) -> bool:
         return False
     if service.spec.loadBalancerClass:
         findings.notice(
-            f"Service {service.key} is left to its loadBalancerClass {service.spec.loadBalancerClass}: it has no address"
+            f"Service {service.key} is left to its loadBalancerClass "
+            f"{service.spec.loadBalancerClass}: it has no address"
         )
     return not service.spec.loadBalancerClass
 
 
 def _asked(service: Service) -> tuple[str, str]:
-    """Where ``service`` asks for an address, and for which; ("", "") if it does not."""
+    """Returns the path and the address that ``service`` asks for; ("", "") if it does not."""
     key, text = annotation(service, IPS_ANNOTATION)
     places = (
         (path_text(("metadata", "annotations", key)), text),
@@ -103,7 +103,7 @@ def _asked(service: Service) -> tuple[str, str]:
 
 
 def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings: Findings) -> str:
-    """The address that a Service asks for; "" if it cannot have it."""
+    """Returns the address that a Service asks for; "" if it cannot have it."""
     service = draft.object
     path, wish = _asked(service)
     if why := (unfit := _refusal(service, wish, pools)) or claims.refusal(wish, service):
@@ -118,7 +118,7 @@ def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings
 
 
 def _refusal(service: Service, wish: str, pools: Pools) -> str:
-    """Why no pool has ``wish`` for ``service``."""
+    """Returns why no pool has ``wish`` for ``service``."""
     try:
         address = Address(wish)
     except ValueError:
@@ -129,7 +129,7 @@ def _refusal(service: Service, wish: str, pools: Pools) -> str:
     if not pool.is_for(service):
         return f"is in the pool {pool}, which is not for it"
     if service.spec.loadBalancerIP and annotation(service, IPS_ANNOTATION)[1]:
-        return f"is not all: MetalLB wants {IPS_ANNOTATION} or spec.loadBalancerIP alone"
+        return f"is not its only request: MetalLB wants {IPS_ANNOTATION} or spec.loadBalancerIP alone"
     named = annotation(service, POOL_ANNOTATION)[1]
     return (
         f"is not in IPAddressPool {named}, for which it asks, too"
@@ -139,7 +139,7 @@ def _refusal(service: Service, wish: str, pools: Pools) -> str:
 
 
 def _any_address(service: Service, pools: Pools, claims: Claims, findings: Findings) -> str:
-    """The first address that ``service`` may have of the pool that it asks for, else of any."""
+    """Returns the first address that ``service`` may have in the pool that it asks for, else in any."""
     why, candidates = f"no address of {pools} is for it", pools.automatic(service)
     if (name := annotation(service, POOL_ANNOTATION)[1]) and pools.have_names:
         named = pools.named(name)
@@ -168,13 +168,13 @@ def choose_speakers(
     hosts: Prefix,
     taken: Collection[str],
 ) -> dict[str, str]:
-    """Address → the node that answers ARP for it: every VIP in ``hosts`` that nobody has, by MetalLB's choice
-    among the nodes that may announce the address's pool. (An address of no pool was given elsewhere; any node
-    may.)
+    """Returns, by address, the node that answers ARP for it: every VIP in ``hosts`` that no machine has, by
+    MetalLB's choice among the nodes that may announce the address's pool. (An address of no pool was given
+    elsewhere; any node may.)
 
-    All speakers order the nodes that may by a hash of node and address, and the first one announces; so they
-    agree without a word, addresses are spread, and only those of a node that goes move. A Service without a
-    serving endpoint is announced by nobody.
+    All speakers order the possible nodes by a hash of node and address, and the first one announces. So they
+    agree without messages, addresses are spread, and only the addresses of a removed node move. A Service
+    without a serving endpoint is not announced.
     """
     services = [service for service in services if _balanced(service)]
     announced = {service.key for service in services}
@@ -205,8 +205,8 @@ def choose_speakers(
 
 
 def may_balance(node: Node) -> bool:
-    """Whether traffic from outside may be led to ``node``: it is ready, has a network, and is not labelled
-    otherwise.
+    """Returns whether traffic from outside may be led to ``node``: it is ready, has a network, and has no
+    label that excludes it.
     """
     unavailable = any(c.type == "NetworkUnavailable" and c.status == "True" for c in node.status.conditions)
     return node.ready and not unavailable and EXCLUDED_LABEL not in node.metadata.labels
@@ -227,8 +227,8 @@ def address_balancer(
     origin: Origin,
     findings: Findings,
 ) -> str:
-    """The balancer's own address: the last one of ``hosts`` that nobody has, nor may get; "" where no Service
-    needs a balancer.
+    """Returns the balancer's own address: the last one of ``hosts`` that no machine has nor a pool holds; ""
+    if no Service needs a balancer.
     """
     services = list(services)
     if not any(service.proxyIPs for service in services):
@@ -252,8 +252,8 @@ def address_balancer(
 def choose_targets(
     services: Iterable[Service], nodes: Sequence[Node], listeners: Iterable[Listener], findings: Findings
 ) -> Mapping[str, tuple[str, ...]]:
-    """Service → the nodes whose node ports the balancer connects to: all that may, under eTP Local those
-    whose health check says 200.
+    """Returns, by Service, the nodes to whose node ports the balancer connects: all that may be, under eTP
+    Local those whose health check answers 200.
     """
     able = [node.name for node in nodes if may_balance(node)]
     healthy = {
@@ -267,7 +267,8 @@ def choose_targets(
             continue
         if any(not port.nodePort for port in service.spec.ports):
             findings.notice(
-                f"Service {service.key} has no node ports: the balancer, which connects to those, refuses its clients"
+                f"Service {service.key} has no node ports: the balancer, which connects to those, "
+                "refuses its clients"
             )
         local = service.spec.externalTrafficPolicy == "Local"
         targets[service.key] = tuple(name for name in able if not local or (service.key, name) in healthy)

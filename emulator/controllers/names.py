@@ -1,6 +1,6 @@
-"""Names and numbers that a cluster would draw at random, drawn from a seed instead.
+"""Draws the names and numbers that a cluster would draw at random from a seed instead.
 
-Imports nothing of ours but ``objects``. Invariant: what an object gets depends on the seed and on that
+Imports nothing of ours but ``objects``. Invariant: the name of an object depends on the seed and on that
 object's own identity, so adding one object renames no other.
 """
 
@@ -10,7 +10,7 @@ import hashlib
 
 from emulator.objects.kinds import PodTemplateSpec
 
-# Kubernetes leaves out vowels and look-alikes (k8s.io/apimachinery/pkg/util/rand).
+# Kubernetes leaves out vowels and look-alikes (k8s.io/apimachinery/pkg/util/rand)
 SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5
 # k8s.io/apiserver/pkg/storage/names: the base is cut so that base + suffix is this long
@@ -18,28 +18,28 @@ MAX_GENERATED_LENGTH = 63
 
 
 def draw(seed: int, *identity: object) -> int:
-    """64 bits that only ``seed`` and ``identity`` determine (on every machine, in every process)."""
+    """Returns 64 bits that only ``seed`` and ``identity`` determine (on every machine, in every process)."""
     text = "\0".join(map(str, (seed, *identity)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def safe_encode(text: str) -> str:
-    """``text`` over the safe alphabet, a character for a character, as Kubernetes spells a template's
+    """Returns ``text`` over the safe alphabet, a character for a character, as Kubernetes spells a template's
     hash.
     """
     return "".join(SAFE_ALPHABET[ord(c) % len(SAFE_ALPHABET)] for c in text)
 
 
 def template_hash(seed: int, key: str, template: PodTemplateSpec) -> str:
-    """The pod-template-hash: up to ten characters, because it is a 32-bit number in decimal. Another
-    template, another hash.
+    """Returns the pod-template-hash: up to ten characters, because it is a 32-bit number in decimal. Another
+    template has another hash.
     """
     return safe_encode(str(draw(seed, "template", key, template) & 0xFFFFFFFF))
 
 
 def generate_name(base: str, seed: int, *identity: object, taken: set[str]) -> str:
-    """``base`` and five characters, as ``generateName`` makes it. The name is new to ``taken``, and is added
-    to it.
+    """Returns ``base`` and five characters, as ``generateName`` makes it. The name is not in ``taken``, and
+    is added to it.
     """
     prefix = base[: MAX_GENERATED_LENGTH - SUFFIX_LENGTH]
     attempt = 0

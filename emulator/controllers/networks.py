@@ -1,10 +1,10 @@
-"""The three prefixes of a cluster (hosts, Pods, Services), and every node's share of them.
+"""Chooses the three prefixes of a cluster (hosts, Pods, Services), and every node's share of them.
 
-May import ``objects`` and this room. A prefix that was said, by the Cluster or on a component's command line,
-is taken as said. One that was not is the default, unless addresses of the input lie outside it, or others in
-it: then it is the smallest prefix that holds its own and no others, and a notice says so. Nodes of several
-networks are routed one by one. Invariant after :func:`address_nodes`: every node has an InternalIP, and a
-podCIDR of its own.
+May import ``objects`` and this room. A prefix that the Cluster or a component's command line sets is used as
+it is. Any other is the default, unless addresses of the input lie outside it, or others in it: then it is the
+smallest prefix that holds its own addresses and no others, with a notice. Nodes of several networks are
+routed one by one. Invariant after :func:`address_nodes`: every node has an InternalIP, and a podCIDR of its
+own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULT_HOST_SUBNET = Prefix("172.18.0.0/16")
 POD_CIDR_LENGTH = 24  # kube-controller-manager --node-cidr-mask-size
 SHORTEST_INFERRED = 8
 
-# Where the default meets addresses of the input, and nothing says where to go instead.
+# Alternatives if the default overlaps addresses of the input, and nothing says which prefix to take.
 _OTHER_HOSTS = tuple(
     Prefix(text) for text in ("172.19.0.0/16", "192.168.240.0/20", "198.18.0.0/16", "100.127.0.0/16")
 )
@@ -59,12 +59,11 @@ _BROADCAST = Prefix("255.255.255.255/32")
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """``router`` is the upstream router's address in ``hosts``.
+    """Holds the prefixes. ``router`` is the upstream router's address in ``hosts``.
 
-    ``madeUp``: the Pods of a dump have addresses of other prefixes than their nodes' podCIDRs, so that the
-    bridges' addresses are not the cluster's; ``ignoredCIDRs``: nor can the podCIDRs be the bridges' prefixes.
-    ``said``: which ranges the user said. ``podRange`` is the range that the Pods' addresses are taken to be
-    of (None: nothing says so).
+    ``madeUp``: the Pods of a dump have addresses outside their nodes' podCIDRs, so that the bridges'
+    addresses are not the cluster's. ``ignoredCIDRs``: the podCIDRs cannot be the bridges' prefixes either.
+    ``said``: the ranges that the user set. ``podRange`` is the range of the Pods' addresses (None: unknown).
     """
 
     pods: Prefix
@@ -79,7 +78,7 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """``networking`` of the Cluster, where it was written, and its prefixes parsed (None: not said)."""
+    """Holds ``networking`` of the Cluster, its place, and its prefixes parsed (None: not set)."""
 
     networking: Networking
     origin: Origin
@@ -90,7 +89,7 @@ class _Said:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The addresses and prefixes of the input, by whose they are. ``pods`` are those of a dump."""
+    """Holds the addresses and prefixes of the input, by kind of owner. ``pods`` are those of a dump."""
 
     nodes: tuple[Prefix, ...]  # primary InternalIPs
     others: tuple[Prefix, ...]  # further InternalIPs
@@ -107,7 +106,7 @@ def choose_networks(
     flags: ClusterFlags,
     findings: Findings,
 ) -> Networks:
-    """The prefixes, said or inferred, checked against one another."""
+    """Returns the prefixes, set or inferred, checked against one another."""
     said = _said(inventory, findings)
     known = _Known(
         nodes=tuple(_single(n.object.internalIPs[0] for n in nodes if n.object.internalIPs)),
@@ -147,8 +146,8 @@ def choose_networks(
 def notice_networks(
     networks: Networks, nodes: Sequence[Node], flags: ClusterFlags, findings: Findings
 ) -> None:
-    """Says which prefixes were inferred from the addresses in them, and where the network is built otherwise
-    than the cluster's.
+    """Reports the prefixes that were inferred from the addresses in them, and where podwire's network differs
+    from the cluster's.
     """
     rows = (
         ("podSubnet", "Pods", networks.podRange, DEFAULT_POD_SUBNET, flags.pods),
@@ -161,7 +160,7 @@ def notice_networks(
         if name not in networks.said and network not in (default, flag, None)
     ]
     if inferred:
-        how = "by the addresses that are there (networking of a Cluster says others)"
+        how = "from the addresses in the input (networking of a Cluster sets others)"
         findings.notice(f"address ranges are taken to be {', '.join(inferred)}, {how}")
     if networks.madeUp:
         why = (
@@ -169,20 +168,21 @@ def notice_networks(
         )
         bridges = f"the bridges' addresses, of {networks.pods}, stand for the nodes' own"
         findings.notice(
-            f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its own; {bridges}"
+            f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its "
+            f"own; {bridges}"
         )
     apart = [
         node.name for node in nodes if node.internalIPs and Address(node.internalIPs[0]) not in networks.hosts
     ]
     if apart:
         named = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
-        what = f"the addresses of {named} are not of one network: each is routed by itself"
+        what = f"the addresses of {named} are in several networks: each has routes of its own"
         findings.notice(f"{what} (the router is in {networks.hosts})")
 
 
 def pod_network(inventory: Inventory) -> PodNetworkFacts:
-    """Returns the facts of the Pod network that ``inventory`` asks for; kubenet's in place of one that there is
-    not, which is a problem (:func:`choose_networks`).
+    """Returns the facts of the Pod network that ``inventory`` asks for; kubenet's instead of an unknown one,
+    which is a problem (:func:`choose_networks`).
     """
     asked = inventory.cluster.object.networking.podNetwork if inventory.cluster else ""
     return NETWORKS.get(asked, KUBENET).facts
@@ -232,8 +232,8 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
 
 
 def special_use(network: Prefix) -> str:
-    """What ``network`` (an address is a prefix of its own) holds that no host can have: "loopback", "multicast"… ("" if
-    nothing).
+    """Returns the special use of ``network`` (an address is a prefix of its own), which no host can have:
+    "loopback", "multicast"… ("" if none).
     """
     if network == _BROADCAST:
         return "broadcast"
@@ -244,8 +244,8 @@ def special_use(network: Prefix) -> str:
 
 
 def cover(networks: Collection[Prefix], enough: Callable[[Prefix], bool]) -> Prefix | None:
-    """The smallest prefix around all of ``networks`` (at least one) that is ``enough``; None if that is
-    shorter than a /8.
+    """Returns the smallest prefix around all of ``networks`` (at least one) that is ``enough``; None if that
+    is shorter than a /8.
     """
     around = smallest_prefix(networks)
     lengths = range(around.length, SHORTEST_INFERRED - 1, -1)
@@ -258,7 +258,7 @@ def _single(addresses: Iterable[str]) -> list[Prefix]:
 
 
 def _is_host(address: Address, network: Prefix) -> bool:
-    """Whether ``address`` may be an interface's in ``network``: inside, and neither its first nor its
+    """Returns whether ``address`` may be an interface's in ``network``: inside, and neither its first nor its
     last.
     """
     return network.has_host(address)
@@ -273,12 +273,12 @@ def _meets(network: Prefix, others: Iterable[Prefix]) -> bool:
 
 
 def _first_free(candidates: Sequence[Prefix], others: Collection[Prefix]) -> Prefix:
-    """The first of ``candidates`` that meets none of ``others``; the very first if all do."""
+    """Returns the first of ``candidates`` that overlaps none of ``others``; the very first if all do."""
     return next((candidate for candidate in candidates if not _meets(candidate, others)), candidates[0])
 
 
 def _infer_hosts(known: _Known, count: int, vpc: bool) -> Prefix:
-    """The network of ``count`` nodes. ``vpc``: it may hold the Pods' addresses as well."""
+    """Returns the network of ``count`` nodes. ``vpc``: it may hold the Pods' addresses as well."""
     primaries = [network.first for network in known.nodes]
     others = (*known.podCIDRs, *known.services, *(() if vpc else known.pods))
     if all(_is_host(ip, DEFAULT_HOST_SUBNET) for ip in primaries) and not _meets(DEFAULT_HOST_SUBNET, others):
@@ -305,8 +305,8 @@ def _cluster_ips(services: Iterable[Service]) -> Iterator[Address]:
 
 
 def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[Prefix]) -> Prefix:
-    """The range of the ClusterIPs. Where no prefix holds them all and nothing else, the longest one around
-    that of default/kubernetes, or of the first Service.
+    """Returns the range of the ClusterIPs. If no prefix holds them all and nothing else, it is the longest
+    one around that of default/kubernetes, or of the first Service.
     """
     others = (*hosts, *known.nodes, *known.others, *known.podCIDRs, *known.pods)
     given = {ip: service.key for service in services for ip in _cluster_ips([service])}
@@ -331,15 +331,15 @@ def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[
 
 
 def _parse(text: str) -> Address | None:
-    """An address that may be missing or of IPv6: None then."""
+    """Returns an IPv4 address; None if it is missing or IPv6."""
     return Address(text) if family_of(text) is IPV4 else None
 
 
 def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, Address]]:
-    """(node, address) of every Pod, if this is a dump: that is, if each Pod (with a network of its own)
-    carries its address.
+    """Returns (node, address) of every Pod, if this is a dump: that is, if each Pod (with a network of its
+    own) carries its address.
 
-    An address on some Pods only is a wish, and says nothing about the cluster's prefixes.
+    An address on some Pods only is a request, and tells nothing of the cluster's prefixes.
     """
     rows = []
     for draft in pods:
@@ -354,10 +354,10 @@ def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, Address]]:
 
 
 def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, Address]]) -> tuple[bool, bool]:
-    """Returns whether the Pods' addresses are of other prefixes than their nodes' podCIDRs, and whether the
-    podCIDRs are in the way.
+    """Returns whether the Pods' addresses lie outside their nodes' podCIDRs, and whether the podCIDRs are in
+    the way.
 
-    So it is where a cloud gives Pods addresses of the nodes' network (VPC CNI), and where an IPAM of its own
+    This is so if a cloud gives Pods addresses of the nodes' network (VPC CNI), and if an IPAM of its own
     gives out blocks whatever the podCIDRs are, and lends addresses of them to other nodes (Calico).
     """
     cidrs = {n.object.name: [Prefix(c) for c in n.object.spec.podCIDRs] for n in nodes}
@@ -390,14 +390,14 @@ def _pods_elsewhere(nodes: Sequence[Draft[Node]], dumped: Sequence[tuple[str, Ad
 
 
 def _ends(ip: Address, network: Prefix) -> bool:
-    """Returns whether a bridge could not have ``network`` beside a Pod with ``ip``: its first two addresses
-    and its last.
+    """Returns whether a bridge could not have ``network`` beside a Pod with ``ip``: it is one of the first
+    two addresses, or the last.
     """
     return ip in (network.first, network.first.offset(1), network.last)
 
 
 def _made_up_pods(known: _Known, count: int, others: Sequence[Prefix]) -> Prefix:
-    """A prefix for the bridges of ``count`` nodes, apart from everything."""
+    """Returns a prefix for the bridges of ``count`` nodes that overlaps nothing else."""
     roomy = [
         n for n in (DEFAULT_POD_SUBNET, *_OTHER_PODS) if n.size >> (n.family.bits - POD_CIDR_LENGTH) >= count
     ]
@@ -409,9 +409,9 @@ def _made_up_pods(known: _Known, count: int, others: Sequence[Prefix]) -> Prefix
 def _infer_pods(
     nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], known: _Known, others: Sequence[Prefix]
 ) -> Prefix:
-    """From the podCIDRs and, in a dump, the Pods' addresses; where no prefix holds those and nothing else,
-    from the podCIDRs alone. (Pods outside have routes of their own anyway.) The Services' range may be a part
-    of it that no podCIDR meets, as on GKE of old.
+    """Returns the Pods' prefix, inferred from the podCIDRs and, in a dump, the Pods' addresses; from the
+    podCIDRs alone if no prefix holds those and nothing else. (Pods outside have routes of their own anyway.)
+    The Services' range may be a part of it that overlaps no podCIDR, as on GKE of old.
     """
     dumped = dumped_addresses(pods)
     missing = sum(1 for n in nodes if not n.object.spec.podCIDRs)
@@ -459,7 +459,7 @@ def _check_overlaps(said: _Said, pods: Prefix, services: Prefix, hosts: Prefix, 
 
 
 def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findings: Findings) -> None:
-    """No address is taken twice, nor lies among Pods or Services."""
+    """Checks that no address is used twice, nor lies among Pods or Services."""
     owners: dict[str, str] = {}
     for draft in nodes:
         for index, ip in enumerate(draft.object.internalIPs):
@@ -502,12 +502,12 @@ def address_nodes(
     origin: Origin,
     findings: Findings,
 ) -> list[Draft[Node]]:
-    """Every node with an InternalIP and a podCIDR: the given ones, else the next free ones in the nodes'
-    order.
+    """Returns every node with an InternalIP and a podCIDR: the given ones, else the next free ones in the
+    nodes' order.
 
-    ``avoid`` are addresses of the host network that are spoken for (load balancers, externalIPs), ``pools``
-    hold those that load balancers may still get: nodes get them last. ``origin`` is where networking was
-    said. A node that found no room keeps an empty podCIDR or no address, and a problem says so.
+    ``avoid`` are addresses of the host network that have another use (load balancers, externalIPs). ``pools``
+    hold those that load balancers may still get: nodes get them last. ``origin`` is the place of networking.
+    A node without room keeps an empty podCIDR or no address, which is a problem.
     """
     check_node_addresses(nodes, networks, findings)
     if networks.ignoredCIDRs:
@@ -547,7 +547,8 @@ def address_nodes(
                 findings.problem(
                     origin,
                     "networking.podSubnet",
-                    f"podSubnet {networks.pods} is too small for a /{POD_CIDR_LENGTH} on each of {len(nodes)} nodes",
+                    f"podSubnet {networks.pods} is too small for a /{POD_CIDR_LENGTH} on each of "
+                    f"{len(nodes)} nodes",
                     "set networking.podSubnet to a shorter prefix",
                 )
             else:
@@ -572,7 +573,8 @@ def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings:
             findings.problem(
                 nodes[late].origin,
                 pod_cidr_path(nodes[late]),
-                f"podCIDR of node {nodes[late].object.name} overlaps that of node {nodes[early].object.name} ({one}, {other})",
+                f"podCIDR of node {nodes[late].object.name} overlaps that of node "
+                f"{nodes[early].object.name} ({one}, {other})",
                 "every node has a podCIDR of its own",
             )
 
@@ -580,10 +582,10 @@ def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings:
 def _shares(
     nodes: Sequence[Draft[Node]], dumped: Iterable[tuple[str, Address]], subnet: Prefix
 ) -> dict[str, Prefix]:
-    """A /24 of ``subnet`` for each node that has no podCIDR; a node is missing where there is no room.
+    """Returns a /24 of ``subnet`` for each node that has no podCIDR; a node is missing if there is no room.
 
-    In a dump without podCIDRs a node gets the /24 in which its Pods already are, if they alone are there; and
-    nobody else's.
+    In a dump without podCIDRs a node gets the /24 in which its Pods already are, if no other node's Pods are
+    there.
     """
     wanting = [n.object.name for n in nodes if not n.object.spec.podCIDRs]
     if not wanting or subnet.length > POD_CIDR_LENGTH:

@@ -2,8 +2,8 @@
 
 May import ``objects`` and this room. The filters and their words are kube-scheduler's (NodeUnschedulable,
 TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit for the number of Pods, PodTopologySpread,
-InterPodAffinity). Requests for CPU, memory and volumes are not looked at. Invariant: a Pod that names its
-node stays there; one that no node may run waits, as in a cluster.
+InterPodAffinity). Requests for CPU, memory and volumes are ignored. Invariant: a Pod that names its node
+stays there; one that no node may run waits, as in a cluster.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def _tolerations(*rows: tuple[str, str]) -> tuple[Toleration, ...]:
     )
 
 
-# What the admission plugin DefaultTolerationSeconds adds to every Pod.
+# Tolerations that the admission plugin DefaultTolerationSeconds adds to every Pod.
 DEFAULT_TOLERATIONS = _tolerations(("not-ready", "NoExecute"), ("unreachable", "NoExecute"))
 
-# What the DaemonSet controller adds to its Pods (pkg/controller/daemon/util,
+# Tolerations that the DaemonSet controller adds to its Pods (pkg/controller/daemon/util,
 # AddOrUpdateDaemonPodTolerations).
 DAEMON_TOLERATIONS = _tolerations(
     ("not-ready", "NoExecute"),
@@ -50,16 +50,16 @@ _ANY_IP = ("", "0.0.0.0", "::")  # noqa: S104 (a manifest's word for every addre
 
 
 def serving_containers(spec: PodSpec) -> Iterator[Container]:
-    """The containers that live as long as the Pod, in the order in which they start: sidecars, then the
-    others.
+    """Yields the containers that live as long as the Pod, in the order in which they start: sidecars, then
+    the others.
     """
     yield from (c for c in spec.initContainers if c.restartPolicy == "Always")
     yield from spec.containers
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """An empty key with Exists tolerates everything; an empty effect means every effect (core/v1
-    Toleration).
+    """Returns whether a toleration matches: an empty key with Exists tolerates everything; an empty effect
+    means every effect (core/v1 Toleration).
     """
     if toleration.effect and toleration.effect != taint.effect:
         return False
@@ -71,7 +71,7 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
 def _untolerated(
     node: Node, tolerations: Iterable[Toleration], *, preferred: bool = False
 ) -> Iterator[Taint]:
-    """Yields the taints that keep a Pod away, or those that only ask it to stay away."""
+    """Yields the taints that keep a Pod away, or, ``preferred``, the PreferNoSchedule ones."""
     tolerations = tuple(tolerations)
     for taint in node.spec.taints:
         if (taint.effect == "PreferNoSchedule") is preferred and not any(
@@ -93,8 +93,8 @@ def obstacle(node: Node, spec: PodSpec) -> str:
 
 
 def host_ports(spec: PodSpec) -> set[tuple[int, TransportProtocol, str]]:
-    """The ports that a Pod takes of its node, with the node's address ("" for all): hostPorts, and with
-    hostNetwork every port.
+    """Returns the ports that a Pod takes of its node, with the node's address ("" for all): hostPorts, and
+    with hostNetwork every port.
     """
     return {
         (port.hostPort or port.containerPort, port.protocol, "" if port.hostIP in _ANY_IP else port.hostIP)
@@ -105,14 +105,14 @@ def host_ports(spec: PodSpec) -> set[tuple[int, TransportProtocol, str]]:
 
 
 def controller_of(pod: Pod) -> str:
-    """``Kind/namespace/name`` of the Pod's controller ("" if it has none)."""
+    """Returns ``Kind/namespace/name`` of the Pod's controller ("" if it has none)."""
     owner = next((o for o in pod.metadata.ownerReferences if o.controller), None)
     return f"{owner.kind}/{pod.namespace}/{owner.name}" if owner else ""
 
 
 def _room(node: Node) -> float:
-    """How many Pods the node takes: what it says itself. (A kubelet's default is 110; a node that podwire
-    made takes what its podCIDR holds.)
+    """Returns how many Pods the node takes by its own status. (A kubelet's default is 110; a node that
+    podwire made takes as many as its podCIDR holds.)
     """
     try:
         return int(node.status.allocatable["pods"])
@@ -121,13 +121,13 @@ def _room(node: Node) -> float:
 
 
 class _Occupancy:
-    """How full the nodes are while Pods are placed one after another."""
+    """Tracks how full the nodes are while Pods are placed one after another."""
 
     def __init__(self, neighbourhood: Neighbourhood) -> None:
         self.neighbourhood = neighbourhood
         self.pods: Counter[str] = Counter()
         self.of_owner: Counter[tuple[str, str]] = Counter()
-        # holders by the address that they have it at
+        # holders by their hostIP
         self.ports: dict[tuple[str, int, TransportProtocol], dict[str, str]] = {}
 
     def add(self, pod: Pod, node: str) -> None:
@@ -138,7 +138,9 @@ class _Occupancy:
         self.neighbourhood.add(pod, node)
 
     def conflict(self, pod: Pod, node: str) -> tuple[str, str] | None:
-        """(port/protocol, the Pod that has it) if one of the Pod's host ports is taken on ``node``."""
+        """Returns (port/protocol, the Pod that has it) if one of the Pod's host ports is taken on
+        ``node``.
+        """
         for port, protocol, ip in sorted(host_ports(pod.spec)):
             holders = self.ports.get((node, port, protocol), {})
             holder = next(iter(holders.values()), "") if not ip else holders.get(ip) or holders.get("")
@@ -153,12 +155,12 @@ def place(
     namespaces: Mapping[str, Mapping[str, str]],
     waiting: Waiting,
 ) -> list[Draft[Pod]]:
-    """Every Pod that a node runs, with that node, in the order given; the others go to ``waiting``, with the
-    reason.
+    """Returns every Pod that a node runs, with that node, in the order given; the others go to ``waiting``,
+    with the reason.
 
-    Among the nodes that may run it: the fewest taints that ask it to stay away, what it prefers, fewest Pods
-    of its controller, then fewest Pods, then the nodes' order. ``namespaces`` are the labels of the
-    Namespaces, by name.
+    The order among the nodes that may run it: the fewest PreferNoSchedule taints, the Pod's preferences,
+    fewest Pods of its controller, then fewest Pods, then the nodes' order. ``namespaces`` are the labels of
+    the Namespaces, by name.
     """
     names = {node.name for node in nodes}
     occupancy = _Occupancy(Neighbourhood(nodes, namespaces))
@@ -174,7 +176,8 @@ def place(
             port, holder = conflict
             waiting.add(
                 draft,
-                f"host port {port} of node {pod.spec.nodeName} is taken by Pod {holder}: its kubelet refuses it",
+                f"host port {port} of node {pod.spec.nodeName} is taken by Pod {holder}: its "
+                "kubelet refuses it",
             )
             refused.add(index)
         else:
@@ -191,9 +194,9 @@ def place(
 
 
 class _Alone(NamedTuple):
-    """What the nodes are to a Pod, in their order: why it may not run there, how many taints ask it to stay
-    away, how much it likes the node; and by name, which nodes its affinity wants, and whose taints it
-    tolerates.
+    """Holds the properties of the nodes for one Pod, in their order, whatever else runs there: why it may not
+    run there, the number of PreferNoSchedule taints, the weight of its preference; and by name, the nodes
+    that its affinity matches, and those whose taints it tolerates.
     """
 
     obstacles: list[str]
@@ -222,7 +225,7 @@ class _Chooser:
         return replace(draft, object=replace(pod, spec=replace(pod.spec, nodeName=name)))
 
     def _by_node_alone(self, spec: PodSpec) -> _Alone:
-        """What the nodes are to a Pod, whatever else runs. Replicas share their answer."""
+        """Returns the properties of the nodes for one Pod, whatever else runs. Replicas share the result."""
         key = f"{spec.nodeSelector} {spec.tolerations} {spec.affinity.nodeAffinity if spec.affinity else ''}"
         if key not in self._alone:
             tolerations = (*spec.tolerations, *DEFAULT_TOLERATIONS)
@@ -240,7 +243,7 @@ class _Chooser:
         return self._alone[key]
 
     def _choose(self, pod: Pod) -> tuple[str, Counter[str]]:
-        """The node's name, or "" and how many nodes each reason excluded."""
+        """Returns the node's name, or "" and how many nodes each reason excluded."""
         reasons: Counter[str] = Counter()
         owner, best, best_rank = controller_of(pod), "", (0, 0, 0, 0)
         alone = self._by_node_alone(pod.spec)

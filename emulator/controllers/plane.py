@@ -1,10 +1,10 @@
-"""A control plane: the controllers over one store, run until nothing changes any more.
+"""Runs a control plane: the controllers over one store, until nothing changes any more.
 
-Each controller reads the store, decides by the functions of this room, and writes what it decided. It runs
-when a write concerns it, by others than itself; :meth:`ControlPlane.reconcile` ends when a round has written
-nothing. What a controller has to tell is kept until it runs again, so that a cluster has the same notices
-whether it was settled at once or change by change. :meth:`ControlPlane.snapshot` is the cluster as it is
-then; it shares with the last one every object and every list that did not change.
+Each controller reads the store, decides by the functions of this room, and writes its decisions. It runs when
+a write by others concerns it; :meth:`ControlPlane.reconcile` ends when a round has written nothing. A
+controller's notices are kept until it runs again, so that a cluster has the same notices whether it was
+settled at once or change by change. :meth:`ControlPlane.snapshot` returns the cluster at that point; it
+shares with the last one every object and every list that did not change.
 
 Deterministic: names, addresses and ports depend on the seed, the objects and their order, never on time.
 """
@@ -96,15 +96,15 @@ from emulator.store.errors import ExpiredError
 from emulator.store.objects import Key, Stored
 from emulator.store.store import Event, Store
 
-NOW = "0001-01-01T00:00:00Z"  # when everything here happens: nobody asks for the time
+NOW = "0001-01-01T00:00:00Z"  # the time of everything here: no controller reads a clock
 WORKLOADS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
-_MOST_ROUNDS = 20  # a controller that goes on writing after so many is at fault
-_ONE_BY_ONE = 100_000  # Pods times Services that are compared singly before everything is done anew
+_MOST_ROUNDS = 20  # a controller that still writes after so many is at fault
+_ONE_BY_ONE = 100_000  # Pods times Services that are compared singly; beyond it everything is made again
 
 T = TypeVar("T")
 _ServiceKey = tuple[str, str]  # namespace, name
 
-# Who tells something, in the order in which a user reads it.
+# Controllers with notices, in the order in which a user reads them.
 _TELLERS = (
     "pods",
     "nodes",
@@ -130,8 +130,8 @@ _TELLERS = (
 
 
 class _Controller(NamedTuple):
-    """``run`` is given the events since it ran last, None when it runs for the first time (or has missed
-    some); ``concerns``: whether it must run after an event.
+    """Describes a controller. ``run`` gets the events since its last run, None in its first run (or if it has
+    missed some); ``concerns`` returns whether it must run after an event.
     """
 
     name: str
@@ -140,35 +140,35 @@ class _Controller(NamedTuple):
 
 
 class ControlPlane:
-    """``blame`` is where a problem with the number of Pods is told: origin and path of what asked for them;
-    None: at the workload.
+    """Runs the controllers. ``blame`` is the origin and path at which a problem with the number of Pods is
+    reported; None: at the workload.
     """
 
     def __init__(
         self, inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
     ) -> None:
-        """``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says; ``run``: commands
-        of containers may run.
+        """Writes the objects of ``inventory``. ``seed`` draws names and node ports; ``proxy_mode`` overrides
+        the input's; ``run``: commands of containers may run.
         """
         self.store = Store()
         self.blame: tuple[Origin, str] | None = None
         self._inventory, self._seed, self._proxy_mode, self._run = inventory, seed, proxy_mode, run
         cluster = inventory.cluster
         self._origin = cluster.origin if cluster else Origin(inventory.name)
-        self._seen: dict[str, int] = {}  # the version that each controller has acted on
+        self._seen: dict[str, int] = {}  # by controller: the last version that it has seen
         self._findings: dict[str, Findings] = {}
-        self._derived: dict[str, tuple[tuple[Any, ...], Any]] = {}  # inputs and what was made of them
-        self._order: dict[str, dict[int, int]] = {}  # of the objects of a kind: created → rank
+        self._derived: dict[str, tuple[tuple[Any, ...], Any]] = {}  # inputs and the result for them
+        self._order: dict[str, dict[int, int]] = {}  # by kind: created → rank of its objects
         self._static: set[int] = set()  # static Pods made since the last snapshot
         self._used: set[str] = set()  # addresses that Pods have had
-        self._names: dict[str, set[str]] = {}  # names that Pods have had, by namespace
-        self._made: dict[_ServiceKey, tuple[Key, ...]] = {}  # the slices that were made here
-        self._told_of: dict[_ServiceKey, Findings] = {}  # of making slices
+        self._names: dict[str, set[str]] = {}  # by namespace: names that Pods have had
+        self._made: dict[_ServiceKey, tuple[Key, ...]] = {}  # slices that a controller here made
+        self._told_of: dict[_ServiceKey, Findings] = {}  # notices of making slices
         self._given: tuple[tuple[EndpointSlice, ...], Findings] = ((), Findings())
         self._services: tuple[Draft[Service], ...] = ()
         self._by_name: tuple[Service, ...] = ()
         self._placed: tuple[Key, ...] = ()
-        self._ranked: tuple[Any, ...] = ()  # what the order of Pods and Services was made of
+        self._ranked: tuple[Any, ...] = ()  # inputs of the present order of Pods and Services
         self._waiting = Waiting()
         self._flags: ClusterFlags
         self._networks: Networks
@@ -180,7 +180,7 @@ class ControlPlane:
         self._write(inventory)
 
     def fork(self) -> ControlPlane:
-        """Returns a control plane over the same objects, which goes its own way from here."""
+        """Returns a control plane over the same objects, which changes separately from here on."""
         twin = copy(self)
         for name in ("_seen", "_findings", "_derived", "_order", "_made", "_told_of"):
             setattr(twin, name, dict(getattr(self, name)))
@@ -189,7 +189,7 @@ class ControlPlane:
         return twin
 
     def _write(self, inventory: Inventory) -> None:
-        """Write everything that the user gave: the first writes."""
+        """Writes all of the user's objects: the first writes."""
         given: Iterable[Iterable[Loaded[Any]]] = (
             inventory.namespaces,
             inventory.nodes,
@@ -209,7 +209,7 @@ class ControlPlane:
     # --- the loop -----------------------------------------------------------------------------------------
 
     def reconcile(self) -> None:
-        """Run the controllers to a fixed point. Raises InputError for more nodes or Pods than podwire takes;
+        """Runs the controllers to a fixed point. Raises InputError for more nodes or Pods than podwire takes;
         other problems are among :attr:`findings`.
         """
         for _ in range(_MOST_ROUNDS):
@@ -218,10 +218,10 @@ class ControlPlane:
                 self._consult(controller)
             if self.store.resourceVersion == before:
                 return
-        raise AssertionError(f"the controllers came to no end: {[*self.store.watch(before)][:3]}")
+        raise AssertionError(f"the controllers reach no fixed point: {[*self.store.watch(before)][:3]}")
 
     def resync(self) -> None:
-        """Run every controller once more, whatever changed."""
+        """Runs every controller once more, whatever changed."""
         for controller in _CONTROLLERS:
             controller.run(self, None)
             self._seen[controller.name] = self.store.resourceVersion
@@ -243,13 +243,13 @@ class ControlPlane:
 
     @property
     def findings(self) -> Findings:
-        """Returns what there is to tell of the cluster as it is."""
+        """Returns the problems and notices about the cluster as it is."""
         found = (self._findings.get(name) for name in _TELLERS)
         return Findings.join((Findings(self._inventory.notices), *filter(None, found)))
 
     @property
     def is_sound(self) -> bool:
-        """Returns whether nothing is wrong with the cluster itself, whatever FlowChecks say of it."""
+        """Returns whether the cluster itself has no problem, whatever FlowChecks have."""
         return not any(found.problems for name, found in self._findings.items() if name != "checks")
 
     # --- reading and writing ------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ class ControlPlane:
         return tuple(one.object for one in self._list("Node"))
 
     def _put(self, draft: Draft[Any], kind: str) -> Stored:
-        """Write what a controller made of an object, or a new one."""
+        """Writes a controller's result: a changed object, or a new one."""
         meta = draft.object.metadata
         stored = self.store.get(Key(kind, meta.namespace, meta.name))
         if stored is None:
@@ -356,7 +356,7 @@ class ControlPlane:
             self._put(draft, "Pod")
 
     def replace_outdated(self, events: Iterable[Event]) -> None:
-        """Delete the Pods of each workload that got another template: all at once, without a roll-out."""
+        """Deletes the Pods of each workload that got another template: all at once, without a roll-out."""
         for event in events:
             if (
                 event.type == "MODIFIED"
@@ -370,7 +370,7 @@ class ControlPlane:
                         self.store.finalize(one.key)
 
     def _follow(self, events: Sequence[Event], findings: Findings) -> None:
-        """Create the missing Pods, and delete the surplus, of each workload whose Pods or replica count
+        """Creates the missing Pods, and deletes the surplus, of each workload whose Pods or replica count
         changed.
         """
         touched = {e.stored.key for e in events if e.type != "DELETED" and e.stored.key.kind in WORKLOADS}
@@ -496,7 +496,7 @@ class ControlPlane:
         self._findings["slices"] = Findings.join((findings, *filter(None, rows)))
 
     def _affected(self, events: Sequence[Event]) -> set[_ServiceKey] | None:
-        """Returns the Services whose slices may be others after ``events``; None: all."""
+        """Returns the Services whose slices may change by ``events``; None: all."""
         made = {key for keys in self._made.values() for key in keys}
         affected, pods = set[_ServiceKey](), list[Event]()
         for event in events:
@@ -516,8 +516,8 @@ class ControlPlane:
         }
 
     def _take_over(self, events: Sequence[Event]) -> None:
-        """Delete the slices that a dump's controllers left of each Service that changed, or whose Pods did:
-        they are made anew here.
+        """Deletes the slices of a dump's controllers for each Service that changed, or whose Pods did: they
+        are made again here.
         """
         changed = {
             (e.stored.key.namespace, e.stored.key.name)
@@ -537,7 +537,7 @@ class ControlPlane:
                 self.store.finalize(one.key)
 
     def _keep_slices(self, key: _ServiceKey, slices: Sequence[EndpointSlice]) -> None:
-        """Have the store hold just ``slices`` of those that were made for a Service."""
+        """Makes ``slices`` the only made slices of a Service in the store."""
         keys = tuple(Key("EndpointSlice", item.metadata.namespace, item.metadata.name) for item in slices)
         for old in self._made.get(key, ()):
             if old not in keys and self.store.get(old):
@@ -552,15 +552,15 @@ class ControlPlane:
     # --- the cluster as it is -----------------------------------------------------------------------------
 
     def snapshot(self, checks: Sequence[Loaded[FlowCheck]] = ()) -> ClusterState:
-        """Returns the cluster, settled; ``checks`` are the FlowChecks that speak of it as it is now. What is
-        wrong with either is among :attr:`findings`.
+        """Returns the cluster, settled; ``checks`` are the FlowChecks about it as it is now. Problems of
+        either are among :attr:`findings`.
         """
         networks, inventory = self._networks, self._inventory
         nodes = self._keep("nodes", self._nodes())
         pods = self._keep("pods", self._objects(self._placed))
         services = self._keep("services", self._by_name)
         slices = self._slices()
-        # what only the readiness of Pods and endpoints changes is the same for most questions
+        # most results do not depend on the readiness of Pods and endpoints
         wired, led = self._alike("wired", pods, _wiring), self._alike("led", slices, _leads)
         self._derive("contested", notice_contested, services)
         self._derive("nested", notice_nested, services, led, nodes)
@@ -618,11 +618,11 @@ class ControlPlane:
         return state
 
     def _remember(self, state: ClusterState) -> None:
-        """Keep what later states must know of this one: its order, and what its Pods had."""
+        """Keeps what later states need of this one: its order, and the addresses and names of its Pods."""
         self.last = state
         self._static.clear()
         if self._networks.said:
-            # what was chosen stands: addresses of later objects are not held against what the user said
+            # a choice stands: addresses of later objects do not conflict with the user's prefixes
             self._networks = replace(self._networks, said=frozenset())
         made_of = (self._placed, state.waiting, len(self.store.list("Pod")), state.services)
         if self._ranked == made_of:
@@ -638,7 +638,7 @@ class ControlPlane:
             self._names.setdefault(pod.namespace, set()).add(pod.name)
 
     def _derive(self, name: str, function: Callable[..., T], *inputs: Any) -> T:
-        """Returns ``function`` of ``inputs``, which it need not be asked again while they are the same."""
+        """Returns ``function`` of ``inputs``; it is computed again only if they change."""
         known = self._derived.get(name)
         if known is None or not all(map(is_, known[0], inputs)):
             findings = self._findings[name] = Findings()
@@ -651,7 +651,7 @@ class ControlPlane:
 
     def _alike(self, name: str, now: tuple[T, ...], question: Callable[[T], Any]) -> tuple[T, ...]:
         """Returns the last tuple under ``name`` if ``question`` has the same answer for each of its elements
-        and for that of ``now``, which is kept otherwise.
+        and for those of ``now``; otherwise keeps and returns ``now``.
         """
         known = self._derived.get(name)
         last: tuple[T, ...] = known[1] if known else ()
@@ -666,7 +666,7 @@ class ControlPlane:
         return [one.object for key in keys if (one := self.store.get(key))]
 
     def _keep(self, name: str, now: Iterable[T]) -> tuple[T, ...]:
-        """Returns what the last snapshot had under ``name`` if ``now`` is the same."""
+        """Returns the last snapshot's value under ``name`` if ``now`` is the same."""
         return _shared(getattr(self.last, name) if self.last else None, now)
 
     def _typed(self, kind: str) -> Iterator[Any]:
@@ -679,7 +679,7 @@ class ControlPlane:
                     yield one.object
 
     def _slices(self) -> tuple[EndpointSlice, ...]:
-        """Returns the slices that a Service could use: those that users wrote, then each Service's, in the Services'
+        """Returns the slices that a Service could use: the users' ones, then each Service's, in the Services'
         order.
         """
         made = (
@@ -715,7 +715,7 @@ class ControlPlane:
         notice_on_link(services, nodes, self._networks.hosts, self._had(pods), findings)
 
     def _had(self, pods: Sequence[Pod]) -> frozenset[str]:
-        """Returns the addresses that somebody has."""
+        """Returns the addresses that machines have."""
         had = {address.ip for pod in pods for address in pod.status.podIPs}
         return self._taken() | had | {client.address for client in self._clients}
 
@@ -758,7 +758,7 @@ def _draft(stored: Stored) -> Draft[Any]:
 
 
 def _shared(last: tuple[T, ...] | None, now: Iterable[T]) -> tuple[T, ...]:
-    """Returns ``last`` if ``now`` has just its elements."""
+    """Returns ``last`` if ``now`` has the same elements."""
     new = tuple(now)
     if last is None or len(last) != len(new):
         return new
@@ -766,12 +766,12 @@ def _shared(last: tuple[T, ...] | None, now: Iterable[T]) -> tuple[T, ...]:
 
 
 def _wiring(pod: Pod) -> tuple[Any, ...]:
-    """Returns what of a Pod is the same whether or not it is ready."""
+    """Returns the part of a Pod that its readiness does not change."""
     return pod.key, pod.spec, pod.status.podIPs
 
 
 def _leads(item: EndpointSlice) -> tuple[Any, ...]:
-    """Returns where a slice leads, whoever is ready there."""
+    """Returns the endpoints of a slice without their readiness."""
     ends = tuple((endpoint.addresses, endpoint.targetRef) for endpoint in item.endpoints)
     return item.metadata, ends, item.ports
 
@@ -792,7 +792,9 @@ def _external_addresses(services: Iterable[Service]) -> Iterator[str]:
 
 
 def _selecting(pods: Sequence[Pod], *, everything: bool) -> Callable[[str, Mapping[str, str]], Sequence[Pod]]:
-    """Returns what finds the Pods of a selector; ``everything``: for many selectors, so an index pays."""
+    """Returns a function that finds the Pods of a selector; ``everything``: for many selectors, so an index
+    pays.
+    """
     if everything:
         return PodIndex(pods).select
     return lambda namespace, selector: [
@@ -819,7 +821,7 @@ def _pods_of(event: Event) -> Iterator[Pod]:
 
 
 def _is_moved(service: Service, event: Event) -> bool:
-    """Returns whether the EndpointSlice controller sees another Pod of ``service`` after ``event``."""
+    """Returns whether ``event`` changes a Pod of ``service`` for the EndpointSlice controller."""
     before = event.old and _seen_as(service, event.old.object)
     after = None if event.type == "DELETED" else _seen_as(service, event.stored.object)
     return before != after

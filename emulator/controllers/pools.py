@@ -1,8 +1,9 @@
-"""Which addresses there are for LoadBalancer Services, for which of them, and which nodes may announce them.
+"""Reads the pools of addresses for LoadBalancer Services: for which Services they are, and which nodes may
+announce them.
 
-May import ``objects`` and this room. The pools are those of MetalLB's IPAddressPools and L2Advertisements
-where there are any, else the one that the Cluster says, else a default one. Source: MetalLB v0.14,
-``internal/config`` and ``internal/allocator``. Invariant: no two pools hold one address.
+May import ``objects`` and this room. The pools are MetalLB's IPAddressPools and L2Advertisements if there are
+any, else the Cluster's, else a default one. Source: MetalLB v0.14, ``internal/config`` and
+``internal/allocator``. Invariant: no two pools hold one address.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from emulator.objects.kinds import LabelSelector, Loaded, Node, Service
 from emulator.objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
 from emulator.objects.selectors import matches
 
-# 172.18.255.200-172.18.255.250 of kind's network, as its users have it with MetalLB
+# 172.18.255.200-172.18.255.250 in kind's network, as its users configure MetalLB
 DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5
-NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every Namespace has it
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # the label of every Namespace
 Range = tuple[Address, Address]
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Addresses that may be given. ``namespaces``: those whose Services it is for, with the ``allocation``
-    that says so. ``announcers``: a node that one of these selectors matches may announce them.
+    """Describes a pool of addresses. ``namespaces``: the namespaces whose Services may use it, by its
+    ``allocation``. ``announcers``: selectors of the nodes that may announce its addresses.
     """
 
     ranges: tuple[Range, ...]
     name: str = ""
     autoAssign: bool = True
-    avoidBuggyIPs: bool = False  # those that end in .0 and .255
+    avoidBuggyIPs: bool = False  # addresses that end in .0 and .255
     allocation: ServiceAllocation | None = None
     namespaces: frozenset[str] = frozenset()
     announcers: tuple[LabelSelector, ...] = (LabelSelector(),)
@@ -64,14 +65,14 @@ class Pool:
         return ", ".join(f"{first}-{last}" for first, last in self.ranges)
 
     def is_for(self, service: Service) -> bool:
-        """Whether ``service`` may have an address of it."""
+        """Returns whether ``service`` may have an address of it."""
         wanted = self.allocation.serviceSelectors if self.allocation else ()
         if self.namespaces and service.namespace not in self.namespaces:
             return False
         return not wanted or any(matches(selector, service.metadata.labels) for selector in wanted)
 
     def is_pinned_to(self, service: Service) -> bool:
-        """Whether it is meant for Services like ``service``."""
+        """Returns whether it is meant for Services like ``service``."""
         named = service.namespace in self.namespaces or bool(
             self.allocation and self.allocation.serviceSelectors
         )
@@ -86,7 +87,9 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """``said``: by the user, so that Services of a dump that have no address get one, too."""
+    """Holds all pools. ``said``: the user configured them, so Services of a dump without an address get one,
+    too.
+    """
 
     pools: tuple[Pool, ...]
     mode: Literal["L2", "Proxy"]
@@ -100,7 +103,7 @@ class Pools:
 
     def outside(self, network: Prefix) -> tuple[range, ...]:
         """Returns the numbers of ``network``'s addresses that lie in no pool, in order, but for its first and
-        last. A pool may be as large as the network: none is walked through.
+        last. A pool may be as large as the network, so none is iterated.
         """
         free, end = [], network.last.number
         begin = network.first.number + 1
@@ -120,7 +123,7 @@ class Pools:
 
     @property
     def have_names(self) -> bool:
-        """Whether they are MetalLB's."""
+        """Returns whether they are MetalLB's."""
         return any(pool.name for pool in self.pools)
 
     def of(self, ip: str) -> Pool | None:
@@ -130,8 +133,8 @@ class Pools:
         return next((pool for pool in self.pools if pool.name == name), None)
 
     def automatic(self, service: Service) -> tuple[Pool, ...]:
-        """The pools that ``service``, which asks for none, is given an address of, in that order: those for
-        Services like it, by priority, then those for all.
+        """Returns the pools for a ``service`` that asks for none, in the order in which they are tried: those
+        for Services like it, by priority, then those for all.
         """
         pinned = [pool for pool in self.pools if pool.autoAssign and pool.is_pinned_to(service)]
         pinned.sort(key=lambda pool: (pool.allocation and pool.allocation.priority) or float("inf"))
@@ -151,7 +154,10 @@ def choose_pools(
     said = cluster.object.loadBalancer if cluster else None
     if inventory.addressPools:
         if cluster and said:
-            what = f"IPAddressPool {inventory.addressPools[0].object.metadata.name} says already which addresses there are"
+            what = (
+                f"IPAddressPool {inventory.addressPools[0].object.metadata.name} already defines the "
+                "addresses"
+            )
             findings.problem(cluster.origin, "loadBalancer", what, "leave one of the two out")
         return Pools(tuple(_metallb_pools(inventory, namespaces, findings)), "L2", True)
     if cluster is None or said is None or not said.addresses:
@@ -174,13 +180,15 @@ def _addresses(like: Address, numbers: Iterable[int]) -> Iterator[Address]:
 
 
 def _ends(text: str) -> Range:
-    """Reads ``first-last``, which loading has written so."""
+    """Reads ``first-last``, the canonical form of loading."""
     first, last = map(Address, text.split("-"))
     return first, last
 
 
 def _default_range(hosts: Prefix) -> Range:
-    """Near the end of ``hosts``, where nodes come last; a quarter of a small network."""
+    """Returns a range near the end of ``hosts``, where nodes get addresses last; a quarter of a small
+    network.
+    """
     small = hosts.size < 256
     last = hosts.last.offset(-(2 if small else DEFAULT_BELOW_BROADCAST))
     return last.offset(1 - min(DEFAULT_SIZE, hosts.size // 4)), last
@@ -226,7 +234,9 @@ def _free_ranges(
             yield first, last
         else:
             what = f"{text} overlaps an address range of IPAddressPool {other}"
-            findings.problem(loaded.origin, f"spec.addresses[{index}]", what, "an address is of one pool")
+            findings.problem(
+                loaded.origin, f"spec.addresses[{index}]", what, "an address belongs to one pool"
+            )
 
 
 def _announcers(
@@ -242,7 +252,7 @@ def _announcers(
 def _namespaces(
     allocation: ServiceAllocation | None, labels: Mapping[str, Mapping[str, str]]
 ) -> frozenset[str]:
-    """The namespaces that ``allocation`` names, or selects among those of ``labels``."""
+    """Returns the namespaces that ``allocation`` names, or selects among those of ``labels``."""
     if allocation is None:
         return frozenset()
     selected = (

@@ -1,7 +1,8 @@
-"""Resolves what the flows of FlowChecks refer to: names and ports become objects, or problems with a hint.
+"""Resolves the references of FlowChecks' flows: names and ports become objects, or problems with a hint.
 
-The one resolver: settling reports its problems (``checks`` adds ports that nobody serves), and ``flows`` makes
-flows of its objects. Pure. Invariant: a reference leads to objects exactly if no problem is reported for it.
+The one resolver: settling reports its problems (``checks`` adds ports that no container serves), and
+``flows`` makes flows of its objects. Pure. Invariant: a reference resolves to objects exactly if no problem
+is reported for it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from emulator.objects.selectors import matches_labels
 
 T = TypeVar("T")
 
-Report: TypeAlias = Callable[[str, str, str], None]  # place in the flow, what is wrong, hint
+Report: TypeAlias = Callable[[str, str, str], None]  # place in the flow, fault, hint
 Source: TypeAlias = "Pod | Node | ExternalClient"
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a FlowCheck may name; Pods and Services by namespace/name. ``waiting``: why a Pod runs nowhere."""
+    """Holds the names that a FlowCheck may use; Pods and Services by namespace/name. ``waiting``: why a Pod
+    runs nowhere.
+    """
 
     pods: Mapping[str, Pod]
     waiting: Mapping[str, str]
@@ -52,7 +55,9 @@ class ToPod:
 
 @dataclass(frozen=True, slots=True)
 class ToService:
-    """An address of a Service. ``port`` is a number where the Service has no such port, None for ICMP."""
+    """Describes an address of a Service. ``port`` is a number if the Service has no such port, None
+    for ICMP.
+    """
 
     service: Service
     how: Literal["clusterIP", "loadBalancer"]
@@ -67,7 +72,7 @@ class ToHealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class ToAddress:
-    """An address that was written, or that of the node or external machine ``owner``."""
+    """Describes a written address, or that of the node or external machine ``owner``."""
 
     ip: str
     port: int  # 0: ICMP
@@ -79,7 +84,9 @@ Target: TypeAlias = "ToPod | ToService | ToHealthCheck | ToAddress"
 
 @dataclass(frozen=True, slots=True)
 class BackendName:
-    """A backend as FlowChecks write it: a Pod (namespace/name) or an address; ``port`` 0 is none written."""
+    """Holds a backend as FlowChecks write it: a Pod (namespace/name) or an address; ``port`` 0: none
+    written.
+    """
 
     pod: str
     ip: str
@@ -87,13 +94,13 @@ class BackendName:
 
 
 class References:
-    """The references of one flow."""
+    """Resolves the references of one flow."""
 
     def __init__(self, flow: FlowSpec, names: Names, report: Report) -> None:
         self._flow, self._names, self._report = flow, names, report
 
     def sources(self) -> Sequence[Source]:
-        """Returns who sends: one, or each Pod that a selector matches."""
+        """Returns the clients: one, or each Pod that a selector matches."""
         source, names = self._flow.from_, self._names
         found: Sequence[Source | None] = ()
         if source.pod:
@@ -109,7 +116,7 @@ class References:
         return [one for one in found if one]
 
     def targets(self) -> Sequence[Target]:
-        """Returns what is dialled: one, or each Pod that a selector matches."""
+        """Returns the destinations: one, or each Pod that a selector matches."""
         to = self._flow.to
         if to.service:
             found: Sequence[Target | None] = [self._service(to.service)]
@@ -132,7 +139,7 @@ class References:
         return [one for one in found if one]
 
     def check_backends(self) -> None:
-        """Report what ``expect`` names as a backend, in any mode, and is none."""
+        """Reports each backend that ``expect`` names, in any mode, and that is none."""
         for path, expect in self._flow.expect.each():
             for index, text in enumerate(expect.backends or ()):
                 self._check_backend(text, f"{path}.backends[{index}]")
@@ -147,8 +154,8 @@ class References:
         return known.get(name)
 
     def _in_namespace(self, kind: str, name: str, namespace: str, keys: Iterable[str], path: str) -> None:
-        """Report that ``namespace/name`` is none of ``keys``, with what comes near in that namespace, or where
-        else the name is.
+        """Reports that ``namespace/name`` is none of ``keys``, with similar names in that namespace, or the
+        namespaces that have the name.
         """
         keys = list(keys)
         if kind == "Pod" and (reason := self._names.waiting.get(f"{namespace}/{name}")):
@@ -256,7 +263,7 @@ class References:
         return ToAddress(ip, number, owner) if number else None
 
     def _number(self, port: int | str | None) -> int:
-        """Returns ``port``; 0 if it is no number, which is reported."""
+        """Returns ``port``; 0 and a report if it is no number."""
         if isinstance(port, int):
             return port
         self._report("to.port", "a port number is needed", "")
@@ -275,8 +282,8 @@ class References:
 
 
 def read_backend(text: str) -> BackendName | None:
-    """Returns what ``namespace/pod``, ``namespace/pod:port``, ``ip:port`` or ``ip`` means; None if ``text`` is
-    none of these.
+    """Returns the backend that ``namespace/pod``, ``namespace/pod:port``, ``ip:port`` or ``ip`` names; None
+    for any other ``text``.
     """
     if "/" not in text:
         try:

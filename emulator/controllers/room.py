@@ -1,4 +1,4 @@
-"""How large a cluster may be, asked before anything of it is made. May import ``objects`` and this room."""
+"""Limits the size of a cluster, before anything of it is made. May import ``objects`` and this room."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from emulator.objects.kinds import Node, Pod
 
 MOST_NODES = 1_000  # every node has a route to every other one
 MOST_PODS = 20_000
-_NOT_FOR_PODS = 3  # of a podCIDR: its first and last address, and the bridge's
+_NOT_FOR_PODS = 3  # in a podCIDR: its first and last address, and the bridge's
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """``pods``: how many may still be made; ``addresses``: how many addresses the nodes' podCIDRs hold for
-    all Pods together.
+    """Holds the room for more Pods. ``pods``: how many may still be made; ``addresses``: how many addresses
+    the nodes' podCIDRs hold for all Pods together.
     """
 
     pods: int
     addresses: int
 
     def refusal(self, pods: int, addresses: int) -> str:
-        """Returns why ``pods`` Pods more, which take so many ``addresses``, cannot be made; "" if they
+        """Returns why ``pods`` more Pods, which take so many ``addresses``, cannot be made; "" if they
         can.
         """
         if addresses > self.addresses:
@@ -41,8 +41,8 @@ def room_for_pods(nodes: Collection[Node], running: int) -> Room:
 
 
 def is_too_large(pods: Sequence[Draft[Pod]], nodes: Sequence[Draft[Node]], findings: Findings) -> bool:
-    """Returns whether there are more Pods or nodes than podwire takes; a problem says so, where the first one
-    too many is written.
+    """Returns whether there are more Pods or nodes than podwire takes, with a problem at the first one too
+    many.
     """
     if len(nodes) > MOST_NODES:
         draft = nodes[MOST_NODES]

@@ -1,7 +1,7 @@
-"""What the API server fills into a Service: ClusterIPs, node ports, target ports.
+"""Completes Services as the API server does: ClusterIPs, node ports, target ports.
 
-May import ``objects`` and this room. Invariant: a ClusterIP is one Service's; a node port is one Service
-port's per protocol. Sources: the Kubernetes documentation, "Service ClusterIP allocation" and "Service"
+May import ``objects`` and this room. Invariant: a ClusterIP belongs to one Service; a node port to one
+Service port per protocol. Sources: the Kubernetes documentation, "Service ClusterIP allocation" and "Service"
 (NodePort): a static band at the lower end of either range is left to addresses and ports that people choose.
 """
 
@@ -25,7 +25,7 @@ KUBERNETES = "default/kubernetes"
 def complete_services(
     services: Sequence[Draft[Service]], networks: Networks, seed: int, findings: Findings
 ) -> list[Draft[Service]]:
-    """Every Service with what was left open, in the order given. Services of IPv6 alone are left out."""
+    """Returns every Service, completed, in the order given. Services with IPv6 only are left out."""
     ipv4 = [draft for draft in services if not _ipv6_only(draft.object)]
     if len(ipv4) < len(services) or any(
         family_of(ip) is IPV6 for draft in ipv4 for ip in _addresses(draft.object)
@@ -36,7 +36,7 @@ def complete_services(
 
 
 def _addresses(service: Service) -> Iterator[str]:
-    """The addresses and prefixes of ``service`` that a proxier of the other family would take up."""
+    """Yields the addresses and prefixes of ``service`` that a proxier of the other family would read."""
     spec = service.spec
     yield from (*spec.clusterIPs, *spec.externalIPs, *spec.loadBalancerSourceRanges)
     yield from (entry.ip for entry in service.status.loadBalancer.ingress)
@@ -69,7 +69,7 @@ def _defaults(service: Service) -> Service:
 
 
 def static_band(subnet: Prefix) -> int:
-    """How many addresses at the lower end of ``subnet`` are left to hand-written ClusterIPs."""
+    """Returns how many addresses at the lower end of ``subnet`` are left to hand-written ClusterIPs."""
     return min(max(16, subnet.size // 16), 256)
 
 
@@ -122,8 +122,8 @@ def _given_ips(service: Service) -> tuple[str, ...]:
 def _valid_ips(
     draft: Draft[Service], networks: Networks, holders: dict[str, str], findings: Findings
 ) -> Iterator[str]:
-    """The IPv4 ClusterIPs that the Service brings along, entered into ``holders``. Outside a range that was
-    said there is none.
+    """Yields the IPv4 ClusterIPs that the Service has, entered into ``holders``. Outside a range that the
+    user set there is none.
     """
     subnet = networks.services
     for index, text in enumerate(_given_ips(draft.object)):
@@ -145,7 +145,7 @@ def _valid_ips(
 
 
 def _free(subnet: Prefix, holders: dict[str, str]) -> Iterator[str]:
-    """Free ClusterIPs: above the static band first, then within it."""
+    """Yields free ClusterIPs: above the static band first, then within it."""
     low, high = subnet.first.number + 1, subnet.last.number
     start = min(subnet.first.number + static_band(subnet), high)
     for number in chain(range(start, high), range(low, start)):
@@ -158,7 +158,7 @@ def _free(subnet: Prefix, holders: dict[str, str]) -> Iterator[str]:
 
 
 class _NodePorts:
-    """The node ports of the cluster while they are given out."""
+    """Allocates the cluster's node ports."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -168,7 +168,7 @@ class _NodePorts:
         self.foreign: dict[int, str] = {}
 
     def claim(self, port: int, protocol: str, key: str) -> str:
-        """The Service that holds the port already, or "" and it is now ``key``'s."""
+        """Returns the Service that holds the port already, or "" if it is now ``key``'s."""
         if holder := self.holders.get((port, protocol)):
             return holder
         self.holders[port, protocol] = key
@@ -176,8 +176,8 @@ class _NodePorts:
         return ""
 
     def allocate(self, *identity: object) -> int | None:
-        """A port that no Service has under any protocol: a drawn one or the next above it, outside the static
-        band if possible.
+        """Returns a port that no Service has under any protocol: a drawn one or the next above it, outside
+        the static band if possible.
         """
         number = draw(self.seed, "nodePort", *identity)
         for band in (NODE_PORTS[STATIC_NODE_PORTS:], NODE_PORTS[:STATIC_NODE_PORTS]):
@@ -207,7 +207,8 @@ def _node_ports(drafts: Sequence[Draft[Service]], seed: int, findings: Findings)
         more = f" (and {len(ports.foreign) - 1} more)" if len(ports.foreign) > 1 else ""
         ours = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
         findings.notice(
-            f"node port {number} of Service {key}{more} is outside {ours}: taken as of a cluster with another node-port range"
+            f"node port {number} of Service {key}{more} is outside {ours}: accepted as from a "
+            "cluster with another node-port range"
         )
     return [_with_node_ports(draft, ports, findings) for draft in drafts]
 
@@ -247,7 +248,7 @@ def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Finding
         return number
 
     if _has_node_ports(service):
-        # One number serves a port's TCP and UDP alike, as the API server gives it out (53 for DNS).
+        # A port's TCP and UDP share one number, as the API server allocates it (53 for DNS).
         shared: dict[int, set[tuple[int, str]]] = {}
         for port in spec.ports:
             if port.nodePort:

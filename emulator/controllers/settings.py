@@ -1,4 +1,4 @@
-"""Says what every node's kube-proxy is told.
+"""Computes the settings of every node's kube-proxy.
 
 May import ``objects`` and this room. Invariant: ``localMode`` "" stands exactly for "no local-traffic
 detector". Sources: kube-proxy, ``cmd/kube-proxy/app/options.go`` (flags, which a configuration file makes
@@ -45,9 +45,9 @@ def proxy_settings(
     override: ProxyMode | None,
     findings: Findings,
 ) -> ProxySettings:
-    """The KubeProxyConfiguration, or kube-proxy's flags, completed. For the mode, ``override`` (the command
-    line) is strongest, then those, then ``networking.kubeProxyMode``, then iptables. What is assumed of a
-    cluster that was dumped, a notice says.
+    """Returns the KubeProxyConfiguration, or kube-proxy's flags, completed. The mode is ``override`` (the
+    command line), else theirs, else ``networking.kubeProxyMode``, else iptables. Assumptions about a dumped
+    cluster are notices.
     """
     config = _configuration(inventory, flags, findings)
     shaped = inventory.cluster.object.networking.kubeProxyMode if inventory.cluster else None
@@ -70,7 +70,8 @@ def proxy_settings(
         )
         hint = "kubectl get configmap -n kube-system kube-proxy -o yaml (EKS: kube-proxy-config)"
         findings.notice(
-            f"the input does not say how kube-proxy is configured: mode {mode} and {detector} are assumed; add {hint}"
+            f"the input does not say how kube-proxy is configured: mode {mode} and {detector} are "
+            f"assumed; add {hint}"
         )
     config = config or KubeProxyConfiguration()
     timeouts = (config.ipvs.tcpTimeout, config.ipvs.tcpFinTimeout, config.ipvs.udpTimeout)
@@ -90,14 +91,10 @@ def proxy_settings(
 def _configuration(
     inventory: Inventory, flags: ClusterFlags, findings: Findings
 ) -> KubeProxyConfiguration | None:
-    """The configuration that the input holds, else the one that the flags of its kube-proxy say; None if
-    nothing says any.
-    """
+    """Returns the input's configuration, else that of its kube-proxy's flags; None if it has neither."""
     for conflict in flags.conflicts:
         findings.notice(
-            printable(
-                f"kube-proxies are configured otherwise from one another: {conflict}; {flags.proxyFrom} is followed"
-            )
+            printable(f"kube-proxies have different settings: {conflict}; {flags.proxyFrom} is used")
         )
     given = inventory.proxy.object if inventory.proxy else None
     by_flags = flags.proxyFrom and "config" not in flags.proxy
@@ -105,14 +102,17 @@ def _configuration(
         return _of_flags(flags, findings) if by_flags else None
     wanted = flags.proxy.get("proxy-mode", "")
     if by_flags and wanted and wanted != (given.mode or DEFAULT_MODE):
-        what = f"{flags.proxyFrom} has --proxy-mode={wanted}, the KubeProxyConfiguration mode {given.mode or DEFAULT_MODE}"
-        findings.notice(printable(f"{what}: the KubeProxyConfiguration is followed"))
+        what = (
+            f"{flags.proxyFrom} has --proxy-mode={wanted}, the KubeProxyConfiguration mode "
+            f"{given.mode or DEFAULT_MODE}"
+        )
+        findings.notice(printable(f"{what}: the KubeProxyConfiguration is used"))
     return given
 
 
 def _of_flags(flags: ClusterFlags, findings: Findings) -> KubeProxyConfiguration:
-    """kube-proxy's command line as a configuration. A value that it could not have started with is left out,
-    with a notice.
+    """Returns kube-proxy's command line as a configuration. A value with which it could not have started is
+    left out, with a notice.
     """
     read = _Flags(flags.proxy, flags.proxyFrom, findings)
     return KubeProxyConfiguration(
@@ -136,7 +136,7 @@ def _of_flags(flags: ClusterFlags, findings: Findings) -> KubeProxyConfiguration
 
 
 class _Flags:
-    """Reads flags, whose values nobody has checked."""
+    """Reads flags, whose values are unchecked."""
 
     def __init__(self, flags: Mapping[str, str], where: str, findings: Findings) -> None:
         self._flags, self._where, self._findings = flags, where, findings
@@ -144,7 +144,8 @@ class _Flags:
     def _odd(self, name: str) -> None:
         self._findings.notice(
             printable(
-                f"left out: --{name}={cut(self._flags[name])} of kube-proxy in {self._where}, which cannot be read"
+                f"left out: --{name}={cut(self._flags[name])} of kube-proxy in {self._where}, which "
+                "cannot be read"
             )
         )
 
@@ -168,7 +169,7 @@ class _Flags:
         return tuple(found)
 
     def prefix(self, name: str) -> str:
-        """The IPv4 half ("" if there is none, which is what kube-proxy's IPv4 half then has)."""
+        """Returns the IPv4 half ("" if there is none, which is what kube-proxy's IPv4 half then has)."""
         return next(iter(prefixes_of(IPV4, self.prefixes(name))), "")
 
     def duration(self, name: str) -> str:

@@ -1,9 +1,9 @@
-"""Settle: from what the user wrote to the cluster's complete state, and to the state after each step.
+"""Settles a cluster: turns the user's objects into its complete state, and into the state after each step.
 
 The first manifests and the steps of FlowChecks are writes to one store (:mod:`emulator.store`); after each
 set of writes the controllers run to a fixed point (:mod:`emulator.controllers.plane`), and a snapshot is
-taken. A controller that meets a mistake reports it and goes on as well as it can: every mistake is reported
-at once. Pure, and deterministic for a seed.
+taken. A controller reports a mistake and goes on as well as it can: every mistake is reported at once. Pure,
+and deterministic for a seed.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def settle(
     """Returns the cluster that ``inventory`` describes, every object complete and every address given, before
     any step. Raises InputError with every problem, those of steps too.
 
-    ``seed`` draws names and node ports; ``proxy_mode`` overrides what the input says; ``run``: commands of
-    containers may run.
+    ``seed`` draws names and node ports; ``proxy_mode`` overrides the input's; ``run``: commands of containers
+    may run.
     """
     return play(inventory, seed=seed, proxy_mode=proxy_mode, run=run).state
 
@@ -44,8 +44,8 @@ def settle(
 def play(
     inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
 ) -> Scenario:
-    """Returns the cluster that ``inventory`` describes (:func:`settle`), and what the steps of its FlowChecks
-    make of it. The steps of each FlowCheck begin with the cluster as it is at first.
+    """Returns the cluster that ``inventory`` describes (:func:`settle`), and the state after each step of its
+    FlowChecks. The steps of each FlowCheck begin with the cluster as it is at first.
     """
     plane = ControlPlane(inventory, seed=seed, proxy_mode=proxy_mode, run=run)
     plane.reconcile()
@@ -53,7 +53,7 @@ def play(
     if problems := plane.findings.problems:
         raise InputError(problems)
     scripted = [loaded for loaded in inventory.flowChecks if loaded.object.steps]
-    later = scripted[1:]  # whose flows without a step are sent when the steps before are done
+    later = scripted[1:]  # flows without a step are sent when the steps before are done
     begin = tuple(loaded for loaded in inventory.flowChecks if loaded not in later)
     steps: list[Step] = []
     told: dict[Problem, None] = {}
@@ -68,14 +68,14 @@ def play(
 
 
 def _dialled(state: ClusterState, checks: tuple[Loaded[FlowCheck], ...]) -> ClusterState:
-    """Returns ``state`` while ``checks`` speak of it."""
+    """Returns ``state`` with the ports that ``checks`` dial."""
     dialled = tuple(dialled_ports(checks))
     return state if dialled == state.dialled else replace(state, dialled=dialled)
 
 
 def _play(plane: ControlPlane, loaded: Loaded[FlowCheck], told: dict[Problem, None]) -> Iterator[Step]:
-    """Yields the steps of one FlowCheck, each after the one before. A problem goes to ``told``; what is wrong
-    with one step is left out of what the next begins with.
+    """Yields the steps of one FlowCheck, each after the one before. Problems go to ``told``; the next step
+    begins without the faulty parts of this one.
     """
     check = loaded.object
     for index, step in enumerate(check.steps):
@@ -99,9 +99,9 @@ def _play(plane: ControlPlane, loaded: Loaded[FlowCheck], told: dict[Problem, No
 
 
 def every_problem(error: ReadingError) -> tuple[Problem, ...]:
-    """The problems of reading, and with them what the Services that could be read claim against one another
-    and the cluster: ClusterIPs and node ports. Nothing is said of objects that are missing, since they may be
-    among those that could not be read.
+    """Returns the problems of reading, and the conflicts of all readable Services with one another and the
+    cluster: ClusterIPs and node ports. Missing objects are not reported, since they may be among the
+    unreadable ones.
     """
     aside, findings = Findings(), Findings()
     inventory = error.sound

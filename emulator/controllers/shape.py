@@ -1,8 +1,8 @@
-"""The cluster's nodes: from Node manifests, from a ``Cluster``, or as many as the manifests name.
+"""Makes the cluster's nodes: from Node manifests, from a ``Cluster``, or as many as the manifests name.
 
 May import ``objects`` and this room. Invariant: node names are unique, the control plane carries its label,
-and every node that did not come from an API server the labels that every kubelet sets; addresses and podCIDRs
-are still only those that were given (IPv4, canonical).
+and every node that did not come from an API server has the labels that every kubelet sets. Addresses and
+podCIDRs are still only the given ones (IPv4, canonical).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from emulator.objects.kinds import (
 )
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
-# kubeadm gives it to control planes
+# kubeadm's taint of control planes
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 ETCD_LABEL = "node-role.kubernetes.io/etcd"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
-# Go's names of the machines on which there is a kubelet (GOARCH).
+# Go's names of the architectures with a kubelet (GOARCH).
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
 
@@ -61,7 +61,7 @@ def kubelet_labels(name: str) -> dict[str, str]:
 
 
 def address_path(draft: Draft[Node], index: int = 0) -> str:
-    """Where the node's address number ``index`` is written: a Cluster's entry has another form than a Node
+    """Returns the path of the node's address number ``index``: a Cluster's entry has another form than a Node
     manifest.
     """
     return f"{draft.base}addresses[{index}]" if draft.base else f"status.addresses[{index}].address"
@@ -72,8 +72,8 @@ def pod_cidr_path(draft: Draft[Node]) -> str:
 
 
 def make_nodes(inventory: Inventory, pods: Sequence[Draft[Pod]], findings: Findings) -> list[Draft[Node]]:
-    """The nodes in order: those of ``Cluster.nodes``, then further Node manifests; without either, the
-    default shape.
+    """Returns the nodes in order: those of ``Cluster.nodes``, then further Node manifests; without either,
+    the default shape.
     """
     shapes = _named_shapes(inventory)
     if not shapes and not inventory.nodes:
@@ -92,15 +92,15 @@ def make_nodes(inventory: Inventory, pods: Sequence[Draft[Pod]], findings: Findi
 def complete_nodes(
     nodes: Sequence[Draft[Node]], pods: Sequence[Draft[Pod]], findings: Findings
 ) -> list[Draft[Node]]:
-    """Returns the nodes with what their kubelets say of them."""
+    """Returns the nodes with the fields that their kubelets set."""
     hosts = {p.object.spec.nodeName: p.object.status.hostIP for p in reversed(pods) if p.object.status.hostIP}
     given = [_given(draft, hosts.get(draft.object.name, ""), findings) for draft in nodes]
     return _without_clones(given, findings)
 
 
 def _without_clones(drafts: Iterable[Draft[Node]], findings: Findings) -> list[Draft[Node]]:
-    """Returns the nodes; one from an API server (it has a uid) without the InternalIPs that an earlier node
-    has, as machines that were cloned, or sit in different clouds, may have the same.
+    """Returns the nodes. A node from an API server (it has a uid) loses the InternalIPs that an earlier node
+    has: cloned machines, or machines in different clouds, may have the same.
     """
     holders: dict[str, str] = {}
     result = []
@@ -122,8 +122,8 @@ def _without_clones(drafts: Iterable[Draft[Node]], findings: Findings) -> list[D
 
 
 def _named_shapes(inventory: Inventory) -> list[tuple[Draft[NodeShape], str]]:
-    """Each entry of ``Cluster.nodes`` with its name: given, or control-plane, control-plane-2, worker-1,
-    worker-2, etcd-1…
+    """Returns each entry of ``Cluster.nodes`` with its name: given, or control-plane, control-plane-2,
+    worker-1, worker-2, etcd-1…
     """
     if inventory.cluster is None:
         return []
@@ -162,7 +162,7 @@ def _from_shape(shape: NodeShape, name: str, *, taint: bool) -> Node:
 
 
 def _merge(shaped: Node, manifest: Node) -> Node:
-    """A Node manifest over the Cluster's entry of that name: the manifest wins where it says something."""
+    """Returns a Node manifest merged over the Cluster's entry of that name: the manifest's fields win."""
     has_cidr = manifest.spec.podCIDR or manifest.spec.podCIDRs
     return replace(
         manifest,
@@ -177,8 +177,8 @@ def _merge(shaped: Node, manifest: Node) -> Node:
 def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
     """Returns the node with its kubelet's labels, its IPv4 addresses and podCIDRs in canonical form.
 
-    A Node from an API server (it has a uid) keeps its labels exactly. ``host_ip`` is what the node's Pods say
-    of it (``status.hostIP``): it is used if the node itself has no InternalIP, and else its ExternalIP, as
+    A Node from an API server (it has a uid) keeps its labels exactly. ``host_ip`` is the node's address by
+    its Pods (``status.hostIP``): it is used if the node itself has no InternalIP, and else its ExternalIP, as
     the kubelet does (pkg/util/node, GetNodeHostIPs).
     """
     node = draft.object
@@ -230,10 +230,10 @@ def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> Prefix | Non
 
 
 def _default_shape(inventory: Inventory, pods: Sequence[Draft[Pod]]) -> list[NodeShape]:
-    """A control plane, and the workers that the objects name, else two; FlowChecks may add to them but take
-    none away.
+    """Returns a control plane, and the workers that the objects name, else two; FlowChecks may add nodes but
+    not replace these.
 
-    Naming worker-3 implies worker-1 and worker-2. Pods of API servers tell which of the named nodes are
+    Naming worker-3 implies worker-1 and worker-2. Pods of API servers show which of the named nodes are
     control planes, and that this is a dump: its nodes are the named ones, so it gets no default workers.
     """
     api_servers = {
@@ -277,7 +277,7 @@ def _named_by_objects(inventory: Inventory, pods: Iterable[Draft[Pod]]) -> Itera
 
 
 def _named_by_affinity(spec: PodSpec) -> Iterator[str]:
-    """The nodes that a required node affinity asks for by name."""
+    """Yields the nodes that a required node affinity asks for by name."""
     required = (
         spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution if spec.affinity else None
     )

@@ -1,9 +1,8 @@
-"""Which Service has which load-balancer address, and which others may have it, too.
+"""Tracks which Service has which load-balancer address, and which others may share it.
 
 May import ``objects`` and this room. Source: MetalLB v0.14, ``internal/allocator`` (checkSharing) and
-``k8salloc`` (BackendKey): Services that name one sharing key share an address if no two want one port of it,
-and if what one announcement leads to serves all: under externalTrafficPolicy Local they have the same Pods.
-Pure.
+``k8salloc`` (BackendKey). Services with one sharing key share an address if no two use one port of it, and if
+one announcement serves all: under externalTrafficPolicy Local they have the same Pods. Pure.
 """
 
 from __future__ import annotations
@@ -14,11 +13,14 @@ from emulator.controllers.pools import Pool, Range
 from emulator.net import Address
 from emulator.objects.kinds import Service
 
-PREFIXES = ("metallb.io", "metallb.universe.tf")  # of MetalLB's annotations; the second is that of old
+PREFIXES = (
+    "metallb.io",
+    "metallb.universe.tf",
+)  # of annotations; the second is the old one
 
 
 class Claims:
-    """Filled in as addresses are given. ``reserved`` are those that are no Service's to have."""
+    """Holds the addresses given so far. ``reserved`` are addresses that no Service may have."""
 
     def __init__(self, reserved: Collection[str]) -> None:
         self._reserved = frozenset(reserved)
@@ -36,13 +38,13 @@ class Claims:
         return tuple(self._holders.get(ip, ()))
 
     def refusal(self, ip: str, service: Service) -> str:
-        """Why ``service`` may not have ``ip``; "" if it may."""
+        """Returns why ``service`` may not have ``ip``; "" if it may."""
         if ip in self._reserved:
             return "is taken"
         return next((why for holder in self.holders(ip) if (why := _why_not_shared(holder, service))), "")
 
     def first(self, pool: Pool, service: Service) -> str:
-        """The first address of ``pool`` that ``service`` may have; "" if there is none."""
+        """Returns the first address of ``pool`` that ``service`` may have; "" if there is none."""
         shared = (
             Address(ip) for ip in self._shared.get(sharing_key(service), ()) if not self.refusal(ip, service)
         )
@@ -60,7 +62,7 @@ class Claims:
 
 
 def annotation(service: Service, name: str) -> tuple[str, str]:
-    """MetalLB's annotation of that name: under which key, and what it says; ("", "") where there is none."""
+    """Returns MetalLB's annotation of that name as (key, value); ("", "") if there is none."""
     keys = (f"{prefix}/{name}" for prefix in PREFIXES)
     return next(
         ((key, service.metadata.annotations[key]) for key in keys if key in service.metadata.annotations),
@@ -76,14 +78,17 @@ def _why_not_shared(holder: Service, service: Service) -> str:
     if not sharing_key(service) or sharing_key(holder) != sharing_key(service):
         return f"Service {holder.key} has, and the two do not share it"
     if _backends(holder) != _backends(service):
-        return f"Service {holder.key} has: under externalTrafficPolicy Local only Services with the same selector share an address"
+        return (
+            f"Service {holder.key} has: under externalTrafficPolicy Local only Services with the same "
+            "selector share an address"
+        )
     taken = {(port.port, port.protocol) for port in holder.spec.ports}
     both = next((port for port in service.spec.ports if (port.port, port.protocol) in taken), None)
     return f"Service {holder.key} shares, but for {both.port}/{both.protocol}" if both else ""
 
 
 def _backends(service: Service) -> frozenset[tuple[str, str]] | None:
-    """What Services that share an address must have in common; None under externalTrafficPolicy Cluster,
-    where every node leads everywhere.
+    """Returns what Services that share an address must have in common; None under externalTrafficPolicy
+    Cluster, where every node leads to every endpoint.
     """
     return frozenset(service.spec.selector.items()) if service.spec.externalTrafficPolicy == "Local" else None

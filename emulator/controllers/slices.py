@@ -1,11 +1,11 @@
-"""EndpointSlices: as given, mirrored from Endpoints, or made from a Service's selector as the EndpointSlice
+"""Makes EndpointSlices: as given, mirrored from Endpoints, or from a Service's selector as the EndpointSlice
 controller does.
 
-May import ``objects`` and this room. Invariant: a Service of which the input holds a controller's own
-EndpointSlice gets none from that controller here; those that others wrote stand beside. Every port of a made
-slice is a number. Sources: the Kubernetes documentation, "EndpointSlices" (conditions, distribution,
-mirroring), pkg/controller/endpointslice (it lists by Service and by the label managed-by),
-pkg/controller/endpointslicemirroring/utils.go (what is not mirrored), and for ``trafficDistribution``
+May import ``objects`` and this room. Invariant: a Service whose EndpointSlice by a controller is in the input
+gets none from that controller here; slices by others stand beside. Every port of a made slice is a number.
+Sources: the Kubernetes documentation, "EndpointSlices" (conditions, distribution, mirroring),
+pkg/controller/endpointslice (it lists by Service and by the label managed-by),
+pkg/controller/endpointslicemirroring/utils.go (exceptions from mirroring), and for ``trafficDistribution``
 kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
 """
 
@@ -54,7 +54,7 @@ MAX_ENDPOINTS = 100  # kube-controller-manager --max-endpoints-per-slice
 
 
 class PodIndex:
-    """Finds the Pods of a selector without looking at all of them."""
+    """Finds the Pods of a selector through an index of labels."""
 
     def __init__(self, pods: Iterable[Pod]) -> None:
         self._by_label: dict[tuple[str, str, str], list[Pod]] = {}
@@ -63,7 +63,7 @@ class PodIndex:
                 self._by_label.setdefault((pod.namespace, key, value), []).append(pod)
 
     def select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
-        """The Pods of ``namespace`` that match ``selector``, which is not empty."""
+        """Returns the Pods of ``namespace`` that match ``selector``, which is not empty."""
         rarest = min(
             (self._by_label.get((namespace, key, value), []) for key, value in selector.items()), key=len
         )
@@ -72,9 +72,9 @@ class PodIndex:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What the controllers make EndpointSlices of. ``managers``: who manages the slices that are not theirs,
-    by Service (:func:`managers_of`); ``endpoints`` by namespace and name; ``zones``: each node's, None where
-    it has none.
+    """Holds the inputs of the EndpointSlice controllers. ``managers``: the managers of other slices, by
+    Service (:func:`managers_of`); ``endpoints`` by namespace and name; ``zones``: each node's, None if it has
+    none.
     """
 
     select: Callable[[str, Mapping[str, str]], Sequence[Pod]]  # namespace, selector
@@ -105,13 +105,14 @@ def service_slices(
             label for label in sorted(LEFT_TO_OTHERS, reverse=True) if label in service.metadata.labels
         )
         findings.notice(
-            f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes no rule for it"
+            f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes "
+            "no rule for it"
         )
     by, endpoints = sources.managers.get(key, set()), sources.endpoints.get(key)
     if service.key == KUBERNETES:
         if by:
             return ()
-        # the API server keeps it itself, Endpoints and slice alike
+        # the API server maintains it, Endpoints and slice alike
         if endpoints:
             return list(_mirrored(service, endpoints, seed, names))
         return [kubernetes_slice(sources.nodes, findings)]
@@ -125,7 +126,8 @@ def service_slices(
             made, why = add_hints(made, sources.nodes)
             if why:
                 findings.notice(
-                    f"Service {service.key} has no topology hints, for all its annotation {key_of_mode}: {why}"
+                    f"Service {service.key} has no topology hints, despite its annotation "
+                    f"{key_of_mode}: {why}"
                 )
         return made
     if endpoints and MIRROR not in by and _is_mirrored(endpoints, findings):
@@ -134,7 +136,7 @@ def service_slices(
 
 
 def managers_of(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], set[str]]:
-    """Returns who manages ``slices``, by Service; "" for those that no label says it of."""
+    """Returns the managers of ``slices``, by Service; "" for those without a manager's label."""
     managers: dict[tuple[str, str], set[str]] = {}
     for item in slices:
         key = (item.metadata.namespace, item.serviceName)
@@ -154,7 +156,8 @@ def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
         why = f"their annotation {LEADER_ANNOTATION}"
     if why:
         findings.notice(
-            f"Endpoints {meta.namespace}/{meta.name} are not mirrored, by {why}: kube-proxy reads EndpointSlices alone"
+            f"Endpoints {meta.namespace}/{meta.name} are not mirrored, by {why}: kube-proxy reads "
+            "EndpointSlices alone"
         )
     return not why
 
@@ -162,18 +165,19 @@ def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
 def given_slices(
     slices: Iterable[EndpointSlice], addressed: Container[str], findings: Findings
 ) -> Iterator[EndpointSlice]:
-    """Yields those of the slices that users wrote which a Service could use.
+    """Yields the users' slices that a Service could use.
 
-    kube-proxy looks neither at a slice without the Service's name nor, in an IPv4 cluster, at another address
-    type, nor at one that a label leaves to others (which is no loss to a headless Service). ``addressed`` are
-    the Services with ClusterIPs.
+    kube-proxy ignores a slice without the Service's name, in an IPv4 cluster one of another address type, and
+    one whose label hands it to another proxy (which is no loss to a headless Service). ``addressed`` are the
+    Services with ClusterIPs.
     """
     for item in slices:
         if item.addressType == IPV6.word:
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":
             findings.notice(
-                f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} of type FQDN, which nothing proxies"
+                f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} of type "
+                "FQDN, which kube-proxy ignores"
             )
         elif (
             labels := sorted(LEFT_TO_OTHERS & item.metadata.labels.keys())
@@ -184,7 +188,8 @@ def given_slices(
             )
         elif not item.serviceName:
             findings.notice(
-                f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} without the label {SERVICE_NAME_LABEL}"
+                f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} without "
+                f"the label {SERVICE_NAME_LABEL}"
             )
         else:
             yield item
@@ -194,8 +199,8 @@ def given_slices(
 
 
 def _is_listed(pod: Pod, service: Service, nodes: Container[str]) -> bool:
-    """Returns False for a Pod whose node is not there: the controller skips it unless the Service publishes
-    what is not ready (staging/src/k8s.io/endpointslice/reconciler.go).
+    """Returns False for a Pod whose node does not exist: the controller skips it unless the Service publishes
+    addresses that are not ready (staging/src/k8s.io/endpointslice/reconciler.go).
     """
     return pod.spec.nodeName in nodes or service.spec.publishNotReadyAddresses
 
@@ -208,7 +213,7 @@ def _from_pods(
     names: set[str],
     findings: Findings,
 ) -> Iterator[EndpointSlice]:
-    """Slices of at most 100 endpoints, one group for each set of port numbers that the Service's ports
+    """Yields slices of at most 100 endpoints, one group for each set of port numbers that the Service's ports
     resolve to.
     """
     service = draft.object
@@ -250,7 +255,7 @@ def _from_pods(
 
 
 def target_port(pod: Pod, port: ServicePort) -> int | None:
-    """The number that ``port.targetPort`` means on ``pod``: by name among its containers' ports of that
+    """Returns the number of ``port.targetPort`` on ``pod``: by name among its containers' ports of that
     protocol (None: none has it).
     """
     if not isinstance(port.targetPort, str):
@@ -279,8 +284,8 @@ def _endpoint(pod: Pod, service: Service, zones: Mapping[str, str | None]) -> En
 
 
 def topology_mode(service: Service) -> str:
-    """The annotation that asks for hints by the zones' CPUs, if it does ("" if not); trafficDistribution
-    means nothing beside it.
+    """Returns the annotation that asks for hints by the zones' CPUs ("" if none does); trafficDistribution
+    has no effect beside it.
     """
     return next(
         (key for key in TOPOLOGY_MODE if service.metadata.annotations.get(key, "").lower() == "auto"), ""
@@ -288,8 +293,8 @@ def topology_mode(service: Service) -> str:
 
 
 def _hints(distribution: str, zone: str | None, node: str) -> EndpointHints | None:
-    """Where a ready endpoint is to be used: in its own zone; under PreferSameNode, before that, on its own
-    node.
+    """Returns the hints of a ready endpoint: its own zone; under PreferSameNode also its own node, which
+    comes first.
     """
     for_zones = (ForZone(name=zone),) if distribution and zone else ()
     for_nodes = (ForZone(name=node),) if distribution == "PreferSameNode" else ()

@@ -1,8 +1,8 @@
-"""A step of a FlowCheck: what it deletes, applies, scales and terminates, as writes to the store.
+"""Writes a step of a FlowCheck to the store: its deletions, applied manifests, scalings and terminations.
 
 The writes are in the order delete, apply, scale, terminate, and all at once: the controllers run after the
 last one (:meth:`emulator.controllers.plane.ControlPlane.reconcile`), so nothing sees the cluster in between.
-What goes with a deleted object goes at once, too.
+Dependents of a deleted object are deleted at once, too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def write_step(
     path: str,
     findings: Findings,
 ) -> None:
-    """Write what ``step`` changes; ``applied`` are the objects that its manifests are. ``origin`` and ``path``
-    say where the step is written. A problem is left out of what is written.
+    """Writes the changes of ``step``; ``applied`` are the objects of its manifests. ``origin`` and ``path``
+    are the step's place. Faulty parts are reported and not written.
     """
     writer = _Writer(plane, origin, path, findings)
     for index, gone in enumerate(step.delete):
@@ -55,8 +55,8 @@ class _Writer:
         self._findings.problem(self._origin, f"{self._path}.{path}", what, hint)
 
     def _find(self, key: Key, path: str) -> Stored | None:
-        """Returns the object that the step names at ``path``; None, with a problem, if it is not there
-        now.
+        """Returns the object that the step names at ``path``; None, with a problem, if it does not
+        exist now.
         """
         found = self._store.get(key)
         if found is None:
@@ -81,7 +81,7 @@ class _Writer:
     def apply(self, loaded: Loaded[Any]) -> None:
         new, last = loaded.object, self._plane.last
         if not new.metadata.name:
-            what = "is required: what is applied has a name"
+            what = "is required: an applied object has a name"
             self._findings.problem(loaded.origin, "metadata.name", what)
             return
         if isinstance(new, Node) and last and last.routerIP in new.internalIPs:
@@ -99,7 +99,7 @@ class _Writer:
             self._store.update(found.object.scaled(wanted.replicas))
 
     def terminate(self, ending: StepTerminate) -> None:
-        """Set the deletionTimestamp of a Pod that goes on running, and whether it is ready."""
+        """Sets the deletionTimestamp of a Pod that goes on running, and its readiness."""
         found = self._find(Key("Pod", ending.namespace, ending.pod), "terminate.pod")
         if found is None:
             return

@@ -1,8 +1,8 @@
-"""Hints by the zones' CPUs (the annotation ``service.kubernetes.io/topology-mode: Auto``).
+"""Computes hints by the zones' CPUs (the annotation ``service.kubernetes.io/topology-mode: Auto``).
 
 May import ``objects`` and this room; pure. Source: kubernetes v1.34,
-staging/src/k8s.io/endpointslice/topologycache. Where the controller goes through zones in no order, they are
-sorted here.
+staging/src/k8s.io/endpointslice/topologycache. The controller iterates zones in no order; they are sorted
+here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import ceil
 
 from emulator.objects.kinds import Endpoint, EndpointHints, EndpointSlice, ForZone, Node
 
-OVERLOAD_THRESHOLD = 0.2  # of the share that an endpoint would have if all had the same
+OVERLOAD_THRESHOLD = 0.2  # of the equal share of an endpoint
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _EXCLUDED = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 _SUFFIXES = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9}
@@ -23,7 +23,7 @@ _SUFFIXES = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9}
 
 @dataclass(frozen=True, slots=True)
 class _Allocation:
-    """How many endpoints a zone should have."""
+    """Holds how many endpoints a zone should have."""
 
     minimum: int
     desired: float
@@ -47,8 +47,8 @@ def add_hints(slices: Sequence[EndpointSlice], nodes: Iterable[Node]) -> tuple[l
 
 
 def _hinted(endpoint: Endpoint, moves: dict[str, list[str]]) -> Endpoint:
-    """Returns the endpoint with the hint of its own zone, or of one that its zone gives to (which it takes out
-    of ``moves``).
+    """Returns the endpoint with the hint of its own zone, or of one that its zone gives to (removed from
+    ``moves``).
     """
     if not endpoint.ready:
         return endpoint
@@ -58,7 +58,7 @@ def _hinted(endpoint: Endpoint, moves: dict[str, list[str]]) -> Endpoint:
 
 
 def cpu_of(node: Node) -> int:
-    """Returns the node's allocatable CPU in thousandths; 0 where it is not said."""
+    """Returns the node's allocatable CPU in thousandths; 0 if its status has none."""
     text = str(node.status.allocatable.get("cpu", "")).strip()
     number, power = (text[:-1], _SUFFIXES[text[-1]]) if text[-1:] in _SUFFIXES else (text, 0)
     try:
@@ -88,7 +88,7 @@ def _ratios(nodes: Iterable[Node]) -> tuple[Mapping[str, float], str]:
 
 
 def _allocate(count: int, ratios: Mapping[str, float], why: str) -> tuple[dict[str, _Allocation], str]:
-    """Returns what each zone should have of ``count`` endpoints; or nothing, and why."""
+    """Returns each zone's allocation of ``count`` endpoints; or nothing, and why."""
     if why:
         return {}, why
     if len(ratios) > count:

@@ -1,6 +1,6 @@
-"""Collects the Pods that run nowhere, and tells the user why: one notice for each cause.
+"""Collects the Pods that run nowhere, and reports why: one notice for each cause.
 
-May import ``objects`` and this room. A Pod that waits has no network: it is no endpoint, sends nothing and is
+May import ``objects`` and this room. A waiting Pod has no network: it is no endpoint, sends nothing and is
 not reached.
 """
 
@@ -12,11 +12,11 @@ from emulator.errors import printable
 from emulator.objects.kinds import Pod
 
 _NAMED = 3  # Pods that a notice names
-_LONGEST = 300  # characters of a message of the cluster's that a notice repeats
+_LONGEST = 300  # characters of the cluster's own message that a notice repeats
 
 
 class Waiting:
-    """Filled in while Pods are read and placed."""
+    """Collects while Pods are read and placed."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[tuple[Draft[Pod], WaitingPod]]] = {}
@@ -26,13 +26,13 @@ class Waiting:
         return tuple(waiting for rows in self._rows.values() for _, waiting in rows)
 
     def add(self, draft: Draft[Pod], reason: str) -> None:
-        """The Pod waits for ``reason``."""
+        """Adds the Pod, which waits for ``reason``."""
         reason = printable(reason)
         self._rows.setdefault(reason[:_LONGEST], []).append((draft, WaitingPod(draft.object, reason)))
 
     def lost(self, draft: Draft[Pod], hint: str) -> None:
-        """The Pod is bound to a node that is not there. Until Kubernetes deletes it, what the API server says
-        of it stands: one that has an address may be an endpoint.
+        """Adds a Pod that is bound to a node that does not exist. Until Kubernetes deletes it, its status
+        stands: with an address it may be an endpoint.
         """
         pod = draft.object
         reason = f"it is bound to node {pod.spec.nodeName}, which is not there" + (
@@ -43,7 +43,7 @@ class Waiting:
         self._rows.setdefault(reason, []).append((draft, WaitingPod(pod, reason, lost=bool(pod.ip))))
 
     def tell(self, findings: Findings) -> None:
-        """Says once for each cause which Pods wait."""
+        """Reports each cause once, with the Pods that wait for it."""
         for reason, rows in self._rows.items():
             names = [waiting.pod.key for _, waiting in rows]
             named = ", ".join(names[:_NAMED]) + (

@@ -1,7 +1,7 @@
-"""The Pods of the cluster: those that were given, and those that the workload controllers make.
+"""Makes the Pods of the cluster: the given ones, and those of the workload controllers.
 
 May import ``objects`` and this room. Invariant: Pod names are unique in their namespace and follow the
-controllers' form; a controller of which the input holds a Pod or a ReplicaSet makes none itself.
+controllers' form; a controller with a Pod or a ReplicaSet in the input makes none itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ ENDED_PHASES = ("Succeeded", "Failed")
 TEMPLATE_HASH_LABEL = "pod-template-hash"
 JOB_LABELS = ("batch.kubernetes.io/job-name", "job-name")
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
-_INTERCHANGEABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Job")  # whose Pods have drawn names
+_INTERCHANGEABLE = (
+    "Deployment",
+    "ReplicaSet",
+    "ReplicationController",
+    "Job",
+)  # have drawn names
 
 
 def name_pods(pods: Sequence[Loaded[Pod]], seed: int) -> Iterator[Loaded[Pod]]:
@@ -42,8 +47,8 @@ def name_pods(pods: Sequence[Loaded[Pod]], seed: int) -> Iterator[Loaded[Pod]]:
 
 
 def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Waiting) -> list[Draft[Pod]]:
-    """Returns the Pods that run or may be placed, in the order given; those that wait in the cluster of a
-    dump go to ``waiting``, and Pods that ended are left out.
+    """Returns the Pods that run or may be placed, in the order given. Pods that wait in the cluster of a dump
+    go to ``waiting``; Pods that ended are left out.
     """
     drafts = list(drafts)
     holders = _address_holders(draft.object for draft in drafts)
@@ -67,7 +72,7 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
 
 
 def _address_holders(pods: Iterable[Pod]) -> dict[str, str]:
-    """Returns address → the Pod that has it by now. A network plugin gives the address of a Pod that is being
+    """Returns, by address, the Pod that has it now. A network plugin gives the address of a Pod that is being
     deleted to another one as soon as its sandbox is gone, while the API server still has both.
     """
     live = [p for p in pods if p.ip and not p.spec.hostNetwork and p.status.phase not in ENDED_PHASES]
@@ -76,9 +81,9 @@ def _address_holders(pods: Iterable[Pod]) -> dict[str, str]:
 
 
 def _without_network(pod: Pod) -> str:
-    """Returns why the Pod has no network, as the API server says it ("" if it has one, or may get one here).
+    """Returns why the Pod has no network, in the API server's words ("" if it has one, or may get one here).
 
-    A Pod has an address once its sandbox is made. A manifest without status says nothing: such a Pod is
+    A Pod has an address once its sandbox is made. A manifest without status tells nothing: such a Pod is
     placed and addressed here.
     """
     if pod.spec.schedulingGates:
@@ -106,19 +111,19 @@ def controlled_pods(
     room: Room,
     findings: Findings,
 ) -> list[Draft[Pod]]:
-    """Returns the Pods that the controllers make of which none is among ``pods`` yet, in the controllers'
-    order. ``taken`` are the names of Pods, by namespace. ``room`` bounds the number of Pods, so that a slip in
-    ``replicas`` is a problem and not a wait.
+    """Returns the Pods of the controllers without a Pod in ``pods``, in the controllers' order. ``taken`` are
+    the names of Pods, by namespace. ``room`` bounds the number of Pods, so that a slip in ``replicas`` is a
+    problem and not a wait.
     """
     owned = _owned((*(pod.metadata for pod in pods), *(w.object.metadata for w in workloads)))
     made: list[Draft[Pod]] = []
-    addressed = 0  # of them
+    addressed = 0  # addresses that they take
     for loaded in workloads:
         workload = loaded.object
         if (workload.kind, workload.metadata.namespace, workload.metadata.name) in owned:
             continue
         if workload.kind == "Job" and workload.metadata.uid:
-            continue  # in a live cluster it has made its Pods: those that are not there are gone
+            continue  # in a live cluster it has made its Pods: missing ones are gone
         daemon, host = workload.kind == "DaemonSet", workload.spec.template.spec.hostNetwork
         count = len(nodes) if daemon else workload.replicas
         if refusal := room.refusal(len(made) + count, 0 if host or daemon else addressed + count):
@@ -140,8 +145,8 @@ def missing_pods(
     taken: set[str],
     findings: Findings,
 ) -> list[Draft[Pod]]:
-    """The Pods that the controller makes beside its ``own``. One that is being deleted is replaced at once, a
-    StatefulSet's when it is gone.
+    """Returns the Pods that the controller makes beside its ``own``. It replaces a Pod that is being deleted
+    at once, a StatefulSet does when it is gone.
     """
     workload, origin = loaded.object, loaded.origin
     if workload.kind in _INTERCHANGEABLE:
@@ -167,8 +172,8 @@ def missing_pods(
 
 
 def surplus_pods(workload: Workload, own: Sequence[Pod]) -> list[Pod]:
-    """Returns the Pods that go when there are too many. A ReplicaSet takes those that are not ready first,
-    then those that share their node with most others of its Pods, then the newest
+    """Returns the Pods to delete when there are too many. A ReplicaSet deletes those that are not ready
+    first, then those that share their node with most others of its Pods, then the newest
     (pkg/controller/controller_utils.go, ActivePodsWithRanks); a StatefulSet the highest ordinals.
     """
     if workload.kind == "StatefulSet":
@@ -188,8 +193,8 @@ def surplus_pods(workload: Workload, own: Sequence[Pod]) -> list[Pod]:
 
 
 def controls(workload: Workload, pod: Pod) -> bool:
-    """Whether ``workload`` made ``pod``, itself or, a Deployment, by the ReplicaSet that is named after it
-    and the template's hash.
+    """Returns whether ``workload`` made ``pod``: itself, or, a Deployment, by the ReplicaSet that is named
+    after it and the template's hash.
     """
     if pod.namespace != workload.metadata.namespace:
         return False
@@ -205,7 +210,7 @@ def controls(workload: Workload, pod: Pod) -> bool:
 def _owned(metas: Iterable[ObjectMeta]) -> set[tuple[str, str, str]]:
     """Returns (kind, namespace, name) of every controller that owns one of the objects.
 
-    A dump of Deployments and Pods alone lacks the ReplicaSets between them: theirs are named after Deployment
+    A dump of Deployments and Pods alone lacks the ReplicaSets between them: they are named after Deployment
     and template hash.
     """
     owned = set()
@@ -278,7 +283,7 @@ def _make(
 def _indexed(
     workload: Workload, origin: Origin, seed: int, taken: set[str], labels: Mapping[str, str]
 ) -> list[Draft[Pod]]:
-    """The Pods of a Job whose completionMode is Indexed: those of the lowest indexes, which begin."""
+    """Returns the Pods of a Job whose completionMode is Indexed: those of the lowest indexes, which begin."""
     drafts = []
     for index in range(workload.replicas):
         base = f"{workload.metadata.name}-{index}"

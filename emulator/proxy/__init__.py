@@ -1,4 +1,5 @@
-"""kube-proxy: which endpoints a node may use for each Service, and the rules that make its kernel use them.
+"""Plans kube-proxy: the endpoints that a node may use for each Service, and the rules that make its kernel
+use them.
 
 ``endpoints`` chooses, one function for all modes; a module each (``iptables``, ``nftables``, ``ipvs``,
 ``userspace``) spells the choice as rules; ``backends`` is the table of modes. ``incremental`` makes the same
@@ -14,7 +15,7 @@ from emulator.cluster.state import ClusterState
 from emulator.plan.rules import RuleSet
 from emulator.proxy.backends import BACKENDS, backend_of
 
-MODES = tuple(BACKENDS)  # the modes of kube-proxy that podwire has
+MODES = tuple(BACKENDS)  # all modes of kube-proxy in podwire
 
 
 def rules_for(state: ClusterState, node: str) -> RuleSet:

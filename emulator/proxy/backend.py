@@ -1,6 +1,7 @@
-"""The interface of a mode of kube-proxy: the rules of all nodes as a value, and the record of the mode.
+"""Defines the interface of a mode of kube-proxy: the rules of all nodes as a value, and the record of the
+mode.
 
-Pure: imports the cluster state and the plan's values. Invariant: whoever plans or runs a cluster asks the
+Pure: imports the cluster state and the plan's values. Invariant: planning and running a cluster read only the
 record; a mode's name is only a key of the table (:mod:`emulator.proxy.backends`).
 """
 
@@ -19,7 +20,7 @@ from emulator.proxy.userspace import Relay
 
 
 class Rules(Protocol):
-    """What kube-proxy puts into the kernels of all nodes, of one state of the cluster: a value."""
+    """Holds kube-proxy's rules in the kernels of all nodes, for one state of the cluster: a value."""
 
     @property
     def tool(self) -> RuleTool: ...
@@ -28,7 +29,7 @@ class Rules(Protocol):
         """Returns the rules of ``node``."""
 
     def operations(self) -> Iterator[Operation]:
-        """Yields what every node needs beside its rules."""
+        """Yields the operations that every node needs beside its rules."""
 
     def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, Change]] | None:
         """Returns the rules after ``changes``, and for each node what changes its kernel's, at the cost of what
@@ -37,7 +38,7 @@ class Rules(Protocol):
 
 
 class Tool(NamedTuple):
-    """A program that a mode needs, and Debian's package that has it. ``every_run`` needs it, in any mode."""
+    """Names a program that a mode needs, and its Debian package. ``every_run`` needs it, in any mode."""
 
     name: str
     package: str
@@ -50,12 +51,12 @@ class Tool(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """A mode of kube-proxy.
+    """Describes a mode of kube-proxy.
 
-    ``tools`` and ``kernel`` are what it needs of the machine, kernel features by the names that ``podwire
-    doctor`` has for them. ``stale`` yields the connections that a change made wrong. ``relays`` are the
-    processes that every node runs beside its rules, if the mode has any. ``fresh_ports``: a client must take
-    a new port for each connection, since the kernel remembers the one before.
+    ``tools`` and ``kernel`` are its needs of the machine, kernel features by the names of ``podwire doctor``.
+    ``stale`` yields the conntrack entries that a change made stale. ``relays`` are the processes that every
+    node runs beside its rules, if the mode has any. ``fresh_ports``: a client must take a new port for each
+    connection, since the kernel remembers the one before.
     """
 
     tools: tuple[Tool, ...]

@@ -1,4 +1,4 @@
-"""The table of kube-proxy's modes: the only place where rules are found by the name of a mode. Pure."""
+"""Lists kube-proxy's modes: the only table that finds rules by the name of a mode. Pure."""
 
 from __future__ import annotations
 

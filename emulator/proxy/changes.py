@@ -1,8 +1,8 @@
-"""Which Services of two cluster states differ, as kube-proxy's change trackers find it
+"""Finds the Services that differ between two cluster states, as kube-proxy's change trackers do
 (pkg/proxy/servicechangetracker.go).
 
-Objects that both states share are told by identity, so that one changed Service among ten thousand costs next
-to nothing; states that share none may still be compared. Pure.
+Objects that both states share are compared by identity, so that one changed Service among ten thousand costs
+next to nothing; states that share none may still be compared. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class ServiceChange(NamedTuple):
-    """A Service's ports as they were and as they are; none where there was, or is, no such Service."""
+    """Holds a Service's ports as they were and as they are; empty if there was, or is, no such Service."""
 
     key: str  # namespace/name
     old: Sequence[ServicePortFacts]
@@ -28,7 +28,7 @@ class ServiceChange(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The Services of a state and the EndpointSlices of each, by namespace/name."""
+    """Holds the Services of a state and the EndpointSlices of each, by namespace/name."""
 
     services: Mapping[str, Service]
     slices: Mapping[str, tuple[EndpointSlice, ...]]
@@ -38,12 +38,12 @@ class Index(NamedTuple):
 
     @classmethod
     def of(cls, state: ClusterState) -> Index:
-        """Returns the index of ``state``, made anew."""
+        """Returns the index of ``state``, built from the whole state."""
         return cls(state.service, state.slices_of)
 
     def changes(self, old: ClusterState, new: ClusterState) -> tuple[Index, tuple[ServiceChange, ...]]:
-        """Returns the index of ``new``, and the Services for which kube-proxy must do something, sorted by
-        name. This is the index of ``old``.
+        """Returns the index of ``new``, and the Services that change for kube-proxy, sorted by name. This is
+        the index of ``old``.
         """
         services = _differing(old.services, new.services)
         slices = _differing(old.endpointSlices, new.endpointSlices)
@@ -56,7 +56,7 @@ class Index(NamedTuple):
 
 
 def service_changes(old: ClusterState, new: ClusterState) -> tuple[ServiceChange, ...]:
-    """Returns the Services for which kube-proxy must do something, sorted by name."""
+    """Returns the Services that change for kube-proxy, sorted by name."""
     return Index.of(old).changes(old, new)[1]
 
 
@@ -75,7 +75,7 @@ def _with_slices(
     fresh: Sequence[EndpointSlice],
     state: ClusterState,
 ) -> Mapping[str, tuple[EndpointSlice, ...]]:
-    """``known`` as ``state`` has it: without ``gone``, with ``fresh``."""
+    """Returns ``known`` for ``state``: without ``gone``, with ``fresh``."""
     lost = {id(item) for item in gone}
     slices = dict(known)
     for key in {_service_of(item) for item in gone}:
@@ -84,12 +84,12 @@ def _with_slices(
         key = _service_of(item)
         slices[key] = (*slices.get(key, ()), item)
     if any(len(slices[_service_of(item)]) > 1 for item in fresh):
-        return state.slices_of  # of several, the order counts: of doubles the first is taken
+        return state.slices_of  # the first of duplicate endpoints is used, so order counts
     return slices
 
 
 def _differing(old: Sequence[T], new: Sequence[T]) -> tuple[list[T], list[T]]:
-    """What only one of them holds, told by identity."""
+    """Returns the items that only one of them holds, compared by identity."""
     begin = next(compress(count(), map(is_not, old, new)), min(len(old), len(new)))
     rest = min(len(old), len(new)) - begin
     end = min(next(compress(count(), map(is_not, reversed(old), reversed(new))), rest), rest)

@@ -1,13 +1,13 @@
-"""Which endpoints a node's kube-proxy may use for each Service port: the one answer that every back-end
-spells out.
+"""Chooses the endpoints that a node's kube-proxy may use for each Service port: the one answer that every
+back-end turns into rules.
 
 Cluster facts and one node's name go in, lists come out. Imports the objects, the cluster state and
-``plan.rules`` for reading addresses; nothing here knows a rule. Rules of choice: the Kubernetes documents on
-Service traffic policies, EndpointSlice conditions and topology-aware routing, as kube-proxy v1.30 to v1.34
-carries them out. Invariant: the same facts and node give the same lists in the same order (by ``ip:port``, as
-kube-proxy sorts them).
+``plan.rules`` for reading addresses; nothing here depends on rules. The choice follows the Kubernetes
+documents on Service traffic policies, EndpointSlice conditions and topology-aware routing, as kube-proxy
+v1.30 to v1.34 implements them. Invariant: the same facts and node give the same lists in the same order (by
+``ip:port``, as kube-proxy sorts them).
 
-One address family at a time: everything that is not IPv4 is left to a later pass with facts of its own.
+One address family at a time: everything but IPv4 is left to a later pass with facts of its own.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _NONE: frozenset[str] = frozenset()
 
 
 class EndpointFacts(NamedTuple):
-    """One endpoint of one Service port. ``address`` is ``ip:port``; ``node`` is "" when the slice does not
-    say.
+    """Describes one endpoint of one Service port. ``address`` is ``ip:port``; ``node`` is "" when the slice
+    has none.
     """
 
     ip: str
@@ -47,16 +47,16 @@ class EndpointFacts(NamedTuple):
 
 
 def port_name(namespace: str, service: str, port: str) -> str:
-    """``namespace/service:port``, as kube-proxy writes it in comments and hashes (no ``:port`` for an unnamed
-    port).
+    """Returns ``namespace/service:port``, as kube-proxy writes it in comments and hashes (no ``:port`` for an
+    unnamed port).
     """
     return f"{namespace}/{service}:{port}" if port else f"{namespace}/{service}"
 
 
 class ServicePortFacts(NamedTuple):
-    """What every back-end must know of a Service port. ``nodePort`` and ``healthCheckNodePort`` are 0 when
-    there is none, ``affinitySeconds`` is 0 without session affinity; ``loadBalancerVIPs`` are the ingress
-    addresses whose ``ipMode`` is VIP.
+    """Holds the facts about a Service port that every back-end needs. ``nodePort`` and
+    ``healthCheckNodePort`` are 0 when there is none, ``affinitySeconds`` is 0 without session affinity;
+    ``loadBalancerVIPs`` are the ingress addresses whose ``ipMode`` is VIP.
     """
 
     namespace: str
@@ -74,11 +74,11 @@ class ServicePortFacts(NamedTuple):
     externalLocal: bool
     healthCheckNodePort: int
     endpoints: tuple[EndpointFacts, ...]
-    doubles: tuple[EndpointFacts, ...] = ()  # the further entries of addresses of ``endpoints``
+    doubles: tuple[EndpointFacts, ...] = ()  # further entries for addresses of ``endpoints``
 
     def seen_from(self, node: str) -> tuple[EndpointFacts, ...]:
-        """The endpoints as the kube-proxy of ``node`` keeps them: of an address's entries the last one that
-        is local, else the first (pkg/proxy/endpointslicecache.go, addEndpoints).
+        """Returns the endpoints as the kube-proxy of ``node`` keeps them: of an address's entries the last
+        one that is local, else the first (pkg/proxy/endpointslicecache.go, addEndpoints).
         """
         local = {double.address: double for double in self.doubles if double.node == node}
         return tuple(local.get(e.address, e) for e in self.endpoints) if local else self.endpoints
@@ -89,13 +89,13 @@ class ServicePortFacts(NamedTuple):
 
     @property
     def external(self) -> bool:
-        """Whether any address but the ClusterIP leads here."""
+        """Returns whether any address but the ClusterIP leads here."""
         return bool(self.nodePort or self.externalIPs or self.loadBalancerVIPs)
 
     @property
     def usesCluster(self) -> bool:
-        """Whether the Cluster list is ever asked for: under eTP Local too, for the short cut of Pods and the
-        node itself.
+        """Returns whether any rule uses the Cluster list: under eTP Local too, for the short cut of Pods and
+        the node itself.
         """
         return not self.internalLocal or self.external
 
@@ -105,15 +105,17 @@ class ServicePortFacts(NamedTuple):
 
 
 class EndpointChoice(NamedTuple):
-    """What one node may use for one Service port. A list that no traffic policy asks for is empty."""
+    """Holds the endpoints that one node may use for one Service port. A list that no traffic policy asks for
+    is empty.
+    """
 
     cluster: tuple[EndpointFacts, ...]
     local: tuple[EndpointFacts, ...]
-    hasAny: bool  # whether anything is usable anywhere in the cluster
+    hasAny: bool  # whether any endpoint in the cluster is usable
 
     @property
     def reachable(self) -> tuple[EndpointFacts, ...]:
-        """Both lists as one, without doubles, sorted by address."""
+        """Returns both lists as one, without duplicates, sorted by address."""
         if not self.local:
             return self.cluster
         return tuple(sorted({*self.cluster, *self.local}, key=_by_address))
@@ -134,8 +136,8 @@ def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
 def _endpoints(
     slices: Iterable[EndpointSlice], port: ServicePort
 ) -> tuple[tuple[EndpointFacts, ...], tuple[EndpointFacts, ...]]:
-    """The endpoints behind ``port``, each address once, and the further entries of those addresses. Slice
-    ports are matched by name and protocol.
+    """Returns the endpoints behind ``port``, each address once, and the further entries for those addresses.
+    Slice ports are matched by name and protocol.
     """
     found: dict[str, EndpointFacts] = {}
     doubles: list[EndpointFacts] = []
@@ -151,7 +153,7 @@ def _endpoints(
             for endpoint in item.endpoints:
                 if not endpoint.addresses:
                     continue
-                # the others are defined to be equivalent; kube-proxy takes the first
+                # further addresses of an endpoint are equivalent by definition; kube-proxy takes the first
                 ip = address(endpoint.addresses[0])
                 key = str(Endpoint(ip, port_number))
                 ready, hints = endpoint.ready, endpoint.hints
@@ -172,10 +174,10 @@ def protocol_of(value: TransportProtocol) -> TransportProtocol:
 
 
 def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[ServicePortFacts]:
-    """The ports of ``service`` that kube-proxy looks at, sorted by name and protocol; ``slices`` are those of
-    this Service.
+    """Returns the ports of ``service`` that kube-proxy serves, sorted by name and protocol; ``slices`` are
+    those of this Service.
 
-    Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
+    Raises ``UnsafeTextError`` for an invalid address, prefix, number or protocol.
     """
     spec, metadata = service.spec, service.metadata
     cluster_ips = _ipv4(spec.clusterIPs or (spec.clusterIP,)) if service.proxied else ()
@@ -223,9 +225,9 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
 
 
 def services_with_slices(state: ClusterState) -> Iterator[tuple[Service, Sequence[EndpointSlice]]]:
-    """Each Service with its EndpointSlices, in the order of the state: by namespace and name.
+    """Yields each Service with its EndpointSlices, in the order of the state: by namespace and name.
 
-    What is made for one Service can be forgotten before the next: ten thousand are no more to hold than one.
+    Facts about one Service can be dropped before the next: ten thousand take no more memory than one.
     """
     slices = state.slices_of
     for service in state.services:
@@ -233,10 +235,10 @@ def services_with_slices(state: ClusterState) -> Iterator[tuple[Service, Sequenc
 
 
 def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
-    """Every Service port that kube-proxy looks at, sorted by namespace, Service, port name and protocol; the
-    same for all nodes.
+    """Returns every Service port that kube-proxy serves, sorted by namespace, Service, port name and
+    protocol; the same for all nodes.
 
-    Raises ``UnsafeTextError`` for an address, prefix, number or protocol that is none.
+    Raises ``UnsafeTextError`` for an invalid address, prefix, number or protocol.
     """
     return tuple(
         [port for service, slices in services_with_slices(state) for port in ports_of(service, slices)]
@@ -244,7 +246,9 @@ def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
 
 
 def _hinted(ready: tuple[EndpointFacts, ...], node: Node) -> tuple[EndpointFacts, ...]:
-    """``ready`` narrowed by topology hints: node hints first, then zone hints, each all or nothing."""
+    """Returns ``ready`` narrowed by topology hints: node hints first, then zone hints, each all or
+    nothing.
+    """
     if not ready:
         return ()
     if ready[0].nodes and all(e.nodes for e in ready):
@@ -259,10 +263,10 @@ def _hinted(ready: tuple[EndpointFacts, ...], node: Node) -> tuple[EndpointFacts
 
 
 def choose(port: ServicePortFacts, node: Node) -> EndpointChoice:
-    """The endpoints that ``node`` may use for ``port``.
+    """Returns the endpoints that ``node`` may use for ``port``.
 
-    Ready endpoints if there are any; only without one, those that are serving while they terminate. Hints
-    narrow the Cluster list alone, and never among terminating endpoints.
+    These are the ready endpoints; only without any, those that are serving while they terminate. Hints narrow
+    the Cluster list alone, and never among terminating endpoints.
     """
     endpoints = port.seen_from(node.name) if port.doubles else port.endpoints
     ready = tuple([e for e in endpoints if e.ready])

@@ -1,10 +1,10 @@
-"""kube-proxy's iptables mode: one node's rules, as kube-proxy v1.30.5 writes them
+"""Makes the rules of kube-proxy's iptables mode for one node, as kube-proxy v1.30.5 writes them
 (pkg/proxy/iptables/proxier.go).
 
 Chains, names, marks, comments and their order are the real ones; rules are spelled as ``iptables-save``
-prints them. The order of chains such as KUBE-SERVICES, which means nothing to kube-proxy, is that of the
-objects here. Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariant: the rules
-depend on the objects, the proxy's settings and the node alone.
+prints them. The order of chains such as KUBE-SERVICES, which has no effect, is that of the objects here.
+Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariant: the rules depend on the
+objects, the proxy's settings and the node alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def frame(settings: ProxySettings) -> Iterator[Rule]:
     yield from _localnet_guard(settings)
 
 
-# Chains that are there even when nothing is in them.
+# Chains that exist even when they are empty.
 CHAINS = {
     "mangle": ("KUBE-PROXY-CANARY",),
     "filter": (
@@ -97,14 +97,14 @@ CHAINS = {
 
 
 def _local(detector: Detector) -> str:
-    """The match for what is local."""
+    """Returns the match for local traffic."""
     if detector.source:
         return f"-s {detector.source}"
     return f"-i {detector.interface or detector.prefix + '+'}"
 
 
 def stranger(detector: Detector, destination: str) -> str:
-    """The match for everything else that goes to ``destination``."""
+    """Returns the match for all other traffic to ``destination``."""
     return f"! {_local(detector)} {destination}" if detector.source else f"{destination} ! {_local(detector)}"
 
 
@@ -112,7 +112,8 @@ def _detector(state: ClusterState, node: str) -> Detector | None:
     detector = detector_of(state, node)
     if detector and detector.source == str(EVERYTHING):
         raise UsageError(
-            f"{state.proxy.localMode} {EVERYTHING} calls every address local, which iptables cannot invert: name the Pods' prefix"
+            f"{state.proxy.localMode} {EVERYTHING} calls every address local, which iptables cannot "
+            "invert: name the Pods' prefix"
         )
     return detector
 
@@ -121,17 +122,17 @@ def _detector(state: ClusterState, node: str) -> Detector | None:
 
 
 def serves_localhost(settings: ProxySettings) -> bool:
-    """Whether node ports answer on 127.0.0.1, for which the node needs
+    """Returns whether node ports answer on 127.0.0.1, for which the node needs
     ``net.ipv4.conf.all.route_localnet=1``.
     """
-    some_node = "192.0.2.1"  # any will do: a primary address is never a loopback one
+    some_node = "192.0.2.1"  # any address will do: a primary address is never a loopback one
     return settings.localhostNodePorts and any(
         p.overlaps(LOOPBACK) for p in node_port_prefixes(settings.nodePortAddresses, some_node)
     )
 
 
 def node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
-    """The last rules of KUBE-SERVICES: which addresses of the node carry node ports."""
+    """Yields the last rules of KUBE-SERVICES, which match the node's addresses for node ports."""
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
     localhost = serves_localhost(state.proxy)
     note = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
@@ -149,22 +150,22 @@ def node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
 
 
 def hash_of(text: str) -> str:
-    """Chain names must stay under 29 characters: the first 16 of the hash's base32, as kube-proxy takes them,
-    which is ten bytes of it.
+    """Returns the first 16 characters of the hash's base32 (ten bytes of it), as kube-proxy takes them: chain
+    names must stay under 29 characters.
     """
     return b32encode(sha256(text.encode()).digest()[:10]).decode()
 
 
 @cache
 def probability(n: int) -> str:
-    """One in ``n``, as the kernel keeps it (xt_statistic: 31 bits of fraction) of what kube-proxy writes (ten
-    digits).
+    """Returns one in ``n`` as the kernel stores (xt_statistic: 31 bits of fraction) what kube-proxy writes
+    (ten digits).
     """
     return f"{round(float(f'{1 / n:.10f}') * 2**31) / 2**31:.11f}"
 
 
 class Context(NamedTuple):
-    """What the rules of a Service port depend on besides its facts and the choice of endpoints."""
+    """Holds the inputs of a Service port's rules beside its facts and the choice of endpoints."""
 
     detector: Detector | None
     masqueradeAll: bool
@@ -189,8 +190,8 @@ def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) ->
 
 
 def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backend]) -> Iterator[Rule]:
-    """``chain`` picks one of ``backends``: the one that the client had before, or any with the same
-    chance.
+    """Yields the rules of ``chain``, which picks one of ``backends``: the one that the client had before, or
+    any with the same chance.
     """
     if port.affinitySeconds:
         for backend in backends:
@@ -204,8 +205,8 @@ def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backen
 
 
 def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]:
-    """The way to one endpoint; a Pod that meets itself is masqueraded, or it would answer itself past the
-    node.
+    """Yields the rules of one endpoint. A Pod that reaches itself (hairpin) is masqueraded, or it would
+    answer itself past the node.
     """
     endpoint, chain, note, _ = backend
     protocol = port.protocol.lower()
@@ -219,13 +220,13 @@ def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]
 
 
 class _Entry(NamedTuple):
-    """A Service port as one node has it: its chains, and where its addresses lead."""
+    """Describes a Service port as one node has it: its chains, and the targets of its addresses."""
 
     port: ServicePortFacts
-    svc: str  # picks one of the Cluster list
-    svl: str  # picks one of the Local list
-    ext: str  # what comes to an external address
-    fw: str  # what comes to a load-balancer address with source ranges
+    svc: str  # picks an endpoint of the Cluster list
+    svl: str  # picks an endpoint of the Local list
+    ext: str  # traffic to an external address
+    fw: str  # traffic to a load-balancer address with source ranges
     usable: bool  # whether there is an endpoint anywhere
     # the one of svc and svl that the ClusterIP's traffic policy asks for; "" if it has no endpoint
     internal: str
@@ -263,7 +264,7 @@ def _dialled(
 
 
 def _entry_rules(entry: _Entry) -> Iterator[Rule]:
-    """What leads to the chains of a Service port by each of its addresses, or refuses where the traffic
+    """Yields the rules that lead from each address of a Service port to its chains, or refuse if the traffic
     policy has no endpoint.
     """
     port, name = entry.port, entry.port.name
@@ -334,7 +335,7 @@ def _masquerading(entry: _Entry, context: Context) -> Iterator[Rule]:
 
 
 def _external_chain(entry: _Entry, detector: Detector | None) -> Iterator[Rule]:
-    """What traffic to an external address goes through."""
+    """Yields the rules for traffic to an external address."""
     chain, goal = entry.ext, f"{entry.port.name} external destinations"
     if not entry.port.externalLocal:
         yield Rule("nat", chain, _ANY, "KUBE-MARK-MASQ", f"masquerade traffic for {goal}")
@@ -349,8 +350,9 @@ def _external_chain(entry: _Entry, detector: Detector | None) -> Iterator[Rule]:
 
 
 def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
-    """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the
-    node is in a range (the node's traffic to a local load-balancer address has that address as its source).
+    """Yields the rules for the sources that may reach a load-balancer address: the source ranges, and the
+    Service's own addresses if the node is in a range (the node's traffic to a local load-balancer address has
+    that address as its source).
     """
     port, chain, target = entry.port, entry.fw, entry.ext
     note = f"{port.name} loadbalancer IP"
@@ -365,7 +367,7 @@ def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
 
 
 def port_rules(port: ServicePortFacts, choice: EndpointChoice, context: Context) -> Iterator[Rule]:
-    """Everything that one Service port puts into the tables of one node."""
+    """Yields all rules of one Service port in the tables of one node."""
     entry = _entry(port, choice)
     yield from _entry_rules(entry)
     if entry.internal:
@@ -385,8 +387,8 @@ def port_rules(port: ServicePortFacts, choice: EndpointChoice, context: Context)
 
 
 def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
-    """``route_localnet`` would let the neighbours of a node in to what listens on its 127.0.0.1
-    (CVE-2020-8558).
+    """Yields the rule that protects listeners on 127.0.0.1 from the node's neighbours, which
+    ``route_localnet`` would let in (CVE-2020-8558).
     """
     if serves_localhost(settings):
         state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
@@ -395,7 +397,7 @@ def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
 
 
 class Place(NamedTuple):
-    """A node, and what the rules of Service ports depend on there: without source ranges, and with them."""
+    """Holds a node, and the inputs of Service ports' rules there: without source ranges, and with them."""
 
     node: Node
     context: Context
@@ -410,14 +412,14 @@ class Place(NamedTuple):
         ]
 
     def context_of(self, port: ServicePortFacts) -> Context:
-        """Returns what the rules of ``port`` depend on."""
+        """Returns the inputs of the rules of ``port``."""
         return self.ranged if port.sourceRanges else self.context
 
 
 def place_of(state: ClusterState, node: Node, comments: bool) -> Place:
-    """Returns what rules depend on at ``node``; ``comments``: per-endpoint rules have them."""
+    """Returns the inputs of rules at ``node``; ``comments``: per-endpoint rules have them."""
     context = Context(_detector(state, node.name), state.proxy.masqueradeAll, comments, "")
-    # only source ranges tell one node's address from another's
+    # rules depend on the node's address only with source ranges
     return Place(node, context, context._replace(primary=primary_ip(node)))
 
 
@@ -432,8 +434,8 @@ def by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[Rule]]]:
 def node_rules(state: ClusterState, name: str) -> RuleSet:
     """Returns the rules of one node, one Service port after the other.
 
-    Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a
-    detector that covers everything.
+    Raises ``UnsafeTextError`` for a value that does not fit its type, and :class:`UsageError` for a detector
+    that covers everything.
     """
     ports = service_ports(state)
     place = place_of(state, state.node[name], comments=sum(len(p.endpoints) for p in ports) <= LARGE_CLUSTER)

@@ -1,15 +1,15 @@
-"""kube-proxy's ipvs mode: one node's virtual servers, sets, addresses of ``kube-ipvs0`` and the few rules
-that are left, as kube-proxy v1.30.5 has them (pkg/proxy/ipvs/proxier.go, ipset.go).
+"""Makes one node's part of kube-proxy's ipvs mode: virtual servers, sets, addresses of ``kube-ipvs0`` and the
+few rules that are left, as kube-proxy v1.30.5 has them (pkg/proxy/ipvs/proxier.go, ipset.go).
 
-The kernel's IPVS translates the destination; it does so for packets that the node takes for its own (hook
-LOCAL_IN), which is why every Service address is put on the dummy interface ``kube-ipvs0``. Rules decide alone
-who is masqueraded, by sets instead of a rule per Service. Imports the cluster state, the choice of endpoints
+The kernel's IPVS translates the destination. It does so for packets to the node's own addresses (hook
+LOCAL_IN), which is why every Service address is put on the dummy interface ``kube-ipvs0``. Rules only decide
+about masquerading, by sets instead of a rule per Service. Imports the cluster state, the choice of endpoints
 and the plan's values. Invariant: everything depends on the objects, the proxy's settings and the node alone;
-where two Services claim one address and port, the first has it.
+if two Services claim one address and port, the first gets it.
 
-The choice of endpoints is that of all modes but for one thing, which is upstream's: where a Local policy
-finds no endpoint on the node, all endpoints are used (their Pods' replies to clients outside then go past the
-node, so that such a client gets no connection).
+The choice of endpoints is that of all modes with one exception, which is upstream's: if a Local policy finds
+no endpoint on the node, all endpoints are used. (The replies of their Pods to clients outside then bypass the
+node: an asymmetric reply, so that such a client gets no connection.)
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ _PROTOCOL_NUMBER: Mapping[TransportProtocol, int] = {"TCP": 6, "UDP": 17, "SCTP"
 
 
 class _Jump(NamedTuple):
-    """A rule that is there when ``name`` has an entry. ``what`` is kube-proxy's comment on the set, ``sides``
-    the parts of it to look at.
+    """Describes a rule that exists when the set ``name`` has an entry. ``what`` is kube-proxy's comment on
+    the set, ``sides`` are the fields that it matches.
     """
 
     name: str
@@ -77,7 +77,7 @@ class _Jump(NamedTuple):
 
 
 _BALANCER = "Kubernetes service load balancer ip + port"
-_JUMPS = (  # their order is upstream's: RETURN before the rule that marks
+_JUMPS = (  # in upstream's order: RETURN before the rule that marks
     _Jump(
         *("KUBE-LOOP-BACK", "nat", "KUBE-POSTROUTING", "MASQUERADE", "dst,dst,src"),
         "Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose",
@@ -126,16 +126,18 @@ _JUMPS = (  # their order is upstream's: RETURN before the rule that marks
     ),
 )
 _SYSCTLS = {
-    "net.ipv4.vs.conntrack": "IPVS tells connection tracking of its connections, or nothing could masquerade them",
+    "net.ipv4.vs.conntrack": (
+        "IPVS registers its connections with conntrack, so that they can be masqueraded"
+    ),
     "net.ipv4.vs.expire_nodest_conn": "a connection ends with its endpoint",
-    "net.ipv4.vs.expire_quiescent_template": "a client's endpoint is forgotten with it, session affinity or not",
+    "net.ipv4.vs.expire_quiescent_template": ("session affinity ends with its endpoint"),
 }
 _STRICT_ARP = {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeBalancing:
-    """What ipvs mode needs on one node. ``addresses`` are those of :data:`DUMMY`."""
+    """Holds ipvs mode's state on one node. ``addresses`` are those of :data:`DUMMY`."""
 
     addresses: tuple[str, ...]
     sets: tuple[AddressSet, ...]
@@ -147,7 +149,7 @@ class NodeBalancing:
 
 
 class _Node:
-    """Collects what Service ports put into one node's sets and servers."""
+    """Collects the entries of Service ports in one node's sets and servers."""
 
     def __init__(self, state: ClusterState, name: str) -> None:
         me = state.node[name]
@@ -183,7 +185,7 @@ class _Node:
             self._add_balancer(port, ip)
             self._serve(port, ip, port.port, external)
         for ip in (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs):
-            if ip not in self.own:  # the node has it already, and goes on to be reached there
+            if ip not in self.own:  # the node's own address: it stays where it is
                 self.add("KUBE-IPVS-IPS", ip)
         if port.nodePort and self.node_port_ips:
             self._add_node_port(port)
@@ -206,7 +208,7 @@ class _Node:
         self.servers.setdefault((port.protocol, ip, number), server)
 
     def _add_balancer(self, port: ServicePortFacts, ip: str) -> None:
-        """A load-balancer address. The node's own packets to one have that very address as their source,
+        """Adds a load-balancer address. The node's own packets to one have that very address as their source,
         since it is local.
         """
         key = f"{ip},{port.protocol.lower()}:{port.port}"
@@ -237,14 +239,14 @@ def _endpoints(choice: EndpointChoice, local: bool) -> Sequence[EndpointFacts]:
 
 
 def _halves(prefix: str) -> tuple[str, ...]:
-    """``prefix``, or both halves of everything: a set takes no prefix of length 0 (ipset(8),
+    """Returns ``prefix``, or both halves of everything: a set takes no prefix of length 0 (ipset(8),
     hash:ip,port,net).
     """
     return ("0.0.0.0/1", "128.0.0.0/1") if prefix == "0.0.0.0/0" else (prefix,)
 
 
 def _node_port_ips(state: ClusterState, node: str) -> Iterator[str]:
-    """Node ports are served at every local address that ``nodePortAddresses`` names, never at a
+    """Yields the addresses that serve node ports: every local address in ``nodePortAddresses``, never a
     loopback one.
     """
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
@@ -272,11 +274,14 @@ def _filter_rules(node: _Node) -> Iterator[tuple[str, str]]:
     yield "KUBE-FORWARD", f"{_comment('kubernetes forwarding rules')} -m mark --mark {MARK} -j ACCEPT"
     yield (
         "KUBE-FORWARD",
-        f"{_comment('kubernetes forwarding conntrack rule')} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        (
+            f"{_comment('kubernetes forwarding conntrack rule')} -m conntrack --ctstate "
+            "RELATED,ESTABLISHED -j ACCEPT"
+        ),
     )
     health = _comment("Kubernetes health check node port")
     yield "KUBE-NODE-PORT", f"{health} {_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j ACCEPT"
-    # A Service's address is local, so what listens on the node would be reached at it.
+    # A Service's address is local, so it would reach the node's own listeners.
     for name in ("KUBE-LOAD-BALANCER", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL"):
         yield "KUBE-IPVS-FILTER", f"{_match(name)} -j RETURN"
     yield "KUBE-IPVS-FILTER", f"{_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j RETURN"
@@ -320,8 +325,8 @@ def _nat_rules(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
 
 
 def _masquerade_cluster_ips(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
-    """Without a detector only what has a Service's address as its source: the node's own packets to a local
-    address do.
+    """Yields the rule that masquerades traffic to ClusterIPs. Without a detector it matches only packets that
+    have a Service's address as their source: the node's own packets to a local address.
     """
     if not node.sets["KUBE-CLUSTER-IP"]:
         return
@@ -360,7 +365,7 @@ def _rules(state: ClusterState, node: _Node) -> RuleSet:
         add("filter", chain, rule)
     for chain, rule in _nat_rules(state, node):
         add("nat", chain, rule)
-    # What drops comes after what lets through.
+    # Dropping rules come after accepting ones.
     add("filter", "KUBE-SOURCE-RANGES-FIREWALL", "-j DROP")
     return RuleSet(
         {table: {chain: tuple(rules) for chain, rules in named.items()} for table, named in chains.items()}
@@ -368,7 +373,7 @@ def _rules(state: ClusterState, node: _Node) -> RuleSet:
 
 
 def _comment(text: str) -> str:
-    """kube-proxy's own words, which have signs that are not let into other comments."""
+    """Returns a comment in kube-proxy's own words, which have characters that other comments may not have."""
     return f'-m comment --comment "{text}"'
 
 
@@ -376,8 +381,8 @@ def _comment(text: str) -> str:
 
 
 def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
-    """A function that gives any node's part. Raises ``UnsafeTextError`` for a value that is not what its type
-    says.
+    """Returns a function that gives any node's part. Raises ``UnsafeTextError`` for a value that does not fit
+    its type.
     """
     ports = service_ports(state)
 
@@ -398,7 +403,7 @@ def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
 
 
 class Rules:
-    """All nodes' part, of one state of the cluster; a change is compared as a whole."""
+    """Holds all nodes' parts, for one state of the cluster; a change is compared as a whole."""
 
     tool: ClassVar[RuleTool] = "iptables-restore"
 
@@ -407,11 +412,11 @@ class Rules:
         self._of_node = cache(balancing(state))
 
     def on(self, node: str) -> RuleSet:
-        """Returns the rules of ``node``, which look into its sets."""
+        """Returns the rules of ``node``, which match its sets."""
         return self._of_node(node).rules
 
     def operations(self) -> Iterator[Operation]:
-        """Yields what every node needs beside its rules."""
+        """Yields the operations that every node needs beside its rules."""
         return _plan_nodes(self._state, self._of_node)
 
     def changed(self, _: Sequence[ServiceChange]) -> None:
@@ -419,7 +424,7 @@ class Rules:
 
 
 def rules(state: ClusterState) -> Rules:
-    """Returns every node's part. Raises ``UnsafeTextError`` for a value that is not what its type says."""
+    """Returns every node's part. Raises ``UnsafeTextError`` for a value that does not fit its type."""
     return Rules(state)
 
 
@@ -438,7 +443,8 @@ def _plan_nodes(state: ClusterState, of_node: Callable[[str], NodeBalancing]) ->
         yield AddDummy(
             netns=name,
             name=DUMMY,
-            why=f"{name}: an interface, down, that makes Service addresses local ones, since IPVS looks at those",
+            why=f"{name}: an interface, down, that makes Service addresses local ones, since IPVS looks "
+            "at those",
         )
         for ip in part.addresses:
             yield AddAddress(

@@ -1,7 +1,7 @@
-"""What is local to a node: the packets that its kube-proxy takes for its Pods', and the addresses at which it
-serves NodePorts.
+"""Finds the local traffic and addresses of a node: the packets that its kube-proxy takes for its Pods', and
+the addresses at which it serves NodePorts.
 
-Imports the cluster state and ``plan.rules`` for reading addresses; each mode spells the answers in its own
+Imports the cluster state and ``plan.rules`` for reading addresses; each mode turns the answers into its own
 rules. Invariant: every address and prefix that is returned is a canonical IPv4 one.
 """
 
@@ -25,8 +25,8 @@ EVERYTHING = Prefix(IPV4.everything)
 
 
 class Detector(NamedTuple):
-    """The local-traffic detector: a source prefix, or the interface that a packet came in by (or its name's
-    beginning).
+    """Describes the local-traffic detector: a source prefix, or the input interface (or the prefix of its
+    name).
     """
 
     source: str = ""
@@ -35,8 +35,8 @@ class Detector(NamedTuple):
 
 
 def detector_of(state: ClusterState, node: str) -> Detector | None:
-    """The detector of ``node``; ``None`` when the settings name none, or the prefix that it needs is not
-    known.
+    """Returns the detector of ``node``; ``None`` when the settings name none, or the prefix that it needs is
+    not known.
     """
     mode = state.proxy.localMode
     if mode == "BridgeInterface":
@@ -49,13 +49,13 @@ def detector_of(state: ClusterState, node: str) -> Detector | None:
 
 
 def primary_ip(node: Node) -> str:
-    """The address by which ``node`` is known ("" if it has none of this family)."""
+    """Returns the primary address of ``node`` ("" if it has none of this family)."""
     return next(iter(addresses_of(IPV4, node.internalIPs)), "")
 
 
 def node_port_prefixes(words: tuple[str, ...], primary: str) -> tuple[Prefix, ...]:
-    """``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address; everything when
-    there are none or one of them is everything.
+    """Returns ``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address;
+    everything when there are none or one of them is everything.
     """
     prefixes = prefixes_of(IPV4, (Address(primary).host if word == "primary" else word for word in words))
     return (EVERYTHING,) if not prefixes or EVERYTHING in prefixes else prefixes

@@ -1,18 +1,18 @@
-"""kube-proxy's nftables mode: one node's table ``ip kube-proxy``, as one text for ``nft -f -``.
+"""Makes one node's table ``ip kube-proxy`` of kube-proxy's nftables mode, as one text for ``nft -f -``.
 
 Behaviour, maps, marks and the names of sets and of per-Service chains are those of kube-proxy v1.30.5
 (pkg/proxy/nftables/proxier.go). Hooks and their priorities are those of later releases, which look for
-Services without endpoints after the translation (v1.30.5 did so before, and dropped what a node itself sent
-to an address whose Local list is empty there); as in them, an address of the Service CIDR that no Service has
-is dropped.
+Services without endpoints after the translation. (v1.30.5 did so before, and dropped a node's own packets to
+an address whose Local list is empty there.) As in them, packets to an address of the Service CIDR that no
+Service has are dropped.
 
-The layout differs where the real one is slow to load: it gives every Service and every endpoint a chain, here
-all Services with the same traffic policy and as many endpoints share one, which looks the endpoint up by
-address, protocol, port and a random number. Only session affinity and source ranges need chains of a
-Service's own. Hairpins are told by a set of endpoints, not in the endpoint's chain.
+The layout differs where the real one is slow to load. The real one gives every Service and every endpoint a
+chain. Here all Services with the same traffic policy and as many endpoints share one, which looks the
+endpoint up by address, protocol, port and a random number. Only session affinity and source ranges need
+chains of a Service's own. Hairpins are matched by a set of endpoints, not in the endpoint's chain.
 
 Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariants: the text depends on the
-objects, the proxy's settings and the node alone; to load it twice is to load it once.
+objects, the proxy's settings and the node alone; loading it twice has the same effect as loading it once.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from emulator.proxy.local import (
 from emulator.proxy.nfttable import BY_ADDRESS, BY_NODE_PORT, Parts, make_table
 
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
-COMMENT_LENGTH = 128  # what nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
+COMMENT_LENGTH = 128  # the longest that nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
 _NEW = "ct state new jump"
 
 
 def frame(service_cidr: Prefix) -> dict[str, NftChain]:
     """Returns the chains that every node has, whatever the Services are.
 
-    Source ranges are about the address that was dialled, so they are checked before it is translated. What
-    follows the translation meets those packets only that nothing translated.
+    Source ranges apply to the dialled address, so they are checked before translation. Hooks after it only
+    see packets that nothing translated.
     """
     checks = f"{_NEW} service-endpoints-check", f"{_NEW} cluster-ips-check"
     return {
@@ -89,7 +89,7 @@ def frame(service_cidr: Prefix) -> dict[str, NftChain]:
             f"{BY_ADDRESS} vmap @service-ips",
             f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @service-nodeports",
         ),
-        # The mark is taken off, so that a packet that passes the stack again (a tunnel) is not masqueraded
+        # The mark is cleared, so that a packet that passes the stack again (a tunnel) is not masqueraded
         # twice.
         "masquerading": _chain(
             f"ct status dnat ip saddr . ip daddr @hairpin-connections {MARK}",
@@ -120,7 +120,9 @@ def _stranger(detector: Detector) -> str:
 
 
 def _match(detector: Detector, operator: str) -> str:
-    """What the node sends itself came in by no interface, whose name is then empty: it is a stranger."""
+    """Returns the match for local traffic. The node's own packets have no input interface, whose name is then
+    empty: they are not local.
+    """
     if detector.source:
         return f"ip saddr {operator}{detector.source}"
     name = detector.interface or f"{detector.prefix}*"
@@ -128,8 +130,8 @@ def _match(detector: Detector, operator: str) -> str:
 
 
 def node_port_ips(state: ClusterState, node: str) -> Iterator[Address]:
-    """Yields the addresses that serve node ports: the primary one unless ``nodePortAddresses`` says otherwise,
-    never a loopback one.
+    """Yields the addresses that serve node ports: the primary one unless ``nodePortAddresses`` is set, never
+    a loopback one.
     """
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses or ("primary",), primary_ip(state.node[node]))
     for ip in local_addresses(state, node):
@@ -141,11 +143,11 @@ def node_port_ips(state: ClusterState, node: str) -> Iterator[Address]:
 
 
 class Context(NamedTuple):
-    """What a Service's part depends on besides its facts and the choice of endpoints."""
+    """Holds the inputs of a Service's part beside its facts and the choice of endpoints."""
 
-    local: str  # matches what comes from this node's Pods; "" if nobody knows
-    masquerade: tuple[str, ...]  # what is done to strangers that dial a ClusterIP
-    primary: str  # the node's address where source ranges ask for it, else ""
+    local: str  # matches packets of this node's Pods; "" if unknown
+    masquerade: tuple[str, ...]  # statements for other clients that dial a ClusterIP
+    primary: str  # the node's address if source ranges need it, else ""
 
 
 class _Way(NamedTuple):
@@ -172,7 +174,9 @@ def picking(before: tuple[str, ...], count: int, endpoints: str) -> NftChain:
 
 
 def _identity(text: str) -> str:
-    """``text`` behind 8 characters of its hash, as kube-proxy names what belongs to a Service port."""
+    """Returns ``text`` behind 8 characters of its hash, as kube-proxy names the chains and sets of a Service
+    port.
+    """
     return f"{b32encode(sha256(text.encode()).digest()).decode()[:8]}-{identifier(text)}"
 
 
@@ -234,8 +238,8 @@ def _external(
     node_port: bool,
     context: Context,
 ) -> None:
-    """``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local, Pods and the node itself
-    may go to any endpoint.
+    """Adds an external address. ``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local,
+    Pods and the node itself may go to any endpoint.
     """
     if not choice.cluster:
         return
@@ -274,8 +278,9 @@ def _external(
 
 
 def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: Context) -> None:
-    """Who may come to a load-balancer address: the source ranges, and the Service's own addresses where the
-    node is in a range (the node's traffic to a local load-balancer address has that address as its source).
+    """Adds the sources that may reach a load-balancer address: the source ranges, and the Service's own
+    addresses if the node is in a range (the node's traffic to a local load-balancer address has that address
+    as its source).
     """
     ranges = [Prefix(text) for text in port.sourceRanges]
     if context.primary and any(context.primary in prefix for prefix in ranges):
@@ -289,7 +294,7 @@ def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: s
 
 
 def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, context: Context) -> None:
-    """Everything that one Service port puts into the table of one node."""
+    """Adds everything of one Service port to the table of one node."""
     protocol, ip, usable = port.protocol.lower(), port.clusterIP, choice.hasAny
     tail = f" . {protocol} . {port.port}"
     note = f" comment {quoted(port.name[:COMMENT_LENGTH])}"
@@ -326,14 +331,14 @@ def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, cont
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node, and what the parts of Services depend on there: without source ranges, and with them."""
+    """Holds a node, and the inputs of Services' parts there: without source ranges, and with them."""
 
     node: Node
     context: Context
     ranged: Context
 
     def add(self, parts: Parts, ports: Sequence[ServicePortFacts], choices: Sequence[EndpointChoice]) -> None:
-        """Put ``ports`` into ``parts`` of this node's table."""
+        """Adds ``ports`` to ``parts`` of this node's table."""
         for port, choice in zip(ports, choices, strict=True):
             _add_port(parts, port, choice, self.ranged if port.sourceRanges else self.context)
 
@@ -349,7 +354,7 @@ class Place:
 
 
 def place_of(state: ClusterState, node: Node) -> Place:
-    """Returns what the parts of Services depend on at ``node``."""
+    """Returns the inputs of Services' parts at ``node``."""
     detector = detector_of(state, node.name)
     masquerade = (
         (MARK,) if state.proxy.masqueradeAll else (f"{_stranger(detector)} {MARK}",) if detector else ()
@@ -360,7 +365,7 @@ def place_of(state: ClusterState, node: Node) -> Place:
 
 def node_rules(state: ClusterState, name: str) -> RuleSet:
     """Returns the table of one node, one Service port after the other. Raises ``UnsafeTextError`` for a value
-    that is not what its type says.
+    that does not fit its type.
     """
     place, parts, ports = place_of(state, state.node[name]), Parts(), service_ports(state)
     place.add(parts, ports, place.choices(ports))

@@ -1,6 +1,7 @@
-"""The table ``ip kube-proxy`` of nftables mode: its sets and maps, and what Services put into them.
+"""Defines the table ``ip kube-proxy`` of nftables mode: its sets and maps, and the claims of Services on
+them.
 
-Pure: imports ``plan.rules``. Invariant: where two Services claim one key or chain, the first has it.
+Pure: imports ``plan.rules``. Invariant: if two Services claim one key or chain, the first gets it.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from emulator.plan.nft import NftChain, NftSet, NftTable
 T = TypeVar("T")
 
 TABLE = "ip kube-proxy"
-AFFINITY_CLIENTS = 65535  # that one endpoint's set can remember
+AFFINITY_CLIENTS = 65535  # clients at most in the set of one endpoint
 
-# How a packet's key is spelled: by the address that was dialled, or for node ports by protocol and port
+# The fields of a packet's key: the dialled address, protocol and port, or for node ports protocol and port
 # alone.
 BY_ADDRESS = "ip daddr . meta l4proto . th dport"
 BY_NODE_PORT = "meta l4proto . th dport"
 _ENDPOINT = "ip daddr . th dport"
 _INDEX = "numgen random mod 2"  # the type of an index, whatever the modulus
 
-# Sets and maps: kind, type, and what it is for.
+# Sets and maps: kind, type, and purpose.
 _VERDICT_BY_ADDRESS = "type ipv4_addr . inet_proto . inet_service : verdict"
 _VERDICT_BY_NODE_PORT = "type inet_proto . inet_service : verdict"
 SETS: Mapping[str, tuple[Literal["set", "map"], str, str]] = {
@@ -49,8 +50,8 @@ SETS: Mapping[str, tuple[Literal["set", "map"], str, str]] = {
     "service-nodeports": ("map", _VERDICT_BY_NODE_PORT, "node ports"),
 }
 # Endpoints, in a map for each list of each chain that picks one: it comes and goes with the chain. (nft 1.0.6
-# takes no new rule with a map that is there already and whose key has "th dport".) The first letters of its
-# name tell which of these it is.
+# takes no new rule with a map that exists already and whose key has "th dport".) The prefix of its name
+# tells its list.
 _LISTS: Mapping[bool, tuple[str, str]] = {
     False: (
         f"typeof {BY_ADDRESS} . {_INDEX} : {_ENDPOINT}",
@@ -59,16 +60,16 @@ _LISTS: Mapping[bool, tuple[str, str]] = {
     True: (f"typeof {BY_NODE_PORT} . {_INDEX} : {_ENDPOINT}", "endpoints by node port and index"),
 }
 
-Claim: TypeAlias = tuple[str, T]  # a key, and what it is to be
+Claim: TypeAlias = tuple[str, T]  # a key, and its value
 
 
 class Parts:
-    """What Services put into the table, one after the other."""
+    """Holds the claims of Services on the table, one after the other."""
 
     __slots__ = ("affinity", "chains", "elements")
 
     def __init__(self) -> None:
-        # of each set or map; an element as nft writes it
+        # by set or map; an element as nft writes it
         self.elements: defaultdict[str, list[Claim[str]]] = defaultdict(list)
         self.chains: list[Claim[NftChain]] = []
         self.affinity: dict[str, int] = {}  # sets that remember clients → seconds
@@ -103,7 +104,7 @@ def make_table(parts: Parts, frame: Mapping[str, NftChain], node_port_ips: Itera
 
 
 def first_of(claims: Iterable[Claim[T]]) -> dict[str, T]:
-    """Returns each key with what was claimed for it first."""
+    """Returns each key with its first claim."""
     held: dict[str, T] = {}
     for key, value in claims:
         held.setdefault(key, value)

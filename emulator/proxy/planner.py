@@ -14,7 +14,7 @@ from emulator.proxy.changes import Index
 
 
 class ProxyChange(NamedTuple):
-    """What turns the kernels of one state into those of another.
+    """Holds the change of the kernels from one state to another.
 
     ``changes``: for each node what changes its rules; None where ``before`` and ``after`` are to be compared
     as a whole. ``stale``: the connections that every node must forget once its rules are the new
@@ -28,9 +28,9 @@ class ProxyChange(NamedTuple):
 
 
 class ProxyPlanner:
-    """Owns what it worked out of the last state that it was asked about, so that a change costs what changed.
+    """Owns the results for the last state that it was asked about, so that a change costs what changed.
 
-    States may come in any order; those that follow each other, and share the objects that stay, cost least.
+    States may come in any order; consecutive states that share the objects that stay cost least.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class ProxyPlanner:
         return self._rules
 
     def change(self, old: ClusterState, new: ClusterState) -> ProxyChange:
-        """Returns what turns ``old`` into ``new``, which is the last state from then on."""
+        """Returns the change from ``old`` to ``new``, which is the last state from then on."""
         before = self.rules(old)
         index, changes = (self._index or Index.of(old)).changes(old, new)
         changed = before.changed(changes) if _only_services_differ(old, new) else None
@@ -57,7 +57,7 @@ class ProxyPlanner:
         return ProxyChange(before, after, by_node, backend_of(new).stale(old, new, changes))
 
     def _turn_to(self, state: ClusterState) -> None:
-        """Forget all that is known of another state."""
+        """Drops the results for another state."""
         if state is not self._state:
             self._state, self._rules, self._index = state, None, None
 

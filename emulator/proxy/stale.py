@@ -1,11 +1,10 @@
-"""Connections that a change made wrong, and that a node would go on translating, or not translating, for as
-long as packets come.
+"""Finds stale conntrack entries: connections that a node would go on translating, or not translating, by old
+rules for as long as packets come.
 
-Rules are asked for a connection's first packet only; TCP clients notice when an endpoint is gone, UDP has
-nobody who would. kube-proxy forgets what became wrong (pkg/proxy/conntrack/cleanup.go in v1.30): connections
-to an endpoint that no longer serves, to an address that is no longer a Service's, and those that were let
-through untranslated before the address had an endpoint. An endpoint that is terminating but still serving
-keeps its clients. Pure.
+Rules apply to a connection's first packet only. TCP clients notice when an endpoint is gone, UDP clients do
+not. kube-proxy deletes stale entries (pkg/proxy/conntrack/cleanup.go in v1.30): connections to an endpoint
+that no longer serves, to an address that is no longer a Service's, and those that passed untranslated before
+the address had an endpoint. An endpoint that is terminating but still serving keeps its clients. Pure.
 """
 
 from __future__ import annotations
@@ -19,13 +18,15 @@ from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import LOCALHOST, local_addresses
 
-_Serving = dict[Endpoint, frozenset[Endpoint]]  # what is dialled → endpoints that serve there
+_Serving = dict[Endpoint, frozenset[Endpoint]]  # dialled address → endpoints that serve there
 
 
 def stale_connections(
     old: ClusterState, new: ClusterState, changes: Sequence[ServiceChange]
 ) -> Iterator[DelConnections]:
-    """Yields what every node that was there before must forget, once its rules are those of ``new``."""
+    """Yields the entries that every node that existed before must delete, once it has the rules of
+    ``new``.
+    """
     if not any(port.protocol == "UDP" for change in changes for port in (*change.old, *change.new)):
         return
     before, after = _udp_ports(old), _udp_ports(new)
@@ -38,10 +39,16 @@ def _stale(node: str, before: _Serving, after: _Serving) -> Iterator[DelConnecti
     for dialled in sorted(before | after, key=str):
         was, serves = before.get(dialled, frozenset()), after.get(dialled, frozenset())
         for endpoint in sorted(was - serves, key=str):
-            why = f"{endpoint} no longer serves {dialled}: a UDP client that never stops sending would be sent there for ever"
+            why = (
+                f"{endpoint} no longer serves {dialled}: a UDP client that never stops sending would be "
+                "sent there for ever"
+            )
             yield DelConnections(netns=node, protocol="UDP", dialled=dialled, server=endpoint, why=why)
         if serves and not was:
-            why = f"{dialled} is served from now on: what a UDP client sent before went its way untranslated, and would for ever"
+            why = (
+                f"{dialled} is served from now on: what a UDP client sent before went its way "
+                "untranslated, and would for ever"
+            )
             yield DelConnections(netns=node, protocol="UDP", dialled=dialled, server=dialled, why=why)
 
 
@@ -50,8 +57,8 @@ def _udp_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
 
 
 def _serving(state: ClusterState, node: str, ports: tuple[ServicePortFacts, ...]) -> _Serving:
-    """Every address that leads to a Service on ``node``. Where two Services claim one address, both serve
-    there.
+    """Returns every address that leads to a Service on ``node``. If two Services claim one address, both
+    serve there.
     """
     serving: dict[Endpoint, frozenset[Endpoint]] = {}
     own = (LOCALHOST, *local_addresses(state, node))

@@ -1,11 +1,11 @@
-"""kube-proxy's userspace mode: one node's rules and what the proxies behind them do, as in kube-proxy v1.25,
-the last that had it.
+"""Makes one node's rules of kube-proxy's userspace mode, and the settings of the proxies behind them, as in
+kube-proxy v1.25, the last that had it.
 
 Rules lead to a port of the node, one for each Service port, where a process accepts and dials an endpoint
-itself (pkg/proxy/userspace: proxier.go, proxysocket.go, roundrobin.go). Which policies and settings it never
-heard of: docs/semantics 15. Imports the cluster state, the facts about Service ports and ``plan.rules``;
-``workload.proxying`` runs the proxies. Invariant: a Service port has one proxy port, the same on every node
-and in every state that has the Service port, as long as no other wants the same one.
+itself (pkg/proxy/userspace: proxier.go, proxysocket.go, roundrobin.go). docs/semantics 15 lists the policies
+and settings that it does not implement. Imports the cluster state, the facts about Service ports and
+``plan.rules``; ``workload.proxying`` runs the proxies. Invariant: a Service port has one proxy port, the same
+on every node and in every state that has the Service port, as long as no other needs the same one.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import LOCALHOST, local_addresses, primary_ip
 
-# kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the ports that
-# flows are sent from and node ports.
+# kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the source ports
+# of flows and node ports.
 FIRST_PORT, PORTS = 4000, 16000
-DIAL_TIMEOUTS = (0.25, 0.5, 1.0, 2.0)  # seconds: of one endpoint after the other (EndpointDialTimeouts)
-UDP_IDLE = 0.25  # seconds until a silent UDP client is forgotten (--udp-timeout)
+DIAL_TIMEOUTS = (0.25, 0.5, 1.0, 2.0)  # seconds, for one endpoint after the other (EndpointDialTimeouts)
+UDP_IDLE = 0.25  # seconds after which a silent UDP client is dropped (--udp-timeout)
 
 
 class Relay(NamedTuple):
-    """What every node's proxy for one Service port must know. ``name`` as in rules; ``affinitySeconds`` is 0
-    without session affinity.
+    """Holds the settings of every node's proxy for one Service port. ``name`` as in rules;
+    ``affinitySeconds`` is 0 without session affinity.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Relay(NamedTuple):
 
 
 def relays(state: ClusterState) -> tuple[Relay, ...]:
-    """The proxies of one node; they are the same on every node. Raises :class:`UsageError` for more Service
-    ports than proxy ports.
+    """Returns the proxies of one node; they are the same on every node. Raises :class:`UsageError` for more
+    Service ports than proxy ports.
     """
     chosen = _proxy_ports(state)
     return tuple(
@@ -68,20 +68,21 @@ def _ready(facts: ServicePortFacts) -> tuple[Endpoint, ...]:
 
 
 def _proxied(state: ClusterState) -> Iterator[ServicePortFacts]:
-    """It knew no SCTP (proxysocket.go: "SCTP is not supported for user space proxy"): such a port gets no
-    proxy and no rules.
+    """Yields the Service ports with a proxy. SCTP ports get no proxy and no rules (proxysocket.go: "SCTP is
+    not supported for user space proxy").
     """
     return (facts for facts in service_ports(state) if facts.protocol != "SCTP")
 
 
 def _proxy_ports(state: ClusterState) -> Mapping[str, int]:
-    """By name: the port that its hash points at, or the next one that is free on every node."""
+    """Returns, by name, the port that its hash points at, or the next one that is free on every node."""
     taken = {listener.port for listener in state.listeners if listener.netns in state.node}
     chosen: dict[str, int] = {}
     for facts in _proxied(state):
         if len(taken) >= PORTS:
             raise UsageError(
-                f"userspace mode has {PORTS:,} proxy ports, and there are more Service ports: use another --proxy-mode"
+                f"userspace mode has {PORTS:,} proxy ports, and there are more Service ports: use "
+                "another --proxy-mode"
             )
         port = FIRST_PORT + int(short_hash(facts.name), 16) % PORTS
         while port in taken:
@@ -95,8 +96,8 @@ def _proxy_ports(state: ClusterState) -> Mapping[str, int]:
 
 
 class RoundRobin:
-    """The endpoints of one proxy, each in its turn; with session affinity a client address keeps the one that
-    it had (roundrobin.go).
+    """Chooses the endpoints of one proxy in turn; with session affinity a client address keeps its endpoint
+    (roundrobin.go).
 
     ``now`` is in seconds, of any clock that never goes back.
     """
@@ -109,8 +110,8 @@ class RoundRobin:
         self._kept: dict[str, tuple[Endpoint, float]] = {}
 
     def update(self, relay: Relay) -> None:
-        """Go on with what ``relay`` says: clients of endpoints that are gone are forgotten, and where
-        endpoints changed turns begin anew.
+        """Updates the endpoints to those of ``relay``: clients of removed endpoints are dropped, and if
+        endpoints changed the turns begin anew.
         """
         self._seconds = relay.affinitySeconds
         if relay.endpoints != self._endpoints:
@@ -118,8 +119,8 @@ class RoundRobin:
             self._kept = {client: kept for client, kept in self._kept.items() if kept[0] in self._endpoints}
 
     def next(self, client: str, now: float, *, again: bool = False) -> Endpoint | None:
-        """The endpoint for a connection of the address ``client``; None if there is none. ``again``: the one
-        that it got did not answer.
+        """Returns the endpoint for a connection from the address ``client``; None if there is none.
+        ``again``: the one before did not answer.
         """
         if not self._endpoints:
             return None
@@ -147,8 +148,8 @@ _CHAINS = {
 
 
 def _frame() -> Iterator[Rule]:
-    """The rules that every node has. What others sent passes PREROUTING ("CONTAINER"), what the node itself
-    sent OUTPUT ("HOST").
+    """Yields the rules that every node has. Packets from others pass PREROUTING ("CONTAINER"), the node's own
+    OUTPUT ("HOST").
     """
     portals = comment("handle ClusterIPs; NOTE: this must be before the NodePort rules")
     node_ports = comment("handle service NodePorts; NOTE: this must be the last rule in the chain")
@@ -163,7 +164,7 @@ def _frame() -> Iterator[Rule]:
 
 
 def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
-    """The load balancer's addresses, whatever their ``ipMode``, which came later."""
+    """Returns the load balancer's addresses, whatever their ``ipMode``, which came later."""
     service = state.service[f"{facts.namespace}/{facts.service}"]
     return addresses_of(IPV4, (ingress.ip for ingress in service.status.loadBalancer.ingress))
 
@@ -171,9 +172,9 @@ def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
 def _port_rules(
     facts: ServicePortFacts, ingress: tuple[str, ...], proxy_port: int, host: str
 ) -> Iterator[Rule]:
-    """The way to the proxy. REDIRECT leads to the address of the interface that a packet came in by, from
-    which UDP replies leave as well; of the node's own packets REDIRECT would make packets to 127.0.0.1, so
-    these go to the node's address ``host``.
+    """Yields the rules to the proxy. REDIRECT leads to the address of the input interface, from which UDP
+    replies leave as well. For the node's own packets REDIRECT would make packets to 127.0.0.1, so these go to
+    the node's address ``host``.
     """
     protocol = facts.protocol.lower()
     redirect = f"-j REDIRECT --to-ports {proxy_port}"
@@ -193,7 +194,7 @@ def _port_rules(
     for ip in (facts.clusterIP, *ingress):
         yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip)
         yield "nat", "KUBE-PORTALS-HOST", to(facts.port, dnat, ip)
-    # not what Pods (who come in by a bridge's port) and the node send, unless it is the node's own address
+    # not packets of Pods (by a bridge's port) and of the node, unless it is the node's own address
     for ip in facts.externalIPs:
         yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, "-m physdev ! --physdev-is-in")
         yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, _LOCAL)
@@ -205,7 +206,7 @@ def _port_rules(
 
 
 class Rules:
-    """The rules of all nodes, of one state of the cluster; a change is compared as a whole."""
+    """Holds the rules of all nodes, for one state of the cluster; a change is compared as a whole."""
 
     tool: ClassVar[RuleTool] = "iptables-restore"
 
@@ -246,7 +247,7 @@ class Rules:
 
 
 def rules(state: ClusterState) -> Rules:
-    """Returns every node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says, and
+    """Returns every node's rules. Raises ``UnsafeTextError`` for a value that does not fit its type, and
     :class:`UsageError` for more Service ports than proxy ports.
     """
     return Rules(state)
@@ -258,11 +259,11 @@ def rules(state: ClusterState) -> Rules:
 def stale_relays(
     old: ClusterState, new: ClusterState, _: Sequence[ServiceChange] = ()
 ) -> Iterator[DelConnections]:
-    """Yields what every node must forget of UDP: what was dialled at an address that leads to that proxy no
-    more, where it would go on to a port at which nobody listens, or to a proxy that is for other addresses.
-    (kube-proxy cleared what was dialled at the ClusterIP of a Service port that was gone,
-    conntrack.ClearEntriesForIP, and left clients of other addresses stuck.) Clients of an endpoint that is
-    gone are the proxy's, which forgets them itself.
+    """Yields the UDP entries that every node must delete: those to an address that no longer leads to that
+    proxy. Otherwise packets would go on to a port without a listener, or to a proxy for other addresses.
+    (kube-proxy deleted those to the ClusterIP of a removed Service port, conntrack.ClearEntriesForIP, and
+    left clients of other addresses stuck.) Clients of a removed endpoint are the proxy's, which drops them
+    itself.
     """
     before, after = list(_udp_ways(old)), set(_udp_ways(new))
     gone = [way for way in before if way not in after]
@@ -276,13 +277,14 @@ def stale_relays(
                         protocol="UDP",
                         dialled=dialled,
                         server=Endpoint.of(server, proxy_port),
-                        why=f"{name} is no longer at {dialled}: a UDP client that never stops sending would be led to its proxy for ever",
+                        why=f"{name} is no longer at {dialled}: a UDP client that never stops sending "
+                        "would be led to its proxy for ever",
                     )
 
 
 def _udp_ways(state: ClusterState) -> Iterator[tuple[str, str, int, int]]:
-    """Each way to a UDP proxy: the Service port's name, the address ("": any of the node's) and the port
-    dialled, and the proxy's port.
+    """Yields each way to a UDP proxy: the Service port's name, the dialled address ("": any of the node's)
+    and port, and the proxy's port.
     """
     proxy_ports = _proxy_ports(state)
     for facts in _proxied(state):

@@ -1,6 +1,7 @@
-"""The fast way to the rules of iptables and nftables mode: ten thousand Services, and a change of one of them.
+"""Makes the rules of iptables and nftables mode at speed: for ten thousand Services, and for a change of one
+of them.
 
-What the rules are stands in :mod:`emulator.proxy.iptables` and :mod:`emulator.proxy.nftables`. Here the same
-rules are made at less cost; tests/unit/proxy/test_incremental.py holds one way against the other. The doors
-are ``iptables.rules`` and ``nftables.rules``.
+:mod:`emulator.proxy.iptables` and :mod:`emulator.proxy.nftables` define the rules. Here the same rules are
+made at less cost; tests/unit/proxy/test_incremental.py holds one way against the other. The entry points are
+``iptables.rules`` and ``nftables.rules``.
 """

@@ -1,9 +1,10 @@
-"""A node's table ``ip kube-proxy`` that knows how often each key and chain is claimed, and so can change.
+"""Counts how often each key and chain of a node's table ``ip kube-proxy`` is claimed, so that the table can
+change.
 
 Many Services claim the same chain (all with the same policy and as many endpoints share one), and two may
-claim one key with different meanings, of which the first has it. So a table remembers how often each is
-claimed, and a change of some Services is told from their claims alone. Pure. Invariant: the table after a
-change is the one that the Services would make anew, or :class:`ContestedError`.
+claim one key with different values, of which the first counts. So a table keeps the number of claims for
+each, and a change of some Services is computed from their claims alone. Pure. Invariant: the table after a
+change is the one that all Services would make together, or :class:`ContestedError`.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from emulator.proxy.nfttable import SETS, TABLE, Claim, Parts, declare, declare_
 
 T = TypeVar("T")
 
-_CHAINS = ""  # stands for the chains where names of sets do
+_CHAINS = ""  # the key for chains, among the names of sets
 
-_Claims: TypeAlias = dict[str, tuple[T, int]]  # key → what it is to be, and how many say so
+_Claims: TypeAlias = dict[str, tuple[T, int]]  # key → its value, and how many claims have it
 
 
 class Table(NamedTuple):
-    """One node's table; ``again``: set, or "" for chains → key → how many more than one claim it."""
+    """Holds one node's table; ``again``: set, or "" for chains → key → how many further claims it has."""
 
     table: NftTable
     again: Mapping[str, Mapping[str, int]]
 
 
 def _first(claims: Sequence[Claim[T]], again: dict[str, int]) -> dict[str, T]:
-    """Each key with what was claimed for it first; ``again`` is told how often it was claimed after that."""
+    """Returns each key with its first claim; adds the number of its further claims to ``again``."""
     held = dict(claims)
     if len(held) < len(claims):
         again |= {key: count - 1 for key, count in Counter([key for key, _ in claims]).items() if count > 1}
@@ -56,7 +57,9 @@ def count_claims(parts: Parts, frame: Mapping[str, NftChain], node_port_ips: Ite
 
 
 class ContestedError(Exception):
-    """Several Services claim one key of a map: which of them has it, only the order of all of them tells."""
+    """Reports that several Services claim one key of a map: only the order of all of them decides which
+    counts.
+    """
 
 
 def _claims(rows: Iterable[Claim[T]]) -> _Claims[T]:
@@ -71,8 +74,8 @@ def _claims(rows: Iterable[Claim[T]]) -> _Claims[T]:
 
 @dataclass(frozen=True, slots=True)
 class _Moved(Generic[T]):
-    """What becomes of the keys that a change touches: as they were, as they are, and who else claims any key
-    now.
+    """Holds the keys that a change touches: as they were, as they are, and the number of further
+    claims now.
     """
 
     before: dict[str, T]
@@ -89,8 +92,8 @@ class _Moved(Generic[T]):
 def _moved(
     known: Mapping[str, T], again: Mapping[str, int], was: _Claims[T], now: _Claims[T], contestable: bool
 ) -> _Moved[T]:
-    """``known`` when the claims ``was`` are given up for ``now``. ``contestable``: claims of others may say
-    something else.
+    """Returns ``known`` when the claims ``now`` replace ``was``. ``contestable``: other claims may have
+    another value.
     """
     moved: _Moved[T] = _Moved({}, {}, dict(again))
     for key in {**was, **now}:

@@ -1,4 +1,4 @@
-"""The rules of iptables mode for ten thousand Services, and for one of them that changes.
+"""Makes the rules of iptables mode for ten thousand Services, and for one of them that changes.
 
 Makes the same rules as :func:`emulator.proxy.iptables.node_rules`: a plain Service's are written at once, and
 what the nodes have in common is worked out once. A change of some Services is told from their rules alone.
@@ -84,8 +84,8 @@ def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tup
     """Returns ``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and
     what makes its tables so.
 
-    A Service's line of a chain that others have lines in is put in front: that costs the least, and their
-    order means nothing.
+    A Service's line in a chain with lines of others is put in front: that costs the least, and their order
+    has no effect.
     """
     was, now = by_chain(gone), by_chain(fresh)
     tables = dict(rules.tables)
@@ -141,7 +141,7 @@ def _edited(rules: Sequence[str], edit: ChainEdit) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of all nodes, of one state of the cluster: a value."""
+    """Holds the rules of all nodes, for one state of the cluster: a value."""
 
     _settings: ProxySettings
     _nodes: Mapping[str, Place]
@@ -156,7 +156,7 @@ class Rules:
         return self._rules[node]
 
     def operations(self) -> Iterator[Operation]:
-        """Yields what every node needs beside its rules."""
+        """Yields the operations that every node needs beside its rules."""
         return plan_localhost(self._nodes, self._settings)
 
     def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, RuleChange]] | None:
@@ -214,10 +214,10 @@ def _lines(rules: Iterable[Rule]) -> Sequence[Line]:
 
 
 def rules(state: ClusterState) -> Rules:
-    """Returns every node's rules. What the nodes have in common is worked out once.
+    """Returns every node's rules. The nodes' common parts are computed once.
 
-    Raises ``UnsafeTextError`` for a value that is not what its type says, and :class:`UsageError` for a
-    detector that covers everything.
+    Raises ``UnsafeTextError`` for a value that does not fit its type, and :class:`UsageError` for a detector
+    that covers everything.
     """
     ports = list[PlainPort | ServicePortFacts]()
     for service, slices in services_with_slices(state):

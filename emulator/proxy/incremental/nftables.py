@@ -1,9 +1,9 @@
-"""The tables of nftables mode for ten thousand Services, and for one of them that changes.
+"""Makes the tables of nftables mode for ten thousand Services, and for one of them that changes.
 
-Makes the same tables as :func:`emulator.proxy.nftables.node_rules`: a plain Service's part is written at once,
-and nodes that may use the same endpoints share it. A change of some Services is told from their claims alone
-(:mod:`emulator.proxy.incremental.claimed`). Invariant: after a change the table is the one that the new
-Services would make anew.
+Makes the same tables as :func:`emulator.proxy.nftables.node_rules`: a plain Service's part is written at
+once, and nodes that may use the same endpoints share it. A change of some Services is computed from their
+claims alone (:mod:`emulator.proxy.incremental.claimed`). Invariant: after a change the table is the one that
+the new Services would make together.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from emulator.proxy.nfttable import Parts
 
 
 def _add_plain(parts: Parts, port: PlainPort, context: Context) -> None:
-    """Put into ``parts`` what :meth:`Place.add` does for the same port, written at once."""
+    """Adds to ``parts`` the claims of :meth:`Place.add` for the same port, written at once."""
     name, protocol, ip, number, target_port, endpoints = port
     chain, where = cluster_ip_names(len(endpoints))
     key, target = f"{ip} . {protocol.lower()} . {number}", f" . {target_port}"
@@ -52,7 +52,7 @@ def _add_plain(parts: Parts, port: PlainPort, context: Context) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The tables of all nodes, of one state of the cluster: a value."""
+    """Holds the tables of all nodes, for one state of the cluster: a value."""
 
     _nodes: Mapping[str, Place]
     _tables: Mapping[str, Table]
@@ -88,7 +88,7 @@ class Rules:
 
 
 def rules(state: ClusterState) -> Rules:
-    """Returns every node's rules. Raises ``UnsafeTextError`` for a value that is not what its type says."""
+    """Returns every node's rules. Raises ``UnsafeTextError`` for a value that does not fit its type."""
     common = frame(state.serviceSubnet)
     nodes = {node.name: place_of(state, node) for node in state.nodes}
     rows = [(node, Parts()) for node in nodes.values()]

@@ -1,6 +1,7 @@
-"""Plain Services: nothing but a ClusterIP, and the same endpoints from every node. Most of a large cluster are.
+"""Recognises plain Services: nothing but a ClusterIP, and the same endpoints from every node. Most Services
+of a large cluster are plain.
 
-A shorter way to what :mod:`emulator.proxy.endpoints` says of them. Pure.
+A shorter way to the results of :mod:`emulator.proxy.endpoints` for them. Pure.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from emulator.proxy.endpoints import port_name, protocol_of
 
 
 class PlainPort(NamedTuple):
-    """The port of a Service that has no other, nothing but a ClusterIP, and from every node the same
-    endpoints, all of them ready.
+    """Describes the port of a Service that has one port, nothing but a ClusterIP, and from every node the
+    same endpoints, all of them ready.
 
     Most Services of a large cluster are so. ``endpoints``: their addresses in the order of ``ip:port``, at
     least one.
@@ -38,8 +39,8 @@ class PlainPort(NamedTuple):
 
 
 def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort | None:
-    """Returns what :func:`ports_of` and :func:`choose` say of a plain Service, at a third of their cost; None
-    if it is not obviously plain.
+    """Returns the results of :func:`ports_of` and :func:`choose` for a plain Service, at a third of their
+    cost; None if it is not obviously plain.
 
     Raises as :func:`ports_of`.
     """
@@ -67,7 +68,7 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         return None
     if target.port is None or (target.name or "") != port.name or target.protocol != port.protocol:
         return None
-    # by the text of the endpoint, as kube-proxy sorts them: 10.0.0.10:80 comes before 10.0.0.1:80
+    # by the endpoint's text, as kube-proxy sorts them: 10.0.0.10:80 comes before 10.0.0.1:80
     found: dict[str, Address] = {}
     target_port = number(target.port)
     for endpoint in item.endpoints:

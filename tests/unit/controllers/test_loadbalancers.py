@@ -146,7 +146,7 @@ def test_an_address_that_is_asked_for_comes_first(spec: str, meta: str) -> None:
                     meta="annotations: {metallb.io/loadBalancerIPs: 172.18.255.201}",
                 ),
             ),
-            "it asks for 172.18.255.201, which is not all: MetalLB wants loadBalancerIPs or spec.loadBalancerIP alone",
+            "it asks for 172.18.255.201, which is not its only request: MetalLB wants loadBalancerIPs or spec.loadBalancerIP alone",
         ),
     ],
     ids=[
@@ -396,7 +396,7 @@ def test_two_ways_to_say_which_addresses_there_are_contradict_each_other() -> No
     problem = problem_of(pool("172.18.255.200/30"), FIRST)
     assert (problem.path, problem.what) == (
         "loadBalancer",
-        "IPAddressPool first says already which addresses there are",
+        "IPAddressPool first already defines the addresses",
     )
 
 

@@ -128,7 +128,7 @@ def test_node_ports_of_another_range_are_taken_with_a_notice() -> None:
         2525,
     ]
     assert [notice for notice in state.notices if "node-port range" in notice] == [
-        "node port 80 of Service default/page (and 2 more) is outside 30000-32767: taken as of a cluster with another node-port range"
+        "node port 80 of Service default/page (and 2 more) is outside 30000-32767: accepted as from a cluster with another node-port range"
     ]
 
 
