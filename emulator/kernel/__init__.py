@@ -1,3 +1,3 @@
-"""The only room that touches Linux: namespaces, netlink, rule loading, sysctls, packet rings. It decides
+"""Touches Linux, as the only room: namespaces, netlink, rule loading, sysctls, packet rings. It decides
 nothing.
 """

@@ -1,4 +1,4 @@
-"""What the kernel holds of a cluster after its plans were applied."""
+"""Holds what the kernel has of a cluster after its plans were applied."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from emulator.kernel.sysctls import DeviceDefaults, Sysctls
 
 
 class Applied:
-    """The namespaces, their links, and what loads rules into them. ``notices``: what was done in another way
-    than usual.
+    """Holds the namespaces, their links, and the rule loader. ``notices`` name deviations from the
+    usual way.
     """
 
     def __init__(self, iptables: str = "iptables-restore") -> None:
-        """``iptables``: the restore command of the flavour in use (iptables-nft-restore or
+        """Starts empty. ``iptables``: the restore command of the flavour in use (iptables-nft-restore or
         iptables-legacy-restore).
         """
         self.namespaces = Namespaces()
@@ -39,11 +39,11 @@ class Applied:
         return self.links.names(netns)
 
     def wait_until_up(self, seconds: float = 5) -> None:
-        """Wait until every link carries packets; KernelError names one that does not within ``seconds``."""
+        """Waits until every link carries packets; KernelError names one that does not within ``seconds``."""
         self.links.wait_until_up(seconds)
 
     def close(self) -> None:
-        """Let go of the sockets and libraries; the namespaces stay, as long as the sandbox does."""
+        """Closes the sockets and libraries; the namespaces stay, as long as the sandbox does."""
         self.links.close_sockets()
         self.sysctls.close()
         self.rules.close()

@@ -1,7 +1,7 @@
-"""Apply a plan: a loop over its operations, each kind of which has its handler in ``kernel.operations``.
+"""Applies a plan: a loop over its operations, each kind of which has its handler in ``kernel.operations``.
 
-Nothing is decided here. To apply a cluster's plan twice is to apply it once; the plan of a change is applied
-once.
+Nothing is decided here. A cluster's plan may be applied twice, with the effect of once; the plan of a change
+is applied once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Applied", "apply", "do"]
 
 
 def apply(plan: Plan, applied: Applied | None = None) -> Applied:
-    """Make the kernel hold what ``plan`` says; ``applied`` is what an earlier plan of the same cluster left.
+    """Applies ``plan``; ``applied`` is the result of an earlier plan of the same cluster.
 
     Raises KernelError at the first refusal.
     """
@@ -32,8 +32,8 @@ def apply(plan: Plan, applied: Applied | None = None) -> Applied:
 
 
 def do(operations: Iterable[Operation], applied: Applied) -> None:
-    """Do ``operations``, in the order in which they must be applied. Sockets stay open, and the calling thread
-    stays in the namespace in which it was last. Raises KernelError at the first refusal.
+    """Does ``operations``, in the order in which they must be applied. Sockets stay open, and the calling
+    thread stays in the last namespace. Raises KernelError at the first refusal.
     """
     for kind, run in groupby(operations, key=type):
         HANDLERS[kind](tuple(run), applied)

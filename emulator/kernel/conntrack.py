@@ -1,4 +1,4 @@
-"""Ask a node's connection tracking what a client had dialled, and make it forget connections.
+"""Reads a node's conntrack entries (the address that a client dialled), and deletes stale ones.
 
 One ctnetlink GET by the reply tuple finds a connection in constant time; what must be forgotten is looked for
 in one dump of the table (linux/netfilter/nfnetlink_conntrack.h). Listing for people goes through the
@@ -57,7 +57,7 @@ def _tuple(kind: int, protocol: int, src: Endpoint, dst: Endpoint) -> bytes:
 
 
 class Conntrack:
-    """A ctnetlink socket of the network namespace in which it is made."""
+    """Holds a ctnetlink socket of the network namespace in which it is made."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(
@@ -68,8 +68,8 @@ class Conntrack:
         self._sequence = 0
 
     def original(self, protocol: int, src: Endpoint, dst: Endpoint) -> tuple[Endpoint, Endpoint] | None:
-        """(source, destination) as the client sent them, of the connection whose replies go from ``src`` to
-        ``dst``; None if unknown.
+        """Returns (source, destination) as the client sent them, of the connection whose replies go from
+        ``src`` to ``dst``; None if unknown.
         """
         self._send(IPCTNL_MSG_CT_GET, 0, _tuple(CTA_TUPLE_REPLY, protocol, src, dst), src.address.family)
         while True:
@@ -83,15 +83,15 @@ class Conntrack:
         return src, dst
 
     def forget(self, wrong: Collection[tuple[int, Endpoint, Endpoint]]) -> None:
-        """Delete every connection that is one of ``wrong``: protocol, what was dialled, who answers. Raises
-        OSError.
+        """Deletes every connection that is one of ``wrong``: protocol, dialled endpoint, answering endpoint.
+        Raises OSError.
 
         One that has ended by itself in the meantime is no error.
         """
         for row in self._dump({server.address.family for _, _, server in wrong}):
             protocol, _, dialled = _read_tuple(row[CTA_TUPLE_ORIG])
             _, server, _ = _read_tuple(row[CTA_TUPLE_REPLY])
-            # by its id too: not the connection that may have come after it
+            # by its id too: not a later connection with the same tuple
             if (protocol, dialled, server) in wrong:
                 self._send(
                     IPCTNL_MSG_CT_DELETE,
@@ -137,7 +137,7 @@ class Conntrack:
                 offset += (length + 3) & ~3
 
     def _acknowledgement(self) -> int:
-        """The error number of what was sent last, 0 if it was done."""
+        """Returns the error number of the last request, 0 for success."""
         while True:
             data = self._socket.recv(8192)
             _, kind, _, sequence, _ = struct.unpack_from("=IHHII", data)
@@ -146,7 +146,7 @@ class Conntrack:
 
 
 def _read_tuple(data: bytes) -> tuple[int, Endpoint, Endpoint]:
-    """(protocol, source, destination); ports are 0 where the protocol has none."""
+    """Returns (protocol, source, destination); ports are 0 where the protocol has none."""
     row = attributes(data)
     ip, proto = attributes(row[CTA_TUPLE_IP]), attributes(row[CTA_TUPLE_PROTO])
     ports = [

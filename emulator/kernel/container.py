@@ -1,4 +1,4 @@
-"""Shut the calling process in before it becomes a container's command, so that it can change nothing of the
+"""Confines the calling process before it becomes a container's command, so that it can change nothing of the
 host.
 
 The process has mount, UTS and IPC namespaces of its own, and a PID namespace (:func:`own_pid_namespace`). In
@@ -6,14 +6,14 @@ it
 
 - the whole file system is read-only, ``/proc`` and with it every sysctl too; ``/sys`` is the Pod's own,
   without cgroups;
-- ``/run``, ``/var``, ``/tmp`` and ``/dev/shm`` are empty, private and writable: no socket of a service of the
-  host is in reach;
+- ``/run``, ``/var``, ``/tmp`` and ``/dev/shm`` are empty, private and writable: no socket of a host's service
+  is in reach;
 - home directories, ``/mnt`` and ``/media`` are empty; ``/dev`` has a container's own devices, and no
   terminal;
-- no capability is left, nor a way to one. The Pod's network namespace lets everybody bind ports below 1024,
-  as container runtimes have it.
+- no capability is left, nor a way to gain one. In the Pod's network namespace every user may bind ports below
+  1024, as container runtimes have it.
 
-The user is ``nobody``: root could read every key of the host, and whoever called sudo has keys as well. A
+The user is ``nobody``: root could read every key of the host, and the caller of sudo has keys as well. A
 sandbox that was made without root has one user only; the process stays that user, whose files are read-only
 or hidden.
 """
@@ -54,16 +54,17 @@ _PROGRAMS = (
     "/proc",
     "/sys",
 )  # never hidden, though a service's user may live there
-# RLIMIT_CORE: neither a file nor a program that the kernel pipes it to (core(5)); for 0 it starts the program
+# RLIMIT_CORE: neither a file nor a program to which the kernel pipes it (core(5)); for 0 it starts the
+# program
 _NO_DUMP = 1
 
-_MOST_WRITTEN = 64 << 20  # bytes of a file, what it prints among them
+_MOST_WRITTEN = 64 << 20  # bytes of a file, its output included
 
 
 @contextmanager
 def own_pid_namespace() -> Iterator[None]:
-    """What is forked first in this context is PID 1 of a PID namespace of its own, and ends everything there
-    when it ends.
+    """Makes the first process that is forked in this context PID 1 of a PID namespace of its own, which ends
+    with it.
     """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -75,10 +76,10 @@ def own_pid_namespace() -> Iterator[None]:
 
 
 def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
-    """Shut the calling process in. It must be alone in its PID namespace and in the Pod's network namespace;
+    """Confines the calling process. It must be alone in its PID namespace and in the Pod's network namespace;
     ``homes`` are directories to hide.
 
-    Raises OSError for what the kernel refuses, MissingCapabilityError for what it lacks.
+    Raises OSError for a refusal of the kernel, MissingCapabilityError for a feature that it lacks.
     """
     user, group = _mapped("uid_map"), _mapped("gid_map")
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC)
@@ -86,7 +87,7 @@ def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     _open_ports(group)
     _limit_view(homes)
-    # only in a private directory can it be made; elsewhere chdir says that it is not there
+    # it can be made in a private directory only; elsewhere chdir reports that it is missing
     with suppress(OSError):
         os.makedirs(directory)
     linux.join_new_session_keyring()
@@ -133,7 +134,7 @@ def _limit(kind: int, most: int) -> None:
 
 
 def _open_ports(group: int) -> None:
-    """Let every user of this network namespace bind every port, and ping, as container runtimes do in a
+    """Lets every user of this network namespace bind every port, and ping, as container runtimes do in a
     Pod's.
     """
     Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
@@ -174,7 +175,7 @@ def _mount_empty(path: str, mode: str) -> None:
 
 
 def _make_devices() -> None:
-    """Put a ``/dev`` with a container's own devices in place of the host's."""
+    """Replaces the host's ``/dev`` by one with a container's own devices."""
     devices = {
         name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC)
         for name in _DEVICES

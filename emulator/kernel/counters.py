@@ -1,5 +1,5 @@
-"""The kernel's counters of packets that it dropped for want of room: of the whole machine, and of one network
-namespace.
+"""Reads the kernel's counters of packets dropped for lack of room: the whole machine's, and one network
+namespace's.
 
 Names are "source counter", as the kernel or iproute2 spells both. Formats: linux/neighbour.h (struct
 ndt_stats), net/core/net-procfs.c (softnet_stat), linux/netfilter/nfnetlink_conntrack.h,
@@ -21,7 +21,7 @@ IPCTNL_MSG_CT_GET_STATS_CPU = 4
 _TABLE_FULLS = 10  # struct ndt_stats: the place of ndts_table_fulls among its 64-bit numbers
 _CONNTRACK = {10: "drop", 11: "early_drop", 15: "chain_toolong"}  # CTA_STATS_…
 _ARP = "arp_cache"
-# of the machine's first namespace alone; netlink tells it everywhere
+# in the machine's first namespace only; netlink has it everywhere
 _GC_THRESH3 = "net.ipv4.neigh.default.gc_thresh3"
 SETTINGS = (
     "net.core.netdev_max_backlog",
@@ -33,9 +33,7 @@ SETTINGS = (
 
 
 def read_machine() -> dict[str, int]:
-    """Returns the counters that all network namespaces share; it does not matter in which one they are
-    read.
-    """
+    """Returns the counters that all network namespaces share; any namespace shows them."""
     counters = {f"{name} table_fulls": fulls for name, fulls, _ in _neighbour_tables()}
     rows = Path("/proc/thread-self/net/softnet_stat").read_text().splitlines()
     return counters | {"softnet dropped": sum(int(row.split()[1], 16) for row in rows)}
@@ -65,7 +63,7 @@ def read_namespace() -> dict[str, int]:
 
 def read_settings() -> dict[str, str]:
     """Returns the limits' values, as far as they can be read: several are shown in the machine's first
-    network namespace alone.
+    network namespace only.
     """
     settings = {}
     for name, _, most in _neighbour_tables():
@@ -79,10 +77,10 @@ def read_settings() -> dict[str, str]:
 
 
 def _neighbour_tables() -> Iterator[tuple[str, int, int]]:
-    """Name, table_fulls and gc_thresh3 of each of the kernel's neighbour tables."""
+    """Yields name, table_fulls and gc_thresh3 of each of the kernel's neighbour tables."""
     for data in dump(RTM_GETNEIGHTBL, RTM_NEWNEIGHTBL, bytes(4)):
         table = attributes(data, 4)
-        # else it tells a device's parameters
+        # other messages have a device's parameters
         if NDTA_STATS in table and len(table[NDTA_STATS]) > 8 * _TABLE_FULLS:
             name = table[NDTA_NAME].rstrip(b"\0").decode()
             (most,) = struct.unpack("=I", table[NDTA_THRESH3])

@@ -32,5 +32,5 @@ def complete_path(path: str | None) -> str:
 
 
 def prepare_path() -> None:
-    """Let this process, and what it starts, find system tools."""
+    """Lets this process and its children find system tools."""
     os.environ["PATH"] = complete_path(os.environ.get("PATH"))

@@ -19,9 +19,10 @@ _ATTRIBUTE_U16 = struct.Struct("=HHH")
 
 
 def find_family(name: str) -> int | None:
-    """The number of the family called ``name``, None when the kernel has none.
+    """Returns the number of the family ``name``, None when the kernel has none.
 
-    Where it is in a module, asking loads that (net/netlink/genetlink.c: ctrl_getfamily)."""
+    If it is in a module, the request loads that (net/netlink/genetlink.c: ctrl_getfamily).
+    """
     payload = name.encode() + b"\0"
     length = _ATTRIBUTE.size + len(payload)
     attribute = _ATTRIBUTE.pack(length, CTRL_ATTR_FAMILY_NAME) + payload + bytes(-length % 4)

@@ -1,8 +1,7 @@
-"""Read what a namespace's kernel holds: addresses for the requirements, and everything for an evidence
-bundle.
+"""Reads a namespace's state: addresses for the requirements, and everything for an evidence bundle.
 
 Links, addresses, routes and neighbours come through pyroute2, which decodes far more of them than our own
-messages; rules and connection tracking come from the tools that the user would call.
+messages; rules and conntrack entries come from the tools that the user would call.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ from emulator.plan.ipvs import ipvsadm_text
 
 
 def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Every IPv4 address on an interface (``lo``'s 127.0.0.1 left out) of each namespace of ``names``."""
+    """Returns every IPv4 address on an interface (except 127.0.0.1 on ``lo``) of each namespace of
+    ``names``.
+    """
     return {
         name: frozenset(
             ip
@@ -51,12 +52,12 @@ def _overflows() -> int:
 
 
 def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str, str]:
-    """Title → text of everything that ``netns`` holds: rules with their counters, routes, addresses,
+    """Returns title → text of everything in ``netns``: rules with their counters, routes, addresses,
     neighbours, links, conntrack.
 
-    ``iptables`` is the restore command in use; its flavour's save command prints the rules, and nft a table
-    of kube-proxy's own where there is one; virtual servers are as ``ipvsadm -Sn`` prints them. What could not
-    be read says why.
+    ``iptables`` is the restore command in use; its flavour's save command prints the rules, and nft
+    kube-proxy's own table if there is one; virtual servers are as ``ipvsadm -Sn`` prints them. The text of an
+    unreadable part is its error.
     """
     texts = {
         title: json.dumps(rows, indent=1, sort_keys=True)

@@ -1,4 +1,6 @@
-"""Which flavour of iptables loads the rules: the tool is there, and this kernel takes what it sends."""
+"""Chooses the flavour of iptables that loads the rules: the tool exists, and this kernel accepts its
+messages.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +17,23 @@ NFT, LEGACY = "iptables-nft-restore", "iptables-legacy-restore"
 
 
 def find_iptables(flavour: str) -> str:
-    """The restore command to use. Raises MissingCapabilityError when the one asked for, or any, is not
-    there.
+    """Returns the restore command to use. Raises MissingCapabilityError when the requested one, or any, is
+    missing.
     """
     names = [f"iptables-{flavour}-restore"] if flavour else [NFT, LEGACY, "iptables-restore"]
     for name in names:
         if shutil.which(name):
             return name
     raise MissingCapabilityError(
-        f"the tool {names[0]}", "apt-get install iptables (podwire doctor tells more)"
+        f"the tool {names[0]}", "apt-get install iptables (podwire doctor has details)"
     )
 
 
 def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
-    """Apply ``plan``, with the other flavour of iptables where none was asked for and the first is refused.
+    """Applies ``plan``, with the other flavour of iptables if none was requested and the first is refused.
 
-    It is refused where the kernel lacks it, or lets an ordinary user send it no more than
-    ``net.core.wmem_default`` bytes at once. A notice says so. A tool that was killed was not refused.
+    It is refused if the kernel lacks it, or lets an ordinary user send it no more than
+    ``net.core.wmem_default`` bytes at once. A notice reports that. A tool that was killed was not refused.
     """
     applied = Applied(find_iptables(flavour))
     if not flavour and applied.iptables != NFT:
@@ -43,7 +45,7 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
     except KernelError as error:
         if flavour or applied.iptables != NFT or NFT not in error.command or not shutil.which(LEGACY):
             raise
-        applied.rules.empty_tables()  # of the nodes whose load went well: two flavours at once would both translate
+        applied.rules.empty_tables()  # two flavours at once would both translate
         applied.rules.iptables = LEGACY
         applied.notices.append(
             f"{NFT} is refused by kernel {platform.release()} ({_reason(error)}): the rules are loaded by {LEGACY}"
@@ -57,6 +59,6 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
 
 
 def _reason(error: KernelError) -> str:
-    """Returns the tool's first line behind its own name and version: it names the cause."""
+    """Returns the tool's first line after its own name and version: it names the cause."""
     lines = _OWN_NAME.sub("", error.error.strip()).splitlines()
     return printable(next(filter(None, map(str.strip, lines)), "it says nothing"))

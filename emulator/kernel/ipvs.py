@@ -64,19 +64,22 @@ _U16, _U32 = struct.Struct("=H"), struct.Struct("=I")
 
 
 def require_ipvs() -> None:
-    """Load the kernel's IPVS, whose sysctls are there from then on. Raises MissingCapabilityError where it,
-    or the tool ipset, is not.
+    """Loads the kernel's IPVS, whose sysctls exist from then on. Raises MissingCapabilityError if it, or the
+    tool ipset, is missing.
     """
     if find_family(FAMILY) is None:
-        remedy = "kube-proxy's ipvs mode is the kernel's IPVS (modprobe ip_vs, as root), or run it where that is: scripts/uml COMMAND"
+        remedy = (
+            "kube-proxy's ipvs mode is the kernel's IPVS (modprobe ip_vs, as root), or run it where "
+            "that is: scripts/uml COMMAND"
+        )
         raise MissingCapabilityError("ip_vs in its kernel", remedy)
     if not shutil.which("ipset"):
         raise MissingCapabilityError("the tool ipset", "apt-get install ipset")
 
 
 def load_servers(op: LoadIpvs) -> str:
-    """Do it to the IPVS of the calling thread's network namespace; the kernel's refusal, "" if there is none.
-    What is to be added may be there.
+    """Applies ``op`` to the IPVS of the calling thread's network namespace. Returns the kernel's error text
+    or "". Entries that already exist are not errors.
     """
     family = find_family(FAMILY)
     if family is None:
@@ -102,12 +105,12 @@ def load_servers(op: LoadIpvs) -> str:
 
 
 def is_loaded() -> bool:
-    """Whether the kernel has IPVS at the moment; to ask for its family would load it."""
+    """Returns whether the kernel has IPVS at the moment; asking for its family would load it."""
     return Path("/proc/thread-self/net/ip_vs").exists()
 
 
 def read_servers() -> list[VirtualServer]:
-    """What the IPVS of the calling thread's network namespace balances, in the kernel's order."""
+    """Returns the virtual servers of the calling thread's network namespace, in the kernel's order."""
     family = find_family(FAMILY)
     return (
         [_read_server(family, row) for row in _rows(family, CMD_GET_SERVICE, ATTR_SERVICE)] if family else []
@@ -115,7 +118,7 @@ def read_servers() -> list[VirtualServer]:
 
 
 def _rows(family: int, command: int, kind: int, payload: bytes = b"") -> Iterator[dict[int, bytes]]:
-    """The attributes nested in attribute ``kind`` of each answer to a dump."""
+    """Yields the attributes nested in attribute ``kind`` of each answer to a dump."""
     for answer in dump(family, family, _GENERIC.pack(command, VERSION, 0) + payload, NETLINK_GENERIC):
         yield attributes(attributes(answer, _GENERIC.size)[kind])
 
@@ -152,7 +155,7 @@ def _payload(edit: Edit) -> bytes:
 
 
 def message(family: int, command: int, payload: bytes = b"") -> bytes:
-    """A message to ``family`` without its sequence number."""
+    """Returns a message to ``family`` without its sequence number."""
     return (
         _HEADER.pack(_HEADER.size + len(payload), family, NLM_F_REQUEST, 0, 0, command, VERSION, 0) + payload
     )
@@ -168,13 +171,13 @@ def _family(text: str) -> bytes:
 
 
 def _read_ip(number: bytes, packed: bytes) -> Address:
-    """Returns what :func:`_ip` and :func:`_family` have packed."""
+    """Returns the address in the bytes of :func:`_ip` and :func:`_family`."""
     family = IPV6 if _U16.unpack(number)[0] == IPV6.number else IPV4
     return Address.of_packed(packed[: family.octets])
 
 
 def _service(server: VirtualServer) -> bytes:
-    """What tells a virtual server from others."""
+    """Returns the attributes that identify a virtual server."""
     return (
         attribute(SVC_AF, _family(server.ip))
         + attribute(SVC_PROTOCOL, _U16.pack(PROTOCOL_NUMBER[server.protocol]))
@@ -196,7 +199,9 @@ def _settings(server: VirtualServer) -> bytes:
 
 
 def _timeouts(timeouts: IPVSTimeouts) -> bytes:
-    """The kernel leaves one of 0 as it is (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout)."""
+    """Returns the time-outs; the kernel leaves one of 0 as it is (net/netfilter/ipvs/ip_vs_ctl.c,
+    ip_vs_set_timeout).
+    """
     return b"".join(
         attribute(kind, _U32.pack(seconds)) for kind, seconds in zip(ATTR_TIMEOUTS, timeouts, strict=True)
     )

@@ -1,7 +1,7 @@
-"""Limits of this process and machine.
+"""Checks limits of this process and machine.
 
-Checks before a run whether it fits into the limits whose need is known, and explains every error that
-a limit causes (getrlimit(2), cgroups(7), namespaces(7)).
+Checks before a run that it fits into the limits whose need is known, and explains every error that a limit
+causes (getrlimit(2), cgroups(7), namespaces(7)).
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from emulator.errors import Exit, PodwireError
 PER_NAMESPACE = (
     2  # descriptors: the namespace and its tap (while the first plan is applied, its netlink socket)
 )
-_INHERITED = 1  # of them those that a server process has, which is forked before the taps are opened
-_PER_NODE = 2  # beside these: libnftables' socket, and the one that takes rules of iptables-nft away
-_CONNTRACK = 1  # of each node, in the process of the servers
+_INHERITED = 1  # of them those of a server process, which is forked before the taps are opened
+_PER_NODE = 2  # besides: libnftables' socket, and the one that deletes rules of iptables-nft
+_CONNTRACK = 1  # for each node, in the process of the servers
 _PER_TOOL = 4  # while rules are loaded: the pipes of a process, and one for its errors before it runs
 _LEAST_SOCKETS = 64  # that send at once
 _OTHERS = 64  # descriptors of Python, files, pipes and tools
-TOO_LONG = os.strerror(errno.EMSGSIZE)  # what tools say of a message that does not fit
+TOO_LONG = os.strerror(errno.EMSGSIZE)  # the tools' message about a netlink message that does not fit
 _THREADS = 80  # and processes, at once
 _CODE = Path(__file__).resolve().parents[1]
 
 
 class LimitError(PodwireError):
-    """Says that a limit of this process or machine is too low: which one, and what is needed if known."""
+    """Reports that a limit of this process or machine is too low: its name, and the need if known."""
 
     exit_code = Exit.MACHINE_LACKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What of a cluster takes descriptors: the most of each that there is at once.
+    """Holds the parts of a cluster that take descriptors: the most of each that exist at once.
 
     ``changed`` are the namespaces that one step changes; ``listeners`` the sockets on which the servers
-    listen, ``proxies`` those of userspace mode's proxies and what these relay, ``connections`` those that
-    flows keep open.
+    listen, ``proxies`` the sockets of userspace mode's proxies and of their relayed connections,
+    ``connections`` those that flows keep open.
     """
 
     namespaces: int
@@ -55,8 +55,8 @@ class Size:
 
 
 def descriptors_needed(size: Size) -> int:
-    """Returns how many descriptors the process needs that has the most: ours, that of the servers, or that
-    of the proxies.
+    """Returns the largest number of descriptors that one of our processes needs: ours, the servers', or the
+    proxies'.
     """
     tools = _PER_TOOL * ((os.cpu_count() or 1) + 1)
     ours = (
@@ -64,7 +64,7 @@ def descriptors_needed(size: Size) -> int:
         + _PER_NODE * size.nodes
         + max(size.changed, tools)
         + size.connections
-        + 2 * _LEAST_SOCKETS  # crafted packets leave through as many again
+        + 2 * _LEAST_SOCKETS  # as many again for crafted packets
     )
     inherited = _INHERITED * size.namespaces + _PER_NODE * size.nodes
     servers = inherited + _CONNTRACK * size.nodes + size.listeners + size.connections + _LEAST_SOCKETS
@@ -81,12 +81,13 @@ def sockets_at_once(size: Size) -> int:
 
 
 def check_limits(size: Size) -> None:
-    """Raises LimitError where a cluster of that size does not fit."""
+    """Raises LimitError if a cluster of that size does not fit."""
     need, namespaces = descriptors_needed(size), size.namespaces
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and need > hard:
         raise LimitError(
-            f"this cluster of {namespaces} network namespaces needs {need} open files; the hard limit is {hard} (RLIMIT_NOFILE): "
+            f"this cluster of {namespaces} network namespaces needs {need} open files; the hard "
+            f"limit is {hard} (RLIMIT_NOFILE): "
             f"raise it (ulimit -Hn {need} as root, LimitNOFILE={need} in a systemd unit), or run fewer Pods"
         )
     allowed = _read_number("/proc/sys/user/max_net_namespaces")
@@ -98,12 +99,12 @@ def check_limits(size: Size) -> None:
 
 
 def explain(error: BaseException) -> PodwireError | None:
-    """Returns what to tell a user of ``error``; None for what only a mistake in podwire can cause."""
+    """Returns the message for ``error``; None for errors that only a mistake in podwire can cause."""
     if isinstance(error, PodwireError):
         return error
     if isinstance(error, MemoryError):
         return LimitError(_memory())
-    if isinstance(error, ImportError):  # of a shared library
+    if isinstance(error, ImportError):  # from a shared library
         return _explain_text(str(error))
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return LimitError(_processes("threads"))
@@ -136,27 +137,29 @@ def _explain_os(error: OSError) -> PodwireError:
             return LimitError(f"no more namespaces can be made: {_namespaces()}")
         case errno.EPERM | errno.EACCES:
             return LimitError(
-                f"this machine does not permit what podwire needs: {_told(error)}: podwire doctor tells what is lacking"
+                f"this machine does not permit what podwire needs: {_told(error)}: podwire doctor "
+                "tells what is lacking"
             )
     return (error.errno is None and _explain_text(str(error))) or LimitError(_told(error))
 
 
 def too_long(netns: str) -> LimitError:
-    """Returns what to tell where the rules of ``netns`` do not fit into one message (socket(7), netlink(7)).
+    """Returns the message about rules of ``netns`` that do not fit into one netlink message (socket(7),
+    netlink(7)).
 
-    The limit is the send buffer of a netlink socket. A tool raises it, and only root may
-    (SO_SNDBUFFORCE).
+    The limit is the send buffer of a netlink socket. A tool raises it, and only root may (SO_SNDBUFFORCE).
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
         size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
     return LimitError(
-        f"the rules of {netns} are too long for one message to the kernel: without root it may have {size} bytes "
+        f"the rules of {netns} are too long for one message to the kernel: without root it may have "
+        f"{size} bytes "
         f"(net.core.wmem_default): run as root, or raise it (sudo sysctl -w net.core.wmem_default={16 << 20})"
     )
 
 
 def _told(error: OSError) -> str:
-    """Returns the system's words and where in podwire they were met: nothing there expects them."""
+    """Returns the system's error text and its place in podwire, for an error that is not expected there."""
     what = (
         f"{error.strerror}: {error.filename}"
         if error.strerror and error.filename
@@ -179,7 +182,10 @@ def _place(trace: TracebackType | None) -> str:
 
 def _descriptors() -> str:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return f"too many open files: the limit is {soft}, its hard limit {hard} (RLIMIT_NOFILE): raise it (ulimit -n), or run fewer Pods"
+    return (
+        f"too many open files: the limit is {soft}, its hard limit {hard} (RLIMIT_NOFILE): raise it "
+        "(ulimit -n), or run fewer Pods"
+    )
 
 
 def _memory() -> str:
@@ -263,8 +269,8 @@ def is_address_space_limited() -> bool:
 
 
 def use_limits() -> None:
-    """Let this process have as many open files as it may."""
+    """Raises this process' limit of open files to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:  # which the kernel takes for no soft limit
+    if hard == resource.RLIM_INFINITY:  # which the kernel does not accept as a soft limit
         hard = _read_number("/proc/sys/fs/nr_open") or os.sysconf("SC_OPEN_MAX")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

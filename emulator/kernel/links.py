@@ -1,8 +1,9 @@
-"""The links of every namespace by interface indexes of podwire's own choosing, and the netlink messages that
-wait for the kernel.
+"""Numbers the links of every namespace with interface indexes of podwire's own choosing, and queues netlink
+messages for the kernel.
 
-Indexes are counted per namespace, so nothing needs to be looked up. Messages wait in a queue per namespace and
-keep their order in it; what must see them done in another namespace sends them first (:meth:`Links.flush`).
+Indexes are counted per namespace, so nothing needs to be looked up. Messages wait in a queue per namespace
+and keep their order in it; an operation that needs them done in another namespace sends them first
+(:meth:`Links.flush`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from emulator.plan.shell import shell_commands
 
 
 class Links:
-    """While a plan is applied it has a netlink socket in each namespace that needs one."""
+    """Holds the links. While a plan is applied it has a netlink socket in each namespace that needs one."""
 
     def __init__(self, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
@@ -31,13 +32,13 @@ class Links:
     # --- which there are ---
 
     def add_namespace(self, netns: str) -> None:
-        """Know ``netns``, which has just been made and entered, with its ``lo``."""
+        """Adds ``netns``, which has just been made and entered, with its ``lo``."""
         self._sockets[netns] = NetlinkSocket()
         self._indexes[netns] = {"lo": 1}
         self._next[netns] = 2
 
     def forget_namespace(self, netns: str) -> None:
-        """``netns`` is no more, nor are its links and their other ends."""
+        """Removes ``netns``, which was deleted, its links and their other ends."""
         for name in list(self._indexes[netns]):
             self.forget((netns, name))
         if held := self._sockets.pop(netns, None):
@@ -57,11 +58,13 @@ class Links:
         return self._indexes[netns][name]
 
     def pair(self, end: tuple[str, str], other: tuple[str, str]) -> None:
-        """Know that both ends (namespace, name) go together."""
+        """Marks both ends (namespace, name) as a veth pair."""
         self._peers |= {end: other, other: end}
 
     def forget(self, link: tuple[str, str]) -> None:
-        """``link`` (namespace, name) and its other end are no more; their indexes are not given again."""
+        """Removes ``link`` (namespace, name) and its other end, which were deleted; their indexes are not
+        reused.
+        """
         ends = [link]
         if link in self._peers:
             ends.append(self._peers[link])
@@ -76,14 +79,14 @@ class Links:
     # --- what waits ---
 
     def queue(self, op: Operation, message: bytes, netns: str = "") -> None:
-        """Have ``message`` wait for the next :meth:`flush`; it is sent in ``netns``, or else where ``op``
-        happens.
+        """Queues ``message`` for the next :meth:`flush`; it is sent in ``netns``, or else in the namespace of
+        ``op``.
         """
         self._queues.setdefault(netns or op.netns, []).append((message, op))
 
     def flush(self) -> None:
-        """Send what waits. KernelError names the first operation that the kernel refused, as a command to
-        paste.
+        """Sends the queued messages. KernelError names the first operation that the kernel refused, as a
+        command to paste.
         """
         queues, self._queues = self._queues, {}
         for netns, rows in queues.items():
@@ -96,15 +99,15 @@ class Links:
         return self._sockets[netns]
 
     def close_sockets(self) -> None:
-        """Close the netlink sockets: what is applied later opens those that it needs. A cluster of thousands
-        of Pods needs its descriptors for other things.
+        """Closes the netlink sockets: later plans open those that they need. A cluster of thousands of Pods
+        needs its descriptors for other things.
         """
         sockets, self._sockets = self._sockets, {}
         for held in sockets.values():
             held.close()
 
     def wait_until_up(self, seconds: float) -> None:
-        """Wait until every link carries packets; KernelError names one that does not within ``seconds``."""
+        """Waits until every link carries packets; KernelError names one that does not within ``seconds``."""
         deadline = time.monotonic() + seconds
         for netns in self._namespaces:
             while idle := self._namespaces.call_in(netns, dump_idle_links):

@@ -1,4 +1,5 @@
-"""The few system calls that Python's standard library lacks (3.10 has no ``unshare``, ``setns``, ``mount``).
+"""Wraps the few system calls that Python's standard library lacks (3.10 has no ``unshare``, ``setns``,
+``mount``).
 
 Constants are those of the kernel's uapi headers (linux/sched.h, linux/mount.h, linux/prctl.h).
 """
@@ -59,12 +60,12 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces named by ``flags`` (CLONE_NEW*) for new ones."""
+    """Leaves the namespaces named by ``flags`` (CLONE_NEW*) for new ones."""
     _check(_libc.unshare(flags), f"unshare({flags:#x})")
 
 
 def setns(fd: int, kind: int = 0) -> None:
-    """Move the calling thread into the namespace behind ``fd``."""
+    """Moves the calling thread into the namespace behind ``fd``."""
     _check(_libc.setns(fd, kind), "setns")
 
 
@@ -82,30 +83,30 @@ def mount(source: str, target: str, fstype: str | None, flags: int, data: str | 
 
 
 def unmount(target: str) -> None:
-    """Take the mount from ``target`` at once; who has it open may go on."""
+    """Detaches the mount from ``target`` at once; processes that have it open may go on."""
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
 def die_with_parent(signal: int) -> None:
-    """Have the kernel send ``signal`` to this process when its parent ends (cleared by the kernel on a change
-    of credentials).
+    """Makes the kernel send ``signal`` to this process when its parent ends (cleared by the kernel on a
+    change of credentials).
     """
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
 def collect_orphans() -> None:
-    """Become the parent of every descendant that loses its own (Linux 3.4)."""
+    """Makes this process the parent of every descendant that loses its own (Linux 3.4)."""
     _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def set_hostname(name: str) -> None:
-    """The host name of the calling process' UTS namespace (64 bytes at the most)."""
+    """Sets the host name of the calling process' UTS namespace (64 bytes at the most)."""
     raw = name.encode()[:64]
     _check(_libc.sethostname(raw, len(raw)), "sethostname")
 
 
 def make_read_only(path: str) -> None:
-    """Make every mount at ``path`` and below read-only, with set-user-ID bits ignored, in this mount
+    """Makes every mount at ``path`` and below read-only, with set-user-ID bits ignored, in this mount
     namespace (Linux 5.12).
     """
     attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID)
@@ -135,7 +136,7 @@ def _call(what: str, number: int, *arguments: object) -> int:
 
 
 def drop_bounding_capabilities() -> None:
-    """Give up every capability for all programs that this process will become."""
+    """Drops every capability from the bounding set, for all programs that this process will become."""
     for capability in range(_CAPABILITIES):
         if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
             if ctypes.get_errno() == errno.EINVAL:
@@ -144,20 +145,20 @@ def drop_bounding_capabilities() -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability of this process, those that a program inherits too (capset(2))."""
+    """Drops every capability of this process, inheritable ones too (capset(2))."""
     _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl(PR_CAP_AMBIENT)")
     header, nothing = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     _check(_libc.capset(header, nothing), "capset")
 
 
 def set_no_new_privileges() -> None:
-    """Have set-user-ID bits and file capabilities ignored for ever, here and in what this process starts."""
+    """Makes the kernel ignore set-user-ID bits and file capabilities for ever, here and in all children."""
     _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
 
 
 def join_new_session_keyring() -> None:
-    """Leave the caller's session keyring, whose keys whoever inherits it may read (keyrings(7)), for an empty
-    one.
+    """Leaves the caller's session keyring for an empty one: a process that inherits it may read its keys
+    (keyrings(7)).
     """
     number = _KEYCTL.get(platform.machine())
     if (
@@ -171,7 +172,7 @@ def join_new_session_keyring() -> None:
 
 
 def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:
-    """``socket.setsockopt`` that lets other threads run: some packet(7) options wait out an RCU grace
+    """Calls ``socket.setsockopt`` but lets other threads run: some packet(7) options wait for an RCU grace
     period.
     """
     _check(_libc.setsockopt(fd, level, option, value, len(value)), f"setsockopt({level}, {option})")
@@ -179,7 +180,7 @@ def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:
 
 def map_shared(fd: int, size: int) -> memoryview:
     """Returns ``size`` bytes of ``fd``, mapped for reading and writing. (``mmap.mmap`` keeps a second
-    descriptor of ``fd`` open before Python 3.13.) :func:`unmap` takes the mapping away.
+    descriptor of ``fd`` open before Python 3.13.) :func:`unmap` unmaps them.
     """
     address = _libc.mmap(None, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
     if address == _MAP_FAILED:
@@ -188,7 +189,7 @@ def map_shared(fd: int, size: int) -> memoryview:
 
 
 def unmap(mapping: memoryview) -> None:
-    """Take away what :func:`map_shared` returned. Nobody may use it afterwards."""
+    """Unmaps the result of :func:`map_shared`, which must not be used afterwards."""
     address, size = ctypes.addressof(mapping.obj), len(mapping)  # type: ignore[arg-type]
     mapping.release()
     _check(_libc.munmap(address, size), "munmap")

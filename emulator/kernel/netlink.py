@@ -1,7 +1,7 @@
-"""Netlink: messages and attributes as bytes, one socket per network namespace that sends them in batches, and
-dumps.
+"""Speaks netlink: messages and attributes as bytes, one socket per network namespace that sends them in
+batches, and dumps.
 
-What plans need is encoded directly, beside the handler of each operation (``kernel.operations``): a message
+Plans' messages are encoded directly, beside the handler of each operation (``kernel.operations``): a message
 costs about 3 µs, and through a general library 0.5 ms. Formats: netlink(7), rtnetlink(7), linux/if_link.h. A
 message is built without its sequence number; the socket puts it in.
 """
@@ -37,12 +37,12 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def name_attribute(name: str) -> bytes:
-    """Returns the name of a link."""
+    """Returns a link's name as an attribute."""
     return attribute(IFLA_IFNAME, name.encode() + b"\0")
 
 
 def mac_attribute(mac: str) -> bytes:
-    """Returns the hardware address of a link."""
+    """Returns a link's hardware address as an attribute."""
     return attribute(IFLA_ADDRESS, mac_bytes(mac))
 
 
@@ -57,13 +57,13 @@ def message(kind: int, flags: int, payload: bytes) -> bytes:
 
 
 def link_up(index: int) -> bytes:
-    """Set the link ``index`` up."""
+    """Sets the link ``index`` up."""
     return message(RTM_NEWLINK, 0, IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP))
 
 
 class NetlinkSocket:
-    """A netlink socket (a route socket unless told otherwise) of the network namespace in which it is made.
-    Not shared between threads.
+    """Holds a netlink socket (a route socket by default) of the network namespace in which it is made. Not
+    shared between threads.
     """
 
     _CHUNK = 128 << 10  # bytes in one sendmsg; the default send buffer is 208 KiB
@@ -74,10 +74,10 @@ class NetlinkSocket:
         self._sequence = 0
 
     def send(self, messages: Sequence[bytes]) -> list[tuple[int, str]]:
-        """Send all ``messages`` and wait until the kernel has done them.
+        """Sends all ``messages`` and waits until the kernel has done them.
 
-        Returns the failures as (index, error text); "exists already" (EEXIST) is none: to apply twice is to
-        apply once. Only the last message of each chunk asks for an acknowledgement: errors come unasked.
+        Returns the failures as (index, error text); "exists already" (EEXIST) is none, so a plan may be
+        applied twice. Only the last message of each chunk asks for an acknowledgement: errors come unasked.
         """
         failures: list[tuple[int, str]] = []
         start = 0
@@ -125,7 +125,7 @@ class NetlinkSocket:
 
 
 def dump_addresses() -> list[tuple[int, str]]:
-    """(interface index, IPv4 address) of every address in the calling thread's network namespace."""
+    """Returns (interface index, IPv4 address) of every address in the calling thread's network namespace."""
     rows: list[tuple[int, str]] = []
     for data in dump(RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)):
         index = struct.unpack_from("=I", data, 4)[0]
@@ -136,8 +136,8 @@ def dump_addresses() -> list[tuple[int, str]]:
 
 
 def dump_idle_links() -> list[int]:
-    """Indexes of the links in the calling thread's network namespace that are up, but do not carry packets
-    yet.
+    """Returns the indexes of the links in the calling thread's network namespace that are up, but do not
+    carry packets yet.
 
     A link's carrier reaches its queueing discipline, and the bridge that it is a port of, through linkwatch,
     which a busy kernel lets wait for up to a second (net/core/link_watch.c).
@@ -154,7 +154,9 @@ def dump_idle_links() -> list[int]:
 
 
 def dump(request: int, answer: int, payload: bytes, protocol: int = socket.NETLINK_ROUTE) -> Iterator[bytes]:
-    """The payload of every ``answer`` to a dump ``request``, in the calling thread's network namespace."""
+    """Yields the payload of every ``answer`` to a dump ``request``, in the calling thread's network
+    namespace.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
         sock.bind((0, 0))
         sock.send(
@@ -176,7 +178,7 @@ def dump(request: int, answer: int, payload: bytes, protocol: int = socket.NETLI
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The netlink attributes in ``data`` from ``offset`` on, by kind."""
+    """Returns the netlink attributes in ``data`` from ``offset`` on, by kind."""
     rows: dict[int, bytes] = {}
     while offset + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)

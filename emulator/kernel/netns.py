@@ -1,7 +1,8 @@
-"""Network namespaces held by file descriptors, and the one place that enters them.
+"""Holds network namespaces by file descriptors; the one place that enters them.
 
 A namespace needs no process: it lives as long as a descriptor, a socket inside it or a mount refers to it.
-Sockets stay in the namespace in which they were opened, whoever reads them, so one process serves every Pod.
+Sockets stay in the namespace in which they were opened, in whatever process they are read, so one process
+serves every Pod.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SELF = "/proc/thread-self/ns/net"
 
 
 class Namespaces(Mapping[str, int]):
-    """The network namespaces of one cluster: name → descriptor. Must be made inside a sandbox, whose
+    """Holds the network namespaces of one cluster: name → descriptor. Must be made inside a sandbox, whose
     ``/run/netns`` is private.
     """
 
@@ -44,11 +45,11 @@ class Namespaces(Mapping[str, int]):
         return len(self._fds)
 
     def create(self, name: str) -> None:
-        """Make the namespace ``name``, known to ``ip netns`` as well, and stay in it (until :meth:`leave` or
-        the next entry).
+        """Creates the namespace ``name``, known to ``ip netns`` as well, and stays in it (until :meth:`leave`
+        or the next entry).
 
-        All are made from the sandbox's own: the kernel may be told to let a new namespace copy the settings
-        of that which it is made from (devconf_inherit_init_net 3).
+        All are made from the sandbox's own: a sysctl may let a new namespace copy the settings of the one
+        from which it is made (devconf_inherit_init_net 3).
         """
         self.leave()
         linux.unshare(linux.CLONE_NEWNET)
@@ -59,7 +60,7 @@ class Namespaces(Mapping[str, int]):
         linux.mount(_SELF, str(path), None, linux.MS_BIND)
 
     def delete(self, name: str) -> None:
-        """Let go of ``name``: the kernel ends the namespace with the last socket in it."""
+        """Closes ``name``: the kernel deletes the namespace with the last socket in it."""
         fd = self._fds.pop(name)
         if fd == self._current:
             self.leave()
@@ -69,9 +70,9 @@ class Namespaces(Mapping[str, int]):
         path.unlink()
 
     def refresh(self) -> frozenset[str]:
-        """Follow what became of the sandbox's namespaces in another process, from which this one was forked:
-        new ones are known by name, and those that were deleted, or deleted and made anew, are let go. The
-        names of what was let go.
+        """Follows the changes of the sandbox's namespaces in the process from which this one was forked: adds
+        new ones by name, and closes those that were deleted, or deleted and made again. Returns the names of
+        the closed ones.
         """
         self.leave()
         identity = {path.name: path.stat().st_ino for path in RUN_NETNS.iterdir()}
@@ -83,21 +84,21 @@ class Namespaces(Mapping[str, int]):
         return gone
 
     def enter(self, name: str) -> None:
-        """Move the calling thread into ``name``; free when it is there already."""
+        """Moves the calling thread into ``name``; free when it is there already."""
         fd = self._fds[name]
         if fd != self._current:
             linux.setns(fd, linux.CLONE_NEWNET)
             self._current = fd
 
     def leave(self) -> None:
-        """Back to the sandbox's own network namespace."""
+        """Moves the calling thread back to the sandbox's own network namespace."""
         if self._current != self._home:
             linux.setns(self._home, linux.CLONE_NEWNET)
             self._current = self._home
 
     def call_in(self, name: str, function: Callable[[], T]) -> T:
-        """``function()`` with the calling thread inside ``name``; sockets and processes that it makes stay
-        there.
+        """Returns ``function()``, called with the calling thread inside ``name``; sockets and processes that
+        it makes stay there.
         """
         previous = self._current
         self.enter(name)
@@ -111,7 +112,7 @@ class Namespaces(Mapping[str, int]):
 def start(
     namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start ``command`` inside ``netns`` with pipes for all three streams. Raises KernelError when there is
+    """Starts ``command`` inside ``netns`` with pipes for all three streams. Raises KernelError when there is
     no such program.
     """
     try:
@@ -134,8 +135,8 @@ def start(
 
 
 def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout: float = 60) -> str:
-    """Feed ``stdin``, wait at most ``timeout`` seconds, return standard output. Raises KernelError with all
-    there is to know.
+    """Feeds ``stdin``, waits at most ``timeout`` seconds, returns standard output. Raises KernelError with
+    all details.
     """
     command = (
         [str(word) for word in process.args]
@@ -157,5 +158,5 @@ def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout:
 
 
 def check_output(namespaces: Namespaces, netns: str, command: Sequence[str]) -> str:
-    """Standard output of ``command`` run inside ``netns``; KernelError when it fails."""
+    """Returns the standard output of ``command`` run inside ``netns``; KernelError when it fails."""
     return finish(start(namespaces, netns, list(command)), netns)

@@ -1,9 +1,9 @@
-"""Take rules and chains of iptables-nft away by their handles.
+"""Deletes rules and chains of iptables-nft by their handles.
 
-``iptables-nft-restore`` (1.8.9) asks the kernel for every rule beside the one that it shall delete, and
-decodes and compares them all: 80 ms among 10,000 Services. Here one dump is searched for the bytes of the
-rule, which takes half of that, and one batch deletes by handle, without a process whose end waits for RCU
-(nft.py). Formats: linux/netfilter/nf_tables.h, nfnetlink.h.
+``iptables-nft-restore`` (1.8.9) asks the kernel for all rules of the chain of a rule to delete, and decodes
+and compares them all: 80 ms among 10,000 Services. Here one dump is searched for the bytes of the rule, which
+takes half of that, and one batch deletes by handle, without a process whose end waits for RCU (nft.py).
+Formats: linux/netfilter/nf_tables.h, nfnetlink.h.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ NFTA_VERDICT_CHAIN = 2
 
 _HEADER = struct.Struct("=IHHII")
 _NFGENMSG = 4  # bytes of struct nfgenmsg, before the attributes
-_DUMP_SIZE = 1 << 15  # what the kernel fills at most for one read of a dump
+_DUMP_SIZE = 1 << 15  # the most that the kernel fills for one read of a dump
 
 
 class NfTables:
-    """A socket of the network namespace in which it is made. It stays open: to close it is to wait until what
-    it deleted is given up.
+    """Holds a socket of the network namespace in which it is made. It is kept open: close() blocks until the
+    kernel has freed the deleted objects.
     """
 
     def __init__(self) -> None:
@@ -51,8 +51,8 @@ class NfTables:
     def take_away(self, tables: Sequence[TableChange]) -> bool:
         """Do what ``tables`` take away in one transaction.
 
-        False, and nothing is done, where a rule is not told from its neighbours by its bytes, or the kernel
-        refuses: iptables itself can then do it, or say what is wrong.
+        Returns False, and has done nothing, if a rule's bytes do not identify it, or the kernel refuses:
+        iptables itself can then do it, or report the error.
         """
         try:
             messages = [message for table in tables for message in self._deletions(table)]
@@ -95,28 +95,30 @@ class NfTables:
             yield handles[0]
 
     def _dump(self, place: bytes) -> Iterator[bytes]:
-        """The messages of a chain's rules, several at once."""
+        """Yields the messages of a chain's rules, several at once."""
         self._socket.send(_message(NFT_MSG_GETRULE, place, NLM_F_DUMP))
         while True:
             data = self._socket.recv(_DUMP_SIZE)
             kind = _HEADER.unpack_from(data)[1]
             if kind == NLMSG_ERROR:
                 raise OSError(-struct.unpack_from("=i", data, _HEADER.size)[0], "NFT_MSG_GETRULE")
-            if kind == NLMSG_DONE:  # it comes by itself (net/netfilter/nf_tables_api.c, nf_tables_dump_rules)
+            if (
+                kind == NLMSG_DONE
+            ):  # a message of its own (net/netfilter/nf_tables_api.c, nf_tables_dump_rules)
                 return
             yield data
 
     def _commit(self, messages: Sequence[bytes]) -> bool:
-        """Whether the kernel did all of ``messages``; it does all or nothing."""
+        """Returns whether the kernel did all of ``messages``; it does all or nothing."""
         begin = _nfnetlink(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, socket.AF_UNSPEC, NFNL_SUBSYS_NFTABLES)
         end = _nfnetlink(NFNL_MSG_BATCH_END, NLM_F_REQUEST, socket.AF_UNSPEC, NFNL_SUBSYS_NFTABLES)
         self._socket.send(b"".join((begin, *messages, end)))
         codes = [struct.unpack_from("=i", answer, _HEADER.size)[0] for answer in self._answers()]
-        # each is acknowledged, or refused; what fails as a whole is told of its beginning
+        # each is acknowledged, or refused; an error of the whole batch names its begin message
         return codes == [0] * len(messages)
 
     def _answers(self) -> Iterator[bytes]:
-        """All that the kernel has answered to what was sent: it is done when ``send`` returns."""
+        """Yields the kernel's answers to the last request: it is done when ``send`` returns."""
         while True:
             try:
                 yield self._socket.recv(8192, socket.MSG_DONTWAIT)
@@ -136,7 +138,7 @@ def _bytes_of(marks: Marks | None) -> Sequence[bytes]:
 
 
 def _rules(data: bytes) -> Iterator[bytes]:
-    """The attributes of each rule."""
+    """Yields the attributes of each rule."""
     offset = 0
     while offset < len(data):
         length = _HEADER.unpack_from(data, offset)[0]

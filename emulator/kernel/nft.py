@@ -1,9 +1,9 @@
-"""libnftables in this process: small texts, of one network namespace.
+"""Loads small texts with libnftables in this process, into one network namespace.
 
-A process of its own (``nft -f -``) waits at its end until the kernel has given up what its transaction
-deleted: closing a netlink socket flushes that work (net/netfilter/nf_tables_api.c, nft_rcv_nl_event), which
-lasts a grace period of RCU, 10 to 20 ms. Here the socket stays open. Facts of the interface: libnftables(3),
-libnftables 1.0.6.
+A process (``nft -f -``) waits at its end until the kernel has freed the objects that its transaction deleted:
+closing a netlink socket flushes that work (net/netfilter/nf_tables_api.c, nft_rcv_nl_event), which lasts an
+RCU grace period, 10 to 20 ms. Here the socket stays open. Facts of the interface: libnftables(3), libnftables
+1.0.6.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Library(Protocol):
 
 @cache
 def _library() -> _Library | None:
-    """None where there is none: an nft that was linked in another way."""
+    """Returns the library; None if there is none: an nft that was linked statically."""
     try:
         library = ctypes.CDLL(_SONAME)
     except OSError:
@@ -44,7 +44,7 @@ def _library() -> _Library | None:
 
 
 class Nft:
-    """What loads texts into the network namespace that the calling thread was in when it was made."""
+    """Loads texts into the network namespace in which it was made."""
 
     def __init__(self, library: _Library) -> None:
         self._library = library
@@ -56,7 +56,7 @@ class Nft:
         library.nft_ctx_buffer_error(context)
 
     def load(self, text: str) -> str:
-        """Load ``text`` in one transaction; returns what is wrong with it, or "" if it was loaded."""
+        """Loads ``text`` in one transaction; returns its error, or "" if it was loaded."""
         if not self._library.nft_run_cmd_from_buffer(self._context, text.encode()):
             return ""
         return self._library.nft_ctx_get_error_buffer(self._context).decode(errors="replace") or "refused"
@@ -66,6 +66,6 @@ class Nft:
 
 
 def open_nft() -> Nft | None:
-    """None where this machine has no libnftables."""
+    """Returns a loader; None if this machine has no libnftables."""
     library = _library()
     return Nft(library) if library else None

@@ -1,8 +1,8 @@
-"""Load rules: which loader is used for which text, and how many run at once.
+"""Loads rules: chooses the loader of each text, and how many run at once.
 
 Large texts are loaded by processes (``iptables-restore``, ``nft``), one for each processor at a time; small
-ones of nft by the library in this process; what iptables-nft only takes away, by handle. Loaders of one
-namespace come one after the other: a transaction of nf_tables fails when another one gets in between.
+ones of nft by the library in this process; deletions of iptables-nft by handle. Loaders of one namespace run
+one after the other: a transaction of nf_tables fails when another one gets in between.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class RuleLoader:
             raise KernelError(op.netns, self._command(op), refusal, text)
 
     def empty_tables(self) -> None:
-        """Take all iptables rules away, by the flavour in use, wherever it works."""
+        """Deletes all iptables rules, by the flavour in use, wherever it works."""
         empty = "".join(f"*{table}\nCOMMIT\n" for table in ("mangle", "filter", "nat"))
         for netns in self._namespaces:
             try:
@@ -109,13 +109,13 @@ class RuleLoader:
                 continue  # it could not have loaded any here either
 
     def forget_namespace(self, netns: str) -> None:
-        """Let go of what is held of ``netns``, which is about to go."""
+        """Closes the sockets of ``netns``, which is about to be deleted."""
         for held in (self._nft.pop(netns, None), self._nf_tables.pop(netns, None)):
             if held:
                 held.close()
 
     def close(self) -> None:
-        """Let go of sockets and libraries."""
+        """Closes sockets and libraries."""
         for netns in {*self._nft, *self._nf_tables}:
             self.forget_namespace(netns)
 

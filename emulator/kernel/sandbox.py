@@ -1,4 +1,5 @@
-"""One run's sandbox: its own user (when not root), mount, PID and network namespaces, which die whole.
+"""Makes one run's sandbox: its own user (when not root), mount, PID and network namespaces, which end
+together.
 
 Four processes, each with one job::
 
@@ -7,9 +8,9 @@ Four processes, each with one job::
         init     PID 1: reaps orphans; when it ends, the kernel ends everything in the sandbox
           worker runs the given function
 
-Each dies by SIGKILL when the one above it does, so whichever of them is killed, nothing stays: namespaces
-live only in file descriptors and mounts of these processes. Nothing is written to the host: a running sandbox
-is announced by an *abstract* Unix socket (unix(7)), which has no file and vanishes with its owner.
+Each dies by SIGKILL when the one above it does, so nothing stays when one of them is killed: namespaces live
+only in file descriptors and mounts of these processes. Nothing is written to the host: a running sandbox is
+announced by an *abstract* Unix socket (unix(7)), which has no file and vanishes with its owner.
 """
 
 from __future__ import annotations
@@ -43,38 +44,40 @@ from emulator.kernel.signals import (
 T = TypeVar("T")
 
 ADDRESS_PREFIX = "podwire/"
-_GRACE = 10  # seconds in which who was asked to end, or has ended, must be gone
+_GRACE = 10  # seconds after which a process that was asked to end, or has ended, must be gone
 _WAITED_FOR = frozenset({signal.SIGINT, signal.SIGCHLD})
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # to build networks, and to send and see packets
 
 
 class SandboxDiedError(PodwireError):
-    """The sandbox ended without a result: it was killed, or memory ran out. No flow was seen to fail."""
+    """Reports that the sandbox ended without a result: it was killed, or memory ran out. No flow was seen to
+    fail.
+    """
 
     exit_code = Exit.MACHINE_LACKS
 
 
 class Channel:
-    """The worker's way to the supervisor: a pipe that carries pairs, the kind of message and a value."""
+    """Connects the worker to the supervisor: a pipe that carries pairs of the kind of message and a value."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def announce(self, info: dict[str, Any]) -> None:
-        """Tell ``podwire ps`` and ``exec`` of other terminals what runs here (JSON-safe)."""
+        """Announces what runs here to ``podwire ps`` and ``exec`` of other terminals (JSON-safe)."""
         self.send("announcement", info)
 
     def close(self) -> None:
-        """Say nothing more from this process."""
+        """Closes this process' end."""
         self._connection.close()
 
     def send(self, kind: Literal["announcement", "result", "error"], value: object) -> None:
-        """Send the supervisor one message."""
+        """Sends the supervisor one message."""
         self._connection.send((kind, value))
 
 
 def run(function: Callable[[Channel], T]) -> T:
-    """Run ``function`` in a fresh sandbox and return what it returned, or raise what it raised.
+    """Runs ``function`` in a fresh sandbox and returns its result, or raises its exception.
 
     Must be called from the main thread of a process with no other threads that hold locks (it forks). Raises
     MissingCapabilityError where the kernel refuses such a sandbox, SandboxDiedError when it was killed.
@@ -109,9 +112,9 @@ def _listen() -> socket.socket:
 
 
 def _supervise(keeper: int, reader: Connection, listener: socket.socket, mask: Collection[int]) -> Any:
-    """Wait for the result; meanwhile pass signals on and answer ``podwire ps``.
+    """Waits for the result; meanwhile passes signals on and answers ``podwire ps``.
 
-    ``mask``: which signals stay blocked.
+    ``mask``: the signals that stay blocked.
     """
     info: dict[str, Any] = {}
     asked = _Asked(keeper)
@@ -155,7 +158,7 @@ class _Asked:
         self.number = 0  # the first signal's
 
     def to_end(self, numbers: bytes) -> None:
-        """Pass on the signals ``numbers``."""
+        """Passes on the signals ``numbers``."""
         for number in numbers:
             if number in ENDING:
                 os.kill(self._keeper, signal.SIGKILL if self.number else signal.SIGINT)
@@ -178,11 +181,10 @@ class _Asked:
 
 
 def _reap(keeper: int) -> int:
-    """Wait for ``keeper``, ``_GRACE`` seconds at the most; its exit status, 128 + n for signal n.
+    """Waits for ``keeper``, ``_GRACE`` seconds at the most; returns its exit status, 128 + n for signal n.
 
-    A PID namespace does not end before its last zombie is reaped (pid_namespaces(7)). A process that
-    entered it by nsenter(1) and lost its parent is a child of the machine's PID 1, which does not reap in
-    some containers.
+    A PID namespace does not end before its last zombie is reaped (pid_namespaces(7)). An orphaned process
+    that entered it by nsenter(1) is a child of the machine's PID 1, which does not reap in some containers.
     """
     try:
         fd = os.pidfd_open(keeper)
@@ -201,7 +203,7 @@ def _reap(keeper: int) -> int:
         os.close(fd)
     try:
         _, status = os.waitpid(keeper, 0)
-    except ChildProcessError:  # whoever called run ignores SIGCHLD
+    except ChildProcessError:  # the caller of run ignores SIGCHLD
         return 0
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
@@ -214,21 +216,21 @@ def _how_it_died(status: int) -> str:
     except ValueError:
         return text + f"one of its processes ended with exit code {status}; run again"
     if name == "SIGKILL":
-        return (
-            text
-            + "one of its processes was killed (SIGKILL: by somebody, or by the kernel where memory is short: see dmesg); run again"
+        return text + (
+            "one of its processes was killed (SIGKILL: by somebody, or by the kernel where memory "
+            "is short: see dmesg); run again"
         )
     return text + f"one of its processes was ended by {name}; run again"
 
 
 def _receive(reader: Connection) -> tuple[str, Any] | None:
-    """Returns the next message; None where nobody is left to send one."""
+    """Returns the next message; None if the other end is gone."""
     try:
         return cast(tuple[str, Any], reader.recv())
     except EOFError:
         return None
     except OSError as error:
-        if error.errno is None:  # the end of the pipe amid a message
+        if error.errno is None:  # the end of the pipe in the middle of a message
             return None
         raise
 
@@ -237,7 +239,7 @@ def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
     try:
         connection, _ = listener.accept()
     except OSError:
-        return  # who asked has gone, or there are no descriptors left: it asks again
+        return  # the asking process has gone, or there are no descriptors left: it asks again
     with connection:
         connection.settimeout(1)
         _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -245,7 +247,7 @@ def _answer(listener: socket.socket, info: dict[str, Any]) -> None:
             try:
                 connection.sendall(json.dumps(info).encode())
             except OSError:
-                return  # who asked has gone: nothing to tell
+                return  # the asking process has gone
 
 
 # --- keeper, init, worker ---------------------------------------------------------------------------------
@@ -263,7 +265,9 @@ def _keeper(function: Callable[[Channel], object], writer: Connection, superviso
 
 
 def _enter(function: Callable[[Channel], object], channel: Channel, supervisor: int) -> int:
-    """Leave the host's namespaces, start PID 1 of new ones, and wait for its end: its exit status."""
+    """Leaves the host's namespaces, starts PID 1 of new ones, and waits for its end; returns its exit
+    status.
+    """
     _start_afresh()
     linux.die_with_parent(signal.SIGKILL)
     if os.getppid() != supervisor:
@@ -281,17 +285,17 @@ def _enter(function: Callable[[Channel], object], channel: Channel, supervisor: 
     channel.announce({"init": init})
     channel.close()
     status = _wait_for(init)
-    os.close(alive_writer)  # kept so far: its end tells PID 1 that we are gone
+    os.close(alive_writer)  # kept so far: its closing tells PID 1 that the keeper is gone
     return status
 
 
 def _start_afresh() -> None:
-    """Start a process group of our own, and set signals to their defaults.
+    """Starts a process group of our own, and sets signals to their defaults.
 
     So the terminal's Ctrl-C reaches the supervisor alone, which passes it on once. A process group in the
     background may write to the terminal under ``stty tostop`` only if it ignores SIGTTOU (termios(3)).
     """
-    # what sigwait is to find must be blocked, and not ignored: see _wait_for
+    # sigwait finds only signals that are blocked, and not ignored: see _wait_for
     signal.pthread_sigmask(signal.SIG_SETMASK, _WAITED_FOR)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -329,13 +333,15 @@ def _leave_host() -> None:
 
 
 def _effective_capabilities() -> int:
-    """A bit for each (capabilities(7))."""
+    """Returns a bit for each effective capability (capabilities(7))."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
 
 
 def _why_no_namespaces(uid: int, error: OSError) -> tuple[str, str]:
-    """The name of what is missing, and the remedy, as far as the kernel's own switches tell."""
+    """Returns the name of the missing feature, and the remedy, as far as the kernel's own switches
+    show it.
+    """
     if uid == 0:
         return (
             f"the right to make namespaces ({error.strerror})",
@@ -364,7 +370,7 @@ def _why_no_namespaces(uid: int, error: OSError) -> tuple[str, str]:
 
 
 def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -> NoReturn:
-    """PID 1 of the sandbox."""
+    """Runs as PID 1 of the sandbox."""
     try:
         linux.die_with_parent(signal.SIGKILL)
         if select.select([alive], [], [], 0)[0]:  # end of file: the keeper was gone before the line above
@@ -382,7 +388,7 @@ def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -
 
 
 def _prepare_mounts() -> None:
-    """A ``/run`` with ``/run/netns`` and ``/run/xtables.lock`` of its own, and a ``/proc`` of this PID
+    """Mounts a ``/run`` with ``/run/netns`` and ``/run/xtables.lock`` of its own, and a ``/proc`` of this PID
     namespace.
     """
     try:
@@ -396,8 +402,9 @@ def _prepare_mounts() -> None:
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError as error:
-        # In a container whose own /proc is masked the kernel refuses (EPERM); the old /proc still serves
-        # /proc/sys/net of whoever asks, but its "self" is of another PID namespace: nothing could be found
+        # In a container whose own /proc is masked the kernel refuses (EPERM). The old /proc still serves the
+        # reader's
+        # own /proc/sys/net, but its "self" belongs to another PID namespace: no process would be found
         # there.
         raise MissingCapabilityError(
             f"a /proc of its own ({error.strerror})",
@@ -406,8 +413,8 @@ def _prepare_mounts() -> None:
 
 
 def _renew_run() -> None:
-    """A new ``/run`` that shows all of the old one (a checkout or a socket may be there) but what network
-    tools keep in it.
+    """Mounts a new ``/run`` that shows all of the old one (a checkout or a socket may be there) but the files
+    that network tools keep in it.
     """
     old = os.open("/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     linux.mount("podwire", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
@@ -425,7 +432,7 @@ def _renew_run() -> None:
                 os.close(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             linux.mount(f"/proc/self/fd/{old}/{entry.name}", new, None, linux.MS_BIND | linux.MS_REC)
         except OSError:
-            continue  # not ours to see
+            continue  # no permission
     os.close(old)
     os.mkdir("/run/netns")
 
@@ -457,7 +464,8 @@ def picklable(error: BaseException) -> BaseException:
 
 
 def _wait_for(child: int) -> int:
-    """Reap until ``child`` has ended, passing SIGINT on to it; its exit status, 128 + n for signal n.
+    """Reaps until ``child`` has ended, passing SIGINT on to it; returns its exit status, 128 + n for signal
+    n.
 
     Both signals are blocked and taken one by one, so that none can come between looking and waiting.
     """

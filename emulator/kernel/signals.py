@@ -1,4 +1,4 @@
-"""Signals that ask this process to end, and inherited states that would keep it from ending.
+"""Handles signals that ask this process to end, and inherited states that would keep it from ending.
 
 A process inherits which signals are ignored and which are blocked (signal(7)):
 
@@ -21,7 +21,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked this process to end. ``number`` is the signal's."""
+    """Reports that a signal asked this process to end. ``number`` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -34,7 +34,9 @@ def heeded() -> frozenset[signal.Signals]:
 
 
 def prepare_signals() -> None:
-    """Make the signals that ask for an end raise Interrupted, and undo what must not be inherited."""
+    """Makes the signals that ask for an end raise Interrupted, and undoes inherited states that must not
+    last.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in heeded():
         signal.signal(number, _interrupt)
@@ -42,16 +44,16 @@ def prepare_signals() -> None:
 
 
 def end_at_once() -> None:
-    """Let signals end this process at once, in its first and last moments: nothing is to be cleaned up."""
+    """Lets signals end this process at once, in its first and last moments: nothing is to be cleaned up."""
     for number in heeded():
         signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def waking(numbers: Collection[int], mask: Collection[int] | None = None) -> Iterator[int]:
-    """Yield a descriptor that gives the numbers of those of the signals ``numbers`` that came.
+    """Yields a descriptor that gives the numbers of those of the signals ``numbers`` that came.
 
-    None of them ends this process or interrupts a call. ``mask``: what is blocked from now on (None: as
+    None of them ends this process or interrupts a call. ``mask``: the signals blocked from now on (None: as
     before).
     """
     reader, writer = os.pipe()

@@ -1,4 +1,6 @@
-"""Sysctls of the calling thread's network namespace, and what a new namespace has otherwise than planned."""
+"""Reads and writes sysctls of the calling thread's network namespace, and finds those that differ in a new
+one from the plan.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,18 @@ from contextlib import suppress
 from emulator.kernel import linux
 from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
 
-_WRITES = 256  # by one procfs
+_WRITES = 256  # for one procfs
 
 
 class DeviceDefaults:
-    """What ``ResetDevices`` sets, compared with what new namespaces have."""
+    """Compares the values of ``ResetDevices`` with those of new namespaces."""
 
     def __init__(self) -> None:
         self._unlike: list[tuple[str, str]] | None = None
 
     def unlike(self) -> Sequence[tuple[str, str]]:
-        """Returns path and value of what a new namespace has otherwise. All new namespaces are alike: the
-        first call, inside such a one, reads; later calls remember.
+        """Returns path and value of each sysctl that differs in a new namespace. All new namespaces are
+        alike: the first call, inside such a one, reads; later calls return the same.
         """
         if self._unlike is None:
             self._unlike = [row for row in _device_defaults() if read_sysctl(row[0]) not in ("", row[1])]
@@ -57,10 +59,10 @@ class Sysctls:
         self._written = 0
 
     def write(self, path: str, value: str) -> None:
-        """Write ``value``; ``path`` begins with "/proc/". Raises OSError."""
+        """Writes ``value``; ``path`` begins with "/proc/". Raises OSError."""
         if self._written % _WRITES == 0:
             self.close()
-            with suppress(OSError):  # where none can be had /proc serves, more slowly
+            with suppress(OSError):  # without one, /proc serves, more slowly
                 self._root = linux.open_proc()
         self._written += 1
         name = path if self._root is None else path.removeprefix("/proc/")
@@ -71,7 +73,7 @@ class Sysctls:
             os.close(fd)
 
     def close(self) -> None:
-        """Let go of the procfs; the next write takes another one."""
+        """Closes the procfs; the next write takes another one."""
         root, self._root, self._written = self._root, None, 0
         if root is not None:
             os.close(root)

@@ -1,7 +1,7 @@
-"""Threads that start, or say that they did not.
+"""Starts threads, or reports that they did not start.
 
-``threading.Thread.start`` waits until the new thread has said that it runs. One that has no memory for its
-first frame ends without a word, and start waits for it for ever (CPython 3.11, under RLIMIT_AS).
+``threading.Thread.start`` waits until the new thread reports that it runs. A thread without memory for its
+first frame ends without a report, and start waits for it for ever (CPython 3.11, under RLIMIT_AS).
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ _PATIENCE = 60.0  # seconds that a thread may take to begin, on a busy machine t
 
 
 class Thread:
-    """One thread that runs ``function``. The process may end without it."""
+    """Runs ``function`` in one thread. The process may end without it."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
         self._begun, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
 
     def start(self) -> None:
-        """Raises RuntimeError where the thread does not run, as ``threading`` words it (limits.explain)."""
+        """Starts the thread. Raises RuntimeError if it does not run, as ``threading`` words it
+        (limits.explain).
+        """
         self._begun.acquire()
         self._ended.acquire()
         _thread.start_new_thread(self._run, ())
@@ -33,7 +35,7 @@ class Thread:
             raise RuntimeError("can't start new thread: it has ended at once")
 
     def join(self) -> None:
-        """Wait until a thread that was started has ended."""
+        """Waits until a thread that was started has ended."""
         with self._ended:
             return
 
@@ -46,10 +48,10 @@ class Thread:
 
 
 def for_each(values: Iterable[T], function: Callable[[T], object], most: int) -> None:
-    """Call ``function`` with each of ``values``, ``most`` at once, or as many as threads can be started.
+    """Calls ``function`` with each of ``values``, ``most`` at once, or as many as threads can be started.
 
-    Raises what a call raised, or the signal that interrupted this thread, when no call runs any more; then
-    values may be left.
+    Raises the exception of a call, or the signal that interrupted this thread, when no call runs any more;
+    then values may be left.
     """
     waiting, errors = deque(values), deque[BaseException]()
 
@@ -74,7 +76,7 @@ def for_each(values: Iterable[T], function: Callable[[T], object], most: int) ->
         try:
             thread.start()
         except RuntimeError:
-            break  # a limit of threads is met: those that run do the work
+            break  # a limit of threads is met: the running ones do the work
         threads.append(thread)
     work()
     for thread in threads:

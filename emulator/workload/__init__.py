@@ -1,3 +1,3 @@
-"""What runs in Pods: echo servers for every container port, and a container's real command where it asks for
-it.
+"""Runs the processes of Pods: echo servers for every container port, and a container's real command if its
+annotation asks for it.
 """

@@ -21,7 +21,7 @@ _MOST_LINE = 16 << 10  # bytes of a line
 COOKIE_DIGITS = 16
 _NO_COOKIE = b"0" * COOKIE_DIGITS
 _NAMES = ("pod", "container", "node")
-_ENDPOINTS = ("client", "dialled", "local")  # "" where one is not known
+_ENDPOINTS = ("client", "dialled", "local")  # "" if it is unknown
 
 
 # --- the server's side ------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""ARP for IPv4 over Ethernet (RFC 826) by hand, as a load balancer's speaker talks it: answers for addresses
-that the kernel does not know as its own, and gratuitous announcements (RFC 5227 §3). Pure.
+"""Makes ARP replies and gratuitous ARP for IPv4 over Ethernet (RFC 826, RFC 5227 §3), as a load balancer's
+speaker sends them for addresses that its kernel does not have. Pure.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Container
 ETH_P_ARP = 0x0806
 REQUEST, REPLY = 1, 2
 BROADCAST = b"\xff" * 6
-# Ethernet; what kinds of address, which operation; sender's and target's MAC and address
+# Ethernet; types of address, operation; sender's and target's MAC and address
 _FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
 _ETHERNET_IPV4 = (1, 0x0800, 6, 4)
 
 
 def answer(frame: bytes, mac: bytes, announced: Container[str]) -> bytes | None:
-    """The reply to ``frame`` by who has ``mac``, if it asks for one of ``announced``; None for
-    anything else.
+    """Returns the reply to ``frame`` from ``mac``, if it asks for one of ``announced``; None for anything
+    else.
     """
     if len(frame) < _FRAME.size:
         return None
@@ -36,8 +36,8 @@ def answer(frame: bytes, mac: bytes, announced: Container[str]) -> bytes | None:
 
 
 def gratuitous(ip: str, mac: bytes) -> tuple[bytes, bytes]:
-    """What tells everybody that ``ip`` is at ``mac``: a request and a reply, since some take up only the one
-    and some only the other.
+    """Returns gratuitous ARP for ``ip`` at ``mac``: a request and a reply, since some hosts accept only the
+    one and some only the other.
     """
     address = socket.inet_aton(ip)
     return _frame(BROADCAST, REQUEST, mac, address, BROADCAST, address), _frame(

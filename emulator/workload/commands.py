@@ -1,10 +1,10 @@
-"""A container's real command, run with the host's programs inside its Pod's network namespace, shut in by
+"""Runs a container's real command with the host's programs inside its Pod's network namespace, confined by
 :mod:`emulator.kernel.container`.
 
 The command is an argv list as Kubernetes has it (``command`` + ``args``), never a shell's line; ``$(NAME)``
 in it means a declared variable
-(https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). What
-it prints goes to one file a container. Of podwire's own environment and descriptors it has none.
+(https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/). Its
+output goes to one file per container. It inherits nothing of podwire's own environment and descriptors.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
 def environment(state: ClusterState, pod: Pod, container: Container) -> dict[str, str]:
-    """The variables of ``container``: PATH, HOME and HOSTNAME, then its ``env`` in order, with Pod fields
-    where ``fieldRef`` names them.
+    """Returns the variables of ``container``: PATH, HOME and HOSTNAME, then its ``env`` in order, with Pod
+    fields where ``fieldRef`` names them.
     """
     values = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -65,7 +65,7 @@ def _value(state: ClusterState, pod: Pod, variable: EnvVar, values: Mapping[str,
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """``$(NAME)`` → its value where there is one; ``$$`` → ``$``."""
+    """Replaces ``$(NAME)`` by its value if there is one, and ``$$`` by ``$``."""
     return _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else values.get(m[1], m[0]), text)
 
 
@@ -81,7 +81,7 @@ class Command:
 
 
 class ContainerRef(NamedTuple):
-    """A container of the Pod ``pod`` (namespace/name)."""
+    """Names a container of the Pod ``pod`` (namespace/name)."""
 
     pod: str
     container: str
@@ -91,7 +91,9 @@ class ContainerRef(NamedTuple):
 
 
 class CommandNotice(NamedTuple):
-    """A sentence about the command of ``ref``; ``code`` is its exit code (-n: signal n) if it has ended."""
+    """Holds a notice about the command of ``ref``; ``code`` is its exit code (-n: signal n) if it has
+    ended.
+    """
 
     ref: ContainerRef
     code: int | None
@@ -104,7 +106,7 @@ Commands = Mapping[ContainerRef, Command]
 def start_commands(
     state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands
 ) -> dict[ContainerRef, Command]:
-    """Start every command that ``state.commands`` names and that is not ``running``; returns those. Raises
+    """Starts every command that ``state.commands`` names and that is not ``running``; returns those. Raises
     UsageError with the container's name when one cannot be started.
     """
     started = {}
@@ -123,8 +125,8 @@ def start_commands(
 
 
 def end_commands(state: ClusterState, namespaces: Namespaces, running: dict[ContainerRef, Command]) -> None:
-    """Kill every command that ``state`` no longer has, or has otherwise, with all that it started, and forget
-    it.
+    """Kills every command that ``state`` no longer has, or has changed, with all processes that it started,
+    and removes it from ``running``.
     """
     wanted = {
         ContainerRef(key, container.name): _what(state, namespaces, state.pod[key], container)
@@ -177,7 +179,7 @@ def wait_until_listening(
         alone = {port for port in wanted[ref] & reached.keys() if not reached[port]}
         if alone:
             what = (
-                f"{ref} listens on {_list(alone)} at localhost only, where nobody but its own Pod reaches it"
+                f"{ref} listens on {_list(alone)} at localhost only: no other Pod reaches it"
             )
             notices.append(CommandNotice(ref, None, Notice(what)))
     return notices
@@ -245,7 +247,7 @@ def _listening() -> dict[_Port, bool]:
     return ports
 
 
-# of an address that the kernel prints as a number of its own byte order
+# from an address that the kernel prints as a number of its own byte order
 _FIRST_BYTE = 3 if sys.byteorder == "little" else 0
 
 
@@ -298,7 +300,7 @@ def _start(
 
 
 def _read_error(reader: int) -> Exception | None:
-    """Returns what went wrong before the program was started."""
+    """Returns the error that occurred before the program was started."""
     try:
         error = pickle.loads(os.read(reader, 1 << 16))  # noqa: S301 - our own child wrote it
     except BlockingIOError:
@@ -307,7 +309,7 @@ def _read_error(reader: int) -> Exception | None:
 
 
 def _homes() -> tuple[str, ...]:
-    """Returns the home directories of whoever called podwire, behind sudo and in a user namespace too."""
+    """Returns the home directories of podwire's caller, behind sudo and in a user namespace too."""
     users = [
         int(line.split()[1])
         for line in Path("/proc/self/uid_map").read_text().splitlines()

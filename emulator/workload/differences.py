@@ -1,5 +1,5 @@
-"""Tells a worker of a state when it knows the one before: the fields that differ, and of long ones only the
-part between what both have at the beginning and at the end. Pure.
+"""Encodes a state as its difference from the one before: the fields that differ, and of long ones only the
+part between their common beginning and end. Pure.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from emulator.cluster.state import ClusterState
 
-# no server, speaker or proxy asks for these
+# no server, speaker or proxy needs these
 _NOT_TOLD = frozenset({"namespaces", "workloads", "endpoints", "uninterpreted", "notices"})
 _TOLD = tuple(field.name for field in fields(ClusterState) if field.name not in _NOT_TOLD)
 
 
 class Splice(NamedTuple):
-    """``middle`` takes the place of what an old tuple has between its first ``begin`` and its last ``end``
-    elements.
+    """Describes a splice: ``middle`` replaces the part of an old tuple between its first ``begin`` and its
+    last ``end`` elements.
     """
 
     begin: int
@@ -30,8 +30,8 @@ Difference = Mapping[str, Any]
 
 
 def difference(old: ClusterState, new: ClusterState) -> Difference:
-    """Returns what :func:`patch` makes ``new`` of ``old`` with. It costs what differs, if the states share what
-    does not.
+    """Returns the difference with which :func:`patch` turns ``old`` into ``new``. It costs what differs, if
+    the states share the rest.
     """
     changed = {}
     for name in _TOLD:
@@ -42,7 +42,7 @@ def difference(old: ClusterState, new: ClusterState) -> Difference:
 
 
 def patch(old: ClusterState, changed: Difference) -> ClusterState:
-    """Returns the state that ``changed`` is the difference of."""
+    """Returns the state for the difference ``changed``."""
     return replace(old, **{name: _patched(getattr(old, name), part) for name, part in changed.items()})
 
 

@@ -1,11 +1,11 @@
-"""The proxies of kube-proxy's userspace mode: one process is the proxy of every Service port on every node.
+"""Runs the proxies of kube-proxy's userspace mode: one process is the proxy of every Service port on every
+node.
 
-A proxy's sockets, those that it listens on and those that it dials with, are opened inside the node's network
-namespace, so the kernel gives them the node's addresses as it would there. What to listen on and whom to dial
-is ``proxy.userspace``'s; how bytes pass is kube-proxy v1.25's (pkg/proxy/userspace/proxysocket.go): one
-connection after the other is accepted and its endpoint dialled; whoever of client and endpoint ends a stream,
-or one direction of it, ends all of it; a UDP client is an address and port, with a socket of its own, and is
-forgotten when it is idle.
+A proxy's sockets, for listening and dialling, are opened inside the node's network namespace, so the kernel
+gives them the node's addresses as it would there. ``proxy.userspace`` decides the ports and endpoints. Bytes
+pass as in kube-proxy v1.25 (pkg/proxy/userspace/proxysocket.go): one connection after the other is accepted
+and its endpoint dialled. If client or endpoint ends a stream, or one direction of it, all of it ends. A UDP
+client is an address and port, with a socket of its own, and is dropped when it is idle.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
 _CHUNK = 32 << 10
-_DATAGRAM = 4096  # "should be enough for most whole-packets"; what is longer is cut
-_AT_ONCE = 64  # datagrams that are taken before others have their turn
-_LATE = 10.0  # seconds in which an endpoint that a busy machine kept waiting may still answer a UDP client
+_DATAGRAM = 4096  # "should be enough for most whole-packets"; longer ones are cut
+_AT_ONCE = 64  # datagrams that are read before others have their turn
+_LATE = 10.0  # seconds in which an endpoint that waits for a busy machine may still answer a UDP client
 
 _Dial = Callable[[int], socket.socket]  # a new socket of the node: SOCK_STREAM or SOCK_DGRAM
 
@@ -47,7 +47,7 @@ class _TcpProxy:
         self._loop.add_reader(sock, self._accept)
 
     def close(self) -> None:
-        """Accept no more; what was accepted goes on."""
+        """Accepts no more; accepted connections go on."""
         self._loop.remove_reader(self._listening)
         self._listening.close()
 
@@ -75,8 +75,8 @@ class _TcpProxy:
             await _relay(client, server)
 
     async def _dial(self, client: str) -> socket.socket | None:
-        """A connection to the endpoint whose turn it is, or to the next one that lets itself be dialled; None
-        if there is none.
+        """Returns a connection to the endpoint whose turn it is, or to the next one that accepts; None if
+        there is none.
         """
         for number, timeout in enumerate(DIAL_TIMEOUTS):
             endpoint = self.choice.next(client, self._loop.time(), again=number > 0)
@@ -94,8 +94,8 @@ class _TcpProxy:
 
 
 def _raise_if_exhausted(error: Exception) -> None:
-    """A limit of this process is nothing that a client or an endpoint did: the process ends with it
-    (:func:`_run`).
+    """Raises ``error`` if it is a limit of this process, which no client or endpoint causes: the process ends
+    with it (:func:`_run`).
     """
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
         raise error
@@ -123,10 +123,10 @@ async def _copy(source: socket.socket, target: socket.socket) -> None:
 class _UdpProxy:
     """Listens for one Service port on one node. Has a socket towards the endpoint for every client.
 
-    A client is forgotten when both sides have been silent for ``UDP_IDLE``: its next datagram goes to the
-    endpoint whose turn it is. Where the endpoint has not answered, the socket stays for ``_LATE`` more.
-    kube-proxy closes it at once, but the endpoints there have processors of their own; one that a busy
-    machine keeps waiting here is not silent.
+    A client is dropped when both sides have been silent for ``UDP_IDLE``: its next datagram goes to the
+    endpoint whose turn it is. If the endpoint has not answered, the socket stays for ``_LATE`` more.
+    kube-proxy closes it at once, but the endpoints there have processors of their own; one that waits for a
+    busy machine here is not silent.
     """
 
     def __init__(self, sock: socket.socket, choice: RoundRobin, new_socket: _Dial) -> None:
@@ -138,25 +138,27 @@ class _UdpProxy:
         self._loop.add_reader(sock, self._receive)
 
     def close(self) -> None:
-        """Its clients are let go: to answer them, it would need the socket that they asked."""
+        """Closes its clients' sockets too: an answer would need the socket that received the request."""
         self._loop.remove_reader(self._listening)
         self._listening.close()
         for client in [*self._clients.values(), *self._forgotten]:
             client.close()
 
     def forget(self, client: _UdpClient) -> None:
-        """Take what its address sends from now on for a new client's."""
+        """Drops a client: the next datagram of its address is a new client's."""
         if self._clients.get(client.peer) is client:
             del self._clients[client.peer]
             self._forgotten.add(client)
 
     def let_go(self, client: _UdpClient) -> None:
-        """Know nothing of ``client`` any more: it is closed."""
+        """Drops ``client``, which is closed."""
         self.forget(client)
         self._forgotten.discard(client)
 
     def answer(self, peer: Endpoint, data: bytes) -> None:
-        """From the address that routing gives; it is the one that was asked, but for 127.0.0.1."""
+        """Sends an answer from the address that routing gives. It is the dialled one, except for
+        127.0.0.1.
+        """
         self._listening.sendto(data, peer)
 
     def _receive(self) -> None:
@@ -166,7 +168,7 @@ class _UdpProxy:
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an ICMP error about what was answered
+                continue  # an ICMP error about an answer
             client = self._clients.get(peer) or self._new_client(peer)
             if client:
                 client.send(data)
@@ -187,14 +189,14 @@ class _UdpProxy:
 
 
 class _UdpClient:
-    """The way of one client's datagrams to its endpoint and back."""
+    """Carries one client's datagrams to its endpoint and back."""
 
     def __init__(self, proxy: _UdpProxy, peer: Endpoint, server: socket.socket) -> None:
         self.peer = peer
         self._proxy, self._server = proxy, server
         self._loop = asyncio.get_running_loop()
         self._used = self._loop.time()
-        self._answered = False  # whatever was sent
+        self._answered = False  # for the datagrams so far
         self._loop.add_reader(server, self._receive)
         self._idle = self._loop.call_at(self._used + UDP_IDLE, self._end_if_idle)
 
@@ -202,7 +204,7 @@ class _UdpClient:
         try:
             self._server.send(data)
         except OSError:
-            return  # what the endpoint's side refused before: reading it ends this
+            return  # an earlier refusal of the endpoint's side: reading it ends this
         self._used, self._answered = self._loop.time(), False
 
     def close(self) -> None:
@@ -231,20 +233,20 @@ class _UdpClient:
             self._idle = self._loop.call_later(_LATE, self.close)
 
 
-# Where a proxy is, and which: what makes one that was there before the same one.
+# Place and identity of a proxy, by which an earlier one is recognised as the same.
 _Place = tuple[str, str, str, int]  # node, Service port, protocol, proxy port
 
 
 class _Proxies:
-    """Every proxy of every node."""
+    """Holds every proxy of every node."""
 
     def __init__(self, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
         self._open: dict[_Place, _TcpProxy | _UdpProxy] = {}
 
     def update(self, state: ClusterState) -> tuple[Notice, ...]:
-        """Listen for exactly what ``state`` has; a proxy that was there before goes on, with its clients.
-        Raises OSError for a port that cannot be had.
+        """Listens for exactly the relays of ``state``; a proxy that was there before goes on, with its
+        clients. Raises OSError for a port that cannot be bound.
         """
         gone = self._namespaces.refresh()
         wanted = _wanted(state)
@@ -259,7 +261,7 @@ class _Proxies:
         return ()
 
     def dialling(self) -> bool:
-        """Whether a client was let in whose endpoint is still being looked for: it takes seconds where nobody
+        """Returns whether an accepted client still waits for its endpoint: dialling takes seconds if none
         answers.
         """
         return any(isinstance(proxy, _TcpProxy) and proxy.dialling for proxy in self._open.values())
@@ -301,7 +303,8 @@ async def _run(inbox: Inbox, namespaces: Namespaces) -> None:
     def take() -> None:
         try:
             inbox.take(proxies.update, proxies.dialling)
-        except BaseException as error:  # nobody is left to tell, or a bug: in a reader's callback it would be said again and again
+        # the parent is gone, or a bug, which the reader's callback would report again and again
+        except BaseException as error:
             loop.remove_reader(inbox.fileno())
             failed.set_exception(error)
 
@@ -316,12 +319,10 @@ async def _run(inbox: Inbox, namespaces: Namespaces) -> None:
 
 
 def proxies(namespaces: Namespaces) -> Worker:
-    """The process that relays what the state that it is told wants relayed: nothing where the mode has no
-    relays.
-    """
+    """Returns the process that relays as its state says: nothing where the mode has no relays."""
 
     def work(inbox: Inbox) -> None:
-        gc.enable()  # the run has switched it off for its own few seconds; this may stay up
+        gc.enable()  # the run has disabled it for its own few seconds; this process may run long
         asyncio.run(_run(inbox, namespaces))
 
     return Worker("the proxies", work)

@@ -16,13 +16,13 @@ _STATE_COOKIE = 7
 
 
 def packet(sport: int, dport: int, tag: int, chunk: bytes) -> bytes:
-    """A packet with one chunk and a right checksum."""
+    """Returns a packet with one chunk and a right checksum."""
     bare = _COMMON.pack(sport, dport, tag, 0) + chunk
     return bare[:8] + struct.pack("<I", crc32c(bare)) + bare[12:]
 
 
 def answer(data: bytes, ports: Container[int]) -> bytes:
-    """What to send back for the SCTP packet ``data`` (b"": nothing). ``ports`` are those that are served."""
+    """Returns the reply to the SCTP packet ``data`` (b"": nothing). ``ports`` are those with a server."""
     if len(data) < 12 + 20:
         return b""
     sport, dport, _, _ = _COMMON.unpack_from(data)

@@ -1,11 +1,10 @@
-"""The echo servers: one process answers on every container port of every Pod, TCP, UDP and SCTP, and for
+"""Runs the echo servers: one process answers on every container port of every Pod, TCP, UDP and SCTP, and for
 kube-proxy's health checks.
 
 Sockets are opened inside the Pods' namespaces and then served by one epoll loop, wherever they are, which
-also takes the states that the cluster changes to. Whoever connects without saying a word is let in and waited
-for; that is all a connection test needs. SCTP, which this process cannot speak through sockets where the
-kernel has none, is answered by hand: an INIT gets its INIT-ACK (RFC 9260 §5.1), or an ABORT when no container
-declares the port.
+also takes the states that the cluster changes to. A client that connects without sending is accepted and
+waited for; a connection test needs no more. SCTP is answered without kernel sockets, which some kernels lack:
+an INIT gets its INIT-ACK (RFC 9260 §5.1), or an ABORT when no container declares the port.
 """
 
 from __future__ import annotations
@@ -34,18 +33,16 @@ SO_RCVBUFFORCE = 33
 
 
 class _Port:
-    """A port that is served: by whom, as the state that was told last has it, and the sockets that are open
-    for it.
-    """
+    """Holds a port that is served: its listener in the last state, and the sockets that are open for it."""
 
     __slots__ = ("listener", "sockets")
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        self.sockets: set[socket.socket] = set()  # what it listens on, and the connections to it
+        self.sockets: set[socket.socket] = set()  # its listening socket, and the connections to it
 
 
-# Where a port is, and whose: what makes one that was served before the same one.
+# Place and identity of a port, by which an earlier one is recognised as the same.
 _Place = tuple[str, str, str, TransportProtocol, int]  # network namespace, Pod, container, protocol, port
 
 
@@ -59,16 +56,16 @@ class _Server:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._ports: dict[_Place, _Port] = {}
-        # by network namespace: the ports, and what answers for them
+        # by network namespace: the ports, and the raw socket that answers for them
         self._sctp: dict[str, tuple[Collection[int], socket.socket]] = {}
         self._conntracks: dict[str, Conntrack] = {}
-        self._node_of: dict[str, str] = {}  # of each address of a Pod or node
+        self._node_of: dict[str, str] = {}  # by address of a Pod or node
 
     # --- opening ---
 
     def update(self, state: ClusterState) -> list[Notice]:
-        """Serve exactly what ``state`` says; what was served before goes on, with its connections. Returns
-        what the kernel said of each listener that must be refused. Raises OSError for any
+        """Serves exactly the listeners of ``state``; ports that were served before go on, with their
+        connections. Returns the kernel's error for each listener that must be refused. Raises OSError for any
         other that cannot be opened.
         """
         gone = self._namespaces.refresh()
@@ -76,7 +73,7 @@ class _Server:
         wanted = {_place(listener): listener for listener in sockets if not listener.refused}
         for place, port in list(self._ports.items()):
             if place in wanted and place[0] not in gone:
-                port.listener = wanted[place]  # a health check may count otherwise now
+                port.listener = wanted[place]  # the counts of a health check may have changed
             else:
                 self._close(self._ports.pop(place))
         self._open_all(listener for place, listener in wanted.items() if place not in self._ports)
@@ -98,7 +95,7 @@ class _Server:
 
     def _refusals(self, listeners: Iterable[Listener]) -> list[Notice]:
         refusals = []
-        for listener in listeners:  # the ones that hold the ports are open
+        for listener in listeners:  # the holders of these ports are open
             try:
                 self._open(listener)
             except OSError as error:
@@ -123,7 +120,7 @@ class _Server:
 
     def _open_udp(self, port: _Port) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        # the reply must leave from the address that was asked
+        # the reply must leave from the dialled address
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         sock.bind(("0.0.0.0", port.listener.port))  # noqa: S104 - inside a Pod's namespace
         self._register(port, sock, lambda: self._datagrams(sock, port))
@@ -133,7 +130,7 @@ class _Server:
         self.watch(sock.fileno(), handler)
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
-        """Call ``handler`` whenever ``fd`` can be read."""
+        """Calls ``handler`` whenever ``fd`` can be read."""
         self._handlers[fd] = handler
         self._epoll.register(fd, select.EPOLLIN)
 
@@ -244,11 +241,11 @@ class _Server:
         )
 
     def _dialled(self, listener: Listener, peer: Endpoint, local: Endpoint) -> Endpoint:
-        """What the client had dialled: the node that rewrote the destination remembers it. Without a rewrite
-        it is the Pod's own address.
+        """Returns the address that the client dialled, by the conntrack entry of the node that rewrote the
+        destination. Without a rewrite it is the Pod's own address.
 
-        A node that the client is, or is on, sees all that it sends: if it knows the connection, no other has
-        to be asked.
+        A node that the client is, or is on, sees all of its packets: if it has the entry, no other has to be
+        asked.
         """
         protocol, home = PROTOCOL_NUMBER[listener.protocol], self._node_of.get(peer[0], "")
         dialled = local
@@ -263,7 +260,7 @@ class _Server:
 
 
 def _asked_address(control: list[tuple[int, int, bytes]]) -> str:
-    """The local address of struct in_pktinfo: where the reply must come from."""
+    """Returns the local address of struct in_pktinfo, from which the reply must come."""
     for level, kind, data in control:
         if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
             return socket.inet_ntoa(data[4:8])
@@ -288,7 +285,7 @@ def _answer_sctp(sock: socket.socket, ports: Collection[int]) -> None:
 
 
 def servers(namespaces: Namespaces) -> Worker:
-    """The process that serves every Listener of the state that it is told: made with the first one."""
+    """Returns the process that serves every Listener of its state; it is forked with the first one."""
 
     def work(inbox: Inbox) -> None:
         server = _Server(namespaces)

@@ -1,11 +1,11 @@
-"""The speakers: one process answers ARP on every node's eth0 for the load-balancer addresses that the node
-announces, as MetalLB's does in L2 mode.
+"""Runs the speakers: one process answers ARP on every node's eth0 for the load-balancer addresses that the
+node announces, as MetalLB's does in L2 mode.
 
-To the node's kernel such an address is nobody's: kube-proxy's rules take what comes to it. So the answer is
-given by hand, with the node's MAC. Who begins to announce an address tells everybody (gratuitous ARP), and
-whoever had another MAC for it takes the new one. As MetalLB's ``internal/layer2/announcer.go`` does
-(``spamLoop``), it says so again every 1.1 s for 5 s, as long as it has the address: Linux takes up no other
-answer for a second after the last one, save a gratuitous request.
+The node's kernel does not have such an address: kube-proxy's rules take its packets. So the ARP reply, with
+the node's MAC, is sent from here. A new speaker sends gratuitous ARP, and neighbours with an entry for
+another MAC update it. As in MetalLB's ``internal/layer2/announcer.go`` (``spamLoop``), it is sent again every
+1.1 s for 5 s, as long as the node has the address: for a second after an update, Linux accepts no other one
+but a gratuitous request.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ AGAIN_AFTER = (1.1, 2.2, 3.3, 4.4)  # seconds after the first time
 
 
 class Reminders:
-    """When each address is told of again, in seconds of whatever clock it is asked with."""
+    """Schedules the repeated announcements of each address, in seconds of the caller's clock."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, str]] = []  # the next one first
 
     def change(self, new: Collection[str], kept: Collection[str], now: float) -> None:
-        """``new`` addresses have just been told of for the first time; what is neither new nor ``kept`` is
-        told of no more.
+        """Schedules ``new`` addresses, which have just been announced for the first time, and drops those
+        that are neither new nor ``kept``.
         """
         due = [(at, ip) for at, ip in self._due if ip in kept and ip not in new]
         self._due = sorted([*due, *((now + after, ip) for after in AGAIN_AFTER for ip in new)])
 
     def take(self, now: float) -> tuple[str, ...]:
-        """The addresses to tell of now, each once."""
+        """Returns the addresses to announce now, each once."""
         due = tuple(ip for at, ip in self._due if at <= now)
         self._due = self._due[len(due) :]
         return tuple(dict.fromkeys(due))
 
     def wait(self, now: float) -> float | None:
-        """The seconds until the next one; None if there is none."""
+        """Returns the seconds until the next one; None if there is none."""
         return max(0.0, self._due[0][0] - now) if self._due else None
 
 
 class _Speaker:
-    """One node's: made in its namespace."""
+    """Announces addresses of one node, in whose namespace it is made."""
 
     def __init__(self) -> None:
         self.socket = socket.socket(
@@ -63,7 +63,7 @@ class _Speaker:
         self.reminders = Reminders()
 
     def announce(self, addresses: frozenset[str], now: float) -> None:
-        """From now on these, and no others."""
+        """Announces these addresses from now on, and no others."""
         new = sorted(addresses - self.announced)
         self.announced = addresses
         self.reminders.change(new, addresses, now)
@@ -71,9 +71,9 @@ class _Speaker:
             self._tell(ip)
 
     def remind(self, now: float) -> None:
-        """Tell again what is due."""
+        """Sends the announcements that are due."""
         for ip in self.reminders.take(now):
-            with suppress(OSError):  # the network is down: the node goes, as the next state will say
+            with suppress(OSError):  # the network is down: the node is about to be deleted
                 self._tell(ip)
 
     def _tell(self, ip: str) -> None:
@@ -81,12 +81,12 @@ class _Speaker:
             self.socket.send(frame)
 
     def hear(self) -> None:
-        """Answer what was asked."""
+        """Answers the ARP requests that came."""
         while True:
             try:
                 frame, (*_, kind, _, _) = self.socket.recvfrom(2048)
             except OSError:
-                return  # no more for now; or the network is down: the node goes, as the next state will say
+                return  # no more for now; or the network is down: the node is about to be deleted
             if kind != socket.PACKET_OUTGOING and (reply := arp.answer(frame, self._mac, self.announced)):
                 self.socket.send(reply)
 
@@ -98,7 +98,7 @@ class _Speakers:
         self._epoll = select.epoll()
 
     def update(self, state: ClusterState) -> Sequence[Notice]:
-        """Announce what ``state`` says. An address leaves one node before it comes to another."""
+        """Announces the addresses of ``state``. An address leaves one node before it comes to another."""
         gone = self._namespaces.refresh()
         wanted: dict[str, set[str]] = {}
         for ip, node in state.speakers.items():
@@ -115,7 +115,7 @@ class _Speakers:
         return ()
 
     def _remind(self) -> float | None:
-        """Tell again what is due on any node; the seconds until more is."""
+        """Sends the announcements that are due on any node; returns the seconds until the next."""
         now = time.monotonic()
         for speaker in self._speakers.values():
             speaker.remind(now)
@@ -137,7 +137,7 @@ class _Speakers:
 
 
 def speakers(namespaces: Namespaces) -> Worker:
-    """The process that announces the load-balancer addresses of the state that it is told."""
+    """Returns the process that announces the load-balancer addresses of its state."""
 
     def work(inbox: Inbox) -> None:
         own = _Speakers(namespaces)

@@ -1,9 +1,9 @@
-"""A process of its own beside the rules, which is told of the cluster's state, then of what differs in every
-other state that it changes to.
+"""Runs processes beside the rules. A worker gets the cluster's first state, then the differences of every
+later one.
 
-What runs there (servers, proxies, speakers) is a function that is given an :class:`Inbox`. It holds what the
-state asks for, sockets mostly, and makes what it holds match each state that it is told. It ends with the
-process that started it, however that one ends.
+Its work (servers, proxies, speakers) is a function that gets an :class:`Inbox`. It holds resources for the
+state, mostly sockets, and makes them match each state that it receives. It ends with the process that started
+it, however that one ends.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from emulator.kernel.limits import explain
 from emulator.model.notices import Notice
 from emulator.workload.differences import difference, patch
 
-# The channels of this process' workers. A Connection that nobody refers to is closed, and its worker would end
+# The channels of this process' workers. A Connection without a reference is closed, and its worker would end
 # before the process that started it.
 _STARTED: list[Connection] = []
 _ENDING = 1.0  # seconds that a process whose channel is closed may still take to end
 
 
 class WorkerError(PodwireError):
-    """A server, proxy or speaker cannot do what it must, or has ended: the machine's fault, or somebody's who
-    killed it.
+    """Reports that a server, proxy or speaker cannot do its work, or has ended: a fault of the machine, or it
+    was killed.
     """
 
     exit_code = Exit.MACHINE_LACKS
 
 
 class _LastWords(str):
-    """What a worker sends before it ends by itself: why."""
+    """Holds a worker's last message: why it ends."""
 
 
 class Inbox:
-    """The worker's end. Whoever waits for several things waits for :meth:`fileno` to be readable, and then
-    calls :meth:`take`.
+    """Receives the states in the worker. A worker that waits for several things waits for :meth:`fileno` to
+    be readable, and then calls :meth:`take`.
     """
 
     def __init__(self, channel: Connection, born_with: ClusterState) -> None:
-        """``born_with``: the first state, which is here already."""
+        """Starts with ``born_with``, the first state, which the process has already."""
         self._channel = channel
         self._state, self._told = born_with, False
 
@@ -56,8 +56,8 @@ class Inbox:
         return self._channel.fileno()
 
     def receive(self) -> ClusterState | None:
-        """The next state: at once the first time, later when one is told. It wants an :meth:`answer`. None is
-        a question (:meth:`Worker.busy`). Raises EOFError when nobody is left to tell.
+        """Returns the next state: at once the first time, later when one comes. It needs an :meth:`answer`.
+        None is a question (:meth:`Worker.busy`). Raises EOFError when the other end is gone.
         """
         if self._told:
             changed = _receive(self._channel)
@@ -68,20 +68,20 @@ class Inbox:
         return self._state
 
     def answer(self, refusals: Sequence[Notice] = (), error: str = "") -> None:
-        """The state is in force, but for ``refusals``: what the kernel refused that it was expected to
-        refuse, a sentence each. ``error``: it is not, and why.
+        """Reports that the state is in force, but for ``refusals``: one notice for each thing that the kernel
+        refused as expected. ``error``: it is not in force, and why.
         """
         self._channel.send((tuple(refusals), error))
 
     def say_last(self, why: str) -> None:
-        """Tell why this process is about to end."""
+        """Sends the reason why this process is about to end."""
         self._channel.send(_LastWords(why))
 
     def take(
         self, update: Callable[[ClusterState], Sequence[Notice]], busy: Callable[[], bool] = lambda: False
     ) -> None:
-        """Receive a state, and answer what ``update`` makes of it: refusals, or OSError. Or the question
-        whether anybody still waits for what is going on here: answer ``busy``.
+        """Receives a state, and answers with the result of ``update``: refusals, or OSError. To the question
+        whether a client still waits for work here it answers ``busy``.
         """
         state = self.receive()
         if state is None:
@@ -94,25 +94,25 @@ class Inbox:
 
 
 class Worker:
-    """A process that is told of states, and lives as long as the process that told it first. ``name`` is what
-    a person calls it in an error.
+    """Describes a process that receives states, and lives as long as the process that started it. ``name`` is
+    its name in an error.
     """
 
     def __init__(self, name: str, work: Callable[[Inbox], object]) -> None:
-        """``work`` runs in a process of its own, forked by the first :meth:`tell`, and is not meant to end.
-        It takes its first state from the inbox like every other. Of network namespaces it knows those that
-        existed then: ``Namespaces.refresh`` shows it the others.
+        """Prepares the worker. ``work`` runs in a process of its own, forked by the first :meth:`tell`, and
+        must not end. It takes its first state from the inbox like every other. It knows the network
+        namespaces of that time; ``Namespaces.refresh`` adds the others.
         """
         self._name, self._work = name, work
         self._channel: Connection | None = None
-        self._state: ClusterState | None = None  # that it was told last
+        self._state: ClusterState | None = None  # the last one sent
         self._pid = 0
-        self._status: int | None = None  # of its end, as waitpid has it
-        self._oom_kills = 0  # of the machine, when it was started
+        self._status: int | None = None  # its exit status, as waitpid has it
+        self._oom_kills = 0  # on the machine, when it was started
         self._last_words = ""
 
     def tell(self, state: ClusterState) -> list[Notice]:
-        """Have the worker match ``state``; returns once it does, with what the kernel refused. Raises
+        """Sends ``state`` to the worker; returns once it matches, with the kernel's refusals. Raises
         WorkerError when it cannot, or has ended.
         """
         with self._alive():
@@ -127,7 +127,7 @@ class Worker:
         return list(refusals)
 
     def busy(self) -> bool:
-        """Returns whether somebody waits for what is still going on there. Raises WorkerError when it has
+        """Returns whether the worker still has work that a client waits for. Raises WorkerError when it has
         ended.
         """
         if self._channel is None:
@@ -140,7 +140,7 @@ class Worker:
         """Raises WorkerError when the process has ended."""
         if self._channel is not None and self._has_ended():
             with self._alive():
-                self._hear()  # its last words, or the end of the file
+                self._hear()  # its last message, or the end of the file
 
     @contextmanager
     def _alive(self) -> Iterator[None]:
@@ -148,11 +148,12 @@ class Worker:
             yield
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise WorkerError(
-                f"the process of {self._name} {self._how_it_ended()}: no flow says anything any more; run again"
+                f"the process of {self._name} {self._how_it_ended()}: no flow says anything any "
+                "more; run again"
             ) from None
 
     def _hear(self) -> Any:
-        """Returns what the worker sends next. Raises EOFError when that were its last words."""
+        """Returns the worker's next message. Raises EOFError if that was its last."""
         assert self._channel is not None  # noqa: S101 - for the type: it was started
         value = _receive(self._channel)
         if isinstance(value, _LastWords):
@@ -182,8 +183,8 @@ class Worker:
         if number != signal.SIGKILL:
             return killed
         if _count_oom_kills() > self._oom_kills:
-            return f"{killed}, it seems by the kernel, which ran out of memory (dmesg tells)"
-        return f"{killed}, by hand or by something that watches over memory"
+            return f"{killed}, probably by the kernel, out of memory (see dmesg)"
+        return f"{killed}, by a user or by a memory watchdog"
 
     def _start(self, state: ClusterState) -> Connection:
         ours, theirs = Pipe()
@@ -204,7 +205,7 @@ class Worker:
             if os.getppid() == parent:
                 self._work(inbox)
         except EOFError:
-            os._exit(1)  # who tells is gone, and the signal on its way: nothing is put away first
+            os._exit(1)  # the parent is gone, and its signal on the way: no cleaning up first
         except BaseException as error:
             if explained := explain(error):
                 with suppress(OSError, MemoryError):
@@ -216,8 +217,8 @@ class Worker:
 
 
 def _count_oom_kills() -> int:
-    """Returns how many processes of the machine the kernel has ended for want of memory; 0 where it does not
-    tell.
+    """Returns how many processes of the machine the kernel has killed for lack of memory; 0 if it does not
+    count them.
     """
     with suppress(OSError), open("/proc/vmstat") as file:
         return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
@@ -225,14 +226,14 @@ def _count_oom_kills() -> int:
 
 
 def any_busy(workers: Collection[Worker]) -> bool:
-    """Whether one of ``workers`` is. Each is asked twice: it may see the question before what came at the
-    same time.
+    """Returns whether one of ``workers`` is busy. Each is asked twice: it may see the question before
+    requests that came at the same time.
     """
     return any(worker.busy() for _ in range(2) for worker in workers)
 
 
 def _receive(channel: Connection) -> Any:
-    """Returns what comes next. Raises EOFError also where the other end went amid a message."""
+    """Returns the next message. Raises EOFError also if the other end went in the middle of a message."""
     try:
         return channel.recv()
     except OSError as error:

@@ -1,6 +1,6 @@
-"""How the kernel is told of each kind of operation: one module for each of ``plan.operations``, with the
-handlers and the netlink encoding. All modules of this package are imported with it, so that a new one needs no
-other edit.
+"""Does each kind of operation in the kernel: one module for each of ``plan.operations``, with the handlers
+and the netlink encoding. All modules of this package are imported with it, so that a new one needs no other
+edit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Addresses of links (linux/if_addr.h)."""
+"""Adds and deletes addresses of links (linux/if_addr.h)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def new_address(index: int, address: str) -> bytes:
 
 
 def delete_address(index: int, address: str) -> bytes:
-    """Takes ``a.b.c.d/len`` from the link ``index``."""
+    """Deletes ``a.b.c.d/len`` from the link ``index``."""
     return message(RTM_DELADDR, 0, _address(index, address))
 
 

@@ -1,4 +1,4 @@
-"""Connections that are tracked."""
+"""Deletes conntrack entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernel's IPVS and its sets of addresses."""
+"""Loads the kernel's IPVS and its ipsets."""
 
 from __future__ import annotations
 

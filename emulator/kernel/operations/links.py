@@ -1,4 +1,4 @@
-"""Bridges, dummies and veth pairs (linux/if_link.h, linux/if_bridge.h)."""
+"""Makes and deletes bridges, dummies and veth pairs (linux/if_link.h, linux/if_bridge.h)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def add_dummies(ops: Sequence[AddDummy], kernel: Applied) -> None:
 
 @handles(AddVeth)
 def add_pairs(ops: Sequence[AddVeth], kernel: Applied) -> None:
-    """Make the pairs from ``netns``, then raise the peers from inside their namespaces."""
+    """Makes the pairs from ``netns``, then sets the peers up from inside their namespaces."""
     links = kernel.links
     for op in ops:
         index, peer_index = links.new(op.netns, op.name), links.new(op.peer_netns, op.peer)
@@ -112,7 +112,7 @@ def new_veth(
 ) -> bytes:
     """Creates a veth pair, this end up, the other in the namespace behind ``peer_fd`` and down.
 
-    The peer cannot be set up in the same message (ENOTCONN, kernel 6.18): raise it from inside.
+    The peer cannot be set up in the same message (ENOTCONN, kernel 6.18): set it up from inside.
     """
     other = (
         IFINFO.pack(0, 0, 0, peer_index, 0, 0)
@@ -157,7 +157,7 @@ def bridge_knows(index: int, mac: str) -> bytes:
 
 
 def delete_links(indexes: Sequence[int]) -> bytes:
-    """Takes the links ``indexes`` of one namespace away, all at once: the kernel waits out an RCU grace period
+    """Deletes the links ``indexes`` of one namespace, all at once: the kernel waits for an RCU grace period
     for each request that deletes, some 10 ms (net/core/dev.c, unregister_netdevice_many_notify). A request
     can name a group of links (rtnetlink.c, rtnl_group_dellink).
     """

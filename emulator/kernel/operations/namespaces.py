@@ -1,4 +1,4 @@
-"""Network namespaces."""
+"""Makes and deletes network namespaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Neighbour entries and parameters (linux/neighbour.h)."""
+"""Adds and deletes neighbour entries, and sets neighbour parameters (linux/neighbour.h)."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ def new_neighbour(index: int, address: str, mac: str) -> bytes:
 
 def set_neighbour_parameters(index: int, reachable: int) -> bytes:
     """Sets how the link ``index`` asks by ARP, and the mean lifetime of a REACHABLE entry in milliseconds.
-    (The sysctls are not there for who is root in a user namespace alone: net/core/neighbour.c,
-    neigh_sysctl_register.)
+    (The sysctls do not exist for root of a user namespace only: net/core/neighbour.c, neigh_sysctl_register.)
     """
     parameters = attribute(NDTPA_IFINDEX, U32.pack(index)) + attribute(
         NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", reachable)
@@ -73,7 +72,7 @@ def set_neighbour_parameters(index: int, reachable: int) -> bytes:
 
 
 def delete_neighbour(index: int, address: str) -> bytes:
-    """Takes the neighbour entry of ``address`` from the link ``index``."""
+    """Deletes the neighbour entry of ``address`` from the link ``index``."""
     return message(RTM_DELNEIGH, 0, _neighbour(index, address, 0))
 
 

@@ -1,4 +1,4 @@
-"""Which function tells the kernel of which kind of operation."""
+"""Registers the handler of each kind of operation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HANDLERS: dict[type[Operation], Handler[Any]] = {}
 
 
 def handles(kind: type[Op]) -> Callable[[Handler[Op]], Handler[Op]]:
-    """Make a function the handler of ``kind``. It is given operations of that kind that follow each other.
+    """Makes a function the handler of ``kind``. It gets consecutive operations of that kind.
 
-    It does them at once, or queues messages (``kernel.links.queue``). One that acts in another way first
-    sends what waits (``kernel.links.flush``). It raises KernelError at the first refusal.
+    It does them at once, or queues messages (``kernel.links.queue``). A handler that acts in another way
+    first sends the queued ones (``kernel.links.flush``). It raises KernelError at the first refusal.
     """
 
     def register(handler: Handler[Op]) -> Handler[Op]:

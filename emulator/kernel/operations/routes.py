@@ -1,4 +1,4 @@
-"""Routes of the main table (linux/rtnetlink.h)."""
+"""Adds and deletes routes of the main table (linux/rtnetlink.h)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def new_route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
 
 
 def delete_route(index: int, dst: str, via: str) -> bytes:
-    """Takes the route away that :func:`new_route` made with these values."""
+    """Deletes the route that :func:`new_route` made with these values."""
     return message(RTM_DELROUTE, 0, _route(index, dst, via, False, ""))
 
 

@@ -1,4 +1,4 @@
-"""Rules of netfilter."""
+"""Loads rules of netfilter."""
 
 from __future__ import annotations
 

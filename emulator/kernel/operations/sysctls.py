@@ -1,4 +1,4 @@
-"""The settings of a namespace."""
+"""Sets the sysctls of a namespace."""
 
 from __future__ import annotations
 
