@@ -1,4 +1,4 @@
-"""``python -m emulator``: the same as the console script ``podwire``."""
+"""Runs ``python -m emulator``, the same as the console script ``podwire``."""
 
 from emulator import starting
 

@@ -1,5 +1,5 @@
-"""The command line: the only module that prints and exits. Everything heavy is imported by the command that
-needs it.
+"""Parses the command line, runs the command, and returns the exit code. Everything heavy is imported by the
+command that needs it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Options of a run: podwire run --help
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv`` (default: the process' own); returns the exit code."""
+    """Runs the command line ``argv`` (default: the process' own); returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if argv is None:
@@ -114,7 +114,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
             _run,
         ),
         "plan": (
-            "print a bash script that builds the same network with ip, bridge, sysctl, iptables-restore and nft",
+            (
+                "print a bash script that builds the same network with ip, bridge, sysctl, "
+                "iptables-restore and nft"
+            ),
             _add_plan,
             _plan,
         ),
@@ -265,7 +268,8 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run",
         action="store_true",
-        help="run the commands of containers that the annotation podwire.dev/run names, read-only and without rights, instead of echo servers",
+        help="run the commands of containers that the annotation podwire.dev/run names, read-only and "
+        "without rights, instead of echo servers",
     )
 
 
@@ -289,7 +293,8 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--modes",
         metavar="MODE,MODE…",
-        help="what to compare (default: the cluster's own mode and nftables, which Kubernetes 1.40 makes the default)",
+        help="what to compare (default: the cluster's own mode and nftables, which Kubernetes 1.40 makes "
+        "the default)",
     )
     formats = ("table", "json", "yaml", "markdown")
     parser.add_argument(
@@ -412,7 +417,7 @@ def _tell(
     xml: Path | None,
     attempt: Attempts,
 ) -> None:
-    """In every form that was asked for, as far as each can be written."""
+    """Writes the comparison in every form that was asked for, as far as each can be written."""
     import shutil
 
     from emulator.report.files import write_file
@@ -430,7 +435,10 @@ def _tell(
     if args.output == "table":
         text = render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods)
         if any(result.captures for report in comparison.reports.values() for result in report.flows):
-            text += f"Evidence: {printable(str(args.captures))}/, a directory for each mode (all.pcapng holds every frame; one more file a flow)\n"
+            text += (
+                f"Evidence: {printable(str(args.captures))}/, a directory for each mode (all.pcapng "
+                "holds every frame; one more file a flow)\n"
+            )
     elif args.output == "markdown":
         text = render_markdown(comparison)
     else:

@@ -1,7 +1,7 @@
-"""The errors that reach a user, and the exit code that each of them means.
+"""Defines the errors that reach a user, and their exit codes.
 
-Imports nothing of ours. Foreign exceptions are mapped to these where they enter; only ``cli`` prints
-them and exits.
+Imports nothing of ours. Foreign exceptions are mapped to these where they enter; ``cli`` prints them and
+returns their exit codes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-MOST_LINES = 10  # of the problems of one input
-FOLDED_FROM = 3  # so many of one cause are one line
+MOST_LINES = 10  # for the problems of one input
+FOLDED_FROM = 3  # as many problems of one cause become one line
 # a value, an object's name, a number or address
 _PARTICULAR = re.compile(r"'[^']*'|\b[a-z0-9.-]+/[a-z0-9.-]+\b|\b[0-9][0-9.:]*\b")
 _INDEX = re.compile(r"\[[0-9]+\]")
-# of a map whose keys are the user's own
+# in a map whose keys are the user's own
 _KEY = re.compile(r"((?:[lL]abels|annotations|[sS]elector))(?:\.[^.\[]+|\[\"[^\"]*\"\])\Z")
 
 
 class Exit(IntEnum):
-    """Exit codes of the command line. (Ended by signal n: 128 + n.)"""
+    """Lists the exit codes of the command line. (Ended by signal n: 128 + n.)"""
 
     OK = 0
     FLOW_FAILED = 1
@@ -31,28 +31,28 @@ class Exit(IntEnum):
     MACHINE_LACKS = 3
 
 
-# What a system call says of this process or machine, and never of the network that is examined.
+# Errors of a system call about this process or machine, never about the examined network.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 def printable(text: str) -> str:
-    """``text`` with every control character (newlines and terminal escapes too) spelled out."""
+    """Returns ``text`` with every control character (newlines and terminal escapes too) spelled out."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """``text`` with every control character but newlines and tabs spelled out."""
+    """Returns ``text`` with every control character but newlines and tabs spelled out."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in what the user wrote: where it is, what is wrong, and what to do about it.
+    """Describes one mistake in the user's input: its place, the fault, and what to do about it.
 
-    ``document`` counts the YAML documents of ``file`` from 1 (0: the file as a whole); ``path`` is the way to
-    the field as a user would write it (``spec.ports[0].nodePort``); ``line`` counts from 1 (0: not known).
+    ``document`` counts the YAML documents of ``file`` from 1 (0: the file as a whole); ``path`` is the
+    field's path as a user would write it (``spec.ports[0].nodePort``); ``line`` counts from 1 (0: not known).
     """
 
     file: str
@@ -75,8 +75,8 @@ class Problem:
 
 
 def fold(problems: Sequence[Problem]) -> list[str]:
-    """Returns a line for each of ``problems``; one for those of the same cause where they are several, and
-    few enough to read.
+    """Returns a line for each of ``problems``; one for several of the same cause that are few enough
+    to read.
     """
     by_cause: dict[object, list[Problem]] = {}
     for problem in problems:
@@ -92,8 +92,8 @@ def fold(problems: Sequence[Problem]) -> list[str]:
 
 
 def _cause(problem: Problem) -> object:
-    """Returns what is equal for problems of one cause: the sentence and the field, whatever object it is
-    about.
+    """Returns the key that is equal for problems of one cause: the sentence and the field, whatever the
+    object.
     """
     field = _KEY.sub(r"\1[]", _INDEX.sub("[]", problem.path)).rpartition("items[].")[2]
     return _PARTICULAR.sub("…", problem.what), field
@@ -108,9 +108,9 @@ def _line(group: Sequence[Problem]) -> str:
 
 
 class PodwireError(Exception):
-    """Base of every error that a user may see. ``exit_code`` is what the process exits with.
+    """Reports an error that a user may see. ``exit_code`` is the exit code of the process.
 
-    Its text may quote an argument or what a tool said: ``str`` spells the control characters in it out.
+    Its text may quote an argument or a tool's output: ``str`` spells the control characters in it out.
     """
 
     exit_code: Exit = Exit.BAD_INPUT
@@ -125,7 +125,7 @@ class PodwireError(Exception):
 
 
 class UsageError(PodwireError):
-    """The command line asks for something that cannot be: an unknown topology, an unwritable directory.
+    """Reports a command line that cannot work: an unknown topology, an unwritable directory.
 
     The message is one line.
     """
@@ -135,7 +135,7 @@ class UsageError(PodwireError):
 
 
 class InputError(PodwireError):
-    """Everything that is wrong with the input, at once."""
+    """Reports everything that is wrong with the input, at once."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
@@ -147,7 +147,7 @@ class InputError(PodwireError):
 
 
 class MissingCapabilityError(PodwireError):
-    """This kernel or machine lacks ``name``; ``remedy`` is what would mend that."""
+    """Reports that this kernel or machine lacks ``name``; ``remedy`` is how to mend that."""
 
     exit_code = Exit.MACHINE_LACKS
 
@@ -161,15 +161,15 @@ class MissingCapabilityError(PodwireError):
 
 
 class KernelError(PodwireError):
-    """The kernel or a tool refused. Shows namespace, command, input and error, ready to paste into a
-    shell.
+    """Reports a refusal of the kernel or a tool. Shows namespace, command, input and error, ready to paste
+    into a shell.
     """
 
     exit_code = Exit.MACHINE_LACKS
 
     def __init__(self, netns: str, command: Sequence[str] | str, error: str, stdin: str = "") -> None:
-        """``command`` is an argv list run inside ``netns``, or lines of shell that name their namespaces
-        themselves.
+        """Keeps the parts. ``command`` is an argv list run inside ``netns``, or lines of shell that name
+        their namespaces themselves.
         """
         self.netns, self.command, self.error, self.stdin = netns, command, error, stdin
         super().__init__(netns, command, error, stdin)
@@ -188,6 +188,6 @@ class KernelError(PodwireError):
 
 
 class ToolKilledError(KernelError):
-    """A tool did not end by itself: a signal killed it, or it took too long. What the kernel would have said
-    is not known.
+    """Reports a tool that did not end by itself: a signal killed it, or it took too long. The kernel's answer
+    is unknown.
     """

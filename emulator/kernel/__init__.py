@@ -1,3 +1,1 @@
-"""Touches Linux, as the only room: namespaces, netlink, rule loading, sysctls, packet rings. It decides
-nothing.
-"""
+"""Calls Linux: namespaces, netlink, rule loading, sysctls, limits. It decides nothing."""

@@ -69,8 +69,8 @@ def require_ipvs() -> None:
     """
     if find_family(FAMILY) is None:
         remedy = (
-            "kube-proxy's ipvs mode is the kernel's IPVS (modprobe ip_vs, as root), or run it where "
-            "that is: scripts/uml COMMAND"
+            "kube-proxy's ipvs mode needs the kernel's IPVS: modprobe ip_vs as root, or run in a guest "
+            "kernel: scripts/uml COMMAND"
         )
         raise MissingCapabilityError("ip_vs in its kernel", remedy)
     if not shutil.which("ipset"):

@@ -217,8 +217,8 @@ def _how_it_died(status: int) -> str:
         return text + f"one of its processes ended with exit code {status}; run again"
     if name == "SIGKILL":
         return text + (
-            "one of its processes was killed (SIGKILL: by somebody, or by the kernel where memory "
-            "is short: see dmesg); run again"
+            "one of its processes was killed (SIGKILL: by a user, or by the kernel when memory is "
+            "short: see dmesg); run again"
         )
     return text + f"one of its processes was ended by {name}; run again"
 

@@ -18,7 +18,7 @@ from emulator.verdicts.modes import ComparedFlow
 
 
 class _Row(NamedTuple):
-    section: int  # of docs/semantics, that the difference rests on
+    section: int  # section of docs/semantics on which the difference rests
     fits: Callable[[ComparedFlow], bool]
     advice: str
 
@@ -47,49 +47,60 @@ _ROWS: Sequence[_Row] = (
     _Row(
         15,
         _any,
-        "userspace mode, gone since Kubernetes 1.26: every backend sees a node's address, and no policy, source range or hint is heard of. What "
-        "tells clients apart by their address, or keeps some out by a policy, works in the other modes alone.",
+        "userspace mode, gone since Kubernetes 1.26: every backend sees a node's address, and no "
+        "policy, source range or hint is heard of. What "
+        "tells clients apart by their address, or keeps some out by a policy, works in the other "
+        "modes alone.",
     ),
     _Row(
         9,
         _on_localhost,
-        "Node ports on localhost: nftables and ipvs mode never serve them. What dials localhost on a node takes the Service's ClusterIP, "
+        "Node ports on localhost: nftables and ipvs mode never serve them. What dials localhost on "
+        "a node takes the Service's ClusterIP, "
         "or the node's primary InternalIP, instead.",
     ),
     _Row(
         9,
         _any,
-        "Node ports at a node's other addresses: nftables mode serves them at the primary InternalIP alone, unless nodePortAddresses in the "
-        "KubeProxyConfiguration names more (0.0.0.0/0: all but localhost). Dial the primary InternalIP, or set nodePortAddresses.",
+        "Node ports at a node's other addresses: nftables mode serves them at the primary "
+        "InternalIP alone, unless nodePortAddresses in the "
+        "KubeProxyConfiguration names more (0.0.0.0/0: all but localhost). Dial the primary "
+        "InternalIP, or set nodePortAddresses.",
     ),
     _Row(
         13,
         _asymmetric,
-        "externalTrafficPolicy Local from outside: in every mode a client gets an answer only through a node that has an endpoint. Keep load "
+        "externalTrafficPolicy Local from outside: in every mode a client gets an answer only "
+        "through a node that has an endpoint. Keep load "
         "balancers to such nodes: a LoadBalancer Service's healthCheckNodePort tells which have.",
     ),
     _Row(
         13,
         _other_backends,
-        "externalTrafficPolicy Local from Pods and nodes: ipvs mode gives them their own node's endpoints, the others any. To have any in "
+        "externalTrafficPolicy Local from Pods and nodes: ipvs mode gives them their own node's "
+        "endpoints, the others any. To have any in "
         "every mode, dial the ClusterIP.",
     ),
     _Row(
         8,
         _any,
-        "A port that a ClusterIP does not have, or an address that no Service has: no client should dial it. One that does (a stale address, "
-        "a port left out of the Service) fails sooner, later or otherwise than before; add the port if it is meant.",
+        "A port that a ClusterIP does not have, or an address that no Service has: no client should "
+        "dial it. One that does (a stale address, "
+        "a port left out of the Service) fails sooner, later or otherwise than before; add the port "
+        "if it is meant.",
     ),
     _Row(
         5,
         _any,
-        "Whose address a backend sees: look at what it does with it (logs, allow lists, rates). masqueradeAll is a setting of each mode: "
+        "Whose address a backend sees: look at what it does with it (logs, allow lists, rates). "
+        "masqueradeAll is a setting of each mode: "
         "nftables mode reads nftables.masqueradeAll, the others iptables.masqueradeAll.",
     ),
     _Row(
         7,
         _dropped,
-        "A Local policy on a node without an endpoint: iptables and nftables mode drop, ipvs mode takes another node's or rejects. Where such "
+        "A Local policy on a node without an endpoint: iptables and nftables mode drop, ipvs mode "
+        "takes another node's or rejects. Where such "
         "nodes have clients, run an endpoint on each (a DaemonSet), or use policy Cluster.",
     ),
     _Row(
@@ -106,7 +117,7 @@ _ROWS: Sequence[_Row] = (
 
 
 def expect_to_dict(expect: FlowExpect) -> dict[str, str]:
-    """Returns what a FlowCheck says in ``expect``; nothing means what the objects promise."""
+    """Returns the ``expect`` of a FlowCheck as a mapping; an empty one means the objects' promise."""
     return {"outcome": expect.outcome} if expect.outcome else {}
 
 
@@ -116,8 +127,8 @@ def expect_text(expect: FlowExpect) -> str:
 
 
 def advise(flows: Iterable[ComparedFlow]) -> Iterator[str]:
-    """Yields what to do about the known differences among ``flows``, each advice once, what clients do before
-    what they should not.
+    """Yields advice about the known differences among ``flows``, each once: first about clients' usual
+    actions, then about those that they should avoid.
     """
     needed = {
         next((row for row in _ROWS if row.section in flow.sections and row.fits(flow)), None)

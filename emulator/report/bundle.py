@@ -1,5 +1,5 @@
-"""Plans the evidence bundle of a flow that is not as promised: what was expected, how the packet went, and
-the state of every node on its way.
+"""Plans the evidence bundle of a flow that is not as promised: its expectation, its packets' path, and the
+state of every node on it.
 
 Pure. Invariant: every name is ``failed/<flow>/<file>`` with [a-z0-9._-] only.
 """
@@ -20,8 +20,8 @@ FAILED = "failed"
 
 
 def netns_on_path(result: FlowResult) -> tuple[str, ...]:
-    """The network namespaces that the flow met, in order: the client's, the nodes it should enter through,
-    and those of every hop.
+    """Returns the network namespaces that the flow met, in order: the client's, the nodes it should enter
+    through, and those of every hop.
     """
     flow = result.flow
     expected = [netns for netns in (flow.client.netns, flow.client.node, flow.via) if netns]
@@ -35,7 +35,7 @@ def netns_on_path(result: FlowResult) -> tuple[str, ...]:
 def plan_bundle(
     result: FlowResult, state: Mapping[str, Mapping[str, str]], frames: Sequence[str], pods: Mapping[str, str]
 ) -> list[tuple[str, bytes]]:
-    """The bundle's files: (name, content).
+    """Returns the bundle's files: (name, content).
 
     ``state`` maps a network namespace to its dumps by title (``rules``, ``routes``, ``addresses``,
     ``neighbours``, ``conntrack``), ``frames`` is a line of text per frame of the flow; the frames themselves

@@ -1,7 +1,7 @@
-"""Plans the pcapng files that a run leaves, and the comments on their frames.
+"""Plans the pcapng files of a run, and the comments on their frames.
 
-Pure. Invariant: a file name here is [a-z0-9-] with one ".pcapng" behind it, begins with no dash, and is given
-once: whatever a manifest calls a flow, its evidence stays inside the captures directory.
+Pure. Invariant: a file name here is [a-z0-9-] with one ".pcapng" behind it, begins with no dash, and is
+unique: whatever the name of a flow in a manifest, its evidence stays inside the captures directory.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _ARP_REQUEST = 1
 
 
 def slug(text: str) -> str:
-    """``text`` as a file name: [a-z0-9-], 1 to 80 characters, a dash neither first nor last."""
+    """Returns ``text`` as a file name: [a-z0-9-], 1 to 80 characters, a dash neither first nor last."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_LONGEST_SLUG].rstrip("-") or "flow"
 
 
 def plan_captures(
     report: Report, frames: Sequence[Captured], names: Mapping[str, str], macs: Mapping[str, str]
 ) -> tuple[Report, Iterator[tuple[str, Iterable[bytes]]]]:
-    """``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content in
-    pieces), encoded as they are taken.
+    """Returns ``report`` with every flow's ``captures`` filled in, and the files themselves: (name, content
+    in pieces), encoded as they are taken.
 
-    ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` what to call an address
-    in Wireshark, ``macs`` which node has a MAC. Inside a file the frames stand in the order of their stamps.
-    Of more than MOST_FILES flows, those that passed are in ``all.pcapng`` only.
+    ``frames`` is the whole capture (an index in it is a ``Frame.number``), ``names`` maps an address to its
+    name in Wireshark, ``macs`` a MAC to its node. Inside a file the frames stand in the order of their
+    stamps. If there are more than MOST_FILES flows, those that passed are in ``all.pcapng`` only.
     """
     digits = max(2, len(str(len(report.flows))))
     files = [
@@ -59,8 +59,8 @@ def plan_captures(
 
 
 def keep_written(report: Report, written: Collection[str], missing: str) -> Report:
-    """``report`` that names only captures that were ``written``, and says what is ``missing`` and why ("":
-    nothing).
+    """Returns ``report`` with only the captures that were ``written``, and a notice of what is ``missing``
+    and why ("": nothing).
     """
     if not missing:
         return report
@@ -72,14 +72,14 @@ def keep_written(report: Report, written: Collection[str], missing: str) -> Repo
 
 
 def note_missing(report: Report, missing: str) -> Report:
-    """``report`` with a notice that evidence is ``missing``."""
+    """Returns ``report`` with a notice that evidence is ``missing``."""
     return replace(report, notices=(*report.notices, f"evidence is not complete: {missing}"))
 
 
 def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str]) -> str:
-    """``worker-1 announces 172.18.255.200``, if ``data`` is an Ethernet frame in which a node says by ARP
-    (RFC 826) that it has an address which is not its own: the answer to who asked, or to nobody (gratuitous:
-    who has it tells itself); else "".
+    """Returns ``worker-1 announces 172.18.255.200``, if ``data`` is an Ethernet frame in which a node says by
+    ARP (RFC 826) that it has an address which is not its own: a reply, or gratuitous ARP (sender and target
+    address are equal); else "".
     """
     if len(data) < 42 or data[12:20] != _ARP:
         return ""
@@ -91,11 +91,14 @@ def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str])
 
 
 def verdict_line(result: FlowResult) -> str:
-    """``podwire: FAIL pod to ClusterIP: dialled …, source … → …: reason``: the comment on the last frame of a
-    flow.
+    """Returns ``podwire: FAIL pod to ClusterIP: dialled …, source … → …: reason``: the comment on the last
+    frame of a flow.
     """
     sent, seen = ", ".join(sources_sent(result)), ", ".join(result.observed.sources) or "none"
-    line = f"podwire: {result.verdict.upper()} {result.flow.name}: dialled {dialled(result.flow)}, source {sent} → {seen}"
+    line = (
+        f"podwire: {result.verdict.upper()} {result.flow.name}: dialled {dialled(result.flow)}, source "
+        f"{sent} → {seen}"
+    )
     line += f", answered {answers(result)}" if result.observed.health else ""
     return f"{line}: {say_verdict(result)}" if result.finding else line
 
@@ -144,7 +147,7 @@ def _encode_all(
 
 
 def _comment(result: FlowResult, numbers: Sequence[int], comments: dict[int, list[str]]) -> None:
-    """Adds what the frames of one flow (``numbers``, in order of time) have to say to ``comments``."""
+    """Adds the comments on the frames of one flow (``numbers``, in order of time) to ``comments``."""
     for journey in result.journeys:
         for change in journey.changes:
             texts = comments.setdefault(change.frame, [])
@@ -155,8 +158,8 @@ def _comment(result: FlowResult, numbers: Sequence[int], comments: dict[int, lis
 
 
 def _names_met(result: FlowResult, names: Mapping[str, str]) -> Mapping[str, str]:
-    """The part of ``names`` that the flow's file needs: thousands of files need not carry thousands of names
-    each.
+    """Returns the part of ``names`` that the flow's file needs: thousands of files need not carry thousands
+    of names each.
     """
     met = {result.flow.client.ip, result.flow.to.ip}
     for journey in result.journeys:

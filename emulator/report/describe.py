@@ -75,8 +75,8 @@ def _endpoints(state: ClusterState, service: Service) -> int:
 
 
 def name_addresses(state: ClusterState) -> Mapping[str, str]:
-    """Address → name, for captures: ``web-0``, ``svc/web``, ``worker-1``. Names that two namespaces share get
-    theirs in front.
+    """Returns address → name, for captures: ``web-0``, ``svc/web``, ``worker-1``. Names in two namespaces get
+    the namespace in front.
     """
     pods = [
         (a.ip, pod.name, pod.namespace)
@@ -104,10 +104,10 @@ def name_addresses(state: ClusterState) -> Mapping[str, str]:
 
 
 def name_macs(state: ClusterState) -> Mapping[str, str]:
-    """MAC → the node whose eth0 has it."""
+    """Returns MAC → the node whose eth0 has it."""
     return {mac_of_ip(node.internalIPs[0]): node.name for node in state.nodes}
 
 
 def pod_names(state: ClusterState) -> Mapping[str, str]:
-    """Address → ``namespace/name`` of every Pod with a network of its own."""
+    """Returns address → ``namespace/name`` of every Pod with a network of its own."""
     return {ip: pod.key for ip, pod in state.pod_by_ip.items()}

@@ -1,4 +1,5 @@
-"""Writing evidence: the only effectful module of this room (os, and a random name for a temporary file).
+"""Writes evidence: the only module of this room that writes files (os, and a random name for a temporary
+file).
 
 Invariants: a file appears under its name complete or not at all; nothing outside the directory is written or
 removed, whatever links lie in it; only files that ``index.json`` of an earlier run lists are removed, and
@@ -35,7 +36,7 @@ _INDEX_SCHEMA = "podwire.dev/captures/v1"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
-_NOBODY_AT_ALL = (1 << 32) - 1  # to chown(2) it means: leave as it is
+_NOBODY_AT_ALL = (1 << 32) - 1  # for chown(2): unchanged
 _TEMPORARY = re.compile(r"\.podwire-[0-9a-f]{16}\.tmp")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
@@ -69,18 +70,18 @@ Content: TypeAlias = bytes | Iterable[bytes]  # whole, or in pieces
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The names of the files that are there now, and why others are not ("" where none is missing)."""
+    """Holds the names of the written files, and why others are missing ("" if none is)."""
 
     names: frozenset[str]
     missing: str = ""
 
 
 def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
-    """Writes ``files`` (relative name, content) into ``directory`` and removes what the previous run wrote
-    there and this one did not.
+    """Writes ``files`` (relative name, content) into ``directory`` and removes the files of the previous run
+    that this one did not write.
 
-    A file that cannot be written is left out, and the rest is tried. Raises ``ValueError`` for a name that
-    is not made of [A-Za-z0-9._-] and single slashes.
+    A file that cannot be written is left out, and the rest is tried. Raises ``ValueError`` for a name that is
+    not made of [A-Za-z0-9._-] and single slashes.
     """
     try:
         with _reported(directory, OTHER_PLACE), _opened(directory) as fd:
@@ -118,7 +119,7 @@ def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -
         causes["not enough memory to encode what follows"] = None
     except BaseException:
         with contextlib.suppress(OSError):
-            _write_index(fd, [*before, *written])  # so that the next run removes what this one leaves
+            _write_index(fd, [*before, *written])  # so that the next run removes the files of this one
         raise
     while True:
         try:
@@ -128,7 +129,7 @@ def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -
             causes[error.strerror or str(error)] = None
             if not written:
                 break
-            name, _ = written.popitem()  # makes room: what no index lists would never be removed
+            name, _ = written.popitem()  # makes room: a file that no index lists would never be removed
             _remove(fd, name)
             missing.append(name)
     return Written(frozenset(written), _what_is_missing(directory, missing, bool(written), causes))
@@ -145,8 +146,8 @@ def _what_is_missing(directory: Path, missing: list[str], any_written: bool, cau
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes one file that the user named (``--json``, ``--junit``): replaced whole, or written through if it
-    is a pipe or a device.
+    """Writes one file that the user named (``--json``, ``--junit``): replaced as a whole, or written through
+    if it is a pipe or a device.
 
     Raises :class:`UsageError` if that fails.
     """
@@ -166,7 +167,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _reported(path: Path, hint: str = "name another place") -> Iterator[None]:
-    """Turns what the operating system says about ``path`` into a :class:`UsageError` that ends with
+    """Turns an error of the operating system about ``path`` into a :class:`UsageError` that ends with
     ``hint``.
     """
     try:
@@ -192,7 +193,9 @@ def _descriptor(fd: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _opened(directory: Path) -> Iterator[int]:
-    """A descriptor of ``directory``, which is made if need be and may not be a link (its parents may)."""
+    """Yields a descriptor of ``directory``, which is made if need be and may not be a link (its
+    parents may).
+    """
     path = Path(os.path.abspath(directory))
     with (
         _descriptor(_open_parent(path.parent)) as parent,
@@ -211,7 +214,7 @@ def _open_parent(path: Path) -> int:
 
 @contextlib.contextmanager
 def _descended(fd: int, names: Iterable[str], *, create: bool) -> Iterator[int]:
-    """A descriptor of the directory ``names`` below ``fd``."""
+    """Yields a descriptor of the directory ``names`` below ``fd``."""
     with contextlib.ExitStack() as stack:
         for name in names:
             fd = stack.enter_context(_descriptor(_enter(fd, name, create=create)))
@@ -264,11 +267,11 @@ def _replace(directory: int, name: str, content: Content) -> None:
 
 
 def _open_unnamed(directory: int) -> int | None:
-    """Returns a descriptor of a new file without a name; None where that cannot be had."""
+    """Returns a descriptor of a new file without a name; None if the file system cannot make one."""
     try:
         fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=directory)
     except OSError:
-        return None  # opening one with a name says why, if that cannot be had either
+        return None  # opening one with a name gives the reason, if that fails too
     _lock(fd)
     return fd
 
@@ -283,7 +286,7 @@ def _open_named(directory: int) -> tuple[str, int]:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=directory, follow_symlinks=False)):
                 return name, fd
-        os.close(fd)  # another writer took it for one that its writer left, before it was locked
+        os.close(fd)  # before it was locked, another writer took it for an abandoned one
 
 
 def _temporary_name() -> str:
@@ -294,7 +297,7 @@ def _lock(fd: int) -> bool:
     """Returns whether the file is locked by this descriptor from now on."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another one has it, or the file system knows no locks
+    except OSError:  # another one has it, or the file system has no locks
         return False
     return True
 
@@ -317,7 +320,7 @@ def _remove_if_abandoned(directory: int, name: str) -> None:
 
 
 def _our_users() -> tuple[int, ...]:
-    """Returns whose files those are that we write."""
+    """Returns the users who own the files that we write."""
     caller = sudo_caller(os.environ) if os.geteuid() == 0 else None
     return (os.geteuid(), caller[0]) if caller else (os.geteuid(),)
 
@@ -329,8 +332,8 @@ def _write(file: io.FileIO, content: bytes) -> None:
 
 
 def sudo_caller(environment: Mapping[str, str]) -> tuple[int, int] | None:
-    """Returns the user and group who called sudo; None where nobody did, or the variables name no user that
-    there can be.
+    """Returns the user and group of sudo's caller; None without sudo, or if the variables name no possible
+    user.
     """
     names = [environment.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
     if not all(re.fullmatch("[0-9]{1,10}", name) and int(name) < _NOBODY_AT_ALL for name in names):
@@ -340,7 +343,7 @@ def sudo_caller(environment: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def _give_to_user(fd: int) -> None:
-    """Under sudo, hands what was just made to the user who called it."""
+    """Gives a new file to sudo's caller."""
     caller = sudo_caller(os.environ) if os.geteuid() == 0 else None
     if caller:
         # A user namespace may know no such user: then root keeps it, which is no reason to lose the evidence.
@@ -349,8 +352,8 @@ def _give_to_user(fd: int) -> None:
 
 
 def _remove(directory: int, name: str) -> None:
-    """Removes ``name`` below ``directory`` and the directories that this empties; what is gone or not a file
-    any more is left alone.
+    """Removes ``name`` below ``directory`` and the directories that this empties; a missing file, or one that
+    is no file any more, is left alone.
     """
     *parents, last = name.split("/")
     with contextlib.suppress(OSError), _descended(directory, parents, create=False) as parent:
@@ -364,11 +367,11 @@ def _remove(directory: int, name: str) -> None:
 
 
 def _own_descriptor(path: Path) -> int | None:
-    """Returns which descriptor of this process ``path`` names (``/dev/stdout``, ``/dev/fd/3``), None if it is
-    no such name.
+    """Returns the descriptor of this process that ``path`` names (``/dev/stdout``, ``/dev/fd/3``), None if it
+    is no such name.
 
     Whatever lies behind it is written through it: the name is a link in the machine's own directories, which
-    must not be replaced, and a second opening of a file would overwrite what goes through the first.
+    must not be replaced, and a second opening of a file would overwrite the output of the first.
     """
     if str(path) in _STANDARD:
         return _STANDARD[str(path)]
@@ -389,7 +392,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def _read_index(directory: int) -> tuple[str, ...]:
-    """The names in our ``index.json``; none if there is none, or it is not ours."""
+    """Returns the names in our ``index.json``; none if there is none, or it is not ours."""
     try:
         fd = os.open(INDEX, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError:

@@ -37,7 +37,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 class _Case(NamedTuple):
     name: str
-    tag: str  # what makes it no success: "failure", "error", "skipped" or ""
+    tag: str  # the element unless it is a success: "failure", "error", "skipped" or ""
     reason: str
     details: str
 
@@ -49,7 +49,7 @@ class _Suite(NamedTuple):
 
 
 def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
-    """The XML document in UTF-8. ``pods`` maps an address to ``namespace/name``."""
+    """Returns the XML document in UTF-8. ``pods`` maps an address to ``namespace/name``."""
     suites = []
     for kind, title in KIND_TITLES.items():
         flows = [result for result in report.flows if result.flow.kind == kind]
@@ -79,7 +79,7 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
 
 
 def comparison_to_junit(comparison: Comparison, pods: Mapping[str, str]) -> bytes:
-    """The same of a comparison: a testcase is what a flow does in all modes together."""
+    """Returns the same for a comparison: a testcase is one flow in all modes together."""
     every = list(comparison.reports.values())
     flows: dict[str, list[ComparedFlow]] = {}
     for compared in comparison.flows:
@@ -104,7 +104,9 @@ def comparison_to_junit(comparison: Comparison, pods: Mapping[str, str]) -> byte
 
 
 def _compared(compared: ComparedFlow, pods: Mapping[str, str]) -> _Case:
-    """What differs, and every mode that is not as promised; a flow may fail alike in all of them."""
+    """Returns a testcase with the difference, and every mode that is not as promised; a flow may fail alike
+    in all of them.
+    """
     wrong = {mode: result for mode, result in compared.results.items() if result.verdict != "pass"}
     verdicts = {result.verdict for result in wrong.values()} | {_VERDICT[compared.status]}
     reasons = [compared.change, *(f"{mode}: {say_verdict(result)}" for mode, result in wrong.items())]

@@ -18,7 +18,7 @@ from emulator.model.results import Verdict
 BOLD = "1"
 VERDICT_COLOURS: Mapping[Verdict, str] = {"pass": "32", "fail": "1;31", "unknown": "1;33"}
 _NARROWEST = 10  # columns are wrapped down to this, not further
-_GAP = 2  # what tabulate's plain format puts between two columns
+_GAP = 2  # spaces between two columns in tabulate's plain format
 
 
 def wants_color(environment: Mapping[str, str], terminal: bool) -> bool:
@@ -29,7 +29,7 @@ def wants_color(environment: Mapping[str, str], terminal: bool) -> bool:
 
 
 class Paint:
-    """Terminal colours, or none. ``paint(code, text)``: ``code`` as in ECMA-48's SGR."""
+    """Adds terminal colours, or none. ``paint(code, text)``: ``code`` as in ECMA-48's SGR."""
 
     def __init__(self, color: bool) -> None:
         self.color = color
@@ -42,12 +42,12 @@ class Paint:
 
 
 def table(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None) -> str:
-    """``rows`` under ``headers`` within ``width`` columns; "" when there is no row."""
+    """Returns ``rows`` under ``headers`` within ``width`` columns; "" when there is no row."""
     return lay_out(headers, fit(headers, rows, width)) if rows else ""
 
 
 def lay_out(headers: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
-    """``rows`` under ``headers`` in columns as wide as their cells."""
+    """Returns ``rows`` under ``headers`` in columns as wide as their cells."""
     # The header goes in as a row: tabulate would make its columns wider than they need to be.
     text = tabulate([headers, *rows] if headers else rows, tablefmt="plain", disable_numparse=True)
     return "\n".join(line.rstrip() for line in text.split("\n"))
@@ -56,7 +56,7 @@ def lay_out(headers: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str
 def fit(
     headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width: int | None
 ) -> Sequence[Sequence[str]]:
-    """``rows`` with cells wrapped until all columns fit into ``width``: the widest gives way first.
+    """Returns ``rows`` with cells wrapped until all columns fit into ``width``: the widest is narrowed first.
 
     A cell may have several lines; apart from their ends it must be printable already.
     """

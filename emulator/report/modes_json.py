@@ -19,7 +19,7 @@ SCHEMA = "podwire.dev/diff/v1"
 
 
 def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[str, Any]:
-    """``comparison`` as values that JSON knows. ``pods`` maps an address to ``namespace/name``."""
+    """Returns ``comparison`` as values that JSON knows. ``pods`` maps an address to ``namespace/name``."""
     count = Counter(compared.status for compared in comparison.flows)
     return {
         "schema": SCHEMA,

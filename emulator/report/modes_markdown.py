@@ -1,8 +1,8 @@
-"""Writes a comparison of modes as one Markdown table: the source address that arrived, by what was dialled
-and from where (docs/services.md is made of it). Pure.
+"""Writes a comparison of modes as one Markdown table: the source address that arrived, by destination and
+client (docs/services.md is made from it). Pure.
 
-Every cell is what packets showed, in words that mean the same in every mode; a flow whose packets broke the
-promise of its mode says so in its cell.
+Every cell states what packets showed, in words that mean the same in every mode. A flow whose packets broke
+the promise of its mode is marked in its cell.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from emulator.verdicts.compare import answers
 from emulator.verdicts.modes import DIALLED, ComparedFlow, Comparison
 
 _WORDS = {"preserved": "the client's own", "node": "a node's"}
-_FEW = 2  # clients that are named even when all fare alike
+_FEW = 2  # clients that are named even if the result is the same for all
 
 
 def render_markdown(comparison: Comparison) -> str:
-    """One row for each thing dialled and all clients that fare alike in every mode; controls, which no mode
-    touches, are left out.
+    """Returns one row for each destination and all clients with the same result in every mode; controls,
+    which no mode touches, are left out.
     """
     head = ("dialled", "by", *comparison.modes)
     lines = [_line(head), _line(["---"] * len(head))]
@@ -42,7 +42,9 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def _dialled(compared: ComparedFlow) -> str:
-    """A FlowCheck is about one thing that is dialled; without one it is the destination itself."""
+    """Returns the name of the destination: a FlowCheck tests one destination; without one it is the flow's
+    own.
+    """
     return compared.flow.check or compared.flow.to.label
 
 

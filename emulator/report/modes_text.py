@@ -1,7 +1,7 @@
 """Writes a comparison of modes for a person who must decide. Pure.
 
-The first questions are answered first: which Services change, for which clients and why, and what to do; then
-the packets that show it.
+The first questions are answered first: which Services change, for which clients and why, and what to do. The
+packets that show it follow.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from emulator.verdicts.modes import (
     Status,
 )
 
-# of Services that change otherwise than others: of so many it is said how; the others are named
+# groups of Services whose changes are explained; the others are named
 MOST_BLOCKS = 20
-MOST_FLOWS = 40  # that differ: the packets of so many are shown
-MOST_BACKENDS = 3  # of one flow: so many are named
-MOST_CLIENTS = 4  # to whom the same happens: so many are named
-MOST_ACCEPTED = 5  # flows of FlowChecks: of so many it is said how a mode's difference can be accepted
-MOST_REASONS = 20  # flows that are not as promised: so many are explained
-_FIRST: tuple[Status, ...] = ("unexplained", "unknown", "unwanted", "known")  # what a reader must see first
+MOST_FLOWS = 40  # differing flows whose packets are shown
+MOST_BACKENDS = 3  # backends of one flow that are named
+MOST_CLIENTS = 4  # clients with the same result that are named
+MOST_ACCEPTED = 5  # flows of FlowChecks for which accepting a mode's difference is explained
+MOST_REASONS = 20  # flows that are not as promised and explained
+_FIRST: tuple[Status, ...] = ("unexplained", "unknown", "unwanted", "known")  # the order for a reader
 
 
 def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, str]) -> str:
-    """The whole comparison within ``width`` columns, ending in a newline. ``pods`` maps an address to
+    """Returns the whole comparison within ``width`` columns, ending in a newline. ``pods`` maps an address to
     ``namespace/name``.
     """
     differing = sorted(comparison.differing, key=lambda compared: _FIRST.index(compared.status))
@@ -86,7 +86,7 @@ def _in_short(comparison: Comparison) -> str:
 
 
 def _changes(comparison: Comparison, width: int) -> Iterator[str]:
-    """A block for all Services that change alike; of many the first, and the names of the others."""
+    """Yields a block for all Services that change alike: the first in full, and the names of the others."""
     of: dict[str, list[ComparedFlow]] = {}
     for compared in comparison.differing:
         if not compared.flow.control:
@@ -109,7 +109,7 @@ def _changes(comparison: Comparison, width: int) -> Iterator[str]:
 
 
 def _kind(compared: ComparedFlow) -> tuple[object, ...]:
-    """What is the same for Services that change alike: all but names, addresses and ports."""
+    """Returns the key that is equal for Services that change alike: all but names, addresses and ports."""
     flow = compared.flow
     reasons = tuple((modes, reason.kinds) for reason, modes in _explaining(compared).items())
     return _what(compared), flow.client.kind, flow.to.how, is_loopback(flow.to.ip), reasons
@@ -122,12 +122,13 @@ def _likewise(changes: Sequence[ServiceDifference]) -> Iterator[str]:
 
 def _headline(change: ServiceDifference) -> str:
     return printable(
-        f"{_who(change)}: {change.changed} of {_flows(change.flows)} {'changes' if change.changed == 1 else 'change'}"
+        f"{_who(change)}: {change.changed} of {_flows(change.flows)} "
+        f"{'changes' if change.changed == 1 else 'change'}"
     )
 
 
 def _alike(flows: Iterable[ComparedFlow], width: int) -> Iterator[str]:
-    """What becomes of whose flows to where, then why; clients to whom the same happens together."""
+    """Yields the change of each group of flows, then why; clients with the same change come together."""
     clients: dict[tuple[str, ...], dict[str, None]] = {}
     for compared in flows:
         alike = (_what(compared), _where(compared), *_reasons(compared))
@@ -140,7 +141,10 @@ def _alike(flows: Iterable[ComparedFlow], width: int) -> Iterator[str]:
 def _what(compared: ComparedFlow) -> str:
     if compared.status == "known":
         return compared.change
-    return f"{compared.change} ({_wanted(compared) if compared.status == 'unwanted' else compared.status.upper()})"
+    return (
+        f"{compared.change} "
+        f"({_wanted(compared) if compared.status == 'unwanted' else compared.status.upper()})"
+    )
 
 
 def _wanted(compared: ComparedFlow) -> str:
@@ -159,7 +163,7 @@ def _where(compared: ComparedFlow) -> str:
 
 
 def _explaining(compared: ComparedFlow) -> Mapping[Reason, tuple[str, ...]]:
-    """Returns each reason that explains the difference, with its modes; of a bug all that is promised."""
+    """Returns each reason that explains the difference, with its modes; for a bug all promises."""
     telling = compared.telling if compared.status in ("known", "unwanted") else compared.promises
     modes: dict[Reason, tuple[str, ...]] = {}
     for mode, promise in telling.items():
@@ -168,7 +172,7 @@ def _explaining(compared: ComparedFlow) -> Mapping[Reason, tuple[str, ...]]:
 
 
 def _reasons(compared: ComparedFlow) -> Iterator[str]:
-    """Yields each reason as a sentence, with the modes that it is about."""
+    """Yields each reason as a sentence, with its modes."""
     for reason, modes in _explaining(compared).items():
         yield say_of_modes(reason, modes)
 
@@ -196,22 +200,28 @@ def _advice(comparison: Comparison, width: int) -> Iterator[str]:
 
 
 def _how_to_accept(comparison: Comparison, flows: Iterable[ComparedFlow]) -> Iterator[str]:
-    """What a FlowCheck would say that accepts what a mode does, each of its entries once."""
+    """Yields the entry of a FlowCheck that would accept a mode's result, each once."""
     said: dict[str, None] = {}
     for compared in flows:
         if compared.status == "unwanted":
             modes = ", ".join(
                 f"{mode}: {expect_text(comparison.accepted(compared, mode))}" for mode in compared.failed
             )
-            what = f"What FlowCheck {compared.flow.check} does not want of “{compared.flow.entry}”, and you accept, it can say: "
+            what = (
+                f"What FlowCheck {compared.flow.check} does not want of “{compared.flow.entry}”, and "
+                "you accept, it can say: "
+            )
             said[f"{what}expect: {{modes: {{{modes}}}}} beside what it expects in the others."] = None
     yield from list(said)[:MOST_ACCEPTED]
     if len(said) > MOST_ACCEPTED:
-        yield f"{len(said) - MOST_ACCEPTED} more flows of FlowChecks can be accepted likewise; -o json says what each may expect (accept)."
+        yield (
+            f"{len(said) - MOST_ACCEPTED} more flows of FlowChecks can be accepted likewise; -o json "
+            "says what each may expect (accept)."
+        )
 
 
 def _wrapped(lines: Iterable[str], width: int, indent: str = "", further: int = 2) -> list[str]:
-    """``lines``, indented and folded; what follows a fold is ``further`` in."""
+    """Returns ``lines``, indented and folded; continuation lines are indented ``further``."""
     return [
         line
         for text in lines
@@ -233,8 +243,8 @@ def _flows(number: int) -> str:
 
 
 def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-    """A row for all modes that did the same: the first has the flow's name, the second what the difference
-    is.
+    """Yields a row for all modes with the same result: the first has the flow's name, the second the
+    difference.
     """
     modes: dict[tuple[str, ...], list[str]] = {}
     for mode, result in compared.results.items():
@@ -253,12 +263,12 @@ def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str
 
 
 def _short(text: str) -> str:
-    """As kubectl leaves the default namespace out."""
+    """Returns ``text`` without the default namespace, which kubectl leaves out too."""
     return re.sub(r"(?<![\w-])default/", "", text)
 
 
 def _backends(result: FlowResult, pods: Mapping[str, str]) -> str:
-    """A line each, printable; of many the first."""
+    """Returns one printable line for each backend; if there are many, only the first ones."""
     names = [printable(_short(name)) for name in sorted(named_counts(result.observed.backends, pods))]
     more = [f"(+{len(names) - MOST_BACKENDS} more)"] if len(names) > MOST_BACKENDS else []
     return "\n".join([*names[:MOST_BACKENDS], *more]) or "none"
@@ -279,7 +289,7 @@ def _outcome(result: FlowResult) -> str:
 
 
 def _heard(compared: ComparedFlow, mode: str) -> str:
-    """Whose address replied; for what did not arrive, what shows that."""
+    """Returns the addresses that replied; for packets that did not arrive, the evidence."""
     heard = ["the address dialled" if reply == DIALLED else reply for reply in compared.reply(mode)]
     evidence = dict.fromkeys(
         ending
@@ -290,11 +300,14 @@ def _heard(compared: ComparedFlow, mode: str) -> str:
 
 
 def _broken_promises(comparison: Comparison) -> Iterator[str]:
-    """The flows and requirements that are not as promised, whether they differ or not; but for what is said
-    above.
+    """Yields the flows and requirements that are not as promised, whether they differ or not, except those
+    explained above.
     """
     lines = [
-        f"{result.verdict.upper()} in mode {mode}: {result.flow.name}: {say_verdict(result)} (promised: {say(result.expected.because)})"
+        (
+            f"{result.verdict.upper()} in mode {mode}: {result.flow.name}: {say_verdict(result)} "
+            f"(promised: {say(result.expected.because)})"
+        )
         for compared in comparison.flows
         for mode, result in compared.results.items()
         if result.verdict != "pass" and compared.status != "unwanted"
@@ -311,7 +324,7 @@ def _broken_promises(comparison: Comparison) -> Iterator[str]:
 
 
 def _kernels(comparison: Comparison) -> Iterator[str]:
-    """Where the modes ran, if one ran elsewhere than the others."""
+    """Yields the kernels of the modes, if one ran in another kernel than the others."""
     here = [mode for mode in comparison.modes if mode not in comparison.guests]
     if comparison.guests and here:
         yield f"{', '.join(here)}: kernel {comparison.reports[here[0]].machine['kernel']}"
@@ -323,7 +336,10 @@ def _kernels(comparison: Comparison) -> Iterator[str]:
 def _totals(comparison: Comparison) -> str:
     count = Counter(compared.status for compared in comparison.flows)
     parts = [
-        f"{_flows(len(comparison.flows))} in {len(comparison.modes)} modes: {count['same']} the same, {count['known']} known to differ, "
+        (
+            f"{_flows(len(comparison.flows))} in {len(comparison.modes)} modes: {count['same']} the "
+            f"same, {count['known']} known to differ, "
+        )
         + (f"{count['unwanted']} not as a FlowCheck says, " if count["unwanted"] else "")
         + f"{count['unexplained']} unexplained"
         + (f", {count['unknown']} unknown" if count["unknown"] else ""),

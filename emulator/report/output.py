@@ -1,5 +1,5 @@
-"""Standard output as it may be: a pipe whose reader has gone, a full disk, an encoding without arrows,
-nothing at all.
+"""Writes standard output in any state: a pipe whose reader has gone, a full disk, an encoding without arrows,
+or none at all.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from emulator.errors import UsageError
 
 
 def prepare_streams() -> None:
-    """Give this process the standard streams that it was started without, and let its output have "?" for
-    what the encoding lacks.
+    """Opens the standard streams that this process was started without, and makes its output replace
+    characters that the encoding lacks by "?".
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # takes the lowest number that is free: nothing else may be written to by mistake
+            # takes the lowest free number: no other file may get it by mistake
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    # Unbuffered, so that the interpreter finds nothing to write at its end, which would change the exit code.
+    # Unbuffered, so that the interpreter has nothing to write at its end, which would change the exit code.
     sys.stderr = io.TextIOWrapper(
         _Unheard(2, "w", closefd=False), sys.stderr.encoding, "backslashreplace", write_through=True
     )
 
 
 class _Unheard(io.FileIO):
-    """Drops what cannot be written: on a full disk, or to a terminal that is gone."""
+    """Drops output that cannot be written: on a full disk, or to a terminal that is gone."""
 
     def write(self, data: Any) -> int:
         try:
@@ -45,13 +45,13 @@ class _Unheard(io.FileIO):
 
 
 class Attempts:
-    """Writes several outputs, of which one that fails costs no other. ``failed``: whether one did."""
+    """Writes several outputs; one that fails does not stop the others. ``failed``: whether one did."""
 
     def __init__(self) -> None:
         self.failed = False
 
     def __call__(self, write: Callable[[], object]) -> bool:
-        """Call ``write``; where that raises UsageError, say so on standard error and return False."""
+        """Calls ``write``; if that raises UsageError, prints it on standard error and returns False."""
         try:
             write()
         except UsageError as error:
@@ -62,9 +62,9 @@ class Attempts:
 
 
 def say(text: str) -> None:
-    """Write ``text`` to standard output, at once. Where whoever read it (head, less) has gone, nobody hears
-    this and what follows, and what was found out stands. Raises UsageError for any other reason that it
-    cannot be written.
+    """Writes ``text`` to standard output, at once. If the reader (head, less) closed the pipe (EPIPE), this
+    and later output is dropped, and the exit code is unaffected. Raises UsageError for any other reason that
+    it cannot be written.
     """
     try:
         sys.stdout.write(text)
@@ -77,5 +77,5 @@ def say(text: str) -> None:
 
 
 def _mute() -> None:
-    """What is left in the buffer, or comes, goes nowhere."""
+    """Drops the text in the buffer, and all later text."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Frames as a pcapng file: nanosecond stamps, one interface per tap, host names and comments.
+"""Encodes frames as a pcapng file: nanosecond stamps, one interface per tap, host names and comments.
 
 The format is that of draft-ietf-opsawg-pcapng (sections 4.1 to 4.5). Imports the standard library and the
 frame model; pure. Invariant: every block is little-endian, padded to four bytes, and carries its length at
@@ -20,19 +20,19 @@ from emulator.net import IPV4, Address
 _SECTION_HEADER, _INTERFACE_DESCRIPTION, _NAME_RESOLUTION, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 4, 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _LINKTYPE_ETHERNET = 1
-_SNAPLEN = 262_144  # the most that Wireshark reads of an Ethernet frame
+_SNAPLEN = 262_144  # the longest Ethernet frame that Wireshark reads
 _OPT_END, _OPT_COMMENT, _SHB_USERAPPL, _IF_NAME, _IF_TSRESOL, _EPB_FLAGS = 0, 1, 4, 2, 9, 2
 _NRB_END, _NRB_IPV4, _NRB_IPV6 = 0, 1, 2
 _INBOUND, _OUTBOUND = 1, 2  # epb_flags, bits 0 and 1
 _LOW_HALF = 0xFFFF_FFFF
 
-_HEAD = Struct("<HH")  # of an option or a name record: code, length
+_HEAD = Struct("<HH")  # an option or a name record: code, length
 _BLOCK = Struct("<II")  # type, total length
 _TOTAL = Struct("<I")
 _LONGEST_OPTION = 0xFFFF
 _LONGEST_NAME = 255
 
-_PIECE = 10_000  # frames that are handed over at a time
+_PIECE = 10_000  # frames that are encoded at a time
 
 _NO_NAMES: Mapping[str, str] = {}
 _NO_COMMENTS: Mapping[int, Sequence[str]] = {}
@@ -46,12 +46,12 @@ def encode_pcapng(
     numbers: Sequence[int] | None = None,
     section_comment: str = "",
 ) -> bytes:
-    """The pcapng file that holds ``frames``, in the order given.
+    """Returns the pcapng file that holds ``frames``, in the order given.
 
-    ``names`` maps an address to what a person calls it (written as a name resolution block); an empty name is
-    left out. ``comments`` maps a frame's number to its comments, ``numbers`` gives the number of each frame
-    (``None``: 0, 1, 2…). Control characters in names and comments are spelled out. Raises ``ValueError`` if a
-    key of ``names`` is no address, or ``numbers`` and ``frames`` differ in length.
+    ``names`` maps an address to a name (written as a name resolution block); an empty name is left out.
+    ``comments`` maps a frame's number to its comments, ``numbers`` gives the number of each frame (``None``:
+    0, 1, 2…). Control characters in names and comments are spelled out. Raises ``ValueError`` if a key of
+    ``names`` is no address, or ``numbers`` and ``frames`` differ in length.
     """
     if numbers is not None and len(numbers) != len(frames):
         raise ValueError(f"{len(frames)} frames, but {len(numbers)} numbers")
@@ -116,8 +116,8 @@ def stream_pcapng(
 
 @lru_cache(maxsize=4096)
 def _packer(captured: int, options: int) -> tuple[Callable[..., bytes], int]:
-    """How to pack a whole frame block with ``captured`` bytes of data in one call (struct pads with zeros),
-    and its length.
+    """Returns a function that packs a whole frame block with ``captured`` bytes of data in one call (struct
+    pads with zeros), and its length.
     """
     layout = Struct(f"<7I{captured + -captured % 4}s{options}sI")
     return layout.pack, layout.size
@@ -163,7 +163,7 @@ def _text(code: int, text: str) -> bytes:
 
 
 def _cut(text: str, longest: int) -> bytes:
-    """``text`` without control characters, in UTF-8, cut between characters at ``longest`` bytes."""
+    """Returns ``text`` without control characters, in UTF-8, cut between characters at ``longest`` bytes."""
     return printable(text).encode()[:longest].decode(errors="ignore").encode()
 
 

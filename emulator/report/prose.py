@@ -145,7 +145,7 @@ _BEGIN_WITH_MODE = frozenset(
 
 class _Clause(NamedTuple):
     text: str
-    section: int  # of docs/semantics; 0: it cites none
+    section: int  # section of docs/semantics; 0: it cites none
 
 
 def say(reason: Reason) -> str:
@@ -154,7 +154,7 @@ def say(reason: Reason) -> str:
 
 
 def say_of_modes(reason: Reason, modes: Sequence[str]) -> str:
-    """Returns ``reason`` as a sentence that names the ``modes`` it is about."""
+    """Returns ``reason`` as a sentence that names its ``modes``."""
     names_it = reason.why in _BEGIN_WITH_MODE and tuple(modes) == (reason.mode,)
     return say(reason) if names_it else f"{', '.join(modes)}: {say(reason)}"
 

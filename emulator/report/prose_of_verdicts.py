@@ -34,7 +34,7 @@ ICMP_NAMES: Mapping[str, str] = {
 
 
 def say_ending(ending: Ending) -> str:
-    """Returns how an attempt ended, as evidence; "" where it was answered."""
+    """Returns how an attempt ended, as evidence; "" if it was answered."""
     return _ENDINGS[ending.kind](ending)
 
 
@@ -103,7 +103,7 @@ def _pods(ending: Ending) -> str:
 
 
 def say_verdict(result: FlowResult) -> str:
-    """Returns why the verdict on ``result`` is not "pass" ("" where it is)."""
+    """Returns why the verdict on ``result`` is not "pass" ("" if it is)."""
     return say_finding(result.finding) if result.finding else ""
 
 
@@ -173,7 +173,7 @@ def _say_combination(finding: Finding) -> str:
 
 
 def _say_server(finding: Finding) -> str:
-    """Returns what the server's own account contradicts."""
+    """Returns the facts that the server's own answer contradicts."""
     journey, answer = _journey(finding), finding.attempt.answer if finding.attempt else None
     if answer is None:
         return ""

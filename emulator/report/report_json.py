@@ -36,12 +36,12 @@ from emulator.verdicts.compare import (
 )
 
 SCHEMA = "podwire.dev/report/v1"
-PENDING = "<pending>"  # the external address of a Service that waits for one, as kubectl has it
+PENDING = "<pending>"  # the external address of a Service without one yet, as kubectl shows it
 _VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unknown")
 
 
 def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
-    """``report`` as values that JSON knows. ``pods`` maps an address to ``namespace/name``."""
+    """Returns ``report`` as values that JSON knows. ``pods`` maps an address to ``namespace/name``."""
     requirements = Counter(r.verdict for r in report.requirements)
     return {
         "schema": SCHEMA,
@@ -72,17 +72,17 @@ def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
 
 
 def to_json(report: Report, pods: Mapping[str, str]) -> str:
-    """:func:`to_dict` as indented JSON, ending in a newline."""
+    """Returns :func:`to_dict` as indented JSON, ending in a newline."""
     return dump_json(to_dict(report, pods))
 
 
 def to_yaml(report: Report, pods: Mapping[str, str]) -> str:
-    """The content of :func:`to_json` as YAML."""
+    """Returns the content of :func:`to_json` as YAML."""
     return dump_yaml(to_dict(report, pods))
 
 
 def dump_yaml(value: Mapping[str, Any]) -> str:
-    """``value`` as YAML (half of a surrogate pair becomes "?": YAML cannot carry it)."""
+    """Returns ``value`` as YAML (half of a surrogate pair becomes "?": YAML cannot carry it)."""
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -92,15 +92,15 @@ def dump_yaml(value: Mapping[str, Any]) -> str:
 
 
 def dump_json(value: Mapping[str, Any]) -> str:
-    """Indented JSON, ending in a newline; half of a surrogate pair, which a manifest may hold, stays an
-    escape for UTF-8 to carry.
+    """Returns indented JSON, ending in a newline; half of a surrogate pair, which a manifest may hold, stays
+    an escape for UTF-8 to carry.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     return text.encode(errors="backslashreplace").decode()
 
 
 def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
-    """One element of ``flows``."""
+    """Returns one element of ``flows``."""
     flow, journey = result.flow, telling_journey(result)
     return {
         "name": flow.name,
@@ -131,7 +131,7 @@ def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
 
 
 def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[str, Any]:
-    """``expected`` of a flow."""
+    """Returns ``expected`` of a flow."""
     return {
         "outcome": expected.outcome,
         "source": expected.source,
@@ -152,14 +152,14 @@ def expectation_to_dict(expected: Expectation, pods: Mapping[str, str]) -> dict[
 
 
 def health_to_dict(health: Health) -> dict[str, int]:
-    """What a health check answers, the count only where it is said."""
+    """Returns the answer of a health check, with its count only if it has one."""
     return {"status": health.status} | (
         {} if health.localEndpoints is None else {"localEndpoints": health.localEndpoints}
     )
 
 
 def _connection(dialled: bool, endpoint: bool) -> str:
-    """Returns whether clients that are answered get a connection: not if the endpoint answers, past the node
+    """Returns whether clients with an answer get a connection: not with an asymmetric reply, past the node
     that translated.
     """
     return "some" if dialled and endpoint else "yes" if dialled else "no" if endpoint else ""

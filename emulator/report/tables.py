@@ -1,8 +1,8 @@
 """Writes a report as text for people: tables of the cluster, the flows and the requirements, and a block for
 every flow that is not as promised.
 
-Pure: what it returns depends on its arguments alone. Invariants: PASS, FAIL and UNKNOWN are words, never
-colours only; no text of a manifest reaches the terminal with a control character in it.
+Pure: the result depends on the arguments alone. Invariants: PASS, FAIL and UNKNOWN are words, never colours
+only; no text of a manifest reaches the terminal with a control character in it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NO_PODS: Mapping[str, str] = {}
 def render_text(
     report: Report, *, wide: bool, color: bool, width: int, pods: Mapping[str, str] = _NO_PODS
 ) -> str:
-    """The whole report, ending in a newline.
+    """Returns the whole report, ending in a newline.
 
     ``width`` is the number of columns to stay within (as far as words of ten characters allow); ``wide``
     ignores it and shows every flow, backend, rewrite and hop. ``pods`` maps an address to ``namespace/name``.
@@ -86,8 +86,8 @@ def render_text(
 
 
 def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | None = None) -> str:
-    """Why ``result`` is not "pass": the reason, expected beside observed, and the hop where its journey ended
-    or differed.
+    """Returns why ``result`` is not "pass": the reason, expected beside observed, and the hop where its
+    journey ended or differed.
     """
     rows = [
         (row.what, row.expected, row.observed, "" if row.same else "← differs")
@@ -117,7 +117,9 @@ def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | 
 
 
 def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]) -> str:
-    """A line about one way that ``result``'s packets took, then its hops there and (after an arrow) back."""
+    """Returns a line about one path of ``result``'s packets, then its hops there and (after an arrow)
+    back.
+    """
     by = "crafted packet" if journey.crafted else "socket"
     where = f" to {backend_name(journey.backend, pods)}" if journey.backend else ""
     ending = say_ending(journey.ending)
@@ -133,8 +135,8 @@ def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]
 def _flows(
     results: Sequence[FlowResult], wide: bool, paint: Paint, limit: int | None, pods: Mapping[str, str]
 ) -> str:
-    """One table of all ``results``, with a heading line before each kind of communication; where the cluster
-    changed, before each step.
+    """Returns one table of all ``results``, with a heading line before each kind of communication; if the
+    cluster changed, before each step.
     """
     groups = _by_step(results) if any(result.flow.step for result in results) else _by_kind(results)
     ordered = [result for group in groups.values() for result in group]
@@ -161,7 +163,7 @@ def _flows(
 
 
 def _by_kind(results: Iterable[FlowResult]) -> Mapping[str, list[FlowResult]]:
-    """Title → the results of each kind that occurs, in the order of reports."""
+    """Returns title → the results of each kind that occurs, in the order of reports."""
     groups: dict[str, list[FlowResult]] = {title: [] for title in KIND_TITLES.values()}
     for result in results:
         groups[KIND_TITLES[result.flow.kind]].append(result)
@@ -169,7 +171,7 @@ def _by_kind(results: Iterable[FlowResult]) -> Mapping[str, list[FlowResult]]:
 
 
 def _by_step(results: Iterable[FlowResult]) -> Mapping[str, list[FlowResult]]:
-    """Title → the results of each step, in order of time."""
+    """Returns title → the results of each step, in order of time."""
     groups: dict[str, list[FlowResult]] = {}
     for result in results:
         groups.setdefault(result.flow.step or "At the beginning", []).append(result)
@@ -186,7 +188,7 @@ def _cells(result: FlowResult, wide: bool, pods: Mapping[str, str]) -> tuple[str
     flow = result.flow
     source = f"{', '.join(sources_sent(result))} → {', '.join(result.observed.sources) or 'none'}"
     changes = _every_change(result) if wide else _changes(result, pods)
-    name = flow.title if flow.step else flow.name  # the step stands above, once
+    name = flow.title if flow.step else flow.name  # the heading has the step
     # as kubectl leaves the default namespace out
     name = name if wide else re.sub(r"(?<![\w-])default/", "", name)
     said = [f"answered {answers(result)}"] if result.observed.health else []
@@ -205,7 +207,7 @@ def _via(result: FlowResult) -> str:
 
 
 def _not_delivered(result: FlowResult) -> list[str]:
-    """``rejected ×2: ICMP port unreachable from 172.18.0.3`` for each way in which attempts did not
+    """Returns ``rejected ×2: ICMP port unreachable from 172.18.0.3`` for each way in which attempts did not
     arrive.
     """
     evidence: dict[str, str] = {}
@@ -219,7 +221,7 @@ def _not_delivered(result: FlowResult) -> list[str]:
 
 
 def _changes(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
-    """What was rewritten on the way there, a line for each node: ``DNAT, SNAT at worker-1 → web-0:8080``.
+    """Returns the rewrites on the way there, a line for each node: ``DNAT, SNAT at worker-1 → web-0:8080``.
 
     The address that an SNAT gave is the source that the backend saw, which has a column of its own.
     """
@@ -241,13 +243,16 @@ def _changes(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
 
 
 def _backends(counts: Mapping[str, int]) -> str:
-    """The one backend that was met, or how many there were and how often each of them was met; by name where
-    none of them was one (a balancer leads to node ports).
+    """Returns the one backend that was met, or how many there were and how often each of them was met.
+    Targets that are no backends are named (a balancer leads to node ports).
     """
     if len(counts) == 1 or not any(counts.values()):
         return few(list(counts), 4)
     often = [f"×{count}" for count in counts.values()]
-    return f"{len(counts)} backends ({', '.join(often) if len(often) <= 4 else f'×{min(counts.values())} to ×{max(counts.values())}'})"
+    return (
+        f"{len(counts)} backends "
+        f"({', '.join(often) if len(often) <= 4 else f'×{min(counts.values())} to ×{max(counts.values())}'})"
+    )
 
 
 def _named(endpoint: Endpoint, backends: Mapping[Endpoint, int], pods: Mapping[str, str]) -> tuple[str, int]:
@@ -262,7 +267,7 @@ def _every_change(result: FlowResult) -> list[str]:
 
 
 def _counts(report: Report, shown: int) -> str:
-    """How many flows of each kind passed, where they are too many to list."""
+    """Returns how many flows of each kind passed, if they are too many to list."""
     rows = []
     for title, group in _by_kind(report.flows).items():
         verdicts = Counter(result.verdict for result in group)
@@ -275,8 +280,8 @@ def _counts(report: Report, shown: int) -> str:
 
 
 def _set_aside(controls: int) -> str:
-    """Where the controls that passed went: what they prove is in the verdicts of the flows that they
-    control.
+    """Returns the number of controls that passed and are not listed: the verdicts of the flows that they
+    control include them.
     """
     return (
         f"{controls} controls passed too (the same clients straight to the Pods); -o wide lists them"
@@ -286,7 +291,7 @@ def _set_aside(controls: int) -> str:
 
 
 def _journeys(results: Sequence[FlowResult], pods: Mapping[str, str]) -> str:
-    """Every journey of every flow, hop by hop."""
+    """Returns every journey of every flow, hop by hop."""
     texts = [render_journey(result, journey, pods) for result in results for journey in result.journeys]
     return "\n".join(["JOURNEYS", *texts]) if texts else ""
 
@@ -327,7 +332,7 @@ def _totals(report: Report, paint: Paint) -> str:
 
 
 def _nodes(rows: Sequence[NodeRow], most: int | None, limit: int | None) -> str:
-    """The nodes with their Pods; of more than ``most`` the first are named (None: all)."""
+    """Returns the nodes with their Pods, the first ``most`` by name (None: all)."""
     cells = [
         (
             row.name,
@@ -343,7 +348,7 @@ def _nodes(rows: Sequence[NodeRow], most: int | None, limit: int | None) -> str:
 
 
 def _services(rows: Sequence[ServiceRow], wide: bool, limit: int | None) -> str:
-    """The Services; their external addresses only where some have any."""
+    """Returns the Services; their external addresses only if some have any."""
     most = None if wide else 6
     columns = {
         "SERVICE": [row.name for row in rows],

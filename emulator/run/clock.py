@@ -1,4 +1,4 @@
-"""Where a run's time went."""
+"""Measures where a run's time went."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds by phase, in order."""
+    """Holds seconds by phase, in order."""
 
     phases: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)

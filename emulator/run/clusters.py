@@ -1,7 +1,7 @@
-"""Find running clusters, and what a user calls the network namespaces in them.
+"""Finds running clusters, and the user's names for the network namespaces in them.
 
 A running sandbox listens on an abstract Unix socket ``podwire/<uid>/<pid>/<random>`` of the host's network
-namespace, and tells whoever has its own uid what it is (:mod:`emulator.kernel.sandbox`).
+namespace, and describes itself to processes of its own uid (:mod:`emulator.kernel.sandbox`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 class Running:
     """Describes one running cluster.
 
-    ``init`` is its PID 1 as this terminal counts. ``names`` maps what a user may call a Pod, node or client
-    to its network namespace. ``nodes``, ``pods`` and ``services`` are counts. ``stays``: it was started with
-    ``--keep``. A cluster of another ``release`` may not tell all of them: then they are 0, empty and None, and
+    ``init`` is the pid of its PID 1 here. ``names`` maps a user's name for a Pod, node or client to its
+    network namespace. ``nodes``, ``pods`` and ``services`` are counts. ``stays``: it was started with
+    ``--keep``. A cluster of another ``release`` may lack some of them: then they are 0, empty and None, and
     ``stays`` is true. All text is printable.
     """
 
@@ -59,18 +59,20 @@ class Running:
 
 
 def find_running() -> list[Running]:
-    """Every cluster that runs under this uid, oldest first."""
+    """Returns every cluster that runs under this uid, oldest first."""
     found = []
     for path in sorted(_listeners() | _listeners()):
         _, _, pid, _ = path.split("/", 3)
         info = _ask("\0" + path[1:])
-        if info and "topology" in info:  # else it is not built yet
+        if info and "topology" in info:  # without it, it is not built yet
             found.append(read_announcement(int(pid), info))
     return sorted(found, key=lambda running: running.started)
 
 
 def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
-    """Returns what ``info`` tells. It may come from another release: each field is checked."""
+    """Returns the cluster that ``info`` describes. It may come from another release: each field is
+    checked.
+    """
     names = info.get("names")
     init = _count(info.get("init"))
     return Running(
@@ -108,16 +110,16 @@ def _is_entry(name: object, netns: object) -> bool:
 
 
 def _listeners() -> set[str]:
-    """Our own sandboxes' addresses. The kernel writes this file a page at a time: one that others' sockets
-    come and go around may be passed over, so one look is not enough.
+    """Returns our own sandboxes' addresses. The kernel writes this file a page at a time, and may skip one
+    while others' sockets come and go, so it is read twice.
     """
     paths = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
     return {path for path in paths if re.fullmatch(rf"@{ADDRESS_PREFIX}{os.geteuid()}/\d+/\w+", path)}
 
 
 def _ask(address: str) -> dict[str, Any] | None:
-    """What the listener says of itself; None when it is gone, or belongs to somebody else (anyone may bind
-    any abstract name).
+    """Returns the listener's description of itself; None when it is gone, or belongs to another user (any
+    user may bind any abstract name).
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(1)
@@ -136,11 +138,11 @@ def _ask(address: str) -> dict[str, Any] | None:
 
 
 def choose(name: str, cluster: str) -> tuple[Running, str]:
-    """Returns the running cluster to enter, and the network namespace that ``name`` means there.
+    """Returns the running cluster to enter, and the network namespace of ``name`` there.
 
-    ``cluster`` is its topology's name or its pid. Of several of one name, those that stay up count. Where it
-    is "", the only cluster that stays up is taken: one that ends by itself would take the command with it,
-    and is entered by name or pid alone. Raises UsageError with what there is.
+    ``cluster`` is its topology's name or its pid. Among several with one name, those that stay up count. If
+    it is "", the only cluster that stays up is taken: one that ends by itself would end the command with it,
+    and is entered by name or pid alone. Raises UsageError with the running clusters.
     """
     running = find_running()
     if cluster:
@@ -169,7 +171,7 @@ def choose(name: str, cluster: str) -> tuple[Running, str]:
 
 
 def _nothing_to_enter(cluster: str, running: Sequence[Running]) -> str:
-    """Returns that no cluster stays up; ``running`` are those that end by themselves."""
+    """Returns the message that no cluster stays up; ``running`` are those that end by themselves."""
     if cluster:
         return f"no cluster is running as {cluster!r}: start one with --keep (podwire ps lists them)"
     if not running:

@@ -1,8 +1,8 @@
-"""The same cluster and flows under several modes of kube-proxy, one sandbox after the other, compared.
+"""Compares the same cluster and flows under several modes of kube-proxy, one sandbox after the other.
 
-Wires ``run``, ``guest`` and the pure ``verdicts.modes`` together; ``cli`` prints what comes of it. Invariant:
-every mode is sent the very same flows, with the attempts that the most demanding mode needs; before the first
-packet it is known that every mode can be had.
+Wires ``run``, ``guest`` and the pure ``verdicts.modes`` together; ``cli`` prints the result. Invariant: every
+mode gets the same flows, with as many attempts as the most demanding mode needs; before the first packet it
+is known that every mode can run.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from emulator.run.run import Options, observe
 from emulator.schedule.schedule import PromiseOf, plan_flows
 from emulator.verdicts.modes import Comparison, compare_modes
 
-_HOW_TO_TELL = "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system -o yaml)"
+_HOW_TO_TELL = (
+    "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system "
+    "-o yaml)"
+)
 
 
 class ModeError(PodwireError):
-    """A mode cannot be had on this machine."""
+    """Reports a mode that cannot run on this machine."""
 
     exit_code = Exit.MACHINE_LACKS
 
@@ -41,11 +44,11 @@ class ModeError(PodwireError):
 
 
 def run_modes(scenarios: Mapping[str, Scenario], options: Options) -> Comparison:
-    """Run each of ``scenarios`` (by mode, of the same objects and seed) and compare. Evidence goes to a
+    """Runs each of ``scenarios`` (by mode, of the same objects and seed) and compares. Evidence goes to a
     directory ``<topology>-<mode>`` each.
 
-    What this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError, naming
-    every mode that this version or this machine does not have.
+    A mode that this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError,
+    naming every mode that this version or this machine does not have.
     """
     guests = check_modes(list(scenarios))
     planned = {mode: plan_flows(scenario, differences=True) for mode, scenario in scenarios.items()}
@@ -79,7 +82,7 @@ def _renamed(scenario: Scenario, mode: str) -> Scenario:
 def _observe(
     mode: str, scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options
 ) -> Report:
-    """Runs one mode; what this kernel refuses is said of that mode."""
+    """Runs one mode; an error of this kernel names that mode."""
     try:
         return observe(scenario, flows, promise, options)
     except (MissingCapabilityError, KernelError, LimitError) as error:
@@ -87,8 +90,8 @@ def _observe(
 
 
 def _by_step(scenario: Scenario, flows: Sequence[Flow], report: Report) -> Callable[[Flow], Expectation]:
-    """What the objects alone promise for one of ``flows``, as they are when it is sent; on a connection that
-    is open, given what ``report`` says of it before.
+    """Returns the function that gives the promise of the objects alone for one of ``flows``, as they are when
+    it is sent; on an open connection, given the earlier results on it in ``report``.
     """
     moments: dict[str, Expectations] = {}
     asked: Mapping[str, str] = {}
@@ -110,16 +113,17 @@ def _by_step(scenario: Scenario, flows: Sequence[Flow], report: Report) -> Calla
 def settle_modes(
     inventory: Inventory, modes: Sequence[str], seed: int, run: bool = False
 ) -> Mapping[str, Scenario]:
-    """The cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that
+    """Returns the cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that
     Kubernetes 1.40 makes the default.
 
-    Raises UsageError where those two are one.
+    Raises UsageError if those two are one.
     """
     own = play(inventory, seed=seed, run=run)
     state = own.state
     if not modes and state.proxy.mode == COMING_MODE:
         raise UsageError(
-            f"{state.name} is in {COMING_MODE} mode already: name what to compare it with, as in --modes iptables,{COMING_MODE}"
+            f"{state.name} is in {COMING_MODE} mode already: name what to compare it with, as in "
+            f"--modes iptables,{COMING_MODE}"
         )
     if not modes and inventory.nodes and not inventory.proxy:
         notice = f"{state.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"
@@ -132,10 +136,10 @@ def settle_modes(
 
 
 def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
-    """The modes that must run in a guest, each with what this kernel lacks for it.
+    """Returns the modes that must run in a guest, each with the feature that this kernel lacks for it.
 
     Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those that cannot
-    be had on this machine.
+    run on this machine.
     """
     unknown = [mode for mode in modes if mode not in MODES]
     if unknown:
@@ -165,10 +169,10 @@ def _lacking_kernels(guests: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def merge_flows(planned: Sequence[Sequence[Flow]]) -> tuple[Flow, ...]:
-    """One list of what was planned for each mode: of each flow as many attempts and all controls that any
-    mode wants; the controls last.
+    """Returns one list of the flows that were planned for each mode: for each flow the most attempts and all
+    controls of any mode; the controls last.
 
-    What is planned comes from the same objects; only how many endpoints a flow may meet, and which, depends
+    All modes' flows come from the same objects; only how many endpoints a flow may meet, and which, depends
     on the mode.
     """
     merged: dict[str, Flow] = {}

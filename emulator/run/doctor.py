@@ -1,9 +1,9 @@
-"""Finds which modes of kube-proxy run on this machine, and what its kernel has and lacks, by trying; each
-lack has its remedy.
+"""Finds the modes of kube-proxy that run on this machine, and the features that its kernel has and lacks, by
+trying; each lack has its remedy.
 
 Every kernel feature is tried for real in a sandbox of its own: a module that would be loaded on demand shows
-as there, one that cannot shows as missing. A remedy is only named where it works: modprobe where this kernel
-has the module, a guest where one was started. Nothing stays.
+as present, one that cannot be loaded as missing. A remedy is only named where it works: modprobe if this
+kernel has the module, a guest if one was started. Nothing stays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from emulator.run.guest import KERNEL, why_no_guest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """``required``: podwire's default run does not work without it. ``remedy`` is empty when all is well."""
+    """Holds one result. ``required``: podwire's default run does not work without it. ``remedy`` is empty
+    when all is well.
+    """
 
     group: str
     name: str
@@ -94,13 +96,13 @@ _MODULES: Mapping[str, str] = {
     "netem": "sch_netem",
     "nf_tables": "nf_tables",
     "ipset": "ip_set",
-}  # where they are not called as the feature
-# what Debian's user-mode Linux has and other kernels may lack
+}  # modules with another name than the feature
+# features that Debian's user-mode Linux has and other kernels may lack
 _IN_GUEST = ("vxlan", "ipip", "geneve", "dummy", "netem", "ip_vs")
 
 
 def examine() -> list[Finding]:
-    """Everything that podwire can use, tried."""
+    """Tries and returns everything that podwire can use."""
     found = [_python(), *_packages(), *_tools(), _descriptors()]
     try:
         sandbox.run(lambda _: None)
@@ -129,7 +131,7 @@ def examine() -> list[Finding]:
 
 
 def modules() -> frozenset[str]:
-    """Returns the names of the modules that are there for this kernel."""
+    """Returns the names of the modules that exist for this kernel."""
     try:
         lines = Path("/lib/modules", platform.release(), "modules.dep").read_text().splitlines()
     except OSError:
@@ -138,7 +140,7 @@ def modules() -> frozenset[str]:
 
 
 def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
-    """Returns what gives podwire the kernel feature ``name``. ``guest``: why no guest runs here, "" if one
+    """Returns the remedy for a missing kernel feature ``name``. ``guest``: why no guest runs here, "" if one
     does.
     """
     module = _MODULES.get(name, name)
@@ -155,8 +157,8 @@ def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
 
 
 def modes(findings: Sequence[Finding]) -> Mapping[str, str]:
-    """Returns what each mode of kube-proxy lacks on this machine, with the remedy; "" where it runs. Those that
-    need least come first.
+    """Returns the missing features of each mode of kube-proxy on this machine, with the remedy; "" if it
+    runs. Modes with the fewest needs come first.
     """
     every_run = [
         f for f in findings if f.required and not f.ok and f.name not in ("iptables", "iptables-restore")
@@ -222,7 +224,7 @@ def _descriptors() -> Finding:
 
 
 def _kernel() -> list[Finding]:
-    """In the sandbox."""
+    """Tries the kernel's features, in the sandbox."""
     found = [_try(name, command.split(), required) for name, command, required in _LINKS]
     _tidy()
     for flavour in ("nft", "legacy"):
@@ -263,7 +265,9 @@ def _kernel() -> list[Finding]:
 
 
 def _finding(name: str, ok: bool, required: bool, detail: str, remedy: str = "") -> Finding:
-    """``remedy``: where it is not another kernel's (:func:`kernel_remedy`)."""
+    """Returns a result about the kernel; ``remedy`` is for features that do not need another kernel
+    (:func:`kernel_remedy`).
+    """
     return Finding(
         group="kernel", name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy
     )
@@ -282,7 +286,7 @@ def _try(name: str, command: list[str], required: bool, stdin: str = "") -> Find
 
 
 def _failure(command: list[str], stdin: str = "") -> str:
-    """Why ``command`` failed; "" when it did not."""
+    """Returns why ``command`` failed; "" when it did not."""
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -31,19 +31,19 @@ from emulator.errors import UsageError, printable
 from emulator.kernel import linux
 from emulator.kernel.signals import Interrupted, heeded, waking
 
-GRACE = 1.0  # seconds that a command has to end when it is asked to
+GRACE = 1.0  # seconds that a command has to end after SIGTERM
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _RELAYED = (signal.SIGTERM, signal.SIGHUP)
-_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which it ignores when it starts
+_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python when it starts
 _KILLED = 128 + signal.SIGKILL
 _GO = b"\0"  # tells the subreaper that its first parent has been reaped; no signal has this number
 
 
 def execute(init: int, netns: str, command: Sequence[str]) -> int:
-    """Run ``command`` in the network namespace ``netns`` of the sandbox whose PID 1 is ``init``.
+    """Runs ``command`` in the network namespace ``netns`` of the sandbox whose PID 1 is ``init``.
 
     Returns its exit code (127: no such command, 128 + n: signal n). SIGTERM and SIGHUP are passed on,
-    what has not ended ``GRACE`` seconds later is killed, and Interrupted is raised.
+    processes that have not ended ``GRACE`` seconds later are killed, and Interrupted is raised.
     """
     try:
         _join(init, netns)
@@ -54,7 +54,7 @@ def execute(init: int, netns: str, command: Sequence[str]) -> int:
     ignored = [number for number in (*_TERMINAL, *_RELAYED) if signal.getsignal(number) is signal.SIG_IGN]
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the terminal sends them to the command, too
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _RELAYED)  # until _await can pass them on
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _RELAYED)  # blocked until _await can pass them on
     ours, theirs = socket.socketpair()
     with ours, _keeping_terminal():
         child = os.fork()  # the PID namespace is entered by children only
@@ -62,7 +62,7 @@ def execute(init: int, netns: str, command: Sequence[str]) -> int:
             _leave_to_init(ours, theirs, command, ignored)
         theirs.close()
         os.waitpid(child, 0)
-        with suppress(OSError):  # the cluster has ended meanwhile: _await says so
+        with suppress(OSError):  # the cluster has ended meanwhile: _await reports it
             ours.send(_GO)
         return _await(ours, mask)
 
@@ -92,10 +92,10 @@ def _join(init: int, netns: str) -> None:
 
 @contextmanager
 def _keeping_terminal() -> Iterator[None]:
-    """Take the terminal's foreground back at the end.
+    """Takes the terminal's foreground back at the end.
 
-    A shell with job control takes it, and cannot give it back to a process group that its PID namespace
-    does not know. Without it, the program that started podwire could not read from the terminal.
+    A shell with job control takes it, and cannot give it back to a process group that its PID namespace does
+    not know. Without it, the program that started podwire could not read from the terminal.
     """
     fd = next((fd for fd in range(3) if os.isatty(fd)), -1)
     mine = fd >= 0 and os.tcgetpgrp(fd) == os.getpgrp()
@@ -103,13 +103,13 @@ def _keeping_terminal() -> Iterator[None]:
         yield
     finally:
         if mine:
-            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it stops whoever is in the background
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it stops processes in the background
             with suppress(OSError):  # the terminal is gone
                 os.tcsetpgrp(fd, os.getpgrp())
 
 
 def _await(subreaper: socket.socket, mask: Collection[int]) -> int:
-    """Wait for the command's exit code and return it. ``mask``: what is blocked meanwhile."""
+    """Waits for the command's exit code and returns it. ``mask``: the signals blocked meanwhile."""
     asked, deadline = 0, 0.0
     with waking(heeded() & set(_RELAYED), mask) as wake:
         poll = select.poll()
@@ -139,7 +139,7 @@ def _await(subreaper: socket.socket, mask: Collection[int]) -> int:
 def _leave_to_init(
     caller: socket.socket, subreaper: socket.socket, command: Sequence[str], ignored: Sequence[int]
 ) -> NoReturn:
-    """Start the subreaper and end, so that PID 1 of the sandbox becomes its parent."""
+    """Starts the subreaper and ends, so that PID 1 of the sandbox becomes its parent."""
     try:
         caller.close()
         if os.fork() == 0:
@@ -177,7 +177,7 @@ def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int
 
 
 def _watch(child: int, caller: socket.socket, wake: int) -> tuple[int | None, bool]:
-    """Wait until ``child`` has ended or must be killed.
+    """Waits until ``child`` has ended or must be killed.
 
     Returns its exit code, None if it has not ended, and whether the caller wanted its end.
     """
@@ -215,7 +215,7 @@ def _reap(child: int) -> int | None:
 
 
 def _kill_all() -> None:
-    """Kill every descendant. One that the kernel cannot end soon (it waits for a disk) is left to PID 1."""
+    """Kills every descendant. One that the kernel cannot end soon (it waits for a disk) is left to PID 1."""
     deadline = time.monotonic() + GRACE
     while (pids := _descendants()) and time.monotonic() < deadline:
         for pid in pids:
@@ -241,7 +241,7 @@ def _descendants() -> list[int]:
 
 
 def _become(command: Sequence[str], ignored: Sequence[int], subreaper: int) -> NoReturn:
-    """Replace this process by ``command``, with the signals that podwire was started with."""
+    """Replaces this process by ``command``, with the signals that podwire was started with."""
     for number in (*_TERMINAL, *_RELAYED, *_BY_PYTHON, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
     linux.die_with_parent(signal.SIGKILL)

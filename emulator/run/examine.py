@@ -1,5 +1,5 @@
-"""From the flows of one moment to their verdicts: probe, correlate, judge; and the state of the nodes where
-something is not as promised.
+"""Examines the flows of one moment: sends, correlates, judges, and reads the state of the nodes if something
+is not as promised.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from emulator.verdicts.judge import judge
 from emulator.verdicts.limits import doubt
 from emulator.verdicts.requirements import check_requirements
 
-_BUNDLES = 20  # the first so many flows that are not as promised have a bundle of their own
+_BUNDLES = 20  # flows that are not as promised and get a bundle of their own
 
 
 @dataclass(slots=True)
 class RunResults:
-    """What the moments so far have shown."""
+    """Holds the results of the moments so far."""
 
     results: list[FlowResult] = field(default_factory=list)
-    requirements: list[Sequence[Requirement]] = field(default_factory=list)  # of each moment
+    requirements: list[Sequence[Requirement]] = field(default_factory=list)  # by moment
     # flow that is not as promised → namespace → its state then
     dumps: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
-    # of open connections (FlowCheck, name), the last result
+    # by open connection (FlowCheck, name): the last result
     answered: dict[tuple[str, str], FlowResult] = field(default_factory=dict)
     limits: dict[Reached, None] = field(default_factory=dict)  # those that made a verdict "unknown"
-    # of open TCP connections, the frames that opened them
+    # by open TCP connection: the frames that opened it
     kept: dict[tuple[str, str], Sequence[Frame]] = field(default_factory=dict)
 
 
 def examine(
     schedule: Schedule, moment: Moment, live: Live, prober: Prober, found: RunResults, *, evidence: bool
 ) -> None:
-    """Send the flows of ``moment`` and judge them; if ``evidence`` is wanted, keep which frames are a flow's,
-    and the state of the nodes that a flow passed which is not as promised.
+    """Sends the flows of ``moment`` and judges them. If ``evidence`` is wanted, keeps the numbers of each
+    flow's frames, and the state of the nodes on the path of a flow that is not as promised.
     """
     attempts, full = _probe(schedule, moment, live, prober)
     live.note_ended_commands(moment.state)
     live.said += _say_what_udp_rests_on(attempts)
     with live.clock.phase("correlate"):
         live.recording.finish()
-    with prober.chatter():  # who never stops sending does not wait for verdicts either
+    with prober.chatter():  # clients that never stop sending do not stop for verdicts either
         live.check()
         results = _find_verdicts(schedule, moment, live, attempts, found, full, evidence)
         found.results += results
@@ -104,7 +104,8 @@ def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[Notice]:
     return (
         [
             Notice(
-                f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in there: an answer is not owed"
+                f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in "
+                "there: an answer is not owed"
             )
         ]
         if pods
@@ -145,8 +146,8 @@ def _find_verdicts(
 
 
 def _doubting(live: Live, found: RunResults) -> Callable[[FlowResult], FlowResult]:
-    """Returns what a result becomes where a limit of the machine, or of a network namespace on the flow's
-    way, was met meanwhile.
+    """Returns each result, changed to unknown if a limit of the machine, or of a network namespace on the
+    flow's path, was met meanwhile.
     """
     machine = live.watch.look()
 
@@ -167,8 +168,8 @@ def _keep(
     frames: Sequence[Frame],
     kept: dict[tuple[str, str], Sequence[Frame]],
 ) -> None:
-    """Keep the frames that opened the TCP connections that stay open: what is sent over one later is told by
-    them. What was said on it meanwhile is not kept, however long it is open.
+    """Keeps the frames that opened the TCP connections that stay open: later packets on one are recognised by
+    them. Its other frames are not kept, however long it is open.
     """
     open_ = {
         flow.name: (flow.check, flow.connection)
@@ -210,7 +211,7 @@ def _judge(
     sole_sctp: Mapping[str, Endpoint],
     doubted: Callable[[FlowResult], FlowResult],
 ) -> list[FlowResult]:
-    """Returns the results in the order of ``flows``; ``answered`` is kept up to date.
+    """Returns the results in the order of ``flows``; ``answered`` is updated.
 
     Controls come first: the verdict on a Service's flow depends on theirs. ``journeys`` and ``frames`` are by
     the attempt's index.
@@ -237,7 +238,7 @@ def _judge(
             sole_sctp,
         )
         results[flow.name] = result = doubted(result)
-        # the server's fault tells nothing
+        # the server's fault proves nothing
         verdicts[flow.name] = "unknown" if any(j.unserved for j in result.journeys) else result.verdict
         if flow.connection:
             answered.pop(connection, None)

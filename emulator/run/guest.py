@@ -1,10 +1,10 @@
-"""One mode's run in user-mode Linux: for what this kernel lacks and that one has. Both sides: here, and in
-the guest that ``scripts/uml`` boots.
+"""Runs one mode in user-mode Linux, if this kernel lacks a feature that the guest's has. Both sides: here,
+and in the guest that ``scripts/uml`` boots.
 
-What the guest writes to files is lost with it, so the job goes there through standard input and everything
-comes back through standard output: pickles, one after the other, first the report (or the error that there
-was), then each file of evidence, then None. Pickles, since the same code is at both ends of pipes that we
-made, as in ``sandbox``. Invariant: a guest ends with the process that started it.
+Files in the guest are lost with it, so the job goes there through standard input and everything comes back
+through standard output: pickles, one after the other, first the report (or the error), then each file of
+evidence, then None. Pickles, since the same code is at both ends of pipes that we made, as in ``sandbox``.
+Invariant: a guest ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ from emulator.schedule.schedule import PromiseOf, plan_flows
 
 UML = SHARE / "scripts" / "uml"
 KERNEL = "user-mode Linux"
-MEMORY = "2G"  # of the host's only what the guest touches; the rings of a node take 16 MiB
+MEMORY = "2G"  # only the touched part of it is taken from the host; the rings of a node take 16 MiB
 
 
 class GuestError(PodwireError):
-    """A run in the guest failed, or ended without a result: then what it said last is on standard error."""
+    """Reports that a run in the guest failed, or ended without a result: then its last output is on standard
+    error.
+    """
 
     def __init__(self, mode: str, what: str, exit_code: Exit) -> None:
         super().__init__(f"{mode} mode in {KERNEL}: {what}")
@@ -48,7 +50,7 @@ class GuestError(PodwireError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What is run in the guest. ``evidence``: whether packets are wanted back."""
+    """Holds the job for the guest. ``evidence``: whether packets are wanted back."""
 
     scenario: Scenario
     flows: tuple[Flow, ...]
@@ -57,14 +59,14 @@ class _Job:
     evidence: bool
 
     def promise(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
-        """What was promised outside; for an open connection it depends on what happened here, and is asked
-        here.
+        """Returns the promise that was made outside; for an open connection it depends on earlier results
+        here, and is made here.
         """
         return self.expectations[flow.name] if before is None else plan_flows(self.scenario)[1](flow, before)
 
 
 def why_no_guest() -> str:
-    """What is missing for a guest to run here, with the remedy; "" if nothing is."""
+    """Returns why no guest can run here, with the remedy; "" if one can."""
     if not UML.is_file():
         return f"{UML} is not there: the installation is not whole; install podwire again"
     check = [sys.executable, "-I", str(UML), "--check"]
@@ -76,13 +78,13 @@ def why_no_guest() -> str:
 def observing(
     scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options
 ) -> Iterator[Callable[[], Report]]:
-    """``run.observe`` in a guest that starts at once and runs beside us; what is given waits for it, and
-    returns or raises what it did.
+    """Runs ``run.observe`` in a guest that starts at once and runs beside us. The yielded function waits for
+    it, and returns its result or raises its error.
 
     Raises GuestError for every error of the guest. Leaving ends it.
     """
     directory, missing = find_directory(scenario.state, options)
-    inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables alone
+    inside = replace(options, captures=None, iptables="")  # the guest has one flavour of iptables only
     expectations = {flow.name: promise(flow) for flow in flows}
     job = _Job(
         scenario=scenario,
@@ -122,7 +124,10 @@ def _started(command: Sequence[str], stdin: bytes) -> Iterator[tuple[subprocess.
     assert process.stdin  # noqa: S101 - both were asked for
     assert process.stdout  # noqa: S101
     try:
-        with suppress(BrokenPipeError), process.stdin as job:  # who died already says so by giving no result
+        with (
+            suppress(BrokenPipeError),
+            process.stdin as job,
+        ):  # a dead guest shows itself by the missing result
             job.write(stdin)
         yield process, process.stdout
     finally:
@@ -142,7 +147,10 @@ def _collect(
         if directory:
             report = save_evidence(directory, iter(partial(_load, output), None), report)
     except pickle.UnpicklingError as error:
-        what = f"the guest ended without a result that can be read ({error}): was this checkout changed meanwhile?"
+        what = (
+            f"the guest ended without a result that can be read ({error}): was this checkout changed "
+            "meanwhile?"
+        )
         raise GuestError(mode, what, Exit.MACHINE_LACKS) from None
     except EOFError:
         output.close()
@@ -152,14 +160,14 @@ def _collect(
 
 
 def _load(output: IO[bytes]) -> Any:
-    """The next value. Raises EOFError where there is none, UnpicklingError for one of another release of
+    """Returns the next value. Raises EOFError if there is none, UnpicklingError for one of another release of
     podwire.
     """
     try:
         return pickle.load(output)  # noqa: S301 - our own code wrote it, in a guest that we started
     except (EOFError, pickle.UnpicklingError):
         raise
-    except Exception as error:  # whatever a class that is not as it was raises
+    except Exception as error:  # any exception of a class that has changed
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from None
 
 
@@ -167,7 +175,7 @@ def _load(output: IO[bytes]) -> Any:
 
 
 def _serve(job: _Job) -> Iterator[object]:
-    """What goes back, in order."""
+    """Yields the values that go back, in order."""
     with TemporaryDirectory() as name:
         options = replace(job.options, captures=Path(name) if job.evidence else None)
         try:
@@ -185,7 +193,7 @@ def _serve(job: _Job) -> Iterator[object]:
 
 def _main() -> None:
     output = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed is no part of the result
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # other output is no part of the result
     with open(output, "wb") as stream:
         for value in _serve(pickle.load(sys.stdin.buffer)):  # noqa: S301 - as above
             pickle.dump(value, stream)

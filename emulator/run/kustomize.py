@@ -3,7 +3,7 @@ one process.
 
 The process gets its arguments as a list, a time limit, and an environment in which neither Go's HTTP client
 nor git reaches anything: a remote base is never fetched unnoticed. kustomize runs programs and functions, and
-leaves its directory, only where flags allow it, which are not given.
+leaves its directory, only with flags that it is not given.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from emulator.load.yamltext import MAX_BYTES
 
 TIME_LIMIT = 60.0  # seconds
 _TOOLS = (("kubectl", "kustomize"), ("kustomize", "build"))
-_LOG_PREFIX = re.compile(r'\A[EF][0-9]{4} .*?err=[<"]? ?')  # kubectl's, before what it has to say
+_LOG_PREFIX = re.compile(r'\A[EF][0-9]{4} .*?err=[<"]? ?')  # kubectl's, before its message
 _MISSING = re.compile(r"\b(?:lstat|stat|open) (/.+?): no such file or directory")
 _FETCHED = re.compile(r"\bgit fetch\b|\bproxyconnect\b")
-_NOWHERE = "http://127.0.0.1:9"  # the discard port: a proxy that is not there
+_NOWHERE = "http://127.0.0.1:9"  # the discard port: no proxy listens there
 
 
 def build(directory: Path) -> str:
-    """Returns the manifests that the kustomization in ``directory`` makes. Raises KustomizationError."""
+    """Returns the manifests of the kustomization in ``directory``. Raises KustomizationError."""
     tool = next((words for words in _TOOLS if shutil.which(words[0])), None)
     if tool is None:
         raise KustomizationError(
@@ -77,5 +77,5 @@ def _missing_file(said: str, directory: Path) -> str:
 
 
 def _end(text: str, longest: int = 300) -> str:
-    """Returns ``text``, or its end, where the cause stands."""
+    """Returns ``text``, or its end, where the cause is."""
     return text if len(text) <= longest else f"{cut(text)} … {text[-longest:]}"

@@ -1,4 +1,4 @@
-"""A cluster that runs: what the kernel holds of it, what runs beside, and what is captured."""
+"""Holds a running cluster: its kernels, the processes beside the rules, and the capture."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Live:
         self._settings, self._keep = settings, keep
         self._workers: list[Worker] = []
         self.commands: dict[ContainerRef, Command] = {}
-        # the commands of which it was noted that they have ended, with their exit code
+        # commands whose end was noted, with their exit code
         self._ended: set[tuple[ContainerRef, int]] = set()
         self.said = [
             *map(Notice, applied.notices)
@@ -68,8 +68,8 @@ class Live:
         self.watch = Watch(self.applied.namespaces, self._settings)
 
     def check(self) -> None:
-        """Raises WorkerDiedError if a server, speaker or proxy has ended: what was not answered since then
-        says nothing of rules.
+        """Raises WorkerDiedError if a server, speaker or proxy has ended: a missing answer since then proves
+        nothing about rules.
         """
         for worker in self._workers:
             worker.check()
@@ -97,8 +97,8 @@ class Live:
                 self.recording.close()
 
     def change(self, moment: Moment) -> None:
-        """Become what ``moment`` says. What leaves loses its links first; what comes is served before the
-        next flow.
+        """Changes the cluster to ``moment``. Namespaces that are deleted lose their links first; new Pods are
+        served before the next flow.
         """
         self.recording.drain()
         with self.clock.phase("change"):
@@ -115,12 +115,12 @@ class Live:
             self.said += [word for worker in self._workers for word in worker.tell(state)]
 
     def busy(self) -> bool:
-        """Whether a server, speaker or proxy is still at work on what came to it."""
+        """Returns whether a server, speaker or proxy is still at work on received packets."""
         return any_busy(self._workers)
 
     def run_commands(self, state: ClusterState) -> None:
-        """End the real commands of containers that are no more, and start those of new ones. No other thread
-        may run now.
+        """Ends the real commands of removed containers, and starts those of new ones. No other thread may run
+        now.
         """
         with self.clock.phase("servers"):
             end_commands(state, self.applied.namespaces, self.commands)
@@ -140,15 +140,15 @@ class Live:
                 self._ended.add((ref, code))
 
     def _untap(self, names: Collection[str]) -> None:
-        """Let go of the namespaces ``names``, which are deleted: a tap would keep them."""
+        """Closes the taps in the namespaces ``names``, which are deleted: a tap would keep them."""
         if names:
             with self.clock.phase("taps"):
                 self.recording.drain()
-                self.taps.lost()  # of theirs too
+                self.taps.lost()  # with those of these taps
                 self.taps.close_in(names)
 
     def _tap(self, state: ClusterState, names: Collection[str]) -> None:
-        """Tap the namespaces ``names``, and know the links of those that are tapped already."""
+        """Taps the namespaces ``names``, and updates the links of those that are tapped already."""
         with self.clock.phase("taps"):
             self.taps.open(
                 self.applied.namespaces,
@@ -162,17 +162,17 @@ class Live:
 
 
 def _namespaces(schedule: Schedule) -> set[str]:
-    """Returns every namespace that there is at some time."""
+    """Returns every namespace that exists at some time."""
     return {
         op.netns for moment in schedule.moments for op in moment.plan.operations if isinstance(op, AddNetns)
     }
 
 
 def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
-    """What runs beside the rules, in the order in which it is told of a state."""
+    """Returns the processes beside the rules, in the order in which they get a state."""
     workers = [servers(applied.namespaces), speakers(applied.namespaces)]
     if backend_of(state).relays:
-        from emulator.workload.proxying import proxies  # and asyncio, which takes its time to import
+        from emulator.workload.proxying import proxies  # with asyncio, which is slow to import
 
         workers.append(proxies(applied.namespaces))
     return workers

@@ -1,6 +1,4 @@
-"""What a mode of kube-proxy needs of this machine, and whether that is there. Tells from the mode's
-record.
-"""
+"""Finds a mode's needs of this machine, and whether they are met, from the mode's record."""
 
 from __future__ import annotations
 
@@ -15,13 +13,13 @@ from emulator.objects.config import ProxyMode
 from emulator.proxy.backend import Backend, Tool
 from emulator.proxy.backends import BACKENDS
 
-# kernel features that are not there by themselves: what tells if one is, and what loads it
+# kernel features that must be loaded: how to detect one, and how to load it
 _FOUND: Mapping[str, Callable[[], bool]] = {"ip_vs": lambda: find_family(IPVS) is not None}
 _LOAD: Mapping[str, Callable[[], None]] = {"ip_vs": require_ipvs}
 
 
 def require(backend: Backend) -> None:
-    """Load what ``backend`` needs of the kernel. Raises MissingCapabilityError for what is not there."""
+    """Loads the kernel features that ``backend`` needs. Raises MissingCapabilityError for missing ones."""
     for feature in backend.kernel:
         if feature in _LOAD:
             _LOAD[feature]()
@@ -41,7 +39,7 @@ def find_guests(modes: Sequence[ProxyMode]) -> Mapping[str, str]:
 
 
 def lacking_tools(modes: Sequence[ProxyMode]) -> Iterator[tuple[str, str]]:
-    """Yields each tool that is not there, for which of ``modes``, and the remedy."""
+    """Yields each missing tool, the ``modes`` that need it, and the remedy."""
     for mode in modes:
         for tool in _own_tools(BACKENDS[mode]):
             if not shutil.which(tool.name):

@@ -1,6 +1,4 @@
-"""From what a run has found to what it hands over: the report, printed and written, and the evidence beside
-it.
-"""
+"""Delivers the results of a run: the report, printed and written, and the evidence beside it."""
 
 from __future__ import annotations
 
@@ -70,7 +68,7 @@ def make_report(schedule: Schedule, live: Live, found: RunResults, started: date
 
 
 def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]:
-    """Yields what a reader must know to judge the report: each notice once, with the kernel's detail where
+    """Yields the notices that a reader needs to judge the report: each once, with the kernel's detail if
     there is one.
     """
     said = dict.fromkeys(live.said)
@@ -97,8 +95,8 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
 
 
 def is_sample(flow: Flow, expectation: Expectation) -> bool:
-    """Whether more attempts would meet more endpoints. (Session affinity leads to the same one, however often
-    it is asked.)
+    """Returns whether more attempts would meet more endpoints. (Session affinity leads to the same one,
+    however often it is asked.)
     """
     return (
         expectation.partial
@@ -115,7 +113,7 @@ def plan_evidence(
     They are captures, bundles and the output of real commands.
     """
     states = [moment.state for moment in schedule.moments]
-    # whoever had an address first
+    # the first holder of an address counts
     names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}
     macs = {mac: name for state in states for mac, name in name_macs(state).items()}
     report, captures = plan_captures(report, live.recording.capture, names, macs)
@@ -127,7 +125,7 @@ def plan_evidence(
 
 
 def save_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]], report: Report) -> Report:
-    """Write ``evidence`` into ``directory`` as far as possible; ``report`` with a notice of what is
+    """Writes ``evidence`` into ``directory`` as far as possible; returns ``report`` with a notice of what is
     missing.
     """
     written = files.write_evidence(directory, evidence)
@@ -137,7 +135,7 @@ def save_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]]
 
 
 def tell_missing(missing: str) -> None:
-    """Say on standard error that evidence is missing."""
+    """Reports on standard error that evidence is missing."""
     print(f"podwire: evidence is not complete: {missing}", file=sys.stderr)
 
 
@@ -152,7 +150,9 @@ def _bundles(
 
 
 def name_pods(schedule: Schedule) -> Mapping[str, str]:
-    """Address → ``namespace/name`` of every Pod that ever was; whoever had an address first."""
+    """Returns address → ``namespace/name`` of every Pod of any moment; the first holder of an address
+    counts.
+    """
     return {ip: name for moment in reversed(schedule.moments) for ip, name in pod_names(moment.state).items()}
 
 
@@ -186,7 +186,7 @@ class Delivery:
         return path if path and self._attempt(lambda: files.check_writable_file(path)) else None
 
     def tell_verdicts(self, report: Report) -> None:
-        """Write the files and print the table, before evidence is written."""
+        """Writes the files and prints the table, before evidence is written."""
         self._json = self._written(self._json, lambda: report_json.to_json(report, self._pods).encode())
         self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
         if self._output in ("table", "wide"):
@@ -197,9 +197,11 @@ class Delivery:
         return path if path and self._attempt(lambda: files.write_file(path, encode())) else None
 
     def tell_evidence(self, report: Report) -> None:
-        """Say what became of the evidence; print a report that is one document (JSON, YAML)."""
+        """Reports the place or the lack of the evidence; prints a report that is one document (JSON,
+        YAML).
+        """
         if report != self._delivered:
-            with suppress(UsageError):  # the disk is full by now: what was written before says all but this
+            with suppress(UsageError):  # the disk may be full now: the earlier output has all but this
                 self._rewrite(report)
         if self._output == "json":
             self._say(report_json.to_json(report, self._pods))

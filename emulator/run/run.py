@@ -1,4 +1,4 @@
-"""One run from cluster state to evidence: plan, build, examine every moment, report.
+"""Runs one scenario from cluster state to evidence: plan, build, examine every moment, report.
 
 Everything that touches the kernel happens inside the sandbox, in :func:`run_inside`. This module only wires the
 others together, in order: ``schedule`` (what is done when), ``live`` (the cluster that runs), ``examine``
@@ -68,8 +68,8 @@ _RELAYING = 512  # descriptors for connections and clients that the proxies of u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line asks of a run. ``captures`` None: no evidence is written; ``iptables`` "" is
-    "what works".
+    """Holds the command line's options of a run. ``captures`` None: no evidence is written; ``iptables`` "":
+    the flavour that works.
     """
 
     output: str = "table"
@@ -83,7 +83,7 @@ class Options:
 
 
 def run_cluster(scenario: Scenario, options: Options) -> int:
-    """Run ``scenario`` and print and write everything that ``options`` ask for; returns the exit code."""
+    """Runs ``scenario`` and prints and writes everything that ``options`` ask for; returns the exit code."""
     clock = Clock()
     with clock.phase("plan"):
         flows, promise = plan_flows(scenario, pairs=options.all_pairs)
@@ -95,7 +95,7 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
 
 
 def observe(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options) -> Report:
-    """Run ``scenario`` with just these flows; returns the report, with nothing printed. Evidence is written
+    """Runs ``scenario`` with just these flows; returns the report, with nothing printed. Evidence is written
     as ``options`` ask for.
     """
     run = prepare(scenario, flows, promise, options, Clock())
@@ -105,7 +105,7 @@ def observe(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, optio
 def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, str]:
     """Returns where a run's evidence goes (None: nowhere), and why it cannot be written ("" if it can).
 
-    That reason is said on standard error, too.
+    That reason is printed on standard error, too.
     """
     directory = options.captures / slug(state.name) if options.captures else None
     if directory:
@@ -144,7 +144,7 @@ class Run:
     directory: Path | None
     missing: str
     clock: Clock
-    settings: Mapping[str, str]  # the machine's limits, as they are shown outside the sandbox, by sysctl
+    settings: Mapping[str, str]  # the machine's limits outside the sandbox, by sysctl
 
     @property
     def evidence(self) -> bool:
@@ -227,7 +227,7 @@ def send_flows(
 
 
 def _collect_garbage() -> None:
-    """Free the cycles that a moment has left. What stays is not looked at again: the time for it is that of
+    """Frees the reference cycles of a moment. Objects that stay are not scanned again: the time is that of
     one moment, however many there were.
     """
     gc.collect()
@@ -267,7 +267,7 @@ def _timed(run: Run, report: Report) -> Report:
 
 
 def _size(schedule: Schedule) -> Size:
-    """Returns what of the run takes descriptors."""
+    """Returns the parts of the run that take descriptors."""
     states = [moment.state for moment in schedule.moments]
     namespaces = (
         sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods)
@@ -289,14 +289,16 @@ def _size(schedule: Schedule) -> Size:
 
 
 def _machines(state: ClusterState) -> Iterator[str]:
-    """The namespaces that are no Pod's."""
+    """Yields the namespaces that are no Pod's."""
     yield from (SWITCH, ROUTER)
     yield from (BALANCER,) if state.balancerIP else ()
     yield from (*state.node, *state.client)
 
 
 def _announcement(state: ClusterState, started: datetime, stays: bool) -> dict[str, object]:
-    """Returns what ``podwire ps`` and ``exec`` learn of a run. ``stays``: it stays up after its verdicts."""
+    """Returns the announcement of a run for ``podwire ps`` and ``exec``. ``stays``: it stays up after its
+    verdicts.
+    """
     names = {netns: netns for netns in _machines(state)}
     once: dict[str, str] = {}
     for pod in state.pods:
@@ -316,7 +318,7 @@ def _announcement(state: ClusterState, started: datetime, stays: bool) -> dict[s
 
 
 def _stay_up(state: ClusterState) -> None:
-    """Until Ctrl-C."""
+    """Waits for Ctrl-C."""
     example = next((pod.key for pod in state.pods if not pod.spec.hostNetwork), state.nodes[0].name)
     print(
         f"{state.name} stays up until Ctrl-C. From another terminal:\n"
@@ -325,7 +327,7 @@ def _stay_up(state: ClusterState) -> None:
         "  podwire ps",
         file=sys.stderr,
     )
-    # waited for, not interrupted by: nothing can come between
+    # blocked and waited for: no signal can come between
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.sigwait({signal.SIGINT})
     print(file=sys.stderr)
@@ -333,7 +335,7 @@ def _stay_up(state: ClusterState) -> None:
 
 @contextmanager
 def progress(flows: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on a terminal, once something takes more than a moment; nothing in a pipe."""
+    """Yields a progress bar on a terminal, once something takes more than a moment; nothing in a pipe."""
     if not sys.stderr.isatty():
         yield None
         return

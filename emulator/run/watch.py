@@ -1,4 +1,4 @@
-"""Looks at the counters of limits (:mod:`emulator.verdicts.limits`) while a cluster is up. Imports the kernel
+"""Reads the counters of limits (:mod:`emulator.verdicts.limits`) while a cluster is up. Imports the kernel
 room; decides nothing.
 """
 
@@ -13,12 +13,14 @@ from emulator.verdicts.limits import Counters, find_reached
 
 
 class Watch:
-    """What was met since the last look; the first look is the making of it, and the making of a network
-    namespace.
+    """Finds the limits that were met since the last look; the first look is the start, and the making of a
+    network namespace.
     """
 
     def __init__(self, namespaces: Namespaces, settings: Mapping[str, str]) -> None:
-        """``settings``: what the limits are, as far as it could be read outside the sandbox."""
+        """Starts watching. ``settings``: the values of the limits, as far as they could be read outside the
+        sandbox.
+        """
         self._namespaces = namespaces
         self._settings = {**settings, **read_settings()}
         self._machine: Counters = read_machine()
@@ -31,8 +33,8 @@ class Watch:
         return find_reached(before, self._machine, self._settings)
 
     def look_into(self, netns: str) -> tuple[Reached, ...]:
-        """Returns the limits that were met in ``netns`` since it was last looked into before the last
-        :meth:`look`.
+        """Returns the limits that were met in ``netns`` since the last time, or since the :meth:`look` before
+        the last one.
         """
         if netns not in self._namespaces:
             return ()

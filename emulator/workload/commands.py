@@ -178,9 +178,7 @@ def wait_until_listening(
             time.sleep(0.01)
         alone = {port for port in wanted[ref] & reached.keys() if not reached[port]}
         if alone:
-            what = (
-                f"{ref} listens on {_list(alone)} at localhost only: no other Pod reaches it"
-            )
+            what = f"{ref} listens on {_list(alone)} at localhost only: no other Pod reaches it"
             notices.append(CommandNotice(ref, None, Notice(what)))
     return notices
 

@@ -221,7 +221,7 @@ def test_nodes_of_several_networks_are_routed_one_by_one() -> None:
     state = settled(*nodes, pod("p"))
     assert [n.internalIPs for n in state.nodes] == [("192.0.2.10",), ("203.0.113.20",), ("95.11.3.30",)]
     assert str(state.hostSubnet) == "172.18.0.0/16"
-    assert any("the addresses of a, b, c are not of one network" in notice for notice in state.notices)
+    assert any("the addresses of a, b, c are in several networks" in notice for notice in state.notices)
 
 
 def test_a_client_outside_keeps_off_the_nodes_addresses() -> None:

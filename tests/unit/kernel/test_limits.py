@@ -121,7 +121,7 @@ EXPLAINED = {
     ),
     "not permitted": (
         PermissionError(errno.EPERM, "Operation not permitted"),
-        "Operation not permitted: podwire doctor tells",
+        "Operation not permitted: podwire doctor names",
     ),
     "anything else": (OSError(errno.EPROTO, "Protocol error"), "Protocol error"),
     "without a number": (
