@@ -1,4 +1,4 @@
-"""Figures as SVG. The only module that imports matplotlib, which ordinary use and the tests do without.
+"""Draws figures as SVG. The only module that imports matplotlib, which ordinary use and the tests do without.
 
 The same figures give the same bytes: no date, no random identifiers. Text stays text. Each picture has a
 ground of its own, and both change together where the viewer prefers dark, so that it can be read on any page.
@@ -46,8 +46,8 @@ STYLE: Mapping[Any, Any] = {
 
 
 def draw_first_packets(figures: Sequence[Figure]) -> str:
-    """By the number of Services: the medians of each mode's first, middle and last Service, and beside them
-    the last one's 99th percentile.
+    """Returns a chart by the number of Services: the medians of each mode's first, middle and last Service,
+    and beside them the last one's 99th percentile.
     """
     packets = [f for f in figures if f.name.startswith("first packet")]
     by_place = {(f.mode, f.case, f.services): f for f in packets}
@@ -89,7 +89,7 @@ def draw_first_packets(figures: Sequence[Figure]) -> str:
 
 
 def draw_throughput(figures: Sequence[Figure]) -> str:
-    """Bars of Gbit/s: through a ClusterIP, and pale beside it straight to the Pod."""
+    """Returns a chart of Gbit/s: through a ClusterIP, and pale beside it straight to the Pod."""
     streams = [f for f in figures if f.case in PLACES.values()]
 
     def draw(canvas: Canvas) -> None:
@@ -124,7 +124,7 @@ def _svg(draw: Callable[[Canvas], None], title: str, description: str) -> str:
 
 
 def _accessible(svg: str, title: str, description: str) -> str:
-    """``svg`` from its root element on, with a name, a description, and the colours of who prefers dark."""
+    """Returns ``svg`` from its root element on, with a name, a description, and colours for a dark page."""
     dark = "".join(
         f'[style*="{name}: {light}"]{{{name}:{deep}!important}}'
         for light, deep in DARK.items()

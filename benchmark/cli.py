@@ -1,4 +1,4 @@
-"""``scripts/bench``: which measurements, how often, and where their figures go."""
+"""Runs ``scripts/bench``: chooses the measurements, their rounds, and the place of their figures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LONGEST_FAILURE = 500
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one measurement found. ``failure`` is what ended it before it was done ("" if nothing did)."""
+    """Holds the result of one measurement. ``failure`` is the error that ended it early ("" if none did)."""
 
     rounds: int
     figures: tuple[Figure, ...] = ()
@@ -84,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measure(name: str, setting: Setting) -> Measured:
-    """One of MEASUREMENTS. That it fails is told, and takes none of the others with it."""
+    """Returns one of MEASUREMENTS. A failure is printed, and does not stop the others."""
     found: list[Figure | Skipped] = []
     failure = ""
     try:
@@ -133,7 +133,8 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=RESULTS,
         metavar="FILE",
-        help="where all figures are kept; those of the same machine that are not measured anew stay (default: scripts/bench.json)",
+        help="where all figures are kept; those of the same machine that are not measured anew stay "
+        "(default: scripts/bench.json)",
     )
     parser.add_argument(
         "--update-docs",
@@ -151,7 +152,7 @@ def _positive(text: str) -> int:
 
 
 def _everything(measured: Mapping[str, Measured]) -> tuple[list[Figure], list[Skipped]]:
-    """All figures, and all that is lacking, in the order of the measurements."""
+    """Returns all figures, and all that are missing, in the order of the measurements."""
     rows = {name: measured[name] for name in MEASUREMENTS if name in measured}
     failed = [
         Skipped(name, f"it failed: {row.failure.splitlines()[0]}")
@@ -205,7 +206,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def read_results(path: Path, machine: Mapping[str, str]) -> dict[str, Measured]:
-    """What was measured on this very machine before; what another one did says nothing here."""
+    """Returns the earlier measurements of this very machine; those of another prove nothing here."""
     kept = json.loads(path.read_text()) if path.exists() else {}
     if kept.get("machine") != machine:
         return {}
@@ -217,8 +218,8 @@ def read_results(path: Path, machine: Mapping[str, str]) -> dict[str, Measured]:
 
 
 def write_results(path: Path, machine: Mapping[str, str], measured: Mapping[str, Measured]) -> None:
-    """For reading again, and with each figure's median, ratio and whether its target is met for whoever else
-    reads it.
+    """Writes the results for reading again, with each figure's median, ratio and whether its target is met
+    for other readers.
     """
     rows = {
         name: {

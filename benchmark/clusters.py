@@ -1,4 +1,4 @@
-"""The clusters that are measured, as the manifests that a user would write, and single changes of them."""
+"""Makes the clusters to measure, as the manifests that a user would write, and single changes of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 
 def write(path: Path, documents: Iterable[Document]) -> Path:
-    """``documents`` as one file of manifests (JSON is YAML, and is written faster)."""
+    """Writes ``documents`` as one file of manifests (JSON is YAML, and is written faster)."""
     path.write_text("\n---\n".join(json.dumps(document) for document in documents))
     return path
 
@@ -29,8 +29,8 @@ def read(path: Path) -> Inventory:
 
 
 def deployments(*, workers: int, services: int, replicas: int, check: bool = False) -> Iterator[Document]:
-    """``services`` Deployments of ``replicas`` Pods, each behind a Service; with ``check``, one flow to look
-    at instead of all.
+    """Yields ``services`` Deployments of ``replicas`` Pods, each behind a Service; with ``check``, one flow
+    to send instead of all.
     """
     yield {
         "apiVersion": API,
@@ -50,8 +50,8 @@ def deployments(*, workers: int, services: int, replicas: int, check: bool = Fal
 
 
 def many(pods: int, nodes: int, services: int) -> Iterator[Document]:
-    """``pods`` Pods on the workers in turn, each the endpoint of as many of the ``services`` as come out
-    even, and a client outside.
+    """Yields ``pods`` Pods on the workers in turn, spread evenly over the ``services`` as endpoints, and a
+    client outside.
     """
     yield {
         "apiVersion": API,
@@ -70,7 +70,9 @@ def many(pods: int, nodes: int, services: int) -> Iterator[Document]:
 
 
 def scaled_in_steps(count: int) -> Iterator[Document]:
-    """A Deployment that is scaled ``count`` times, and dialled from inside and outside after each time."""
+    """Yields a Deployment that is scaled ``count`` times, and dialled from inside and outside after each
+    time.
+    """
     yield {
         "apiVersion": API,
         "kind": "Cluster",
@@ -123,15 +125,15 @@ NODE = "control-plane"
 
 
 def many_services(count: int) -> Iterator[Document]:
-    """One node, ``count`` Services of two endpoints each that nobody has to serve."""
+    """Yields one node, and ``count`` Services of two endpoints each that need no server."""
     yield _one_node()
     for number in range(count):
         yield from _unserved(number)
 
 
 def many_services_with_pods(count: int, served: Collection[int]) -> Iterator[Document]:
-    """The same with a client, and with two Pods that are the endpoints of those Services whose numbers are in
-    ``served``.
+    """Yields the same with a client, and with two Pods that are the endpoints of the Services whose numbers
+    are in ``served``.
     """
     yield _one_node()
     yield _pod(CLIENT, NODE)
@@ -199,8 +201,8 @@ def _pod(name: str, node: str, labels: dict[str, str] | None = None) -> Document
 
 
 def near_and_far() -> Iterator[Document]:
-    """A client, a Service with one endpoint on the client's node (``near``) and one with its endpoint on
-    another (``far``).
+    """Yields a client, a Service with one endpoint on the client's node (``near``) and one with its endpoint
+    on another (``far``).
     """
     yield {
         "apiVersion": API,
@@ -217,14 +219,14 @@ def near_and_far() -> Iterator[Document]:
 
 
 def without_service(state: ClusterState, key: str) -> ClusterState:
-    """``state`` before the Service ``key`` (namespace/name) and its endpoints were there."""
+    """Returns ``state`` before the Service ``key`` (namespace/name) and its endpoints were there."""
     gone = state.slices_of[key]
     slices = tuple(item for item in state.endpointSlices if item not in gone)
     return replace(state, services=tuple(s for s in state.services if s.key != key), endpointSlices=slices)
 
 
 def with_other_endpoint(state: ClusterState, key: str, address: str) -> ClusterState:
-    """``state`` with the first endpoint of the Service ``key`` at another address."""
+    """Returns ``state`` with the first endpoint of the Service ``key`` at another address."""
     was = state.slices_of[key][0]
     now = replace(was, endpoints=(replace(was.endpoints[0], addresses=(address,)), *was.endpoints[1:]))
     return replace(state, endpointSlices=tuple(now if item is was else item for item in state.endpointSlices))

@@ -1,4 +1,4 @@
-"""The figures of docs/figures.md: what stands between two marks is written by the benchmark. Pure."""
+"""Replaces the figures of docs/figures.md: the benchmark writes the text between two marks. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ BEGIN, END = "<!-- begin of what scripts/bench --update-docs writes -->", "<!-- 
 
 
 def replace_figures(document: str, block: str) -> str:
-    """``document`` with ``block`` between its marks. Raises ValueError when it does not have both, once, in
-    order.
+    """Returns ``document`` with ``block`` between its marks. Raises ValueError when it does not have both,
+    once, in order.
     """
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -28,7 +28,9 @@ def compose_block(
     skipped: Sequence[Skipped],
     charts: Mapping[str, str],
 ) -> str:
-    """The machine, how often each measurement was taken, the tables, and the charts (path → what they show)."""
+    """Returns the machine, how often each measurement was taken, the tables, and the charts (path → what they
+    show).
+    """
     where = ", ".join(f"{key} {value}" for key, value in machine.items())
     times = "; ".join(
         f"rounds: {n}"

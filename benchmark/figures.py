@@ -1,4 +1,4 @@
-"""A figure: what was measured, how often, beside what, and whether it is good enough. Pure."""
+"""Holds a figure: a quantity, its rounds, its reference and its target. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured quantity. ``rounds`` are the single measurements, in ``unit``; ``reference_rounds`` what
-    they are compared with.
+    """Holds one measured quantity. ``rounds`` are the single measurements, in ``unit``; ``reference_rounds``
+    those of the reference.
 
     ``target`` bounds ``value`` ("≤ 20"), or its ratio to ``reference`` ("≤ 1.3 x"); "" is no target.
     ``services`` is the size of the cluster where the figure is one of several that differ in it (else 0);
@@ -51,7 +51,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without one."""
+        """Returns whether the target is met; None without one."""
         if not self.target:
             return None
         relation, bound, *times = self.target.split()
@@ -62,14 +62,14 @@ class Figure:
 
 
 class Skipped(NamedTuple):
-    """What could not be measured here, and why."""
+    """Holds a measurement that is impossible here, and why."""
 
     what: str
     why: str
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of ``values`` that at least ``percent`` % of them do not exceed (the nearest-rank
+    """Returns the smallest of ``values`` that at least ``percent`` % of them do not exceed (the nearest-rank
     definition).
     """
     return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]

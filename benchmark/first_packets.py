@@ -1,4 +1,4 @@
-"""What the first packet of a connection takes on its way through a Service, as the kernel itself stamps it.
+"""Measures the time of a connection's first packet on its way through a Service, by the kernel's own stamps.
 
 The taps are those that podwire captures with. The time is that from the SYN's leaving the client's Pod to its
 arrival in the endpoint's Pod. Every dial is a new connection, so it meets the rules and not what connection
@@ -49,12 +49,12 @@ Address = tuple[str, int]
 
 STRAIGHT = "straight"  # the case of a destination that is no Service
 CASES = ("first", "middle", "last")  # where a Service's rule is among those of all Services
-WARM_UP, DIALS = 50, 500  # of each destination
+WARM_UP, DIALS = 50, 500  # for each destination
 _ABORT = struct.pack("ii", 1, 0)  # struct linger: close() resets the connection, and nothing of it stays
 
 
 class Dials(NamedTuple):
-    """Microseconds: how long the SYN was on its way, and how long the client waited in connect()."""
+    """Holds microseconds: how long the SYN was on its way, and how long the client waited in connect()."""
 
     mode: str
     services: int
@@ -85,8 +85,8 @@ def measure_first_packets(setting: Setting) -> Iterator[Figure | Skipped]:
 
 
 def _figures(dials: Sequence[Dials], where: str = "") -> Iterator[Figure]:
-    """The reference is the same client straight to the endpoint's Pod in the smallest cluster: in a large one
-    that way, too, leads through the rules of all Services.
+    """Yields the figures. The reference is the same client straight to the endpoint's Pod in the smallest
+    cluster: in a large one that path, too, leads through the rules of all Services.
     """
     alone: dict[str, Dials] = {}
     for row in sorted(dials, key=lambda row: row.services):
@@ -114,8 +114,8 @@ def _figures(dials: Sequence[Dials], where: str = "") -> Iterator[Figure]:
 
 
 def _inventory(size: int, directory: Path) -> Inventory:
-    """A cluster of ``size`` Services, of which those can be dialled whose rules are the first, in the middle,
-    and the last.
+    """Returns a cluster of ``size`` Services. Those with the first, the middle and the last rules can be
+    dialled.
     """
     return clusters.read(
         clusters.write(
@@ -164,8 +164,8 @@ def _main(modes: str, *sizes: str) -> None:
 def _dial_in_turn(
     state: ClusterState, iptables: str, services: Mapping[str, str], _: sandbox.Channel
 ) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
-    """Dial each of ``services`` (case → ClusterIP) and, as STRAIGHT, a Pod behind them, again and again; for
-    each case the microseconds of its SYNs and of its connect() calls.
+    """Dials each of ``services`` (case → ClusterIP) and, as STRAIGHT, a Pod behind them, again and again;
+    returns for each case the microseconds of its SYNs and of its connect() calls.
     """
     gc.disable()
     applied = build(state, iptables)
@@ -194,19 +194,19 @@ def _dial_in_turn(
 
 
 def _shuffled(cases: Sequence[str]) -> Iterator[str]:
-    """Each of ``cases`` once a round."""
+    """Yields each of ``cases`` once a round."""
     draw = Random(0)
     for _round in range(WARM_UP + DIALS):
         yield from draw.sample(cases, len(cases))
 
 
 def _warm(case: str, turns: Sequence[str], values: Sequence[float]) -> list[float]:
-    """Those of ``values`` whose turn was ``case``'s, without the first ones."""
+    """Returns the ``values`` of ``case``'s turns, without the first ones."""
     return [value for turn, value in zip(turns, values, strict=True) if turn == case][WARM_UP:]
 
 
 def _open_taps(applied: Applied, names: Sequence[str], dials: int) -> Taps:
-    """Taps in ``names`` alone, whose rings hold every frame that ``dials`` connections open with."""
+    """Returns taps in ``names`` only, whose rings hold every frame that ``dials`` connections open with."""
     taps = Taps()
     interfaces = {name: applied.interfaces(name) for name in names}
     slots = dict.fromkeys(names, 4 * dials)
@@ -222,7 +222,7 @@ def _listen() -> socket.socket:
 
 
 class _Dialler:
-    """Connections one after the other. ``listeners`` are whoever may accept them: nobody else's process takes
+    """Dials one connection after the other. ``listeners`` accept them in this process: no other one takes
     part.
     """
 
@@ -236,8 +236,8 @@ class _Dialler:
         self._ports = count(20000)
 
     def dial(self, address: Address) -> float:
-        """One connection from the calling thread's namespace, gone when this returns; the microseconds that
-        connect() took.
+        """Dials one connection from the calling thread's namespace, which is closed at the end; returns the
+        microseconds of connect().
         """
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
@@ -255,8 +255,8 @@ class _Dialler:
 
 
 def pair_first_packets(frames: Sequence[Frame], client: str) -> list[float]:
-    """Of connections that were made one after the other: the microseconds from each SYN that left ``client``
-    to the one that another namespace then took in. ``frames`` are in the order of time.
+    """Returns, for connections that were made one after the other, the microseconds from each SYN that left
+    ``client`` to its arrival in another namespace. ``frames`` are in the order of time.
     """
     ways: list[float] = []
     sent: Frame | None = None

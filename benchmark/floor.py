@@ -1,4 +1,4 @@
-"""A plan in the words of floor.c, the program that has the kernel do the same operations and nothing else.
+"""Translates a plan for floor.c, the program that makes the kernel do the same operations and nothing else.
 Writes the rules' texts to files.
 """
 
@@ -24,8 +24,8 @@ SOURCE = Path(__file__).resolve().parent / "floor.c"
 
 
 def describe_for_floor(plan: Plan, iptables: str, directory: Path) -> str:
-    """``plan`` for floor.c's standard input; rule texts go to files in ``directory``. Link indexes are
-    counted as podwire counts them.
+    """Returns ``plan`` for floor.c's standard input; rule texts go to files in ``directory``. Link indexes
+    are counted as podwire counts them.
     """
     number: dict[str, int] = {}
     index: dict[tuple[str, str], int] = {}

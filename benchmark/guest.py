@@ -1,5 +1,5 @@
-"""A measurement of what this kernel lacks, in user-mode Linux: a module of this package runs there, and
-prints what it measured as JSON.
+"""Measures in user-mode Linux what this kernel lacks: a module of this package runs there, and prints its
+measurements as JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ IPTABLES = "iptables-legacy-restore"  # the guest has no nf_tables
 
 
 def run_in_guest(module: str, *words: str) -> Any:
-    """``python -m MODULE WORD…`` in a guest."""
+    """Returns the result of ``python -m MODULE WORD…`` in a guest."""
     command = [sys.executable, str(UML), "--memory", MEMORY, sys.executable, "-m", module, *words]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:

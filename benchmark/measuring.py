@@ -1,4 +1,4 @@
-"""What all measurements share: their setting, a clock, a kernel that is at rest, and the modes of kube-proxy
+"""Provides what all measurements share: their setting, a clock, a kernel at rest, and the modes of kube-proxy
 that work here.
 """
 
@@ -27,9 +27,9 @@ TEXT_MODES: tuple[ProxyMode, ...] = ("iptables", "nftables")  # those whose Serv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """``rounds``: how often a figure is taken; ``services``: the sizes of the clusters whose figures depend
-    on it; ``directory``: for files that are needed meanwhile; ``iptables``: the restore command; ``whole``:
-    the largest clusters too, which takes minutes.
+    """Holds the setting. ``rounds``: how often a figure is taken; ``services``: the sizes of the clusters for
+    figures that depend on it; ``directory``: for temporary files; ``iptables``: the restore command;
+    ``whole``: the largest clusters too, which takes minutes.
     """
 
     rounds: int
@@ -45,7 +45,7 @@ class Modes(NamedTuple):
 
 
 def usable_modes() -> Modes:
-    """The modes whose Services carry packets on this kernel."""
+    """Returns the modes whose Services carry packets on this kernel."""
     try:
         require_ipvs()
     except MissingCapabilityError as error:
@@ -54,14 +54,14 @@ def usable_modes() -> Modes:
 
 
 def timed(function: Callable[[], object]) -> float:
-    """Seconds."""
+    """Returns the seconds that ``function`` takes."""
     begin = time.perf_counter()
     function()
     return time.perf_counter() - begin
 
 
 def build(state: ClusterState, iptables: str) -> Applied:
-    """The network of ``state``, in the sandbox that this runs in, with what its mode needs beside the rules;
+    """Builds the network of ``state`` in the present sandbox, with what its mode needs beside the rules, but
     no servers.
     """
     raise_descriptor_limit()
@@ -78,6 +78,6 @@ def raise_descriptor_limit() -> None:
 
 
 def settle_down() -> None:
-    """Wait until the kernel has done away with the last round's namespaces."""
+    """Waits until the kernel has deleted the last round's namespaces."""
     as_root = ["--map-root-user"] if os.geteuid() else []
     subprocess.run(["unshare", *as_root, "--net", HERE / "drain.sh"], check=True, stderr=subprocess.DEVNULL)

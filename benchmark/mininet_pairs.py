@@ -1,5 +1,5 @@
-"""What Mininet takes for a star of HOSTS hosts on one Linux bridge, without a controller: bring-up, pingAll
-if asked, tear-down.
+"""Measures Mininet with a star of HOSTS hosts on one Linux bridge, without a controller: bring-up, pingAll if
+asked, tear-down.
 
 Runs under Debian's own Python (package mininet), as root, in namespaces of its own: scripts/bench sees to
 that. Prints JSON, in seconds.

@@ -1,5 +1,5 @@
-"""Measures what one Pod's change costs: from the write to the store, by the controllers and the plan, to a kernel that
-holds it on every node.
+"""Measures what one Pod's change costs: from the write to the store, by the controllers and the plan, to a
+kernel that holds it on every node.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHANGES_PER_ROUND = 10
 
 
 def measure_pod_change(setting: Setting) -> Iterator[Figure]:
-    """Make a Pod in the middle unready and ready again: its Service's EndpointSlice changes, and with it the
+    """Makes a Pod in the middle unready and ready again: its Service's EndpointSlice changes, and with it the
     rules of every node.
     """
     documents = clusters.many(PODS, NODES, SERVICES)
@@ -65,7 +65,7 @@ def _changes(
 
 
 class _Change:
-    """``state`` is the cluster before, then after the change."""
+    """Holds a change; ``state`` is the cluster before it, then after it."""
 
     def __init__(self, plane: ControlPlane, state: ClusterState, applied: Applied) -> None:
         self._plane, self.state, self._applied = plane, state, applied
@@ -79,7 +79,7 @@ class _Change:
 
 
 def set_ready(plane: ControlPlane, name: str, *, ready: bool) -> None:
-    """Write the Ready condition of a Pod, as its kubelet does."""
+    """Writes the Ready condition of a Pod, as its kubelet does."""
     stored = plane.store.get(Key("Pod", "default", name))
     assert stored is not None  # noqa: S101 - for the type: the cluster has it
     pod: Pod = stored.object

@@ -1,5 +1,5 @@
-"""Whole runs of podwire: cold, bring-up beside the kernel floor, tear-down, all pairs; and Mininet, where it
-is installed, doing the same.
+"""Measures whole runs of podwire: cold, bring-up beside the kernel floor, tear-down, all pairs; and Mininet,
+if it is installed, doing the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MININET_TOOLS = {"mn": "mininet", "brctl": "bridge-utils", "ping": "iputils-ping
 
 
 def run_podwire(*words: str | Path) -> str:
-    """A run that must pass; returns what it said on standard error."""
+    """Runs podwire, which must pass; returns its standard error."""
     result = subprocess.run([*RUN, *map(str, words)], capture_output=True, text=True, check=False)
     if result.returncode:
         raise PodwireError(
@@ -132,8 +132,8 @@ def measure_teardown(setting: Setting) -> Iterator[Figure]:
 
 
 def measure_all_pairs(setting: Setting) -> Iterator[Figure]:
-    """Flows a second from the first packet to the last verdict; start, building and evidence are in the
-    second line.
+    """Yields flows a second from the first packet to the last verdict; start, building and evidence are in
+    the second line.
     """
     manifests = clusters.write(
         setting.directory / "pairs.yaml", clusters.deployments(workers=4, services=10, replicas=4)
@@ -174,7 +174,9 @@ def measure_all_pairs(setting: Setting) -> Iterator[Figure]:
 
 
 def measure_mininet(setting: Setting) -> Iterator[Figure | Skipped]:
-    """A star of 200 hosts for bring-up; of 40 for pairs, once: it takes a minute."""
+    """Yields the figures of a star of 200 hosts for bring-up, and of 40 for pairs, once: it takes a
+    minute.
+    """
     lacking = [package for tool, package in MININET_TOOLS.items() if not shutil.which(tool)]
     if lacking or os.geteuid():
         yield Skipped("Mininet", f"apt-get install {' '.join(lacking)}" if lacking else "it needs root")

@@ -1,9 +1,9 @@
-"""How a whole run grows with Pods, Services, nodes and steps: seconds and memory, and by phase the exponent
-of the growth.
+"""Measures how a whole run grows with Pods, Services, nodes and steps: seconds and memory, and by phase the
+exponent of the growth.
 
 The exponent of a phase is log(t2 / t1) / log(n2 / n1) of the smallest and the largest cluster in which one
-number alone differs. What takes less than :data:`LEAST` seconds in the smallest is mostly constant and says
-nothing.
+number alone differs. A phase of less than :data:`LEAST` seconds in the smallest is mostly constant, and its
+exponent means nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PHASES = ("plan", "build", "taps", "probe", "correlate", "tear-down")
 TARGET_EXPONENT = "≤ 1.2"
 _LOOK_EVERY = 0.25  # seconds between two looks at the memory of all processes
 
-# What differs: (Pods, nodes, Services); the smallest and the largest, the thin measurement and the whole one.
+# Series by (Pods, nodes, Services); the smallest and the largest, the thin measurement and the whole one.
 THIN: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     "Pods": ((250, 10, 100), (1000, 10, 100)),
     "Services": ((250, 10, 250), (250, 10, 1000)),
@@ -46,7 +46,7 @@ STEPS = {False: (25, 50), True: (50, 100, 200)}
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``seconds`` and those of each phase; ``memory``: MiB of all processes together at their peak
+    """Holds ``seconds`` and those of each phase; ``memory``: MiB of all processes together at their peak
     (proportional set size).
     """
 
@@ -132,7 +132,7 @@ def exponents(what: str, few: int, many: int, small: Run, large: Run) -> Iterato
 
 
 def _run(setting: Setting, manifests: Path) -> Run:
-    """A run without evidence; a verdict that is "fail" is an error, one that is "unknown" is counted."""
+    """Runs podwire without evidence; a verdict "fail" is an error, one "unknown" is counted."""
     report = setting.directory / "scale.json"
     begin = time.perf_counter()
     command = [*RUN, str(manifests), "--captures", "none", "--verbose", "--json", str(report)]

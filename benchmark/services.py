@@ -1,4 +1,4 @@
-"""What many Services cost kube-proxy's place in podwire: to load them all, to change one of them, and in
+"""Measures the cost of many Services in kube-proxy's place: loading them all, changing one of them, and
 memory.
 """
 
@@ -26,11 +26,11 @@ from emulator.schedule.planner import plan_change, plan_cluster, plan_rules
 
 CHANGE_TARGET = {"iptables": "≤ 100", "nftables": "≤ 20"}  # milliseconds, at TARGET_SIZE
 TARGET_SIZE = 10_000
-CHANGES_PER_ROUND = 5  # of each kind: they take little, once all Services are loaded
+CHANGES_PER_ROUND = 5  # for each kind: they take little, once all Services are loaded
 
 
 def measure_full_sync(setting: Setting) -> Iterator[Figure]:
-    """From objects to kernel, beside what the tool alone takes to load the very same rules."""
+    """Yields the time from objects to kernel, beside that of the tool alone with the very same rules."""
     for count in setting.services:
         source = clusters.read(
             clusters.write(setting.directory / f"services-{count}.yaml", clusters.many_services(count))
@@ -52,9 +52,9 @@ def measure_full_sync(setting: Setting) -> Iterator[Figure]:
 
 
 def _full_sync(state: ClusterState, iptables: str, number: int) -> tuple[float, float]:
-    """Seconds from objects to kernel, and of the tool alone with the very same text, each in a namespace of
-    its own. Which of the two comes first changes with the ``number`` of the round: the kernel has to make
-    room for the first.
+    """Returns seconds from objects to kernel, and of the tool alone with the very same text, each in a
+    namespace of its own. The order of the two changes with the ``number`` of the round: the kernel has to
+    make room for the first.
 
     It is planned before there is a sandbox, as for a run.
     """
@@ -81,8 +81,8 @@ def _load_twice(operations: Sequence[Operation], iptables: str, _: sandbox.Chann
 
 
 def measure_change(setting: Setting) -> Iterator[Figure]:
-    """One Service in the middle of all changes: from the objects as they were and as they are to a kernel
-    that holds the latter.
+    """Yields the time of a change of one Service in the middle: from the objects as they were and as they are
+    to a kernel that holds the latter.
     """
     for count in setting.services:
         source = clusters.read(
@@ -109,7 +109,9 @@ def measure_change(setting: Setting) -> Iterator[Figure]:
 def _change(
     full: ClusterState, key: str, setting: Setting, _: sandbox.Channel
 ) -> dict[str, tuple[float, ...]]:
-    """Milliseconds that each change of the Service ``key`` took. Every change is undone by the next one."""
+    """Returns the milliseconds of each change of the Service ``key``. Every change is undone by the
+    next one.
+    """
     raise_descriptor_limit()
     gc.disable()  # as in a run
     without, moved = (
@@ -141,8 +143,8 @@ def _apply_change(old: ClusterState, new: ClusterState, applied: Applied, proxy:
 
 
 def measure_memory(setting: Setting) -> Iterator[Figure]:
-    """The peak of a process of its own that has loaded the manifests, plans and applies (without nft and
-    iptables-restore, its children).
+    """Yields the peak memory of a process of its own that has loaded the manifests, plans and applies
+    (without nft and iptables-restore, its children).
     """
     count = max(setting.services)
     manifests = clusters.write(setting.directory / f"memory-{count}.yaml", clusters.many_services(count))
@@ -156,7 +158,7 @@ def measure_memory(setting: Setting) -> Iterator[Figure]:
 
 
 def _peak(state: ClusterState, iptables: str, _: sandbox.Channel) -> float:
-    """MiB of this process, which plans and applies, and has what its parent loaded."""
+    """Returns MiB of this process, which plans and applies, and has what its parent loaded."""
     raise_descriptor_limit()
     apply(plan_cluster(state), Applied(iptables))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

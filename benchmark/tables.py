@@ -1,5 +1,5 @@
-"""Figures as Markdown tables: those of single runs one a line, those that differ in the number of Services
-with a column for each. Pure.
+"""Renders figures as Markdown tables: those of single runs one a line, those that differ in the number of
+Services with a column for each. Pure.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from benchmark.figures import Figure, Skipped
 
 
 def render(figures: Sequence[Figure], skipped: Sequence[Skipped] = (), *, terminal: bool = False) -> str:
-    """Everything that was measured; for a ``terminal`` with columns in line, notes, and what a page shows in
-    a chart alone.
+    """Returns all figures; for a ``terminal`` with columns in line, notes, and the figures that a page shows
+    in a chart only.
     """
     shown = [f for f in figures if terminal or not f.charted]
     parts = [
@@ -65,14 +65,16 @@ def _by_services(figures: Sequence[Figure], terminal: bool) -> str:
 
 
 def _cell(f: Figure) -> str:
-    """The median, the 99th percentile of what has a tail, and the ratio."""
+    """Returns the median, the 99th percentile of a figure with a tail, and the ratio."""
     tail = f" (p99 {number(f.p99)})" if f.tail else ""
     ratio = f" = {f.ratio:.2f} x" if f.ratio else ""
     return f"{number(f.value)} {f.unit}{tail}{ratio}"
 
 
 def _target(figures: Sequence[Figure]) -> str:
-    """``≤ 1.3 x met``, or where it was missed. A target is that of the sizes that it was set for."""
+    """Returns ``≤ 1.3 x met``, or the sizes at which it was missed. A target holds for the sizes that it was
+    set for.
+    """
     bound = [f for f in figures if f.target]
     if not bound:
         return ""

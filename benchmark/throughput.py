@@ -1,5 +1,5 @@
-"""What a stream through a Service carries: one TCP stream of iperf3, in turn straight to the Pod and through
-its ClusterIP.
+"""Measures the throughput of a stream through a Service: one TCP stream of iperf3, in turn straight to the
+Pod and through its ClusterIP.
 
 A mode that this kernel lacks is measured in user-mode Linux, another kernel with one processor: there the
 ratio tells, and not the rate.
@@ -32,11 +32,11 @@ from emulator.objects.config import ProxyMode
 from emulator.run.guest import KERNEL, why_no_guest
 
 PLACES = {"near": "on one node", "far": "across nodes"}
-SECONDS = "2"  # of each stream
+SECONDS = "2"  # for each stream
 
 
 class Streams(NamedTuple):
-    """Gbit/s, as the receiver counts."""
+    """Holds Gbit/s, as the receiver counts."""
 
     service: tuple[float, ...]
     straight: tuple[float, ...]
@@ -85,7 +85,7 @@ def _stream_cluster(
 
 
 def _main(rounds: str, seconds: str, *modes: str) -> None:
-    """In the guest."""
+    """Runs in the guest."""
     usable_modes()  # has the kernel load what they need
     with tempfile.TemporaryDirectory() as directory:
         streams = {

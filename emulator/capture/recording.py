@@ -23,8 +23,8 @@ from emulator.model.frames import Captured, Frame
 LOOK_EVERY = 0.004  # seconds between two looks at the taps
 _LOOK_AFTER = 32  # packets sent between two looks at the taps
 
-MOST_BYTES = 4 << 30  # of the whole capture; later frames are lost
-# of it, those of frames that belong to no flow: traffic between real commands, ARP
+MOST_BYTES = 4 << 30  # bytes of the whole capture; later frames are lost
+# bytes of frames that belong to no flow, among them: traffic between real commands, ARP
 MOST_OTHER_BYTES = 1 << 30
 # decoded frames of a moment; beyond that, frames within a connection are in the capture alone
 _MANY_FRAMES = 2_000_000

@@ -16,7 +16,7 @@ from emulator.objects.kinds import Service
 PREFIXES = (
     "metallb.io",
     "metallb.universe.tf",
-)  # of annotations; the second is the old one
+)  # the second is the old one
 
 
 class Claims:

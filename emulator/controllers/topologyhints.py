@@ -15,7 +15,7 @@ from math import ceil
 
 from emulator.objects.kinds import Endpoint, EndpointHints, EndpointSlice, ForZone, Node
 
-OVERLOAD_THRESHOLD = 0.2  # of the equal share of an endpoint
+OVERLOAD_THRESHOLD = 0.2  # a part of the equal share of an endpoint
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _EXCLUDED = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 _SUFFIXES = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9}

@@ -1,9 +1,9 @@
 """Turns FlowChecks into flows. (:mod:`emulator.flows.wanted` puts their expectations in place of the objects'
 promise.)
 
-References are resolved by ``controllers.references``, whose problems were told when the state was settled.
-What only the promises tell (a Service without an address, a status of what is no health check) is an
-:class:`InputError`, all of it at once. Pure.
+References are resolved by ``controllers.references``; their problems were reported when the state was
+settled. Problems that only the promises show (a Service without an address, a status for a flow that is no
+health check) are one :class:`InputError`. Pure.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import address_destination, communication_kind
 
 MAX_CONTROLS = 5  # endpoints up to this number are all controlled
-SAMPLED_CONTROLS = 3  # of more endpoints, so many are
+SAMPLED_CONTROLS = 3  # a sample, if there are more endpoints
 
 
 class FlowBook:

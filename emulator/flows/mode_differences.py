@@ -27,7 +27,7 @@ from emulator.oracle.parties import (
     service_destination,
 )
 
-MOST_SERVICES = 100  # whose node ports are dialled at the edges
+MOST_SERVICES = 100  # their node ports are dialled where modes differ
 _MOST_PORTS = 65535
 _LOCALHOST = "127.0.0.1"
 

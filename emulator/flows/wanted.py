@@ -25,7 +25,7 @@ from emulator.oracle.promise import answers, just
 
 
 class UnresolvableError(Exception):
-    """A reference of one flow leads nowhere: where in the flow, and what is wrong."""
+    """Reports a reference of one flow that cannot be resolved: its place in the flow, and the fault."""
 
     def __init__(self, path: str, what: str) -> None:
         self.path, self.what = path, what

@@ -52,7 +52,7 @@ from emulator.model.journeys import (
 from emulator.net import Address, Endpoint
 from emulator.objects.config import Outcome
 
-# What an ICMP error (type/code: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1) makes of an attempt. The
+# The outcome of an attempt after an ICMP error (type/code: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1). The
 # prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end nothing.
 ICMP_ERRORS: Mapping[str, Outcome] = {
     "3/0": "unreachable",
@@ -70,7 +70,7 @@ ICMP_ERRORS: Mapping[str, Outcome] = {
     "3/13": "rejected",
     "11/0": "unreachable",
 }
-# What a client's error says when no answer to it was captured. A crafted packet reports nothing but a failure
+# The outcome by a client's error when no answer to it was captured. A crafted packet reports only a failure
 # to send.
 _SOCKET_ERRORS: Mapping[str, Outcome] = {
     "ENETUNREACH": "unreachable",
@@ -78,7 +78,7 @@ _SOCKET_ERRORS: Mapping[str, Outcome] = {
     "EPERM": "dropped",
     "timeout": "dropped",
 }
-_ENDINGS = ("EOF", "ECONNRESET", "EPIPE")  # what a client's socket meets when a server closes on it
+_ENDINGS = ("EOF", "ECONNRESET", "EPIPE")  # errors of a client's socket when a server closes it
 _SENDING_ERRORS: Mapping[str, Outcome] = {
     "ENETUNREACH": "unreachable",
     "EHOSTUNREACH": "unreachable",
@@ -208,8 +208,8 @@ def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
 
 
 class _Answer(NamedTuple):
-    """One kind of packet that came back; ``code`` is its ICMP type/code or its TCP flag, ``outcome`` what it
-    means to the client that hears it.
+    """Describes one kind of packet that came back; ``code`` is its ICMP type/code or its TCP flag,
+    ``outcome`` its meaning for the client.
     """
 
     hops: tuple[Hop, ...]
@@ -311,7 +311,7 @@ def _closings(attempt: Attempt, frames: Iterable[Frame]) -> list[_Answer]:
     hops: dict[_Place, Frame] = {}
     for frame in frames:
         if frame.time < attempt.started:
-            continue  # what was said before on this connection
+            continue  # an earlier request on this connection
         if (
             not frame.token
             and (frame.dst, frame.dport) == attempt.src

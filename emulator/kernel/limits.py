@@ -20,7 +20,7 @@ from emulator.errors import Exit, PodwireError
 PER_NAMESPACE = (
     2  # descriptors: the namespace and its tap (while the first plan is applied, its netlink socket)
 )
-_INHERITED = 1  # of them those of a server process, which is forked before the taps are opened
+_INHERITED = 1  # those of a server process, which is forked before the taps are opened
 _PER_NODE = 2  # besides: libnftables' socket, and the one that deletes rules of iptables-nft
 _CONNTRACK = 1  # for each node, in the process of the servers
 _PER_TOOL = 4  # while rules are loaded: the pipes of a process, and one for its errors before it runs

@@ -29,7 +29,7 @@ class Admission(NamedTuple):
 
 
 def admit(kind: Kind, manifest: Mapping[str, Any]) -> Admission:
-    """Decode ``manifest``, which is of ``kind``, then check it by the rules of that kind."""
+    """Decodes ``manifest``, which is of ``kind``, then checks it by the rules of that kind."""
     decoded, faults, ignored = decode(kind, manifest)
     notices: list[Fault] = []
     if decoded is not None:
@@ -41,7 +41,7 @@ def admit(kind: Kind, manifest: Mapping[str, Any]) -> Admission:
 
 
 def admit_uninterpreted(manifest: Mapping[str, Any]) -> Admission:
-    """Admit an object of a kind without a meaning here: only its identity and its labels are checked."""
+    """Admits an object of a kind without a meaning here: only its identity and its labels are checked."""
     decoded, faults = decode_uninterpreted(manifest)
     if decoded is None:
         return Admission(None, faults, [])

@@ -1,4 +1,6 @@
-"""Findings: why the verdict on a flow is not "pass". Pure values; ``report.prose`` writes the sentences."""
+"""Defines findings: why the verdict on a flow is not "pass". Pure values; ``report.prose_of_verdicts`` writes
+the sentences.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from emulator.objects.config import Outcome
 
 
 class Fault(Enum):
-    """The kinds of finding: one for each rule of the judge, or two where a rule finds several things."""
+    """Lists the kinds of finding: one for each rule of the judge, or two for a rule that finds several
+    things.
+    """
 
     UNPROMISED = "unpromised"  # the objects promise nothing
     UNOBSERVED = "unobserved"  # no attempt has a journey
@@ -31,7 +35,7 @@ class Fault(Enum):
     CLIENT_ERROR = "client-error"  # the reply came in, and the socket met an error
     HEALTH = "health"  # a health check answered otherwise
     SERVER = "server"  # a real command did not take it
-    UNTRACED = "untraced"  # what the client met is not promised, and no frames tell
+    UNTRACED = "untraced"  # the client's outcome is not promised, and no frames explain it
     UNMET = "unmet"  # an endpoint never answered
     UNMET_HIDDEN = "unmet-hidden"  # the same, but some attempts ended behind the last tap
     UNMET_UNTRACED = "unmet-untraced"  # the same, but some attempts have no journey
@@ -41,8 +45,8 @@ class Fault(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """``counters`` count the packets that were dropped for it, ``setting`` is the sysctl that it is.
-    ``place``: what the counters are of.
+    """Describes a limit of the kernel. ``counters`` count the packets that were dropped for it, ``setting``
+    is its sysctl. ``place``: the counters are the machine's or a namespace's.
     """
 
     name: str
@@ -54,8 +58,8 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """A limit that was met ``times`` times; ``netns``: where ("" on the machine as a whole), ``value``: what
-    it is ("" if it cannot be read).
+    """Describes a limit that was met ``times`` times; ``netns``: where ("" on the machine as a whole),
+    ``value``: what it is ("" if it cannot be read).
     """
 
     limit: Limit
@@ -72,8 +76,8 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One fault, with the ``journey`` or ``attempt`` that shows it: true of ``count`` attempts out of
-    ``total``.
+    """Describes one fault, with the ``journey`` or ``attempt`` that shows it: true of ``count`` attempts out
+    of ``total``.
 
     ``because`` is why nothing is promised, ``expected`` the outcome that was promised, ``allowed`` the source
     rules or addresses, ``seen`` what was seen instead, ``unmet`` the groups of endpoints of which none

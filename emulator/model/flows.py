@@ -88,8 +88,8 @@ class Flow:
 
 
 class RealServer(NamedTuple):
-    """A container's own command behind an endpoint: it owes no answer as podwire's servers do. ``own``: the
-    network namespace is its Pod's.
+    """Describes a container's own command behind an endpoint: it owes no answer as podwire's servers do.
+    ``own``: the network namespace is its Pod's.
     """
 
     pod: str
@@ -100,7 +100,7 @@ class RealServer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One connection, datagram or crafted packet that a client sent.
+    """Describes one connection, datagram or crafted packet that a client sent.
 
     ``token`` is 0 for a TCP socket, whose initial sequence number only the first tap can tell: it is found by
     ``src`` in ``netns`` between ``started`` and ``finished`` (ns since the epoch). ``error`` is the errno

@@ -71,10 +71,10 @@ class Answer:
 
 
 class Captured(NamedTuple):
-    """A raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the link header
-    (Ethernet, on ``lo`` too) and may be cut; ``length`` is its length on the wire. ``stray``: a bridge
-    flooded it to a machine that it was not addressed to, whose kernel drops it; it is evidence, but no hop of
-    anything.
+    """Describes a raw frame as a tap delivered it. ``time`` is ns since the epoch; ``data`` starts at the
+    link header (Ethernet, on ``lo`` too) and may be cut; ``length`` is its length on the wire. ``stray``: a
+    bridge flooded it to a machine that it was not addressed to, whose kernel drops it; it is evidence, but no
+    hop of anything.
     """
 
     time: int
@@ -91,7 +91,7 @@ class Frame(NamedTuple):
 
     ``token`` identifies the packet across NAT: TCP initial sequence number, UDP/ICMP cookie, SCTP initiate
     tag (0: none of ours). ``reply`` says that it travels back to the client. For an ICMP error, ``token`` is
-    that of the packet it quotes. What is no IP packet has the unspecified address twice.
+    that of the packet it quotes. A frame without an IP packet has the unspecified address twice.
     """
 
     number: int  # index in the capture, from 0

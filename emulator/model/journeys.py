@@ -14,7 +14,7 @@ from emulator.objects.config import Outcome
 
 
 class Connection(NamedTuple):
-    """The two ends of a packet: where it comes from, and where it goes."""
+    """Describes the two ends of a packet: where it comes from, and where it goes."""
 
     src: Endpoint
     dst: Endpoint
@@ -24,8 +24,8 @@ class Connection(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """``netns/interface`` in or out, with the addresses that the packet had there. ``frame`` is the Frame's
-    number.
+    """Describes a hop: ``netns/interface`` in or out, with the addresses that the packet had there. ``frame``
+    is the Frame's number.
     """
 
     time: int
@@ -103,8 +103,8 @@ EndingKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How an attempt ended, as its frames, its socket and its server say. ``full``: the server's accept queue
-    had overflowed.
+    """Describes how an attempt ended, by its frames, its socket and its server. ``full``: the server's accept
+    queue had overflowed.
     """
 
     kind: EndingKind
@@ -130,7 +130,7 @@ ANSWERED = Ending(kind="answered")
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """One attempt's way there and back."""
+    """Describes one attempt's way there and back."""
 
     token: int
     crafted: bool

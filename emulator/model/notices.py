@@ -1,4 +1,4 @@
-"""Notices: what a reader must know to judge a report. Pure."""
+"""Defines notices: facts that a reader needs to judge a report. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Notice(NamedTuple):
-    """A sentence, and ``detail`` where the kernel has said more about the same."""
+    """Holds a sentence, and ``detail`` if the kernel has said more about it."""
 
     text: str
     detail: str = ""

@@ -1,4 +1,4 @@
-"""Reasons: why a flow is expected to end as it is. Pure.
+"""Defines reasons: why a flow is expected to end as it is. Pure.
 
 A reason is a value: a row of :class:`Why`, which names the section of docs/semantics, and the objects,
 addresses and endpoints that it is about. ``report.prose`` writes the sentence.
@@ -18,7 +18,7 @@ from emulator.objects.references import ObjectRef
 
 
 class Why(Enum):
-    """The kinds of reason, each with the section of docs/semantics that it rests on (0: none)."""
+    """Lists the kinds of reason, each with the section of docs/semantics that it rests on (0: none)."""
 
     section: int
 
@@ -109,11 +109,11 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One reason, and those that follow from it or stand beside it (``then``).
+    """Describes one reason, and those that follow from it or stand beside it (``then``).
 
     ``objects`` are the Services, nodes and settings that decide it. ``at`` is the address and port dialled,
-    ``endpoints`` are those that it is about. ``how`` is the kind of Service address dialled. ``mode``
-    is set where one mode of kube-proxy is the reason. ``no_route``: the router has no route to the address.
+    ``endpoints`` are those that it is about. ``how`` is the kind of Service address dialled. ``mode`` is set
+    where one mode of kube-proxy is the reason. ``no_route``: the router has no route to the address.
     """
 
     why: Why

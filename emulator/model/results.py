@@ -24,7 +24,7 @@ class Observation:
     backends: Mapping[Endpoint, int] = field(default_factory=dict)
     sources: tuple[Address, ...] = ()
     reply_from: tuple[Endpoint, ...] = ()
-    health: tuple[Health, ...] = ()  # what health checks were answered, each answer once
+    health: tuple[Health, ...] = ()  # the answers to health checks, each once
     lost_frames: int = 0
 
 
@@ -61,7 +61,7 @@ class Requirement:
 
 
 class PodRow(NamedTuple):
-    """A Pod of a node. ``hostNetwork``: it shares the node's network namespace."""
+    """Describes a Pod of a node. ``hostNetwork``: it shares the node's network namespace."""
 
     name: str
     hostNetwork: bool = False
@@ -69,17 +69,19 @@ class PodRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """A node, or another machine (then ``podCIDR`` is "" and there are no ``pods``); ``roles`` are words."""
+    """Describes a node, or another machine (then ``podCIDR`` is "" and there are no ``pods``); ``roles`` are
+    words.
+    """
 
     name: str
     roles: tuple[str, ...]
-    addresses: tuple[str, ...]  # of a node the InternalIPs, the primary one first
+    addresses: tuple[str, ...]  # a node's InternalIPs, the primary one first
     podCIDR: str = ""
     pods: tuple[PodRow, ...] = ()
 
 
 class PortRow(NamedTuple):
-    """A Service port; ``nodePort`` is 0 where it has none. Its text is that of kubectl."""
+    """Describes a Service port; ``nodePort`` is 0 where it has none. Its text is that of kubectl."""
 
     port: int
     protocol: str
@@ -91,7 +93,7 @@ class PortRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
-    """A Service. ``address`` is its ClusterIPs, "None" of a headless one, the external name of an
+    """Describes a Service. ``address`` is its ClusterIPs, "None" of a headless one, the external name of an
     ExternalName Service. ``external`` are its externalIPs and load-balancer addresses; ``pending``: it waits
     for one.
     """
@@ -108,7 +110,7 @@ class ServiceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that a run found; tables, JSON, JUnit and pcapng are made from this alone."""
+    """Holds all results of a run; tables, JSON, JUnit and pcapng are made from this alone."""
 
     topology: str
     seed: int

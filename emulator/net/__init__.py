@@ -1,5 +1,5 @@
-"""Values of the network: address families, addresses, prefixes, endpoints, MAC addresses and protocol
-numbers.
+"""Defines the values of the network: address families, addresses, prefixes, endpoints, MAC addresses and
+protocol numbers.
 
 Pure, and the lowest room. Invariant: no other room takes the text of an address, of a prefix or of an
 endpoint apart, puts one together, or tells the family of an address by its punctuation (a test greps for

@@ -1,4 +1,5 @@
-"""Addresses, prefixes and the addresses of interfaces: texts in canonical form that know what they are.
+"""Defines addresses, prefixes and the addresses of interfaces: texts in canonical form that know what they
+are.
 
 Each is a ``str``, so that it is equal to the canonical text that a manifest or a tool has, and hashes as
 fast. ``<`` compares numbers: IPv4 before IPv6, then from low to high. Parsing builds on the standard
@@ -17,18 +18,18 @@ from emulator.net.family import FAMILIES, IPV4, IPV6, Family
 
 _OCTETS = {str(number): number for number in range(256)}
 _LENGTH = re.compile(r"[0-9]{1,3}")
-_LEADING_ZERO = re.compile(r"(?<![0-9a-fA-F:])0+(?=[0-9]+(?:[./]|\Z))")  # of the parts of an IPv4 address
+_LEADING_ZERO = re.compile(r"(?<![0-9a-fA-F:])0+(?=[0-9]+(?:[./]|\Z))")  # in the parts of an IPv4 address
 
 
 class AddressError(ValueError):
-    """Text that is no address, prefix or endpoint. ``what`` is what it should have been."""
+    """Reports text that is no address, prefix or endpoint. ``what`` is what it should have been."""
 
     def __init__(self, what: str, text: str) -> None:
         super().__init__(f"{text!r} is not {what}")
 
 
 class _Text(str):
-    """A text that cannot change, with an order of its own."""
+    """Describes a text that cannot change, with an order of its own."""
 
     __slots__ = ()
 
@@ -59,7 +60,7 @@ class _Text(str):
 
 
 class Address(_Text):
-    """An IPv4 or IPv6 address in canonical form (RFC 5952).
+    """Describes an IPv4 or IPv6 address in canonical form (RFC 5952).
 
     ``Address(text)`` raises :class:`AddressError` for what Kubernetes refuses: leading zeros, an IPv4-mapped
     address, a zone (``fe80::1%eth0``), blanks. :func:`parse_sloppy` takes what older releases took.
@@ -92,12 +93,12 @@ class Address(_Text):
 
     @property
     def packed(self) -> bytes:
-        """The bytes of it, in network order."""
+        """Returns the bytes of it, in network order."""
         return self.number.to_bytes(self.family.octets, "big")
 
     @property
     def host(self) -> Prefix:
-        """The prefix of this address alone."""
+        """Returns the prefix of this address alone."""
         return Prefix.of(self, self.family.bits)
 
     @property
@@ -116,7 +117,9 @@ class Address(_Text):
 
 
 class InterfaceAddress(_Text):
-    """An address on an interface, with the length of the prefix that it is in: ``10.244.1.1/24``."""
+    """Describes an address on an interface, with the length of the prefix that it is in:
+    ``10.244.1.1/24``.
+    """
 
     __slots__ = ("address", "length")
     address: Address
@@ -143,7 +146,7 @@ class InterfaceAddress(_Text):
 
 
 class Prefix(_Text):
-    """A prefix in canonical form: ``10.244.0.0/16``, ``fd00::/64``.
+    """Describes a prefix in canonical form: ``10.244.0.0/16``, ``fd00::/64``.
 
     ``Prefix(text)`` drops host bits, as Kubernetes does, and raises :class:`AddressError` where the text has
     no length.
@@ -174,12 +177,12 @@ class Prefix(_Text):
 
     @property
     def size(self) -> int:
-        """The number of addresses, the first and the last one among them."""
+        """Returns the number of addresses, the first and the last one among them."""
         return 1 << self.family.bits - self.length
 
     @property
     def last(self) -> Address:
-        """The last address: of IPv4 the broadcast address."""
+        """Returns the last address: of IPv4 the broadcast address."""
         return self.first.offset(self.size - 1)
 
     def nth(self, number: int) -> Address:

@@ -1,4 +1,6 @@
-"""An address and a port: where a packet comes from or goes to, and where a connection ends."""
+"""Defines an endpoint, an address and a port: where a packet comes from or goes to, and where a connection
+ends.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from emulator.net.address import Address, AddressError
 
 
 class Endpoint(NamedTuple):
-    """An address and a port. Port 0 is that of ICMP, which has none."""
+    """Describes an address and a port. Port 0 is that of ICMP, which has none."""
 
     address: Address
     port: int

@@ -1,4 +1,6 @@
-"""The two address families, as two rows of one table: a word for each tool, a number for each protocol."""
+"""Defines the two address families, as two rows of one table: a word for each tool, a number for each
+protocol.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Family:
-    """An address family. ``word`` is Kubernetes' (``ipFamilies`` of a Service, ``addressType`` of a
+    """Describes an address family. ``word`` is Kubernetes' (``ipFamilies`` of a Service, ``addressType`` of a
     slice).
     """
 
@@ -20,7 +22,7 @@ class Family:
     ethertype: int  # linux/if_ether.h
     iproute2: str  # the option of ip(8)
     nft: Literal["ip", "ip6"]  # the family of a table, and the protocol in an expression
-    nft_type: Literal["ipv4_addr", "ipv6_addr"]  # of a set's elements
+    nft_type: Literal["ipv4_addr", "ipv6_addr"]  # type of a set's elements
     iptables: Literal["iptables", "ip6tables"]
     ipset: Literal["inet", "inet6"]  # the option ``family`` of ipset(8)
     icmp: int  # the protocol number of ICMP or ICMPv6

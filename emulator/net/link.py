@@ -1,4 +1,4 @@
-"""MAC addresses, and names and MAC addresses that planners give to links: the same in every run."""
+"""Makes MAC addresses, and names and MAC addresses that planners give to links: the same in every run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME = re.compile(r"[!-.0-9;-~]+")  # no blank, no "/" and no ":" (net/core/dev
 
 
 class MacAddress(str):
-    """A 48-bit MAC address, ``aa:bb:cc:dd:ee:ff``. Raises ValueError for other text."""
+    """Describes a 48-bit MAC address, ``aa:bb:cc:dd:ee:ff``. Raises ValueError for other text."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class MacAddress(str):
 
 
 class InterfaceName(str):
-    """A name that Linux lets an interface have. Raises ValueError for other text."""
+    """Describes a name that Linux lets an interface have. Raises ValueError for other text."""
 
     __slots__ = ()
 

@@ -1,6 +1,4 @@
-"""Transport protocols, and the numbers that the IP header gives them (IANA, Assigned Internet Protocol
-Numbers).
-"""
+"""Numbers transport protocols as the IP header does (IANA, Assigned Internet Protocol Numbers)."""
 
 from __future__ import annotations
 

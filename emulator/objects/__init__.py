@@ -1,1 +1,1 @@
-"""The Kubernetes objects that podwire reads, and loading them."""
+"""Defines the Kubernetes objects that podwire reads."""

@@ -1,4 +1,4 @@
-"""The cluster's shape, the proxy's settings and FlowChecks: what a user writes beside Kubernetes' own
+"""Defines the cluster's shape, the proxy's settings and FlowChecks: the user's input beside Kubernetes' own
 objects.
 
 Frozen values, no effects. ``Inventory`` is everything that one run was given, as loading leaves it.
@@ -59,7 +59,7 @@ class NodeShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networking:
-    """``None`` / "" means "not said": control puts the default there."""
+    """Holds the networks; ``None`` / "" means unset: a controller chooses the default."""
 
     ipFamily: Literal["ipv4", "ipv6", "dual"] = "ipv4"
     podSubnet: str = ""  # 10.244.0.0/16
@@ -83,8 +83,8 @@ class ServedPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalServer(ExternalClient):
-    """A machine outside the cluster that serves ``ports``: a database that a Service without a selector leads
-    to, say. It may ask, too.
+    """Describes a machine outside the cluster that serves ``ports``: a database that a Service without a
+    selector leads to, say. It may ask, too.
     """
 
     ports: tuple[ServedPort, ...] = ()
@@ -92,9 +92,9 @@ class ExternalServer(ExternalClient):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancerPool:
-    """Where LoadBalancer Services get their addresses, and how those are reached: announced by a node
-    (``L2``, as MetalLB's) or held by a balancer in the path (``Proxy``). ``addresses`` are prefixes and
-    ranges; () is "not said": some at the end of the host network.
+    """Describes the addresses of LoadBalancer Services: announced by a node (``L2``, as MetalLB's) or held by
+    a balancer in the path (``Proxy``). ``addresses`` are prefixes and ranges; () is unset: some at the end of
+    the host network.
     """
 
     addresses: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class LoadBalancerPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """``kind: Cluster`` of ``podwire.dev/v1alpha1`` or ``kind.x-k8s.io/v1alpha4``."""
+    """Holds ``kind: Cluster`` of ``podwire.dev/v1alpha1`` or ``kind.x-k8s.io/v1alpha4``."""
 
     metadata: ObjectMeta = ObjectMeta()
     nodes: tuple[NodeShape, ...] = ()
@@ -114,8 +114,8 @@ class ClusterConfig:
 
 
 class IPVSTimeouts(NamedTuple):
-    """For how many seconds IPVS remembers a connection that is silent: an open TCP one, one that is being
-    closed, a UDP client. 0: for as long as the kernel has it.
+    """Holds the seconds after which IPVS drops a silent connection: an open TCP one, one that is being
+    closed, a UDP client. 0: the kernel's own time-out.
     """
 
     tcp: int = 0
@@ -136,8 +136,8 @@ class NFTablesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IPVSConfig:
-    """``ipvs`` of a KubeProxyConfiguration. ``scheduler`` "" is rr; a timeout of less than a second leaves
-    the kernel's as it is.
+    """Holds ``ipvs`` of a KubeProxyConfiguration. ``scheduler`` "" is rr; a time-out of less than a second
+    leaves the kernel's as it is.
     """
 
     scheduler: IPVSScheduler | Literal[""] = ""
@@ -149,8 +149,8 @@ class IPVSConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeProxyConfiguration:
-    """``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the Pod
-    subnet unless ``detectLocalMode`` says otherwise.
+    """Holds ``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the
+    Pod subnet unless ``detectLocalMode`` needs none.
     """
 
     mode: ProxyMode | Literal[""] = ""
@@ -171,7 +171,7 @@ class KubeProxyConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowFrom:
-    """Exactly one of ``pod``, ``podSelector``, ``node``, ``external``. ``namespace`` goes with the
+    """Holds exactly one of ``pod``, ``podSelector``, ``node``, ``external``. ``namespace`` goes with the
     first two.
     """
 
@@ -184,10 +184,10 @@ class FlowFrom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowTo:
-    """Exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort (or
-    port, or healthCheck), ``ip`` + port, ``loadBalancer`` + port, ``external`` (a machine outside the
+    """Holds exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort
+    (or port, or healthCheck), ``ip`` + port, ``loadBalancer`` + port, ``external`` (a machine outside the
     cluster) + port. For ICMP no port is needed. A Service's or Pod's port may be named. ``healthCheck`` is
-    the Service whose healthCheckNodePort is asked.
+    the Service whose healthCheckNodePort is dialled.
     """
 
     service: str = ""
@@ -205,11 +205,11 @@ class FlowTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowExpect:
-    """Everything may be left out: what is not said is what the objects promise. ``outcome`` asymmetric: the
-    request arrives, and its reply comes from the endpoint's own address instead of the one dialled, so that
-    the client gets no connection. ``source`` is "preserved", "node", "balancer" (the one in the path of an
-    address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: what a healthCheckNodePort
-    answers. ``modes``: what is expected in these modes, in place of all the rest.
+    """Holds an expectation; an unset field is the objects' promise. ``outcome`` asymmetric: the request
+    arrives, and its reply comes from the endpoint's own address instead of the dialled one, so that the
+    client gets no connection. ``source`` is "preserved", "node", "balancer" (the one in the path of an
+    address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: the answer of a
+    healthCheckNodePort. ``modes``: the expectation in these modes, in place of all the rest.
     """
 
     outcome: WantedOutcome | None = None
@@ -220,11 +220,11 @@ class FlowExpect:
     modes: Mapping[ProxyMode, FlowExpect] = field(default_factory=dict)
 
     def under(self, mode: ProxyMode) -> FlowExpect:
-        """What is expected in ``mode``."""
+        """Returns the expectation in ``mode``."""
         return self.modes.get(mode) or replace(self, modes={})
 
     def each(self) -> Iterator[tuple[str, FlowExpect]]:
-        """What is expected in any mode, each with its place in the flow."""
+        """Yields the expectations of all modes, each with its place in the flow."""
         yield "expect", self
         yield from ((f"expect.modes.{mode}", expect) for mode, expect in self.modes.items())
 
@@ -245,8 +245,8 @@ class FlowSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDelete:
-    """``kubectl delete KIND NAME``, its dependents included. ``namespace`` means nothing to a Node or a
-    Namespace.
+    """Describes ``kubectl delete KIND NAME``, its dependents included. ``namespace`` has no effect for a Node
+    or a Namespace.
     """
 
     kind: Literal[
@@ -269,7 +269,7 @@ class StepDelete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepScale:
-    """``kubectl scale KIND NAME --replicas N``."""
+    """Describes ``kubectl scale KIND NAME --replicas N``."""
 
     kind: Literal["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"]
     name: str
@@ -279,8 +279,8 @@ class StepScale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTerminate:
-    """The Pod gets its deletionTimestamp and goes on running: ready no more; ``serving`` says whether its
-    readiness probe still succeeds.
+    """Describes a termination: the Pod gets its deletionTimestamp and goes on running, not ready any more;
+    ``serving``: its readiness probe still succeeds.
     """
 
     pod: str
@@ -290,8 +290,8 @@ class StepTerminate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowStep:
-    """One change of the cluster, then ``wait`` seconds, then flows. ``apply`` are manifests as they were
-    written.
+    """Describes one change of the cluster, then ``wait`` seconds, then flows. ``apply`` are manifests as they
+    were written.
     """
 
     name: str = ""  # "": step 1, step 2…
@@ -305,8 +305,8 @@ class FlowStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowCheck:
-    """Flows, then steps in time with flows of their own. ``applied`` has for each step the objects that its
-    manifests are.
+    """Holds flows, then steps in time with flows of their own. ``applied`` has for each step the objects of
+    its manifests.
 
     The flows of a step are a FlowCheck of the state that the step leads to: ``step`` is its name then,
     ``path`` where its flows are written.
@@ -325,7 +325,7 @@ class FlowCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What loading leaves: valid objects, each with its origin, and lines about what was left out.
+    """Holds the result of loading: valid objects, each with its origin, and notices of what was left out.
     ``uninterpreted`` are objects of kinds without a meaning here.
 
     ``notices`` are whole sentences for the user ("left out: 3 ConfigMap, 1 Ingress").

@@ -1,5 +1,5 @@
-"""Durations as Go writes them (time.ParseDuration), which is how Kubernetes' configuration files have them:
-``15m0s``, ``1.5h``. Pure.
+"""Parses durations as Go writes them (time.ParseDuration), which is how Kubernetes' configuration files have
+them: ``15m0s``, ``1.5h``. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DURATION = re.compile(rf"([-+]?)(?:0|((?:{_PART})+))\Z")
 
 
 def parse_duration(text: str) -> Fraction | None:
-    """The seconds of ``text``; None if it is no duration."""
+    """Returns the seconds of ``text``; None if it is no duration."""
     match = _DURATION.match(text)
     if not match:
         return None

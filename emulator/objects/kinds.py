@@ -1,4 +1,4 @@
-"""The Kubernetes objects that podwire reads, as frozen values with Kubernetes' own field names.
+"""Defines the Kubernetes objects that podwire reads, as frozen values with Kubernetes' own field names.
 
 Field meanings and defaults are those of the Kubernetes API reference (core/v1, apps/v1, discovery.k8s.io/v1).
 Only the fields that have a meaning here are typed; the manifest as it came is kept beside the typed view
@@ -28,8 +28,8 @@ class OwnerReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectMeta:
-    """``namespace`` is "" for cluster-scoped objects; loading sets "default" for namespaced ones
-    without it.
+    """Holds metadata. ``namespace`` is "" for cluster-scoped objects; loading sets "default" for namespaced
+    ones without it.
     """
 
     name: str = ""
@@ -43,7 +43,7 @@ class ObjectMeta:
 
 
 class _Namespaced:
-    """What has a name in a namespace."""
+    """Provides the name in a namespace."""
 
     __slots__ = ()
     metadata: ObjectMeta
@@ -58,7 +58,7 @@ class _Namespaced:
 
     @property
     def key(self) -> str:
-        """``namespace/name``: how kubectl and our reports name it."""
+        """Returns ``namespace/name``, the name in kubectl and our reports."""
         return f"{self.metadata.namespace}/{self.metadata.name}"
 
 
@@ -107,7 +107,9 @@ class NodeCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
-    """``allocatable`` are quantities; of them ``pods`` is how many Pods the node takes."""
+    """Holds a Node's status. ``allocatable`` are quantities; ``pods`` among them is how many Pods the node
+    takes.
+    """
 
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[NodeCondition, ...] = ()
@@ -126,12 +128,12 @@ class Node:
 
     @property
     def internalIPs(self) -> tuple[str, ...]:
-        """Every ``InternalIP``, the primary one first."""
+        """Returns every ``InternalIP``, the primary one first."""
         return tuple(a.address for a in self.status.addresses if a.type == "InternalIP")
 
     @property
     def ready(self) -> bool:
-        """The ``Ready`` condition; unset means ready, as for Pods."""
+        """Returns the ``Ready`` condition; unset means ready, as for Pods."""
         return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
 
 
@@ -207,7 +209,7 @@ class NodeSelectorRequirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSelectorTerm:
-    """All of its requirements hold for a Node that it matches; a term without any matches none."""
+    """Holds requirements; a Node must meet all of them. A term without any matches no Node."""
 
     matchExpressions: tuple[NodeSelectorRequirement, ...] = ()
     matchFields: tuple[NodeSelectorRequirement, ...] = ()
@@ -234,9 +236,7 @@ class NodeAffinity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodAffinityTerm:
-    """The Pods of some namespaces that a selector matches, and the label whose value makes Nodes one
-    place.
-    """
+    """Selects Pods of some namespaces, and names the label whose value makes Nodes one topology domain."""
 
     topologyKey: str
     labelSelector: LabelSelector | None = None
@@ -254,7 +254,7 @@ class WeightedPodAffinityTerm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodAffinity:
-    """``podAffinity`` or ``podAntiAffinity``."""
+    """Holds ``podAffinity`` or ``podAntiAffinity``."""
 
     requiredDuringSchedulingIgnoredDuringExecution: tuple[PodAffinityTerm, ...] = ()
     preferredDuringSchedulingIgnoredDuringExecution: tuple[WeightedPodAffinityTerm, ...] = ()
@@ -331,12 +331,12 @@ class Pod(_Namespaced):
 
     @property
     def ip(self) -> str:
-        """The primary Pod address ("" before control has given it one)."""
+        """Returns the primary Pod address ("" before a controller has given it one)."""
         return self.status.podIPs[0].ip if self.status.podIPs else self.status.podIP
 
     @property
     def ready(self) -> bool:
-        """The ``Ready`` condition; unset means ready (podwire runs every Pod that it is given)."""
+        """Returns the ``Ready`` condition; unset means ready (podwire runs every Pod that it is given)."""
         return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
 
 
@@ -351,8 +351,8 @@ class PodTemplateSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
-    """``replicas`` is meaningless for a DaemonSet and a Job; ``serviceName`` is a StatefulSet's governing
-    Service. The last five are a Job's.
+    """Holds a workload's spec. ``replicas`` is meaningless for a DaemonSet and a Job; ``serviceName`` is a
+    StatefulSet's governing Service. The last five are a Job's.
     """
 
     template: PodTemplateSpec
@@ -368,7 +368,7 @@ class WorkloadSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload(_Namespaced):
-    """A controller that makes Pods of a template. A ReplicationController's selector is read as
+    """Describes a controller that makes Pods of a template. A ReplicationController's selector is read as
     ``matchLabels``.
     """
 
@@ -378,8 +378,8 @@ class Workload(_Namespaced):
 
     @property
     def replicas(self) -> int:
-        """How many Pods it wants at once (a DaemonSet: not its own to say). A Job: as many as work side by
-        side.
+        """Returns the wanted number of Pods at once (meaningless for a DaemonSet). For a Job it is the number
+        that run side by side.
         """
         spec = self.spec
         if self.kind != "Job":
@@ -388,7 +388,7 @@ class Workload(_Namespaced):
         return 0 if spec.suspend else limit
 
     def scaled(self, replicas: int) -> Workload:
-        """The same, wanting that many Pods at once."""
+        """Returns the same with that many replicas."""
         wanting = (
             replace(self.spec, parallelism=replicas)
             if self.kind == "Job"
@@ -489,8 +489,8 @@ class Service(_Namespaced):
 
     @property
     def proxyIPs(self) -> tuple[str, ...]:
-        """The IPv4 load-balancer addresses that kube-proxy leaves to a balancer in the path (``ipMode:
-        Proxy``).
+        """Returns the IPv4 load-balancer addresses that kube-proxy leaves to a balancer in the path
+        (``ipMode: Proxy``).
         """
         balanced = self.proxied and self.spec.type == "LoadBalancer"
         return (
@@ -502,7 +502,9 @@ class Service(_Namespaced):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConditions:
-    """Unset ``ready`` means ready; unset ``serving`` means the same as ready (discovery.k8s.io/v1)."""
+    """Holds conditions. Unset ``ready`` means ready; unset ``serving`` means the same as ready
+    (discovery.k8s.io/v1).
+    """
 
     ready: bool | None = None
     serving: bool | None = None
@@ -566,7 +568,7 @@ class EndpointSlice:
 
     @property
     def serviceName(self) -> str:
-        """The Service in the same namespace that this slice belongs to ("" if none)."""
+        """Returns the Service in the same namespace that this slice belongs to ("" if none)."""
         return self.metadata.labels.get("kubernetes.io/service-name", "")
 
 
@@ -587,7 +589,9 @@ class EndpointSubset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """The older form; control mirrors it into an EndpointSlice when its Service has no selector."""
+    """Describes the older form of slices; a controller mirrors it into an EndpointSlice when its Service has
+    no selector.
+    """
 
     metadata: ObjectMeta
     subsets: tuple[EndpointSubset, ...] = ()
@@ -598,7 +602,7 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uninterpreted(_Namespaced):
-    """An object of a kind that podwire gives no meaning. Only its identity is typed; the manifest has the
+    """Describes an object of a kind without a meaning here. Only its identity is typed; the manifest has the
     rest.
     """
 
@@ -618,9 +622,9 @@ def _nowhere(_path: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an object was written: ``file`` as the user named it, ``document`` from 1 (0: built in Python),
+    """Names the place of an object: ``file`` as the user named it, ``document`` from 1 (0: built in Python),
     ``prefix`` the path inside the document ("items[3]" in a List). ``line`` finds the line of a field of the
-    object, or of what it is missing from (from 1; 0: not known): only a problem asks.
+    object, or of the mapping that lacks it (from 1; 0: not known): only a problem asks.
     """
 
     file: str
@@ -636,7 +640,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
-    """A typed object, the manifest as it came, and where that stands."""
+    """Holds a typed object, the manifest as it came, and its place."""
 
     object: T
     raw: Mapping[str, Any]

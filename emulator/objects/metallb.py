@@ -1,6 +1,6 @@
-"""MetalLB's own objects that podwire reads, as frozen values with MetalLB's field names (metallb.io/v1beta1):
-which addresses there are for LoadBalancer Services, for which Services, and which nodes announce them in
-layer 2 mode.
+"""Defines MetalLB's own objects that podwire reads, as frozen values with MetalLB's field names
+(metallb.io/v1beta1): the addresses for LoadBalancer Services, for which Services they are, and which nodes
+announce them in layer 2 mode.
 
 Fields about what a cluster here does not have (several interfaces to announce on, BGP) are not typed. Imports
 ``objects.kinds`` only.
@@ -17,7 +17,7 @@ METALLB = "metallb.io/v1beta1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAllocation:
-    """For which Services a pool is: those of some namespaces, or with some labels. ``priority``: 1 is asked
+    """Selects the Services of a pool: those of some namespaces, or with some labels. ``priority``: 1 is tried
     first, 0 last.
     """
 
@@ -29,7 +29,7 @@ class ServiceAllocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IPAddressPoolSpec:
-    """``addresses`` are prefixes and ranges (``first-last``, as they are after validation)."""
+    """Holds a pool; ``addresses`` are prefixes and ranges (``first-last``, as they are after validation)."""
 
     addresses: tuple[str, ...] = ()
     autoAssign: bool = True
@@ -45,7 +45,7 @@ class IPAddressPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class L2AdvertisementSpec:
-    """Which pools are announced, by which nodes. Nothing said means all of them."""
+    """Selects the pools to announce, and the nodes that announce them. An empty list selects all."""
 
     ipAddressPools: tuple[str, ...] = ()
     ipAddressPoolSelectors: tuple[LabelSelector, ...] = ()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ObjectRef(NamedTuple):
-    """A reference to an object, or to one of its fields.
+    """Describes a reference to an object, or to one of its fields.
 
     ``kind`` is the Kubernetes or podwire kind, ``name`` is ``namespace/name`` (the name alone where the kind
     has no namespaces), ``field`` the path of the field ("" for the whole object).

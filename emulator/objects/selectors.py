@@ -1,4 +1,4 @@
-"""Label selectors: does a set of labels satisfy one? Pure; imports ``objects.kinds`` only.
+"""Matches labels with label selectors. Pure; imports ``objects.kinds`` only.
 
 Kubernetes' rules (Labels and Selectors): every requirement must hold; ``NotIn`` and ``DoesNotExist`` hold for
 an absent key. An empty selector matches everything here; a Service with an empty selector selects nothing,
@@ -13,14 +13,14 @@ from emulator.objects.kinds import LabelSelector, LabelSelectorRequirement
 
 
 def matches_labels(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Whether ``labels`` carry every key of ``selector`` with its value (``matchLabels``, ``nodeSelector``, a
-    Service's selector).
+    """Returns whether ``labels`` carry every key of ``selector`` with its value (``matchLabels``,
+    ``nodeSelector``, a Service's selector).
     """
     return all(labels.get(key) == value for key, value in selector.items())
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether ``labels`` satisfy ``matchLabels`` and every one of ``matchExpressions``."""
+    """Returns whether ``labels`` satisfy ``matchLabels`` and every one of ``matchExpressions``."""
     return matches_labels(selector.matchLabels, labels) and all(
         _holds(r, labels) for r in selector.matchExpressions
     )

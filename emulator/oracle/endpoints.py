@@ -145,7 +145,8 @@ class PortEndpoints:
 
 
 class ServiceTable:
-    """Every address and port that kube-proxy captures, and the Service port behind each (docs/semantics 1).
+    """Describes every address and port that kube-proxy captures, and the Service port behind each
+    (docs/semantics 1).
 
     ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two
     Services claim the same one, the first has it; ``contested`` are the keys of these, ``mixed`` those of
@@ -184,7 +185,7 @@ class ServiceTable:
 
     @cached_property
     def ips(self) -> frozenset[str]:
-        """The addresses of Services that kube-proxy or a balancer captures."""
+        """Returns the addresses of Services that kube-proxy or a balancer captures."""
         return frozenset(ip for ip, _, _ in (*self.addresses, *self.balanced))
 
 

@@ -96,7 +96,9 @@ def _dialled(flow: Flow) -> tuple[str, int, str]:
 
 
 class Expectations:
-    """The promises of one cluster state. Builds its indexes once; :meth:`expect` then costs microseconds."""
+    """Describes the promises of one cluster state. Builds its indexes once; :meth:`expect` then costs
+    microseconds.
+    """
 
     def __init__(self, state: ClusterState, asked: Mapping[str, str] = MappingProxyType({})) -> None:
         """Builds the indexes of ``state``; ``asked`` is the ARP cache of clients outside before
@@ -104,7 +106,7 @@ class Expectations:
         """
         self._facts = Facts(state, asked)
         self._promises: dict[tuple[object, ...], Promise] = {}  # flows that are alike share one
-        # what is equal is kept once
+        # equal values are kept once
         self._addresses: dict[tuple[frozenset[str], ...], Mapping[SourceRule, frozenset[str]]] = {}
 
     @property

@@ -1,5 +1,5 @@
-"""Two tables of what depends on the mode of kube-proxy: its published semantics, one row a mode, and the
-observed deviations from them, one row each. Pure.
+"""Defines two tables of what depends on the mode of kube-proxy: its published semantics, one row a mode, and
+the observed deviations from them, one row each. Pure.
 
 No other module of the oracle knows a mode by its name: it asks for a column or a deviation. A column is named
 after what it decides; the number behind it is the section of docs/semantics.
@@ -17,8 +17,8 @@ UdpStays = Literal["while it serves", "while it is chosen", "until it is refused
 
 
 class Semantics(NamedTuple):
-    """The published semantics of a mode: what Kubernetes' documents and kube-proxy's source say it is
-    to do.
+    """Describes the published semantics of a mode: what Kubernetes' documents and kube-proxy's source say it
+    is to do.
     """
 
     relays: bool  # 15: a process of the node accepts, and dials an endpoint itself
@@ -91,9 +91,9 @@ SEMANTICS: Mapping[ProxyMode, Semantics] = {
 }
 
 Deviates = Literal[
-    # of a load-balancer address that is an externalIP too, the rule for the externalIP comes first
+    # if a load-balancer address is an externalIP too, the rule for the externalIP comes first
     "externalIP first",
-    # what a node itself sends to an external address without endpoints is not refused
+    # a node's own packets to an external address without endpoints are not refused
     "leaves a node's own packets alone",
     # a node port without (local) endpoints is refused at every address of the node, served there or not
     "refuses at every local address",
@@ -115,20 +115,20 @@ Deviates = Literal[
     "ends connections with the Service",
     # an address that several Services claim is in the sets of each
     "shares a contested address",
-    # what Pods and nodes send to an externalIP is left alone, unless the node that it comes to has it
+    # packets of Pods and nodes to an externalIP are left alone, unless the node that they come to has it
     "externalIP for clients outside",
 ]
 
 
 class Deviation(NamedTuple):
-    """A mode was seen to do other than the published semantics of Services. ``test`` is a piece of the name
-    of a test in tests/kernel that shows it with packets.
+    """Describes a mode was seen to do other than the published semantics of Services. ``test`` is a piece of
+    the name of a test in tests/kernel that shows it with packets.
     """
 
     what: Deviates
     mode: ProxyMode
     seen: str  # with which kube-proxy and kernel
-    section: int  # of docs/semantics
+    section: int  # in docs/semantics
     test: str
 
 

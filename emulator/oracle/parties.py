@@ -24,8 +24,8 @@ from emulator.objects.references import ObjectRef, node_ref
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The machine or Pod that has an address: ``netns`` answers for it, ``node`` is the node it is (on), ""
-    outside the cluster.
+    """Describes the machine or Pod that has an address: ``netns`` answers for it, ``node`` is the node it is
+    (on), "" outside the cluster.
     """
 
     kind: Literal["pod", "node", "external", "router", "balancer"]

@@ -20,7 +20,7 @@ from emulator.oracle.facts import Facts
 # a ClusterIP, or an external address under that externalTrafficPolicy
 Dialled = Literal["ClusterIP", "Cluster", "Local"]
 
-# whether the source is masqueraded, and the reason
+# masqueraded or not, and the reason
 _SOURCE: Mapping[tuple[Dialled, TrafficOrigin], tuple[bool, Why]] = {
     ("ClusterIP", "pod"): (False, Why.CLUSTER_IP_FROM_POD),
     ("ClusterIP", "node"): (True, Why.CLUSTER_IP_FROM_NODE),
@@ -65,7 +65,7 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: E
         and client.node == met.node
         and direct_source(facts, client, backend.address) == "node"
     ):
-        return "node"  # what leaves the cluster: masqueraded whatever the Service says
+        return "node"  # packets that leave the cluster are masqueraded, whatever the Service
     hairpin = backend.address == client.ip and not comes_from_what_it_dialled(facts, met)
     return "node" if hairpin or masqueraded(facts, met)[0] else "preserved"
 

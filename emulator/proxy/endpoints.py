@@ -111,7 +111,7 @@ class EndpointChoice(NamedTuple):
 
     cluster: tuple[EndpointFacts, ...]
     local: tuple[EndpointFacts, ...]
-    hasAny: bool  # whether any endpoint in the cluster is usable
+    hasAny: bool  # an endpoint somewhere in the cluster is usable
 
     @property
     def reachable(self) -> tuple[EndpointFacts, ...]:

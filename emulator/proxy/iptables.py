@@ -227,7 +227,7 @@ class _Entry(NamedTuple):
     svl: str  # picks an endpoint of the Local list
     ext: str  # traffic to an external address
     fw: str  # traffic to a load-balancer address with source ranges
-    usable: bool  # whether there is an endpoint anywhere
+    usable: bool  # there is an endpoint somewhere
     # the one of svc and svl that the ClusterIP's traffic policy asks for; "" if it has no endpoint
     internal: str
     external: str  # the same for external addresses

@@ -47,17 +47,15 @@ _ROWS: Sequence[_Row] = (
     _Row(
         15,
         _any,
-        "userspace mode, gone since Kubernetes 1.26: every backend sees a node's address, and no "
-        "policy, source range or hint is heard of. What "
-        "tells clients apart by their address, or keeps some out by a policy, works in the other "
-        "modes alone.",
+        "userspace mode, gone since Kubernetes 1.26: every backend sees a node's address, and "
+        "policies, source ranges and hints have no effect. To tell clients apart by their address, "
+        "or to keep some out by a policy, use another mode.",
     ),
     _Row(
         9,
         _on_localhost,
-        "Node ports on localhost: nftables and ipvs mode never serve them. What dials localhost on "
-        "a node takes the Service's ClusterIP, "
-        "or the node's primary InternalIP, instead.",
+        "Node ports on localhost: nftables and ipvs mode never serve them. On a node, dial the "
+        "Service's ClusterIP or the node's primary InternalIP instead.",
     ),
     _Row(
         9,
@@ -72,7 +70,7 @@ _ROWS: Sequence[_Row] = (
         _asymmetric,
         "externalTrafficPolicy Local from outside: in every mode a client gets an answer only "
         "through a node that has an endpoint. Keep load "
-        "balancers to such nodes: a LoadBalancer Service's healthCheckNodePort tells which have.",
+        "balancers to such nodes: a LoadBalancer Service's healthCheckNodePort shows which these are.",
     ),
     _Row(
         13,
@@ -85,16 +83,15 @@ _ROWS: Sequence[_Row] = (
         8,
         _any,
         "A port that a ClusterIP does not have, or an address that no Service has: no client should "
-        "dial it. One that does (a stale address, "
-        "a port left out of the Service) fails sooner, later or otherwise than before; add the port "
-        "if it is meant.",
+        "dial it. One that does (a stale address, a port left out of the Service) fails sooner, "
+        "later or otherwise than before; add the port if clients need it.",
     ),
     _Row(
         5,
         _any,
-        "Whose address a backend sees: look at what it does with it (logs, allow lists, rates). "
-        "masqueradeAll is a setting of each mode: "
-        "nftables mode reads nftables.masqueradeAll, the others iptables.masqueradeAll.",
+        "The source address that a backend sees changes: check how the backend uses it (logs, allow "
+        "lists, rates). masqueradeAll is a setting of each mode: nftables mode reads "
+        "nftables.masqueradeAll, the others iptables.masqueradeAll.",
     ),
     _Row(
         7,
@@ -106,12 +103,13 @@ _ROWS: Sequence[_Row] = (
     _Row(
         7,
         _any,
-        "A Service without endpoints: clients get nothing in any mode; only how soon they learn it changes.",
+        "A Service without endpoints: clients get no answer in any mode; only the time until their "
+        "error changes.",
     ),
     _Row(
         13,
         _any,
-        "What ipvs mode has of its own ends with it: it is deprecated since Kubernetes 1.35.",
+        "This is special to ipvs mode, which is deprecated since Kubernetes 1.35.",
     ),
 )
 

@@ -31,31 +31,44 @@ _TEXTS: Mapping[Why, str] = {
     Why.CLUSTER_IP_FROM_POD: "ClusterIP from a Pod: the client's own address",
     Why.CLUSTER_IP_FROM_NODE: "ClusterIP from a node: masqueraded to the node's address",
     Why.CLUSTER_IP_FROM_OUTSIDE: "ClusterIP from outside the cluster: masqueraded to the node's address",
-    Why.CLUSTER_FROM_POD: "{how} under externalTrafficPolicy Cluster from a Pod: masqueraded to the node's "
-    "address",
-    Why.CLUSTER_FROM_NODE: "{how} under externalTrafficPolicy Cluster from the node: masqueraded to its "
-    "address",
-    Why.CLUSTER_FROM_OUTSIDE: "{how} under externalTrafficPolicy Cluster from outside: masqueraded to the "
-    "node's address",
-    Why.LOCAL_FROM_POD: "{how} under externalTrafficPolicy Local from a Pod: any endpoint, the client's own "
-    "address",
-    Why.LOCAL_FROM_NODE: "{how} under externalTrafficPolicy Local from the node: any endpoint, masqueraded to "
-    "its address",
-    Why.LOCAL_FROM_OUTSIDE: "{how} under externalTrafficPolicy Local from outside: its own endpoints, the "
-    "client's own address",
-    Why.LOCAL_FOR_EVERYONE_FROM_POD: "{how} under externalTrafficPolicy Local from a Pod: the node's own endpoints, "
-    "the client's own address",
-    Why.LOCAL_FOR_EVERYONE_FROM_NODE: "{how} under externalTrafficPolicy Local from the node: its own endpoints, the "
-    "address that it dialled",
-    Why.LOCAL_FOR_EVERYONE_FROM_OUTSIDE: "{how} under externalTrafficPolicy Local from outside: its own endpoints, "
-    "the client's own address",
+    Why.CLUSTER_FROM_POD: (
+        "{how} under externalTrafficPolicy Cluster from a Pod: masqueraded to the node's address"
+    ),
+    Why.CLUSTER_FROM_NODE: (
+        "{how} under externalTrafficPolicy Cluster from the node: masqueraded to its address"
+    ),
+    Why.CLUSTER_FROM_OUTSIDE: (
+        "{how} under externalTrafficPolicy Cluster from outside: masqueraded to the node's address"
+    ),
+    Why.LOCAL_FROM_POD: (
+        "{how} under externalTrafficPolicy Local from a Pod: any endpoint, the client's own address"
+    ),
+    Why.LOCAL_FROM_NODE: (
+        "{how} under externalTrafficPolicy Local from the node: any endpoint, masqueraded to its address"
+    ),
+    Why.LOCAL_FROM_OUTSIDE: (
+        "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address"
+    ),
+    Why.LOCAL_FOR_EVERYONE_FROM_POD: (
+        "{how} under externalTrafficPolicy Local from a Pod: the node's own endpoints, "
+        "the client's own address"
+    ),
+    Why.LOCAL_FOR_EVERYONE_FROM_NODE: (
+        "{how} under externalTrafficPolicy Local from the node: its own endpoints, the "
+        "address that it dialled"
+    ),
+    Why.LOCAL_FOR_EVERYONE_FROM_OUTSIDE: (
+        "{how} under externalTrafficPolicy Local from outside: its own endpoints, the client's own address"
+    ),
     Why.MASQUERADE_ALL: "ClusterIP under masqueradeAll: masqueraded to the node's address",
     Why.NO_LOCAL_DETECTOR: "ClusterIP without a local-traffic detector: the client's own address",
     Why.HAIRPIN: "hairpin, the backend is the client itself: masqueraded to the node's address",
-    Why.LOCAL_FOR_EVERYONE_HAIRPIN: "hairpin, the backend is the client itself: masqueraded to the node's "
-    "address",
-    Why.DELIVERED_LOCALLY: "an endpoint on {node}'s own address is delivered locally, which nothing "
-    "masquerades",
+    Why.LOCAL_FOR_EVERYONE_HAIRPIN: (
+        "hairpin, the backend is the client itself: masqueraded to the node's address"
+    ),
+    Why.DELIVERED_LOCALLY: (
+        "an endpoint on {node}'s own address is delivered locally, which nothing masquerades"
+    ),
     Why.AFFINITY: "session affinity ClientIP: always the same one",
     Why.REPLY_PAST_NODE: "{endpoints}: the reply is asymmetric, past {node}, and there is no connection",
     Why.REPLY_LOST: "{endpoints}: the reply is asymmetric, past {node}, and is dropped on the way",
@@ -64,40 +77,59 @@ _TEXTS: Mapping[Why, str] = {
     Why.LEADS_TO_ENDPOINTS: "svc {service} leads to its endpoints",
     Why.NESTED: "the endpoint {endpoints} is itself an address of svc {service}: nothing is promised of that",
     Why.NO_ENDPOINT: "svc {service} has no usable endpoint: rejected at once",
-    Why.NO_ENDPOINT_OWN_PACKETS: "svc {service} has no usable endpoint, but {mode} mode refuses no node's "
-    "own packets",
-    Why.NO_ENDPOINT_ALL_ADDRESSES: "svc {service} has no usable endpoint, and {mode} mode filters its node "
-    "port at every address of {node}",
+    Why.NO_ENDPOINT_OWN_PACKETS: (
+        "svc {service} has no usable endpoint, but {mode} mode refuses no node's own packets"
+    ),
+    Why.NO_ENDPOINT_ALL_ADDRESSES: (
+        "svc {service} has no usable endpoint, and {mode} mode filters its node "
+        "port at every address of {node}"
+    ),
     Why.NO_LOCAL_ENDPOINT: "{policy} Local, and {node} has no usable endpoint: dropped",
-    Why.NO_LOCAL_ENDPOINT_ALL_ADDRESSES: "externalTrafficPolicy Local, {node} has no usable endpoint, and "
-    "{mode} mode filters its node port at every address of {node}",
+    Why.NO_LOCAL_ENDPOINT_ALL_ADDRESSES: (
+        "externalTrafficPolicy Local, {node} has no usable endpoint, and "
+        "{mode} mode filters its node port at every address of {node}"
+    ),
     Why.SOURCE_RANGES: "the client is outside loadBalancerSourceRanges of svc {service}",
-    Why.EMPTY_LOCAL_LIST_REJECTED: "internalTrafficPolicy Local, and {node} has no usable endpoint: {mode} mode "
-    "rejects",
-    Why.EMPTY_LOCAL_LIST_ANY: "externalTrafficPolicy Local, and {node} has no endpoint: {mode} mode takes any, "
-    "which answers past it",
-    Why.SENDS_FROM_SERVICE_ADDRESS: "{how} under externalTrafficPolicy Local from {node}, which has no "
-    "endpoint: it sends from the address that it dialled, a martian source for the node of {endpoints}, "
-    "which has it too",
-    Why.ONLY_ITSELF: "the only endpoint is the client itself, and by its EndpointSlice not on {node}: "
-    "not masqueraded",
-    Why.SERVICE_ADDRESS_OTHER_PORT: "{ip} is a Service's, but not for {port}/{protocol}: it is local to the node, which "
-    "rejects the rest",
-    Why.MARTIAN_SOURCE: "martian source: every node has {ip} for its own in {mode} mode, and drops "
-    "packets from there",
+    Why.EMPTY_LOCAL_LIST_REJECTED: (
+        "internalTrafficPolicy Local, and {node} has no usable endpoint: {mode} mode rejects"
+    ),
+    Why.EMPTY_LOCAL_LIST_ANY: (
+        "externalTrafficPolicy Local, and {node} has no endpoint: {mode} mode takes any, "
+        "which answers past it"
+    ),
+    Why.SENDS_FROM_SERVICE_ADDRESS: (
+        "{how} under externalTrafficPolicy Local from {node}, which has no "
+        "endpoint: it sends from the address that it dialled, a martian source for the node of {endpoints}, "
+        "which has it too"
+    ),
+    Why.ONLY_ITSELF: (
+        "the only endpoint is the client itself, and by its EndpointSlice not on {node}: not masqueraded"
+    ),
+    Why.SERVICE_ADDRESS_OTHER_PORT: (
+        "{ip} is a Service's, but not for {port}/{protocol}: it is local to the node, which rejects the rest"
+    ),
+    Why.MARTIAN_SOURCE: (
+        "martian source: every node has {ip} for its own in {mode} mode, and drops packets from there"
+    ),
     Why.ENDS_WITH_SERVICE: "in {mode} mode a connection ends with its Service",
-    Why.SHARED_ADDRESS: "several Services claim this address with other fields, and the address is in the ipsets "
-    "of each in {mode} mode",
+    Why.SHARED_ADDRESS: (
+        "several Services claim this address with other fields, and the address is in the ipsets "
+        "of each in {mode} mode"
+    ),
     Why.NO_SCTP: "{mode} mode knows no SCTP: {ip} port {port} is left alone",
     Why.EXTERNAL_IP_LEFT_ALONE: "{mode} mode leaves alone what Pods and nodes send to {ip}, an externalIP",
-    Why.NO_HEALTH_CHECK: "{mode} mode answers no health checks: {port}/{protocol} at {owner} is "
-    "a closed port",
-    Why.PROXY_ACCEPTS: "a proxy on {node} accepts and dials any ready endpoint itself: the node's address, "
-    "whatever the policies",
+    Why.NO_HEALTH_CHECK: (
+        "{mode} mode answers no health checks: {port}/{protocol} at {owner} is a closed port"
+    ),
+    Why.PROXY_ACCEPTS: (
+        "a proxy on {node} accepts and dials any ready endpoint itself: the node's address, "
+        "whatever the policies"
+    ),
     Why.PROXY_CLOSES: "{unserved}: the proxy accepts, then closes",
     Why.PROXY_SILENT: "{unserved}: the proxy has no endpoint that answers",
-    Why.PROXY_REPLY_UNTRANSLATED: "the node sends from {ip} to itself, and the proxy's reply from there "
-    "is not translated back",
+    Why.PROXY_REPLY_UNTRANSLATED: (
+        "the node sends from {ip} to itself, and the proxy's reply from there is not translated back"
+    ),
     Why.LEAVES_CLUSTER: "what a Pod sends out of the cluster is masqueraded by its node",
     Why.POD_NETWORK: "a Pod's address is reached without NAT (Kubernetes network model)",
     Why.NO_SERVICE: "an address that no Service has: nothing translates it",
@@ -109,23 +141,34 @@ _TEXTS: Mapping[Why, str] = {
     Why.CLUSTER_IP_PAST_NODES: "{ip} is a ClusterIP, and the packets pass no node{no_route}",
     Why.NO_SUCH_CLUSTER_IP: "no Service has {ip}{no_route}",
     Why.NOT_ANNOUNCED: "no node announces {ip}: svc {service} has no serving endpoint on a node that may",
-    Why.NO_NEIGHBOUR: "no machine has {ip}, though its network is on-link: ARP requests stay unanswered "
-    "for longer than a client waits",
+    Why.NO_NEIGHBOUR: (
+        "no machine has {ip}, though its network is on-link: ARP requests stay unanswered "
+        "for longer than a client waits"
+    ),
     Why.NO_OWNER: "no machine has {ip}{no_route}",
-    Why.BALANCER_SOURCE_RANGES: "the client is outside loadBalancerSourceRanges of svc {service}, which the "
-    "balancer keeps out",
+    Why.BALANCER_SOURCE_RANGES: (
+        "the client is outside loadBalancerSourceRanges of svc {service}, which the balancer keeps out"
+    ),
     Why.BALANCER_NO_NODE: "the balancer knows no node that serves svc {service}: a closed port",
-    Why.BALANCER_HIDES_CLIENTS: "the balancer is the nodes' client, and the addresses of its own clients "
-    "are hidden",
+    Why.BALANCER_HIDES_CLIENTS: (
+        "the balancer is the nodes' client, and the addresses of its own clients are hidden"
+    ),
     Why.THROUGH_BALANCER: "through the balancer, which connects to node ports: {then}",
-    Why.STALE_NEIGHBOUR: "no node announces {ip} any more, and clients with a stale neighbour entry still "
-    "send to {node}",
-    Why.CONTESTED: "several Services claim this address: where the first of them does not deliver, another "
-    "one may: {then}",
-    Why.ON_LINK: "{ip}, an address of a Service, lies in a network that machines are connected to: they send to "
-    "it without asking a node: {then}",
-    Why.CONNECTION_KEPT: "an open connection goes on to {endpoints}, which still serves: connection "
-    "tracking keeps its translation",
+    Why.STALE_NEIGHBOUR: (
+        "no node announces {ip} any more, and clients with a stale neighbour entry still send to {node}"
+    ),
+    Why.CONTESTED: (
+        "several Services claim this address: where the first of them does not deliver, another "
+        "one may: {then}"
+    ),
+    Why.ON_LINK: (
+        "{ip}, an address of a Service, lies in a network that machines are connected to: they send to "
+        "it without asking a node: {then}"
+    ),
+    Why.CONNECTION_KEPT: (
+        "an open connection goes on to {endpoints}, which still serves: connection "
+        "tracking keeps its translation"
+    ),
     Why.CONNECTION_BOUND: "the connection goes to {endpoints} for as long as it lives: {then}",
     Why.HEALTH_CHECK: "healthCheckNodePort: {node} has {ready} of svc {service}: {status}",
     Why.FLOW_CHECK: "{owner} wants it {outcome}; the objects promise: {then}",

@@ -46,7 +46,8 @@ class Finding:
 _IPTABLES_PROBE = """\
 *nat
 :PODWIRE-TEST - [0:0]
--A PODWIRE-TEST -p tcp -m comment --comment "probe" -m addrtype --dst-type LOCAL -m tcp --dport 1 -j MARK --set-xmark 0x4000/0x4000
+-A PODWIRE-TEST -p tcp -m comment --comment "probe" -m addrtype --dst-type LOCAL \
+-m tcp --dport 1 -j MARK --set-xmark 0x4000/0x4000
 -A PODWIRE-TEST -m statistic --mode random --probability 0.5 -j RETURN
 -A PODWIRE-TEST -p tcp -m tcp -j DNAT --to-destination 192.0.2.1:1
 -A PODWIRE-TEST -p udp -m udp -j DNAT --to-destination 192.0.2.1:1
@@ -61,11 +62,28 @@ COMMIT
 _NFT_PROBE = """\
 table ip podwire-test {
   set own { type ipv4_addr; comment "probe"; elements = { 192.0.2.1 } }
-  map services { type ipv4_addr . inet_proto . inet_service : verdict; elements = { 192.0.2.1 . tcp . 80 : goto service } }
-  map endpoints { typeof numgen random mod 2 : ip daddr . th dport; elements = { 0 : 192.0.2.2 . 80, 1 : 192.0.2.3 . 80 } }
-  chain prerouting { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @services; }
-  chain postrouting { type nat hook postrouting priority srcnat; meta mark & 0x4000 == 0 return; masquerade fully-random; }
-  chain forward { type filter hook forward priority filter; ct state new ip daddr @own reject; fib daddr type local drop; }
+  map services {
+    type ipv4_addr . inet_proto . inet_service : verdict
+    elements = { 192.0.2.1 . tcp . 80 : goto service }
+  }
+  map endpoints {
+    typeof numgen random mod 2 : ip daddr . th dport
+    elements = { 0 : 192.0.2.2 . 80, 1 : 192.0.2.3 . 80 }
+  }
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    ip daddr . meta l4proto . th dport vmap @services
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat
+    meta mark & 0x4000 == 0 return
+    masquerade fully-random
+  }
+  chain forward {
+    type filter hook forward priority filter
+    ct state new ip daddr @own reject
+    fib daddr type local drop
+  }
   chain service { meta l4proto { tcp, udp, sctp } dnat ip to numgen random mod 2 map @endpoints; }
 }
 """

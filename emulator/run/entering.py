@@ -149,11 +149,11 @@ def _leave_to_init(
 
 
 def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
-    """Start ``command`` and tell ``caller`` its exit code.
+    """Starts ``command`` and tells ``caller`` its exit code.
 
-    The command starts when the caller has reaped the process that started this one. A caller that is
-    killed earlier would leave a zombie of the sandbox.
-    Ends the command with all its descendants when the caller says so or is gone.
+    The command starts when the caller has reaped the process that started this one. A caller that is killed
+    earlier would leave a zombie of the sandbox. Ends the command with all its descendants when the caller
+    says so or is gone.
     """
     try:
         for number in (*_TERMINAL, *_RELAYED):

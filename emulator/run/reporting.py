@@ -79,18 +79,27 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
     yield from map(str, said)
     if not schedule.pairs:
         if sampled := sum(is_sample(flow, schedule.expectations[flow.name]) for flow in schedule.flows):
-            yield f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: meets them all"
+            yield (
+                f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: "
+                "meets them all"
+            )
         represented = 0 if schedule.scenario.flowChecks else count_represented(schedule.state)
         if represented:
-            yield f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one client outside only"
+            yield (
+                f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one "
+                "client outside only"
+            )
     yield from limit_notices(found.limits)
     lost = live.recording.lost()
     if lost:
-        yield f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one are UNKNOWN"
+        yield (
+            f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one are "
+            "UNKNOWN"
+        )
     if live.recording.left_out:
         yield (
-            f"{live.recording.left_out} frames that belong to no flow are not in the captures, which hold {MOST_OTHER_BYTES >> 20:,} MiB of such "
-            "frames at most"
+            f"{live.recording.left_out} frames that belong to no flow are not in the captures, which "
+            f"hold {MOST_OTHER_BYTES >> 20:,} MiB of such frames at most"
         )
 
 
@@ -211,7 +220,8 @@ class Delivery:
             self._say(f"note: {printable(report.notices[-1])}\n")
         elif self._directory:
             self._say(
-                f"Evidence: {printable(str(self._directory))}/ (all.pcapng holds every frame; one more file a flow)\n"
+                f"Evidence: {printable(str(self._directory))}/ (all.pcapng holds every frame; one more file "
+                "a flow)\n"
             )
 
     def _rewrite(self, report: Report) -> None:

@@ -55,7 +55,7 @@ class Schedule:
     moments: tuple[Moment, ...]
     flows: tuple[Flow, ...]
     promise: PromiseOf
-    expectations: Mapping[str, Expectation]  # of each flow, as if none used an open connection
+    expectations: Mapping[str, Expectation]  # by flow, as if none used an open connection
     pairs: bool
 
     @property

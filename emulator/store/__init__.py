@@ -1,3 +1,3 @@
-"""The API server's half of a control plane: every object of the cluster, versioned, and the verbs on them.
-Pure.
+"""Holds the API server's half of a control plane: every object of the cluster, versioned, and the verbs on
+them. Pure.
 """

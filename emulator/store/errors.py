@@ -1,4 +1,4 @@
-"""The store's refusals, each with the status that the Kubernetes API answers."""
+"""Defines the store's refusals, each with the status that the Kubernetes API answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from emulator.load.faults import Fault, path_text
 
 
 class StoreError(PodwireError):
-    """A verb that the store refuses; nothing was changed. ``status`` and ``reason`` are the API's words."""
+    """Reports a verb that the store refuses; nothing was changed. ``status`` and ``reason`` are the API's
+    words.
+    """
 
     status: ClassVar[int]
     reason: ClassVar[str]
@@ -25,19 +27,19 @@ class AlreadyExistsError(StoreError):
 
 
 class ConflictError(StoreError):
-    """The object is no longer of the resourceVersion, or of the uid, that the writer has seen."""
+    """Reports the object is no longer of the resourceVersion, or of the uid, that the writer has seen."""
 
     status, reason = 409, "Conflict"
 
 
 class ExpiredError(StoreError):
-    """A watch asks for events that the store has forgotten: list again, and watch from there."""
+    """Reports a watch asks for events that the store has forgotten: list again, and watch from there."""
 
     status, reason = 410, "Expired"
 
 
 class InvalidError(StoreError):
-    """Admission refuses the object: ``faults`` has all reasons."""
+    """Reports that admission refuses the object: ``faults`` has all reasons."""
 
     status, reason = 422, "Invalid"
 

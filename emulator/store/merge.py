@@ -24,7 +24,7 @@ def merge(old: Any, new: Any) -> tuple[Any, list[Fault]]:
 
 
 def _merge_pod(old: Pod, new: Pod) -> tuple[Pod, list[Fault]]:
-    """Keep the decisions of the scheduler and the network."""
+    """Keeps the decisions of the scheduler and the network."""
     faults = []
     if (
         new.spec.nodeName not in ("", old.spec.nodeName)
@@ -44,7 +44,7 @@ def _merge_pod(old: Pod, new: Pod) -> tuple[Pod, list[Fault]]:
 
 
 def _merge_node(old: Node, new: Node) -> tuple[Node, list[Fault]]:
-    """Keep the addresses and the podCIDRs."""
+    """Keeps the addresses and the podCIDRs."""
     faults = []
     given = new.spec.podCIDRs or ((new.spec.podCIDR,) if new.spec.podCIDR else ())
     if (given and given != old.spec.podCIDRs) or (new.internalIPs and new.internalIPs != old.internalIPs):
@@ -55,7 +55,7 @@ def _merge_node(old: Node, new: Node) -> tuple[Node, list[Fault]]:
 
 
 def _merge_service(old: Service, new: Service) -> tuple[Service, list[Fault]]:
-    """Keep ClusterIPs, node ports and the status, where ``new`` says nothing itself."""
+    """Keeps ClusterIPs, node ports and the status, unless ``new`` has its own."""
     spec = new.spec
     if old.addressed and new.spec.type != "ExternalName" and not (spec.clusterIP or spec.clusterIPs):
         spec = replace(spec, clusterIP=old.spec.clusterIP, clusterIPs=old.spec.clusterIPs)

@@ -1,4 +1,6 @@
-"""An object as the store keeps it: the manifest as written, its typed view, and what the API server adds."""
+"""Defines an object as the store keeps it: the manifest as written, its typed view, and the fields that the
+API server adds.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from emulator.objects.kinds import Origin, OwnerReference, Uninterpreted, Worklo
 
 
 class Key(NamedTuple):
-    """An object's identity. ``kind`` has its API group where that is not Kubernetes' own; ``namespace`` is ""
-    for a kind without one.
+    """Describes an object's identity. ``kind`` has its API group where that is not Kubernetes' own;
+    ``namespace`` is "" for a kind without one.
     """
 
     kind: str
@@ -35,8 +37,9 @@ def key_of(one: Any) -> Key:
 
 
 class Stored(NamedTuple):
-    """``object`` is the typed view now, with what controllers have given out; ``written`` is the typed view
-    of ``manifest`` alone. An object that a controller made has no manifest of its own.
+    """Holds an object. ``object`` is the typed view now, with the values that controllers have given out;
+    ``written`` is the typed view of ``manifest`` alone. An object that a controller made has no manifest of
+    its own.
 
     ``created`` is the resourceVersion of its creation, which no two objects share. ``origin`` and ``base``
     say where the user wrote it, or the object that it was made for (:class:`Origin`).

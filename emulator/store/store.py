@@ -1,4 +1,4 @@
-"""The store: create, replace, apply, delete, list, watch, with a version for each write.
+"""Implements the store: create, replace, apply, delete, list, watch, with a version for each write.
 
 A write of a manifest passes admission (:mod:`emulator.load.admit`); a controller writes typed objects, which
 it has from the store. No thread, clock or random number: whoever writes says the time. Invariants: a
@@ -35,8 +35,8 @@ _NOWHERE = Origin("the API")
 
 
 class Event(NamedTuple):
-    """A write. ``stored`` is the object after it, for DELETED the last one; ``old`` the one before, if any.
-    A DELETED event has a version of its own.
+    """Describes a write. ``stored`` is the object after it, for DELETED the last one; ``old`` the one before,
+    if any. A DELETED event has a version of its own.
     """
 
     type: EventType
@@ -47,9 +47,9 @@ class Event(NamedTuple):
 
 class Store:
     def __init__(self, *, history: int = HISTORY) -> None:
-        """``history``: how many events are kept for watches."""
+        """Starts empty; ``history``: how many events are kept for watches."""
         self._kinds: dict[str, dict[Key, Stored]] = {}
-        self._lists: dict[str, tuple[Stored, ...]] = {}  # of the kinds that nobody changed since
+        self._lists: dict[str, tuple[Stored, ...]] = {}  # unchanged kinds only
         self._version = 0
         self._events: deque[Event] = deque(maxlen=history)
 
@@ -109,14 +109,14 @@ class Store:
     # --- manifests ----------------------------------------------------------------------------------------
 
     def create(self, manifest: Mapping[str, Any], *, now: str, origin: Origin = _NOWHERE) -> Stored:
-        """Add the object that ``manifest`` is. Raises InvalidError, AlreadyExistsError."""
+        """Adds the object of ``manifest``. Raises InvalidError, AlreadyExistsError."""
         new = self._admitted(manifest, origin)
         if self.get(key_of(new.object)):
             raise AlreadyExistsError(f"{key_of(new.object)} is there already")
         return self._add(new, now)
 
     def replace(self, manifest: Mapping[str, Any], *, origin: Origin = _NOWHERE) -> Stored:
-        """Put ``manifest`` in the place of its object, which keeps what was given out to it. Raises
+        """Replaces the object of ``manifest``, which keeps the values that were given out to it. Raises
         InvalidError, NotFoundError, ConflictError (the manifest has a resourceVersion or a uid that is not
         the object's).
         """
@@ -126,14 +126,14 @@ class Store:
         return self._update(old, new)
 
     def apply(self, manifest: Mapping[str, Any], *, now: str, origin: Origin = _NOWHERE) -> Stored:
-        """Create the object, or replace it as it is now. Raises InvalidError, ConflictError."""
+        """Creates the object, or replaces it as it is now. Raises InvalidError, ConflictError."""
         new = self._admitted(manifest, origin)
         if old := self.get(key_of(new.object)):
             _check_precondition(old, manifest)
         return self.apply_loaded(new, now=now)
 
     def apply_loaded(self, new: Loaded[Any], *, now: str, base: str = "") -> Stored:
-        """Apply an object that loading has admitted already; its manifest may be of another cluster, whose
+        """Applies an object that loading has admitted already; its manifest may be of another cluster, whose
         versions mean nothing here. Raises InvalidError.
         """
         old = self.get(key_of(new.object))
@@ -197,14 +197,14 @@ class Store:
     # --- typed writes ---------------------------------------------------------------------------------------
 
     def add(self, new: Any, *, now: str, origin: Origin, base: str = "") -> Stored:
-        """Add an object that a controller made. Raises AlreadyExistsError."""
+        """Adds an object that a controller made. Raises AlreadyExistsError."""
         if self.get(key_of(new)):
             raise AlreadyExistsError(f"{key_of(new)} is there already")
         return self._add(Loaded(new, {}, origin), now, base)
 
     def update(self, new: Any, seen: int | None = None) -> Stored:
-        """Put what a controller made of an object in its place. ``seen`` is the resourceVersion that it made
-        it of. Raises NotFoundError, ConflictError.
+        """Replaces an object by a controller's result. ``seen`` is the resourceVersion from which the result
+        was made. Raises NotFoundError, ConflictError.
         """
         old = self._must(key_of(new))
         if seen is not None and seen != old.resourceVersion:
@@ -214,7 +214,7 @@ class Store:
         return self._put(old, old._replace(object=new))
 
     def delete(self, key: Key, *, now: str, grace: bool = False) -> Stored:
-        """Delete an object. With ``grace``, or finalizers, it only gets its deletionTimestamp, and is gone
+        """Deletes an object. With ``grace``, or finalizers, it only gets its deletionTimestamp, and is gone
         when it is deleted without grace, or when the last finalizer goes. Raises NotFoundError.
         """
         old = self._must(key)
@@ -226,7 +226,7 @@ class Store:
         return self._put(old, old._replace(object=ending))
 
     def finalize(self, key: Key) -> Stored:
-        """Remove an object, all of whose finalizers have acted. Raises NotFoundError."""
+        """Removes an object, all of whose finalizers have acted. Raises NotFoundError."""
         return self._remove(self._must(key))
 
     # --- the log ------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ from emulator.workload.answer import (
 )
 
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
-# of them those that proxies accept, in processes of their own: each makes some 40 frames on a node, whose
+# sockets among them that proxies accept, in processes of their own: each makes some 40 frames on a node,
+# whose
 # ring holds 8192
 _RELAYED = 200
 # UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each

@@ -41,8 +41,8 @@ class Row(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Where a journey differs from its expectation: how it ended, the rewrite (``change``), the address that
-    replied, or the answer of a health check.
+    """Describes how a journey differs from its expectation: its ending, the rewrite (``change``), the address
+    that replied, or the answer of a health check.
     """
 
     what: Literal["ended", "rewritten", "reply", "answer"]

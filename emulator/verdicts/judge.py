@@ -21,7 +21,7 @@ from emulator.model.results import FlowResult, Observation, Verdict
 from emulator.net import Endpoint
 from emulator.objects.config import Outcome
 
-# What the error that a client met says of an attempt that no frame can be found for.
+# The outcome by the client's error, of an attempt without frames.
 _ACCOUNTS: Mapping[str, Outcome] = {
     "": "delivered",
     "ECONNREFUSED": "rejected",

@@ -52,9 +52,9 @@ class ServiceDifference(NamedTuple):
     proxied: bool
     flows: int
     changed: int
-    unwanted: int  # of the changed ones: known, but a FlowCheck says otherwise
-    unexplained: int  # of the changed ones: a bug, or unknown
-    how: Mapping[str, int]  # what changes ("delivered → rejected"), and in how many flows
+    unwanted: int  # changed flows: known, but a FlowCheck expects otherwise
+    unexplained: int  # changed flows: a bug, or unknown
+    how: Mapping[str, int]  # the change ("delivered → rejected"), and in how many flows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from emulator.oracle.modes import SEMANTICS
 
 
 class _Fact(NamedTuple):
-    """A fact that was looked at: why it breaks the sentence ("" if it bears it out), and how the attempt
-    ended that shows it.
+    """Describes a fact about a sentence: why it breaks it ("" if it keeps it), and the ending of the attempt
+    that shows it.
     """
 
     against: str
@@ -177,8 +177,8 @@ def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str
 
 
 def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
-    """Nodes may have them where the mode takes only what is local to a node for a Service's (docs/semantics
-    13).
+    """Yields a fact for each ClusterIP. Nodes may have them on an interface if the mode needs Service
+    addresses to be local (docs/semantics 13).
     """
     allowed = state.node if SEMANTICS[state.proxy.mode].service_interface else ()
     holders = _holders({netns: own for netns, own in addresses.items() if netns not in allowed})
