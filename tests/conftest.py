@@ -39,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thin",
         action="store_true",
-        help="the first test of each file, and in tests/kernel, where tools are started, the first case of each test that is not slow",
+        help="the first test of each file, and in tests/kernel, where tools are started, the first case "
+        "of each test that is not slow",
     )
 
 

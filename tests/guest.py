@@ -1,4 +1,6 @@
-"""Tests that need a kernel which this machine may not have: what they run in user-mode Linux, by scripts/uml."""
+"""Tests that need a kernel which this machine may not have: what they run in user-mode Linux, by
+scripts/uml.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ def parse(text: str, family: str = "ip") -> Table:
 
 
 class Promise(NamedTuple):
-    """What comes of a key. A list is the endpoints that it may end at; ``None`` where no rule leads to one."""
+    """What comes of a key. A list is the endpoints that it may end at; ``None`` where no rule leads to
+    one.
+    """
 
     strangers: frozenset[str] | None
     masqueraded: str  # "always", "strangers" or "local" (what the node itself sends); "" for nobody

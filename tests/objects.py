@@ -35,7 +35,9 @@ T = TypeVar("T")
 
 
 def build(cls: Any, manifest: Any) -> Any:
-    """``manifest`` as a ``cls`` (a type annotation), field by field; what ``cls`` does not know is left out."""
+    """``manifest`` as a ``cls`` (a type annotation), field by field; what ``cls`` does not know is
+    left out.
+    """
     if isinstance(cls, type) and is_dataclass(cls):
         hints = typing.get_type_hints(cls)
         known = {f.name: build(hints[f.name], manifest[f.name]) for f in fields(cls) if f.name in manifest}
@@ -125,7 +127,9 @@ def service(
 def slice_of(
     svc: Service, *endpoints: Mapping[str, Any], name: str = "", ports: Sequence[Mapping[str, Any]] = ()
 ) -> EndpointSlice:
-    """An EndpointSlice of ``svc``. An endpoint is a manifest's mapping, with ``ip`` for ``addresses: [ip]``."""
+    """An EndpointSlice of ``svc``. An endpoint is a manifest's mapping, with ``ip`` for ``addresses:
+    [ip]``.
+    """
     default = [{"name": "http", "port": 8080}]
     manifest = {
         "metadata": {

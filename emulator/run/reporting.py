@@ -93,7 +93,7 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
     lost = live.recording.lost()
     if lost:
         yield (
-            f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one are "
+            XX
             "UNKNOWN"
         )
     if live.recording.left_out:

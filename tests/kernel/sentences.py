@@ -245,7 +245,9 @@ EXTERNAL = {
 
 
 def lists(name: str, *rows: str) -> str:
-    """Two Services with the same endpoints: ``name``, and ``name-local`` under internalTrafficPolicy Local."""
+    """Two Services with the same endpoints: ``name``, and ``name-local`` under internalTrafficPolicy
+    Local.
+    """
     return (
         service(name, "ports: [{port: 80}]")
         + endpoints(name, *rows)

@@ -1,4 +1,6 @@
-"""Plans in a real kernel: what apply makes, that twice is once, and that the printed script makes the same."""
+"""Plans in a real kernel: what apply makes, that twice is once, and that the printed script makes the
+same.
+"""
 
 from __future__ import annotations
 

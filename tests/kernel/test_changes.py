@@ -409,7 +409,9 @@ class Cluster:
 
 
 def say(sock: socket.socket, cookie: int = 0) -> str:
-    """The name of the Pod that answers ``cookie`` on ``sock``; answers to another one are late, and skipped."""
+    """The name of the Pod that answers ``cookie`` on ``sock``; answers to another one are late, and
+    skipped.
+    """
     sock.send(request_line(cookie))
     while True:
         data = sock.recv(4096)
@@ -580,7 +582,9 @@ def test_without_forgetting_that_client_would_be_stuck(mode: str) -> None:
 
 @in_sandbox
 def test_connections_of_others_are_not_forgotten() -> None:
-    """Only the one that is named, though both go to the same address; and whoever is not there is no error."""
+    """Only the one that is named, though both go to the same address; and whoever is not there is no
+    error.
+    """
     cluster = Cluster("iptables", service("web", WEB, 30080, "web-1"))
     namespaces = cluster._applied.namespaces
     socks = [cluster.socket("default_client", socket.SOCK_DGRAM) for _ in range(2)]

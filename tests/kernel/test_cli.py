@@ -350,8 +350,14 @@ def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
 
 def test_an_ordinary_user_has_as_many_services_as_root(tmp_path: Path) -> None:
     """More rules than an unprivileged netlink socket takes at once: legacy iptables serves then."""
-    pod = "{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}"
-    service = "{{apiVersion: v1, kind: Service, metadata: {{name: web-{0}}}, spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}}}"
+    pod = (
+        "{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: "
+        "[{name: c, ports: [{containerPort: 80}]}]}}"
+    )
+    service = (
+        "{{apiVersion: v1, kind: Service, metadata: {{name: web-{0}}}, spec: {{selector: {{app: web}}, "
+        "ports: [{{port: 80}}]}}}}"
+    )
     manifests = "\n---\n".join([pod, *(service.format(n) for n in range(120))])
     done = as_ordinary_user(tmp_path, "-", "--captures", "none", "-o", "json", stdin=manifests)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -395,7 +401,10 @@ def test_where_namespaces_are_forbidden_the_remedy_is_named() -> None:
     """In a user namespace that allows no others beneath it, and without the capability to make the rest: as
     on a hardened host.
     """
-    script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@"'
+    script = (
+        "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin "
+        '--inh-caps=-sys_admin "$@"'
+    )
     command = [sys.executable, str(ROOT / "run_topology.py"), "--captures", "none"]
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", *command],
@@ -485,7 +494,10 @@ def test_of_two_containers_with_one_port_the_kernel_refuses_the_second() -> None
     done = podwire("-", "--captures", "none", "-o", "json", stdin=pod)
     notices = [n for n in json.loads(done.stdout)["notices"] if "cannot listen" in n]
     assert notices == [
-        "container b of Pod default/p cannot listen: port 80/TCP is taken by container a (Address already in use)"
+        (
+            "container b of Pod default/p cannot listen: port 80/TCP is taken by container a (Address "
+            "already in use)"
+        )
     ]
 
 

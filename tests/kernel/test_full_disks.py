@@ -1,4 +1,6 @@
-"""Places that cannot be written: the verdicts come out all the same, with a word on what is missing and why."""
+"""Places that cannot be written: the verdicts come out all the same, with a word on what is missing
+and why.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from tests.sandboxed import ROOT, podwire
 pytestmark = pytest.mark.kernel
 
 PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
-ON_TMPFS = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && "$@"; code=$?; find "$0" -name ".podwire-*" >&2; exit $code'
+ON_TMPFS = (
+    'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && "$@"; code=$?; find "$0" -name ".podwire-*" >&2; '
+    "exit $code"
+)
 
 
 def on_tmpfs(options: str, place: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -124,7 +129,10 @@ def test_a_read_only_directory_costs_evidence_and_no_verdict(tmp_path: Path) -> 
         check=False,
     )
     assert (done.returncode, " PASS" in done.stdout) == (0, True)
-    word = "evidence is not complete: cannot write captures/hairpin: Read-only file system (--captures names another directory, or none)"
+    word = (
+        "evidence is not complete: cannot write captures/hairpin: Read-only file system (--captures "
+        "names another directory, or none)"
+    )
     assert done.stderr == f"podwire: {word}\n"
     assert f"note: {word}" in " ".join(done.stdout.split())
 

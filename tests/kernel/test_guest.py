@@ -21,7 +21,10 @@ from tests.sandboxed import ROOT, scenario_of
 pytestmark = pytest.mark.kernel
 
 HERE = "import os, sys; os.execvp(sys.argv[4], sys.argv[4:])"
-HALF = "import subprocess, sys; sys.stdout.buffer.write(subprocess.run(sys.argv[4:], stdout=subprocess.PIPE).stdout[:-100])"
+HALF = (
+    "import subprocess, sys; sys.stdout.buffer.write(subprocess.run(sys.argv[4:], "
+    "stdout=subprocess.PIPE).stdout[:-100])"
+)
 
 
 @pytest.fixture

@@ -26,7 +26,10 @@ CLUSTER = (
     + ALL_PODS
     + service("web", WEB, 30080, "web-1", "web-2")
 )
-SERVE = 'python3 -u -c \'import socket; s = socket.create_server(("", 8080)); print(1); [print(s.accept()[1][0], end=" ") for _ in range(2)]\''
+SERVE = (
+    'python3 -u -c \'import socket; s = socket.create_server(("", 8080)); print(1); '
+    '[print(s.accept()[1][0], end=" ") for _ in range(2)]\''
+)
 
 
 def test_the_printed_script_builds_a_cluster_that_balances(tmp_path: Path) -> None:

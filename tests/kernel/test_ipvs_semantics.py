@@ -85,7 +85,10 @@ def each_from_empty_node(sentence: str, meets: str) -> dict[str, Instead]:
     """For those of a node without."""
     instead = {
         how: (
-            f"{how} from a node without endpoints: no other node takes packets from an address that it has itself",
+            (
+                f"{how} from a node without endpoints: no other node takes packets from an address that "
+                "it has itself"
+            ),
             LOST,
         )
         for how in EXTERNAL

@@ -128,7 +128,9 @@ def test_what_is_learnt_by_arp_are_addresses_of_no_node_or_pod(topology: str) ->
 
 
 def run_side_by_side(*runs: Sequence[str]) -> list[dict[str, int]]:
-    """Start all ``runs`` at once, each the words of a command line; returns the summaries of their reports."""
+    """Start all ``runs`` at once, each the words of a command line; returns the summaries of their
+    reports.
+    """
     with ThreadPoolExecutor(len(runs)) as pool:
         done = list(
             pool.map(lambda words: podwire(*words, "--captures", "none", "-o", "json", timeout=300), runs)

@@ -185,7 +185,9 @@ def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> b
 
 
 def _on_a_node(promised: Expectations, expected: Expectation) -> bool:
-    """Whether an endpoint may be on a node's own address, where no tap sees to what a packet was translated."""
+    """Whether an endpoint may be on a node's own address, where no tap sees to what a packet was
+    translated.
+    """
     return any(backend.address in promised.state.node_by_ip for backend in expected.backends)
 
 
@@ -306,9 +308,8 @@ def _difference(promised: Expectations, result: FlowResult) -> str:
         kept = {(journey.sent.src.address, journey.backend) for journey in result.journeys if journey.backend}
         if len(kept) > len({address for address, _ in kept}):
             reason = "session affinity ClientIP, and yet one client met several endpoints"
-    return (
-        reason
-        and f"{result.flow.name}: {reason}; promised {result.expected.outcome}: {say(result.expected.because)}"
+    return reason and (
+        f"{result.flow.name}: {reason}; promised {result.expected.outcome}: {say(result.expected.because)}"
     )
 
 

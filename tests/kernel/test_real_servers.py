@@ -49,9 +49,17 @@ serve(0, answer)""",
     "answers-after-1.2": 'serve(50, at_once(lambda client: (time.sleep(1.2), client.send(b"x"))))',
     "answers-after-3": 'serve(50, at_once(lambda client: (time.sleep(3), client.send(b"x"))))',
     "closes-at-once": "serve(5, lambda client: None)",
-    "resets-at-once": "serve(5, lambda client: client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)))",
-    "speaks-first": 'serve(5, at_once(lambda client: (client.send(b"220 ready\\r\\n"), client.recv(1000), client.recv(1000))))',
-    "speaks-tls-only": 'serve(5, lambda client: (client.recv(1000), client.send(b"\\x15\\x03\\x03\\0\\2\\2\\x46")))',
+    "resets-at-once": (
+        "serve(5, lambda client: client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, "
+        "struct.pack('ii', 1, 0)))"
+    ),
+    "speaks-first": (
+        'serve(5, at_once(lambda client: (client.send(b"220 ready\\r\\n"), client.recv(1000), '
+        "client.recv(1000))))"
+    ),
+    "speaks-tls-only": (
+        'serve(5, lambda client: (client.recv(1000), client.send(b"\\x15\\x03\\x03\\0\\2\\2\\x46")))'
+    ),
     "answers-500": """
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -66,7 +74,9 @@ sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind(("", 8080))
 while True:
     sock.sendto(*sock.recvfrom(1000))""",
-    "udp-silent": 'sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nsock.bind(("", 8080))\ntime.sleep(1000)',
+    "udp-silent": (
+        'sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nsock.bind(("", 8080))\ntime.sleep(1000)'
+    ),
     "udp-closed": "",
     "on-the-host-network": "serve(5, lambda client: client.recv(1000))",
 }
@@ -203,7 +213,10 @@ def _what_is_said_of_them(report: dict[str, Any]) -> None:
         "container server of Pod default/dies: its command ended with exit code 3",
         "container server of Pod default/ends: its command ended with exit code 0",
         "container server of Pod default/udp-closed does not listen on 8080/UDP",
-        "UDP to the command of Pod default/udp-closed (and 2 more) counts as delivered when it came in there: an answer is not owed",
+        (
+            "UDP to the command of Pod default/udp-closed (and 2 more) counts as delivered when it came "
+            "in there: an answer is not owed"
+        ),
     ):
         assert part in notices
     assert "listens-late does not listen" not in notices

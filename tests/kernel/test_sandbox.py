@@ -73,7 +73,9 @@ sandbox.run(inside)
 
 @contextmanager
 def started(script: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs ``script``, once it has said that its cluster is up; killed at the end if need be."""
+    """A process that runs ``script``, once it has said that its cluster is up; killed at the end if
+    need be.
+    """
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:

@@ -44,7 +44,8 @@ pytestmark = pytest.mark.kernel
 LOCAL_NODE_PORTS = service(
     "web",
     "type: NodePort, externalTrafficPolicy: Local,"
-    " ports: [{name: http, port: 80, nodePort: 30080}, {name: dns, port: 53, nodePort: 30053, protocol: UDP}]",
+    " ports: [{name: http, port: 80, nodePort: 30080}, {name: dns, port: 53, nodePort: 30053, "
+    "protocol: UDP}]",
 ) + endpoints("web", WEB_1, ports="{name: http, port: 8080}, {name: dns, port: 5302, protocol: UDP}")
 
 UDP_NODE_PORT = "{node: worker-1, nodePort: 30053}"
@@ -54,7 +55,8 @@ SECTIONS = (
         "1 captured",
         service(
             "web",
-            "type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{port: 80, targetPort: 1234, nodePort: 30080}]",
+            "type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{port: 80, targetPort: 1234, "
+            "nodePort: 30080}]",
             "{ip: 192.0.2.11}",
         )
         + endpoints("web", WEB_1)
@@ -66,12 +68,14 @@ SECTIONS = (
         + endpoints("apart", WEB_1)
         + service(
             "three",
-            "ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}, {name: c, port: 53, protocol: SCTP}]",
+            "ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}, {name: c, port: 53, "
+            "protocol: SCTP}]",
         )
         + endpoints(
             "three",
             WEB_1,
-            ports="{name: a, port: 5301}, {name: b, port: 5302, protocol: UDP}, {name: c, port: 5303, protocol: SCTP}",
+            ports="{name: a, port: 5301}, {name: b, port: 5302, protocol: UDP}, {name: c, port: 5303, "
+            "protocol: SCTP}",
         )
         + service(
             "named", "ports: [{name: https, port: 80}, {name: http, port: 81}, {name: other, port: 82}]"
@@ -651,21 +655,24 @@ SECTIONS = (
         "6 source ranges",
         service(
             "shop",
-            'type: LoadBalancer, loadBalancerSourceRanges: [" 203.0.113.0/24 ", "172.18.0.0/16"], ports: [{port: 80, nodePort: 30080}]',
+            'type: LoadBalancer, loadBalancerSourceRanges: [" 203.0.113.0/24 ", "172.18.0.0/16"], '
+            "ports: [{port: 80, nodePort: 30080}]",
             "{ip: 192.0.2.61}",
             "{ip: 192.0.2.62}",
         )
         + endpoints("shop", WEB_1)
         + service(
             "club",
-            "type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerSourceRanges: [203.0.113.0/24], ports: [{port: 81, nodePort: 30081}]",
+            "type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerSourceRanges: "
+            "[203.0.113.0/24], ports: [{port: 81, nodePort: 30081}]",
             "{ip: 192.0.2.63}",
             "{ip: 192.0.2.62}",
         )
         + endpoints("club", WEB_1)
         + service(
             "dual",
-            "type: LoadBalancer, externalIPs: [192.0.2.64], loadBalancerSourceRanges: [203.0.113.0/24], ports: [{port: 82, nodePort: 30082}]",
+            "type: LoadBalancer, externalIPs: [192.0.2.64], loadBalancerSourceRanges: "
+            "[203.0.113.0/24], ports: [{port: 82, nodePort: 30082}]",
             "{ip: 192.0.2.64}",
         )
         + endpoints("dual", WEB_1),
@@ -742,7 +749,8 @@ SECTIONS = (
             web(
                 f"externalTrafficPolicy: {policy}",
                 NOT_READY % WEB_1_AT,
-                ports="{name: w, port: 80, nodePort: 30080}, {name: u, port: 80, protocol: UDP}, {name: s, port: 80, protocol: SCTP}",
+                ports="{name: w, port: 80, nodePort: 30080}, {name: u, port: 80, protocol: UDP}, {name: "
+                "s, port: 80, protocol: SCTP}",
             )
             + service("no-slice", "ports: [{port: 80}]"),
             (
@@ -966,7 +974,8 @@ SECTIONS = (
         + endpoints("empty")
         + service(
             "balanced",
-            "type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerSourceRanges: [203.0.113.0/24, 172.18.0.0/16], ports: [{port: 80}]",
+            "type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerSourceRanges: "
+            "[203.0.113.0/24, 172.18.0.0/16], ports: [{port: 80}]",
             "{ip: 192.0.2.90, ipMode: Proxy}",
         )
         + endpoints("balanced", WEB_1, WEB_2)

@@ -98,7 +98,8 @@ SECTIONS = (
         "1 addresses",
         service(
             "web",
-            "type: LoadBalancer, externalIPs: [192.0.2.10, 192.0.2.15], ports: [{name: a, port: 80}, {name: b, port: 81}]",
+            "type: LoadBalancer, externalIPs: [192.0.2.10, 192.0.2.15], ports: [{name: a, port: "
+            "80}, {name: b, port: 81}]",
             "{ip: 192.0.2.11}",
             "{ip: 192.0.2.12, ipMode: VIP}",
             "{hostname: lb.example.org}",

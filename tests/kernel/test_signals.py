@@ -208,7 +208,9 @@ def _take_terminal() -> None:
 
 
 class Terminal:
-    """A process on a terminal of its own, whose background processes must not write to it (``stty tostop``)."""
+    """A process on a terminal of its own, whose background processes must not write to it (``stty
+    tostop``).
+    """
 
     def __init__(self, command: list[str]) -> None:
         self.fd, theirs = pty.openpty()

@@ -63,7 +63,10 @@ def test_a_guest_runs_as_on_processors_with_amx_on_any(directory: Path) -> None:
     code = (
         "import sys; a = bytes(range(256)) * 4000; sys.exit(any(bytes(bytearray(a)) != a for _ in range(50)))"
     )
-    script = f"for n in 1 2 3; do {sys.executable} -I -c '{code}' & eval p$n=$!; done; wait $p1 && wait $p2 && wait $p3"
+    script = (
+        f"for n in 1 2 3; do {sys.executable} -I -c '{code}' & eval p$n=$!; done; wait $p1 && wait $p2 "
+        "&& wait $p3"
+    )
     done = subprocess.run(
         [UML, "--own-ptrace", "sh", "-c", script],
         cwd=directory,
@@ -128,7 +131,10 @@ def test_whether_a_guest_runs_here_is_tried_once(directory: Path) -> None:
 def dying_guest(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of user-mode Linux, a kernel that says what it says on processors with AMX, and ends."""
     kernel = directory / "linux.uml"
-    words = "userspace - ptrace set fp regs failed, errno = 14\nKernel panic - not syncing: Attempted to kill init!"
+    words = (
+        "userspace - ptrace set fp regs failed, errno = 14\nKernel panic - not syncing: Attempted to "
+        "kill init!"
+    )
     kernel.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
     kernel.chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
@@ -202,7 +208,10 @@ def test_an_ordinary_user_has_a_guest_of_his_own(directory: Path) -> None:
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     if subprocess.run([*user, "unshare", "-Urm", "test", "-x", UML], check=False).returncode:
         pytest.skip("an ordinary user has no namespaces here, or cannot read this checkout")
-    script = "id -u; ip link add pw0 type dummy; ip -br link show pw0 | cut -d' ' -f1; modprobe ip_vs && cat /etc/shadow"
+    script = (
+        "id -u; ip link add pw0 type dummy; ip -br link show pw0 | cut -d' ' -f1; modprobe ip_vs && cat "
+        "/etc/shadow"
+    )
     done = subprocess.run(
         [*user, str(UML), "sh", "-c", script], cwd=directory, capture_output=True, timeout=100, check=False
     )

@@ -147,7 +147,8 @@ SECTIONS = (
     Section(
         "15 every ready endpoint",
         web(
-            "loadBalancerSourceRanges: [203.0.113.0/24], healthCheckNodePort: 32123, externalTrafficPolicy: Local",
+            "loadBalancerSourceRanges: [203.0.113.0/24], healthCheckNodePort: 32123, "
+            "externalTrafficPolicy: Local",
             WEB_1,
         )
         + service("hinted", "ports: [{port: 80}]")
@@ -183,7 +184,8 @@ SECTIONS = (
     Section(
         "15 whatever the settings",
         proxy(
-            'clusterCIDR: ""\nnodePortAddresses: [192.0.2.0/24]\niptables: {masqueradeAll: false, localhostNodePorts: false}'
+            'clusterCIDR: ""\nnodePortAddresses: [192.0.2.0/24]\niptables: {masqueradeAll: false, '
+            "localhostNodePorts: false}"
         )
         + NODE_PORT
         + DNS

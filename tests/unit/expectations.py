@@ -53,9 +53,9 @@ def expectation_of(
     """Return an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular),
     and ``others`` end otherwise.
 
-    ``asymmetric`` are answered by the endpoint itself, ``symmetric`` (else all the others) from the address that
-    was dialled; in neither or in both: as the case may be. Unless ``partial``, each of ``backends`` must be
-    met.
+    ``asymmetric`` are answered by the endpoint itself, ``symmetric`` (else all the others) from the address
+    that was dialled; in neither or in both: as the case may be. Unless ``partial``, each of ``backends`` must
+    be met.
     """
     backends = backends or {}
     symmetric = [b for b in backends if b not in asymmetric] if symmetric is None else symmetric

@@ -49,8 +49,14 @@ def _moments(target: str) -> Iterator[Step]:
 @cache
 def read_back(text: str) -> FlowExpect:
     """What a FlowCheck expects that says ``text`` of ipvs mode, read as a manifest."""
-    flow = f"{{name: f, from: {{node: worker-1}}, to: {{ip: 192.0.2.1, port: 80}}, expect: {{modes: {{ipvs: {text}}}}}}}"
-    check = f"apiVersion: podwire.dev/v1alpha1\nkind: FlowCheck\nmetadata: {{name: c}}\nspec: {{flows: [{flow}]}}\n"
+    flow = (
+        f"{{name: f, from: {{node: worker-1}}, to: {{ip: 192.0.2.1, port: 80}}, expect: {{modes: "
+        f"{{ipvs: {text}}}}}}}"
+    )
+    check = (
+        f"apiVersion: podwire.dev/v1alpha1\nkind: FlowCheck\nmetadata: {{name: c}}\nspec: {{flows: "
+        f"[{flow}]}}\n"
+    )
     nodes = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{name: worker-1}]\n---\n"
     [loaded] = scenario_of(text=nodes + check).flowChecks
     return loaded.object.flows[0].expect.under("ipvs")

@@ -1,4 +1,6 @@
-"""What the import contract (pyproject.toml) cannot say: that it forgets no module, and what ``--help`` costs."""
+"""What the import contract (pyproject.toml) cannot say: that it forgets no module, and what ``--help``
+costs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""decode: header fields, tokens and directions of real packets, and nothing but a Frame for any bytes at all."""
+"""decode: header fields, tokens and directions of real packets, and nothing but a Frame for any bytes
+at all.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Node affinity, Pod affinity and anti-affinity, and topology spread, as the scheduler's filters mean them."""
+"""Node affinity, Pod affinity and anti-affinity, and topology spread, as the scheduler's filters mean
+them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def pods_affinity(kind: str, term: str) -> str:
 
 
 def spread(key: str, more: str = "", skew: int = 1) -> str:
-    fields = f"maxSkew: {skew}, topologyKey: {key}, whenUnsatisfiable: DoNotSchedule, labelSelector: {{matchLabels: {{app: web}}}}"
+    fields = (
+        f"maxSkew: {skew}, topologyKey: {key}, whenUnsatisfiable: DoNotSchedule, labelSelector: "
+        f"{{matchLabels: {{app: web}}}}"
+    )
     return f"topologySpreadConstraints: [{{{fields}{more}}}]"
 
 
@@ -181,7 +186,10 @@ def test_match_label_keys_tell_revisions_apart() -> None:
 
 
 def test_preferred_anti_affinity_spreads_and_keeps_nobody_waiting() -> None:
-    wish = f"affinity: {{podAntiAffinity: {{{PREFERRED}: [{{weight: 100, podAffinityTerm: {{{WEB}, topologyKey: {ZONE}}}}}]}}}}"
+    wish = (
+        f"affinity: {{podAntiAffinity: {{{PREFERRED}: [{{weight: 100, podAffinityTerm: {{{WEB}, "
+        f"topologyKey: {ZONE}}}}}]}}}}"
+    )
     placed, waiting = spread_out(4, wish)
     assert (placed["c"], placed["a"] + placed["b"], waiting) == (2, 2, 0)
 
@@ -203,7 +211,10 @@ def test_spread_counts_the_pods_that_are_there() -> None:
 def test_a_node_without_the_label_takes_none() -> None:
     state = settled(node("bare"), replicas(1, spread(ZONE)))
     assert [row.reason for row in state.waiting] == [
-        "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label)"
+        (
+            "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing "
+            "required label)"
+        )
     ]
 
 

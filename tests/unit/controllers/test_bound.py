@@ -48,7 +48,10 @@ def ingress(ip: str, more: str = "") -> str:
     ],
 )
 def test_a_nodes_address_must_be_no_services(mode: str, nodes: tuple[str, ...], web: str, said: bool) -> None:
-    config = f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: {mode}, ipvs: {{strictARP: true}}}}"
+    config = (
+        f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: {mode}, "
+        f"ipvs: {{strictARP: true}}}}"
+    )
     notices = settled(*nodes, config, web).notices
     warning = "svc default/web has 172.18.0.4, the address of worker-2: in ipvs mode"
     assert sum(notice.startswith(warning) for notice in notices) == said

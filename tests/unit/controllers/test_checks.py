@@ -21,7 +21,8 @@ WORLD = (
     pod("sister", meta="namespace: other"),
     service(
         "web",
-        "type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]",
+        "type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, targetPort: http, "
+        "nodePort: 30080}]",
     ),
     service("headless", "clusterIP: None, selector: {app: web}, ports: [{port: 8080}]"),
     service(

@@ -17,7 +17,10 @@ from tests.unit.controllers.test_listeners import pod_of, rows
 
 ONE = cluster("{role: control-plane}, {role: worker}")
 RUN = "annotations: {podwire.dev/run: '%s'}"
-TWO = "{name: a, command: [sleep, '1'], ports: [{containerPort: 80}]}, {name: b, command: [sh], ports: [{containerPort: 81}]}"
+TWO = (
+    "{name: a, command: [sleep, '1'], ports: [{containerPort: 80}]}, {name: b, command: [sh], ports: "
+    "[{containerPort: 81}]}"
+)
 
 
 def running(*manifests: str) -> ClusterState:

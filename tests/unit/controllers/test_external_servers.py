@@ -53,9 +53,9 @@ def test_a_server_outside_is_dialled_and_answers_its_service() -> None:
 def test_an_endpoint_outside_without_a_server_is_said_to_need_one() -> None:
     [notice] = state_of(text=CLUSTER % "[]").notices
     assert (
-        "Service default/db has the endpoint 192.0.2.10 outside the cluster, where no server is declared: declare"
-        in notice
-    )
+        "Service default/db has the endpoint 192.0.2.10 outside the cluster, where no server is "
+        "declared: declare"
+    ) in notice
 
 
 CHECK = """---

@@ -24,12 +24,21 @@ def rows(state: ClusterState, prefix: str = "default/") -> list[tuple[str, str, 
 
 
 def pod_of(containers: str, more: str = "", meta: str = "") -> str:
-    return f"{{apiVersion: v1, kind: Pod, metadata: {{name: p, labels: {{app: p}}, {meta}}}, spec: {{containers: [{containers}], {more}}}}}"
+    return (
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: p, labels: {{app: p}}, {meta}}}, spec: "
+        f"{{containers: [{containers}], {more}}}}}"
+    )
 
 
 def test_every_declared_port_of_sidecars_and_containers() -> None:
-    containers = "{name: a, ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}, {name: b, ports: [{containerPort: 81}]}"
-    inits = "initContainers: [{name: s, restartPolicy: Always, ports: [{containerPort: 15001}]}, {name: once, ports: [{containerPort: 9}]}]"
+    containers = (
+        "{name: a, ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}, {name: b, ports: "
+        "[{containerPort: 81}]}"
+    )
+    inits = (
+        "initContainers: [{name: s, restartPolicy: Always, ports: [{containerPort: 15001}]}, {name: "
+        "once, ports: [{containerPort: 9}]}]"
+    )
     state = settled(ONE, pod_of(containers, inits))
     assert rows(state) == [
         ("default/p", "s", 15001, "TCP", False),
@@ -66,7 +75,10 @@ def test_an_undeclared_target_port_is_served_with_a_notice() -> None:
     )
     assert rows(state) == [("default/p", "a", 9376, "TCP", False)]
     assert state.notices == (
-        "Service default/s targets port 9376, which no container of Pod default/p declares: served anyway by its first container",
+        (
+            "Service default/s targets port 9376, which no container of Pod default/p declares: served "
+            "anyway by its first container"
+        ),
     )
 
 
@@ -124,7 +136,10 @@ endpoints:
 - {{addresses: [10.244.1.9]}}
 - {{addresses: [10.244.2.7], nodeName: worker-2, conditions: {{ready: false}}}}
 """
-LOAD_BALANCER = "type: LoadBalancer, externalTrafficPolicy: {policy}, healthCheckNodePort: 32123, ports: [{{name: a, port: 80}}, {{name: b, port: 81}}]"
+LOAD_BALANCER = (
+    "type: LoadBalancer, externalTrafficPolicy: {policy}, healthCheckNodePort: 32123, ports: [{{name: "
+    "a, port: 80}}, {{name: b, port: 81}}]"
+)
 WORKERS = cluster("{role: control-plane}, {role: worker}, {role: worker}")
 SLICES = (SLICE.format(name="a", port=8080), SLICE.format(name="b", port=8081))
 

@@ -146,7 +146,10 @@ def test_an_address_that_is_asked_for_comes_first(spec: str, meta: str) -> None:
                     meta="annotations: {metallb.io/loadBalancerIPs: 172.18.255.201}",
                 ),
             ),
-            "it asks for 172.18.255.201, which is not its only request: MetalLB wants loadBalancerIPs or spec.loadBalancerIP alone",
+            (
+                "it asks for 172.18.255.201, which is not its only request: MetalLB wants "
+                "loadBalancerIPs or spec.loadBalancerIP alone"
+            ),
         ),
     ],
     ids=[
@@ -277,11 +280,17 @@ def test_addresses_are_given_in_the_order_of_the_input(
 
 def address_pool(name: str, addresses: str, spec: str = "", labels: str = "") -> str:
     meta = f"{{name: {name}, namespace: metallb-system, labels: {{{labels}}}}}"
-    return f"{{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {meta}, spec: {{addresses: [{addresses}], {spec}}}}}"
+    return (
+        f"{{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {meta}, spec: {{addresses: "
+        f"[{addresses}], {spec}}}}}"
+    )
 
 
 def advertisement(spec: str = "", name: str = "all") -> str:
-    return f"{{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {{name: {name}}}, spec: {{{spec}}}}}"
+    return (
+        f"{{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {{name: {name}}}, spec: "
+        f"{{{spec}}}}}"
+    )
 
 
 FIRST, SECOND = (
@@ -375,7 +384,10 @@ def test_among_pools_for_a_service_the_lowest_priority_number_comes_first() -> N
         ),
         (
             (FIRST, SECOND, balancer("a", "loadBalancerIP: 172.18.7.1,")),
-            "it asks for 172.18.7.1, which is not in the pool first (172.18.9.0-172.18.9.3) or the pool second (172.18.8.1-172.18.8.9)",
+            (
+                "it asks for 172.18.7.1, which is not in the pool first (172.18.9.0-172.18.9.3) or the "
+                "pool second (172.18.8.1-172.18.8.9)"
+            ),
         ),
     ],
     ids=["no such pool", "not automatic", "another pool's", "not for it", "in none"],
@@ -409,10 +421,12 @@ def test_two_ways_to_say_which_addresses_there_are_contradict_each_other() -> No
         (
             [
                 advertisement(
-                    "ipAddressPools: [first], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: worker-2}}]"
+                    "ipAddressPools: [first], nodeSelectors: [{matchLabels: "
+                    "{kubernetes.io/hostname: worker-2}}]"
                 ),
                 advertisement(
-                    "ipAddressPools: [second], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: nobody}}]",
+                    "ipAddressPools: [second], nodeSelectors: [{matchLabels: "
+                    "{kubernetes.io/hostname: nobody}}]",
                     "other",
                 ),
             ],
@@ -457,7 +471,10 @@ def test_a_dump_keeps_what_it_carries(shape: str, address: str) -> None:
     [
         (
             "10.0.0.5-10.0.0.9",
-            "10.0.0.5-10.0.0.9 is not inside hostSubnet 172.18.0.0/16, where load-balancer addresses are announced",
+            (
+                "10.0.0.5-10.0.0.9 is not inside hostSubnet 172.18.0.0/16, where load-balancer "
+                "addresses are announced"
+            ),
         ),
         ("172.18.255.200-172.19.0.9", "172.18.255.200-172.19.0.9 is not inside hostSubnet"),
         ("172.18.255.9-172.18.255.1", "ends before it begins"),
@@ -551,7 +568,10 @@ def test_an_address_outside_the_host_network_or_somebodys_is_not_announced() -> 
 
 @pytest.mark.parametrize(("strict", "said"), [("true", False), ("false", True)])
 def test_ipvs_mode_needs_strict_arp(strict: str, said: bool) -> None:
-    config = f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: ipvs, ipvs: {{strictARP: {strict}}}}}"
+    config = (
+        f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: ipvs, "
+        f"ipvs: {{strictARP: {strict}}}}}"
+    )
     notices = settled(cluster(NODES), config, web(1, "worker-1"), balancer("a")).notices
     assert any("strictARP" in notice for notice in notices) is said
 
@@ -579,7 +599,10 @@ def test_the_balancer_is_there_where_a_service_needs_it() -> None:
 def test_an_address_that_somebody_has_is_not_the_balancers() -> None:
     ips = ("172.18.0.1", "172.18.0.3", "203.0.113.10", "192.0.2.7")
     entries = ", ".join(f"{{ip: {ip}, ipMode: Proxy}}" for ip in ips)
-    client = "{apiVersion: podwire.dev/v1alpha1, kind: Cluster, externalClients: [{name: c, address: 203.0.113.10}]}"
+    client = (
+        "{apiVersion: podwire.dev/v1alpha1, kind: Cluster, externalClients: [{name: c, address: "
+        "203.0.113.10}]}"
+    )
     state = settled(
         client,
         node("worker-1", "172.18.0.3"),

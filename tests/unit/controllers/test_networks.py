@@ -272,7 +272,10 @@ def test_one_node_whose_pods_are_of_its_own_subnet() -> None:
 
 
 def test_what_is_said_of_kube_proxy_holds_in_such_a_cluster() -> None:
-    config = "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, clusterCIDR: 10.0.0.0/16}"
+    config = (
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, clusterCIDR: "
+        "10.0.0.0/16}"
+    )
     assert settled(*VPC, config).proxy.clusterCIDR == "10.0.0.0/16"
 
 

@@ -114,7 +114,10 @@ def test_nothing_is_said_of_a_range_that_could_not_be_read() -> None:
         pytest.param([pod("p", status="podIP: 127.0.0.1")], 3, id="Pod address"),
         pytest.param(
             [
-                '{apiVersion: v1, kind: Pod, metadata: {name: p, annotations: {\n"cni.projectcalico.org/ipAddrs": x}}, spec: {containers: [{name: c}]}}'
+                (
+                    "{apiVersion: v1, kind: Pod, metadata: {name: p, annotations: "
+                    '{\n"cni.projectcalico.org/ipAddrs": x}}, spec: {containers: [{name: c}]}}'
+                )
             ],
             4,
             id="an annotation that control reads",
@@ -132,7 +135,8 @@ def test_a_problem_names_its_line(manifests: list[str], line: int) -> None:
 def test_a_topology_in_python_names_the_call(tmp_path: Path) -> None:
     file = tmp_path / "t.py"
     file.write_text(
-        '"""Why?"""\n\n\ndef build(cluster):\n    for name in "ab":\n        cluster.service(name, port=80, cluster_ip="10.96.0.9")\n'
+        '"""Why?"""\n\n\ndef build(cluster):\n    for name in "ab":\n        cluster.service(name, '
+        'port=80, cluster_ip="10.96.0.9")\n'
     )
     with pytest.raises(InputError) as caught:
         settle(load([str(file)], topologies=tmp_path))

@@ -84,7 +84,8 @@ def test_node_ports_are_drawn_from_the_seed() -> None:
 
 def test_tcp_and_udp_of_one_port_share_a_node_port() -> None:
     ports = only(
-        "type: NodePort, ports: [{name: u, port: 53, protocol: UDP}, {name: t, port: 53}, {name: m, port: 9153}]"
+        "type: NodePort, ports: [{name: u, port: 53, protocol: UDP}, {name: t, port: 53}, {name: m, "
+        "port: 9153}]"
     ).spec.ports
     assert ports[0].nodePort == ports[1].nodePort != ports[2].nodePort
 
@@ -120,7 +121,8 @@ def test_node_ports_of_another_range_are_taken_with_a_notice() -> None:
         service("page", "type: NodePort, ports: [{port: 80, nodePort: 80}]"),
         service(
             "mail",
-            "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 9000, ports: [{port: 25, nodePort: 2525}]",
+            "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 9000, ports: "
+            "[{port: 25, nodePort: 2525}]",
         ),
     )
     assert [state.service[f"default/{name}"].spec.ports[0].nodePort for name in ("page", "mail")] == [
@@ -128,7 +130,10 @@ def test_node_ports_of_another_range_are_taken_with_a_notice() -> None:
         2525,
     ]
     assert [notice for notice in state.notices if "node-port range" in notice] == [
-        "node port 80 of Service default/page (and 2 more) is outside 30000-32767: accepted as from a cluster with another node-port range"
+        (
+            "node port 80 of Service default/page (and 2 more) is outside 30000-32767: accepted as from "
+            "a cluster with another node-port range"
+        )
     ]
 
 
@@ -195,7 +200,10 @@ def test_mistakes(services: list[str], path: str, parts: list[str]) -> None:
 
 
 def test_one_node_port_serves_two_protocols() -> None:
-    spec = "type: NodePort, ports: [{name: a, port: 53, nodePort: 30053}, {name: b, port: 53, nodePort: 30053, protocol: UDP}]"
+    spec = (
+        "type: NodePort, ports: [{name: a, port: 53, nodePort: 30053}, {name: b, port: 53, nodePort: "
+        "30053, protocol: UDP}]"
+    )
     assert [p.nodePort for p in only(spec).spec.ports] == [30053, 30053]
 
 

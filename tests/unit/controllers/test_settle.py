@@ -167,7 +167,10 @@ def test_no_second_client_where_clients_were_declared() -> None:
 
 def test_no_second_client_where_a_flow_check_names_its_own() -> None:
     flow = "{name: f, from: {external: client-1}, to: {pod: a}, protocol: ICMP}"
-    check = f"{{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {{name: f}}, spec: {{flows: [{flow}]}}}}"
+    check = (
+        f"{{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {{name: f}}, spec: {{flows: "
+        f"[{flow}]}}}}"
+    )
     assert [c.name for c in settled(behind("198.51.100.0/24"), pod("a"), check).clients] == ["client-1"]
 
 

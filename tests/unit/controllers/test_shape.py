@@ -78,7 +78,8 @@ VIA = flow_check("{name: f, from: {external: client-1}, to: {ip: 10.96.0.1, port
         pytest.param(
             [
                 cluster(
-                    "{role: worker}, {role: control-plane}, {role: worker}, {role: control-plane}, {role: etcd}"
+                    "{role: worker}, {role: control-plane}, {role: worker}, {role: control-plane}, "
+                    "{role: etcd}"
                 )
             ],
             ["worker-1", "control-plane", "worker-2", "control-plane-2", "etcd-1"],
@@ -219,7 +220,10 @@ def test_node_manifests_keep_their_own_taints_and_labels() -> None:
 
 
 def test_a_node_manifest_completes_the_entry_of_its_name() -> None:
-    entry = "{role: worker, name: w, labels: {zone: a, rack: '1'}, podCIDR: 10.244.7.0/24, addresses: [172.18.0.77]}"
+    entry = (
+        "{role: worker, name: w, labels: {zone: a, rack: '1'}, podCIDR: 10.244.7.0/24, addresses: "
+        "[172.18.0.77]}"
+    )
     merged = settled(cluster("{role: control-plane}, " + entry), node("w", labels="zone: b")).node["w"]
     assert {k: merged.metadata.labels[k] for k in ("zone", "rack")} == {"zone": "b", "rack": "1"}
     assert (merged.internalIPs, merged.spec.podCIDRs) == (("172.18.0.77",), ("10.244.7.0/24",))

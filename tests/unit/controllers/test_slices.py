@@ -30,7 +30,8 @@ def only_endpoint(*manifests: str) -> Endpoint:
 def test_a_selector_becomes_a_slice() -> None:
     web = service(
         "web",
-        "selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}, {name: dns, port: 53, protocol: UDP}]",
+        "selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}, {name: dns, port: "
+        "53, protocol: UDP}]",
     )
     ready = pod("w", "app: web, tier: front", "{containerPort: 8080, name: http}")
     (made,) = slices_of(ONE, web, ready, pod("other", "app: other"))

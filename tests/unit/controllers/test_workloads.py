@@ -50,14 +50,20 @@ def test_a_replication_controller_selects_by_labels_and_by_those_of_its_template
     """guestbook-go of kubernetes/examples: its Services had no endpoints while these were left out."""
     template = "template: {metadata: {labels: {app: g}}, spec: {containers: [{name: c}]}}"
     for selector in ("selector: {app: g}, ", ""):
-        text = f"{{kind: ReplicationController, apiVersion: v1, metadata: {{name: g}}, spec: {{replicas: 3, {selector}{template}}}}}"
+        text = (
+            f"{{kind: ReplicationController, apiVersion: v1, metadata: {{name: g}}, spec: {{replicas: "
+            f"3, {selector}{template}}}}}"
+        )
         state = settled(text, service("g", "selector: {app: g}, ports: [{port: 3000}]"))
         assert len(state.slices_of["default/g"][0].endpoints) == 3
 
 
 def test_a_replication_controller_whose_selector_is_another_is_refused() -> None:
     template = "template: {metadata: {labels: {app: g}}, spec: {containers: [{name: c}]}}"
-    text = f"{{kind: ReplicationController, apiVersion: v1, metadata: {{name: g}}, spec: {{selector: {{app: x}}, {template}}}}}"
+    text = (
+        f"{{kind: ReplicationController, apiVersion: v1, metadata: {{name: g}}, spec: {{selector: "
+        f"{{app: x}}, {template}}}}}"
+    )
     with pytest.raises(InputError, match="does not select the Pods of its own template"):
         settled(text)
 
@@ -118,7 +124,10 @@ def test_a_cron_job_makes_no_pod_before_its_time() -> None:
 
 # --- Pods that run nowhere --------------------------------------------------------------------------------
 
-INSUFFICIENT = "phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: '0/1 nodes: 1 Insufficient cpu.'}]"
+INSUFFICIENT = (
+    "phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: "
+    "'0/1 nodes: 1 Insufficient cpu.'}]"
+)
 
 
 @pytest.mark.parametrize(

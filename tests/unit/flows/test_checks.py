@@ -646,7 +646,8 @@ def test_a_connection_has_one_client_and_one_destination() -> None:
     check_connections([flow for flow in flows if not flow.name.endswith("d")])
     with pytest.raises(
         InputError,
-        match=r"keeps: d: connection c goes from pod default/client to TCP 10\.96\.0\.10:80, not from pod default/other",
+        match=r"keeps: d: connection c goes from pod default/client to TCP 10\.96\.0\.10:80, not from pod "
+        r"default/other",
     ):
         check_connections(flows)
 

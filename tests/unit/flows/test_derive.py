@@ -487,7 +487,10 @@ def test_the_source_ranges_are_proved_to_be_of_no_concern_elsewhere() -> None:
     ]
     assert [f.name for f in flows] == [
         "external out → svc default/web:80 (outside the source ranges, via worker-1, node with an endpoint)",
-        "external out → node worker-1:30080 (outside the source ranges, svc default/web, node with an endpoint)",
+        (
+            "external out → node worker-1:30080 (outside the source ranges, svc default/web, node with "
+            "an endpoint)"
+        ),
     ]
     assert set(outcomes(state, flows).values()) == {"delivered"}
 
@@ -600,7 +603,10 @@ def test_of_very_many_service_ports_the_rest_have_representatives(monkeypatch: p
     assert [flow.name for flow in flows if flow.to.service in ("default/x-second", "default/y-third")] == [
         "pod default/other → svc default/x-second:80 (node without an endpoint)",
         "pod default/other → svc default/y-third:80 (node without an endpoint)",
-        f"external client-1 → externalIP of svc default/x-second ({EXTERNAL_IP}:80) (via worker-1, node with an endpoint)",
+        (
+            f"external client-1 → externalIP of svc default/x-second ({EXTERNAL_IP}:80) (via worker-1, "
+            "node with an endpoint)"
+        ),
         "external client-1 → node worker-2:31081 (svc default/y-third, node without an endpoint)",
     ]
     whole = [flow.name for flow in flows if flow.to.service == "default/web"]

@@ -38,12 +38,21 @@ def test_nodes_take_turns_and_everything_comes_back() -> None:
     note = '-m comment --comment "default/web"'
     assert nat["PREROUTING"] == (f"-d 172.18.9.9/32 -p tcp {note} -m tcp --dport 80 -j {chain}",)
     assert nat[chain] == (
-        '-p tcp -m comment --comment "node worker-1" -m statistic --mode nth --every 3 --packet 0 -m tcp -j DNAT --to-destination 172.18.0.3:30080',
-        '-p tcp -m comment --comment "node worker-2" -m statistic --mode nth --every 2 --packet 0 -m tcp -j DNAT --to-destination 172.18.0.4:30080',
+        (
+            '-p tcp -m comment --comment "node worker-1" -m statistic --mode nth --every 3 --packet 0 '
+            "-m tcp -j DNAT --to-destination 172.18.0.3:30080"
+        ),
+        (
+            '-p tcp -m comment --comment "node worker-2" -m statistic --mode nth --every 2 --packet 0 '
+            "-m tcp -j DNAT --to-destination 172.18.0.4:30080"
+        ),
         '-p tcp -m comment --comment "node worker-3" -m tcp -j DNAT --to-destination 172.18.0.5:30080',
     )
     assert nat["POSTROUTING"] == (
-        '-m conntrack --ctstate DNAT -m comment --comment "back through the balancer" -j SNAT --to-source 172.18.255.254',
+        (
+            '-m conntrack --ctstate DNAT -m comment --comment "back through the balancer" -j SNAT '
+            "--to-source 172.18.255.254"
+        ),
     )
 
 

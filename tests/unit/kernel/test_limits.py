@@ -81,7 +81,8 @@ def test_too_few_namespaces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     check_limits(Size(namespaces=49))
     with pytest.raises(
         LimitError,
-        match=r"needs 51 network namespaces; user\.max_net_namespaces is 50: .*sysctl -w user\.max_net_namespaces=102",
+        match=r"needs 51 network namespaces; user\.max_net_namespaces is 50: .*sysctl -w "
+        r"user\.max_net_namespaces=102",
     ):
         check_limits(Size(namespaces=50))
 
@@ -201,7 +202,10 @@ def test_another_refusal_of_nft_stays_what_it_is() -> None:
             "Could not fetch rule set generation id: Invalid argument",
         ),
         (
-            "iptables-nft-restore v1.8.9 (nf_tables):\nCould not fetch rule set generation id: Invalid argument\n",
+            (
+                "iptables-nft-restore v1.8.9 (nf_tables):\nCould not fetch rule set generation id: "
+                "Invalid argument\n"
+            ),
             "Could not fetch rule set generation id: Invalid argument",
         ),
         (

@@ -76,7 +76,10 @@ def test_ports(tmp_path: Path, ports: str, expected: list[tuple[str, int, str]])
 
 
 def test_pod(tmp_path: Path) -> None:
-    call = "cluster.pod('p', containers={'a': [1], 'b': ()}, node='n', namespace='x', host_network=True, annotations={'k': 'v'})"
+    call = (
+        "cluster.pod('p', containers={'a': [1], 'b': ()}, node='n', namespace='x', host_network=True, "
+        "annotations={'k': 'v'})"
+    )
     (pod,) = built(tmp_path, call).pods
     assert (pod.object.key, pod.object.spec.nodeName, pod.object.spec.hostNetwork) == ("x/p", "n", True)
     assert [c.name for c in pod.object.spec.containers] == ["a", "b"]
@@ -300,7 +303,10 @@ def test_module_without_build(tmp_path: Path) -> None:
 
 
 def test_modules_may_have_dataclasses_and_the_same_name(tmp_path: Path) -> None:
-    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Tier:\n    name: str\n\n"
+    text = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass "
+        "Tier:\n    name: str\n\n"
+    )
     for directory, name in (("a", "one"), ("b", "two")):
         (tmp_path / directory).mkdir()
         (tmp_path / directory / "t.py").write_text(

@@ -20,11 +20,17 @@ ANSWERS: dict[str, dict[str, Any]] = json.loads(
 REFUSED = "refused"
 LETTERS = frozenset("yYnN")  # kubectl refuses them as strings; podwire reads them, and says so
 
-POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels:\n    a: {label}\nspec:\n  hostNetwork: {hostNetwork}\n"
+POD = (
+    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels:\n    a: {label}\nspec:\n  hostNetwork: "
+    "{hostNetwork}\n"
+)
 POD += (
     "  containers:\n  - name: c\n    args:\n    - {args}\n    ports:\n    - containerPort: {containerPort}\n"
 )
-SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec:\n  ports:\n  - port: 1\n    targetPort: {targetPort}\n"
+SERVICE = (
+    "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec:\n  ports:\n  - port: 1\n    "
+    "targetPort: {targetPort}\n"
+)
 DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d}}\nspec:\n  replicas: {replicas}\n"
 DEPLOYMENT += "  template: {{spec: {{containers: [{{name: c}}]}}}}\n"
 SOUND = {

@@ -206,7 +206,10 @@ def test_directory_by_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_list_expands_with_its_path() -> None:
-    items = "- kind: Pod\n  apiVersion: v1\n  metadata: {name: a}\n  spec: {containers: [{name: c}]}\n- kind: Secret\n  apiVersion: v1\n"
+    items = (
+        "- kind: Pod\n  apiVersion: v1\n  metadata: {name: a}\n  spec: {containers: [{name: c}]}\n- "
+        "kind: Secret\n  apiVersion: v1\n"
+    )
     inventory = load_text("apiVersion: v1\nkind: List\nitems:\n" + items)
     (pod,) = inventory.pods
     assert (pod.origin.document, pod.origin.prefix) == (1, "items[0]")
@@ -229,11 +232,20 @@ def test_an_object_without_a_meaning_here_is_kept_as_it_was_written() -> None:
 
 def test_a_slip_of_the_pen_is_told() -> None:
     spec = "spec:\n  selecter: {app: a}\n  ports:\n  - {port: 80, targetport: 8080}\n"
-    again = "---\napiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {selecter: {app: a}, ports: [{port: 1}]}\n"
+    again = (
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {selecter: {app: a}, ports: "
+        "[{port: 1}]}\n"
+    )
     inventory = load_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n" + spec + again)
     assert inventory.notices == (
-        "stdin:5: document 1: spec.selecter: is no field of Kubernetes 1.34 and is not read (hint: did you mean selector?)",
-        "stdin:7: document 1: spec.ports[0].targetport: is no field of Kubernetes 1.34 and is not read (hint: did you mean targetPort?)",
+        (
+            "stdin:5: document 1: spec.selecter: is no field of Kubernetes 1.34 and is not read (hint: "
+            "did you mean selector?)"
+        ),
+        (
+            "stdin:7: document 1: spec.ports[0].targetport: is no field of Kubernetes 1.34 and is not "
+            "read (hint: did you mean targetPort?)"
+        ),
     )
 
 
@@ -255,7 +267,10 @@ def test_what_is_no_slip(fields: str) -> None:
 
 
 def test_items_of_a_typed_list_need_no_kind() -> None:
-    text = "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}, spec: {selector: {matchLabels: {a: b}}, template: %s}}]"
+    text = (
+        "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}, spec: {selector: "
+        "{matchLabels: {a: b}}, template: %s}}]"
+    )
     inventory = load_text(text % "{metadata: {labels: {a: b}}, spec: {containers: [{name: c}]}}")
     assert [w.object.kind for w in inventory.workloads] == ["Deployment"]
 
@@ -284,13 +299,17 @@ def test_other_kinds_are_counted_in_one_line() -> None:
             ("ServiceAccount", "v1"),
         ]
     )
-    expected = "left out: 2 ConfigMap, 1 Cluster.postgresql.cnpg.io, 1 PodDisruptionBudget.policy, 1 Secret, 1 Service.serving.knative.dev, "
+    expected = (
+        "left out: 2 ConfigMap, 1 Cluster.postgresql.cnpg.io, 1 PodDisruptionBudget.policy, 1 Secret, 1 "
+        "Service.serving.knative.dev, "
+    )
     assert load_text(text).notices == (expected + "1 ServiceAccount",)
 
 
 def test_manifest_is_kept_as_it_came() -> None:
     (pod,) = load_text(
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: null}\nspec: {containers: [{name: c, image: x}], volumes: []}\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: null}\nspec: {containers: [{name: "
+        "c, image: x}], volumes: []}\n"
     ).pods
     assert pod.raw == {
         "apiVersion": "v1",
@@ -347,7 +366,10 @@ def test_cluster_of_kind() -> None:
         "10.10.0.0/16",
         "nftables",
     )
-    ignored = "kubeadmConfigPatches of kind 'ClusterConfiguration', networking.disableDefaultCNI, nodes[].image, nodes[].extraMounts"
+    ignored = (
+        "kubeadmConfigPatches of kind 'ClusterConfiguration', networking.disableDefaultCNI, "
+        "nodes[].image, nodes[].extraMounts"
+    )
     assert inventory.notices == (f"Cluster: ignored {ignored} (no meaning here)",)
 
 
@@ -414,7 +436,10 @@ def test_metallbs_configuration_of_old() -> None:
 
 
 def test_metallbs_configuration_of_old_is_nothing_where_there_are_pools() -> None:
-    pool = "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: new}, spec: {addresses: [172.18.5.0/28]}}"
+    pool = (
+        "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: new}, spec: {addresses: "
+        "[172.18.5.0/28]}}"
+    )
     inventory = load_text(f"{METALLB_OLD}---\n{pool}")
     assert [loaded.object.metadata.name for loaded in inventory.addressPools] == ["new"]
     assert "left out: 1 ConfigMap" in inventory.notices
@@ -438,7 +463,8 @@ def test_a_config_map_of_metallbs_that_is_none_raises_nothing(text: str) -> None
 
 def test_cluster_of_an_early_kind() -> None:
     inventory = load_text(
-        "{apiVersion: kind.sigs.k8s.io/v1alpha3, kind: Cluster, nodes: [{role: control-plane}, {role: worker}]}"
+        "{apiVersion: kind.sigs.k8s.io/v1alpha3, kind: Cluster, nodes: [{role: control-plane}, "
+        "{role: worker}]}"
     )
     assert inventory.cluster is not None
     assert [node.role for node in inventory.cluster.object.nodes] == ["control-plane", "worker"]
@@ -477,7 +503,10 @@ def test_empty_cluster_cidr_is_not_an_unset_one() -> None:
 
 
 def test_metadata_of_our_kinds_may_carry_what_an_api_server_wrote() -> None:
-    text = "{apiVersion: podwire.dev/v1alpha1, kind: Cluster, metadata: {name: c, resourceVersion: '1', creationTimestamp: null}}"
+    text = (
+        "{apiVersion: podwire.dev/v1alpha1, kind: Cluster, metadata: {name: c, resourceVersion: '1', "
+        "creationTimestamp: null}}"
+    )
     assert load_text(text).cluster is not None
 
 
@@ -652,7 +681,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_kinds_and_config_import_nothing_heavy() -> None:
-    code = "import sys, emulator.objects.config, emulator.objects.kinds; print([m for m in ('yaml', 'pydantic') if m in sys.modules])"
+    code = (
+        "import sys, emulator.objects.config, emulator.objects.kinds; print([m for m in ('yaml', "
+        "'pydantic') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -11,11 +11,17 @@ LONG = "a" * 64
 
 
 def pod(spec: str = "", meta: str = "name: p", containers: str = "[{name: c}]", rest: str = "") -> str:
-    return f"{{apiVersion: v1, kind: Pod, metadata: {{{meta}}}, spec: {{containers: {containers}{', ' + spec if spec else ''}}}{', ' + rest if rest else ''}}}"
+    return (
+        f"{{apiVersion: v1, kind: Pod, metadata: {{{meta}}}, spec: {{containers: "
+        f"{containers}{', ' + spec if spec else ''}}}{', ' + rest if rest else ''}}}"
+    )
 
 
 def service(spec: str = "ports: [{port: 80}]", meta: str = "name: s", rest: str = "") -> str:
-    return f"{{apiVersion: v1, kind: Service, metadata: {{{meta}}}, spec: {{{spec}}}{', ' + rest if rest else ''}}}"
+    return (
+        f"{{apiVersion: v1, kind: Service, metadata: {{{meta}}}, spec: "
+        f"{{{spec}}}{', ' + rest if rest else ''}}}"
+    )
 
 
 def deployment(
@@ -23,11 +29,17 @@ def deployment(
     template: str = "metadata: {labels: {app: a}}, spec: {containers: [{name: c}]}",
     version: str = "apps/v1",
 ) -> str:
-    return f"{{apiVersion: {version}, kind: Deployment, metadata: {{name: d}}, spec: {{{spec}{', ' if spec else ''}template: {{{template}}}}}}}"
+    return (
+        f"{{apiVersion: {version}, kind: Deployment, metadata: {{name: d}}, spec: "
+        f"{{{spec}{', ' if spec else ''}template: {{{template}}}}}}}"
+    )
 
 
 def endpoint_slice(rest: str, address_type: str = "addressType: IPv4") -> str:
-    return f"{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: e}}, {address_type}{', ' if address_type else ''}{rest}}}"
+    return (
+        f"{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: e}}, "
+        f"{address_type}{', ' if address_type else ''}{rest}}}"
+    )
 
 
 def cluster(rest: str) -> str:
@@ -263,21 +275,24 @@ PODS = [
         id="podCIDR: length 33",
     ),
     pytest.param(
-        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.2.0.0/24]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.1.0.0/24, podCIDRs: "
+        "[10.2.0.0/24]}}",
         "spec.podCIDRs[0]",
         "the same as podCIDR",
         "",
         id="podCIDR and podCIDRs differ",
     ),
     pytest.param(
-        "{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, address: n1}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, "
+        "address: n1}]}}",
         "status.addresses[0].address",
         "an IP address",
         "",
         id="node address",
     ),
     pytest.param(
-        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {taints: [{key: 'a b', effect: NoSchedule}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {taints: [{key: 'a b', effect: "
+        "NoSchedule}]}}",
         "spec.taints[0].key",
         "key",
         "",
@@ -296,7 +311,8 @@ HOST_PORTS = [
     pytest.param(
         deployment(
             "selector: {matchLabels: {app: a}}",
-            "metadata: {labels: {app: a}}, spec: {hostNetwork: true, containers: [{name: c, ports: [{containerPort: 80, hostPort: 81}]}]}",
+            "metadata: {labels: {app: a}}, spec: {hostNetwork: true, containers: [{name: c, ports: "
+            "[{containerPort: 80, hostPort: 81}]}]}",
         ),
         "spec.template.spec.containers[0].ports[0].hostPort",
         "must be the containerPort",
@@ -305,7 +321,8 @@ HOST_PORTS = [
     ),
     pytest.param(
         pod(
-            containers="[{name: c, ports: [{containerPort: 1, hostPort: 80}]}, {name: d, ports: [{containerPort: 2, hostPort: 80}]}]"
+            containers="[{name: c, ports: [{containerPort: 1, hostPort: 80}]}, {name: d, ports: "
+            "[{containerPort: 2, hostPort: 80}]}]"
         ),
         "spec.containers[1].ports[0].hostPort",
         "is the host port of an earlier entry",
@@ -347,7 +364,8 @@ HOST_PORTS = [
         id="effect of a toleration",
     ),
     pytest.param(
-        "{apiVersion: v1, kind: Node, metadata: {name: a}, spec: {taints: [{key: k, effect: NoExecute}, {key: k, effect: NoExecute, value: v}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: a}, spec: {taints: [{key: k, effect: "
+        "NoExecute}, {key: k, effect: NoExecute, value: v}]}}",
         "spec.taints[1]",
         "is the key and effect of an earlier entry",
         "",
@@ -403,14 +421,16 @@ HOST_PORTS = [
         id="ports are no list",
     ),
     pytest.param(
-        "{apiVersion: v1, kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: a, port: 1}, {port: 2}]}]}",
+        "{apiVersion: v1, kind: Endpoints, metadata: {name: e}, subsets: [{addresses: [{ip: "
+        "10.0.0.1}], ports: [{name: a, port: 1}, {port: 2}]}]}",
         "subsets[0].ports[1].name",
         "is required",
         "",
         id="one of two ports of Endpoints unnamed",
     ),
     pytest.param(
-        "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, address: '***HIDDEN***'}]}}",
+        "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, "
+        "address: '***HIDDEN***'}]}}",
         "status.addresses[0].address",
         "must be an IP address",
         "a support bundle hides addresses",
@@ -552,7 +572,8 @@ SERVICES = [
     ),
     pytest.param(
         service(
-            "ports: [{port: 80}], sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}"
+            "ports: [{port: 80}], sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: "
+            "{timeoutSeconds: 86401}}"
         ),
         "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
         "between 1 and 86400",
@@ -714,7 +735,8 @@ SERVICES = [
     ),
     pytest.param(
         endpoint_slice(
-            f"endpoints: [{{addresses: [10.0.0.1], hints: {{forZones: [{', '.join(f'{{name: z{i}}}' for i in range(9))}]}}}}]"
+            f"endpoints: [{{addresses: [10.0.0.1], hints: {{forZones: "
+            f"[{', '.join(f'{{name: z{i}}}' for i in range(9))}]}}}}]"
         ),
         "endpoints[0].hints.forZones",
         "at most 8 hints, holds 9",
@@ -817,14 +839,16 @@ CONFIG = [
         id="overlap with hosts",
     ),
     pytest.param(
-        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, nodePortAddresses: [primary, 10.0.0.0/8]}",
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, "
+        "nodePortAddresses: [primary, 10.0.0.0/8]}",
         "nodePortAddresses",
         "primary alone",
         "",
         id="primary and a prefix",
     ),
     pytest.param(
-        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, detectLocalMode: NodeCidr}",
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, "
+        "detectLocalMode: NodeCidr}",
         "detectLocalMode",
         "one of ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix, is 'NodeCidr'",
         "did you mean NodeCIDR",
@@ -916,7 +940,8 @@ CONFIG = [
         id="client address twice",
     ),
     pytest.param(
-        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, nodePortAddresses: [x]}",
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, "
+        "nodePortAddresses: [x]}",
         "nodePortAddresses[0]",
         "CIDR",
         "",
@@ -930,28 +955,32 @@ CONFIG = [
         id="proxy mode",
     ),
     pytest.param(
-        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {tcpTimeout: soon}}",
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: "
+        "{tcpTimeout: soon}}",
         "ipvs.tcpTimeout",
         "must be a duration, is 'soon'",
         "15m0s, say",
         id="no duration",
     ),
     pytest.param(
-        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {tcpFinTimeout: -1s}}",
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: "
+        "{tcpFinTimeout: -1s}}",
         "ipvs.tcpFinTimeout",
         "'-1s' must be between 0s and 2147483s",
         "",
         id="negative duration",
     ),
     pytest.param(
-        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {udpTimeout: 600h}}",
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: "
+        "{udpTimeout: 600h}}",
         "ipvs.udpTimeout",
         "'600h' must be between 0s and 2147483s",
         "",
         id="more seconds than the kernel takes",
     ),
     pytest.param(
-        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: {scheduler: fastest}}",
+        "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, ipvs: "
+        "{scheduler: fastest}}",
         "ipvs.scheduler",
         "must be one of rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh",
         "",
@@ -1482,7 +1511,8 @@ REFUSED_BY_THE_API_SERVER = [
     ),
     pytest.param(
         service(
-            "ipFamilyPolicy: SingleStack, clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 'fd00::9'], ports: [{port: 80}]"
+            "ipFamilyPolicy: SingleStack, clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 'fd00::9'], "
+            "ports: [{port: 80}]"
         ),
         "spec.ipFamilyPolicy",
         "several clusterIPs",
@@ -1568,8 +1598,10 @@ def test_problem(manifest: str, path: str, what: str, hint: str) -> None:
     [
         pytest.param(
             service(
-                "type: LoadBalancer, ports: [{port: 80, protocol: FOO}, {port: 80}], trafficDistribution: Foo,"
-                " loadBalancerSourceRanges: [10.0.0.0], sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}"
+                "type: LoadBalancer, ports: [{port: 80, protocol: FOO}, {port: 80}], "
+                "trafficDistribution: Foo,"
+                " loadBalancerSourceRanges: [10.0.0.0], sessionAffinity: ClientIP, "
+                "sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}"
             ),
             {
                 "spec.ports[0].protocol",  # and nothing of ports that it may have misled
@@ -1624,7 +1656,8 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         ),
         pytest.param(
             service(
-                "clusterIP: '', type: '', sessionAffinity: '', externalTrafficPolicy: '', ports: [{port: 80, protocol: ''}]"
+                "clusterIP: '', type: '', sessionAffinity: '', externalTrafficPolicy: '', ports: "
+                "[{port: 80, protocol: ''}]"
             ),
             id="empty words for defaults of a Service",
         ),
@@ -1643,12 +1676,14 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             deployment(
                 "selector: {matchLabels: {app: a}}",
                 "metadata: {labels: {app: a}}, spec: {restartPolicy: Always, hostNetwork: true,"
-                " containers: [{name: c, ports: [{containerPort: 80}]}, {name: d, ports: [{containerPort: 80}]}]}",
+                " containers: [{name: c, ports: [{containerPort: 80}]}, {name: d, ports: "
+                "[{containerPort: 80}]}]}",
             ),
             id="the API server fills no hostPort into a template",
         ),
         pytest.param(
-            "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: ExternalIP, address: ''}]}}",
+            "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: "
+            "ExternalIP, address: ''}]}}",
             id="an empty ExternalIP",
         ),
         pytest.param(
@@ -1687,7 +1722,8 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             id="old group, whose selector is the labels",
         ),
         pytest.param(
-            "{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: N 1}]}}",
+            "{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: "
+            "Hostname, address: N 1}]}}",
             id="Hostname address",
         ),
         pytest.param(
@@ -1734,7 +1770,8 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             id="two families",
         ),
         pytest.param(
-            "{apiVersion: discovery.k8s.io/v1alpha1, kind: EndpointSlice, metadata: {name: e}, addressType: IPv4, "
+            "{apiVersion: discovery.k8s.io/v1alpha1, kind: EndpointSlice, metadata: {name: e}, "
+            "addressType: IPv4, "
             "endpoints: []}",
             id="an EndpointSlice of Kubernetes 1.16",
         ),
@@ -1757,7 +1794,8 @@ def test_accepted(manifest: str) -> None:
     [
         pytest.param(
             service("ports: [{port: 80}], externalIPs: [192.000.002.010]"),
-            "stdin:1: document 1: spec.externalIPs[0]: '192.000.002.010' is read as 192.0.2.10: leading zeros are decimal",
+            "stdin:1: document 1: spec.externalIPs[0]: '192.000.002.010' is read as 192.0.2.10: "
+            "leading zeros are decimal",
             id="leading zeros",
         ),
         pytest.param(
@@ -1776,7 +1814,8 @@ def test_accepted(manifest: str) -> None:
             id="no address in loadBalancerIP",
         ),
         pytest.param(
-            "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, clusterCIDR: 'fd00::/48, 10.244.0.0/16'}",
+            "{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, "
+            "clusterCIDR: 'fd00::/48, 10.244.0.0/16'}",
             "clusterCIDR: 'fd00::/48, 10.244.0.0/16': the IPv4 half is taken",
             id="clusterCIDR of two families",
         ),
@@ -1786,7 +1825,8 @@ def test_accepted(manifest: str) -> None:
             id="kind cluster of two families",
         ),
         pytest.param(
-            "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {a: 1}, labels: {a: b}}, spec: {containers: [{name: c}]}}",
+            "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {a: 1}, labels: {a: b}}, spec: "
+            "{containers: [{name: c}]}}",
             "stdin:1: document 1: the key 'labels' is there twice: the last one counts, as with kubectl",
             id="key twice",
         ),
@@ -1848,8 +1888,14 @@ def test_what_null_and_whole_numbers_mean() -> None:
 
 def test_an_old_slice_has_its_nodes_in_its_topology() -> None:
     topology = "topology: {kubernetes.io/hostname: w, topology.kubernetes.io/zone: a}"
-    entries = f"{{addresses: [10.0.0.1], {topology}}}, {{addresses: [10.0.0.2], nodeName: v, {topology}}}, {{addresses: [10.0.0.3]}}"
-    text = f"{{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {{name: e}}, addressType: IPv4, endpoints: [{entries}]}}"
+    entries = (
+        f"{{addresses: [10.0.0.1], {topology}}}, {{addresses: [10.0.0.2], nodeName: v, {topology}}}, "
+        f"{{addresses: [10.0.0.3]}}"
+    )
+    text = (
+        f"{{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {{name: e}}, "
+        f"addressType: IPv4, endpoints: [{entries}]}}"
+    )
     endpoints = load_text(text).endpointSlices[0].object.endpoints
     assert [(endpoint.nodeName, endpoint.zone) for endpoint in endpoints] == [
         ("w", "a"),
@@ -1860,9 +1906,11 @@ def test_an_old_slice_has_its_nodes_in_its_topology() -> None:
 
 def test_canonical_forms() -> None:
     found = load_text(
-        "{apiVersion: v1, kind: Node, metadata: {name: n, namespace: x}, spec: {podCIDR: 10.244.1.7/24}}\n---\n"
+        "{apiVersion: v1, kind: Node, metadata: {name: n, namespace: x}, spec: {podCIDR: "
+        "10.244.1.7/24}}\n---\n"
         + service(
-            "type: LoadBalancer, ports: [{port: 80, targetPort: 0}], clusterIP: 'FD00::0:1', loadBalancerSourceRanges: [' 10.1.2.3/8 ']"
+            "type: LoadBalancer, ports: [{port: 80, targetPort: 0}], clusterIP: 'FD00::0:1', "
+            "loadBalancerSourceRanges: [' 10.1.2.3/8 ']"
         )
         + "\n---\n"
         + flow("expect: {source: '0:0::1'}")

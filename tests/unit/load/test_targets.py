@@ -165,9 +165,9 @@ def test_files_that_are_no_manifests_are_counted(tmp_path: Path) -> None:
     inventory = read(tmp_path)
     assert pods(inventory) == ["p"]
     (notice,) = inventory.notices
-    assert (
-        notice
-        == f"{tmp_path}: 6 files (broken.yaml, delete.yaml, docker-compose.yml, …) left out: no manifest, since there is no kind in it"
+    assert notice == (
+        f"{tmp_path}: 6 files (broken.yaml, delete.yaml, docker-compose.yml, …) left out: no "
+        "manifest, since there is no kind in it"
     )
 
 
@@ -341,7 +341,10 @@ def test_charts_and_patches_below_are_left_out(tmp_path: Path) -> None:
     inventory = read(write(tmp_path, {**chart, **files}), recursive=True)
     assert pods(inventory) == ["p"]
     assert inventory.notices == (
-        f"1 Helm chart ({tmp_path}/chart) left out: helm template chart {tmp_path}/chart | podwire - renders one",
+        (
+            f"1 Helm chart ({tmp_path}/chart) left out: helm template chart {tmp_path}/chart | podwire "
+            "- renders one"
+        ),
         f"1 kustomization ({tmp_path}/k) not built, and their files read as they are: -k builds one",
     )
 

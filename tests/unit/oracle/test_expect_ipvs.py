@@ -133,7 +133,9 @@ def test_a_cluster_ip_is_on_no_interface_but_the_nodes(netns: str, verdict: str)
 
 
 def test_a_node_is_seen_as_the_address_that_it_dialled() -> None:
-    """Under externalTrafficPolicy Local nobody is masqueraded, and a Service's address is local to the node."""
+    """Under externalTrafficPolicy Local nobody is masqueraded, and a Service's address is local to the
+    node.
+    """
     state = make_state(node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,)), **IPVS)
     promise = expect(state, make_flow(state, "worker-1", EXTERNAL_IP, 80))
     assert (promise.outcome, promise.backends) == ("delivered", {ON_1: "preserved"})

@@ -84,7 +84,9 @@ def load_rules(tables: Tables, text: str) -> None:
 
 
 class Kernel:
-    """Things by what tells one from another. Values are the operations that made them, without their reasons."""
+    """Things by what tells one from another. Values are the operations that made them, without their
+    reasons.
+    """
 
     def __init__(self) -> None:
         self.netns: set[str] = set()

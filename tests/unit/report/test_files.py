@@ -321,7 +321,10 @@ mount --move . /dev && "$@" && test -h /dev/stdout
 
 def test_dev_stdout_is_never_replaced(tmp_path: Path) -> None:
     """By root it could be: behind it is a file, where standard output goes to one. In a /dev of our own."""
-    script = "from pathlib import Path; from emulator.report.files import write_file; write_file(Path('/dev/stdout'), b'report')"
+    script = (
+        "from pathlib import Path; from emulator.report.files import write_file; "
+        "write_file(Path('/dev/stdout'), b'report')"
+    )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     words = [*UNSHARE, "sh", "-c", DEV, "sh", str(tmp_path), sys.executable, "-c", script]
     with (tmp_path.parent / "out").open("wb") as out:

@@ -1,4 +1,6 @@
-"""A comparison as one Markdown table: rows of clients that fare alike, cells that say whose address arrived."""
+"""A comparison as one Markdown table: rows of clients that fare alike, cells that say whose address
+arrived.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,9 @@ def test_one_mode_is_no_comparison() -> None:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A machine that has every tool, a kernel without IPVS, and user-mode Linux; a test takes away from it."""
+    """A machine that has every tool, a kernel without IPVS, and user-mode Linux; a test takes away
+    from it.
+    """
     has: dict[str, Any] = {"tools": {"nft", "ipset"}, "family": None, "obstacle": ""}
     monkeypatch.setattr(machine_needs.shutil, "which", lambda tool: tool if tool in has["tools"] else None)
     monkeypatch.setattr(machine_needs, "find_family", lambda _: has["family"])

@@ -1,4 +1,6 @@
-"""What comes out of a guest: values of our own classes, if the checkout is still the one that the guest had."""
+"""What comes out of a guest: values of our own classes, if the checkout is still the one that the
+guest had.
+"""
 
 from __future__ import annotations
 

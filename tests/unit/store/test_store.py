@@ -1,4 +1,6 @@
-"""The store's verbs, each as a client of the Kubernetes API meets it, and what holds for any sequence of them."""
+"""The store's verbs, each as a client of the Kubernetes API meets it, and what holds for any sequence of
+them.
+"""
 
 from __future__ import annotations
 

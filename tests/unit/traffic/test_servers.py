@@ -71,7 +71,9 @@ HOST_PODS = (*PODS, make_pod("exporter", "worker-1", ports=[9100, (9100, "SCTP")
 
 
 def hidden(endpoint: str, **changes: Any) -> bool:
-    """Returns whether no tap may see who answers client-1 behind the Service, whose endpoint is on worker-1."""
+    """Returns whether no tap may see who answers client-1 behind the Service, whose endpoint is on
+    worker-1.
+    """
     state = make_state(
         make_service(), slices=[make_slice(make_endpoint(endpoint, "worker-1"))], pods=HOST_PODS, **changes
     )
@@ -287,7 +289,8 @@ def test_a_server_that_refuses_is_called_that_whatever_became_of_the_control() -
     result = verdict(case.delivered(), RESET, controls={"the control": "fail"})
     assert result.verdict == "fail"
     assert say_verdict(result) == (
-        "the server in Pod default/web-0 refused it (RST from 10.244.2.4:8080: nothing listens at 10.244.2.4:8080) (1 of 2 attempts)"
+        "the server in Pod default/web-0 refused it (RST from 10.244.2.4:8080: nothing listens at "
+        "10.244.2.4:8080) (1 of 2 attempts)"
     )
 
 

@@ -144,7 +144,8 @@ def test_an_icmp_reply_has_no_port() -> None:
         pytest.param(DELIVERED, "", id="as promised"),
         pytest.param(
             DROPPED,
-            f"ended at default_client/eth0 out {CLIENT}:40001 → 10.96.0.20:80 ttl 64 (silence: last seen at default_client/eth0 out)",
+            f"ended at default_client/eth0 out {CLIENT}:40001 → 10.96.0.20:80 ttl 64 (silence: last "
+            "seen at default_client/eth0 out)",
             id="the last hop",
         ),
         pytest.param(

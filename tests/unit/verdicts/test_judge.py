@@ -252,7 +252,10 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         [answered(Health(503, 0))],
         {"expected": HEALTHY},
         "fail",
-        f"{WEB} answered 503, 0 local endpoints, not 200, 1 local endpoint: at client/eth0 in {VIP} → {POD} ttl 62",
+        (
+            f"{WEB} answered 503, 0 local endpoints, not 200, 1 local endpoint: at client/eth0 in {VIP} "
+            f"→ {POD} ttl 62"
+        ),
     ),
     "another-count": (
         [answered(Health(200, 1)), answered(Health(200, 2))],
@@ -327,7 +330,10 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         plain(REFUSED, REFUSED),
         {},
         "fail",
-        "it was rejected, not delivered: ICMP port unreachable from 172.18.0.3, first seen at worker-1/cbr0 out",
+        (
+            "it was rejected, not delivered: ICMP port unreachable from 172.18.0.3, first seen at "
+            "worker-1/cbr0 out"
+        ),
     ),
     "dropped-by-no-rule": (
         plain(NO_NEIGHBOUR),
@@ -518,7 +524,10 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         ],
         {},
         "fail",
-        f"{WEB} saw {NODE}, not preserved (10.244.1.2): SNAT at worker-1: {POD} → {NODE}:61000, at web-0/eth0 in",
+        (
+            f"{WEB} saw {NODE}, not preserved (10.244.1.2): SNAT at worker-1: {POD} → {NODE}:61000, at "
+            "web-0/eth0 in"
+        ),
     ),
     "relayed-against-the-promise": (
         [
@@ -628,7 +637,10 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         [*BOTH, (None, attempt(error="ECONNREFUSED"))],
         {},
         "unknown",
-        f"a client met ECONNREFUSED, and the frames of that attempt ({POD} → {VIP}) cannot be told from others",
+        (
+            f"a client met ECONNREFUSED, and the frames of that attempt ({POD} → {VIP}) cannot be told "
+            "from others"
+        ),
     ),
     "untraced-and-answered": (
         [*plain(DROPPED), (None, attempt())],

@@ -206,11 +206,14 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
         "podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow not as a FlowCheck says\n"
     )
     assert (
-        "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 (10.96.0.10:80)\n"
-        in text
-    )
+        "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 "
+        "(10.96.0.10:80)\n"
+    ) in text
     assert "known: docs/semantics 9; FlowCheck gate wants it delivered" in text
-    advice = "What FlowCheck gate does not want of “keeps it”, and you accept, it can say: expect: {modes: {nftables: {outcome: rejected}}} "
+    advice = (
+        "What FlowCheck gate does not want of “keeps it”, and you accept, it can say: expect: {modes: "
+        "{nftables: {outcome: rejected}}} "
+    )
     assert f"{advice}beside what it expects in the others." in " ".join(text.split())
     assert "BUG" not in text
     assert "FAIL in mode" not in text
@@ -387,7 +390,8 @@ def test_services_come_first() -> None:
     ]
     assert lines[7:9] == ["No flow dials: default/kubernetes", "kube-proxy has no part in: default/peers"]
     assert lines[-1] == (
-        "3 flows in 2 modes: 2 the same, 1 known to differ, 0 unexplained; iptables: 3 as promised; nftables: 3 as promised"
+        "3 flows in 2 modes: 2 the same, 1 known to differ, 0 unexplained; iptables: 3 as promised; "
+        "nftables: 3 as promised"
     )
     assert comparison.ok
 
@@ -473,9 +477,9 @@ def test_of_many_services_some_are_named_only() -> None:
     )
     assert text.count(": 1 of 1 flow changes\n") == MOST_BLOCKS
     assert (
-        "More that change: shop/web-20 (delivered → rejected ×1), shop/web-21 (delivered → rejected ×1); -o json has every flow\n"
-        in text
-    )
+        "More that change: shop/web-20 (delivered → rejected ×1), shop/web-21 (delivered → rejected "
+        "×1); -o json has every flow\n"
+    ) in text
 
 
 def test_services_that_change_alike_are_told_together() -> None:
@@ -485,9 +489,9 @@ def test_services_that_change_alike_are_told_together() -> None:
     )
     assert text.count(": 1 of 1 flow changes\n") == 2
     assert (
-        "\n  likewise: shop/web-01 (1 of 1 flow), shop/web-02 (1 of 1 flow)\n\nshop/web-03: 1 of 1 flow changes\n"
-        in text
-    )
+        "\n  likewise: shop/web-01 (1 of 1 flow), shop/web-02 (1 of 1 flow)\n\nshop/web-03: 1 of 1 "
+        "flow changes\n"
+    ) in text
 
 
 def test_a_guest_is_named_with_the_reason() -> None:
