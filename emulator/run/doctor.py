@@ -88,7 +88,7 @@ table ip podwire-test {
 }
 """
 
-# what podwire imports (requirements.in), by the names of the modules
+# packages that podwire imports (requirements.in), by the names of their modules
 PACKAGES = ("google_crc32c", "h11", "pydantic", "pyroute2", "scapy", "tabulate", "tqdm", "wcwidth", "yaml")
 _LINKS: Sequence[tuple[str, str, bool]] = (
     ("veth", "ip link add pw0 type veth peer name pw1", True),

@@ -86,15 +86,15 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
         represented = 0 if schedule.scenario.flowChecks else count_represented(schedule.state)
         if represented:
             yield (
-                f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and one "
-                "client outside only"
+                f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and "
+                "one client outside only"
             )
     yield from limit_notices(found.limits)
     lost = live.recording.lost()
     if lost:
         yield (
-            XX
-            "UNKNOWN"
+            f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one "
+            "are UNKNOWN"
         )
     if live.recording.left_out:
         yield (

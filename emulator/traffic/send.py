@@ -58,7 +58,7 @@ _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 
 _RELAYED = 200
 # UDP requests unanswered at once: a socket holds 212,992 bytes (net.core.rmem_default), at least 768 for each
 _DATAGRAMS = 200
-_RESETS = (errno.ECONNRESET, errno.EPIPE)  # what only a connection that was accepted can meet
+_RESETS = (errno.ECONNRESET, errno.EPIPE)  # errors that only an accepted connection can meet
 _REST = 0.05  # seconds between two looks at the taps while nothing is sent
 _NOWHERE = Endpoint.of("0.0.0.0", 0)  # noqa: S104 - until the socket has an address
 _LINGER_ABORT = struct.pack("ii", 1, 0)  # close() sends RST: no TIME_WAIT, one packet less
@@ -139,7 +139,9 @@ class _Job:
         return self.http.request if self.http else request_line(self.cookie)
 
     def hear(self, data: bytes) -> bool:
-        """Take what came over TCP (b"": its end), or one datagram; whether the answer is whole now."""
+        """Takes bytes that came over TCP (b"": its end), or one datagram; returns whether the answer is
+        complete.
+        """
         if self.http:
             response = self.http.hear(data)
             self.health = read_health(response) if response else None
@@ -151,8 +153,8 @@ class _Job:
         return True
 
     def hear_server(self, data: bytes) -> None:
-        """Take what a real command said, whatever it is. One of podwire's own servers that stands behind the
-        same Service says who it is.
+        """Takes the bytes of a real command, whatever they are, or the answer of an echo server behind the
+        same Service.
         """
         self.heard = True
         if not self.http:

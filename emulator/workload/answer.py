@@ -28,7 +28,7 @@ _ENDPOINTS = ("client", "dialled", "local")  # "" if it is unknown
 
 
 class Dialogue:
-    """Holds what was said over one TCP connection to an echo server. ``over``: the server closes it now."""
+    """Holds the state of one TCP connection to an echo server. ``over``: the server closes it now."""
 
     def __init__(self) -> None:
         self._line = b""
@@ -36,8 +36,8 @@ class Dialogue:
         self.over = False
 
     def hear(self, data: bytes, answer: Callable[[], Answer], check: HealthCheck | None) -> bytes:
-        """Take what came. Returns what to send back. ``answer`` says who answers; ``check`` is of a
-        healthCheckNodePort.
+        """Takes received bytes. Returns the bytes to send. ``answer`` makes the answer; ``check`` is that of
+        a healthCheckNodePort.
         """
         if self._http is None:
             self._line, data = b"", self._line + data

@@ -46,8 +46,8 @@ class Server:
         self.over = False
 
     def hear(self, data: bytes, answer: Callable[[str], Reply]) -> bytes:
-        """Take what came. Returns what is to be sent back: the reply that ``answer`` gives to the request's
-        target once the request is whole, or a refusal of what is no HTTP.
+        """Takes received bytes. Returns the bytes to send: the reply of ``answer`` to the request's target
+        once the request is complete, or a refusal if it is no HTTP.
         """
         try:
             self._connection.receive_data(data)
@@ -104,8 +104,8 @@ class Client:
         )
 
     def hear(self, data: bytes) -> Response | None:
-        """Take what came; b"" is the end of the stream. Returns the response once it is whole, and None of
-        what is no HTTP.
+        """Takes received bytes; b"" is the end of the stream. Returns the response once it is complete; None
+        if it is no HTTP.
         """
         if self._connection.their_state is h11.ERROR:
             return None

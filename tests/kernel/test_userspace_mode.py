@@ -418,7 +418,7 @@ def test_a_plan_says_that_a_process_has_to_listen() -> None:
     done = podwire("plan", "hairpin", "--proxy-mode", "userspace")
     assert done.returncode == 0, done.stderr
     reasons = [line for line in done.stdout.splitlines() if line.startswith("#") and "kube-proxy" in line]
-    assert any("which podwire starts and no script can be" in line for line in reasons)
+    assert any("which podwire starts and a script cannot" in line for line in reasons)
     assert "-A KUBE-PORTALS-CONTAINER" in done.stdout
 
 
