@@ -1,4 +1,4 @@
-"""Says where podwire finds tools and its own files.
+"""Finds tools and podwire's own files.
 
 Debian keeps ip, iptables and nft in directories that the PATH of an ordinary user lacks. A process started by
 env -i, a unit or cron may have no PATH at all.

@@ -49,7 +49,7 @@ class NfTables:
         self._socket.bind((0, 0))
 
     def take_away(self, tables: Sequence[TableChange]) -> bool:
-        """Do what ``tables`` take away in one transaction.
+        """Does the deletions of ``tables`` in one transaction.
 
         Returns False, and has done nothing, if a rule's bytes do not identify it, or the kernel refuses:
         iptables itself can then do it, or report the error.
@@ -79,7 +79,9 @@ class NfTables:
             yield _message(NFT_MSG_DELCHAIN, named)
 
     def _find(self, place: bytes, wanted: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
-        """Yields the handle of each rule of ``wanted``: the only one in the chain that has all of these bytes."""
+        """Yields the handle of each rule of ``wanted``: the only one in the chain that contains all of these
+        byte strings.
+        """
         found: list[list[bytes]] = [[] for _ in wanted]
         for data in self._dump(place):
             for marks, handles in zip(wanted, found, strict=True):
@@ -127,8 +129,8 @@ class NfTables:
 
 
 def _bytes_of(marks: Marks | None) -> Sequence[bytes]:
-    """Returns what must be among the bytes of a rule as the kernel dumps it. (A verdict such as DROP is no
-    chain: no rule has such bytes, and none is found.) Raises LookupError where the marks are not known.
+    """Returns byte strings that a rule must contain as the kernel dumps it. (A verdict such as DROP is no
+    chain: no rule has such bytes, and none is found.) Raises LookupError if the marks are not known.
     """
     if marks is None:
         raise LookupError

@@ -39,7 +39,7 @@ class RuleLoader:
         self._nf_tables: dict[str, NfTables] = {}
 
     def load(self, ops: Sequence[Load]) -> None:
-        """Load the rules of ``ops``. Raises KernelError at the first refusal."""
+        """Loads the rules of ``ops``. Raises KernelError at the first refusal."""
         width = (os.cpu_count() or 1) + 1
         while ops:
             now: dict[str, Load] = {}
@@ -53,7 +53,7 @@ class RuleLoader:
             ops = later
 
     def _load_at_once(self, ops: Sequence[Load]) -> None:
-        """Load ``ops``, each of another namespace. Each is rendered once."""
+        """Loads ``ops``, each of another namespace. Each is rendered once."""
         small, running = list[tuple[Load, str]](), list[tuple[Popen[str], Load, str]]()
         for op in ops:
             if self._taken_away(op):
@@ -74,7 +74,7 @@ class RuleLoader:
         return [self.iptables, *command[1:]] if op.tool == "iptables-restore" else [*command]
 
     def _taken_away(self, op: Load) -> bool:
-        """Returns whether ``op`` only takes iptables-nft's rules away, and that is done."""
+        """Returns whether ``op`` only deletes rules of iptables-nft, and that is done."""
         change = op.change if isinstance(op, ChangeRules) else None
         if (
             not isinstance(change, RuleChange)
@@ -122,8 +122,8 @@ class RuleLoader:
 
 @contextmanager
 def _explained(op: Load) -> Iterator[None]:
-    """Say of a transaction of nft that is too large which limit it meets. (iptables has another flavour, which
-    meets none.)
+    """Explains a transaction of nft that is too large by the limit that it meets. (iptables has another
+    flavour, which meets none.)
     """
     try:
         yield

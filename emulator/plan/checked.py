@@ -1,4 +1,4 @@
-"""Checked words of rules and commands.
+"""Checks words of rules and commands.
 
 Invariant: text that came from outside enters a rule through :func:`quoted`, :func:`comment`,
 :func:`identifier`, :func:`address`, :func:`network` or :func:`number`, so no object's field can become rule
@@ -19,8 +19,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_./-]{1,240}")
 
 
 class UnsafeTextError(PodwireError):
-    """A value that must not become part of a rule or a command: it could be read as syntax. Loading normally
-    refuses it first.
+    """Reports a value that must not become part of a rule or a command: it could be read as syntax. Loading
+    normally refuses it first.
     """
 
     def __init__(self, what: str, value: object) -> None:
@@ -28,7 +28,7 @@ class UnsafeTextError(PodwireError):
 
 
 def quoted(text: str) -> str:
-    """``"text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
+    """Returns ``"text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
     if not _COMMENT.fullmatch(text):
         raise UnsafeTextError("rule comment", text)
     return f'"{text}"'
@@ -36,12 +36,14 @@ def quoted(text: str) -> str:
 
 @lru_cache(maxsize=1024)  # a Service port has the same on many rules
 def comment(text: str) -> str:
-    """``-m comment --comment "text"``. Raises :class:`UnsafeTextError` for anything that would need escaping."""
+    """Returns ``-m comment --comment "text"``. Raises :class:`UnsafeTextError` for anything that would need
+    escaping.
+    """
     return f"-m comment --comment {quoted(text)}"
 
 
 def identifier(text: str) -> str:
-    """``text`` as (the end of) a name of a set or chain, which nft takes without quotes. Raises
+    """Returns ``text`` as (the end of) a name of a set or chain, which nft takes without quotes. Raises
     :class:`UnsafeTextError`.
     """
     if not _IDENTIFIER.fullmatch(text):
@@ -74,8 +76,8 @@ def network(text: str, family: Family = IPV4) -> Prefix:
 
 
 def number(value: int) -> int:
-    """``value`` if it really is an integer that iptables would take: what a typed field promises, but does
-    not enforce.
+    """Returns ``value`` if it really is an integer that iptables would take, which a typed field promises but
+    does not enforce. Raises :class:`UnsafeTextError`.
     """
     if type(value) is not int or not 0 <= value < 2**31:
         raise UnsafeTextError("number", value)

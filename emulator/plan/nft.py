@@ -1,4 +1,4 @@
-"""Tables of nftables as values, and changes of them.
+"""Holds tables of nftables as values, and changes of them.
 
 A change names only what differs. It is rendered where it is loaded or shown.
 """
@@ -14,7 +14,9 @@ from emulator.plan.checked import quoted
 
 @dataclass(frozen=True, slots=True)
 class NftSet:
-    """A set or map of nftables. ``elements``: key → the element as nft writes it (key, comment, value)."""
+    """Describes a set or map of nftables. ``elements``: key → the element as nft writes it (key, comment,
+    value).
+    """
 
     kind: Literal["set", "map"]
     declaration: tuple[str, ...]
@@ -22,8 +24,8 @@ class NftSet:
 
 
 class NftChain(NamedTuple):
-    """A chain of nftables. ``hook`` says where a base chain is hooked in. ``maps`` are those that its rules take
-    data from, beside verdicts.
+    """Describes a chain of nftables. ``hook`` declares the hook of a base chain. ``maps`` are those that its
+    rules read, beside verdicts.
     """
 
     rules: tuple[str, ...]
@@ -33,7 +35,7 @@ class NftChain(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NftTable:
-    """A table of nftables that has one owner. ``name`` with its family."""
+    """Describes a table of nftables that has one owner. ``name`` includes its family."""
 
     name: str
     comment: str
@@ -42,8 +44,8 @@ class NftTable:
 
     @property
     def text(self) -> str:
-        """Returns the text for one ``nft -f -`` that makes the table hold exactly this: as it was it is
-        forgotten, in one transaction.
+        """Returns the text for one ``nft -f -`` that makes the table hold exactly this: it is deleted and
+        written again in one transaction.
         """
         return "".join(
             (
@@ -73,7 +75,7 @@ def _block(head: str, lines: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NftChange:
-    """What happens to the table ``name``, element by element.
+    """Describes a change of the table ``name``, element by element.
 
     ``sets`` and ``chains`` come, ``gone_sets`` and ``gone_chains`` go. ``removed`` and ``added``: set → keys,
     or elements as nft writes them. ``flushed`` chains lose their rules, ``filled`` get some.
@@ -122,7 +124,7 @@ class NftChange:
 
 @dataclass(frozen=True, slots=True)
 class NftRemoval:
-    """The table ``name`` goes."""
+    """Deletes the table ``name``."""
 
     name: str
 
@@ -133,12 +135,14 @@ class NftRemoval:
 
 
 def compare_tables(old: NftTable, new: NftTable) -> NftChange | None:
-    """Returns what turns ``old`` into ``new``, element by element; None where the table must be loaded anew.
+    """Returns the change that turns ``old`` into ``new``, element by element; None if the table must be
+    loaded again as a whole.
 
-    What the sets of endpoints that stay have remembered of their clients, stays. ``old`` and ``new`` may
-    leave out what they have in common. The table must be loaded anew where a set is declared or a chain
-    hooked in in another way, and for a new rule with a map that is there already: nft 1.0.6 takes none whose
-    key has "th dport" and is not declared in the same load ("conflicting protocols specified: tcp vs. th").
+    Session affinity (the sets that remember an endpoint's clients) survives for the endpoints that stay.
+    ``old`` and ``new`` may leave out what they have in common. The table must be loaded again if the
+    declaration of a set or the hook of a chain changes, and for a new rule with a map that exists already:
+    nft 1.0.6 takes none whose key has "th dport" and is not declared in the same load ("conflicting protocols
+    specified: tcp vs. th").
     """
     if _frame(old, new) != _frame(new, old) or old.name != new.name:
         return None
@@ -167,8 +171,8 @@ def compare_tables(old: NftTable, new: NftTable) -> NftChange | None:
 
 
 def _frame(table: NftTable, other: NftTable) -> tuple[object, ...]:
-    """Returns what of ``table`` cannot be changed piece by piece: base chains, and the declarations of sets that
-    ``other`` has, too.
+    """Returns what of ``table`` cannot be changed piece by piece: base chains, and the declarations of sets
+    that ``other`` has, too.
     """
     hooked = {name: chain for name, chain in table.chains.items() if chain.hook}
     return hooked, {name: (s.kind, s.declaration) for name, s in table.sets.items() if name in other.sets}

@@ -1,7 +1,7 @@
-"""Changes of iptables' rules as values.
+"""Holds changes of iptables' rules as values.
 
-A change names only what differs, so it costs what changed. It is rendered where it is loaded or shown. What
-takes rules away says by which marks the kernel's rules are found.
+A change names only what differs, so it costs what changed. It is rendered where it is loaded or shown. A
+deletion has the marks by which the kernel's rule is found.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ NO_MARKS: Mapping[str, Marks] = {}
 
 
 class Deletion(NamedTuple):
-    """A rule that goes, wherever it stands. ``marks`` is None where only its text is known."""
+    """Describes a deleted rule, wherever it stands. ``marks`` is None if only its text is known."""
 
     rule: str
     marks: Marks | None = None
 
 
 class Insertion(NamedTuple):
-    """A rule that comes. ``place`` is its number in the chain, from 1 on; 0 is the head of the chain.
+    """Describes an inserted rule. ``place`` is its number in the chain, from 1 on; 0 is the head of the
+    chain.
 
-    iptables-nft 1.8.9 asks the kernel for all rules of a chain when a number is named, and need not otherwise.
+    iptables-nft 1.8.9 asks the kernel for all rules of a chain when a number is named, and need not
+    otherwise.
     """
 
     place: int
@@ -34,7 +36,7 @@ class Insertion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChainEdit:
-    """What happens to the rules of one chain, in this order. ``inserted`` lists first what comes first."""
+    """Describes the edits of one chain, in this order. ``inserted`` lists the first rule first."""
 
     chain: str
     deleted: tuple[Deletion, ...] = ()
@@ -57,7 +59,7 @@ class ChainEdit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableChange:
-    """What happens to one table.
+    """Describes the change of one table.
 
     ``declared`` are chains of its own that come, or are emptied; ``emptied`` are the built-in chains among
     them. ``vanished`` chains are emptied before they go (they refer to each other): each with whether it has
@@ -97,7 +99,7 @@ class TableChange:
 
 @dataclass(frozen=True, slots=True)
 class RuleChange:
-    """What turns a node's tables into others. ``fresh`` are tables that were not there."""
+    """Describes the change of a node's tables. ``fresh`` are tables that did not exist."""
 
     tables: tuple[TableChange, ...]
     fresh: RuleSet = RuleSet({})
@@ -118,7 +120,7 @@ class RuleChange:
 
 
 def compare(old: RuleSet, new: RuleSet) -> RuleChange:
-    """Returns what turns tables that hold ``old`` into ``new``."""
+    """Returns the change that turns tables that hold ``old`` into ``new``."""
     changes = (
         compare_chains(table, old.tables.get(table, {}), new.tables.get(table, {}))
         for table in BUILTIN
@@ -134,7 +136,7 @@ def compare_chains(
     after: Mapping[str, Sequence[str]],
     edits: Sequence[ChainEdit] = (),
 ) -> TableChange:
-    """Returns what turns a table with the chains ``before`` into one with the chains ``after``.
+    """Returns the change of a table with the chains ``before`` into one with the chains ``after``.
 
     A chain of which little changed is edited: one Service is a line of KUBE-SERVICES, which has a line for
     each of them. ``edits`` are those of other chains.
@@ -164,8 +166,8 @@ def compare_chains(
 
 
 def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> ChainEdit | None:
-    """Returns the deletions and insertions that turn ``old`` into ``new``; None where to write the chain anew
-    is shorter, or a rule has moved.
+    """Returns the deletions and insertions that turn ``old`` into ``new``; None if writing the whole chain
+    again is shorter, or a rule has moved.
     """
     shortest = min(len(old), len(new))
     begin = next((i for i in range(shortest) if old[i] != new[i]), shortest)

@@ -1,4 +1,4 @@
-"""Rules of iptables as values: a single rule, and what one node's tables hold.
+"""Holds rules of iptables as values: a single rule, and one node's tables.
 
 A rule set keeps rules as ``iptables-save`` prints them, without the leading ``-A CHAIN``, so that it can be
 compared with what a kernel holds and one chain at a time with another rule set. Text that came from outside
@@ -26,8 +26,8 @@ RuleTool: TypeAlias = Literal["iptables-restore", "nft"]
 
 
 class Match(NamedTuple):
-    """The packets that a rule is for, as ``iptables-save`` prints it before and after the rule's comment.
-    ``hosts``: the single addresses among it.
+    """Describes the packets of a rule, as ``iptables-save`` prints it before and after the rule's comment.
+    ``hosts``: the single addresses in it.
     """
 
     before: str = ""
@@ -36,7 +36,7 @@ class Match(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What the kernel keeps of a rule byte by byte, by which it is found among others."""
+    """Holds the parts of a rule that the kernel keeps byte by byte, by which it is found among others."""
 
     comment: str
     hosts: tuple[str, ...]
@@ -44,8 +44,8 @@ class Marks(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One rule. ``target`` is a chain, a verdict or an extension ("" if the rule only counts), ``options`` are
-    those of an extension.
+    """Describes one rule. ``target`` is a chain, a verdict or an extension ("" if the rule only counts),
+    ``options`` are those of an extension.
     """
 
     table: str
@@ -57,8 +57,8 @@ class Rule(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Returns the rule as ``iptables-save`` prints it, without ``-A CHAIN``. Raises ``UnsafeTextError`` for
-        a comment that would need escaping.
+        """Returns the rule as ``iptables-save`` prints it, without ``-A CHAIN``. Raises ``UnsafeTextError``
+        for a comment that would need escaping.
         """
         before, after, _ = self.match
         words = [before] if before else []

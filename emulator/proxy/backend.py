@@ -32,8 +32,8 @@ class Rules(Protocol):
         """Yields the operations that every node needs beside its rules."""
 
     def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, Change]] | None:
-        """Returns the rules after ``changes``, and for each node what changes its kernel's, at the cost of what
-        changed. None if everything must be written anew. Nodes and settings stay as they are.
+        """Returns the rules after ``changes``, and for each node the change of its kernel's, at the cost of
+        the changes. None if all rules must be written again. Nodes and settings stay the same.
         """
 
 

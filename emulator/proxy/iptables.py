@@ -174,7 +174,7 @@ class Context(NamedTuple):
 
 
 class _Backend(NamedTuple):
-    """An endpoint with the chain that leads to it. ``note`` and ``jump_note`` are comments, or ""."""
+    """Describes an endpoint with its chain. ``note`` and ``jump_note`` are comments, or ""."""
 
     endpoint: EndpointFacts
     chain: str
@@ -196,7 +196,8 @@ def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backen
     if port.affinitySeconds:
         for backend in backends:
             recent = Match(
-                after=f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} --mask 255.255.255.255 --rsource"
+                after=f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} "
+                "--mask 255.255.255.255 --rsource"
             )
             yield Rule("nat", chain, recent, backend.chain, backend.jump_note)
     for left, backend in zip(range(len(backends), 0, -1), backends, strict=True):
@@ -284,7 +285,7 @@ def _entry_rules(entry: _Entry) -> Iterator[Rule]:
 
 
 class _Refusal(NamedTuple):
-    """The end of a rule that lets nobody in."""
+    """Describes the end of a rule that refuses every packet."""
 
     target: str
     comment: str
@@ -321,7 +322,7 @@ def _external_refusals(port: ServicePortFacts, refusal: _Refusal) -> Iterator[Ru
 
 
 def _masquerading(entry: _Entry, context: Context) -> Iterator[Rule]:
-    """Who is masqueraded that dials the ClusterIP."""
+    """Yields the rule for the clients that are masqueraded when they dial the ClusterIP."""
     port, note = entry.port, f"{entry.port.name} cluster IP"
     destination = f"-d {host_prefix(port.clusterIP)}"
     if context.masqueradeAll:
@@ -424,7 +425,7 @@ def place_of(state: ClusterState, node: Node, comments: bool) -> Place:
 
 
 def by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[Rule]]]:
-    """Table → chain → rules."""
+    """Returns table → chain → rules."""
     tables: dict[str, dict[str, list[Rule]]] = {}
     for rule in rules:
         tables.setdefault(rule.table, {}).setdefault(rule.chain, []).append(rule)

@@ -151,7 +151,7 @@ class Context(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """The statement that leads to an endpoint, and the map that it looks into, if any."""
+    """Describes the statement that leads to an endpoint, and the map that it reads, if any."""
 
     statement: str
     map: str = ""
@@ -185,7 +185,9 @@ def _port_id(port: ServicePortFacts) -> str:
 
 
 def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequence[EndpointFacts]) -> _Way:
-    """The way to that one of ``endpoints`` which remembers the client, or to any with the same chance."""
+    """Returns the statement for session affinity: it leads to the endpoint whose set has the client, or to
+    any with the same chance.
+    """
     name = f"{kind}-{_identity(_port_id(port))}"
     ids = [_identity(f"{_port_id(port)}__{e.ip}/{e.port}") for e in endpoints]
     choices = ", ".join(f"{i} : goto endpoint-{one}" for i, one in enumerate(ids))
@@ -199,7 +201,7 @@ def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequ
 
 
 def _list(parts: Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> None:
-    """Put ``endpoints`` into the map ``where`` under ``key`` and an index."""
+    """Adds ``endpoints`` to the map ``where`` under ``key`` and an index."""
     claim = parts.elements[where].append
     for index, endpoint in enumerate(endpoints):
         entry = f"{key} . {index}"

@@ -75,15 +75,15 @@ class Live:
             worker.check()
 
     def begin(self, state: ClusterState) -> None:
-        """Start what runs beside the rules that are loaded."""
+        """Starts the processes beside the loaded rules."""
         self._workers = _workers(state, self.applied)
         self._tell(state)
         self.run_commands(state)
 
     @contextmanager
     def listening(self, schedule: Schedule | None = None) -> Iterator[None]:
-        """Capture in every namespace as long as the context lasts. ``schedule``: what is sent meanwhile,
-        where it is not the one that this cluster was made for.
+        """Captures in every namespace as long as the context lasts. ``schedule``: the flows sent meanwhile,
+        if not those that this cluster was made for.
         """
         if schedule:
             self._schedule = schedule
@@ -156,7 +156,7 @@ class Live:
                 self.applied.ports,
                 {name: self._slots[name] for name in names},
                 width=self._width,
-                # there requests are followed
+                # with relays, requests are followed
                 program=HANDSHAKES if self._schedule.pairs and not backend_of(state).relays else None,
             )
 

@@ -1,7 +1,7 @@
 """Runs one scenario from cluster state to evidence: plan, build, examine every moment, report.
 
-Everything that touches the kernel happens inside the sandbox, in :func:`run_inside`. This module only wires the
-others together, in order: ``schedule`` (what is done when), ``live`` (the cluster that runs), ``examine``
+Everything that touches the kernel happens inside the sandbox, in :func:`run_inside`. This module only wires
+the others together, in order: ``schedule`` (what is done when), ``live`` (the cluster that runs), ``examine``
 (probe, correlate, judge), ``reporting``; ``cli`` decides what a user asked for.
 """
 
@@ -120,7 +120,7 @@ def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, 
 def prepare(
     scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options, clock: Clock
 ) -> Run:
-    """Work out everything that can be known before a sandbox is made."""
+    """Returns the run with everything that is known before a sandbox is made."""
     directory, missing = find_directory(scenario.state, options)
     schedule = plan_schedule(scenario, flows, promise, pairs=options.all_pairs)
     check_limits(_size(schedule))
@@ -137,7 +137,9 @@ def _print_plan(plan: Plan) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``directory``: where evidence goes, if anywhere; ``missing``: why not ("" if it was not meant to)."""
+    """Holds one run. ``directory``: the place of evidence, if any; ``missing``: why there is none ("" if it
+    was not wanted).
+    """
 
     schedule: Schedule
     options: Options
@@ -158,7 +160,9 @@ class Run:
 def run_inside(
     channel: sandbox.Channel, run: Run, delivery: Delivery | None, then: Callable[[Report], T]
 ) -> T:
-    """Build, probe at every moment, deliver and write; then ``then``, while everything is still up."""
+    """Builds the cluster, examines every moment, delivers and writes; then calls ``then``, while everything
+    is still up.
+    """
     started = datetime.now(timezone.utc)
     with bring_up(channel, run, started) as live:
         with live.listening():
@@ -174,7 +178,7 @@ def run_inside(
 
 @contextmanager
 def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[Live]:
-    """Yields the cluster as it is at the first moment of ``run``, with what runs beside the rules. Nothing is
+    """Yields the cluster at the first moment of ``run``, with the processes beside the rules. Nothing is
     captured yet. Only for the inside of a sandbox: it is never taken down piece by piece.
     """
     schedule = run.schedule
@@ -196,8 +200,9 @@ def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[
 def send_flows(
     schedule: Schedule, live: Live, announce: Callable[[ClusterState], None], evidence: bool
 ) -> RunResults:
-    """Send the flows of every moment of ``schedule`` through the cluster, which is as its first moment says,
-    and judge them. ``announce`` is told every later state; ``evidence``: which frames are a flow's is kept.
+    """Sends the flows of every moment of ``schedule`` through the cluster, which is in the state of its first
+    moment, and judges them. ``announce`` gets every later state; ``evidence``: the numbers of each flow's
+    frames are kept.
     """
     found = RunResults()
     with (
@@ -235,7 +240,7 @@ def _collect_garbage() -> None:
 
 
 def hand_over(run: Run, delivery: Delivery | None, report: Report, live: Live, found: RunResults) -> Report:
-    """Deliver ``report`` and write its evidence; returns the report with a notice of what is missing."""
+    """Delivers ``report`` and writes its evidence; returns the report with a notice of what is missing."""
     evidence: Iterable[tuple[str, files.Content]] = ()
     if run.missing:
         report = note_missing(report, run.missing)
@@ -260,7 +265,7 @@ def _conclude(run: Run, delivery: Delivery, report: Report) -> Exit:
 
 
 def _timed(run: Run, report: Report) -> Report:
-    """``report``, having said where the time went if that was asked for."""
+    """Returns ``report``, after printing the times of the phases if asked for."""
     if run.options.verbose:
         print(f"podwire: {run.clock}", file=sys.stderr)
     return report

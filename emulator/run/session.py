@@ -1,8 +1,8 @@
-"""Lets a program have a cluster: it is brought up, entered, asked and taken down by method calls.
+"""Lets a program have a cluster: method calls bring it up, enter it, test it and take it down.
 
-Two processes. The caller keeps a :class:`RunningCluster`; a child process runs the sandbox and does what it is
-told (:func:`serve`). They talk through a socket pair that nobody else can open, in pickles, since the same code
-is at both ends. The child ends when the caller closes its end, or ends itself.
+Two processes. The caller keeps a :class:`RunningCluster`; a child process runs the sandbox and does what it
+is told (:func:`serve`). They talk through a socket pair that nobody else can open, in pickles, since the same
+code is at both ends. The child ends when the caller closes its end, or ends itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _WIDTH = 100  # columns of what an error shows
 
 
 class CheckFailedError(AssertionError):
-    """Some flow of a check was not as expected. ``report`` has all of them."""
+    """Reports that some flow of a check was not as expected. ``report`` has all of them."""
 
     def __init__(self, report: Report, pods: Mapping[str, str]) -> None:
         self.report = report
@@ -55,7 +55,7 @@ class CheckFailedError(AssertionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What the caller of :func:`cluster` asked for."""
+    """Holds the arguments of :func:`cluster`."""
 
     targets: tuple[str, ...]
     seed: int
@@ -66,7 +66,9 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """FlowChecks to send: targets, and manifests as JSON. Without any: the flows of the cluster's own targets."""
+    """Names FlowChecks to send: targets, and manifests as JSON. Without any: the flows of the cluster's own
+    targets.
+    """
 
     targets: tuple[str, ...] = ()
     manifests: str = ""
@@ -79,7 +81,7 @@ class _Checked:
 
 
 class RunningCluster:
-    """A cluster that is up. Made by :func:`cluster`; it is gone when that context ends."""
+    """Controls a cluster that is up. Made by :func:`cluster`; it is gone when that context ends."""
 
     def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
         self._process, self._connection = process, connection
@@ -113,7 +115,7 @@ class RunningCluster:
         timeout: float | None = None,
         check: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``command`` in the Pod (name or namespace/name), node or external client ``name``.
+        """Runs ``command`` in the Pod (name or namespace/name), node or external client ``name``.
 
         Returns its exit code and what it wrote. ``input`` is written to its standard input, ``timeout`` is in
         seconds, ``check`` as in subprocess.run, which also says what is raised. Raises UsageError where there
@@ -131,10 +133,11 @@ class RunningCluster:
         )
 
     def check(self, *checks: str | Path | Mapping[str, Any]) -> Report:
-        """Send the flows of FlowChecks through the cluster as it is; returns the report if all are as expected.
+        """Sends the flows of FlowChecks through the cluster as it is; returns the report if all are as
+        expected.
 
-        ``checks`` are files, directories, or manifests as mappings. Raises CheckFailedError with the report if
-        some flow is not as expected, InputError for what cannot be read, and for FlowChecks with steps.
+        ``checks`` are files, directories, or manifests as mappings. Raises CheckFailedError with the report
+        if some flow is not as expected, InputError for what cannot be read, and for FlowChecks with steps.
         """
         targets = tuple(str(check) for check in checks if not isinstance(check, Mapping))
         manifests = [check for check in checks if isinstance(check, Mapping)]
@@ -160,7 +163,7 @@ def cluster(
     captures: str | Path | None = None,
     iptables: str = "",
 ) -> Iterator[RunningCluster]:
-    """Bring up the cluster that ``targets`` describe; it is taken down when the context ends.
+    """Brings up the cluster that ``targets`` describe; it is taken down when the context ends.
 
     ``targets``, ``seed``, ``proxy_mode``, ``run`` (whether the commands of annotated containers run) and
     ``iptables`` are those of the command line; ``captures`` is the directory of the evidence (None: none is
@@ -194,7 +197,10 @@ def _in_python(module: str, function: str) -> list[str]:
     """Returns the command that calls ``function`` in a Python of its own. Its modules are those of this one,
     whatever the current directory holds.
     """
-    code = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from {_PACKAGE}.{module} import {function}; sys.exit({function}())"
+    code = (
+        f"import sys; sys.path.insert(0, sys.argv.pop(1)); from {_PACKAGE}.{module} import {function}; "
+        f"sys.exit({function}())"
+    )
     return [sys.executable, "-I", "-c", code, str(_ROOT)]
 
 
@@ -220,7 +226,9 @@ def _hear(connection: Connection) -> object:
 
 
 def serve() -> None:
-    """Run a cluster for the process at the other end of the socket pair whose descriptor is the last argument."""
+    """Runs a cluster for the process at the other end of the socket pair whose descriptor is the last
+    argument.
+    """
     prepare_signals()
     prepare_path()
     os.set_inheritable(descriptor := int(sys.argv[-1]), False)
@@ -252,7 +260,7 @@ def _read(targets: Sequence[str], manifests: str = "") -> Inventory:
 
 
 def _attend(channel: sandbox.Channel, session: _Session, connection: Connection) -> None:
-    """Bring the cluster up, say so, and do what is asked until the caller closes its end."""
+    """Brings the cluster up, reports that, and does what is asked until the caller closes its end."""
     with bring_up(channel, session.run, datetime.now(timezone.utc)) as live:
         connection.send(None)
         while True:
@@ -272,16 +280,16 @@ def _tried(function: Callable[[], object]) -> object:
 
 
 class _Session:
-    """What a cluster is asked, and what it is when it is asked."""
+    """Holds a cluster's run, and its state when the caller asks."""
 
     def __init__(self, job: _Job, inventory: Inventory, run: Run) -> None:
         self.run, self._job, self._inventory = run, job, inventory
-        self._last = run.schedule  # whose flows were sent last; at first none were
+        self._last = run.schedule  # the schedule of the last flows; at first none were sent
         self._checks = 0
         self._changed = ""  # the FlowCheck whose steps have changed the cluster
 
     def answer(self, check: _Check, live: Live) -> _Checked:
-        """Send what ``check`` says, through the cluster that is ``live``."""
+        """Sends the flows of ``check`` through the cluster that is ``live``."""
         if check == _Check():
             return self._send(self.run, live)
         if self._changed:

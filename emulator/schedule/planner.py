@@ -122,7 +122,7 @@ def _plan_change(
 def _changed_loads(
     old: ClusterState, new: ClusterState, rules: ProxyChange
 ) -> tuple[ChangeRules, ...] | None:
-    """Returns what changes in each node's rules, if that can be told Service by Service."""
+    """Returns the changes of each node's rules, if they can be computed Service by Service."""
     if rules.changes is None:
         return None
     if not _have_one_network(old, new) and any(

@@ -74,7 +74,7 @@ class ChangeRules(Operation):
 
     @property
     def text(self) -> str:
-        """Returns what ``tool`` reads on its standard input, made anew each time."""
+        """Returns the input of ``tool``, rendered each time."""
         return self.change.text
 
     def commands(self) -> Iterator[str]:

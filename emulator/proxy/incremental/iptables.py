@@ -44,7 +44,7 @@ Line: TypeAlias = tuple[str, str, str]  # table, chain, the rule without "-A CHA
 
 _Claim: TypeAlias = tuple[str, int, TransportProtocol]  # address ("" for node ports), port, protocol
 
-_NO_CHOICE = EndpointChoice((), (), hasAny=True)  # of a plain port: it has all of its endpoints everywhere
+_NO_CHOICE = EndpointChoice((), (), hasAny=True)  # for a plain port: it has all of its endpoints everywhere
 
 
 def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
@@ -81,8 +81,8 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
 
 
 def _changed(rules: RuleSet, gone: Iterable[Rule], fresh: Iterable[Rule]) -> tuple[RuleSet, RuleChange]:
-    """Returns ``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then, and
-    what makes its tables so.
+    """Returns ``rules`` without ``gone`` and with ``fresh``, in the order in which the kernel has them then,
+    and what makes its tables so.
 
     A Service's line in a chain with lines of others is put in front: that costs the least, and their order
     has no effect.
@@ -146,7 +146,7 @@ class Rules:
     _settings: ProxySettings
     _nodes: Mapping[str, Place]
     _rules: Mapping[str, RuleSet]
-    _endpoints: int  # of all Service ports together
+    _endpoints: int  # number for all Service ports together
     _claims: Mapping[_Claim, int]  # by how many Service ports
 
     tool: ClassVar[RuleTool] = "iptables-restore"

@@ -91,7 +91,7 @@ def compared(results: tuple[FlowResult, FlowResult]) -> ComparedFlow:
             "userspace mode, gone since",
             id="userspace mode",
         ),
-        pytest.param(lost("rejected", resting_on(13)), "special to ipvs mode", id="ipvs mode"),
+        pytest.param(lost("rejected", resting_on(13)), "This is special to ipvs mode", id="ipvs mode"),
         pytest.param(
             to_one(resting_on(13)),
             "externalTrafficPolicy Local from Pods and nodes:",
