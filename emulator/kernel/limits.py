@@ -138,7 +138,7 @@ def _explain_os(error: OSError) -> PodwireError:
         case errno.EPERM | errno.EACCES:
             return LimitError(
                 f"this machine does not permit what podwire needs: {_told(error)}: podwire doctor "
-                "tells what is lacking"
+                "names what is missing"
             )
     return (error.errno is None and _explain_text(str(error))) or LimitError(_told(error))
 
