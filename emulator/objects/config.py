@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from emulator.objects.kinds import (
     Endpoints,
@@ -167,57 +167,68 @@ class KubeProxyConfiguration:
 
 
 # --- FlowCheck --------------------------------------------------------------------------------------------
+# The text of a field is its description in the JSON Schema, the CustomResourceDefinition and docs/flowcheck.md.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowFrom:
-    """Holds exactly one of ``pod``, ``podSelector``, ``node``, ``external``. ``namespace`` goes with the
-    first two.
-    """
+    """Names the client: exactly one of ``pod``, ``podSelector``, ``node`` and ``external``."""
 
-    pod: str = ""
-    podSelector: Mapping[str, str] = field(default_factory=dict)
-    node: str = ""
-    external: str = ""
-    namespace: str = "default"
+    pod: Annotated[str, "A Pod by name."] = ""
+    podSelector: Annotated[Mapping[str, str], "Labels: each Pod that has them all is a client."] = field(
+        default_factory=dict
+    )
+    node: Annotated[str, "A node by name: a process in its network namespace."] = ""
+    external: Annotated[str, "A client outside the cluster, by its name in the Cluster."] = ""
+    namespace: Annotated[str, "The namespace of the Pods."] = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowTo:
-    """Holds exactly one of ``service`` + port, ``pod`` + port, ``podSelector`` + port, ``node`` + nodePort
-    (or port, or healthCheck), ``ip`` + port, ``loadBalancer`` + port, ``external`` (a machine outside the
-    cluster) + port. For ICMP no port is needed. A Service's or Pod's port may be named. ``healthCheck`` is
-    the Service whose healthCheckNodePort is dialled.
+    """Names the destination: exactly one of ``service``, ``pod``, ``podSelector``, ``node``, ``ip``,
+    ``loadBalancer`` and ``external``, with a port unless the protocol is ICMP.
     """
 
-    service: str = ""
-    pod: str = ""
-    podSelector: Mapping[str, str] = field(default_factory=dict)
-    node: str = ""
-    ip: str = ""
-    loadBalancer: str = ""
-    external: str = ""
-    namespace: str = "default"
-    port: int | str | None = None
-    nodePort: int | None = None
-    healthCheck: str = ""
+    service: Annotated[str, "A Service by name: its ClusterIP is dialled."] = ""
+    pod: Annotated[str, "A Pod by name: its own address is dialled."] = ""
+    podSelector: Annotated[Mapping[str, str], "Labels: each Pod that has them all is dialled."] = field(
+        default_factory=dict
+    )
+    node: Annotated[str, "A node by name, with nodePort, port or healthCheck."] = ""
+    ip: Annotated[str, "An address."] = ""
+    loadBalancer: Annotated[str, "A Service by name: its load-balancer address is dialled."] = ""
+    external: Annotated[str, "A client or server outside the cluster, by its name in the Cluster."] = ""
+    namespace: Annotated[str, "The namespace of the Service or Pods."] = "default"
+    port: Annotated[int | str | None, "A number, or the name of a port of the Service or Pod."] = None
+    nodePort: Annotated[int | None, "A node port; goes with node."] = None
+    healthCheck: Annotated[str, "The Service whose healthCheckNodePort is asked; goes with node."] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowExpect:
-    """Holds an expectation; an unset field is the objects' promise. ``outcome`` asymmetric: the request
-    arrives, and its reply comes from the endpoint's own address instead of the dialled one, so that the
-    client gets no connection. ``source`` is "preserved", "node", "balancer" (the one in the path of an
-    address of ipMode Proxy) or an address. ``status`` and ``localEndpoints``: the answer of a
-    healthCheckNodePort. ``modes``: the expectation in these modes, in place of all the rest.
-    """
+    """Holds an expectation. Everything may be left out: what is not said is what the objects promise."""
 
-    outcome: WantedOutcome | None = None
-    source: str | None = None
-    backends: tuple[str, ...] | None = None
-    status: int | None = None
-    localEndpoints: int | None = None
-    modes: Mapping[ProxyMode, FlowExpect] = field(default_factory=dict)
+    outcome: Annotated[
+        WantedOutcome | None,
+        "How it ends. asymmetric: the request arrives, and its reply comes from the endpoint's own address "
+        "instead of the one dialled, so the client gets no connection.",
+    ] = None
+    source: Annotated[
+        str | None,
+        "The address that the server sees: preserved (the client's own), node, balancer (the one in the path "
+        "of an address of ipMode Proxy), or an address.",
+    ] = None
+    backends: Annotated[
+        tuple[str, ...] | None, "The Pods that are met, each NAMESPACE/NAME: all of these and no other."
+    ] = None
+    status: Annotated[int | None, "The HTTP status that a healthCheckNodePort answers."] = None
+    localEndpoints: Annotated[
+        int | None, "The number of local endpoints that a healthCheckNodePort tells."
+    ] = None
+    modes: Annotated[
+        Mapping[ProxyMode, FlowExpect],
+        "By mode of kube-proxy: the expectation there, in place of all the rest.",
+    ] = field(default_factory=dict)
 
     def under(self, mode: ProxyMode) -> FlowExpect:
         """Returns the expectation in ``mode``."""
@@ -231,76 +242,83 @@ class FlowExpect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSpec:
+    """Describes a flow: one client that dials one destination, once or several times."""
+
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"alias_generator": lambda name: name.rstrip("_")}
 
-    name: str
-    from_: FlowFrom  # written ``from``
-    to: FlowTo
-    via: str = ""
-    protocol: FlowProtocol = "TCP"
-    attempts: int | None = None
-    connection: str = ""  # flows of one FlowCheck with the same one share a socket, and so a source port
-    expect: FlowExpect = FlowExpect()
+    name: Annotated[str, "The name under which the flow is reported; unlike the others of the FlowCheck."]
+    from_: Annotated[FlowFrom, "The client."]  # written ``from``
+    to: Annotated[FlowTo, "The destination."]
+    via: Annotated[str, "The node through which an external client's packets enter the cluster."] = ""
+    protocol: Annotated[FlowProtocol, "The protocol."] = "TCP"
+    attempts: Annotated[
+        int | None, "How often it is sent. Left out: often enough to meet every endpoint that is possible."
+    ] = None
+    connection: Annotated[
+        str, "Flows of one FlowCheck with the same connection share one socket, and so its source port."
+    ] = ""
+    expect: Annotated[FlowExpect, "The expectation."] = FlowExpect()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDelete:
-    """Describes ``kubectl delete KIND NAME``, its dependents included. ``namespace`` has no effect for a Node
-    or a Namespace.
-    """
+    """Deletes an object with its dependents, as ``kubectl delete KIND NAME`` does."""
 
-    kind: Literal[
-        "Node",
-        "Namespace",
-        "Pod",
-        "Deployment",
-        "ReplicaSet",
-        "ReplicationController",
-        "StatefulSet",
-        "DaemonSet",
-        "Job",
-        "Service",
-        "EndpointSlice",
-        "Endpoints",
+    kind: Annotated[
+        Literal[
+            "Node",
+            "Namespace",
+            "Pod",
+            "Deployment",
+            "ReplicaSet",
+            "ReplicationController",
+            "StatefulSet",
+            "DaemonSet",
+            "Job",
+            "Service",
+            "EndpointSlice",
+            "Endpoints",
+        ],
+        "The object's kind.",
     ]
-    name: str
-    namespace: str = "default"
+    name: Annotated[str, "The object's name."]
+    namespace: Annotated[str, "The object's namespace; a Node or a Namespace has none."] = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepScale:
-    """Describes ``kubectl scale KIND NAME --replicas N``."""
+    """Scales a workload, as ``kubectl scale KIND NAME --replicas N`` does."""
 
-    kind: Literal["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"]
-    name: str
-    replicas: int
-    namespace: str = "default"
+    kind: Annotated[
+        Literal["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"], "The workload's kind."
+    ]
+    name: Annotated[str, "The workload's name."]
+    replicas: Annotated[int, "The number of Pods wanted."]
+    namespace: Annotated[str, "The workload's namespace."] = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTerminate:
-    """Describes a termination: the Pod gets its deletionTimestamp and goes on running, not ready any more;
-    ``serving``: its readiness probe still succeeds.
-    """
+    """Gives a Pod its deletionTimestamp: it goes on running, and is ready no more."""
 
-    pod: str
-    namespace: str = "default"
-    serving: bool = True
+    pod: Annotated[str, "The Pod's name."]
+    namespace: Annotated[str, "The Pod's namespace."] = "default"
+    serving: Annotated[bool, "Whether its readiness probe still succeeds."] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowStep:
-    """Describes one change of the cluster, then ``wait`` seconds, then flows. ``apply`` are manifests as they
-    were written.
-    """
+    """Describes one change of the cluster, then flows."""
 
-    name: str = ""  # "": step 1, step 2…
-    delete: tuple[StepDelete, ...] = ()
-    apply: tuple[Mapping[str, Any], ...] = ()
-    scale: StepScale | None = None
-    terminate: StepTerminate | None = None
-    wait: float = 0
-    flows: tuple[FlowSpec, ...] = ()
+    name: Annotated[str, "The name under which the step is reported. Left out: step 1, step 2…"] = ""
+    delete: Annotated[tuple[StepDelete, ...], "The objects to delete."] = ()
+    apply: Annotated[
+        tuple[Mapping[str, Any], ...], "The manifests to apply, whole: each replaces the object of its name."
+    ] = ()
+    scale: Annotated[StepScale | None, "The workload to scale."] = None
+    terminate: Annotated[StepTerminate | None, "The Pod to terminate."] = None
+    wait: Annotated[float, "The seconds between the change and the flows."] = 0
+    flows: Annotated[tuple[FlowSpec, ...], "The flows to send then."] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
