@@ -125,7 +125,9 @@ def _kept(expectation: Expectation, backends: Sequence[Endpoint]) -> Expectation
 def _with_source(expectation: Expectation, source: str, balancer: str) -> Expectation:
     named: Mapping[str, SourceRule] = {"preserved": "preserved", "node": "node", "balancer": "balancer"}
     rule = named.get(source, "preserved")
-    addresses = {**expectation.addresses, "balancer": frozenset({balancer})}
+    addresses = dict(expectation.addresses)
+    if balancer:
+        addresses["balancer"] = frozenset({balancer})
     if source not in named:
         addresses[rule] = frozenset({source})
     ends = tuple(

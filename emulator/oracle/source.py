@@ -105,11 +105,11 @@ def explain_source(
 
 def name_source(rules: Iterable[SourceRule], *, hairpin: bool = False) -> str:
     """Returns the name of ``rules`` in a report; ``hairpin``: they differ since the client itself is among
-    the backends.
+    the backends. "" where there are no backends.
     """
     kinds = set(rules)
-    if len(kinds) == 1:
-        return kinds.pop()
+    if len(kinds) < 2:
+        return kinds.pop() if kinds else ""
     return "preserved; node on hairpin" if hairpin else "node; preserved on the node itself"
 
 

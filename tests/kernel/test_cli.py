@@ -131,6 +131,47 @@ def test_a_flow_that_is_not_as_expected_fails_with_a_bundle(tmp_path: Path) -> N
     assert (tmp_path / "r.xml").read_text().count("<failure") == 1
 
 
+WITHOUT_ENDPOINTS = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [{role: control-plane}, {role: worker}]
+externalClients: [{name: user, address: 203.0.113.99}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: worker-1, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: LoadBalancer, selector: {app: wbe}, ports: [{port: 80, nodePort: 30180}]}
+status: {loadBalancer: {ingress: [{ip: 198.51.100.200, ipMode: Proxy}]}}
+---
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: wrong}
+spec:
+  flows:
+  - {name: inside, from: {pod: client}, to: {service: web, port: 80}, expect: {outcome: delivered}}
+  - {name: seen, from: {pod: client}, to: {service: web, port: 80}, expect: {source: preserved}}
+  - {name: node port, from: {external: user}, to: {node: worker-1, nodePort: 30180}, expect: {outcome: asymmetric}}
+  - {name: by nobody, from: {external: user}, to: {node: worker-1, nodePort: 30180}, expect: {backends: []}}
+  - {name: balancer, from: {external: user}, to: {loadBalancer: web, port: 80}, expect: {source: node}}
+"""
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables", "userspace"])
+def test_delivery_that_is_wanted_where_a_service_has_no_endpoint_fails(mode: str) -> None:
+    """As where a selector has a typing mistake."""
+    done = podwire("-", "--captures", "none", "-o", "json", "--proxy-mode", mode, stdin=WITHOUT_ENDPOINTS)
+    assert (done.returncode, done.stderr) == (1, "")
+    for flow in json.loads(done.stdout)["flows"]:
+        assert (flow["verdict"], flow["expected"]["outcome"]) == ("fail", "delivered"), flow["name"]
+        assert "not delivered" in flow["reason"]
+        assert flow["expected"]["source"] in ("", "preserved", "node")
+
+
 def test_an_encoding_without_arrows() -> None:
     done = podwire("hairpin", "--captures", "none", prefix=["env", "PYTHONIOENCODING=ascii"])
     assert (done.returncode, done.stderr) == (0, "")

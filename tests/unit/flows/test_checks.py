@@ -426,6 +426,22 @@ def test_delivery_where_none_is_promised() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wanted", "source"),
+    [
+        (FlowExpect(outcome="delivered"), ""),
+        (FlowExpect(source="node"), "node"),
+        (FlowExpect(backends=()), ""),
+        (FlowExpect(outcome="asymmetric"), ""),
+    ],
+    ids=["outcome", "source", "backends", "asymmetric"],
+)
+def test_delivery_where_there_is_no_endpoint_that_could_be_met(wanted: FlowExpect, source: str) -> None:
+    result = applied(wanted, slices=[])
+    assert (result.outcome, result.backends, result.source) == ("delivered", {}, source)
+    assert "" not in result.addresses.get("balancer", ())
+
+
+@pytest.mark.parametrize(
     "wanted",
     [FlowExpect(source="preserved"), FlowExpect(backends=("default/web-0",))],
     ids=["source", "backends"],
