@@ -15,6 +15,7 @@ from enum import IntEnum
 
 MOST_LINES = 10  # for the problems of one input
 FOLDED_FROM = 3  # as many problems of one cause become one line
+MOST_TEXT = 1000  # characters of one problem, which may quote a value
 # a value, an object's name, a number or address
 _PARTICULAR = re.compile(r"'[^']*'|\b[a-z0-9.-]+/[a-z0-9.-]+\b|\b[0-9][0-9.:]*\b")
 _INDEX = re.compile(r"\[[0-9]+\]")
@@ -47,6 +48,14 @@ def printable_lines(text: str) -> str:
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
+def shorten(text: str, most: int = MOST_TEXT) -> str:
+    """Returns ``text`` without its middle where it is longer than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    start, end = text[: most // 2], text[-most // 4 :]
+    return f"{start}[… {len(text) - len(start) - len(end):,} more characters …]{end}"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Describes one mistake in the user's input: its place, the fault, and what to do about it.
@@ -70,8 +79,8 @@ class Problem:
             where += f": document {self.document}"
         if self.path:
             where += f": {self.path}"
-        text = f"{where}: {self.what}"
-        return printable(text + (f" (hint: {self.hint})" if self.hint else ""))
+        hint = f" (hint: {shorten(self.hint)})" if self.hint else ""
+        return printable(f"{shorten(where)}: {shorten(self.what)}{hint}")
 
 
 def fold(problems: Sequence[Problem]) -> list[str]:

@@ -15,6 +15,7 @@ from emulator.errors import (
     PodwireError,
     Problem,
     UsageError,
+    shorten,
 )
 from emulator.kernel.limits import LimitError
 
@@ -75,3 +76,17 @@ def test_no_argument_is_printed_raw(
     out, err = capsys.readouterr()
     assert all(c.isprintable() or c == "\n" for c in out + err), err
     assert err.startswith("podwire: ")
+
+
+def test_a_long_value_is_quoted_without_its_middle() -> None:
+    """A terminal is not filled by one mistake: a name may be megabytes long."""
+    told = str(InputError([Problem("a.yaml", f"{'x' * 100_000!r} is no name", hint="y" * 100_000, line=3)]))
+    assert told.startswith("a.yaml:3: 'xxx")
+    assert "xxx' is no name (hint: yyy" in told
+    assert "more characters" in told
+    assert len(told) < 2500
+
+
+def test_a_text_of_usual_length_is_whole() -> None:
+    assert shorten("x" * 1000) == "x" * 1000
+    assert len(shorten("x" * 1001)) < 1000
