@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulator.net import IPV4, Address, InterfaceAddress, Prefix, everything
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -36,13 +37,19 @@ def _pod(name: str, number: int) -> list[Operation]:
             peer_mac=mac,
             why=why,
         ),
-        AddAddress(netns=netns, dev="eth0", address=f"10.244.1.{number}/24", why=why),
-        AddRoute(netns=netns, dst="default", dev="eth0", via="10.244.1.1", why="a Pod's way out is its node"),
+        AddAddress(netns=netns, dev="eth0", address=InterfaceAddress(f"10.244.1.{number}/24"), why=why),
         AddRoute(
             netns=netns,
-            dst="192.0.2.0/24",
+            dst=everything(IPV4),
             dev="eth0",
-            via="198.51.100.1",
+            via=Address("10.244.1.1"),
+            why="a Pod's way out is its node",
+        ),
+        AddRoute(
+            netns=netns,
+            dst=Prefix("192.0.2.0/24"),
+            dev="eth0",
+            via=Address("198.51.100.1"),
             onlink=True,
             why="a router that no route leads to",
         ),
@@ -64,14 +71,16 @@ PLAN = Plan(
             why="a value with a blank",
         ),
         AddBridge(netns="worker-1", name="cbr0", mac="02:00:00:00:00:01", why="kubenet's bridge"),
-        AddAddress(netns="worker-1", dev="cbr0", address="10.244.1.1/24", why="kubenet's bridge"),
+        AddAddress(
+            netns="worker-1", dev="cbr0", address=InterfaceAddress("10.244.1.1/24"), why="kubenet's bridge"
+        ),
         *_pod("a", 2),
         *_pod("b", 3),
         AddRoute(
             netns="worker-1",
-            dst="10.99.0.0/16",
+            dst=Prefix("10.99.0.0/16"),
             dev="cbr0",
-            src="10.244.1.1",
+            src=Address("10.244.1.1"),
             why="a prefix on the link itself",
         ),
         LoadRules(

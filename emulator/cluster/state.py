@@ -88,7 +88,7 @@ class Listener:
     netns: str
     node: str
     container: str
-    ip: str
+    ip: Address
     port: int
     protocol: TransportProtocol
     refused: str = ""  # why it cannot bind ("port 80/TCP is taken by container a"); "" if it can
@@ -123,7 +123,7 @@ class ClusterState:
     podSubnet: Prefix
     serviceSubnet: Prefix
     hostSubnet: Prefix
-    routerIP: str
+    routerIP: Address
     podNetwork: PodNetworkFacts
     # the Pods of a dump have addresses of other prefixes: the bridges' are not the cluster's
     madeUpBridges: bool = False
@@ -253,7 +253,7 @@ class ClusterState:
             rows.setdefault(f"{item.metadata.namespace}/{item.serviceName}", []).append(item)
         return {key: tuple(slices) for key, slices in rows.items()}
 
-    def balancer_ips(self, service: Service) -> tuple[str, ...]:
+    def balancer_ips(self, service: Service) -> tuple[Address, ...]:
         """Returns the addresses of ``service`` that the balancer has: those of ipMode Proxy that no other
         machine has.
         """
@@ -275,6 +275,6 @@ class ClusterState:
         spec = self.node[node].spec
         return spec.podCIDRs[0] if spec.podCIDRs else spec.podCIDR
 
-    def gateway(self, node: str) -> str:
+    def gateway(self, node: str) -> Address:
         """Returns the address of ``node`` in the Pod network: its Pods' gateway."""
         return Prefix(self.podCIDR(node)).nth(self.podNetwork.gatewayOffset)

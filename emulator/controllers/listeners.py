@@ -21,6 +21,7 @@ from emulator.controllers.placement import serving_containers
 from emulator.controllers.shape import is_control_plane
 from emulator.net import (
     IPV4,
+    Address,
     TransportProtocol,
 )
 from emulator.objects.config import ExternalClient, ExternalServer
@@ -41,7 +42,7 @@ class _Table:
                 netns=pod_netns(pod),
                 node=pod.spec.nodeName,
                 container=container,
-                ip=pod.ip,
+                ip=Address(pod.ip),
                 port=port,
                 protocol=protocol,
             )
@@ -54,7 +55,7 @@ class _Table:
                 netns=node.name,
                 node=node.name,
                 container="kube-proxy",
-                ip=node.internalIPs[0],
+                ip=Address(node.internalIPs[0]),
                 port=port,
                 protocol="TCP",
                 healthCheck=check,
@@ -69,7 +70,7 @@ class _Table:
                     netns=server.name,
                     node="",
                     container=server.name,
-                    ip=server.address,
+                    ip=Address(server.address),
                     port=port.port,
                     protocol=port.protocol,
                 )

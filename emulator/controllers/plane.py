@@ -592,7 +592,7 @@ class ControlPlane:
             podSubnet=networks.pods,
             serviceSubnet=networks.services,
             hostSubnet=networks.hosts,
-            routerIP=str(networks.router),
+            routerIP=networks.router,
             podNetwork=pod_network(inventory),
             madeUpBridges=networks.madeUp,
             proxy=proxy,

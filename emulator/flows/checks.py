@@ -28,7 +28,7 @@ from emulator.flows.wanted import (
     wants_health,
 )
 from emulator.model.flows import Client, Destination, Flow
-from emulator.net import Endpoint, is_loopback
+from emulator.net import Address, Endpoint, is_loopback
 from emulator.objects.config import FlowCheck, FlowExpect, FlowSpec
 from emulator.objects.kinds import Loaded, Node, Origin, Pod, ServicePort
 from emulator.oracle.endpoints import cluster_ips, load_balancer_ips
@@ -175,8 +175,8 @@ class _Resolver:
             return self._to_service(target)
         if isinstance(target, ToHealthCheck):
             node = target.node
-            return health_check_destination(target.service, node.internalIPs[0], node.name)
-        return self._to_address(target.ip, target.port, spec)
+            return health_check_destination(target.service, Address(node.internalIPs[0]), node.name)
+        return self._to_address(Address(target.ip), target.port, spec)
 
     def _to_service(self, target: ToService) -> Destination:
         service, how, port = target.service, target.how, target.port
@@ -189,11 +189,11 @@ class _Resolver:
             path = "to.service" if how == "clusterIP" else "to.loadBalancer"
             raise UnresolvableError(path, f"Service {service.key} has no {how}")
         if isinstance(port, ServicePort):
-            return service_destination(service, port, how, addresses[0])
+            return service_destination(service, port, how, Address(addresses[0]))
         label = f"svc {service.key}" if port is None else f"svc {service.key}:{port}"
-        return Destination(label=label, ip=addresses[0], port=port or 0, how=how)
+        return Destination(label=label, ip=Address(addresses[0]), port=port or 0, how=how)
 
-    def _to_address(self, ip: str, number: int, spec: FlowSpec) -> Destination:
+    def _to_address(self, ip: Address, number: int, spec: FlowSpec) -> Destination:
         """Returns ``ip:number``, named after the Service behind it if there is one."""
         table, key = self.expectations.table, (number, spec.protocol)
         entry = table.addresses.get((ip, *key))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from emulator.cluster.state import ClusterState, Listener
+from emulator.net import Address
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod
 from emulator.oracle.endpoints import PortEndpoints, in_source_ranges
@@ -156,7 +157,7 @@ def served_ports(state: ClusterState) -> Mapping[str, Sequence[Listener]]:
                 netns=netns,
                 node=pod.spec.nodeName,
                 container=container,
-                ip=pod.ip,
+                ip=Address(pod.ip),
                 port=port,
                 protocol=protocol,
             )

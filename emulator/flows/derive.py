@@ -27,6 +27,7 @@ from emulator.model.flows import (
     FlowKind,
     ServiceAddress,
 )
+from emulator.net import Address
 from emulator.objects.config import ExternalServer, FlowProtocol
 from emulator.objects.kinds import Node, Pod
 from emulator.oracle.endpoints import (
@@ -37,6 +38,7 @@ from emulator.oracle.endpoints import (
 )
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import (
+    LOCALHOST,
     address_destination,
     external_client,
     health_check_destination,
@@ -49,7 +51,6 @@ from emulator.oracle.parties import (
 
 # Service ports that are dialled at every address by every kind of client; the others by representatives
 MOST_PORTS = 100
-_LOCALHOST = "127.0.0.1"
 _LOOPBACK_PODS = 2  # Pods whose containers talk over loopback
 _LOOPBACK_PORTS = 4  # ports of each of them
 _ATTEMPTS = 8000  # connections of all derived flows together
@@ -226,7 +227,9 @@ class _Deriver:
                 self.add(client, pod_destination(pod, 0), "ICMP")
             for pod in self.choice.pods[:1]:
                 self.add(
-                    pod_client(pod), address_destination(self.expectations.owners, outside.address, 0), "ICMP"
+                    pod_client(pod),
+                    address_destination(self.expectations.owners, Address(outside.address), 0),
+                    "ICMP",
                 )
 
     def servers_outside(self) -> None:
@@ -234,7 +237,7 @@ class _Deriver:
         for server in (client for client in self.state.clients if isinstance(client, ExternalServer)):
             for pod in self.choice.pods[:1]:
                 for port in server.ports:
-                    to = address_destination(self.expectations.owners, server.address, port.port)
+                    to = address_destination(self.expectations.owners, Address(server.address), port.port)
                     self.add(pod_client(pod), to, port.protocol)
 
     # --- Services -----------------------------------------------------------------------------------------
@@ -254,7 +257,9 @@ class _Deriver:
             if checks.at(node.name, port, "TCP") is service
         )
         for service, node in islice(ways, _HEALTH_CHECKS):
-            self.add(client, health_check_destination(service, node.internalIPs[0], node.name), "TCP")
+            self.add(
+                client, health_check_destination(service, Address(node.internalIPs[0]), node.name), "TCP"
+            )
 
     def service(self, endpoints: PortEndpoints) -> None:
         """Adds every address of one Service port, dialled by every kind of client; none where nothing is
@@ -308,7 +313,7 @@ class _Deriver:
         for node, note in ways:
             self.add(node_client(node), self._to_node_port(endpoints, node), protocol, f"{name}, {note}")
             if protocol != "SCTP":
-                to = service_destination(endpoints.service, endpoints.port, "nodePort", _LOCALHOST, node.name)
+                to = service_destination(endpoints.service, endpoints.port, "nodePort", LOCALHOST, node.name)
                 self.add(node_client(node), to, protocol, name)
         self._from_outside(
             endpoints, [(self._to_node_port(endpoints, node), "", f"{name}, {note}") for node, note in ways]
@@ -321,7 +326,7 @@ class _Deriver:
         """
         service, port = endpoints.service, endpoints.port
         through = [(f"via {node.name}, {note}", node.name) for node, note in self.choice.nodes_for(endpoints)]
-        candidates: list[tuple[ServiceAddress, str]] = [
+        candidates: list[tuple[ServiceAddress, Address]] = [
             *(("clusterIP", ip) for ip in cluster_ips(service)),
             *(("externalIP", ip) for ip in external_ips(service)),
             *(("loadBalancer", ip) for ip in load_balancer_ips(service)),
@@ -372,11 +377,11 @@ class _Deriver:
             self.add(client, pod_destination(pod, listener.port), listener.protocol, note)
 
     def _to_node(self, node: Node, port: int) -> Destination:
-        return address_destination(self.expectations.owners, node.internalIPs[0], port)
+        return address_destination(self.expectations.owners, Address(node.internalIPs[0]), port)
 
     def _to_node_port(self, endpoints: PortEndpoints, node: Node) -> Destination:
         return service_destination(
-            endpoints.service, endpoints.port, "nodePort", node.internalIPs[0], node.name
+            endpoints.service, endpoints.port, "nodePort", Address(node.internalIPs[0]), node.name
         )
 
 

@@ -14,12 +14,13 @@ from emulator.cluster.state import ClusterState
 from emulator.flows.derive import within_budget
 from emulator.flows.flowbook import FlowBook, flow_name
 from emulator.model.flows import Client, Destination, Flow
-from emulator.net import IPV4, addresses_of
+from emulator.net import IPV4, Address, addresses_of
 from emulator.objects.config import FlowProtocol
 from emulator.objects.kinds import Node, Pod
 from emulator.oracle.endpoints import PortEndpoints, cluster_ips
 from emulator.oracle.expectations import Expectations
 from emulator.oracle.parties import (
+    LOCALHOST,
     address_destination,
     external_client,
     node_client,
@@ -29,7 +30,6 @@ from emulator.oracle.parties import (
 
 MOST_SERVICES = 100  # their node ports are dialled where modes differ
 _MOST_PORTS = 65535
-_LOCALHOST = "127.0.0.1"
 
 
 class _Edge(NamedTuple):
@@ -57,7 +57,7 @@ def derive_mode_differences(expectations: Expectations, flows: Sequence[Flow] = 
 
 def _key(client: Client, to: Destination, protocol: str) -> tuple[str, str, int, str]:
     """Returns what makes two flows the same; one node's localhost is as good as another's."""
-    return "" if to.how == "nodePort" and to.ip == _LOCALHOST else client.netns, to.ip, to.port, protocol
+    return "" if to.how == "nodePort" and to.ip == LOCALHOST else client.netns, to.ip, to.port, protocol
 
 
 def _asker(state: ClusterState) -> Pod | None:
@@ -89,7 +89,7 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
         node = next((state.node[name] for name in endpoints.nodes if name in state.node), state.nodes[0])
         protocol = endpoints.port.protocol
         if protocol == "TCP":
-            yield _Edge(node_client(node), _at(endpoints, node, _LOCALHOST), protocol, f"svc {service.key}")
+            yield _Edge(node_client(node), _at(endpoints, node, LOCALHOST), protocol, f"svc {service.key}")
         if not state.madeUpBridges:
             bridge = _at(endpoints, node, state.gateway(node.name))
             yield _Edge(node_client(node), bridge, protocol, f"svc {service.key}, at its bridge's address")
@@ -106,7 +106,7 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
                 )
 
 
-def _at(endpoints: PortEndpoints, node: Node, ip: str) -> Destination:
+def _at(endpoints: PortEndpoints, node: Node, ip: Address) -> Destination:
     return service_destination(endpoints.service, endpoints.port, "nodePort", ip, node.name)
 
 

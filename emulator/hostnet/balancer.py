@@ -22,8 +22,10 @@ from emulator.hostnet.network import (
 )
 from emulator.net import (
     IPV4,
+    Address,
     Endpoint,
     InterfaceAddress,
+    everything,
     family_of,
     host_prefix,
     mac_of_ip,
@@ -63,7 +65,7 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
     )
     yield AddRoute(
         netns=BALANCER,
-        dst="default",
+        dst=everything(state.routerIP.family),
         dev="eth0",
         via=state.routerIP,
         why="clients outside and Pods are behind the router",
@@ -83,11 +85,11 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
             if state.is_host(ip):
                 for netns in (ROUTER, *state.node):
                     yield AddNeighbour(
-                        netns=netns, dev="eth0", address=ip, mac=mac_of_ip(own), why=WHY_NEIGHBOURS
+                        netns=netns, dev="eth0", address=Address(ip), mac=mac_of_ip(own), why=WHY_NEIGHBOURS
                     )
             else:
                 why = f"{ip}, outside the host network, is the balancer's"
-                yield AddRoute(netns=ROUTER, dst=host_prefix(ip), dev="eth0", via=own, why=why)
+                yield AddRoute(netns=ROUTER, dst=host_prefix(ip), dev="eth0", via=Address(own), why=why)
     rules = balancer_rules(state)
     why = "the balancer: source ranges, the next node, and replies back through it"
     yield LoadRules(netns=BALANCER, tool="iptables-restore", text=compose(rules), why=why, rules=rules)

@@ -18,7 +18,10 @@ from emulator.cluster.state import (
     ClusterState,
 )
 from emulator.net import (
+    IPV4,
+    Address,
     InterfaceAddress,
+    everything,
     host_prefix,
     interface_name,
     mac_of_ip,
@@ -69,7 +72,9 @@ def plan_base(netns: str, why: str) -> Iterator[Operation]:
     yield SetSysctl(netns=netns, key="net.ipv6.conf.all.disable_ipv6", value="1", why=_NO_IPV6, optional=True)
     yield SetSysctl(netns=netns, key="net.ipv4.icmp_ratemask", value="0", why=_UNLIMITED)
     # the one neighbour entry of "lo", for every address (net/ipv4/arp.c: __ipv4_neigh_lookup_noref)
-    yield AddNeighbour(netns=netns, dev="lo", address="0.0.0.0", mac="00:00:00:00:00:00", why=WHY_NEIGHBOURS)  # noqa: S104
+    yield AddNeighbour(
+        netns=netns, dev="lo", address=Address(IPV4.unspecified), mac="00:00:00:00:00:00", why=WHY_NEIGHBOURS
+    )
 
 
 def forwarding(netns: str, why: str) -> Iterator[Operation]:
@@ -79,13 +84,13 @@ def forwarding(netns: str, why: str) -> Iterator[Operation]:
     yield SetSysctl(netns=netns, key="net.ipv4.ip_forward", value="1", why=why)
 
 
-def _refusing_the_rest() -> Iterator[Operation]:
+def _refusing_the_rest(state: ClusterState) -> Iterator[Operation]:
     """Plans an ICMP error for every packet that the router has no route for. By default a kernel sends one
     sender five of them in a row, then one a second (net/ipv4/route.c: ip_error; error_burst and error_cost
     are the machine's, not a namespace's), and a sixth flow would look dropped.
     """
     why = "no route: a rule refuses every packet, without the kernel's rate limit"
-    yield AddRoute(netns=ROUTER, dst="default", dev="lo", why=why)
+    yield AddRoute(netns=ROUTER, dst=everything(state.routerIP.family), dev="lo", why=why)
     rules = RuleSet({"filter": {"FORWARD": ("-o lo -j REJECT --reject-with icmp-net-unreachable",)}})
     yield LoadRules(
         netns=ROUTER,
@@ -125,7 +130,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
     )
     why = "routers keep ARP entries for hours: a stale entry must not depend on the time of a flow"
     yield SetNeighbourDefaults(netns=ROUTER, dev="eth0", reachable=ROUTER_BELIEVES, why=why)
-    yield from _refusing_the_rest()
+    yield from _refusing_the_rest(state)
 
     for node in state.nodes:
         why = f"Node {node.name}"
@@ -155,10 +160,10 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
                 f"{node.name}'s address is of another network: the router and other nodes are on its "
                 "link all the same"
             )
-            yield AddRoute(netns=node.name, dst=str(state.hostSubnet), dev="eth0", why=why)
+            yield AddRoute(netns=node.name, dst=state.hostSubnet, dev="eth0", why=why)
         yield AddRoute(
             netns=node.name,
-            dst="default",
+            dst=everything(state.routerIP.family),
             dev="eth0",
             via=state.routerIP,
             why="addresses outside the cluster are reached through the router",
@@ -182,7 +187,7 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         )
         yield AddRoute(
             netns=client.name,
-            dst="default",
+            dst=everything(state.routerIP.family),
             dev="eth0",
             via=state.routerIP,
             onlink=True,
@@ -205,10 +210,12 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
     Load-balancer addresses that speakers announce have none: they are resolved by ARP, as in a cluster.
     """
     machines = [
-        (node.name, ip, mac_of_ip(node.internalIPs[0])) for node in state.nodes for ip in node.internalIPs
+        (node.name, Address(ip), mac_of_ip(node.internalIPs[0]))
+        for node in state.nodes
+        for ip in node.internalIPs
     ]
     machines += [
-        (netns, ip, mac_of_ip(ip))
+        (netns, Address(ip), mac_of_ip(ip))
         for netns, ip in ((ROUTER, state.routerIP), (BALANCER, state.balancerIP))
         if ip
     ]
@@ -226,7 +233,11 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
             why=WHY_NEIGHBOURS,
         )
         yield AddNeighbour(
-            netns=ROUTER, dev=port, address=client.address, mac=mac_of_ip(client.address), why=WHY_NEIGHBOURS
+            netns=ROUTER,
+            dev=port,
+            address=Address(client.address),
+            mac=mac_of_ip(client.address),
+            why=WHY_NEIGHBOURS,
         )
 
 
@@ -248,7 +259,11 @@ def _routes_to(state: ClusterState, node: Node, ip: str) -> Iterator[Operation]:
     for other in others:
         why = f"{node.name} has an InternalIP of another subnet"
         yield AddRoute(
-            netns=other, dst=host_prefix(ip), dev="eth0", via="" if ip == primary else primary, why=why
+            netns=other,
+            dst=host_prefix(ip),
+            dev="eth0",
+            via=None if ip == primary else Address(primary),
+            why=why,
         )
 
 

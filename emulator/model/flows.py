@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from emulator.model.frames import Answer, Health
-from emulator.net import Endpoint
+from emulator.net import Address, Endpoint
 from emulator.objects.config import FlowProtocol
 
 # The kinds of communication, in the order in which reports show them.
@@ -37,7 +37,7 @@ class Client:
     kind: Literal["pod", "node", "external"]
     label: str
     netns: str
-    ip: str  # the address it sends from unless routing chooses another (a node may have several)
+    ip: Address  # the address it sends from unless routing chooses another (a node may have several)
     node: str = ""  # the node it is (on); "" for an external client
 
 
@@ -51,7 +51,7 @@ class Destination:
     """
 
     label: str
-    ip: str
+    ip: Address
     port: int  # 0 for ICMP
     service: str = ""  # namespace/name
     how: Literal[

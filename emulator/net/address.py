@@ -315,6 +315,11 @@ def is_loopback(text: str) -> bool:
     return family is not None and Address(text) in _LOOPBACK[family.word]
 
 
+def everything(family: Family) -> Prefix:
+    """Returns the prefix of all addresses of ``family``: the destination of the default route."""
+    return Prefix(family.everything)
+
+
 @lru_cache(maxsize=1 << 16)
 def host_prefix(address: str) -> Prefix:
     """Returns the prefix of ``address`` alone. Raises :class:`AddressError`."""

@@ -31,8 +31,11 @@ class Family:
     unreachable: int  # the ICMP type "destination unreachable" (RFC 792, RFC 4443)
     port_unreachable: int  # its code "port unreachable"
     neighbours: Literal["ARP", "ND"]  # the protocol that finds a neighbour's MAC
+    neighbour_table: Literal["arp_cache", "ndisc_cache"]  # the kernel's name of what it found
     loopback: str  # the prefix
     everything: str
+    unspecified: str
+    localhost: str
 
     @property
     def octets(self) -> int:
@@ -70,8 +73,11 @@ IPV4 = Family(
     unreachable=3,
     port_unreachable=3,
     neighbours="ARP",
+    neighbour_table="arp_cache",
     loopback="127.0.0.0/8",
     everything="0.0.0.0/0",
+    unspecified="0.0.0.0",  # noqa: S104
+    localhost="127.0.0.1",
 )
 IPV6 = Family(
     word="IPv6",
@@ -90,7 +96,10 @@ IPV6 = Family(
     unreachable=1,
     port_unreachable=4,
     neighbours="ND",
+    neighbour_table="ndisc_cache",
     loopback="::1/128",
     everything="::/0",
+    unspecified="::",
+    localhost="::1",
 )
 FAMILIES: Mapping[str, Family] = {family.word: family for family in (IPV4, IPV6)}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from emulator.net import IPV4, TransportProtocol, addresses_of
+from emulator.net import IPV4, Address, TransportProtocol, addresses_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,7 +488,7 @@ class Service(_Namespaced):
         return self.addressed and not LEFT_TO_OTHERS & self.metadata.labels.keys()
 
     @property
-    def proxyIPs(self) -> tuple[str, ...]:
+    def proxyIPs(self) -> tuple[Address, ...]:
         """Returns the IPv4 load-balancer addresses that kube-proxy leaves to a balancer in the path
         (``ipMode: Proxy``).
         """

@@ -49,7 +49,7 @@ def find_legs(facts: Facts, flow: Flow) -> tuple[Flow, ...] | None:
             flow,
             client=client,
             via="",
-            to=service_destination(service, port, "nodePort", node.internalIPs[0], node.name),
+            to=service_destination(service, port, "nodePort", Address(node.internalIPs[0]), node.name),
         )
         for node in nodes
     )

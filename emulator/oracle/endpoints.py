@@ -13,7 +13,7 @@ from functools import cached_property
 
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import ServiceAddress
-from emulator.net import IPV4, Endpoint, addresses_of, prefixes_of
+from emulator.net import IPV4, Address, Endpoint, addresses_of, prefixes_of
 from emulator.objects import kinds
 from emulator.objects.kinds import EndpointSlice, Service, ServicePort
 from emulator.oracle.modes import SEMANTICS
@@ -200,20 +200,20 @@ def _treatment(service: Service) -> tuple[object, ...]:
     )
 
 
-def cluster_ips(service: Service) -> tuple[str, ...]:
+def cluster_ips(service: Service) -> tuple[Address, ...]:
     """Returns the IPv4 ClusterIPs of a proxied Service, the primary one first."""
     given = service.spec.clusterIPs or (service.spec.clusterIP,)
     return addresses_of(IPV4, given)
 
 
-def external_ips(service: Service) -> tuple[str, ...]:
+def external_ips(service: Service) -> tuple[Address, ...]:
     """Returns the IPv4 externalIPs: kube-proxy's proxier of one family leaves the other family's out
     (MapIPsByIPFamily).
     """
     return addresses_of(IPV4, service.spec.externalIPs)
 
 
-def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[str, ...]:
+def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[Address, ...]:
     """Returns the load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is
     ``Proxy``, if it knows that field.
     """

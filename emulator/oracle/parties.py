@@ -16,10 +16,12 @@ from emulator.cluster.state import (
     pod_netns,
 )
 from emulator.model.flows import Client, Destination, FlowKind, ServiceAddress
-from emulator.net import Endpoint
+from emulator.net import IPV4, Address, Endpoint, is_loopback
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, Service, ServicePort
 from emulator.objects.references import ObjectRef, node_ref
+
+LOCALHOST = Address(IPV4.localhost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ def find_owners(state: ClusterState) -> Mapping[str, Owner]:
     external clients', the router's and the balancer's.
     """
     balancer = Owner("balancer", BALANCER, ObjectRef("Balancer", BALANCER))
-    owners = {ip: balancer for service in state.services for ip in state.balancer_ips(service)}
+    owners: dict[str, Owner] = {
+        ip: balancer for service in state.services for ip in state.balancer_ips(service)
+    }
     owners |= {state.balancerIP: balancer} if state.balancerIP else {}
     owners[state.routerIP] = Owner("router", ROUTER, ObjectRef("Router", ROUTER))
     owners |= {
@@ -61,25 +65,33 @@ def find_owners(state: ClusterState) -> Mapping[str, Owner]:
 def pod_client(pod: Pod) -> Client:
     """Returns a Pod as a client; with hostNetwork it is its node in everything but its name."""
     kind: Literal["pod", "node"] = "node" if pod.spec.hostNetwork else "pod"
-    return Client(kind=kind, label=f"pod {pod.key}", netns=pod_netns(pod), ip=pod.ip, node=pod.spec.nodeName)
+    return Client(
+        kind=kind, label=f"pod {pod.key}", netns=pod_netns(pod), ip=Address(pod.ip), node=pod.spec.nodeName
+    )
 
 
 def node_client(node: Node) -> Client:
     return Client(
-        kind="node", label=f"node {node.name}", netns=node.name, ip=node.internalIPs[0], node=node.name
+        kind="node",
+        label=f"node {node.name}",
+        netns=node.name,
+        ip=Address(node.internalIPs[0]),
+        node=node.name,
     )
 
 
 def external_client(client: ExternalClient) -> Client:
-    return Client(kind="external", label=f"external {client.name}", netns=client.name, ip=client.address)
+    return Client(
+        kind="external", label=f"external {client.name}", netns=client.name, ip=Address(client.address)
+    )
 
 
 def balancer_client(state: ClusterState) -> Client:
     """Returns the load balancer in the path as nodes see it: their client, from outside the cluster."""
-    return Client(kind="external", label=BALANCER, netns=BALANCER, ip=state.balancerIP)
+    return Client(kind="external", label=BALANCER, netns=BALANCER, ip=Address(state.balancerIP))
 
 
-def address_destination(owners: Mapping[str, Owner], ip: str, port: int) -> Destination:
+def address_destination(owners: Mapping[str, Owner], ip: Address, port: int) -> Destination:
     """Returns ``ip:port`` (``port`` 0: ICMP) named after the owner of the address."""
     owner = owners.get(ip)
     how: Literal["pod", "node", "ip"] = (
@@ -94,7 +106,7 @@ def pod_destination(pod: Pod, port: int) -> Destination:
     label = f"pod {pod.key}"
     return Destination(
         label=f"{label}:{port}" if port else label,
-        ip=pod.ip,
+        ip=Address(pod.ip),
         port=port,
         how="node" if pod.spec.hostNetwork else "pod",
     )
@@ -102,12 +114,12 @@ def pod_destination(pod: Pod, port: int) -> Destination:
 
 def loopback_destination(port: int) -> Destination:
     return Destination(
-        label=f"localhost:{port}" if port else "localhost", ip="127.0.0.1", port=port, how="loopback"
+        label=f"localhost:{port}" if port else "localhost", ip=LOCALHOST, port=port, how="loopback"
     )
 
 
 def service_destination(
-    service: Service, port: ServicePort, how: ServiceAddress, ip: str, node: str = ""
+    service: Service, port: ServicePort, how: ServiceAddress, ip: Address, node: str = ""
 ) -> Destination:
     """Returns a Service's port behind one of its addresses; for a node port ``ip`` is an address of
     ``node``.
@@ -116,16 +128,16 @@ def service_destination(
     label = f"svc {service.key}:{number}"
     if how == "nodePort":
         number = port.nodePort or 0
-        label = f"node {node}:{number}" if ip != "127.0.0.1" else f"localhost:{number}"
+        label = f"node {node}:{number}" if not is_loopback(ip) else f"localhost:{number}"
     elif how != "clusterIP":
         label = f"{how} of svc {service.key} ({Endpoint.of(ip, number)})"
     return Destination(label=label, ip=ip, port=number, service=service.key, how=how)
 
 
-def health_check_destination(service: Service, ip: str, node: str) -> Destination:
+def health_check_destination(service: Service, ip: Address, node: str) -> Destination:
     """Returns the healthCheckNodePort of ``service`` at ``ip``, an address of ``node``."""
     port = service.spec.healthCheckNodePort or 0
-    where = f"node {node}" if ip != "127.0.0.1" else "localhost"
+    where = f"node {node}" if not is_loopback(ip) else "localhost"
     return Destination(
         label=f"health check of svc {service.key} at {where}:{port}",
         ip=ip,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from emulator.model.expectations import Possibilities, Possibility, SourceRule
 from emulator.model.flows import Client, Flow
 from emulator.model.reasons import Reason, Why
-from emulator.net import Endpoint
+from emulator.net import Address, Endpoint
 from emulator.objects.references import ObjectRef, node_ref, service_ref
 from emulator.oracle.attempts import attempts_to_meet
 from emulator.oracle.choice import choose_endpoints, is_local_for_everyone
@@ -204,5 +204,5 @@ def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
     service = met.endpoints.service
     sources = [client.ip]
     if client.ip in load_balancer_ips(service):
-        sources.append(facts.state.node[met.node].internalIPs[0])
+        sources.append(Address(facts.state.node[met.node].internalIPs[0]))
     return any(in_source_ranges(service, source) for source in sources)

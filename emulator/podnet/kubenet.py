@@ -15,13 +15,7 @@ from collections.abc import Iterable, Iterator
 from emulator.cluster.podnetwork import PodNetworkFacts
 from emulator.cluster.state import ROUTER, ClusterState, pod_netns
 from emulator.hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
-from emulator.net import (
-    InterfaceAddress,
-    Prefix,
-    host_prefix,
-    mac_of_ip,
-    short_hash,
-)
+from emulator.net import Address, InterfaceAddress, Prefix, everything, host_prefix, mac_of_ip, short_hash
 from emulator.objects.kinds import Node, Pod
 from emulator.plan.checked import comment
 from emulator.plan.operations import (
@@ -94,7 +88,7 @@ def attach(state: ClusterState, pod: Pod) -> Iterator[Operation]:
     first_inside = ips[0] in cidr
     yield AddRoute(
         netns=netns,
-        dst="default",
+        dst=everything(cidr.family),
         dev="eth0",
         via=state.gateway(node),
         onlink=not first_inside,
@@ -107,8 +101,8 @@ def connect(state: ClusterState) -> Iterator[Operation]:
     routers = [*(n.name for n in state.nodes), ROUTER]
     for node in state.nodes:
         via, dst, why = (
-            node.internalIPs[0],
-            state.podCIDR(node.name),
+            Address(node.internalIPs[0]),
+            _cidr(state, node.name),
             f"{node.name}'s Pods are behind {node.name}",
         )
         for netns in routers:
@@ -122,7 +116,11 @@ def connect(state: ClusterState) -> Iterator[Operation]:
             for netns in routers:
                 if netns != node.name:
                     yield AddRoute(
-                        netns=netns, dst=host_prefix(ip), dev="eth0", via=node.internalIPs[0], why=why
+                        netns=netns,
+                        dst=host_prefix(ip),
+                        dev="eth0",
+                        via=Address(node.internalIPs[0]),
+                        why=why,
                     )
 
 
@@ -151,7 +149,11 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
                 )
                 for a in pod.status.podIPs:
                     yield AddNeighbour(
-                        netns=node.name, dev=BRIDGE, address=a.ip, mac=mac_of_ip(pod.ip), why=WHY_NEIGHBOURS
+                        netns=node.name,
+                        dev=BRIDGE,
+                        address=Address(a.ip),
+                        mac=mac_of_ip(pod.ip),
+                        why=WHY_NEIGHBOURS,
                     )
 
 
@@ -175,7 +177,7 @@ def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> I
                 yield AddNeighbour(
                     netns=pod_netns(pod),
                     dev="eth0",
-                    address=peer,
+                    address=Address(peer),
                     mac=mac_of_ip(other.ip),
                     why=WHY_NEIGHBOURS,
                 )

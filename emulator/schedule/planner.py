@@ -12,7 +12,7 @@ from typing import TypeAlias
 from emulator.cluster.state import ROUTER, ClusterState
 from emulator.hostnet.balancer import plan_balancer
 from emulator.hostnet.network import plan_hostnet
-from emulator.net import mac_of_ip
+from emulator.net import Address, mac_of_ip
 from emulator.objects.kinds import Pod
 from emulator.plan.difference import difference
 from emulator.plan.operations import AddNeighbour, ChangeRules, LoadRules, Operation, Plan, Stage
@@ -161,7 +161,11 @@ def plan_speakers(state: ClusterState) -> Iterator[Operation]:
             "a static entry"
         )
         yield AddNeighbour(
-            netns=ROUTER, dev="eth0", address=ip, mac=mac_of_ip(state.node[node].internalIPs[0]), why=why
+            netns=ROUTER,
+            dev="eth0",
+            address=Address(ip),
+            mac=mac_of_ip(state.node[node].internalIPs[0]),
+            why=why,
         )
 
 

@@ -19,7 +19,7 @@ from emulator.flows.wanted import apply_expect
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.results import FlowResult
-from emulator.net import host_prefix
+from emulator.net import Address, host_prefix
 from emulator.oracle.expectations import Expectations, remember
 from emulator.plan.operations import AddRoute, Plan
 from emulator.proxy.planner import ProxyPlanner
@@ -200,7 +200,7 @@ def rounds(state: ClusterState, flows: Sequence[Flow]) -> Iterator[tuple[list[Ad
                 netns=ROUTER,
                 dst=host_prefix(ip),
                 dev="eth0",
-                via=state.node[node].internalIPs[0],
+                via=Address(state.node[node].internalIPs[0]),
                 why=f"{ip} is reached through {node}",
             )
             for ip, node in ways.items()

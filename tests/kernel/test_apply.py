@@ -16,6 +16,7 @@ import pytest
 from emulator.errors import KernelError
 from emulator.kernel import netlink
 from emulator.kernel.apply import Applied, apply
+from emulator.net import Address, Prefix
 from emulator.plan.operations import AddAddress, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
 from emulator.plan.shell import render_shell
 from emulator.schedule.planner import plan_cluster
@@ -153,7 +154,7 @@ def test_a_pod_outside_its_podcidr_is_reached_from_everywhere() -> None:
     ("operations", "message"),
     [
         (
-            [AddRoute(netns="a", dst="10.0.0.0/8", dev="eth0", via="192.0.2.1", why="x")],
+            [AddRoute(netns="a", dst=Prefix("10.0.0.0/8"), dev="eth0", via=Address("192.0.2.1"), why="x")],
             r"(?s)unreachable.*ip -n a route add 10\.0\.0\.0/8 via 192\.0\.2\.1",
         ),
         (

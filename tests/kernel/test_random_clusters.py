@@ -45,6 +45,7 @@ from emulator.model.flows import (
 )
 from emulator.model.reasons import Why
 from emulator.model.results import FlowResult
+from emulator.net import Address, host_prefix
 from emulator.oracle.endpoints import PortEndpoints, cluster_ips
 from emulator.oracle.expectations import Expectations, attempts_of
 from emulator.oracle.parties import (
@@ -243,9 +244,9 @@ def _dial(
             [
                 AddRoute(
                     netns=ROUTER,
-                    dst=f"{ip}/32",
+                    dst=host_prefix(ip),
                     dev="eth0",
-                    via=state.node[node].internalIPs[0],
+                    via=Address(state.node[node].internalIPs[0]),
                     why="announced",
                 )
                 for ip, node in ways.items()

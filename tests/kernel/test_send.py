@@ -12,6 +12,7 @@ from emulator.capture.recording import Recording
 from emulator.capture.ring import Taps
 from emulator.kernel.apply import apply
 from emulator.model.flows import Client, Destination, Flow
+from emulator.net import Address, host_prefix
 from emulator.plan.operations import AddNetns, AddRoute, Plan
 from emulator.traffic import send
 from emulator.traffic.silence import SILENCE
@@ -24,18 +25,21 @@ NOBODY = "192.0.2.1"  # its route leads into the loopback, and nobody there has 
 
 def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send, "_WINDOW", 1)  # one socket at a time
-    client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
+    client = Client(kind="pod", label="a", netns="a", ip=Address("127.0.0.1"))
     flow = Flow(
         name="f",
         kind="other",
         client=client,
-        to=Destination(label="b", ip=NOBODY, port=9),
+        to=Destination(label="b", ip=Address(NOBODY), port=9),
         protocol="UDP",
         attempts=3,
     )
     plan = Plan(
         name="t",
-        operations=(AddNetns(netns="a", why="t"), AddRoute(netns="a", dst=f"{NOBODY}/32", dev="lo", why="t")),
+        operations=(
+            AddNetns(netns="a", why="t"),
+            AddRoute(netns="a", dst=host_prefix(NOBODY), dev="lo", why="t"),
+        ),
     )
 
     @in_sandbox
@@ -53,12 +57,12 @@ def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytes
 )
 def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error: str) -> None:
     """The answer comes after a second, in which others send something to each other all the time."""
-    client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
+    client = Client(kind="pod", label="a", netns="a", ip=Address("127.0.0.1"))
     flow = Flow(
         name="f",
         kind="other",
         client=client,
-        to=Destination(label="b", ip="127.0.0.1", port=9),
+        to=Destination(label="b", ip=Address("127.0.0.1"), port=9),
         protocol="UDP",
         attempts=1,
     )
@@ -87,12 +91,12 @@ def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error
 
 
 def test_no_server_is_sent_more_datagrams_at_once_than_its_socket_holds() -> None:
-    client = Client(kind="pod", label="a", netns="a", ip="127.0.0.1")
+    client = Client(kind="pod", label="a", netns="a", ip=Address("127.0.0.1"))
     flow = Flow(
         name="f",
         kind="other",
         client=client,
-        to=Destination(label="b", ip="127.0.0.1", port=9),
+        to=Destination(label="b", ip=Address("127.0.0.1"), port=9),
         protocol="UDP",
         attempts=400,
     )

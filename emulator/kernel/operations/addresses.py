@@ -28,18 +28,17 @@ def delete(ops: Sequence[DelAddress], kernel: Applied) -> None:
         kernel.links.queue(op, delete_address(kernel.links.index(op.netns, op.dev), op.address))
 
 
-def new_address(index: int, address: str) -> bytes:
-    """Adds ``a.b.c.d/len`` to the link ``index``."""
+def new_address(index: int, address: InterfaceAddress) -> bytes:
+    """Adds ``address`` to the link ``index``."""
     return message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, _address(index, address))
 
 
-def delete_address(index: int, address: str) -> bytes:
-    """Deletes ``a.b.c.d/len`` from the link ``index``."""
+def delete_address(index: int, address: InterfaceAddress) -> bytes:
+    """Deletes ``address`` from the link ``index``."""
     return message(RTM_DELADDR, 0, _address(index, address))
 
 
-def _address(index: int, address: str) -> bytes:
-    given = InterfaceAddress(address)
-    local = given.address.packed
-    header = struct.pack("=BBBBI", given.address.family.number, given.length, 0, RT_SCOPE_UNIVERSE, index)
+def _address(index: int, address: InterfaceAddress) -> bytes:
+    local = address.address.packed
+    header = struct.pack("=BBBBI", address.address.family.number, address.length, 0, RT_SCOPE_UNIVERSE, index)
     return header + attribute(IFA_LOCAL, local) + attribute(IFA_ADDRESS, local)

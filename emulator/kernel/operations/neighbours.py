@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Mapping, Sequence
 
 from emulator.kernel.applied import Applied
 from emulator.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, mac_bytes, message
 from emulator.kernel.operations.registry import handles
-from emulator.net import Address
+from emulator.net import Address, Family
 from emulator.plan.operations.neighbours import AddNeighbour, DelNeighbour, SetNeighbourDefaults
 from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
 
@@ -44,18 +43,18 @@ def delete(ops: Sequence[DelNeighbour], kernel: Applied) -> None:
 def set_defaults(ops: Sequence[SetNeighbourDefaults], kernel: Applied) -> None:
     for op in ops:
         index = kernel.links.index(op.netns, op.dev)
-        kernel.links.queue(op, set_neighbour_parameters(index, op.reachable))
+        kernel.links.queue(op, set_neighbour_parameters(index, op.family, op.reachable))
 
 
-def new_neighbour(index: int, address: str, mac: str) -> bytes:
+def new_neighbour(index: int, address: Address, mac: str) -> bytes:
     """Adds a permanent neighbour entry on the link ``index``."""
     payload = _neighbour(index, address, NUD_PERMANENT) + attribute(NDA_LLADDR, mac_bytes(mac))
     return message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
 
-def set_neighbour_parameters(index: int, reachable: int) -> bytes:
-    """Sets how the link ``index`` asks by ARP, and the mean lifetime of a REACHABLE entry in milliseconds.
-    (The sysctls do not exist for root of a user namespace only: net/core/neighbour.c, neigh_sysctl_register.)
+def set_neighbour_parameters(index: int, family: Family, reachable: int) -> bytes:
+    """Sets how the link ``index`` asks for neighbours of ``family``, and the mean lifetime of a REACHABLE
+    entry in milliseconds. (The sysctls do not exist for root of a user namespace only: net/core/neighbour.c, neigh_sysctl_register.)
     """
     parameters = attribute(NDTPA_IFINDEX, U32.pack(index)) + attribute(
         NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", reachable)
@@ -64,20 +63,19 @@ def set_neighbour_parameters(index: int, reachable: int) -> bytes:
         kind, is_time = _NDTPA[name]
         parameters += attribute(kind, struct.pack("=Q" if is_time else "=I", value))
     payload = (
-        struct.pack("=BBH", socket.AF_INET, 0, 0)
-        + attribute(NDTA_NAME, b"arp_cache\0")
+        struct.pack("=BBH", family.number, 0, 0)
+        + attribute(NDTA_NAME, family.neighbour_table.encode() + b"\0")
         + attribute(NDTA_PARMS, parameters)
     )
     return message(RTM_SETNEIGHTBL, 0, payload)
 
 
-def delete_neighbour(index: int, address: str) -> bytes:
+def delete_neighbour(index: int, address: Address) -> bytes:
     """Deletes the neighbour entry of ``address`` from the link ``index``."""
     return message(RTM_DELNEIGH, 0, _neighbour(index, address, 0))
 
 
-def _neighbour(index: int, address: str, state: int) -> bytes:
-    neighbour = Address(address)
-    return struct.pack("=BBHiHBB", neighbour.family.number, 0, 0, index, state, 0, 0) + attribute(
-        NDA_DST, neighbour.packed
+def _neighbour(index: int, address: Address, state: int) -> bytes:
+    return struct.pack("=BBHiHBB", address.family.number, 0, 0, index, state, 0, 0) + attribute(
+        NDA_DST, address.packed
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from emulator.kernel.applied import Applied
 from emulator.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, message
 from emulator.kernel.operations.registry import handles
-from emulator.net import IPV4, Address, Prefix, family_of
+from emulator.net import Address, Prefix
 from emulator.plan.operations.routes import AddRoute, DelRoute
 
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
@@ -31,27 +31,25 @@ def delete(ops: Sequence[DelRoute], kernel: Applied) -> None:
         kernel.links.queue(op, delete_route(index, op.dst, op.via))
 
 
-def new_route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
-    """Adds or replaces the route to ``dst`` ("default" or a prefix) through the link ``index``; ``via`` "" is
-    on-link.
+def new_route(index: int, dst: Prefix, via: Address | None, onlink: bool, src: Address | None) -> bytes:
+    """Adds or replaces the route to ``dst`` (of length 0: the default route) through the link ``index``;
+    ``via`` None is on-link.
     """
     return message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _route(index, dst, via, onlink, src))
 
 
-def delete_route(index: int, dst: str, via: str) -> bytes:
+def delete_route(index: int, dst: Prefix, via: Address | None) -> bytes:
     """Deletes the route that :func:`new_route` made with these values."""
-    return message(RTM_DELROUTE, 0, _route(index, dst, via, False, ""))
+    return message(RTM_DELROUTE, 0, _route(index, dst, via, False, None))
 
 
-def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
-    family = (family_of(via) or family_of(src) or IPV4) if dst == "default" else Prefix(dst).family
-    network = Prefix(family.everything if dst == "default" else dst)
+def _route(index: int, dst: Prefix, via: Address | None, onlink: bool, src: Address | None) -> bytes:
     scope = RT_SCOPE_UNIVERSE if via else RT_SCOPE_LINK
     flags = RTNH_F_ONLINK if onlink else 0
     payload = struct.pack(
         "=BBBBBBBBI",
-        family.number,
-        network.length,
+        dst.family.number,
+        dst.length,
         0,
         0,
         RT_TABLE_MAIN,
@@ -60,11 +58,11 @@ def _route(index: int, dst: str, via: str, onlink: bool, src: str) -> bytes:
         RTN_UNICAST,
         flags,
     )
-    if network.length:
-        payload += attribute(RTA_DST, network.first.packed)
+    if dst.length:
+        payload += attribute(RTA_DST, dst.first.packed)
     payload += attribute(RTA_OIF, U32.pack(index))
     if via:
-        payload += attribute(RTA_GATEWAY, Address(via).packed)
+        payload += attribute(RTA_GATEWAY, via.packed)
     if src:
-        payload += attribute(RTA_PREFSRC, Address(src).packed)
+        payload += attribute(RTA_PREFSRC, src.packed)
     return payload

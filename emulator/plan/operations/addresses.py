@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emulator.net import InterfaceAddress
+from emulator.net import Address, InterfaceAddress
 from emulator.plan.operations import words
 from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
 
 
-def source(netns: str, address: str) -> Thing:
-    """Names an address (without length) of ``netns`` that routes may have as their source."""
-    return "source", netns, address
+def source(netns: str, address: Address | None) -> Thing:
+    """Names an address of ``netns`` that routes may have as their source."""
+    return "source", netns, address or ""
 
 
 def addresses_of(netns: str, dev: str) -> Thing:
@@ -22,12 +22,12 @@ def addresses_of(netns: str, dev: str) -> Thing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddAddress(Addition):
-    """Gives ``dev`` an ``address``, ``a.b.c.d/len``."""
+    """Gives ``dev`` an ``address``."""
 
     stage = Stage.ADDRESSES
 
     dev: str
-    address: str
+    address: InterfaceAddress
 
     @property
     def identity(self) -> Identity:
@@ -43,8 +43,7 @@ class AddAddress(Addition):
 
     @property
     def provides(self) -> tuple[Thing, ...]:
-        given = InterfaceAddress(self.address)
-        address, length = given.address, given.length
+        address, length = self.address.address, self.address.length
         things = source(self.netns, address), addresses_of(self.netns, self.dev)
         return things if length == address.family.bits else (*things, self._subnets)
 
@@ -69,7 +68,7 @@ class DelAddress(Deletion):
     stage = Stage.DELETE_ADDRESSES
 
     dev: str
-    address: str
+    address: InterfaceAddress
 
     def commands(self) -> Iterator[str]:
         yield words.ip(self.netns, f"address delete {words.word(self.address)} dev {words.name(self.dev)}")

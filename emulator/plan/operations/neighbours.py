@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from emulator.errors import UsageError
+from emulator.net import IPV4, Address, Family
 from emulator.plan.operations import words
 from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
 from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
@@ -13,14 +14,14 @@ from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddNeighbour(Addition):
-    """Adds a permanent neighbour entry (ARP, or NDP for IPv6): ``address`` (without length) has ``mac`` on
+    """Adds a permanent neighbour entry (ARP, or NDP for IPv6): ``address`` has ``mac`` on
     ``dev``.
     """
 
     stage = Stage.NEIGHBOURS
 
     dev: str
-    address: str
+    address: Address
     mac: str
 
     @property
@@ -49,7 +50,7 @@ class DelNeighbour(Deletion):
     stage = Stage.DELETE_NEIGHBOURS
 
     dev: str
-    address: str
+    address: Address
 
     def commands(self) -> Iterator[str]:
         yield words.ip(self.netns, f"neighbour delete {words.word(self.address)} dev {words.name(self.dev)}")
@@ -65,11 +66,12 @@ class SetNeighbourDefaults(Addition):
     stage = Stage.NEIGHBOURS
 
     dev: str
+    family: Family = IPV4
     reachable: int = 30_000
 
     @property
     def identity(self) -> Identity:
-        return "reachable", self.netns, self.dev
+        return "reachable", self.netns, self.dev, self.family.word
 
     @property
     def carriers(self) -> tuple[Thing, ...]:
@@ -79,7 +81,7 @@ class SetNeighbourDefaults(Addition):
         parameters = (("base_reachable", self.reachable), *NEIGHBOUR_DEFAULTS)
         yield words.ip(
             self.netns,
-            f"ntable change name arp_cache dev {words.name(self.dev)}",
+            f"ntable change name {self.family.neighbour_table} dev {words.name(self.dev)}",
             *(f"{name} {value:d}" for name, value in parameters),
         )
 

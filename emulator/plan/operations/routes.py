@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from emulator.net import IPV6, Address, Prefix
 from emulator.plan.operations import words
 from emulator.plan.operations.addresses import addresses_of, source
 from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
@@ -12,17 +13,17 @@ from emulator.plan.operations.operation import Addition, Deletion, Identity, Sta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddRoute(Addition):
-    """Adds or replaces the route to ``dst``, a prefix or "default". ``via`` "" means on-link (scope link).
-    ``onlink``: ``via`` needs no route of its own.
+    """Adds or replaces the route to ``dst``; one of length 0 is the default route. ``via`` None means on-link
+    (scope link). ``onlink``: ``via`` needs no route of its own.
     """
 
     stage = Stage.ROUTES
 
-    dst: str
+    dst: Prefix
     dev: str
-    via: str = ""
+    via: Address | None = None
     onlink: bool = False
-    src: str = ""
+    src: Address | None = None
 
     @property
     def identity(self) -> Identity:
@@ -42,7 +43,7 @@ class AddRoute(Addition):
     def commands(self) -> Iterator[str]:
         yield words.ip(
             self.netns,
-            f"route add {words.word(self.dst)}",
+            _route(self.dst, "add"),
             *([f"via {words.word(self.via)}"] if self.via else []),
             f"dev {words.name(self.dev)}",
             *([f"src {words.word(self.src)}"] if self.src else []),
@@ -60,15 +61,21 @@ class DelRoute(Deletion):
 
     stage = Stage.DELETE_ROUTES
 
-    dst: str
+    dst: Prefix
     dev: str
-    via: str = ""
+    via: Address | None = None
 
     def commands(self) -> Iterator[str]:
         yield words.ip(
             self.netns,
-            f"route delete {words.word(self.dst)}",
+            _route(self.dst, "delete"),
             *([f"via {words.word(self.via)}"] if self.via else []),
             f"dev {words.name(self.dev)}",
             *([] if self.via else ["scope link"]),
         )
+
+
+def _route(dst: Prefix, verb: str) -> str:
+    """Returns iproute2's words. Without the option, the default route is IPv4's."""
+    option = f"{dst.family.iproute2} " if dst.family is IPV6 else ""
+    return f"{option}route {verb} {words.word(dst) if dst.length else 'default'}"

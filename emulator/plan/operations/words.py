@@ -14,7 +14,7 @@ DELIMITER = "PODWIRE_EOF"
 
 # network namespaces and devices: never an option, never a path into a directory
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")  # addresses, prefixes, MACs, sysctl keys
+_WORD = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:/-]*")  # addresses, prefixes, MACs, sysctl keys
 
 
 def name(text: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from emulator.model.flows import Client
+from emulator.net import Address
 from emulator.oracle.replies import Reply, way_of_reply
 
-POD = Client(kind="pod", label="pod default/a", netns="default_a", ip="10.244.1.2", node="worker-1")
-NODE = Client(kind="node", label="node worker-1", netns="worker-1", ip="172.18.0.3", node="worker-1")
+POD = Client(kind="pod", label="pod default/a", netns="default_a", ip=Address("10.244.1.2"), node="worker-1")
+NODE = Client(kind="node", label="node worker-1", netns="worker-1", ip=Address("172.18.0.3"), node="worker-1")
 OUTSIDE = Client(kind="external", label="external client-1", netns="client-1", ip="203.0.113.10")
 
 

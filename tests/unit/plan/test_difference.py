@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
+from emulator.net import IPV4, Address, InterfaceAddress, Prefix, everything
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.difference import difference
 from emulator.plan.nft import NftTable
@@ -130,7 +131,7 @@ class Kernel:
             case AddRoute():
                 assert (op.netns, op.dev) in self.links
                 assert not op.src or op.src in {
-                    key[2].split("/")[0] for key in self.addresses if key[0] == op.netns
+                    key[2].address for key in self.addresses if key[0] == op.netns
                 }
                 self.routes[op.netns, op.dst] = op
             case AddNeighbour():
@@ -302,11 +303,19 @@ def network(
                 why=node,
             ),
             AddBridge(netns=node, name="cbr0", mac=f"02:00:00:00:01:0{int(node in swapped)}", why=node),
-            AddAddress(netns=node, dev="eth0", address=f"{NODES[node]}/16", why=node),
-            AddAddress(netns=node, dev="eth0", address=f"172.18.9.{variant + 1}/16", why=node),
-            AddAddress(netns=node, dev="cbr0", address="10.0.0.1/24", why=node),
+            AddAddress(netns=node, dev="eth0", address=InterfaceAddress(f"{NODES[node]}/16"), why=node),
+            AddAddress(
+                netns=node, dev="eth0", address=InterfaceAddress(f"172.18.9.{variant + 1}/16"), why=node
+            ),
+            AddAddress(netns=node, dev="cbr0", address=InterfaceAddress("10.0.0.1/24"), why=node),
             *(
-                AddRoute(netns=node, dst=f"10.{n}.0.0/16", dev="eth0", via=NODES[n[0]], why=n)
+                AddRoute(
+                    netns=node,
+                    dst=Prefix(f"10.{ord(n[0])}.0.0/16"),
+                    dev="eth0",
+                    via=Address(NODES[n[0]]),
+                    why=n,
+                )
                 for n in nodes
                 if n != node
             ),
@@ -338,12 +347,21 @@ def network(
                 peer_mac="02:00:00:00:03:00",
                 why=name,
             ),
-            AddAddress(netns=name, dev="eth0", address=f"10.0.0.{number}/24", why=name),
-            AddRoute(netns=name, dst="default", dev="eth0", via="10.0.0.1", src=f"10.0.0.{number}", why=name),
-            AddNeighbour(
-                netns=node, dev="cbr0", address=f"10.0.0.{number}", mac="02:00:00:00:03:00", why=name
+            AddAddress(netns=name, dev="eth0", address=InterfaceAddress(f"10.0.0.{number}/24"), why=name),
+            AddRoute(
+                netns=name,
+                dst=everything(IPV4),
+                dev="eth0",
+                via=Address("10.0.0.1"),
+                src=Address(f"10.0.0.{number}"),
+                why=name,
             ),
-            AddRoute(netns=node, dst=f"192.0.2.{number}/32", dev="cbr0", src=NODES[node], why=name),
+            AddNeighbour(
+                netns=node, dev="cbr0", address=Address(f"10.0.0.{number}"), mac="02:00:00:00:03:00", why=name
+            ),
+            AddRoute(
+                netns=node, dst=Prefix(f"192.0.2.{number}/32"), dev="cbr0", src=Address(NODES[node]), why=name
+            ),
         ]
     stages = (AddNetns, SetSysctl, AddBridge, AddVeth, AddAddress, AddRoute, AddNeighbour, LoadRules)
     return Plan(name="network", operations=tuple(sorted(ops, key=lambda op: stages.index(type(op)))))  # type: ignore[arg-type]
@@ -417,7 +435,9 @@ def test_a_table_of_nfts_own_is_deleted_by_name() -> None:
 # --------------------------------------------------------------------------------------------------
 
 DUMMY = AddDummy(netns="a", name="dummy", why="w")
-LOCAL = tuple(AddAddress(netns="a", dev="dummy", address=f"10.96.0.{n}/32", why="w") for n in (1, 2))
+LOCAL = tuple(
+    AddAddress(netns="a", dev="dummy", address=InterfaceAddress(f"10.96.0.{n}/32"), why="w") for n in (1, 2)
+)
 BALANCED = (
     LoadIpset(netns="a", text="create X hash:ip\n", why="w"),
     LoadIpvs(netns="a", servers=(), why="w"),

@@ -113,7 +113,7 @@ def test_a_pod_outside_its_podcidr_gets_routes_of_its_own(state: ClusterState) -
     }
     home = state.node[LONG].internalIPs[0]
     assert routes == {
-        (LONG, "cbr0", ""),
+        (LONG, "cbr0", None),
         ("control-plane", "eth0", home),
         ("worker-2", "eth0", home),
         (ROUTER, "eth0", home),

@@ -26,7 +26,7 @@ from emulator.model.frames import Answer, Health
 from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult, Observation, Verdict
-from emulator.net import Endpoint
+from emulator.net import Address, Endpoint
 from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.judge import judge, summarise
 from tests.unit.expectations import answering, expectation_of, relayed
@@ -39,7 +39,9 @@ NODE = "172.18.0.3"
 FLOW = Flow(
     name="pod default/client → svc default/web:80",
     kind="pod-to-service",
-    client=Client(kind="pod", label="pod default/client", netns="client", ip="10.244.1.2", node="worker-1"),
+    client=Client(
+        kind="pod", label="pod default/client", netns="client", ip=Address("10.244.1.2"), node="worker-1"
+    ),
     to=Destination(
         label="svc default/web:80", ip="10.96.0.10", port=80, service="default/web", how="clusterIP"
     ),
