@@ -1,16 +1,17 @@
 """Decodes raw frames into :class:`Frame`: the few header fields that correlation needs, and the token that
 survives NAT.
 
-Reads Ethernet (RFC 894, one 802.1Q tag at most), IPv4 (RFC 791), TCP (RFC 9293), UDP (RFC 768), ICMP (RFC
-792) and SCTP (RFC 9260). Imports the standard library and ``model`` only: every captured frame passes here,
-so no packet library is used. Invariant: never raises, whatever the bytes. Fields that are cut off or not
-understood stay at their empty value.
+Reads Ethernet (RFC 894, one 802.1Q tag at most), IPv4 (RFC 791), IPv6 (RFC 8200, without extension headers),
+TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792, RFC 4443) and SCTP (RFC 9260). Imports the
+standard library, ``model`` and ``net`` only: every captured frame passes here, so no packet library is used.
+Invariant: never raises, whatever the bytes. Fields that are cut off or not understood stay at their empty
+value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import TypeAlias
 
@@ -23,7 +24,7 @@ from emulator.model.frames import (
     Frame,
     make_token,
 )
-from emulator.net import Address
+from emulator.net import IPV4, IPV6, Address, Family
 
 Buffer: TypeAlias = bytes | memoryview
 
@@ -31,6 +32,7 @@ _ETHERTYPE = Struct("!12xH")
 _TAGGED_ETHERTYPE = Struct("!16xH")
 # version and header length, total length, flags and fragment offset, ttl, protocol, src, dst
 _IPV4 = Struct("!BxHxxHBBxx4s4s")
+_IPV6 = Struct("!4xHBB16s16s")  # length of the payload, next header, hop limit, src, dst
 # EtherType; all of _IPV4, in a header without options; ports, seq, ack, start of the payload, flags
 _PLAIN_TCP = Struct("!12xHBxHxxHBBxx4s4sHHIIBB")
 _LEAST_TCP = 20 + 14  # bytes of an IP packet that holds these fields of a TCP header
@@ -40,20 +42,25 @@ _QUOTED_TCP = Struct("!HHI")  # RFC 792 promises no more than 8 bytes of what an
 _SCTP = Struct("!HHIxxxxB")  # sport, dport, verification tag, type of the first chunk
 _INITIATE_TAG = Struct("!16xI")  # in an INIT chunk that is the first one
 
-_IP, _ARP, _VLAN = 0x0800, 0x0806, (0x8100, 0x88A8)
+_IP, _IP6, _ARP, _VLAN = IPV4.ethertype, IPV6.ethertype, 0x0806, (0x8100, 0x88A8)
 _TCP_NUMBER, _NO_OPTIONS = 6, 0x45  # in IPv4's header: its protocol, its version and length
 _TCP_FIN_SYN_RST_ACK = 0x17
 _SYN, _SYN_ACK, _RST_ACK, _ACK = 0x02, 0x12, 0x14, 0x10
 _OPENING = frozenset({_SYN, _SYN_ACK, _RST_ACK})
-_ECHO_REPLY, _ECHO_REQUEST = 0, 8
-_ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})  # RFC 792: the messages that quote the packet that they are about
+# the messages that quote the packet that they are about, and those of ping: RFC 792, RFC 4443
+_ICMP_ERRORS: Mapping[Family, frozenset[int]] = {
+    IPV4: frozenset({3, 4, 5, 11, 12}),
+    IPV6: frozenset({1, 2, 3, 4}),
+}
+_ECHO_REQUEST: Mapping[Family, int] = {IPV4: 8, IPV6: 128}
+_ECHO_REPLY: Mapping[Family, int] = {IPV4: 0, IPV6: 129}
 _INIT, _INIT_ACK, _ABORT = 1, 2, 6
 
 _TCP_TOKEN, _UDP_TOKEN, _ICMP_TOKEN, _SCTP_TOKEN = (
     make_token(name, 0) for name in ("TCP", "UDP", "ICMP", "SCTP")
 )
 _SEQUENCE = 0xFFFFFFFF
-_NONE = Address("0.0.0.0")  # noqa: S104 - no socket is bound to it
+_NONE = Address(IPV4.unspecified)
 
 _REQUESTS, _REPLIES = (
     b"|".join(map(re.escape, words))
@@ -170,7 +177,7 @@ def decode_at(
             start, (ethertype,) = begin + 18, _TAGGED_ETHERTYPE.unpack_from(data, begin)
     if ethertype == _IP and end >= start + 20:
         version, total, fragment, hops, kind, source, target = _IPV4.unpack_from(data, start)
-        decoder = _TRANSPORTS.get(kind)
+        decoder = _TRANSPORTS[IPV4].get(kind)
         if decoder is not None and 0x45 <= version <= 0x4F:
             ttl, src, dst = hops, Address.of_packed(source), Address.of_packed(target)
             last = start + total if 0 < total < end - start else end  # short Ethernet frames are padded
@@ -178,6 +185,13 @@ def decode_at(
                 protocol = _NAMES[kind]
             else:
                 protocol, sport, dport, flags, token, reply = decoder(data, start + (version & 15) * 4, last)
+    elif ethertype == _IP6 and end >= start + 40:
+        size, kind, hops, source, target = _IPV6.unpack_from(data, start)
+        decoder = _TRANSPORTS[IPV6].get(kind)
+        if decoder is not None and data[start] >> 4 == 6:
+            ttl, src, dst = hops, Address.of_packed(source), Address.of_packed(target)
+            begin = start + 40
+            protocol, sport, dport, flags, token, reply = decoder(data, begin, min(begin + size, end))
     elif ethertype == _ARP:
         protocol = "ARP"
     if stray:
@@ -266,42 +280,62 @@ def _sctp(data: Buffer, at: int, end: int) -> _Transport:
     return "SCTP", sport, dport, _CHUNKS.get(chunk, str(chunk)), token, reply
 
 
-def _icmp(data: Buffer, at: int, end: int) -> _Transport:
+def _icmp(family: Family, data: Buffer, at: int, end: int) -> _Transport:
     if end < at + 8:
         return "ICMP", 0, 0, "", 0, False
     kind, code = data[at], data[at + 1]
-    if kind in _ICMP_ERRORS:
-        sport, dport, token, reply = _quoted(data, at + 8, end)
+    if kind in _ICMP_ERRORS[family]:
+        sport, dport, token, reply = _quoted(family, data, at + 8, end)
         return "ICMP error", dport, sport, f"{kind}/{code}", token, not reply
     token, reply = 0, False
-    if kind in (_ECHO_REQUEST, _ECHO_REPLY):
+    if kind in (_ECHO_REQUEST[family], _ECHO_REPLY[family]):
         token, _ = _cookie(_ICMP_TOKEN, data, at + 8, end)
-        reply = kind == _ECHO_REPLY and token != 0
+        reply = kind == _ECHO_REPLY[family] and token != 0
     return "ICMP", 0, 0, "", token, reply
 
 
-def _quoted(data: Buffer, at: int, end: int) -> tuple[int, int, int, bool]:
+def _icmpv4(data: Buffer, at: int, end: int) -> _Transport:
+    return _icmp(IPV4, data, at, end)
+
+
+def _icmpv6(data: Buffer, at: int, end: int) -> _Transport:
+    return _icmp(IPV6, data, at, end)
+
+
+def _quoted(family: Family, data: Buffer, at: int, end: int) -> tuple[int, int, int, bool]:
     """Returns sport, dport, token and reply of the packet that an ICMP error quotes, as far as it
     quotes it.
     """
-    if end < at + 20 or not 0x45 <= data[at] <= 0x4F:
-        return 0, 0, 0, False
-    _, _, fragment, _, kind, _, _ = _IPV4.unpack_from(data, at)
-    decoder = _TRANSPORTS.get(kind)
-    at += (data[at] & 15) * 4
-    if decoder is None or fragment & 0x1FFF:
+    if family is IPV4:
+        if end < at + 20 or not 0x45 <= data[at] <= 0x4F:
+            return 0, 0, 0, False
+        _, _, fragment, _, kind, _, _ = _IPV4.unpack_from(data, at)
+        at += (data[at] & 15) * 4
+        if fragment & 0x1FFF:
+            return 0, 0, 0, False
+    else:
+        if end < at + 40 or data[at] >> 4 != 6:
+            return 0, 0, 0, False
+        _, kind, *_ = _IPV6.unpack_from(data, at)
+        at += 40
+    decoder = _TRANSPORTS[family].get(kind)
+    if decoder is None:
         return 0, 0, 0, False
     if decoder is _tcp and at + 8 <= end < at + 14:
         sport, dport, seq = _QUOTED_TCP.unpack_from(data, at)
         return sport, dport, _TCP_TOKEN | seq, False
     if decoder is _tcp:
         decoder = _tcp_header  # an error about data belongs to its connection
-    if decoder is _icmp and end > at and data[at] in _ICMP_ERRORS:
+    if kind == family.icmp and end > at and data[at] in _ICMP_ERRORS[family]:
         # no machine answers an error with an error (RFC 1122 3.2.2): do not follow one into the next
         return 0, 0, 0, False
     _, sport, dport, _, token, reply = decoder(data, at, end)
     return sport, dport, token, reply
 
 
-_TRANSPORTS = {1: _icmp, 6: _tcp, 17: _udp, 132: _sctp}
+_Decoder: TypeAlias = Callable[[Buffer, int, int], _Transport]
+_TRANSPORTS: Mapping[Family, Mapping[int, _Decoder]] = {
+    IPV4: {IPV4.icmp: _icmpv4, 6: _tcp, 17: _udp, 132: _sctp},
+    IPV6: {IPV6.icmp: _icmpv6, 6: _tcp, 17: _udp, 132: _sctp},
+}
 _NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", 132: "SCTP"}

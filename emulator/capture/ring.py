@@ -25,6 +25,7 @@ from emulator.kernel.limits import is_address_space_limited
 from emulator.kernel.netns import Namespaces
 from emulator.kernel.threads import for_each
 from emulator.model.frames import Captured
+from emulator.net import IPV4, IPV6
 
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
@@ -49,14 +50,21 @@ InRing: TypeAlias = tuple[int, str, str, bool, int, memoryview, int, int, bool]
 BpfProgram = Sequence[tuple[int, int, int, int]]  # classic BPF: code, jt, jf, k
 
 # Frames that open, accept or refuse a connection, and ICMP: the evidence for verdicts on TCP flows. 65535:
-# the
-# whole frame. (not IPv4: none; ICMP: all; TCP, first fragment: SYN set, or RST with sequence number 0, which
-# is how a closed port refuses)
+# the whole frame. (ICMP: all; of ICMPv6 errors and echoes, not neighbour discovery; TCP, first fragment: SYN
+# set, or RST with sequence number 0, which is how a closed port refuses; IPv6 without extension headers)
 HANDSHAKES: BpfProgram = (
     (0x28, 0, 0, 12),  # ldh [12]              EtherType
-    (0x15, 0, 11, 0x0800),  # jeq IPv4
+    (0x15, 0, 7, IPV6.ethertype),  # jeq IPv6, else 9
+    (0x30, 0, 0, 20),  # ldb [20]              next header
+    (0x15, 3, 0, 6),  # jeq TCP → 7
+    (0x15, 0, 16, IPV6.icmp),  # jeq ICMPv6
+    (0x30, 0, 0, 54),  # ldb [54]              type
+    (0x35, 14, 13, 130),  # jge 130 → reject, else accept
+    (0x01, 0, 0, 40),  # ldx #40               IP header length
+    (0x05, 0, 0, 5),  # ja 14
+    (0x15, 0, 11, IPV4.ethertype),  # jeq IPv4
     (0x30, 0, 0, 23),  # ldb [23]              protocol
-    (0x15, 8, 0, 1),  # jeq ICMP → accept
+    (0x15, 8, 0, IPV4.icmp),  # jeq ICMP → accept
     (0x15, 0, 8, 6),  # jeq TCP
     (0xB1, 0, 0, 14),  # ldxb 4*([14]&0xf)     IP header length
     (0x50, 0, 0, 27),  # ldb [x + 27]          TCP flags

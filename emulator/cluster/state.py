@@ -138,7 +138,7 @@ class ClusterState:
     # Pod key → containers that run their real command
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # load-balancer address → the node that answers ARP for it
-    speakers: Mapping[str, str] = field(default_factory=dict)
+    speakers: Mapping[Address, str] = field(default_factory=dict)
     balancerIP: str = ""  # the balancer's own address on the host network
     # Service key → nodes whose node ports the balancer connects to
     balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from emulator.cluster.state import ProxySettings
 from emulator.controllers.findings import Findings
+from emulator.net import Address
 from emulator.objects.kinds import Node, Service
 
 
 def notice_bound(
     services: Iterable[Service],
     nodes: Sequence[Node],
-    speakers: Mapping[str, str],
+    speakers: Mapping[Address, str],
     proxy: ProxySettings,
     findings: Findings,
 ) -> None:

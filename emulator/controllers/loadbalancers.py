@@ -167,7 +167,7 @@ def choose_speakers(
     pools: Pools,
     hosts: Prefix,
     taken: Collection[str],
-) -> dict[str, str]:
+) -> dict[Address, str]:
     """Returns, by address, the node that answers ARP for it: every VIP in ``hosts`` that no machine has, by
     MetalLB's choice among the nodes that may announce the address's pool. (An address of no pool was given
     elsewhere; any node may.)
@@ -185,7 +185,7 @@ def choose_speakers(
             if endpoint.ready or endpoint.serving:
                 serving.setdefault(key, set()).add(endpoint.nodeName or "")
     by_name = {node.name: node for node in nodes if may_balance(node)}
-    speakers: dict[str, str] = {}
+    speakers: dict[Address, str] = {}
     for service in services:
         ingress = service.status.loadBalancer.ingress
         vips = addresses_of(IPV4, (i.ip for i in ingress if i.ipMode == "VIP"))

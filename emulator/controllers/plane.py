@@ -72,7 +72,7 @@ from emulator.controllers.workloads import (
     surplus_pods,
 )
 from emulator.errors import InputError
-from emulator.net import IPV4, prefixes_of
+from emulator.net import IPV4, Address, prefixes_of
 from emulator.objects.config import (
     BINDING_MODES,
     WITHOUT_HEALTH_CHECKS,
@@ -746,7 +746,7 @@ class ControlPlane:
         slices: Sequence[EndpointSlice],
         nodes: Sequence[Node],
         _: Findings,
-    ) -> dict[str, str]:
+    ) -> dict[Address, str]:
         return choose_speakers(services, slices, nodes, self._pools, self._networks.hosts, self._taken())
 
 

@@ -21,7 +21,7 @@ from emulator.plan.ipvs import ipvsadm_text
 
 
 def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Returns every IPv4 address on an interface (except 127.0.0.1 on ``lo``) of each namespace of
+    """Returns every address on an interface (``lo``'s own and link-local ones left out) of each namespace of
     ``names``.
     """
     return {

@@ -14,6 +14,8 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
+from emulator.net import Address
+
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLM_F_DUMP = 0x300
@@ -22,11 +24,13 @@ IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_QDISC, IFLA_OPERSTATE, IFLA_LINKINFO = 1, 3, 6, 16, 18
 IFLA_INFO_KIND = 1
 IF_OPER_UP = b"\x06"
-IFA_LOCAL = 2
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 IFINFO = struct.Struct("=BBHiII")
+IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 U32 = struct.Struct("=I")
 
 
@@ -124,14 +128,17 @@ class NetlinkSocket:
         self._socket.close()
 
 
-def dump_addresses() -> list[tuple[int, str]]:
-    """Returns (interface index, IPv4 address) of every address in the calling thread's network namespace."""
-    rows: list[tuple[int, str]] = []
-    for data in dump(RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)):
-        index = struct.unpack_from("=I", data, 4)[0]
-        local = attributes(data, 8).get(IFA_LOCAL)
-        if local:
-            rows.append((index, socket.inet_ntoa(local)))
+def dump_addresses() -> list[tuple[int, Address]]:
+    """Returns (interface index, address) of every address but link-local ones in the calling thread's network
+    namespace.
+    """
+    rows: list[tuple[int, Address]] = []
+    for data in dump(RTM_GETADDR, RTM_NEWADDR, IFADDR.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        *_, scope, index = IFADDR.unpack_from(data)
+        row = attributes(data, IFADDR.size)
+        local = row.get(IFA_LOCAL) or row.get(IFA_ADDRESS)  # IPv6 has the former with a peer alone
+        if local and scope < RT_SCOPE_LINK:
+            rows.append((index, Address.of_packed(local)))
     return rows
 
 

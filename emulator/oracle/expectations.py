@@ -41,7 +41,7 @@ from emulator.model.expectations import Expectation, SourceRule
 from emulator.model.flows import Flow
 from emulator.model.reasons import Reason, Why
 from emulator.model.results import FlowResult
-from emulator.net import Endpoint
+from emulator.net import Address, Endpoint
 from emulator.objects.references import node_ref
 from emulator.oracle.arp_flux import promise_under_arp_flux
 from emulator.oracle.attempts import (
@@ -100,7 +100,7 @@ class Expectations:
     microseconds.
     """
 
-    def __init__(self, state: ClusterState, asked: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, state: ClusterState, asked: Mapping[Address, str] = MappingProxyType({})) -> None:
         """Builds the indexes of ``state``; ``asked`` is the ARP cache of clients outside before
         (:func:`remember`).
         """
@@ -290,7 +290,9 @@ class Expectations:
         )
 
 
-def remember(asked: Mapping[str, str], state: ClusterState, flows: Iterable[Flow]) -> Mapping[str, str]:
+def remember(
+    asked: Mapping[Address, str], state: ClusterState, flows: Iterable[Flow]
+) -> Mapping[Address, str]:
     """Returns the ARP cache of clients outside (address → node) after sending ``flows``; ``asked`` is the
     cache before. A new speaker sends gratuitous ARP, a departing one does not, so stale entries stay.
     """

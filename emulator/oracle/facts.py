@@ -27,7 +27,7 @@ class Facts:
     the neighbour entries of clients outside.
     """
 
-    def __init__(self, state: ClusterState, asked: Mapping[str, str]) -> None:
+    def __init__(self, state: ClusterState, asked: Mapping[Address, str]) -> None:
         """Builds the indexes; ``asked`` is the ARP cache of clients outside
         (:func:`emulator.oracle.expectations.remember`).
         """
@@ -138,7 +138,7 @@ class Facts:
         owner = self.owners.get(flow.to.ip)
         return flow.client.node or flow.via or self.announcer(flow.to.ip) or (owner.node if owner else "")
 
-    def announcer(self, ip: str) -> str:
+    def announcer(self, ip: Address) -> str:
         """Returns the node that clients outside have in their neighbour entry for ``ip``, now or from before
         (of several any one); "" if there is none.
         """

@@ -19,6 +19,7 @@ from emulator.kernel.limits import LimitError
 from emulator.model.expectations import Expectation
 from emulator.model.flows import Flow
 from emulator.model.results import FlowResult, Report
+from emulator.net import Address
 from emulator.objects.config import COMING_MODE, Inventory, ProxyMode
 from emulator.oracle.expectations import Expectations, remember
 from emulator.proxy import MODES
@@ -94,7 +95,7 @@ def _by_step(scenario: Scenario, flows: Sequence[Flow], report: Report) -> Calla
     it is sent; on an open connection, given the earlier results on it in ``report``.
     """
     moments: dict[str, Expectations] = {}
-    asked: Mapping[str, str] = {}
+    asked: Mapping[Address, str] = {}
     results = {result.flow.name: result for result in report.flows}
     before: dict[str, FlowResult | None] = {}
     last: dict[tuple[str, str], FlowResult] = {}

@@ -83,7 +83,7 @@ def plan_flows(
         ), promised.expect
     flows: tuple[Flow, ...] = ()
     promises: dict[str, PromiseOf] = {}
-    asked: Mapping[str, str] = {}
+    asked: Mapping[Address, str] = {}
     for moment in scenario.moments:
         name, then = moment.name, moment.state
         more, promises[name] = _plan_moment(moment, Expectations(then, asked), differences and not name)

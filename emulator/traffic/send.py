@@ -131,7 +131,7 @@ class _Job:
 
     def ask(self) -> bytes:
         """Returns the request that carries the cookie."""
-        server = Endpoint.of(self.flow.to.ip, self.flow.to.port)
+        server = Endpoint(self.flow.to.ip, self.flow.to.port)
         if self.servers and self.flow.protocol == "TCP":
             self.http = http_request(self.cookie, server, keep=bool(self.flow.connection))
         elif self.flow.to.how == "healthCheck":
@@ -357,14 +357,14 @@ class Prober:
         self._namespaces.enter(flow.client.netns)
         tcp = flow.protocol == "TCP"
         kind = (socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        job.sock = sock = socket.socket(socket.AF_INET, kind)
+        job.sock = sock = socket.socket(flow.to.ip.family.number, kind)
         if tcp:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ABORT)
         if self._fresh_ports:
             self._bind(sock, self._fresh_ports)
         job.started = time.time_ns()
         code = sock.connect_ex((flow.to.ip, flow.to.port))
-        job.src = Endpoint.of(*sock.getsockname())
+        job.src = Endpoint.of(*sock.getsockname()[:2])
         self._keep(job, sock)
         if code not in (0, errno.EINPROGRESS):
             self._end(job, _outcome(code))
@@ -377,7 +377,7 @@ class Prober:
 
     def _go_on(self, job: _Job, sock: socket.socket) -> None:
         """Sends the request of ``job`` over a connection that is open."""
-        job.sock, job.src = sock, Endpoint.of(*sock.getsockname())
+        job.sock, job.src = sock, Endpoint.of(*sock.getsockname()[:2])
         job.continued = job.connected = True
         if job.flow.protocol == "UDP":
             forget_answers(sock)
@@ -496,7 +496,7 @@ class Prober:
                 protocol=flow.protocol,
                 netns=flow.client.netns,
                 src=job.src,
-                dst=Endpoint.of(flow.to.ip, flow.to.port),
+                dst=Endpoint(flow.to.ip, flow.to.port),
                 token=make_token(flow.protocol, job.cookie)
                 if job.cookie and (job.relayed or job.continued or flow.protocol == "UDP")
                 else 0,

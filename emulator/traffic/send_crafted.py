@@ -10,12 +10,13 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from emulator.capture.recording import Recording
 from emulator.kernel.netns import Namespaces
 from emulator.model.flows import Attempt, Flow
 from emulator.model.frames import errno_name, make_token
-from emulator.net import Endpoint, is_loopback
+from emulator.net import Address, Endpoint, Family, is_loopback
 from emulator.objects.config import FlowProtocol
 from emulator.traffic.crafted import Crafted, craft
 from emulator.traffic.silence import Silence
@@ -46,16 +47,17 @@ class CraftedSender:
         ]
         packets = [self._plan(flow) for flow in each]
         attempts: list[Attempt] = []
-        sockets: dict[str, socket.socket] = {}
+        sockets: dict[tuple[str, Family], socket.socket] = {}
         with ExitStack() as stack:
             for flow, packet, data in zip(each, packets, craft(packets), strict=True):
-                netns = flow.client.netns
-                if netns not in sockets:
+                place = netns, family = flow.client.netns, flow.to.ip.family
+                if place not in sockets:
                     if len(sockets) == _SOCKETS:
                         stack.close()
                         sockets.clear()
-                    sockets[netns] = stack.enter_context(self._namespaces.call_in(netns, _open))
-                attempts.append(_send(sockets[netns], flow, packet, data))
+                    opened = self._namespaces.call_in(netns, partial(_open, family))
+                    sockets[place] = stack.enter_context(opened)
+                attempts.append(_send(sockets[place], flow, packet, data))
                 self._recording.look()
         return attempts
 
@@ -81,31 +83,34 @@ class CraftedSender:
     def _plan(self, flow: Flow) -> Crafted:
         src, value = self._source(flow), self._new_value(flow.protocol)
         return Crafted(
-            protocol=flow.protocol, src=(src, self._next_port()), dst=(flow.to.ip, flow.to.port), value=value
+            protocol=flow.protocol,
+            src=Endpoint(src, self._next_port()),
+            dst=Endpoint(flow.to.ip, flow.to.port),
+            value=value,
         )
 
     def _next_port(self) -> int:
         self._port = _FIRST_PORT if self._port == _LAST_PORT else self._port + 1
         return self._port
 
-    def _source(self, flow: Flow) -> str:
+    def _source(self, flow: Flow) -> Address:
         """Returns the address that the client's kernel would send from. A node has several addresses, and may
         dial one of them: its kernel is asked.
         """
         if flow.client.kind != "node":
             return flow.to.ip if is_loopback(flow.to.ip) else flow.client.ip
 
-        def ask() -> str:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        def ask() -> Address:
+            with socket.socket(flow.to.ip.family.number, socket.SOCK_DGRAM) as sock:
                 if sock.connect_ex((flow.to.ip, 9)):
                     return flow.client.ip  # no route: the packet finds none either
-                return str(sock.getsockname()[0])
+                return Address(sock.getsockname()[0])
 
         return self._namespaces.call_in(flow.client.netns, ask)
 
 
-def _open() -> socket.socket:
-    return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+def _open(family: Family) -> socket.socket:
+    return socket.socket(family.number, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
 
 def _send(sock: socket.socket, flow: Flow, packet: Crafted, data: bytes) -> Attempt:
@@ -114,14 +119,13 @@ def _send(sock: socket.socket, flow: Flow, packet: Crafted, data: bytes) -> Atte
         sock.sendto(data, (flow.to.ip, 0))
     except OSError as failure:
         error = errno_name(failure.errno)
-    (src, sport), (dst, dport) = packet.src, packet.dst
     echo = flow.protocol == "ICMP"
     return Attempt(
         flow=flow.name,
         protocol=flow.protocol,
         netns=flow.client.netns,
-        src=Endpoint.of(src, 0 if echo else sport),
-        dst=Endpoint.of(dst, 0 if echo else dport),
+        src=packet.src._replace(port=0) if echo else packet.src,
+        dst=packet.dst._replace(port=0) if echo else packet.dst,
         token=make_token(flow.protocol, packet.value),
         crafted=True,
         started=started,

@@ -4,19 +4,20 @@ speaker sends them for addresses that its kernel does not have. Pure.
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Container
+
+from emulator.net import IPV4, Address
 
 ETH_P_ARP = 0x0806
 REQUEST, REPLY = 1, 2
 BROADCAST = b"\xff" * 6
 # Ethernet; types of address, operation; sender's and target's MAC and address
 _FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
-_ETHERNET_IPV4 = (1, 0x0800, 6, 4)
+_ETHERNET_IPV4 = (1, IPV4.ethertype, 6, IPV4.octets)
 
 
-def answer(frame: bytes, mac: bytes, announced: Container[str]) -> bytes | None:
+def answer(frame: bytes, mac: bytes, announced: Container[Address]) -> bytes | None:
     """Returns the reply to ``frame`` from ``mac``, if it asks for one of ``announced``; None for anything
     else.
     """
@@ -30,16 +31,16 @@ def answer(frame: bytes, mac: bytes, announced: Container[str]) -> bytes | None:
         or to not in (BROADCAST, mac)
     ):
         return None
-    if socket.inet_ntoa(wanted) not in announced:
+    if Address.of_packed(wanted) not in announced:
         return None
     return _frame(asker, REPLY, mac, wanted, asker, asker_ip)
 
 
-def gratuitous(ip: str, mac: bytes) -> tuple[bytes, bytes]:
+def gratuitous(ip: Address, mac: bytes) -> tuple[bytes, bytes]:
     """Returns gratuitous ARP for ``ip`` at ``mac``: a request and a reply, since some hosts accept only the
     one and some only the other.
     """
-    address = socket.inet_aton(ip)
+    address = ip.packed
     return _frame(BROADCAST, REQUEST, mac, address, BROADCAST, address), _frame(
         BROADCAST, REPLY, mac, address, BROADCAST, address
     )

@@ -21,18 +21,19 @@ from emulator.cluster.state import ClusterState
 from emulator.errors import EXHAUSTED
 from emulator.kernel.netns import Namespaces
 from emulator.model.notices import Notice
-from emulator.net import Endpoint
+from emulator.net import IPV4, Endpoint, Family
 from emulator.proxy.backends import backend_of
 from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Relay, RoundRobin
 from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
+_FAMILY = IPV4  # of what the proxies listen for: those of a mode are of one family
 _CHUNK = 32 << 10
 _DATAGRAM = 4096  # "should be enough for most whole-packets"; longer ones are cut
 _AT_ONCE = 64  # datagrams that are read before others have their turn
 _LATE = 10.0  # seconds in which an endpoint that waits for a busy machine may still answer a UDP client
 
-_Dial = Callable[[int], socket.socket]  # a new socket of the node: SOCK_STREAM or SOCK_DGRAM
+_Dial = Callable[[Family, int], socket.socket]  # a new socket of the node: SOCK_STREAM or SOCK_DGRAM
 
 
 class _TcpProxy:
@@ -82,7 +83,7 @@ class _TcpProxy:
             endpoint = self.choice.next(client, self._loop.time(), again=number > 0)
             if endpoint is None:
                 return None
-            server = self._new_socket(socket.SOCK_STREAM)
+            server = self._new_socket(endpoint.address.family, socket.SOCK_STREAM)
             try:
                 await asyncio.wait_for(self._loop.sock_connect(server, endpoint), timeout)
             except (OSError, asyncio.TimeoutError) as error:
@@ -177,7 +178,7 @@ class _UdpProxy:
         endpoint = self.choice.next(peer[0], self._loop.time())
         if endpoint is None:
             return None
-        server = self._new_socket(socket.SOCK_DGRAM)
+        server = self._new_socket(endpoint.address.family, socket.SOCK_DGRAM)
         try:
             server.connect(endpoint)
         except OSError as error:  # no route
@@ -269,11 +270,11 @@ class _Proxies:
     def _listen(self, node: str, relay: Relay) -> _TcpProxy | _UdpProxy:
         new_socket = partial(self._new_socket, node)
         tcp = relay.protocol == "TCP"
-        sock = new_socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        sock = new_socket(_FAMILY, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         if tcp:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            sock.bind(("0.0.0.0", relay.port))  # noqa: S104 - inside a node's namespace
+            sock.bind((_FAMILY.unspecified, relay.port))
         except OSError as error:
             raise OSError(
                 f"no proxy for {relay.name} on {node}, port {relay.port}: {error.strerror}"
@@ -283,9 +284,9 @@ class _Proxies:
         sock.listen(_BACKLOG)
         return _TcpProxy(sock, RoundRobin(relay), new_socket)
 
-    def _new_socket(self, node: str, kind: int) -> socket.socket:
+    def _new_socket(self, node: str, family: Family, kind: int) -> socket.socket:
         self._namespaces.enter(node)
-        return socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        return socket.socket(family.number, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
 
 def _wanted(state: ClusterState) -> Mapping[_Place, Relay]:

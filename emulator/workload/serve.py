@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from emulator.cluster.state import ClusterState, Listener
 from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.netns import Namespaces
 from emulator.model.frames import Answer
 from emulator.model.notices import Notice
-from emulator.net import PROTOCOL_NUMBER, Endpoint, TransportProtocol
+from emulator.net import IPV4, IPV6, PROTOCOL_NUMBER, Endpoint, Family, TransportProtocol
 from emulator.workload import sctp
 from emulator.workload.answer import Dialogue, reply_line
+from emulator.workload.pktinfo import ask_local, read_local, send_from
 from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
 # bytes that wait at most: of all that is sent by hand at once, each packet takes 768 or more
 _SCTP_BUFFER = 4 << 20
-IP_PKTINFO = 8
 SO_RCVBUFFORCE = 33
 
 
@@ -56,8 +56,8 @@ class _Server:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._ports: dict[_Place, _Port] = {}
-        # by network namespace: the ports, and the raw socket that answers for them
-        self._sctp: dict[str, tuple[Collection[int], socket.socket]] = {}
+        # by network namespace and family: the ports, and the raw socket that answers for them
+        self._sctp: dict[tuple[str, Family], tuple[Collection[int], socket.socket]] = {}
         self._conntracks: dict[str, Conntrack] = {}
         self._node_of: dict[str, str] = {}  # by address of a Pod or node
 
@@ -112,17 +112,18 @@ class _Server:
         self._ports[_place(listener)] = port
 
     def _open_tcp(self, port: _Port) -> None:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        family = port.listener.ip.family
+        sock = _socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("0.0.0.0", port.listener.port))  # noqa: S104 - inside a Pod's namespace
+        sock.bind((family.unspecified, port.listener.port))
         sock.listen(_BACKLOG)
         self._register(port, sock, lambda: self._accept(sock, port))
 
     def _open_udp(self, port: _Port) -> None:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        # the reply must leave from the dialled address
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        sock.bind(("0.0.0.0", port.listener.port))  # noqa: S104 - inside a Pod's namespace
+        family = port.listener.ip.family
+        sock = _socket(family, socket.SOCK_DGRAM)
+        ask_local(sock, family)  # the reply must leave from the dialled address
+        sock.bind((family.unspecified, port.listener.port))
         self._register(port, sock, lambda: self._datagrams(sock, port))
 
     def _register(self, port: _Port, sock: socket.socket, handler: Callable[[], None]) -> None:
@@ -148,31 +149,27 @@ class _Server:
         sock.close()
 
     def _update_sctp(self, listeners: Sequence[Listener], gone: Collection[str]) -> None:
-        wanted: dict[str, set[int]] = {}
+        wanted: dict[tuple[str, Family], set[int]] = {}
         for listener in listeners:
             if listener.protocol == "SCTP" and not listener.refused:
-                wanted.setdefault(listener.netns, set()).add(listener.port)
-        for netns, (ports, sock) in list(self._sctp.items()):
-            if netns in gone or ports != wanted.get(netns):
+                wanted.setdefault((listener.netns, listener.ip.family), set()).add(listener.port)
+        for place, (ports, sock) in list(self._sctp.items()):
+            if place[0] in gone or ports != wanted.get(place):
                 self._forget(sock)
-                del self._sctp[netns]
-        for netns in wanted.keys() - self._sctp.keys():
-            self._namespaces.enter(netns)
-            self._open_sctp(netns, wanted[netns])
+                del self._sctp[place]
+        for place in wanted.keys() - self._sctp.keys():
+            self._open_sctp(*place, wanted[place])
 
-    def _open_sctp(self, netns: str, ports: Collection[int]) -> None:
-        sock = socket.socket(
-            socket.AF_INET,
-            socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
-            PROTOCOL_NUMBER["SCTP"],
-        )
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    def _open_sctp(self, netns: str, family: Family, ports: Collection[int]) -> None:
+        self._namespaces.enter(netns)
+        sock = _socket(family, socket.SOCK_RAW, PROTOCOL_NUMBER["SCTP"])
+        ask_local(sock, family)
         try:
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _SCTP_BUFFER)
         except PermissionError:  # an ordinary user has what net.core.rmem_max allows
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SCTP_BUFFER)
-        self._sctp[netns] = ports, sock
-        self.watch(sock.fileno(), lambda: _answer_sctp(sock, ports))
+        self._sctp[netns, family] = ports, sock
+        self.watch(sock.fileno(), lambda: _answer_sctp(sock, family, ports))
 
     def _update_conntracks(self, nodes: Sequence[str], gone: Collection[str]) -> None:
         for node in [node for node in self._conntracks if node in gone or node not in nodes]:
@@ -199,7 +196,7 @@ class _Server:
             sock.setblocking(False)
             self._register(port, sock, partial(self._receive, sock, peer, Dialogue(), port))
 
-    def _receive(self, sock: socket.socket, peer: tuple[str, int], dialogue: Dialogue, port: _Port) -> None:
+    def _receive(self, sock: socket.socket, peer: tuple[Any, ...], dialogue: Dialogue, port: _Port) -> None:
         listener = port.listener
         try:
             data = sock.recv(4096)
@@ -221,16 +218,16 @@ class _Server:
         for _ in range(64):
             try:
                 data, control, _, peer = sock.recvmsg(2048, 64)
-                local = _asked_address(control)
+                local = read_local(control, listener.ip.family)
                 answer = self._answer(listener, peer, (local, listener.port))
-                sock.sendmsg([reply_line(data, answer)], _from(local), 0, peer)
+                sock.sendmsg([reply_line(data, answer)], send_from(local), 0, peer)
             except BlockingIOError:
                 return
             except OSError:
                 continue  # the client is gone, or refused the reply with an ICMP error
 
-    def _answer(self, listener: Listener, peer: tuple[str, int], local: tuple[str, int]) -> Answer:
-        client, own = Endpoint.of(*peer), Endpoint.of(*local)
+    def _answer(self, listener: Listener, peer: tuple[Any, ...], local: tuple[Any, ...]) -> Answer:
+        client, own = Endpoint.of(*peer[:2]), Endpoint.of(*local[:2])  # IPv6 has a flow and a scope behind
         return Answer(
             pod=listener.pod,
             container=listener.container,
@@ -259,25 +256,22 @@ class _Server:
         return dialled
 
 
-def _asked_address(control: list[tuple[int, int, bytes]]) -> str:
-    """Returns the local address of struct in_pktinfo, from which the reply must come."""
-    for level, kind, data in control:
-        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-            return socket.inet_ntoa(data[4:8])
-    return "0.0.0.0"  # noqa: S104 - the kernel's own "any"
+def _socket(family: Family, kind: int, protocol: int = 0) -> socket.socket:
+    sock = socket.socket(family.number, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+    if family is IPV6 and kind != socket.SOCK_RAW:  # IPv4 has sockets of its own
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return sock
 
 
-def _from(ip: str) -> list[tuple[int, int, bytes]]:
-    return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=I4s4s", 0, socket.inet_aton(ip), b"\0" * 4))]
-
-
-def _answer_sctp(sock: socket.socket, ports: Collection[int]) -> None:
+def _answer_sctp(sock: socket.socket, family: Family, ports: Collection[int]) -> None:
     for _ in range(64):
         try:
             packet, control, _, peer = sock.recvmsg(2048, 64)
-            reply = sctp.answer(packet[(packet[0] & 0xF) * 4 :], ports)
+            # a raw socket of IPv4 brings the header along, one of IPv6 does not (raw(7), ipv6(7))
+            begin = (packet[0] & 0xF) * 4 if family is IPV4 else 0
+            reply = sctp.answer(packet[begin:], ports)
             if reply:
-                sock.sendmsg([reply], _from(_asked_address(control)), 0, (peer[0], 0))
+                sock.sendmsg([reply], send_from(read_local(control, family)), 0, (peer[0], 0))
         except BlockingIOError:
             return
         except OSError:

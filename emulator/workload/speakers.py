@@ -19,6 +19,7 @@ from contextlib import suppress
 from emulator.cluster.state import ClusterState
 from emulator.kernel.netns import Namespaces
 from emulator.model.notices import Notice
+from emulator.net import Address
 from emulator.workload import arp
 from emulator.workload.worker import Inbox, Worker
 
@@ -30,16 +31,16 @@ class Reminders:
     """Schedules the repeated announcements of each address, in seconds of the caller's clock."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, str]] = []  # the next one first
+        self._due: list[tuple[float, Address]] = []  # the next one first
 
-    def change(self, new: Collection[str], kept: Collection[str], now: float) -> None:
+    def change(self, new: Collection[Address], kept: Collection[Address], now: float) -> None:
         """Schedules ``new`` addresses, which have just been announced for the first time, and drops those
         that are neither new nor ``kept``.
         """
         due = [(at, ip) for at, ip in self._due if ip in kept and ip not in new]
         self._due = sorted([*due, *((now + after, ip) for after in AGAIN_AFTER for ip in new)])
 
-    def take(self, now: float) -> tuple[str, ...]:
+    def take(self, now: float) -> tuple[Address, ...]:
         """Returns the addresses to announce now, each once."""
         due = tuple(ip for at, ip in self._due if at <= now)
         self._due = self._due[len(due) :]
@@ -59,10 +60,10 @@ class _Speaker:
         )
         self.socket.bind((DEVICE, arp.ETH_P_ARP))
         self._mac: bytes = self.socket.getsockname()[4]
-        self.announced: frozenset[str] = frozenset()
+        self.announced: frozenset[Address] = frozenset()
         self.reminders = Reminders()
 
-    def announce(self, addresses: frozenset[str], now: float) -> None:
+    def announce(self, addresses: frozenset[Address], now: float) -> None:
         """Announces these addresses from now on, and no others."""
         new = sorted(addresses - self.announced)
         self.announced = addresses
@@ -76,7 +77,7 @@ class _Speaker:
             with suppress(OSError):  # the network is down: the node is about to be deleted
                 self._tell(ip)
 
-    def _tell(self, ip: str) -> None:
+    def _tell(self, ip: Address) -> None:
         for frame in arp.gratuitous(ip, self._mac):
             self.socket.send(frame)
 
@@ -100,7 +101,7 @@ class _Speakers:
     def update(self, state: ClusterState) -> Sequence[Notice]:
         """Announces the addresses of ``state``. An address leaves one node before it comes to another."""
         gone = self._namespaces.refresh()
-        wanted: dict[str, set[str]] = {}
+        wanted: dict[str, set[Address]] = {}
         for ip, node in state.speakers.items():
             wanted.setdefault(node, set()).add(ip)
         for node in [node for node in self._speakers if node in gone or node not in wanted]:

@@ -129,14 +129,14 @@ def test_the_library_of_others_reads_what_we_sent() -> None:
         if text.startswith("[")
     }
     meant = {
-        (op.address.split("/")[0], int(op.address.split("/")[1]))
+        (op.address.address, op.address.length)
         for op in plan.operations
         if isinstance(op, AddAddress) and op.netns == "worker-1"
     }
     assert meant <= {(row["address"], row["prefixlen"]) for row in state["addresses"]}
     routes = {(row.get("dst", "default"), row["gateway"]) for row in state["routes"] if "gateway" in row}
     assert {
-        (op.dst.split("/")[0], op.via)
+        (op.dst.first if op.dst.length else "default", op.via)
         for op in plan.operations
         if isinstance(op, AddRoute) and op.netns == "worker-1" and op.via
     } <= routes

@@ -13,7 +13,7 @@ import pytest
 from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.iptables import find_iptables
-from emulator.net import PROTOCOL_NUMBER
+from emulator.net import IPV4, PROTOCOL_NUMBER
 from emulator.plan.operations import AddNetns, Plan
 from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload import serve
@@ -198,8 +198,8 @@ def test_what_is_sent_by_hand_at_once_waits_for_the_server() -> None:
         namespaces = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),))).namespaces
         server = serve._Server(namespaces)
         namespaces.enter("a")
-        server._open_sctp("a", {80})
-        (_, served), found = server._sctp["a"], 0
+        server._open_sctp("a", IPV4, {80})
+        (_, served), found = server._sctp["a", IPV4], 0
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, PROTOCOL_NUMBER["SCTP"]) as client:
             for _ in range(packets):
                 client.sendto(bytes(32), ("127.0.0.1", 0))

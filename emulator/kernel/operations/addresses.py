@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 from emulator.kernel.applied import Applied
-from emulator.kernel.netlink import IFA_LOCAL, NLM_F_CREATE, NLM_F_REPLACE, RTM_NEWADDR, attribute, message
+from emulator.kernel.netlink import (
+    IFA_ADDRESS,
+    IFA_LOCAL,
+    IFADDR,
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    RT_SCOPE_UNIVERSE,
+    RTM_NEWADDR,
+    attribute,
+    message,
+)
 from emulator.kernel.operations.registry import handles
 from emulator.net import InterfaceAddress
 from emulator.plan.operations.addresses import AddAddress, DelAddress
 
 RTM_DELADDR = 21
-IFA_ADDRESS = 1
-RT_SCOPE_UNIVERSE = 0
 
 
 @handles(AddAddress)
@@ -40,5 +47,5 @@ def delete_address(index: int, address: InterfaceAddress) -> bytes:
 
 def _address(index: int, address: InterfaceAddress) -> bytes:
     local = address.address.packed
-    header = struct.pack("=BBBBI", address.address.family.number, address.length, 0, RT_SCOPE_UNIVERSE, index)
+    header = IFADDR.pack(address.address.family.number, address.length, 0, RT_SCOPE_UNIVERSE, index)
     return header + attribute(IFA_LOCAL, local) + attribute(IFA_ADDRESS, local)

@@ -6,7 +6,15 @@ import struct
 from collections.abc import Sequence
 
 from emulator.kernel.applied import Applied
-from emulator.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, message
+from emulator.kernel.netlink import (
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    RT_SCOPE_LINK,
+    RT_SCOPE_UNIVERSE,
+    U32,
+    attribute,
+    message,
+)
 from emulator.kernel.operations.registry import handles
 from emulator.net import Address, Prefix
 from emulator.plan.operations.routes import AddRoute, DelRoute
@@ -14,7 +22,6 @@ from emulator.plan.operations.routes import AddRoute, DelRoute
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTNH_F_ONLINK = 254, 4, 1, 4
-RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 
 
 @handles(AddRoute)

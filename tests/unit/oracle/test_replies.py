@@ -10,7 +10,7 @@ from emulator.oracle.replies import Reply, way_of_reply
 
 POD = Client(kind="pod", label="pod default/a", netns="default_a", ip=Address("10.244.1.2"), node="worker-1")
 NODE = Client(kind="node", label="node worker-1", netns="worker-1", ip=Address("172.18.0.3"), node="worker-1")
-OUTSIDE = Client(kind="external", label="external client-1", netns="client-1", ip="203.0.113.10")
+OUTSIDE = Client(kind="external", label="external client-1", netns="client-1", ip=Address("203.0.113.10"))
 
 
 @pytest.mark.parametrize(

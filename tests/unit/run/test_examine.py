@@ -5,10 +5,13 @@ from __future__ import annotations
 from emulator.journeys.correlate import Correlation
 from emulator.model.flows import Attempt, Client, Destination, Flow
 from emulator.model.frames import Frame
+from emulator.net import Address
 from emulator.run.examine import _keep
 
-CLIENT = Client(kind="pod", label="pod default/c", netns="default_c", ip="10.244.1.2", node="worker-1")
-TO = Destination(label="svc default/web:80", ip="10.96.1.0", port=80)
+CLIENT = Client(
+    kind="pod", label="pod default/c", netns="default_c", ip=Address("10.244.1.2"), node="worker-1"
+)
+TO = Destination(label="svc default/web:80", ip=Address("10.96.1.0"), port=80)
 
 
 def flow(step: str) -> Flow:

@@ -43,7 +43,7 @@ FLOW = Flow(
         kind="pod", label="pod default/client", netns="client", ip=Address("10.244.1.2"), node="worker-1"
     ),
     to=Destination(
-        label="svc default/web:80", ip="10.96.0.10", port=80, service="default/web", how="clusterIP"
+        label="svc default/web:80", ip=Address("10.96.0.10"), port=80, service="default/web", how="clusterIP"
     ),
     protocol="TCP",
     attempts=2,

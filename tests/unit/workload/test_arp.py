@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
+from emulator.net import Address
 from emulator.workload.arp import answer, gratuitous
 
 MINE, ASKER, ALL = "0a:58:ac:12:00:03", "0a:58:ac:12:00:01", "ff:ff:ff:ff:ff:ff"
-ANNOUNCED = "172.18.255.200"
+ANNOUNCED = Address("172.18.255.200")
 
 
 def who_has(ip: str = ANNOUNCED, to: str = ALL, **fields: int) -> Ether:
