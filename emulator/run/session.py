@@ -31,7 +31,7 @@ from emulator.load.load import ReadingError, load
 from emulator.model.results import FlowResult, Report
 from emulator.objects.config import Inventory, ProxyMode
 from emulator.report.describe import pod_names
-from emulator.report.tables import render_text
+from emulator.report.tables import render_difference, render_text
 from emulator.run.clock import Clock
 from emulator.run.clusters import choose
 from emulator.run.kustomize import build
@@ -86,6 +86,7 @@ class RunningCluster:
     def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
         self._process, self._connection = process, connection
         self._report: Report | None = None
+        self._pods: Mapping[str, str] = {}  # address → namespace/name
 
     @property
     def pid(self) -> int:
@@ -98,13 +99,20 @@ class RunningCluster:
         that its objects call for. They are sent when this is read first.
         """
         if self._report is None:
-            self._report = self._ask(_Check()).report
+            found = self._ask(_Check())
+            self._report, self._pods = found.report, found.pods
         return self._report
 
     @property
     def flows(self) -> tuple[FlowResult, ...]:
         """Returns each flow of :attr:`report`, with its verdict, what was expected and what was seen."""
         return self.report.flows
+
+    def explain(self, result: FlowResult) -> str:
+        """Returns why a flow of :attr:`flows` is not as expected: the reason, what was expected beside what was
+        seen, and the hop where its way ended.
+        """
+        return render_difference(result, self._pods, _WIDTH)
 
     def exec(
         self,
