@@ -238,3 +238,14 @@ def test_a_flavour_that_is_not_installed_is_said(tmp_path: Path) -> None:
         "iptables-nft-restore is not installed: the rules are loaded by iptables-legacy-restore"
         in json.loads(done.stdout)["notices"]
     )
+
+
+@pytest.mark.parametrize("tool", ["ip", "nft", "ipset", "tc"])
+def test_doctor_does_without_a_tool(tool: str) -> None:
+    """And says that a run does without it, too. No file of that name can be executed."""
+    script = 'for path in $(which -a "$0"); do mount --bind /dev/null "$(realpath "$path")"; done; exec "$@"'
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    done = podwire("doctor", "-v", prefix=["unshare", *user, "--mount", "sh", "-c", script, tool])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the tool {tool} is needed to tell" in done.stdout
+    assert done.stdout.splitlines()[-1] == "podwire runs here."
