@@ -513,7 +513,7 @@ def _ps(_: argparse.Namespace) -> int:
 
 
 def _cut(words: list[str]) -> tuple[list[str], list[str]]:
-    """Returns the options that stand before "--", and the command behind it. Without it, all is the command."""
+    """Returns the options before "--", and the command after it. Without it, all is the command."""
     if not words or not words[0].startswith("-"):
         return [], words
     cut = words.index("--") if "--" in words else len(words)

@@ -11,7 +11,7 @@ import os
 
 
 def _end(number: int, _: object) -> None:
-    """Exit at once: an exception would be lost in an import, and nothing is to be cleaned up yet."""
+    """Exits at once: an exception would be lost in an import, and nothing is to be cleaned up yet."""
     # the terminal may have written ^C into the line
     line = ("\n" if os.isatty(2) else "") + "podwire: interrupted; everything is cleaned up\n"
     try:
@@ -21,7 +21,7 @@ def _end(number: int, _: object) -> None:
 
 
 def prepare() -> None:
-    """Handle the signals that ask for an end, except those that are inherited ignored."""
+    """Handles the signals that ask for an end, except those that are inherited ignored."""
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         if _signal.getsignal(number) in (_signal.SIG_DFL, _signal.default_int_handler):
             _signal.signal(number, _end)

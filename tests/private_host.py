@@ -47,7 +47,8 @@ iptables-legacy -A INPUT -p tcp --dport 22 -j ACCEPT
 nft add table inet theirs
 nft add chain inet theirs input { type filter hook input priority 5 ; }
 nft add rule inet theirs input counter
-sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.default.arp_ignore=0 net.ipv4.ip_local_port_range=20000\\ 30000
+sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.default.arp_ignore=0 \
+net.ipv4.ip_local_port_range=20000\\ 30000
 ipcmk --shmem 4096
 """
 

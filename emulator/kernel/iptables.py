@@ -48,7 +48,8 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
         applied.rules.empty_tables()  # two flavours at once would both translate
         applied.rules.iptables = LEGACY
         applied.notices.append(
-            f"{NFT} is refused by kernel {platform.release()} ({_reason(error)}): the rules are loaded by {LEGACY}"
+            f"{NFT} is refused by kernel {platform.release()} ({_reason(error)}): the rules are "
+            f"loaded by {LEGACY}"
         )
         try:
             return apply(plan, applied)

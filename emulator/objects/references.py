@@ -1,4 +1,4 @@
-"""References to objects: which object, and which of its fields. Pure; imports nothing of ours."""
+"""Names objects and their fields: references. Pure; imports nothing of ours."""
 
 from __future__ import annotations
 

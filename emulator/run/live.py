@@ -32,9 +32,9 @@ from emulator.workload.worker import Worker, any_busy
 
 
 class Live:
-    """``applied`` is what the kernel holds, ``logs`` where the output of real commands goes; ``settings`` are
-    the machine's limits, by sysctl; ``keep``: whether evidence is wanted when all is judged: the frames, and
-    what commands print.
+    """Holds a running cluster. ``applied`` is the kernels' state, ``logs`` the place of real commands'
+    output; ``settings`` are the machine's limits, by sysctl; ``keep``: whether the frames are wanted when all
+    is judged.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Live:
             self.commands |= started
 
     def note_ended_commands(self, state: ClusterState) -> None:
-        """Note the real commands that have ended, though they were to go on, each end once."""
+        """Notes the real commands that have ended although they should go on, each end once."""
         ended = find_ended(state, self.commands, kept=self._keep)
         self._note(one for one in ended if (one.ref, one.code) not in self._ended)
 

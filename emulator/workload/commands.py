@@ -29,7 +29,10 @@ from emulator.kernel.netns import Namespaces
 from emulator.model.notices import Notice
 from emulator.objects.kinds import Container, EnvVar, Pod
 
-_SEEN = "commands see this machine's programs as an ordinary user does; home directories, /run, /var and /tmp are hidden from them"
+_SEEN = (
+    "commands see this machine's programs as an ordinary user does; home directories, /run, /var and "
+    "/tmp are hidden from them"
+)
 _TAIL = 4096  # bytes at the end of what a command has printed
 _MOST_SAID = 120  # characters of its last line
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
@@ -71,8 +74,8 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A real command that was started: ``what`` and where, so that one of another Pod by the same name is
-    told from it. ``log`` has its output.
+    """Holds a real command that was started. ``what`` is the command and its place, to distinguish it from
+    one of another Pod with the same name. ``log`` has its output.
     """
 
     process: subprocess.Popen[bytes]
@@ -156,10 +159,10 @@ def _what(state: ClusterState, namespaces: Namespaces, pod: Pod, container: Cont
 def wait_until_listening(
     state: ClusterState, namespaces: Namespaces, running: Commands, *, kept: bool, seconds: float = 10
 ) -> list[CommandNotice]:
-    """Wait until each of the commands listens on the TCP and UDP ports that it is meant to serve; returns
-    a notice about each that does not within ``seconds``, or only where no other Pod reaches it.
+    """Waits until each of the commands listens on its TCP and UDP ports. Returns a notice about each that
+    does not within ``seconds``, or only where no other Pod reaches it.
 
-    ``kept``: whether their output will be found in ``logs/``.
+    ``kept``: their output will be in ``logs/``.
     """
     deadline = time.monotonic() + seconds
     wanted: dict[ContainerRef, set[_Port]] = {ref: set() for ref in running}

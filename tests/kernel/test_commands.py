@@ -99,7 +99,8 @@ WRITTEN = (
 
 WITH_A_SOCKET = """
 mount -t tmpfs none /run || exit
-python3 -c 'import socket, time; s = socket.socket(socket.AF_UNIX); s.bind("/run/host.sock"); s.listen(); time.sleep(60)' & server=$!
+python3 -c 'import socket, \
+time; s = socket.socket(socket.AF_UNIX); s.bind("/run/host.sock"); s.listen(); time.sleep(60)' & server=$!
 until [ -S /run/host.sock ]; do sleep 0.02; done
 "$@"; code=$?
 kill $server; exit $code

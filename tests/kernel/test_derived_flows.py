@@ -20,7 +20,8 @@ nodes: [{role: control-plane}, {role: worker}, {role: worker}]
 apiVersion: v1
 kind: Pod
 metadata: {name: web, labels: {app: web}}
-spec: {nodeName: worker-1, containers: [{name: web, ports: [{containerPort: 8080}, {containerPort: 53, protocol: UDP}]}]}
+spec: {nodeName: worker-1, containers: [{name: web, ports: [{containerPort: 8080}, {containerPort: 53, \
+protocol: UDP}]}]}
 ---
 apiVersion: v1
 kind: Pod
@@ -35,12 +36,14 @@ spec:
   selector: {app: web}
   externalIPs: [192.0.2.50, 192.0.2.51, 172.18.0.3]
   loadBalancerSourceRanges: [198.51.100.0/24, 10.0.0.0/8]
-  ports: [{name: http, port: 80, targetPort: 8080, nodePort: 30080}, {name: dns, port: 53, protocol: UDP, nodePort: 30053}]
+  ports: [{name: http, port: 80, targetPort: 8080, nodePort: 30080}, {name: dns, port: 53, protocol: UDP, \
+nodePort: 30053}]
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: local}
-spec: {type: LoadBalancer, selector: {app: web}, externalTrafficPolicy: Local, internalTrafficPolicy: Local, ports: [{port: 80, targetPort: 8080}]}
+spec: {type: LoadBalancer, selector: {app: web}, externalTrafficPolicy: Local, \
+internalTrafficPolicy: Local, ports: [{port: 80, targetPort: 8080}]}
 ---
 apiVersion: v1
 kind: Service

@@ -344,7 +344,8 @@ sys.path.insert(0, {str(ROOT)!r})
 keep = subprocess.Popen({KEEP!r}, stderr=subprocess.PIPE, text=True)
 assert "stays up" in keep.stderr.readline()
 def podwire(*words):
-    return subprocess.Popen([sys.executable, "-c", {SLOW_TO_WAIT!r}, *words], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", {SLOW_TO_WAIT!r}, *words], stdout=subprocess.PIPE, \
+text=True)
 for _ in range(3):
     inside = podwire("exec", "worker-1", "--", "sh", "-c", "sleep 600 & echo up; wait")
     assert inside.stdout.readline() == "up\\n"

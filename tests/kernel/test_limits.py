@@ -213,7 +213,8 @@ def test_a_refusal_that_makes_the_other_flavour_serve_is_said(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     notice = (
-        f"iptables-nft-restore is refused by kernel {platform.release()} (Could not fetch rule set generation id: Invalid argument): "
+        f"iptables-nft-restore is refused by kernel {platform.release()} (Could not fetch rule set "
+        "generation id: Invalid argument): "
         "the rules are loaded by iptables-legacy-restore"
     )
     assert notice in json.loads(done.stdout)["notices"]

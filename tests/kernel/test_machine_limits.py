@@ -76,7 +76,8 @@ def test_a_full_neighbour_table_makes_verdicts_unknown_and_never_wrong() -> None
     python = shlex.quote(sys.executable)
     commands = f"""
         coproc {python} -m tests.kernel.full_neighbour_table && read line <&${{COPROC[0]}} || exit
-        for topology in three-networks l2-announcement; do {python} run_topology.py $topology --captures none -o json; done
+        for topology in three-networks l2-announcement; do {python} run_topology.py $topology --captures \
+none -o json; done
         kill $COPROC_PID"""
     done = uml("bash", "-c", commands, seconds=120)
     reports, text = [], done.stdout.decode().strip()

@@ -406,7 +406,8 @@ spec: {containers: [{name: web}]}
 apiVersion: v1
 kind: Service
 metadata: {name: web}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80}], loadBalancerSourceRanges: [203.0.113.0/24]}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80}], \
+loadBalancerSourceRanges: [203.0.113.0/24]}
 status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}
 """
 

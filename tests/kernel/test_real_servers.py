@@ -209,7 +209,10 @@ def _those_that_do_not_take_it(report: dict[str, Any]) -> None:
 def _what_is_said_of_them(report: dict[str, Any]) -> None:
     notices = "\n".join(report["notices"])
     for part in (
-        "container server of Pod default/at-localhost-only listens on 8080/TCP at localhost only, where nobody but its own Pod reaches it",
+        (
+            "container server of Pod default/at-localhost-only listens on 8080/TCP at localhost only, "
+            "where nobody but its own Pod reaches it"
+        ),
         "container server of Pod default/dies: its command ended with exit code 3",
         "container server of Pod default/ends: its command ended with exit code 0",
         "container server of Pod default/udp-closed does not listen on 8080/UDP",

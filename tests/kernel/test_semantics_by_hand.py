@@ -127,7 +127,8 @@ def test_2_each_endpoint_has_an_end_of_its_own(mode: str, tmp_path: Path) -> Non
 apiVersion: podwire.dev/v1alpha1
 kind: FlowCheck
 metadata: {{name: ends}}
-spec: {{flows: [{{name: far, from: {{pod: far}}, to: {{service: web, port: 80}}, attempts: {attempts_for(4)}}}]}}
+spec: {{flows: [{{name: far, from: {{pod: far}}, to: {{service: web, port: 80}}, \
+attempts: {attempts_for(4)}}}]}}
 """
     scenario = scenario_of(
         text=BASE + service("web", "ports: [{port: 80}]") + endpoints("web", WEB_1, *STALE) + check,

@@ -38,7 +38,8 @@ def selected(name: str, node: str, ip: str, *, http: int = 8080, ready: bool = T
 apiVersion: v1
 kind: Pod
 metadata: {{name: {name}, labels: {{app: shop}}}}
-spec: {{nodeName: {node}, containers: [{{name: server, ports: [{{name: http, containerPort: {http}}}, {{containerPort: 8080}}]}}]}}
+spec: {{nodeName: {node}, containers: [{{name: server, ports: [{{name: http, containerPort: {http}}}, \
+{{containerPort: 8080}}]}}]}}
 status: {{podIP: {ip}, conditions: [{{type: Ready, status: "{ready}"}}]}}"""
 
 

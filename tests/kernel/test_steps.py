@@ -192,22 +192,28 @@ spec: {nodeName: worker-1, containers: [{name: web, ports: [{containerPort: 53, 
 apiVersion: v1
 kind: Service
 metadata: {name: web}
-spec: {type: LoadBalancer, externalIPs: [192.0.2.7], selector: {app: web}, ports: [{port: 53, protocol: UDP, nodePort: 30053}]}
+spec: {type: LoadBalancer, externalIPs: [192.0.2.7], selector: {app: web}, ports: [{port: 53, \
+protocol: UDP, nodePort: 30053}]}
 ---
 apiVersion: podwire.dev/v1alpha1
 kind: FlowCheck
 metadata: {name: udp}
 spec:
   flows: &clients
-  - {name: load balancer, from: {external: office}, to: {ip: 172.18.255.200, port: 53}, protocol: UDP, connection: a}
-  - {name: node port, from: {external: office}, to: {ip: 172.18.0.3, port: 30053}, protocol: UDP, connection: b}
-  - {name: the node's own, from: {node: worker-1}, to: {ip: 172.18.0.3, port: 30053}, protocol: UDP, connection: c}
-  - {name: externalIP, from: {external: office}, via: worker-1, to: {ip: 192.0.2.7, port: 53}, protocol: UDP, connection: d}
+  - {name: load balancer, from: {external: office}, to: {ip: 172.18.255.200, port: 53}, protocol: UDP, \
+connection: a}
+  - {name: node port, from: {external: office}, to: {ip: 172.18.0.3, port: 30053}, protocol: UDP, \
+connection: b}
+  - {name: the node's own, from: {node: worker-1}, to: {ip: 172.18.0.3, port: 30053}, protocol: UDP, \
+connection: c}
+  - {name: externalIP, from: {external: office}, via: worker-1, to: {ip: 192.0.2.7, port: 53}, \
+protocol: UDP, connection: d}
   - {name: ClusterIP, from: {node: worker-1}, to: {service: web, port: 53}, protocol: UDP, connection: e}
   steps:
   - name: it is inside alone
     apply:
-    - {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 53, protocol: UDP}]}}
+    - {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, \
+ports: [{port: 53, protocol: UDP}]}}
     flows: *clients
 """
 

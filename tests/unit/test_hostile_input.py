@@ -40,8 +40,10 @@ kind: Cluster
 metadata: {name: all}
 nodes:
 - {role: control-plane, name: cp, roleTaint: true, podCIDR: 10.244.0.0/24, addresses: [172.18.0.2]}
-- {role: worker, name: w1, labels: {topology.kubernetes.io/zone: a}, taints: [{key: k, value: v, effect: PreferNoSchedule}]}
-networking: {ipFamily: ipv4, podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12, hostSubnet: 172.18.0.0/16, podNetwork: kubenet,
+- {role: worker, name: w1, labels: {topology.kubernetes.io/zone: a}, taints: [{key: k, value: v, \
+effect: PreferNoSchedule}]}
+networking: {ipFamily: ipv4, podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12, \
+hostSubnet: 172.18.0.0/16, podNetwork: kubenet,
              kubeProxyMode: iptables}
 externalClients: [{name: client-1, address: 203.0.113.10}]
 externalServers: [{name: db, address: 192.0.2.10, ports: [{port: 5432, protocol: TCP}]}]
@@ -60,7 +62,8 @@ ipvs: {scheduler: rr, strictARP: true, tcpTimeout: 15m0s, tcpFinTimeout: 1.5h, u
 apiVersion: v1
 kind: Node
 metadata: {name: w2, labels: {topology.kubernetes.io/zone: b}}
-spec: {podCIDR: 10.244.5.0/24, podCIDRs: [10.244.5.0/24], unschedulable: false, taints: [{key: k, value: v, effect: PreferNoSchedule}]}
+spec: {podCIDR: 10.244.5.0/24, podCIDRs: [10.244.5.0/24], unschedulable: false, taints: [{key: k, value: v, \
+effect: PreferNoSchedule}]}
 status: {addresses: [{type: InternalIP, address: 172.18.0.9}], allocatable: {pods: "110"}}
 ---
 apiVersion: v1
@@ -90,7 +93,8 @@ spec:
     podAffinity:
       preferredDuringSchedulingIgnoredDuringExecution:
       - weight: 1
-        podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}, namespaces: [default]}
+        podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}, \
+namespaces: [default]}
     podAntiAffinity:
       requiredDuringSchedulingIgnoredDuringExecution:
       - topologyKey: kubernetes.io/hostname
@@ -99,7 +103,8 @@ spec:
         matchLabelKeys: [app]
         mismatchLabelKeys: [note]
   topologySpreadConstraints:
-  - {maxSkew: 5, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: web}}, minDomains: 1,
+  - {maxSkew: 5, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, \
+labelSelector: {matchLabels: {app: web}}, minDomains: 1,
      nodeAffinityPolicy: Honor, nodeTaintsPolicy: Ignore, matchLabelKeys: [app]}
   initContainers: [{name: side, restartPolicy: Always, ports: [{containerPort: 9000}]}]
   containers:
@@ -110,7 +115,8 @@ spec:
     workingDir: /
     env: [{name: A, value: b}, {name: B, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
     ports: [{name: http, containerPort: 8080, protocol: TCP, hostPort: 80, hostIP: 0.0.0.0}]
-status: {phase: Running, podIP: 10.244.1.5, podIPs: [{ip: 10.244.1.5}], hostIP: 172.18.0.3, conditions: [{type: Ready, status: "True", message: m}]}
+status: {phase: Running, podIP: 10.244.1.5, podIPs: [{ip: 10.244.1.5}], hostIP: 172.18.0.3, \
+conditions: [{type: Ready, status: "True", message: m}]}
 ---
 apiVersion: v1
 kind: Pod
@@ -119,7 +125,8 @@ spec: {schedulingGates: [{name: example.org/quota}], containers: [{name: c}]}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {generateName: gone-, namespace: default, deletionTimestamp: "2024-01-01T00:00:00Z", labels: {app: web}}
+metadata: {generateName: gone-, namespace: default, deletionTimestamp: "2024-01-01T00:00:00Z", \
+labels: {app: web}}
 spec: {containers: [{name: web}]}
 ---
 apiVersion: apps/v1
@@ -129,7 +136,8 @@ spec:
   replicas: 1
   serviceName: db
   selector: {matchLabels: {app: db}, matchExpressions: [{key: app, operator: In, values: [db]}]}
-  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: db, ports: [{name: sql, containerPort: 5432}]}]}}
+  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: db, ports: [{name: sql, \
+containerPort: 5432}]}]}}
 ---
 apiVersion: batch/v1
 kind: Job
@@ -205,7 +213,8 @@ apiVersion: v1
 kind: Endpoints
 metadata: {name: old, namespace: default}
 subsets:
-- addresses: [{ip: 10.244.1.5, nodeName: w1, hostname: web, targetRef: {kind: Pod, namespace: default, name: web}}]
+- addresses: [{ip: 10.244.1.5, nodeName: w1, hostname: web, targetRef: {kind: Pod, namespace: default, \
+name: web}}]
   notReadyAddresses: [{ip: 10.244.1.6, nodeName: w1}]
   ports: [{name: p, protocol: TCP, port: 8080}]
 """

@@ -82,13 +82,20 @@ def workload(
     return (
         f"{{apiVersion: {'v1' if old else 'apps/v1'}, kind: {kind}, metadata: {{name: {name}}}, "
         f"spec: {{{count}selector: {selector}, {spec} "
-        f"template: {{metadata: {{labels: {{app: {name}}}, {template}}}, spec: {{containers: [{{name: main, ports: [{ports}]}}]}}}}}}}}"
+        f"template: {{metadata: {{labels: {{app: {name}}}, {template}}}, spec: {{containers: "
+        f"[{{name: main, ports: [{ports}]}}]}}}}}}}}"
     )
 
 
 def service(name: str, spec: str, status: str = "") -> str:
-    return f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{{spec}}}, status: {{{status}}}}}"
+    return (
+        f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{{spec}}}, status: "
+        f"{{{status}}}}}"
+    )
 
 
 def flow_check(*flows: str) -> str:
-    return f"{{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {{name: check}}, spec: {{flows: [{', '.join(flows)}]}}}}"
+    return (
+        f"{{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {{name: check}}, spec: "
+        f"{{flows: [{', '.join(flows)}]}}}}"
+    )

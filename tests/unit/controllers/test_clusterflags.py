@@ -18,7 +18,8 @@ def component(name: str, *words: str, form: str = "command", labels: str = "") -
         else {form: started}
     )
     return (
-        f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}-n, namespace: kube-system, labels: {{{labels}}}}}, "
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}-n, namespace: kube-system, labels: "
+        f"{{{labels}}}}}, "
         f"spec: {{nodeName: n, hostNetwork: true, containers: [{{name: {name}, {text[1:-1]}}}]}}}}"
     )
 

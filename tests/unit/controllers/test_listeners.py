@@ -93,8 +93,10 @@ def test_the_notice_is_one_a_service() -> None:
 
 
 def test_no_listener_for_a_slice_that_leads_elsewhere() -> None:
-    text = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: s}},
-    addressType: IPv4, ports: [{port: 9}], endpoints: [{addresses: [10.244.1.77], targetRef: {kind: Pod, name: p, namespace: default}}]}"""
+    text = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, \
+labels: {kubernetes.io/service-name: s}},
+    addressType: IPv4, ports: [{port: 9}], endpoints: [{addresses: [10.244.1.77], targetRef: {kind: Pod, \
+name: p, namespace: default}}]}"""
     assert rows(settled(ONE, pod_of("{name: a}"), text)) == []
 
 
@@ -132,7 +134,8 @@ addressType: IPv4
 ports: [{{name: {name}, port: {port}}}]
 endpoints:
 - {{addresses: [10.244.1.7], nodeName: worker-1}}
-- {{addresses: [10.244.1.8], nodeName: worker-1, conditions: {{ready: false, serving: true, terminating: true}}}}
+- {{addresses: [10.244.1.8], nodeName: worker-1, conditions: {{ready: false, serving: true, \
+terminating: true}}}}
 - {{addresses: [10.244.1.9]}}
 - {{addresses: [10.244.2.7], nodeName: worker-2, conditions: {{ready: false}}}}
 """

@@ -55,8 +55,10 @@ def test_nodes_stay_off_the_addresses_of_services() -> None:
 
 
 def test_every_kind_of_node_address_is_kept() -> None:
-    text = """{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, address: n.local},
-    {type: InternalIP, address: 172.18.0.9}, {type: InternalIP, address: 192.168.7.9}, {type: ExternalIP, address: 198.51.100.9}]}}"""
+    text = """{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: Hostname, \
+address: n.local},
+    {type: InternalIP, address: 172.18.0.9}, {type: InternalIP, address: 192.168.7.9}, {type: ExternalIP, \
+address: 198.51.100.9}]}}"""
     (only,) = settled(text).nodes
     assert [(a.type, a.address) for a in only.status.addresses] == [
         ("Hostname", "n.local"),

@@ -87,7 +87,8 @@ ONE = cluster("{role: control-plane}, {role: worker}")
             [pod("p", spec="nodeSelector: {disk: ssd}")],
             [
                 "0/3 nodes are available: 2 node(s) didn't match Pod's node affinity/selector, "
-                "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: } (hint: label a node disk=ssd)"
+                "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: } (hint: "
+                "label a node disk=ssd)"
             ],
             id="no node matches",
         ),

@@ -48,7 +48,10 @@ def test_more_replicas_than_addresses(kind: str) -> None:
 
 
 def test_more_replicas_than_pods_at_all() -> None:
-    one = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: control-plane, podCIDR: 11.0.0.0/8}]\nnetworking: {podSubnet: 11.0.0.0/8}"
+    one = (
+        "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: control-plane, podCIDR: "
+        "11.0.0.0/8}]\nnetworking: {podSubnet: 11.0.0.0/8}"
+    )
     with at_once():
         assert problem_of(one, workload("Deployment", 16_000_000)).what.endswith(
             f"podwire makes no more than {MOST_PODS:,} Pods"
@@ -62,7 +65,10 @@ def test_hostnetwork_pods_take_no_address() -> None:
 
 
 def test_replicas_for_every_address() -> None:
-    one = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: control-plane, podCIDR: 10.244.0.0/28}]"
+    one = (
+        "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: control-plane, podCIDR: "
+        "10.244.0.0/28}]"
+    )
     assert sum(not pod.spec.hostNetwork for pod in settled(one, workload("Deployment", 13)).pods) == 13
     assert "have 13 addresses" in problem_of(one, workload("Deployment", 14)).what
 
@@ -79,7 +85,10 @@ def test_a_step_that_scales_to_millions() -> None:
 
 def test_more_nodes_than_can_have_routes_to_one_another() -> None:
     roles = ", ".join(["{role: worker}"] * 20_000)
-    many = f"apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{{role: control-plane}}, {roles}]\nnetworking: {{podSubnet: 10.0.0.0/8}}"
+    many = (
+        f"apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{{role: control-plane}}, "
+        f"{roles}]\nnetworking: {{podSubnet: 10.0.0.0/8}}"
+    )
     problem = problem_of(many)
     assert problem.path == f"nodes[{MOST_NODES}].name"
     assert problem.what == f"20,001 nodes: podwire takes no more than {MOST_NODES:,}"
@@ -99,7 +108,8 @@ def test_a_pool_that_is_the_whole_host_network() -> None:
     """None of its sixteen million addresses is walked through to find one for a node or a Service."""
     wide = (
         "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\n"
-        "networking: {hostSubnet: 10.0.0.0/8, podSubnet: 172.16.0.0/16, serviceSubnet: 192.168.0.0/16}\nloadBalancer: {addresses: [10.0.0.0/8]}"
+        "networking: {hostSubnet: 10.0.0.0/8, podSubnet: 172.16.0.0/16, serviceSubnet: "
+        "192.168.0.0/16}\nloadBalancer: {addresses: [10.0.0.0/8]}"
     )
     with at_once():
         state = settled(wide, service_of("a", "type: LoadBalancer, ports: [{port: 80}]"))

@@ -22,7 +22,8 @@ from tests.unit.controllers.clusters import (
 )
 
 DEFAULT = ["control-plane", "worker-1", "worker-2"]
-SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: s}},
+SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, \
+labels: {kubernetes.io/service-name: s}},
 addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.244.9.9], nodeName: edge}]}"""
 BY_NAME = """affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [
 {matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [disk-1, disk-2]}]}]}}}"""
@@ -152,8 +153,10 @@ def test_labels_of_a_manifest_go_before_those_of_the_kubelet() -> None:
     )
 
 
-KIND = """{kind: Cluster, apiVersion: kind.x-k8s.io/v1alpha4, nodes: [{role: control-plane, kubeadmConfigPatches:
-["{kind: InitConfiguration, nodeRegistration: {kubeletExtraArgs: {node-labels: ingress-ready=true}}}"]}, {role: worker}]}"""
+KIND = """{kind: Cluster, apiVersion: kind.x-k8s.io/v1alpha4, nodes: [{role: control-plane, \
+kubeadmConfigPatches:
+["{kind: InitConfiguration, nodeRegistration: {kubeletExtraArgs: {node-labels: ingress-ready=true}}}"]}, \
+{role: worker}]}"""
 
 
 def test_the_ingress_of_kinds_documentation_finds_its_node() -> None:

@@ -158,7 +158,8 @@ def test_pods_of_other_namespaces_do_not_match() -> None:
     assert slices_of(ONE, service("web", SELECT), pod("w", "app: web", meta="namespace: other")) == ()
 
 
-SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: %s, labels: {kubernetes.io/service-name: web}},
+SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: %s, \
+labels: {kubernetes.io/service-name: web}},
 addressType: %s, ports: [{port: 9}], endpoints: [{addresses: ['%s']}]}"""
 
 
@@ -254,7 +255,8 @@ def test_slices_of_another_address_type_are_left_out(kind: str, address: str, no
     assert any(notice in text for text in state.notices)
 
 
-ENDPOINTS = """{apiVersion: v1, kind: Endpoints, metadata: {name: web}, subsets: [{addresses: [{ip: 198.51.100.1, nodeName: worker-1}],
+ENDPOINTS = """{apiVersion: v1, kind: Endpoints, metadata: {name: web}, \
+subsets: [{addresses: [{ip: 198.51.100.1, nodeName: worker-1}],
 notReadyAddresses: [{ip: 198.51.100.2}], ports: [{name: http, port: 8080}]}]}"""
 
 

@@ -151,7 +151,10 @@ def test_a_replicaset_takes_the_unready_first_then_the_crowded_then_the_newest()
     assert [pods(first, "web")[name][0] for name in web] == ["worker-1", "worker-2", "worker-1"]
     _, crowded = states("scale: {kind: Deployment, name: web, replicas: 2}")
     assert list(pods(crowded, "web")) == web[:2]
-    sick = f"apply: [{{apiVersion: v1, kind: Pod, metadata: {{name: {web[1]}, labels: {{app: web, pod-template-hash: {web[1].split('-')[1]}}}}}, "
+    sick = (
+        f"apply: [{{apiVersion: v1, kind: Pod, metadata: {{name: {web[1]}, labels: {{app: web, "
+        f"pod-template-hash: {web[1].split('-')[1]}}}}}, "
+    )
     sick += "spec: {containers: [{name: web}]}, status: {conditions: [{type: Ready, status: 'False'}]}}]"
     _, _, unready = states(sick, "scale: {kind: Deployment, name: web, replicas: 2}")
     assert list(pods(unready, "web")) == [web[0], web[2]]
@@ -207,7 +210,10 @@ def test_a_deleted_namespace_takes_everything_in_it_along() -> None:
 
 
 def test_an_applied_service_keeps_what_was_given_out() -> None:
-    new = "apply: [{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: db}, ports: [{port: 81}]}}]"
+    new = (
+        "apply: [{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: NodePort, "
+        "selector: {app: db}, ports: [{port: 81}]}}]"
+    )
     first, after = states(new)
     old, now = first.service["default/web"].spec, after.service["default/web"].spec
     assert (now.clusterIP, now.ports[0].nodePort, now.ports[0].port) == (
@@ -227,7 +233,10 @@ def test_an_applied_node_joins_and_daemonsets_run_on_it() -> None:
 
 
 def test_an_applied_deployment_of_another_template_replaces_its_pods() -> None:
-    new = "apply: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: "
+    new = (
+        "apply: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 2, "
+        "selector: {matchLabels: {app: web}}, template: "
+    )
     new += "{metadata: {labels: {app: web, v: two}}, spec: {containers: [{name: web}]}}}}]"
     first, after = states(new)
     assert len(pods(after, "web")) == 2
@@ -303,16 +312,28 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         "scale: {kind: Deployment, name: wep, replicas: 1}",
         "terminate: {pod: db-7}",
         "delete: [{kind: Pod, name: db-1}, {kind: Pod, name: db-9}]",
-        "{scale: {kind: StatefulSet, name: db, replicas: 1}, flows: [{name: a, from: {pod: db-0}, to: {pod: db-1, port: 1}, "
+        "{scale: {kind: StatefulSet, name: db, replicas: 1}, flows: [{name: a, from: {pod: db-0}, "
+        "to: {pod: db-1, port: 1}, "
         "expect: {outcome: rejected}}]}",
-        "apply: [{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {clusterIP: 10.96.0.1, ports: [{port: 1}]}}]",
+        "apply: [{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {clusterIP: "
+        "10.96.0.1, ports: [{port: 1}]}}]",
     )
     assert found == [
-        "document 6: spec.steps[0].scale.name: there is no Deployment default/wep at this step (hint: did you mean web?)",
-        "document 6: spec.steps[1].terminate.pod: there is no Pod default/db-7 at this step (hint: did you mean db-1 or db-0?)",
-        "document 6: spec.steps[2].delete[1].name: there is no Pod default/db-9 at this step (hint: did you mean db-0?)",
+        (
+            "document 6: spec.steps[0].scale.name: there is no Deployment default/wep at this step "
+            "(hint: did you mean web?)"
+        ),
+        (
+            "document 6: spec.steps[1].terminate.pod: there is no Pod default/db-7 at this step (hint: "
+            "did you mean db-1 or db-0?)"
+        ),
+        (
+            "document 6: spec.steps[2].delete[1].name: there is no Pod default/db-9 at this step (hint: "
+            "did you mean db-0?)"
+        ),
         "document 6: spec.steps[3].flows[0].to.pod: there is no Pod default/db-1 (hint: did you mean db-0?)",
-        "document 6: spec.steps[4].apply[0].spec.clusterIP: ClusterIP 10.96.0.1 of Service default/other is that of Service "
+        "document 6: spec.steps[4].apply[0].spec.clusterIP: ClusterIP 10.96.0.1 of Service "
+        "default/other is that of Service "
         "default/kubernetes already (hint: leave it out, and a free one is taken)",
     ]
 
@@ -330,7 +351,10 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ),
         (
             "scale: {kind: DaemonSet, name: a, replicas: 1}",
-            "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, ReplicationController, StatefulSet",
+            (
+                "spec.steps[0].scale.kind: must be one of Deployment, ReplicaSet, "
+                "ReplicationController, StatefulSet"
+            ),
         ),
         (
             "scale: {kind: Deployment, name: web, replicas: -1}",
@@ -363,7 +387,10 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ("apply: [3]", "spec.steps[0].apply[0]: must be a mapping"),
         ("apply: 3", "spec.steps[0].apply: must be a list, is 3"),
         (
-            "apply: [{apiVersion: v1, kind: Pod, metadata: {generateName: a-}, spec: {containers: [{name: c}]}}]",
+            (
+                "apply: [{apiVersion: v1, kind: Pod, metadata: {generateName: a-}, spec: {containers: "
+                "[{name: c}]}}]"
+            ),
             "spec.steps[0].apply[0].metadata.name: is required",
         ),
         (
@@ -371,19 +398,31 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
             "spec.steps[0].apply[0].kind: Cluster cannot be applied in a step",
         ),
         (
-            "delete: [{kind: Node, name: control-plane}, {kind: Node, name: worker-1}, {kind: Node, name: worker-2}]",
+            (
+                "delete: [{kind: Node, name: control-plane}, {kind: Node, name: worker-1}, {kind: Node, "
+                "name: worker-2}]"
+            ),
             "worker-2 is the last node",
         ),
         (
-            "apply: [{apiVersion: v1, kind: Pod, metadata: {name: db-0}, spec: {nodeName: control-plane, containers: [{name: c}]}}]",
+            (
+                "apply: [{apiVersion: v1, kind: Pod, metadata: {name: db-0}, spec: {nodeName: "
+                "control-plane, containers: [{name: c}]}}]"
+            ),
             "Pod default/db-0 runs on worker-2 with 10.244.2.3 and cannot change that",
         ),
         (
-            "apply: [{apiVersion: v1, kind: Node, metadata: {name: worker-1}, spec: {podCIDR: 10.244.9.0/24}}]",
+            (
+                "apply: [{apiVersion: v1, kind: Node, metadata: {name: worker-1}, spec: {podCIDR: "
+                "10.244.9.0/24}}]"
+            ),
             "node worker-1 has 172.18.0.3 and 10.244.1.0/24 and",
         ),
         (
-            "apply: [{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: InternalIP, address: 172.18.0.1}]}}]",
+            (
+                "apply: [{apiVersion: v1, kind: Node, metadata: {name: n}, status: {addresses: [{type: "
+                "InternalIP, address: 172.18.0.1}]}}]"
+            ),
             "172.18.0.1 is the router's address already",
         ),
     ],
@@ -401,8 +440,14 @@ def test_a_flowcheck_has_flows_or_steps_and_no_step_name_twice() -> None:
 
 
 def test_a_pod_that_waits_runs_once_a_node_takes_it() -> None:
-    picky = "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: p}}, spec: {nodeSelector: {gpu: x}, containers: [{name: c}]}}"
-    service = "{apiVersion: v1, kind: Service, metadata: {name: p}, spec: {selector: {app: p}, ports: [{port: 80}]}}"
+    picky = (
+        "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: p}}, spec: {nodeSelector: {gpu: "
+        "x}, containers: [{name: c}]}}"
+    )
+    service = (
+        "{apiVersion: v1, kind: Service, metadata: {name: p}, spec: {selector: {app: p}, ports: [{port: "
+        "80}]}}"
+    )
     node = "apply: [{apiVersion: v1, kind: Node, metadata: {name: big, labels: {gpu: x}}}]"
     first = scenario_of(text=CLUSTER + picky + "\n---\n" + service + "\n---" + check(node))
     assert [row.pod.key for row in first.state.waiting] == ["default/p"]

@@ -585,8 +585,10 @@ def test_no_message_carries_control_characters() -> None:
 
 
 _WORDS = """
-apiVersion kind metadata name namespace labels spec ports port targetPort containers selector nodes role networking podSubnet flows from to
-service expect source items v1 apps/v1 Pod Service List Cluster FlowCheck Deployment podwire.dev/v1alpha1 web 10.0.0.0/8
+apiVersion kind metadata name namespace labels spec ports port targetPort containers selector nodes role \
+networking podSubnet flows from to
+service expect source items v1 apps/v1 Pod Service List Cluster FlowCheck Deployment podwire.dev/v1alpha1 \
+web 10.0.0.0/8
 """
 
 

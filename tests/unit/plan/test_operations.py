@@ -35,7 +35,7 @@ def test_an_operation_has_all_its_parts(kind: type[Operation]) -> None:
     assert {"netns", "why"} <= {field.name for field in fields(kind)}
     assert isinstance(kind.stage, Stage)
     assert kind in HANDLERS, "kernel.operations has no handler"
-    # what makes something comes after what takes something away; rules change, and connections are forgotten, last
+    # additions come after deletions; changes of rules, and then deletions of conntrack entries, come last
     if issubclass(kind, Addition):
         assert kind.stage >= Stage.NAMESPACES
     else:

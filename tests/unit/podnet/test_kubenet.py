@@ -35,14 +35,16 @@ apiVersion: podwire.dev/v1alpha1
 kind: Cluster
 nodes: [{role: control-plane}, {role: worker, name: a-worker-with-a-very-long-name}, {role: worker}]
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: inside}, spec: {nodeName: a-worker-with-a-very-long-name, containers: [{name: c}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: inside}, spec: {nodeName: a-worker-with-a-very-long-name, \
+containers: [{name: c}]}}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: pinned, annotations: {cni.projectcalico.org/ipAddrs: '["10.250.0.9"]'}}
 spec: {nodeName: a-worker-with-a-very-long-name, containers: [{name: c}]}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: on-host}, spec: {hostNetwork: true, nodeName: a-worker-with-a-very-long-name, containers: [{name: c}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: on-host}, spec: {hostNetwork: true, \
+nodeName: a-worker-with-a-very-long-name, containers: [{name: c}]}}
 """
 LONG = "a-worker-with-a-very-long-name"
 

@@ -98,10 +98,12 @@ def test_changes_and_the_verdict_are_written_on_the_frames() -> None:
 
 def test_the_verdict_line_says_what_was_seen_and_why() -> None:
     assert verdict_line(PASSED) == (
-        "podwire: PASS pod default/client → svc default/web:80 (other node): dialled 10.96.0.10:80, source 10.244.1.2 → 10.244.1.2"
+        "podwire: PASS pod default/client → svc default/web:80 (other node): dialled 10.96.0.10:80, "
+        "source 10.244.1.2 → 10.244.1.2"
     )
     assert verdict_line(FAILED) == (
-        "podwire: FAIL pod default/client → svc default/gone:80: dialled 10.96.0.20:80, source 10.244.1.2 → none: "
+        "podwire: FAIL pod default/client → svc default/gone:80: dialled 10.96.0.20:80, source "
+        "10.244.1.2 → none: "
         "it was dropped, not delivered: silence: last seen at default_client/eth0 out"
     )
     checked = replace(PASSED, observed=replace(PASSED.observed, health=(Health(503, 0),)))

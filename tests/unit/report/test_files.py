@@ -314,7 +314,8 @@ def test_a_descriptor_of_ours_is_written_to_where_it_stands(directory: str, tmp_
 
 DEV = """
 mount -t tmpfs tmpfs "$1" && cd "$1" && shift || exit
-ln -s /proc/self/fd/1 stdout && for name in null urandom; do touch $name && mount --bind /dev/$name $name; done
+ln -s /proc/self/fd/1 stdout && for name in null urandom; do touch $name && mount --bind /dev/$name $name; \
+done
 mount --move . /dev && "$@" && test -h /dev/stdout
 """
 
@@ -347,7 +348,7 @@ def test_a_named_file_that_cannot_be(tmp_path: Path, path: str) -> None:
     assert tree(tmp_path) == set()
 
 
-# --- writers that are killed ---------------------------------------------------------------------------------
+# --- writers that are killed ------------------------------------------------------------------------------
 
 
 KILLED = """

@@ -148,7 +148,7 @@ def test_a_cluster_that_cannot_be_entered_says_which_release_can() -> None:
         choose("worker-1", str(pid))
 
 
-# --- which of several ------------------------------------------------------------------------------------------
+# --- one of several ---------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -134,7 +134,8 @@ def test_why_there_can_be_no_guest(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 POD = "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web}]}}"
 DUMP = """
-{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, address: 172.18.0.3}]}}
+{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: [{type: InternalIP, \
+address: 172.18.0.3}]}}
 """
 SETTINGS = """
 ---

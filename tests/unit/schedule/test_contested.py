@@ -133,7 +133,10 @@ def test_the_first_by_name_has_an_address_after_any_change(mode: ProxyMode, data
 @pytest.mark.parametrize("order", list(permutations("abc")), ids="".join)
 def test_the_order_of_the_manifests_means_nothing(mode: ProxyMode, order: Sequence[str]) -> None:
     status = f"loadBalancer: {{ingress: [{{ip: {BALANCED}, ipMode: Proxy}}]}}"
-    spec = "type: LoadBalancer, selector: {{app: {0}}}, externalIPs: [192.0.2.1], clusterIP: 10.96.0.{1}, ports: [{{name: http, port: 80}}]"
+    spec = (
+        "type: LoadBalancer, selector: {{app: {0}}}, externalIPs: [192.0.2.1], clusterIP: 10.96.0.{1}, "
+        "ports: [{{name: http, port: 80}}]"
+    )
     manifests = {name: clusters.service(name, spec.format(name, BACKEND[name][-1]), status) for name in "abc"}
     pods = {
         name: clusters.pod(

@@ -15,12 +15,17 @@ def cluster(pods: int, services: int, nodes: int = 3, extra: Sequence[str] = ())
     """One Pod after the other on the workers in turn; each Service has some of them."""
     roles = ", ".join(["{role: control-plane}", *["{role: worker}"] * (nodes - 1)])
     documents = [
-        f"apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{roles}]\nexternalClients: [{{name: c, address: 203.0.113.10}}]"
+        (
+            f"apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{roles}]\nexternalClients: "
+            f"[{{name: c, address: 203.0.113.10}}]"
+        )
     ]
     for number in range(pods):
         documents.append(
-            f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}, labels: {{app: a{number % max(1, services)}}}}}\n"
-            f"spec: {{nodeName: worker-{number % (nodes - 1) + 1}, containers: [{{name: c, ports: [{{containerPort: 8080}}]}}]}}"
+            f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}, labels: {{app: "
+            f"a{number % max(1, services)}}}}}\n"
+            f"spec: {{nodeName: worker-{number % (nodes - 1) + 1}, containers: [{{name: c, ports: "
+            f"[{{containerPort: 8080}}]}}]}}"
         )
     for number in range(services):
         documents.append(
@@ -88,6 +93,7 @@ def test_a_slot_holds_the_answer_of_who_has_the_longest_name() -> None:
 def test_a_slot_holds_a_whole_packet_where_a_real_command_runs() -> None:
     pod = (
         "apiVersion: v1\nkind: Pod\nmetadata: {name: real, annotations: {podwire.dev/run: c}}\n"
-        "spec: {nodeName: worker-1, containers: [{name: c, command: [sleep, '9'], ports: [{containerPort: 1}]}]}"
+        "spec: {nodeName: worker-1, containers: [{name: c, command: [sleep, '9'], ports: "
+        "[{containerPort: 1}]}]}"
     )
     assert slot_width(schedule_of(cluster(pods=2, services=1, extra=[pod]))) == 2048

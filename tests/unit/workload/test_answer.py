@@ -143,7 +143,10 @@ def health_of(reply: bytes) -> Health | None:
             Health(200, 3),
         ),
         (
-            b'HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"localEndpoints": 4}',
+            (
+                b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+                b'21\r\n\r\n{"localEndpoints": 4}'
+            ),
             Health(200, 4),
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[]", None),
