@@ -167,7 +167,7 @@ class KubeProxyConfiguration:
 
 
 # --- FlowCheck --------------------------------------------------------------------------------------------
-# The text of a field is its description in the JSON Schema, the CustomResourceDefinition and docs/flowcheck.md.
+# A field's text is its description in the JSON Schema, the CustomResourceDefinition and docs/flowcheck.md.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,8 @@ def just(outcome: Outcome, *, late: bool = False, relayed: bool = False) -> Poss
 
 
 def answers(rules: Mapping[Endpoint, SourceRule], *, relayed: bool = False) -> Possibilities:
-    """Returns a possibility for each endpoint of ``rules``, which answers and sees what its rule says. Without
-    endpoints, whoever answers: delivery may be wanted where a Service has none.
+    """Returns a possibility for each endpoint of ``rules``, which answers and sees what its rule says.
+    Without endpoints, whoever answers: delivery may be wanted where a Service has none.
     """
     if not rules:
         return just("delivered", relayed=relayed)

@@ -1,9 +1,9 @@
-"""A plugin of pytest: a cluster as a fixture, and FlowChecks as tests.
+"""Plugs podwire into pytest: a cluster as a fixture, and FlowChecks as tests.
 
-The fixture ``podwire_cluster`` brings up a cluster for the rest of the session: two tests that ask for the same
-one share it. With ``--podwire TARGET`` (or ``podwire_targets`` in the configuration) every YAML file that holds
-a FlowCheck is collected: each of its flows is a test, sent through the cluster that the targets describe.
-Workers of pytest-xdist have sandboxes of their own and never meet.
+The fixture ``podwire_cluster`` brings up a cluster for the rest of the session: two tests that ask for the
+same one share it. With ``--podwire TARGET`` (or ``podwire_targets`` in the configuration) every YAML file
+that holds a FlowCheck is collected: each of its flows is a test, sent through the cluster that the targets
+describe. Workers of pytest-xdist have sandboxes of their own and never meet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OPEN = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that say which cluster FlowChecks are sent through."""
+    """Adds the options that name the cluster through which FlowChecks are sent."""
     about = (
         "manifests of the cluster that FlowChecks are sent through; then YAML files with FlowChecks are tests"
     )
@@ -42,13 +42,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take every cluster of the session down at its end."""
+    """Takes every cluster of the session down at its end."""
     config.stash[_CLUSTERS] = {}
     config.stash[_OPEN] = ExitStack()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take every cluster of the session down."""
+    """Takes every cluster of the session down."""
     if _OPEN in config.stash:
         config.stash[_OPEN].close()
 
@@ -77,7 +77,7 @@ def _shared(
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect a YAML file that holds a FlowCheck."""
+    """Collects a YAML file that holds a FlowCheck."""
     if file_path.suffix not in (".yaml", ".yml") or not _targets(parent.config):
         return None
     if not _KIND.search(file_path.read_text(encoding="utf-8", errors="replace")):
@@ -90,7 +90,7 @@ def _targets(config: pytest.Config) -> list[str]:
 
 
 class FlowCheckFile(pytest.File):
-    """A file with FlowChecks."""
+    """Collects a file with FlowChecks."""
 
     def collect(self) -> Iterator[FlowCheckItem]:
         """Yields a test for each flow, those of the steps included."""
@@ -124,18 +124,18 @@ class FlowCheckFile(pytest.File):
 
 
 class FlowsFailedError(Exception):
-    """Some flow of an item is not as expected."""
+    """Reports that some flow of an item is not as expected."""
 
 
 class FlowCheckItem(pytest.Item):
-    """A flow of a FlowCheck; where its client or destination is a selector, all of the flows that it means."""
+    """Tests a flow of a FlowCheck; if its client or destination is a selector, all of its flows."""
 
     def __init__(self, *, check: str, step: str, entry: str, line: int, **given: Any) -> None:
         super().__init__(**given)
         self._check, self._step, self._entry, self._line = check, step, entry, line
 
     def runtest(self) -> None:
-        """Fail if a flow is not as expected."""
+        """Fails if a flow is not as expected."""
         assert isinstance(self.parent, FlowCheckFile)  # noqa: S101 - it makes them
         running = self.parent.results()
         wrong = [result for result in running.flows if self._is_mine(result) and result.verdict != "pass"]

@@ -109,8 +109,8 @@ class RunningCluster:
         return self.report.flows
 
     def explain(self, result: FlowResult) -> str:
-        """Returns why a flow of :attr:`flows` is not as expected: the reason, what was expected beside what was
-        seen, and the hop where its way ended.
+        """Returns why a flow of :attr:`flows` is not as expected: the reason, what was expected beside what
+        was seen, and the hop where its way ended.
         """
         return render_difference(result, self._pods, _WIDTH)
 

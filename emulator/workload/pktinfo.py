@@ -29,7 +29,7 @@ _OPTIONS: Mapping[Family, _Option] = {
 
 
 def ask_local(sock: socket.socket, family: Family) -> None:
-    """Let every datagram of ``sock`` bring the address along to which it came."""
+    """Makes every datagram of ``sock`` carry the address at which it came in."""
     option = _OPTIONS[family]
     sock.setsockopt(option.level, option.ask, 1)
 

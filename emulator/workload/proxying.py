@@ -27,7 +27,7 @@ from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Relay, RoundRobin
 from emulator.workload.worker import Inbox, Worker
 
 _BACKLOG = 4096
-_FAMILY = IPV4  # of what the proxies listen for: those of a mode are of one family
+_FAMILY = IPV4  # for the proxies' listeners: those of a mode are of one family
 _CHUNK = 32 << 10
 _DATAGRAM = 4096  # "should be enough for most whole-packets"; longer ones are cut
 _AT_ONCE = 64  # datagrams that are read before others have their turn

@@ -155,7 +155,8 @@ spec:
   flows:
   - {name: inside, from: {pod: client}, to: {service: web, port: 80}, expect: {outcome: delivered}}
   - {name: seen, from: {pod: client}, to: {service: web, port: 80}, expect: {source: preserved}}
-  - {name: node port, from: {external: user}, to: {node: worker-1, nodePort: 30180}, expect: {outcome: asymmetric}}
+  - {name: node port, from: {external: user}, to: {node: worker-1, nodePort: 30180}, \
+expect: {outcome: asymmetric}}
   - {name: by nobody, from: {external: user}, to: {node: worker-1, nodePort: 30180}, expect: {backends: []}}
   - {name: balancer, from: {external: user}, to: {loadBalancer: web, port: 80}, expect: {source: node}}
 """

@@ -19,16 +19,20 @@ FILES = sorted(
 )
 VERBS = frozenset(
     """
-    Accepts Adds Admits Advises Allocates Announces Answers Appends Applies Asks Binds Boots Brings Builds
-    Calls Captures Carries Changes Checks Chooses Closes Collects Combines Compares Completes Computes
-    Confines Connects Controls Converts Copies Counts Creates Decides Decodes Defines Deletes Delivers
-    Derives Describes Detaches Detects Dials Does Draws Drops Emulates Encodes Ends Examines Exits Expects
-    Explains Feeds Fills Finds Follows Formats Frees Gives Handles Holds Ignores Implements Joins Judges
-    Keeps Kills Knows Lays Leaves Lets Limits Listens Lists Loads Makes Marks Matches Measures Merges Mounts
-    Moves Names Notes Numbers Opens Orders Owns Parses Passes Plans Prepares Prints Promises Proves Provides
-    Puts Queues Raises Reads Reaps Receives Recognises Records Registers Removes Renders Replaces Reports
-    Resolves Returns Runs Schedules Selects Sends Serves Sets Settles Sorts Speaks Splits Stands Starts Stops
-    Stores Takes Taps Tests Tracks Translates Tries Turns Unmaps Updates Validates Waits Wraps Writes Yields
+    Accepts Adds Admits Advises Allocates Allows Announces Answers Appends Applies Arranges Asks Binds
+    Blocks Boots Brings Builds Calls Captures Carries Changes Checks Chooses Clears Closes Collects
+    Combines Compares Completes Computes Confines Connects Controls Converts Copies Counts Creates Cuts
+    Decides Decodes Defines Deletes Delivers Derives Describes Detaches Detects Dials Does Draws Drives
+    Drops Emulates Encloses Encodes Ends Enters Examines Executes Exits Expects Explains Extends Fails
+    Feeds Fills Filters Finds Folds Follows Formats Frees Generates Gives Groups Handles Holds Ignores
+    Implements Inserts Installs Joins Judges Keeps Kills Knows Lays Leaves Lets Limits Listens Lists Loads
+    Locates Makes Maps Marks Masks Matches Measures Merges Mounts Moves Names Notes Numbers Observes Opens
+    Orders Owns Pairs Parses Passes Plans Plugs Prefers Prepares Prints Promises Proves Provides Prunes
+    Pulls Pushes Puts Queues Raises Reads Reaps Receives Recognises Records Refuses Registers Removes
+    Renders Repeats Replaces Reports Requires Resets Resolves Returns Rewrites Rounds Runs Saves Scales
+    Schedules Searches Selects Sends Serves Sets Settles Shares Shows Signals Skips Sorts Speaks Spells
+    Splits Stands Starts Stops Stores Strips Summarises Swaps Switches Takes Taps Tests Tracks Translates
+    Tries Turns Unmaps Updates Uses Validates Waits Watches Weighs Wraps Writes Yields
     """.split()  # noqa: SIM905 - a table of words
 )  # one that is missing may be added
 RIDDLE = re.compile(r"(?:\A|[.:;?!)]\s+|\(|\n\s*\n\s*)(What|Who|Whose|Of|Whether)\b")

@@ -54,7 +54,8 @@ def new_neighbour(index: int, address: Address, mac: str) -> bytes:
 
 def set_neighbour_parameters(index: int, family: Family, reachable: int) -> bytes:
     """Sets how the link ``index`` asks for neighbours of ``family``, and the mean lifetime of a REACHABLE
-    entry in milliseconds. (The sysctls do not exist for root of a user namespace only: net/core/neighbour.c, neigh_sysctl_register.)
+    entry in milliseconds. (The sysctls do not exist for root of a user namespace only: net/core/neighbour.c,
+    neigh_sysctl_register.)
     """
     parameters = attribute(NDTPA_IFINDEX, U32.pack(index)) + attribute(
         NDTPA_BASE_REACHABLE_TIME, struct.pack("=Q", reachable)

@@ -104,7 +104,9 @@ def schemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def test_definition_is_structural() -> None:
-    """As the API server wants it: each value has a type, nothing refers to anything, and nothing is closed."""
+    """As the API server wants it: each value has a type, nothing refers to anything, and nothing is
+    closed.
+    """
     crd = custom_resource_definition()
     assert crd["metadata"]["name"] == f"{crd['spec']['names']['plural']}.{crd['spec']['group']}"
     for schema in schemas(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
