@@ -84,9 +84,7 @@ TESTED: dict[str, tuple[str, ...] | None] = {
     "A client outside that has a Service's own address": (
         "a client outside that has the Service's own address is no match for the node",
     ),
-    "Without usable endpoints what the node itself sends": (
-        "7 reject, eTP Cluster: externalIP from the node",
-    ),
+    "Without usable endpoints a node's own packets": ("7 reject, eTP Cluster: externalIP from the node",),
     "An endpoint that goes keeps the TCP connections": (
         "established connections to what stays survive",
         "a deleted service is gone and another one stays",

@@ -48,7 +48,7 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "1 captured: the ClusterIP and port",
         "1 selectors: a selector's ready Pods are the endpoints",
     ),
-    "Of two Services that claim one address": (
+    "If two Services claim one address": (
         "1 of two services that claim one address the first by name has it",
     ),
     "That is podwire's choice": None,
@@ -71,8 +71,8 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "and remote to the others",
     ),
     '"Has endpoints"': ("a draining endpoint elsewhere counts as having endpoints",),
-    "A usable endpoint that nobody serves": ("2 each endpoint has an end of its own",),
-    "Each endpoint has an end of its own": ("2 each endpoint has an end of its own",),
+    "A usable endpoint without a server": ("2 each endpoint has an end of its own",),
+    "Each endpoint has an outcome of its own": ("2 each endpoint has an end of its own",),
     "podwire promises both": ("2 each endpoint has an end of its own",),
     "Hints narrow the Cluster list only if": (
         "3 hints: narrow the Cluster list to the zone",
@@ -143,17 +143,17 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "5 no local-traffic detector: NodePort under eTP Local: the node keeps its short cut",
         "5 no local-traffic detector: under eTP Local: localhost keeps it",
     ),
-    "What is not masqueraded is answered": None,
-    "Where neither client nor endpoint is on the node that was dialled": (
+    "Replies to packets that are not masqueraded": None,
+    "If neither client nor endpoint is on the dialled node": (
         "5 answers past the node: to a Pod beside the endpoint",
         "5 answers past the node: through the node with the endpoint there is a connection",
     ),
-    "So it is for Pods at another node's node port": (
+    "This holds for Pods at another node's node port": (
         "5 answers past the node: to a Pod elsewhere",
         "5 answers past the node: to a Pod elsewhere, UDP",
         "5 no local-traffic detector: ClusterIP from outside, through a node without the endpoint",
     ),
-    "In iptables mode a Pod's own node drops such an answer": (
+    "In iptables mode a Pod's own node drops such a reply": (
         "5 answers past the node: iptables: dropped before a Pod elsewhere",
     ),
     "A node that so meets an endpoint of its own": (
@@ -173,11 +173,11 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "6 source ranges: the Service's own address does not pass if the node does not",
     ),
     "Blanks in the CIDRs": ("blanks are tolerated",),
-    "Where such an address is an externalIP of the Service": (
+    "If such an address is an externalIP of the Service": (
         "6 source ranges: an address that is an externalIP too: a source outside, iptables",
         "6 source ranges: an address that is an externalIP too: a source outside, nftables",
     ),
-    "What passes is then treated by eTP": (
+    "Admitted packets are then treated by eTP": (
         "what passes is treated by eTP: kept",
         "what passes is treated by eTP: no local endpoint",
     ),
