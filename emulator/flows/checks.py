@@ -27,7 +27,7 @@ from emulator.flows.wanted import (
     apply_expect,
     wants_health,
 )
-from emulator.model.flows import Client, Destination, Flow
+from emulator.model.flows import Client, Destination, Flow, Place
 from emulator.net import Address, Endpoint, is_loopback
 from emulator.objects.config import FlowCheck, FlowExpect, FlowSpec
 from emulator.objects.kinds import Loaded, Node, Origin, Pod, ServicePort
@@ -107,7 +107,8 @@ class _Resolver:
             if len(self.problems) > known:
                 continue
             try:
-                self._add_flow(loaded.object, spec, sources, targets)
+                place = Place(loaded.origin.file, loaded.origin.line(f"{loaded.object.path}.flows[{index}]"))
+                self._add_flow(loaded.object, spec, place, sources, targets)
             except UnresolvableError as error:
                 report(error.path, error.what)
 
@@ -117,7 +118,12 @@ class _Resolver:
         self.problems.append(Problem(origin.file, what, hint, origin.document, full, origin.line(where)))
 
     def _add_flow(
-        self, check: FlowCheck, spec: FlowSpec, sources: Sequence[Source], targets: Sequence[Target]
+        self,
+        check: FlowCheck,
+        spec: FlowSpec,
+        place: Place,
+        sources: Sequence[Source],
+        targets: Sequence[Target],
     ) -> None:
         several = spec.from_.podSelector, spec.to.podSelector
         clients = [
@@ -146,6 +152,7 @@ class _Resolver:
                     attempts=spec.attempts,
                     check=check.metadata.name,
                     entry=spec.name,
+                    place=place,
                     connection=spec.connection,
                     prefix=f"{title}: ",
                 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emulator.model.flows import Client, Destination, Flow
+from emulator.model.flows import Client, Destination, Flow, Place
 from emulator.net import Endpoint
 from emulator.objects.config import FlowProtocol
 from emulator.oracle.expectations import Expectations
@@ -43,6 +43,7 @@ class FlowBook:
         attempts: int | None = None,
         check: str = "",
         entry: str = "",
+        place: Place = Place(),  # noqa: B008 - a frozen value
         connection: str = "",
         prefix: str = "",
     ) -> Flow:
@@ -62,6 +63,7 @@ class FlowBook:
             via=via,
             check=check,
             entry=entry,
+            place=place,
             step=self._step,
         )
         if connection:

@@ -28,6 +28,13 @@ FlowKind = Literal[
 ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
 
 
+class Place(NamedTuple):
+    """Names a place in the input: ``file`` as the user named it, ``line`` from 1."""
+
+    file: str = ""
+    line: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """Describes a sender. ``label`` is the name that a person knows: ``pod default/client``, ``node
@@ -79,6 +86,8 @@ class Flow:
     entry: str = ""  # the name of that FlowCheck's flow; a selector makes several of one
     # flows of a FlowCheck with the same one send over the same socket; "": each attempt has its own
     connection: str = ""
+    # where that is written; "": the flow was derived from the objects; line 0: not known
+    place: Place = Place()
     step: str = ""  # the step after which it is sent (its name is FlowCheck, step); "": at the beginning
 
     @property

@@ -165,6 +165,12 @@ def write_file(path: Path, content: bytes) -> None:
             _replace(fd, path.name, content)
 
 
+def append_text(path: Path, text: str) -> None:
+    """Appends ``text`` to a file. Raises :class:`UsageError` if that fails."""
+    with _reported(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+
+
 @contextlib.contextmanager
 def _reported(path: Path, hint: str = "name another place") -> Iterator[None]:
     """Turns an error of the operating system about ``path`` into a :class:`UsageError` that ends with

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from emulator.model.flows import Place
 from emulator.model.results import Report, Verdict
 from emulator.report.prose import say
 from emulator.report.prose_of_verdicts import say_requirement, say_verdict
@@ -40,6 +41,7 @@ class _Case(NamedTuple):
     tag: str  # the element unless it is a success: "failure", "error", "skipped" or ""
     reason: str
     details: str
+    place: Place = Place()
 
 
 class _Suite(NamedTuple):
@@ -59,6 +61,7 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
                 _FLOW[r.verdict],
                 say_verdict(r),
                 render_difference(r, pods) if r.verdict != "pass" else "",
+                r.flow.place,
             )
             for r in flows
         ]
@@ -117,6 +120,7 @@ def _compared(compared: ComparedFlow, pods: Mapping[str, str]) -> _Case:
         _FLOW[_worst(verdicts)],
         "; ".join(filter(None, reasons)),
         "\n\n".join(["\n".join(promises), *details]),
+        compared.flow.place,
     )
 
 
@@ -167,8 +171,10 @@ def _suite(
     about = ElementTree.SubElement(element, "properties")
     for name, value in properties:
         ElementTree.SubElement(about, "property", {"name": _xml(name), "value": _xml(value)})
-    for name, tag, reason, details in suite.cases:
+    for name, tag, reason, details, place in suite.cases:
         attributes = {"classname": _xml(f"podwire.{suite.classname}"), "name": _xml(name), "time": "0"}
+        if place.file:
+            attributes |= {"file": _xml(place.file), "line": str(place.line)}
         case = ElementTree.SubElement(element, "testcase", attributes)
         if tag:
             ElementTree.SubElement(case, tag, {"message": _xml(reason)}).text = _xml(details)

@@ -113,6 +113,8 @@ def flow_to_dict(result: FlowResult, pods: Mapping[str, str]) -> dict[str, Any]:
         "sourceSent": list(sources_sent(result)),
         "control": flow.control,
         "check": flow.check,
+        "file": flow.place.file,
+        "line": flow.place.line,
         "step": flow.step,
         "connection": flow.connection,
         "attempts": flow.attempts,

@@ -24,6 +24,7 @@ from emulator.model.results import Report
 from emulator.oracle.expectations import attempts_to_meet_each
 from emulator.report import (
     files,
+    github,
     junit,
     report_json,
     tables,
@@ -200,6 +201,11 @@ class Delivery:
         self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
         if self._output in ("table", "wide"):
             self._say(self._table(report))
+            if os.environ.get("GITHUB_ACTIONS") == "true":
+                self._say(github.annotate(report))
+        if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+            summary = github.summarize(report, self._pods)
+            Attempts()(lambda: files.append_text(Path(path), summary))  # no verdict hangs on it
         self._delivered = report
 
     def _written(self, path: Path | None, encode: Callable[[], bytes]) -> Path | None:

@@ -109,6 +109,8 @@ def test_a_flow() -> None:
         "sourceSent": ["10.244.1.2"],
         "control": False,
         "check": "",
+        "file": "",
+        "line": 0,
         "step": "",
         "connection": "",
         "attempts": 16,

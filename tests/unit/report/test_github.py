@@ -1,0 +1,122 @@
+"""What GitHub Actions shows of a report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from emulator.model.flows import Place
+from emulator.model.results import FlowResult, Report
+from emulator.report.github import MOST_ANNOTATIONS, MOST_BYTES, annotate, summarize
+from tests.unit.report.samples import FAILED, PASSED, REPORT
+
+ROOT = Path(__file__).parents[3]
+
+
+WRITTEN = Place("checks/web.yaml", 7)
+
+
+def failed(name: str = "web: a Pod asks", place: Place = WRITTEN) -> FlowResult:
+    return replace(FAILED, flow=replace(FAILED.flow, name=name, place=place))
+
+
+def report(*flows: FlowResult) -> Report:
+    return replace(REPORT, flows=flows)
+
+
+def test_failure_is_annotated_where_it_is_written() -> None:
+    (line,) = annotate(report(PASSED, failed())).splitlines()
+    head, _, message = line.removeprefix("::error ").partition("::")
+    assert head == "file=checks/web.yaml,line=7,title=web%3A a Pod asks"
+    assert message
+
+
+def test_derived_flow_has_no_place() -> None:
+    assert annotate(report(failed(place=Place()))).startswith("::error title=")
+
+
+@pytest.mark.parametrize("name", ["a\n::warning::b", "a,line=3::b", "a\r\n%0A::error::c", "\x1b[31m::stop"])
+def test_name_is_no_command(name: str) -> None:
+    text = annotate(report(failed(name, Place(name, 1))))
+    assert text.count("\n") == 1
+    head = text.removeprefix("::error ").partition("::")[0]
+    assert [part.partition("=")[0] for part in head.split(",")] == ["file", "line", "title"]
+    assert "\x1b" not in text
+
+
+def test_annotations_are_as_many_as_are_shown() -> None:
+    many = report(*(failed(f"{number}") for number in range(MOST_ANNOTATIONS + 5)))
+    assert len(annotate(many).splitlines()) == MOST_ANNOTATIONS
+
+
+def test_summary_tells_totals_and_failures() -> None:
+    text = summarize(report(PASSED, failed()), {})
+    assert "| 2 | 1 | 1 | 0 |" in text
+    assert "<summary>FAIL web: a Pod asks (checks/web.yaml:7)</summary>" in text
+    assert "all as expected" in summarize(report(PASSED), {})
+
+
+def test_summary_has_room_in_a_comment() -> None:
+    text = summarize(report(*(failed(f"{number}") for number in range(1000))), {})
+    assert len(text.encode()) <= MOST_BYTES
+    shown = text.count("<details>")
+    assert f"{1000 - shown} more flows are not as expected" in text
+
+
+def test_summary_shows_names_as_they_are() -> None:
+    text = summarize(report(failed("<script>alert(1)</script> *a* `b`", Place("a|b.yaml", 1))), {})
+    assert "<script>" not in text
+    assert "\\*a\\* \\`b\\`" in text
+
+
+def action_words(tmp_path: Path, **inputs: str) -> list[str]:
+    """The words that the action runs podwire with."""
+    (step,) = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
+    sudo = tmp_path / "sudo"
+    sudo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    sudo.chmod(0o755)
+    names = dict.fromkeys(step["env"], "") | {"CAPTURES": "evidence", "PODWIRE": "/action"} | inputs
+    environment = {**os.environ, **names, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    return subprocess.run(
+        bash, env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_action_runs_podwire(tmp_path: Path) -> None:
+    words = action_words(
+        tmp_path, TARGETS="deploy/\nchecks/a b.yaml\n\n", PROXY_MODE="nftables", JUNIT="r.xml"
+    )
+    assert words[1:] == [
+        "/action/scripts/with-env",
+        *("podwire", "run", "--proxy-mode", "nftables", "--junit", "r.xml"),
+        *("-f", "deploy/", "-f", "checks/a b.yaml", "--captures", "evidence"),
+    ]
+
+
+def test_action_compares_modes(tmp_path: Path) -> None:
+    words = action_words(tmp_path, TARGETS="deploy/", PROXY_MODE="ipvs", MODES="iptables,nftables")
+    assert words[2:] == [
+        "podwire",
+        "diff",
+        "--modes",
+        "iptables,nftables",
+        "-f",
+        "deploy/",
+        "--captures",
+        "evidence",
+    ]
+
+
+def test_input_of_the_action_is_no_script(tmp_path: Path) -> None:
+    target = "$(touch here); `touch here`"
+    assert target in action_words(tmp_path, TARGETS=target)
+    declared = yaml.safe_load((ROOT / "action.yml").read_text())
+    (step,) = declared["runs"]["steps"]
+    assert "${{" not in step["run"]
+    assert {f"${{{{ inputs.{name} }}}}" for name in declared["inputs"]} <= set(step["env"].values())
