@@ -12,18 +12,20 @@ from emulator.net.address import (
     InterfaceAddress,
     Prefix,
     addresses_of,
+    are_canonical,
     collapse_prefixes,
     everything,
     family_of,
     forgiven,
     host_prefix,
+    host_text,
     is_loopback,
     parse_sloppy,
     parse_sloppy_prefix,
     prefixes_of,
     smallest_prefix,
 )
-from emulator.net.endpoint import Endpoint
+from emulator.net.endpoint import Endpoint, endpoint_text
 from emulator.net.family import FAMILIES, IPV4, IPV6, Family
 from emulator.net.link import (
     IFNAMSIZ,
@@ -52,11 +54,14 @@ __all__ = [
     "Prefix",
     "TransportProtocol",
     "addresses_of",
+    "are_canonical",
     "collapse_prefixes",
+    "endpoint_text",
     "everything",
     "family_of",
     "forgiven",
     "host_prefix",
+    "host_text",
     "interface_name",
     "is_loopback",
     "mac_of_ip",

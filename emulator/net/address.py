@@ -326,6 +326,11 @@ def host_prefix(address: str) -> Prefix:
     return Address(address).host
 
 
+def host_text(address: str, family: Family) -> str:
+    """Returns the text of the prefix of ``address`` alone, which is in canonical form, without making one."""
+    return f"{address}/{family.bits}"
+
+
 def parse_sloppy_prefix(text: str) -> Prefix:
     """Reads a prefix with blanks around it, its address as :func:`parse_sloppy` does. Raises
     :class:`AddressError`.
@@ -359,6 +364,18 @@ def _family_of(text: str) -> Family | None:
         return (Prefix(text) if "/" in text else Address(text)).family
     except AddressError:
         return None
+
+
+def are_canonical(family: Family, texts: Iterable[str]) -> bool:
+    """Returns whether each of ``texts`` is an address of ``family`` in canonical form."""
+    try:
+        for text in texts:
+            address = _address(text)
+            if address.family is not family or address != text:
+                return False
+    except AddressError:
+        return False
+    return True
 
 
 def addresses_of(family: Family, texts: Iterable[str]) -> tuple[Address, ...]:

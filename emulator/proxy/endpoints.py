@@ -20,8 +20,8 @@ from emulator.cluster.state import ClusterState
 from emulator.net import (
     IPV4,
     IPV6,
-    Endpoint,
     TransportProtocol,
+    endpoint_text,
     family_of,
 )
 from emulator.objects.kinds import EndpointHints, EndpointSlice, Node, Service, ServicePort
@@ -155,7 +155,7 @@ def _endpoints(
                     continue
                 # further addresses of an endpoint are equivalent by definition; kube-proxy takes the first
                 ip = address(endpoint.addresses[0])
-                key = str(Endpoint(ip, port_number))
+                key = endpoint_text(ip, port_number)
                 ready, hints = endpoint.ready, endpoint.hints
                 draining = not ready and endpoint.serving and endpoint.terminating
                 zones, nodes = _hints(hints) if hints else (_NONE, _NONE)

@@ -16,7 +16,7 @@ from functools import cache
 from typing import ClassVar, TypeAlias
 
 from emulator.cluster.state import ClusterState, ProxySettings
-from emulator.net import Endpoint, TransportProtocol, host_prefix
+from emulator.net import IPV4, TransportProtocol, endpoint_text, host_text
 from emulator.plan.checked import comment
 from emulator.plan.operations import Operation
 from emulator.plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, compare_chains
@@ -54,7 +54,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
     key = name + protocol
     chain = f"KUBE-SVC-{hash_of(key)}"
     host, match = (
-        f"-d {host_prefix(ip)}",
+        f"-d {host_text(ip, IPV4)}",
         f"-p {protocol} {comment(f'{name} cluster IP')} -m {protocol} --dport {number}",
     )
     yield "nat", "KUBE-SERVICES", f"{host} {match} -j {chain}"
@@ -65,7 +65,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
     note = comment(name) + " " if context.comments else ""
     leads = list[Line]()
     for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
-        address = str(Endpoint.of(endpoint, target_port))
+        address = endpoint_text(endpoint, target_port)
         to = f"KUBE-SEP-{hash_of(key + address)}"
         jump = comment(f"{name} -> {address}") + " " if context.comments else ""
         yield (
@@ -75,7 +75,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
             if left > 1
             else f"{jump}-j {to}",
         )
-        leads.append(("nat", to, f"-s {host_prefix(endpoint)} {note}-j KUBE-MARK-MASQ"))
+        leads.append(("nat", to, f"-s {host_text(endpoint, IPV4)} {note}-j KUBE-MARK-MASQ"))
         leads.append(("nat", to, f"-p {protocol} {note}-m {protocol} -j DNAT --to-destination {address}"))
     yield from leads
 

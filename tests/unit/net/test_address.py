@@ -20,8 +20,10 @@ from emulator.net import (
     InterfaceAddress,
     Prefix,
     addresses_of,
+    are_canonical,
     collapse_prefixes,
     family_of,
+    host_text,
     parse_sloppy,
     prefixes_of,
     smallest_prefix,
@@ -216,3 +218,25 @@ def test_numbers_of_the_families_are_those_of_linux() -> None:
     assert (IPV4.icmp, IPV6.icmp) == (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
     assert (IPV4.octets, IPV6.octets) == (4, 16)
     assert (IPV4.restore, IPV6.save) == ("iptables-restore", "ip6tables-save")
+
+
+@given(st.ip_addresses().filter(lambda ip: getattr(ip, "ipv4_mapped", None) is None))
+def test_the_text_of_a_host_prefix_needs_none(ip: ipaddress.IPv4Address) -> None:
+    address = Address(str(ip))
+    assert host_text(str(ip), address.family) == str(address.host)
+
+
+@pytest.mark.parametrize(
+    ("texts", "canonical"),
+    [
+        (("10.0.0.1", "10.0.0.2"), True),
+        ((), True),
+        (("10.0.0.1", "fd00::1"), False),
+        (("10.0.0.1", "010.0.0.2"), False),
+        (("10.0.0.1", "web"), False),
+        (("10.0.0.1", ""), False),
+    ],
+)
+def test_canonical_addresses_of_a_family_are_told(texts: tuple[str, ...], canonical: bool) -> None:
+    assert are_canonical(IPV4, texts) is canonical
+    assert not are_canonical(IPV6, ("FD00::1",))

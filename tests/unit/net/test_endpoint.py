@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.net import AddressError, Endpoint
+from emulator.net import AddressError, Endpoint, endpoint_text
 
 IPS = st.ip_addresses().filter(lambda ip: getattr(ip, "ipv4_mapped", None) is None)
 
@@ -44,3 +44,8 @@ def test_an_endpoint_is_read_as_it_is_printed(ip: ipaddress.IPv4Address, port: i
 def test_what_is_no_endpoint_is_refused(text: str) -> None:
     with pytest.raises(AddressError):
         Endpoint.parse(text)
+
+
+@given(IPS, st.integers(0, 65535))
+def test_the_text_of_an_endpoint_needs_none(ip: ipaddress.IPv4Address, port: int) -> None:
+    assert endpoint_text(str(ip), port) == str(Endpoint.of(str(ip), port))
