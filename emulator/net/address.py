@@ -88,7 +88,8 @@ class Address(_Text):
         if len(packed) == IPV4.octets:
             return _address(".".join(map(str, packed)))
         if len(packed) == IPV6.octets:
-            return _address(str(ipaddress.IPv6Address(packed)))
+            # not read again: the last address of ::/80 is an IPv4-mapped one
+            return _made(IPV6, int.from_bytes(packed, "big"), str(ipaddress.IPv6Address(packed)))
         raise AddressError("an IP address", packed.hex())
 
     @property

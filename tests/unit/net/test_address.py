@@ -240,3 +240,9 @@ def test_the_text_of_a_host_prefix_needs_none(ip: ipaddress.IPv4Address) -> None
 def test_canonical_addresses_of_a_family_are_told(texts: tuple[str, ...], canonical: bool) -> None:
     assert are_canonical(IPV4, texts) is canonical
     assert not are_canonical(IPV6, ("FD00::1",))
+
+
+def test_a_prefix_may_end_in_an_ipv4_mapped_address() -> None:
+    prefix = Prefix("::/80")
+    assert prefix.last.number == (1 << 48) - 1
+    assert prefix.is_within(Prefix("::/0"))
