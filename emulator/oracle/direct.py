@@ -13,7 +13,7 @@ from emulator.model.reasons import Reason, Why
 from emulator.net import Endpoint, is_loopback
 from emulator.objects.config import FlowProtocol, Outcome
 from emulator.objects.references import ObjectRef, node_ref, service_ref
-from emulator.oracle.facts import Facts
+from emulator.oracle.facts import Facts, Likeness
 from emulator.oracle.promise import Promise, answers, ending
 from emulator.oracle.source import direct_source
 
@@ -39,21 +39,14 @@ def promise_direct(facts: Facts, flow: Flow) -> Promise:
     return Promise(answers({Endpoint.of(to.ip, to.port): rule}), because, rule)
 
 
-def direct_likeness(facts: Facts, flow: Flow) -> tuple[object, ...]:
+def direct_likeness(facts: Facts, flow: Flow) -> Likeness:
     """Returns all that :func:`promise_direct` depends on, beside the cluster, and all that a policy may
     select the client by.
     """
     client, to = flow.client, flow.to
     itself = client.label if is_loopback(to.ip) else ""
-    return (
-        to.ip,
-        to.port,
-        flow.protocol,
-        client.kind,
-        itself,
-        _passes_node(facts, flow),
-        facts.identity(client),
-    )
+    place = (to.ip, to.port, flow.protocol, client.kind, itself, _passes_node(facts, flow))
+    return place, facts.identity(client)
 
 
 def outcome_at(

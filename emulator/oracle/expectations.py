@@ -64,7 +64,7 @@ from emulator.oracle.destination import (
 )
 from emulator.oracle.direct import direct_likeness, promise_direct
 from emulator.oracle.endpoints import PortEndpoints, ServiceTable
-from emulator.oracle.facts import Facts
+from emulator.oracle.facts import Facts, Likeness
 from emulator.oracle.health import HealthChecks
 from emulator.oracle.martian import home_of_hairpin, is_martian
 from emulator.oracle.parties import Owner
@@ -105,7 +105,8 @@ class Expectations:
         (:func:`remember`).
         """
         self._facts = Facts(state, asked)
-        self._promises: dict[tuple[object, ...], Promise] = {}  # flows that are alike share one
+        self._promises: dict[Likeness, Promise] = {}  # flows that are alike share one
+        self._unselected: dict[tuple[object, ...], Promise] = {}  # whatever the client's namespace and labels
         # equal values are kept once
         self._addresses: dict[tuple[frozenset[str], ...], Mapping[SourceRule, frozenset[str]]] = {}
 
@@ -260,10 +261,16 @@ class Expectations:
             service_likeness(self._facts, flow, met), lambda: promise_by_endpoints(self._facts, flow, met)
         )
 
-    def _shared(self, likeness: tuple[object, ...], promise: Callable[[], Promise]) -> Promise:
+    def _shared(self, likeness: Likeness, promise: Callable[[], Promise]) -> Promise:
+        """Returns the promise of all flows of ``likeness``. No policy selects clients yet: the promise is
+        worked out once for those that differ in nothing that it depends on today.
+        """
         found = self._promises.get(likeness)
         if found is None:
-            found = self._promises[likeness] = promise()
+            place, _ = likeness
+            if place not in self._unselected:
+                self._unselected[place] = promise()
+            found = self._promises[likeness] = self._unselected[place]
         return found
 
     def _expectation(self, flow: Flow, met: Translation | None, promise: Promise) -> Expectation:

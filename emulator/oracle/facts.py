@@ -20,6 +20,8 @@ from emulator.oracle.modes import SEMANTICS, Deviates, deviations_of
 from emulator.oracle.parties import Owner, find_owners
 
 Identity = tuple[str, frozenset[tuple[str, str]]]  # a Pod's namespace and labels
+# all that a promise depends on beside the cluster, and all that a policy may select the client by
+Likeness = tuple[tuple[object, ...], Identity]
 
 
 class Facts:
@@ -46,6 +48,7 @@ class Facts:
         self.pod_cidrs = tuple(Prefix(state.podCIDR(n.name)) for n in state.nodes)
         self.service_ips = frozenset(ip for ip, _, _ in self.table.addresses)
         self._identities: dict[str, Identity] = {}
+        self._equal: dict[Identity, Identity] = {}
         self._served = {
             (x.netns, x.port, x.protocol) for x in state.listeners if not x.refused
         } | state.commanded_ports.keys()
@@ -66,7 +69,8 @@ class Facts:
         if known is None:
             pod = self.state.pod_by_ip.get(client.ip) if client.kind == "pod" else None
             known = (pod.namespace, frozenset(pod.metadata.labels.items())) if pod else ("", frozenset())
-            self._identities[client.ip] = known
+            # one object for what is equal: it is found by identity
+            known = self._identities[client.ip] = self._equal.setdefault(known, known)
         return known
 
     def serves(self, netns: str, port: int, protocol: FlowProtocol) -> bool:

@@ -18,7 +18,7 @@ from emulator.oracle.choice import choose_endpoints, is_local_for_everyone
 from emulator.oracle.destination import Translation
 from emulator.oracle.direct import is_unanswered, outcome_at
 from emulator.oracle.endpoints import in_source_ranges, load_balancer_ips
-from emulator.oracle.facts import Facts
+from emulator.oracle.facts import Facts, Likeness
 from emulator.oracle.martian import (
     home_of_hairpin,
     is_martian,
@@ -129,14 +129,14 @@ def _ends(
         yield Possibility(outcome=outcome, backend=backend, late=is_unanswered(facts, backend.address))
 
 
-def service_likeness(facts: Facts, flow: Flow, met: Translation) -> tuple[object, ...]:
+def service_likeness(facts: Facts, flow: Flow, met: Translation) -> Likeness:
     """Returns all that :func:`promise_by_endpoints` depends on, beside the cluster, and all that a policy may
     select the client by.
     """
     client = flow.client
     itself = client.ip if client.ip in met.endpoints.ips else ""
-    place = (itself, client.kind, client.node, facts.identity(client))
-    return met.endpoints, met.how, met.node, met.origin, met.own, *place
+    place = (met.endpoints, met.how, met.node, met.origin, met.own, itself, client.kind, client.node)
+    return place, facts.identity(client)
 
 
 def _delivered(

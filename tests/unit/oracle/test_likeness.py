@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState
+from emulator.flows.derive import all_pairs
 from emulator.model.flows import Destination, Flow
 from emulator.oracle.direct import direct_likeness
 from emulator.oracle.expectations import Expectations
@@ -101,3 +102,12 @@ def test_clients_that_are_alike_share_one_promise() -> None:
     ]
     assert promises[0].possibilities is promises[1].possibilities
     assert promises[0].because is promises[1].because
+
+
+@given(st.sampled_from(["default", "shop"]), st.sampled_from(["a", "b"]))
+def test_a_shared_promise_is_the_one_that_is_worked_out_for_the_flow_alone(namespace: str, role: str) -> None:
+    state = cluster(("one", "default", "a"), ("other", namespace, role))
+    shared = Expectations(state)
+    flows = all_pairs(state)
+    assert {flow.kind for flow in flows} == {"pod-to-pod", "pod-to-service"}
+    assert [shared.expect(flow) for flow in flows] == [Expectations(state).expect(flow) for flow in flows]
