@@ -18,7 +18,7 @@ from emulator.cluster.state import (
 )
 from emulator.flows.flowbook import FlowBook
 from emulator.model.flows import Client, Flow
-from emulator.net import Prefix, TransportProtocol
+from emulator.net import Address, Prefix, TransportProtocol
 from emulator.objects.config import ExternalClient, FlowProtocol
 from emulator.objects.kinds import (
     Container,
@@ -198,7 +198,7 @@ def make_state(
         podSubnet=Prefix("10.244.0.0/16"),
         serviceSubnet=Prefix("10.96.0.0/12"),
         hostSubnet=Prefix("172.18.0.0/16"),
-        routerIP="172.18.0.1",
+        routerIP=Address("172.18.0.1"),
         podNetwork=KUBENET.facts,
         proxy=proxy,
         nodes=tuple(make_node(name, index) for index, name in enumerate(NODES)),
