@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emulator.net import Address, Prefix
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodNetworkFacts:
@@ -14,7 +16,7 @@ class PodNetworkFacts:
     ``gatewayOffset``: the place of the node's own address in its podCIDR, the Pods' gateway. ``interface`` is
     the node's interface by which its Pods' packets come in, ``interfacePrefix`` the common prefix of the
     names of all such interfaces. ``mtu`` is that of the Pods' interfaces: 1,500 bytes, the kernel's default
-    for Ethernet (net/ethernet/eth.c: ether_setup). ``encapsulation`` of packets between nodes; "" is none.
+    for Ethernet (net/ethernet/eth.c: ether_setup).
     """
 
     name: str
@@ -22,4 +24,7 @@ class PodNetworkFacts:
     interface: str
     interfacePrefix: str
     mtu: int = 1500
-    encapsulation: str = ""
+
+    def gateway(self, podCIDR: Prefix) -> Address:
+        """Returns the address of a node with that ``podCIDR`` in the Pod network."""
+        return podCIDR.nth(self.gatewayOffset)

@@ -277,4 +277,4 @@ class ClusterState:
 
     def gateway(self, node: str) -> Address:
         """Returns the address of ``node`` in the Pod network: its Pods' gateway."""
-        return Prefix(self.podCIDR(node)).nth(self.podNetwork.gatewayOffset)
+        return self.podNetwork.gateway(Prefix(self.podCIDR(node)))

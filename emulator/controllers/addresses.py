@@ -15,6 +15,7 @@ from emulator.controllers.networks import Networks, special_use
 from emulator.net import Address, Prefix
 from emulator.objects.config import ExternalClient
 from emulator.objects.kinds import Node, Pod, PodIP, PodStatus
+from emulator.podnet.network import PodNetwork
 
 CALICO_ADDRESSES = "cni.projectcalico.org/ipAddrs"
 
@@ -43,7 +44,7 @@ def address_pods(
                 for address, path in _pinned(draft, findings)
                 if _take(address, path, draft, holders, networks.services, findings)
             ]
-    free = {node.name: _free(node, holders, used) for node in nodes}
+    free = {node.name: _free(node, networks.podNetwork, holders, used) for node in nodes}
     full: set[str] = set()
     result = []
     for index, draft in enumerate(drafts):
@@ -80,7 +81,7 @@ def _reserved(
             holders[Address(ip)] = f"node {node.name}"
         for cidr in node.spec.podCIDRs:
             network = Prefix(cidr)
-            holders[network.nth(1)] = f"the Pod bridge of node {node.name}"
+            holders[networks.podNetwork.facts.gateway(network)] = f"the Pod bridge of node {node.name}"
             holders[network.last] = f"podCIDR {cidr} as its broadcast address"
     for client in clients:
         holders[Address(client.address)] = f"external client {client.name}"
@@ -153,16 +154,13 @@ def _take(
     return False
 
 
-def _free(node: Node, holders: dict[Address, str], used: Collection[str]) -> Iterator[str]:
-    """Yields the node's free addresses in host-local's order: from the second of its podCIDR up (the first is
-    the bridge's), the ``used`` ones last.
-    """
+def _free(
+    node: Node, podnet: PodNetwork, holders: dict[Address, str], used: Collection[str]
+) -> Iterator[str]:
+    """Yields the node's free addresses in the order of the Pod network, the ``used`` ones last."""
     for cidr in node.spec.podCIDRs[:1]:
-        network = Prefix(cidr)
-        numbers = range(network.first.number + 2, network.last.number)
-        for again in (False, True):
-            for number in numbers if used or not again else ():
-                address = Address.of_number(network.family, number)
+        for again in (False, True) if used else (False,):
+            for address in podnet.addresses(podnet.facts, Prefix(cidr)):
                 if address not in holders and (str(address) in used) == again:
                     yield str(address)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from emulator.controllers.findings import Findings
+from emulator.controllers.networks import Networks
 from emulator.controllers.services import KUBERNETES
 from emulator.net import IPV4, Endpoint, Prefix, addresses_of
 from emulator.objects.kinds import EndpointSlice, Node, Service
@@ -82,7 +83,7 @@ def notice_nested(
 def notice_on_link(
     services: Iterable[Service],
     nodes: Sequence[Node],
-    hosts: Prefix,
+    networks: Networks,
     known: Collection[str],
     findings: Findings,
 ) -> None:
@@ -91,8 +92,9 @@ def notice_on_link(
     ``known`` are the addresses that machines have.
     """
     cidrs = [(Prefix(cidr), node.name) for node in nodes for cidr in node.spec.podCIDRs]
-    bridges = {cidr.nth(1) for cidr, _ in cidrs}
-    taken = {*known, *bridges}
+    gateways = {networks.podNetwork.facts.gateway(cidr) for cidr, _ in cidrs}
+    hosts = networks.hosts
+    taken = {*known, *gateways}
     for service in services:
         spec = service.spec
         ips = (*spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))

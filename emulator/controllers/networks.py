@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
-from emulator.cluster.podnetwork import PodNetworkFacts
 from emulator.controllers.clusterflags import ClusterFlags
 from emulator.controllers.findings import Draft, Findings
 from emulator.controllers.pools import Pools
@@ -29,6 +28,7 @@ from emulator.objects.config import Inventory, Networking
 from emulator.objects.kinds import Node, NodeAddress, Origin, Pod, Service
 from emulator.podnet import NETWORKS
 from emulator.podnet.kubenet import KUBENET
+from emulator.podnet.network import PodNetwork
 
 DEFAULT_POD_SUBNET = Prefix("10.244.0.0/16")
 DEFAULT_SERVICE_SUBNET = Prefix("10.96.0.0/12")
@@ -74,6 +74,7 @@ class Networks:
     ignoredCIDRs: bool = False
     said: frozenset[str] = frozenset()
     podRange: Prefix | None = None
+    podNetwork: PodNetwork = KUBENET
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ def choose_networks(
             name for name in ("podSubnet", "serviceSubnet", "hostSubnet") if getattr(said.networking, name)
         ),
         podRange=pod_range,
+        podNetwork=_pod_network(inventory),
     )
 
 
@@ -180,12 +182,12 @@ def notice_networks(
         findings.notice(f"{what} (the router is in {networks.hosts})")
 
 
-def pod_network(inventory: Inventory) -> PodNetworkFacts:
-    """Returns the facts of the Pod network that ``inventory`` asks for; kubenet's instead of an unknown one,
+def _pod_network(inventory: Inventory) -> PodNetwork:
+    """Returns the Pod network that ``inventory`` asks for; kubenet's instead of an unknown one,
     which is a problem (:func:`choose_networks`).
     """
     asked = inventory.cluster.object.networking.podNetwork if inventory.cluster else ""
-    return NETWORKS.get(asked, KUBENET).facts
+    return NETWORKS.get(asked, KUBENET)
 
 
 def _said(inventory: Inventory, findings: Findings) -> _Said:

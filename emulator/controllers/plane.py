@@ -44,7 +44,6 @@ from emulator.controllers.networks import (
     address_nodes,
     choose_networks,
     notice_networks,
-    pod_network,
 )
 from emulator.controllers.placement import place
 from emulator.controllers.pools import Pools, choose_pools
@@ -593,7 +592,7 @@ class ControlPlane:
             serviceSubnet=networks.services,
             hostSubnet=networks.hosts,
             routerIP=networks.router,
-            podNetwork=pod_network(inventory),
+            podNetwork=self._networks.podNetwork.facts,
             madeUpBridges=networks.madeUp,
             proxy=proxy,
             nodes=nodes,
@@ -712,7 +711,7 @@ class ControlPlane:
         pods: Sequence[Pod],
         findings: Findings,
     ) -> None:
-        notice_on_link(services, nodes, self._networks.hosts, self._had(pods), findings)
+        notice_on_link(services, nodes, self._networks, self._had(pods), findings)
 
     def _had(self, pods: Sequence[Pod]) -> frozenset[str]:
         """Returns the addresses that machines have."""

@@ -10,10 +10,10 @@ from emulator.net import (
     Prefix,
 )
 from emulator.objects.kinds import Node, Pod
+from emulator.podnet.hostlocal import NOT_FOR_PODS
 
 MOST_NODES = 1_000  # every node has a route to every other one
 MOST_PODS = 20_000
-_NOT_FOR_PODS = 3  # in a podCIDR: its first and last address, and the bridge's
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Room:
 def room_for_pods(nodes: Collection[Node], running: int) -> Room:
     """Returns the room for Pods beside ``running`` ones."""
     networks = [Prefix(node.spec.podCIDRs[0]) for node in nodes if node.spec.podCIDRs]
-    return Room(MOST_PODS - running, sum(max(0, network.size - _NOT_FOR_PODS) for network in networks))
+    return Room(MOST_PODS - running, sum(max(0, network.size - NOT_FOR_PODS) for network in networks))
 
 
 def is_too_large(pods: Sequence[Draft[Pod]], nodes: Sequence[Draft[Node]], findings: Findings) -> bool:

@@ -29,6 +29,7 @@ from emulator.plan.operations import (
     SetSysctl,
 )
 from emulator.plan.rules import RuleSet
+from emulator.podnet.hostlocal import host_local
 from emulator.podnet.network import PodNetwork
 
 BRIDGE = "cbr0"
@@ -220,6 +221,7 @@ def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
 
 KUBENET = PodNetwork(
     facts=PodNetworkFacts(name="kubenet", gatewayOffset=1, interface=BRIDGE, interfacePrefix="cbr"),
+    addresses=host_local,
     plan_node=plan_node,
     attach=attach,
     connect=connect,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from emulator.cluster.podnetwork import PodNetworkFacts
 from emulator.cluster.state import ClusterState
+from emulator.net import Address, Prefix
 from emulator.objects.kinds import Node, Pod
 from emulator.plan.operations import Operation
 from emulator.plan.rules import RuleSet
@@ -16,12 +17,14 @@ from emulator.plan.rules import RuleSet
 class PodNetwork:
     """Describes a Pod network. ``facts`` are all that other rooms know of it.
 
+    ``addresses`` yields those that Pods of a node with a podCIDR may have, in the order of assignment.
     ``plan_node`` plans a node's own part, ``attach`` a Pod with its link and addresses, ``connect`` the ways
     between the nodes, ``plan_meetings`` the additional operations for Pods that send to each other (pairs of
     addresses). ``rules`` are those of one node, beside kube-proxy's.
     """
 
     facts: PodNetworkFacts
+    addresses: Callable[[PodNetworkFacts, Prefix], Iterator[Address]]
     plan_node: Callable[[ClusterState, Node], Iterator[Operation]]
     attach: Callable[[ClusterState, Pod], Iterator[Operation]]
     connect: Callable[[ClusterState], Iterator[Operation]]
