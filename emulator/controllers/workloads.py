@@ -55,12 +55,10 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
     running, ended = [], 0
     for draft in drafts:
         pod = draft.object
-        holder = "" if pod.spec.hostNetwork else holders.get(pod.ip, pod.key)
+        holder = pod if pod.spec.hostNetwork else holders.get(pod.ip, pod)
         if pod.status.phase in ENDED_PHASES:
             ended += 1
-        elif pod.metadata.deletionTimestamp and holder not in ("", pod.key):
-            waiting.add(draft, f"it is being deleted, and Pod {holder} has its address {pod.ip}")
-        elif reason := _without_network(pod):
+        elif reason := _without_address(pod, holder) or _without_network(pod):
             waiting.add(draft, reason)
         else:
             running.append(draft)
@@ -71,13 +69,35 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
     return running
 
 
-def _address_holders(pods: Iterable[Pod]) -> dict[str, str]:
-    """Returns, by address, the Pod that has it now. A network plugin gives the address of a Pod that is being
-    deleted to another one as soon as its sandbox is gone, while the API server still has both.
+def _address_holders(pods: Iterable[Pod]) -> dict[str, Pod]:
+    """Returns address → the Pod that has it by now. A network plugin gives the address of a Pod to another
+    one as soon as its sandbox is gone, while the API server still has both: the Pod is being deleted, or its
+    node has restarted and has not said so yet. Who is ready has it, then who is newer, then who comes first.
     """
     live = [p for p in pods if p.ip and not p.spec.hostNetwork and p.status.phase not in ENDED_PHASES]
-    live.sort(key=lambda pod: pod.metadata.deletionTimestamp is not None)
-    return {pod.ip: pod.key for pod in reversed(live)}
+    live.reverse()
+    live.sort(key=_has_its_address)
+    return {pod.ip: pod for pod in live}
+
+
+def _has_its_address(pod: Pod) -> tuple[bool, bool, str]:
+    """Returns what tells which of two Pods has an address: the greater one."""
+    return pod.metadata.deletionTimestamp is None, pod.ready, pod.metadata.creationTimestamp
+
+
+def _without_address(pod: Pod, holder: Pod) -> str:
+    """Returns why the Pod has lost its address to ``holder`` ("" if it has not, or if both were written by
+    hand, which is a mistake).
+    """
+    if holder is pod:
+        return ""
+    if pod.metadata.deletionTimestamp:
+        return f"it is being deleted, and Pod {holder.key} has its address {pod.ip}"
+    if not (pod.metadata.uid and holder.metadata.uid):
+        return ""
+    mine, others = _has_its_address(pod), _has_its_address(holder)
+    why = "is ready" if mine[1] != others[1] else "is newer" if mine[2] != others[2] else "comes first"
+    return f"Pod {holder.key} has its address {pod.ip} as well, and {why}"
 
 
 def _without_network(pod: Pod) -> str:

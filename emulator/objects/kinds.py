@@ -38,6 +38,7 @@ class ObjectMeta:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     ownerReferences: tuple[OwnerReference, ...] = ()
+    creationTimestamp: str = ""  # as it was written: what is made here has none
     deletionTimestamp: str | None = None
     uid: str = ""
 

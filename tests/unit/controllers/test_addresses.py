@@ -66,6 +66,53 @@ def test_an_address_is_the_running_pods_not_that_of_one_that_is_deleted(order: i
     assert any("Pod default/new has its address 10.244.1.9" in notice for notice in state.notices)
 
 
+UNREADY = "conditions: [{type: Ready, status: 'False'}]"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("", "", "is newer"),
+        (UNREADY, "", "is ready"),
+        (f"phase: Running, {UNREADY}", f"phase: Running, {UNREADY}", "is newer"),
+    ],
+)
+def test_of_two_pods_of_a_dump_with_one_address_one_has_it(old: str, new: str, why: str, order: int) -> None:
+    """A node has restarted, and its kubelet has not yet said what became of its Pods."""
+    pods = [
+        pod(
+            "old",
+            meta="uid: a, creationTimestamp: '2026-01-01T00:00:00Z'",
+            status=f"podIP: 10.244.1.9, {old}",
+        ),
+        pod(
+            "new",
+            meta="uid: b, creationTimestamp: '2026-02-01T00:00:00Z'",
+            status=f"podIP: 10.244.1.9, {new}",
+        ),
+    ]
+    state = settled(ONE, *pods[::order])
+    assert [p.key for p in state.pods if not p.spec.hostNetwork] == ["default/new"]
+    said = f"Pod default/old runs nowhere: Pod default/new has its address 10.244.1.9 as well, and {why}"
+    assert any(said in notice for notice in state.notices)
+
+
+def test_of_two_pods_of_one_address_that_nothing_tells_apart_the_first_has_it() -> None:
+    pods = [pod(name, meta=f"uid: {name}", status="podIP: 10.244.1.9") for name in ("b", "a")]
+    state = settled(ONE, *pods)
+    assert [p.key for p in state.pods if not p.spec.hostNetwork] == ["default/b"]
+    assert any(
+        "Pod default/b has its address 10.244.1.9 as well, and comes first" in n for n in state.notices
+    )
+
+
+@pytest.mark.parametrize("meta", ["", "uid: b"])
+def test_an_address_that_is_written_twice_by_hand_is_a_mistake(meta: str) -> None:
+    one, other = (pod(name, meta=m, status="podIP: 10.244.1.9") for name, m in (("a", ""), ("b", meta)))
+    assert "10.244.1.9 of Pod default/b belongs to Pod default/a already" in problem_of(ONE, one, other).what
+
+
 def test_a_pod_that_is_deleted_keeps_the_address_that_it_alone_has() -> None:
     old = pod("old", meta="deletionTimestamp: '2024-01-01T00:00:00Z'", status="podIP: 10.244.1.9")
     assert settled(ONE, old).pod["default/old"].ip == "10.244.1.9"
