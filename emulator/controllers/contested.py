@@ -6,13 +6,15 @@ May import ``objects`` and this room. Each is one notice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from emulator.controllers.findings import Findings
 from emulator.controllers.networks import Networks
 from emulator.controllers.services import KUBERNETES
 from emulator.net import IPV4, Endpoint, Prefix, addresses_of
 from emulator.objects.kinds import EndpointSlice, Node, Service
+
+MOST_NAMED = 3  # addresses of one Service
 
 
 def notice_contested(services: Iterable[Service], findings: Findings) -> None:
@@ -108,34 +110,51 @@ def notice_on_link(
                 findings.notice(f"{what}: nothing is promised of it, so no flow to it is derived")
 
 
-def notice_outside(
-    slices: Iterable[EndpointSlice],
-    inside: Collection[Prefix],
-    known: Collection[str],
-    findings: Findings,
-) -> None:
-    """Reports endpoints outside the cluster where no machine is declared, and how to declare one. ``inside``
-    are the cluster's networks, ``known`` the addresses that machines have. API servers that are no nodes may
-    lie in the nodes' own network, as on EKS.
+def find_outside(
+    slices: Iterable[EndpointSlice], inside: Collection[Prefix], known: Collection[str]
+) -> Mapping[str, frozenset[str]]:
+    """Returns by Service the addresses of endpoints outside the cluster that no machine has. ``inside`` are
+    the cluster's networks, ``known`` the addresses that machines have. API servers that are no nodes may lie in
+    the nodes' own network, as on EKS.
     """
-    told: dict[str, list[str]] = {}
+    found: dict[str, set[str]] = {}
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
         for ip in (endpoint.addresses[0] for endpoint in item.endpoints if endpoint.addresses):
-            is_inside = any(ip in network for network in inside)
-            if ip not in known and (not is_inside or key == KUBERNETES):
-                told.setdefault(key, []).append(ip)
+            if ip not in known and (key == KUBERNETES or not any(ip in network for network in inside)):
+                found.setdefault(key, set()).add(ip)
+    return {key: frozenset(ips) for key, ips in found.items()}
+
+
+def notice_outside(
+    outside: Mapping[str, frozenset[str]], slices: Iterable[EndpointSlice], findings: Findings
+) -> None:
+    """Reports the endpoints ``outside`` that each Service leads to, and how to declare a machine there. An
+    endpoint that is neither ready nor terminating and serving is never used.
+    """
+    told: dict[str, dict[str, None]] = {}
+    for item in slices if outside else ():
+        key = f"{item.metadata.namespace}/{item.serviceName}"
+        for endpoint in item.endpoints if key in outside else ():
+            used = endpoint.ready or (endpoint.serving and endpoint.terminating)
+            if used and endpoint.addresses and endpoint.addresses[0] in outside[key]:
+                told.setdefault(key, {})[endpoint.addresses[0]] = None
     for key, ips in told.items():
-        more = f" (and {len(ips) - 1} more)" if len(ips) > 1 else ""
-        what = (
-            f"Service {key} has the endpoint {ips[0]}{more} outside the cluster, where no server is declared"
-        )
+        which, them = ("endpoint", "it") if len(ips) == 1 else ("endpoints", "them")
+        what = f"Service {key} has the {which} {_named([*ips])}"
         if key == KUBERNETES:
-            managed = "no node has it, as in a cluster whose control plane is managed (EKS, GKE, AKS)"
-            findings.notice(
-                f"Service {key} has the endpoint {ips[0]}{more}: {managed}: no server is declared there"
-            )
+            managed = f"no node has {them}, as in a cluster whose control plane is managed (EKS, GKE, AKS)"
+            findings.notice(f"{what}: {managed}: no server is declared there")
             continue
         findings.notice(
-            f"{what}: declare the machine under externalServers of the Cluster, with name, address and ports"
+            f"{what} outside the cluster, where no server is declared: declare the machine under externalServers "
+            "of the Cluster, with name, address and ports"
         )
+
+
+def _named(ips: Sequence[str]) -> str:
+    """Returns the first of ``ips``, and how many more there are."""
+    shown, more = ips[:MOST_NAMED], len(ips) - MOST_NAMED
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))

@@ -25,6 +25,7 @@ from emulator.controllers.clients import check_clients, external_clients
 from emulator.controllers.clusterflags import ClusterFlags, cluster_flags
 from emulator.controllers.commands import RUN_ANNOTATION, real_commands
 from emulator.controllers.contested import (
+    find_outside,
     notice_contested,
     notice_nested,
     notice_on_link,
@@ -563,7 +564,8 @@ class ControlPlane:
         wired, led = self._alike("wired", pods, _wiring), self._alike("led", slices, _leads)
         self._derive("contested", notice_contested, services)
         self._derive("nested", notice_nested, services, led, nodes)
-        self._derive("outside", self._notice_outside, led, nodes, wired)
+        outside = self._derive("outside addresses", self._find_outside, led, nodes, wired)
+        self._derive("outside", notice_outside, outside, slices if outside else led)
         self._derive("on link", self._notice_on_link, services, nodes, wired)
         commands = self._derive("commands", self._commands, pods)
         own = self._derive("listeners", self._listeners, wired, nodes, led, commands)
@@ -692,17 +694,13 @@ class ControlPlane:
         self._derived["slices"] = ((), slices)
         return slices
 
-    def _notice_outside(
-        self,
-        slices: Sequence[EndpointSlice],
-        nodes: Sequence[Node],
-        pods: Sequence[Pod],
-        findings: Findings,
-    ) -> None:
+    def _find_outside(
+        self, slices: Sequence[EndpointSlice], nodes: Sequence[Node], pods: Sequence[Pod], _: Findings
+    ) -> Mapping[str, frozenset[str]]:
         networks = self._networks
         cidrs = prefixes_of(IPV4, (cidr for node in nodes for cidr in node.spec.podCIDRs))
         inside = (networks.pods, networks.services, networks.hosts, *cidrs)
-        notice_outside(slices, inside, self._had(pods), findings)
+        return find_outside(slices, inside, self._had(pods))
 
     def _notice_on_link(
         self,

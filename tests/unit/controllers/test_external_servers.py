@@ -58,6 +58,33 @@ def test_an_endpoint_outside_without_a_server_is_said_to_need_one() -> None:
     ) in notice
 
 
+@pytest.mark.parametrize(
+    ("addresses", "said"),
+    [
+        (
+            "addresses: [{ip: 192.0.2.10}], notReadyAddresses: [{ip: 192.0.2.11}]",
+            "the endpoint 192.0.2.10 outside",
+        ),
+        (
+            "addresses: [{ip: 192.0.2.10}, {ip: 192.0.2.11}]",
+            "the endpoints 192.0.2.10 and 192.0.2.11 outside",
+        ),
+        (
+            "addresses: [{ip: 192.0.2.10}, {ip: 192.0.2.11}, {ip: 192.0.2.12}, {ip: 192.0.2.13}]",
+            "the endpoints 192.0.2.10, 192.0.2.11, 192.0.2.12 and 1 more outside",
+        ),
+    ],
+)
+def test_endpoints_outside_are_named_that_are_used(addresses: str, said: str) -> None:
+    [notice] = state_of(text=CLUSTER.replace("addresses: [{ip: 192.0.2.10}]", addresses) % "[]").notices
+    assert f"Service default/db has {said} the cluster, where nobody serves" in notice
+
+
+def test_an_endpoint_outside_that_is_not_ready_needs_no_server() -> None:
+    text = CLUSTER.replace("addresses: [{ip: 192.0.2.10}]", "notReadyAddresses: [{ip: 192.0.2.10}]")
+    assert state_of(text=text % "[]").notices == ()
+
+
 CHECK = """---
 apiVersion: podwire.dev/v1alpha1
 kind: FlowCheck
