@@ -20,9 +20,13 @@ from emulator.load.yamltext import MAX_BYTES
 
 TIME_LIMIT = 60.0  # seconds
 _TOOLS = (("kubectl", "kustomize"), ("kustomize", "build"))
-_LOG_PREFIX = re.compile(r'\A[EF][0-9]{4} .*?err=[<"]? ?')  # kubectl's, before its message
+# in kubectl's log line: before its message, and after it
+_LOG_PREFIX = re.compile(r'\A[EF][0-9]{4} .*?err=[<"]? ?')
+_LOG_SUFFIX = re.compile(r'(?:"| >)\Z')
 _MISSING = re.compile(r"\b(?:lstat|stat|open) (/.+?): no such file or directory")
 _FETCHED = re.compile(r"\bgit fetch\b|\bproxyconnect\b")
+_NAMELESS = "missing metadata.name"
+_NAMED = "kustomize wants a metadata.name of every object, a Cluster's too"
 _NOWHERE = "http://127.0.0.1:9"  # the discard port: no proxy listens there
 
 
@@ -47,13 +51,15 @@ def build(directory: Path) -> str:
     except OSError as error:
         raise KustomizationError(f"cannot be built: {tool[0]}: {error.strerror}", pipe(directory)) from None
     if done.returncode:
-        said = _LOG_PREFIX.sub("", " ".join(done.stderr.decode(errors="replace").split()))
+        said = _message(done.stderr.decode(errors="replace"))
         if missing := _missing_file(said, directory):
             what = f"cannot be built: it names {missing}, and there is no such file"
             raise KustomizationError(what, "put the file there, or mend the kustomization that names it")
         what = f"cannot be built, {' '.join(tool)} says: {_end(said)}"
-        fetched = f"podwire lets it fetch nothing from elsewhere: {pipe(directory)}"
-        raise KustomizationError(what, fetched if _FETCHED.search(said) else "")
+        hint = _NAMED if _NAMELESS in said else ""
+        if _FETCHED.search(said):
+            hint = f"podwire lets it fetch nothing from elsewhere: {pipe(directory)}"
+        raise KustomizationError(what, hint)
     if len(done.stdout) > MAX_BYTES:
         raise KustomizationError(f"makes more than {MAX_BYTES >> 20} MiB of manifests")
     return done.stdout.decode(errors="replace")
@@ -63,6 +69,13 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _NOWHERE)
     return {**kept, **proxies, "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _message(log: str) -> str:
+    """Returns the tool's message in ``log``, as one line."""
+    line = " ".join(log.split())
+    said = _LOG_PREFIX.sub("", line)
+    return said if said == line else _LOG_SUFFIX.sub("", said).replace('\\"', '"')
 
 
 def _missing_file(said: str, directory: Path) -> str:
@@ -77,5 +90,8 @@ def _missing_file(said: str, directory: Path) -> str:
 
 
 def _end(text: str, longest: int = 300) -> str:
-    """Returns ``text``, or its end, where the cause is."""
-    return text if len(text) <= longest else f"{cut(text)} … {text[-longest:]}"
+    """Returns ``text``; where it is longer, its end alone, where the cause is."""
+    if len(text) <= longest:
+        return text
+    end = text[-longest:]
+    return f"… {end[end.find(' ') + 1 :]}"
