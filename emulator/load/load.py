@@ -433,7 +433,13 @@ class _Gathering:
             self.problem(place.problem(Fault(("items",), f"must be a list, is {shown(items)}")))
             return
         version = value.get("apiVersion")
-        implied = version if name != "List" and isinstance(version, str) else ""
+        if not isinstance(version, str) or not version:
+            missing = version in (None, "")
+            what = f"is required for kind {name}" if missing else f"must be a string, is {shown(version)}"
+            hint = "write v1" if name == "List" else "write the apiVersion of its items"
+            self.problem(place.problem(Fault(("apiVersion",), what, hint)))
+            return
+        implied = version if name != "List" else ""
         for i, item in enumerate(items):
             if self._full:
                 break

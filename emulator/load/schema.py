@@ -492,16 +492,23 @@ def _with_topology(endpoint: Any) -> Any:
 
 
 def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> tuple[str, ...]:
-    """Returns the fields of ``value`` that ``type_`` has not, as paths from the top."""
+    """Returns the fields of ``value`` that ``type_`` has not and whose value is set, as paths from the top."""
     known, names = _field_types(type_), []
     for key, item in value.items():
         if key in ("apiVersion", "kind") and not prefix:
             continue
         if key not in known:
-            names.append(f"{prefix}{path_text((key,))}")
+            names += [f"{prefix}{path_text((key,))}"] if _is_set(item) else []
         elif isinstance(item, dict) and (inner := _dataclass_in(known[key])):
             names += _unknown_fields(item, inner, f"{prefix}{key}.")
     return tuple(names)
+
+
+def _is_set(value: Any) -> bool:
+    """Returns whether ``value`` is more than Go's zero values, which kubeadm writes for what nobody set."""
+    if isinstance(value, dict):
+        return any(map(_is_set, value.values()))
+    return value not in (None, False, 0, "", "0", "0s", [])
 
 
 @cache

@@ -148,6 +148,16 @@ class IPVSConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectLocalConfig:
+    """Names the interfaces of local Pods, in the modes BridgeInterface and InterfaceNamePrefix. The Pod network
+    here has names of its own.
+    """
+
+    bridgeInterface: str = ""
+    interfaceNamePrefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KubeProxyConfiguration:
     """Holds ``kubeproxy.config.k8s.io/v1alpha1``; unset ``mode`` is iptables, unset ``clusterCIDR`` is the
     Pod subnet unless ``detectLocalMode`` needs none.
@@ -156,6 +166,7 @@ class KubeProxyConfiguration:
     mode: ProxyMode | Literal[""] = ""
     clusterCIDR: str | None = None
     detectLocalMode: Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] = ""
+    detectLocal: DetectLocalConfig = DetectLocalConfig()
     nodePortAddresses: tuple[str, ...] = ()
     iptables: IPTablesConfig = IPTablesConfig()
     nftables: NFTablesConfig = NFTablesConfig()

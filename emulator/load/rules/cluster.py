@@ -33,6 +33,13 @@ MAX_IPVS_SECONDS = (
 )
 
 
+# by detectLocalMode: the field of detectLocal that it reads, and what that names
+_DETECTED_BY = {
+    "BridgeInterface": ("bridgeInterface", "bridges"),
+    "InterfaceNamePrefix": ("interfaceNamePrefix", "interfaces"),
+}
+
+
 def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> ClusterConfig:
     networking = cluster.networking
     if networking.ipFamily == "ipv6":
@@ -145,6 +152,10 @@ def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Check
         checks.fault(("nodePortAddresses",), "must be primary alone, or prefixes alone")
     for name in ("tcpTimeout", "tcpFinTimeout", "udpTimeout"):
         _ipvs_timeout(("ipvs", name), getattr(config.ipvs, name), checks)
+    field, what = _DETECTED_BY.get(config.detectLocalMode, ("", ""))
+    if name := getattr(config.detectLocal, field, ""):
+        said = f"{shown(name)} names {what} of the cluster's nodes: those of Pods here stand for them"
+        checks.notice(("detectLocal", field), said)
     cidr = config.clusterCIDR
     return replace(
         config,

@@ -277,13 +277,32 @@ def test_items_of_a_typed_list_need_no_kind() -> None:
 
 def test_lists_nest_and_may_be_empty() -> None:
     nested = {
+        "apiVersion": "v1",
         "kind": "List",
         "items": [
-            {"kind": "PodList", "items": None},
-            {"kind": "List", "items": [{"kind": "CronJob", "apiVersion": "batch/v1"}]},
+            {"apiVersion": "v1", "kind": "PodList", "items": None},
+            {"apiVersion": "v1", "kind": "List", "items": [{"kind": "CronJob", "apiVersion": "batch/v1"}]},
         ],
     }
     assert load_text(json.dumps(nested)).notices[-1] == "left out: 1 CronJob"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: List\nitems: []", "apiVersion: is required for kind List (hint: write v1)"),
+        ("kind: PodList\napiVersion: ''\nitems: []", "apiVersion: is required for kind PodList"),
+        ("kind: List\napiVersion: 1\nitems: []", "apiVersion: must be a string, is 1"),
+        (
+            "apiVersion: v1\nkind: List\nitems: [{kind: ServiceList, items: []}]",
+            "items[0].apiVersion: is required for kind ServiceList",
+        ),
+    ],
+)
+def test_a_list_says_its_api_version_as_every_object_does(text: str, said: str) -> None:
+    """kubectl: "error validating data: apiVersion not set"."""
+    (problem,) = problems_of(text)
+    assert said in str(problem)
 
 
 def test_other_kinds_are_counted_in_one_line() -> None:
@@ -349,7 +368,7 @@ data:
     clusterCIDR: 10.244.0.0/16
     mode: %s
     nodePortAddresses: null
-    iptables: {masqueradeAll: true, localhostNodePorts: null, syncPeriod: 0s}
+    iptables: {masqueradeAll: true, localhostNodePorts: null, syncPeriod: 0s, minSyncPeriod: 1s}
 """
 
 
@@ -478,8 +497,31 @@ def test_proxy_configuration_in_its_config_map() -> None:
     assert (config.iptables.masqueradeAll, config.iptables.localhostNodePorts) == (True, True)
     assert inventory.proxy.origin.prefix == 'data["config.conf"]'
     assert inventory.notices == (
-        "KubeProxyConfiguration: ignored bindAddress, iptables.syncPeriod (no meaning here)",
+        "KubeProxyConfiguration: ignored bindAddress, iptables.minSyncPeriod (no meaning here)",
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "said"),
+    [
+        (
+            "InterfaceNamePrefix",
+            "interfaceNamePrefix: cali",
+            "detectLocal.interfaceNamePrefix: 'cali' names interfaces",
+        ),
+        ("BridgeInterface", "bridgeInterface: cni0", "detectLocal.bridgeInterface: 'cni0' names bridges"),
+        ("ClusterCIDR", "bridgeInterface: cni0", ""),
+        ("NodeCIDR", "interfaceNamePrefix: '', bridgeInterface: ''", ""),
+    ],
+)
+def test_interfaces_that_a_mode_detects_by_are_said_to_be_others_here(
+    mode: str, fields: str, said: str
+) -> None:
+    notices = load_text(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+        f"detectLocalMode: {mode}\ndetectLocal: {{{fields}}}"
+    ).notices
+    assert [said in notice for notice in notices] == ([True] if said else [])
 
 
 def test_problem_in_the_config_map() -> None:

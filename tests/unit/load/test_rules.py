@@ -1344,7 +1344,9 @@ KINDS = [
         "[{kind: Pod}]", "", "must be a mapping with kind and metadata, is a list", "---", id="list"
     ),
     pytest.param("just text", "", "is 'just text'", "", id="text"),
-    pytest.param("{kind: List, items: 3}", "items", "must be a list, is 3", "", id="items is a number"),
+    pytest.param(
+        "{apiVersion: v1, kind: List, items: 3}", "items", "must be a list, is 3", "", id="items is a number"
+    ),
     pytest.param(
         "{apiVersion: v1, kind: PodList, items: [{metadata: {name: A}, spec: {}}]}",
         "items[0].metadata.name",

@@ -298,6 +298,32 @@ def test_a_file_that_a_kustomization_lacks_is_named(
 
 
 @needs_kubectl
+def test_a_cluster_in_a_kustomization_needs_a_name(tmp_path: Path) -> None:
+    cluster = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: control-plane}]\n"
+    top = write(tmp_path, {"kustomization.yaml": "resources: [c.yaml]\n", "c.yaml": cluster})
+    (problem,) = refused(top)
+    assert problem.hint == "kustomize wants a metadata.name of every object, a Cluster's too"
+    write(tmp_path, {"c.yaml": f"{cluster}metadata: {{name: shop}}\n"})
+    assert load([str(tmp_path)], topologies=NOWHERE, build=build).cluster is not None
+
+
+@pytest.mark.parametrize(
+    "shape", ['E1130 20:55:26.957595 11432 run.go:72] "command failed" err="%s"', "%s", "Error: %s"]
+)
+def test_what_kustomize_says_is_cut_once_and_ends_where_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    cause = "accumulating resources: " + "accumulation err: " * 30 + "the cause"
+    tool = tmp_path / "bin" / "kubectl"
+    write(tmp_path, {"bin/kubectl": f"#!/bin/sh\ncat >&2 <<'E'\n{shape % cause}\nE\nexit 1\n"})
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+    (problem,) = refused(write(tmp_path / "app", {"kustomization.yaml": "resources: []\n"}))
+    assert problem.what.count("…") == 1
+    assert problem.what.endswith("accumulation err: the cause")
+
+
+@needs_kubectl
 def test_a_kustomization_with_another_fault_is_not_said_to_fetch(tmp_path: Path) -> None:
     (problem,) = refused(write(tmp_path, {"kustomization.yaml": "resources: 7\n"}))
     assert "cannot be built, kubectl kustomize says: " in problem.what
@@ -389,16 +415,22 @@ def test_at_most_ten_lines_and_how_many_more() -> None:
 
 def test_reading_ends_after_so_many_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "MAX_PROBLEMS", 7)
-    assert len(problems_of(json.dumps({"kind": "List", "items": [{}] * 5000}))) == 7
+    assert len(problems_of(json.dumps({"apiVersion": "v1", "kind": "List", "items": [{}] * 5000}))) == 7
 
 
 def test_reading_ends_after_so_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "MAX_OBJECTS", 7)
     (told,) = problems_of(
-        json.dumps({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5000})
+        json.dumps(
+            {"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5000}
+        )
     )
     assert "more than 7 objects" in told.what
-    assert load_text(json.dumps({"kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5}))
+    assert load_text(
+        json.dumps(
+            {"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret"}] * 5}
+        )
+    )
 
 
 def test_an_object_that_no_api_server_takes() -> None:
