@@ -26,7 +26,7 @@ from emulator.proxy import MODES
 from emulator.run.guest import observing, why_no_guest
 from emulator.run.machine import find_guests, lacking_tools
 from emulator.run.run import Options, observe
-from emulator.schedule.schedule import PromiseOf, plan_flows
+from emulator.schedule.schedule import PromiseOf, plan_flows, require_flows
 from emulator.verdicts.modes import Comparison, compare_modes
 
 _HOW_TO_TELL = (
@@ -54,6 +54,7 @@ def run_modes(scenarios: Mapping[str, Scenario], options: Options) -> Comparison
     guests = check_modes(list(scenarios))
     planned = {mode: plan_flows(scenario, differences=True) for mode, scenario in scenarios.items()}
     flows = merge_flows([flows for flows, _ in planned.values()])
+    require_flows(next(iter(scenarios.values())), flows)
     named = {mode: _renamed(scenario, mode) for mode, scenario in scenarios.items()}
     with ExitStack() as running:
         waiting: dict[str, Callable[[], Report]] = {

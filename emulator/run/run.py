@@ -58,6 +58,7 @@ from emulator.schedule.schedule import (
     Schedule,
     plan_flows,
     plan_schedule,
+    require_flows,
 )
 from emulator.traffic.send import Prober
 
@@ -87,6 +88,8 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
     clock = Clock()
     with clock.phase("plan"):
         flows, promise = plan_flows(scenario, pairs=options.all_pairs)
+        if not options.keep:
+            require_flows(scenario, flows)
         run = prepare(scenario, flows, promise, options, clock)
     delivery = Delivery(name_pods(run.schedule), options.output, options.json, options.junit, run.directory)
     return sandbox.run(

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from emulator.cluster.scenario import Scenario, Step
 from emulator.cluster.state import ROUTER, ClusterState
+from emulator.errors import InputError, Problem
 from emulator.flows.checks import check_connections, flows_from_checks
 from emulator.flows.derive import all_pairs, derive_flows
 from emulator.flows.mode_differences import derive_mode_differences
@@ -91,6 +92,17 @@ def plan_flows(
         flows = (*flows, *more)
     check_connections(flows)
     return flows, lambda flow, before=None: promises[flow.step](flow, before)
+
+
+def require_flows(scenario: Scenario, flows: Sequence[Flow]) -> None:
+    """Raise InputError where FlowChecks leave nothing to send, which would pass whatever the network does."""
+    checks = [loaded for moment in scenario.moments for loaded in moment.flowChecks]
+    if flows or not checks:
+        return
+    origin = checks[0].origin
+    what = f"FlowCheck {checks[0].object.metadata.name} sends nothing: no flow, no verdict"
+    hint = "write flows, at first or in a step; --keep stays up without any"
+    raise InputError([Problem(origin.file, what, hint, origin.document, "spec", origin.line("spec"))])
 
 
 def _plan_moment(

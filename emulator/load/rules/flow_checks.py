@@ -32,6 +32,9 @@ MAX_WAIT = 3600
 def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> FlowCheck:
     if not (check.flows or check.steps):
         checks.fault(("spec", "flows"), "must not be empty", "a FlowCheck without flows has steps")
+    if check.steps and not check.steps[-1].flows:
+        last = len(check.steps) - 1
+        checks.notice(("spec", "steps", last), "has no flows, and no step follows: its change is not checked")
     steps = tuple(
         _step(("spec", "steps", i), step, f"step {i + 1}", checks) for i, step in enumerate(check.steps)
     )
@@ -71,10 +74,13 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
 
 def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[FlowSpec, ...]:
     checks.unique([((*path, i, "name"), flow.name) for i, flow in enumerate(flows)], "name")
-    checks.unique(
-        [((*path, i, "connection"), flow.connection) for i, flow in enumerate(flows) if flow.connection],
-        "connection",
-    )
+    first: dict[str, str] = {}
+    for i, flow in enumerate(flows):
+        if flow.connection in first:
+            what = f"{shown(flow.connection)} is the connection of flow {shown(first[flow.connection])}, which is sent at once with it"
+            checks.fault((*path, i, "connection"), what, "name another one, or go on in a later step")
+        elif flow.connection:
+            first[flow.connection] = flow.name
     return tuple(_flow((*path, i), flow, checks) for i, flow in enumerate(flows))
 
 
