@@ -144,8 +144,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"podwire {__version__}")
     sub = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    parsers: dict[str, _Parser] = {}
     for name, (text, add, function) in commands.items():
-        command = sub.add_parser(
+        command = parsers[name] = sub.add_parser(
             name,
             help=text,
             description=textwrap.fill(
@@ -159,7 +160,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
     # "podwire TARGET…" is "podwire run TARGET…": everything that is not a command belongs to run.
     if not words or (words[0] not in commands and words[0] not in ("-h", "--help", "--version")):
         words = ["run", *words]
-    return parser.parse_args(words)
+    args, rest = parser.parse_known_args(words)
+    if rest:
+        parsers[words[0]].error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 def _add_nothing(_: argparse.ArgumentParser) -> None:

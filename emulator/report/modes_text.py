@@ -279,8 +279,10 @@ def _verdict(compared: ComparedFlow) -> str:
         return "UNKNOWN: see below"
     if compared.status == "unexplained":
         return "BUG: unexplained"
-    wanted = f"; {_wanted(compared)}" if compared.status == "unwanted" else ""
-    return f"known: docs/semantics {', '.join(map(str, compared.sections))}{wanted}"
+    sections = f"docs/semantics {', '.join(map(str, compared.sections))}"
+    if compared.status == "unwanted":
+        return f"{_wanted(compared)}; promised: {sections}"
+    return f"known: {sections}"
 
 
 def _outcome(result: FlowResult) -> str:

@@ -265,8 +265,10 @@ _FINDINGS: Mapping[Fault, Callable[[Finding], str]] = {
 # --- differences and requirements -------------------------------------------------------------------------
 
 
-def say_difference(result: FlowResult, journey: Journey, difference: Difference) -> str:
-    """Returns the hop where ``journey`` ended, or the rewrite that made it differ from the expectation."""
+def say_difference(result: FlowResult, journey: Journey, difference: Difference, said: str = "") -> str:
+    """Returns the hop where ``journey`` ended, or the rewrite that made it differ from the expectation. How it
+    ended stands behind the hop, unless ``said`` has it already.
+    """
     if difference.what == "reply":
         return f"the reply came as {journey.back[-1]}"
     if difference.what == "answer":
@@ -276,7 +278,7 @@ def say_difference(result: FlowResult, journey: Journey, difference: Difference)
     hops = journey.there + journey.back
     text = f"ended at {hops[-1]}" if hops else f"no packet left {result.flow.client.netns}"
     ending = say_ending(journey.ending)
-    return f"{text} ({ending})" if ending else text
+    return f"{text} ({ending})" if ending and ending not in said else text
 
 
 def say_requirement(requirement: Requirement) -> str:

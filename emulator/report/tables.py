@@ -93,13 +93,14 @@ def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | 
         (row.what, row.expected, row.observed, "" if row.same else "← differs")
         for row in side_by_side(result, pods)
     ]
+    reason = say_verdict(result)
     journey = telling_journey(result)
     where = f"no journey was seen in {result.flow.client.netns}"
     if journey:
         difference = where_it_differs(result, journey)
-        where = say_difference(result, journey, difference) if difference else ""
+        where = say_difference(result, journey, difference, reason) if difference else ""
     facts = [
-        ("reason", say_verdict(result)),
+        ("reason", reason),
         ("promised", say(result.expected.because)),
         (
             "dialled",

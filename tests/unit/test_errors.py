@@ -90,3 +90,21 @@ def test_a_long_value_is_quoted_without_its_middle() -> None:
 def test_a_text_of_usual_length_is_whole() -> None:
     assert shorten("x" * 1000) == "x" * 1000
     assert len(shorten("x" * 1001)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["plan", "hairpin", "-o", "json"], "podwire plan --help"),
+        (["diff", "--proxy-mode", "ipvs"], "podwire diff --help"),
+        (["run", "--frob"], "podwire run --help"),
+        (["hairpin", "--frob"], "podwire run --help"),
+        (["doctor", "now"], "podwire doctor --help"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_argument_that_a_command_does_not_have_leads_to_its_own_help(
+    words: list[str], usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert f"(see {usage})" in capsys.readouterr().err

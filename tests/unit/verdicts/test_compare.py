@@ -171,6 +171,9 @@ def test_an_icmp_reply_has_no_port() -> None:
 def test_where_a_journey_differs(journey: Journey, where: str) -> None:
     difference = where_it_differs(PASSED, journey)
     assert (say_difference(PASSED, journey, difference) if difference else "") == where
+    if difference and "(" in where:  # how it ended is said once
+        reason = f"the client met this: {where.partition('(')[2].removesuffix(')')}"
+        assert say_difference(PASSED, journey, difference, reason) == where.partition(" (")[0]
 
 
 def test_the_source_is_judged_by_the_rule_of_the_backend_that_was_met() -> None:

@@ -209,7 +209,9 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
         "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 "
         "(10.96.0.10:80)\n"
     ) in text
-    assert "known: docs/semantics 9; FlowCheck gate wants it delivered" in text
+    assert "FlowCheck gate wants it delivered; promised: docs/semantics 9" in text
+    assert "0 known to differ, 1 not as a FlowCheck says" in text
+    assert "known:" not in text
     advice = (
         "What FlowCheck gate does not want of “keeps it”, and you accept, it can say: expect: {modes: "
         "{nftables: {outcome: rejected}}} "
