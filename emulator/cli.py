@@ -356,6 +356,7 @@ def _run(args: argparse.Namespace) -> int:
             json=args.json,
             junit=args.junit,
             captures=args.captures,
+            source=_source(args),
             all_pairs=args.all_pairs,
             keep=args.keep,
             iptables=args.iptables or "",
@@ -389,6 +390,14 @@ def _load(args: argparse.Namespace) -> Inventory:
         raise InputError(every_problem(error)) from None
 
 
+def _source(args: argparse.Namespace) -> str:
+    from emulator.load.targets import source_of
+
+    return source_of(
+        [*args.targets, *args.filename, *args.kustomize] or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES
+    )
+
+
 def _diff(args: argparse.Namespace) -> int:
     from emulator.report.describe import pod_names
     from emulator.report.files import check_writable_file
@@ -405,7 +414,13 @@ def _diff(args: argparse.Namespace) -> int:
     )
     scenarios = settle_modes(_load(args), modes, args.seed, args.run)
     comparison = run_modes(
-        scenarios, Options(captures=args.captures, iptables=args.iptables or "", verbose=args.verbose)
+        scenarios,
+        Options(
+            captures=args.captures,
+            source=_source(args),
+            iptables=args.iptables or "",
+            verbose=args.verbose,
+        ),
     )
     _tell(comparison, pod_names(next(iter(scenarios.values())).state), args, json, xml, attempt)
     if attempt.failed:

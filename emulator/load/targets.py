@@ -216,6 +216,13 @@ def name_of(targets: Sequence[str]) -> str:
     return names[:_NAME_LENGTH].strip("+-.") or "cluster"
 
 
+def source_of(targets: Sequence[str], topologies: Path) -> str:
+    """Returns what tells ``targets`` from others of the same names: where they are."""
+    named = _topologies(topologies)
+    paths = (named.get(target, Path(target)) for target in targets)
+    return " ".join(os.path.abspath(path) if os.path.exists(path) else str(path) for path in paths)
+
+
 def describe_topologies(directory: Path) -> list[tuple[str, str]]:
     """Returns the name and the question of every topology in ``directory``, by name."""
     return [(name, question_of(path)) for name, path in sorted(_topologies(directory).items())]

@@ -26,11 +26,12 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from emulator.errors import UsageError
 
 INDEX = "index.json"
+MOST_ALIKE = 1_000  # inputs of one name with evidence in one directory
 OTHER_PLACE = "--captures names another directory, or none"
 _INDEX_SCHEMA = "podwire.dev/captures/v1"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -48,6 +49,26 @@ def check_writable(directory: Path) -> None:
     """
     with _reported(directory, OTHER_PLACE), _opened(directory) as fd:
         _prove_writable(fd)
+
+
+def claim_directory(directory: Path, source: str) -> Path:
+    """Returns ``directory``, or the first of NAME-2, NAME-3… beside it that holds no evidence of another
+    ``source``; makes it, and proves that files can be written in it. Inputs may be named alike.
+
+    Raises :class:`UsageError` as :func:`check_writable` does.
+    """
+    for number in range(1, MOST_ALIKE + 1):
+        path = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
+        with _reported(path, OTHER_PLACE), _opened(path) as fd:
+            with contextlib.suppress(OSError):  # not every file system knows locks
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            index = _read_index(fd)
+            if index.source in ("", source):
+                _prove_writable(fd)
+                with contextlib.suppress(OSError):  # a full disk: what is missing is told when it is written
+                    _write_index(fd, index.files, source)
+                return path
+    raise UsageError(f"cannot write {directory}: {MOST_ALIKE} other inputs are named alike ({OTHER_PLACE})")
 
 
 def check_writable_file(path: Path) -> None:
@@ -92,7 +113,8 @@ def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Wri
 
 def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
     _remove_abandoned(fd)
-    before = _read_index(fd)
+    index = _read_index(fd)
+    before = index.files
     written: dict[str, None] = {}
     visited: set[tuple[str, ...]] = set()
     missing: list[str] = []
@@ -119,11 +141,12 @@ def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -
         causes["not enough memory to encode what follows"] = None
     except BaseException:
         with contextlib.suppress(OSError):
-            _write_index(fd, [*before, *written])  # so that the next run removes the files of this one
+            # so that the next run removes the files of this one
+            _write_index(fd, [*before, *written], index.source)
         raise
     while True:
         try:
-            _write_index(fd, written)
+            _write_index(fd, written, index.source)
             break
         except OSError as error:
             causes[error.strerror or str(error)] = None
@@ -397,28 +420,39 @@ def _is_stream(path: Path) -> bool:
 # --- what the previous run wrote --------------------------------------------------------------------------
 
 
-def _read_index(directory: int) -> tuple[str, ...]:
-    """Returns the names in our ``index.json``; none if there is none, or it is not ours."""
+class _Index(NamedTuple):
+    """Holds which input a directory has evidence of ("": not known), and the names of the files."""
+
+    source: str = ""
+    files: tuple[str, ...] = ()
+
+
+def _read_index(directory: int) -> _Index:
+    """Returns what our ``index.json`` says; nothing if there is none, or it is not ours."""
     try:
         fd = os.open(INDEX, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError:
-        return ()
+        return _Index()
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ()
+            return _Index()
         try:
             index = json.load(file)
         except (ValueError, RecursionError):
-            return ()
+            return _Index()
     if (
         not isinstance(index, dict)
         or index.get("schema") != _INDEX_SCHEMA
         or not isinstance(index.get("files"), list)
     ):
-        return ()
-    return tuple(name for name in index["files"] if isinstance(name, str) and _SAFE_NAME.fullmatch(name))
+        return _Index()
+    source = index.get("source")
+    return _Index(
+        source if isinstance(source, str) else "",
+        tuple(name for name in index["files"] if isinstance(name, str) and _SAFE_NAME.fullmatch(name)),
+    )
 
 
-def _write_index(directory: int, names: Iterable[str]) -> None:
-    content = json.dumps({"schema": _INDEX_SCHEMA, "files": sorted(set(names))}, indent=2) + "\n"
-    _replace(directory, INDEX, content.encode())
+def _write_index(directory: int, names: Iterable[str], source: str) -> None:
+    index = {"schema": _INDEX_SCHEMA, **({"source": source} if source else {}), "files": sorted(set(names))}
+    _replace(directory, INDEX, (json.dumps(index, indent=2) + "\n").encode())

@@ -69,14 +69,15 @@ _RELAYING = 512  # descriptors for connections and clients that the proxies of u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Holds the command line's options of a run. ``captures`` None: no evidence is written; ``iptables`` "":
-    the flavour that works.
+    """Holds the command line's options of a run. ``captures`` None: no evidence is written; ``source``: where
+    the input is, whose evidence replaces that of its own last run; ``iptables`` "": the flavour that works.
     """
 
     output: str = "table"
     json: Path | None = None
     junit: Path | None = None
     captures: Path | None = None
+    source: str = ""
     all_pairs: bool = False
     keep: bool = False
     iptables: str = ""
@@ -113,7 +114,10 @@ def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, 
     directory = options.captures / slug(state.name) if options.captures else None
     if directory:
         try:
-            files.check_writable(directory)
+            if options.source:
+                directory = files.claim_directory(directory, options.source)
+            else:
+                files.check_writable(directory)
         except UsageError as error:
             tell_missing(str(error))
             return None, str(error)

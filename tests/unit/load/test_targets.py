@@ -12,6 +12,7 @@ from emulator.errors import InputError, Problem, fold
 from emulator.load import load as loading
 from emulator.load import targets as finding
 from emulator.load.load import load
+from emulator.load.targets import source_of
 from emulator.objects.config import Inventory
 from emulator.run.kustomize import build
 from tests.unit.load.reading import NOWHERE, load_text, problems_of
@@ -211,6 +212,15 @@ def test_variants_of_one_application_are_told_once(tmp_path: Path) -> None:
         f"3 objects of 3 files are there already, the first at {tmp_path}/legacy/a.yaml:1: Pod default/a"
     )
     assert "name the directory or the files that you mean" in problem.hint
+
+
+def test_where_targets_are_tells_them_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    topologies = write(tmp_path, {"topologies/web.yaml": POD % "p", "a/web.yaml": POD % "p"}) / "topologies"
+    monkeypatch.chdir(tmp_path / "a")
+    web, file = (source_of([target], topologies) for target in ("web", "web.yaml"))
+    assert (web, file) == (f"{topologies}/web.yaml", f"{tmp_path}/a/web.yaml")
+    assert source_of(["web.yaml", "-"], topologies) == f"{file} -"
+    assert source_of([str(tmp_path / "a" / "." / "web.yaml")], topologies) == file
 
 
 # --- kustomizations and charts -----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from emulator.report.files import (
     Written,
     check_writable,
     check_writable_file,
+    claim_directory,
     sudo_caller,
     write_evidence,
     write_file,
@@ -39,6 +40,37 @@ def test_writes_into_directories_that_it_makes(tmp_path: Path) -> None:
     write_evidence(directory, [("all.pcapng", b"all"), ("failed/01-x/journey.txt", b"hops")])
     assert tree(directory) == {"all.pcapng", "failed/01-x/journey.txt", "index.json"}
     assert (directory / "failed/01-x/journey.txt").read_bytes() == b"hops"
+
+
+def test_inputs_that_are_named_alike_have_directories_of_their_own(tmp_path: Path) -> None:
+    """The evidence of one does not take that of the other away, whichever runs again."""
+    captures = tmp_path / "captures"
+    runs = [
+        ("/a/web.yaml", "web"),
+        ("/b/web.yaml", "web-2"),
+        ("/c/web-2.yaml", "web-2-2"),
+        ("/c/web.yaml", "web-3"),
+    ]
+    for _ in range(2):
+        for source, name in runs:
+            directory = claim_directory(captures / Path(source).stem, source)
+            assert directory == captures / name
+            write_evidence(directory, [(f"{name}.pcapng", source.encode())])
+    assert tree(captures) == {
+        f"{name}/{file}" for _, name in runs for file in (f"{name}.pcapng", "index.json")
+    }
+
+
+def test_a_directory_of_a_run_that_is_not_done_is_taken(tmp_path: Path) -> None:
+    assert claim_directory(tmp_path / "web", "/a/web.yaml") == tmp_path / "web"
+    assert claim_directory(tmp_path / "web", "/b/web.yaml") == tmp_path / "web-2"
+
+
+def test_evidence_of_an_earlier_release_is_replaced(tmp_path: Path) -> None:
+    write_evidence(tmp_path / "web", [("old.pcapng", b"")])
+    assert claim_directory(tmp_path / "web", "/a/web.yaml") == tmp_path / "web"
+    write_evidence(tmp_path / "web", [("new.pcapng", b"")])
+    assert tree(tmp_path / "web") == {"new.pcapng", "index.json"}
 
 
 def test_removes_what_the_previous_run_wrote_and_nothing_else(tmp_path: Path) -> None:
