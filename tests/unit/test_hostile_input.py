@@ -54,6 +54,7 @@ kind: KubeProxyConfiguration
 mode: iptables
 clusterCIDR: 10.244.0.0/16
 detectLocalMode: ClusterCIDR
+detectLocal: {bridgeInterface: cni0, interfaceNamePrefix: veth}
 nodePortAddresses: [172.18.0.0/16]
 iptables: {masqueradeAll: false, localhostNodePorts: true}
 nftables: {masqueradeAll: true}
@@ -125,7 +126,8 @@ spec: {schedulingGates: [{name: example.org/quota}], containers: [{name: c}]}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {generateName: gone-, namespace: default, deletionTimestamp: "2024-01-01T00:00:00Z", \
+metadata: {generateName: gone-, namespace: default, creationTimestamp: "2023-01-01T00:00:00Z", \
+deletionTimestamp: "2024-01-01T00:00:00Z", \
 labels: {app: web}}
 spec: {containers: [{name: web}]}
 ---
