@@ -197,9 +197,10 @@ def surplus_pods(workload: Workload, own: Sequence[Pod]) -> list[Pod]:
     (pkg/controller/controller_utils.go, ActivePodsWithRanks); a StatefulSet the highest ordinals.
     """
     if workload.kind == "StatefulSet":
+        start = workload.spec.ordinals.start
         kept = {
-            f"{workload.metadata.name}-{ordinal}"
-            for ordinal in range(min(workload.spec.replicas, len(own) + 1_000))
+            f"{workload.metadata.name}-{start + index}"
+            for index in range(min(workload.spec.replicas, len(own) + 1_000))
         }
         return [pod for pod in own if pod.name not in kept]
     active = [pod for pod in own if pod.metadata.deletionTimestamp is None]
@@ -264,7 +265,8 @@ def _make(
         return _replicas(workload, origin, seed, taken, workload.kind, name, {})
     if workload.kind == "StatefulSet":
         drafts = []
-        for ordinal in range(workload.spec.replicas):
+        start = workload.spec.ordinals.start
+        for ordinal in range(start, start + workload.spec.replicas):
             pod_name = f"{name}-{ordinal}"
             if pod_name in taken:
                 findings.problem(

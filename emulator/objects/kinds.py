@@ -351,15 +351,23 @@ class PodTemplateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ordinals:
+    """Holds how a StatefulSet numbers its Pods."""
+
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
     """Holds a workload's spec. ``replicas`` is meaningless for a DaemonSet and a Job; ``serviceName`` is a
-    StatefulSet's governing Service. The last five are a Job's.
+    StatefulSet's governing Service, ``ordinals`` has the number of its first Pod. The last five are a Job's.
     """
 
     template: PodTemplateSpec
     replicas: int = 1
     selector: LabelSelector | None = None
     serviceName: str = ""
+    ordinals: Ordinals = Ordinals()
     parallelism: int = 1
     completions: int | None = None
     completionMode: Literal["NonIndexed", "Indexed"] = "NonIndexed"

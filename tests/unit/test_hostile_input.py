@@ -137,6 +137,8 @@ metadata: {name: db, namespace: default}
 spec:
   replicas: 1
   serviceName: db
+  ordinals: {start: 0}
+  ordinals: {start: 0}
   selector: {matchLabels: {app: db}, matchExpressions: [{key: app, operator: In, values: [db]}]}
   template: {metadata: {labels: {app: db}}, spec: {containers: [{name: db, ports: [{name: sql, \
 containerPort: 5432}]}]}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,16 @@ from emulator.objects.kinds import (
 from emulator.objects.selectors import matches
 
 MAX_CRON_JOB_NAME = 52
+RESTART_POLICIES = ("Always", "OnFailure", "Never")
+DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+# how a workload replaces its Pods: the field, and what it may say
+_UPDATES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "Deployment": ("strategy", ("RollingUpdate", "Recreate")),
+    "StatefulSet": ("updateStrategy", ("RollingUpdate", "OnDelete")),
+    "DaemonSet": ("updateStrategy", ("RollingUpdate", "OnDelete")),
+}
+_POD_MANAGEMENT = ("OrderedReady", "Parallel")
+_CRON_MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 # in the selector that the API server gives a Job (pkg/registry/batch/job/strategy.go, generateSelector)
 GENERATED_JOB_LABELS = frozenset(
@@ -88,12 +98,42 @@ def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
         hostIP=checks.optional_address(("status", "hostIP"), pod.status.hostIP),
     )
     _host_ports(("spec",), pod.spec, checks, defaulted=True)
+    _one_of(("spec", "restartPolicy"), checks.value("spec", "restartPolicy"), RESTART_POLICIES, checks)
+    if pod.spec.schedulingGates and pod.spec.nodeName:
+        what = "may not be set until all schedulingGates are gone"
+        checks.fault(("spec", "nodeName"), what, "leave out one of the two")
     return replace(
         pod,
         metadata=check_metadata(pod, namespaced, checks),
         spec=_pod_spec(("spec",), pod.spec, checks),
         status=status,
     )
+
+
+def _one_of(path: FieldPath, said: Any, known: Sequence[str], checks: Checks) -> None:
+    """Check a field that has a default and says one of a few words."""
+    if said not in (None, "", *known):
+        hint = did_you_mean(said, known) if isinstance(said, str) else ""
+        checks.fault(path, f"must be one of {', '.join(known)}, is {shown(said)}", hint)
+
+
+def _updates(workload: Workload, checks: Checks) -> None:
+    """Check how a workload replaces its Pods (apps validation: ValidateDeploymentStrategy,
+    ValidateStatefulSetSpec, ValidateDaemonSetUpdateStrategy).
+    """
+    if workload.kind not in _UPDATES:
+        return
+    field, known = _UPDATES[workload.kind]
+    said = checks.value("spec", field, "type")
+    _one_of(("spec", field, "type"), said, known, checks)
+    if said in known[1:] and checks.said("spec", field, "rollingUpdate"):
+        checks.fault(("spec", field, "rollingUpdate"), f"may not be set with type {said}", "leave it out")
+    if workload.kind == "StatefulSet":
+        path = ("spec", "podManagementPolicy")
+        _one_of(path, checks.value(*path), _POD_MANAGEMENT, checks)
+    if workload.spec.ordinals.start < 0:
+        what = f"must be 0 or more, is {shown(workload.spec.ordinals.start)}"
+        checks.fault(("spec", "ordinals", "start"), what)
 
 
 def _restart_policy(workload: Workload, checks: Checks) -> None:
@@ -148,6 +188,11 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
     checks.labels((*path, "nodeSelector"), spec.nodeSelector)
     checks.optional_name((*path, "hostname"), spec.hostname, LABEL)
     checks.optional_name((*path, "subdomain"), spec.subdomain, LABEL)
+    _one_of((*path, "dnsPolicy"), checks.value(*map(str, path), "dnsPolicy"), DNS_POLICIES, checks)
+    gates = [
+        ((*path, "schedulingGates", i, "name"), gate.name) for i, gate in enumerate(spec.schedulingGates)
+    ]
+    checks.unique(gates, "name")
     for i, toleration in enumerate(spec.tolerations):
         if toleration.key:
             checks.key((*path, "tolerations", i, "key"), toleration.key)
@@ -305,6 +350,21 @@ def check_cron_job(written: Mapping[str, Any]) -> Iterator[Fault]:
     if isinstance(name, str) and len(name) > MAX_CRON_JOB_NAME:
         what = f"must be at most {MAX_CRON_JOB_NAME} characters for a CronJob, has {len(name)}"
         yield Fault(("metadata", "name"), what, "its Jobs' names are 11 characters longer")
+    spec = written.get("spec")
+    schedule = spec.get("schedule") if isinstance(spec, Mapping) else None
+    if isinstance(spec, Mapping) and not _is_schedule(schedule):
+        what = "is required" if schedule in (None, "") else f"{shown(schedule)} is no schedule"
+        yield Fault(("spec", "schedule"), what, "five fields: '*/15 * * * *', say")
+
+
+def _is_schedule(text: Any) -> bool:
+    """Returns whether ``text`` has the form of a schedule (robfig/cron, ParseStandard)."""
+    if not isinstance(text, str):
+        return False
+    words = [word for word in text.split() if not word.startswith(("TZ=", "CRON_TZ="))]
+    if text.startswith("@"):
+        return words[0] == "@every" and len(words) == 2 if len(words) != 1 else words[0] in _CRON_MACROS
+    return len(words) == 5
 
 
 def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Workload:
@@ -347,6 +407,7 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
             )
     _host_ports(("spec", "template", "spec"), spec.template.spec, checks, defaulted=False)
     _restart_policy(workload, checks)
+    _updates(workload, checks)
     template = replace(
         spec.template, spec=_pod_spec(("spec", "template", "spec"), spec.template.spec, checks)
     )

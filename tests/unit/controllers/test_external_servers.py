@@ -77,7 +77,7 @@ def test_an_endpoint_outside_without_a_server_is_said_to_need_one() -> None:
 )
 def test_endpoints_outside_are_named_that_are_used(addresses: str, said: str) -> None:
     [notice] = state_of(text=CLUSTER.replace("addresses: [{ip: 192.0.2.10}]", addresses) % "[]").notices
-    assert f"Service default/db has {said} the cluster, where nobody serves" in notice
+    assert f"Service default/db has {said} the cluster, where no server is declared" in notice
 
 
 def test_an_endpoint_outside_that_is_not_ready_needs_no_server() -> None:

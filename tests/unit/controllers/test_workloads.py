@@ -189,6 +189,14 @@ def test_a_message_of_the_cluster_is_shown_without_control_characters() -> None:
     assert all(notice.isprintable() for notice in settled(node("n"), pod("p", status=message)).notices)
 
 
+def test_stateful_pods_are_numbered_from_the_first_ordinal() -> None:
+    pods = users_pods(settled(workload("StatefulSet", "db", 2, spec="ordinals: {start: 3},")))
+    assert [(p.name, p.metadata.labels["apps.kubernetes.io/pod-index"]) for p in pods] == [
+        ("db-3", "3"),
+        ("db-4", "4"),
+    ]
+
+
 def test_stateful_pods_have_an_identity() -> None:
     pods = users_pods(settled(workload("StatefulSet", "db", 2, spec="serviceName: db-peers,")))
     assert [(p.name, p.spec.hostname, p.spec.subdomain) for p in pods] == [

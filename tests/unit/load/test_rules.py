@@ -1439,6 +1439,12 @@ def _job(spec: str, meta: str = "name: j") -> str:
     return f"{{apiVersion: batch/v1, kind: Job, metadata: {{{meta}}}, spec: {{{spec}, {template}}}}}"
 
 
+def _stateful(spec: str) -> str:
+    return deployment(f"selector: {{matchLabels: {{app: a}}}}, {spec}").replace(
+        "Deployment", "StatefulSet", 1
+    )
+
+
 def _spread(*constraints: str) -> str:
     return pod(f"topologySpreadConstraints: [{', '.join(f'{{{each}}}' for each in constraints)}]")
 
@@ -1568,6 +1574,74 @@ REFUSED_BY_THE_API_SERVER = [
         "at most 52 characters for a CronJob, has 53",
         "",
         id="a CronJob's name",
+    ),
+    pytest.param(
+        pod("restartPolicy: always"), "spec.restartPolicy", "must be one of", "Always", id="restartPolicy"
+    ),
+    pytest.param(pod("dnsPolicy: Cluster"), "spec.dnsPolicy", "must be one of", "", id="dnsPolicy"),
+    pytest.param(
+        pod("schedulingGates: [{name: a}, {name: a}]"),
+        "spec.schedulingGates[1].name",
+        "is the name of an earlier entry",
+        "",
+        id="a gate twice",
+    ),
+    pytest.param(
+        pod("nodeName: n1, schedulingGates: [{name: a}]"),
+        "spec.nodeName",
+        "until all schedulingGates are gone",
+        "",
+        id="a gate and a node",
+    ),
+    pytest.param(
+        deployment("selector: {matchLabels: {app: a}}, strategy: {type: Rolling}"),
+        "spec.strategy.type",
+        "must be one of RollingUpdate, Recreate",
+        "RollingUpdate",
+        id="strategy",
+    ),
+    pytest.param(
+        deployment(
+            "selector: {matchLabels: {app: a}}, strategy: {type: Recreate, rollingUpdate: {maxSurge: 1}}"
+        ),
+        "spec.strategy.rollingUpdate",
+        "may not be set with type Recreate",
+        "leave it out",
+        id="Recreate and rollingUpdate",
+    ),
+    pytest.param(
+        _stateful("podManagementPolicy: Ordered"),
+        "spec.podManagementPolicy",
+        "must be one of",
+        "",
+        id="Pods' order",
+    ),
+    pytest.param(
+        _stateful("updateStrategy: {type: Recreate}"),
+        "spec.updateStrategy.type",
+        "must be",
+        "",
+        id="OnDelete",
+    ),
+    pytest.param(
+        _stateful("ordinals: {start: -1}"), "spec.ordinals.start", "must be 0 or more", "", id="ordinals"
+    ),
+    *(
+        pytest.param(
+            f"{{apiVersion: batch/v1, kind: CronJob, metadata: {{name: c}}, spec: {{schedule: {schedule}}}}}",
+            "spec.schedule",
+            what,
+            "five fields",
+            id=f"schedule {schedule}",
+        )
+        for schedule, what in (
+            ("''", "is required"),
+            ("null", "is required"),
+            ("'* * * *'", "is no schedule"),
+            ("'@often'", "is no schedule"),
+            ("'@every'", "is no schedule"),
+            ("5", "is no schedule"),
+        )
     ),
 ]
 
@@ -1785,6 +1859,17 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
             f"{{apiVersion: batch/v1beta1, kind: CronJob, metadata: {{name: {'a' * 52}}}}}",
             id="a CronJob's longest name",
         ),
+        *(
+            pytest.param(
+                f"{{apiVersion: batch/v1, kind: CronJob, metadata: {{name: c}}, spec: {{schedule: '{schedule}'}}}}",
+                id=f"schedule {schedule}",
+            )
+            for schedule in ("*/5 1-3 * * MON-FRI", "@daily", "@every 1h30m", "TZ=UTC 0 0 1 * ?")
+        ),
+        pytest.param(
+            _stateful("updateStrategy: {type: OnDelete}, podManagementPolicy: Parallel"), id="StatefulSet"
+        ),
+        pytest.param(pod("restartPolicy: OnFailure, dnsPolicy: None"), id="restartPolicy and dnsPolicy"),
     ],
 )
 def test_accepted(manifest: str) -> None:
