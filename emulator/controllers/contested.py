@@ -114,8 +114,8 @@ def find_outside(
     slices: Iterable[EndpointSlice], inside: Collection[Prefix], known: Collection[str]
 ) -> Mapping[str, frozenset[str]]:
     """Returns by Service the addresses of endpoints outside the cluster that no machine has. ``inside`` are
-    the cluster's networks, ``known`` the addresses that machines have. API servers that are no nodes may lie in
-    the nodes' own network, as on EKS.
+    the cluster's networks, ``known`` the addresses that machines have. API servers that are no nodes may lie
+    in the nodes' own network, as on EKS.
     """
     found: dict[str, set[str]] = {}
     for item in slices:
@@ -147,8 +147,8 @@ def notice_outside(
             findings.notice(f"{what}: {managed}: no server is declared there")
             continue
         findings.notice(
-            f"{what} outside the cluster, where no server is declared: declare the machine under externalServers "
-            "of the Cluster, with name, address and ports"
+            f"{what} outside the cluster, where no server is declared: declare the machine under "
+            "externalServers of the Cluster, with name, address and ports"
         )
 
 

@@ -70,9 +70,10 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
 
 
 def _address_holders(pods: Iterable[Pod]) -> dict[str, Pod]:
-    """Returns address → the Pod that has it by now. A network plugin gives the address of a Pod to another
+    """Returns, by address, the Pod that has it now. A network plugin gives the address of a Pod to another
     one as soon as its sandbox is gone, while the API server still has both: the Pod is being deleted, or its
-    node has restarted and has not said so yet. Who is ready has it, then who is newer, then who comes first.
+    node has restarted and has not reported it yet. A ready Pod comes first, then the newer one, then the
+    earlier one in the input.
     """
     live = [p for p in pods if p.ip and not p.spec.hostNetwork and p.status.phase not in ENDED_PHASES]
     live.reverse()

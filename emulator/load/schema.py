@@ -492,7 +492,7 @@ def _with_topology(endpoint: Any) -> Any:
 
 
 def _unknown_fields(value: Mapping[str, Any], type_: Any, prefix: str = "") -> tuple[str, ...]:
-    """Returns the fields of ``value`` that ``type_`` has not and whose value is set, as paths from the top."""
+    """Returns the fields of ``value`` that ``type_`` has not and that are set, as paths from the top."""
     known, names = _field_types(type_), []
     for key, item in value.items():
         if key in ("apiVersion", "kind") and not prefix:

@@ -149,8 +149,8 @@ class IPVSConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectLocalConfig:
-    """Names the interfaces of local Pods, in the modes BridgeInterface and InterfaceNamePrefix. The Pod network
-    here has names of its own.
+    """Names the interfaces of local Pods, in the modes BridgeInterface and InterfaceNamePrefix. The Pod
+    network here has names of its own.
     """
 
     bridgeInterface: str = ""

@@ -266,8 +266,8 @@ _FINDINGS: Mapping[Fault, Callable[[Finding], str]] = {
 
 
 def say_difference(result: FlowResult, journey: Journey, difference: Difference, said: str = "") -> str:
-    """Returns the hop where ``journey`` ended, or the rewrite that made it differ from the expectation. How it
-    ended stands behind the hop, unless ``said`` has it already.
+    """Returns the hop where ``journey`` ended, or the rewrite that made it differ from the expectation. How
+    it ended follows the hop, unless ``said`` has it already.
     """
     if difference.what == "reply":
         return f"the reply came as {journey.back[-1]}"

@@ -95,7 +95,7 @@ def plan_flows(
 
 
 def require_flows(scenario: Scenario, flows: Sequence[Flow]) -> None:
-    """Raise InputError where FlowChecks leave nothing to send, which would pass whatever the network does."""
+    """Raises InputError where FlowChecks leave nothing to send: that would pass on any network."""
     checks = [loaded for moment in scenario.moments for loaded in moment.flowChecks]
     if flows or not checks:
         return

@@ -77,7 +77,8 @@ def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[
     first: dict[str, str] = {}
     for i, flow in enumerate(flows):
         if flow.connection in first:
-            what = f"{shown(flow.connection)} is the connection of flow {shown(first[flow.connection])}, which is sent at once with it"
+            other = f"flow {shown(first[flow.connection])}, which is sent at once with it"
+            what = f"{shown(flow.connection)} is the connection of {other}"
             checks.fault((*path, i, "connection"), what, "name another one, or go on in a later step")
         elif flow.connection:
             first[flow.connection] = flow.name

@@ -111,14 +111,14 @@ def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
 
 
 def _one_of(path: FieldPath, said: Any, known: Sequence[str], checks: Checks) -> None:
-    """Check a field that has a default and says one of a few words."""
+    """Checks a field that has a default and takes one of a few words."""
     if said not in (None, "", *known):
         hint = did_you_mean(said, known) if isinstance(said, str) else ""
         checks.fault(path, f"must be one of {', '.join(known)}, is {shown(said)}", hint)
 
 
 def _updates(workload: Workload, checks: Checks) -> None:
-    """Check how a workload replaces its Pods (apps validation: ValidateDeploymentStrategy,
+    """Checks how a workload replaces its Pods (apps validation: ValidateDeploymentStrategy,
     ValidateStatefulSetSpec, ValidateDaemonSetUpdateStrategy).
     """
     if workload.kind not in _UPDATES:

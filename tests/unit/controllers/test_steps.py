@@ -379,7 +379,7 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         (
             "flows: [{name: a, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}, "
             "{name: b, connection: c, from: {pod: db-0}, to: {pod: db-1, port: 1}}]",
-            "spec.steps[0].flows[1].connection: 'c' is the connection of flow 'a', which is sent at once with it",
+            "spec.steps[0].flows[1].connection: 'c' is the connection of flow 'a', which is sent at once",
         ),
         ("delete: [{kind: Service}]", "spec.steps[0].delete[0].name: is required"),
         ("terminate: {pod: 'a b'}", "spec.steps[0].terminate.pod: "),

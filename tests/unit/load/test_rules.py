@@ -1861,7 +1861,8 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         ),
         *(
             pytest.param(
-                f"{{apiVersion: batch/v1, kind: CronJob, metadata: {{name: c}}, spec: {{schedule: '{schedule}'}}}}",
+                "{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, "
+                f"spec: {{schedule: '{schedule}'}}}}",
                 id=f"schedule {schedule}",
             )
             for schedule in ("*/5 1-3 * * MON-FRI", "@daily", "@every 1h30m", "TZ=UTC 0 0 1 * ?")
