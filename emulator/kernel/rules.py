@@ -24,6 +24,7 @@ from emulator.plan.rulechange import RuleChange
 # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
 # once
 SMALL_TEXT = 65536
+_PIECE = 8192  # characters; as a message some 20 times as many bytes at most
 LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Services
 
 Load: TypeAlias = LoadRules | ChangeRules
@@ -37,6 +38,7 @@ class RuleLoader:
         self.iptables = iptables
         self._nft: dict[str, Nft | None] = {}
         self._nf_tables: dict[str, NfTables] = {}
+        self._with_nft: set[str] = set()  # namespaces whose table has been loaded
 
     def load(self, ops: Sequence[Load]) -> None:
         """Loads the rules of ``ops``. Raises KernelError at the first refusal."""
@@ -64,10 +66,30 @@ class RuleLoader:
             else:
                 running.append((start(self._namespaces, op.netns, self._command(op)), op, text))
         for op, text in small:
-            self._load_here(op, text)
+            with self._piecewise(op):
+                self._load_here(op, text)
         for process, op, text in running:
-            with _explained(op):
+            with self._piecewise(op):
                 finish(process, op.netns, text, LOAD_SECONDS)
+        self._with_nft |= {op.netns for op in ops if op.tool == "nft"}
+
+    @contextmanager
+    def _piecewise(self, op: Load) -> Iterator[None]:
+        """Loads in pieces where a transaction is larger than an ordinary user may send at once (socket(7)).
+
+        That is for the first load alone, before any packet is sent. A later one must not be seen half done:
+        then the error says which limit it meets. (iptables has another flavour, which meets none.)
+        """
+        try:
+            yield
+        except KernelError as error:
+            if op.tool != "nft" or TOO_LONG not in error.error:
+                raise
+            table = op.rules.table if isinstance(op, LoadRules) and op.rules else None
+            if table is None or op.netns in self._with_nft:
+                raise too_long(op.netns) from None
+            for text in table.pieces(_PIECE):
+                self._load_here(op, text)
 
     def _command(self, op: Load) -> list[str]:
         command = LOADERS[op.tool]
@@ -93,8 +115,9 @@ class RuleLoader:
 
     def _load_here(self, op: Load, text: str) -> None:
         nft = self._nft_in(op.netns)
-        refusal = nft.load(text) if nft else ""
-        if refusal:
+        if nft is None:
+            finish(start(self._namespaces, op.netns, self._command(op)), op.netns, text, LOAD_SECONDS)
+        elif refusal := nft.load(text):
             raise KernelError(op.netns, self._command(op), refusal, text)
 
     def empty_tables(self) -> None:
@@ -110,6 +133,7 @@ class RuleLoader:
 
     def forget_namespace(self, netns: str) -> None:
         """Closes the sockets of ``netns``, which is about to be deleted."""
+        self._with_nft.discard(netns)
         for held in (self._nft.pop(netns, None), self._nf_tables.pop(netns, None)):
             if held:
                 held.close()
@@ -118,16 +142,3 @@ class RuleLoader:
         """Closes sockets and libraries."""
         for netns in {*self._nft, *self._nf_tables}:
             self.forget_namespace(netns)
-
-
-@contextmanager
-def _explained(op: Load) -> Iterator[None]:
-    """Explains a transaction of nft that is too large by the limit that it meets. (iptables has another
-    flavour, which meets none.)
-    """
-    try:
-        yield
-    except KernelError as error:
-        if op.tool != "nft" or TOO_LONG not in error.error:
-            raise
-        raise too_long(op.netns) from None

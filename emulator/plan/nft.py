@@ -63,6 +63,80 @@ class NftTable:
             )
         )
 
+    def pieces(self, most: int) -> Iterator[str]:
+        """Yields texts of some ``most`` characters that make the same table one after the other, each in a
+        transaction of its own: the hooks come last, so that no packet meets an unfinished table.
+        """
+        piece, length = list[str](), 0
+        for lines in self._units(most):
+            size = sum(len(line) + 1 for line in lines)
+            if piece and length + size > most:
+                yield "".join(piece)
+                piece, length = [], 0
+            piece += (f"{line}\n" for line in lines)
+            length += size
+        yield "".join(piece)
+
+    def _units(self, most: int) -> Iterator[Sequence[str]]:
+        """Yields the lines that must stay in one piece: what is referred to is there before.
+
+        A map is declared with the rules that read it (see :func:`compare_tables`).
+        """
+        name, plain = self.name, {chain: c for chain, c in self.chains.items() if not c.hook}
+        yield (
+            f"add table {name}",
+            f"delete table {name}",
+            f"add table {name} {{ comment {quoted(self.comment)}; }}",
+        )
+        yield from ((f"add chain {name} {chain}",) for chain in plain)
+        read = {where for c in plain.values() for where in c.maps}
+        yield from ((_declaration(name, where, s),) for where, s in self.sets.items() if where not in read)
+        for maps, chains in _readers(plain):
+            yield (
+                *(_declaration(name, where, self.sets[where]) for where in maps),
+                *(f"add rule {name} {chain} {rule}" for chain in chains for rule in self.chains[chain].rules),
+            )
+        for where, s in self.sets.items():
+            for elements in _chunks(list(s.elements.values()), most):
+                yield (f"add element {name} {where} {{ {', '.join(elements)} }}",)
+        for chain, c in plain.items():
+            yield from ((f"add rule {name} {chain} {rule}",) for rule in c.rules if not c.maps)
+        for chain, c in self.chains.items():
+            if c.hook:
+                rules = (f"add rule {name} {chain} {rule}" for rule in c.rules)
+                yield f"add chain {name} {chain} {{ {c.hook} }}", *rules
+
+
+def _readers(chains: Mapping[str, NftChain]) -> Sequence[tuple[set[str], set[str]]]:
+    """Returns the maps that rules of ``chains`` read, with the chains that read them: those that have a map
+    in common together.
+    """
+    groups = list[tuple[set[str], set[str]]]()
+    for name, chain in chains.items():
+        if chain.maps:
+            met = [group for group in groups if not group[0].isdisjoint(chain.maps)]
+            groups = [group for group in groups if group not in met]
+            maps = set(chain.maps).union(*(group[0] for group in met))
+            groups.append((maps, {name}.union(*(group[1] for group in met))))
+    return groups
+
+
+def _chunks(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """Yields ``texts`` in their order, some ``most`` characters at once."""
+    chunk, length = list[str](), 0
+    for text in texts:
+        if chunk and length + len(text) > most // 2:
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(text)
+        length += len(text)
+    if chunk:
+        yield chunk
+
+
+def _declaration(table: str, where: str, nft_set: NftSet) -> str:
+    return f"add {nft_set.kind} {table} {where} {{ {'; '.join(nft_set.declaration)}; }}"
+
 
 def _elements(nft_set: NftSet) -> Iterable[str]:
     if nft_set.elements:
@@ -104,7 +178,7 @@ class NftChange:
         """Yields the lines: what is referred to is there before, and goes after."""
         name = self.name
         for where, s in self.sets.items():
-            yield f"add {s.kind} {name} {where} {{ {'; '.join(s.declaration)}; }}"
+            yield _declaration(name, where, s)
         for chain in self.chains:
             yield f"add chain {name} {chain}"
         for where, keys in self.removed.items():

@@ -406,6 +406,29 @@ def test_an_ordinary_user_has_as_many_services_as_root(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["machine"]["iptables"] == "iptables-legacy"
 
 
+def test_an_ordinary_user_has_as_many_rules_of_nftables_as_root(tmp_path: Path) -> None:
+    """A transaction of nf_tables is one message: larger ones are loaded in pieces."""
+    manifests = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 200
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {sessionAffinity: ClientIP, selector: {app: web}, ports: [{port: 80}]}
+"""
+    words = ("-", "--captures", "none", "-o", "json", "--proxy-mode", "nftables")
+    done = as_ordinary_user(tmp_path, *words, stdin=manifests)
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(done.stdout)
+    assert report["summary"]["pass"] == report["summary"]["flows"] > 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="sudo is root's")
 def test_under_sudo_and_then_without_in_one_directory(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as name:  # which an ordinary user may enter

@@ -54,6 +54,35 @@ def test_loading_twice_is_loading_once() -> None:
     assert load(text, times=2).split() == load(text).split()
 
 
+def blocks(ruleset: str) -> dict[str, list[str]]:
+    """Sets, maps and chains → their lines, those of chains in their order."""
+    found = {}
+    for block in ruleset.split("\n\t}\n"):
+        head, _, body = block.partition(" {\n\t\t")
+        name = head.split("\n")[-1].strip()
+        lines = [line.strip(" \t,}") for line in body.splitlines()]
+        found[name] = lines if name.startswith("chain") else sorted(lines)
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 700, 8192])
+def test_pieces_of_a_table_make_the_whole(most: int) -> None:
+    """As an ordinary user loads a large one: in transactions that are small enough."""
+    table = rules_for(golden_state(DIRECTORY, mode="nftables"), "worker-1").table
+    assert table
+    pieces = list(table.pieces(most))
+    assert len(pieces) > 1 or most > 700
+    script = "".join(f"nft -f - <<'EOF'\n{piece}EOF\n" for piece in pieces) + "nft list ruleset"
+    done = subprocess.run(
+        [*UNSHARE, "sh", "-ec", script], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    whole = blocks(load(table.text))
+    assert len(whole) > 20
+    assert any("numgen" in line for lines in whole.values() for line in lines)
+    assert blocks(done.stdout) == whole
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -21,7 +21,8 @@ from emulator.kernel.limits import (
     explain,
     sockets_at_once,
 )
-from emulator.kernel.rules import _explained
+from emulator.kernel.netns import Namespaces
+from emulator.kernel.rules import RuleLoader
 from emulator.plan.operations import LoadRules
 
 SMALL, LARGE = Size(namespaces=10, listeners=10), Size(namespaces=600, listeners=600)
@@ -166,6 +167,10 @@ def test_an_error_that_nobody_expected_says_where_it_was_met() -> None:
     assert str(explain(met.value)).startswith("Bad file descriptor: setns (emulator/kernel/linux.py:")
 
 
+def loader() -> RuleLoader:
+    return RuleLoader(Namespaces(), "iptables-nft-restore")
+
+
 @pytest.mark.parametrize("tool", ["nft", "iptables-restore"])
 def test_rules_that_are_too_long_for_one_message_name_the_limit(
     tool: Literal["nft", "iptables-restore"],
@@ -173,7 +178,7 @@ def test_rules_that_are_too_long_for_one_message_name_the_limit(
     refusal = KernelError("worker-1", [tool], "netlink: Error: Could not process rule: Message too long", "x")
     with (
         pytest.raises(PodwireError) as raised,
-        _explained(LoadRules(netns="worker-1", tool=tool, text="x", why="")),
+        loader()._piecewise(LoadRules(netns="worker-1", tool=tool, text="x", why="")),
     ):
         raise refusal
     if tool == "nft":
@@ -188,7 +193,7 @@ def test_another_refusal_of_nft_stays_what_it_is() -> None:
     refusal = KernelError("worker-1", ["nft"], "syntax error", "x")
     with (
         pytest.raises(KernelError) as raised,
-        _explained(LoadRules(netns="worker-1", tool="nft", text="x", why="")),
+        loader()._piecewise(LoadRules(netns="worker-1", tool="nft", text="x", why="")),
     ):
         raise refusal
     assert raised.value is refusal
