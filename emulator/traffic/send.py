@@ -197,11 +197,11 @@ def _always_asks(flow: Flow) -> bool:
 
 def _outcome(code: int | None) -> str:
     """Returns the name of the error that a client's socket met. Raises OSError for an error that no network
-    causes: a limit of our own.
+    causes: a limit of our own. Where the kernel gave up before we did, that is silence, too.
     """
     if code in EXHAUSTED:
         raise OSError(code, os.strerror(code))
-    return errno_name(code)
+    return "timeout" if code == errno.ETIMEDOUT else errno_name(code)
 
 
 class Prober:

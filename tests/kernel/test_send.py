@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,39 @@ def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytes
     attempts = outcomes()
     assert [error for error, _ in attempts] == ["timeout"] * 3
     assert all(seconds > 0.8 * SILENCE for _, seconds in attempts)
+
+
+def test_a_client_whose_kernel_gives_up_first_has_met_silence() -> None:
+    """On a machine where the run is not let near a processor for minutes, SYNs are repeated to the last."""
+    client = Client(kind="pod", label="a", netns="a", ip=Address("127.0.0.1"))
+    flow = Flow(
+        name="f",
+        kind="other",
+        client=client,
+        to=Destination(label="b", ip=Address(NOBODY), port=9),
+        protocol="TCP",
+        attempts=1,
+    )
+    plan = Plan(
+        name="t",
+        operations=(
+            AddNetns(netns="a", why="t"),
+            AddRoute(netns="a", dst=host_prefix(NOBODY), dev="lo", why="t"),
+        ),
+    )
+
+    @in_sandbox
+    def outcome() -> tuple[str, float]:
+        namespaces = apply(plan).namespaces
+        retries = Path("/proc/sys/net/ipv4/tcp_syn_retries")
+        namespaces.call_in("a", lambda: retries.write_text("1"))
+        prober = send.Prober(namespaces, Recording(Taps()), seed=0, silence=60)
+        (attempt,) = prober.probe([flow], crafted=False)
+        return attempt.error, (attempt.finished - attempt.started) / 1e9
+
+    error, seconds = outcome()
+    assert error == "timeout"
+    assert seconds < 50, "the kernel did not give up"
 
 
 @pytest.mark.parametrize(
