@@ -1,4 +1,4 @@
-"""Asking the servers of Pods who they are, over sockets that a test has opened."""
+"""Asks the servers of Pods for their identity, over sockets that a test has opened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from emulator.workload.answer import read_reply, request_line
 
 
 def say(sock: socket.socket) -> str:
-    """The Pod (namespace/name) that answers on ``sock``."""
+    """Returns the Pod (namespace/name) that answers on ``sock``."""
     sock.send(request_line(1))
     answer = read_reply(sock.recv(4096))
     assert answer

@@ -1,4 +1,4 @@
-"""What all tests share: golden files, and how a test gets a kernel of its own."""
+"""Provides golden files, and a kernel of its own for a test."""
 
 from __future__ import annotations
 

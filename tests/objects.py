@@ -58,7 +58,7 @@ def state(
     slices: Sequence[EndpointSlice] = (),
     **proxy: Any,
 ) -> ClusterState:
-    """A settled cluster without Pods; ``proxy`` are fields of ``ProxySettings``."""
+    """Returns a settled cluster without Pods; ``proxy`` are fields of ``ProxySettings``."""
     return ClusterState(
         name="test",
         seed=0,
@@ -78,7 +78,7 @@ def state(
 
 
 def golden_state(directory: Path, **proxy: Any) -> ClusterState:
-    """The cluster of ``directory/objects.yaml``."""
+    """Returns the cluster of ``directory/objects.yaml``."""
     documents: list[Mapping[str, Any]] = list(yaml.safe_load_all((directory / "objects.yaml").read_text()))
 
     def of(kind: str, cls: type[T]) -> list[T]:
@@ -112,8 +112,8 @@ def service(
     vips: Sequence[str | LoadBalancerIngress] = (),
     **spec: Any,
 ) -> Service:
-    """A Service with ClusterIP 10.96.0.10 unless ``spec`` says otherwise; ``vips`` are its load-balancer
-    addresses.
+    """Returns a Service with ClusterIP 10.96.0.10 unless ``spec`` says otherwise; ``vips`` are its
+    load-balancer addresses.
     """
     ingress = tuple(v if isinstance(v, LoadBalancerIngress) else LoadBalancerIngress(ip=v) for v in vips)
     cluster_ip = spec.pop("clusterIP", "10.96.0.10")
@@ -127,7 +127,7 @@ def service(
 def slice_of(
     svc: Service, *endpoints: Mapping[str, Any], name: str = "", ports: Sequence[Mapping[str, Any]] = ()
 ) -> EndpointSlice:
-    """An EndpointSlice of ``svc``. An endpoint is a manifest's mapping, with ``ip`` for ``addresses:
+    """Returns an EndpointSlice of ``svc``. An endpoint is a manifest's mapping, with ``ip`` for ``addresses:
     [ip]``.
     """
     default = [{"name": "http", "port": 8080}]

@@ -1,5 +1,5 @@
-"""A host of its own, in namespaces, with a network and rules: podwire is killed there again and again, and
-must leave it as it was.
+"""Makes a host of its own, in namespaces, with a network and rules: podwire is killed there again and again,
+and must leave it as it was.
 
 Run by ``unshare --net --mount --ipc --pid --fork --mount-proc``, so that nothing else that runs on the
 machine changes what is compared. Prints what differs, as JSON: nothing, an empty list.
@@ -96,7 +96,7 @@ def prepare() -> list[str]:
 
 
 def settle(directories: list[str]) -> dict[str, str]:
-    """The host once nothing changes any more: links take a moment to come up."""
+    """Returns the host once nothing changes any more: links take a moment to come up."""
     state, deadline = look(directories), time.monotonic() + 20
     while time.monotonic() < deadline:
         time.sleep(1)
@@ -220,7 +220,7 @@ def kill_once(draw: random.Random, directories: list[str]) -> str:
 
 
 def compare(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[str]]:
-    """The lines that came or went, by what they are of."""
+    """Returns the lines that came or went, by what they are of."""
     changes = {}
     for name in before:
         old, new = before[name].splitlines(), after[name].splitlines()

@@ -43,8 +43,8 @@ def in_sandbox(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def flavour() -> str:
-    """The flavour of iptables that this kernel has: not each has nf_tables, and to find that out with every
-    cluster takes long.
+    """Returns the flavour of iptables that this kernel has: not each has nf_tables, and to find that out with
+    every cluster takes long.
     """
     done = subprocess.run(
         [*UNSHARE, "iptables-nft", "--new-chain", "PROBE"], capture_output=True, check=False
@@ -53,12 +53,12 @@ def flavour() -> str:
 
 
 def state_of(*targets: str, text: str = "", **options: Any) -> ClusterState:
-    """A settled cluster: shipped topologies and files by name, or manifests as ``text``."""
+    """Returns a settled cluster: shipped topologies and files by name, or manifests as ``text``."""
     return scenario_of(*targets, text=text, **options).state
 
 
 def scenario_of(*targets: str, text: str = "", **options: Any) -> Scenario:
-    """The same with its FlowChecks and their steps."""
+    """Returns the same with its FlowChecks and their steps."""
     names = [*targets, *(["-"] if text else [])]
     return play(load(names, topologies=TOPOLOGIES, stdin=io.StringIO(text)), **options)
 
@@ -66,7 +66,7 @@ def scenario_of(*targets: str, text: str = "", **options: Any) -> Scenario:
 def podwire(
     *words: str, stdin: str = "", cwd: Path | None = None, prefix: Sequence[str] = (), timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, as a user starts it."""
+    """Returns the command line in a process of its own, as a user starts it."""
     return subprocess.run(
         [*prefix, sys.executable, str(ROOT / "run_topology.py"), *words],
         input=stdin,

@@ -1,4 +1,4 @@
-"""A plan by hand that holds every kind of operation: a node with a bridge and two Pods, and rules."""
+"""Holds a plan by hand with every kind of operation: a node with a bridge and two Pods, and rules."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def to_yaml(manifests: Sequence[Manifest]) -> str:
 
 @st.composite
 def clusters(draw: st.DrawFn, *, shared_addresses: bool = True) -> tuple[Manifest, ...]:
-    """The manifests of one cluster. ``shared_addresses``: an externalIP may be the address of a node among
-    others.
+    """Returns the manifests of one cluster. ``shared_addresses``: an externalIP may be the address of a node
+    among others.
     """
     zones = [
         draw(st.sampled_from(("", *_ZONES)), label="zone")
@@ -181,8 +181,8 @@ def _port_name(protocol: str) -> str:
 
 @st.composite
 def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod], external: Sequence[str]) -> list[Manifest]:
-    """A Service and its EndpointSlices. ``external`` are the externalIPs that it may share with others, with
-    their ports: of two the first by name has them, and the later one in the manifest is that.
+    """Returns a Service and its EndpointSlices. ``external`` are the externalIPs that it may share with
+    others, with their ports: of two the first by name has them, and the later one in the manifest is that.
     """
     name = f"svc-{9 - number}"
     kind = draw(
@@ -261,7 +261,7 @@ def _slice_metadata(service: str, index: int) -> Manifest:
 
 @st.composite
 def _slice(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> Manifest:
-    """An EndpointSlice without its metadata. It may leave out some of ``ports``."""
+    """Returns an EndpointSlice without its metadata. It may leave out some of ``ports``."""
     chosen = draw(
         st.lists(st.sampled_from(pods), min_size=min(2, len(pods)), max_size=3, unique=True),
         label="endpoints",

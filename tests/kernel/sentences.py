@@ -1,7 +1,6 @@
-"""How a sentence of docs/semantics.md is asked: a section is one cluster, built and dialled once; its rows
-are flows of one FlowCheck that expects nothing. So the objects' own promise must agree with the packets (the
-verdict), and both with what the row says by hand: the outcome, every endpoint that answers, and the address
-that each of them sees.
+"""Tests sentences of docs/semantics.md: a section is one cluster, built and dialled once; its rows are flows
+of one FlowCheck without expectations. So the objects' own promise must agree with the packets (the verdict),
+and both with the row: the outcome, every endpoint that answers, and the address that each of them sees.
 """
 
 from __future__ import annotations
@@ -103,13 +102,13 @@ PORT_UNREACHABLE = "ICMP port unreachable"
 
 
 def service(name: str, spec: str, *ingress: str) -> str:
-    """A Service without a selector; ``ingress`` are load-balancer entries."""
+    """Returns a Service without a selector; ``ingress`` are load-balancer entries."""
     status = f"\nstatus: {{loadBalancer: {{ingress: [{', '.join(ingress)}]}}}}" if ingress else ""
     return f"\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{{spec}}}{status}"
 
 
 def endpoints(name: str, *rows: str, ports: str = "{port: 8080}") -> str:
-    """The EndpointSlice of Service ``name``."""
+    """Returns the EndpointSlice of Service ``name``."""
     return f"""
 ---
 apiVersion: discovery.k8s.io/v1
@@ -126,9 +125,9 @@ def proxy(settings: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One flow. ``meets`` are the Pods that answer, with their port where it is not 8080; ``seen`` whose
-    address they see: "own", the node that masquerades, or the very address (the balancer's, say). "" for who
-    does not answer.
+    """Describes one flow. ``meets`` are the Pods that answer, with their port where it is not 8080; ``seen``
+    whose address they see: "own", the node that masquerades, or the very address (the balancer's, say). ""
+    for who does not answer.
     """
 
     sentence: str
@@ -171,7 +170,7 @@ class Row:
         }
 
     def endpoints(self) -> set[str]:
-        """The address and port of each Pod that answers."""
+        """Returns the address and port of each Pod that answers."""
         pods = (pod.partition(":") for pod in self.meets.split())
         return {f"{SERVERS[name][1]}:{port or 8080}" for name, _, port in pods}
 
@@ -215,7 +214,7 @@ def dropped(sentence: str, client: str, to: str, via: str = "", mode: str = "") 
 
 
 def closed(sentence: str, client: str, to: str) -> Row:
-    """A port of a node that nobody serves: the node's own kernel refuses."""
+    """Returns a port of a node that nobody serves: the node's own kernel refuses."""
     return Row(sentence, client, to, outcome="rejected", evidence="RST")
 
 
@@ -226,7 +225,7 @@ def unreachable(sentence: str, client: str, to: str, protocol: str = "TCP", mode
 
 
 def healthy(sentence: str, client: str, node: str, status: int, count: int) -> Row:
-    """The health check of Service ``web``, whose healthCheckNodePort is 32123."""
+    """Returns the health check of Service ``web``, whose healthCheckNodePort is 32123."""
     return Row(
         sentence,
         client,
@@ -260,7 +259,7 @@ NODE_PORT = service("web", "type: NodePort, ports: [{port: 80, nodePort: 30080}]
 
 
 def web(spec: str, *rows: str, ports: str = "{port: 80, nodePort: 30080}") -> str:
-    """The Service ``web`` with every kind of address."""
+    """Returns the Service ``web`` with every kind of address."""
     return service(
         "web",
         f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{ports}]{spec and ', ' + spec}",
@@ -285,7 +284,7 @@ def external(
     outcome: str = "delivered",
     evidence: str = "",
 ) -> tuple[Row, ...]:
-    """A row for each kind of external address, dialled so that ``node`` takes it up."""
+    """Returns a row for each kind of external address, dialled so that ``node`` takes it up."""
     return tuple(
         Row(
             f"{how} {sentence}",
@@ -303,7 +302,7 @@ def external(
 
 @cache
 def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
-    """Each row's flow as the report has it, by the row's sentence."""
+    """Returns each row's flow as the report has it, by the row's sentence."""
     check = {
         "apiVersion": "podwire.dev/v1alpha1",
         "kind": "FlowCheck",
@@ -341,7 +340,7 @@ def check_row(section: Section, row: Row, mode: str) -> None:
 
 
 def built(state: ClusterState) -> Namespaces:
-    """The cluster in the sandbox that the test runs in, its servers answering."""
+    """Returns the cluster in the sandbox that the test runs in, its servers answering."""
     applied = apply(plan_cluster(state), Applied(find_iptables(flavour())))
     applied.wait_until_up()
     servers(applied.namespaces).tell(state)

@@ -1,5 +1,5 @@
-"""scripts/bench with clusters so small that its figures mean nothing: that it measures, tells, and keeps what
-it measured.
+"""Tests scripts/bench with clusters so small that its figures mean nothing: it measures, prints, and keeps
+its figures.
 """
 
 from __future__ import annotations

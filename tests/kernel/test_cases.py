@@ -22,7 +22,7 @@ _SELECTS = ("from", "to", "name")
 
 @dataclass(frozen=True)
 class Run:
-    """One command on a case's input, and what must come of it. An unknown key is an error."""
+    """Describes one command on a case's input, and what must come of it. An unknown key is an error."""
 
     command: str = "run"
     args: list[str] = field(default_factory=list)

@@ -97,8 +97,8 @@ def pod(name: str, *annotations: str) -> str:
 
 
 def service(name: str, ip: str, node_port: int, *endpoints: str, spec: str = "") -> str:
-    """A Service of TCP and UDP port 80; ``endpoints`` are Pods' names, with "!" before one that drains, "-"
-    before one that does not serve.
+    """Returns a Service of TCP and UDP port 80; ``endpoints`` are Pods' names, with "!" before one that
+    drains, "-" before one that does not serve.
     """
     rows = []
     for word in endpoints:
@@ -134,8 +134,8 @@ def state_in_kernel(plan: Plan, iptables: str) -> dict[str, Any]:
 
 
 def in_order(tables: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
-    """The same with the lines of several Services sorted, whose order means nothing; the jump to the node
-    ports stays the last rule.
+    """Returns the same with the lines of several Services sorted, whose order means nothing; the jump to the
+    node ports stays the last rule.
     """
     for table, chains in tables.items():
         for chain in {
@@ -299,8 +299,8 @@ VERDICTS = ("accept", "drop", "goto a", "goto b", "goto c")
 
 @st.composite
 def nft_tables(draw: st.DrawFn) -> NftTable:
-    """A base chain and others that lead on, and maps that lead to them; affinity sets come and go, or get
-    another timeout.
+    """Returns a base chain and others that lead on, and maps that lead to them; affinity sets come and go, or
+    get another timeout.
     """
     own = sorted(draw(st.sets(st.sampled_from("abc"))))
     known = [verdict for verdict in VERDICTS if verdict[-1] in own or " " not in verdict]
@@ -357,8 +357,8 @@ def test_any_change_of_an_nft_table_gives_the_new_table() -> None:
 
 
 class Cluster:
-    """A cluster that changes. All Pods of :data:`PODS` run from the beginning to the end; ``services`` come
-    and go.
+    """Describes a cluster that changes. All Pods of :data:`PODS` run from the beginning to the end;
+    ``services`` come and go.
     """
 
     def __init__(self, mode: str, services: str = "") -> None:
@@ -409,7 +409,7 @@ class Cluster:
 
 
 def say(sock: socket.socket, cookie: int = 0) -> str:
-    """The name of the Pod that answers ``cookie`` on ``sock``; answers to another one are late, and
+    """Returns the name of the Pod that answers ``cookie`` on ``sock``; answers to another one are late, and
     skipped.
     """
     sock.send(request_line(cookie))
@@ -503,8 +503,8 @@ def test_affinity_survives_a_change_of_another_service(mode: str) -> None:
 
 @contextmanager
 def restless_client(cluster: Cluster, netns: str, ip: str, port: int) -> Iterator[Callable[[], set[str]]]:
-    """A UDP client that sends from one port until the end. Gives a function that tells who answers from now
-    on.
+    """Yields a UDP client that sends from one port until the end. Gives a function that tells who answers
+    from now on.
     """
     sock = cluster.socket(netns, socket.SOCK_DGRAM)
     sock.connect((ip, port))

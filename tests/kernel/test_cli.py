@@ -1,4 +1,4 @@
-"""The command line end to end, as a user has it: processes, exit codes, files, other terminals."""
+"""Tests the command line end to end: processes, exit codes, files, other terminals."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ cd "$3" && shift 3 && exec setpriv --reuid 65534 --regid 65534 --clear-groups --
 def as_ordinary_user(
     tmp_path: Path, *words: str, stdin: str = "", prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """The command line as uid 65534, in a private mount namespace where the checkout and this Python
+    """Returns the command line as uid 65534, in a private mount namespace where the checkout and this Python
     environment can be read by anybody; as whoever we are if that is not root.
     """
     if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""Real commands in Pods: they run only where the user allows it, and then without a way to the host."""
+"""Tests real commands in Pods: they run only if the user allows it, and then cannot reach the host."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_tenant_s_command_does_not_run_unless_the_user_says_so(tmp_path: Path)
 
 @pytest.fixture
 def anybodys() -> Iterator[Path]:
-    """A directory that every user can write to, pytest's own being closed to others."""
+    """Yields a directory that every user can write to, pytest's own being closed to others."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         yield Path(name)

@@ -1,5 +1,5 @@
-"""A server, a speaker or a proxy that dies ends the run with one sentence: what was not answered since says
-nothing of rules.
+"""Tests that a dead server, speaker or proxy ends the run with one sentence: a missing answer since then
+proves nothing about rules.
 """
 
 from __future__ import annotations

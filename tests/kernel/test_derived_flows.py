@@ -1,5 +1,5 @@
-"""What is derived for a cluster without a FlowCheck holds with packets: every address of Services of many
-shapes, by every kind of client.
+"""Tests with packets the flows that are derived for a cluster without a FlowCheck: every address of Services
+of many shapes, by every kind of client.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""podwire diff, as a user has it: which Services change between modes of kube-proxy, proved by packets."""
+"""Tests podwire diff: the Services that change between modes of kube-proxy, proved by packets."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""``podwire exec`` and ``shell``: the command has this terminal, its signals and its exit code, and ends with
-who asked for it.
+"""Tests ``podwire exec`` and ``shell``: the command has this terminal, its signals and its exit code, and
+ends with its caller.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
 
 
 def mark() -> str:
-    """An argument by which a process is known: a time to sleep that nobody else uses."""
+    """Returns an argument by which a process is known: a time to sleep that nobody else uses."""
     return f"6{int.from_bytes(os.urandom(4), 'big') % 10**9:09}"
 
 

@@ -1,4 +1,4 @@
-"""Either family of addresses reaches the kernel, the servers, the senders and the taps."""
+"""Tests that either family of addresses reaches the kernel, the servers, the senders and the taps."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The rendered rules in a real kernel: loaded by both iptables flavours, read back, and compared with the
-real kube-proxy's.
+"""Tests the rendered rules in a real kernel: loaded by both iptables flavours, read back, and compared with
+the real kube-proxy's.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A run in a guest, as the process that waits for it sees it. What stands in for scripts/uml here runs the
-command on this kernel, or does not.
+"""Tests a run in a guest from the side of the waiting process. A stand-in for scripts/uml runs the command on
+this kernel, or does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""kube-proxy's ipvs mode with packets, by the command line; and what is said where the kernel has no IPVS."""
+"""Tests kube-proxy's ipvs mode with packets, by the command line; and the message of a kernel without
+IPVS.
+"""
 
 from __future__ import annotations
 

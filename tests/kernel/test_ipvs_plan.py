@@ -1,5 +1,5 @@
-"""ipvs mode without anything of ours running: what the script of ``podwire plan`` builds; and what an
-evidence bundle tells of it.
+"""Tests ipvs mode without any process of ours: the network of ``podwire plan``'s script, and its evidence
+bundle.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""docs/semantics.md in ipvs mode: every sentence of sections 1 to 10 and 14 that holds there too, and those
-of section 13 instead of the others.
+"""Tests docs/semantics.md in ipvs mode: every sentence of sections 1 to 10 and 14 that holds there too, and
+those of section 13 instead of the others.
 """
 
 from __future__ import annotations
@@ -379,7 +379,7 @@ def connect(namespaces: Namespaces, netns: str, kind: int = socket.SOCK_STREAM) 
 
 
 def who(client: socket.socket) -> str:
-    """The Pod at the other end."""
+    """Returns the Pod at the other end."""
     client.send(request_line(1))
     answer = read_reply(client.recv(4096))
     assert answer

@@ -1,5 +1,5 @@
-"""Load balancers without add-ons, with packets: who answers ARP for an address, and what clients notice when
-another node takes it over.
+"""Tests load balancers without add-ons, with packets: the node that answers ARP for an address, and the
+effects for clients when another node takes it over.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Arp(NamedTuple):
 
 
 class Running:
-    """A cluster that is up, a client outside it, and a tap on the router's side of the switch."""
+    """Describes a cluster that is up, a client outside it, and a tap on the router's side of the switch."""
 
     def __init__(
         self, mode: str, *, nodes: str = "12", pods: str = "12", pool: str = "L2", strict: str = "true"

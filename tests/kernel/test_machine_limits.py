@@ -1,5 +1,5 @@
-"""A limit of the machine that is met makes no verdict wrong: counters as the kernel has them, and a run
-beside a neighbour table that is full.
+"""Tests that a limit of the machine makes no verdict wrong: counters as the kernel has them, and a run beside
+a neighbour table that is full.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""kube-proxy's nftables mode in a real kernel: loaded, and asked with packets where it differs from iptables
-(docs/semantics 8, 9) or where our layout differs from the real one (lists by index, hairpins by a set,
-affinity).
+"""Tests kube-proxy's nftables mode in a real kernel: loaded, and dialled with packets where it differs from
+iptables (docs/semantics 8, 9) or where our layout differs from the real one (lists by index, hairpins by a
+set, affinity).
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ def report(proxy: str = "nftables", settings: str = "") -> dict[str, Any]:
 
 
 def answered(flow: dict[str, Any]) -> set[str]:
-    """The Pods that answered."""
+    """Returns the Pods that answered."""
     return {
         backend.removeprefix("default/").removesuffix(":8080") for backend in flow["observed"]["backends"]
     }

@@ -1,4 +1,4 @@
-"""The script of a plan, run in a sandbox: it builds what the plan says, with nothing of ours running."""
+"""Tests the script of a plan, run in a sandbox: it builds the planned network, with no process of ours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUESTIONS = {
 
 @pytest.fixture(scope="module")
 def network() -> dict[str, Any]:
-    """The answers to all questions, from inside the sandbox."""
+    """Returns the answers to all questions, from inside the sandbox."""
     script = render_shell(PLAN, title="small")
     asked = "\n".join(f"echo; echo '=== {name}'; {command}" for name, command in QUESTIONS.items())
     wrapper = f"mount -t tmpfs tmpfs /run && cat > /run/script.sh && bash /run/script.sh\n{asked}"

@@ -1,5 +1,5 @@
-"""Killed at a random moment, podwire leaves the host as it was: its network, rules, settings, files, sockets,
-processes and mounts.
+"""Tests that podwire, killed at a random moment, leaves the host as it was: its network, rules, settings,
+files, sockets, processes and mounts.
 """
 
 from __future__ import annotations

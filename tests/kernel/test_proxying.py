@@ -1,4 +1,6 @@
-"""The proxies of userspace mode while endpoints, clients and Services come and go (docs/semantics 15)."""
+"""Tests the proxies of userspace mode while endpoints, clients and Services come and go
+(docs/semantics 15).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ VIP = ("10.96.0.99", 80)
 
 
 def cluster(*rows: str, spec: str = "", base: str = BASE) -> ClusterState:
-    """The Service ``web`` with a TCP and a UDP port, and the endpoints ``rows``."""
+    """Returns the Service ``web`` with a TCP and a UDP port, and the endpoints ``rows``."""
     web = service("web", f"clusterIP: {VIP[0]}, {PORTS}{spec}")
     ports = "{name: t, port: 8080}, {name: u, port: 8080, protocol: UDP}"
     return state_of(
@@ -51,7 +53,7 @@ def nobody() -> ClusterState:
 
 
 class Cluster:
-    """A cluster that runs, with its proxies and, unless the test is the server, its servers."""
+    """Describes a cluster that runs, with its proxies and, unless the test is the server, its servers."""
 
     def __init__(self, state: ClusterState, *, serve: bool = True) -> None:
         self.state = state
@@ -84,7 +86,7 @@ class Cluster:
         return sock
 
     def ask(self, kind: int = socket.SOCK_STREAM) -> str:
-        """The Pod that answers a new client."""
+        """Returns the Pod that answers a new client."""
         with self.connect(kind) as sock:
             return say(sock)
 

@@ -1,4 +1,4 @@
-"""podwire in somebody's pytest: the fixture, and FlowChecks as tests."""
+"""Tests podwire in another project's pytest: the fixture, and FlowChecks as tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random clusters: whatever Hypothesis draws, the packets do what the objects promise, in each proxy mode.
+"""Tests random clusters: in each proxy mode the packets do what the objects promise.
 
 Every client dials every address and port of every Service with crafted packets, which the kernels answer
 without a process of ours (but for UDP and SCTP). A first look does not wait long for silence and sends one
@@ -96,8 +96,8 @@ NO_ROUTE = 2
 
 
 def flows_of(promised: Expectations) -> tuple[Flow, ...]:
-    """Every client to every address of every Service port and to a port that the ClusterIP has not, an
-    outside client through one node an address. One flow of each port has as many attempts as meet every
+    """Returns every client to every address of every Service port and to a port that the ClusterIP has not,
+    an outside client through one node an address. One flow of each port has as many attempts as meet every
     endpoint.
     """
     flows: dict[str, Flow] = {}
@@ -186,7 +186,7 @@ def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> b
 
 
 def _on_a_node(promised: Expectations, expected: Expectation) -> bool:
-    """Whether an endpoint may be on a node's own address, where no tap sees to what a packet was
+    """Returns whether an endpoint may be on a node's own address, where no tap sees to what a packet was
     translated.
     """
     return any(backend.address in promised.state.node_by_ip for backend in expected.backends)
@@ -264,8 +264,8 @@ def _dial(
 
 
 def _packets(promised: Expectations, flows: Iterable[Flow]) -> list[Flow]:
-    """Each flow once for each of its attempts: with a crafted packet, and by socket only where the server
-    must say who it is, or where a process of the node stands between client and server.
+    """Returns each flow once for each of its attempts: with a crafted packet, and by socket only where the
+    server must say who it is, or where a process of the node stands between client and server.
     """
 
     def sockets(flow: Flow) -> int:
@@ -316,8 +316,8 @@ def _difference(promised: Expectations, result: FlowResult) -> str:
 
 @cache
 def differences(manifests: str, mode: str) -> tuple[str, ...]:
-    """A sentence for each flow whose packets are not as promised. Cached: to be asked twice must not mean to
-    hear two answers.
+    """Returns a sentence for each flow whose packets are not as promised. Cached: to be asked twice must not
+    mean to hear two answers.
     """
     state = state_of(text=manifests, proxy_mode=mode)
     promised = Expectations(state)
@@ -341,8 +341,8 @@ def look(cluster: Sequence[Manifest], mode: str, directory: Path = KEPT) -> None
 
 
 class DifferenceError(AssertionError):
-    """A cluster whose packets do something else than its objects promise. It is kept in a file, over the
-    larger one before it.
+    """Reports a cluster whose packets do something else than its objects promise. It is kept in a file, over
+    the larger one before it.
     """
 
     def __init__(self, mode: str, found: Sequence[str], manifests: str, directory: Path) -> None:

@@ -1,6 +1,4 @@
-"""Real servers in Pods, as servers are: slow, silent, one at a time, broken. None of them makes the network
-fail.
-"""
+"""Tests real servers in Pods: slow, silent, one at a time, broken. None of them makes the network fail."""
 
 from __future__ import annotations
 
@@ -119,7 +117,7 @@ def check(*flows: dict[str, Any]) -> dict[str, Any]:
 
 
 def asked(name: str) -> list[dict[str, Any]]:
-    """A Pod and a node ask its Service; controls ask the Pod itself."""
+    """Returns a Pod and a node ask its Service; controls ask the Pod itself."""
     to = {"service": name.replace(".", "-"), "port": 80}
     protocol = "UDP" if name.startswith("udp") else "TCP"
     return [

@@ -1,4 +1,4 @@
-"""The taps of a run: that they go, whatever came between."""
+"""Tests the taps of a run: they are closed, whatever came between."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The sandbox: own namespaces, results and errors come out, and nothing stays whichever of its processes is
-killed.
+"""Tests the sandbox: own namespaces, results and errors come out, and nothing stays when one of its processes
+is killed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ sandbox.run(inside)
 
 @contextmanager
 def started(script: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs ``script``, once it has said that its cluster is up; killed at the end if
+    """Yields a process that runs ``script``, once it has said that its cluster is up; killed at the end if
     need be.
     """
     with subprocess.Popen(

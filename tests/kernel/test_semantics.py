@@ -1,5 +1,5 @@
-"""docs/semantics.md with packets: every sentence of sections 1 to 10 and 14, each row named after the one
-that it bears out. What a flow cannot say is in test_semantics_by_hand.py.
+"""Tests docs/semantics.md with packets: every sentence of sections 1 to 10 and 14, each row named after its
+sentence. Sentences beyond a flow are in test_semantics_by_hand.py.
 """
 
 from __future__ import annotations

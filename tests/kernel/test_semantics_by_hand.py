@@ -1,5 +1,5 @@
-"""docs/semantics.md with packets: what one row cannot tell of sections 2, 9 (the guard of localhost), 10 and
-12.
+"""Tests docs/semantics.md with packets: the parts of sections 2, 9 (the guard of localhost), 10 and 12 that
+need more than one row.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ pytestmark = pytest.mark.kernel
 
 
 def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the JSON that ``ip:port`` answers a client in ``netns`` with. OSError when nobody
-    does.
+    """Returns the HTTP status and the JSON that ``ip:port`` answers a client in ``netns`` with. OSError when
+    nobody does.
     """
 
     def get() -> tuple[int, dict[str, Any]]:
@@ -67,7 +67,7 @@ def ask(namespaces: Namespaces, netns: str, ip: str, port: int) -> tuple[int, di
 
 
 def contested(name: str, endpoint: str) -> str:
-    """A Service whose every external address another one claims, too."""
+    """Returns a Service whose every external address another one claims, too."""
     spec = (
         f"type: LoadBalancer, externalIPs: [192.0.2.10], ports: [{{port: 80}}], selector: {{app: {endpoint}}}"
     )

@@ -1,6 +1,6 @@
-"""docs/semantics.md with packets, from the other end: what becomes of Services that leave their endpoints to
-a selector, and of fields that the sections name in passing. Rows as in :mod:`tests.kernel.sentences`, on the
-same nodes.
+"""Tests docs/semantics.md with packets, from the objects' side: Services that leave their endpoints to a
+selector, and fields that the sections name in passing. Rows as in :mod:`tests.kernel.sentences`, on the same
+nodes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.kernel
 
 
 def selected(name: str, node: str, ip: str, *, http: int = 8080, ready: bool = True) -> str:
-    """A Pod that Services find by ``app: shop``; its port ``http`` is where it says."""
+    """Returns a Pod that Services find by ``app: shop``; its port ``http`` is where it says."""
     return f"""
 ---
 apiVersion: v1

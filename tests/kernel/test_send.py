@@ -1,4 +1,4 @@
-"""Sending from inside namespaces: what sockets meet, and how long silence is waited for."""
+"""Tests sending from inside namespaces: the errors of sockets, and the wait for silence."""
 
 from __future__ import annotations
 

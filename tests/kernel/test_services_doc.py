@@ -1,4 +1,4 @@
-"""docs/services.md says what packets do: its table is that of a run in every mode."""
+"""Tests that the table of docs/services.md is that of a run in every mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "services.md"
 
 @pytest.fixture(scope="module")
 def said() -> str:
-    """The table of a run."""
+    """Returns the table of a run."""
     result = podwire(
         "diff", "whose-address", "--modes", ",".join(MODES), "-o", "markdown", "--captures", "none"
     )

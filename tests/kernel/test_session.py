@@ -1,4 +1,4 @@
-"""A program's own cluster: ``with podwire.cluster(…)``."""
+"""Tests a program's own cluster: ``with podwire.cluster(…)``."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ with podwire.cluster("hairpin", iptables={flavour()!r}) as cluster:
 
 
 def is_serving(pid: int) -> bool:
-    """Whether the process is there still, and no zombie that PID 1 leaves."""
+    """Returns whether the process is there still, and no zombie that PID 1 leaves."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return "session" in Path(f"/proc/{pid}/cmdline").read_text()
     return False

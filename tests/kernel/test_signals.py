@@ -1,4 +1,4 @@
-"""What asks podwire to end, and what it inherits from who starts it: it ends, and says how."""
+"""Tests signals that ask podwire to end, and inherited states: it ends, and reports how."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def default_signals() -> Iterator[None]:
 
 
 def inheriting(how: str, number: signal.Signals) -> list[str]:
-    """The start of a command line whose command finds the signal ``ignored`` or ``blocked``."""
+    """Returns the start of a command line whose command finds the signal ``ignored`` or ``blocked``."""
     return [sys.executable, "-c", INHERIT, how, str(int(number))]
 
 
 @contextmanager
 def kept(*prefix: str) -> Iterator[subprocess.Popen[str]]:
-    """A cluster that stays up, and has said so."""
+    """Yields a cluster that stays up, and has said so."""
     with subprocess.Popen(
         [*prefix, *KEEP], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -208,7 +208,7 @@ def _take_terminal() -> None:
 
 
 class Terminal:
-    """A process on a terminal of its own, whose background processes must not write to it (``stty
+    """Describes a process on a terminal of its own, whose background processes must not write to it (``stty
     tostop``).
     """
 

@@ -1,5 +1,5 @@
-"""scripts/uml: a command in a guest kernel is as one here, nothing of it stays, and podwire finds there what
-this kernel may lack.
+"""Tests scripts/uml: a command in a guest kernel runs as one here, nothing of it stays, and podwire finds
+features there that this kernel may lack.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """One that also an ordinary user may enter."""
+    """Yields one that also an ordinary user may enter."""
     with tempfile.TemporaryDirectory(prefix="two words") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -228,7 +228,7 @@ def test_its_own_path_may_have_blanks(directory: Path) -> None:
 
 
 def left_behind(memory: str) -> list[str]:
-    """The processes of a guest that was given this much memory."""
+    """Returns the processes of a guest that was given this much memory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,6 @@
-"""A run is the same on a host whose administrator has set what new network namespaces copy."""
+"""Tests that a run is the same on a host whose administrator has set sysctls that new network namespaces
+copy.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""kube-proxy's userspace mode with packets: every sentence of docs/semantics 15, each row or test named after
-the one that it bears out.
+"""Tests kube-proxy's userspace mode with packets: every sentence of docs/semantics 15, each row or test named
+after its sentence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What runs beside the rules is told of every state that the cluster changes to, and then matches it."""
+"""Tests that the processes beside the rules get every state of the cluster, and then match it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cluster(*pods: tuple[str, str], service: str = "") -> ClusterState:
 
 
 class Cluster:
-    """A cluster that runs, with its servers."""
+    """Describes a cluster that runs, with its servers."""
 
     def __init__(self, state: ClusterState) -> None:
         self.state = state

@@ -1,4 +1,4 @@
-"""Small cluster states, built by hand: three nodes, a few Pods, Services as a test wants them.
+"""Makes small cluster states by hand: three nodes, a few Pods, Services as a test wants them.
 
 control-plane 172.18.0.2, worker-1 172.18.0.3, worker-2 172.18.0.4; podCIDRs 10.244.0.0/24, 10.244.1.0/24,
 10.244.2.0/24.
@@ -83,7 +83,7 @@ def make_pod(
     *,
     labels: Mapping[str, str] | None = None,
 ) -> Pod:
-    """A Pod of namespace default with one container "main"; ports are named "p<number>". No ``ip``:
+    """Returns a Pod of namespace default with one container "main"; ports are named "p<number>". No ``ip``:
     hostNetwork.
     """
     pairs: list[tuple[int, TransportProtocol]] = [(p, "TCP") if isinstance(p, int) else p for p in ports]
@@ -188,8 +188,8 @@ def listeners_of(pods: Sequence[Pod]) -> tuple[Listener, ...]:
 def make_state(
     *services: Service, slices: Sequence[EndpointSlice] = (BOTH,), pods: Sequence[Pod] = PODS, **changes: Any
 ) -> ClusterState:
-    """The state; every declared port is served. ``changes`` replaces fields, ``proxy`` being a dictionary of
-    settings.
+    """Returns the state; every declared port is served. ``changes`` replaces fields, ``proxy`` being a
+    dictionary of settings.
     """
     proxy = ProxySettings(**{"clusterCIDR": "10.244.0.0/16"} | changes.pop("proxy", {}))
     state = ClusterState(

@@ -1,5 +1,5 @@
-"""No room but ``net`` tells an address family by punctuation, or puts an address, a prefix or an endpoint
-together, or takes one apart.
+"""Tests that no room but ``net`` finds an address family by punctuation, or puts an address, a prefix or an
+endpoint together, or takes one apart.
 """
 
 from __future__ import annotations

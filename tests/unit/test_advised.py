@@ -1,5 +1,5 @@
-"""What a comparison of modes advises to write into a FlowCheck: whoever follows it word for word passes,
-wherever a mode keeps its promise.
+"""Tests the FlowCheck entries that a comparison of modes advises: with them a run passes, wherever a mode
+keeps its promise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MODES: tuple[ProxyMode, ...] = get_args(ProxyMode)
 
 
 def _moments(target: str) -> Iterator[Step]:
-    """The cluster in each mode, and after each step; none where the input is wrong on purpose."""
+    """Yields the cluster in each mode, and after each step; none where the input is wrong on purpose."""
     try:
         inventory = load([target], topologies=TOPOLOGIES)
         scenarios = [play(inventory, proxy_mode=mode) for mode in MODES]
@@ -63,7 +63,7 @@ def read_back(text: str) -> FlowExpect:
 
 
 def accepts(wanted: Expectation, promise: Expectation) -> bool:
-    """Whether all that keeps ``promise`` passes where ``wanted`` is expected."""
+    """Returns whether all that keeps ``promise`` passes where ``wanted`` is expected."""
     return (
         set(wanted.possibilities) >= set(promise.possibilities)
         and set(wanted.must_meet) <= set(promise.must_meet)

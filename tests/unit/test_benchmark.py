@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic, tables, marks and pictures; what it measures is not measured here."""
+"""Tests the benchmark's own arithmetic, tables, marks and pictures; it measures nothing here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every library that podwire imports is pinned, has its reason, and is named wherever libraries are."""
+"""Tests that every library that podwire imports is pinned, has its reason, and is named wherever libraries
+are.
+"""
 
 from __future__ import annotations
 

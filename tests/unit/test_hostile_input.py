@@ -1,6 +1,5 @@
-"""No field of any manifest reaches rule text, or the script that ``plan`` prints, unless it has been checked:
-whatever stands in it, either the loader refuses it or the rules are those that the objects mean, in a form
-that reads back.
+"""Tests that no field of any manifest reaches rule text, or the script that ``plan`` prints, unchecked:
+either the loader refuses it, or the rules are those of the objects, in a form that reads back.
 """
 
 from __future__ import annotations
@@ -227,7 +226,7 @@ MARK = "zqzq"  # in no word of a rule
 
 
 def words(value: Any, path: Path_ = ()) -> Iterator[Path_]:
-    """The way to every string of ``value``; to a mapping's key the way ends with the key and ""."""
+    """Yields the way to every string of ``value``; to a mapping's key the way ends with the key and ""."""
     if isinstance(value, dict):
         for key, item in value.items():
             if path and path[-1] in ("labels", "annotations", "selector", "matchLabels", "nodeSelector"):
@@ -295,7 +294,7 @@ def check(operation: Operation) -> None:
 
 
 def _spelled(type_: Any) -> Iterator[str]:
-    """The names of every field of ``type_``, and of what is in it."""
+    """Yields the names of every field of ``type_``, and of what is in it."""
     if is_dataclass(type_):
         hints = get_type_hints(type_)
         for each in fields(type_):

@@ -1,4 +1,4 @@
-"""A mode of kube-proxy is one row in two tables: nobody else knows it by its name."""
+"""Tests that a mode of kube-proxy is one row in two tables, and no other module has its name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the import contract (pyproject.toml) cannot say: that it forgets no module, and what ``--help``
-costs.
+"""Tests facts beyond the import contract (pyproject.toml): it covers every module, and the cost of
+``--help``.
 """
 
 from __future__ import annotations

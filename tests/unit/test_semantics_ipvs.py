@@ -1,6 +1,4 @@
-"""Every sentence of docs/semantics.md, section 13, is borne out by a test with packets in a kernel with IPVS:
-this is which one.
-"""
+"""Names the test with packets, in a kernel with IPVS, of every sentence of docs/semantics.md, section 13."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Every sentence of docs/semantics.md, sections 1 to 12, is borne out by a test with packets: this is which
-one. (Section 13: test_semantics_ipvs.py; what later ones say of userspace mode or of load balancers has test
-files of its own.)
+"""Names the test with packets of every sentence of docs/semantics.md, sections 1 to 12. (Section 13:
+test_semantics_ipvs.py; the later ones about userspace mode and load balancers have test files of their own.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shipped topologies and the manifests of users: that they load, what they hold, and how much of it."""
+"""Tests the shipped topologies and users' manifests: they load, their contents, and their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/uml without a guest: the ptrace that it preloads on processors with more extended state than
+"""Tests scripts/uml without a guest: the ptrace that it preloads on processors with more extended state than
 user-mode Linux knows.
 """
 

@@ -1,6 +1,4 @@
-"""scripts/with-env where it can be tried without installing anything: what it refuses, and that it adds
-nothing of its own.
-"""
+"""Tests scripts/with-env without installing anything: its refusals, and that it adds nothing of its own."""
 
 from __future__ import annotations
 
@@ -34,14 +32,14 @@ def run(
 
 
 def as_user() -> list[str]:
-    """The prefix that makes a command an ordinary user's."""
+    """Returns the prefix that makes a command an ordinary user's."""
     return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
 
 
 @pytest.fixture
 def bare_checkout() -> Iterator[Path]:
-    """A checkout without ``.venv`` that an ordinary user may read and not write, at a path with a blank in
-    it.
+    """Yields a checkout without ``.venv`` that an ordinary user may read and not write, at a path with a
+    blank in it.
     """
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "a checkout"

@@ -1,4 +1,4 @@
-"""decode: header fields, tokens and directions of real packets, and nothing but a Frame for any bytes
+"""Tests decode: header fields, tokens and directions of real packets, and nothing but a Frame for any bytes
 at all.
 """
 
@@ -40,8 +40,8 @@ def read(packet: Packet) -> Frame:
 
 
 def error(kind: int, code: int, protocol: int, quoted: bytes) -> Packet:
-    """An ICMP error of NODE's about a packet from CLIENT to SERVER, of which ``quoted`` follows the IP
-    header.
+    """Returns an ICMP error of NODE's about a packet from CLIENT to SERVER, of which ``quoted`` follows the
+    IP header.
     """
     return (
         IP(src=NODE, dst=CLIENT, ttl=63)
@@ -567,7 +567,9 @@ def test_no_truncation_invents_a_token(case: str) -> None:
 
 
 def quoted_sequence(case: str) -> int:
-    """The token that 8 quoted bytes of a SYN-ACK give: its own sequence number, which no attempt has."""
+    """Returns the token that 8 quoted bytes of a SYN-ACK give: its own sequence number, which no
+    attempt has.
+    """
     return make_token("TCP", 0) if case == "error-on-syn-ack" else 0
 
 

@@ -1,4 +1,4 @@
-"""The recording of a run: what is kept of each frame, for how long, and up to how much."""
+"""Tests the recording of a run: the kept parts of each frame, for how long, and up to how much."""
 
 from __future__ import annotations
 

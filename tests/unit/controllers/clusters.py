@@ -33,7 +33,7 @@ def problems_of(*manifests: str) -> tuple[Problem, ...]:
 
 
 def problem_of(*manifests: str) -> Problem:
-    """The only problem."""
+    """Returns the only problem."""
     (problem,) = problems_of(*manifests)
     return problem
 
@@ -44,7 +44,9 @@ def users_pods(state: ClusterState) -> list[Pod]:
 
 
 def cluster(nodes: str = "", **networking: str) -> str:
-    """A ``Cluster``: ``nodes`` in flow style ("{role: worker}, {role: worker}"), ``networking`` by field."""
+    """Returns a ``Cluster``: ``nodes`` in flow style ("{role: worker}, {role: worker}"), ``networking`` by
+    field.
+    """
     fields = ", ".join(f"{key}: {value}" for key, value in networking.items())
     return f"{{apiVersion: podwire.dev/v1alpha1, kind: Cluster, nodes: [{nodes}], networking: {{{fields}}}}}"
 

@@ -1,4 +1,4 @@
-"""Pod addresses."""
+"""Tests Pod addresses."""
 
 from __future__ import annotations
 

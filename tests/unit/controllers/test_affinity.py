@@ -1,4 +1,4 @@
-"""Node affinity, Pod affinity and anti-affinity, and topology spread, as the scheduler's filters mean
+"""Tests node affinity, Pod affinity and anti-affinity, and topology spread, as the scheduler's filters mean
 them.
 """
 

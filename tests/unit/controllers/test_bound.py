@@ -1,4 +1,4 @@
-"""What a cluster in ipvs mode is told about itself."""
+"""Tests the notices about Service addresses of a cluster in ipvs mode."""
 
 from __future__ import annotations
 

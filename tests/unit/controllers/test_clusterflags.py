@@ -1,4 +1,4 @@
-"""What the command lines of a cluster's components say, in the forms in which clusters have them."""
+"""Tests the command lines of a cluster's components, in the forms in which clusters have them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.controllers.clusters import node, settled
 
 
 def component(name: str, *words: str, form: str = "command", labels: str = "") -> str:
-    """A static Pod of kube-system that starts ``name`` with ``words``."""
+    """Returns a static Pod of kube-system that starts ``name`` with ``words``."""
     started = list(words) if form == "args" else [name, *words]
     text = json.dumps(
         {"command": ["/bin/sh", "-c", " ".join(["exec", *started, "1>>/var/log/x"])]}

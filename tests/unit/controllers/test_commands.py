@@ -1,4 +1,4 @@
-"""Which containers run their real command, and what a person is told of them."""
+"""Tests the choice of containers that run their real command, and the notices about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What listens where."""
+"""Tests listeners."""
 
 from __future__ import annotations
 

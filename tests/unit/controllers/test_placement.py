@@ -1,4 +1,4 @@
-"""Which node a Pod runs on."""
+"""Tests the choice of a Pod's node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control plane: a fixed point, objects that are shared, and manifests that are kept."""
+"""Tests the control plane: a fixed point, shared objects, and kept manifests."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def settled(plane: ControlPlane) -> ClusterState:
 
 
 def raw(manifest: str) -> Mapping[str, Any]:
-    """The manifest as a user would send it to the API."""
+    """Returns the manifest as a user would send it to the API."""
     inventory = inventory_of(manifest)
     (loaded,) = (*inventory.pods, *inventory.services, *inventory.nodes)
     return loaded.raw

@@ -1,6 +1,4 @@
-"""What the user is told of mistakes that only the whole cluster shows: where each of them stands, and all of
-them at once.
-"""
+"""Tests mistakes that only the whole cluster shows: each with its place, and all of them at once."""
 
 from __future__ import annotations
 
@@ -68,7 +66,7 @@ spec:
 
 
 def told(text: str) -> tuple[Problem, ...]:
-    """Every problem of ``text``, as the command line collects them."""
+    """Returns every problem of ``text``, as the command line collects them."""
     try:
         inventory = load(["-"], topologies=Path("no-topologies"), stdin=io.StringIO(text))
     except ReadingError as error:

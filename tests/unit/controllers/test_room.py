@@ -1,4 +1,4 @@
-"""Small manifests that ask for too much are refused before anything of it is made."""
+"""Tests that small manifests that ask for too much are refused before anything of it is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ClusterIPs, node ports and the other things that the API server fills in."""
+"""Tests ClusterIPs, node ports and the other fields that the API server fills in."""
 
 from __future__ import annotations
 

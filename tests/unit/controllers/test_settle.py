@@ -1,4 +1,4 @@
-"""The whole of control: what comes out is complete, and the same for the same seed."""
+"""Tests all controllers together: the result is complete, and the same for the same seed."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_client_is_there_by_default() -> None:
 
 
 def behind(*ranges: str, name: str = "web", kind: str = "LoadBalancer") -> str:
-    """A Service whose load balancer lets in ``ranges`` alone."""
+    """Returns a Service whose load balancer lets in ``ranges`` alone."""
     spec = f"type: {kind}, ports: [{{port: 80}}], loadBalancerSourceRanges: [{', '.join(ranges)}]"
     return f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{{spec}}}}}"
 

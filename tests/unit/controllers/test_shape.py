@@ -1,4 +1,4 @@
-"""Which nodes a cluster has, their names, roles, taints and labels."""
+"""Tests the nodes of a cluster, their names, roles, taints and labels."""
 
 from __future__ import annotations
 

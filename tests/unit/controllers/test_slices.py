@@ -1,4 +1,4 @@
-"""EndpointSlices: made from selectors, mirrored, or kept as given."""
+"""Tests EndpointSlices: made from selectors, mirrored, or kept as given."""
 
 from __future__ import annotations
 

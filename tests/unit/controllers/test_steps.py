@@ -64,7 +64,7 @@ def check(*steps: str, name: str = "t") -> str:
 
 
 def states(*steps: str) -> list[ClusterState]:
-    """The cluster at first, and after each step."""
+    """Returns the cluster at first, and after each step."""
     return [moment.state for moment in scenario_of(text=CLUSTER + check(*steps)).moments]
 
 

@@ -30,7 +30,7 @@ def node(zone: str, cpu: str | int | float = "", ready: str = "True", **labels: 
 
 
 def slices(**zones: int) -> list[EndpointSlice]:
-    """One slice with so many ready endpoints of each zone, and one that is not ready."""
+    """Returns one slice with so many ready endpoints of each zone, and one that is not ready."""
     names = [zone for zone, count in zones.items() for _ in range(count)]
     ready = [Endpoint(addresses=(f"10.0.0.{i}",), zone=zone) for i, zone in enumerate(names, 1)]
     late = Endpoint(addresses=("10.0.0.250",), zone="a", conditions=EndpointConditions(ready=False))

@@ -1,4 +1,4 @@
-"""FlowChecks: what is dialled, under which name, and what overrides the promise."""
+"""Tests FlowChecks: the dialled addresses, the flows' names, and the expectations in place of the promise."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def check(*flows: FlowSpec, name: str = "keeps") -> FlowCheck:
 def read(
     who: FlowFrom, to: FlowTo, *services: Service, slices: Sequence[Any] = (BOTH,), **spec: Any
 ) -> list[Flow]:
-    """The flows of one flow of one check, without controls."""
+    """Returns the flows of one flow of one check, without controls."""
     state = with_checks(
         make_state(*(services or (load_balancer_service(),)), slices=slices),
         check(FlowSpec(name="a flow", from_=who, to=to, **spec)),

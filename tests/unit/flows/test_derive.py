@@ -1,4 +1,4 @@
-"""Derived flows: every kind of communication, every Service port, representatives only."""
+"""Tests derived flows: every kind of communication, every Service port, representatives only."""
 
 from __future__ import annotations
 

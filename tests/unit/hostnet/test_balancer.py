@@ -1,4 +1,4 @@
-"""The balancer in the path: where it is, and its rules as iptables-save prints them."""
+"""Tests the balancer in the path: its place, and its rules as iptables-save prints them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What taps saw, written by hand: the frames of packets hop by hop, and the attempts that sent them."""
+"""Makes captures by hand: the frames of packets hop by hop, and the attempts that sent them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""correlate: each attempt's frames and no other's, in order, with what was rewritten and where, and what it
-all says.
+"""Tests correlate: each attempt's frames and no other's, in order, with the rewrites and their places, and
+the outcome.
 """
 
 from __future__ import annotations

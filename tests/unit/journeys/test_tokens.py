@@ -1,4 +1,4 @@
-"""Whose frame is it: a socket's token, the rest of its connection, and what nobody can tell."""
+"""Tests the attribution of frames: a socket's token, the rest of its connection, and ambiguous frames."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def opened(*ways: tuple[str, str, str, int], start: int = 0) -> Tape:
 
 
 def tokens(tape: Tape, *attempts: Attempt) -> list[int]:
-    """The token's value that each attempt was given; 0 for none, -1 where there is no journey."""
+    """Returns the token's value that each attempt was given; 0 for none, -1 where there is no journey."""
     journeys = correlate(attempts, tape.frames).journeys
     return [journeys[index].token & 0xFFFFFFFF if index in journeys else -1 for index in range(len(attempts))]
 
@@ -379,7 +379,7 @@ def continued(**fields: Any) -> Attempt:
 
 
 def opened_connection() -> Tape:
-    """The connection is opened, and one request on it answered."""
+    """Returns the connection is opened, and one request on it answered."""
     tape = pod_to_service()
     tape.there(*THERE, token=ASKED + 1, flags="PA")
     tape.back(*BACK, token=ASKED + 1, flags="PA")

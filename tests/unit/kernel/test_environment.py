@@ -1,4 +1,4 @@
-"""The PATH on which podwire finds system tools."""
+"""Tests the PATH on which podwire finds system tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits: what a cluster needs, and the sentence for each way in which one is met."""
+"""Tests limits: a cluster's needs, and the sentence for each way in which one is met."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL, LARGE = Size(namespaces=10, listeners=10), Size(namespaces=600, listeners
 
 @pytest.fixture
 def hard(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """The hard limit of descriptors."""
+    """Returns the hard limit of descriptors."""
     values = {"limit": 1024}
     monkeypatch.setattr(resource, "getrlimit", lambda _: (values["limit"], values["limit"]))
     return values

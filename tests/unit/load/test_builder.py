@@ -16,7 +16,7 @@ from tests.unit.load.reading import NOWHERE
 
 
 def module(directory: Path, body: str) -> str:
-    """A topology module whose ``build`` has ``body``, which begins in line 4."""
+    """Returns a topology module whose ``build`` has ``body``, which begins in line 4."""
     path = directory / "topology.py"
     path.write_text('"""Why?"""\n\ndef build(cluster):\n' + textwrap.indent(textwrap.dedent(body), "    "))
     return str(path)

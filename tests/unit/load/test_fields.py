@@ -1,4 +1,4 @@
-"""Unknown fields of Kubernetes' kinds are told with their line and the nearest field."""
+"""Tests that unknown fields of Kubernetes' kinds are reported with their line and the nearest field."""
 
 from __future__ import annotations
 

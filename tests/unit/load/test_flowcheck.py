@@ -1,4 +1,4 @@
-"""FlowCheck's schema, CustomResourceDefinition and reference page are those of its types."""
+"""Tests that FlowCheck's schema, CustomResourceDefinition and reference page are those of its types."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_file_is_that_of_the_types(name: str, request: pytest.FixtureRequest) ->
 
 
 def shipped() -> Iterator[Mapping[str, Any]]:
-    """Every FlowCheck of a shipped topology."""
+    """Yields every FlowCheck of a shipped topology."""
     for path in sorted((ROOT / "topologies").iterdir()):
         if path.suffix == ".yaml":
             documents = list(yaml.safe_load_all(path.read_text()))
@@ -94,7 +94,7 @@ def test_schema_refuses(wrong: Mapping[str, Any]) -> None:
 
 
 def schemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The schema and every one that describes a value inside."""
+    """Yields the schema and every one that describes a value inside."""
     yield schema
     for inner in schema.get("properties", {}).values():
         yield from schemas(inner)

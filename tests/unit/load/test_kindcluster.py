@@ -1,4 +1,4 @@
-"""kind's Cluster: the nodes' names, and what kubeadm's patches make of their labels and taints."""
+"""Tests kind's Cluster: the nodes' names, and their labels and taints after kubeadm's patches."""
 
 from __future__ import annotations
 

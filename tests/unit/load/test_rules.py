@@ -1,4 +1,4 @@
-"""Every rule over one object: a manifest that breaks it, and the problem that the user reads."""
+"""Tests every rule over one object: a manifest that breaks it, and the problem that the user reads."""
 
 from __future__ import annotations
 

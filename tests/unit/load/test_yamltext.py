@@ -1,4 +1,4 @@
-"""Text → documents: Kubernetes' reading of YAML, JSON beside it, and what hostile text costs."""
+"""Tests text → documents: Kubernetes' reading of YAML, JSON beside it, and the cost of hostile text."""
 
 from __future__ import annotations
 
@@ -296,8 +296,8 @@ def test_json_is_read_as_json(value: Any) -> None:
 
 
 def has_exponent(value: Any) -> bool:
-    """Whether some text in it is a number with an exponent to Kubernetes (1E3), but text to PyYAML, which
-    writes it without quotes.
+    """Returns whether some text in it is a number with an exponent to Kubernetes (1E3), but text to PyYAML,
+    which writes it without quotes.
     """
     if isinstance(value, dict):
         return has_exponent([*value, *value.values()])

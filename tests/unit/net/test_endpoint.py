@@ -1,4 +1,4 @@
-"""An address and a port, as text and back."""
+"""Tests an address and a port, as text and back."""
 
 from __future__ import annotations
 

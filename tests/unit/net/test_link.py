@@ -1,4 +1,4 @@
-"""MAC addresses and names of links."""
+"""Tests MAC addresses and names of links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label selectors, row by row of Kubernetes' definition."""
+"""Tests label selectors, row by row of Kubernetes' definition."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the tests of expectations share: the two endpoints of ``web``, the Services that they dial, and how
-they ask.
+"""Provides what the tests of expectations share: the two endpoints of ``web``, the Services that they dial,
+and the expectations of both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many connections meet every endpoint."""
+"""Tests how many connections meet every endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is promised behind a load balancer in the path (docs/semantics 14)."""
+"""Tests promises behind a load balancer in the path (docs/semantics 14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which endpoints are met: the Cluster list, the Local list and hints (docs/semantics 2, 3)."""
+"""Tests the endpoints that are met: the Cluster list, the Local list and hints (docs/semantics 2, 3)."""
 
 from __future__ import annotations
 

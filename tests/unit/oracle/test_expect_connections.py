@@ -1,4 +1,4 @@
-"""What becomes of connections that are open already (docs/semantics 11, 13, 15)."""
+"""Tests promises for open connections (docs/semantics 11, 13, 15)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def answered(
 
 
 def udp_state(*endpoints: Any, services: bool = True) -> ClusterState:
-    """A UDP Service with ``endpoints``, whose Pods all serve."""
+    """Returns a UDP Service with ``endpoints``, whose Pods all serve."""
     ports = [ServicePort(port=80, name="http", targetPort=8080, protocol="UDP", nodePort=NODE_PORT)]
     service = make_service(ports=ports, type="NodePort")
     slices = [make_slice(*endpoints, ports=[EndpointPort(name="http", port=8080, protocol="UDP")])]

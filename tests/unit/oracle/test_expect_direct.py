@@ -1,4 +1,4 @@
-"""Where no Service is taken up: what nothing matches, where node ports are not, Pods and nodes themselves
+"""Tests addresses where no Service is captured: no match, no node port, Pods and nodes themselves
 (docs/semantics 8, 9).
 """
 

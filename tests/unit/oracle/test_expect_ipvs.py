@@ -1,4 +1,4 @@
-"""Where ipvs mode is promised to do otherwise (docs/semantics 13)."""
+"""Tests the promises that differ in ipvs mode (docs/semantics 13)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ ITSELF = Endpoint.of(NODE_IP["worker-1"], 8080)
 
 
 def announced(*endpoints: kinds.Endpoint, **spec: Any) -> ClusterState:
-    """A load-balancer address, whose speaker is worker-1; ``ON_A_NODE`` serves too."""
+    """Returns a load-balancer address, whose speaker is worker-1; ``ON_A_NODE`` serves too."""
     slices, pods = (make_slice(*endpoints),), (*PODS, ON_A_NODE)
     return make_state(
         load_balancer_service(**spec), slices=slices, pods=pods, speakers={VIP: "worker-1"}, **IPVS

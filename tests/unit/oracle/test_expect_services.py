@@ -1,5 +1,5 @@
-"""What comes of dialling a Service: policies, source ranges, reject and drop, session affinity
-(docs/semantics 4, 6, 7, 12).
+"""Tests dialling a Service: policies, source ranges, reject and drop, session affinity (docs/semantics 4, 6,
+7, 12).
 """
 
 from __future__ import annotations

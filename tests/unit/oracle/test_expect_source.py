@@ -1,4 +1,4 @@
-"""Whose address each backend sees (docs/semantics 5), one id per row of its table."""
+"""Tests the source address that each backend sees (docs/semantics 5), one id per row of its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What userspace mode promises otherwise (docs/semantics 15)."""
+"""Tests the promises that differ in userspace mode (docs/semantics 15)."""
 
 from __future__ import annotations
 

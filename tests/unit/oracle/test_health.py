@@ -1,4 +1,4 @@
-"""What a healthCheckNodePort answers: counted from the objects, node by node."""
+"""Tests the answers of a healthCheckNodePort: counted from the objects, node by node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two tables of what depends on the mode of kube-proxy hold what they claim: sections and tests exist."""
+"""Tests that the two tables about the modes of kube-proxy hold what they claim: sections and tests exist."""
 
 from __future__ import annotations
 

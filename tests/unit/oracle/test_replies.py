@@ -1,4 +1,4 @@
-"""Which way the reply takes to what was not masqueraded."""
+"""Tests the path of replies to packets that were not masqueraded."""
 
 from __future__ import annotations
 

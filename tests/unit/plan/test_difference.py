@@ -1,5 +1,5 @@
-"""The difference of two plans, and of two rule sets: applied to a model of the kernel that holds the one, it
-gives the other.
+"""Tests the difference of two plans, and of two rule sets: applied to a model of the kernel that holds the
+one, it gives the other.
 
 The model knows what the kernel takes along when something goes, and refuses what the kernel would refuse.
 """
@@ -280,8 +280,8 @@ NODES = {"a": "172.18.0.2", "b": "172.18.0.3", "c": "172.18.0.4"}
 def network(
     nodes: Mapping[str, int], pods: Mapping[str, tuple[str, int, int]], swapped: frozenset[str]
 ) -> Plan:
-    """A switch with nodes on it (name → a variant of its link); Pods (name → node, address, variant of the
-    link) on the nodes' bridges.
+    """Returns a switch with nodes on it (name → a variant of its link); Pods (name → node, address, variant
+    of the link) on the nodes' bridges.
 
     ``swapped``: nodes whose bridge is another one.
     """

@@ -1,4 +1,4 @@
-"""Every kind of operation has all its parts, and the base of each declares them."""
+"""Tests that every kind of operation has all its parts, and the base of each declares them."""
 
 from __future__ import annotations
 

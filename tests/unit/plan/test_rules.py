@@ -1,4 +1,4 @@
-"""Rule sets: printing, merging, and what may become rule text."""
+"""Tests rule sets: printing, merging, and the checks of rule text."""
 
 from __future__ import annotations
 

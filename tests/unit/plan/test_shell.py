@@ -1,4 +1,4 @@
-"""The script of a plan: its text, and that nothing in it can become a command or an option."""
+"""Tests the script of a plan: its text, and that nothing in it can become a command or an option."""
 
 from __future__ import annotations
 

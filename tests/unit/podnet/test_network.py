@@ -1,4 +1,4 @@
-"""Only ``podnet`` knows how Pods are connected; the others have the facts."""
+"""Tests that only ``podnet`` depends on how Pods are connected; the others have the facts."""
 
 from __future__ import annotations
 

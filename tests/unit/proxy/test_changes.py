@@ -1,5 +1,5 @@
-"""What one change of Services makes of the rules: the same as if everything had been written anew, at the
-cost of what changed.
+"""Tests that a change of Services gives the same rules as writing all of them again, at the cost of the
+change.
 """
 
 from __future__ import annotations

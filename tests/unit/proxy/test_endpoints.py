@@ -1,4 +1,4 @@
-"""Which endpoints a node may use: semantics of Services, sections 1 to 4, one case each."""
+"""Tests the endpoints that a node may use: semantics of Services, sections 1 to 4, one case each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DRAINING: dict[str, Any] = {"ready": False, "serving": True, "terminating": True
 def ep(
     ip: str, where: str | None = None, zones: str = "", nodes: str = "", **conditions: bool
 ) -> dict[str, Any]:
-    """An endpoint 10.0.0.``ip`` on node ``where``; hints as blank-separated names."""
+    """Returns an endpoint 10.0.0.``ip`` on node ``where``; hints as blank-separated names."""
     hints = {
         **({"forZones": [{"name": z} for z in zones.split()]} if zones else {}),
         **({"forNodes": [{"name": n} for n in nodes.split()]} if nodes else {}),
@@ -40,7 +40,7 @@ def port_of(svc: Service, *endpoints: dict[str, Any]) -> ServicePortFacts:
 
 
 def short(endpoints: tuple[EndpointFacts, ...]) -> str:
-    """The last octets."""
+    """Returns the last octets."""
     return " ".join(e.ip.rpartition(".")[2] for e in endpoints)
 
 

@@ -1,4 +1,4 @@
-"""The rendered rules against what the real kube-proxy made of the same objects."""
+"""Compares the rendered rules with those of the real kube-proxy for the same objects."""
 
 from __future__ import annotations
 

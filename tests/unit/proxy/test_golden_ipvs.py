@@ -1,4 +1,4 @@
-"""ipvs mode against what the real kube-proxy made of the same objects: rules, virtual servers, sets, and
+"""Compares ipvs mode with the real kube-proxy for the same objects: rules, virtual servers, sets, and
 addresses of kube-ipvs0.
 """
 

@@ -1,4 +1,4 @@
-"""Our nftables rules against what the real kube-proxy made of the same objects: other chains, the same
+"""Compares our nftables rules with those of the real kube-proxy for the same objects: other chains, the same
 promises.
 """
 

@@ -1,4 +1,4 @@
-"""The fast way to the rules is the slow one: plain Services are written at once, as all others are."""
+"""Tests that the fast way to the rules equals the slow one: plain Services are written at once."""
 
 from __future__ import annotations
 

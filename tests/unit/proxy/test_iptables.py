@@ -1,5 +1,5 @@
-"""iptables rules for what the golden objects do not hold: settings, policies, and values that must never
-become syntax.
+"""Tests iptables rules beyond the golden objects: settings, policies, and values that must never become
+syntax.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def rules(svc: Service, *endpoints: dict[str, Any], **settings: Any) -> RuleSet:
 
 
 def chain(ruleset: RuleSet, start: str, table: str = "nat") -> tuple[str, ...]:
-    """The rules of the one chain whose name starts so."""
+    """Returns the rules of the one chain whose name starts so."""
     (found,) = [rules for name, rules in ruleset.tables[table].items() if name.startswith(start)]
     return found
 

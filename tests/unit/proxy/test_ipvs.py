@@ -1,4 +1,4 @@
-"""ipvs mode beside the golden file: what is put on kube-ipvs0, and what the kernel is told."""
+"""Tests ipvs mode beside the golden file: the addresses on kube-ipvs0, and the commands to the kernel."""
 
 from __future__ import annotations
 

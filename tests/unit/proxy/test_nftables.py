@@ -1,5 +1,5 @@
-"""nftables rules for what the golden objects do not hold: settings, policies, conflicts, and values that must
-never become syntax.
+"""Tests nftables rules beyond the golden objects: settings, policies, conflicts, and values that must never
+become syntax.
 """
 
 from __future__ import annotations

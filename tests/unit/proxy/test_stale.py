@@ -1,4 +1,4 @@
-"""Which UDP connections a change makes wrong."""
+"""Tests which UDP conntrack entries a change makes stale."""
 
 from __future__ import annotations
 

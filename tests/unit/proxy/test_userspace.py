@@ -1,4 +1,6 @@
-"""kube-proxy's userspace mode: where its rules lead, which port a proxy has, and whose turn it is."""
+"""Tests kube-proxy's userspace mode: the targets of its rules, the port of a proxy, and the turns of
+endpoints.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ def cluster(*services: Service, **settings: Any) -> ClusterState:
 
 
 def rules(svc: Service, **settings: Any) -> dict[str, list[str]]:
-    """The rules of each chain, the proxy's port written PROXY."""
+    """Returns the rules of each chain, the proxy's port written PROXY."""
     built = cluster(svc, **settings)
     port = str(relays(built)[0].port) if relays(built) else "none"
     tables = rules_for(built, "worker-1").tables

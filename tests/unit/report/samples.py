@@ -1,4 +1,4 @@
-"""A small run, built by hand: its frames, its journeys and its report."""
+"""Makes a small run by hand: its frames, its journeys and its report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NAMES: Mapping[str, str] = {
 
 
 def tcp_frame(src: str, sport: int, dst: str, dport: int, *, flags: int = 0x02, ttl: int = 64) -> bytes:
-    """An Ethernet frame with an IPv4 TCP segment without data (its checksums left 0)."""
+    """Returns an Ethernet frame with an IPv4 TCP segment without data (its checksums left 0)."""
     tcp = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, flags, 64240, 0, 0)
     ip = struct.pack(
         "!BBHHHBBH4s4s",

@@ -1,5 +1,5 @@
-"""What to do about a known difference: of what rests on the same section the right one, and nothing about
-what is no difference.
+"""Tests the advice about a known difference: the right one among those of a section, and none about anything
+else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BOTH = replace(
 
 
 def lost(outcome: str, because: Reason, ip: str = "172.18.0.3") -> tuple[FlowResult, FlowResult]:
-    """A flow to ``ip`` that one mode delivers, and another one not: as promised."""
+    """Returns a flow to ``ip`` that one mode delivers, and another one not: as promised."""
     flow = replace(PASSED.flow, to=replace(PASSED.flow.to, ip=ip, port=30080, how="nodePort"))
     expected = expectation_of(outcome, because)  # type: ignore[arg-type]
     observed = Observation(outcomes={outcome: 1})
@@ -42,7 +42,7 @@ def lost(outcome: str, because: Reason, ip: str = "172.18.0.3") -> tuple[FlowRes
 
 
 def to_one(because: Reason, asymmetric: bool = False) -> tuple[FlowResult, FlowResult]:
-    """A flow that one mode delivers to fewer endpoints."""
+    """Returns a flow that one mode delivers to fewer endpoints."""
     backend = Endpoint.of(WEB_1, 8080)
     expected = expectation(
         backends={backend: "preserved"},

@@ -1,4 +1,4 @@
-"""The evidence bundle of a flow that failed."""
+"""Tests the evidence bundle of a flow that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a run leaves, and what their frames say."""
+"""Tests the capture files of a run, and the comments on their frames."""
 
 from __future__ import annotations
 

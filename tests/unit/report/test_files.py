@@ -1,4 +1,4 @@
-"""Writing evidence: whole files, nothing outside the directory, nothing of the user's removed."""
+"""Tests writing evidence: whole files, nothing outside the directory, nothing of the user's removed."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_the_directory_itself_may_not_be_a_link(tmp_path: Path) -> None:
 
 
 class Disk:
-    """A disk of ``size`` bytes on which index.json, which is written last, takes ``index``."""
+    """Describes a disk of ``size`` bytes on which index.json, which is written last, takes ``index``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, size: int, index: int = 0) -> None:
         self.used: dict[str, int] = {}

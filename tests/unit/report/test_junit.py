@@ -1,4 +1,4 @@
-"""JUnit XML, read back by an XML parser."""
+"""Tests JUnit XML, read back by an XML parser."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A comparison as one Markdown table: rows of clients that fare alike, cells that say whose address
-arrived.
+"""Tests a comparison as one Markdown table: rows of clients with the same results, cells with the address
+that arrived.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def named(result: FlowResult, client: str, check: str = "cluster-ip") -> FlowRes
 
 
 def table(*rows: tuple[FlowResult, FlowResult]) -> list[str]:
-    """The rows of the table of two modes, without its head."""
+    """Returns the rows of the table of two modes, without its head."""
     one, other = zip(*rows, strict=True)
     comparison: Comparison = compare_modes(
         "t", {"iptables": replace(REPORT, flows=one), "nftables": replace(REPORT, flows=other)}

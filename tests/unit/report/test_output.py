@@ -1,4 +1,4 @@
-"""Standard streams that cannot be written to, and outputs of which one fails."""
+"""Tests standard streams that cannot be written to, and outputs of which one fails."""
 
 from __future__ import annotations
 

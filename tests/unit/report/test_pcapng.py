@@ -1,4 +1,4 @@
-"""The pcapng writer: read back by a small reader of the format, and by Wireshark's own."""
+"""Tests the pcapng writer: read back by a small reader of the format, and by Wireshark's own."""
 
 from __future__ import annotations
 
@@ -185,8 +185,8 @@ def test_the_section_names_the_program_and_carries_its_comment() -> None:
 
 
 def tshark(file: Path, *fields: str) -> list[list[str]]:
-    """The fields of each frame. ``-N n`` resolves from the file's own names; without "N" among the flags no
-    DNS server is asked.
+    """Returns the fields of each frame. ``-N n`` resolves from the file's own names; without "N" among the
+    flags no DNS server is asked.
     """
     argv = [
         "tshark",

@@ -1,4 +1,4 @@
-"""Every reason has a sentence, and no reason is a sentence."""
+"""Tests that every reason has a sentence, and no reason is a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as programs read it: the documented schema, the same text every time."""
+"""Tests the report as programs read it: the documented schema, the same text every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as people read it."""
+"""Tests the report as people read it."""
 
 from __future__ import annotations
 

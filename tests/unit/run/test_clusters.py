@@ -88,7 +88,7 @@ def test_terminal_escapes_are_spelled_out() -> None:
 
 @contextmanager
 def announced(data: bytes, pid: str = "") -> Iterator[int]:
-    """A process of our own uid that says ``data`` of itself, as its sandbox' supervisor would."""
+    """Yields a process of our own uid that says ``data`` of itself, as its sandbox' supervisor would."""
     number = pid or str(10**7 + int.from_bytes(os.urandom(3), "big"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(f"\0podwire/{os.geteuid()}/{number}/{os.urandom(4).hex()}")

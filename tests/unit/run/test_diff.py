@@ -1,4 +1,4 @@
-"""What every mode is sent, and which modes can be compared."""
+"""Tests the flows of every mode, and which modes can be compared."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_one_mode_is_no_comparison() -> None:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A machine that has every tool, a kernel without IPVS, and user-mode Linux; a test takes away
+    """Returns a machine that has every tool, a kernel without IPVS, and user-mode Linux; a test takes away
     from it.
     """
     has: dict[str, Any] = {"tools": {"nft", "ipset"}, "family": None, "obstacle": ""}

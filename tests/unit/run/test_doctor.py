@@ -1,4 +1,4 @@
-"""What doctor says of what was found: which modes run, and remedies that work on this machine."""
+"""Tests doctor's words about its findings: the modes that run, and remedies that work on this machine."""
 
 from __future__ import annotations
 

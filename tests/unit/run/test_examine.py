@@ -1,4 +1,4 @@
-"""What a moment leaves for the next ones."""
+"""Tests the results that a moment leaves for later ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What comes out of a guest: values of our own classes, if the checkout is still the one that the
-guest had.
+"""Tests the output of a guest: values of our own classes, if the checkout is still the one that the guest
+had.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The notices of a run: each once, with the kernel's detail where there is one."""
+"""Tests the notices of a run: each once, with the kernel's detail if there is one."""
 
 from __future__ import annotations
 

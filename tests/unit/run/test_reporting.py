@@ -1,4 +1,4 @@
-"""What a report says beside its flows."""
+"""Tests the notices of a report beside its flows."""
 
 from __future__ import annotations
 

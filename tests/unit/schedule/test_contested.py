@@ -35,7 +35,7 @@ PORT = (ServicePort(name="http", port=80, targetPort=8080),)
 
 @st.composite
 def services(draw: st.DrawFn, name: str) -> tuple[Service, bool]:
-    """A Service of one endpoint or none."""
+    """Returns a Service of one endpoint or none."""
     fields = {
         "type": "LoadBalancer",
         "externalIPs": tuple(draw(st.lists(st.sampled_from(EXTERNAL_IPS), unique=True, max_size=2))),
@@ -73,7 +73,7 @@ def cluster(mode: ProxyMode, present: Sequence[tuple[Service, bool]]) -> Cluster
 
 
 def first_line(rules: RuleSet, table: str, chain: str, ip: str) -> str:
-    """The Service of the first rule for ``ip`` and port 80 that names one."""
+    """Returns the Service of the first rule for ``ip`` and port 80 that names one."""
     for rule in rules.tables[table].get(chain, ()):
         found = re.match(rf'-d {re.escape(ip)}/32 -p tcp .*--comment "default/(\w+)\S* ?.*--dport 80 ', rule)
         if found:
@@ -82,7 +82,7 @@ def first_line(rules: RuleSet, table: str, chain: str, ip: str) -> str:
 
 
 def holder(mode: ProxyMode, rules: Rules, ip: str) -> str:
-    """The Service to which the rules of the node lead what is dialled at ``ip``, port 80."""
+    """Returns the Service to which the rules of the node lead what is dialled at ``ip``, port 80."""
     match mode:
         case "iptables":
             return first_line(rules.on(NODE), "nat", "KUBE-SERVICES", ip)
@@ -104,7 +104,7 @@ def holder(mode: ProxyMode, rules: Rules, ip: str) -> str:
 
 
 def delivered(built: ClusterState) -> Iterator[tuple[str, str]]:
-    """Each address, and the Service that the oracle has deliver what is dialled there at port 80."""
+    """Yields each address, and the Service that the oracle has deliver what is dialled there at port 80."""
     for (ip, port, protocol), (endpoints, _) in ServiceTable(built).addresses.items():
         if endpoints.usable and (port, protocol) == (80, "TCP"):
             yield ip, endpoints.service.name

@@ -1,4 +1,6 @@
-"""What a run needs of the machine, known from its schedule: rings for the frames that pass, and no more."""
+"""Tests a run's needs of the machine, known from its schedule: rings for the frames that pass, and no
+more.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from tests.unit.controllers.clusters import settled
 
 
 def cluster(pods: int, services: int, nodes: int = 3, extra: Sequence[str] = ()) -> ClusterState:
-    """One Pod after the other on the workers in turn; each Service has some of them."""
+    """Returns one Pod after the other on the workers in turn; each Service has some of them."""
     roles = ", ".join(["{role: control-plane}", *["{role: worker}"] * (nodes - 1)])
     documents = [
         (

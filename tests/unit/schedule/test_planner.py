@@ -1,4 +1,4 @@
-"""The order of a cluster's plan."""
+"""Tests the order of a cluster's plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a script has in place of the speakers: it can say whom the router would be led to, not answer."""
+"""Tests the static neighbour entries that a script has in place of the speakers."""
 
 from __future__ import annotations
 

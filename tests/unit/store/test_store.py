@@ -1,5 +1,5 @@
-"""The store's verbs, each as a client of the Kubernetes API meets it, and what holds for any sequence of
-them.
+"""Tests the store's verbs, each as a client of the Kubernetes API meets it, and the invariants of any
+sequence of them.
 """
 
 from __future__ import annotations
@@ -336,7 +336,7 @@ def write(store: Store, verb: str, name: str, label: str, finalizer: bool) -> No
 
 
 def replayed(events: list[Event]) -> dict[Key, Stored]:
-    """The objects that a client has which knows nothing but the watch."""
+    """Returns the objects that a client has which knows nothing but the watch."""
     seen: dict[Key, Stored] = {}
     for event in events:
         key = event.stored.key

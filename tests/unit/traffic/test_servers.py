@@ -1,4 +1,4 @@
-"""Real commands: which flows may meet one, who may ask when, and what is made of what they do."""
+"""Tests real commands: the flows that may meet one, the clients' turns, and the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When silence is silence: only if somebody was there to hear."""
+"""Tests when silence counts: only if this process ran meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expected beside observed, and the hop that shows the difference."""
+"""Tests expected beside observed, and the hop that shows the difference."""
 
 from __future__ import annotations
 

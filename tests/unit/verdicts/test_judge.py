@@ -1,4 +1,6 @@
-"""judge: one flow's journeys beside what was promised. Each case changes one thing of a flow that passes."""
+"""Tests judge: one flow's journeys beside its expectation. Each case changes one thing of a flow that
+passes.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,7 @@ def delivered(to: Endpoint = WEB, **fields: Any) -> Journey:
 def ended(
     outcome: Any, ending: Ending, back: tuple[Hop, ...] = (), changes: tuple[Change, ...] = ()
 ) -> Journey:
-    """One whose translation, but for ``changes``, no tap has seen."""
+    """Returns one whose translation, but for ``changes``, no tap has seen."""
     return delivered(
         outcome=outcome,
         ending=ending,
@@ -742,7 +744,7 @@ def test_a_hidden_endpoint_is_not_reported_as_the_service_s_address() -> None:
 
 
 def sctp_verdict(expected: Expectation, **sole_sctp: Endpoint) -> FlowResult:
-    """The verdict on an INIT that was answered where only the Service's address was seen."""
+    """Returns the verdict on an INIT that was answered where only the Service's address was seen."""
     flow = replace(FLOW, protocol="SCTP")
     crafted = attempt(protocol="SCTP", crafted=True)
     return judge(

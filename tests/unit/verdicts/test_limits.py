@@ -1,4 +1,4 @@
-"""What verdicts are worth where a limit of the machine, or of a network namespace, was met."""
+"""Tests verdicts after a limit of the machine, or of a network namespace, was met."""
 
 from __future__ import annotations
 

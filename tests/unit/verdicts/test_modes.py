@@ -50,7 +50,7 @@ REFUSED = expectation_of("rejected", NO_NODE_PORT)
 
 
 def delivered(seen: Mapping[Endpoint, str], expected: Expectation | None = None, **fields: Any) -> FlowResult:
-    """A result that met each backend of ``seen``, which saw the address that ``seen`` says."""
+    """Returns a result that met each backend of ``seen``, which saw the address that ``seen`` says."""
     journeys = tuple(replace(DELIVERED, backend=backend, source_seen=ip) for backend, ip in seen.items())
     observed = Observation(
         outcomes={"delivered": len(seen)},

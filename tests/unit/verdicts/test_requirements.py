@@ -1,5 +1,5 @@
-"""requirements: each sentence of the network model against journeys and interfaces, with the fact that breaks
-it.
+"""Tests requirements: each sentence of the network model against journeys and interfaces, with the fact that
+breaks it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SNAT = Change("SNAT", "worker-1", Endpoint.parse(f"{CLIENT}:4000"), Endpoint.par
 def result(
     who: str, ip: str, kind: FlowKind, expected: Any = "delivered", lost: int = 0, **fields: Any
 ) -> FlowResult:
-    """A flow to ``ip``:8080 with one journey that is as it should be, but for ``fields``."""
+    """Returns a flow to ``ip``:8080 with one journey that is as it should be, but for ``fields``."""
     flow = make_flow(STATE, who, ip, 8080)
     assert flow.kind == kind
     hop = Hop(

@@ -1,4 +1,4 @@
-"""What echo servers say, and that a client reads the same back."""
+"""Tests the answers of echo servers, and that a client reads the same back."""
 
 from __future__ import annotations
 

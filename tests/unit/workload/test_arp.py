@@ -1,4 +1,4 @@
-"""ARP by hand: which frames are answered, and what is told unasked."""
+"""Tests ARP replies, and gratuitous ARP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a real command is given, and what is hidden from it."""
+"""Tests a real command's environment, and the paths hidden from it."""
 
 from __future__ import annotations
 

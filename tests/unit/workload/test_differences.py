@@ -1,4 +1,4 @@
-"""What workers are told of a state after the first one."""
+"""Tests the differences that workers get of every state after the first."""
 
 from __future__ import annotations
 

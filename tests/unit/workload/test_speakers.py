@@ -1,4 +1,4 @@
-"""When a speaker tells of an address again."""
+"""Tests when a speaker announces an address again."""
 
 from __future__ import annotations
 
