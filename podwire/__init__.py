@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # of what pip has installed
+if TYPE_CHECKING:  # that pip has installed
     from .emulator import __version__ as __version__
     from .emulator.errors import PodwireError as PodwireError
     from .emulator.load.builder import Cluster as Cluster

@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """What root's tests leave in somebody else's checkout belongs to whom that belongs to."""
+    """Gives files that root's tests made in another user's checkout to its owner."""
     root, owner = config.rootpath, config.rootpath.stat()
     if os.geteuid() != 0 or owner.st_uid == 0 or "PYTEST_XDIST_WORKER" in os.environ:
         return

@@ -25,7 +25,7 @@ with_guest = pytest.mark.skipif(bool(GUEST_LACKS), reason=GUEST_LACKS)
 
 
 def uml_command(*words: str | Path, seconds: int) -> list[str | Path]:
-    """What runs a command in a guest, which ends after ``seconds``."""
+    """Returns a command that runs another in a guest, which ends after ``seconds``."""
     return [UML, "--time-limit", str(seconds), *words]
 
 

@@ -34,8 +34,8 @@ def parse(text: str, family: str = "ip") -> Table:
 
 
 class Promise(NamedTuple):
-    """What comes of a key. A list is the endpoints that it may end at; ``None`` where no rule leads to
-    one.
+    """Describes the result for a key. A list is the endpoints that it may end at; ``None`` if no rule leads
+    to one.
     """
 
     strangers: frozenset[str] | None
@@ -71,7 +71,7 @@ def _endpoints(table: Table, rule: str, key: str) -> frozenset[str] | None:
 
 
 def promise(table: Table, verdict: str, key: str) -> Promise:
-    """What ``verdict`` (``goto CHAIN``) does to a packet that was dialled as ``key``."""
+    """Returns what ``verdict`` (``goto CHAIN``) does to a packet that was dialled as ``key``."""
     strangers = pods = None
     masqueraded = ""
     for rule in table.chains[verdict.removeprefix("goto ")]:

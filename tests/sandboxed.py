@@ -80,8 +80,8 @@ def podwire(
 
 
 def host_state() -> dict[str, str]:
-    """What podwire must never change: links, addresses, routes, rules, mounts, sysctls and names of the
-    network namespace we are in.
+    """Returns the state that podwire must never change: links, addresses, routes, rules, mounts, sysctls and
+    names of the network namespace we are in.
     """
     commands = {
         "links": ["ip", "-o", "link"],

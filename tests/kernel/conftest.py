@@ -131,7 +131,7 @@ def _outcomes(directory: Path, name: str) -> tuple[Mapping[str, Outcome], str]:
     """How each test went in the guest that was started, and what it wrote to standard error last."""
     with (directory / f"{name}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-    # what follows the last newline was cut off
+    # text after the last newline was cut off
     lines = (directory / f"{name}.stdout").read_text().split("\n")[:-1]
     outcomes = {nodeid: (outcome, why) for nodeid, outcome, why in map(json.loads, lines)}
     return outcomes, (directory / f"{name}.stderr").read_text(errors="replace")[-4000:]

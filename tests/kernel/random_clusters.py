@@ -37,7 +37,7 @@ _HINTS: tuple[Mapping[str, Sequence[str]], ...] = (
     {"forNodes": ("worker-1", "worker-2", "worker-3")},
     {"forZones": _ZONES, "forNodes": ("worker-1", "worker-2")},
 )
-# of a podCIDR, of the host network, elsewhere
+# in a podCIDR, in the host network, elsewhere
 _NOBODYS = ("10.244.1.99", "10.244.2.99", "172.18.0.99", "198.51.100.99")
 _RANGES = ("203.0.113.0/24", "10.244.0.0/16", " 172.18.0.0/16 ", "10.244.1.11/32")
 _PROXIES: tuple[Mapping[str, Any], ...] = (
@@ -235,7 +235,9 @@ def _service(draw: st.DrawFn, number: int, pods: Sequence[_Pod], external: Seque
 
 @st.composite
 def _selecting(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> Manifest:
-    """What of a Service's spec goes with a selector: its EndpointSlices are the controller's to make."""
+    """Returns the fields of a Service's spec that go with a selector: a controller makes its
+    EndpointSlices.
+    """
     # a name that nobody has is bad input
     by_name = any(pod.named for pod in pods) and draw(st.booleans(), label="by name")
     spec: Manifest = {"selector": dict(_SELECTOR)}

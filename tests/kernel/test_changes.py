@@ -165,7 +165,7 @@ def nft_state(netns: str) -> dict[str, Any]:
 
 
 def alone(state: ClusterState, iptables: str = FLAVOURS[0]) -> dict[str, Any]:
-    """What the kernel holds when there was never anything but ``state``."""
+    """Returns what the kernel holds when there was never anything but ``state``."""
 
     @in_sandbox
     def fresh() -> dict[str, Any]:
@@ -178,7 +178,7 @@ def alone(state: ClusterState, iptables: str = FLAVOURS[0]) -> dict[str, Any]:
 
 
 def changed(*states: ClusterState, iptables: str = FLAVOURS[0]) -> dict[str, Any]:
-    """What the kernel holds when it came from the first of ``states`` to the last, one by one."""
+    """Returns what the kernel holds when it came from the first of ``states`` to the last, one by one."""
 
     @in_sandbox
     def updated() -> dict[str, Any]:
@@ -397,7 +397,7 @@ class Cluster:
         return sock
 
     def met(self, netns: str, ip: str, port: int = 80, attempts: int = 20) -> set[str]:
-        """Who answers: Pods' names, or why nobody does."""
+        """Returns who answers: Pods' names, or why none does."""
         return {self._met(netns, ip, port) for _ in range(attempts)}
 
     def _met(self, netns: str, ip: str, port: int) -> str:

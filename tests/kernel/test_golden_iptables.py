@@ -23,8 +23,8 @@ FLAVOURS = ["nft", "legacy"]
 
 
 def load(flavour: str, text: str, times: int = 1) -> str:
-    """What ``iptables-save`` prints after ``text`` was loaded into a network namespace of its own (with a
-    lock file of its own).
+    """Returns the output of ``iptables-save`` after ``text`` was loaded into a network namespace of its own
+    (with a lock file of its own).
     """
     steps = ["mount -t tmpfs run /run", "text=$(cat; echo .)"]
     steps += [f'printf %s "${{text%.}}" | iptables-{flavour}-restore --noflush'] * times

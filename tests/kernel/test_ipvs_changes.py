@@ -48,7 +48,7 @@ def ipvs_state(text: str) -> ClusterState:
 
 
 def planned(plan: Plan) -> dict[str, Any]:
-    """What ``plan`` wants each node to hold."""
+    """Returns what ``plan`` wants each node to hold."""
     held: dict[str, Any] = {}
     for op in plan.operations:
         if isinstance(op, LoadIpvs):
@@ -64,7 +64,7 @@ def planned(plan: Plan) -> dict[str, Any]:
 
 
 def found(namespaces: Namespaces, node: str) -> dict[str, Any]:
-    """What ``node`` holds. Endpoints that get no new connections are left out."""
+    """Returns what ``node`` holds. Endpoints that get no new connections are left out."""
     servers = ipvsadm_text(namespaces.call_in(node, read_servers)).splitlines()
     sets = check_output(namespaces, node, ["ipset", "save"]).splitlines()
     return {

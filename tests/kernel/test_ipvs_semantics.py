@@ -438,7 +438,7 @@ def test_source_hashing_goes_by_the_client() -> None:
 
 @cache
 def under_each_scheduler() -> dict[str, tuple[str, set[str]]]:
-    """What ``ipvsadm`` says of the Service, and the Pods that six connections met, while one scheduler takes
+    """Returns the Service in ``ipvsadm``, and the Pods that six connections met, while one scheduler takes
     the place of another.
     """
 

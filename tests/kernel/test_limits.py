@@ -30,7 +30,7 @@ def lowered(limit: int, value: int) -> Callable[[], None]:
 
 
 def is_right_or_a_sentence(done: subprocess.CompletedProcess[str], words: str) -> bool:
-    """Returns whether it ended with verdicts; if not, that it said ``words`` in one line."""
+    """Returns whether it ended with verdicts; if not, checks that it printed ``words`` in one line."""
     assert done.returncode in (0, 3), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     if done.returncode == 3:

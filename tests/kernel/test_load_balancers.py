@@ -131,7 +131,7 @@ class Running:
         return answer.pod.removeprefix("default/"), answer.client.address
 
     def balancer_tables(self) -> str:
-        """What the balancer's kernel holds."""
+        """Returns what the balancer's kernel holds."""
         return check_output(
             self._applied.namespaces, "balancer", [find_iptables(flavour()).replace("restore", "save")]
         )
@@ -141,12 +141,12 @@ class Running:
         self.tell_router("neighbour", "flush", "to", ip)
 
     def tell_router(self, *words: str) -> str:
-        """What ``ip`` says there."""
+        """Returns the output of ``ip`` there."""
         return check_output(self._applied.namespaces, "router", ["ip", *words])
 
     def arp(self, wait: float = 0) -> list[Arp]:
-        """What nodes have said of load-balancer addresses since the last time; waits at most so many seconds
-        for them to say anything.
+        """Returns the nodes' ARP announcements of load-balancer addresses since the last time; waits at most
+        so many seconds for one.
         """
         said: list[Arp] = []
         while select.select([self._tap], [], [], 0 if said else wait)[0]:

@@ -50,7 +50,7 @@ def web(number: int, to: str, *, table: str = "nat", chain: str = "PORTALS") -> 
 
 
 def taking(*rules: Rule, vanished: Sequence[str] = ()) -> TableChange:
-    """What takes ``rules`` of one table away, and chains that have rules."""
+    """Returns the change that deletes ``rules`` of one table, and chains that have rules."""
     chains: dict[str, list[Deletion]] = {}
     for rule in rules:
         chains.setdefault(rule.chain, []).append(Deletion(rule.text, rule.marks))

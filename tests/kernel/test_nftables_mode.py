@@ -34,8 +34,8 @@ NFTABLES = ("--proxy-mode", "nftables", *JSON)
 
 
 def load(text: str, times: int = 1) -> str:
-    """What ``nft list ruleset`` prints after ``text`` was checked and then loaded into a network namespace of
-    its own.
+    """Returns the output of ``nft list ruleset`` after ``text`` was checked and then loaded into a network
+    namespace of its own.
     """
     steps = [
         "text=$(cat)",

@@ -154,8 +154,8 @@ def test_an_endpoint_that_a_busy_machine_keeps_waiting_answers_late() -> None:
 
 
 def _asked_without_a_pause(running: Cluster, client: socket.socket) -> str:
-    """Who answers ``client`` right after web-2 has taken web-1's place; on a busy machine this may take
-    several tries.
+    """Returns who answers ``client`` right after web-2 has taken web-1's place; on a busy machine this may
+    take several tries.
     """
     for _ in range(20):
         begin = time.monotonic()

@@ -198,7 +198,7 @@ def _on_a_node(promised: Expectations, expected: Expectation) -> bool:
 def dial(
     state: ClusterState, flows: Sequence[Flow], promised: Expectations, silence: float
 ) -> list[FlowResult]:
-    """What becomes of ``flows`` in a sandbox of their own."""
+    """Returns the results of ``flows`` in a sandbox of their own."""
     craft(())  # imports Scapy here, and not in every sandbox anew
     if state.proxy.mode == "ipvs":
         require_ipvs()
@@ -297,7 +297,7 @@ def _judge(
 
 
 def _difference(promised: Expectations, result: FlowResult) -> str:
-    """What of ``result`` is not as promised, a sentence; "" if nothing is."""
+    """Returns what of ``result`` is not as promised, a sentence; "" if nothing is."""
     reason, met, to = say_verdict(result), promised.translation(result.flow), result.flow.to
     balanced = (
         to.ip,

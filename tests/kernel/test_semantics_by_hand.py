@@ -221,7 +221,7 @@ def test_12_one_flow_meets_one_endpoint(mode: str) -> None:
 
 
 def picked(namespaces: Namespaces) -> dict[str, str]:
-    """Who answers each client at worker-1's node port, where worker-1 alone remembers."""
+    """Returns who answers each client at worker-1's node port, where worker-1 alone has session affinity."""
     return {client: ask(namespaces, client, NODES["worker-1"][0], 30080)[1]["pod"] for client in CLIENTS}
 
 
@@ -248,7 +248,7 @@ def test_12_each_use_renews_it_and_the_timeout_ends_it(mode: str) -> None:
 
 
 def picked_before_and_after(mode: str) -> tuple[dict[str, str], dict[str, str], str]:
-    """Who answers each client before and after an endpoint went, and which one went."""
+    """Returns who answers each client before and after an endpoint went, and which one went."""
     rows = {"default/web-1": WEB_1, "default/web-2": WEB_2, "default/web-3": WEB_3}
     state = sticky(mode, *rows.values())
     applied = apply(plan_cluster(state), Applied(find_iptables(flavour())))

@@ -137,7 +137,7 @@ with podwire.cluster("hairpin", iptables={flavour()!r}) as cluster:
 
 
 def is_serving(pid: int) -> bool:
-    """Returns whether the process is there still, and no zombie that PID 1 leaves."""
+    """Returns whether the process still exists, and is no zombie that PID 1 leaves."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return "session" in Path(f"/proc/{pid}/cmdline").read_text()
     return False

@@ -36,8 +36,8 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 @pytest.fixture(autouse=True)
 def default_signals() -> Iterator[None]:
-    """What a test starts finds signals as they are by default, whatever pytest was started with (nohup, a
-    shell's background).
+    """Gives a test's processes default signals, whatever pytest was started with (nohup, a shell's
+    background).
     """
     usual = {
         signal.SIGINT: signal.default_int_handler,
@@ -224,7 +224,9 @@ class Terminal:
         self.text = ""
 
     def read(self, seconds: float, until: str = "") -> str:
-        """What came out so far: waits until that contains ``until``, or nobody writes there any more."""
+        """Returns the output so far: waits until it contains ``until``, or no process writes there any
+        more.
+        """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not (until and until in self.text):
             if select.select([self.fd], [], [], left)[0]:

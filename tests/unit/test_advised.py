@@ -48,7 +48,7 @@ def _moments(target: str) -> Iterator[Step]:
 
 @cache
 def read_back(text: str) -> FlowExpect:
-    """What a FlowCheck expects that says ``text`` of ipvs mode, read as a manifest."""
+    """Returns the expectation of a FlowCheck with ``text`` for ipvs mode, read as a manifest."""
     flow = (
         f"{{name: f, from: {{node: worker-1}}, to: {{ip: 192.0.2.1, port: 80}}, expect: {{modes: "
         f"{{ipvs: {text}}}}}}}"
@@ -63,7 +63,7 @@ def read_back(text: str) -> FlowExpect:
 
 
 def accepts(wanted: Expectation, promise: Expectation) -> bool:
-    """Returns whether all that keeps ``promise`` passes where ``wanted`` is expected."""
+    """Returns whether everything that keeps ``promise`` passes where ``wanted`` is expected."""
     return (
         set(wanted.possibilities) >= set(promise.possibilities)
         and set(wanted.must_meet) <= set(promise.must_meet)

@@ -177,8 +177,8 @@ def clusters(draw: st.DrawFn) -> list[Manifest]:
 
 
 def every_plan(state: ClusterState) -> None:
-    """What run, plan, all-pairs and diff work out before the first packet, and what reports say of the
-    cluster.
+    """Returns the plans of run, plan, all-pairs and diff before the first packet, and the rows of reports
+    about the cluster.
     """
     for options in ({"differences": True}, {"pairs": True}):
         scenario = Scenario(state=state)

@@ -41,7 +41,7 @@ DRAINS = make_endpoint(WEB_0, "worker-1", ready=False, serving=True, terminating
 def answered(
     protocol: Any, who: str = "client", ip: str = WEB_IP, port: int = 80, seen: str = CLIENT
 ) -> FlowResult:
-    """What the first flow of a connection was answered with, by the endpoint on worker-1."""
+    """Returns the result of a connection's first flow, answered by the endpoint on worker-1."""
     state = (
         udp_state(ENDPOINT_0, ENDPOINT_1)
         if protocol == "UDP"

@@ -51,7 +51,7 @@ Tables = dict[str, dict[str, list[str]]]
 
 
 def load_rules(tables: Tables, text: str) -> None:
-    """What ``iptables-restore --noflush`` does to ``tables``."""
+    """Does to ``tables`` what ``iptables-restore --noflush`` does."""
     chains: dict[str, list[str]] = {}
     for line in text.splitlines():
         word, _, rest = line.partition(" ")

@@ -100,7 +100,7 @@ def test_any_text_gives_well_formed_xml(hostile: str) -> None:
 
 
 def compared(*flows: tuple[FlowResult, FlowResult]) -> bytes:
-    """What is written of flows with their results in two modes."""
+    """Returns the document about flows with their results in two modes."""
     machine = {"kernel": "6.18.44", "started": "2026-01-01T00:00:00Z", "seconds": "1.5"}
     reports = {
         mode: replace(

@@ -32,7 +32,7 @@ needs_tshark = pytest.mark.skipif(
 
 @dataclass
 class Parsed:
-    """What the blocks of a pcapng file say."""
+    """Holds the contents of a pcapng file's blocks."""
 
     section: dict[int, list[bytes]] = field(default_factory=dict)
     interfaces: list[str] = field(default_factory=list)

@@ -62,7 +62,7 @@ def test_a_reply_line_carries_the_cookie_and_reads_back(answer: Answer, cookie: 
 
 
 def said_to(request: bytes, answer: Answer = ANSWER, check: HealthCheck | None = None) -> bytes:
-    """What an echo server sends back for ``request``."""
+    """Returns an echo server's answer to ``request``."""
     return Dialogue().hear(request, lambda: answer, check)
 
 
@@ -124,7 +124,7 @@ def test_a_client_reads_that_back_once_it_is_whole(endpoints: int, size: int) ->
 
 
 def health_of(reply: bytes) -> Health | None:
-    """What a client makes of ``reply``, after which the connection is closed."""
+    """Returns a client's reading of ``reply``, after which the connection is closed."""
     client = health_request(SERVER)
     response = client.hear(reply) or client.hear(b"")
     return read_health(response) if response else None
