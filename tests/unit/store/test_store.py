@@ -380,9 +380,8 @@ def test_what_a_controller_changed_is_all_that_a_rendered_manifest_has_beside_th
     for stored in store.list("Pod"):
         again = store.fork()
         seen = render(stored)
-        assert again.replace(seen).object == replace(
-            stored.object, metadata=replace(stored.object.metadata, uid=stored.uid)
-        )
+        given = replace(stored.object.metadata, uid=stored.uid, creationTimestamp=stored.creationTimestamp)
+        assert again.replace(seen).object == replace(stored.object, metadata=given)
         assert store.add(
             replace(stored.object, metadata=replace(stored.object.metadata, name="made")),
             now=NOW,
