@@ -77,6 +77,33 @@ HANDSHAKES: BpfProgram = (
     (0x06, 0, 0, 0),  # reject
 )
 
+# Every frame but the IPv4 TCP segments of an accepted connection that say nothing: no data, neither SYN nor
+# FIN, and RST in no refusal. A verdict needs those only where it depends on how a connection ended.
+WITHOUT_BARE_SEGMENTS: BpfProgram = (
+    (0x28, 0, 0, 12),  # ldh [12]              EtherType
+    (0x15, 0, 18, IPV4.ethertype),  # jeq IPv4, else accept
+    (0x30, 0, 0, 23),  # ldb [23]              protocol
+    (0x15, 0, 16, 6),  # jeq TCP, else accept
+    (0x28, 0, 0, 20),  # ldh [20]              fragment offset
+    (0x45, 14, 0, 0x1FFF),  # jset → accept
+    (0xB1, 0, 0, 14),  # ldxb 4*([14]&0xf)     IP header length
+    (0x50, 0, 0, 27),  # ldb [x + 27]          TCP flags
+    (0x45, 11, 0, 0x03),  # jset FIN or SYN → accept
+    (0x45, 0, 2, 0x04),  # jset RST, else 12
+    (0x40, 0, 0, 18),  # ld [x + 18]           sequence number
+    (0x15, 8, 0, 0),  # jeq 0 → accept
+    (0x50, 0, 0, 26),  # ldb [x + 26]          TCP header length, in the upper four bits
+    (0x74, 0, 0, 4),  # rsh #4
+    (0x64, 0, 0, 2),  # lsh #2
+    (0x0C, 0, 0, 0),  # add x
+    (0x07, 0, 0, 0),  # tax                    length of both headers
+    (0x28, 0, 0, 16),  # ldh [16]              total length
+    (0x1C, 0, 0, 0),  # sub x                  bytes of data
+    (0x15, 1, 0, 0),  # jeq 0 → reject
+    (0x06, 0, 0, 0xFFFF),  # accept
+    (0x06, 0, 0, 0),  # reject
+)
+
 
 class _Tap:
     __slots__ = ("block", "interfaces", "map", "name", "next", "ports", "slots", "socket", "width")

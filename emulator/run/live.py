@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from emulator.capture.recording import Recording
-from emulator.capture.ring import HANDSHAKES, Taps
+from emulator.capture.ring import HANDSHAKES, WITHOUT_BARE_SEGMENTS, BpfProgram, Taps
 from emulator.cluster.state import ClusterState
 from emulator.kernel.apply import Applied, apply
 from emulator.model.notices import Notice
@@ -15,7 +15,7 @@ from emulator.plan.operations import AddNetns, DelNetns
 from emulator.proxy.backends import backend_of
 from emulator.run.clock import Clock
 from emulator.run.watch import Watch
-from emulator.schedule.needs import ring_slots, slot_width
+from emulator.schedule.needs import needs_bare_segments, ring_slots, slot_width
 from emulator.schedule.schedule import Moment, Schedule
 from emulator.workload.commands import (
     Command,
@@ -156,9 +156,16 @@ class Live:
                 self.applied.ports,
                 {name: self._slots[name] for name in names},
                 width=self._width,
-                # with relays, requests are followed
-                program=HANDSHAKES if self._schedule.pairs and not backend_of(state).relays else None,
+                program=self._choose_program(state),
             )
+
+    def _choose_program(self, state: ClusterState) -> BpfProgram | None:
+        """Returns which frames are captured (None: all): no more than verdicts and evidence need."""
+        if backend_of(state).relays:
+            return None  # requests are followed
+        if self._schedule.pairs:
+            return HANDSHAKES
+        return None if self._keep or needs_bare_segments(self._schedule) else WITHOUT_BARE_SEGMENTS
 
 
 def _namespaces(schedule: Schedule) -> set[str]:

@@ -63,6 +63,17 @@ def ring_slots(schedule: Schedule, names: Collection[str], width: int) -> dict[s
     return slots
 
 
+def needs_bare_segments(schedule: Schedule) -> bool:
+    """Returns whether a verdict may depend on how an accepted connection ended: one that is relayed, that
+    stays open, or that may meet a real command.
+    """
+    return (
+        any(flow.connection for flow in schedule.flows)
+        or any(expectation.relayed for expectation in schedule.expectations.values())
+        or any(moment.state.commands for moment in schedule.moments)
+    )
+
+
 def slot_width(schedule: Schedule) -> int:
     """Returns the bytes of a slot, a power of two: a whole frame fits, unless only handshakes are
     captured.

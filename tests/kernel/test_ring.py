@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from emulator.capture import ring
-from emulator.capture.ring import Taps
+from emulator.capture.decode import decode_frames
+from emulator.capture.ring import WITHOUT_BARE_SEGMENTS, Taps
 from emulator.kernel.apply import apply
 from emulator.kernel.netns import Namespaces
+from emulator.model.frames import Frame
 from emulator.plan.operations import AddNetns, Plan
 from tests.sandboxed import in_sandbox
 
@@ -147,3 +150,53 @@ def test_taps_that_are_closed_are_not_read_though_a_forked_process_holds_their_s
     taps.close()
     for descriptor in held:
         os.close(descriptor)
+
+
+@in_sandbox
+def test_without_bare_segments_is_all_that_a_verdict_needs() -> None:
+    """A connection that leaves at once, one that talks and is reset, one that ends in order, a refused one
+    and a datagram: of what a tap without a program sees, nothing is left out but bare segments.
+    """
+    namespaces = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),))).namespaces
+    everything, telling = Taps(), Taps()
+    everything.open(namespaces, {"a": {1: "lo"}}, {}, {"a": 512}, width=512)
+    telling.open(namespaces, {"a": {1: "lo"}}, {}, {"a": 512}, width=512, program=WITHOUT_BARE_SEGMENTS)
+    server = namespaces.call_in("a", lambda: socket.create_server(("127.0.0.1", 80)))
+    for data, abort in ((b"", True), (b"a request", True), (b"a request", False)):
+        client = namespaces.call_in("a", lambda: socket.create_connection(("127.0.0.1", 80)))
+        accepted, _ = server.accept()
+        if data:
+            client.sendall(data)
+            assert accepted.recv(64) == data
+        if abort:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        accepted.close()
+    with pytest.raises(ConnectionRefusedError):
+        namespaces.call_in("a", lambda: socket.create_connection(("127.0.0.1", 81)))
+    namespaces.call_in("a", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).sendto(
+        b"", ("127.0.0.1", 9)
+    )
+    seen, told = decode_frames(everything.drain()), decode_frames(telling.drain())
+    everything.close()
+    telling.close()
+    bare = [
+        f for f in seen if f.protocol == "TCP" and not f.token and not {*"SF"} & {*f.flags} and f.length < 70
+    ]
+    assert {frame.flags for frame in bare} >= {"A", "RA"} or {frame.flags for frame in bare} >= {"A", "R"}
+    assert [_what(f) for f in told] == [_what(f) for f in seen if f not in bare]
+    assert {"S", "SA", "PA", "FA"} <= {frame.flags for frame in told}
+    assert {frame.protocol for frame in told} == {"TCP", "UDP", "ICMP error"}
+
+
+def _what(frame: Frame) -> tuple[str, bool, str, int, int, str, int, int]:
+    return (
+        frame.protocol,
+        frame.outgoing,
+        frame.src,
+        frame.sport,
+        frame.dport,
+        frame.flags,
+        frame.token,
+        frame.length,
+    )

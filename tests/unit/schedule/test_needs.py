@@ -5,10 +5,11 @@ more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emulator.cluster.scenario import Scenario
 from emulator.cluster.state import SWITCH, ClusterState, pod_netns
-from emulator.schedule.needs import ring_slots, slot_width
+from emulator.schedule.needs import needs_bare_segments, ring_slots, slot_width
 from emulator.schedule.schedule import Schedule, plan_flows, plan_schedule
 from tests.unit.controllers.clusters import settled
 
@@ -99,3 +100,14 @@ def test_a_slot_holds_a_whole_packet_where_a_real_command_runs() -> None:
         "[{containerPort: 1}]}]}"
     )
     assert slot_width(schedule_of(cluster(pods=2, services=1, extra=[pod]))) == 2048
+
+
+def test_bare_segments_are_needed_where_an_end_of_a_connection_tells_something() -> None:
+    state = cluster(pods=2, services=1)
+    assert not needs_bare_segments(schedule_of(state))
+    relayed = replace(state, proxy=replace(state.proxy, mode="userspace"))
+    assert needs_bare_segments(schedule_of(relayed))
+    assert needs_bare_segments(schedule_of(replace(state, commands={"default/p0": ("c",)})))
+    schedule = schedule_of(state)
+    kept = replace(schedule, flows=(*schedule.flows, replace(schedule.flows[0], connection="kept")))
+    assert needs_bare_segments(kept)
