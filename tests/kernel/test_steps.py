@@ -19,7 +19,7 @@ from emulator.journeys.correlate import Correlation, correlate
 from emulator.model.flows import Attempt
 from emulator.model.frames import Frame
 from emulator.net import Endpoint
-from emulator.plan.operations import DelConnections, LoadRules, Plan
+from emulator.plan.operations import ChangeRules, DelConnections, LoadRules, Plan
 from emulator.proxy.backends import BACKENDS
 from emulator.run import examine
 from emulator.run.run import Options, run_cluster
@@ -127,7 +127,8 @@ def test_a_kube_proxy_that_sleeps_is_found_out(
     with_changes(
         monkeypatch,
         lambda plan: replace(
-            plan, operations=tuple(op for op in plan.operations if not isinstance(op, LoadRules))
+            plan,
+            operations=tuple(op for op in plan.operations if not isinstance(op, LoadRules | ChangeRules)),
         ),
     )
     failed = failures(scenario_of(topology, proxy_mode=mode), tmp_path)
