@@ -20,10 +20,12 @@ from emulator.kernel.netlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_REQUEST,
-    NLMSG_DONE,
     NLMSG_ERROR,
     attribute,
     attributes,
+    dumped,
+    error_number,
+    messages_in,
 )
 from emulator.net import (
     IPV4,
@@ -36,6 +38,7 @@ from emulator.net import (
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 1, 1, 2
 NLA_F_NESTED = 0x8000
+_NFGENMSG = 4  # bytes of struct nfgenmsg, before the attributes
 CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID = 1, 2, 12
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_IP: Mapping[Family, tuple[int, int]] = {IPV4: (1, 2), IPV6: (3, 4)}  # source, destination
@@ -72,14 +75,10 @@ class Conntrack:
         ``src`` to ``dst``; None if unknown.
         """
         self._send(IPCTNL_MSG_CT_GET, 0, _tuple(CTA_TUPLE_REPLY, protocol, src, dst), src.address.family)
-        while True:
-            data = self._socket.recv(8192)
-            length, answer, _, sequence, _ = struct.unpack_from("=IHHII", data)
-            if sequence == self._sequence:
-                break
-        if answer >> 8 != NFNL_SUBSYS_CTNETLINK:
-            return None  # NLMSG_ERROR: ENOENT
-        _, src, dst = _read_tuple(attributes(data[20:length])[CTA_TUPLE_ORIG])
+        kind, payload = self._answer()
+        if kind == NLMSG_ERROR:
+            return None  # ENOENT
+        _, src, dst = _read_tuple(attributes(payload, _NFGENMSG)[CTA_TUPLE_ORIG])
         return src, dst
 
     def forget(self, wrong: Collection[tuple[int, Endpoint, Endpoint]]) -> None:
@@ -100,7 +99,7 @@ class Conntrack:
                     + attribute(CTA_ID, row[CTA_ID]),
                     server.address.family,
                 )
-                code = self._acknowledgement()
+                code = error_number(self._answer()[1])
                 if code not in (0, errno.ENOENT):
                     raise OSError(code, os.strerror(code))
 
@@ -120,29 +119,15 @@ class Conntrack:
         return [row for family in families for row in self._dump_family(family)]
 
     def _dump_family(self, family: Family) -> list[dict[int, bytes]]:
-        rows: list[dict[int, bytes]] = []
         self._send(IPCTNL_MSG_CT_GET, NLM_F_DUMP, b"", family)
-        while True:
-            data = self._socket.recv(1 << 16)
-            offset = 0
-            while offset < len(data):
-                length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
-                if sequence == self._sequence:
-                    if kind == NLMSG_DONE:
-                        return rows
-                    if kind == NLMSG_ERROR:
-                        code = -struct.unpack_from("=i", data, offset + 16)[0]
-                        raise OSError(code, os.strerror(code))
-                    rows.append(attributes(data[offset + 20 : offset + length]))
-                offset += (length + 3) & ~3
+        return [attributes(payload, _NFGENMSG) for _, payload in dumped(self._socket, self._sequence)]
 
-    def _acknowledgement(self) -> int:
-        """Returns the error number of the last request, 0 for success."""
+    def _answer(self) -> tuple[int, bytes]:
+        """Returns type and payload of the one answer to the last request."""
         while True:
-            data = self._socket.recv(8192)
-            _, kind, _, sequence, _ = struct.unpack_from("=IHHII", data)
-            if kind == NLMSG_ERROR and sequence == self._sequence:
-                return -int(struct.unpack_from("=i", data, 16)[0])
+            for kind, sequence, payload in messages_in(self._socket.recv(8192)):
+                if sequence == self._sequence:
+                    return kind, payload
 
 
 def _read_tuple(data: bytes) -> tuple[int, Endpoint, Endpoint]:

@@ -112,17 +112,13 @@ class NetlinkSocket:
         self._socket.send(out)
         failures: list[tuple[int, str]] = []
         while True:
-            data = self._socket.recv(1 << 16)
-            offset = 0
-            while offset < len(data):
-                length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            for kind, sequence, payload in messages_in(self._socket.recv(1 << 16)):
                 if kind == NLMSG_ERROR:
-                    code = -struct.unpack_from("=i", data, offset + _HEADER.size)[0]
+                    code = error_number(payload)
                     if code not in (0, errno.EEXIST):
                         failures.append((numbers[sequence], os.strerror(code)))
                     if sequence == self._sequence:
                         return failures
-                offset += (length + 3) & ~3
 
     def close(self) -> None:
         self._socket.close()
@@ -169,19 +165,39 @@ def dump(request: int, answer: int, payload: bytes, protocol: int = socket.NETLI
         sock.send(
             _HEADER.pack(_HEADER.size + len(payload), request, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + payload
         )
-        while True:
-            data = sock.recv(1 << 16)
-            offset = 0
-            while offset < len(data):
-                length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
-                if kind == NLMSG_DONE:
-                    return
-                if kind == NLMSG_ERROR:
-                    code = -struct.unpack_from("=i", data, offset + _HEADER.size)[0]
-                    raise OSError(code, os.strerror(code))
-                if kind == answer:
-                    yield data[offset + _HEADER.size : offset + length]
-                offset += (length + 3) & ~3
+        for kind, row in dumped(sock, 1):
+            if kind == answer:
+                yield row
+
+
+def dumped(sock: socket.socket, sequence: int) -> Iterator[tuple[int, bytes]]:
+    """Yields type and payload of each message of the dump that was requested with that number. Raises
+    OSError.
+    """
+    while True:
+        for kind, number, payload in messages_in(sock.recv(1 << 16)):
+            if number != sequence:
+                continue
+            if kind == NLMSG_DONE:
+                return
+            if kind == NLMSG_ERROR:
+                code = error_number(payload)
+                raise OSError(code, os.strerror(code))
+            yield kind, payload
+
+
+def messages_in(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yields type, sequence number and payload of each netlink message in ``data``."""
+    offset = 0
+    while offset < len(data):
+        length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+        yield kind, sequence, data[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def error_number(payload: bytes) -> int:
+    """Returns the error number of an NLMSG_ERROR; 0 acknowledges."""
+    return -int(struct.unpack_from("=i", payload)[0])
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:

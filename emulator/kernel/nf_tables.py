@@ -20,6 +20,8 @@ from emulator.kernel.netlink import (
     NLMSG_ERROR,
     attribute,
     attributes,
+    error_number,
+    messages_in,
 )
 from emulator.net import Address
 from emulator.plan.rulechange import TableChange
@@ -103,7 +105,7 @@ class NfTables:
             data = self._socket.recv(_DUMP_SIZE)
             kind = _HEADER.unpack_from(data)[1]
             if kind == NLMSG_ERROR:
-                raise OSError(-struct.unpack_from("=i", data, _HEADER.size)[0], "NFT_MSG_GETRULE")
+                raise OSError(error_number(data[_HEADER.size :]), "NFT_MSG_GETRULE")
             if (
                 kind == NLMSG_DONE
             ):  # a message of its own (net/netfilter/nf_tables_api.c, nf_tables_dump_rules)
@@ -115,7 +117,7 @@ class NfTables:
         begin = _nfnetlink(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, socket.AF_UNSPEC, NFNL_SUBSYS_NFTABLES)
         end = _nfnetlink(NFNL_MSG_BATCH_END, NLM_F_REQUEST, socket.AF_UNSPEC, NFNL_SUBSYS_NFTABLES)
         self._socket.send(b"".join((begin, *messages, end)))
-        codes = [struct.unpack_from("=i", answer, _HEADER.size)[0] for answer in self._answers()]
+        codes = [error_number(answer[_HEADER.size :]) for answer in self._answers()]
         # each is acknowledged, or refused; an error of the whole batch names its begin message
         return codes == [0] * len(messages)
 
@@ -141,11 +143,7 @@ def _bytes_of(marks: Marks | None) -> Sequence[bytes]:
 
 def _rules(data: bytes) -> Iterator[bytes]:
     """Yields the attributes of each rule."""
-    offset = 0
-    while offset < len(data):
-        length = _HEADER.unpack_from(data, offset)[0]
-        yield data[offset + _HEADER.size + _NFGENMSG : offset + length]
-        offset += (length + 3) & ~3
+    return (payload[_NFGENMSG:] for _, _, payload in messages_in(data))
 
 
 def _message(kind: int, payload: bytes, flags: int = NLM_F_ACK) -> bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
@@ -105,17 +105,8 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def _ours(
-    name: str, api_version: str, type_: type[Any], *, namespaced: bool = False, also: tuple[str, ...] = ()
-) -> Kind:
-    return Kind(
-        name=name,
-        apiVersion=api_version,
-        type=type_,
-        versions=frozenset({api_version, *also}),
-        namespaced=namespaced,
-        exact=True,
-    )
+def _ours(name: str, api_version: str, type_: type[Any], *, namespaced: bool = False) -> Kind:
+    return replace(_kubernetes(name, api_version, type_, namespaced=namespaced), exact=True)
 
 
 _KINDS = (

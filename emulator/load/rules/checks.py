@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,17 +119,22 @@ class Checks:
         return value or None
 
     def address(self, path: FieldPath, value: str) -> str:
+        return self._parsed(path, value, parse_sloppy, "an IP address", "10.96.0.10")
+
+    def _parsed(
+        self, path: FieldPath, value: str, parse: Callable[[str], str], what: str, example: str
+    ) -> str:
+        """Returns the canonical form of ``value``, which should be ``what``; ``value`` itself, with a fault,
+        if it is not.
+        """
         try:
-            address = str(parse_sloppy(value))
+            meant = str(parse(value))
         except ValueError:
-            self.fault(
-                path,
-                f"must be an IP address, is {shown(value)}",
-                _HIDDEN if "*" in value else "10.96.0.10, say",
-            )
+            hint = _HIDDEN if "*" in value else f"{example}, say"
+            self.fault(path, f"must be {what}, is {shown(value)}", hint)
             return value
-        self._note_spelling(path, value, address)
-        return address
+        self._note_spelling(path, value, meant)
+        return meant
 
     def _note_spelling(self, path: FieldPath, value: str, meant: str) -> None:
         kind = forgiven(value)
@@ -153,17 +158,7 @@ class Checks:
         return tuple(self.address((*path, i), value) for i, value in enumerate(values))
 
     def prefix(self, path: FieldPath, value: str) -> str:
-        try:
-            prefix = str(parse_sloppy_prefix(value))
-        except ValueError:
-            self.fault(
-                path,
-                f"must be a prefix in CIDR form, is {shown(value)}",
-                _HIDDEN if "*" in value else "10.244.0.0/16, say",
-            )
-            return value
-        self._note_spelling(path, value, prefix)
-        return prefix
+        return self._parsed(path, value, parse_sloppy_prefix, "a prefix in CIDR form", "10.244.0.0/16")
 
     def optional_prefix(self, path: FieldPath, value: str) -> str:
         return self.prefix(path, value) if value else value
