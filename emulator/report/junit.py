@@ -4,7 +4,8 @@ A report has a testsuite for each kind of communication and one of requirements,
 Service and one of requirements; a flow is a testcase. A verdict of "fail" is a ``failure``; one of "unknown"
 is an ``error`` for a flow, since nothing was shown, but ``skipped`` for a requirement, which no flow of the
 run bears on. So a document without failures and errors is an exit code of 0. Invariant: the output is
-well-formed XML 1.0, whatever the names in it.
+well-formed XML 1.0, whatever the names in it. The standard library writes it: junitparser 5.0 would make the
+same elements, but keeps characters that XML does not have, so that an escape in a name breaks the document.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ Three processes::
 The subreaper is a child of the sandbox's PID 1, not of the caller. A child of the caller would
 become a child of the host's PID 1 when the caller is killed. Where that one does not reap (in some
 containers), a zombie stays, and a PID namespace cannot end before its last zombie is reaped
-(pid_namespaces(7)).
+(pid_namespaces(7)). nsenter(1) enters the same namespaces, but it is such a parent, outside the
+sandbox: it would replace ``_join`` alone, and add a process between the terminal and the command.
 """
 
 from __future__ import annotations
