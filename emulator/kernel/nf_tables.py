@@ -23,7 +23,7 @@ from emulator.kernel.netlink import (
     error_number,
     messages_in,
 )
-from emulator.net import Address
+from emulator.net import IPV4, Address, Family
 from emulator.plan.rulechange import TableChange
 from emulator.plan.rules import Marks
 
@@ -44,7 +44,9 @@ class NfTables:
     kernel has freed the deleted objects.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, family: Family = IPV4) -> None:
+        """Opens the socket for tables of ``family``."""
+        self._family = family.number
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
         )
@@ -72,13 +74,13 @@ class NfTables:
         for edit in change.edits:
             place = table + attribute(NFTA_RULE_CHAIN, _text(edit.chain))
             for handle in self._find(place, [_bytes_of(deletion.marks) for deletion in edit.deleted]):
-                yield _message(NFT_MSG_DELRULE, place + attribute(NFTA_RULE_HANDLE, handle))
+                yield self._message(NFT_MSG_DELRULE, place + attribute(NFTA_RULE_HANDLE, handle))
         filled = [chain for chain, has_rules in change.vanished if has_rules]
         for chain in (*change.emptied, *filled):
-            yield _message(NFT_MSG_DELRULE, table + attribute(NFTA_RULE_CHAIN, _text(chain)))
+            yield self._message(NFT_MSG_DELRULE, table + attribute(NFTA_RULE_CHAIN, _text(chain)))
         for chain, _ in change.vanished:
             named = attribute(NFTA_CHAIN_TABLE, name) + attribute(NFTA_CHAIN_NAME, _text(chain))
-            yield _message(NFT_MSG_DELCHAIN, named)
+            yield self._message(NFT_MSG_DELCHAIN, named)
 
     def _find(self, place: bytes, wanted: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
         """Yields the handle of each rule of ``wanted``: the only one in the chain that contains all of these
@@ -100,7 +102,7 @@ class NfTables:
 
     def _dump(self, place: bytes) -> Iterator[bytes]:
         """Yields the messages of a chain's rules, several at once."""
-        self._socket.send(_message(NFT_MSG_GETRULE, place, NLM_F_DUMP))
+        self._socket.send(self._message(NFT_MSG_GETRULE, place, NLM_F_DUMP))
         while True:
             data = self._socket.recv(_DUMP_SIZE)
             kind = _HEADER.unpack_from(data)[1]
@@ -120,6 +122,10 @@ class NfTables:
         codes = [error_number(answer[_HEADER.size :]) for answer in self._answers()]
         # each is acknowledged, or refused; an error of the whole batch names its begin message
         return codes == [0] * len(messages)
+
+    def _message(self, kind: int, payload: bytes, flags: int = NLM_F_ACK) -> bytes:
+        kind |= NFNL_SUBSYS_NFTABLES << 8
+        return _nfnetlink(kind, NLM_F_REQUEST | flags, self._family, 0, payload)
 
     def _answers(self) -> Iterator[bytes]:
         """Yields the kernel's answers to the last request: it is done when ``send`` returns."""
@@ -144,10 +150,6 @@ def _bytes_of(marks: Marks | None) -> Sequence[bytes]:
 def _rules(data: bytes) -> Iterator[bytes]:
     """Yields the attributes of each rule."""
     return (payload[_NFGENMSG:] for _, _, payload in messages_in(data))
-
-
-def _message(kind: int, payload: bytes, flags: int = NLM_F_ACK) -> bytes:
-    return _nfnetlink(NFNL_SUBSYS_NFTABLES << 8 | kind, NLM_F_REQUEST | flags, socket.AF_INET, 0, payload)
 
 
 def _nfnetlink(kind: int, flags: int, family: int, resource: int, payload: bytes = b"") -> bytes:

@@ -42,6 +42,11 @@ class Family:
         return self.bits // 8
 
     @property
+    def mask(self) -> str:
+        """Returns the mask of one address, as iptables-save prints it."""
+        return "255.255.255.255" if self.version == 4 else ":".join(["ffff"] * 8)
+
+    @property
     def restore(self) -> str:
         return f"{self.iptables}-restore"
 

@@ -2,8 +2,7 @@
 ipsets), and the texts that load or change it.
 
 Texts are those that ``ipvsadm -R`` and ``ipset restore`` read, as ``ipvsadm -Sn`` and ``ipset save`` print
-them. Imports ``plan.rules`` for reading addresses. Invariant: a text holds checked addresses, prefixes and
-numbers, and words of our own, and nothing else.
+them. Invariant: a text holds checked addresses, prefixes and numbers, and words of our own, and nothing else.
 
 An endpoint that goes keeps its TCP connections, with weight 0: it gets no new ones. kube-proxy does the same
 (pkg/proxy/ipvs/graceful_termination.go), and deletes the real server when its last connection has ended; no
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from emulator.net import Endpoint, TransportProtocol
+from emulator.net import IPV4, Address, Endpoint, Family, TransportProtocol, family_of
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.checked import address, number
 
@@ -24,13 +23,13 @@ Verb = Literal["add server", "edit server", "delete server", "add real", "edit r
 SetKind = Literal["hash:ip", "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "bitmap:port"]
 
 _SERVICE = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
-_HASH = "family inet hashsize 1024 maxelem 65536 bucketsize 12"
+_HASH = "hashsize 1024 maxelem 65536 bucketsize 12"
 
 
 class RealServer(NamedTuple):
     """Describes an endpoint, reached by masquerading (IPVS's name for address translation)."""
 
-    ip: str
+    ip: Address
     port: int
     weight: int = 1
 
@@ -42,14 +41,14 @@ class VirtualServer:
     """
 
     protocol: TransportProtocol
-    ip: str
+    ip: Address
     port: int
     scheduler: str
     persistence: int = 0
     servers: tuple[RealServer, ...] = ()
 
     @property
-    def key(self) -> tuple[TransportProtocol, str, int]:
+    def key(self) -> tuple[TransportProtocol, Address, int]:
         """Returns the key that distinguishes it from others."""
         return self.protocol, self.ip, self.port
 
@@ -69,6 +68,7 @@ class AddressSet:
     name: str
     kind: SetKind
     entries: tuple[str, ...] = ()
+    family: Family = IPV4
 
 
 def edits(was: Iterable[VirtualServer], servers: Iterable[VirtualServer]) -> Iterator[Edit]:
@@ -120,18 +120,20 @@ _OPTION: Mapping[Verb, str] = {
 def ipvsadm_words(edit: Edit) -> str:
     """Returns the options of ``ipvsadm`` for one command."""
     server, real = edit.server, edit.real
-    words = (
-        f"{_OPTION[edit.verb]} {_SERVICE[server.protocol]} "
-        f"{Endpoint(address(server.ip), number(server.port))}"
-    )
+    words = f"{_OPTION[edit.verb]} {_SERVICE[server.protocol]} {_at(server)}"
     if real is not None:
-        words += f" -r {Endpoint(address(real.ip), number(real.port))}"
+        words += f" -r {_at(real)}"
         return words if edit.verb == "delete real" else f"{words} -m -w {number(real.weight)}"
     if edit.verb == "delete server":
         return words
     words += f" -s {server.scheduler}" + (f" -p {number(server.persistence)}" if server.persistence else "")
     # kube-proxy makes it hash the client's port, too
     return f"{words} -b mh-port" if server.scheduler == "mh" else words
+
+
+def _at(server: VirtualServer | RealServer) -> Endpoint:
+    """Returns where ``server`` is. Raises ``UnsafeTextError`` for what is no address or port."""
+    return Endpoint(address(server.ip, family_of(server.ip) or IPV4), number(server.port))
 
 
 def timeout_words(timeouts: IPVSTimeouts) -> str:
@@ -141,7 +143,8 @@ def timeout_words(timeouts: IPVSTimeouts) -> str:
 
 def create_line(item: AddressSet) -> str:
     """Returns the line that makes an empty set."""
-    return f"create {item.name} {item.kind} {'range 0-65535' if item.kind == 'bitmap:port' else _HASH}"
+    options = "range 0-65535" if item.kind == "bitmap:port" else f"family {item.family.ipset} {_HASH}"
+    return f"create {item.name} {item.kind} {options}"
 
 
 def ipset_text(sets: Iterable[AddressSet]) -> str:

@@ -20,6 +20,8 @@ from emulator.cluster.state import ClusterState
 from emulator.net import (
     IPV4,
     IPV6,
+    Address,
+    Prefix,
     TransportProtocol,
     endpoint_text,
     family_of,
@@ -36,7 +38,7 @@ class EndpointFacts(NamedTuple):
     has none.
     """
 
-    ip: str
+    ip: Address
     port: int
     address: str
     node: str
@@ -63,12 +65,12 @@ class ServicePortFacts(NamedTuple):
     service: str
     portName: str
     protocol: TransportProtocol
-    clusterIP: str
+    clusterIP: Address
     port: int
     nodePort: int
-    externalIPs: tuple[str, ...]
-    loadBalancerVIPs: tuple[str, ...]
-    sourceRanges: tuple[str, ...]
+    externalIPs: tuple[Address, ...]
+    loadBalancerVIPs: tuple[Address, ...]
+    sourceRanges: tuple[Prefix, ...]
     affinitySeconds: int
     internalLocal: bool
     externalLocal: bool
@@ -125,7 +127,7 @@ def _by_address(endpoint: EndpointFacts) -> str:
     return endpoint.address
 
 
-def _ipv4(addresses: Sequence[str]) -> tuple[str, ...]:
+def _ipv4(addresses: Sequence[str]) -> tuple[Address, ...]:
     return tuple([address(a) for a in addresses if a and family_of(a) is not IPV6]) if addresses else ()
 
 

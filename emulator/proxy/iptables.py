@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
-from emulator.net import Prefix, host_prefix
+from emulator.net import IPV4, host_prefix
 from emulator.objects.kinds import Node
 from emulator.plan.operations import Operation, SetSysctl
 from emulator.plan.rules import Match, Rule, RuleSet
@@ -197,7 +197,7 @@ def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backen
         for backend in backends:
             recent = Match(
                 after=f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} "
-                "--mask 255.255.255.255 --rsource"
+                f"--mask {IPV4.mask} --rsource"
             )
             yield Rule("nat", chain, recent, backend.chain, backend.jump_note)
     for left, backend in zip(range(len(backends), 0, -1), backends, strict=True):
@@ -213,9 +213,7 @@ def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]
     protocol = port.protocol.lower()
     itself = Match(f"-s {host_prefix(endpoint.ip)}", hosts=(endpoint.ip,))
     yield Rule("nat", chain, itself, "KUBE-MARK-MASQ", note)
-    recent = (
-        f"-m recent --set --name {chain} --mask 255.255.255.255 --rsource " if port.affinitySeconds else ""
-    )
+    recent = f"-m recent --set --name {chain} --mask {IPV4.mask} --rsource " if port.affinitySeconds else ""
     match = Match(f"-p {protocol}", f"{recent}-m {protocol}")
     yield Rule("nat", chain, match, "DNAT", note, f"--to-destination {endpoint.address}")
 
@@ -296,7 +294,7 @@ class _Refusal(NamedTuple):
         name = entry.port.name
         if entry.usable:
             return cls("DROP", f"{name} has no local endpoints", "")
-        return cls("REJECT", f"{name} has no endpoints", "--reject-with icmp-port-unreachable")
+        return cls("REJECT", f"{name} has no endpoints", f"--reject-with {IPV4.reject_port}")
 
 
 def _external_entries(entry: _Entry) -> Iterator[Rule]:
@@ -358,9 +356,9 @@ def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
     port, chain, target = entry.port, entry.fw, entry.ext
     note = f"{port.name} loadbalancer IP"
     for allowed in port.sourceRanges:
-        source = "" if allowed == str(EVERYTHING) else f"-s {allowed}"
+        source = "" if allowed == EVERYTHING else f"-s {allowed}"
         yield Rule("nat", chain, Match(source), target, note)
-    if primary and any(primary in Prefix(text) for text in port.sourceRanges):
+    if primary and any(primary in prefix for prefix in port.sourceRanges):
         for vip in port.loadBalancerVIPs:
             yield Rule("nat", chain, Match(f"-s {host_prefix(vip)}", hosts=(vip,)), target, note)
     note = f"other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"

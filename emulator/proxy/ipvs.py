@@ -14,13 +14,13 @@ node: an asymmetric reply, so that such a client gets no connection.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, NamedTuple
 
 from emulator.cluster.state import ClusterState
-from emulator.net import InterfaceAddress, Prefix, TransportProtocol, host_prefix
+from emulator.net import IPV4, Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix
 from emulator.plan.ipvs import AddressSet, RealServer, SetKind, VirtualServer, ipset_text
 from emulator.plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
 from emulator.plan.rules import RuleSet, RuleTool
@@ -155,11 +155,11 @@ class _Node:
         me = state.node[name]
         self.node = me
         self.primary = primary_ip(me)
-        self.own = frozenset(map(str, local_addresses(state, name)))
+        self.own = frozenset(local_addresses(state, name))
         self.scheduler = state.proxy.scheduler
         self.node_port_ips = tuple(_node_port_ips(state, name))
         self.sets: dict[str, dict[str, None]] = {set_name: {} for set_name in _SETS}
-        self.servers: dict[tuple[TransportProtocol, str, int], VirtualServer] = {}
+        self.servers: dict[tuple[TransportProtocol, Address, int], VirtualServer] = {}
         # load-balancer addresses that the node itself may not dial
         self.refused: list[tuple[TransportProtocol, str, int]] = []
 
@@ -195,7 +195,7 @@ class _Node:
             self.add("KUBE-HEALTH-CHECK-NODE-PORT", str(port.healthCheckNodePort))
 
     def _serve(
-        self, port: ServicePortFacts, ip: str, number: int, endpoints: Sequence[EndpointFacts]
+        self, port: ServicePortFacts, ip: Address, number: int, endpoints: Sequence[EndpointFacts]
     ) -> None:
         server = VirtualServer(
             protocol=port.protocol,
@@ -220,7 +220,7 @@ class _Node:
             for source in port.sourceRanges:
                 for half in _halves(source):
                     self.add("KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{key},{half}")
-            if self.primary and any(self.primary in Prefix(text) for text in port.sourceRanges):
+            if self.primary and any(self.primary in prefix for prefix in port.sourceRanges):
                 self.add("KUBE-LOAD-BALANCER-SOURCE-IP", f"{key},{ip}")
             else:
                 self.refused.append((port.protocol, ip, port.port))
@@ -238,21 +238,21 @@ def _endpoints(choice: EndpointChoice, local: bool) -> Sequence[EndpointFacts]:
     return (choice.local or choice.cluster) if local else choice.cluster
 
 
-def _halves(prefix: str) -> tuple[str, ...]:
+def _halves(prefix: Prefix) -> Iterable[Prefix]:
     """Returns ``prefix``, or both halves of everything: a set takes no prefix of length 0 (ipset(8),
     hash:ip,port,net).
     """
-    return ("0.0.0.0/1", "128.0.0.0/1") if prefix == "0.0.0.0/0" else (prefix,)
+    return (prefix,) if prefix.length else prefix.subnets(1)
 
 
-def _node_port_ips(state: ClusterState, node: str) -> Iterator[str]:
+def _node_port_ips(state: ClusterState, node: str) -> Iterator[Address]:
     """Yields the addresses that serve node ports: every local address in ``nodePortAddresses``, never a
     loopback one.
     """
     prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
     for ip in local_addresses(state, node):
         if ip not in LOOPBACK and any(ip in prefix for prefix in prefixes):
-            yield str(ip)
+            yield ip
 
 
 # --- the rules that are left --------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def _filter_rules(node: _Node) -> Iterator[tuple[str, str]]:
     for name in ("KUBE-LOAD-BALANCER", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL"):
         yield "KUBE-IPVS-FILTER", f"{_match(name)} -j RETURN"
     yield "KUBE-IPVS-FILTER", f"{_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j RETURN"
-    refuse = f"{_match('KUBE-IPVS-IPS', 'dst')} -j REJECT --reject-with icmp-port-unreachable"
+    refuse = f"{_match('KUBE-IPVS-IPS', 'dst')} -j REJECT --reject-with {IPV4.reject_port}"
     yield "KUBE-IPVS-FILTER", f"-m conntrack --ctstate NEW {refuse}"
     for protocol, ip, port in node.refused:
         server = f"-m ipvs --vproto {_PROTOCOL_NUMBER[protocol]} --vaddr {ip} --vport {port}"

@@ -20,7 +20,7 @@ from emulator.net import (
 from emulator.objects.kinds import Node
 
 LOOPBACK = Prefix(IPV4.loopback)
-LOCALHOST = Address("127.0.0.1")
+LOCALHOST = Address(IPV4.localhost)
 EVERYTHING = Prefix(IPV4.everything)
 
 

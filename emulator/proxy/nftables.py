@@ -1,4 +1,4 @@
-"""Makes one node's table ``ip kube-proxy`` of kube-proxy's nftables mode, as one text for ``nft -f -``.
+"""Makes one node's table ``kube-proxy`` of kube-proxy's nftables mode.
 
 Behaviour, maps, marks and the names of sets and of per-Service chains are those of kube-proxy v1.30.5
 (pkg/proxy/nftables/proxier.go). Hooks and their priorities are those of later releases, which look for
@@ -46,7 +46,7 @@ from emulator.proxy.local import (
     node_port_prefixes,
     primary_ip,
 )
-from emulator.proxy.nfttable import BY_ADDRESS, BY_NODE_PORT, Parts, make_table
+from emulator.proxy.nfttable import BY_NODE_PORT, Parts, Words, make_table, words_of
 
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
 COMMENT_LENGTH = 128  # the longest that nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
@@ -59,6 +59,8 @@ def frame(service_cidr: Prefix) -> dict[str, NftChain]:
     Source ranges apply to the dialled address, so they are checked before translation. Hooks after it only
     see packets that nothing translated.
     """
+    words = words_of(service_cidr.family)
+    source, destination = words.source, words.destination
     checks = f"{_NEW} service-endpoints-check", f"{_NEW} cluster-ips-check"
     return {
         "filter-prerouting-pre-dnat": _base(
@@ -76,23 +78,23 @@ def frame(service_cidr: Prefix) -> dict[str, NftChain]:
         "nat-output": _base("nat hook output priority -100", "jump services"),
         "nat-postrouting": _base("nat hook postrouting priority srcnat", "jump masquerading"),
         "nodeport-endpoints-check": _chain(
-            f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @no-endpoint-nodeports"
+            f"{destination} @nodeport-ips {BY_NODE_PORT} vmap @no-endpoint-nodeports"
         ),
-        "service-endpoints-check": _chain(f"{BY_ADDRESS} vmap @no-endpoint-services"),
-        "firewall-check": _chain(f"{BY_ADDRESS} vmap @firewall-ips"),
+        "service-endpoints-check": _chain(f"{words.by_address} vmap @no-endpoint-services"),
+        "firewall-check": _chain(f"{words.by_address} vmap @firewall-ips"),
         "cluster-ips-check": _chain(
-            'ip daddr @cluster-ips reject comment "a port that this Service does not have"',
-            f'ip daddr {service_cidr} drop comment "no Service has this address"',
+            f'{destination} @cluster-ips reject comment "a port that this Service does not have"',
+            f'{destination} {service_cidr} drop comment "no Service has this address"',
         ),
         "reject-chain": _chain("reject"),
         "services": _chain(
-            f"{BY_ADDRESS} vmap @service-ips",
-            f"ip daddr @nodeport-ips {BY_NODE_PORT} vmap @service-nodeports",
+            f"{words.by_address} vmap @service-ips",
+            f"{destination} @nodeport-ips {BY_NODE_PORT} vmap @service-nodeports",
         ),
         # The mark is cleared, so that a packet that passes the stack again (a tunnel) is not masqueraded
         # twice.
         "masquerading": _chain(
-            f"ct status dnat ip saddr . ip daddr @hairpin-connections {MARK}",
+            f"ct status dnat {source} . {destination} @hairpin-connections {MARK}",
             "meta mark & 0x4000 == 0 return",
             "meta mark set meta mark ^ 0x4000",
             "masquerade fully-random",
@@ -111,20 +113,12 @@ def _base(hook: str, *rules: str) -> NftChain:
 # --- who is local -------------------------------------------------------------------------------------------
 
 
-def _local(detector: Detector) -> str:
-    return _match(detector, "")
-
-
-def _stranger(detector: Detector) -> str:
-    return _match(detector, "!= ")
-
-
-def _match(detector: Detector, operator: str) -> str:
+def _match(words: Words, detector: Detector, operator: str = "") -> str:
     """Returns the match for local traffic. The node's own packets have no input interface, whose name is then
     empty: they are not local.
     """
     if detector.source:
-        return f"ip saddr {operator}{detector.source}"
+        return f"{words.source} {operator}{detector.source}"
     name = detector.interface or f"{detector.prefix}*"
     return f'iifname {operator}"{name}"'
 
@@ -158,18 +152,19 @@ class _Way(NamedTuple):
 
 
 @cache
-def _pick(count: int, endpoints: str, key: str) -> _Way:
+def _pick(words: Words, count: int, endpoints: str, key: str) -> _Way:
     """Returns the way to one of ``count`` endpoints of the map ``endpoints``, each with the same chance."""
     return _Way(
-        f"meta l4proto {{ tcp, udp, sctp }} dnat ip to {key} . numgen random mod {count} map @{endpoints}",
+        f"meta l4proto {{ tcp, udp, sctp }} {words.translate} {key} . numgen random mod {count} "
+        f"map @{endpoints}",
         endpoints,
     )
 
 
 @cache
-def picking(before: tuple[str, ...], count: int, endpoints: str) -> NftChain:
+def picking(words: Words, before: tuple[str, ...], count: int, endpoints: str) -> NftChain:
     """Returns the chain of ClusterIPs that does ``before``, and then picks one of ``count`` endpoints."""
-    statement, looked_up = _pick(count, endpoints, BY_ADDRESS)
+    statement, looked_up = _pick(words, count, endpoints, words.by_address)
     return NftChain((*before, statement), maps=(looked_up,))
 
 
@@ -189,14 +184,16 @@ def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequ
     any with the same chance.
     """
     name = f"{kind}-{_identity(_port_id(port))}"
-    ids = [_identity(f"{_port_id(port)}__{e.ip}/{e.port}") for e in endpoints]
+    # a name has no ":"
+    ids = [_identity(f"{_port_id(port)}__{e.ip.replace(':', '.')}/{e.port}") for e in endpoints]
     choices = ", ".join(f"{i} : goto endpoint-{one}" for i, one in enumerate(ids))
-    recall = (f"ip saddr @affinity-{one} goto endpoint-{one}" for one in ids)
+    source = parts.words.source
+    recall = (f"{source} @affinity-{one} goto endpoint-{one}" for one in ids)
     parts.chains.append((name, _chain(*recall, f"numgen random mod {len(ids)} vmap {{ {choices} }}")))
     for one, endpoint in zip(ids, endpoints, strict=True):
         parts.affinity[f"affinity-{one}"] = port.affinitySeconds
         dnat = f"meta l4proto {port.protocol.lower()} dnat to {endpoint.address}"
-        parts.chains.append((f"endpoint-{one}", _chain(f"update @affinity-{one} {{ ip saddr }}", dnat)))
+        parts.chains.append((f"endpoint-{one}", _chain(f"update @affinity-{one} {{ {source} }}", dnat)))
     return _Way(f"goto {name}")
 
 
@@ -227,7 +224,7 @@ def _cluster_ip(
     else:
         chain, where = cluster_ip_names(len(endpoints))
         _list(parts, where, key, endpoints)
-        parts.chains.append((chain, picking(context.masquerade, len(endpoints), where)))
+        parts.chains.append((chain, picking(parts.words, context.masquerade, len(endpoints), where)))
     parts.elements["service-ips"].append((key, f"{key}{note} : goto {chain}"))
 
 
@@ -260,13 +257,13 @@ def _external(
             if port.externalLocal
             else f"-{len(choice.cluster)}"
         )
-        spelled = BY_NODE_PORT if node_port else BY_ADDRESS
+        spelled = BY_NODE_PORT if node_port else parts.words.by_address
         where, where_here = f"{chain}-endpoints", f"{chain}-local-endpoints"
         _list(parts, where, key, choice.cluster)
-        anywhere = _pick(len(choice.cluster), where, spelled)
+        anywhere = _pick(parts.words, len(choice.cluster), where, spelled)
         if choice.local and port.externalLocal:
             _list(parts, where_here, key, choice.local)
-            here = _pick(len(choice.local), where_here, spelled)
+            here = _pick(parts.words, len(choice.local), where_here, spelled)
     if port.externalLocal:
         short_cut = (f"{context.local} {anywhere.statement}",) if context.local else ()
         rules = (*short_cut, f"fib saddr type local {MARK} {anywhere.statement}")
@@ -284,14 +281,14 @@ def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: s
     addresses if the node is in a range (the node's traffic to a local load-balancer address has that address
     as its source).
     """
-    ranges = [Prefix(text) for text in port.sourceRanges]
+    ranges = [*port.sourceRanges]
     if context.primary and any(context.primary in prefix for prefix in ranges):
         ranges += [host_prefix(vip) for vip in port.loadBalancerVIPs]
     allowed = tuple(collapse_prefixes(ranges))
     if EVERYTHING in allowed:
         return
     chain = f"firewall-{_identity(_port_id(port))}"
-    parts.chains.append((chain, _chain(f"ip saddr != {{ {', '.join(map(str, allowed))} }} drop")))
+    parts.chains.append((chain, _chain(f"{parts.words.source} != {{ {', '.join(map(str, allowed))} }} drop")))
     parts.elements["firewall-ips"] += [(key, f"{key}{note} : goto {chain}") for key in keys]
 
 
@@ -336,6 +333,7 @@ class Place:
     """Holds a node, and the inputs of Services' parts there: without source ranges, and with them."""
 
     node: Node
+    words: Words
     context: Context
     ranged: Context
 
@@ -358,18 +356,20 @@ class Place:
 def place_of(state: ClusterState, node: Node) -> Place:
     """Returns the inputs of Services' parts at ``node``."""
     detector = detector_of(state, node.name)
-    masquerade = (
-        (MARK,) if state.proxy.masqueradeAll else (f"{_stranger(detector)} {MARK}",) if detector else ()
-    )
-    context = Context(_local(detector) if detector else "", masquerade, "")
-    return Place(node, context, context._replace(primary=primary_ip(node)))
+    words = words_of(state.serviceSubnet.family)
+    local, masquerade = "", tuple[str, ...]()
+    if detector:
+        local, masquerade = _match(words, detector), (f"{_match(words, detector, '!= ')} {MARK}",)
+    context = Context(local, (MARK,) if state.proxy.masqueradeAll else masquerade, "")
+    return Place(node, words, context, context._replace(primary=primary_ip(node)))
 
 
 def node_rules(state: ClusterState, name: str) -> RuleSet:
     """Returns the table of one node, one Service port after the other. Raises ``UnsafeTextError`` for a value
     that does not fit its type.
     """
-    place, parts, ports = place_of(state, state.node[name]), Parts(), service_ports(state)
+    place, ports = place_of(state, state.node[name]), service_ports(state)
+    parts = Parts(place.words)
     place.add(parts, ports, place.choices(ports))
     table = make_table(parts, frame(state.serviceSubnet), node_port_ips(state, name))
     return RuleSet({}, table)

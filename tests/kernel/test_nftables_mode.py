@@ -15,9 +15,13 @@ import pytest
 
 from emulator.kernel.apply import apply, do
 from emulator.kernel.netns import check_output
+from emulator.net import IPV6, Address, Endpoint, Prefix
 from emulator.objects.kinds import ServicePort
 from emulator.plan.shell import render_shell
 from emulator.proxy import rules_for
+from emulator.proxy.endpoints import EndpointFacts, ServicePortFacts
+from emulator.proxy.nftables import MARK, Context, Place, frame
+from emulator.proxy.nfttable import Parts, make_table, words_of
 from emulator.schedule.planner import plan_cluster
 from tests.conftest import GOLDEN, UNSHARE
 from tests.objects import golden_state, node, service, slice_of, state
@@ -358,3 +362,38 @@ detectLocalMode: {mode}
     assert pod["observed"]["sources"] == ["10.244.2.22"]
     assert set(node["observed"]["sources"]) == {"10.244.2.1", NODE_2}
     assert (pod["verdict"], node["verdict"]) == ("pass", "pass")
+
+
+def test_the_kernel_takes_the_table_of_ipv6() -> None:
+    """The same Service in the words of the other family: one port by node port and load balancer, remembering."""
+    words = words_of(IPV6)
+    place = Place(node("worker-1"), words, Context("", (MARK,), ""), Context("", (MARK,), ""))
+    ip = Address("fd00:10:244::2")
+    endpoint = EndpointFacts(
+        ip, 8080, str(Endpoint(ip, 8080)), "worker-1", True, False, frozenset(), frozenset()
+    )
+    parts = Parts(words)
+    for number, seconds in ((1, 0), (2, 600)):
+        port = ServicePortFacts(
+            namespace="default",
+            service=f"web-{number}",
+            portName="http",
+            protocol="TCP",
+            clusterIP=Address(f"fd00:10:96::{number}"),
+            port=80,
+            nodePort=30080 + number,
+            externalIPs=(Address(f"2001:db8::{number}"),),
+            loadBalancerVIPs=(Address(f"2001:db8:1::{number}"),),
+            sourceRanges=(Prefix("2001:db8:2::/64"),),
+            affinitySeconds=seconds,
+            internalLocal=False,
+            externalLocal=True,
+            healthCheckNodePort=0,
+            endpoints=(endpoint,),
+        )
+        place.add(parts, [port], place.choices([port]))
+    table = make_table(parts, frame(Prefix("fd00:10:96::/112")), (Address("fd00:172:18::3"),))
+    listed = load(table.text)
+    assert "table ip6 kube-proxy {" in listed
+    assert "dnat to [fd00:10:244::2]:8080" in listed
+    assert "2001:db8::1 . tcp . 80" in listed

@@ -1,4 +1,4 @@
-"""Counts how often each key and chain of a node's table ``ip kube-proxy`` is claimed, so that the table can
+"""Counts how often each key and chain of a node's table ``kube-proxy`` is claimed, so that the table can
 change.
 
 Many Services claim the same chain (all with the same policy and as many endpoints share one), and two may
@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from emulator.net import Address
 from emulator.plan.nft import NftChain, NftChange, NftSet, NftTable, compare_tables
-from emulator.proxy.nfttable import SETS, TABLE, Claim, Parts, declare, declare_affinity
+from emulator.proxy.nfttable import Claim, Parts
 
 T = TypeVar("T")
 
@@ -45,13 +45,16 @@ def _first(claims: Sequence[Claim[T]], again: dict[str, int]) -> dict[str, T]:
 def count_claims(parts: Parts, frame: Mapping[str, NftChain], node_port_ips: Iterable[Address]) -> Table:
     """Returns the table that the frame and all Services make, with how often each key is claimed."""
     again: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    sets = {name: declare(name, {}) for name in SETS}
-    sets["nodeport-ips"] = declare("nodeport-ips", {str(ip): str(ip) for ip in node_port_ips})
-    sets |= {name: declare(name, _first(claims, again[name])) for name, claims in parts.elements.items()}
-    sets |= {name: declare_affinity(seconds) for name, seconds in parts.affinity.items()}
+    words = parts.words
+    sets = {name: words.declare(name, {}) for name in words.sets}
+    sets["nodeport-ips"] = words.declare("nodeport-ips", {ip: ip for ip in node_port_ips})
+    sets |= {
+        name: words.declare(name, _first(claims, again[name])) for name, claims in parts.elements.items()
+    }
+    sets |= {name: words.declare_affinity(seconds) for name, seconds in parts.affinity.items()}
     chains = {**frame, **_first(parts.chains, again[_CHAINS])}
     return Table(
-        NftTable(TABLE, "rules for kube-proxy", sets, chains),
+        words.make_table(sets, chains),
         {where: counts for where, counts in again.items() if counts},
     )
 
@@ -116,25 +119,27 @@ def change_table(held: Table, gone: Parts, fresh: Parts) -> tuple[Table, NftChan
     """Returns ``held`` without ``gone`` and with ``fresh``, and what makes the kernel's so: a change, or the
     table where it must be loaded anew. Raises :class:`ContestedError`.
     """
-    table, again = held.table, dict(held.again)
+    table, again, words = held.table, dict(held.again), fresh.words
     chains = _moved(table.chains, again.get(_CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
     again[_CHAINS] = chains.again
     sets, before, after = dict(table.sets), dict[str, NftSet](), dict[str, NftSet]()
     for where in {**gone.elements, **fresh.elements}:
         was, now = (_claims(parts.elements.get(where, ())) for parts in (gone, fresh))
-        known = table.sets.get(where) or declare(where, {})
+        known = table.sets.get(where) or words.declare(where, {})
         moved = _moved(known.elements, again.get(where, {}), was, now, known.kind == "map")
         again[where] = moved.again
         elements = moved.applied(known.elements)
         if where in table.sets:
             before[where] = replace(known, elements=moved.before)
-        if elements or where in SETS:
+        if elements or where in words.sets:
             after[where] = replace(known, elements=moved.after)
             sets[where] = replace(known, elements=elements)
         else:
             del sets[where]
-    before |= {name: declare_affinity(seconds) for name, seconds in gone.affinity.items()}
-    after |= (remembering := {name: declare_affinity(seconds) for name, seconds in fresh.affinity.items()})
+    before |= {name: words.declare_affinity(seconds) for name, seconds in gone.affinity.items()}
+    after |= (
+        remembering := {name: words.declare_affinity(seconds) for name, seconds in fresh.affinity.items()}
+    )
     sets = {name: s for name, s in sets.items() if name not in gone.affinity} | remembering
     now_there = replace(table, sets=sets, chains=chains.applied(table.chains))
     change = compare_tables(

@@ -47,7 +47,7 @@ def _add_plain(parts: Parts, port: PlainPort, context: Context) -> None:
         entry, hairpin = f"{key} . {index}", f"{endpoint} . {endpoint}"
         claim((entry, f"{entry} : {endpoint}{target}"))
         claim_hairpin((hairpin, hairpin))
-    parts.chains.append((chain, picking(context.masquerade, len(endpoints), where)))
+    parts.chains.append((chain, picking(parts.words, context.masquerade, len(endpoints), where)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Rules:
         tables, made = dict(self._tables), dict[str, NftChange | NftTable]()
         try:
             for name, node in self._nodes.items():
-                gone, fresh = Parts(), Parts()
+                gone, fresh = Parts(node.words), Parts(node.words)
                 for change in changes:
                     node.add(gone, change.old, node.choices(change.old))
                     node.add(fresh, change.new, node.choices(change.new))
@@ -91,7 +91,7 @@ def rules(state: ClusterState) -> Rules:
     """Returns every node's rules. Raises ``UnsafeTextError`` for a value that does not fit its type."""
     common = frame(state.serviceSubnet)
     nodes = {node.name: place_of(state, node) for node in state.nodes}
-    rows = [(node, Parts()) for node in nodes.values()]
+    rows = [(node, Parts(node.words)) for node in nodes.values()]
     for service, slices in services_with_slices(state):
         plain = plain_port(service, slices)
         ports = () if plain else ports_of(service, slices)
@@ -99,7 +99,7 @@ def rules(state: ClusterState) -> Rules:
         for node, parts in rows:
             choices = node.choices(ports) if ports else []
             if before is None or before[1] != choices or not node.writes_as(before[0], ports):
-                before = node, choices, parts if len(rows) == 1 else Parts()
+                before = node, choices, parts if len(rows) == 1 else Parts(node.words)
                 if plain:
                     _add_plain(before[2], plain, node.context)
                 else:
