@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 
 from emulator.cluster.state import ClusterState, ProxySettings
-from emulator.net import Prefix
+from emulator.net import Address, Prefix
 from emulator.objects.kinds import (
     EndpointSlice,
     LoadBalancerIngress,
@@ -65,7 +65,7 @@ def state(
         podSubnet=Prefix("10.244.0.0/16"),
         serviceSubnet=Prefix("10.96.0.0/12"),
         hostSubnet=Prefix("172.18.0.0/16"),
-        routerIP="172.18.0.1",
+        routerIP=Address("172.18.0.1"),
         podNetwork=KUBENET.facts,
         proxy=ProxySettings(**{"clusterCIDR": "10.244.0.0/16", **proxy}),
         nodes=tuple(nodes),
