@@ -230,6 +230,11 @@ def _seed(text: str) -> int:
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     _add_cluster(parser)
+    parser.add_argument(
+        "--origins",
+        action="store_true",
+        help="print kube-proxy's rules instead, each with the object and the field that caused it",
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -473,6 +478,11 @@ def _plan(args: argparse.Namespace) -> int:
     state = scenario.state
     for notice in state.notices:
         print(f"podwire: {notice}", file=sys.stderr)
+    if args.origins:
+        from emulator.report.origins import render_origins
+
+        say(render_origins(state))
+        return Exit.OK
     changes = [
         (step.name, plan_script_change(old.state, step.state)) for old, step in pairwise(scenario.moments)
     ]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from emulator.objects.references import ObjectRef
 from emulator.plan.checked import comment
 from emulator.plan.nft import NftTable
 
@@ -45,7 +46,8 @@ class Marks(NamedTuple):
 
 class Rule(NamedTuple):
     """Describes one rule. ``target`` is a chain, a verdict or an extension ("" if the rule only counts),
-    ``options`` are those of an extension.
+    ``options`` are those of an extension. ``origin`` is the object and the field that caused it, if that was
+    asked for.
     """
 
     table: str
@@ -54,6 +56,7 @@ class Rule(NamedTuple):
     target: str
     comment: str = ""
     options: str = ""
+    origin: ObjectRef | None = None
 
     @property
     def text(self) -> str:

@@ -11,9 +11,12 @@ Pure: imports the objects, the cluster state and the plan's values.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from emulator.cluster.state import ClusterState
 from emulator.plan.rules import RuleSet
 from emulator.proxy.backends import BACKENDS, backend_of
+from emulator.proxy.origins import Explained
 
 MODES = tuple(BACKENDS)  # all modes of kube-proxy in podwire
 
@@ -21,3 +24,8 @@ MODES = tuple(BACKENDS)  # all modes of kube-proxy in podwire
 def rules_for(state: ClusterState, node: str) -> RuleSet:
     """Returns kube-proxy's rules of one node."""
     return backend_of(state).rules(state).on(node)
+
+
+def explain_rules(state: ClusterState, node: str) -> Iterator[Explained]:
+    """Yields kube-proxy's rules of one node, each with the object and the field that caused it."""
+    return backend_of(state).explain(state, node)

@@ -16,6 +16,7 @@ from emulator.plan.operations import DelConnections, Operation
 from emulator.plan.operations.rules import Change
 from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy.changes import ServiceChange
+from emulator.proxy.origins import Explained
 from emulator.proxy.userspace import Relay
 
 
@@ -53,7 +54,8 @@ class Tool(NamedTuple):
 class Backend:
     """Describes a mode of kube-proxy.
 
-    ``tools`` and ``kernel`` are its needs of the machine, kernel features by the names of ``podwire doctor``.
+    ``explain`` yields the rules of one node with their origins. ``tools`` and ``kernel`` are its needs of the
+    machine, kernel features by the names of ``podwire doctor``.
     ``stale`` yields the conntrack entries that a change made stale. ``relays`` are the processes that every
     node runs beside its rules, if the mode has any. ``fresh_ports``: a client must take a new port for each
     connection, since the kernel remembers the one before.
@@ -62,6 +64,7 @@ class Backend:
     tools: tuple[Tool, ...]
     kernel: tuple[str, ...]
     rules: Callable[[ClusterState], Rules]
+    explain: Callable[[ClusterState, str], Iterator[Explained]]
     stale: Callable[[ClusterState, ClusterState, Sequence[ServiceChange]], Iterator[DelConnections]]
     relays: Callable[[ClusterState], tuple[Relay, ...]] | None = None
     fresh_ports: bool = False

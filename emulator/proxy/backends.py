@@ -9,6 +9,8 @@ from emulator.objects.config import ProxyMode
 from emulator.proxy import ipvs, userspace
 from emulator.proxy.backend import Backend, Tool
 from emulator.proxy.incremental import iptables, nftables
+from emulator.proxy.iptables import explain as explain_iptables
+from emulator.proxy.nftables import explain as explain_nftables
 from emulator.proxy.stale import stale_connections
 
 _RESTORE = Tool("iptables-restore", "iptables", every_run=True)
@@ -18,18 +20,21 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
         tools=(_RESTORE,),
         kernel=("iptables",),
         rules=iptables.rules,
+        explain=explain_iptables,
         stale=stale_connections,
     ),
     "nftables": Backend(
         tools=(Tool("nft", "nftables"),),
         kernel=("nf_tables",),
         rules=nftables.rules,
+        explain=explain_nftables,
         stale=stale_connections,
     ),
     "ipvs": Backend(
         tools=(_RESTORE, Tool("ipset", "ipset")),
         kernel=("iptables", "ip_vs"),
         rules=ipvs.rules,
+        explain=ipvs.explain,
         stale=stale_connections,
         fresh_ports=True,
     ),
@@ -37,6 +42,7 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
         tools=(_RESTORE,),
         kernel=("iptables",),
         rules=userspace.rules,
+        explain=userspace.explain,
         stale=userspace.stale_relays,
         relays=userspace.relays,
     ),

@@ -19,6 +19,7 @@ from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
 from emulator.net import IPV4, host_prefix
 from emulator.objects.kinds import Node
+from emulator.objects.references import ObjectRef
 from emulator.plan.operations import Operation, SetSysctl
 from emulator.plan.rules import Match, Rule, RuleSet
 from emulator.proxy.endpoints import (
@@ -26,7 +27,8 @@ from emulator.proxy.endpoints import (
     EndpointFacts,
     ServicePortFacts,
     choose,
-    service_ports,
+    ports_of,
+    services_with_slices,
 )
 from emulator.proxy.local import (
     EVERYTHING,
@@ -37,6 +39,22 @@ from emulator.proxy.local import (
     local_addresses,
     node_port_prefixes,
     primary_ip,
+)
+from emulator.proxy.origins import (
+    AFFINITY,
+    BALANCER_IPS,
+    CLUSTER_IPS,
+    EXTERNAL_IPS,
+    EXTERNAL_POLICY,
+    HEALTH_CHECK,
+    INTERNAL_POLICY,
+    NODE_PORT,
+    SOURCE_RANGES,
+    UNASKED,
+    Explained,
+    Origins,
+    ServiceOrigins,
+    explained,
 )
 
 MARK = "0x4000/0x4000"  # masqueradeBit 14
@@ -180,16 +198,20 @@ class _Backend(NamedTuple):
     chain: str
     note: str
     jump_note: str
+    origin: ObjectRef | None
 
 
-def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool) -> _Backend:
+def _backend(port: ServicePortFacts, endpoint: EndpointFacts, comments: bool, origins: Origins) -> _Backend:
     chain = f"KUBE-SEP-{hash_of(port.name + port.protocol.lower() + endpoint.address)}"
+    origin = origins.endpoint(endpoint.ip, endpoint.port)
     if not comments:
-        return _Backend(endpoint, chain, "", "")
-    return _Backend(endpoint, chain, port.name, f"{port.name} -> {endpoint.address}")
+        return _Backend(endpoint, chain, "", "", origin)
+    return _Backend(endpoint, chain, port.name, f"{port.name} -> {endpoint.address}", origin)
 
 
-def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backend]) -> Iterator[Rule]:
+def _policy_chain(
+    chain: str, port: ServicePortFacts, backends: Sequence[_Backend], origins: Origins
+) -> Iterator[Rule]:
     """Yields the rules of ``chain``, which picks one of ``backends``: the one that the client had before, or
     any with the same chance.
     """
@@ -199,23 +221,25 @@ def _policy_chain(chain: str, port: ServicePortFacts, backends: Sequence[_Backen
                 after=f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} "
                 f"--mask {IPV4.mask} --rsource"
             )
-            yield Rule("nat", chain, recent, backend.chain, backend.jump_note)
+            origin = origins.of(AFFINITY)
+            yield Rule("nat", chain, recent, backend.chain, backend.jump_note, origin=origin)
     for left, backend in zip(range(len(backends), 0, -1), backends, strict=True):
         chance = f"-m statistic --mode random --probability {probability(left)}" if left > 1 else ""
-        yield Rule("nat", chain, Match(after=chance), backend.chain, backend.jump_note)
+        match, note = Match(after=chance), backend.jump_note
+        yield Rule("nat", chain, match, backend.chain, note, origin=backend.origin)
 
 
 def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]:
     """Yields the rules of one endpoint. A Pod that reaches itself (hairpin) is masqueraded, or it would
     answer itself past the node.
     """
-    endpoint, chain, note, _ = backend
+    endpoint, chain, note, _, origin = backend
     protocol = port.protocol.lower()
     itself = Match(f"-s {host_prefix(endpoint.ip)}", hosts=(endpoint.ip,))
-    yield Rule("nat", chain, itself, "KUBE-MARK-MASQ", note)
+    yield Rule("nat", chain, itself, "KUBE-MARK-MASQ", note, origin=origin)
     recent = f"-m recent --set --name {chain} --mask {IPV4.mask} --rsource " if port.affinitySeconds else ""
     match = Match(f"-p {protocol}", f"{recent}-m {protocol}")
-    yield Rule("nat", chain, match, "DNAT", note, f"--to-destination {endpoint.address}")
+    yield Rule("nat", chain, match, "DNAT", note, f"--to-destination {endpoint.address}", origin)
 
 
 class _Entry(NamedTuple):
@@ -231,9 +255,10 @@ class _Entry(NamedTuple):
     internal: str
     external: str  # the same for external addresses
     firewalled: bool
+    origins: Origins
 
 
-def _entry(port: ServicePortFacts, choice: EndpointChoice) -> _Entry:
+def _entry(port: ServicePortFacts, choice: EndpointChoice, origins: Origins) -> _Entry:
     key = hash_of(port.name + port.protocol.lower())
     svc, svl = f"KUBE-SVC-{key}", f"KUBE-SVL-{key}"
     anywhere, here = svc if choice.hasAny else "", svl if choice.local else ""
@@ -247,6 +272,7 @@ def _entry(port: ServicePortFacts, choice: EndpointChoice) -> _Entry:
         internal=here if port.internalLocal else anywhere,
         external=here if port.externalLocal else anywhere,
         firewalled=bool(choice.hasAny and port.loadBalancerVIPs and port.sourceRanges),
+        origins=origins,
     )
 
 
@@ -266,20 +292,24 @@ def _entry_rules(entry: _Entry) -> Iterator[Rule]:
     """Yields the rules that lead from each address of a Service port to its chains, or refuse if the traffic
     policy has no endpoint.
     """
-    port, name = entry.port, entry.port.name
-    refusal = _Refusal.of(entry)
+    port, name, why = entry.port, entry.port.name, entry.origins.of
+    match = _to(port, port.clusterIP)
     if entry.internal:
-        match = _to(port, port.clusterIP)
-        yield Rule("nat", "KUBE-SERVICES", match, entry.internal, f"{name} cluster IP")
+        note = f"{name} cluster IP"
+        yield Rule("nat", "KUBE-SERVICES", match, entry.internal, note, origin=why(CLUSTER_IPS))
     else:
-        yield Rule("filter", "KUBE-SERVICES", _to(port, port.clusterIP), *refusal)
+        origin = why(INTERNAL_POLICY if entry.usable else CLUSTER_IPS)
+        yield Rule("filter", "KUBE-SERVICES", match, *_Refusal.of(entry), origin)
     if entry.usable and port.external:
         yield from _external_entries(entry)
     if not entry.external and port.external:
-        yield from _external_refusals(port, refusal)
+        yield from _external_refusals(entry)
     if port.healthCheckNodePort:
-        match = Match("-p tcp", f"-m tcp --dport {port.healthCheckNodePort}")
-        yield Rule("filter", "KUBE-NODEPORTS", match, "ACCEPT", f"{name} health check node port")
+        match, note = (
+            Match("-p tcp", f"-m tcp --dport {port.healthCheckNodePort}"),
+            f"{name} health check node port",
+        )
+        yield Rule("filter", "KUBE-NODEPORTS", match, "ACCEPT", note, origin=why(HEALTH_CHECK))
 
 
 class _Refusal(NamedTuple):
@@ -298,25 +328,32 @@ class _Refusal(NamedTuple):
 
 
 def _external_entries(entry: _Entry) -> Iterator[Rule]:
-    port, name = entry.port, entry.port.name
+    port, name, why = entry.port, entry.port.name, entry.origins.of
     for ip in port.externalIPs:
-        yield Rule("nat", "KUBE-SERVICES", _to(port, ip), entry.ext, f"{name} external IP")
+        note = f"{name} external IP"
+        yield Rule("nat", "KUBE-SERVICES", _to(port, ip), entry.ext, note, origin=why(EXTERNAL_IPS))
     for ip in port.loadBalancerVIPs:
-        target = entry.fw if entry.firewalled else entry.ext
-        yield Rule("nat", "KUBE-SERVICES", _to(port, ip), target, f"{name} loadbalancer IP")
+        target, field = (entry.fw, SOURCE_RANGES) if entry.firewalled else (entry.ext, BALANCER_IPS)
+        note = f"{name} loadbalancer IP"
+        yield Rule("nat", "KUBE-SERVICES", _to(port, ip), target, note, origin=why(field))
         if entry.firewalled:
-            why = f"{name} traffic not accepted by {entry.fw}"
-            yield Rule("filter", "KUBE-PROXY-FIREWALL", _to(port, ip), "DROP", why)
+            note = f"{name} traffic not accepted by {entry.fw}"
+            yield Rule("filter", "KUBE-PROXY-FIREWALL", _to(port, ip), "DROP", note, origin=why(field))
     if port.nodePort:
-        yield Rule("nat", "KUBE-NODEPORTS", _dialled(port, port.nodePort), entry.ext, name)
+        match = _dialled(port, port.nodePort)
+        yield Rule("nat", "KUBE-NODEPORTS", match, entry.ext, name, origin=why(NODE_PORT))
 
 
-def _external_refusals(port: ServicePortFacts, refusal: _Refusal) -> Iterator[Rule]:
-    for ip in (*port.externalIPs, *port.loadBalancerVIPs):
-        yield Rule("filter", "KUBE-EXTERNAL-SERVICES", _to(port, ip), *refusal)
+def _external_refusals(entry: _Entry) -> Iterator[Rule]:
+    port, refusal, why = entry.port, _Refusal.of(entry), entry.origins.of
+    policy = EXTERNAL_POLICY if entry.usable else ""
+    chain = "KUBE-EXTERNAL-SERVICES"
+    for ips, field in ((port.externalIPs, EXTERNAL_IPS), (port.loadBalancerVIPs, BALANCER_IPS)):
+        for ip in ips:
+            yield Rule("filter", chain, _to(port, ip), *refusal, why(policy or field))
     if port.nodePort:
         match = _dialled(port, port.nodePort, more="-m addrtype --dst-type LOCAL ")
-        yield Rule("filter", "KUBE-EXTERNAL-SERVICES", match, *refusal)
+        yield Rule("filter", chain, match, *refusal, why(policy or NODE_PORT))
 
 
 def _masquerading(entry: _Entry, context: Context) -> Iterator[Rule]:
@@ -330,22 +367,27 @@ def _masquerading(entry: _Entry, context: Context) -> Iterator[Rule]:
     else:
         return
     match = _dialled(port, port.port, f"{source} ", (port.clusterIP,))
-    yield Rule("nat", entry.internal, match, "KUBE-MARK-MASQ", note)
+    origin = entry.origins.of(CLUSTER_IPS)
+    yield Rule("nat", entry.internal, match, "KUBE-MARK-MASQ", note, origin=origin)
 
 
 def _external_chain(entry: _Entry, detector: Detector | None) -> Iterator[Rule]:
     """Yields the rules for traffic to an external address."""
-    chain, goal = entry.ext, f"{entry.port.name} external destinations"
+    goal = f"{entry.port.name} external destinations"
+    rules: list[tuple[Match, str, str]] = []
     if not entry.port.externalLocal:
-        yield Rule("nat", chain, _ANY, "KUBE-MARK-MASQ", f"masquerade traffic for {goal}")
+        rules.append((_ANY, "KUBE-MARK-MASQ", f"masquerade traffic for {goal}"))
     else:
         if detector:
-            yield Rule("nat", chain, Match(_local(detector)), entry.svc, f"pod traffic for {goal}")
+            rules.append((Match(_local(detector)), entry.svc, f"pod traffic for {goal}"))
         from_node = Match(after="-m addrtype --src-type LOCAL")
-        yield Rule("nat", chain, from_node, "KUBE-MARK-MASQ", f"masquerade LOCAL traffic for {goal}")
-        yield Rule("nat", chain, from_node, entry.svc, f"route LOCAL traffic for {goal}")
+        rules.append((from_node, "KUBE-MARK-MASQ", f"masquerade LOCAL traffic for {goal}"))
+        rules.append((from_node, entry.svc, f"route LOCAL traffic for {goal}"))
     if entry.external:
-        yield Rule("nat", chain, _ANY, entry.external)
+        rules.append((_ANY, entry.external, ""))
+    origin = entry.origins.of(EXTERNAL_POLICY)
+    for match, target, note in rules:
+        yield Rule("nat", entry.ext, match, target, note, origin=origin)
 
 
 def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
@@ -354,20 +396,23 @@ def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
     that address as its source).
     """
     port, chain, target = entry.port, entry.fw, entry.ext
-    note = f"{port.name} loadbalancer IP"
+    note, origin = f"{port.name} loadbalancer IP", entry.origins.of(SOURCE_RANGES)
     for allowed in port.sourceRanges:
         source = "" if allowed == EVERYTHING else f"-s {allowed}"
-        yield Rule("nat", chain, Match(source), target, note)
+        yield Rule("nat", chain, Match(source), target, note, origin=origin)
     if primary and any(primary in prefix for prefix in port.sourceRanges):
         for vip in port.loadBalancerVIPs:
-            yield Rule("nat", chain, Match(f"-s {host_prefix(vip)}", hosts=(vip,)), target, note)
+            match = Match(f"-s {host_prefix(vip)}", hosts=(vip,))
+            yield Rule("nat", chain, match, target, note, origin=origin)
     note = f"other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"
-    yield Rule("nat", chain, _ANY, "", note)
+    yield Rule("nat", chain, _ANY, "", note, origin=origin)
 
 
-def port_rules(port: ServicePortFacts, choice: EndpointChoice, context: Context) -> Iterator[Rule]:
+def port_rules(
+    port: ServicePortFacts, choice: EndpointChoice, context: Context, origins: Origins = UNASKED
+) -> Iterator[Rule]:
     """Yields all rules of one Service port in the tables of one node."""
-    entry = _entry(port, choice)
+    entry = _entry(port, choice, origins)
     yield from _entry_rules(entry)
     if entry.internal:
         yield from _masquerading(entry, context)
@@ -375,9 +420,9 @@ def port_rules(port: ServicePortFacts, choice: EndpointChoice, context: Context)
         yield from _external_chain(entry, context.detector)
     if entry.firewalled:
         yield from _firewall_chain(entry, context.primary)
-    backends = {e.address: _backend(port, e, context.comments) for e in choice.reachable}
+    backends = {e.address: _backend(port, e, context.comments, origins) for e in choice.reachable}
     for chain, endpoints in ((entry.svc, choice.cluster), (entry.svl, choice.local)):
-        yield from _policy_chain(chain, port, [backends[e.address] for e in endpoints])
+        yield from _policy_chain(chain, port, [backends[e.address] for e in endpoints], origins)
     for backend in backends.values():
         yield from _endpoint_chain(port, backend)
 
@@ -402,12 +447,12 @@ class Place(NamedTuple):
     context: Context
     ranged: Context
 
-    def rules_of(self, ports: Sequence[ServicePortFacts]) -> list[Rule]:
+    def rules_of(self, ports: Sequence[ServicePortFacts], origins: Origins = UNASKED) -> list[Rule]:
         """Returns the rules of ``ports``, each with the endpoints that this node may use."""
         return [
             rule
             for port in ports
-            for rule in port_rules(port, choose(port, self.node), self.context_of(port))
+            for rule in port_rules(port, choose(port, self.node), self.context_of(port), origins)
         ]
 
     def context_of(self, port: ServicePortFacts) -> Context:
@@ -436,10 +481,7 @@ def node_rules(state: ClusterState, name: str) -> RuleSet:
     Raises ``UnsafeTextError`` for a value that does not fit its type, and :class:`UsageError` for a detector
     that covers everything.
     """
-    ports = service_ports(state)
-    place = place_of(state, state.node[name], comments=sum(len(p.endpoints) for p in ports) <= LARGE_CLUSTER)
-    rules = [*frame(state.proxy), *place.rules_of(ports), *node_port_tail(state, name)]
-    tables = by_chain(rules)
+    tables = by_chain(_node_rules(state, name, asked=False))
     return RuleSet(
         {
             table: {
@@ -449,6 +491,25 @@ def node_rules(state: ClusterState, name: str) -> RuleSet:
             for table, chains in CHAINS.items()
         }
     )
+
+
+def explain(state: ClusterState, name: str) -> Iterator[Explained]:
+    """Yields the rules of one node, each with its origin."""
+    for rule in _node_rules(state, name, asked=True):
+        yield explained(rule)
+
+
+def _node_rules(state: ClusterState, name: str, *, asked: bool) -> Iterator[Rule]:
+    services = [
+        (ports_of(service, slices), ServiceOrigins(service.key, slices) if asked else UNASKED)
+        for service, slices in services_with_slices(state)
+    ]
+    endpoints = sum(len(port.endpoints) for ports, _ in services for port in ports)
+    place = place_of(state, state.node[name], comments=endpoints <= LARGE_CLUSTER)
+    yield from frame(state.proxy)
+    for ports, origins in services:
+        yield from place.rules_of(ports, origins)
+    yield from node_port_tail(state, name)
 
 
 def plan_localhost(nodes: Iterable[str], settings: ProxySettings) -> Iterator[Operation]:

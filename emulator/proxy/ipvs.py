@@ -21,12 +21,34 @@ from typing import ClassVar, NamedTuple
 
 from emulator.cluster.state import ClusterState
 from emulator.net import IPV4, Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix
-from emulator.plan.ipvs import AddressSet, RealServer, SetKind, VirtualServer, ipset_text
+from emulator.objects.references import ObjectRef
+from emulator.plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipset_text, ipvsadm_words
 from emulator.plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
 from emulator.plan.rules import RuleSet, RuleTool
 from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import EndpointChoice, EndpointFacts, ServicePortFacts, choose, service_ports
+from emulator.proxy.endpoints import (
+    EndpointChoice,
+    EndpointFacts,
+    ServicePortFacts,
+    choose,
+    ports_of,
+    service_ports,
+    services_with_slices,
+)
 from emulator.proxy.local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
+from emulator.proxy.origins import (
+    BALANCER_IPS,
+    CLUSTER_IPS,
+    EXTERNAL_IPS,
+    EXTERNAL_POLICY,
+    HEALTH_CHECK,
+    NODE_PORT,
+    SOURCE_RANGES,
+    UNASKED,
+    Explained,
+    Origins,
+    ServiceOrigins,
+)
 
 DUMMY = "kube-ipvs0"
 MARK = "0x4000/0x4000"  # masqueradeBit 14
@@ -161,41 +183,56 @@ class _Node:
         self.sets: dict[str, dict[str, None]] = {set_name: {} for set_name in _SETS}
         self.servers: dict[tuple[TransportProtocol, Address, int], VirtualServer] = {}
         # load-balancer addresses that the node itself may not dial
-        self.refused: list[tuple[TransportProtocol, str, int]] = []
+        self.refused: list[tuple[TransportProtocol, str, int, ObjectRef | None]] = []
+        self.origins = UNASKED  # those of the Service that is added next
+        self.causes: dict[tuple[str, str], ObjectRef] = {}  # set, entry → origin of the first claim
+        self.served_by: dict[tuple[TransportProtocol, Address, int], tuple[str, Origins]] = {}
 
-    def add(self, name: str, entry: str) -> None:
+    def add(self, name: str, entry: str, origin: ObjectRef | None) -> None:
         self.sets[name][entry] = None
+        if origin:
+            self.causes.setdefault((name, entry), origin)
 
     def add_port(self, port: ServicePortFacts) -> None:
-        choice = choose(port, self.node)
+        choice, why = choose(port, self.node), self.origins.of
         protocol = port.protocol.lower()
         for endpoint in port.seen_from(self.node.name):
             if endpoint.node == self.node.name:
-                self.add("KUBE-LOOP-BACK", f"{endpoint.ip},{protocol}:{endpoint.port},{endpoint.ip}")
+                ip, number = endpoint.ip, endpoint.port
+                entry = f"{ip},{protocol}:{number},{ip}"
+                self.add("KUBE-LOOP-BACK", entry, self.origins.endpoint(ip, number))
         external = _endpoints(choice, port.externalLocal)
-        self.add("KUBE-CLUSTER-IP", f"{port.clusterIP},{protocol}:{port.port}")
-        self._serve(port, port.clusterIP, port.port, _endpoints(choice, port.internalLocal))
+        self.add("KUBE-CLUSTER-IP", f"{port.clusterIP},{protocol}:{port.port}", why(CLUSTER_IPS))
+        self._serve(port, port.clusterIP, port.port, _endpoints(choice, port.internalLocal), CLUSTER_IPS)
         for ip in port.externalIPs:
-            self.add(
-                "KUBE-EXTERNAL-IP-LOCAL" if port.externalLocal else "KUBE-EXTERNAL-IP",
-                f"{ip},{protocol}:{port.port}",
-            )
-            self._serve(port, ip, port.port, external)
+            name = "KUBE-EXTERNAL-IP-LOCAL" if port.externalLocal else "KUBE-EXTERNAL-IP"
+            self.add(name, f"{ip},{protocol}:{port.port}", why(EXTERNAL_IPS))
+            self._serve(port, ip, port.port, external, EXTERNAL_IPS)
         for ip in port.loadBalancerVIPs:
             self._add_balancer(port, ip)
-            self._serve(port, ip, port.port, external)
-        for ip in (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs):
-            if ip not in self.own:  # the node's own address: it stays where it is
-                self.add("KUBE-IPVS-IPS", ip)
+            self._serve(port, ip, port.port, external, BALANCER_IPS)
+        for ips, field in (
+            ((port.clusterIP,), CLUSTER_IPS),
+            (port.externalIPs, EXTERNAL_IPS),
+            (port.loadBalancerVIPs, BALANCER_IPS),
+        ):
+            for ip in ips:
+                if ip not in self.own:  # the node's own address: it stays where it is
+                    self.add("KUBE-IPVS-IPS", ip, why(field))
         if port.nodePort and self.node_port_ips:
             self._add_node_port(port)
             for ip in self.node_port_ips:
-                self._serve(port, ip, port.nodePort, external)
+                self._serve(port, ip, port.nodePort, external, NODE_PORT)
         if port.healthCheckNodePort:
-            self.add("KUBE-HEALTH-CHECK-NODE-PORT", str(port.healthCheckNodePort))
+            self.add("KUBE-HEALTH-CHECK-NODE-PORT", str(port.healthCheckNodePort), why(HEALTH_CHECK))
 
     def _serve(
-        self, port: ServicePortFacts, ip: Address, number: int, endpoints: Sequence[EndpointFacts]
+        self,
+        port: ServicePortFacts,
+        ip: Address,
+        number: int,
+        endpoints: Sequence[EndpointFacts],
+        field: str,
     ) -> None:
         server = VirtualServer(
             protocol=port.protocol,
@@ -205,33 +242,38 @@ class _Node:
             persistence=port.affinitySeconds,
             servers=tuple(RealServer(e.ip, e.port) for e in endpoints),
         )
-        self.servers.setdefault((port.protocol, ip, number), server)
+        self.servers.setdefault(server.key, server)
+        self.served_by.setdefault(server.key, (field, self.origins))
 
     def _add_balancer(self, port: ServicePortFacts, ip: str) -> None:
         """Adds a load-balancer address. The node's own packets to one have that very address as their source,
         since it is local.
         """
-        key = f"{ip},{port.protocol.lower()}:{port.port}"
-        self.add("KUBE-LOAD-BALANCER", key)
+        key, why = f"{ip},{port.protocol.lower()}:{port.port}", self.origins.of
+        self.add("KUBE-LOAD-BALANCER", key, why(BALANCER_IPS))
         if port.externalLocal:
-            self.add("KUBE-LOAD-BALANCER-LOCAL", key)
+            self.add("KUBE-LOAD-BALANCER-LOCAL", key, why(EXTERNAL_POLICY))
         if port.sourceRanges:
-            self.add("KUBE-LOAD-BALANCER-FW", key)
+            origin = why(SOURCE_RANGES)
+            self.add("KUBE-LOAD-BALANCER-FW", key, origin)
             for source in port.sourceRanges:
                 for half in _halves(source):
-                    self.add("KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{key},{half}")
+                    self.add("KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{key},{half}", origin)
             if self.primary and any(self.primary in prefix for prefix in port.sourceRanges):
-                self.add("KUBE-LOAD-BALANCER-SOURCE-IP", f"{key},{ip}")
+                self.add("KUBE-LOAD-BALANCER-SOURCE-IP", f"{key},{ip}", origin)
             else:
-                self.refused.append((port.protocol, ip, port.port))
+                self.refused.append((port.protocol, ip, port.port, origin))
 
     def _add_node_port(self, port: ServicePortFacts) -> None:
-        for local in ("", "LOCAL-") if port.externalLocal else ("",):
+        for local, field in (
+            (("", NODE_PORT), ("LOCAL-", EXTERNAL_POLICY)) if port.externalLocal else (("", NODE_PORT),)
+        ):
+            origin = self.origins.of(field)
             if port.protocol == "SCTP":
                 for ip in self.node_port_ips:
-                    self.add(f"KUBE-NODE-PORT-{local}SCTP-HASH", f"{ip},sctp:{port.nodePort}")
+                    self.add(f"KUBE-NODE-PORT-{local}SCTP-HASH", f"{ip},sctp:{port.nodePort}", origin)
             else:
-                self.add(f"KUBE-NODE-PORT-{local}{port.protocol}", str(port.nodePort))
+                self.add(f"KUBE-NODE-PORT-{local}{port.protocol}", str(port.nodePort), origin)
 
 
 def _endpoints(choice: EndpointChoice, local: bool) -> Sequence[EndpointFacts]:
@@ -287,9 +329,18 @@ def _filter_rules(node: _Node) -> Iterator[tuple[str, str]]:
     yield "KUBE-IPVS-FILTER", f"{_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j RETURN"
     refuse = f"{_match('KUBE-IPVS-IPS', 'dst')} -j REJECT --reject-with {IPV4.reject_port}"
     yield "KUBE-IPVS-FILTER", f"-m conntrack --ctstate NEW {refuse}"
-    for protocol, ip, port in node.refused:
+    for rule, _ in _refusals(node):
+        yield _REFUSALS, rule
+
+
+_REFUSALS = "KUBE-IPVS-OUT-FILTER"
+
+
+def _refusals(node: _Node) -> Iterator[tuple[str, ObjectRef | None]]:
+    """Yields the rules that keep the node itself from load-balancer addresses, each with its origin."""
+    for protocol, ip, port, origin in node.refused:
         server = f"-m ipvs --vproto {_PROTOCOL_NUMBER[protocol]} --vaddr {ip} --vport {port}"
-        yield "KUBE-IPVS-OUT-FILTER", f"-s {host_prefix(ip)} {server} -j DROP"
+        yield f"-s {host_prefix(ip)} {server} -j DROP", origin
 
 
 def _nat_rules(state: ClusterState, node: _Node) -> Iterator[tuple[str, str]]:
@@ -400,6 +451,30 @@ def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
         )
 
     return of_node
+
+
+def explain(state: ClusterState, name: str) -> Iterator[Explained]:
+    """Yields the rules, entries of sets and virtual servers of one node, each with its origin."""
+    node = _Node(state, name)
+    for service, slices in services_with_slices(state):
+        node.origins = ServiceOrigins(service.key, slices)
+        for port in ports_of(service, slices):
+            node.add_port(port)
+    for set_name, entries in node.sets.items():
+        for entry in entries:
+            yield Explained(f"ipset add {set_name} {entry}", node.causes.get((set_name, entry)))
+    for key, server in node.servers.items():
+        field, origins = node.served_by[key]
+        yield Explained(f"ipvsadm {ipvsadm_words(Edit('add server', server))}", origins.of(field))
+        for real in server.servers:
+            words = ipvsadm_words(Edit("add real", server, real))
+            yield Explained(f"ipvsadm {words}", origins.endpoint(real.ip, real.port))
+    refusals = dict(_refusals(node))
+    for table, chains in _rules(state, node).tables.items():
+        for chain, rules in chains.items():
+            for rule in rules:
+                origin = refusals.get(rule) if chain == _REFUSALS else None
+                yield Explained(f"iptables -t {table} -A {chain} {rule}", origin)
 
 
 class Rules:

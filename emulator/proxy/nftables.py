@@ -28,14 +28,15 @@ from emulator.cluster.state import ClusterState
 from emulator.net import Address, Prefix, collapse_prefixes, host_prefix
 from emulator.objects.kinds import Node
 from emulator.plan.checked import identifier, quoted
-from emulator.plan.nft import NftChain
+from emulator.plan.nft import NftChain, NftTable
 from emulator.plan.rules import RuleSet
 from emulator.proxy.endpoints import (
     EndpointChoice,
     EndpointFacts,
     ServicePortFacts,
     choose,
-    service_ports,
+    ports_of,
+    services_with_slices,
 )
 from emulator.proxy.local import (
     EVERYTHING,
@@ -46,7 +47,19 @@ from emulator.proxy.local import (
     node_port_prefixes,
     primary_ip,
 )
-from emulator.proxy.nfttable import BY_NODE_PORT, Parts, Words, make_table, words_of
+from emulator.proxy.nfttable import BY_NODE_PORT, CHAINS, Parts, Words, make_table, words_of
+from emulator.proxy.origins import (
+    AFFINITY,
+    BALANCER_IPS,
+    CLUSTER_IPS,
+    EXTERNAL_IPS,
+    EXTERNAL_POLICY,
+    INTERNAL_POLICY,
+    NODE_PORT,
+    SOURCE_RANGES,
+    Explained,
+    ServiceOrigins,
+)
 
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
 COMMENT_LENGTH = 128  # the longest that nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)
@@ -189,20 +202,23 @@ def _remembered(parts: Parts, port: ServicePortFacts, kind: str, endpoints: Sequ
     choices = ", ".join(f"{i} : goto endpoint-{one}" for i, one in enumerate(ids))
     source = parts.words.source
     recall = (f"{source} @affinity-{one} goto endpoint-{one}" for one in ids)
-    parts.chains.append((name, _chain(*recall, f"numgen random mod {len(ids)} vmap {{ {choices} }}")))
+    origin = parts.origins.of(AFFINITY)
+    chain = _chain(*recall, f"numgen random mod {len(ids)} vmap {{ {choices} }}")
+    parts.claim_chain(name, chain, origin)
     for one, endpoint in zip(ids, endpoints, strict=True):
         parts.affinity[f"affinity-{one}"] = port.affinitySeconds
         dnat = f"meta l4proto {port.protocol.lower()} dnat to {endpoint.address}"
-        parts.chains.append((f"endpoint-{one}", _chain(f"update @affinity-{one} {{ {source} }}", dnat)))
+        chain = _chain(f"update @affinity-{one} {{ {source} }}", dnat)
+        parts.claim_chain(f"endpoint-{one}", chain, parts.origins.endpoint(endpoint.ip, endpoint.port))
     return _Way(f"goto {name}")
 
 
 def _list(parts: Parts, where: str, key: str, endpoints: Sequence[EndpointFacts]) -> None:
     """Adds ``endpoints`` to the map ``where`` under ``key`` and an index."""
-    claim = parts.elements[where].append
-    for index, endpoint in enumerate(endpoints):
+    find = parts.origins.endpoint
+    for index, (ip, port, *_) in enumerate(endpoints):
         entry = f"{key} . {index}"
-        claim((entry, f"{entry} : {endpoint.ip} . {endpoint.port}"))
+        parts.claim(where, entry, f"{entry} : {ip} . {port}", find(ip, port))
 
 
 @cache
@@ -217,15 +233,16 @@ def _cluster_ip(
     kind, endpoints = ("local", choice.local) if port.internalLocal else ("service", choice.cluster)
     if not endpoints:
         return
+    origin = parts.origins.of(CLUSTER_IPS)
     if port.affinitySeconds:
         chain = f"cluster-ip-{_identity(_port_id(port))}"
         way = _remembered(parts, port, kind, endpoints)
-        parts.chains.append((chain, _chain(*context.masquerade, way.statement)))
+        parts.claim_chain(chain, _chain(*context.masquerade, way.statement), origin)
     else:
         chain, where = cluster_ip_names(len(endpoints))
         _list(parts, where, key, endpoints)
-        parts.chains.append((chain, picking(parts.words, context.masquerade, len(endpoints), where)))
-    parts.elements["service-ips"].append((key, f"{key}{note} : goto {chain}"))
+        parts.claim_chain(chain, picking(parts.words, context.masquerade, len(endpoints), where), origin)
+    parts.claim("service-ips", key, f"{key}{note} : goto {chain}", origin)
 
 
 def _external(
@@ -234,14 +251,15 @@ def _external(
     choice: EndpointChoice,
     key: str,
     note: str,
-    node_port: bool,
+    field: str,
     context: Context,
 ) -> None:
-    """Adds an external address. ``key``: an externalIP, a load-balancer IP, or a node port. Under eTP Local,
-    Pods and the node itself may go to any endpoint.
+    """Adds an external address. ``key``: an externalIP, a load-balancer IP, or a node port, as ``field``
+    has it. Under eTP Local, Pods and the node itself may go to any endpoint.
     """
     if not choice.cluster:
         return
+    node_port = field == NODE_PORT
     chain, vmap = ("nodeport", "service-nodeports") if node_port else ("external", "service-ips")
     here: _Way | None = None
     if port.affinitySeconds:
@@ -272,8 +290,8 @@ def _external(
     if here:
         rules += (here.statement,)
     maps = tuple([way.map for way in (anywhere, here) if way and way.map])
-    parts.chains.append((chain, NftChain(rules, maps=maps)))
-    parts.elements[vmap].append((key, f"{key}{note} : goto {chain}"))
+    parts.claim_chain(chain, NftChain(rules, maps=maps), parts.origins.of(EXTERNAL_POLICY))
+    parts.claim(vmap, key, f"{key}{note} : goto {chain}", parts.origins.of(field))
 
 
 def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: str, context: Context) -> None:
@@ -288,8 +306,11 @@ def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: s
     if EVERYTHING in allowed:
         return
     chain = f"firewall-{_identity(_port_id(port))}"
-    parts.chains.append((chain, _chain(f"{parts.words.source} != {{ {', '.join(map(str, allowed))} }} drop")))
-    parts.elements["firewall-ips"] += [(key, f"{key}{note} : goto {chain}") for key in keys]
+    origin = parts.origins.of(SOURCE_RANGES)
+    others = f"{parts.words.source} != {{ {', '.join(map(str, allowed))} }}"
+    parts.claim_chain(chain, _chain(f"{others} drop"), origin)
+    for key in keys:
+        parts.claim("firewall-ips", key, f"{key}{note} : goto {chain}", origin)
 
 
 def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, context: Context) -> None:
@@ -297,32 +318,38 @@ def _add_port(parts: Parts, port: ServicePortFacts, choice: EndpointChoice, cont
     protocol, ip, usable = port.protocol.lower(), port.clusterIP, choice.hasAny
     tail = f" . {protocol} . {port.port}"
     note = f" comment {quoted(port.name[:COMMENT_LENGTH])}"
-    parts.elements["cluster-ips"].append((ip, ip))
+    why = parts.origins.of
+    parts.claim("cluster-ips", ip, ip, why(CLUSTER_IPS))
     if usable:
         _cluster_ip(parts, port, choice, ip + tail, note, context)
-        claim = parts.elements["hairpin-connections"].append
         for endpoint in choice.reachable:
             hairpin = f"{endpoint.ip} . {endpoint.ip}"
-            claim((hairpin, hairpin))
+            origin = parts.origins.endpoint(endpoint.ip, endpoint.port)
+            parts.claim("hairpin-connections", hairpin, hairpin, origin)
     refusal = f"{note} : drop" if usable else f"{note} : goto reject-chain"
     if not usable or (port.internalLocal and not choice.local):
-        parts.elements["no-endpoint-services"].append((ip + tail, ip + tail + refusal))
+        origin = why(INTERNAL_POLICY if usable else CLUSTER_IPS)
+        parts.claim("no-endpoint-services", ip + tail, ip + tail + refusal, origin)
     if not port.external:
         return
     vips = [vip + tail for vip in port.loadBalancerVIPs]
-    externals = dict.fromkeys([*[external + tail for external in port.externalIPs], *vips])
+    externals = dict.fromkeys([external + tail for external in port.externalIPs], EXTERNAL_IPS)
+    externals = {**externals, **dict.fromkeys([vip for vip in vips if vip not in externals], BALANCER_IPS)}
     node_port = f"{protocol} . {port.nodePort}" if port.nodePort else ""
     if usable:
-        for key in externals:
-            _external(parts, port, choice, key, note, False, context)
+        for key, field in externals.items():
+            _external(parts, port, choice, key, note, field, context)
         if node_port:
-            _external(parts, port, choice, node_port, note, True, context)
+            _external(parts, port, choice, node_port, note, NODE_PORT, context)
         if port.sourceRanges and vips:
             _firewall(parts, port, vips, note, context)
     if not usable or (port.externalLocal and not choice.local):
-        parts.elements["no-endpoint-services"] += [(key, key + refusal) for key in externals]
+        policy = EXTERNAL_POLICY if usable else ""
+        for key, field in externals.items():
+            parts.claim("no-endpoint-services", key, key + refusal, why(policy or field))
         if node_port:
-            parts.elements["no-endpoint-nodeports"].append((node_port, node_port + refusal))
+            origin = why(policy or NODE_PORT)
+            parts.claim("no-endpoint-nodeports", node_port, node_port + refusal, origin)
 
 
 # --- one node -----------------------------------------------------------------------------------------------
@@ -368,8 +395,30 @@ def node_rules(state: ClusterState, name: str) -> RuleSet:
     """Returns the table of one node, one Service port after the other. Raises ``UnsafeTextError`` for a value
     that does not fit its type.
     """
-    place, ports = place_of(state, state.node[name]), service_ports(state)
+    return RuleSet({}, _table(state, name, asked=False)[0])
+
+
+def _table(state: ClusterState, name: str, *, asked: bool) -> tuple[NftTable, Parts]:
+    place = place_of(state, state.node[name])
     parts = Parts(place.words)
-    place.add(parts, ports, place.choices(ports))
-    table = make_table(parts, frame(state.serviceSubnet), node_port_ips(state, name))
-    return RuleSet({}, table)
+    for service, slices in services_with_slices(state):
+        if asked:
+            parts.origins = ServiceOrigins(service.key, slices)
+        ports = ports_of(service, slices)
+        place.add(parts, ports, place.choices(ports))
+    return make_table(parts, frame(state.serviceSubnet), node_port_ips(state, name)), parts
+
+
+def explain(state: ClusterState, name: str) -> Iterator[Explained]:
+    """Yields the rules and elements of one node's table, each with its origin. A chain that Services share
+    has that of the first.
+    """
+    table, parts = _table(state, name, asked=True)
+    for where, s in table.sets.items():
+        for key, element in s.elements.items():
+            command = f"nft add element {table.name} {where} {{ {element} }}"
+            yield Explained(command, parts.causes.get((where, key)))
+    for name_of_chain, chain in table.chains.items():
+        for rule in chain.rules:
+            command = f"nft add rule {table.name} {name_of_chain} {rule}"
+            yield Explained(command, parts.causes.get((CHAINS, name_of_chain)))

@@ -11,8 +11,10 @@ from functools import cache
 from typing import Literal, TypeAlias, TypeVar
 
 from emulator.net import Address, Family
+from emulator.objects.references import ObjectRef
 from emulator.plan.checked import quoted
 from emulator.plan.nft import NftChain, NftSet, NftTable
+from emulator.proxy.origins import UNASKED
 
 T = TypeVar("T")
 
@@ -95,20 +97,37 @@ def words_of(family: Family) -> Words:
     return Words(family)
 
 
+CHAINS = ""  # the key for chains, among the names of sets
+
 Claim: TypeAlias = tuple[str, T]  # a key, and its value
 
 
 class Parts:
     """Holds the claims of Services on the table, one after the other."""
 
-    __slots__ = ("affinity", "chains", "elements", "words")
+    __slots__ = ("affinity", "causes", "chains", "elements", "origins", "words")
 
     def __init__(self, words: Words) -> None:
         self.words = words
+        self.origins = UNASKED  # those of the Service that claims next
+        # set or map ("" for chains), key → the origin of the first claim
+        self.causes: dict[tuple[str, str], ObjectRef] = {}
         # by set or map; an element as nft writes it
         self.elements: defaultdict[str, list[Claim[str]]] = defaultdict(list)
         self.chains: list[Claim[NftChain]] = []
         self.affinity: dict[str, int] = {}  # sets that remember clients → seconds
+
+    def claim(self, where: str, key: str, element: str, origin: ObjectRef | None) -> None:
+        """Adds an element of the set or map ``where``."""
+        self.elements[where].append((key, element))
+        if origin:
+            self.causes.setdefault((where, key), origin)
+
+    def claim_chain(self, name: str, chain: NftChain, origin: ObjectRef | None) -> None:
+        """Adds a chain."""
+        self.chains.append((name, chain))
+        if origin:
+            self.causes.setdefault((CHAINS, name), origin)
 
     def extend(self, others: Parts) -> None:
         for where, claims in others.elements.items():

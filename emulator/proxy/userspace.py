@@ -22,12 +22,23 @@ from emulator.net import (
     host_prefix,
     short_hash,
 )
-from emulator.plan.checked import address, comment
+from emulator.plan.checked import address
 from emulator.plan.operations import DelConnections, Operation
-from emulator.plan.rules import RuleSet, RuleTool
+from emulator.plan.rules import Match, Rule, RuleSet, RuleTool
 from emulator.proxy.changes import ServiceChange
 from emulator.proxy.endpoints import ServicePortFacts, service_ports
 from emulator.proxy.local import LOCALHOST, local_addresses, primary_ip
+from emulator.proxy.origins import (
+    BALANCER_IPS,
+    CLUSTER_IPS,
+    EXTERNAL_IPS,
+    NODE_PORT,
+    UNASKED,
+    Explained,
+    Origins,
+    ServiceOrigins,
+    explained,
+)
 
 # kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the source ports
 # of flows and node ports.
@@ -138,8 +149,6 @@ class RoundRobin:
 
 # --- rules --------------------------------------------------------------------------------------------------
 
-Rule = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
-
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _CHAINS = {
     "nat": ("KUBE-NODEPORT-CONTAINER", "KUBE-NODEPORT-HOST", "KUBE-PORTALS-CONTAINER", "KUBE-PORTALS-HOST"),
@@ -151,16 +160,13 @@ def _frame() -> Iterator[Rule]:
     """Yields the rules that every node has. Packets from others pass PREROUTING ("CONTAINER"), the node's own
     OUTPUT ("HOST").
     """
-    portals = comment("handle ClusterIPs; NOTE: this must be before the NodePort rules")
-    node_ports = comment("handle service NodePorts; NOTE: this must be the last rule in the chain")
+    portals = "handle ClusterIPs; NOTE: this must be before the NodePort rules"
+    node_ports = "handle service NodePorts; NOTE: this must be the last rule in the chain"
     for chain, kind in (("PREROUTING", "CONTAINER"), ("OUTPUT", "HOST")):
-        yield "nat", chain, f"{portals} -j KUBE-PORTALS-{kind}"
-        yield "nat", chain, f"{_LOCAL} {node_ports} -j KUBE-NODEPORT-{kind}"
-    yield (
-        "filter",
-        "INPUT",
-        f"{comment('Ensure that non-local NodePort traffic can flow')} -j KUBE-NODEPORT-NON-LOCAL",
-    )
+        yield Rule("nat", chain, Match(), f"KUBE-PORTALS-{kind}", portals)
+        yield Rule("nat", chain, Match(_LOCAL), f"KUBE-NODEPORT-{kind}", node_ports)
+    others = "Ensure that non-local NodePort traffic can flow"
+    yield Rule("filter", "INPUT", Match(), "KUBE-NODEPORT-NON-LOCAL", others)
 
 
 def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
@@ -170,39 +176,40 @@ def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
 
 
 def _port_rules(
-    facts: ServicePortFacts, ingress: tuple[str, ...], proxy_port: int, host: str
+    facts: ServicePortFacts, ingress: tuple[str, ...], proxy_port: int, host: str, origins: Origins = UNASKED
 ) -> Iterator[Rule]:
     """Yields the rules to the proxy. REDIRECT leads to the address of the input interface, from which UDP
     replies leave as well. For the node's own packets REDIRECT would make packets to 127.0.0.1, so these go to
     the node's address ``host``.
     """
     protocol = facts.protocol.lower()
-    redirect = f"-j REDIRECT --to-ports {proxy_port}"
-    dnat = f"-j DNAT --to-destination {Endpoint.of(host, proxy_port)}"
+    redirect = "REDIRECT", f"--to-ports {proxy_port}"
+    dnat = "DNAT", f"--to-destination {Endpoint.of(host, proxy_port)}"
+    containers, own = "KUBE-PORTALS-CONTAINER", "KUBE-PORTALS-HOST"
 
-    def to(port: int, target: str, ip: str = "", match: str = "") -> str:
-        parts = (
-            f"-d {host_prefix(ip)}" if ip else "",
-            f"-p {protocol}",
-            comment(facts.name),
-            f"-m {protocol} --dport {port}",
-            match,
-            target,
+    def to(chain: str, port: int, target: tuple[str, str], field: str, ip: str = "", more: str = "") -> Rule:
+        hosts = (ip,) if ip else ()
+        match = Match(
+            f"-d {host_prefix(ip)} -p {protocol}" if ip else f"-p {protocol}",
+            f"-m {protocol} --dport {port}{more}",
+            hosts,
         )
-        return " ".join(part for part in parts if part)
+        return Rule("nat", chain, match, target[0], facts.name, target[1], origins.of(field))
 
-    for ip in (facts.clusterIP, *ingress):
-        yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip)
-        yield "nat", "KUBE-PORTALS-HOST", to(facts.port, dnat, ip)
+    for ip, field in ((facts.clusterIP, CLUSTER_IPS), *((ip, BALANCER_IPS) for ip in ingress)):
+        yield to(containers, facts.port, redirect, field, ip)
+        yield to(own, facts.port, dnat, field, ip)
     # not packets of Pods (by a bridge's port) and of the node, unless it is the node's own address
     for ip in facts.externalIPs:
-        yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, "-m physdev ! --physdev-is-in")
-        yield "nat", "KUBE-PORTALS-CONTAINER", to(facts.port, redirect, ip, _LOCAL)
-        yield "nat", "KUBE-PORTALS-HOST", to(facts.port, dnat, ip, _LOCAL)
+        yield to(containers, facts.port, redirect, EXTERNAL_IPS, ip, " -m physdev ! --physdev-is-in")
+        yield to(containers, facts.port, redirect, EXTERNAL_IPS, ip, f" {_LOCAL}")
+        yield to(own, facts.port, dnat, EXTERNAL_IPS, ip, f" {_LOCAL}")
     if facts.nodePort:
-        yield "nat", "KUBE-NODEPORT-CONTAINER", to(facts.nodePort, redirect)
-        yield "nat", "KUBE-NODEPORT-HOST", to(facts.nodePort, dnat)
-        yield "filter", "KUBE-NODEPORT-NON-LOCAL", to(proxy_port, "-m state --state NEW -j ACCEPT")
+        yield to("KUBE-NODEPORT-CONTAINER", facts.nodePort, redirect, NODE_PORT)
+        yield to("KUBE-NODEPORT-HOST", facts.nodePort, dnat, NODE_PORT)
+        match = Match(f"-p {protocol}", f"-m {protocol} --dport {proxy_port} -m state --state NEW")
+        origin = origins.of(NODE_PORT)
+        yield Rule("filter", "KUBE-NODEPORT-NON-LOCAL", match, "ACCEPT", facts.name, origin=origin)
 
 
 class Rules:
@@ -220,23 +227,22 @@ class Rules:
         tables: dict[str, dict[str, list[str]]] = {
             table: {chain: [] for chain in chains} for table, chains in _CHAINS.items()
         }
-        host = primary_ip(self._state.node[node])
-        rules = [
-            *_frame(),
-            *(
-                r
-                for facts, ingress in self._ports
-                for r in _port_rules(facts, ingress, self._proxy_ports[facts.name], host)
-            ),
-        ]
-        for table, chain, rule in rules:
-            tables[table].setdefault(chain, []).append(rule)
+        for rule in self.each(node):
+            tables[rule.table].setdefault(rule.chain, []).append(rule.text)
         return RuleSet(
             {
                 table: {chain: tuple(rows) for chain, rows in chains.items()}
                 for table, chains in tables.items()
             }
         )
+
+    def each(self, node: str, *, asked: bool = False) -> Iterator[Rule]:
+        """Yields the rules of ``node`` in order; ``asked``: with their origins."""
+        host = primary_ip(self._state.node[node])
+        yield from _frame()
+        for facts, ingress in self._ports:
+            origins = ServiceOrigins(f"{facts.namespace}/{facts.service}", ()) if asked else UNASKED
+            yield from _port_rules(facts, ingress, self._proxy_ports[facts.name], host, origins)
 
     def operations(self) -> Iterator[Operation]:
         """Yields nothing: the proxies are processes (:func:`relays`)."""
@@ -251,6 +257,11 @@ def rules(state: ClusterState) -> Rules:
     :class:`UsageError` for more Service ports than proxy ports.
     """
     return Rules(state)
+
+
+def explain(state: ClusterState, name: str) -> Iterator[Explained]:
+    """Yields the rules of one node, each with its origin."""
+    return map(explained, Rules(state).each(name, asked=True))
 
 
 # --- changes ------------------------------------------------------------------------------------------------

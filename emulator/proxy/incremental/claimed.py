@@ -16,11 +16,9 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from emulator.net import Address
 from emulator.plan.nft import NftChain, NftChange, NftSet, NftTable, compare_tables
-from emulator.proxy.nfttable import Claim, Parts
+from emulator.proxy.nfttable import CHAINS, Claim, Parts
 
 T = TypeVar("T")
-
-_CHAINS = ""  # the key for chains, among the names of sets
 
 _Claims: TypeAlias = dict[str, tuple[T, int]]  # key → its value, and how many claims have it
 
@@ -52,7 +50,7 @@ def count_claims(parts: Parts, frame: Mapping[str, NftChain], node_port_ips: Ite
         name: words.declare(name, _first(claims, again[name])) for name, claims in parts.elements.items()
     }
     sets |= {name: words.declare_affinity(seconds) for name, seconds in parts.affinity.items()}
-    chains = {**frame, **_first(parts.chains, again[_CHAINS])}
+    chains = {**frame, **_first(parts.chains, again[CHAINS])}
     return Table(
         words.make_table(sets, chains),
         {where: counts for where, counts in again.items() if counts},
@@ -120,8 +118,8 @@ def change_table(held: Table, gone: Parts, fresh: Parts) -> tuple[Table, NftChan
     table where it must be loaded anew. Raises :class:`ContestedError`.
     """
     table, again, words = held.table, dict(held.again), fresh.words
-    chains = _moved(table.chains, again.get(_CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
-    again[_CHAINS] = chains.again
+    chains = _moved(table.chains, again.get(CHAINS, {}), _claims(gone.chains), _claims(fresh.chains), False)
+    again[CHAINS] = chains.again
     sets, before, after = dict(table.sets), dict[str, NftSet](), dict[str, NftSet]()
     for where in {**gone.elements, **fresh.elements}:
         was, now = (_claims(parts.elements.get(where, ())) for parts in (gone, fresh))
